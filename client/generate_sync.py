@@ -88,7 +88,7 @@ NAMES = {
 
 
 def synchronous(source: str) -> str:
-    """Returns the source text of the synchronous client.
+    """Return the source text of the synchronous client.
 
     Raises:
         ValueError: if a passage of TEXTS occurs more than once, or something asynchronous is left.
@@ -122,7 +122,7 @@ def _formatted(source: str) -> str:
 
 
 def main() -> None:
-    """Writes the synchronous files, or with --check exits with 1 if one differs.
+    """Write the synchronous files, or with --check exits with 1 if one differs.
 
     Raises:
         ValueError: if a passage of TEXTS occurs in no source, as after it was edited there.

@@ -72,7 +72,7 @@ class Locked(NamedTuple):
 
 
 def parse(text: str) -> dict[str, Locked]:
-    """Returns the requirements of a lock by their names.
+    """Return the requirements of a lock by their names.
 
     Raises:
         ValueError: if a line is neither a requirement with an exact version nor empty.
@@ -90,13 +90,13 @@ def parse(text: str) -> dict[str, Locked]:
 
 
 def pins(text: str) -> dict[str, str]:
-    """Returns the versions of constraints.txt by name."""
+    """Return the versions of constraints.txt by name."""
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     return {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines if line)}
 
 
 def requirements(project: dict[str, object], options: Sequence[str]) -> list[Requirement]:
-    """Returns the direct requirements of parts of pyproject.toml."""
+    """Return the direct requirements of parts of pyproject.toml."""
     table: dict[str, list[str]]
     match options:
         case ("--group", name):
@@ -108,7 +108,7 @@ def requirements(project: dict[str, object], options: Sequence[str]) -> list[Req
 
 
 def needed(direct: Iterable[Requirement]) -> Iterator[str]:
-    """Yields the names of all packages that requirements need on this platform, as far as they are installed."""
+    """Yield the names of all packages that requirements need on this platform, as far as they are installed."""
     waiting, seen = list(direct), set[tuple[str, str]]()
     while waiting:
         requirement = waiting.pop()
@@ -128,7 +128,7 @@ def needed(direct: Iterable[Requirement]) -> Iterator[str]:
 
 
 def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str], omitted: str = "") -> list[str]:
-    """Returns the differences of a lock from its requirements; empty if it is up to date.
+    """Return the differences of a lock from its requirements; empty if it is up to date.
 
     Args:
         lock: its text.
@@ -157,13 +157,13 @@ def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str], o
 
 
 def without(lock: str, omitted: str) -> str:
-    """Returns a lock without the requirements whose names match a pattern."""
+    """Return a lock without the requirements whose names match a pattern."""
     blocks = re.split(r"(?m)^(?=[^\s#])", lock)
     return "".join(block for block in blocks if not re.fullmatch(omitted, block.partition("==")[0]))
 
 
 def write(name: str, options: Sequence[str]) -> None:
-    """Writes a lock.
+    """Write a lock.
 
     Raises:
         subprocess.CalledProcessError: if the requirements can't be resolved.
@@ -178,7 +178,7 @@ def write(name: str, options: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes or checks all locks; returns the exit code."""
+    """Write or check all locks; return the exit code."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     if arguments != ["--check"]:
         for name, options in LOCKS.items():

@@ -34,7 +34,7 @@ def tls_credentials(
     certificate: str | os.PathLike[str] | None = None,
     key: str | os.PathLike[str] | None = None,
 ) -> grpc.ChannelCredentials:
-    """Returns credentials for a TLS connection, from files in PEM format.
+    """Return credentials for a TLS connection, from files in PEM format.
 
     Args:
         ca: certificates of the authorities that may have signed the server's certificate; None for those that gRPC
@@ -98,7 +98,7 @@ class TokenFile:
         self._token = self._read()
 
     def __call__(self) -> str:
-        """Returns the newest token."""
+        """Return the newest token."""
         try:
             version = self._version()
             if version != self._read_from:
@@ -113,7 +113,7 @@ class TokenFile:
         return f"TokenFile({str(self.path)!r})"
 
     def _version(self) -> tuple[int, int, int]:
-        """Returns what changes with the file: its inode too, since a file is best replaced by a rename."""
+        """Return what changes with the file: its inode too, since a file is best replaced by a rename."""
         stat = self.path.stat()
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
@@ -127,7 +127,7 @@ class TokenFile:
 
 
 def checked_token(token: object, what: str = "token") -> str:
-    """Returns a token that can be sent.
+    """Return a token that can be sent.
 
     Args:
         token: the token.
@@ -149,7 +149,7 @@ def checked_token(token: object, what: str = "token") -> str:
 def bearer_metadata(
     target: str, token: TokenSource | None, metadata: CallMetadata, *, encrypted: bool
 ) -> Callable[[], CallMetadata]:
-    """Returns a function that returns the metadata of a call: those given, and the token.
+    """Return a function that returns the metadata of a call: those given, and the token.
 
     Args:
         target: server address, in gRPC's notation.
@@ -177,7 +177,7 @@ def bearer_metadata(
 
 
 def is_local(target: str) -> bool:
-    """Returns whether data sent to an address, in gRPC's notation, stays on this machine."""
+    """Return whether data sent to an address, in gRPC's notation, stays on this machine."""
     if target.startswith(_LOCAL_SCHEMES):
         return True
     scheme = next((scheme for scheme in _ADDRESS_SCHEMES if target.startswith(scheme)), "")

@@ -42,7 +42,7 @@ CallMetadata = tuple[tuple[str, str | bytes], ...]
 
 
 def seconds(name: str, value: float) -> float:
-    """Returns a timeout unchanged after checking its range.
+    """Return a timeout unchanged after checking its range.
 
     Args:
         name: name of the argument, for the error message.
@@ -58,13 +58,13 @@ def seconds(name: str, value: float) -> float:
 
 @cache
 def service_config(*, several: bool = False) -> str:
-    """Returns a gRPC service config in JSON: the retry policy, and for several servers that their health counts."""
+    """Return a gRPC service config in JSON: the retry policy, and for several servers that their health counts."""
     name = "service_config_servers.json" if several else "service_config.json"
     return json.dumps(json.loads(files("dejavu_client").joinpath(name).read_text(encoding="utf-8")))
 
 
 def channel_options(*, several: bool = False, authority: str = "") -> list[tuple[str, str | int]]:
-    """Returns the options of every channel of the pool.
+    """Return the options of every channel of the pool.
 
     Args:
         several: whether the channel is to one of several servers. A request is then repeated by the client, which

@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 def fast_frozen(cls: type[_T]) -> type[_T]:
-    """Gives a dataclass with `frozen=True, slots=True` the faster constructor, with the same arguments and defaults.
+    """Give a dataclass with `frozen=True, slots=True` the faster constructor, with the same arguments and defaults.
 
     Raises:
         TypeError: if the class inherits slots, or a field is not an argument, only by keyword, or made by a factory.

@@ -9,7 +9,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 
 def exit_quietly() -> None:
-    """Makes Ctrl-C end the program at once and without output, unless its parent ignores it.
+    """Make Ctrl-C end the program at once and without output, unless its parent ignores it.
 
     Raise nothing while modules load: extension modules turn exceptions into others.
     """
@@ -18,7 +18,7 @@ def exit_quietly() -> None:
 
 
 def raise_again() -> None:
-    """Lets Ctrl-C raise KeyboardInterrupt again. A command calls it when its modules are loaded, before it does things.
+    """Let Ctrl-C raise KeyboardInterrupt again. A command calls it when its modules are loaded, before it does things.
 
     Does nothing without `exit_quietly`, or if the program handles the signal itself by now.
     """

@@ -31,7 +31,7 @@ _FORMULA: Final = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def visible(text: str, *, line: bool = False) -> str:
-    r"""Returns a text with the characters that act on a terminal or cannot be seen as escapes, such as \u001b.
+    r"""Return a text with the characters that act on a terminal or cannot be seen as escapes, such as \u001b.
 
     The escapes are those of JSON: a JSON document stays one, and of the same values.
 
@@ -51,7 +51,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def visible_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Makes the fields of a log record `visible`: a processor of structlog, to go before its renderer for people."""
+    """Make the fields of a log record `visible`: a processor of structlog, to go before its renderer for people."""
     for name, value in event.items():
         if value is not None and not isinstance(value, bool | int | float):
             text = value if isinstance(value, str) else repr(value)
@@ -60,12 +60,12 @@ def visible_fields(_logger: object, _method: str, event: MutableMapping[str, Any
 
 
 def spreadsheet_cell(text: str) -> str:
-    """Returns a text as a cell of a spreadsheet: with a ' before it, if a spreadsheet would run it as a formula."""
+    """Return a text as a cell of a spreadsheet: with a ' before it, if a spreadsheet would run it as a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def escape_output() -> None:
-    """Makes all that this process writes to standard output and standard error `visible`.
+    """Make all that this process writes to standard output and standard error `visible`.
 
     Text that should act on the terminal, such as colors, is written to the streams that `unescaped` returns.
     """
@@ -73,7 +73,7 @@ def escape_output() -> None:
 
 
 def unescaped(stream: IO[str]) -> IO[str]:
-    """Returns the stream behind one of `escape_output`; any other stream as it is."""
+    """Return the stream behind one of `escape_output`; any other stream as it is."""
     return stream.stream if isinstance(stream, _EscapedStream) else stream
 
 

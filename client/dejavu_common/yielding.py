@@ -20,7 +20,7 @@ _aside: Final = ThreadPoolExecutor(1, thread_name_prefix="give-way")
 
 
 async def give_way() -> None:
-    """Lets the other threads of the process have the processor, and then the other tasks of the event loop.
+    """Let the other threads of the process have the processor, and then the other tasks of the event loop.
 
     gRPC reads calls on threads of its own. If the processor has no room for these beside the event loop, yielding to
     tasks is not enough: the loop never waits, and the kernel may leave them waiting for five milliseconds. So the loop
@@ -46,17 +46,17 @@ class Turns:
         self._began = time.perf_counter()
 
     def others_had_theirs(self) -> None:
-        """Starts to count again: the work has waited for a thread, and other calls had their turn meanwhile."""
+        """Start to count again: the work has waited for a thread, and other calls had their turn meanwhile."""
         self._began = time.perf_counter()
 
     async def give_way(self) -> None:
-        """Gives way if it is time to."""
+        """Give way if it is time to."""
         if time.perf_counter() - self._began > self._seconds:
             await give_way()
             self._began = time.perf_counter()
 
     async def map(self, work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:
-        """Works like `map`, and gives way between rows if it is time to.
+        """Work like `map`, and give way between rows if it is time to.
 
         Args:
             work: work on each row.

@@ -70,7 +70,7 @@ def is_playoffs(game_id: str) -> bool:
 
 
 def season_of(game_id: str) -> int | None:
-    """Returns the season of an NBA game, as the year in which it ends, from its id (002YY…: YY is the starting year).
+    """Return the season of an NBA game, as the year in which it ends, from its id (002YY…: YY is the starting year).
 
     Returns None for ids without a season, such as a replay's.
     """
@@ -81,7 +81,7 @@ def season_of(game_id: str) -> int | None:
 
 
 def season_days(season: int) -> tuple[date, date]:
-    """Returns the first and the last day on which games of a season may be played.
+    """Return the first and the last day on which games of a season may be played.
 
     These are 1 August of the year in which it begins and 31 October of the next: months more than any season took.
 
@@ -92,7 +92,7 @@ def season_days(season: int) -> tuple[date, date]:
 
 
 def seasons_on(day: date) -> list[int]:
-    """Returns the seasons that may have games on a day, earliest first: one, or two from August to October."""
+    """Return the seasons that may have games on a day, earliest first: one, or two from August to October."""
     of_year = day.month, day.day  # no dates: the year before the first one, and after the last, has none
     ends, begins = of_year <= _SEASON_ENDS, of_year >= _SEASON_BEGINS
     return [day.year] * ends + [day.year + 1] * begins

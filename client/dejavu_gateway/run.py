@@ -19,7 +19,7 @@ log = get_logger()
 
 
 async def run(settings: GatewaySettings, target: str, access: ClientOptions, listener: socket.socket) -> int:
-    """Serves until a signal.
+    """Serve until a signal.
 
     Args:
         settings: settings of the gateway.

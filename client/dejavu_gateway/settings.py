@@ -30,7 +30,7 @@ class TrustedProxies:
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> Self:
-        """Reads addresses and networks, such as 10.0.0.7 and 10.0.0.0/16.
+        """Read addresses and networks, such as 10.0.0.7 and 10.0.0.0/16.
 
         Raises:
             ValueError: if one is neither.
@@ -38,7 +38,7 @@ class TrustedProxies:
         return cls(tuple(ip_network(text, strict=False) for text in texts))
 
     def __contains__(self, address: str) -> bool:
-        """Returns whether an address is one of them."""
+        """Return whether an address is one of them."""
         return bool(self.networks) and _is_in(self.networks, address)
 
 

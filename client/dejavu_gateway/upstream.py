@@ -108,7 +108,7 @@ GET_CHECKPOINT: Final = Rpc(
 
 
 def _inference(name: str, request: type[RequestT], response: type[ResponseT]) -> Rpc[RequestT, ResponseT]:
-    """Returns an RPC of the Open Inference Protocol, for which the client's library has no stubs."""
+    """Return an RPC of the Open Inference Protocol, for which the client's library has no stubs."""
     path = f"/inference.GRPCInferenceService/{name}"
 
     def stub(connection: AsyncConnection) -> Any:
@@ -131,7 +131,7 @@ class UpstreamClient(AsyncDejavuClient):
     """Client of the server for a gateway; the arguments are those of AsyncDejavuClient."""
 
     async def call(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        """Makes a call.
+        """Make a call.
 
         Raises:
             DejavuClientError: if the server refuses it, or does not answer.
@@ -140,7 +140,7 @@ class UpstreamClient(AsyncDejavuClient):
         return response
 
     def connection(self, subscription: StreamResumption) -> AsyncGenerator[prediction.StreamPredictionsResponse, None]:
-        """Yields the events of one connection of a subscription, until it is lost.
+        """Yield the events of one connection of a subscription, until it is lost.
 
         Raises:
             DejavuClientError: the end of the connection; pass it to `subscription.connection_lost`.

@@ -11,7 +11,7 @@ from dejavu_common import interrupts
 
 
 def main() -> None:
-    """Runs `dejavu`."""
+    """Run `dejavu`."""
     interrupts.exit_quietly()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC also prints every failed handshake
     from dejavu_client.cli.main import main as run  # noqa: PLC0415 - with Ctrl-C handled

@@ -283,7 +283,7 @@ class MarketAnswer:
 
 
 def american_to_decimal(american: int) -> float:
-    """Converts American to decimal odds: +150 is 2.5, −200 is 1.5.
+    """Convert American to decimal odds: +150 is 2.5, −200 is 1.5.
 
     Raises:
         ValueError: if they are between −100 and +100.
@@ -306,7 +306,7 @@ def evaluate_market(
     unrated: bool = False,
     staked: float = 0.0,
 ) -> MarketAnswer:
-    """Evaluates both sides of a market and chooses the side to bet on.
+    """Evaluate both sides of a market and choose the side to bet on.
 
     None is chosen if the edge is implausible, if the two prices do not belong together, or if it is `unrated`. The
     stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
@@ -357,7 +357,7 @@ def evaluate_market(
 
 
 def fair_probability(odds: float, other_odds: float) -> float:
-    """Returns the probability that decimal odds of a side imply, without the bookmaker's margin.
+    """Return the probability that decimal odds of a side imply, without the bookmaker's margin.
 
     It is removed in proportion: the implied probabilities of both sides are divided by their sum.
     """

@@ -68,7 +68,7 @@ class Ratings:
             raise ValueError(f"ratings must have a coefficient of each term: {', '.join(GameTerms._fields)}")
 
     def expected_margin(self, home: str, away: str, terms: GameTerms = NO_TERMS) -> float:
-        """Returns the expected final differential of a game before tip-off, in points.
+        """Return the expected final differential of a game before tip-off, in points.
 
         Args:
             home: NBA code of the home team.
@@ -83,7 +83,7 @@ class Ratings:
     def expected_margin_terms(
         self, home: str, away: str, terms: GameTerms = NO_TERMS, *, schedule_known: bool = False
     ) -> ExpectedMarginTerms:
-        """Returns the terms of a game's expected margin; see `expected_margin`.
+        """Return the terms of a game's expected margin; see `expected_margin`.
 
         Args:
             home: NBA code of the home team.
@@ -120,7 +120,7 @@ class RatingFilter(TeamFilter):
 
     @classmethod
     def start(cls, settings: RatingSettings, *, with_terms: bool = True) -> Self:
-        """Creates the prior: equal strengths, a home advantage of about 3 points, and large variances.
+        """Create the prior: equal strengths, a home advantage of about 3 points, and large variances.
 
         Args:
             settings: parameters of the filter.
@@ -129,7 +129,7 @@ class RatingFilter(TeamFilter):
         return cls.prior(settings, level=3.0, terms=len(GameTerms._fields) if with_terms else 0)
 
     def ratings(self) -> Ratings:
-        """Returns the current strengths.
+        """Return the current strengths.
 
         Raises:
             ValueError: if no game has been included.
@@ -180,11 +180,11 @@ class RatingsByDate:
         self.uncertainty = lru_cache(maxsize=1024)(self._uncertainty)
 
     def are_of_earlier_season(self, game_date: date | None) -> bool:
-        """Returns whether a game is of a later season than the filter's; not if its date is unknown."""
+        """Return whether a game is of a later season than the filter's; not if its date is unknown."""
         return self._filter.is_of_earlier_season(game_date)
 
     def on(self, game_date: date | None) -> Ratings:
-        """Returns the ratings for a game; for the filter's season if its date is unknown or earlier."""
+        """Return the ratings for a game; for the filter's season if its date is unknown or earlier."""
         if game_date is None or not self.are_of_earlier_season(game_date):
             return self.newest
         season = season_on(game_date)
@@ -195,7 +195,7 @@ class RatingsByDate:
     def _expected_margin_terms(
         self, home: str, away: str, game_date: date | None, is_playoffs: bool
     ) -> ExpectedMarginTerms:
-        """Returns the terms of a game's expected margin.
+        """Return the terms of a game's expected margin.
 
         Args:
             home: NBA code of the home team.
@@ -215,7 +215,7 @@ class RatingsByDate:
         return history.before(game_date, home, away) if history and history.games else GameSchedule()
 
     def _uncertainty(self, home: str, away: str, game_date: date | None, is_playoffs: bool) -> MarginUncertainty:
-        """Returns the uncertainty of a game's expected margin; see `expected_margin_terms`."""
+        """Return the uncertainty of a game's expected margin; see `expected_margin_terms`."""
         state = self._filter
         if game_date is not None and game_date > self.newest.date:
             state = state.predict(season_on(game_date), np.datetime64(game_date))
@@ -225,20 +225,20 @@ class RatingsByDate:
 
 
 def are_known(teams: Sequence[TeamKnowledge]) -> bool:
-    """Returns whether teams are known as well as in a usual December."""
+    """Return whether teams are known as well as in a usual December."""
     return all(team.deviation <= DECEMBER_DEVIATION for team in teams)
 
 
 def frozen_margins(
     ratings: Ratings, home: NDArray[np.str_], away: NDArray[np.str_], terms: Sequence[GameTerms]
 ) -> Floats:
-    """Returns the expected margins of n games, (n,) in points, with fixed ratings; `terms` are those of the games."""
+    """Return the expected margins of n games, (n,) in points, with fixed ratings; `terms` are those of the games."""
     games = zip(home, away, terms, strict=True)
     return np.array([ratings.expected_margin(str(one), str(other), each) for one, other, each in games])
 
 
 def are_usable(newest: date, game_date: date | None, max_days: int, end: date | None = None) -> bool:
-    """Returns whether ratings may be used for a game.
+    """Return whether ratings may be used for a game.
 
     Args:
         newest: date of the newest final that they know.
@@ -254,7 +254,7 @@ def are_usable(newest: date, game_date: date | None, max_days: int, end: date | 
 def ratings_warnings(
     newest: date, game_date: date | None, max_days: int, end: date | None = None
 ) -> tuple[WarningReason, ...]:
-    """Returns the warnings due to the age of ratings; see `are_usable`."""
+    """Return the warnings due to the age of ratings; see `are_usable`."""
     if game_date is None:
         return ()
     if game_date > days_around(end or newest, max_days)[1]:

@@ -81,7 +81,7 @@ class TeamFilter:
 
     @classmethod
     def prior(cls, settings: RatingSettings, *, level: float, terms: int) -> Self:
-        """Creates the state before the first game: equal teams, with large variances.
+        """Create the state before the first game: equal teams, with large variances.
 
         Args:
             settings: parameters of the filter.
@@ -99,11 +99,11 @@ class TeamFilter:
         return len(self.mean) > FIRST_TERM
 
     def is_of_earlier_season(self, game_date: dt.date | None) -> bool:
-        """Returns whether a game is of a later season than the teams'; not if its date is unknown."""
+        """Return whether a game is of a later season than the teams'; not if its date is unknown."""
         return game_date is not None and self.season is not None and season_on(game_date) > self.season
 
     def predict(self, season: int, day: np.datetime64 | None = None) -> Self:
-        """Predicts the state before a game of `season` on `day`: adds drift variance, and regresses in a new season.
+        """Predict the state before a game of `season` on `day`: adds drift variance, and regresses in a new season.
 
         A new season counts instead of the drift since the last game, and each season in between counts too. So the
         result is the same however many steps lead to it: first to a season, as a bundle is published, then to its
@@ -146,7 +146,7 @@ class TeamFilter:
         )
 
     def _unseen_days(self, season: int, until: dt.date) -> int:
-        """Returns the unseen days of play of a season, up to one; 0 if there may have been none."""
+        """Return the unseen days of play of a season, up to one; 0 if there may have been none."""
         begin = summer(season - 1)[1]
         if self.date is not None:
             begin = max(begin, self.date.astype("datetime64[D]").item())
@@ -154,16 +154,16 @@ class TeamFilter:
         return days if days > _LONGEST_BREAK else 0
 
     def deviation(self, code: str) -> float:
-        """Returns the standard deviation of a team's number, in points, rounded to 0.01."""
+        """Return the standard deviation of a team's number, in points, rounded to 0.01."""
         return round(math.sqrt(self.covariance[_INDEX[code], _INDEX[code]]), 2)
 
     def expected(self, home: str, away: str, terms: Sequence[float] = ()) -> tuple[float, float]:
-        """Returns mean and variance of a game's outcome, in points and points squared."""
+        """Return mean and variance of a game's outcome, in points and points squared."""
         mean, _, variance = self._predicted(home, away, terms)
         return mean, variance
 
     def update(self, home: str, away: str, outcome: float, terms: Sequence[float] = ()) -> Self:
-        """Updates the state with the outcome of a game, in points; bit-identical on every machine.
+        """Update the state with the outcome of a game, in points; bit-identical on every machine.
 
         Args:
             home: NBA code of the home team.
@@ -178,7 +178,7 @@ class TeamFilter:
         return replace(self, mean=mean, covariance=(covariance + covariance.T) / 2)
 
     def _predicted(self, home: str, away: str, terms: Sequence[float]) -> tuple[float, Floats, float]:
-        """Returns mean of a game's outcome, its covariance with the state, and its variance.
+        """Return mean of a game's outcome, its covariance with the state, and its variance.
 
         A game loads on three components of the state and on the coefficients of its terms that are not 0. They are
         summed explicitly, in the order of the state: a matrix product with a design vector has a summation order that
@@ -209,7 +209,7 @@ def carried_expectations(
     outcome: NDArray[np.integer] | Floats,
     terms: Sequence[Sequence[float]],
 ) -> tuple[Floats, Floats, FilterT]:
-    """Computes the expectation of each game before tip-off, with a state that is updated game by game.
+    """Compute the expectation of each game before tip-off, with a state that is updated game by game.
 
     Games of one day do not influence each other's expectation: the data does not give their order.
 

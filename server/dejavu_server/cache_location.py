@@ -10,7 +10,7 @@ _REDIS_OPTIONS: Final = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 
 
 def check_location(text: str) -> str:
-    """Returns the text, if it says where to keep answers.
+    """Return the text, if it says where to keep answers.
 
     Raises:
         ValueError: if not; names the expected form.

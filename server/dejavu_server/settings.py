@@ -21,7 +21,7 @@ MAX_SECONDS = 86_400
 
 
 def default_ledger() -> str:
-    """Returns the URL of the ledger in the user's state folder."""
+    """Return the URL of the ledger in the user's state folder."""
     return f"sqlite:///{platformdirs.user_state_path('dejavu') / 'ledger.sqlite3'}"
 
 

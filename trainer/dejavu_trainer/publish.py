@@ -47,7 +47,7 @@ class Publication:
 def publish_bundle(
     bundle: Path, *, store: str = "", server: str = "", reason: str = "", stage: bool = False, allow_unfit: bool = False
 ) -> Publication:
-    """Puts a bundle into a store, and registers it with a server. Each is safe to repeat.
+    """Put a bundle into a store, and register it with a server. Each is safe to repeat.
 
     Args:
         bundle: folder of the bundle.

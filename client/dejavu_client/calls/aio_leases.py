@@ -19,7 +19,7 @@ class AsyncLeaseCalls(AsyncCaller):
     async def acquire_lease(
         self, name: str, holder: str, ttl: float, *, timeout: float | None = None
     ) -> AcquireLeaseResponse:
-        """Acquires or renews a lease. Returns whether the holder has it, and the current lease.
+        """Acquire or renew a lease. Returns whether the holder has it, and the current lease.
 
         Args:
             name: name of the lease.
@@ -32,7 +32,7 @@ class AsyncLeaseCalls(AsyncCaller):
         return await self._unary("AcquireLease", lambda stubs: stubs.leases.AcquireLease, request, timeout)
 
     async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
-        """Releases a lease; returns whether that holder had it until now.
+        """Release a lease; return whether that holder had it until now.
 
         Args:
             name: name of the lease.
@@ -44,7 +44,7 @@ class AsyncLeaseCalls(AsyncCaller):
         return response.released
 
     async def get_lease(self, name: str, *, timeout: float | None = None) -> Lease | None:
-        """Returns the lease of a name; None if it is free.
+        """Return the lease of a name; None if it is free.
 
         Args:
             name: name of the lease.

@@ -146,7 +146,7 @@ def poll(
 
 @contextmanager
 def _metrics(poller: Poller, listen: Address | None) -> Iterator[None]:
-    """Serves the poller's metrics if requested, and prints their URL on stderr."""
+    """Serve the poller's metrics if requested, and print their URL on stderr."""
     if listen is None:
         yield
         return

@@ -28,7 +28,7 @@ _SMALL: Final = (
 def print_results(
     console: Console, summary: Summary, record: Record, latencies: Sequence[float], verified: Mapping[str, Any]
 ) -> None:
-    """Prints the results of an evening.
+    """Print the results of an evening.
 
     Args:
         console: where to print.
@@ -103,7 +103,7 @@ def _error(horizon: Horizon.ValueType, card: Scorecard) -> str:
 
 
 def _beside_the_leader(horizon: Horizon.ValueType, card: Scorecard, leader: float) -> str:
-    """Compares the Brier score with that of the leader; the scorecard has no interval of the difference."""
+    """Compare the Brier score with that of the leader; the scorecard has no interval of the difference."""
     text = (
         f"Brier score of the {horizon_label(horizon)}: difference from the leader's "
         f"{signed(card.brier.value - leader, 3)}"

@@ -209,7 +209,7 @@ class FaultKind(StrEnum):
 
 
 def feed_fault(source: str, error: FeedError, failures: int = 1) -> Fault:
-    """Converts a feed error to a fault event."""
+    """Convert a feed error to a fault event."""
     kinds = {
         FeedUnavailable: FaultKind.UNAVAILABLE,
         MalformedFeed: FaultKind.MALFORMED,

@@ -36,7 +36,7 @@ class FeedClient(Protocol):
     async def report_feed(
         self, feed: str, read_age_seconds: float, *, data_age_seconds: float | None = None, live_games: int = 0
     ) -> None:
-        """Reports the age; raises a `DejavuClientError` if the call fails."""
+        """Report the age; raise a `DejavuClientError` if the call fails."""
         ...
 
 
@@ -61,15 +61,15 @@ class FeedReporter:
         self._task = BackgroundTask()
 
     def start(self) -> None:
-        """Starts to report."""
+        """Start to report."""
         self._task.start(self._run(), "feed-report")
 
     async def close(self) -> None:
-        """Stops reporting. Safe to call more than once."""
+        """Stop reporting. Safe to call more than once."""
         await self._task.end()
 
     async def report(self) -> None:
-        """Reports once.
+        """Report once.
 
         Raises:
             DejavuClientError: if the server does not take the report.

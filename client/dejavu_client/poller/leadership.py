@@ -82,26 +82,26 @@ class LeaseClient(Protocol):
     async def acquire_lease(
         self, name: str, holder: str, ttl: float, *, timeout: float | None = None
     ) -> AcquireLeaseResponse:
-        """Acquires or renews a lease."""
+        """Acquire or renew a lease."""
         ...
 
     async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
-        """Releases a lease."""
+        """Release a lease."""
         ...
 
 
 def steady_time() -> float:
-    """Returns seconds by a clock that is never set, and runs while the process or the machine is stopped."""
+    """Return seconds by a clock that is never set, and runs while the process or the machine is stopped."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def lease_name(*work: object) -> str:
-    """Returns the name of the lease of a piece of work: pollers that would do the same have the same name."""
+    """Return the name of the lease of a piece of work: pollers that would do the same have the same name."""
     return f"poll/{hashlib.sha256(repr(work).encode()).hexdigest()[:12]}"
 
 
 def holder_name() -> str:
-    """Returns a name for this process, unlike that of any other: host, process id, and random digits."""
+    """Return a name for this process, unlike that of any other: host, process id, and random digits."""
     host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:_NAME_LENGTH].lstrip(".-") or "poller"
     return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
 
@@ -147,7 +147,7 @@ class LeaderElection:
 
     @asynccontextmanager
     async def running(self, changed: Callable[[], None]) -> AsyncIterator[None]:
-        """Requests the lease again and again; releases it at the end.
+        """Request the lease again and again; release it at the end.
 
         Args:
             changed: called whenever `status` changes.
@@ -174,7 +174,7 @@ class LeaderElection:
             await asyncio.sleep(pause)
 
     async def _ask(self) -> float:
-        """Requests the lease once; returns the seconds until the next request."""
+        """Request the lease once; return the seconds until the next request."""
         asked = self._clock()
         try:
             answer = await self._client.acquire_lease(

@@ -95,7 +95,7 @@ class Knowledge:
     keeps_record: bool = True
 
     def is_recent(self, time: datetime) -> bool:
-        """Returns whether a time of the feed can be that of a play of this evening; others are errors of its makers."""
+        """Return whether a time of the feed can be that of a play of this evening; others are errors of its makers."""
         return self.now - _EVENING <= time <= self.now
 
 
@@ -195,14 +195,14 @@ class Transition:
     effects: list[Effect] = field(default_factory=list)
 
     def add(self, effect: Effect) -> None:
-        """Adds an effect: an event to emit, or a request."""
+        """Add an effect: an event to emit, or a request."""
         self.effects.append(effect)
 
     def fault(self, reason: str, failures: int = 1, *, kind: FaultKind) -> None:
-        """Adds a fault of this game to emit."""
+        """Add a fault of this game to emit."""
         self.add(Fault(self.game.state.game_id, reason, failures, kind=kind))
 
     def set_horizon(self, watched: HorizonState) -> None:
-        """Replaces the state of a horizon."""
+        """Replace the state of a horizon."""
         if watched is not self.game.horizons[watched.horizon]:
             self.game = replace(self.game, horizons={**self.game.horizons, watched.horizon: watched})

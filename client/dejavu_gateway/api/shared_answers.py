@@ -40,14 +40,14 @@ class SharedAnswers:
         self._kept: OrderedDict[Hashable, tuple[str, float, bytes]] = OrderedDict()
 
     def kept(self, key: Hashable, feed: LiveFeed) -> bytes | None:
-        """Returns the answer of a key that is kept; None if there is none that still holds."""
+        """Return the answer of a key that is kept; None if there is none that still holds."""
         kept, token = self._kept.get(key), _position(feed)
         if kept is None or not token or kept[0] != token or asyncio.get_running_loop().time() >= kept[1]:
             return None
         return kept[2]
 
     async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]], feed: LiveFeed) -> bytes:
-        """Returns the answer of a key: one that is kept or being made, or else a new one.
+        """Return the answer of a key: one that is kept or being made, or else a new one.
 
         A request caused by an event does not get an answer begun before it, unless MAX_MAKING are in progress.
         An answer is kept for KEPT_SECONDS at most, and no longer than until the next event of the stream; without a

@@ -84,7 +84,7 @@ class HangUp:
         return True
 
     def ignore(self) -> None:
-        """Lets the task continue."""
+        """Let the task continue."""
         if self._cancel in self._callbacks:
             self._callbacks.remove(self._cancel)
 
@@ -104,7 +104,7 @@ class StrictConnection(h11.Connection):
     """
 
     def next_event(self) -> Any:
-        """Returns the next event; raises h11.RemoteProtocolError for such a request."""
+        """Return the next event; raise h11.RemoteProtocolError for such a request."""
         if self.their_state is h11.IDLE:
             head = self.trailing_data[0].partition(b"\r\n\r\n")[0]
             if _AMBIGUOUS.search(head):
@@ -136,7 +136,7 @@ class HttpConnection(H11Protocol):
         self.app = partial(_with_connection, self.app, self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Counts the connection, or refuses it."""
+        """Count the connection, or refuse it."""
         super().connection_made(transport)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         limit = self._gate.admit(self, _address(self))
@@ -148,7 +148,7 @@ class HttpConnection(H11Protocol):
             self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Takes note of the end."""
+        """Take note of the end."""
         self._disarm()
         super().connection_lost(exc)
         self._gate.leave(self.transport)
@@ -156,7 +156,7 @@ class HttpConnection(H11Protocol):
             callback()
 
     def data_received(self, data: bytes) -> None:
-        """Parses what was received; a request has to be complete within a time."""
+        """Parse what was received; a request has to be complete within a time."""
         if self.transport.is_closing():
             return
         super().data_received(data)
@@ -177,7 +177,7 @@ class HttpConnection(H11Protocol):
         _end_now(self.transport, last)
 
     async def send_raw(self, chunk: bytes) -> None:
-        """Sends a chunk of an answer that has begun: a third of what the ways of ASGI and h11 cost.
+        """Send a chunk of an answer that has begun: a third of what the ways of ASGI and h11 cost.
 
         Returns once the network has taken most of what was sent before; of a closed connection at once.
         """
@@ -187,14 +187,14 @@ class HttpConnection(H11Protocol):
             self.transport.write(chunk)
 
     def send_raw_now(self, chunk: bytes) -> bool:
-        """Sends a chunk as above if that needs no waiting; returns whether it did."""
+        """Send a chunk as above if that needs no waiting; return whether it did."""
         if self.flow.write_paused or self.transport.is_closing():
             return False
         self.transport.write(chunk)
         return True
 
     def send_400_response(self, msg: str) -> None:
-        """Answers input that is not HTTP, or ambiguous."""
+        """Answer input that is not HTTP, or ambiguous."""
         message = (
             "the request is not valid HTTP/1.1, or ambiguous; expected lines that end with CR and LF, headers of one "
             "line, and a body with its Content-Length and without a Transfer-Encoding"
@@ -202,7 +202,7 @@ class HttpConnection(H11Protocol):
         self._refuse(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message, "INVALID_HTTP")
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Leaves the connection to the WebSocket protocol."""
+        """Leave the connection to the WebSocket protocol."""
         self._disarm()
         super().handle_websocket_upgrade(event)
 
@@ -232,7 +232,7 @@ class HttpConnection(H11Protocol):
         )
 
     def _refuse(self, status: HTTPStatus, code: str, message: str, reason: str) -> None:
-        """Answers without the application, unless an answer has begun, and closes the connection."""
+        """Answer without the application, unless an answer has begun, and close the connection."""
         if self.transport.is_closing():
             return
         # A body that does not end, or is wrong, belongs to a request that may have been answered already.
@@ -257,7 +257,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.app = partial(self._answer, self.app)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Takes the place of the HttpConnection."""
+        """Take the place of the HttpConnection."""
         super().connection_made(transport)
         self._gate.upgrade(self)
 
@@ -272,7 +272,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         _end_now(self.transport, last)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what was received; drops the connection if that fails, or if it is more than a program has to say."""
+        """Parse what was received; drop the connection if that fails, or if it is more than a program has to say."""
         # The first that comes is the request, which the HttpConnection has limited.
         if self.handshake_initiated and not self._may_send(len(data)):
             log.debug("websocket_flooded")
@@ -293,14 +293,14 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def _may_send(self, size: int) -> bool:
-        """Counts received bytes; returns whether they are within the limit of a program."""
+        """Count received bytes; return whether they are within the limit of a program."""
         now = self.loop.time()
         self._allowance += (now - self._allowed_at) * FRAMES_BYTES_A_SECOND
         self._allowance, self._allowed_at = min(self._allowance, FRAMES_BYTES) - size, now
         return self._allowance >= 0
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Takes note of the end."""
+        """Take note of the end."""
         super().connection_lost(exc)
         self._gate.leave(self.transport)
         for callback in self.closed_callbacks:
@@ -322,7 +322,7 @@ def _end_now(transport: asyncio.Transport, last: bytes) -> None:
 
 
 def _is_idle(connection: H11Protocol) -> bool:
-    """Returns whether no request of a connection is being answered."""
+    """Return whether no request of a connection is being answered."""
     cycle: RequestResponseCycle | None = connection.cycle
     return cycle is None or cycle.response_complete
 

@@ -41,7 +41,7 @@ class LiveEvent:
 
     @classmethod
     def of(cls, response: StreamPredictionsResponse) -> LiveEvent:
-        """Returns the event of a response that is no heartbeat."""
+        """Return the event of a response that is no heartbeat."""
         entry = response.outcome if response.HasField("outcome") else response.forecast
         time = entry.generated_time if isinstance(entry, Forecast) else entry.recorded_time
         return cls(entry.sequence, entry.game_id, response.resume_token, time.ToDatetime(tzinfo=UTC), to_json(response))
@@ -57,12 +57,12 @@ class LiveEvent:
         return chunk_of(self.sse)
 
     def wanted_by(self, games: frozenset[str]) -> bool:
-        """Returns whether a browser that follows these games, or all if there are none, gets the event."""
+        """Return whether a browser that follows these games, or all if there are none, gets the event."""
         return not games or self.game_id in games
 
 
 def chunk_of(text: bytes) -> bytes:
-    """Returns a part of an answer as a chunk (RFC 9112, 7.1)."""
+    """Return a part of an answer as a chunk (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(text), text)
 
 
@@ -101,7 +101,7 @@ class EventLog:
         return bool(self.token)
 
     def accept(self, response: StreamPredictionsResponse) -> LiveEvent | None:
-        """Takes the next response of the stream; returns its event, None for a heartbeat.
+        """Take the next response of the stream; return its event, None for a heartbeat.
 
         Events before the first heartbeat are the newest ones of their games, with others between them left out: they
         are current, and no part of the log.
@@ -123,7 +123,7 @@ class EventLog:
         return event
 
     def extend_back(self, token: str, events: Sequence[LiveEvent], reached: str) -> bool:
-        """Puts events before those of the log.
+        """Put events before those of the log.
 
         Args:
             token: the position from which they were read.
@@ -164,17 +164,17 @@ class EventLog:
                 del self._positions[token]
 
     def _oldest_positions(self) -> list[tuple[str, int]]:
-        """Returns the first positions, as many as may be before the log's beginning after one more event."""
+        """Return the first positions, as many as may be before the log's beginning after one more event."""
         iterator = iter(self._positions.items())
         return [each for _, each in zip(range(4), iterator, strict=False)]
 
     def position(self, token: str) -> int | None:
-        """Returns the position right after a token; None if the log does not reach back to it, or never saw it."""
+        """Return the position right after a token; None if the log does not reach back to it, or never saw it."""
         position = self._positions.get(token)
         return position if position is not None and position >= self.first else None
 
     def read(self, position: int, limit: int) -> list[tuple[LiveEvent, bytes]]:
-        """Returns up to `limit` events from a position on.
+        """Return up to `limit` events from a position on.
 
         Raises:
             LookupError: if the log does not reach back to the position any more.
@@ -190,7 +190,7 @@ class EventLog:
         return [self._events[index] for index in range(start, stop)]
 
     def current(self, games: frozenset[str]) -> list[tuple[LiveEvent, bytes]]:
-        """Returns the newest forecast of each game and horizon of the last 12 hours, in order of sequence."""
+        """Return the newest forecast of each game and horizon of the last 12 hours, in order of sequence."""
         since = utc_now() - CURRENT_AGE
         self._current = {key: each for key, each in self._current.items() if each[0].time >= since}
         found = (each for each in self._current.values() if each[0].wanted_by(games))

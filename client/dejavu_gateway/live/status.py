@@ -73,7 +73,7 @@ class StatusReport:
     since: datetime
 
     def as_json(self, newest: datetime | None, *, demo: bool) -> JsonObject:
-        """Returns the status as it is sent.
+        """Return the status as it is sent.
 
         Args:
             newest: when the newest event was recorded; None if there is none.
@@ -109,7 +109,7 @@ class StatusBoard:
         self.report = self._judge()
 
     def update(self, **changes: object) -> None:
-        """Changes fields of the view, and reports the status if it changes."""
+        """Change fields of the view, and report the status if it changes."""
         self.view = replace(self.view, **changes)  # type: ignore[arg-type]
         report = self._judge()
         if replace(report, since=self.report.since) != self.report:

@@ -37,12 +37,12 @@ _SINGLE_PRECISION_DIGITS: Final = range(6, 10)
 
 
 def descriptor_of(message: Message | type[Message]) -> Descriptor:
-    """Returns the descriptor of a message or of its type."""
+    """Return the descriptor of a message or of its type."""
     return cast("Descriptor", message.DESCRIPTOR)  # the stubs name a second type, of the C implementation
 
 
 def to_dict(message: Message) -> JsonObject:
-    """Returns a message as a JSON object: names in lowerCamelCase, and fields with default values included.
+    """Return a message as a JSON object: names in lowerCamelCase, and fields with default values included.
 
     Optional fields, messages and members of a oneof are left out where they are not set.
     """
@@ -53,18 +53,18 @@ def to_dict(message: Message) -> JsonObject:
 
 
 def to_json(message: Message) -> bytes:
-    """Returns a message as a JSON text on one line, in UTF-8."""
+    """Return a message as a JSON text on one line, in UTF-8."""
     return dump(to_dict(message))
 
 
 def dump(value: object) -> bytes:
-    """Returns JSON data as text on one line, in UTF-8."""
+    """Return JSON data as text on one line, in UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @cache
 def _plan(descriptor: Descriptor) -> tuple[_Write, ...]:
-    """Returns a writer for each field of a message."""
+    """Return a writer for each field of a message."""
     return tuple(_writer(field) for field in descriptor.fields)
 
 
@@ -87,7 +87,7 @@ def _writer(field: FieldDescriptor) -> _Write:
 
 
 def _converter(field: FieldDescriptor) -> _Convert:
-    """Returns the converter of one value of a field."""
+    """Return the converter of one value of a field."""
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_MESSAGE if field.message_type is not None:
             if field.message_type.full_name in _AS_TEXT:
@@ -112,7 +112,7 @@ def _double(value: float) -> float | str:
 
 
 def _float(value: float) -> float | str:
-    """Returns the shortest number that is this one at single precision."""
+    """Return the shortest number that is this one at single precision."""
     if value.is_integer() and abs(value) < 1e6:
         return value
     if not math.isfinite(value):

@@ -56,7 +56,7 @@ class RequestRefused(Exception):
     headers: dict[str, str] = field(default_factory=dict)
 
     def as_json(self, request_id: str = "") -> JsonObject:
-        """Returns the body of the answer.
+        """Return the body of the answer.
 
         Args:
             request_id: the gateway's id of the request, for those that never reached the server.
@@ -73,7 +73,7 @@ class RequestRefused(Exception):
 
 
 def of_server(error: DejavuClientError) -> RequestRefused:
-    """Returns the answer to a request that the server refused, or did not answer."""
+    """Return the answer to a request that the server refused, or did not answer."""
     code = error.code or grpc.StatusCode.UNAVAILABLE
     status = STATUS_BY_CODE.get(code, HTTPStatus.BAD_GATEWAY)
     retry_after = error.retry_after
@@ -87,12 +87,12 @@ def of_server(error: DejavuClientError) -> RequestRefused:
 
 
 def _json_name(path: str) -> str:
-    """Returns the path of a field as it is called in JSON: game_id becomes gameId."""
+    """Return the path of a field as it is called in JSON: game_id becomes gameId."""
     return re.sub("_([a-z0-9])", lambda match: match[1].upper(), path)
 
 
 def invalid(fields: Iterable[FieldViolation], reason: str = "INVALID_REQUEST") -> RequestRefused:
-    """Returns the answer to a request with invalid fields or parameters."""
+    """Return the answer to a request with invalid fields or parameters."""
     found = tuple(fields)
     message = "; ".join(f"{each.field}: {each.description}" for each in found[:3])
     if len(found) > 3:
@@ -101,10 +101,10 @@ def invalid(fields: Iterable[FieldViolation], reason: str = "INVALID_REQUEST") -
 
 
 def invalid_field(field: str, description: str, reason: str = "INVALID_REQUEST") -> RequestRefused:
-    """Returns the answer to a request with one invalid field or parameter."""
+    """Return the answer to a request with one invalid field or parameter."""
     return invalid([FieldViolation(field, description)], reason)
 
 
 def not_found(message: str) -> RequestRefused:
-    """Returns the answer to a request for an unknown path."""
+    """Return the answer to a request for an unknown path."""
     return RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", message)

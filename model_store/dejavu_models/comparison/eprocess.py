@@ -49,7 +49,7 @@ more of the first disasters is lost."""
 
 
 def clipping_bounds(differences: Floats, smallest: float) -> Floats:
-    """Returns the bound of each difference, from those before it: it never falls.
+    """Return the bound of each difference, from those before it: it never falls.
 
     Args:
         differences: (n,), in order.
@@ -68,7 +68,7 @@ def clipping_bounds(differences: Floats, smallest: float) -> Floats:
 
 
 def log_e_process(gains: Floats, largest_losses: Floats) -> Floats:
-    """Computes the e-process for the hypothesis that gains are not above 0 on average; see the module.
+    """Compute the e-process for the hypothesis that gains are not above 0 on average; see the module.
 
     Args:
         gains: (n,), in order, each at least −largest_loss.
@@ -91,7 +91,7 @@ def log_e_process(gains: Floats, largest_losses: Floats) -> Floats:
 
 
 def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
-    """Computes the evidence that a model is worse than another by less than a margin.
+    """Compute the evidence that a model is worse than another by less than a margin.
 
     The hypothesis that it speaks against: the average over the games so far of the expected difference, clipped to its
     bound, given what was known before each game, is at least the margin.
@@ -113,7 +113,7 @@ def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
 
 
 def worse(differences: Floats, margin: float, bound: float) -> Floats:
-    """Computes the evidence that a model is worse than another by more than a margin; as `not_worse`.
+    """Compute the evidence that a model is worse than another by more than a margin; as `not_worse`.
 
     The hypothesis that it speaks against: that average is at most the margin.
     """

@@ -54,11 +54,11 @@ class GateSettings:
         return self.crps_margin * BRIER_MARGIN_SHARE
 
     def coverage_bound(self, alpha: float) -> float:
-        """Returns the coverage of intervals below which the gate does not promote."""
+        """Return the coverage of intervals below which the gate does not promote."""
         return max(0.0, 1.0 - alpha - self.coverage_slack)
 
     def compare(self, pairs: PairedForecasts) -> Comparison | None:
-        """Compares two models with these margins; None without pairs."""
+        """Compare two models with these margins; None without pairs."""
         return compare(pairs, self.crps_margin, self.brier_margin)
 
 
@@ -95,7 +95,7 @@ class Judgement:
 
 
 def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettings) -> Judgement:
-    """Decides about a model that was compared with another.
+    """Decide about a model that was compared with another.
 
     A horizon counts for a promotion if it has at least half as many games as the other: a few forecasts of one that a
     server is hardly asked for cannot hold up a promotion. Besides the e-values, which are about differences of which
@@ -123,7 +123,7 @@ def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettin
 
 
 def _worse(known: Mapping[Horizon, Comparison], settings: GateSettings) -> str | None:
-    """Returns why a model is worse; None if that is not shown."""
+    """Return why a model is worse; None if that is not shown."""
     scores = [score for each in known.values() for score in (each.crps, each.brier)]
     e_values = [score.worse_e_value for score in scores]
     mean = (sum(e_values) + _STATEMENTS - len(e_values)) / _STATEMENTS  # without games, an e-value is 1
@@ -134,7 +134,7 @@ def _worse(known: Mapping[Horizon, Comparison], settings: GateSettings) -> str |
 
 
 def _not_proven(counted: Mapping[Horizon, Comparison], settings: GateSettings) -> str | None:
-    """Returns the obstacle to a model's promotion; None if there is none."""
+    """Return the obstacle to a model's promotion; None if there is none."""
     for horizon, each in counted.items():
         place = f"at the {_NAMES[horizon]}, {each.games} games"
         if each.games < settings.min_games:

@@ -58,7 +58,7 @@ class PairedForecasts:
         return len(self.game)
 
     def where(self, chosen: NDArray[np.bool_]) -> PairedForecasts:
-        """Selects pairs by a mask."""
+        """Select pairs by a mask."""
         return PairedForecasts(**{each.name: getattr(self, each.name)[chosen] for each in fields(self)})
 
 
@@ -124,7 +124,7 @@ class Comparison:
 
 
 def compare(pairs: PairedForecasts, crps_margin: float, brier_margin: float) -> Comparison | None:
-    """Compares two models; None without pairs.
+    """Compare two models; None without pairs.
 
     Args:
         pairs: their forecasts.

@@ -19,12 +19,12 @@ the mean."""
 
 
 def courses_to_bytes(courses: Mapping[int, Courses]) -> bytes:
-    """Serializes courses by minute to a .npz file; equal courses give equal bytes."""
+    """Serialize courses by minute to a .npz file; equal courses give equal bytes."""
     return to_npz(**{_name(minute): courses[minute] for minute in sorted(courses)})
 
 
 def courses_from_bytes(content: bytes, entries: Mapping[int, int]) -> dict[int, Courses]:
-    """Deserializes the output of `courses_to_bytes`.
+    """Deserialize the output of `courses_to_bytes`.
 
     Args:
         content: the file.

@@ -36,7 +36,7 @@ class Lstm:
         self._run: Callable[[Singles], Singles] = native.Networks(self.networks).run
 
     def residuals(self, patterns: Floats, margins: Floats) -> Floats:
-        """Predicts corrections to the linear models' increments after each minute.
+        """Predict corrections to the linear models' increments after each minute.
 
         Args:
             patterns: (n, minutes), in points; padding after a game's last known minute does not affect the output of

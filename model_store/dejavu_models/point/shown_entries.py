@@ -41,7 +41,7 @@ def records_of(
     increments: Singles,
     spreads: Singles,
 ) -> Records:
-    """Returns the records of entries, given their columns; see `Entries`.
+    """Return the records of entries, given their columns; see `Entries`.
 
     Raises:
         ValueError: if a team code is not ASCII.
@@ -66,7 +66,7 @@ def records_of(
 
 
 def shown(records: Records, rows: Integers) -> list[ShownEntry]:
-    """Returns the displayed data of entries.
+    """Return the displayed data of entries.
 
     Args:
         records: the records of a database.
@@ -80,5 +80,5 @@ def shown(records: Records, rows: Integers) -> list[ShownEntry]:
 
 
 def date_of(number: int) -> date:
-    """Returns a date that is written as a number: 20241105 is 5 November 2024."""
+    """Return a date that is written as a number: 20241105 is 5 November 2024."""
     return date(number // 10_000, number // 100 % 100, number % 100)

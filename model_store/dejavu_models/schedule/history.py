@@ -99,7 +99,7 @@ class ScheduleHistory:
     games: Mapping[str, tuple[Appearance, ...]] = field(default_factory=dict)
 
     def after(self, day: date, home: str, away: str) -> Self:
-        """Returns the history with one more game; ignores games of an earlier season, or from before a hole.
+        """Return the history with one more game; ignore games of an earlier season, or from before a hole.
 
         Args:
             day: local date of the game.
@@ -120,7 +120,7 @@ class ScheduleHistory:
         return replace(history, newest=max(history.newest, day), games=games)
 
     def before(self, day: date | None, home: str, away: str) -> GameSchedule:
-        """Returns the schedule of a game, from the games of the days before it.
+        """Return the schedule of a game, from the games of the days before it.
 
         All of a team is None if more than MAX_BREAK days without any game lie before the game: the history is too old.
 
@@ -145,7 +145,7 @@ class ScheduleHistory:
         )
 
     def _of_season(self, season: int) -> Self | None:
-        """Returns the history for a season, without games if it is a later one; None for an earlier one."""
+        """Return the history for a season, without games if it is a later one; None for an earlier one."""
         if self.season is not None and season < self.season:
             return None
         if season == self.season:

@@ -52,7 +52,7 @@ class TotalTerms(NamedTuple):
 
 
 def game_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> GameTerms:
-    """Returns the terms of a game. An unknown part of its schedule counts as equal for both teams.
+    """Return the terms of a game. An unknown part of its schedule counts as equal for both teams.
 
     Args:
         schedule: the known part of its schedule.
@@ -71,7 +71,7 @@ def game_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> GameT
 
 
 def total_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> TotalTerms:
-    """Returns the terms of the total of a game; see `game_terms`. An unknown schedule counts as rest of both teams.
+    """Return the terms of the total of a game; see `game_terms`. An unknown schedule counts as rest of both teams.
 
     Raises:
         KeyError: if the home team is not an NBA code.

@@ -22,7 +22,7 @@ from dejavu_models.scorecard.totals import TotalScorecard, total_scorecard
 
 
 def doubtful_games(settled: SettledForecasts) -> int:
-    """Returns the number of games of doubtful identity.
+    """Return the number of games of doubtful identity.
 
     These are games with an id such as the NBA gives to none; with forecasts that name different teams, or the same ones
     the other way round, among themselves or than the outcome; and those whose two teams play another game on the same
@@ -106,7 +106,7 @@ class Scorecard:
 
 
 def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
-    """Computes the scorecard of settled forecasts, given the number of unsettled games."""
+    """Compute the scorecard of settled forecasts, given the number of unsettled games."""
     excluded = np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:]
     bet_on = (settled.exclusion == Exclusion.NONE) | (settled.exclusion == Exclusion.SUPERSEDED)
     left_out = LeftOut(*excluded)._replace(late_markets=int((bet_on & settled.late_market).sum()))
@@ -169,7 +169,7 @@ class LeaderboardEntry:
 
 
 def leaderboard(cards: Mapping[str, Scorecard], metric: LeaderboardMetric, min_games: int) -> list[LeaderboardEntry]:
-    """Ranks model versions, best first, ties by name; omits versions whose metric is missing or has too few games.
+    """Rank model versions, best first, ties by name; omits versions whose metric is missing or has too few games.
 
     Args:
         cards: model version → its scorecard.

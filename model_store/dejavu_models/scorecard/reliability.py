@@ -46,7 +46,7 @@ class ReliabilityBin:
 
 
 def reliability(settled: SettledForecasts, weight: Floats) -> tuple[ReliabilityBin, ...]:
-    """Computes the bins of settled forecasts, ascending; empty bins are left out.
+    """Compute the bins of settled forecasts, ascending; empty bins are left out.
 
     Args:
         settled: n settled forecasts.
@@ -79,7 +79,7 @@ def reliability(settled: SettledForecasts, weight: Floats) -> tuple[ReliabilityB
 
 
 def calibration_error(settled: SettledForecasts, weight: Floats) -> float:
-    """Computes the expected calibration error (see `metrics.probability_bin`) with a weight for each forecast."""
+    """Compute the expected calibration error (see `metrics.probability_bin`) with a weight for each forecast."""
     gaps = weight * (settled.probability - settled.home_led)
     sums = np.bincount(probability_bin(settled.probability), weights=gaps, minlength=ECE_BINS)
     return float(np.abs(sums).sum() / weight.sum())

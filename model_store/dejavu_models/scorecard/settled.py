@@ -113,5 +113,5 @@ class SettledForecasts:
         return len(self.game)
 
     def where(self, chosen: NDArray[np.bool_]) -> SettledForecasts:
-        """Selects forecasts by a mask."""
+        """Select forecasts by a mask."""
         return SettledForecasts(**{each.name: getattr(self, each.name)[chosen] for each in fields(self)})

@@ -32,7 +32,7 @@ class TotalFilter(TeamFilter):
 
     @classmethod
     def start(cls, settings: RatingSettings = STARTING_SETTINGS) -> Self:
-        """Creates the prior: equal teams, a level of 200 points, and large variances of the teams.
+        """Create the prior: equal teams, a level of 200 points, and large variances of the teams.
 
         Args:
             settings: parameters of the filter.

@@ -37,7 +37,7 @@ class TotalInputs(NamedTuple):
 
 
 def point_terms(horizon: Horizon, inputs: TotalInputs) -> Floats:
-    """Returns the terms of the points still to come, (n, POINT_TERMS).
+    """Return the terms of the points still to come, (n, POINT_TERMS).
 
     At the end, a clear lead shortens what is to come, and a small one lengthens it: fouls stop the clock, and a tie is
     played on. At the half these terms are 0.
@@ -53,7 +53,7 @@ def point_terms(horizon: Horizon, inputs: TotalInputs) -> Floats:
 
 
 def scale_terms(horizon: Horizon, minute: int, inputs: TotalInputs, to_come: Floats, log_mean: float) -> Floats:
-    """Returns the terms of the logarithm of the scale, (n, SCALE_TERMS).
+    """Return the terms of the logarithm of the scale, (n, SCALE_TERMS).
 
     Args:
         horizon: the horizon.

@@ -73,7 +73,7 @@ class TotalModel:
         check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
 
     def to_come(self, horizon: Horizon, minute: int, inputs: TotalInputs) -> Floats:
-        """Returns the points that are expected still to come until a horizon, (n,), from 0 to MOST_TO_COME.
+        """Return the points that are expected still to come until a horizon, (n,), from 0 to MOST_TO_COME.
 
         Args:
             horizon: the horizon.
@@ -86,7 +86,7 @@ class TotalModel:
         return result
 
     def distribution(self, horizon: Horizon, minute: int, inputs: TotalInputs) -> WholeNumberDistribution:
-        """Returns the distributions of the totals of n games at a horizon.
+        """Return the distributions of the totals of n games at a horizon.
 
         Args:
             horizon: the horizon.

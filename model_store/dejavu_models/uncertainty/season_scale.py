@@ -40,15 +40,15 @@ class SeasonScale(NamedTuple):
         return min(max(math.sqrt(self.observed / self.expected), least), most)
 
     def after(self, square: float) -> Self:
-        """Returns the state after a game whose squared score, or the mean of several of its forecasts, is `square`."""
+        """Return the state after a game whose squared score, or the mean of several of its forecasts, is `square`."""
         prior = (1 - _KEEP) * PRIOR_GAMES
         return type(self)(_KEEP * self.observed + square + prior, _KEEP * self.expected + 1.0 + prior)
 
     def rounded(self, digits: int) -> Self:
-        """Returns the state to some decimals, equal on machines whose arithmetic differs in the last bit."""
+        """Return the state to some decimals, equal on machines whose arithmetic differs in the last bit."""
         return type(self)(round(self.observed, digits), round(self.expected, digits))
 
 
 def pooled(states: Iterable[SeasonScale]) -> SeasonScale:
-    """Returns the state of several series of games together: at least one."""
+    """Return the state of several series of games together: at least one."""
     return SeasonScale(*map(sum, zip(*states, strict=True)))

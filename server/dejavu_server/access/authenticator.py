@@ -74,7 +74,7 @@ class Authenticator:
             self._use(self._load(path))
 
     def authorize(self, method: str, authorization: str | bytes | None) -> Principal:
-        """Returns the caller of a method; NOBODY if the method needs no token.
+        """Return the caller of a method; NOBODY if the method needs no token.
 
         Args:
             method: path of the method.
@@ -95,7 +95,7 @@ class Authenticator:
         return caller
 
     def is_valid(self, caller: Principal) -> bool:
-        """Returns whether a caller's token is still valid and allows the same: neither expired, revoked nor changed.
+        """Return whether a caller's token is still valid and allows the same: neither expired, revoked nor changed.
 
         After a change of the JWKS file no caller with a JWT is: a key may have been withdrawn. Who has a valid token
         calls again.
@@ -107,7 +107,7 @@ class Authenticator:
         return self._verifier is not None and caller.keys is self._verifier.keys
 
     def start(self, on_look: Callable[[], None]) -> None:
-        """Looks for replaced files every LOOK_SECONDS, in a task; calls `on_look` each time."""
+        """Look for replaced files every LOOK_SECONDS, in a task; call `on_look` each time."""
 
         async def look() -> None:
             await self._reload()
@@ -117,7 +117,7 @@ class Authenticator:
         self._watch.start()
 
     async def close(self) -> None:
-        """Stops looking. Safe to call more than once."""
+        """Stop looking. Safe to call more than once."""
         if self._watch is not None:
             await self._watch.close()
 
@@ -156,7 +156,7 @@ class Authenticator:
         return [path for path in (self._tokens, self._jwks) if path is not None]
 
     def _load(self, path: Path) -> dict[bytes, Principal] | JwtVerifier:
-        """Reads a file; raises AccessFileError if it cannot be used."""
+        """Read a file; raise AccessFileError if it cannot be used."""
         self._versions[path] = files.version(path)  # before reading: a later change is then seen as one
         if path == self._tokens:
             return token_file.load(path).callers()
@@ -173,7 +173,7 @@ class Authenticator:
             self._verified.clear()
 
     async def _reload(self) -> None:
-        """Loads the files that were replaced."""
+        """Load the files that were replaced."""
         for path in self._paths():
             if files.version(path) == self._versions[path] and path not in self._unusable:
                 continue

@@ -82,7 +82,7 @@ class Principal:
     keys: object = field(default=None, repr=False, compare=False)
 
     def require(self, scopes: Iterable[AccessScope], action: str) -> None:
-        """Does nothing if the caller has all of the scopes.
+        """Do nothing if the caller has all of the scopes.
 
         Args:
             scopes: the scopes.
@@ -108,7 +108,7 @@ class CallerLabels:
         self._labels: dict[str, str] = {}
 
     def of(self, identity: str) -> str:
-        """Returns the name of a token; "none" without a caller, "other" for the subject of a JWT."""
+        """Return the name of a token; "none" without a caller, "other" for the subject of a JWT."""
         label = self._labels.get(identity)
         if label is not None:
             return label

@@ -27,11 +27,11 @@ class AccessFileError(DejavuError):
 
 
 def ignore_reload(_: str, __: bool) -> None:
-    """Does nothing about a replaced file."""
+    """Do nothing about a replaced file."""
 
 
 def read(path: Path) -> bytes:
-    """Returns the bytes of a file.
+    """Return the bytes of a file.
 
     Raises:
         AccessFileError: if it cannot be read, is no regular file, is too large, or if others may change it.
@@ -56,7 +56,7 @@ def read(path: Path) -> bytes:
 
 
 def version(path: Path) -> FileVersion:
-    """Returns the version of a file; empty if there is none."""
+    """Return the version of a file; empty if there is none."""
     try:
         status = path.stat()
     except OSError:

@@ -44,7 +44,7 @@ class JwtVerifier:
         self._audience = audience
 
     def verify(self, token: str, credential: bytes) -> Principal:
-        """Returns the caller that a token names.
+        """Return the caller that a token names.
 
         Args:
             token: the token; its claims `sub` and `exp` are required, and `scope` (RFC 8693) lists its scopes, of which
@@ -83,7 +83,7 @@ class JwtVerifier:
 
 
 def _keys(path: Path) -> dict[str, jwt.PyJWK]:
-    """Returns the keys of a JWKS file by their id; keys that are not for signatures with a public key are left out."""
+    """Return the keys of a JWKS file by their id; keys that are not for signatures with a public key are left out."""
     try:
         listed = json.loads(files.read(path))["keys"]
         keys = {}

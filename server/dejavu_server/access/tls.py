@@ -68,7 +68,7 @@ class TlsCredentials(PeriodicTask):
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """Returns the new configuration, None if there is none; called by gRPC before each handshake."""
+        """Return the new configuration, None if there is none; called by gRPC before each handshake."""
         current = self._current
         if current is self._fetched:
             return None
@@ -79,7 +79,7 @@ class TlsCredentials(PeriodicTask):
         return [files.version(path) for path in self._paths if path is not None]
 
     async def _reload(self) -> None:
-        """Loads the files if one was replaced."""
+        """Load the files if one was replaced."""
         versions = self._look()
         if versions == self._versions and not self._unusable:
             return
@@ -97,7 +97,7 @@ class TlsCredentials(PeriodicTask):
 
 
 def _load(paths: TlsFiles) -> grpc.ServerCertificateConfiguration:
-    """Reads and checks the files; gRPC would accept any bytes here and then fail every handshake.
+    """Read and check the files; gRPC would accept any bytes here and then fail every handshake.
 
     Raises:
         AccessFileError: if one cannot be used, or the key is not that of the certificate.

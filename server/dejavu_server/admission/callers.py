@@ -93,7 +93,7 @@ class Recording:
         self._day = int(now // DAY_SECONDS)
 
     def reserve(self, entries: Sequence[tuple[str, int]]) -> None:
-        """Counts entries that are about to be recorded, so that all calls in progress together stay within the limits.
+        """Count entries that are about to be recorded, so that all calls in progress together stay within the limits.
 
         Args:
             entries: game and size in bytes of each.
@@ -117,7 +117,7 @@ class Recording:
         state.ledger_bytes += size
 
     def give_back(self, entries: Sequence[tuple[str, int]]) -> None:
-        """Takes back entries that were reserved and not recorded."""
+        """Take back entries that were reserved and not recorded."""
         state = self._state
         if state.day != self._day:
             return  # it was dropped at midnight
@@ -133,7 +133,7 @@ current_recording: ContextVar[Recording | None] = ContextVar("current_recording"
 
 
 def reserved(entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
-    """Counts entries, game and size in bytes of each, for the caller of the current call while the block records them.
+    """Count entries, game and size in bytes of each, for the caller of the current call while the block records them.
 
     If the block fails, none of them was recorded, and none counts. If it is cancelled, they may still be: they count.
 
@@ -173,12 +173,12 @@ class Callers:
         self._states: OrderedDict[str, _State] = OrderedDict()
 
     def __len__(self) -> int:
-        """Returns the number of callers whose state is kept."""
+        """Return the number of callers whose state is kept."""
         return len(self._states)
 
     @contextmanager
     def counted_control(self, identity: str, peer: str) -> Iterator[None]:
-        """Counts a control call; only those with unsent answers are limited, see `counted`."""
+        """Count a control call; only those with unsent answers are limited, see `counted`."""
         address = address_of(peer)
         if not self._limits.loopback and is_loopback(address):
             yield
@@ -188,7 +188,7 @@ class Callers:
 
     @contextmanager
     def counted_watch(self, identity: str, peer: str) -> Iterator[None]:
-        """Counts a stream that costs next to nothing; see `counted`."""
+        """Count a stream that costs next to nothing; see `counted`."""
         address = address_of(peer)
         if not self._limits.loopback and is_loopback(address):
             yield
@@ -204,7 +204,7 @@ class Callers:
 
     @contextmanager
     def _until_sent(self, state: _State, *, batch: bool = False) -> Iterator[None]:
-        """Counts a call while the block runs, and from then on until its answer was sent or its caller has gone."""
+        """Count a call while the block runs, and from then on until its answer was sent or its caller has gone."""
         most, most_batches = UNSENT * self._limits.calls, 3 * self._limits.batches // 2
         if most and state.unsent >= most:
             raise CallerLimit("calls", f"{most} calls whose answers it has not read")
@@ -223,7 +223,7 @@ class Callers:
 
     @contextmanager
     def counted(self, identity: str, peer: str, *, stream: bool, batch: bool = False) -> Iterator[None]:
-        """Counts a call while the block runs.
+        """Count a call while the block runs.
 
         Args:
             identity: who the caller is; empty if unknown.
@@ -287,7 +287,7 @@ def _sent(state: _State, batch: bool, _: Permit | None = None) -> None:
 
 
 def _take_token(state: _State, rate: float, now: float) -> None:
-    """Takes a token of a bucket that fills at the rate.
+    """Take a token of a bucket that fills at the rate.
 
     Raises:
         CallerLimit: if it has none.
@@ -315,7 +315,7 @@ def _network(host: str) -> str:
 
 @lru_cache(1024)
 def address_of(peer: str) -> str:
-    """Returns the address of a peer without its port; of IPv6 its network of 64 bits.
+    """Return the address of a peer without its port; of IPv6 its network of 64 bits.
 
     Args:
         peer: as gRPC says it: "ipv4:127.0.0.1:4000", "ipv6:[::1]:4000" or "unix:path".
@@ -329,7 +329,7 @@ def address_of(peer: str) -> str:
 
 @lru_cache(1024)
 def is_loopback(address: str) -> bool:
-    """Returns whether an address, as `address_of` returns it, is of this machine."""
+    """Return whether an address, as `address_of` returns it, is of this machine."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

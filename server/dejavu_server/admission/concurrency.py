@@ -45,7 +45,7 @@ class ConcurrencyLimit:
         self.sending = 0
 
     def acquire(self, now: float) -> bool:
-        """Counts a call in, unless it exceeds the limit.
+        """Count a call in, unless it exceeds the limit.
 
         Args:
             now: the time in seconds; must not decrease.
@@ -63,7 +63,7 @@ class ConcurrencyLimit:
         return True
 
     def answer(self) -> bool:
-        """Counts a call in progress as one whose answer is being sent, unless too many are.
+        """Count a call in progress as one whose answer is being sent, unless too many are.
 
         Its caller can have the answer, and call again, before the server knows that it was sent: such a call must not
         be refused because of the one before. A caller that reads no answers keeps them in memory, so their number is
@@ -82,7 +82,7 @@ class ConcurrencyLimit:
         return True
 
     def release(self) -> None:
-        """Counts a call out.
+        """Count a call out.
 
         Raises:
             RuntimeError: if none is in progress.
@@ -92,7 +92,7 @@ class ConcurrencyLimit:
         self.in_progress -= 1
 
     def sent(self) -> None:
-        """Counts a call out whose answer was sent, or whose caller has gone.
+        """Count a call out whose answer was sent, or whose caller has gone.
 
         Raises:
             RuntimeError: if no answer is being sent.

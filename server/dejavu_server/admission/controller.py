@@ -112,11 +112,11 @@ class Permit:
         self.on_release: Callable[[Permit], object] = _do_nothing
 
     def request_received(self) -> None:
-        """Takes note that the request was received."""
+        """Take note that the request was received."""
         self.on_request(self)
 
     def answered(self) -> None:
-        """Takes note that the answer was made and is about to be sent."""
+        """Take note that the answer was made and is about to be sent."""
         if self._limit is not None and not self._answered:
             self._answered = self._limit.answer()
 
@@ -126,7 +126,7 @@ class Permit:
         return self._limit is None
 
     def release(self) -> None:
-        """Releases the permit; further calls do nothing."""
+        """Release the permit; further calls do nothing."""
         limit, self._limit = self._limit, None
         if limit is None:
             return
@@ -146,7 +146,7 @@ current_permit: ContextVar[Permit | None] = ContextVar("current_permit", default
 
 
 def kind_of(method: str) -> CallKind:
-    """Returns the kind of a call by the path of its method."""
+    """Return the kind of a call by the path of its method."""
     return _KINDS.get(method) or (CallKind.RECORD if method.startswith(_RECORD_PREFIXES) else CallKind.CONTROL)
 
 
@@ -179,7 +179,7 @@ class AdmissionController:
     def admit(
         self, method: str, remaining: float | None, make_room: Callable[[CallKind], bool] = lambda _: False
     ) -> Permit | DejavuError:
-        """Decides about a call.
+        """Decide about a call.
 
         Args:
             method: path of its method.
@@ -198,7 +198,7 @@ class AdmissionController:
         return Permit(kind, limit, now, self._request_seconds)
 
     def overloaded(self, kind: CallKind) -> Overloaded:
-        """Returns the error of a call for which there is no room."""
+        """Return the error of a call for which there is no room."""
         return self._overloaded[kind]
 
     @property
@@ -212,17 +212,17 @@ class AdmissionController:
         return self._limits[CallKind.PREDICT].in_progress == 1 and not self._limits[CallKind.BATCH].in_progress
 
     def in_progress(self, kind: CallKind) -> int:
-        """Returns the number of calls in progress of a kind, without those whose answers are being sent."""
+        """Return the number of calls in progress of a kind, without those whose answers are being sent."""
         return self._limits[kind].in_progress
 
 
 def batch_limit(max_in_flight: int) -> int:
-    """Returns the limit of batches in progress, at least 1, given that of single forecasts."""
+    """Return the limit of batches in progress, at least 1, given that of single forecasts."""
     return max(1, max_in_flight // 2)
 
 
 def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, ConcurrencyLimit]:
-    """Returns the limits of a worker.
+    """Return the limits of a worker.
 
     Args:
         max_in_flight: single forecasts in progress, at least 1; the limits of other kinds follow from it.

@@ -32,7 +32,7 @@ class ExportedEntries:
 
 
 def export_entries(url: str, path: Path, *, overwrite: bool = False) -> ExportedEntries:
-    """Writes the identity of a ledger and then all its entries, one JSON object per line; `-` is standard output.
+    """Write the identity of a ledger and then all its entries, one JSON object per line; `-` is standard output.
 
     The file is written completely or not at all. May run while the ledger is written to: it then has the entries up to
     the newest when the export began.

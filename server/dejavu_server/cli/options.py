@@ -47,7 +47,7 @@ def _limits(info: FieldInfo) -> str:
 
 
 def options() -> dict[str, Option]:
-    """Returns the options by the names with which `Settings` takes them."""
+    """Return the options by the names with which `Settings` takes them."""
     result = {}
     for field, info in Settings.model_fields.items():
         name, shown = str(info.validation_alias or field), cast("dict[str, Any]", info.json_schema_extra)

@@ -167,7 +167,7 @@ _ErrorT = TypeVar("_ErrorT", bound=DejavuError)
 
 
 def copy_of(error: _ErrorT) -> _ErrorT:
-    """Returns a copy of an error for another caller, because raising an error extends its traceback."""
+    """Return a copy of an error for another caller, because raising an error extends its traceback."""
     copy = type(error)(str(error))
     copy.__cause__ = error.__cause__
     return copy
@@ -184,9 +184,9 @@ class ReportedFailures:
         self._report = report
 
     def __enter__(self) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Reports the error, which goes on to the caller."""
+        """Report the error, which goes on to the caller."""
         if isinstance(error, LedgerError):
             self._report(error)

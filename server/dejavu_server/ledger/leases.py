@@ -79,7 +79,7 @@ class Lease:
 
 
 def check_name(text_: str, field: str) -> str:
-    """Returns the name of a lease or of a holder.
+    """Return the name of a lease or of a holder.
 
     Raises:
         InvalidLeaseName: if it has another form.
@@ -90,7 +90,7 @@ def check_name(text_: str, field: str) -> str:
 
 
 def check_free_name(text_: str, field: str) -> str:
-    """Returns the name of a lease that a caller may have.
+    """Return the name of a lease that a caller may have.
 
     Raises:
         InvalidLeaseName: if it has another form, or is that of a lease of the servers.
@@ -101,7 +101,7 @@ def check_free_name(text_: str, field: str) -> str:
 
 
 def check_ttl(ttl: timedelta) -> timedelta:
-    """Returns the time for which a lease is requested.
+    """Return the time for which a lease is requested.
 
     Raises:
         InvalidLeaseTtl: if it is out of bounds.
@@ -112,7 +112,7 @@ def check_ttl(ttl: timedelta) -> timedelta:
 
 
 def database_time(connection: Connection) -> int:
-    """Returns the time by the database's clock, in microseconds since 1970, UTC. SQLite's is its machine's."""
+    """Return the time by the database's clock, in microseconds since 1970, UTC. SQLite's is its machine's."""
     now: int = connection.execute(_NOW[connection.dialect.name]).scalar_one()
     return now
 
@@ -120,7 +120,7 @@ def database_time(connection: Connection) -> int:
 def acquire(
     connection: Connection, name: str, holder: str, caller: str, ttl: timedelta, now: int | None = None
 ) -> tuple[bool, Lease]:
-    """Grants a lease, or renews it, unless another holder has it.
+    """Grant a lease, or renew it, unless another holder has it.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -156,7 +156,7 @@ def acquire(
 
 
 def release(connection: Connection, name: str, holder: str, caller: str, now: int | None = None) -> bool:
-    """Ends a lease; returns whether that holder had it until now. The arguments are those of `acquire`."""
+    """End a lease; return whether that holder had it until now. The arguments are those of `acquire`."""
     time = database_time(connection) if now is None else now
     mine = (leases.c.name == name) & (leases.c.holder == holder) & (leases.c.caller == caller)
     stood = connection.execute(select(leases.c.expires_us).where(mine)).scalar_one_or_none()
@@ -165,7 +165,7 @@ def release(connection: Connection, name: str, holder: str, caller: str, now: in
 
 
 def standing(connection: Connection, name: str, now: int | None = None) -> Lease | None:
-    """Returns the lease of a name; None if it is free. The arguments are those of `acquire`."""
+    """Return the lease of a name; None if it is free. The arguments are those of `acquire`."""
     time = database_time(connection) if now is None else now
     row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
     if row is None or row.expires_us <= time:

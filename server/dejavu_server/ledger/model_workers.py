@@ -40,7 +40,7 @@ class WorkerReport:
 
 
 def report(connection: Connection, server: str, worker: str, state: str, now: int | None = None) -> None:
-    """Writes the report of a worker in place of its last one; removes those of workers not seen for long.
+    """Write the report of a worker in place of its last one; remove those of workers not seen for long.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -58,12 +58,12 @@ def report(connection: Connection, server: str, worker: str, state: str, now: in
 
 
 def withdraw(connection: Connection, server: str, worker: str) -> None:
-    """Removes the report of a worker that stops, in a transaction that holds the write lock."""
+    """Remove the report of a worker that stops, in a transaction that holds the write lock."""
     connection.execute(delete(model_workers).where(_is(server, worker)))
 
 
 def live(connection: Connection, now: int | None = None) -> list[WorkerReport]:
-    """Returns the reports that count, by server and worker.
+    """Return the reports that count, by server and worker.
 
     Not those of a future far off: the clock of the database was set back since.
     """

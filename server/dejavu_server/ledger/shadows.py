@@ -25,7 +25,7 @@ from dejavu_server.records import ShadowForecast, ShadowRefusal, ShadowsRecorded
 def append_shadows(
     connection: Connection, drafts: Sequence[PreparedShadow], known: KnownRecord | None = None, *, full: bool = False
 ) -> ShadowsRecorded:
-    """Records shadows in order, except inadmissible ones, which are left out and counted.
+    """Record shadows in order, except inadmissible ones, which are left out and counted.
 
     None is recorded with hindsight, by the rule for forecasts (`store.append`), at the time when the shadow is
     recorded. One of a forecast that was recorded late, or that a later revision replaced, is recorded, and counts no
@@ -84,7 +84,7 @@ def _append(
 def _refusal(
     draft: PreparedShadow, row: ForecastRow | None, known: KnownRecord, *, exists: bool
 ) -> ShadowRefusal | None:
-    """Returns why a shadow is not recorded, given the row of its forecast, if there is one; None if it is."""
+    """Return why a shadow is not recorded, given the row of its forecast, if there is one; None if it is."""
     forecast = draft.shadow.forecast
     if row is None:
         return ShadowRefusal.NO_FORECAST

@@ -32,10 +32,10 @@ class EntrySource(Protocol):
     """Source of a tail: a ledger."""
 
     async def read_after(self, sequence: int, limit: int) -> list[Entry]:
-        """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
+        """Return the first `limit` forecasts and outcomes after a sequence, in order."""
 
     async def newest(self) -> int:
-        """Returns the sequence of the newest forecast or outcome; 0 if there is none."""
+        """Return the sequence of the newest forecast or outcome; 0 if there is none."""
 
 
 class TailReader(Protocol):
@@ -69,7 +69,7 @@ class Tail:
         self._is_waiting = False  # waiting to be woken: everything known was returned or skipped
 
     def hand(self, appended: Appended) -> None:
-        """Hands over the entries appended by a transaction of this process, in the order of the transactions."""
+        """Hand over the entries appended by a transaction of this process, in the order of the transactions."""
         if self._skips(appended):
             return
         self._handed.append(appended)
@@ -80,7 +80,7 @@ class Tail:
         self._woken.set()
 
     def _skips(self, appended: Appended) -> bool:
-        """Skips a transaction if the reader is idle, without waking it; returns whether it did."""
+        """Skip a transaction if the reader is idle, without waking it; return whether it did."""
         if self._reader is None or not (self._is_waiting and self._reader.idle):
             return False
         if self._woken.is_set() or appended.after != self._through:
@@ -96,7 +96,7 @@ class Tail:
         self._woken.set()
 
     async def pages(self, poll_seconds: float, closed: Callable[[], bool]) -> AsyncGenerator[list[Entry], None]:
-        """Yields pages of entries, none of them empty, until `closed` returns true.
+        """Yield pages of entries, none of them empty, until `closed` returns true.
 
         Args:
             poll_seconds: time without being woken after which the ledger is read.
@@ -151,6 +151,6 @@ class Tail:
         return page
 
     def _drop(self, through: int) -> None:
-        """Drops the handed-over transactions that were returned, or whose beginning was or will be read."""
+        """Drop the handed-over transactions that were returned, or whose beginning was or will be read."""
         while self._handed and self._handed[0].after < through:
             self._waiting -= len(self._handed.popleft().forecasts)

@@ -17,7 +17,7 @@ from dejavu_common.shown_text import escape_output, unescaped, visible_fields
 
 
 def configure(level: str, log_format: str, **bound: str | int) -> None:
-    """Configures logging for the whole process.
+    """Configure logging for the whole process.
 
     Args:
         level: lowest level to log: debug, info, warning or error.
@@ -82,7 +82,7 @@ class _StandardError:
 
 
 def _not_caused_by_caller(record: logging.LogRecord) -> bool:
-    """Returns False for gRPC tracebacks that callers can cause, and could fill the log with.
+    """Return False for gRPC tracebacks that callers can cause, and could fill the log with.
 
     These are calls whose caller no longer waits for the response (the metrics count how calls end), and metadata or
     paths that are not valid text.

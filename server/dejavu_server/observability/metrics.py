@@ -224,16 +224,16 @@ class Metrics:
             self.champion_worse.labels(against).set(0)
 
     def set_access_reload(self, file: str, usable: bool) -> None:
-        """Sets `access_outdated` after a file was replaced."""
+        """Set `access_outdated` after a file was replaced."""
         self.access_outdated.labels(file).set(not usable)
 
     def count_dropped(self, stage: str, queries: int) -> None:
-        """Counts queries in `dropped`."""
+        """Count queries in `dropped`."""
         self.dropped.labels(stage).inc(queries)
 
 
 def use_folder(folder: str) -> None:
-    """Sets the folder in which this process, and those that it forks, keep their metrics; before the first metric.
+    """Set the folder in which this process, and those that it forks, keep their metrics; before the first metric.
 
     Args:
         folder: the folder.
@@ -243,7 +243,7 @@ def use_folder(folder: str) -> None:
 
 
 def allocate_files() -> None:
-    """Allocates the disk space of this process's metrics files.
+    """Allocate the disk space of this process's metrics files.
 
     Without enough space, the metrics stay in memory, where the supervisor cannot read them. Call it before
     `Metrics`. Does nothing in a process that keeps no files.

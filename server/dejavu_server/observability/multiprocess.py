@@ -86,11 +86,11 @@ class SupervisorMetrics:
         self.registry.register(WorkerUsage(workers))
 
     def worker_serves(self) -> None:
-        """Counts a worker that started to serve."""
+        """Count a worker that started to serve."""
         self._serving.inc()
 
     def worker_ended(self, pid: int, *, served: bool, asked: bool) -> None:
-        """Counts a worker that has ended.
+        """Count a worker that has ended.
 
         Args:
             pid: its process id.
@@ -130,7 +130,7 @@ class _WorkersCollector(MultiProcessCollector):
 
 
 def _keep_ended(path: Path) -> None:
-    """Adds the file of a worker that has ended to that of all that have; it stays if the disk is full."""
+    """Add the file of a worker that has ended to that of all that have; it stays if the disk is full."""
     kind = path.name.rpartition("_")[0]
     ended = path.with_name(f"{kind}_{_ENDED}.db")
     try:
@@ -146,7 +146,7 @@ def _keep_ended(path: Path) -> None:
 
 
 def _joined(paths: Iterable[Path], *, newest: bool) -> bytes:
-    """Returns the content of one file with the sums of the values of several, or the newest of them.
+    """Return the content of one file with the sums of the values of several, or the newest of them.
 
     Not written by prometheus_client: it maps a file into memory, and where the disk is full that ends the process.
     """

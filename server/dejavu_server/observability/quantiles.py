@@ -22,7 +22,7 @@ class QuantileEstimate(NamedTuple):
 
 
 def quantile(bounds: Sequence[float], cumulative: Sequence[float], share: float) -> QuantileEstimate:
-    """Returns the quantile of observations: the smallest of them that at least a share of them does not exceed.
+    """Return the quantile of observations: the smallest of them that at least a share of them does not exceed.
 
     Args:
         bounds: upper bounds of the buckets, inclusive, rising, the last one infinite.

@@ -44,7 +44,7 @@ class WorkerUsage(Collector):
         self._workers = workers
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """Yields the metrics of all workers; a process that has just ended has none."""
+        """Yield the metrics of all workers; a process that has just ended has none."""
         label = ["worker"]
         cpu = CounterMetricFamily("dejavu_worker_cpu_seconds", "CPU time of a worker's process.", labels=label)
         rss = GaugeMetricFamily("dejavu_worker_resident_bytes", "Resident memory of a worker.", labels=label)

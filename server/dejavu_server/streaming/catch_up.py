@@ -74,7 +74,7 @@ class CatchUpPages:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Marks the block as a time in which a subscriber catches up. Pages are kept while any does."""
+        """Mark the block as a time in which a subscriber catches up. Pages are kept while any does."""
         self._readers += 1
         try:
             yield
@@ -85,7 +85,7 @@ class CatchUpPages:
                 self._bytes = 0
 
     async def get(self, game_ids: frozenset[str], after: int) -> CatchUpPage:
-        """Returns the page that starts after a sequence: one that is kept, one that is being read, or a new one.
+        """Return the page that starts after a sequence: one that is kept, one that is being read, or a new one.
 
         Args:
             game_ids: the games that are wanted; empty: all.
@@ -138,7 +138,7 @@ class CatchUpPages:
 
 
 def _aligned(entry: IssuedForecast | ReportedOutcome | StreamEvent) -> int:
-    """Returns the number of the page that an entry belongs to: of 1 to PAGE_MESSAGES, of the next ones, and so on."""
+    """Return the number of the page that an entry belongs to: of 1 to PAGE_MESSAGES, of the next ones, and so on."""
     return (entry.sequence - 1) // PAGE_MESSAGES
 
 

@@ -26,7 +26,7 @@ LOOP = "loop"
 
 
 async def send_heartbeats(pipe: int, has_ledger: Callable[[], bool], hung_part: Callable[[], str] = lambda: "") -> None:
-    """Writes heartbeats of a worker that has reported its status, until the reading end of the pipe is closed.
+    """Write heartbeats of a worker that has reported its status, until the reading end of the pipe is closed.
 
     Ends them when a part of the worker hangs.
 
@@ -74,11 +74,11 @@ class HeartbeatReader(asyncio.Protocol):
         return self._report.done()
 
     async def report(self) -> str:
-        """Returns the worker's status line, or an empty string if it ended before reporting. Await it only once."""
+        """Return the worker's status line, or an empty string if it ended before reporting. Await it only once."""
         return (await self._report).decode()
 
     def data_received(self, data: bytes) -> None:
-        """Parses received bytes; called by the event loop."""
+        """Parse received bytes; called by the event loop."""
         self.received = True
         self.heard_at = time.monotonic()
         if not self._report.done():
@@ -95,6 +95,6 @@ class HeartbeatReader(asyncio.Protocol):
         self._partial_hung = hung + part
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Completes the report with an empty line if it is still missing; called by the event loop."""
+        """Complete the report with an empty line if it is still missing; called by the event loop."""
         if not self._report.done():
             self._report.set_result(b"")

@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 @contextlib.asynccontextmanager
 async def reserved_port(address: Address, *, patience: float = PATIENCE_SECONDS) -> AsyncIterator[Address]:
-    """Reserves a port for workers to share; yields the address that they listen on, with a numeric host.
+    """Reserve a port for workers to share; yield the address that they listen on, with a numeric host.
 
     Args:
         address: the address to reserve; port 0 picks a free one.
@@ -60,7 +60,7 @@ async def reserved_port(address: Address, *, patience: float = PATIENCE_SECONDS)
 
 
 def _bind(family: int, numeric: tuple[object, ...], *, shared: bool) -> socket.socket:
-    """Returns a socket that is bound to an address without listening.
+    """Return a socket that is bound to an address without listening.
 
     Args:
         family: address family.

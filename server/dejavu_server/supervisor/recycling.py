@@ -54,7 +54,7 @@ class Recycler:
         self._pauses = [backoff.next() for backoff in self._backoffs]
 
     async def run(self) -> None:
-        """Checks all workers every CHECK_SECONDS, without end; returns at once if there is no limit."""
+        """Check all workers every CHECK_SECONDS, without end; return at once if there is no limit."""
         while self._limit:
             await asyncio.sleep(CHECK_SECONDS)
             for index, slot in enumerate(self._slots):

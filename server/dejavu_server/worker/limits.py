@@ -37,7 +37,7 @@ CHANNEL_OPTIONS = {
 
 
 def caller_limits(settings: Settings) -> CallerLimits:
-    """Returns the limits of each caller."""
+    """Return the limits of each caller."""
     return CallerLimits(
         calls=settings.caller_calls,
         batches=batch_limit(settings.max_in_flight) // 2 if settings.caller_calls else 0,  # so that no caller has all
@@ -50,7 +50,7 @@ def caller_limits(settings: Settings) -> CallerLimits:
 
 
 def connection_options(settings: Settings) -> list[tuple[str, int]]:
-    """Returns the options of gRPC's core for the age of connections.
+    """Return the options of gRPC's core for the age of connections.
 
     A connection that reaches its age, or is idle for too long, is told to go away: its client opens another one for
     new calls, and no call fails. Calls and streams in progress have the grace time. The core changes the age of each
@@ -66,7 +66,7 @@ def connection_options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def queue_options(settings: Settings) -> list[tuple[str, int]]:
-    """Returns the options of gRPC's core for calls that wait until they are accepted.
+    """Return the options of gRPC's core for calls that wait until they are accepted.
 
     The core cancels some of the calls beyond the first limit, and all beyond the second. That costs a small part of
     what a refusal of ours costs, but tells the caller no reason. So the calls of a full connection fit, and as many as

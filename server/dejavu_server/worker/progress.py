@@ -56,7 +56,7 @@ class ProgressMonitor(PeriodicTask):
         return next((part for part, seconds in self._stalled.items() if seconds >= self._hang_seconds), "")
 
     def check(self, elapsed: float) -> None:
-        """Checks all parts; sets the metrics, and logs each part that stalls or continues.
+        """Check all parts; set the metrics, and log each part that stalls or continues.
 
         Args:
             elapsed: seconds since the last check.

@@ -46,12 +46,12 @@ class RatingsAge(PeriodicTask):
         self._known = set[str]()
 
     def start(self) -> None:
-        """Sets the metrics now, and again every REFRESH_SECONDS in a task."""
+        """Set the metrics now, and again every REFRESH_SECONDS in a task."""
         self.refresh()
         super().start()
 
     def refresh(self) -> None:
-        """Sets the metrics for today's games; logs each model whose ratings became too old, or current again."""
+        """Set the metrics for today's games; log each model whose ratings became too old, or current again."""
         today, infos = game_day(self._clock()), self._models.models()
         for gone in self._known - {info.version for info in infos}:  # labels cannot be removed in several processes
             self._metrics.ratings_age.labels(gone).set(math.nan)

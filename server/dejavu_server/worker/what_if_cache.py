@@ -57,7 +57,7 @@ async def new_cache(
     history: Callable[[], bytes],
     clock: Callable[[], datetime],
 ) -> CachedWhatIfs | None:
-    """Returns the cache of a worker, started; None if it is off.
+    """Return the cache of a worker, started; None if it is off.
 
     Args:
         stack: closes it.
@@ -113,7 +113,7 @@ async def new_cache(
 
 
 def _read(models: Models, longest: timedelta, data: bytes) -> Answer:
-    """Reads an answer that another server kept; raises ValueError if it is none to a what-if by one of the models."""
+    """Read an answer that another server kept; raise ValueError if it is none to a what-if by one of the models."""
     try:
         response = pb.PredictResponse.FromString(data)
     except DecodeError:

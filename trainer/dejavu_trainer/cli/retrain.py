@@ -145,7 +145,7 @@ def retrain(
 
 
 def _problem_kinds(names: list[str]) -> Any:
-    """Returns the kinds of problems by their names.
+    """Return the kinds of problems by their names.
 
     Raises:
         ValueError: if there is no such kind.
@@ -199,7 +199,7 @@ def _once(settings: RetrainSettings, *, as_json: bool) -> None:
 
 
 def _watch(settings: RetrainSettings, seconds: float, *, as_json: bool) -> None:
-    """Checks repeatedly until SIGTERM or Ctrl-C; reports failures, and retries at the next check."""
+    """Check repeatedly until SIGTERM or Ctrl-C; report failures, and retry at the next check."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:

@@ -51,7 +51,7 @@ class _Game:
 
 
 def read_source(paths: Sequence[Path], source: Source, season: int, games: GameList | None = None) -> CheckedPlays:
-    """Reads files of a source and returns the plays of a season, validated row by row.
+    """Read files of a source and return the plays of a season, validated row by row.
 
     Args:
         paths: files, or folders of them.
@@ -116,7 +116,7 @@ def _read_games(paths: Iterable[Path], source_format: SourceFormat, problems: li
 
 
 def _add(game: _Game, event: SourceEvent, number: int, row: SourceRow) -> None:
-    """Adds a row to its game; a contradiction of earlier rows becomes a problem of the row."""
+    """Add a row to its game; a contradiction of earlier rows becomes a problem of the row."""
     for side in ("home", "away"):
         if team := getattr(event, side):
             known = game.told.setdefault(side, team)
@@ -130,7 +130,7 @@ def _add(game: _Game, event: SourceEvent, number: int, row: SourceRow) -> None:
 
 
 def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: int, games: GameList) -> CheckedPlays:
-    """Returns the plays of a season's games, and the games that were left out."""
+    """Return the plays of a season's games, and the games that were left out."""
     kept: dict[tuple[date, str], list[dict[str, Any]]] = {}
     left_out: list[LeftOutGame] = []
     for name, game in played.items():
@@ -167,7 +167,7 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
 def _identified(
     name: str, game: _Game, listed: GameInList | None, source_format: SourceFormat, season: int, games: GameList
 ) -> GameInList:
-    """Returns the id, date and teams of a game.
+    """Return the id, date and teams of a game.
 
     Raises:
         _LeftOut: if it is not imported.

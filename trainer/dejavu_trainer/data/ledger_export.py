@@ -26,7 +26,7 @@ FEWEST_MINUTES: Final = 37
 
 
 def ledger_url(source: str) -> str | None:
-    """Returns the URL of a ledger, or None if a source is none.
+    """Return the URL of a ledger, or None if a source is none.
 
     Args:
         source: a URL of a ledger, or a path.
@@ -44,7 +44,7 @@ def ledger_url(source: str) -> str | None:
 def export_ledger(
     url: str, folder: Path, *, min_minutes: int | None = None, include_replays: bool = False, source: str = ""
 ) -> None:
-    """Writes the completed games of a ledger to plays_{season}.parquet in a folder.
+    """Write the completed games of a ledger to plays_{season}.parquet in a folder.
 
     Args:
         url: URL of the ledger. It may contain a password: it is passed on by the environment, which others can't see.
@@ -73,7 +73,7 @@ def export_ledger(
 
 @contextmanager
 def games_folder(source: str) -> Iterator[Path]:
-    """Gives the folder or file with the games of a source: its own path, or a temporary export of a ledger.
+    """Give the folder or file with the games of a source: its own path, or a temporary export of a ledger.
 
     Args:
         source: a folder of plays_{season}.parquet, one such file, or a ledger: its path, or its URL.

@@ -91,22 +91,22 @@ class SourceRow:
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def text(self, column: str) -> str:
-        """Returns a value as text; "" if it is missing."""
+        """Return a value as text; "" if it is missing."""
         value = self.values.get(column)
         return "" if value is None or value in ("", "NA") or value != value else str(value).strip()  # noqa: PLR0124 - NaN
 
     def required(self, column: str) -> str:
-        """Returns a value as text; it is a problem if it is missing."""
+        """Return a value as text; it is a problem if it is missing."""
         if not (text := self.text(column)):
             self.problems.append((column, f"{column} is missing"))
         return text
 
     def refuse(self, column: str, expected: str) -> None:
-        """Adds the error of an unexpected value."""
+        """Add the error of an unexpected value."""
         self.problems.append((column, f"{column} is {self.text(column)!r}, expected {expected}"))
 
     def whole(self, column: str, low: int, high: int) -> int:
-        """Returns a required whole number within bounds."""
+        """Return a required whole number within bounds."""
         text = self.required(column)
         number = int(float(text)) if _WHOLE.fullmatch(text) and len(text) < 16 else -1
         if text and not low <= number <= high:
@@ -114,7 +114,7 @@ class SourceRow:
         return number
 
     def elapsed(self, period_column: str, clock_column: str) -> float:
-        """Returns the game seconds since tip-off of a period and the time left in it, such as 11:43 or PT11M43.00S."""
+        """Return the game seconds since tip-off of a period and the time left in it, such as 11:43 or PT11M43.00S."""
         period, text = self.whole(period_column, 1, MAX_PERIOD), self.required(clock_column)
         if self.problems:
             return 0.0
@@ -126,7 +126,7 @@ class SourceRow:
         return round(elapsed_seconds(period, clock), 2)
 
     def date(self, column: str) -> date | None:
-        """Returns a required date."""
+        """Return a required date."""
         if self.required(column):
             try:
                 return day_of(self.values[column])
@@ -247,7 +247,7 @@ def _sides(team: str, at_home: bool, away: bool) -> tuple[str, str]:
 
 
 def _nba_team(row: SourceRow, number_column: str, code_column: str) -> str:
-    """Returns the team of a row by its number, which a club that moved keeps, or by its code; empty if it has none."""
+    """Return the team of a row by its number, which a club that moved keeps, or by its code; empty if it has none."""
     number = row.text(number_column).removesuffix(".0")
     by_number = _CODES.get(int(number)) if number.isdecimal() else None
     return by_number or _code(row.text(code_column))

@@ -28,7 +28,7 @@ class Check:
 
 
 def coverage_check(name: str, result: CoverageCheck, probability: float = LEVEL) -> Check:
-    """Checks that the interval of a coverage contains the expected coverage.
+    """Check that the interval of a coverage contains the expected coverage.
 
     Args:
         name: name of the check.
@@ -46,7 +46,7 @@ def coverage_check(name: str, result: CoverageCheck, probability: float = LEVEL)
 
 
 def groups_check(groups: Sequence[CoverageGroup]) -> Check:
-    """Checks that the coverage of every group is within its bounds, and states the power of the check."""
+    """Check that the coverage of every group is within its bounds, and states the power of the check."""
     excluded = [group for group in groups if not group.agrees]
     by_binomial = sum(not group.binomial[0] <= group.held <= group.binomial[1] for group in groups)
     found = (
@@ -79,7 +79,7 @@ def groups_check(groups: Sequence[CoverageGroup]) -> Check:
 
 
 def seasons_check(seasons: Sequence[SeasonCoverage]) -> Check:
-    """Checks that no coverage differs between seasons by more than chance: at least one."""
+    """Check that no coverage differs between seasons by more than chance: at least one."""
     beyond = [each for each in seasons if not each.agrees]
     worst = max(seasons, key=lambda each: each.spread / each.bound)
     by_season = ", ".join(f"{season}: {100 * found.value:.1f}" for season, found in worst.seasons.items())
@@ -99,5 +99,5 @@ def seasons_check(seasons: Sequence[SeasonCoverage]) -> Check:
 
 
 def series_name(forecaster: str, horizon: str) -> str:
-    """Names a forecaster and a horizon in a check."""
+    """Name a forecaster and a horizon in a check."""
     return f"{forecaster.replace('_', ' ')}, {horizon}"

@@ -24,7 +24,7 @@ from dejavu_trainer.training.recipe import TrainingConfig
 
 
 def holdout_verdict(models: CalibratedModels, progress: Progress) -> VerdictRecord:
-    """Returns the verdict on the models of a bundle from one holdout test.
+    """Return the verdict on the models of a bundle from one holdout test.
 
     Raises:
         DataError: if there are too few calibration games to split.
@@ -39,7 +39,7 @@ def holdout_verdict(models: CalibratedModels, progress: Progress) -> VerdictReco
 
 
 def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Returns masks of the calibration and of the test games: the last season, or the later half of a single one.
+    """Return masks of the calibration and of the test games: the last season, or the later half of a single one.
 
     Raises:
         DataError: if a single season has games on too few days.
@@ -49,7 +49,7 @@ def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def verdict_of(backtest: Path, recipe: TrainingConfig, games: Games) -> tuple[VerdictRecord, str]:
-    """Reads the verdict of a walk-forward with the same recipe from the JSON file that it wrote.
+    """Read the verdict of a walk-forward with the same recipe from the JSON file that it wrote.
 
     Args:
         backtest: the file.

@@ -65,7 +65,7 @@ class SeasonCoverage:
 
 
 def season_coverages(folds: Sequence[FoldScores], seed: int = 0) -> list[SeasonCoverage]:
-    """Computes the coverage by season, for each forecaster, horizon and level.
+    """Compute the coverage by season, for each forecaster, horizon and level.
 
     Args:
         folds: folds of one season each.
@@ -100,7 +100,7 @@ def season_coverages(folds: Sequence[FoldScores], seed: int = 0) -> list[SeasonC
 
 
 def chance_shares(folds: Sequence[FoldScores]) -> tuple[Floats, Floats]:
-    """Returns the weights of each season's chance in the coverage of each fold.
+    """Return the weights of each season's chance in the coverage of each fold.
 
     Returns:
         Shares, (folds, seasons): 1 for the tested season, −w(c) for a calibration season. And the number of games of
@@ -124,7 +124,7 @@ def chance_shares(folds: Sequence[FoldScores]) -> tuple[Floats, Floats]:
 def spread_by_chance(
     covered: Sequence[Floats], shares_and_games: tuple[Floats, Floats], seed: int = 0, level: float = LEVEL
 ) -> tuple[Floats, Floats]:
-    """Simulates the standard deviation between seasons that differ by chance alone.
+    """Simulate the standard deviation between seasons that differ by chance alone.
 
     Args:
         covered: by fold, (games, keys): the share of a game's minutes that was covered.

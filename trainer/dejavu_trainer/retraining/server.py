@@ -14,7 +14,7 @@ _SECONDS: Final = 120
 
 
 def run_client(*arguments: str, server: str) -> str:
-    """Runs `dejavu` with some arguments; returns its output.
+    """Run `dejavu` with some arguments; return its output.
 
     Credentials come from the environment, as for every `dejavu` (docs/clients.md).
 
@@ -34,7 +34,7 @@ def run_client(*arguments: str, server: str) -> str:
 
 
 def serving_model(server: str) -> dict[str, Any]:
-    """Returns the model that answers requests without a version, in protobuf's JSON.
+    """Return the model that answers requests without a version, in protobuf's JSON.
 
     Raises:
         RetrainError: if the server does not answer, or has no model.

@@ -78,7 +78,7 @@ def standing_triggers(
     settings: TriggerSettings,
     today: date,
 ) -> list[Trigger]:
-    """Returns the met triggers, in the order of TriggerKind.
+    """Return the met triggers, in the order of TriggerKind.
 
     Args:
         games: all games at hand.
@@ -102,7 +102,7 @@ def standing_triggers(
 
 
 def _new_season(games: Games, basis: Basis, settings: TriggerSettings, today: date) -> list[Trigger]:
-    """Finds seasons that are over, and that the model does not know or knows only the beginning of."""
+    """Find seasons that are over, and that the model does not know or knows only the beginning of."""
     seasons, newest_known = [], max(basis.seasons, default=0)
     for season in np.unique(games.season).tolist():
         played = games.of_seasons([season])

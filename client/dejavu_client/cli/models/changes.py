@@ -27,7 +27,7 @@ _Changed: TypeAlias = (
 
 
 def add_commands(group: typer.Typer) -> None:
-    """Adds the commands to the group."""
+    """Add the commands to the group."""
     for command in (register, load, unload, promote, rollback, retire, route):
         group.command(command.__name__)(command)
 

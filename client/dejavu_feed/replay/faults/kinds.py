@@ -16,7 +16,7 @@ class FeedFaultKind(StrEnum):
     description: str
 
     def __new__(cls, value: str, description: str = "") -> Self:
-        """Makes a kind of its name and description."""
+        """Make a kind of its name and description."""
         kind = str.__new__(cls, value)
         kind._value_, kind.description = value, description
         return kind
@@ -43,7 +43,7 @@ class FeedFaultKind(StrEnum):
 
 
 def parse_kinds(text: str) -> frozenset[FeedFaultKind]:
-    """Parses "all" or a comma-separated list of kinds.
+    """Parse "all" or a comma-separated list of kinds.
 
     Raises:
         ValueError: if the list is empty or has an unknown kind; the message lists the valid ones.

@@ -24,14 +24,14 @@ class StoredFiles(Protocol):
     """Place of the files, for messages."""
 
     def read(self, path: str) -> bytes | None:
-        """Returns the content of a file; None if there is none.
+        """Return the content of a file; None if there is none.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
         """
 
     def write(self, path: str, content: bytes, *, replace: bool) -> bool:
-        """Writes a file, so that it survives a power loss; returns whether it did.
+        """Write a file, so that it survives a power loss; return whether it did.
 
         Args:
             path: the file.
@@ -43,7 +43,7 @@ class StoredFiles(Protocol):
         """
 
     def names(self, path: str) -> list[str]:
-        """Returns the names of the files in a folder, in no order; none if there is no such folder.
+        """Return the names of the files in a folder, in no order; none if there is no such folder.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
@@ -100,7 +100,7 @@ class FolderFiles:
                 return []
 
     def remove_unfinished(self, path: str, age: float) -> None:
-        """Removes leftovers of killed processes from a folder.
+        """Remove leftovers of killed processes from a folder.
 
         Args:
             path: the folder.
@@ -115,7 +115,7 @@ class FolderFiles:
 
 @contextmanager
 def disk(name: object) -> Iterator[None]:
-    """Turns an OSError into a ModelStoreUnavailable that names the failed operation."""
+    """Turn an OSError into a ModelStoreUnavailable that names the failed operation."""
     try:
         yield
     except OSError as error:
@@ -156,7 +156,7 @@ class FolderContents(Mapping[str, bytes]):
 
 
 def _link(new: Path, target: Path) -> bool:
-    """Gives a file its name unless another file has it, which a rename would replace; returns whether it did."""
+    """Give a file its name unless another file has it, which a rename would replace; return whether it did."""
     try:
         target.hardlink_to(new)
     except OSError:  # another file has the name, or the file system knows no hard links
@@ -165,7 +165,7 @@ def _link(new: Path, target: Path) -> bool:
 
 
 def make_folders(folder: Path) -> None:
-    """Makes a folder and those above it, so that they survive a power loss."""
+    """Make a folder and those above it, so that they survive a power loss."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for each in missing:

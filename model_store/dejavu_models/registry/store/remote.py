@@ -70,7 +70,7 @@ class RemoteFiles:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        """Turns any error of a storage library, which has classes of its own, into one of ours."""
+        """Turn any error of a storage library, which has classes of its own, into one of ours."""
         try:
             yield
         except Exception as error:

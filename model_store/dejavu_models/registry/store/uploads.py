@@ -79,7 +79,7 @@ class Upload:
         return {name: size for name, size in self._sizes.items() if not self._is_complete(name)}
 
     def write(self, name: str, offset: int, data: bytes) -> None:
-        """Adds the next piece of a file, or its first one again.
+        """Add the next piece of a file, or its first one again.
 
         Raises:
             InvalidChunk: if the file is not missing, or the piece is neither.
@@ -109,7 +109,7 @@ class Upload:
                 self.close()
 
     def contents(self) -> FolderContents:
-        """Returns the files, once all are complete; they can be read until the upload ends.
+        """Return the files, once all are complete; they can be read until the upload ends.
 
         Raises:
             BundleIncomplete: if one is not complete. It stays, since nobody can tell the beginning of a file from
@@ -123,7 +123,7 @@ class Upload:
         return FolderContents(self._folder, self._missing, "the upload")
 
     def close(self) -> None:
-        """Writes the received part to the disk."""
+        """Write the received part to the disk."""
         if self._open is not None:
             file, self._open = self._open[1], None
             with disk(self._folder), file:
@@ -134,7 +134,7 @@ class Upload:
         return self._hashes[name].hexdigest() == self._missing[name]
 
     def _file(self, name: str) -> BinaryIO:
-        """Returns the file for the next piece, which is the one of the piece before or a new one."""
+        """Return the file for the next piece, which is the one of the piece before or a new one."""
         if self._open is not None and self._open[0] != name:
             before = self._open[0]
             self.close()
@@ -144,7 +144,7 @@ class Upload:
         return self._open[1]
 
     def _refuse(self, name: str) -> None:
-        """Removes a complete file that does not match the manifest, so that the next attempt begins it again."""
+        """Remove a complete file that does not match the manifest, so that the next attempt begins it again."""
         size = self._sizes[name]
         self._remove(name)
         raise BundleCorrupt(f"{name} does not match the manifest: the SHA-256 of its {size:,} bytes differs")
@@ -172,7 +172,7 @@ class Uploads:
 
     @contextmanager
     def begin(self, manifest_text: bytes, version: str, missing: Mapping[str, str]) -> Iterator[Upload]:
-        """Begins or continues the upload of a bundle; the received part stays, unless `finish` removes it.
+        """Begin or continue the upload of a bundle; the received part stays, unless `finish` removes it.
 
         Args:
             manifest_text: the content of its manifest.json.
@@ -200,7 +200,7 @@ class Uploads:
             yield upload
 
     def finish(self, manifest_text: bytes, version: str) -> None:
-        """Removes the received part of a bundle that is in the store.
+        """Remove the received part of a bundle that is in the store.
 
         Raises:
             ModelStoreUnavailable: if the disk fails.
@@ -211,7 +211,7 @@ class Uploads:
                 shutil.rmtree(self._path(manifest_text, version), ignore_errors=True)
 
     def remove_left(self, age: float) -> None:
-        """Removes the folders of verifications whose process was killed, `age` seconds ago or earlier."""
+        """Remove the folders of verifications whose process was killed, `age` seconds ago or earlier."""
         oldest = time.time() - age
         for folder in self._folder.glob(f"{self.CHECKED}*"):
             with suppress(FileNotFoundError):
@@ -223,13 +223,13 @@ class Uploads:
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """Lets only one process at a time begin or remove uploads."""
+        """Let only one process at a time begin or remove uploads."""
         with (self._folder / _LOCK).open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _make_room(self, wanted: Path) -> None:
-        """Removes abandoned uploads, so that there is room for one more.
+        """Remove abandoned uploads, so that there is room for one more.
 
         Raises:
             TooManyUploads: if as many are in progress as may be.
@@ -254,7 +254,7 @@ class Uploads:
 
 
 def _lock(file: BinaryIO) -> bool:
-    """Locks a file unless it is locked; returns whether it did. The lock ends when the file is closed."""
+    """Lock a file unless it is locked; return whether it did. The lock ends when the file is closed."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

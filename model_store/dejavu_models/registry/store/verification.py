@@ -77,7 +77,7 @@ def verify(folder: Path, niceness: int = 0) -> None:
 
 
 def verify_in_background(folder: Path) -> None:
-    """Verifies a bundle as `verify` does, at lower priority than calls."""
+    """Verify a bundle as `verify` does, at lower priority than calls."""
     verify(folder, BACKGROUND_NICENESS)
 
 
@@ -86,7 +86,7 @@ def _signal_name(number: int) -> str:
 
 
 def main() -> None:
-    """Verifies the bundle in the folder that the first argument names; the second is the niceness, 0 by default.
+    """Verify the bundle in the folder that the first argument names; the second is the niceness, 0 by default.
 
     Raises:
         SystemExit: with 1 if it is refused.

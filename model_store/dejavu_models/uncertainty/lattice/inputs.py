@@ -42,12 +42,12 @@ class LiveColumns(NamedTuple):
 
 
 def shift_terms(live: LiveColumns) -> Floats:
-    """Returns the terms that shift a point forecast, (n, SHIFT_TERMS): after a score, the other team has the ball."""
+    """Return the terms that shift a point forecast, (n, SHIFT_TERMS): after a score, the other team has the ball."""
     return np.stack([live.last_score_side, live.last_score_side * live.recency], axis=1)
 
 
 def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, pace: Floats) -> Floats:
-    """Returns the terms of the logarithm of the scale, (n, SCALE_TERMS).
+    """Return the terms of the logarithm of the scale, (n, SCALE_TERMS).
 
     Args:
         horizon: the horizon.
@@ -69,7 +69,7 @@ def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, p
 
 
 def pace_of(coefficients: Floats, live: LiveColumns) -> Floats:
-    """Returns the logarithm of the expected points to come, relative to those of an average game, (n,).
+    """Return the logarithm of the expected points to come, relative to those of an average game, (n,).
 
     Args:
         coefficients: (3,), of the points to come on 1 and points, then the logarithm of their mean.
@@ -81,7 +81,7 @@ def pace_of(coefficients: Floats, live: LiveColumns) -> Floats:
 
 
 def win_terms(minute: int, leads: Floats, margins: Floats, pace: Floats, live: LiveColumns | None) -> Floats:
-    """Returns the terms of the joint win probability, (n, WIN_TERMS).
+    """Return the terms of the joint win probability, (n, WIN_TERMS).
 
     Lead and expected margin count in units of a random walk over the time that is left; how much they count changes
     smoothly over the game, and quickly in its last minutes. Without live inputs the last four are 0.

@@ -94,7 +94,7 @@ class MarginModel:
         check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
 
     def shifts(self, horizon: Horizon, minute: int, live: LiveColumns) -> Floats:
-        """Returns the shift of n point forecasts by live inputs, (n,), in points; 0 if they are not used."""
+        """Return the shift of n point forecasts by live inputs, (n,), in points; 0 if they are not used."""
         row = ROWS[HORIZONS.index(horizon), minute]
         result: Floats = shift_terms(live) @ self.shift[row]
         return result
@@ -108,7 +108,7 @@ class MarginModel:
         margins: Floats,
         live: LiveColumns | None = None,
     ) -> LatticeDistribution:
-        """Returns the distributions of the differentials of n games at a horizon.
+        """Return the distributions of the differentials of n games at a horizon.
 
         Args:
             horizon: the horizon.
@@ -144,7 +144,7 @@ class MarginModel:
 
 
 def _mixed(shapes: Floats, standardized: Floats, leads: Floats) -> Floats:
-    """Returns the shares below, (n, edges), for the sizes of the leads; mirrored where the away team leads."""
+    """Return the shares below, (n, edges), for the sizes of the leads; mirrored where the away team leads."""
     away = leads < 0
     towards_leader = np.where(away[:, None], -standardized, standardized)
     result = mixed(shapes, CENTERS, towards_leader, np.abs(leads))

@@ -74,7 +74,7 @@ WITHOUT_EFFECT: Final = frozenset(
 
 
 def fingerprint(release: str, settings: Settings, models: Sequence[ModelInfo]) -> bytes:
-    """Returns a digest of the inputs of a worker's answers.
+    """Return a digest of the inputs of a worker's answers.
 
     Args:
         release: version of the server's software.

@@ -136,7 +136,7 @@ class ModelFollower:
         return bool(self.newest.champion) and self._models.is_loaded(answering(self.newest))
 
     async def start(self) -> None:
-        """Follows the roster in a task; returns once the models that answer are loaded.
+        """Follow the roster in a task; return once the models that answer are loaded.
 
         While the ledger cannot be read, returns too: the worker is not ready then.
 
@@ -155,7 +155,7 @@ class ModelFollower:
         raise ChampionUnavailable(f"the models that answer cannot be loaded: {cause}") from self._error
 
     async def stop_reporting(self) -> None:
-        """Withdraws the report of a draining worker, so that no change waits for it; it continues to follow."""
+        """Withdraw the report of a draining worker, so that no change waits for it; it continues to follow."""
         self._reports = False
         try:
             await self._ledger.write(partial(model_workers.withdraw, server=self._server, worker=self._worker))
@@ -163,12 +163,12 @@ class ModelFollower:
             _log.warning("report_not_withdrawn", error=str(error))
 
     async def close(self) -> None:
-        """Stops following. Safe to call more than once."""
+        """Stop following. Safe to call more than once."""
         await self._task.end()
         await self._loading.end()
 
     async def follow(self) -> bool:
-        """Reads the roster and puts it in force if its models are loaded; returns whether that is the newest one.
+        """Read the roster and put it in force if its models are loaded; return whether that is the newest one.
 
         Raises:
             DejavuError: if the ledger can't be read or written at present.
@@ -200,7 +200,7 @@ class ModelFollower:
             _log.info("champion", model=self.newest.champion, was=before.champion, sequence=self.newest.sequence)
 
     def _followed(self, wishes: Mapping[str, Wish]) -> Mapping[str, str]:
-        """Returns the tokens of the wishes to follow, by version, except wishes that have ended a worker.
+        """Return the tokens of the wishes to follow, by version, except wishes that have ended a worker.
 
         None at all in a worker that does not report: nothing would be known of a load that ends it.
         """
@@ -210,7 +210,7 @@ class ModelFollower:
         return {version: wish.token for version, wish in wishes.items() if not wish.error and wish.token not in ended}
 
     def _load(self, wishes: Mapping[str, str]) -> None:
-        """Begins to load the next wanted model, unless one is being loaded; unloads unwanted ones."""
+        """Begin to load the next wanted model, unless one is being loaded; unload unwanted ones."""
         wanted = dict.fromkeys((*answering(self.newest), *wishes, *self.newest.loaded))
         self._loader.forget_failures(wanted)
         kept = {*wanted, *answering(self._models.roster)}
@@ -247,7 +247,7 @@ class ModelFollower:
             self._settled.set()
 
     async def _report(self) -> None:
-        """Writes the report if it changed or is due, and removes those of workers of this server that have died."""
+        """Write the report if it changed or is due, and remove those of workers of this server that have died."""
         if not self._reports:
             return
         own = Replicas(
@@ -268,7 +268,7 @@ class ModelFollower:
         await self.remove_dead(self._workers)
 
     async def remove_dead(self, workers: Sequence[Replicas]) -> None:
-        """Removes the reports of workers of this server whose processes have ended without taking them back."""
+        """Remove the reports of workers of this server whose processes have ended without taking them back."""
         if dead := self._dead(workers):
             await self._ledger.write(partial(replicas.remove_dead, dead=dead))
 

@@ -72,7 +72,7 @@ class Replicas:
     following: str = ""
 
     def state(self) -> str:
-        """Returns its report as JSON."""
+        """Return its report as JSON."""
         failed = {version: [failure.wish, failure.error] for version, failure in sorted(self.failed.items())}
         state = {
             "pid": self.pid,
@@ -85,7 +85,7 @@ class Replicas:
 
 
 def live(connection: Connection) -> tuple[list[Replicas], dict[str, Wish]]:
-    """Returns the workers whose reports count, and the wishes by version."""
+    """Return the workers whose reports count, and the wishes by version."""
     reports = model_workers.live(connection)
     wishes = {each.worker: Wish(*each.state.split(" ", 1)) for each in reports if each.server == WISHES}
     return list(_replicas(reports)), wishes
@@ -109,7 +109,7 @@ def _replicas(reports: Iterable[WorkerReport]) -> Iterable[Replicas]:
 
 
 def wish(connection: Connection, version: str, token: str = "") -> str:
-    """Makes or repeats a wish that all workers load a model; returns the token of the current wish.
+    """Make or repeat a wish that all workers load a model; return the token of the current wish.
 
     A wish that ended a worker stays until it expires: its caller, whose call ended with that worker, will retry.
 
@@ -126,14 +126,14 @@ def wish(connection: Connection, version: str, token: str = "") -> str:
 
 
 def withdraw_wish(connection: Connection, version: str) -> None:
-    """Ends a wish; one that ended a worker expires."""
+    """End a wish; one that ended a worker expires."""
     _, wishes = live(connection)
     if version in wishes and not wishes[version].error:
         model_workers.withdraw(connection, WISHES, version)
 
 
 def remove_dead(connection: Connection, dead: Sequence[Replicas]) -> None:
-    """Removes the reports of workers whose processes have ended, and ends the wishes that they followed then.
+    """Remove the reports of workers whose processes have ended, and end the wishes that they followed then.
 
     Args:
         connection: a connection in a transaction that holds the write lock.

@@ -62,7 +62,7 @@ class ComputesAside(Protocol):
     """Interface to compute forecasts without waiting callers; a Batcher implements it."""
 
     async def forecast_aside(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
-        """Returns forecasts in order; each may fail on its own."""
+        """Return forecasts in order; each may fail on its own."""
 
 
 class ShadowForecaster:
@@ -104,7 +104,7 @@ class ShadowForecaster:
         self._failing = FailureLog(_log, failed="shadows_failed", recovered="shadows_recorded")
 
     def put(self, recorded: IssuedForecast) -> None:
-        """Takes a forecast that was recorded as new; called for each one, so it only puts it into the queue."""
+        """Take a forecast that was recorded as new; called for each one, so it only puts it into the queue."""
         if all(model.version == recorded.forecast.model_version for model in self._models()):
             return
         if len(self._waiting) >= MAX_WAITING:
@@ -118,11 +118,11 @@ class ShadowForecaster:
         self._work.set()
 
     def start(self) -> None:
-        """Starts the task."""
+        """Start the task."""
         self._task.start(self._run(), "shadows")
 
     async def close(self) -> None:
-        """Ends the task, after the shadows of what waits, or of what CLOSE_SECONDS suffice for."""
+        """End the task, after the shadows of what waits, or of what CLOSE_SECONDS suffice for."""
         await self._task.end()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -145,7 +145,7 @@ class ShadowForecaster:
                 await self._rest(REST * (time.perf_counter() - began))
 
     async def _make(self) -> None:
-        """Makes the shadows of some waiting forecasts."""
+        """Make the shadows of some waiting forecasts."""
         group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
         try:
             shadows = [shadow for model in self._models() for shadow in await self._forecast(model, group)]
@@ -161,7 +161,7 @@ class ShadowForecaster:
             self._failing.failed(error, traceback=not isinstance(error, DejavuError))
 
     async def _forecast(self, model: Forecaster, group: Sequence[IssuedForecast]) -> list[ShadowForecast]:
-        """Returns a model's shadow forecasts."""
+        """Return a model's shadow forecasts."""
         beside, queries = [], []
         for recorded in group:
             if recorded.forecast.model_version == model.version:
@@ -190,7 +190,7 @@ class ShadowForecaster:
 
 
 def _query(recorded: IssuedForecast) -> ForecastQuery:
-    """Returns the query of a recorded forecast, without its unscored parts."""
+    """Return the query of a recorded forecast, without its unscored parts."""
     return ForecastQuery(
         pattern=recorded.pattern,
         horizon=recorded.forecast.horizon,

@@ -47,7 +47,7 @@ class SignedTimes:
             self._up_to[index] = min(self._up_to[index], self._up_to[index + 1])
 
     def check(self, sequence: int, time: datetime, *, may_be_older: bool = False) -> None:
-        """Checks the time of an entry: when its forecast was made or its outcome recorded, in UTC.
+        """Check the time of an entry: when its forecast was made or its outcome recorded, in UTC.
 
         Args:
             sequence: sequence of the entry.

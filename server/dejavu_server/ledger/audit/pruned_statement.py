@@ -23,13 +23,13 @@ from dejavu_server.ledger.queries.pruned import PrunedStatement
 
 
 def sign(key: Ed25519PrivateKey, statement: PrunedStatement, ledger_id: str) -> PrunedStatement:
-    """Returns a statement with its signature."""
+    """Return a statement with its signature."""
     signature = key.sign(statement.signed_text(ledger_id).encode())
     return replace(statement, public_key=signing_key.public_bytes(key), signature=signature)
 
 
 def check(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> PrunedStatement | None:
-    """Checks the statement of pruned entries, and their summary.
+    """Check the statement of pruned entries, and their summary.
 
     Args:
         connection: a read connection, within `store.snapshot_read`.
@@ -73,7 +73,7 @@ def check(connection: Connection, identity: Identity, public_keys: Collection[by
 
 
 def read_state(state: bytes) -> AdaptiveState:
-    """Returns the state of the intervals in the snapshot of pruned entries.
+    """Return the state of the intervals in the snapshot of pruned entries.
 
     Raises:
         LedgerCorrupt: if it cannot be read.

@@ -80,7 +80,7 @@ def verify(
     clock_tolerance: timedelta = CLOCK_TOLERANCE,
     restored: bool = False,
 ) -> Verification:
-    """Verifies every row of a ledger, and that it continues from an earlier checkpoint; see the module's docstring.
+    """Verify every row of a ledger, and that it continues from an earlier checkpoint; see the module's docstring.
 
     May run while the ledger is written to; it then verifies what is there when it reads it.
 
@@ -111,7 +111,7 @@ def verify_backend(
     clock_tolerance: timedelta = CLOCK_TOLERANCE,
     restored: bool = False,
 ) -> Verification:
-    """Verifies every row of a ledger that is open; see `verify`."""
+    """Verify every row of a ledger that is open; see `verify`."""
     if checkpoint is not None:
         if not checkpoints.is_signed(checkpoint):
             raise InvalidCheckpoint("the checkpoint's signature is not valid: the checkpoint was altered")
@@ -223,7 +223,7 @@ def _check_external(
 
 
 def _check_snapshots(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> int:
-    """Computes the online state from the outcomes, compares each snapshot with it, and returns their number.
+    """Compute the online state from the outcomes, compare each snapshot with it, and return their number.
 
     If entries were pruned, the computation starts from their signed snapshot.
     """

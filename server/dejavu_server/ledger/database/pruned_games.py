@@ -20,7 +20,7 @@ PART: Final = "pruned-outcomes"
 
 
 def read(connection: Connection) -> frozenset[str]:
-    """Returns the ids of the games.
+    """Return the ids of the games.
 
     Raises:
         LedgerCorrupt: if they cannot be read.

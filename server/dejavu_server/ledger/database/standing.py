@@ -37,7 +37,7 @@ _report = outcomes.alias("first_report")
 
 
 def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
-    """Returns whether a row of `forecasts`, or of an alias of it, was made after what it precedes was observed.
+    """Return whether a row of `forecasts`, or of an alias of it, was made after what it precedes was observed.
 
     Any forecast precedes the end, and one from before the half precedes the half, whichever it is of. The first report
     of each counts, corrected or withdrawn since: no later one undoes hindsight, nor makes late what was in time.
@@ -53,7 +53,7 @@ def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = No
 
 
 def sent_after(forecasts: FromClause, requested_us: ColumnElement[float]) -> ColumnElement[bool]:
-    """Returns whether a market of a row of `forecasts` was sent after such an outcome was observed, as above.
+    """Return whether a market of a row of `forecasts` was sent after such an outcome was observed, as above.
 
     Args:
         forecasts: the table or alias.
@@ -70,5 +70,5 @@ def _reported(forecasts: FromClause, *conditions: ColumnElement[bool]) -> Column
 
 
 def in_time(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
-    """Returns whether a row of `forecasts`, or of an alias of it, is not late; see `observed_before`."""
+    """Return whether a row of `forecasts`, or of an alias of it, is not late; see `observed_before`."""
     return and_(forecasts.c.late == "", ~observed_before(forecasts, up_to))

@@ -29,7 +29,7 @@ _SCORE_DIGITS = 6  # decimals of static scores; with more, insignificant digits 
 
 
 def rounded_scores(scores: Sequence[float]) -> tuple[float, ...]:
-    """Returns static scores as they are recorded."""
+    """Return static scores as they are recorded."""
     return tuple(round(float(score), _SCORE_DIGITS) for score in scores)
 
 
@@ -85,7 +85,7 @@ FORECAST_MEMBERS: Final = (
 
 
 def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, explanation: bool = True) -> Forecast:
-    """Returns the forecast of a JSON object, given fields of its request, with its explanation if requested."""
+    """Return the forecast of a JSON object, given fields of its request, with its explanation if requested."""
     return Forecast(
         horizon=horizon,
         elapsed_minutes=value["elapsed_minutes"],

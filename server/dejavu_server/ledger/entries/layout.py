@@ -72,7 +72,7 @@ class Layout:
         self._getters = {path: _getter(path) for each in self._members for path in (each.path, each.when)}
 
     def json(self, source: object) -> str:
-        """Returns the canonical JSON of an object's JSON object.
+        """Return the canonical JSON of an object's JSON object.
 
         Raises:
             ValueError, TypeError: as `canonical_json.dumps` does.
@@ -80,7 +80,7 @@ class Layout:
         return dumps(self.json_of(source))
 
     def json_of(self, source: object) -> dict[str, Any]:
-        """Returns an object's JSON object."""
+        """Return an object's JSON object."""
         found = {}
         for each in self._members:
             if each.when and self._getters[each.when](source) is None:

@@ -56,7 +56,7 @@ class PreparedShadow(NamedTuple):
 
 
 def prepare(shadow: ShadowForecast) -> PreparedShadow:
-    """Prepares a shadow for the ledger.
+    """Prepare a shadow for the ledger.
 
     Raises:
         ValueError: if a time is not UTC, or a value has no canonical form.
@@ -74,7 +74,7 @@ def prepare(shadow: ShadowForecast) -> PreparedShadow:
 
 
 def parse_shadow(canonical: str, horizon: Horizon, alpha: float) -> ShadowForecast:
-    """Parses the canonical form of a shadow entry.
+    """Parse the canonical form of a shadow entry.
 
     Args:
         canonical: the text.
@@ -99,7 +99,7 @@ def parse_shadow(canonical: str, horizon: Horizon, alpha: float) -> ShadowForeca
 
 
 def forecast_sequence(canonical: str) -> int:
-    """Returns the sequence of the forecast that an entry shadows.
+    """Return the sequence of the forecast that an entry shadows.
 
     Raises:
         ValueError: if the text is not the canonical form of a shadow entry.
@@ -112,7 +112,7 @@ def forecast_sequence(canonical: str) -> int:
 
 
 def shadow_row(shadow: ShadowForecast, of: ForecastRow) -> Row:
-    """Returns the row of `shadows` for a recorded shadow, given the row of the shadowed forecast.
+    """Return the row of `shadows` for a recorded shadow, given the row of the shadowed forecast.
 
     Raises:
         ValueError: if a value is not a number.

@@ -73,7 +73,7 @@ class PrunedStatement:
     signature: bytes = b""
 
     def signed_text(self, ledger_id: str) -> str:
-        """Returns the text to sign."""
+        """Return the text to sign."""
         numbers = (self.before_us, self.pruned_us, self.reported, self.standing, self.intervals)
         return (
             f"dejavu pruned 1\n{ledger_id}\n{self.through}\n{self.hash.hex()}\n"
@@ -83,7 +83,7 @@ class PrunedStatement:
 
 
 def read_statement(connection: Connection) -> PrunedStatement | None:
-    """Returns the statement of removed entries; None if there are none.
+    """Return the statement of removed entries; None if there are none.
 
     Raises:
         LedgerCorrupt: if it cannot be read.
@@ -104,13 +104,13 @@ def read_statement(connection: Connection) -> PrunedStatement | None:
 
 
 def through(connection: Connection) -> int:
-    """Returns the last sequence that was removed or is being removed; 0 if there is none."""
+    """Return the last sequence that was removed or is being removed; 0 if there is none."""
     sequence: int | None = connection.execute(_THROUGH).scalar()
     return sequence or 0
 
 
 def read_outcomes(connection: Connection) -> list[PrunedOutcome]:
-    """Returns the removed outcomes in order of their sequences.
+    """Return the removed outcomes in order of their sequences.
 
     Raises:
         LedgerCorrupt: if they cannot be read.
@@ -130,12 +130,12 @@ def read_outcomes(connection: Connection) -> list[PrunedOutcome]:
 
 
 def encode_outcomes(outcomes: Sequence[PrunedOutcome]) -> bytes:
-    """Returns outcomes as they are stored."""
+    """Return outcomes as they are stored."""
     return zlib.compress(_text(outcomes), 9)
 
 
 def digest(intervals: bytes, outcomes: Sequence[PrunedOutcome], changes: Sequence[str] = ()) -> str:
-    """Returns the digest of the summary of removed entries.
+    """Return the digest of the summary of removed entries.
 
     Args:
         intervals: the state of the intervals; empty if nothing was learned.
@@ -157,7 +157,7 @@ def write(
     outcomes: Sequence[PrunedOutcome],
     changes: Sequence[str] = (),
 ) -> None:
-    """Stores statement, outcomes and changes in place of those before, in a transaction that holds the write lock.
+    """Store statement, outcomes and change in place of those before, in a transaction that holds the write lock.
 
     Removes the snapshots of the intervals that belong to removed outcomes, save the one that stands for them.
     """

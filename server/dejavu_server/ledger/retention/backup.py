@@ -22,7 +22,7 @@ from dejavu_server.ledger_url import is_postgres
 
 
 def back_up(url: str, path: Path, report: Report = lambda _: None) -> Verification:
-    """Writes a ledger, as of now, to a new file.
+    """Write a ledger, as of now, to a new file.
 
     Args:
         url: the ledger; servers may record in it.
@@ -42,7 +42,7 @@ def back_up(url: str, path: Path, report: Report = lambda _: None) -> Verificati
 
 
 def restore(path: Path, url: str, report: Report = lambda _: None) -> CopiedLedger:
-    """Writes the ledger of a backup to a new ledger, with a new epoch.
+    """Write the ledger of a backup to a new ledger, with a new epoch.
 
     The epoch makes every resume token expire that a server handed out before, or another server goes on to hand out:
     entries after the backup are not in the new ledger, and others will get their sequences.

@@ -32,7 +32,7 @@ STEP: Final = 500
 
 
 def unfinished(connection: Connection) -> PrunedStatement | None:
-    """Returns the statement of a removal that was interrupted; None if there is none."""
+    """Return the statement of a removal that was interrupted; None if there is none."""
     statement = pruned.read_statement(connection)
     return (
         statement if statement is not None and statement.through > store.identity(connection).pruned_through else None
@@ -40,7 +40,7 @@ def unfinished(connection: Connection) -> PrunedStatement | None:
 
 
 def begin(backend: Backend, plan: PrunePlan, key: Ed25519PrivateKey, now: datetime) -> PrunedStatement:
-    """Writes the summary of the entries that a plan removes; `remove` removes them.
+    """Write the summary of the entries that a plan removes; `remove` removes them.
 
     Args:
         backend: the ledger, which was verified.
@@ -88,7 +88,7 @@ def remove(
     step: int = STEP,
     pause: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Removes the entries that a statement names, and their derived rows; returns their number.
+    """Remove the entries that a statement names, and their derived rows; return their number.
 
     Args:
         backend: the ledger.
@@ -121,7 +121,7 @@ def remove(
 
 
 def _learned(connection: Connection, through: int) -> tuple[AdaptiveState, int, list[PrunedOutcome]]:
-    """Returns the state of the intervals up to a sequence, that of the last outcome in it, and the outcomes."""
+    """Return the state of the intervals up to a sequence, that of the last outcome in it, and the outcomes."""
     state, start = AdaptiveState(), 0
     stored = learning.read_snapshot(connection, learning.INTERVALS, through + 1)
     if stored is not None:
@@ -143,7 +143,7 @@ def _learned(connection: Connection, through: int) -> tuple[AdaptiveState, int, 
 
 
 def _recorded_since(connection: Connection, plan: PrunePlan) -> str | None:
-    """Returns a game of the plan with entries recorded after the plan was made; None if there is none."""
+    """Return a game of the plan with entries recorded after the plan was made; None if there is none."""
     for table in (forecasts, outcomes, shadows):
         rows = select(table.c.game_id).where(table.c.sequence > plan.head.sequence).distinct()
         for game_id in connection.execute(rows).scalars():

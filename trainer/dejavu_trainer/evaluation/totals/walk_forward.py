@@ -34,7 +34,7 @@ def backtest_totals(
     fresh: bool = False,
     advance: Advance = ignore,
 ) -> list[TotalScores]:
-    """Scores the forecasts of totals of several seasons, and stores the scores of each in a folder.
+    """Score the forecasts of totals of several seasons, and store the scores of each in a folder.
 
     Args:
         games: games of all seasons up to the last test season.

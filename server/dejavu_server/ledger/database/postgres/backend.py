@@ -58,7 +58,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
 
 
 def connection_parameters(url: str) -> dict[str, Any]:
-    """Returns the parameters of a connection; what the URL sets is kept, and the environment adds what libpq reads.
+    """Return the parameters of a connection; what the URL sets is kept, and the environment adds what libpq reads.
 
     Raises:
         InvalidLedgerUrl: if the URL is none of PostgreSQL, or contains a password; the message never repeats it.
@@ -153,7 +153,7 @@ class PostgresBackend:
                 raise
 
     def _begun(self) -> Connection:
-        """Returns a connection in a transaction that holds the write lock."""
+        """Return a connection in a transaction that holds the write lock."""
         began = time.monotonic()
         while True:
             connection = self._writing.connect()
@@ -172,7 +172,7 @@ class PostgresBackend:
             return connection
 
     def _begin(self, raw: GuardedConnection) -> None:
-        """Starts a transaction and locks the head of the chain."""
+        """Start a transaction and lock the head of the chain."""
         cursor = raw.execute(_BEGIN)
         cursor.nextset()
         row = cursor.fetchone()
@@ -227,7 +227,7 @@ class PostgresBackend:
             store.probe_write(connection)
 
     def free_bytes(self) -> int | None:
-        """Returns None: the disk is that of the database, which does not report it."""
+        """Return None: the disk is that of the database, which does not report it."""
         return None
 
     def size_bytes(self) -> int:
@@ -276,7 +276,7 @@ _STOPPED: Final = (psycopg.errors.QueryCanceled, psycopg.OperationalError)
 
 
 def _roll_back(connection: Connection, raw: GuardedConnection, error: BaseException) -> None:
-    """Rolls a transaction back; discards the connection if that fails, or if another one may lead to the primary."""
+    """Roll a transaction back; discard the connection if that fails, or if another one may lead to the primary."""
     cause = driver_error(error)
     try:
         if not raw.closed:
@@ -291,7 +291,7 @@ def _roll_back(connection: Connection, raw: GuardedConnection, error: BaseExcept
 
 @contextmanager
 def read_only_ledger(url: str) -> Iterator[PostgresBackend]:
-    """Opens the ledger at a URL to read it, also while servers use it; creates and migrates nothing.
+    """Open the ledger at a URL to read it, also while servers use it; create and migrate nothing.
 
     Raises:
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.

@@ -64,7 +64,7 @@ class GuardedConnection(psycopg.Connection[Any]):
     stop: StopSignal | None = None
 
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
-        """Waits for the events of a psycopg generator; see `psycopg.Connection.wait`.
+        """Wait for the events of a psycopg generator; see `psycopg.Connection.wait`.
 
         Raises:
             psycopg.errors.QueryCanceled: if `stop` is set.
@@ -74,7 +74,7 @@ class GuardedConnection(psycopg.Connection[Any]):
         return super().wait(self._guarded(gen), shortest, timeout)
 
     def _guarded(self, gen: PQGen[_RV]) -> Generator[Any, Any, _RV]:
-        """Passes on the events of a generator, and checks the clock and `stop` while it waits."""
+        """Pass on the events of a generator, and check the clock and `stop` while it waits."""
         stop = self.stop
         # After a failed statement only the rollback runs.
         if stop is not None and self.pgconn.transaction_status != TransactionStatus.INERROR and stop.is_set():
@@ -110,7 +110,7 @@ class GuardedConnection(psycopg.Connection[Any]):
 
 
 def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: float = ANSWER_SECONDS) -> Engine:
-    """Returns an engine whose connections start no transactions implicitly.
+    """Return an engine whose connections start no transactions implicitly.
 
     Args:
         parameters: of libpq.
@@ -157,14 +157,14 @@ def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: flo
 
 
 def is_readable(connection: psycopg.Connection[Any]) -> bool:
-    """Returns whether the server has sent something that was not read yet, the end of the connection included."""
+    """Return whether the server has sent something that was not read yet, the end of the connection included."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
 
 
 def driver_connection(connection: Connection) -> GuardedConnection:
-    """Returns the driver's connection of an open connection of SQLAlchemy.
+    """Return the driver's connection of an open connection of SQLAlchemy.
 
     Raises:
         TypeError: if it is none of an engine of `new_engine`, or closed.

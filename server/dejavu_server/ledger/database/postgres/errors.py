@@ -68,13 +68,13 @@ _REFUSALS: Final = {
 
 
 def driver_error(error: BaseException | None) -> psycopg.Error | None:
-    """Returns the driver's own error of an error of SQLAlchemy, or the error itself if it is one of the driver."""
+    """Return the driver's own error of an error of SQLAlchemy, or the error itself if it is one of the driver."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return cause if isinstance(cause, psycopg.Error) else None
 
 
 def from_database(error: SQLAlchemyError | psycopg.Error) -> LedgerError:
-    """Converts an error of the database to a ledger error. The original error must only go to the log."""
+    """Convert an error of the database to a ledger error. The original error must only go to the log."""
     cause = driver_error(error)
     code = "" if cause is None else cause.sqlstate or _refusal(cause)
     if told := _lookup(_CORRUPT, code):
@@ -90,7 +90,7 @@ def from_database(error: SQLAlchemyError | psycopg.Error) -> LedgerError:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Converts errors of SQLAlchemy and of the driver in the block to ledger errors, with the original as the cause.
+    """Convert errors of SQLAlchemy and of the driver in the block to ledger errors, with the original as the cause.
 
     Raises:
         LedgerError: the ledger error.

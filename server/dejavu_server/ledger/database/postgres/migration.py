@@ -24,7 +24,7 @@ _LOCK = text("SELECT pg_advisory_xact_lock(1684367457, hashtext(current_schema()
 
 
 def ensure_schema(engine: Engine, *, make: bool = True) -> None:
-    """Creates the tables or migrates them to the newest schema; returns quickly if they are up to date.
+    """Create the tables or migrate them to the newest schema; return quickly if they are up to date.
 
     Args:
         engine: an engine that writes.

@@ -80,7 +80,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def check_schema(connection: Connection) -> None:
-    """Checks that a ledger has exactly the tables, columns, constraints and indexes of this release.
+    """Check that a ledger has exactly the tables, columns, constraints and indexes of this release.
 
     Raises:
         LedgerSchemaError: if one is missing, changed or additional, or if there is a trigger, a rule, a view or a
@@ -128,7 +128,7 @@ def _column(row: Any) -> str:
 
 @cache
 def expected() -> Mapping[str, Set[str]]:
-    """Returns the required content of each table, by its name: a text for each column, constraint and index."""
+    """Return the required content of each table, by its name: a text for each column, constraint and index."""
     parts: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
     for table in metadata.sorted_tables:
         parts[table.name] = frozenset(_expected(table))

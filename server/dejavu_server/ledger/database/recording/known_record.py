@@ -53,7 +53,7 @@ class KnownRevision(NamedTuple):
     issued: IssuedForecast
 
     def matches(self, draft: PreparedForecast) -> bool:
-        """Returns whether a draft of the same key has the same pattern and teams, and nothing else that is new.
+        """Return whether a draft of the same key has the same pattern and teams, and nothing else that is new.
 
         A draft without a date agrees with every revision: a retry after midnight is not a correction. A revision
         without one was made for the day of its time, so a draft with another date corrects it. Likewise a draft without
@@ -102,7 +102,7 @@ class KnownRecord:
         self.forget()
 
     def forget(self) -> None:
-        """Forgets everything."""
+        """Forget everything."""
         self.games = RecordedGames()
         self.revisions: dict[str, list[KnownRevision]] = {}
         self.markets: dict[int, Market] = {}
@@ -113,7 +113,7 @@ class KnownRecord:
         self._without_market: set[int] = set()
 
     def read(self, connection: Connection, drafts: Sequence[PreparedForecast]) -> LedgerPosition:
-        """Reads the unknown part of the drafts' needs; returns the position of the ledger.
+        """Read the unknown part of the drafts' needs; return the position of the ledger.
 
         Raises:
             LedgerCorrupt: if something cannot be read back.
@@ -132,7 +132,7 @@ class KnownRecord:
         return position
 
     def read_games(self, connection: Connection, game_ids: Set[str]) -> None:
-        """Reads the unknown state of some games; call it after `read`, in the same transaction."""
+        """Read the unknown state of some games; call it after `read`, in the same transaction."""
         games = sorted(game_ids - self._games)
         if games:
             self.games.take(STATE_OF_GAMES.rows(connection, games))
@@ -140,7 +140,7 @@ class KnownRecord:
             self._all_known.update(game_id for game_id in games if not self.games.has_forecasts(game_id))
 
     def advance(self, position: LedgerPosition, appended: Appended) -> None:
-        """Adds an appended transaction, and confirms the cache at a position."""
+        """Add an appended transaction, and confirms the cache at a position."""
         self._position = position
         self.appended = appended
         self._without_market.update(
@@ -148,7 +148,7 @@ class KnownRecord:
         )
 
     def roster_sequence(self, connection: Connection, position: LedgerPosition) -> int:
-        """Returns the sequence of the newest change of models, pruned or not, at a position; 0 if there is none.
+        """Return the sequence of the newest change of models, pruned or not, at a position; 0 if there is none.
 
         Raises:
             LedgerCorrupt: if the summary of pruned changes cannot be read.
@@ -194,7 +194,7 @@ class KnownRecord:
 
 
 def read_position(connection: Connection) -> LedgerPosition:
-    """Returns the position of the ledger.
+    """Return the position of the ledger.
 
     Raises:
         LedgerCorrupt: if the row of its identity is missing.

@@ -78,7 +78,7 @@ _UNSOUND = "the ledger is damaged: its file is not a sound SQLite database"
 
 
 def database_path(url: str) -> Path:
-    """Returns the absolute path of the database that a URL names.
+    """Return the absolute path of the database that a URL names.
 
     Raises:
         InvalidLedgerUrl: if the URL is not sqlite:///PATH.
@@ -97,7 +97,7 @@ def database_path(url: str) -> Path:
 
 
 def check_free_space(path: Path) -> None:
-    """Raises LedgerUnavailable if the disk of a database has less than MIN_FREE_BYTES left.
+    """Raise LedgerUnavailable if the disk of a database has less than MIN_FREE_BYTES left.
 
     A small test write proves little: it may fit where a larger one did not.
     """
@@ -107,7 +107,7 @@ def check_free_space(path: Path) -> None:
 
 
 def file_bytes(path: Path) -> int:
-    """Returns the size of a file, in bytes; 0 if there is none."""
+    """Return the size of a file, in bytes; 0 if there is none."""
     try:
         return path.stat().st_size
     except OSError:
@@ -115,7 +115,7 @@ def file_bytes(path: Path) -> int:
 
 
 def free_bytes(path: Path) -> int | None:
-    """Returns the bytes that the disk of a database has left for it; None if its file system does not say."""
+    """Return the bytes that the disk of a database has left for it; None if its file system does not say."""
     try:
         disk = os.statvfs(path.parent)
     except OSError:
@@ -124,7 +124,7 @@ def free_bytes(path: Path) -> int | None:
 
 
 def reading_engine(path: Path, *, immutable: bool = False) -> Engine:
-    """Returns an engine that cannot write and that runs each statement on its own, without transactions.
+    """Return an engine that cannot write and that runs each statement on its own, without transactions.
 
     Args:
         path: the database.
@@ -135,7 +135,7 @@ def reading_engine(path: Path, *, immutable: bool = False) -> Engine:
 
 
 def connect(path: Path, access: str) -> sqlite3.Connection:
-    """Connects the driver to a database.
+    """Connect the driver to a database.
 
     Args:
         path: the database.
@@ -151,7 +151,7 @@ def connect(path: Path, access: str) -> sqlite3.Connection:
 
 
 def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> Engine:
-    """Returns an engine whose connections never create the file and start no transactions implicitly."""
+    """Return an engine whose connections never create the file and start no transactions implicitly."""
     engine = create_engine(
         "sqlite:///unused",
         creator=partial(connect, path, access),
@@ -179,18 +179,18 @@ def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> En
 
 
 def primary_code(error: BaseException | None) -> int:
-    """Returns SQLite's primary result code of an error; 0 if it has none, as errors of the Python driver itself."""
+    """Return SQLite's primary result code of an error; 0 if it has none, as errors of the Python driver itself."""
     # The low byte of an extended result code is the primary code.
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def from_database(error: SQLAlchemyError) -> LedgerError:
-    """Converts a database error to a ledger error. The original error must only go to the log."""
+    """Convert a database error to a ledger error. The original error must only go to the log."""
     return from_driver(error.orig if isinstance(error, DBAPIError) else None)
 
 
 def from_driver(cause: BaseException | None) -> LedgerError:
-    """Converts an error of SQLite's driver to a ledger error; see `from_database`."""
+    """Convert an error of SQLite's driver to a ledger error; see `from_database`."""
     code, text = primary_code(cause), str(cause)
     if code in _DAMAGE:
         return LedgerCorrupt(_UNSOUND)
@@ -206,7 +206,7 @@ def from_driver(cause: BaseException | None) -> LedgerError:
 
 @contextmanager
 def stopping(connection: Connection, stop: StopSignal) -> Iterator[None]:
-    """Ends the statements of a connection once an event is set.
+    """End the statements of a connection once an event is set.
 
     Raises:
         ReadStopped: if one was ended, or would have been started.
@@ -230,7 +230,7 @@ def stopping(connection: Connection, stop: StopSignal) -> Iterator[None]:
 
 
 def discard_after(error: DBAPIError, connection: Connection) -> None:
-    """Discards a connection, and idle ones of its pool, after an error that may lie in its file.
+    """Discard a connection, and idle ones of its pool, after an error that may lie in its file.
 
     SQLAlchemy does so by itself for the statements that it runs, not for those of `prepared`.
     """
@@ -241,7 +241,7 @@ def discard_after(error: DBAPIError, connection: Connection) -> None:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Converts database errors in the block to ledger errors, with the original as the cause."""
+    """Convert database errors in the block to ledger errors, with the original as the cause."""
     try:
         yield
     except SQLAlchemyError as error:

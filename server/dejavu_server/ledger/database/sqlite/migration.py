@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.01
 
 
 def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
-    """Creates the database or migrates it to the newest schema; returns quickly if it is up to date.
+    """Create the database or migrate it to the newest schema; return quickly if it is up to date.
 
     Everything runs in one transaction. After a failure the database is unchanged, or an empty file.
 
@@ -59,7 +59,7 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
 
 
 def _check_writable(path: Path, *, make: bool) -> None:
-    """Raises if the database must not be written; checks before the switch to WAL, which is itself a write."""
+    """Raise if the database must not be written; check before the switch to WAL, which is itself a write."""
     engine = reading_engine(path)
     try:
         with engine.connect() as connection:
@@ -71,7 +71,7 @@ def _check_writable(path: Path, *, make: bool) -> None:
 
 @contextmanager
 def _folder_lock(folder: Path) -> Iterator[None]:
-    """Locks a folder for one process that prepares ledgers in it. The lock is released if that process dies."""
+    """Lock a folder for one process that prepares ledgers in it. The lock is released if that process dies."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     deadline = time.monotonic() + migrate.LOCK_SECONDS
     try:

@@ -38,7 +38,7 @@ _Parts = Counter[str]
 
 
 def check_schema(connection: Connection) -> None:
-    """Checks that a ledger has exactly the tables, columns, constraints and indexes of this release.
+    """Check that a ledger has exactly the tables, columns, constraints and indexes of this release.
 
     Raises:
         LedgerSchemaError: if one is missing, changed or additional, or if there is a trigger or a view; the message
@@ -77,7 +77,7 @@ def _text(parts: _Parts) -> str:
 
 @cache
 def _expected() -> dict[str, _Parts]:
-    """Returns the required content of the statement of each table and index, by name."""
+    """Return the required content of the statement of each table and index, by name."""
     dialect = sqlite.dialect()
     tables = metadata.sorted_tables
     statements = {table.name: str(CreateTable(table).compile(dialect=dialect)) for table in tables}
@@ -87,7 +87,7 @@ def _expected() -> dict[str, _Parts]:
 
 
 def _parts(sql: str) -> _Parts:
-    """Returns the content of a CREATE TABLE or CREATE INDEX statement, without the names of constraints."""
+    """Return the content of a CREATE TABLE or CREATE INDEX statement, without the names of constraints."""
     words = [_normalized(word) for word in _WORD.findall(sql)]
     if words[:2] != ["create", "table"]:
         return Counter([" ".join(words)])
@@ -95,7 +95,7 @@ def _parts(sql: str) -> _Parts:
 
 
 def _normalized(word: str) -> str:
-    """Returns a word in lower case, a name of the schema without its quotes, and anything else in quotes as it is."""
+    """Return a word in lower case, a name of the schema without its quotes, and anything else in quotes as it is."""
     if word[0] in '"`[':
         name = word[1:-1].lower()
         return name if name in _names() else word
@@ -104,7 +104,7 @@ def _normalized(word: str) -> str:
 
 @cache
 def _names() -> frozenset[str]:
-    """Returns the names of all tables, columns and indexes."""
+    """Return the names of all tables, columns and indexes."""
     tables = metadata.sorted_tables
     columns = (column.name for table in tables for column in table.columns)
     indexes = (str(index.name) for table in tables for index in table.indexes)

@@ -45,7 +45,7 @@ class WalCheckpointer:
         self._committed.set()
 
     def close(self) -> None:
-        """Ends the thread. Idempotent."""
+        """End the thread. Idempotent."""
         self._closing.set()
         self._committed.set()
         if self._thread is not None:

@@ -69,7 +69,7 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
         target: server address, in gRPC's notation; for several servers of one ledger HOST:PORT,HOST:PORT,… or
             dns:///NAME:PORT, whose records are looked up again and again.
         timeout: deadline of a call, in seconds, including its retries; does not apply to streams.
-        channels: number of connections, used in turn, or of servers if they are more; also the maximum number of server
+        channels: number of connections, used in turn, or of servers if larger; also the maximum number of server
             workers reached at a time.
         credentials: TLS credentials, e.g. of `tls_credentials`; None for plain text.
         token: bearer token that says who calls, or a function that returns the newest one, e.g. a `TokenFile`; None for

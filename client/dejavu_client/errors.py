@@ -63,7 +63,7 @@ class DejavuClientError(Exception):
         field_violations: the rejected fields.
         request_id: the server's id of the call, as in its log; empty if the call never reached the server.
         retry_after: seconds to wait before sending the same request again; None if the server did not suggest that.
-        metadata: what else the server says for programs, by name; of OUTCOME_STANDS the outcome that stands:
+        metadata: further data for programs, by name; of OUTCOME_STANDS the current outcome:
             differential, revision, sequence, observed_time, and home_team and away_team if it has teams.
     """
 

@@ -39,7 +39,7 @@ def configure(level: str, log_format: str) -> None:
     """
     escape_output()
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    colored = not as_json and sys.stderr.isatty()  # by escape sequences, of which its fields get none
+    colored = not as_json and sys.stderr.isatty()  # by escape sequences, which its fields do not contain
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -41,7 +41,7 @@ _log = structlog.get_logger(__name__)
 
 
 def main() -> None:
-    """Run a worker for a supervisor: reads a WorkerStart, write a WorkerStatus, serve until SIGTERM."""
+    """Run a worker for a supervisor: read a WorkerStart, write a WorkerStatus, serve until SIGTERM."""
     supervisor = int(sys.argv[1])
     prepare(supervisor)
     import_modules()

@@ -40,7 +40,7 @@ class AsyncCacheCalls(AsyncCaller):
     async def warm_cache(
         self, requests: Iterable[PredictRequest], *, timeout: float | None = None
     ) -> WarmCacheResponse:
-        """Has the answers to 1 to 1,000 what-ifs computed and kept by the worker that answers. Safe to repeat.
+        """Compute and cache the answers to 1 to 1,000 what-ifs in the answering worker. Safe to repeat.
 
         Args:
             requests: requests created with `predict_request`, without a `game_id`.

@@ -43,8 +43,8 @@ class ModelCalls(Caller):
     """The methods of DejavuClient for a server's models.
 
     A model is named by its version or by an alias: champion, challenger or previous. Every change is safe to repeat:
-    one that would change nothing answers with the models as they are, without a `change`. A change of the model of an
-    alias looks its version up first, so that a request that is sent again does not mean another model.
+    one that would change nothing answers with the models as they are, without a `change`. A change by
+    alias first resolves the alias to a version, so that a repeated request changes the same model.
     """
 
     def _version(self, name: str, timeout: float | None) -> str:
@@ -94,7 +94,7 @@ class ModelCalls(Caller):
     def load_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> LoadModelResponse:
-        """Stage a registered model: every worker loads it, and make every recorded forecast with it in the shadow.
+        """Stage a registered model: every worker loads it and makes shadow forecasts with it.
 
         Args:
             model_version: its version.

@@ -154,7 +154,7 @@ class Poller:
         await self.close()
 
     async def close(self) -> None:
-        """Stop `run` and cancel reads and call in progress. Threads that wait for the feed are abandoned."""
+        """Stop `run` and cancel reads and calls in progress. Threads that wait for the feed are abandoned."""
         self.stop()
         await self._reads.close()
 

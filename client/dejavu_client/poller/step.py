@@ -284,7 +284,7 @@ def _request(transition: Transition, waiting: PlaysInProgress, model: ModelCapab
 
 
 def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -> None:
-    """Compare with outcomes, and report them; or fails if the plays turned out to be stale."""
+    """Compare with outcomes, and report them, or fail if the plays turned out to be stale."""
     if stale:
         _fail(transition, StaleFeed(stale))
         return

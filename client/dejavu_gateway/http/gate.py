@@ -109,8 +109,9 @@ class ConnectionGate:
     def _make_room(self, share: str) -> bool:
         """Drop a connection without a live stream (streams have slots of their own); return whether there was one.
 
-        It is one of the address that holds most, the oldest that waits if one does: a browser whose idle connection was
-        closed opens another one, and loses nothing. New and busy connections of the same address are not dropped.
+        It belongs to the address with most connections, and is the oldest idle one if there is one: a browser whose idle
+        connection was closed opens another one, and loses nothing. New and busy connections of the same address are not
+        dropped.
         """
         others = [each for each in self._admitted.values() if not each.connection.is_stream]
         held = Counter(each.share for each in others)

@@ -92,7 +92,7 @@ class GatewayServer(uvicorn.Server):
         self._sweeper.start(repeat(SWEEP_SECONDS, self._sweep, on_repeat_failed("sweep")), "sweep")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain: no new connections, request in progress are answered, live streams end."""
+        """Drain: no new connections, requests in progress are answered, live streams end."""
         log.info("draining")
         asyncio.get_running_loop().call_soon(self._feed.drain)  # after uvicorn has marked all connections to be closed
         await super().shutdown(sockets)

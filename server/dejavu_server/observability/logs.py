@@ -26,7 +26,7 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
     """
     escape_output()
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    colored = not as_json and sys.stderr.isatty()  # by escape sequences, of which its fields get none
+    colored = not as_json and sys.stderr.isatty()  # by escape sequences, which its fields do not contain
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

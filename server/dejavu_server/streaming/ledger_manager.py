@@ -337,7 +337,7 @@ class LedgerManager:
             await broadcaster.close(reason)
 
     async def _close_current(self, reason: DejavuError) -> None:
-        """Close the broadcaster and the ledger, if open; stream end with the reason."""
+        """Close the broadcaster and the ledger, if open; streams end with the reason."""
         await self._end_broadcaster(reason)
         ledger, self._ledger = self._ledger, None
         self._writable = False

@@ -142,7 +142,7 @@ def replay_fold(fold: FoldScores, ratings: str) -> ReplayedFold:
 
 
 def _ends(fold: FoldScores, ratings: str) -> tuple[Singles, Singles]:
-    """Return the ends of the static intervals, (n, forecast, alphas) each, in points."""
+    """Return the ends of the static intervals, (n, forecasts, alphas) each, in points."""
     frozen, carried = (fold.forecasts[STATIC_NAMES[name]] for name in ("frozen", "ensemble"))
     if frozen.point is None or frozen.lower is None or frozen.upper is None:
         raise DataError("a fold has no intervals with frozen ratings")

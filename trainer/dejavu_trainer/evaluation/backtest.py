@@ -84,7 +84,7 @@ class Fold:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def run(self, games: Games) -> FoldScores:
-        """Train and calibrates models on earlier seasons, and score them on the test season.
+        """Train and calibrate models on earlier seasons, and score them on the test season.
 
         Args:
             games: games of all seasons up to the test season; later ones are ignored.

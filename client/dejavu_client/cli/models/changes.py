@@ -65,7 +65,7 @@ def load(
     timeout: Timeout = CHANGE_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Stage a registered model: every worker loads it, and makes every recorded forecast with it in the shadow.
+    """Stage a registered model: every worker loads it and makes shadow forecasts with it.
 
     Changes nothing if a worker cannot load it.
     """

@@ -125,7 +125,7 @@ class ModelLoader:
             raise ModelLoadFailed(f"model {version} cannot be loaded: {failure.error}")
 
     def unload(self, versions: Collection[str]) -> None:
-        """Unload models; call in progress keep theirs."""
+        """Unload models; calls in progress keep theirs."""
         for version in versions:
             self._models.remove(version)
             self._updater.remove(version)

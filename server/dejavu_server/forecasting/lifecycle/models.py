@@ -176,7 +176,7 @@ class ServingModels:
         self._loaded[forecaster.version] = forecaster
 
     def remove(self, version: str) -> None:
-        """Unload a model; call in progress keep it."""
+        """Unload a model; calls in progress keep it."""
         self._loaded.pop(version, None)
 
     def switch(self, roster: Roster) -> None:

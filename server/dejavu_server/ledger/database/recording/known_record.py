@@ -27,7 +27,7 @@ from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.records import IssuedForecast
 
 MAX_KEPT: Final = 1500
-"""Keys that are kept, an evening's: what is known is forgotten once they are more."""
+"""Most cached keys, an evening's; beyond it the cache is dropped."""
 
 
 class LedgerPosition(NamedTuple):
@@ -140,7 +140,7 @@ class KnownRecord:
             self._all_known.update(game_id for game_id in games if not self.games.has_forecasts(game_id))
 
     def advance(self, position: LedgerPosition, appended: Appended) -> None:
-        """Add an appended transaction, and confirms the cache at a position."""
+        """Add an appended transaction, and confirm the cache at a position."""
         self._position = position
         self.appended = appended
         self._without_market.update(
@@ -155,7 +155,7 @@ class KnownRecord:
         """
         if position.model_change or not position.pruned_through:
             return position.model_change
-        # All changes were pruned, and no more are: what stands for them stays the same up to the next removal.
+        # All changes were pruned: their summary stays the same up to the next removal.
         of = position.epoch, position.pruned_through
         if self._pruned_change is None or self._pruned_change[0] != of:
             changes = pruned_changes.read(connection)

@@ -132,7 +132,7 @@ def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str], o
 
     Args:
         lock: its text.
-        direct: what it locks.
+        direct: its direct requirements.
         pinned: the versions of constraints.txt.
         omitted: pattern of the names that it leaves out.
     """

@@ -113,7 +113,7 @@ class TokenFile:
         return f"TokenFile({str(self.path)!r})"
 
     def _version(self) -> tuple[int, int, int]:
-        """Return what changes with the file: its inode too, since a file is best replaced by a rename."""
+        """Return the identity of the file's version, with its inode, since files are usually replaced by a rename."""
         stat = self.path.stat()
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 

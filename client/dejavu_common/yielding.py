@@ -22,10 +22,10 @@ _aside: Final = ThreadPoolExecutor(1, thread_name_prefix="give-way")
 async def give_way() -> None:
     """Let the other threads of the process have the processor, and then the other tasks of the event loop.
 
-    gRPC reads calls on threads of its own. If the processor has no room for these beside the event loop, yielding to
-    tasks is not enough: the loop never waits, and the kernel may leave them waiting for five milliseconds. So the loop
-    waits for a thread that does nothing. sched_yield takes less, but gives a busy process beside this one a whole time
-    slice, during which no call is answered.
+    gRPC reads calls on threads of its own. On a busy processor, yielding to tasks is not enough: the loop never waits,
+    and the kernel may leave these threads waiting for five milliseconds. So the loop waits for a thread that does
+    nothing. sched_yield takes less, but gives another busy process a whole time slice, during which no call is
+    answered.
     """
     await asyncio.get_running_loop().run_in_executor(_aside, _do_nothing)
     for _ in range(TURNS):

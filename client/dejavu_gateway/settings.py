@@ -58,7 +58,7 @@ class GatewaySettings:
     Attributes:
         listen: where it listens.
         web: folder of the built page.
-        hosts: host names under which it is reached, beside those of loopback; empty if it listens beyond loopback: any.
+        hosts: its host names in addition to those of loopback; if empty and it listens beyond loopback: any.
         trusted_proxies: reverse proxies whose X-Forwarded-For is believed.
         allow_record: whether browsers may have forecasts recorded.
         demo: whether games of replays count as games: a demonstration.

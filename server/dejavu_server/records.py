@@ -146,7 +146,7 @@ class IssuedForecast:
 
     @property
     def optional_inputs(self) -> tuple[date, LiveInputs]:
-        """What a request may leave open although the forecast may depend on it."""
+        """Optional inputs of a request on which the forecast may depend."""
         return self.rated_day, self.live
 
 
@@ -240,7 +240,7 @@ class TotalSettlement:
 
     Attributes:
         error: point − total, in points.
-        pace_error: pace × time − total, in points: what the points came to if they went on to come at the rate so far.
+        pace_error: pace × time − total, in points: error of the total at the rate so far.
         covered: whether the interval contains the total, bounds included.
         crps: in points, from the recorded distribution.
     """

@@ -30,8 +30,8 @@ EXIT_SECONDS = 15.0
 """Time after the grace period until a worker that received SIGTERM is killed by its own timer."""
 
 GC_THRESHOLDS = (2000, 5, 10)
-"""When garbage is collected, see `gc.set_threshold`; by default 700, 10, 10. Named calls leave objects with the ledger,
-which keeps what it has just recorded, and each collection looks at those of all calls that are answered just then.
+"""Thresholds of garbage collection, see `gc.set_threshold`; by default 700, 10, 10. Named calls leave objects in the
+ledger's cache, and each collection visits those of all calls that are being answered.
 """
 
 SERVER_FAILED = 70
@@ -63,7 +63,7 @@ def import_modules() -> None:
 
     Call it after `prepare`, so that a process that imports ends with its supervisor.
     """
-    # What a start creates stays: garbage collection, which would take a tenth of its time, waits for its end.
+    # Objects of the start stay: garbage collection, which would take a tenth of its time, waits for its end.
     gc.disable()
     import uvloop  # noqa: F401, PLC0415
 

@@ -108,7 +108,7 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
             await asyncio.sleep(_REDRAW_SECONDS)
 
     with _without_echo(), Live(console=console, auto_refresh=False, redirect_stderr=sys.stderr.isatty()) as live:
-        escape_output()  # what is printed above the table: rich would obey its escape sequences
+        escape_output()  # text printed above the table: rich would obey its escape sequences
         drawing = asyncio.create_task(redraw())
         try:
             await poller.run(until_final=until_final)

@@ -294,7 +294,7 @@ class Poller:
             case RequestForecasts(due):
                 answers = await request_forecasts(self._client, self.games[game_id].state, due)
                 if any(isinstance(each, FailedPreconditionError) and each.reason != OUTCOME_KNOWN for each in answers):
-                    self._model.forget()  # the server refuses what it said that its model supports
+                    self._model.forget()  # the server refuses a request that its model reportedly supports
                 return ForecastsAnswered(due, answers)
             case ReportOutcome(outcome):
                 try:

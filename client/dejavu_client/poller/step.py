@@ -186,7 +186,7 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
 
 
 def _reopen(transition: Transition) -> None:
-    """Mark the game as live again, whatever its earlier state."""
+    """Mark the game as live again, from any state."""
     game = transition.game
     transition.game = replace(
         game, read_to_end=False, backoff=PollBackoff(), plays_time=game.plays_time or transition.known.now

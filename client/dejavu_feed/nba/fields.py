@@ -113,7 +113,7 @@ def compact_day(text: str) -> date | None:
 
 
 def _has_games(day: date) -> bool:
-    """Whether a game can be in the year of a day: what is reckoned from it stays within the years that Python has."""
+    """Whether a game can be in the year of a day: dates computed from it stay within Python's years."""
     return FIRST_DAY.year <= day.year <= LAST_DAY.year
 
 

@@ -95,12 +95,12 @@ class HangUp:
 
 
 class StrictConnection(h11.Connection):
-    """The state of a connection that speaks HTTP/1.1, without what a proxy and a server may read in two ways.
+    """The state of an HTTP/1.1 connection that refuses input that a proxy and a server may read differently.
 
-    Where both disagree about the end of a request, what the proxy takes for its body is another request for the server,
-    which the proxy never checked. h11 takes a line that ends without CR, a header that is continued on the next line,
-    and a length beside chunks. Chunks are refused altogether: each costs as much as hundreds of bytes, and whoever
-    calls this interface knows the length of what it sends.
+    If both disagree about the end of a request, the proxy's body is another request for the server, which the proxy
+    never checked. h11 accepts lines that end without CR, headers that continue on the next line, and a length together
+    with chunks. Chunks are refused altogether: each costs as much as hundreds of bytes, and callers of this interface
+    know the length of their bodies.
     """
 
     def next_event(self) -> Any:
@@ -156,7 +156,7 @@ class HttpConnection(H11Protocol):
             callback()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what was received; a request has to be complete within a time."""
+        """Parse received bytes; a request has to be complete within a time."""
         if self.transport.is_closing():
             return
         super().data_received(data)
@@ -177,9 +177,9 @@ class HttpConnection(H11Protocol):
         _end_now(self.transport, last)
 
     async def send_raw(self, chunk: bytes) -> None:
-        """Send a chunk of an answer that has begun: a third of what the ways of ASGI and h11 cost.
+        """Send a chunk of an answer that has begun, at a third of the cost of ASGI and h11.
 
-        Returns once the network has taken most of what was sent before; of a closed connection at once.
+        Returns once the network has taken most of the previous data; at once if the connection is closed.
         """
         if self.flow.write_paused:
             await self.flow.drain()
@@ -272,7 +272,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         _end_now(self.transport, last)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what was received; drop the connection if that fails, or if it is more than a program has to say."""
+        """Parse received bytes; drop the connection if that fails, or if they exceed the limit of a program."""
         # The first that comes is the request, which the HttpConnection has limited.
         if self.handshake_initiated and not self._may_send(len(data)):
             log.debug("websocket_flooded")

@@ -32,7 +32,7 @@ REQUEST_ID: Final = "dejavu.request_id"
 """Key of an ASGI scope under which the id of a request is."""
 
 UNLIMITED: Final = "dejavu.unlimited"
-"""Key of an ASGI scope that has what a live stream calls: it may take as long as it likes, and ends by itself."""
+"""Key of an ASGI scope with the function that a live stream calls to be exempt from the time limit."""
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """Status in metrics and logs, as in those of nginx, of a request whose browser hung up before it was answered."""

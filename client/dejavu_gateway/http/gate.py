@@ -109,9 +109,8 @@ class ConnectionGate:
     def _make_room(self, share: str) -> bool:
         """Drop a connection without a live stream (streams have slots of their own); return whether there was one.
 
-        It belongs to the address with most connections, and is the oldest idle one if there is one: a browser whose idle
-        connection was closed opens another one, and loses nothing. New and busy connections of the same address are not
-        dropped.
+        It belongs to the address with most connections, and is its oldest idle one if it has one: a browser whose idle
+        connection was closed opens another one, and loses nothing. New and busy connections of that address stay.
         """
         others = [each for each in self._admitted.values() if not each.connection.is_stream]
         held = Counter(each.share for each in others)

@@ -19,7 +19,7 @@ from dejavu_gateway.messages.encode import JsonObject
 from dejavu_gateway.messages.errors import RequestRefused, of_server
 
 EVENTS_A_SEND: Final = 8
-"""Most events handed to a connection at once; its buffer holds what the network has not taken."""
+"""Most events handed to a connection at once; its buffer holds the unsent data."""
 
 RETRY_SECONDS: Final = 1.0
 """Pause of a browser's server stream before it reconnects."""
@@ -36,10 +36,9 @@ _REPLACED: Final[JsonObject] = RequestRefused(
 
 
 class Outlet(Protocol):
-    """A connection to a browser, which puts what it is given into a form of its own.
+    """A connection to a browser, with a format of its own.
 
-    A method returns once the network has taken most of what was sent before; one of a closed connection returns at
-    once.
+    A method returns once the network has taken most of the previous data; at once if the connection is closed.
     """
 
     transport: str
@@ -215,7 +214,7 @@ class Browser:
             await self._waiting
             self._waiting = None
         self._awake = False
-        if self._over or self._sending_since is not None:  # what catches up is sending
+        if self._over or self._sending_since is not None:  # the task that catches up is sending
             return
         if self._feed.board.report is not self._reported:
             await self._send_status()

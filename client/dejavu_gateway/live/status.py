@@ -40,7 +40,7 @@ class ServerView:
     Attributes:
         server: its health, or why it is not known; None before it was asked.
         ledger: health of its ledger, or why it is not known.
-        stream: whether the stream is connected, or what ended it; False before the first connection.
+        stream: whether the stream is connected, or the error that ended it; False before the first connection.
         heard: when the last message of the stream came, by a monotonic clock.
     """
 

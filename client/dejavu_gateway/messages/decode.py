@@ -85,7 +85,7 @@ def from_json(value: object, message_type: type[MessageT]) -> MessageT:
         message_type: type of the message.
 
     Raises:
-        RequestRefused: if it does not describe one; names each field with what was expected.
+        RequestRefused: if it does not describe one; names each field with its expected form.
     """
     reader, message = _Reader(), message_type()
     reader.read(message, value)
@@ -108,7 +108,7 @@ def from_query(
         The message, and the values of the further parameters that are given.
 
     Raises:
-        RequestRefused: if a parameter is unknown, repeated or invalid; names each with what was expected.
+        RequestRefused: if a parameter is unknown, repeated or invalid; names each with its expected form.
     """
     message = message_type()
     fields = fields_of(descriptor_of(message))

@@ -80,7 +80,7 @@ def of_server(error: DejavuClientError) -> RequestRefused:
     if retry_after is None and status in RETRY_STATUSES:
         retry_after = DEFAULT_RETRY_SECONDS
     fields = tuple(FieldViolation(_json_name(each.field), each.description) for each in error.field_violations)
-    # What the client says of a server that it cannot reach has its address, which is none of a browser's business.
+    # The client's message about an unreachable server has its address, which browsers must not see.
     unreached = code is grpc.StatusCode.UNAVAILABLE and not (error.request_id or error.reason)
     message = "the server cannot be reached; try again" if unreached else error.message
     return RequestRefused(status, code.name, message, error.reason, fields, error.request_id, retry_after)

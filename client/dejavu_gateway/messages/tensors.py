@@ -87,7 +87,7 @@ def infer_request(value: object, model_name: str, model_version: str) -> pb.Mode
         model_version: its version, from the path; empty if that has none.
 
     Raises:
-        RequestRefused: if it describes none; names the place with what was expected.
+        RequestRefused: if it describes none; names the place with the expected form.
     """
     body = _object(value, "body", ("id", "parameters", "inputs", "outputs"), ("inputs",))
     request = pb.ModelInferRequest(

@@ -94,7 +94,7 @@ def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
     """Compute the evidence that a model is worse than another by less than a margin.
 
     The hypothesis that it speaks against: the average over the games so far of the expected difference, clipped to its
-    bound, given what was known before each game, is at least the margin.
+    bound, given the knowledge before each game, is at least the margin.
 
     Args:
         differences: (n,), score of the model − score of the other of each game, in the order in which games ended;

@@ -215,7 +215,7 @@ class _Graph:
         return weights
 
     def _first_minutes(self, name: bytes) -> bytes:
-        """Return what a value has the first minutes of: as many as the input has."""
+        """Return the value from which another one is sliced: its first minutes, as many as the input has."""
         whole, starts, ends, axes, steps = self._made(name, "Slice", 5)
         for constant, expected in ((starts, 0), (axes, 0), (steps, 1)):
             self._expect(constant, [expected])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Integers, Singles
 
 Records = NDArray[np.void]
-"""(entries,), read-only, what is shown of each: team codes as ASCII, dates as numbers, no byte between the fields."""
+"""(entries,), read-only, displayed data of each: team codes as ASCII, dates as numbers, packed fields."""
 
 
 class ShownEntry(NamedTuple):

@@ -48,7 +48,7 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     """Load a forecaster from the contents of a bundle's files.
 
     Args:
-        source: what they are of, for messages.
+        source: their origin, for messages.
         manifest: the manifest.
         contents: content of each of its files (`all_files`), whose hashes the caller has checked.
 

@@ -36,12 +36,12 @@ BURST_SECONDS: Final = 2.0
 DAY_SECONDS: Final = 86_400
 
 UNSENT: Final = 2
-"""How many times as many calls a caller may have if those count whose answers are being sent: a caller can have an
-answer and call again before the server knows that it was sent."""
+"""Factor of a caller's limit if calls whose answers are being sent count too: a caller can have an answer and call
+again before the server knows that it was sent."""
 
 WATCHES: Final = 10
-"""How many times as many watches of health as streams a caller may have: clients have one for each connection, and need
-no token. One whose caller sends what nobody reads may take a hundred KiB."""
+"""Ratio of a caller's limits of health watches and of streams: clients have one watch per connection, without a token.
+One with unread data from its caller may take a hundred KiB."""
 
 
 @dataclass(frozen=True, slots=True)

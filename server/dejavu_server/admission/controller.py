@@ -21,7 +21,7 @@ class CallKind(enum.Enum):
     """Kind of a call, which decides the limit that it counts against."""
 
     CONTROL = "control"
-    """Health, models, statistics, unknown methods: cheap, and what operators need under load."""
+    """Health, models, statistics, unknown methods: cheap, and needed by operators under load."""
 
     PREDICT = "predict"
     """Single forecasts and risk assessments."""

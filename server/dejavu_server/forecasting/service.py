@@ -319,10 +319,10 @@ def _changed(result: Result[IssuedForecast]) -> int | None:
 def _as_recorded(
     request: ForecastRequest, requested: Result[IssuedForecast], recorded: Result[IssuedForecast]
 ) -> ForecastRequest | None:
-    """Return a request with the inputs of the recorded forecast that it left open; None if nothing depends on them.
+    """Return a request with the recorded forecast's inputs in place of its open ones; None if nothing depends on them.
 
-    That is what the ledger does not have of a forecast, computed for other inputs than those of the recorded one. The
-    request itself keeps its date, or none, so this is not a correction.
+    Unrecorded parts of a forecast (quantiles, markets) depend on them. The request itself keeps its date, or none, so
+    this is not a correction.
     """
     if isinstance(requested, Failed) or isinstance(recorded, Failed):
         return None

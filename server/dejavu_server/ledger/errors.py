@@ -92,7 +92,7 @@ class OutcomeAlreadyRecorded(DejavuError):
 
 
 class OutcomeStands(DejavuError):
-    """A report that would correct the outcome that stands, although its caller asked not to correct any.
+    """A report that would correct the current outcome, although its caller asked not to correct any.
 
     Args:
         message: the current outcome, and the difference of the report.

@@ -183,7 +183,7 @@ def _words(outcome: ReportedOutcome) -> str:
 def _contradiction(
     connection: Connection, reported: ReportedOutcome, before: ReportedOutcome | None
 ) -> InvalidInput | None:
-    """Return the error of a report that contradicts what is recorded of its game, otherwise None.
+    """Return the error of a report that contradicts the record of its game, otherwise None.
 
     Args:
         connection: a connection in a transaction that holds the write lock.

@@ -78,7 +78,7 @@ class SupervisorMetrics:
         _WorkersCollector(self.registry, folder, self._changing)
 
     def watch(self, workers: Callable[[], Iterable[ServingWorker]]) -> None:
-        """Also serves what the workers use.
+        """Also serve the resource usage of the workers.
 
         Args:
             workers: returns those that serve; called on the threads that answer scrapes.

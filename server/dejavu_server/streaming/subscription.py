@@ -74,7 +74,7 @@ class Subscription:
         return event
 
     async def _wait(self, seconds: float) -> None:
-        """Wait for an event or the end. What arrives while the timeout is being delivered is in the queue then."""
+        """Wait for an event or the end. An event that arrives while the timeout is delivered is in the queue."""
         # Every event waits here once for each subscriber, and asyncio.timeout takes far more steps.
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()

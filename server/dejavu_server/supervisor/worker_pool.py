@@ -287,7 +287,7 @@ def _living(worker: WorkerProcess) -> WorkerProcess:
     """Return a worker that has just begun to serve.
 
     Raises:
-        StartError: if it has ended since. Its end was told before its slot had it, and would not be told again.
+        StartError: if it has ended since. Its end was reported before its slot had it, and is not reported again.
     """
     if worker.ended:
         raise StartError(f"worker {worker.pid} ended as soon as it served")

@@ -1,4 +1,4 @@
-"""Entry point of dejavu-trainer: runs a command, or prints what to install if the trainer's extra is missing."""
+"""Entry point of dejavu-trainer: runs a command, or names the extra to install if it is missing."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ MIN_FOLLOWED_GAMES = 1000
 class CalibratedModels:
     """Trained models with their predictive distributions, and the games behind both.
 
-    Models and distributions are fitted on all games, so the two parts only tell which ones are the newest.
+    Models and distributions are fitted on all games; the two parts only name the newest ones.
 
     Attributes:
         recipe: the training configuration.

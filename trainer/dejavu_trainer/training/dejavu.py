@@ -189,7 +189,7 @@ def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes
     courses = _courses(vectors)
     if prototypes is not None and courses.max() >= prototypes:
         courses = cluster(vectors, prototypes, seed)
-    # Kept in tenths of a point, like the courses: a bundle is much smaller, and knows exactly what was indexed.
+    # Stored in tenths of a point, like the courses: a bundle is much smaller, and has exactly the indexed values.
     tenths = to_tenths(group_means(features.anchored(past.patterns(minute)), courses))
     weights = features.recency_weights(minute, settings.recency)
     entries = _entries_of(past, minute, courses, vectors, vectors_of(tenths, weights))

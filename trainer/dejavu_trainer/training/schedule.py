@@ -54,7 +54,7 @@ def margin_terms(games: Games) -> list[GameTerms]:
     """Return the terms by which the schedule and the phase of each game enter its expected margin.
 
     Args:
-        games: games, of which the first of each season are among them: what is missing counts as not played.
+        games: games, from the first of each season on: missing ones count as not played.
     """
     columns = zip(_schedules(games), games.home.tolist(), games.phase.tolist(), strict=True)
     return [game_terms(schedule, home, is_playoffs=phase in PLAYOFF_PHASES) for schedule, home, phase in columns]

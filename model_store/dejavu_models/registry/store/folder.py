@@ -130,7 +130,7 @@ class FolderContents(Mapping[str, bytes]):
     Args:
         folder: the folder.
         names: the names of the files.
-        source: what they are of, for messages.
+        source: their origin, for messages.
     """
 
     def __init__(self, folder: Path, names: Iterable[str], source: str) -> None:

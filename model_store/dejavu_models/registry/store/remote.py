@@ -13,7 +13,7 @@ from dejavu_models.registry.store.errors import InvalidModelStore, ModelStoreUna
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "s3": {
-        # Listings would otherwise be kept, and not show what other servers stored.
+        # Cached listings would not show bundles that other servers stored.
         "use_listings_cache": False,
         "config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 3}},
     }

@@ -192,7 +192,7 @@ class ModelStore:
         Args:
             manifest_text: the content of its manifest.json.
             contents: content of each of its files that the store lacks (see `missing`).
-            source: what they are of, for messages.
+            source: their origin, for messages.
             check: verifies the bundle in a folder instead of the check of this store.
 
         Returns:

@@ -27,7 +27,7 @@ class LiveColumns(NamedTuple):
 
     Attributes:
         total_points: (n,), points of both teams after the minute.
-        last_score_side: (n,), who scored last: 1 the home team, −1 the away team, 0 nobody yet.
+        last_score_side: (n,), side of the last score: 1 the home team, −1 the away team, 0 none yet.
         last_score_seconds: (n,), seconds since then.
     """
 

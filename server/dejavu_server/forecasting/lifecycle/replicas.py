@@ -18,7 +18,7 @@ from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.model_workers import WorkerReport
 
 WISHES: Final = ""
-"""Stands for the server in the row of a wish, and no server has that name; the version stands for the worker."""
+"""Placeholder of the server in the row of a wish, a name that no server has; the version replaces the worker."""
 
 _SECONDS: Final = int(model_workers.REPORT_COUNTS.total_seconds())
 

@@ -39,7 +39,7 @@ Callers wait for the interpreter meanwhile: with 32, their p99 was 1.8 × that w
 """
 
 GATHER_SECONDS: Final = 0.25
-"""Pause before the first of some forecasts is taken: many at a time cost a third of what they cost one by one."""
+"""Pause before the first waiting forecast is taken: in groups they cost a third of single ones."""
 
 REST: Final = 9.0
 """Rest after each group, as a multiple of the time that it took: callers have the rest of the worker's time."""
@@ -122,7 +122,7 @@ class ShadowForecaster:
         self._task.start(self._run(), "shadows")
 
     async def close(self) -> None:
-        """End the task, after the shadows of what waits, or of what CLOSE_SECONDS suffice for."""
+        """End the task after the shadows of the waiting forecasts, or after CLOSE_SECONDS."""
         await self._task.end()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):

@@ -82,7 +82,7 @@ def verify(
 ) -> Verification:
     """Verify every row of a ledger, and that it continues from an earlier checkpoint; see the module's docstring.
 
-    May run while the ledger is written to; it then verifies what is there when it reads it.
+    May run while the ledger is written to; it then verifies the state that it reads.
 
     Args:
         url: the ledger.
@@ -134,7 +134,7 @@ def _verify(
         raise LedgerCorrupt("the ledger's schema version was changed")
     identity = _identity(connection)
     own = list(stored_checkpoints.read(connection, identity, public_keys))
-    # One of before a restore says nothing of the times of what follows its entry here.
+    # A checkpoint from before a restore says nothing about the times of later entries here.
     external = [] if checkpoint is None or checkpoint.epoch != identity.epoch else [checkpoint]
     verifier = ChainVerifier(connection, identity, SignedTimes([*own, *external], clock_tolerance))
     verifier.run()
@@ -212,7 +212,7 @@ def _check_external(
             f"entries up to {identity.pruned_through} were removed: the checkpoint at {checkpoint.sequence} can't be "
             f"verified against them; expected one at {identity.pruned_through} or later"
         )
-    # The hash at the end of what was pruned is that of the last entry removed; without any, what the chain starts from.
+    # The last pruned hash is that of the last removed entry; without pruning, the start of the chain.
     at_start = checkpoint.sequence == identity.pruned_through
     signed_hash = identity.pruned_hash if at_start else raw_rows.hash_at(connection, checkpoint.sequence)
     if signed_hash != checkpoint.hash:

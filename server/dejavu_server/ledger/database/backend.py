@@ -97,7 +97,7 @@ class Backend(Protocol):
     def notify(self) -> None:
         """Wake the listeners of this ledger in all processes. Never raises; call it from one thread at a time.
 
-        The newest listener of this object may be left out: its owner knows what it has written.
+        The newest listener of this object may be left out: its owner knows its own writes.
         """
 
     def listen(self, committed: Callable[[], None]) -> CommitListener | None:

@@ -102,7 +102,7 @@ class Notifier:
         changed_ns = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - after every commit
         if changed_ns == self._listed_ns:
             return
-        # Clocks of file systems tick every few milliseconds: what changed just now may change again in the same tick.
+        # Clocks of file systems tick every few milliseconds: a second change may have the same time as the first.
         self._listed_ns = changed_ns if time.time_ns() - changed_ns > _TICK_NS else 0
         self._names = [each.name for each in os.scandir(self._folder) if each.name.endswith(".sock")]
 

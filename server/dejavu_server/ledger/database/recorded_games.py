@@ -16,7 +16,7 @@ from dejavu_server.records import IssuedForecast, LateReason
 from dejavu_server.results import Failed
 
 LATE_MINUTES: Final = 2
-"""Minutes of play by which a forecast may be behind the newest of its game: a feed corrects what it has just shown."""
+"""Minutes of play by which a forecast may be behind the newest of its game: feeds correct recent plays."""
 
 LONGEST_GAME: Final = timedelta(hours=12)
 """Time after its first forecast after which a game must be over; one with four overtimes takes less than four hours."""

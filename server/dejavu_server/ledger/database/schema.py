@@ -43,7 +43,7 @@ metadata = MetaData(
 # In SQLite only an INTEGER primary key is the rowid, so that reading in order scans the table itself.
 _Sequence = BigInteger().with_variant(Integer, "sqlite")
 
-# In the order of their bytes on PostgreSQL too, whatever the locale of the database.
+# In the order of their bytes on PostgreSQL too, in any locale of the database.
 _Text = Text().with_variant(Text(collation="C"), "postgresql")
 
 ledger = Table(

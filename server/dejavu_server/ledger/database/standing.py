@@ -27,7 +27,7 @@ FIRST_REPORT: ColumnElement[int] = case(
     .where(_any.c.game_id == outcomes.c.game_id, _any.c.horizon == outcomes.c.horizon)
     .scalar_subquery(),
 )
-"""Sequence of the first report of a row of `outcomes`, whatever was corrected or withdrawn since.
+"""Sequence of the first report of a row of `outcomes`, regardless of later corrections and withdrawals.
 
 It is the order of games in a record. That of online updates is `first_sequence`, by which a report after a withdrawal
 is a new one: who reports a game again would choose its place in the record.
@@ -37,11 +37,11 @@ _report = outcomes.alias("first_report")
 
 
 def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
-    """Return whether a row of `forecasts`, or of an alias of it, was made after what it precedes was observed.
+    """Return whether a row of `forecasts`, or of an alias of it, was made after its outcome was observed.
 
-    Any forecast precedes the end, and one from before the half precedes the half, whichever it is of. The first report
-    of each counts, corrected or withdrawn since: no later one undoes hindsight, nor makes late what was in time.
-    Replays are made of games that are over.
+    The outcome of the end concerns any forecast, that of the half any forecast from before the half. The first report
+    of each counts, even if corrected or withdrawn: no later report undoes hindsight or creates it. Replays are exempt,
+    since their games are over.
 
     Args:
         forecasts: the table or alias.

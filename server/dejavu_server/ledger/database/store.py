@@ -122,18 +122,18 @@ def append(
     refusal: DejavuError | None = None,
     known: KnownRecord | None = None,
 ) -> list[Result[IssuedForecast]]:
-    """Record forecasts in order, except those that its key has already, with the same pattern, teams and date.
+    """Record forecasts in order, except those whose key already has the same pattern, teams and date.
 
-    They are compared with the newest revision of the key, and with the newest one that was recorded in time.
+    They are compared with the newest revision of the key, and with the newest timely one.
 
     Nothing is recorded with hindsight: once the ledger has the outcome of a horizon, it takes no forecast of that game,
-    for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market that a
-    forecast is requested with is recorded after the forecast, under the same rule. What comes late in a running game is
-    marked as late; its market is not recorded, nor one that now comes late for a forecast that was in time, nor one
-    that was evaluated for another day than the recorded forecast.
+    for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market of a
+    forecast is recorded after it, under the same rule. A late forecast in a running game is marked as late. Not
+    recorded are the market of a late forecast, a late market of a timely forecast, and a market evaluated for another
+    day than the recorded forecast.
 
-    A new forecast whose model was chosen by a roster is recorded only if no other change of models stands by now, so
-    that every writer of the ledger answers with the same model at the same sequence.
+    A new forecast whose model was chosen by a roster is recorded only if that roster is still current, so that every
+    writer of the ledger answers with the same model at the same sequence.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -244,7 +244,7 @@ class _EntryBatch:
     def forecast(
         self, draft: PreparedForecast, revision: int, late: LateReason | None
     ) -> tuple[IssuedForecast, KnownRevision]:
-        """Add a forecast; return it with what is not recorded of it, and as it will be read back."""
+        """Add a forecast; return it with its unrecorded parts, and as it will be read back."""
         self._entry(codec.FORECAST, draft.payload, revision, draft.issued.recorded_by, late)
         issued = recorded = codec.as_read(draft.issued, self._sequence, revision, late)
         if codec.has_unrecorded(draft.issued):

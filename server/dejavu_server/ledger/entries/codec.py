@@ -166,7 +166,7 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
 
 
 def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReason | None) -> IssuedForecast:
-    """Return a forecast that is recorded at a sequence as `parse` returns it, without what is not recorded."""
+    """Return a forecast recorded at a sequence as `parse` returns it, without its unrecorded parts."""
     forecast = issued.forecast
     if forecast.quantiles or forecast.market is not None:
         forecast = replace(forecast, quantiles=(), market=None)
@@ -380,7 +380,7 @@ def _whole(value: Any) -> int:
 
 @contextmanager
 def entry_of(kind: str, canonical: str) -> Iterator[dict[str, Any]]:
-    """Give the JSON object of an entry; raise a ValueError if it, or what is read of it, is not of the kind."""
+    """Give the JSON object of an entry; raise a ValueError if it, or a part read from it, is not of the kind."""
     try:
         entry: dict[str, Any] = json.loads(canonical)
         if entry["kind"] != kind:

@@ -44,7 +44,7 @@ class Member(NamedTuple):
         path: attributes that lead to the value, with dots between, or a function of the object; empty: the attribute of
             that name.
         of: layout of an object or of each of several ones.
-        convert: called with the value, unless that is None and written as null; what it returns is written.
+        convert: called with the value, unless that is None and written as null; its result is written.
         null: whether None is written as null; otherwise there is no None.
         any: whether the name is left out if the value counts as false.
         when: path to a value, as above; the name is left out if that is None. Empty: it never is.

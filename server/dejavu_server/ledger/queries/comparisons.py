@@ -109,7 +109,7 @@ def _selected(columns: _Columns, chosen: NDArray[np.intp]) -> _Columns:
 
 
 def _pairs(model: _Columns, other: _Columns, crps: Floats, brier: Floats) -> PairedForecasts:
-    # Sort, whatever order the database returns: a sum of floats depends on the order.
+    # Sort, since a sum of floats depends on the order, and the database's is arbitrary.
     order = np.lexsort((model["sequence"], other["sequence"], model["minute"], model["game"]))
     chosen = order[~(np.isnan(model["crps"]) | np.isnan(crps))[order]]
     return PairedForecasts(

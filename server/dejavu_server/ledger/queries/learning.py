@@ -75,10 +75,10 @@ class Newest(NamedTuple):
     """The newest outcomes to learn from, withdrawn ones included and not.
 
     Attributes:
-        reported: sequence of the newest report, correction or withdrawal; 0 if there is none. It tells a reader whether
+        reported: sequence of the newest report, correction or withdrawal; 0 if there is none. It shows a reader whether
             there is anything new.
-        standing: sequence of the newest outcome that stands; 0 if there is none. With the outcomes up to it, it
-            identifies what was learned, as if what is withdrawn had never been reported.
+        standing: sequence of the newest current outcome; 0 if there is none. With the outcomes up to it, it identifies
+            the learned state, as if withdrawn outcomes had never been reported.
     """
 
     reported: int
@@ -111,7 +111,7 @@ NOTHING_LEARNED = b""
 
 
 def history(connection: Connection, reported: int) -> bytes:
-    """Name the ledger up to the newest report: what was learned from it follows from that.
+    """Identify the ledger up to the newest report, which determines the learned state.
 
     Ledgers of one origin that went apart, such as a copy that was restored, differ; also where the sequences are equal.
     """
@@ -119,7 +119,7 @@ def history(connection: Connection, reported: int) -> bytes:
         return NOTHING_LEARNED
     digest: bytes | None = connection.execute(_HASH, {"sequence": reported}).scalar_one_or_none()
     identity = store.identity(connection)
-    if digest is None:  # pruned: what the rest is chained to names all that was removed
+    if digest is None:  # pruned: the hash to which the rest is chained identifies all removed entries
         return b"%s/%d/%d/%s" % (identity.ledger_id.encode(), reported, identity.pruned_through, identity.pruned_hash)
     return b"%s/%d/%s" % (identity.ledger_id.encode(), reported, digest)
 
@@ -194,7 +194,7 @@ def settled_games_after(
 
 
 def first_snapshot(connection: Connection) -> int:
-    """Return the sequence of the snapshot of the intervals that stands for pruned outcomes; 0 if there is none."""
+    """Return the sequence of the snapshot of the intervals of pruned outcomes; 0 if there is none."""
     removed = pruned.read_statement(connection)
     return 0 if removed is None else removed.intervals
 
@@ -238,7 +238,7 @@ def keep_snapshot(connection: Connection, part: str, sequence: int, state: bytes
 def drop_snapshots(connection: Connection, first_sequence: int) -> None:
     """Delete the snapshots that include a corrected outcome, given the sequence of its first report.
 
-    Those that stand for pruned outcomes stay: a pruned outcome cannot be corrected.
+    Those of pruned outcomes stay: a pruned outcome cannot be corrected.
     """
     connection.execute(_DROP_SNAPSHOTS, {"place": first_sequence, "pruned_through": pruned.through(connection)})
 

@@ -159,7 +159,7 @@ def write(
 ) -> None:
     """Store statement, outcomes and change in place of those before, in a transaction that holds the write lock.
 
-    Removes the snapshots of the intervals that belong to removed outcomes, save the one that stands for them.
+    Removes the snapshots of the intervals that belong to removed outcomes, except the last one, their summary.
     """
     values: dict[str, Any] = {name: getattr(statement, name) for name in PrunedStatement.__dataclass_fields__}
     values |= {name: values[name].hex() for name in ("hash", "public_key", "signature")}

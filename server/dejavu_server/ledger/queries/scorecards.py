@@ -183,7 +183,7 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
         return np.concatenate(parts.pop(name))
 
     sequence, first = joined("sequence"), joined("first_report")
-    # Sort, whatever order the database returns: a sum of floats depends on the order.
+    # Sort, since a sum of floats depends on the order, and the database's is arbitrary.
     order = np.lexsort((sequence, first))
     sequence, game = sequence[order], first[order]  # one outcome per game, since there is one horizon
     columns = {name: joined(name)[order] for name in [*parts]}

@@ -84,7 +84,7 @@ def copy_ledger(
 
     Raises:
         TargetRefused: if the target is neither empty nor holds the first entries of the source.
-        LedgerCorrupt: if the source is damaged, or the copy is not equal to it. What was copied before stays there.
+        LedgerCorrupt: if the source is damaged, or the copy is not equal to it. Copied entries stay there.
         LedgerUnavailable: if one of them cannot be read or written.
     """
     copy = _Copy(source, target, epoch, report)

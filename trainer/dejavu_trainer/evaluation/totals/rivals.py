@@ -60,7 +60,7 @@ def _season_means(games: TotalGames) -> Floats:
     for season in np.unique(games.season):
         rows = np.flatnonzero(games.season == season)
         of_season, days = came[rows], games.date[rows]
-        # Without a season before, its own mean stands in: these games are only residuals of earlier seasons.
+        # Without an earlier season, its own mean is used: these games are only residuals of earlier seasons.
         before = of_season.mean(axis=0) if former is None else former
         sums = np.vstack([np.zeros(len(CASES)), np.cumsum(of_season, axis=0)])
         earlier = np.searchsorted(days, days)  # games of the season on earlier days

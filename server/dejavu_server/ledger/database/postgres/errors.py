@@ -37,7 +37,7 @@ _CORRUPT: Final = {
     "XX001": "a page of its database is damaged",
     "XX002": "an index of its database is damaged",
     "58P01": "a file of its database is missing",
-    # Writers decide on what they read under the write lock, so only damage can violate a constraint.
+    # Writers read under the write lock, so only damage can violate a constraint.
     "23": "its entries contradict each other",
     # Of values as text: invalid UTF-8 or JSON.
     "22021": "its entries cannot be read back",

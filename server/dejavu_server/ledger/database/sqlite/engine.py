@@ -195,7 +195,7 @@ def from_driver(cause: BaseException | None) -> LedgerError:
     if code in _DAMAGE:
         return LedgerCorrupt(_UNSOUND)
     if code == sqlite3.SQLITE_CONSTRAINT or "Could not decode to UTF-8" in text:
-        # Writers decide on what they read under the write lock, so only damage can violate a constraint.
+        # Writers read under the write lock, so only damage can violate a constraint.
         return LedgerCorrupt("the ledger is damaged: its entries contradict each other")
     if code == sqlite3.SQLITE_ERROR and any(words in text for words in _OTHER_SCHEMA):
         return LedgerSchemaError("the database is not a ledger of this release: a table or column is missing")
@@ -232,7 +232,7 @@ def stopping(connection: Connection, stop: StopSignal) -> Iterator[None]:
 def discard_after(error: DBAPIError, connection: Connection) -> None:
     """Discard a connection, and idle ones of its pool, after an error that may lie in its file.
 
-    SQLAlchemy does so by itself for the statements that it runs, not for those of `prepared`.
+    SQLAlchemy does so for the statements that it runs, not for those of `prepared`.
     """
     if primary_code(error.orig) in _DISCARDING_CODES and not connection.invalidated:
         connection.invalidate(error)

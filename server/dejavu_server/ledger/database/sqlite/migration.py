@@ -43,7 +43,7 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
     # The first connection switches the database to WAL, which needs exclusive access without waiting: hence the lock.
     with _folder_lock(path.parent):
         if make and not path.exists():
-            # An empty file is an empty SQLite database. SQLite gives the files beside it the same mode.
+            # An empty file is an empty SQLite database. SQLite gives its companion files the same mode.
             path.touch(mode=0o600)
         _check_writable(path, make=make)
         with engine.begin() as connection:

@@ -1,8 +1,8 @@
 """Generates the synchronous client: client.py, calls/ and transport/caller.py from their asynchronous counterparts.
 
-`make gen` runs it. With --check it only compares: `make check` fails if a file is not what its source gives.
+`make gen` runs it. With --check it only compares: `make check` fails if a file differs from the result for its source.
 
-What is more than a matter of `async` and `await` (opening a channel, waiting, reading a stream) is written twice, in
+Code that differs by more than `async` and `await` (opening a channel, waiting, reading a stream) is written twice, in
 transport/connection.py and transport/aio_connection.py.
 """
 
@@ -88,7 +88,7 @@ NAMES = {
 
 
 def synchronous(source: str) -> str:
-    """Returns the source text of the synchronous client.
+    """Return the source text of the synchronous client.
 
     Raises:
         ValueError: if a passage of TEXTS occurs more than once, or something asynchronous is left.
@@ -122,7 +122,7 @@ def _formatted(source: str) -> str:
 
 
 def main() -> None:
-    """Writes the synchronous files, or with --check exits with 1 if one differs.
+    """Write the synchronous files, or with --check exits with 1 if one differs.
 
     Raises:
         ValueError: if a passage of TEXTS occurs in no source, as after it was edited there.

@@ -5,11 +5,11 @@
 
 Exit codes: 0: no known vulnerability in what was audited; 1: there is one; 2: pip-audit failed; 3: nothing of a lock
 was audited or, with --complete, not everything. pip-audit itself says "No known vulnerabilities found" and ends with 0
-if the database can't be reached and it has audited nothing; this program names what was not audited, and calls only
-that clean which was.
+if the database can't be reached; this program names the packages that were not audited, and calls only the others
+clean.
 
 pip-audit asks PyPI about one release of a package. Mirrors of PyPI may only answer about the newest release, so this
-program asks that for what pip-audit could not look up.
+program asks the mirror about packages that pip-audit could not look up.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ LOCKS = (
 )
 
 NEWEST = "https://pypi.org/pypi/{name}/json"
-"""What PyPI says of a package: its newest version, and the known vulnerabilities of that one."""
+"""PyPI's data of a package: its newest version, and the known vulnerabilities of that version."""
 
 TIMEOUT_SECONDS = 600.0
 
 _UNREACHABLE = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Max retries exceeded", "ServiceError", "timed out")
-"""What pip-audit says if it can't reach the database at all."""
+"""Message of pip-audit if it can't reach the database at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found about the requirements of a lock.
+    """Findings about the requirements of a lock.
 
     Attributes:
         audited: the known vulnerabilities of each package that was looked up, in words, by its name.
@@ -63,7 +63,7 @@ class Findings:
 
 
 def findings(output: str, errors: str) -> Findings:
-    """Returns the findings of a run of pip-audit.
+    """Return the findings of a run of pip-audit.
 
     Args:
         output: its standard output, JSON.
@@ -84,7 +84,7 @@ def findings(output: str, errors: str) -> Findings:
 
 
 def in_words(name: str, version: str, vulnerabilities: Sequence[Mapping[str, Any]], fixes: str) -> list[str]:
-    """Returns vulnerabilities of a package in words; `fixes` is the field with the versions that fix one."""
+    """Return vulnerabilities of a package in words; `fixes` is the field with the versions that fix one."""
     return [
         f"{name} {version}: {each['id']}, fixed in {', '.join(each[fixes]) or 'no release'}" for each in vulnerabilities
     ]
@@ -92,7 +92,7 @@ def in_words(name: str, version: str, vulnerabilities: Sequence[Mapping[str, Any
 
 @functools.cache
 def newest(name: str) -> dict[str, Any]:
-    """Returns what PyPI says of a package; empty if it does not know it.
+    """Return PyPI's data of a package; empty if it does not know it.
 
     Raises:
         OSError, ValueError: if PyPI can't be asked.
@@ -106,7 +106,7 @@ def newest(name: str) -> dict[str, Any]:
 
 
 def of_newest(versions: Mapping[str, str], found: Findings) -> Findings:
-    """Returns findings with those about skipped packages whose newest release is the locked one.
+    """Return findings with those about skipped packages whose newest release is the locked one.
 
     Args:
         versions: the locked versions by name.
@@ -128,7 +128,7 @@ def of_newest(versions: Mapping[str, str], found: Findings) -> Findings:
 
 
 def audit(lock: str) -> Findings:
-    """Returns the findings about a lock."""
+    """Return the findings about a lock."""
     program = str(Path(sys.executable).with_name("pip-audit"))
     command = [program, "-r", lock, "--require-hashes", "--disable-pip", "-f", "json", "--progress-spinner", "off"]
     try:
@@ -140,7 +140,7 @@ def audit(lock: str) -> Findings:
 
 
 def conclusion(lock: str, found: Findings, *, complete: bool) -> tuple[int, str]:
-    """Returns the exit code for the findings about a lock, and what to say."""
+    """Return the exit code for the findings about a lock, and the message."""
     if found.failure:
         return 2, f"{lock}: pip-audit failed: {found.failure}"
     vulnerable = [each for known in found.audited.values() for each in known]
@@ -155,7 +155,7 @@ def conclusion(lock: str, found: Findings, *, complete: bool) -> tuple[int, str]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Audits all locks; returns the exit code."""
+    """Audit all locks; return the exit code."""
     codes = []
     for lock in LOCKS:
         code, said = conclusion(lock, audit(lock), complete="--complete" in arguments)

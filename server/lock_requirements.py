@@ -1,4 +1,4 @@
-"""Writes the locked requirements of what ships, each with its hashes, and checks that they are up to date.
+"""Writes the locked requirements of everything that ships, each with its hashes, and checks that they are up to date.
 
     python server/lock_requirements.py           # writes them; needs the package index (make lock)
     python server/lock_requirements.py --check   # compares them with pyproject.toml and constraints.txt; no network
@@ -30,11 +30,11 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
     "server/requirements-uv.txt": ("--group", "pyproject.toml:uv"),
     "trainer/requirements-build.txt": ("--group", "pyproject.toml:build-hnswlib"),
-    # What the server's image has (deploy/Dockerfile): whatever its options may ask for, stores in S3 among them.
+    # Requirements of the server's image (deploy/Dockerfile): everything its options may need, stores in S3 included.
     "deploy/requirements-server.txt": tuple(
         each for extra in ("server", "postgres", "redis", "tracing", "model-store") for each in ("--extra", extra)
     ),
-    # What the trainer's image has: the server exports ledgers, and challengers go to shared stores and MLflow.
+    # Requirements of the trainer's image: the server exports ledgers, and challengers go to shared stores and MLflow.
     "deploy/requirements-trainer.txt": tuple(
         each for extra in ("trainer", "server", "postgres", "model-store", "mlflow") for each in ("--extra", extra)
     ),
@@ -44,7 +44,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "trainer/requirements.txt": ("--extra", "trainer"),
     "requirements-dev.txt": ("--extra", "dev"),
 }
-"""Each lock, with the parts of pyproject.toml that it locks beside the base requirements."""
+"""Each lock, with the parts of pyproject.toml that it locks in addition to the base requirements."""
 
 OMITTED: dict[str, str] = dict.fromkeys(
     ("deploy/requirements-trainer.txt", "requirements-dev.txt"), r"torch|triton|nvidia-.*|cuda-.*"
@@ -74,7 +74,7 @@ class Locked(NamedTuple):
 
 
 def parse(text: str) -> dict[str, Locked]:
-    """Returns the requirements of a lock by their names.
+    """Return the requirements of a lock by their names.
 
     Raises:
         ValueError: if a line is neither a requirement with an exact version nor empty.
@@ -92,13 +92,13 @@ def parse(text: str) -> dict[str, Locked]:
 
 
 def pins(text: str) -> dict[str, str]:
-    """Returns the versions of constraints.txt by name."""
+    """Return the versions of constraints.txt by name."""
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     return {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines if line)}
 
 
 def requirements(project: dict[str, object], options: Sequence[str]) -> list[Requirement]:
-    """Returns what parts of pyproject.toml require directly."""
+    """Return the direct requirements of parts of pyproject.toml."""
     table: dict[str, list[str]]
     match options:
         case ("--group", name):
@@ -110,7 +110,7 @@ def requirements(project: dict[str, object], options: Sequence[str]) -> list[Req
 
 
 def needed(direct: Iterable[Requirement]) -> Iterator[str]:
-    """Yields the names of all packages that requirements need on this platform, as far as they are installed."""
+    """Yield the names of all packages that requirements need on this platform, as far as they are installed."""
     waiting, seen = list(direct), set[tuple[str, str]]()
     while waiting:
         requirement = waiting.pop()
@@ -130,11 +130,11 @@ def needed(direct: Iterable[Requirement]) -> Iterator[str]:
 
 
 def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str], omitted: str = "") -> list[str]:
-    """Returns in what a lock differs from what it locks; empty if it is up to date.
+    """Return the differences of a lock from its requirements; empty if it is up to date.
 
     Args:
         lock: its text.
-        direct: what it locks.
+        direct: its direct requirements.
         pinned: the versions of constraints.txt.
         omitted: pattern of the names that it leaves out.
     """
@@ -159,13 +159,13 @@ def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str], o
 
 
 def without(lock: str, omitted: str) -> str:
-    """Returns a lock without the requirements whose names match a pattern."""
+    """Return a lock without the requirements whose names match a pattern."""
     blocks = re.split(r"(?m)^(?=[^\s#])", lock)
     return "".join(block for block in blocks if not re.fullmatch(omitted, block.partition("==")[0]))
 
 
 def write(name: str, options: Sequence[str]) -> None:
-    """Writes a lock.
+    """Write a lock.
 
     Raises:
         subprocess.CalledProcessError: if the requirements can't be resolved.
@@ -180,7 +180,7 @@ def write(name: str, options: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes or checks all locks; returns the exit code."""
+    """Write or check all locks; return the exit code."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     if arguments != ["--check"]:
         for name, options in LOCKS.items():

@@ -1,6 +1,6 @@
-"""How a client proves who it is: bearer tokens, and TLS credentials from files.
+"""Client credentials: bearer tokens, and TLS credentials from files.
 
-A token is sent as metadata `authorization` with every call. It stands in no repr, message or log line.
+A token is sent as metadata `authorization` with every call. It appears in no repr, message or log line.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def tls_credentials(
     certificate: str | os.PathLike[str] | None = None,
     key: str | os.PathLike[str] | None = None,
 ) -> grpc.ChannelCredentials:
-    """Returns credentials for a TLS connection, from files in PEM format.
+    """Return credentials for a TLS connection, from files in PEM format.
 
     Args:
         ca: certificates of the authorities that may have signed the server's certificate; None for those that gRPC
@@ -44,7 +44,7 @@ def tls_credentials(
 
     Raises:
         OSError: if a file cannot be read.
-        ValueError: if a file is not what is expected, the key is not that of the certificate, or only one of both is
+        ValueError: if a file has unexpected content, the key is not that of the certificate, or only one of both is
             given.
     """
     if (certificate is None) != (key is None):
@@ -98,7 +98,7 @@ class TokenFile:
         self._token = self._read()
 
     def __call__(self) -> str:
-        """Returns the newest token."""
+        """Return the newest token."""
         try:
             version = self._version()
             if version != self._read_from:
@@ -113,7 +113,7 @@ class TokenFile:
         return f"TokenFile({str(self.path)!r})"
 
     def _version(self) -> tuple[int, int, int]:
-        """Returns what changes with the file: its inode too, since a file is best replaced by a rename."""
+        """Return the identity of the file's version, with its inode, since files are usually replaced by a rename."""
         stat = self.path.stat()
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
@@ -127,11 +127,11 @@ class TokenFile:
 
 
 def checked_token(token: object, what: str = "token") -> str:
-    """Returns a token that can be sent.
+    """Return a token that can be sent.
 
     Args:
         token: the token.
-        what: what it is, for the error message, which does not contain the token.
+        what: description for the error message, which does not contain the token.
 
     Raises:
         ValueError: if it is empty, not text, or contains anything but printable ASCII without spaces.
@@ -149,7 +149,7 @@ def checked_token(token: object, what: str = "token") -> str:
 def bearer_metadata(
     target: str, token: TokenSource | None, metadata: CallMetadata, *, encrypted: bool
 ) -> Callable[[], CallMetadata]:
-    """Returns a function that returns the metadata of a call: those given, and the token.
+    """Return a function that returns the metadata of a call: those given, and the token.
 
     Args:
         target: server address, in gRPC's notation.
@@ -177,7 +177,7 @@ def bearer_metadata(
 
 
 def is_local(target: str) -> bool:
-    """Returns whether what is sent to an address, in gRPC's notation, stays on this machine."""
+    """Return whether data sent to an address, in gRPC's notation, stays on this machine."""
     if target.startswith(_LOCAL_SCHEMES):
         return True
     scheme = next((scheme for scheme in _ADDRESS_SCHEMES if target.startswith(scheme)), "")

@@ -71,7 +71,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         target: server address, in gRPC's notation; for several servers of one ledger HOST:PORT,HOST:PORT,… or
             dns:///NAME:PORT, whose records are looked up again and again.
         timeout: deadline of a call, in seconds, including its retries; does not apply to streams.
-        channels: number of connections, used in turn, or of servers if they are more; also the maximum number of server
+        channels: number of connections, used in turn, or of servers if larger; also the maximum number of server
             workers reached at a time.
         credentials: TLS credentials, e.g. of `tls_credentials`; None for plain text.
         token: bearer token that says who calls, or a function that returns the newest one, e.g. a `TokenFile`; None for
@@ -95,7 +95,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
     async def predict(
         self, pattern: Sequence[float], *, timeout: float | None = None, **options: Unpack[PredictOptions]
     ) -> Forecast:
-        """Forecasts one game.
+        """Forecast one game.
 
         With a `game_id`, the server writes the forecast to its ledger before it answers. Without one, the forecast is a
         what-if and is not recorded.
@@ -120,7 +120,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         timeout: float | None = None,
         **options: Unpack[PredictOptions],
     ) -> PredictResponse:
-        """Forecasts one game, as `predict` does, and evaluates the odds of a market. Returns all of it.
+        """Forecast one game, as `predict` does, and evaluate the odds of a market. Returns all of it.
 
         Args:
             pattern: score differentials (home − away, in points) at the end of each minute, starting with the first.
@@ -134,7 +134,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
     async def assess_risk(
         self, pattern: Sequence[float], total_points: int | None = None, *, timeout: float | None = None
     ) -> AssessRiskResponse:
-        """Assesses how uncertain a game still is, from its score alone. Nothing is recorded.
+        """Assess how uncertain a game still is, from its score alone. Nothing is recorded.
 
         Args:
             pattern: score differentials (home − away, in points) at the end of each minute, starting with the first;
@@ -148,7 +148,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
     async def predict_batch(
         self, requests: Iterable[PredictRequest], *, timeout: float | None = None
     ) -> list[PredictBatchResult]:
-        """Forecasts 1 to 1,000 games. Each succeeds or fails on its own. Results are in the order of the requests.
+        """Forecast 1 to 1,000 games. Each succeeds or fails on its own. Results are in the order of the requests.
 
         Args:
             requests: requests created with `predict_request`.
@@ -159,7 +159,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         return list(response.results)
 
     async def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
-        """Returns what the server did lately and since its start, and how it is: over all its workers.
+        """Return statistics of the last minutes and since the start, and the state, over all workers of the server.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
@@ -176,7 +176,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         live_games: int = 0,
         timeout: float | None = None,
     ) -> None:
-        """Reports how old the data of a feed is, for `get_service_stats`. Nothing is recorded. Safe to repeat.
+        """Report the age of a feed's data, for `get_service_stats`. Nothing is recorded. Safe to repeat.
 
         Args:
             feed: name of the feed, e.g. nba: 1 to 32 of a to z, 0 to 9 and hyphen.
@@ -191,7 +191,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         await self._unary("ReportFeed", lambda stubs: stubs.operations.ReportFeed, request, timeout)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
-        """Returns the health status that the server reports. Makes one attempt, without retries.
+        """Return the health status that the server reports. Makes one attempt, without retries.
 
         Args:
             service: full name of a service, e.g. dejavu.v1.PredictionService; empty for the whole server.
@@ -218,7 +218,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         overtimes: int | None = None,
         timeout: float | None = None,
     ) -> ReportOutcomeResponse:
-        """Reports the outcome of a game at a horizon, which settles its forecasts. Safe to repeat.
+        """Report the outcome of a game at a horizon, which settles its forecasts. Safe to repeat.
 
         Args:
             game_id: NBA game id, ten digits.
@@ -229,7 +229,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
             away_team: NBA code or common alias of the away team.
             observed_time: when the outcome was observed, timezone-aware, in the season that the game id names; None for
                 now, by the server's clock.
-            refuse_correction: whether to refuse a report that would correct an outcome that stands.
+            refuse_correction: whether to refuse a report that would correct the current outcome.
             total_points: points of both teams together at the horizon; None if not known.
             overtimes: overtimes that the game had, for `FINAL`; None if not known.
             timeout: deadline of this call, in seconds; None for the client's.
@@ -257,7 +257,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
     async def withdraw_outcome(
         self, game_id: str, *, horizon: Horizon.ValueType = HALFTIME, timeout: float | None = None
     ) -> WithdrawOutcomeResponse:
-        """Withdraws the outcome of a game at a horizon, as if it had never been reported. Safe to repeat.
+        """Withdraw the outcome of a game at a horizon, as if it had never been reported. Safe to repeat.
 
         Args:
             game_id: NBA game id, ten digits.
@@ -279,7 +279,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         model_version: str = "",
         timeout: float | None = None,
     ) -> GetPredictionResponse:
-        """Returns the latest recorded forecast of a game, with its earlier revisions and the outcome.
+        """Return the latest recorded forecast of a game, with its earlier revisions and the outcome.
 
         Args:
             game_id: NBA game id, ten digits.
@@ -304,7 +304,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         timeout: float | None = None,
         **conditions: Unpack[Conditions],
     ) -> AsyncRecordedPredictions:
-        """Yields the recorded forecasts that match all conditions, newest first. Fetches pages as needed.
+        """Yield the recorded forecasts that match all conditions, newest first. Fetches pages as needed.
 
         Yields each forecast exactly once, even if others are recorded meanwhile. `to_arrow()` and `to_pandas()` of the
         result read all of them into one table.
@@ -322,7 +322,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
     async def get_scorecard(
         self, *, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]
     ) -> Scorecard:
-        """Returns the scores of the settled forecasts, with those of persistence on the same games.
+        """Return the scores of the settled forecasts, with those of persistence on the same games.
 
         Args:
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
@@ -341,7 +341,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         timeout: float | None = config.SCORES_TIMEOUT,
         **scope: Unpack[Scope],
     ) -> GetLeaderboardResponse:
-        """Returns the model versions with enough games, best first.
+        """Return the model versions with enough games, best first.
 
         Args:
             metric: metric to sort by.
@@ -353,7 +353,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         return await self._unary("GetLeaderboard", lambda stubs: stubs.record.GetLeaderboard, request, timeout)
 
     async def get_checkpoint(self, *, timeout: float | None = None) -> Checkpoint:
-        """Returns the signed head of the server's ledger. Keep it to prove later that no entry up to it was changed.
+        """Return the signed head of the server's ledger. Keep it to prove later that no entry up to it was changed.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
@@ -370,7 +370,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         include_current: bool = False,
         heartbeats: bool = False,
     ) -> AsyncGenerator[StreamPredictionsResponse, None]:
-        """Streams every recorded forecast and outcome, each once and in sequence order, while the iterator is read.
+        """Stream every recorded forecast and outcome, each once and in sequence order, while the iterator is read.
 
         Reconnects after a broken connection and resumes where the stream stopped. Closing the client ends the iterator.
 

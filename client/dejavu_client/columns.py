@@ -1,4 +1,4 @@
-"""Forecasts of many games as columns: what is sent and received, as Arrow or numpy arrays or plain lists.
+"""Forecasts of many games as columns: requests and responses as Arrow or numpy arrays or plain lists.
 
 Neither library is needed: columns are buffers, which `numpy.asarray` shows without a copy.
 """
@@ -43,7 +43,7 @@ class ForecastColumns:
         return len(self.points)
 
     def quantile(self, level: float) -> array[float]:
-        """Returns the quantiles at one of `levels`, (n,), in points.
+        """Return the quantiles at one of `levels`, (n,), in points.
 
         Raises:
             ValueError: if the level was not requested.
@@ -51,7 +51,7 @@ class ForecastColumns:
         return self.quantiles[self.levels.index(level) :: len(self.levels)]
 
     def to_arrow(self) -> Any:
-        """Returns a pyarrow.Table: point, lower, upper, home_lead_probability, and quantile_LEVEL for each level.
+        """Return a pyarrow.Table: point, lower, upper, home_lead_probability, and quantile_LEVEL for each level.
 
         Raises:
             ImportError: if pyarrow is not installed; the message names the extra to install.
@@ -92,7 +92,7 @@ class ColumnsOptions(TypedDict, total=False):
 
 
 def columns_request(patterns: Any, minutes: Any = None, **options: Unpack[ColumnsOptions]) -> PredictColumnsRequest:
-    """Builds a request; see `DejavuClient.predict_columns`.
+    """Build a request; see `DejavuClient.predict_columns`.
 
     Raises:
         TypeError: if there are no minutes, and patterns are not those of each game.
@@ -111,7 +111,7 @@ def columns_request(patterns: Any, minutes: Any = None, **options: Unpack[Column
 
 
 def columns_of(response: PredictColumnsResponse, levels: Sequence[float]) -> ForecastColumns:
-    """Returns the columns of a response, whose quantiles are at these levels."""
+    """Return the columns of a response, whose quantiles are at these levels."""
     return ForecastColumns(
         model_version=response.model_version,
         calibration_sequence=response.calibration_sequence,
@@ -125,7 +125,7 @@ def columns_of(response: PredictColumnsResponse, levels: Sequence[float]) -> For
 
 
 def _values(values: Any) -> list[Any]:
-    """Returns a list of what an Arrow or numpy array, or any iterable has: plain numbers, or rows."""
+    """Return the elements of an Arrow or numpy array, or of any iterable, as a list: plain numbers, or rows."""
     for method in ("to_pylist", "tolist"):
         if convert := getattr(values, method, None):
             converted: list[Any] = convert()
@@ -137,7 +137,7 @@ def _values(values: Any) -> list[Any]:
 
 
 def _without_padding(row: list[Any]) -> list[Any]:
-    """Returns a pattern without the NaN or null at its end, with which arrays of two dimensions are padded."""
+    """Return a pattern without the NaN or null at its end, with which arrays of two dimensions are padded."""
     length = len(row)
     while length and (row[length - 1] is None or row[length - 1] != row[length - 1]):
         length -= 1

@@ -6,8 +6,9 @@ that it never ran; a call cancelled by the caller ends at once). They end well b
 safe: the server answers a repeated request for a recorded forecast with the stored one. The retry policy excludes
 streams, which the client resumes with a token, and health checks, which must report the current state.
 
-service_config_servers.json is for several servers: calls go round all that are SERVING. This client has one channel to
-each connection, so of that file it uses the health check, and repeats requests itself (transport/retry_budget.py).
+service_config_servers.json is for several servers: calls rotate over those that are SERVING. This client has one
+channel per connection, so it uses only the health check of that file, and repeats requests itself
+(transport/retry_budget.py).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ CallMetadata = tuple[tuple[str, str | bytes], ...]
 
 
 def seconds(name: str, value: float) -> float:
-    """Returns a timeout unchanged after checking its range.
+    """Return a timeout unchanged after checking its range.
 
     Args:
         name: name of the argument, for the error message.
@@ -57,13 +58,13 @@ def seconds(name: str, value: float) -> float:
 
 @cache
 def service_config(*, several: bool = False) -> str:
-    """Returns a gRPC service config in JSON: the retry policy, and for several servers that their health counts."""
+    """Return a gRPC service config in JSON: the retry policy, and for several servers that their health counts."""
     name = "service_config_servers.json" if several else "service_config.json"
     return json.dumps(json.loads(files("dejavu_client").joinpath(name).read_text(encoding="utf-8")))
 
 
 def channel_options(*, several: bool = False, authority: str = "") -> list[tuple[str, str | int]]:
-    """Returns the options of every channel of the pool.
+    """Return the options of every channel of the pool.
 
     Args:
         several: whether the channel is to one of several servers. A request is then repeated by the client, which

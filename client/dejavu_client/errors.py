@@ -41,7 +41,7 @@ class FieldViolation:
 
     Attributes:
         field: field name, with the index for repeated fields (`pattern[3]`).
-        description: the value received and what was expected.
+        description: the value received and the value expected.
     """
 
     field: str
@@ -63,7 +63,7 @@ class DejavuClientError(Exception):
         field_violations: the rejected fields.
         request_id: the server's id of the call, as in its log; empty if the call never reached the server.
         retry_after: seconds to wait before sending the same request again; None if the server did not suggest that.
-        metadata: what else the server says for programs, by name; of OUTCOME_STANDS the outcome that stands:
+        metadata: further data for programs, by name; of OUTCOME_STANDS the current outcome:
             differential, revision, sequence, observed_time, and home_team and away_team if it has teams.
     """
 
@@ -149,7 +149,7 @@ PASSING = (CallCancelledError, DeadlineExceededError, ResourceExhaustedError, Un
 
 
 def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = None) -> DejavuClientError:
-    """Converts a gRPC error to the client's exception.
+    """Convert a gRPC error to the client's exception.
 
     Args:
         error: error raised by a synchronous or asynchronous call.
@@ -170,7 +170,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
     elif not details.get("reason") and (
         code is grpc.StatusCode.UNIMPLEMENTED or (code is grpc.StatusCode.NOT_FOUND and not call.details())
     ):
-        # So gRPC answers for another program, or for a release without the method or the service.
+        # gRPC's answer if the peer is another program, or a release without the method or the service.
         message = f"{target} does not know this call: an older dejavu-server, or another program ({message})"
     trailing = call.trailing_metadata()
     request_id = metadata_value(trailing, "x-request-id")
@@ -180,7 +180,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
 
 
 def _reach_hint(message: str, target: str) -> str:
-    """Says what may be the matter with a connection that was never made."""
+    """Describe possible causes of a connection that was never made."""
     if "WRONG_VERSION_NUMBER" in message:
         return f"cannot reach {target} by TLS: it answers in plain text"
     if "CERTIFICATE_VERIFY_FAILED" in message:
@@ -191,14 +191,14 @@ def _reach_hint(message: str, target: str) -> str:
 
 
 def _cause(message: str) -> str:
-    """Shortens gRPC's message about a failed connection to the last error, which names the cause."""
+    """Shorten gRPC's message about a failed connection to the last error, which names the cause."""
     _, found, last = message.rpartition("last error: ")
     cause = last.partition(": ")[2] if found else message  # without the code in front
     return cause.rpartition("Failed to connect to remote host: ")[2]
 
 
 def from_predict_error(error: PredictError) -> DejavuClientError:
-    """Converts the error of one request of a batch to the exception that a single call would have raised.
+    """Convert the error of one request of a batch to the exception that a single call would have raised.
 
     Args:
         error: the error of that request.
@@ -214,12 +214,12 @@ def from_predict_error(error: PredictError) -> DejavuClientError:
 
 
 def metadata_value(metadata: Iterable[tuple[str, str | bytes]] | None, key: str) -> str:
-    """Returns the first text value under a metadata key, or an empty string."""
+    """Return the first text value under a metadata key, or an empty string."""
     return next((value for name, value in metadata or () if name == key and isinstance(value, str)), "")
 
 
 def _details(error: grpc.Call) -> dict[str, Any]:
-    """Returns what the google.rpc details of an error contain, as arguments of `DejavuClientError`."""
+    """Return the content of an error's google.rpc details, as arguments of `DejavuClientError`."""
     try:
         status = rpc_status.from_call(error)
     except ValueError:  # the details contradict the status: use the status alone
@@ -238,7 +238,7 @@ def _details(error: grpc.Call) -> dict[str, Any]:
 
 
 def _pushback(text: str) -> float | None:
-    """Returns the seconds of a server's pushback; None if it sent none, or one that asks not to retry."""
+    """Return the seconds of a server's pushback; None if it sent none, or one that asks not to retry."""
     return int(text) / 1e3 if text.isascii() and text.isdigit() and len(text) < len("2147483647") else None
 
 

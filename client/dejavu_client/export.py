@@ -43,7 +43,7 @@ class Column(Generic[RowT]):
     """An export column.
 
     Attributes:
-        kind: type of its values, any of which may be missing; a list is of floats.
+        kind: type of its values, which may be missing; a list is of floats.
         pick: returns the value of a row; None if it is missing.
     """
 
@@ -78,7 +78,7 @@ class FigureRow:
 
 
 def write_csv(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
-    """Writes a CSV file (comma-separated, UTF-8, with a header line), or to standard output for `-`.
+    """Write a CSV file (comma-separated, UTF-8, with a header line), or to standard output for `-`.
 
     Times are ISO 8601 in UTC, flags are `true` and `false`, lists are space-separated numbers, and missing values are
     empty. Texts that a spreadsheet would run as a formula get a ' before them.
@@ -96,7 +96,7 @@ def write_csv(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT])
 
 
 def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
-    """Writes a parquet file. Times are UTC in microseconds; lists are lists of doubles.
+    """Write a parquet file. Times are UTC in microseconds; lists are lists of doubles.
 
     Returns:
         Number of rows written.
@@ -117,7 +117,7 @@ def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[Ro
 
 
 def arrow_schema(columns: Sequence[Column[RowT]]) -> Any:
-    """Returns the pyarrow.Schema of columns. Times are UTC in microseconds; lists are lists of doubles.
+    """Return the pyarrow.Schema of columns. Times are UTC in microseconds; lists are lists of doubles.
 
     Raises:
         ImportError: if pyarrow is not installed; the message names the extra to install.
@@ -135,7 +135,7 @@ def arrow_schema(columns: Sequence[Column[RowT]]) -> Any:
 
 
 def arrow_batch(columns: Sequence[Column[RowT]], schema: Any, rows: Sequence[RowT]) -> Any:
-    """Returns the rows as a pyarrow.RecordBatch of the schema of these columns; missing values are null."""
+    """Return the rows as a pyarrow.RecordBatch of the schema of these columns; missing values are null."""
     pa = pyarrow()
     values = [[column.pick(row) for row in rows] for column in columns]
     return pa.record_batch(
@@ -173,19 +173,19 @@ def _groups(rows: Iterable[RowT]) -> Iterator[list[RowT]]:
 
 
 def horizon_name(horizon: Horizon.ValueType) -> str:
-    """Returns a horizon's name on the command line and in files: half or final; both if it is unspecified."""
+    """Return a horizon's name on the command line and in files: half or final; both if it is unspecified."""
     return _HORIZONS.get(horizon, "both")
 
 
 def time_of(timestamp: Timestamp) -> datetime:
-    """Converts a timestamp to an aware datetime in UTC."""
+    """Convert a timestamp to an aware datetime in UTC."""
     return timestamp.ToDatetime(tzinfo=UTC)
 
 
 def _field(
     path: str, convert: Callable[[Any], Value] | None = None, *, message: Descriptor = RecordedPrediction.DESCRIPTOR
 ) -> Callable[[Any], Value]:
-    """Returns what picks the field at a dotted path from a row; None if it, or a message on the path, is not set."""
+    """Return a getter of the field at a dotted path; it gives None if the field, or a message on it, is not set."""
     steps = []
     for name in path.split("."):
         field = message.fields_by_name[name]
@@ -203,7 +203,7 @@ def _field(
 
 
 def _live_columns(each: LiveInput) -> Iterator[Column[RecordedPrediction]]:
-    """Yields the columns of a live input, one for each of its parts."""
+    """Yield the columns of a live input, one for each of its parts."""
     for part, name, field in zip(each.parts, each.columns, each.fields, strict=True):
         path = f"forecast.{field}"
         if not part.is_enum:
@@ -216,7 +216,7 @@ def _live_columns(each: LiveInput) -> Iterator[Column[RecordedPrediction]]:
 
 
 def _scope(name: str) -> Callable[[FigureRow], Value]:
-    """Returns what picks a field of the scope; None if it is not set, or empty."""
+    """Return a getter of a field of the scope; it returns None if the field is not set, or empty."""
     pick = _field(name, message=ScoreFilter.DESCRIPTOR)
     return lambda row: None if (value := pick(row.scope)) == "" else value
 
@@ -232,7 +232,7 @@ def _bankroll(row: RecordedPrediction) -> Value:
 
 
 def _american(side: str) -> Callable[[RecordedPrediction], Value]:
-    """Returns what picks the American odds of a side; None if the odds were decimal."""
+    """Return a getter of the American odds of a side; it returns None if the odds were decimal."""
 
     def pick(row: RecordedPrediction) -> Value:
         odds = getattr(row.market, side)
@@ -363,7 +363,7 @@ _BEWARE = ("withdrawn_games", "corrected_games", "unsettled_games", "unsettled_t
 
 
 def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = None) -> Iterator[FigureRow]:
-    """Yields a row for each metric of a scorecard, and for each number above 0 of what it leaves out or warns of."""
+    """Yield a row for each metric of a scorecard, and for each nonzero count of left-out or doubtful games."""
     games, forecasts = scorecard.games, scorecard.forecasts
     for field, count in scorecard.left_out.ListFields():
         yield FigureRow(scope, f"left_out_{field.name}", float(count), games, forecasts, rank=rank)
@@ -409,7 +409,7 @@ def _levels(scope: ScoreFilter, card: Scorecard | TotalScorecard, prefix: str, r
 
 
 def leaderboard_rows(scope: ScoreFilter, rows: Iterable[LeaderboardRow]) -> Iterator[FigureRow]:
-    """Yields the metrics of every model version of a leaderboard, best first."""
+    """Yield the metrics of every model version of a leaderboard, best first."""
     for row in rows:
         of_version = ScoreFilter()
         of_version.CopyFrom(scope)

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def pyarrow() -> Any:
-    """Returns the module pyarrow.
+    """Return the module pyarrow.
 
     Raises:
         ImportError: if it is not installed; the message names the extra to install.
@@ -19,5 +19,5 @@ def pyarrow() -> Any:
 
 
 def missing_extra(package: str, extra: str) -> ImportError:
-    """Returns the error for a package that is not installed, which says what to install."""
+    """Return the error for a package that is not installed, with the extra to install."""
     return ImportError(f"{package} is not installed; install the extra: pip install 'dejavu-forecast[{extra}]'")

@@ -17,13 +17,13 @@ _LONGEST_END: Final = timedelta(hours=2)
 
 
 def signed(points: float, digits: int = 1) -> str:
-    """Formats points with a sign, or without one if they round to zero: +6.3, −4.0, 0.0."""
+    """Format points with a sign, or without one if they round to zero: +6.3, −4.0, 0.0."""
     text = f"{abs(points):.{digits}f}"
     return text if not float(text) else ("−" if points < 0 else "+") + text
 
 
 def outcome_range(lower: float, upper: float) -> str:
-    """Formats an interval by the smallest and the largest outcome in it, exactly those that it holds: −28…−10.
+    """Format an interval by its smallest and largest outcome, both included: −28…−10.
 
     Outcomes are whole points, so rounded ends would show outcomes outside as inside, and inside as outside. Ends
     without a whole number between them are shown themselves, with a decimal.
@@ -37,24 +37,24 @@ def outcome_range(lower: float, upper: float) -> str:
 
 
 def total_text(forecast: Forecast) -> str:
-    """Formats the forecast of total points as the end of a line: ", 225.3 points of both 208…243"; "" without one."""
+    """Format the forecast of total points as the end of a line: ", 225.3 points of both 208…243"; "" without one."""
     if not forecast.HasField("total"):
         return ""
     return f", {forecast.total.point_forecast:.1f} points of both {total_range(forecast.total)}"
 
 
 def total_range(total: TotalForecast) -> str:
-    """Formats the interval of a total, whose ends are whole: 208…243."""
+    """Format the interval of a total, whose ends are whole: 208…243."""
     return f"{total.interval_lower:.0f}…{total.interval_upper:.0f}"
 
 
 def percent(share: float) -> str:
-    """Formats a share in percent, with a decimal only if it is not zero: 95 %, 62.5 %."""
+    """Format a share in percent, with a decimal only if it is not zero: 95 %, 62.5 %."""
     return f"{100 * share:.1f}".removesuffix(".0") + " %"
 
 
 def chance(probability: float) -> str:
-    """Formats a probability in whole percent; only exactly 0 and 1 show as 0 % and 100 %."""
+    """Format a probability in whole percent; only exactly 0 and 1 show as 0 % and 100 %."""
     if 0 < probability < 0.01:
         return "<1 %"
     if 0.99 < probability < 1:
@@ -63,22 +63,22 @@ def chance(probability: float) -> str:
 
 
 def horizon_label(horizon: Horizon.ValueType) -> str:
-    """Returns the short name of a horizon: half or end."""
+    """Return the short name of a horizon: half or end."""
     return "end" if horizon == HORIZON_FINAL else "half"
 
 
 def outcome_verb(horizon: Horizon.ValueType) -> str:
-    """Returns the verb for the team ahead at a horizon: it leads at the half and wins at the end."""
+    """Return the verb for the team ahead at a horizon: it leads at the half and wins at the end."""
     return "wins" if horizon == HORIZON_FINAL else "leads"
 
 
 def is_last(forecast: Forecast) -> bool:
-    """Returns whether no later forecast can follow: in the last minute of regulation and in overtime there is none."""
+    """Return whether no later forecast can follow: in the last minute of regulation and in overtime there is none."""
     return forecast.horizon == HORIZON_FINAL and forecast.elapsed_minutes == MAX_SLOTS
 
 
 def is_played_out(forecast: Forecast, now: datetime) -> bool:
-    """Returns whether a game without an outcome is in its last minute or overtime, by its newest forecast.
+    """Return whether a game without an outcome is in its last minute or overtime, by its newest forecast.
 
     Not if that was made too long ago: then the outcome was not reported.
     """
@@ -86,37 +86,37 @@ def is_played_out(forecast: Forecast, now: datetime) -> bool:
 
 
 def is_given_up(forecast: Forecast, now: datetime) -> bool:
-    """Returns whether the newest forecast of a game is so old that the game must be over, whatever was reported."""
+    """Return whether the newest forecast of a game is so old that the game must be over, reported or not."""
     return now - forecast.generated_time.ToDatetime(tzinfo=UTC) >= _LONGEST_END
 
 
 def after_overtime(outcome: Outcome) -> str:
-    """Says that a game went to overtime, as the end of a text: " after overtime"; "" if it did not, or is not known."""
+    """Say that a game went to overtime, as the end of a text: " after overtime"; "" if it did not, or is not known."""
     if not outcome.overtimes:
         return ""
     return " after overtime" if outcome.overtimes == 1 else f" after {outcome.overtimes} overtimes"
 
 
 def enum_word(enum: EnumDescriptor, value: int) -> str | None:
-    """Returns the last word of an enum value's name, in small letters; None if it is unspecified or unknown."""
+    """Return the last word of an enum value's name, in small letters; None if it is unspecified or unknown."""
     values = enum.values_by_number
     return values[value].name.rpartition("_")[2].lower() if value in values and value else None
 
 
 def warning_label(reason: WarningReason.ValueType) -> str:
-    """Returns the reason of a warning in words: ratings outdated. One of a later release is its number."""
+    """Return the reason of a warning in words: ratings outdated. One of a later release is its number."""
     values = WarningReason.DESCRIPTOR.values_by_number
     name = values[reason].name if reason in values else f"{reason}"
     return name.removeprefix("WARNING_REASON_").replace("_", " ").lower()
 
 
 def pluralize(number: int, of: str) -> str:
-    """Formats a count with its noun, pluralized: 1 game, 2 games."""
+    """Format a count with its noun, pluralized: 1 game, 2 games."""
     return f"{number:,} {of}{'' if number == 1 else 's'}"
 
 
 def seconds_text(seconds: float) -> str:
-    """Formats a duration: 4.2 ms, 130 ms, 12.3 s, 5 min, 3 h."""
+    """Format a duration: 4.2 ms, 130 ms, 12.3 s, 5 min, 3 h."""
     if seconds < 1:
         return f"{1000 * seconds:.1f} ms" if seconds < 0.1 else f"{1000 * seconds:.0f} ms"
     if seconds < 100:
@@ -125,5 +125,5 @@ def seconds_text(seconds: float) -> str:
 
 
 def component_label(name: str) -> str:
-    """Returns the name of a component of a model as it is shown."""
+    """Return the name of a component of a model as it is shown."""
     return {"dejavu": "Dejavu", "lstm": "LSTM"}.get(name, name)

@@ -17,7 +17,7 @@ NAME: Final = "dejavu_client"
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:
-    """Returns the client's logger, which takes an event and its fields.
+    """Return the client's logger, which takes an event and its fields.
 
     The message of a log record is the event and the fields as text. Its attribute `fields` holds the original values.
     """
@@ -30,7 +30,7 @@ def get_logger() -> structlog.stdlib.BoundLogger:
 
 
 def log_to_stderr(level: str) -> None:
-    """Writes log records of a level (debug, info, warning, error) and above to stderr."""
+    """Write log records of a level (debug, info, warning, error) and above to stderr."""
     handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger(NAME)
@@ -42,7 +42,7 @@ class _Stderr(logging.Handler):
     """Looks up sys.stderr for each record: it may be replaced, e.g. by a live table that prints lines above itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes a record as one line."""
+        """Write a record as one line."""
         try:
             sys.stderr.write(self.format(record) + "\n")
         except Exception:
@@ -52,7 +52,7 @@ class _Stderr(logging.Handler):
 def _as_record(
     _logger: object, _method: str, event_dict: MutableMapping[str, Any]
 ) -> tuple[tuple[str], dict[str, Any]]:
-    """Converts an event to arguments of the standard library's logger."""
+    """Convert an event to arguments of the standard library's logger."""
     event, exc_info = event_dict.pop("event"), event_dict.pop("exc_info", None)
     text = " ".join([event, *(f"{name}={value!r}" for name, value in event_dict.items())])
     return (text,), {"exc_info": exc_info, "extra": {"fields": dict(event_dict)}}

@@ -30,11 +30,11 @@ class RecordedPredictions(Iterator[RecordedPrediction]):
         return next(self._pages)
 
     def close(self) -> None:
-        """Ends the iteration."""
+        """End the iteration."""
         self._pages.close()
 
     def to_arrow(self) -> pa.Table:
-        """Reads all remaining forecasts into a table with the columns of docs/calls.md; what is missing is null.
+        """Read all remaining forecasts into a table with the columns of docs/calls.md; missing values are null.
 
         Raises:
             ImportError: if pyarrow is not installed; the message names the extra to install.
@@ -45,7 +45,7 @@ class RecordedPredictions(Iterator[RecordedPrediction]):
         return batches.table()
 
     def to_pandas(self) -> pd.DataFrame:
-        """Reads all remaining forecasts into a data frame with the columns of `to_arrow` and nullable types.
+        """Read all remaining forecasts into a data frame with the columns of `to_arrow` and nullable types.
 
         Raises:
             ImportError: if pandas or pyarrow is not installed; the message names the extra to install.
@@ -67,18 +67,18 @@ class AsyncRecordedPredictions(AsyncIterator[RecordedPrediction]):
         return await anext(self._pages)
 
     async def aclose(self) -> None:
-        """Ends the iteration."""
+        """End the iteration."""
         await self._pages.aclose()
 
     async def to_arrow(self) -> pa.Table:
-        """Reads all remaining forecasts into a table; see `RecordedPredictions.to_arrow`."""
+        """Read all remaining forecasts into a table; see `RecordedPredictions.to_arrow`."""
         batches = _Batches()
         async for prediction in self:
             batches.add(prediction)
         return batches.table()
 
     async def to_pandas(self) -> pd.DataFrame:
-        """Reads all remaining forecasts into a data frame; see `RecordedPredictions.to_pandas`."""
+        """Read all remaining forecasts into a data frame; see `RecordedPredictions.to_pandas`."""
         _check_pandas()
         return _data_frame(await self.to_arrow())
 
@@ -96,13 +96,13 @@ class _Batches:
         self._rows: list[RecordedPrediction] = []
 
     def add(self, prediction: RecordedPrediction) -> None:
-        """Adds a forecast."""
+        """Add a forecast."""
         self._rows.append(prediction)
         if len(self._rows) == _ROWS_OF_A_BATCH:
             self._convert()
 
     def table(self) -> pa.Table:
-        """Returns all of them."""
+        """Return all of them."""
         import pyarrow as pa  # noqa: PLC0415 - an extra
 
         self._convert()

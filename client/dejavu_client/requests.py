@@ -44,7 +44,7 @@ class PredictOptions(TypedDict, total=False):
         game_date: local date of the game, as a date or YYYY-MM-DD; None or empty for today in US Eastern. The age of
             the teams' ratings is counted to it; see `warnings` of the forecast.
         total_points: points of both teams together at the end of the pattern's last minute; None if not known.
-        last_score: the last score before that end, as `LastScore(Side.HOME, 12)`; None if not known, or nobody scored.
+        last_score: the last score before that end, as `LastScore(Side.HOME, 12)`; None if unknown or without a score.
         total_market: odds on the points of both teams, created with `total_market`; evaluated by `quote`.
     """
 
@@ -66,7 +66,7 @@ class PredictOptions(TypedDict, total=False):
 def predict_request(
     pattern: Sequence[float], *, market: Market | None = None, **options: Unpack[PredictOptions]
 ) -> PredictRequest:
-    """Builds a request for one forecast. The server validates the values.
+    """Build a request for one forecast. The server validates the values.
 
     Args:
         pattern: score differentials (home − away, in points) at the end of each minute, starting with the first; 1 to
@@ -104,7 +104,7 @@ def market(
     evening_staked: float | None = None,
     confidence_threshold: float | None = None,
 ) -> Market:
-    """Builds a market: odds on the differential at the forecast's horizon being above or below a line.
+    """Build a market: odds on the differential at the forecast's horizon being above or below a line.
 
     Args:
         line: differential (home − away, in points) at which both sides are level. A home favorite's spread of −5.5 (BOS
@@ -113,7 +113,7 @@ def market(
         away_odds: odds of the away side, read by the same rule.
         bankroll: amount available for stakes, in any currency; None for 1, which makes stakes shares of the bankroll.
         game_staked: amount of it that you have staked on this game already: towards its caps of a game and an evening
-            the server counts only what you state.
+            the server counts only stakes that you state.
         evening_staked: amount of it that you have staked this evening already, on this game and others; None for
             game_staked.
         confidence_threshold: minimum win probability to consider a bet; None for the server's default.
@@ -139,14 +139,14 @@ def total_market(
     evening_staked: float | None = None,
     confidence_threshold: float | None = None,
 ) -> TotalMarket:
-    """Builds a market of total points: odds on the points of both teams at the horizon being over or under a line.
+    """Build a market of total points: odds on the points of both teams at the horizon being over or under a line.
 
     Args:
         line: total, in points, at which both sides are level.
         over_odds: odds of over, read as those of `market`.
         under_odds: odds of under, read by the same rule.
         bankroll: see `market`.
-        game_staked: see `market`; a stake on the market of the same request is counted beside it.
+        game_staked: see `market`; a stake on the market of the same request is added to it.
         evening_staked: see `market`.
         confidence_threshold: see `market`.
     """
@@ -231,7 +231,7 @@ class ModelScope(Scope, total=False):
 def predictions_request(
     page_size: int = 0, *, explain: bool = False, **conditions: Unpack[Conditions]
 ) -> ListPredictionsRequest:
-    """Builds a request for the first page of recorded forecasts.
+    """Build a request for the first page of recorded forecasts.
 
     Args:
         page_size: maximum number of forecasts per page, 1 to 500; 0 for the server's default.
@@ -247,7 +247,7 @@ def predictions_request(
 
 
 def score_filter(**scope: Unpack[ModelScope]) -> ScoreFilter:
-    """Builds the filter of the forecasts to score; see `ModelScope`.
+    """Build the filter of the forecasts to score; see `ModelScope`.
 
     Raises:
         TypeError: if there is no such condition, or a value does not have the type of its field.
@@ -257,7 +257,7 @@ def score_filter(**scope: Unpack[ModelScope]) -> ScoreFilter:
 
 
 def _fields(conditions: Mapping[str, object], valid: type) -> dict[str, Any]:
-    """Returns the conditions as the fields of a request; refuses names that are not among those of a TypedDict."""
+    """Return the conditions as the fields of a request; refuse names that are not among those of a TypedDict."""
     names = sorted(valid.__annotations__)
     if unknown := sorted(conditions.keys() - set(names)):
         raise TypeError(f"unknown conditions: {', '.join(unknown)}; expected some of {', '.join(names)}")
@@ -270,7 +270,7 @@ def _fields(conditions: Mapping[str, object], valid: type) -> dict[str, Any]:
 
 
 def _with_iso_dates(conditions: Mapping[str, object]) -> dict[str, Any]:
-    """Returns the conditions as the fields of a request, with the dates as texts."""
+    """Return the conditions as the fields of a request, with the dates as texts."""
     days = {name: _iso_date(name, conditions[name]) for name in ("from_date", "to_date") if name in conditions}
     return {**conditions, **days}
 
@@ -284,7 +284,7 @@ def _live_inputs(given: Mapping[str, Any]) -> LiveInputs:
 
 
 def _iso_date(name: str, day: object) -> str:
-    """Returns a date as YYYY-MM-DD, of a datetime only its date; a text as it is, for the server to check; None as "".
+    """Return a date as YYYY-MM-DD, of a datetime only its date; a text as it is, for the server to check; None as "".
 
     Raises:
         TypeError: if it is neither a date, a text nor None; names the option.

@@ -16,7 +16,7 @@ class Address(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Parses HOST:PORT; an IPv6 host must be in brackets.
+        """Parse HOST:PORT; an IPv6 host must be in brackets.
 
         Raises:
             ValueError: if the text has another form, or the port is above 65535.
@@ -37,7 +37,7 @@ class Address(NamedTuple):
         return cls(host, int(port))
 
     def resolve(self) -> tuple[socket.AddressFamily, Any]:
-        """Resolves the address for a socket that is to listen there; waits for the resolver of names.
+        """Resolve the address for a socket that is to listen there; wait for the resolver of names.
 
         Returns:
             The address family, and the numeric address for `socket.bind`.

@@ -27,10 +27,10 @@ class Backoff:
         self._next = first
 
     def next(self) -> float:
-        """Returns the delay before the next attempt, in seconds; each call makes the following one longer."""
+        """Return the delay before the next attempt, in seconds; each call makes the following one longer."""
         delay, self._next = self._next, min(self._factor * self._next, self._longest)
         return delay if self._chance is None else delay * (0.5 + self._chance() / 2)
 
     def reset(self) -> None:
-        """Starts again with the first delay."""
+        """Start again with the first delay."""
         self._next = self._first

@@ -11,12 +11,12 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def utc_now() -> datetime:
-    """Returns the current time, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 def microseconds(time: datetime) -> int:
-    """Returns the microseconds since 1970 of an aware time; exact, unlike a float of seconds.
+    """Return the microseconds since 1970 of an aware time; exact, unlike a float of seconds.
 
     Raises:
         ValueError: if the time is not in UTC.
@@ -28,12 +28,12 @@ def microseconds(time: datetime) -> int:
 
 
 def from_microseconds(value: int) -> datetime:
-    """Returns the UTC time of a number of microseconds since 1970."""
+    """Return the UTC time of a number of microseconds since 1970."""
     return EPOCH + timedelta(microseconds=value)
 
 
 async def wait_until_set(event: asyncio.Event, seconds: float) -> None:
-    """Waits until an event is set, at most for a time."""
+    """Wait until an event is set, at most for a time."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -8,23 +8,23 @@ import resource
 
 
 def raise_limit() -> int:
-    """Raises the soft limit of open files to the hard one; returns the limit.
+    """Raise the soft limit of open files to the hard one; return the limit.
 
     The usual soft limit of 1,024 is there for programs that use select(2), which can't handle more.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with contextlib.suppress(OSError, ValueError):  # the hard limit is above what the kernel permits by now
+        with contextlib.suppress(OSError, ValueError):  # the hard limit is above the kernel's current maximum
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return limit()
 
 
 def limit() -> int:
-    """Returns the soft limit of open files."""
+    """Return the soft limit of open files."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def count() -> int:
-    """Returns the number of open files of this process."""
+    """Return the number of open files of this process."""
     # The size of this folder since Linux 6.2; before, it is 0.
     return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208 - every second

@@ -11,12 +11,12 @@ from pathlib import Path
 
 @contextmanager
 def atomic_replace(path: Path, *, durable: bool = False, temporary: Path | None = None) -> Iterator[Path]:
-    """Yields a temporary path. Replaces `path` with the file written there, or removes that file after an error.
+    """Yield a temporary path. Replaces `path` with the file written there, or removes that file after an error.
 
     Args:
         path: the file to write.
         durable: whether the file must survive a power loss: it is synced to disk before the rename.
-        temporary: the temporary path, on the same file system; by default a random hidden name beside `path`.
+        temporary: the temporary path, on the same file system; by default a random hidden name in the folder of `path`.
 
     Raises:
         OSError: if `path` cannot be replaced.
@@ -32,13 +32,13 @@ def atomic_replace(path: Path, *, durable: bool = False, temporary: Path | None 
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Writes a file atomically and syncs it to disk; see `atomic_replace`."""
+    """Write a file atomically and sync it to disk; see `atomic_replace`."""
     with atomic_replace(path, durable=True) as new:
         new.write_bytes(content)
 
 
 def sync(path: Path) -> None:
-    """Syncs a file, or the entries of a folder, to disk, so that they survive a power loss."""
+    """Sync a file, or the entries of a folder, to disk, so that they survive a power loss."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

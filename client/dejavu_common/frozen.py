@@ -1,8 +1,8 @@
 """A faster constructor for frozen dataclasses, of which every call makes several.
 
-A frozen dataclass forbids assignment, so the constructor that `dataclasses` gives it writes each field by a call of
-`object.__setattr__`, which takes most of its time. This one assigns the fields while the object is still of a class
-with the same slots that does not forbid it. Decision: docs/decisions/0067-speed-of-calls.md.
+A frozen dataclass forbids assignment, so its generated constructor writes each field by a call of
+`object.__setattr__`, which takes most of its time. This one assigns the fields while the object still has a mutable
+class with the same slots. Decision: docs/decisions/0067-speed-of-calls.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 def fast_frozen(cls: type[_T]) -> type[_T]:
-    """Gives a dataclass with `frozen=True, slots=True` the faster constructor, with the same arguments and defaults.
+    """Give a dataclass with `frozen=True, slots=True` the faster constructor, with the same arguments and defaults.
 
     Raises:
         TypeError: if the class inherits slots, or a field is not an argument, only by keyword, or made by a factory.

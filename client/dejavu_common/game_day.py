@@ -10,18 +10,18 @@ _DAY_START: Final = timedelta(hours=11)
 
 
 def day_bounds(instant: datetime) -> tuple[datetime, datetime]:
-    """Returns when the `game_day` of an instant (aware, UTC) begins, and when the next one does."""
+    """Return when the `game_day` of an instant (aware, UTC) begins, and when the next one does."""
     start = (instant - _DAY_START).replace(hour=0, minute=0, second=0, microsecond=0) + _DAY_START
     return start, start + timedelta(days=1)
 
 
 def game_day(instant: datetime) -> date:
-    """Returns the local calendar date of a game that is in progress at an instant (aware, UTC)."""
+    """Return the local calendar date of a game that is in progress at an instant (aware, UTC)."""
     return (instant - _DAY_START).date()
 
 
 def parse_day(text: str) -> date:
-    """Parses a day as YYYY-MM-DD; `date.fromisoformat` takes 20240506 and week dates such as 2024-W01-1 too.
+    """Parse a day as YYYY-MM-DD; `date.fromisoformat` takes 20240506 and week dates such as 2024-W01-1 too.
 
     Raises:
         ValueError: if the text is anything else.
@@ -33,5 +33,5 @@ def parse_day(text: str) -> date:
 
 
 def day_start(day: date) -> datetime:
-    """Returns when a game day begins (UTC): no game of an earlier day is in progress any more."""
+    """Return when a game day begins (UTC): no game of an earlier day is in progress any more."""
     return datetime.combine(day, time(), UTC) + _DAY_START

@@ -22,7 +22,7 @@ class ScrapeHandler(WSGIRequestHandler):
     timeout = READER_SECONDS
 
     def log_message(self, *_: object) -> None:
-        """Logs nothing: scrapes arrive every few seconds."""
+        """Log nothing: scrapes arrive every few seconds."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -30,7 +30,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     warn: Callable[..., object] = staticmethod(lambda *_, **__: None)
 
     def handle_error(self, *_: object) -> None:
-        """Logs errors other than a client that hangs or disconnects."""
+        """Log errors other than a client that hangs or disconnects."""
         error = sys.exception()
         if error is not None and not isinstance(error, TimeoutError | ConnectionError):
             self.warn("metrics_not_served", error=repr(error))
@@ -38,7 +38,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 @contextlib.contextmanager
 def serve_wsgi(app: Any, listen: Address, warn: Callable[..., object]) -> Iterator[Address]:
-    """Serves a WSGI application until the end of the block; yields the address, with the actual port in place of 0.
+    """Serve a WSGI application until the end of the block; yield the address, with the actual port in place of 0.
 
     Args:
         app: the application, called in threads.

@@ -1,4 +1,4 @@
-"""What Ctrl-C does while a program loads its modules."""
+"""Ctrl-C while a program loads its modules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 
 def exit_quietly() -> None:
-    """Lets Ctrl-C end the program at once and without output, unless its parent has it ignored.
+    """Make Ctrl-C end the program at once and without output, unless its parent ignores it.
 
     Raise nothing while modules load: extension modules turn exceptions into others.
     """
@@ -18,7 +18,7 @@ def exit_quietly() -> None:
 
 
 def raise_again() -> None:
-    """Lets Ctrl-C raise KeyboardInterrupt again. A command calls it when its modules are loaded, before it does things.
+    """Let Ctrl-C raise KeyboardInterrupt again. A command calls it when its modules are loaded, before it does things.
 
     Does nothing without `exit_quietly`, or if the program handles the signal itself by now.
     """

@@ -1,4 +1,4 @@
-"""Processes: those that must not outlive the process that started them, those that are forked, and what one uses."""
+"""Processes: children that must not outlive their parent, forked processes, and the usage of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
-    """Makes the kernel send a signal to this process when its parent dies for any reason, SIGKILL included.
+    """Make the kernel send a signal to this process when its parent dies for any reason, SIGKILL included.
 
     Args:
         parent_pid: process id of the parent, as the parent passed it on.
@@ -34,7 +34,7 @@ def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
 
 
 def become_subreaper() -> None:
-    """Makes this process the parent of descendants whose own parent ends; it then has to wait for them (waitpid).
+    """Make this process the parent of descendants whose own parent ends; it then has to wait for them (waitpid).
 
     Raises:
         OSError: if the kernel refuses.
@@ -45,12 +45,12 @@ def become_subreaper() -> None:
 
 
 def thread_count() -> int:
-    """Returns the number of threads of this process, those of libraries included."""
+    """Return the number of threads of this process, those of libraries included."""
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names only
 
 
 def replace_in_command_line(old: bytes, new: bytes) -> None:
-    """Replaces a part of the command line that ps and /proc show of this process; does nothing if it has no such part.
+    """Replace a part of the command line that ps and /proc show of this process; do nothing if it has no such part.
 
     A forked process keeps the command line of the one that forked it, although it does something else.
 
@@ -73,7 +73,7 @@ def replace_in_command_line(old: bytes, new: bytes) -> None:
 
 
 def resident_mebibytes(pid: int) -> float:
-    """Returns the resident memory (RSS) of a process, in MiB; 0 if it has ended."""
+    """Return the resident memory (RSS) of a process, in MiB; 0 if it has ended."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / _MEBIBYTE
     except (OSError, IndexError):
@@ -81,7 +81,7 @@ def resident_mebibytes(pid: int) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Returns the CPU time that a process has used so far, in seconds; resolution 0.01 s.
+    """Return the CPU time that a process has used so far, in seconds; resolution 0.01 s.
 
     Raises:
         OSError: if it has ended.
@@ -90,7 +90,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def state_and_cpu_seconds(stat: Path) -> tuple[str, float]:
-    """Returns the state of a process or thread, a letter as in `man 5 proc`, and its CPU time so far, in seconds.
+    """Return the state of a process or thread, a letter as in `man 5 proc`, and its CPU time so far, in seconds.
 
     Args:
         stat: its file `stat` below /proc.
@@ -103,7 +103,7 @@ def state_and_cpu_seconds(stat: Path) -> tuple[str, float]:
 
 
 def return_freed_memory() -> None:
-    """Returns memory that was freed to the system, where the C library can: else the heap keeps it for reuse."""
+    """Return memory that was freed to the system, where the C library can: else the heap keeps it for reuse."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

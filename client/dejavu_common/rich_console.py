@@ -1,4 +1,4 @@
-"""rich's console and panel for texts from outside: without markup, and with unseen characters escaped."""
+"""rich's console and panel for untrusted texts: without markup, and with invisible characters escaped."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ class Console(rich.console.Console):  # noqa: TID251
         self._file = new_file
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Returns a text to print. Escaped here already, so that tables measure what they show."""
+        """Return a text to print. Escaped here already, so that tables measure the displayed text."""
         return super().render_str(visible(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Renders whatever is printed; only rich's own control codes are left as they are."""
+        """Render anything that is printed; only rich's own control codes stay unescaped."""
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else visible(segment.text)
             yield segment if text == segment.text else Segment(text, segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Raises the BrokenPipeError that rich is handling, which the program handles; rich would exit with 1."""
+        """Raise the BrokenPipeError that rich is handling, which the program handles; rich would exit with 1."""
         raise  # noqa: PLE0704
 
 
 def titled_panel(content: RenderableType, title: str) -> Panel:
-    """Returns a panel as wide as its content. rich would read a title of plain text as markup."""
+    """Return a panel as wide as its content. rich would read a title of plain text as markup."""
     return Panel(content, title=Text(visible(title, line=True)), title_align="left", expand=False)

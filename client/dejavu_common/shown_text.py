@@ -1,7 +1,7 @@
-"""Texts from outside, as terminals and spreadsheets may get them: shown, without any effect there.
+"""Untrusted texts made safe for terminals and spreadsheets.
 
-A name, a reason, an error message or a status text may have been chosen by an attacker. A terminal would obey its
-escape sequences, bidirectional controls would let it read as something else, and a spreadsheet would run a formula.
+An attacker may have chosen a name, a reason, an error message or a status text. A terminal would obey its escape
+sequences, bidirectional controls would change its appearance, and a spreadsheet would run a formula.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FORMULA: Final = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def visible(text: str, *, line: bool = False) -> str:
-    r"""Returns a text with the characters that act on a terminal or cannot be seen as escapes, such as \u001b.
+    r"""Return a text with the characters that act on a terminal or cannot be seen as escapes, such as \u001b.
 
     The escapes are those of JSON: a JSON document stays one, and of the same values.
 
@@ -51,7 +51,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def visible_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Makes the fields of a log record `visible`: a processor of structlog, to go before its renderer for people."""
+    """Make the fields of a log record `visible`: a processor of structlog, to go before its renderer for people."""
     for name, value in event.items():
         if value is not None and not isinstance(value, bool | int | float):
             text = value if isinstance(value, str) else repr(value)
@@ -60,20 +60,20 @@ def visible_fields(_logger: object, _method: str, event: MutableMapping[str, Any
 
 
 def spreadsheet_cell(text: str) -> str:
-    """Returns a text as a cell of a spreadsheet: with a ' before it, if a spreadsheet would run it as a formula."""
+    """Return a text as a cell of a spreadsheet: with a ' before it, if a spreadsheet would run it as a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def escape_output() -> None:
-    """Makes all that this process writes to standard output and standard error `visible`.
+    """Make all that this process writes to standard output and standard error `visible`.
 
-    What is meant to act on the terminal, such as colors, is written to the streams that `unescaped` returns.
+    Text that should act on the terminal, such as colors, is written to the streams that `unescaped` returns.
     """
     sys.stdout, sys.stderr = _escaped(sys.stdout), _escaped(sys.stderr)
 
 
 def unescaped(stream: IO[str]) -> IO[str]:
-    """Returns the stream behind one of `escape_output`; any other stream as it is."""
+    """Return the stream behind one of `escape_output`; any other stream as it is."""
     return stream.stream if isinstance(stream, _EscapedStream) else stream
 
 

@@ -10,7 +10,7 @@ _CANCEL_AGAIN_SECONDS: Final = 0.5
 
 
 class BackgroundTask:
-    """A task that runs beside its owner; at most one at a time.
+    """A background task of its owner; at most one at a time.
 
     Attributes:
         is_started: whether it was started and not ended.
@@ -25,11 +25,11 @@ class BackgroundTask:
         return self._task is not None
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Starts the task, which the event loop shows under a name."""
+        """Start the task, which the event loop shows under a name."""
         self._task = asyncio.create_task(work, name=name)
 
     async def end(self) -> None:
-        """Cancels the task and waits for its end. Safe to call more than once.
+        """Cancel the task and wait for its end. Safe to call more than once.
 
         The cancellation is repeated: up to Python 3.11, `asyncio.wait_for` loses one that comes as what it waits for
         ends, and redis-py waits so for each command that it sends.
@@ -44,7 +44,7 @@ class BackgroundTask:
 async def repeat(
     seconds: float, work: Callable[[], Awaitable[None]], on_failure: Callable[[], None], *, at_once: bool = False
 ) -> NoReturn:
-    """Repeats work until it is cancelled. Work that raises is repeated as usual.
+    """Repeat work until it is cancelled. Work that raises is repeated as usual.
 
     Args:
         seconds: pause before each repetition.
@@ -63,6 +63,6 @@ async def repeat(
 
 
 def retrieve(done: asyncio.Future[Any]) -> None:
-    """Looks at how a future or task ended; asyncio logs the exceptions that remain unread."""
+    """Look at how a future or task ended; asyncio logs the exceptions that remain unread."""
     if not done.cancelled():
         done.exception()

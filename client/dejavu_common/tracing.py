@@ -1,8 +1,8 @@
-"""Distributed tracing with OpenTelemetry, of all programs: off, and without its libraries, unless an endpoint is set.
+"""Distributed tracing with OpenTelemetry for all programs: off, and without its libraries, unless an endpoint is set.
 
-`configure` reads the variables of OpenTelemetry itself: OTEL_EXPORTER_OTLP_ENDPOINT switches tracing on,
-OTEL_TRACES_SAMPLER chooses what is sent, and so on (opentelemetry.io/docs/specs/otel/configuration). Spans are our
-own: opentelemetry-instrumentation-grpc fails handlers that write to their context, and costs more than our interceptor.
+`configure` reads OpenTelemetry's variables: OTEL_EXPORTER_OTLP_ENDPOINT switches tracing on, OTEL_TRACES_SAMPLER
+selects traces, and so on (opentelemetry.io/docs/specs/otel/configuration). Spans are made here, because
+opentelemetry-instrumentation-grpc fails handlers that write to their context, and costs more than our interceptor.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _tracer: Tracer | None = None
 
 
 def requested() -> bool:
-    """Returns whether the environment names an endpoint, and does not switch OpenTelemetry off."""
+    """Return whether the environment names an endpoint, and does not switch OpenTelemetry off."""
     off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     return not off and any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
 
 
 def configure(service: str, version: str) -> bool:
-    """Switches tracing on for this process, if an endpoint is set; call it once, before the first span.
+    """Switch tracing on for this process, if an endpoint is set; call it once, before the first span.
 
     Args:
         service: name of the program in traces; OTEL_SERVICE_NAME replaces it.
@@ -66,7 +66,7 @@ def configure(service: str, version: str) -> bool:
 
 
 def shutdown() -> None:
-    """Sends the spans that wait, and switches tracing off."""
+    """Send the waiting spans, and switch tracing off."""
     global _provider, _tracer
     provider, _provider, _tracer = _provider, None, None
     if provider is not None:
@@ -74,17 +74,17 @@ def shutdown() -> None:
 
 
 def active() -> bool:
-    """Returns whether tracing is on."""
+    """Return whether tracing is on."""
     return _tracer is not None
 
 
 def span(name: str, **attributes: str | int | float | bool) -> AbstractContextManager[object]:
-    """Returns a span of work within this process, below the current one; nothing if tracing is off."""
+    """Return a span of work within this process, below the current one; nothing if tracing is off."""
     return _NOTHING if _tracer is None else _tracer.start_as_current_span(name, attributes=attributes)
 
 
 def client_span(method: str) -> AbstractContextManager[object]:
-    """Returns a span of a call that this process makes, by the name of its method; nothing if tracing is off."""
+    """Return a span of a call that this process makes, by the name of its method; nothing if tracing is off."""
     if _tracer is None:
         return _NOTHING
     from opentelemetry.trace import SpanKind  # noqa: PLC0415 - optional
@@ -96,7 +96,7 @@ def client_span(method: str) -> AbstractContextManager[object]:
 
 @contextlib.contextmanager
 def server_span(method: str, metadata: Iterable[tuple[str, str | bytes]]) -> Iterator[Span]:
-    """Yields the span of a call that this process answers, below that of its caller; tracing must be on.
+    """Yield the span of a call that this process answers, below that of its caller; tracing must be on.
 
     Args:
         method: path of the method, /package.Service/Method.
@@ -125,7 +125,7 @@ def server_span(method: str, metadata: Iterable[tuple[str, str | bytes]]) -> Ite
 
 
 def with_trace(metadata: Callable[[], CallMetadata]) -> Callable[[], CallMetadata]:
-    """Returns a function that adds the current span to the metadata of a call, for its server.
+    """Return a function that adds the current span to the metadata of a call, for its server.
 
     Args:
         metadata: returns the other metadata of the call.
@@ -146,7 +146,7 @@ def with_trace(metadata: Callable[[], CallMetadata]) -> Callable[[], CallMetadat
 
 
 def trace_id() -> str:
-    """Returns the id of the current trace, 32 hexadecimal digits; empty if there is none."""
+    """Return the id of the current trace, 32 hexadecimal digits; empty if there is none."""
     if _tracer is None:
         return ""
     from opentelemetry.trace import get_current_span  # noqa: PLC0415 - optional

@@ -1,4 +1,4 @@
-"""Work on many rows, in turns with other calls."""
+"""Yields to other calls during work on many rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 SECONDS: Final = 0.0007
-"""How long to work before giving way, in seconds: a call that comes meanwhile waits for as long some times over."""
+"""Seconds of work before yielding: a concurrent call waits for several times as long."""
 
 TURNS: Final = 8
 """Turns of the event loop to yield for, about as many as a call takes. An empty one takes a microsecond."""
@@ -20,12 +20,12 @@ _aside: Final = ThreadPoolExecutor(1, thread_name_prefix="give-way")
 
 
 async def give_way() -> None:
-    """Lets the other threads of the process have the processor, and then the other tasks of the event loop.
+    """Let the other threads of the process have the processor, and then the other tasks of the event loop.
 
-    gRPC reads calls on threads of its own. If the processor has no room for these beside the event loop, yielding to
-    tasks is not enough: the loop never waits, and the kernel may leave them waiting for five milliseconds. So the loop
-    waits for a thread that does nothing. sched_yield takes less, but gives a busy process beside this one a whole time
-    slice, during which no call is answered.
+    gRPC reads calls on threads of its own. On a busy processor, yielding to tasks is not enough: the loop never waits,
+    and the kernel may leave these threads waiting for five milliseconds. So the loop waits for a thread that does
+    nothing. sched_yield takes less, but gives another busy process a whole time slice, during which no call is
+    answered.
     """
     await asyncio.get_running_loop().run_in_executor(_aside, _do_nothing)
     for _ in range(TURNS):
@@ -38,7 +38,7 @@ class Turns:
     Use one for all steps of the work: if each of many short steps had its own, it would never be time to give way.
 
     Args:
-        seconds: how long to work before giving way.
+        seconds: time to work before yielding.
     """
 
     def __init__(self, seconds: float = SECONDS) -> None:
@@ -46,20 +46,20 @@ class Turns:
         self._began = time.perf_counter()
 
     def others_had_theirs(self) -> None:
-        """Starts to count again: the work has waited for a thread, and other calls had their turn meanwhile."""
+        """Start to count again: the work has waited for a thread, and other calls had their turn meanwhile."""
         self._began = time.perf_counter()
 
     async def give_way(self) -> None:
-        """Gives way if it is time to."""
+        """Give way if it is time to."""
         if time.perf_counter() - self._began > self._seconds:
             await give_way()
             self._began = time.perf_counter()
 
     async def map(self, work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:
-        """Works like `map`, and gives way between rows if it is time to.
+        """Work like `map`, and give way between rows if it is time to.
 
         Args:
-            work: what to do for each row.
+            work: work on each row.
             columns: its arguments.
         """
         results = []

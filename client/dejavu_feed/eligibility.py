@@ -10,7 +10,7 @@ QUARTERS = frozenset({1, 2, 3, 4})
 
 
 def exclusion_reason(away: str | None, scores: Sequence[Score]) -> str:
-    """Returns why a game is excluded; "" if it is eligible.
+    """Return why a game is excluded; "" if it is eligible.
 
     Some sources list games that were never played, without an away team, and truncate others. A game is eligible if it
     has an away team, a row in each quarter (a row at tip-off counts for the first) and a winner.

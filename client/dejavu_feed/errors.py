@@ -13,7 +13,7 @@ from __future__ import annotations
 
 
 class FeedError(Exception):
-    """Base class of feed errors. The message says what is wrong and where."""
+    """Base class of feed errors. The message names the problem and its place."""
 
 
 class FeedUnavailable(FeedError):

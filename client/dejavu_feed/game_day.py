@@ -1,4 +1,4 @@
-"""The day of a game, as the feed, the models and the server import it; see `dejavu_common.game_day`."""
+"""The day of a game; see `dejavu_common.game_day`."""
 
 from dejavu_common.game_day import day_bounds, game_day
 

@@ -1,4 +1,4 @@
-"""Game ids as the NBA writes them, and those of replays: which season and which part of it a game belongs to.
+"""Game ids of the NBA and of replays: season and part of the season of a game.
 
 An id of the NBA is 00, a digit for the part of the season, the season's first year modulo 100, and a number: 0022400061
 is of the regular season 2024–25.
@@ -45,7 +45,7 @@ which ended on 11 October 2020. So the windows of two seasons overlap from Augus
 
 FIRST_DAY: Final = date(1946, *_SEASON_BEGINS)
 LAST_DAY: Final = date(2046, 7, 31)
-"""First and last day of the games that ids can name: their two digits stand for a season from 1946–47 to 2045–46."""
+"""First and last day of games with ids: their two digits denote a season from 1946–47 to 2045–46."""
 
 
 def is_game_id(text: str) -> bool:
@@ -55,7 +55,7 @@ def is_game_id(text: str) -> bool:
 
 @cache
 def is_league_id(game_id: str) -> bool:
-    """Whether the NBA numbers a game like this, as far as the parts of its seasons tell: no match is a made-up game."""
+    """Whether the NBA can have numbered a game like this, given the parts of its seasons; otherwise it is made up."""
     return is_game_id(game_id) and _LEAGUE_NUMBERS.fullmatch(game_id) is not None
 
 
@@ -70,7 +70,7 @@ def is_playoffs(game_id: str) -> bool:
 
 
 def season_of(game_id: str) -> int | None:
-    """Returns the season of an NBA game, as the year in which it ends, from its id (002YY…: YY is the starting year).
+    """Return the season of an NBA game, as the year in which it ends, from its id (002YY…: YY is the starting year).
 
     Returns None for ids without a season, such as a replay's.
     """
@@ -81,7 +81,7 @@ def season_of(game_id: str) -> int | None:
 
 
 def season_days(season: int) -> tuple[date, date]:
-    """Returns the first and the last day on which games of a season may be played.
+    """Return the first and the last day on which games of a season may be played.
 
     These are 1 August of the year in which it begins and 31 October of the next: months more than any season took.
 
@@ -92,14 +92,14 @@ def season_days(season: int) -> tuple[date, date]:
 
 
 def seasons_on(day: date) -> list[int]:
-    """Returns the seasons that may have games on a day, earliest first: one, or two from August to October."""
+    """Return the seasons that may have games on a day, earliest first: one, or two from August to October."""
     of_year = day.month, day.day  # no dates: the year before the first one, and after the last, has none
     ends, begins = of_year <= _SEASON_ENDS, of_year >= _SEASON_BEGINS
     return [day.year] * ends + [day.year + 1] * begins
 
 
 def is_of_season(game_id: str, day: date) -> bool:
-    """Whether a game may have been played on a day, as far as the season in its id tells (see `season_days`).
+    """Whether a game may have been played on a day, given the season in its id (see `season_days`).
 
     True for ids without a season, such as a replay's.
     """

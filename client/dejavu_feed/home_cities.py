@@ -62,7 +62,7 @@ _BUBBLE: Final = (date(2020, 7, 30), date(2020, 10, 11))
 
 
 def host_city(home: str, day: date) -> str:
-    """Returns the code of the team in whose city a game is played.
+    """Return the code of the team in whose city a game is played.
 
     Args:
         home: NBA code of the home team.
@@ -72,7 +72,7 @@ def host_city(home: str, day: date) -> str:
 
 
 def utc_offset(code: str, day: date) -> int:
-    """Returns the offset of a team's city from UTC on the evening of a day, in hours.
+    """Return the offset of a team's city from UTC on the evening of a day, in hours.
 
     Raises:
         KeyError: if it is not an NBA code.

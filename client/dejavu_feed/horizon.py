@@ -1,4 +1,4 @@
-"""Horizons: the moments of a game that are forecast, and the minutes from which they can be."""
+"""Horizons: the forecast moments of a game, and the minutes from which they can be forecast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live inputs: optional facts of a game at the end of a pattern, beside its differentials.
+"""Live inputs: optional facts of a game at the end of a pattern, in addition to its differentials.
 
 Each is declared once, in `LIVE_INPUTS`. Converters of messages, ledger entries, tensors, exported columns, printed rows
 and the columns of the trainer derive from that. To add one, see docs/architecture.md.
@@ -42,7 +42,7 @@ class LiveInputs:
 
     Attributes:
         total_points: points of both teams together.
-        last_score: the last score; None also if nobody has scored.
+        last_score: the last score; None also before the first score.
     """
 
     total_points: int | None = None
@@ -204,7 +204,7 @@ class LiveInput:
 
 
 def from_message(message: Any) -> tuple[LiveInputs, tuple[InputFault, ...]]:
-    """Return the live inputs of a PredictRequest or a Forecast, and the faults of those that cannot be read."""
+    """Return the live inputs of a PredictRequest or a Forecast, and the errors of unreadable ones."""
     given = {each.name: each.from_message(message) for each in LIVE_INPUTS if message.HasField(each.name)}
     if not given:
         return NO_LIVE_INPUTS, ()
@@ -291,7 +291,7 @@ def _check_last_score(last: LastScore, live: LiveInputs, differentials: Sequence
 
 
 def _last_score_numbers(live: LiveInputs, minute: int) -> tuple[float, float]:
-    """Return side and seconds; while nobody has scored, no side, and the seconds since tip-off."""
+    """Return side and seconds; before the first score, no side and the seconds since tip-off."""
     if live.last_score is not None:
         return float(live.last_score.side), float(live.last_score.seconds)
     return (0.0, 60.0 * minute) if live.total_points == 0 else (math.nan, math.nan)

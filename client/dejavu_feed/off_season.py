@@ -14,7 +14,7 @@ _ENDS: Final = (10, 20)
 from 8 to 22 June, and the next seasons began from 16 to 27 October."""
 
 _FINALS: Final = timedelta(days=14)
-"""How long before a summer begins the Finals are on, at least."""
+"""Least duration of the Finals before a summer begins."""
 
 _UNUSUAL: Final = {
     1998: (date(1998, 6, 15), date(1999, 2, 4)),  # lockout
@@ -29,12 +29,12 @@ _INTERRUPTION: Final = (date(2020, 3, 12), date(2020, 7, 29))
 
 
 def summer(year: int) -> tuple[date, date]:
-    """Returns the first and the last day of the summer after the season that ends in a year."""
+    """Return the first and the last day of the summer after the season that ends in a year."""
     return _UNUSUAL.get(year) or (date(year, *_BEGINS), date(year, *_ENDS))
 
 
 def is_over(season: int, newest: date) -> bool:
-    """Returns whether a season is over, as far as its newest game tells: then that was one of the Finals.
+    """Return whether a season is over, judging by its newest game: then that was one of the Finals.
 
     Args:
         season: the year in which it ends.
@@ -45,22 +45,22 @@ def is_over(season: int, newest: date) -> bool:
 
 @lru_cache(maxsize=1024)
 def season_on(day: date) -> int:
-    """Returns the season that a day belongs to, as the year in which it ends; a new one begins in mid-summer.
+    """Return the season that a day belongs to, as the year in which it ends; a new one begins in mid-summer.
 
     So a season whose Finals end late, or that begins early, has its own games. Where a game has an id of the NBA, that
-    names its season (`game_ids.season_of`); this is for what has only a date.
+    names its season (`game_ids.season_of`); this is for records that have only a date.
     """
     first, last = summer(day.year)
     return day.year + (day > first + (last - first) / 2)
 
 
 def playing_days(after: date, until: date) -> int:
-    """Returns the number of days after one day and up to another, without those of summers; 0 if that is not later."""
+    """Return the number of days after one day and up to another, without those of summers; 0 if that is not later."""
     return _days_without(after, until, map(summer, range(after.year - 1, until.year + 1)))
 
 
 def days_with_games(after: date, until: date) -> int:
-    """Returns the `playing_days` without those of the interruption of 2020."""
+    """Return the `playing_days` without those of the interruption of 2020."""
     return _days_without(after, until, (_INTERRUPTION, *map(summer, range(after.year - 1, until.year + 1))))
 
 
@@ -73,7 +73,7 @@ def _days_without(after: date, until: date, pauses: Iterable[tuple[date, date]])
 
 @lru_cache(maxsize=64)
 def days_around(day: date, most: int) -> tuple[date, date]:
-    """Returns the first and the last day that are at most a number of playing days from a day."""
+    """Return the first and the last day that are at most a number of playing days from a day."""
     # A year has more than 200 playing days, except for those of the lockouts; and one can begin in a summer.
     enough = range(2 * most + 800)
     before = bisect_right(enough, most, key=lambda days: playing_days(day - timedelta(days), day)) - 1

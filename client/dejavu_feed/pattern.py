@@ -1,4 +1,4 @@
-"""Computes the slots of a pattern, and the live inputs beside it, from a score timeline.
+"""Computes the slots of a pattern, and its live inputs, from a score timeline.
 
 It is the single definition for training and live games.
 """
@@ -28,7 +28,7 @@ class Score(NamedTuple):
 
 
 def slots(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[int, ...]:
-    """Returns the differentials (home − away, in points) at the end of each of the first `minutes` minutes.
+    """Return the differentials (home − away, in points) at the end of each of the first `minutes` minutes.
 
     Args:
         scores: the score (home, away) after each play and its time, as `Score` or as a plain tuple.
@@ -54,7 +54,7 @@ def slots(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[int, 
 
 
 def live_inputs(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[LiveInputs, ...]:
-    """Returns the live inputs at the end of each of the first `minutes` minutes.
+    """Return the live inputs at the end of each of the first `minutes` minutes.
 
     Args:
         scores: the score after each play and its time, as for `slots`.
@@ -74,7 +74,7 @@ def live_inputs(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple
 
 
 def _live_inputs(rows: list[Score], minutes: range) -> tuple[LiveInputs, ...]:
-    """Computes live inputs at the ends of minutes; each takes the rows before the first that is after it."""
+    """Compute live inputs at the ends of minutes; each takes the rows before the first that is after it."""
     home: list[tuple[int, float]] = []  # one entry a point: number and time of the row that scored it
     away: list[tuple[int, float]] = []
     result = []
@@ -99,7 +99,7 @@ def _last_score(home: list[tuple[int, float]], away: list[tuple[int, float]], en
 
 
 def period_of(elapsed: float) -> int:
-    """Returns the period (1–4, overtimes from 5) of a game time. A period includes its end; tip-off is in the first."""
+    """Return the period (1–4, overtimes from 5) of a game time. A period includes its end; tip-off is in the first."""
     regulation = 4 * QUARTER_SECONDS
     if elapsed <= regulation:
         return max(1, -int(-elapsed // QUARTER_SECONDS))
@@ -107,10 +107,10 @@ def period_of(elapsed: float) -> int:
 
 
 def period_seconds(period: int) -> int:
-    """Returns the length of a period (1–4 quarters, from 5 overtimes) in seconds of play."""
+    """Return the length of a period (1–4 quarters, from 5 overtimes) in seconds of play."""
     return QUARTER_SECONDS if period <= 4 else OVERTIME_SECONDS
 
 
 def elapsed_seconds(period: int, clock_seconds: float) -> float:
-    """Returns game seconds since tip-off when `clock_seconds` are left in a period."""
+    """Return game seconds since tip-off when `clock_seconds` are left in a period."""
     return min(period, 4) * QUARTER_SECONDS + max(period - 4, 0) * OVERTIME_SECONDS - clock_seconds

@@ -91,7 +91,7 @@ _SHARED_CITIES: Final = {"LA": ("LAC", "LAL"), "LOS ANGELES": ("LAC", "LAL")}
 
 
 def _plain(name: str) -> str:
-    """Returns a name in capitals, without dots, hyphens and superfluous spaces."""
+    """Return a name in capitals, without dots, hyphens and superfluous spaces."""
     return " ".join(name.upper().translate(str.maketrans("", "", ".-")).split())
 
 
@@ -107,10 +107,10 @@ _CODES: Final = {
 
 
 def team_code(text: str) -> str:
-    """Returns the NBA code of a team, given its code, city, name or a known alias, in any case.
+    """Return the NBA code of a team, given its code, city, name or a known alias, in any case.
 
     Raises:
-        ValueError: if no team is called that, or two teams are (LA); it names those that may be meant.
+        ValueError: if no team has that name, or two teams have it (LA); the message names the candidates.
     """
     plain = _plain(text)
     code = _CODES.get(plain)
@@ -125,5 +125,5 @@ def team_code(text: str) -> str:
 
 
 def also_called(code: str) -> list[str]:
-    """Returns the aliases of a team other than its code, city and name."""
+    """Return the aliases of a team other than its code, city and name."""
     return sorted(alias for alias, of in (ALIASES | NICKNAMES).items() if of == code)

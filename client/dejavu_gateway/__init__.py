@@ -1,4 +1,4 @@
-"""The page's gateway: serves browsers over HTTP what a Dejavu server answers over gRPC.
+"""The page's gateway: serves the answers of a Dejavu server to browsers over HTTP.
 
 A client of the server like any other, in a process of its own: the program `dejavu-dashboard` (extra `dashboard`).
 """

@@ -47,7 +47,7 @@ def _one_of(*values: str) -> Any:
 
 
 def _option(variable: str, text: str, metavar: str, **settings: Any) -> Any:
-    """Returns an option that is an environment variable too."""
+    """Return an option that is an environment variable too."""
     return typer.Option(metavar=metavar, envvar=variable, help=text, **settings)
 
 
@@ -164,7 +164,7 @@ def dashboard(  # noqa: PLR0917 - each is an option
 
 
 def _serve(settings: GatewaySettings, target: str, access: Any) -> int:
-    """Serves until a signal; returns the exit code."""
+    """Serve until a signal; return the exit code."""
     from dejavu_gateway.http.server import bind  # noqa: PLC0415 - the help needs none of it
     from dejavu_gateway.run import run  # noqa: PLC0415
 
@@ -192,13 +192,13 @@ class _Command(typer.core.TyperCommand):
     """The program's command, which has the options of TLS and of the token."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs it with those options."""
+        """Run it with those options."""
         with options_given(ctx):
             return super().invoke(ctx)
 
 
 def command() -> Any:
-    """Returns the program's command, with the options of TLS and of the token."""
+    """Return the program's command, with the options of TLS and of the token."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings = {"help_option_names": ["-h", "--help"]}
     app.command("dejavu-dashboard", cls=_Command, context_settings=settings)(dashboard)
@@ -208,9 +208,9 @@ def command() -> Any:
 
 
 def main() -> None:
-    """Runs the program."""
+    """Run the program."""
     escape_output()
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC prints every failed handshake beside our own message
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC also prints every failed handshake
     try:
         command()(prog_name="dejavu-dashboard")
     except ModuleNotFoundError as error:

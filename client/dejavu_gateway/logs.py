@@ -16,7 +16,7 @@ NAME: Final = "dejavu_gateway"
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:
-    """Returns the gateway's logger, which takes an event and its fields."""
+    """Return the gateway's logger, which takes an event and its fields."""
     logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         logging.getLogger(NAME),
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -26,12 +26,12 @@ def get_logger() -> structlog.stdlib.BoundLogger:
 
 
 def on_repeat_failed(task: str) -> Callable[[], None]:
-    """Returns what logs that repeated work of a task raised."""
+    """Return a logger of the exceptions of a repeated task."""
     return lambda: get_logger().exception("periodic_work_failed", task=task)
 
 
 def configure(level: str, log_format: str) -> None:
-    """Configures logging for the whole process.
+    """Configure logging for the whole process.
 
     Args:
         level: lowest level to log: debug, info, warning or error.
@@ -39,7 +39,7 @@ def configure(level: str, log_format: str) -> None:
     """
     escape_output()
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    colored = not as_json and sys.stderr.isatty()  # by escape sequences, of which its fields get none
+    colored = not as_json and sys.stderr.isatty()  # by escape sequences, which its fields do not contain
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -70,12 +70,12 @@ def configure(level: str, log_format: str) -> None:
     # Libraries log from WARNING up: their lower levels only concern their internals.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger(NAME).setLevel(level.upper())
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are what anybody can cause
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # anybody can cause its warnings
     logging.captureWarnings(True)
 
 
 def _with_level_and_time(shared: list[Processor]) -> Processor:
-    """Returns a processor that adds level and time to our own records; those of libraries have them."""
+    """Return a processor that adds level and time to our own records; those of libraries have them."""
 
     def process(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         if "level" in event:

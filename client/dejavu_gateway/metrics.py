@@ -4,7 +4,7 @@
 |-----------------------------------------------------|------------------------------------------------------------|
 | dejavu_dashboard_requests_total{endpoint, status}   | answered requests; endpoint: the template of the path;     |
 |                                                     | status 499: the browser hung up before                     |
-| dejavu_dashboard_request_seconds{endpoint}          | how long answers took, live streams apart                  |
+| dejavu_dashboard_request_seconds{endpoint}          | duration of answers, except live streams                   |
 | dejavu_dashboard_connections                        | open connections                                           |
 | dejavu_dashboard_refused_connections_total{limit}   | connections over a limit: all, or address                  |
 | dejavu_dashboard_browsers{transport}                | live streams: sse or websocket                             |

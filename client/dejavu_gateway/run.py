@@ -19,7 +19,7 @@ log = get_logger()
 
 
 async def run(settings: GatewaySettings, target: str, access: ClientOptions, listener: socket.socket) -> int:
-    """Serves until a signal.
+    """Serve until a signal.
 
     Args:
         settings: settings of the gateway.
@@ -33,7 +33,7 @@ async def run(settings: GatewaySettings, target: str, access: ClientOptions, lis
     metrics = GatewayMetrics()
     # A garbage collection while a body is read would look at all that was imported, which takes longer than the body.
     gc.freeze()
-    # Its own warnings say what is slow or fails: the client's about slow calls would be one for each scorecard.
+    # Its own warnings report slow and failed calls: the client's would be one for each scorecard.
     async with UpstreamClient(target, slow=math.inf, very_slow=math.inf, **access) as client:
         any_host = not is_local(str(settings.listen)) and not settings.hosts
         app, feed = gateway_app(settings, client, metrics, any_host=any_host)

@@ -1,4 +1,4 @@
-"""Settings of a gateway: what it allows, and where the built page is."""
+"""Settings of a gateway: its permissions and limits, and the place of the built page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TrustedProxies:
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> Self:
-        """Reads addresses and networks, such as 10.0.0.7 and 10.0.0.0/16.
+        """Read addresses and networks, such as 10.0.0.7 and 10.0.0.0/16.
 
         Raises:
             ValueError: if one is neither.
@@ -38,7 +38,7 @@ class TrustedProxies:
         return cls(tuple(ip_network(text, strict=False) for text in texts))
 
     def __contains__(self, address: str) -> bool:
-        """Returns whether an address is one of them."""
+        """Return whether an address is one of them."""
         return bool(self.networks) and _is_in(self.networks, address)
 
 
@@ -58,13 +58,13 @@ class GatewaySettings:
     Attributes:
         listen: where it listens.
         web: folder of the built page.
-        hosts: host names under which it is reached, beside those of loopback; empty if it listens beyond loopback: any.
+        hosts: its host names in addition to those of loopback; if empty and it listens beyond loopback: any.
         trusted_proxies: reverse proxies whose X-Forwarded-For is believed.
         allow_record: whether browsers may have forecasts recorded.
         demo: whether games of replays count as games: a demonstration.
-        grace_seconds: how long a drain waits for requests in progress.
-        poll_seconds: how often the health of the server is read.
-        limits: what browsers may use.
+        grace_seconds: time that a drain waits for requests in progress.
+        poll_seconds: interval at which the health of the server is read.
+        limits: limits of browsers.
     """
 
     listen: Address = DEFAULT_LISTEN

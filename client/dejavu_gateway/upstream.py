@@ -1,6 +1,6 @@
 """Calls of the server by their request messages, and its stream connection by connection.
 
-The typed methods of AsyncDejavuClient take Python values and read lists page after page; a gateway passes on messages.
+The typed methods of AsyncDejavuClient take Python values and read lists page by page; a gateway passes messages on.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ GET_CHECKPOINT: Final = Rpc(
 
 
 def _inference(name: str, request: type[RequestT], response: type[ResponseT]) -> Rpc[RequestT, ResponseT]:
-    """Returns an RPC of the Open Inference Protocol, of which the client's library has no stubs."""
+    """Return an RPC of the Open Inference Protocol, for which the client's library has no stubs."""
     path = f"/inference.GRPCInferenceService/{name}"
 
     def stub(connection: AsyncConnection) -> Any:
@@ -131,7 +131,7 @@ class UpstreamClient(AsyncDejavuClient):
     """Client of the server for a gateway; the arguments are those of AsyncDejavuClient."""
 
     async def call(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        """Makes a call.
+        """Make a call.
 
         Raises:
             DejavuClientError: if the server refuses it, or does not answer.
@@ -140,9 +140,9 @@ class UpstreamClient(AsyncDejavuClient):
         return response
 
     def connection(self, subscription: StreamResumption) -> AsyncGenerator[prediction.StreamPredictionsResponse, None]:
-        """Yields the events of one connection of a subscription, until it is lost.
+        """Yield the events of one connection of a subscription, until it is lost.
 
         Raises:
-            DejavuClientError: what ended the connection; pass it to `subscription.connection_lost`.
+            DejavuClientError: the end of the connection; pass it to `subscription.connection_lost`.
         """
         return self._connection(subscription)

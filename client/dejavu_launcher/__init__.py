@@ -1,6 +1,6 @@
 """Starts `dejavu`. Loading its modules takes more than half a second, in which Ctrl-C ends it as quietly as later.
 
-A package of its own: to import a module of `dejavu_client` is to load the client's library first.
+A separate package, because importing any module of `dejavu_client` loads the client's library first.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dejavu_common import interrupts
 
 
 def main() -> None:
-    """Runs `dejavu`."""
+    """Run `dejavu`."""
     interrupts.exit_quietly()
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC prints every failed handshake beside our own message
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC also prints every failed handshake
     from dejavu_client.cli.main import main as run  # noqa: PLC0415 - with Ctrl-C handled
 
     run()

@@ -23,20 +23,20 @@ Tenths = NDArray[np.int16]
 
 
 def to_tenths(points: Floats) -> Tenths:
-    """Rounds differences in points."""
+    """Round differences in points."""
     limits = np.iinfo(np.int16)
     return np.clip(np.rint(10.0 * points), limits.min, limits.max).astype(np.int16)
 
 
 def to_npz(**columns: NDArray[Any]) -> bytes:
-    """Serializes arrays as a compressed .npz file; equal arrays give equal bytes."""
+    """Serialize arrays as a compressed .npz file; equal arrays give equal bytes."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **columns)
     return buffer.getvalue()
 
 
 def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
-    """Deserializes the output of `to_npz`.
+    """Deserialize the output of `to_npz`.
 
     Raises:
         ValueError: if the content is invalid.
@@ -49,7 +49,7 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
 
 
 def npz_members(content: bytes) -> list[zipfile.ZipInfo]:
-    """Returns what the directory of a .npz file says of its arrays: of each one the name, and the bytes read of it.
+    """Read the directory of a .npz file: the name of each array, and the bytes read of it.
 
     Raises:
         ValueError: if it has no directory.

@@ -11,8 +11,8 @@ bookmaker's margin, and the model's (Baker & McHale, Optimal betting under param
 2013). A part of that Kelly fraction is staked (Thorp 2006, section 7; MacLean, Ziemba & Blazenko, Growth versus
 security in dynamic investment analysis, 1992), up to what the caps of a game and of an evening leave.
 
-The edge is the distance from the probability that the odds imply, without the bookmaker's margin, to the estimate. One
-that is implausibly large says more about the model than about the market; there is no stake then.
+The edge is the distance from the probability that the odds imply, without the bookmaker's margin, to the estimate. An
+implausibly large edge suggests an error of the model; there is no stake then.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ imply a little less than 1 together. Beyond the bounds one price is mistyped, or
 """
 
 NOTICE: Final = "not shown to be better than the market"
-"""What every answer with a stake says of the model."""
+"""Notice of every answer with a stake."""
 
 _ROUNDING: Final = 1e-9
 
@@ -154,12 +154,12 @@ class TotalMarket:
 
     @property
     def home_odds(self) -> float:
-        """Odds of what lies above the line, as in `Market`."""
+        """Odds of values above the line, as in `Market`."""
         return self.over_odds
 
     @property
     def away_odds(self) -> float:
-        """Odds of what lies below the line, as in `Market`."""
+        """Odds of values below the line, as in `Market`."""
         return self.under_odds
 
 
@@ -183,7 +183,7 @@ class StakingPolicy:
     """How probabilities become stakes.
 
     Attributes:
-        model_share: weight of the model's probability beside the market's, in [0, 1]; 0 is the market's own.
+        model_share: weight of the model's probability relative to the market's, in [0, 1]; 0 is the market's own.
         kelly_fraction: multiplier of the Kelly fraction at that probability, in [0, 1].
         game_cap: maximum share of the bankroll staked on one game, in [0, 1].
         evening_cap: maximum share of the bankroll staked on the games of one evening, in [0, 1].
@@ -218,7 +218,7 @@ class MarketSideAnswer:
 
     Attributes:
         win_probability: P(the side wins), by the model.
-        fair_probability: P(the side wins), by the market: what both odds imply, without the bookmaker's margin.
+        fair_probability: P(the side wins), by the market: implied by both odds, without the bookmaker's margin.
         staking_probability: P(the side wins) by which it is staked: between the two.
         implied_probability: 1 / decimal_odds, including the bookmaker's margin.
         expected_value: expected profit for a stake of 1, at the staking probability.
@@ -283,7 +283,7 @@ class MarketAnswer:
 
 
 def american_to_decimal(american: int) -> float:
-    """Converts American to decimal odds: +150 is 2.5, −200 is 1.5.
+    """Convert American to decimal odds: +150 is 2.5, −200 is 1.5.
 
     Raises:
         ValueError: if they are between −100 and +100.
@@ -306,7 +306,7 @@ def evaluate_market(
     unrated: bool = False,
     staked: float = 0.0,
 ) -> MarketAnswer:
-    """Evaluates both sides of a market and chooses the side to bet on.
+    """Evaluate both sides of a market and choose the side to bet on.
 
     None is chosen if the edge is implausible, if the two prices do not belong together, or if it is `unrated`. The
     stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
@@ -316,7 +316,7 @@ def evaluate_market(
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
         unrated: whether teams are named that the ratings do not know well enough: the odds do.
-        staked: share of the bankroll staked on another market of the same game, beside what the market states.
+        staked: share of the bankroll staked on another market of the same game, added to the stated ones.
     """
     if market.confidence_threshold is not None:
         policy = replace(policy, confidence_threshold=market.confidence_threshold)
@@ -357,7 +357,7 @@ def evaluate_market(
 
 
 def fair_probability(odds: float, other_odds: float) -> float:
-    """Returns the probability that decimal odds of a side imply, without the bookmaker's margin.
+    """Return the probability that decimal odds of a side imply, without the bookmaker's margin.
 
     It is removed in proportion: the implied probabilities of both sides are divided by their sum.
     """

@@ -1,4 +1,4 @@
-"""Forecasts of many games as columns, for who scores whole seasons: options once, no objects for each game."""
+"""Forecasts of many games as columns, to score whole seasons: options once, no objects per game."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class ColumnsQuery:
         return self.pregame_margins if len(self.pregame_margins) else np.full(len(self), np.nan)
 
     def query_of(self, differentials: Sequence[float], margin: float = math.nan) -> ForecastQuery:
-        """Returns the query of one game with these options."""
+        """Return the query of one game with these options."""
         return ForecastQuery(
             ScorePattern(tuple(differentials)),
             self.horizon,
@@ -127,7 +127,7 @@ class ColumnsQuery:
         )
 
     def queries(self) -> list[ForecastQuery]:
-        """Returns the queries of all games."""
+        """Return the queries of all games."""
         offsets, slots = self.offsets.tolist(), self.patterns.tolist()
         return [
             self.query_of(slots[offsets[row] : offsets[row + 1]], margin)
@@ -135,7 +135,7 @@ class ColumnsQuery:
         ]
 
     def rows(self, start: int, stop: int) -> ColumnsQuery:
-        """Returns the request for some of the games."""
+        """Return the request for some of the games."""
         offsets = self.offsets
         return ColumnsQuery(
             self.patterns[offsets[start] : offsets[min(stop, len(self))]],

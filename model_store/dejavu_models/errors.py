@@ -42,7 +42,7 @@ MAX_QUOTED = 64
 
 
 def quoted(text: str) -> str:
-    """Quotes caller text for an error message, escaping unprintable characters; long text is replaced by its length."""
+    """Quote caller text for an error message, escaping unprintable characters; long text is replaced by its length."""
     # The text may have megabytes: slice it before repr().
     repeated = repr(text[: MAX_QUOTED + 1])
     if len(repeated.encode(errors="replace")) <= MAX_QUOTED:
@@ -104,14 +104,14 @@ class FieldErrors:
     _errors: tuple[FieldError, ...] = ()
 
     def add(self, error: FieldError) -> None:
-        """Adds an error with its `others`."""
+        """Add an error with its `others`."""
         for each in (error, *error.others):
             if all(each.field != earlier.field for earlier in self._errors):
                 each.__traceback__ = each.__context__ = None
                 self._errors += (each,)
 
     def read(self, read: Callable[_P, _T], default: _T, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Calls a reader; returns its value, or the default if it raises an InvalidInput, which is added."""
+        """Call a reader; return its value, or the default if it raises an InvalidInput, which is added."""
         try:
             return read(*args, **kwargs)
         except InvalidInput as error:
@@ -119,7 +119,7 @@ class FieldErrors:
             return default
 
     def raise_first(self) -> None:
-        """Raises the first error, if any, with the others attached, and forgets them."""
+        """Raise the first error, if any, with the others attached, and forget them."""
         if self._errors:
             (first, *others), self._errors = self._errors, ()
             first.others = tuple(others)

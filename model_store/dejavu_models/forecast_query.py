@@ -34,7 +34,7 @@ MAX_QUANTILES = 99
 
 
 def are_differentials(values: Sequence[float]) -> bool:
-    """Returns whether all values, at least one, are finite differentials within ±200, in points."""
+    """Return whether all values, at least one, are finite differentials within ±200, in points."""
     # The sum is NaN if any value is: comparing would find out only by chance.
     return not math.isnan(sum(values)) and min(values) >= -MAX_DIFFERENTIAL and max(values) <= MAX_DIFFERENTIAL
 
@@ -73,19 +73,19 @@ class ScorePattern:
 
 
 def check_slots(slots: int, horizon: Horizon) -> None:
-    """Raises InvalidPattern unless a pattern with this many slots can be forecast to the horizon."""
+    """Raise InvalidPattern unless a pattern with this many slots can be forecast to the horizon."""
     if not 1 <= slots <= horizon.last_slot:
         raise InvalidPattern(f"{slots} slots", f"1 to {horizon.last_slot} to forecast {horizon.value}")
 
 
 def check_level_count(levels: int) -> None:
-    """Raises InvalidQuantile if these are too many quantile levels."""
+    """Raise InvalidQuantile if these are too many quantile levels."""
     if levels > MAX_QUANTILES:
         raise InvalidQuantile(f"{levels} levels", f"at most {MAX_QUANTILES}")
 
 
 def check_total_points(total_points: int, lead: float, *, check_parity: bool = True) -> None:
-    """Raises InvalidLiveInput unless the points of both teams fit the lead; see `live_inputs.total_points_fault`."""
+    """Raise InvalidLiveInput unless the points of both teams fit the lead; see `live_inputs.total_points_fault`."""
     fault = total_points_fault(total_points, lead, check_parity=check_parity)
     if fault is not None:
         raise InvalidLiveInput(*fault)

@@ -77,7 +77,7 @@ class LiveRatings:
 
     @classmethod
     def start(cls, ratings: RatingFilter) -> Self:
-        """Creates the state before the first result, from a bundle's ratings.
+        """Create the state before the first result, from a bundle's ratings.
 
         Raises:
             ValueError: if the ratings include no game.
@@ -90,7 +90,7 @@ class LiveRatings:
         return self.since if self.filter.date is None else self.filter.date.astype("datetime64[D]").item()
 
     def after(self, result: GameResult, terms: GameTerms = NO_TERMS) -> Self:
-        """Returns the state after a result.
+        """Return the state after a result.
 
         `RatedSchedule.after` knows the terms. Without them, the game counts as one without any.
 
@@ -134,11 +134,11 @@ class LiveRatings:
         return unseen
 
     def known(self, home: str, away: str) -> bool:
-        """Returns whether both teams have at least KNOWN_GAMES reported games of the filter's season."""
+        """Return whether both teams have at least KNOWN_GAMES reported games of the filter's season."""
         return _are_known(self.games, home, away)
 
     def finals_on(self, code: str, game_date: date | None) -> tuple[int, date | None]:
-        """Returns the finals of a team that are known of the season of a game, and the date of the newest before them.
+        """Return the finals of a team that are known of the season of a game, and the date of the newest before them.
 
         That date is None if all that is known of the team is of the season.
         """
@@ -159,7 +159,7 @@ class LiveTotals:
     games: Mapping[str, int] = field(default_factory=dict)
 
     def after(self, result: GameResult, terms: TotalTerms = _NO_TOTAL_TERMS) -> Self:
-        """Returns the state after a result that updates `LiveRatings`; unchanged if its total is not known."""
+        """Return the state after a result that updates `LiveRatings`; unchanged if its total is not known."""
         if result.total is None:
             return self
         games = self.games if result.season == self.filter.season else {}
@@ -167,13 +167,13 @@ class LiveTotals:
         return replace(self, filter=state, games=_counted(games, result))
 
     def counting(self, result: GameResult) -> Self:
-        """Returns the state after a result that the filter includes already; see `LiveRatings.games`."""
+        """Return the state after a result that the filter includes already; see `LiveRatings.games`."""
         if result.total is None or result.season != self.filter.season:
             return self
         return replace(self, games=_counted(self.games, result))
 
     def known(self, home: str, away: str) -> bool:
-        """Returns whether both teams have at least KNOWN_GAMES games of the filter's season with a reported total."""
+        """Return whether both teams have at least KNOWN_GAMES games of the filter's season with a reported total."""
         return _are_known(self.games, home, away)
 
 
@@ -193,7 +193,7 @@ class RatedSchedule:
 
     @classmethod
     def start(cls, ratings: RatingFilter, totals: TotalFilter | None = None) -> Self:
-        """Creates the state before the first result, from a bundle's ratings and, if it has them, those of totals.
+        """Create the state before the first result, from a bundle's ratings and, if it has them, those of totals.
 
         Raises:
             ValueError: if the ratings include no game.
@@ -201,7 +201,7 @@ class RatedSchedule:
         return cls(LiveRatings.start(ratings), totals=None if totals is None else LiveTotals(totals))
 
     def after(self, result: GameResult) -> Self:
-        """Returns the state after a result, whose terms are those by the games reported before it; see `LiveRatings`.
+        """Return the state after a result, whose terms are those by the games reported before it; see `LiveRatings`.
 
         Raises:
             KeyError: if a team is not an NBA code.
@@ -209,7 +209,7 @@ class RatedSchedule:
         schedule = self.schedule.before(result.day, result.home, result.away)
         terms = game_terms(schedule, result.home, is_playoffs=result.is_playoffs)
         ratings, totals = self.ratings.after(result, terms), self.totals
-        # What the ratings ignore, or only count, those of totals do too.
+        # Finals that the ratings ignore, or only count, are treated alike by those of totals.
         if totals is not None and ratings.finals > self.ratings.finals:
             of_total = total_terms(schedule, result.home, is_playoffs=result.is_playoffs)
             totals = totals.after(result, of_total)
@@ -232,7 +232,7 @@ def _are_known(games: Mapping[str, int], home: str, away: str) -> bool:
 
 
 def _predicted(state: FilterT, result: GameResult) -> FilterT:
-    """Returns the state before a result; one reported late is applied at the newest date seen."""
+    """Return the state before a result; one reported late is applied at the newest date seen."""
     day = np.datetime64(result.day)
     # `predict` adds the drift variance of the days since; pass the current date if `day` is not later.
     return state.predict(result.season, day if state.date is None or day > state.date else state.date)

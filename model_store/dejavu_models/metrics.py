@@ -39,17 +39,17 @@ LEVEL_SCORE: Final = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0)
 
 
 def absolute_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
-    """Returns |forecast − outcome|, in points, for each game."""
+    """Return |forecast − outcome|, in points, for each game."""
     return np.abs(_floats(forecast) - _floats(outcome))
 
 
 def squared_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
-    """Returns (forecast − outcome)², in points squared, for each game."""
+    """Return (forecast − outcome)², in points squared, for each game."""
     return np.square(_floats(forecast) - _floats(outcome))
 
 
 def crps(point: ArrayLike, residuals: ArrayLike, outcome: ArrayLike) -> Floats:
-    """Computes the continuous ranked probability score, in points, of forecasts that share one sample of residuals.
+    """Compute the continuous ranked probability score, in points, of forecasts that share one sample of residuals.
 
     The predictive distribution of a game is the empirical distribution of `point + residuals`. Its score is exactly
     E|X − y| − ½ E|X − X′| (Gneiting & Raftery 2007, equation 21), computed from the sorted sample in
@@ -85,7 +85,7 @@ def crps_of_quantiles(quantiles: Floats, outcome: Floats) -> Floats: ...
 
 
 def crps_of_quantiles(quantiles: Sequence[float] | Floats, outcome: float | Floats) -> float | Floats:
-    """Computes the continuous ranked probability score, in points, of one or n forecasts given by their quantiles.
+    """Compute the continuous ranked probability score, in points, of one or n forecasts given by their quantiles.
 
     The score is the integral over all levels of twice the pinball loss (Laio & Tamea, Hydrology and Earth System
     Sciences 11, 2007, equation 6). The levels are midpoints of equal bins, so the mean over levels is the midpoint
@@ -107,7 +107,7 @@ def crps_of_quantiles(quantiles: Sequence[float] | Floats, outcome: float | Floa
 
 
 def winkler(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike, alpha: float) -> Floats:
-    """Computes the interval score, in points, of intervals with miscoverage rate `alpha`.
+    """Compute the interval score, in points, of intervals with miscoverage rate `alpha`.
 
     The score is the width, plus 2/alpha for each point by which the outcome lies outside (Gneiting & Raftery 2007,
     equation 43).
@@ -125,13 +125,13 @@ def winkler(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike, alpha: float
 
 
 def covered(lower: ArrayLike, upper: ArrayLike, outcome: ArrayLike) -> NDArray[np.bool_]:
-    """Returns whether each closed interval contains its outcome; the mean is the coverage."""
+    """Return whether each closed interval contains its outcome; the mean is the coverage."""
     observed = _floats(outcome)
     return (_floats(lower) <= observed) & (observed <= _floats(upper))
 
 
 def brier(probability: ArrayLike, happened: ArrayLike) -> Floats:
-    """Returns (probability − 1{happened})² for each game.
+    """Return (probability − 1{happened})² for each game.
 
     Raises:
         ValueError: if a probability is not in [0, 1].
@@ -143,7 +143,7 @@ def brier(probability: ArrayLike, happened: ArrayLike) -> Floats:
 
 
 def log_loss(probability: ArrayLike, happened: ArrayLike) -> Floats:
-    """Returns −log of the probability given to the observed outcome, in nats, for each game; infinite if that was 0.
+    """Return −log of the probability given to the observed outcome, in nats, for each game; infinite if that was 0.
 
     Raises:
         ValueError: if a probability is not in [0, 1].
@@ -160,7 +160,7 @@ ECE_BINS = 20
 
 
 def probability_bin(probability: ArrayLike, bins: int = ECE_BINS) -> NDArray[np.intp]:
-    """Returns the bin of each probability, 0 to bins − 1; by default those of the expected calibration error.
+    """Return the bin of each probability, 0 to bins − 1; by default those of the expected calibration error.
 
     The error is the mean over the bins, weighted by their number of forecasts, of the absolute difference between the
     mean probability and the observed rate (Naeini, Cooper & Hauskrecht, Obtaining well calibrated probabilities using
@@ -182,14 +182,14 @@ class Estimate(NamedTuple):
         return f"{value} [{lower}, {upper}]"
 
     def scaled(self, factor: float) -> Estimate:
-        """Returns the estimate in another unit."""
+        """Return the estimate in another unit."""
         return Estimate(*(factor * each for each in self))
 
 
 def ratio_interval(
     numerators: Floats, denominators: Floats, least: float = -math.inf
 ) -> tuple[float, float] | tuple[None, None]:
-    """Returns the 95 % interval of Σ numerators / Σ denominators, by Student's t of its linearization.
+    """Return the 95 % interval of Σ numerators / Σ denominators, by Student's t of its linearization.
 
     The variance of the ratio is that of the residuals, numerator − ratio · denominator (Cochran, Sampling Techniques,
     1977, chapter 6). Without a spread of the single ratios there is no interval: three bets won at the same odds are no
@@ -241,7 +241,7 @@ class GameBootstrap:
             row[:] = np.bincount(rng.integers(games, size=games), minlength=games)
 
     def resampled_means(self, scores: Floats) -> Floats:
-        """Computes the means of scores in each resample.
+        """Compute the means of scores in each resample.
 
         Args:
             scores: (n, k), one row per game.
@@ -261,7 +261,7 @@ class GameBootstrap:
         return means
 
     def intervals(self, resampled: Floats) -> Floats:
-        """Computes percentile intervals of metrics from their resampled values, ignoring NaN.
+        """Compute percentile intervals of metrics from their resampled values, ignoring NaN.
 
         Args:
             resampled: (resamples, k).
@@ -284,7 +284,7 @@ class GameBootstrap:
         return ends
 
     def estimate(self, figure: Callable[..., Floats], *scores: ArrayLike) -> Estimate:
-        """Estimates a metric that is a function of the means of scores, for instance the ratio of two.
+        """Estimate a metric that is a function of the means of scores, for instance the ratio of two.
 
         Args:
             figure: takes one array of means per score and combines them element by element.
@@ -297,19 +297,19 @@ class GameBootstrap:
         return Estimate(float(value[0]), lower, upper)
 
     def mean(self, score: ArrayLike) -> Estimate:
-        """Estimates the mean of a score."""
+        """Estimate the mean of a score."""
         return self.estimate(lambda mean: mean, score)
 
     def root_mean(self, score: ArrayLike) -> Estimate:
-        """Estimates the square root of the mean of a score: RMSE from squared errors."""
+        """Estimate the square root of the mean of a score: RMSE from squared errors."""
         return self.estimate(np.sqrt, score)
 
     def difference(self, score: ArrayLike, baseline: ArrayLike) -> Estimate:
-        """Estimates the mean paired difference to a baseline on the same games; below 0 is better."""
+        """Estimate the mean paired difference to a baseline on the same games; below 0 is better."""
         return self.estimate(lambda one, other: one - other, score, baseline)
 
     def ratio(self, score: ArrayLike, baseline: ArrayLike) -> Estimate:
-        """Estimates the ratio of the mean of a score to that of a baseline on the same games; below 1 is better.
+        """Estimate the ratio of the mean of a score to that of a baseline on the same games; below 1 is better.
 
         Raises:
             ZeroDivisionError: if the baseline's mean is 0 in a resample, which can happen with few games.
@@ -328,7 +328,7 @@ _EXACT_DEGREES = 100
 
 @lru_cache(maxsize=256)
 def student_quantile(degrees: int) -> float:
-    """Returns the 0.975 quantile of Student's t, to ten digits; docs/decisions/0030-by-hand.md says why without scipy.
+    """Return the 0.975 quantile of Student's t, to ten digits; docs/decisions/0030-by-hand.md says why without scipy.
 
     Up to _EXACT_DEGREES degrees of freedom, inverts the finite sum for the distribution function by bisection; beyond,
     uses the asymptotic expansion of the quantile (Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.3,
@@ -349,7 +349,7 @@ def student_quantile(degrees: int) -> float:
 
 
 def _within(angle: float, degrees: int) -> float:
-    """Returns P(|t| ≤ √degrees · tan(angle))."""
+    """Return P(|t| ≤ √degrees · tan(angle))."""
     cosine, odd = math.cos(angle), degrees % 2
     term = cosine if odd else 1.0
     total = 0.0

@@ -1,6 +1,6 @@
-"""The compiled models: point models, search, distributions of single games and canonical JSON, in C++.
+"""The compiled models in C++: point models, search and distributions of single games.
 
-Built with the package where there is a C++ compiler (`hatch_build.py`); model_store/native/python has the classes.
+Built with the package if there is a C++ compiler (`hatch_build.py`); model_store/native/python has the classes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Team ratings from results: the expected final differential of a game before tip-off.
 
-The state of the filter (`team_filter`) is each team's strength, the home advantage, and what each of the terms of a
-game (`GameTerms`: schedule, playoffs, altitude) is worth, in points.
+The state of the filter (`team_filter`) is each team's strength, the home advantage, and the coefficient of each term of
+a game (`GameTerms`: schedule, playoffs, altitude), in points.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Ratings:
             raise ValueError(f"ratings must have a coefficient of each term: {', '.join(GameTerms._fields)}")
 
     def expected_margin(self, home: str, away: str, terms: GameTerms = NO_TERMS) -> float:
-        """Returns the expected final differential of a game before tip-off, in points.
+        """Return the expected final differential of a game before tip-off, in points.
 
         Args:
             home: NBA code of the home team.
@@ -83,7 +83,7 @@ class Ratings:
     def expected_margin_terms(
         self, home: str, away: str, terms: GameTerms = NO_TERMS, *, schedule_known: bool = False
     ) -> ExpectedMarginTerms:
-        """Returns what the expected margin of a game is made of; see `expected_margin`.
+        """Return the terms of a game's expected margin; see `expected_margin`.
 
         Args:
             home: NBA code of the home team.
@@ -120,7 +120,7 @@ class RatingFilter(TeamFilter):
 
     @classmethod
     def start(cls, settings: RatingSettings, *, with_terms: bool = True) -> Self:
-        """Creates the prior: equal strengths, a home advantage of about 3 points, and large variances.
+        """Create the prior: equal strengths, a home advantage of about 3 points, and large variances.
 
         Args:
             settings: parameters of the filter.
@@ -129,7 +129,7 @@ class RatingFilter(TeamFilter):
         return cls.prior(settings, level=3.0, terms=len(GameTerms._fields) if with_terms else 0)
 
     def ratings(self) -> Ratings:
-        """Returns the current strengths.
+        """Return the current strengths.
 
         Raises:
             ValueError: if no game has been included.
@@ -142,7 +142,7 @@ class RatingFilter(TeamFilter):
 
 
 class MarginUncertainty(NamedTuple):
-    """How well an expected margin is known.
+    """Uncertainty of an expected margin.
 
     Attributes:
         variance: of the expected margin, in points squared.
@@ -154,7 +154,7 @@ class MarginUncertainty(NamedTuple):
 
 
 class RatingsByDate:
-    """The ratings of a filter by the date of a game, and what they expect of it; thread-safe.
+    """The ratings of a filter by the date of a game, and their expectations of it; thread-safe.
 
     A game of a season that the filter has not reached has the ratings that its first final will find: regressed to the
     mean, as the trainer expects the games of an opening night.
@@ -180,11 +180,11 @@ class RatingsByDate:
         self.uncertainty = lru_cache(maxsize=1024)(self._uncertainty)
 
     def are_of_earlier_season(self, game_date: date | None) -> bool:
-        """Returns whether a game is of a later season than the filter's; not if its date is unknown."""
+        """Return whether a game is of a later season than the filter's; not if its date is unknown."""
         return self._filter.is_of_earlier_season(game_date)
 
     def on(self, game_date: date | None) -> Ratings:
-        """Returns the ratings for a game; for the filter's season if its date is unknown or earlier."""
+        """Return the ratings for a game; for the filter's season if its date is unknown or earlier."""
         if game_date is None or not self.are_of_earlier_season(game_date):
             return self.newest
         season = season_on(game_date)
@@ -195,7 +195,7 @@ class RatingsByDate:
     def _expected_margin_terms(
         self, home: str, away: str, game_date: date | None, is_playoffs: bool
     ) -> ExpectedMarginTerms:
-        """Returns what the expected margin of a game is made of.
+        """Return the terms of a game's expected margin.
 
         Args:
             home: NBA code of the home team.
@@ -215,7 +215,7 @@ class RatingsByDate:
         return history.before(game_date, home, away) if history and history.games else GameSchedule()
 
     def _uncertainty(self, home: str, away: str, game_date: date | None, is_playoffs: bool) -> MarginUncertainty:
-        """Returns how well the expected margin of a game is known; see `expected_margin_terms`."""
+        """Return the uncertainty of a game's expected margin; see `expected_margin_terms`."""
         state = self._filter
         if game_date is not None and game_date > self.newest.date:
             state = state.predict(season_on(game_date), np.datetime64(game_date))
@@ -225,25 +225,25 @@ class RatingsByDate:
 
 
 def are_known(teams: Sequence[TeamKnowledge]) -> bool:
-    """Returns whether teams are known as well as in a usual December."""
+    """Return whether teams are known as well as in a usual December."""
     return all(team.deviation <= DECEMBER_DEVIATION for team in teams)
 
 
 def frozen_margins(
     ratings: Ratings, home: NDArray[np.str_], away: NDArray[np.str_], terms: Sequence[GameTerms]
 ) -> Floats:
-    """Returns the expected margins of n games, (n,) in points, with fixed ratings; `terms` are those of the games."""
+    """Return the expected margins of n games, (n,) in points, with fixed ratings; `terms` are those of the games."""
     games = zip(home, away, terms, strict=True)
     return np.array([ratings.expected_margin(str(one), str(other), each) for one, other, each in games])
 
 
 def are_usable(newest: date, game_date: date | None, max_days: int, end: date | None = None) -> bool:
-    """Returns whether ratings may be used for a game.
+    """Return whether ratings may be used for a game.
 
     Args:
         newest: date of the newest final that they know.
         game_date: date of the game; None: their age is not counted.
-        max_days: their greatest age, in days without summers; also how far they may be ahead of the game.
+        max_days: their greatest age, in days without summers; also the most that they may be ahead of the game.
         end: date on which the knowledge of the game's teams ends, if that is before `newest` (`LiveRatings.unseen`).
     """
     if game_date is None:
@@ -254,7 +254,7 @@ def are_usable(newest: date, game_date: date | None, max_days: int, end: date | 
 def ratings_warnings(
     newest: date, game_date: date | None, max_days: int, end: date | None = None
 ) -> tuple[WarningReason, ...]:
-    """Returns what the age of ratings makes unreliable; see `are_usable`."""
+    """Return the warnings due to the age of ratings; see `are_usable`."""
     if game_date is None:
         return ()
     if game_date > days_around(end or newest, max_days)[1]:

@@ -90,7 +90,7 @@ class RiskAssessment:
 def assess(
     pattern: ScorePattern, total_points: int | None = None, weights: Mapping[str, float] = WEIGHTS
 ) -> RiskAssessment:
-    """Assesses the risk of a game. Symmetric in home and away.
+    """Assess the risk of a game. Symmetric in home and away.
 
     Args:
         pattern: at least MIN_SLOTS minutes.
@@ -114,7 +114,7 @@ def assess(
 
 
 def check_slots(slots: int) -> None:
-    """Validates the number of slots of a pattern.
+    """Validate the number of slots of a pattern.
 
     Raises:
         InvalidPattern: if it is not in MIN_SLOTS to MAX_SLOTS.
@@ -124,7 +124,7 @@ def check_slots(slots: int) -> None:
 
 
 def measure(pattern: ScorePattern, total_points: int | None = None) -> dict[str, float]:
-    """Computes the value of each factor, by name.
+    """Compute the value of each factor, by name.
 
     - volatility: standard deviation of the change of the lead per minute, in points.
     - swing: range of the lead over the last WINDOW minutes, including the start of that window, in points.
@@ -150,7 +150,7 @@ def measure(pattern: ScorePattern, total_points: int | None = None) -> dict[str,
 
 
 def percentile_score(name: str, minutes: int, value: float) -> float:
-    """Returns the percentage of games in which a factor is below `value` after this many minutes.
+    """Return the percentage of games in which a factor is below `value` after this many minutes.
 
     Non-decreasing in `value`. Interpolates linearly between the known quantiles; a value of 0 scores 0, a value that
     one game in a thousand exceeds scores 100.
@@ -167,7 +167,7 @@ def percentile_score(name: str, minutes: int, value: float) -> float:
 
 
 def _usual(name: str, minutes: int) -> Sequence[float]:
-    """Returns the quantiles of a factor at a minute, interpolated between the measured minutes."""
+    """Return the quantiles of a factor at a minute, interpolated between the measured minutes."""
     rows = USUAL[name]
     after = min(bisect_right(MINUTES, minutes), len(MINUTES) - 1)
     first, second = MINUTES[after - 1], MINUTES[after]
@@ -205,6 +205,6 @@ def _warnings(pattern: ScorePattern, factors: Sequence[RiskFactor]) -> Iterator[
 
 
 def _lead_changes(levels: Sequence[float]) -> int:
-    """Counts the lead changes between the ends of minutes; ties are skipped."""
+    """Count the lead changes between the ends of minutes; ties are skipped."""
     leaders = [level > 0 for level in levels if level]
     return sum(before is not after for before, after in pairwise(leaders))

@@ -1,9 +1,9 @@
-"""Kalman filter of what results tell of teams.
+"""Kalman filter that estimates teams from results.
 
 A linear-Gaussian state-space model, filtered game by game (Glickman & Stern, A state-space model for National Football
-League scores, JASA 93, 1998; the filter: Kalman 1960). The state is a number for each team, a level that all games
-share, and what each of the terms of a game is worth, in points. The numbers of the teams follow a random walk from day
-to day and regress to 0 between seasons, the level only drifts. The coefficients of terms do neither.
+League scores, JASA 93, 1998; the filter: Kalman 1960). The state is a number per team, a common level, and a
+coefficient per term of a game, in points. The numbers of the teams follow a random walk from day to day and regress to
+0 between seasons; the level only drifts; the coefficients do neither.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RatingSettings:
     """Parameters of a filter, chosen by the trainer; variances in points squared. The defaults are those of margins.
 
     Attributes:
-        noise: variance of a game's outcome around what is expected.
+        noise: variance of a game's outcome around its expectation.
         daily: daily drift variance of a team.
         carry: share of a team's number that is carried into the next season, in [0, 1].
         seasonal: variance that a new season adds to a team.
@@ -67,7 +67,7 @@ class TeamFilter:
         season: season of the teams, as the year in which it ends; None before the first game.
         date: date of the last game.
         awaits_season: whether `season` begins after `date`, so that its change has been applied and no game of it has.
-        away_sign: how the number of the away team enters what is expected of a game: −1 for a margin, 1 for a total.
+        away_sign: sign of the away team's number in a game's expectation: −1 for a margin, 1 for a total.
     """
 
     settings: RatingSettings
@@ -81,7 +81,7 @@ class TeamFilter:
 
     @classmethod
     def prior(cls, settings: RatingSettings, *, level: float, terms: int) -> Self:
-        """Creates the state before the first game: equal teams, with large variances.
+        """Create the state before the first game: equal teams, with large variances.
 
         Args:
             settings: parameters of the filter.
@@ -95,15 +95,15 @@ class TeamFilter:
 
     @property
     def with_terms(self) -> bool:
-        """Whether the terms of games enter what is expected."""
+        """Whether the terms of games enter the expectation."""
         return len(self.mean) > FIRST_TERM
 
     def is_of_earlier_season(self, game_date: dt.date | None) -> bool:
-        """Returns whether a game is of a later season than the teams'; not if its date is unknown."""
+        """Return whether a game is of a later season than the teams'; not if its date is unknown."""
         return game_date is not None and self.season is not None and season_on(game_date) > self.season
 
     def predict(self, season: int, day: np.datetime64 | None = None) -> Self:
-        """Predicts the state before a game of `season` on `day`: adds drift variance, and regresses in a new season.
+        """Predict the state before a game of `season` on `day`: adds drift variance, and regresses in a new season.
 
         A new season counts instead of the drift since the last game, and each season in between counts too. So the
         result is the same however many steps lead to it: first to a season, as a bundle is published, then to its
@@ -146,7 +146,7 @@ class TeamFilter:
         )
 
     def _unseen_days(self, season: int, until: dt.date) -> int:
-        """Returns the days of play of a season, up to one, of which no game was seen; 0 if they may have had none."""
+        """Return the unseen days of play of a season, up to one; 0 if there may have been none."""
         begin = summer(season - 1)[1]
         if self.date is not None:
             begin = max(begin, self.date.astype("datetime64[D]").item())
@@ -154,16 +154,16 @@ class TeamFilter:
         return days if days > _LONGEST_BREAK else 0
 
     def deviation(self, code: str) -> float:
-        """Returns the standard deviation of a team's number, in points, rounded to 0.01."""
+        """Return the standard deviation of a team's number, in points, rounded to 0.01."""
         return round(math.sqrt(self.covariance[_INDEX[code], _INDEX[code]]), 2)
 
     def expected(self, home: str, away: str, terms: Sequence[float] = ()) -> tuple[float, float]:
-        """Returns mean and variance of a game's outcome, in points and points squared."""
+        """Return mean and variance of a game's outcome, in points and points squared."""
         mean, _, variance = self._predicted(home, away, terms)
         return mean, variance
 
     def update(self, home: str, away: str, outcome: float, terms: Sequence[float] = ()) -> Self:
-        """Updates the state with the outcome of a game, in points; bit-identical on every machine.
+        """Update the state with the outcome of a game, in points; bit-identical on every machine.
 
         Args:
             home: NBA code of the home team.
@@ -178,7 +178,7 @@ class TeamFilter:
         return replace(self, mean=mean, covariance=(covariance + covariance.T) / 2)
 
     def _predicted(self, home: str, away: str, terms: Sequence[float]) -> tuple[float, Floats, float]:
-        """Returns mean of a game's outcome, its covariance with the state, and its variance.
+        """Return mean of a game's outcome, its covariance with the state, and its variance.
 
         A game loads on three components of the state and on the coefficients of its terms that are not 0. They are
         summed explicitly, in the order of the state: a matrix product with a design vector has a summation order that
@@ -209,7 +209,7 @@ def carried_expectations(
     outcome: NDArray[np.integer] | Floats,
     terms: Sequence[Sequence[float]],
 ) -> tuple[Floats, Floats, FilterT]:
-    """Computes what is expected of each game before tip-off, with a state that is updated game by game.
+    """Compute the expectation of each game before tip-off, with a state that is updated game by game.
 
     Games of one day do not influence each other's expectation: the data does not give their order.
 

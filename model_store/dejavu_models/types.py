@@ -176,7 +176,7 @@ class WarningReason(enum.Enum):
 @fast_frozen
 @dataclass(frozen=True, slots=True)
 class TeamKnowledge:
-    """How well the ratings know a team, before a game.
+    """Uncertainty of a team's rating before a game.
 
     Attributes:
         deviation: standard deviation of its strength, in points.
@@ -192,7 +192,7 @@ class TeamKnowledge:
 @fast_frozen
 @dataclass(frozen=True, slots=True)
 class ExpectedMarginTerms:
-    """What the expected margin of a game is made of; all in points, home − away. Their sum is the margin.
+    """Terms of the expected margin of a game, in points, home − away; their sum is the margin.
 
     Attributes:
         strength_difference: strength of the home team minus that of the visitors.
@@ -219,7 +219,7 @@ class ExpectedMarginTerms:
 @fast_frozen
 @dataclass(frozen=True, slots=True)
 class TotalForecast:
-    """Forecast of the points of both teams together at a horizon, beside that of the differential.
+    """Forecast of the total points at a horizon, in addition to that of the differential.
 
     Attributes:
         point: forecast total, in points; lies in the interval.
@@ -265,12 +265,12 @@ class Forecast:
             the knowledge of these teams ends, unless the ratings are ahead of the game. None if both teams were not
             given, or the margin was.
         finals_since: number of finals that these ratings know beyond those of the bundle.
-        warnings: what makes the forecast less reliable than usual.
+        warnings: reasons why the forecast is less reliable than usual.
         outdated_teams: NBA codes of the teams for which the ratings end on `ratings_date`, before a gap; empty if they
             end then for all teams.
         expected_margin_terms: what `expected_margin` is made of; None unless it is from the teams' ratings.
         total: forecast of the points of both teams; None if the query has no total points, or the model no totals.
-        teams_known: how well the ratings know home and away; empty if neither margin nor total is asked of them.
+        teams_known: uncertainty of the ratings of home and away; empty if they provide neither margin nor total.
         widened_by: share by which the distribution is wider than calibrated, as the ratings know the teams less well
             than its tables include; 0 if they know them as well.
     """
@@ -331,7 +331,7 @@ class ModelInfo:
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
         whole_numbers: whether its distributions are on whole numbers: intervals and quantiles have whole ends.
         inputs: optional inputs that its forecasts depend on: total_points, last_score.
-        components: what corrects its linear models; see COMPONENTS.
+        components: components that correct its linear models; see COMPONENTS.
         totals: whether it forecasts the points of both teams too, for requests with total_points.
     """
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def hidden(package: str) -> Iterator[None]:
-    """Lets what is imported in the block find that a package is not installed, unless it has been imported before."""
+    """Make imports in the block treat a package as not installed, unless it has been imported before."""
     if package in sys.modules:
         yield
         return

@@ -1,4 +1,4 @@
-"""Where a server keeps its answers to what-ifs: the values of --cache."""
+"""Location of the cache of what-ifs: the values of --cache."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _REDIS_OPTIONS: Final = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 
 
 def check_location(text: str) -> str:
-    """Returns the text, if it says where to keep answers.
+    """Return the text, if it says where to keep answers.
 
     Raises:
-        ValueError: if not; says what was expected.
+        ValueError: if not; names the expected form.
     """
     # The messages do not repeat the URL: it may have a password.
     if text in {"off", "memory"}:

@@ -1,12 +1,12 @@
 """Entry point of a fork server: `python -m dejavu_server.fork_server SUPERVISOR_PID`, started by the supervisor.
 
 Imports what a worker needs, loads and warms up the bundles, then forks a worker for each request on the socket that is
-its standard input (see supervisor/protocol.py). Imports and bundles take their time once for all workers, and their
-memory is shared until a process writes to it.
+its standard input (see supervisor/protocol.py). Imports and bundles are loaded once for all workers, and their memory
+is shared until a process writes to it.
 
-It forks twice, and the process in between ends at once: the worker then belongs to the supervisor, which is a
+It forks twice, and the intermediate process ends at once: the worker then belongs to the supervisor, which is a
 subreaper, and outlives the fork server. Only a process with one thread can fork safely, and gRPC must not have started.
-So the fork server neither logs, nor opens a ledger, nor creates metrics: a worker makes what belongs to one process.
+So the fork server neither logs, nor opens a ledger, nor creates metrics: these belong to one process, the worker.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_FILES = 16
 
 
 def main() -> None:
-    """Runs a fork server until the supervisor ends or closes its socket, and a worker in each process that it forks."""
+    """Run a fork server until the supervisor ends or closes its socket, and a worker in each process that it forks."""
     supervisor = int(sys.argv[1])
     worker_main.prepare(supervisor)
     control = socket.socket(fileno=os.dup(0))
@@ -63,13 +63,13 @@ def main() -> None:
 
 
 def _obstacle() -> str:
-    """Returns why this process must not fork; empty if it may."""
+    """Return why this process must not fork; empty if it may."""
     threads = thread_count()
     return "" if threads == 1 else f"an import has started a thread: the fork server has {threads} threads"
 
 
 def _serve(control: socket.socket) -> None:
-    """Answers requests; returns in every process that it forks, and ends the fork server when there are no more."""
+    """Answer requests; return in every process that it forks, and end the fork server when there are no more."""
     from dejavu_server.supervisor.protocol import MAX_MESSAGE  # noqa: PLC0415 - imported by import_modules
 
     while True:
@@ -90,7 +90,7 @@ def _serve(control: socket.socket) -> None:
 
 
 def _fork(files: Sequence[int]) -> ForkReply | None:
-    """Forks a process for a request; returns the reply to it, or None in the new process."""
+    """Fork a process for a request; return the reply to it, or None in the new process."""
     from dejavu_server.supervisor.protocol import ForkReply  # noqa: PLC0415 - imported by import_modules
 
     if refusal := _obstacle() or ("" if files else "the request has no descriptors"):

@@ -1,4 +1,4 @@
-"""URLs of ledgers: which database holds one. What only the database's driver can tell is checked when it is opened."""
+"""URLs of ledgers. Details that only the database's driver can check are checked when it is opened."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ EXPECTED = "sqlite:///PATH or postgresql://USER@HOST/DATABASE"
 
 
 def url_hint(text: str) -> str:
-    """Returns the URL to offer to who gave a path for one, as the end of a message; empty if it is no path."""
+    """Return the URL to offer to who gave a path for one, as the end of a message; empty if it is no path."""
     return f"; for this file: sqlite:///{text}" if text and "://" not in text else ""
 
 
 def is_postgres(url: str) -> bool:
-    """Returns whether a URL is one of PostgreSQL."""
+    """Return whether a URL is one of PostgreSQL."""
     return url.partition("://")[0] in POSTGRES_SCHEMES
 
 
 def check_ledger_url(url: str) -> str:
-    """Returns a URL if it can name a ledger.
+    """Return a URL if it can name a ledger.
 
     A URL with a password is refused, so that every URL may be logged and shown: it would be visible to all users of the
     machine in the list of processes. The message does not repeat it.
 
     Raises:
-        ValueError: if it cannot; the message says what is expected.
+        ValueError: if it cannot; the message names the expected form.
     """
     if is_postgres(url):
         _check_postgres_url(url)
@@ -38,7 +38,7 @@ def check_ledger_url(url: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """Returns a text for a message, with `…` for what stands between a colon and the last @, as a password does."""
+    """Return a text for a message, with `…` between a colon and the last @, where a password may be."""
     before, at, after = text.rpartition("@")
     scheme, slashes, credentials = before.partition("://")
     if not at or not slashes or ":" not in credentials:

@@ -1,4 +1,4 @@
-"""What settings are made of: how an option is described, and how settings pass between processes."""
+"""Elements of settings: the description of an option, and the exchange of settings between processes."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ class ProcessMessage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
 
     def to_json(self) -> str:
-        """Serializes the values as one line of JSON."""
+        """Serialize the values as one line of JSON."""
         return json.dumps(self.model_dump(), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Parses the output of `to_json` of any release."""
+        """Parse the output of `to_json` of any release."""
         return cls.model_validate(json.loads(text), extra="ignore")
 
 
 def check_address(text: str) -> str:
-    """Returns a text that is HOST:PORT; raises ValueError if it is not."""
+    """Return a text that is HOST:PORT; raise ValueError if it is not."""
     Address.parse(text)
     return text
 
 
 def check_path(text: str) -> str:
-    """Returns a text that can be a path; raises ValueError if it cannot."""
+    """Return a text that can be a path; raise ValueError if it cannot."""
     if "\0" in text:
         raise ValueError("a path cannot contain a NUL character")
     return text
 
 
 def option(meaning: str, value: str = "", *, default: str = "", flag: bool = True, **constraints: Any) -> Any:
-    """Describes an option.
+    """Describe an option.
 
     Args:
-        meaning: what it does.
-        value: stands for its value in the help; by default the values of a Literal, or nothing.
+        meaning: meaning of the option.
+        value: placeholder for its value in the help; by default the values of a Literal, or nothing.
         default: describes its default; by default the value itself.
         flag: whether it is an option of the command line; if not, it is an environment variable only.
         constraints: limits of its value, and `validation_alias` if its name is not that of the field.

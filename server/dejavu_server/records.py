@@ -146,13 +146,13 @@ class IssuedForecast:
 
     @property
     def optional_inputs(self) -> tuple[date, LiveInputs]:
-        """What a request may leave open although the forecast may depend on it."""
+        """Optional inputs of a request on which the forecast may depend."""
         return self.rated_day, self.live
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowForecast:
-    """A forecast that another model made beside a recorded one, from the same input; it answers nobody.
+    """A shadow forecast: made by another model for a recorded one, from the same input, and never an answer.
 
     Attributes:
         forecast_sequence: sequence number of the recorded forecast.
@@ -190,10 +190,10 @@ class ShadowRefusal(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ShadowsRecorded:
-    """What became of shadows that were to be recorded together.
+    """Result of recording several shadows.
 
     Attributes:
-        recorded: those that were, in order, with their sequence numbers.
+        recorded: recorded ones, in order, with their sequence numbers.
         refused: number of the others, by reason.
     """
 
@@ -236,11 +236,11 @@ class ReportedOutcome:
 
 @dataclass(frozen=True, slots=True)
 class TotalSettlement:
-    """Scores of a forecast of total points against the outcome that stands.
+    """Scores of a forecast of total points against the current outcome.
 
     Attributes:
         error: point − total, in points.
-        pace_error: pace × time − total, in points: what the points came to if they went on to come at the rate so far.
+        pace_error: pace × time − total, in points: error of the total at the rate so far.
         covered: whether the interval contains the total, bounds included.
         crps: in points, from the recorded distribution.
     """
@@ -252,7 +252,7 @@ class TotalSettlement:
 
 
 class MarketResult(enum.Enum):
-    """What became of a bet."""
+    """Result of a bet."""
 
     WON = "won"
     LOST = "lost"
@@ -261,7 +261,7 @@ class MarketResult(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """Scores of a forecast against the outcome that stands.
+    """Scores of a forecast against the current outcome.
 
     Attributes:
         outcome_sequence: sequence number of that outcome.
@@ -273,7 +273,7 @@ class Settlement:
         score: standard-normal score of the outcome under the calibrated model, the input of interval adaptation; None
             without a distribution.
         market_profit: profit of the stake, as a share of the bankroll; None without a market.
-        market_result: what became of the bet; None without one.
+        market_result: result of the bet; None without one.
         total: scores of the forecast of total points; None without one, or if the total was not reported.
     """
 
@@ -295,7 +295,7 @@ class RecordedForecast:
 
     Attributes:
         superseded: whether a later revision that was recorded in time replaced it.
-        outcome, settlement: None unless an outcome stands.
+        outcome, settlement: None without a current outcome.
         first_outcome_sequence: sequence of the outcome's first report, whatever was corrected or withdrawn since; 0
             without an outcome.
         market, market_answer: the first market requested with it, and its evaluation.

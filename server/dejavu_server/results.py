@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Takes the place of the result of a request that failed; those beside it may have succeeded.
+    """Takes the place of the result of a failed request; others may have succeeded.
 
     An error of the table has no traceback, which nobody reads: its frames would keep all requests and results of the
     batch until garbage collection.

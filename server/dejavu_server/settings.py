@@ -21,12 +21,12 @@ MAX_SECONDS = 86_400
 
 
 def default_ledger() -> str:
-    """Returns the URL of the ledger in the user's state folder."""
+    """Return the URL of the ledger in the user's state folder."""
     return f"sqlite:///{platformdirs.user_state_path('dejavu') / 'ledger.sqlite3'}"
 
 
 class Settings(ProcessMessage):
-    """Settings of a server; see `option` for what a field says."""
+    """Settings of a server; see `option` for the parts of a field."""
 
     listen: Annotated[
         str, AfterValidator(check_address), option("gRPC address; port 0 picks a free one.", "HOST:PORT")

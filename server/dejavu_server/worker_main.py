@@ -30,8 +30,8 @@ EXIT_SECONDS = 15.0
 """Time after the grace period until a worker that received SIGTERM is killed by its own timer."""
 
 GC_THRESHOLDS = (2000, 5, 10)
-"""When garbage is collected, see `gc.set_threshold`; by default 700, 10, 10. Named calls leave objects with the ledger,
-which keeps what it has just recorded, and each collection looks at those of all calls that are answered just then.
+"""Thresholds of garbage collection, see `gc.set_threshold`; by default 700, 10, 10. Named calls leave objects in the
+ledger's cache, and each collection visits those of all calls that are being answered.
 """
 
 SERVER_FAILED = 70
@@ -41,7 +41,7 @@ _log = structlog.get_logger(__name__)
 
 
 def main() -> None:
-    """Runs a worker for a supervisor: reads a WorkerStart, writes a WorkerStatus, serves until SIGTERM."""
+    """Run a worker for a supervisor: read a WorkerStart, write a WorkerStatus, serve until SIGTERM."""
     supervisor = int(sys.argv[1])
     prepare(supervisor)
     import_modules()
@@ -50,20 +50,20 @@ def main() -> None:
 
 
 def prepare(supervisor: int) -> None:
-    """Prepares a process that the supervisor has started."""
+    """Prepare a process that the supervisor has started."""
     # A terminal signals the whole process group, but only the supervisor may start a drain.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # The workers of a supervisor killed by SIGKILL must not go on serving and share the port with its successor.
+    # The workers of a supervisor killed by SIGKILL must not continue and share the port with its successor.
     die_with_parent(supervisor, signal.SIGTERM)
 
 
 def import_modules() -> None:
-    """Imports what a worker needs, which takes about a second. Leaves garbage collection off until the worker serves.
+    """Import a worker's modules, which takes about a second. Leaves garbage collection off until the worker serves.
 
     Call it after `prepare`, so that a process that imports ends with its supervisor.
     """
-    # What a start creates stays: garbage collection, which would take a tenth of its time, waits for its end.
+    # Objects of the start stay: garbage collection, which would take a tenth of its time, waits for its end.
     gc.disable()
     import uvloop  # noqa: F401, PLC0415
 
@@ -72,7 +72,7 @@ def import_modules() -> None:
 
 
 def run(supervisor: int, models: PreloadedModels | None = None) -> int:
-    """Reads a WorkerStart from standard input, and serves until SIGTERM; returns the exit code.
+    """Read a WorkerStart from standard input, and serve until SIGTERM; return the exit code.
 
     Args:
         supervisor: process id of the supervisor, which is this process's parent.
@@ -110,7 +110,7 @@ def _configure_tracing() -> None:
 
 
 async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None = None) -> int:
-    """Starts a worker, reports its status to the supervisor and drains it on SIGTERM; returns the exit code."""
+    """Start a worker, report its status to the supervisor and drain it on SIGTERM; return the exit code."""
     from dejavu_server.observability import metrics  # noqa: PLC0415 - already imported by import_modules
     from dejavu_server.supervisor.protocol import WorkerStatus  # noqa: PLC0415
     from dejavu_server.worker.statistics import package_versions  # noqa: PLC0415

@@ -43,7 +43,7 @@ class Panel(NamedTuple):
         title: its title.
         unit: unit of its values, by Grafana's name.
         queries: its queries.
-        description: what it shows, and when to worry.
+        description: content, and when to worry.
     """
 
     title: str
@@ -53,18 +53,18 @@ class Panel(NamedTuple):
 
 
 def selector(metric: str, matchers: str = "") -> str:
-    """Returns a metric of the chosen servers."""
+    """Return a metric of the chosen servers."""
     return f"{metric}{{{_SERVER}{', ' if matchers else ''}{matchers}}}"
 
 
 def rate(metric: str, by: str = "", matchers: str = "") -> str:
-    """Returns the rate of a counter a second, summed by labels."""
+    """Return the rate of a counter a second, summed by labels."""
     total = f"sum by ({by})" if by else "sum"
     return f"{total} (rate({selector(metric, matchers)}[{_WINDOW}]))"
 
 
 def quantiles(metric: str, matchers: str = "") -> tuple[Query, ...]:
-    """Returns median and 99th percentile of a histogram."""
+    """Return median and 99th percentile of a histogram."""
     buckets = rate(f"{metric}_bucket", "le", matchers)
     return tuple(
         Query(f"histogram_quantile({share}, {buckets})", name) for share, name in ((0.5, "p50"), (0.99, "p99"))
@@ -287,7 +287,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
 
 
 def panels() -> Iterator[Panel]:
-    """Yields all panels."""
+    """Yield all panels."""
     yield from SUMMARY
     for row in ROWS.values():
         yield from row
@@ -315,7 +315,7 @@ def _fill(
 
 
 def generate() -> str:
-    """Returns the dashboard as JSON."""
+    """Return the dashboard as JSON."""
     source = dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
     instance = (
         dashboard.QueryVariable("instance")
@@ -346,7 +346,7 @@ def generate() -> str:
 
 
 def main() -> None:
-    """Writes the dashboard; with --check exits with 1 if the file differs."""
+    """Write the dashboard; with --check exits with 1 if the file differs."""
     generated = generate()
     if sys.argv[1:] != ["--check"]:
         TARGET.write_text(generated)

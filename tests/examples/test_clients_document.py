@@ -41,7 +41,7 @@ from dejavu_server.worker import limits
 
 DOCUMENT = "docs/clients.md"
 CALLS = "docs/calls.md"
-TENSORS = "docs/open-inference.md"
+TENSORS = "docs/calls.md"
 MEBIBYTE = 1024 * 1024
 SERVICES = (
     prediction_service_pb2,

@@ -50,7 +50,7 @@ READERS: dict[str, dict[str, str | None]] = {
     "of the README": {"README.md": None},
     "of the track record and of the calls": {
         "docs/record.md": None,
-        "docs/recompute.md": None,
+        "docs/verification.md": None,
         "docs/calls.md": None,
         "docs/clients.md": r"grpcurl ",
         "docs/operations.md": r"dejavu stats|grpcurl [^\0]*OperationsService|dejavu-server ledger (backup|restore|cop)",

@@ -18,7 +18,7 @@ Advance = Callable[[int], object]
 
 
 def ignore(_: int) -> None:
-    """Shows no progress."""
+    """Show no progress."""
 
 
 class Progress:
@@ -26,17 +26,17 @@ class Progress:
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Advance]:
-        """Begins a step of `total` units; yields a function to call with the number of units just completed."""
+        """Begin a step of `total` units; yield a function to call with the number of units just completed."""
         yield ignore
 
 
 def cores() -> int:
-    """Returns the number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def map_threads(work: Callable[[T], R], pieces: Iterable[T], workers: int, advance: Advance) -> list[R]:
-    """Returns the results of `work` on each piece, in order; they do not depend on the number of threads.
+    """Return the results of `work` on each piece, in order; they do not depend on the number of threads.
 
     Threads suffice: hnswlib and numpy's matrix products release the GIL, and no data is copied between processes.
 

@@ -1,4 +1,4 @@
-"""What a bundle was made with: versions of the libraries and of the code."""
+"""Provenance of a bundle: versions of the libraries and of the code."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _PACKAGES: Final = (dejavu_feed, dejavu_models, dejavu_trainer)
 
 
 def libraries() -> dict[str, str]:
-    """Returns the versions of Python and of the libraries that determine a bundle, by name."""
+    """Return the versions of Python and of the libraries that determine a bundle, by name."""
     return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
 
 
 @cache
 def code_version() -> str:
-    """Returns the version of the code that makes bundles, such as 0.2.0+sha256.1a2b3c4d5e6f.
+    """Return the version of the code that makes bundles, such as 0.2.0+sha256.1a2b3c4d5e6f.
 
     It ends with a hash of the sources, since a release's number stays the same while they are developed. The same
     sources have the same version, whether they are installed or in a repository.

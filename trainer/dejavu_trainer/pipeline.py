@@ -68,7 +68,7 @@ class FitReport:
         recipe: the training configuration.
         trained: the trained models and the selected settings.
         ratings: errors of the pregame expected margins on the calibration games; see `training.ratings.rating_errors`.
-        note: what reduces the meaning of the verdict; empty if nothing does.
+        note: reductions of the verdict's meaning; empty if there are none.
     """
 
     forecaster: Forecaster
@@ -92,7 +92,7 @@ def fit(
     workers: int | None = None,
     lineage: LineageRecord | None = None,
 ) -> FitReport:
-    """Trains, calibrates and publishes a bundle that forecasts both horizons from every minute.
+    """Train, calibrates and publish a bundle that forecasts both horizons from every minute.
 
     The same games, seasons, seed and recipe give the same model version on the same machine.
 
@@ -197,7 +197,7 @@ def _part(games: Games) -> Part:
 
 
 def _golden(fitted: CalibratedModels, ratings: RatingFilter) -> Iterator[Golden]:
-    """Yields the forecasts for the golden queries, computed from the models in memory."""
+    """Yield the forecasts for the golden queries, computed from the models in memory."""
     games = fitted.calibrate.games
     pattern, home, away = games.levels[-1], str(games.home[-1]), str(games.away[-1])
     terms = game_terms(GameSchedule(), home, is_playoffs=False)  # a golden query has neither a date nor a game id
@@ -224,7 +224,7 @@ def _golden(fitted: CalibratedModels, ratings: RatingFilter) -> Iterator[Golden]
 
 
 def _metrics_of(errors: dict[str, tuple[float, float]], weights: WeightSelection) -> Iterator[MetricRecord]:
-    """Yields the errors of the ratings, and the CRPS of fitted and fixed weights with the selected ones."""
+    """Yield the errors of the ratings, and the CRPS of fitted and fixed weights with the selected ones."""
     for name, (mae, rmse) in errors.items():
         yield MetricRecord(name=f"calibration.expected_margin.{name}.mae", value=mae)
         yield MetricRecord(name=f"calibration.expected_margin.{name}.rmse", value=rmse)

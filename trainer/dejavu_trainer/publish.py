@@ -1,7 +1,6 @@
 """Publishes a bundle: into a model store, and to a running server.
 
-A server is told by `dejavu models register` in another process, as a refresh has the server's own command export a
-ledger: the trainer imports neither.
+`dejavu models register` in another process registers it with a server: the trainer imports neither client nor server.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Publication:
 
     Attributes:
         manifest: manifest of the bundle.
-        store: name of the store that has it; empty if none was named.
+        store: name of the target store; empty if none was named.
         added: whether it was put there now, rather than before.
         server: address of the server that registered it; empty if none was named.
         staged: whether the server was asked to stage it.
@@ -48,7 +47,7 @@ class Publication:
 def publish_bundle(
     bundle: Path, *, store: str = "", server: str = "", reason: str = "", stage: bool = False, allow_unfit: bool = False
 ) -> Publication:
-    """Puts a bundle into a store, and registers it with a server. Each is safe to repeat.
+    """Put a bundle into a store, and register it with a server. Each is safe to repeat.
 
     Args:
         bundle: folder of the bundle.

@@ -43,7 +43,7 @@ class Refresh:
 
 
 def load_later_games(path: Path, season: int) -> Games:
-    """Reads the games of a season and of later ones.
+    """Read the games of a season and of later ones.
 
     Args:
         path: a folder of plays_{season}.parquet, with or without the subfolder nba/, or one such file.
@@ -62,14 +62,14 @@ def load_later_games(path: Path, season: int) -> Games:
 
 
 def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool = False) -> Refresh:
-    """Publishes a bundle with the same models and newer ratings, and a model version of its own.
+    """Publish a bundle with the same models and newer ratings, and a model version of its own.
 
     The ratings are updated as a server updates them with reported finals, by the games after the newest one that they
     know.
 
     Args:
         bundle: folder of the bundle to refresh.
-        games: games, of which the later ones are used.
+        games: games; the later ones are used.
         out: folder of the new bundle, which may be the same; an existing bundle there is replaced.
         next_season: whether the season of the newest game is over, so that the ratings are for the next one.
 
@@ -151,7 +151,7 @@ def _incomplete(ratings: LiveRatings) -> str:
 
 
 def _answered(forecaster: Forecaster, golden: Golden) -> Golden:
-    """Returns a golden query with the answer of a forecaster."""
+    """Return a golden query with the answer of a forecaster."""
     pattern = ScorePattern(golden.pattern)
     answer = forecaster.forecast(
         ForecastQuery(pattern, golden.horizon, golden.alpha, golden.home_team, golden.away_team)

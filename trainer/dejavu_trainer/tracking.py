@@ -1,6 +1,6 @@
 """Tracking of fits in MLflow, for teams that have it: parameters, metrics, report and bundle, and a model registry.
 
-The extra mlflow has the library, which is imported only if a server is named. Nothing at run time needs it.
+The extra mlflow has the library, which is imported only if a server is named. Serving does not need it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class MlflowTracker:
             raise TrackingError(f"{uri}: is no tracking server; expected http://HOST:PORT or https://HOST:PORT")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # only our result goes there
-        # An unreachable server is told after seconds, not after MLflow's own ten minutes.
+        # An unreachable server is reported after seconds, not after MLflow's own ten minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
         try:
@@ -82,7 +82,7 @@ class MlflowTracker:
         self._client = MlflowClient(uri, uri)
 
     def log(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
-        """Logs a bundle: parameters and metrics of its manifest, a report, and its files.
+        """Log a bundle: parameters and metrics of its manifest, a report, and its files.
 
         A run of the same model that was completed is returned instead; one that was cut off is marked as killed.
 
@@ -116,7 +116,7 @@ class MlflowTracker:
         return TrackedRun(self._uri, run_id)
 
     def register(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
-        """Logs a bundle unless it is, and gives the alias `challenger` to its version of the registered model.
+        """Log a bundle unless it is logged, and give the alias `challenger` to its version of the registered model.
 
         Raises:
             TrackingError: if the server refuses it or does not answer.
@@ -153,7 +153,7 @@ class MlflowTracker:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        """Turns MLflow's errors into ours, on one line."""
+        """Turn MLflow's errors into ours, on one line."""
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see __init__
 
         try:
@@ -164,7 +164,7 @@ class MlflowTracker:
 
 
 def manifest_document(bundle: Path) -> dict[str, Any]:
-    """Returns the manifest of a bundle as JSON: the report of a fit that is not at hand any more.
+    """Return the manifest of a bundle as JSON: the report of a fit that is not at hand any more.
 
     Raises:
         BundleError: if it cannot be read.
@@ -173,7 +173,7 @@ def manifest_document(bundle: Path) -> dict[str, Any]:
 
 
 def parameters(manifest: Manifest) -> dict[str, str]:
-    """Returns what MLflow shows as parameters of a fit: what went into it."""
+    """Return the parameters of a fit for MLflow: its inputs."""
     lineage = manifest.lineage
     values: dict[str, Any] = {
         "train_seasons": ",".join(map(str, manifest.train.seasons)),
@@ -193,14 +193,14 @@ def parameters(manifest: Manifest) -> dict[str, str]:
 
 
 def _dejavu_settings(manifest: Manifest) -> dict[str, Any]:
-    """Returns the settings of the Dejavu databases but for their sizes; empty if the bundle has none."""
+    """Return the settings of the Dejavu databases but for their sizes; empty if the bundle has none."""
     if manifest.dejavu is None:
         return {}
     return manifest.dejavu.model_dump(mode="json", exclude={"minutes", "entries"})
 
 
 def metrics(manifest: Manifest) -> dict[str, float]:
-    """Returns what MLflow shows as metrics of a fit: those of its manifest with their intervals, and the verdict."""
+    """Return the metrics of a fit for MLflow: those of its manifest with their intervals, and the verdict."""
     values = {"verdict.fit": float(manifest.verdict.fit)}
     for metric in manifest.metrics:
         values[metric.name] = metric.value

@@ -1,1 +1,1 @@
-"""Calls of the clients beyond forecasts and the record: of columns, of the cache, of leases and of models."""
+"""Client calls other than forecasts and the record: columns, cache, leases and models."""

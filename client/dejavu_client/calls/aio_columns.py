@@ -15,7 +15,7 @@ class AsyncColumnCalls(AsyncCaller):
     async def predict_columns(
         self, patterns: Any, minutes: Any = None, *, timeout: float | None = None, **options: Unpack[ColumnsOptions]
     ) -> ForecastColumns:
-        """Forecasts 1 to 5,000 games with the same options, for who scores whole seasons. Nothing is recorded.
+        """Forecast 1 to 5,000 games with the same options, for who scores whole seasons. Nothing is recorded.
 
         Every array may be one of Arrow or numpy, or any iterable.
 

@@ -19,11 +19,11 @@ class AsyncLeaseCalls(AsyncCaller):
     async def acquire_lease(
         self, name: str, holder: str, ttl: float, *, timeout: float | None = None
     ) -> AcquireLeaseResponse:
-        """Acquires a lease, or renews it. Says whether the holder has it, and the lease, whoever holds it.
+        """Acquire or renew a lease. Returns whether the holder has it, and the current lease.
 
         Args:
-            name: what the lease is of.
-            holder: who asks for it; each process needs one of its own.
+            name: name of the lease.
+            holder: the requesting process; each needs a name of its own.
             ttl: seconds for which the lease is granted, 1 to 300; count them from before this call.
             timeout: deadline of this call, in seconds; None for the client's.
         """
@@ -32,10 +32,10 @@ class AsyncLeaseCalls(AsyncCaller):
         return await self._unary("AcquireLease", lambda stubs: stubs.leases.AcquireLease, request, timeout)
 
     async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
-        """Releases a lease; returns whether that holder had it until now.
+        """Release a lease; return whether that holder had it until now.
 
         Args:
-            name: what the lease is of.
+            name: name of the lease.
             holder: who holds it.
             timeout: deadline of this call, in seconds; None for the client's.
         """
@@ -44,10 +44,10 @@ class AsyncLeaseCalls(AsyncCaller):
         return response.released
 
     async def get_lease(self, name: str, *, timeout: float | None = None) -> Lease | None:
-        """Returns the lease of a name; None if nobody holds it.
+        """Return the lease of a name; None if it is free.
 
         Args:
-            name: what the lease is of.
+            name: name of the lease.
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = GetLeaseRequest(name=name)

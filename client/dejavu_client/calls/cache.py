@@ -20,7 +20,7 @@ class CacheCalls(Caller):
     """The methods of DejavuClient for the server's cache of what-ifs."""
 
     def get_cache_stats(self, *, timeout: float | None = None) -> GetCacheStatsResponse:
-        """Returns the statistics of the server's cache of what-ifs, over all of its workers.
+        """Return the statistics of the server's cache of what-ifs, over all of its workers.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
@@ -29,7 +29,7 @@ class CacheCalls(Caller):
         return self._unary("GetCacheStats", lambda stubs: stubs.cache.GetCacheStats, request, timeout)
 
     def clear_cache(self, *, timeout: float | None = None) -> ClearCacheResponse:
-        """Clears the server's cache of what-ifs in all of its workers, and the one that servers share. Safe to repeat.
+        """Clear the server's cache of what-ifs in all of its workers, and the one that servers share. Safe to repeat.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
@@ -37,7 +37,7 @@ class CacheCalls(Caller):
         return self._unary("ClearCache", lambda stubs: stubs.cache.ClearCache, ClearCacheRequest(), timeout)
 
     def warm_cache(self, requests: Iterable[PredictRequest], *, timeout: float | None = None) -> WarmCacheResponse:
-        """Has the answers to 1 to 1,000 what-ifs computed and kept by the worker that answers. Safe to repeat.
+        """Compute and cache the answers to 1 to 1,000 what-ifs in the answering worker. Safe to repeat.
 
         Args:
             requests: requests created with `predict_request`, without a `game_id`.

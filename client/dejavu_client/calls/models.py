@@ -36,23 +36,23 @@ from dejavu_client.transport.bundle_folder import BundleFolder
 from dejavu_client.transport.caller import Caller
 
 ALIASES: Final = frozenset({"champion", "challenger", "previous"})
-"""Names that stand for a version."""
+"""Aliases of versions."""
 
 
 class ModelCalls(Caller):
     """The methods of DejavuClient for a server's models.
 
     A model is named by its version or by an alias: champion, challenger or previous. Every change is safe to repeat:
-    one that would change nothing answers with the models as they are, without a `change`. A change of the model of an
-    alias looks its version up first, so that a request that is sent again does not mean another model.
+    one that would change nothing answers with the models as they are, without a `change`. A change by
+    alias first resolves the alias to a version, so that a repeated request changes the same model.
     """
 
     def _version(self, name: str, timeout: float | None) -> str:
-        """Returns the version of a model that is named by an alias; of any other name, the name."""
+        """Return the version of a model that is named by an alias; of any other name, the name."""
         return (self.get_model(name, timeout=timeout)).model.version if name in ALIASES else name
 
     def list_models(self, *, timeout: float | None = None) -> list[Model]:
-        """Lists the models, the active one first: those that are loaded and, with a model store, all registered ones.
+        """List the models, the active one first: the loaded ones and, with a model store, all registered ones.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
@@ -61,7 +61,7 @@ class ModelCalls(Caller):
         return list(response.models)
 
     def get_model(self, model_version: str = "", *, timeout: float | None = None) -> GetModelResponse:
-        """Returns a model, where it comes from, and which workers have it loaded.
+        """Return a model, where it comes from, and which workers have it loaded.
 
         Args:
             model_version: its version, or an alias; empty for the champion.
@@ -76,7 +76,7 @@ class ModelCalls(Caller):
     def register_bundle(
         self, folder: Path | str, *, reason: str = "", timeout: float | None = config.UPLOAD_TIMEOUT
     ) -> RegisteredModel:
-        """Uploads a bundle into the server's store and registers its model. Continues an upload that was cut off.
+        """Upload a bundle into the server's store and register its model. Continues an upload that was cut off.
 
         Args:
             folder: folder of the bundle.
@@ -94,7 +94,7 @@ class ModelCalls(Caller):
     def load_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> LoadModelResponse:
-        """Stages a registered model: every worker loads it, and makes every recorded forecast with it in the shadow.
+        """Stage a registered model: every worker loads it and makes shadow forecasts with it.
 
         Args:
             model_version: its version.
@@ -110,7 +110,7 @@ class ModelCalls(Caller):
     def unload_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> UnloadModelResponse:
-        """Takes a staged model back to the stage none.
+        """Take a staged model back to the stage none.
 
         Args:
             model_version: its version, or an alias.
@@ -132,7 +132,7 @@ class ModelCalls(Caller):
         force: bool = False,
         timeout: float | None = config.MODELS_TIMEOUT,
     ) -> PromoteModelResponse:
-        """Makes a staged model the champion on all workers, at one position of the ledger.
+        """Make a staged model the champion on all workers, at one position of the ledger.
 
         Args:
             model_version: its version, or an alias.
@@ -150,7 +150,7 @@ class ModelCalls(Caller):
     def rollback_model(
         self, *, from_version: str = "", reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> RollbackModelResponse:
-        """Makes the previous model the champion again, and retires the one that replaced it.
+        """Make the previous model the champion again, and retire the one that replaced it.
 
         Args:
             from_version: the champion that is to be replaced, so that a repeated call does not roll back twice; empty
@@ -168,7 +168,7 @@ class ModelCalls(Caller):
     def retire_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> RetireModelResponse:
-        """Retires a model that answers no requests.
+        """Retire a model that answers no requests.
 
         Args:
             model_version: its version, or an alias.
@@ -185,7 +185,7 @@ class ModelCalls(Caller):
     def route_games(
         self, shares: Mapping[str, float], *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> RouteGamesResponse:
-        """Sets the shares of games that staged models answer instead of the champion (A/B test).
+        """Set the shares of games that staged models answer instead of the champion (A/B test).
 
         Args:
             shares: share by version or alias, each in (0, 1], at most 1 in all; empty: the champion answers all games.
@@ -208,11 +208,11 @@ class ModelCalls(Caller):
         include_replays: bool = False,
         timeout: float | None = config.SCORES_TIMEOUT,
     ) -> ModelComparison:
-        """Compares two models on exactly the same games and minutes.
+        """Compare two models on exactly the same games and minutes.
 
         Args:
             model_version: version of the model, or an alias; empty for the challenger.
-            against_version: what to compare it with: a version, an alias or "persistence"; empty for the champion.
+            against_version: the other model: a version, an alias or "persistence"; empty for the champion.
             horizon: `HALFTIME` or `FINAL`; `HALFTIME` by default.
             include_replays: whether to include games of replays and simulated seasons.
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
@@ -234,7 +234,7 @@ class ModelCalls(Caller):
         page_token: str = "",
         timeout: float | None = None,
     ) -> ListModelChangesResponse:
-        """Returns a page of the changes of models in the ledger, newest first.
+        """Return a page of the changes of models in the ledger, newest first.
 
         Args:
             model_version: version of the model, or an alias; empty for all.

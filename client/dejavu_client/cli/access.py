@@ -72,11 +72,11 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Declares the options; their values are kept in the context."""
+    """Declare the options; their values are kept in the context."""
 
 
 def add_options(command: Any) -> None:
-    """Adds the options to a command that calls a server, after the one that names it."""
+    """Add the options to a command that calls a server, after the one that names it."""
     names = [parameter.name for parameter in command.params]
     if not _CALLING & set(names):
         return
@@ -96,7 +96,7 @@ def _keep(ctx: Any, param: Any, value: Any) -> None:
 
 @contextmanager
 def options_given(ctx: Any) -> Iterator[None]:
-    """Lets `client_options` use the options with which a command was called, while it runs."""
+    """Let `client_options` use the options with which a command was called, while it runs."""
     reset = _given.set(ctx.meta.get(_META_KEY))
     try:
         yield
@@ -105,7 +105,7 @@ def options_given(ctx: Any) -> Iterator[None]:
 
 
 def client_options(target: str) -> ClientOptions:
-    """Returns the arguments of a client for a server, from the options of the running command.
+    """Return the arguments of a client for a server, from the options of the running command.
 
     Raises:
         typer.BadParameter: if the target is a list that is wrong, a file cannot be read or is not what is expected, or
@@ -129,7 +129,7 @@ def client_options(target: str) -> ClientOptions:
 
 
 def option_arguments() -> list[str]:
-    """Returns the options of the running command as arguments, for a child process that calls the same server."""
+    """Return the options of the running command as arguments, for a child process that calls the same server."""
     values = _given.get() or {}
     names = {name: f"--{name.replace('_', '-')}" for name in values}
     flags = [names[name] for name, value in values.items() if value is True]
@@ -156,7 +156,7 @@ def _credentials(values: dict[str, Any]) -> grpc.ChannelCredentials | None:
 
 
 def _token(file: Path | None) -> tuple[TokenSource | None, str]:
-    """Returns the token, and the option or the variable that it is from."""
+    """Return the token, and the option or the variable that it is from."""
     if file is not None:
         _check_readable(file, "--token-file")
         try:

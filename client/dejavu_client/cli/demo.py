@@ -59,7 +59,7 @@ _GAME_DAY_SECONDS: Final = 8400.0 + 7 * _STAGGER
 _SEED: Final = 1
 """Default seed: every demo plays the same games. The first one; no others were tried."""
 _LAST_EVENTS_SECONDS: Final = 10.0
-"""How long to wait for the remaining stream events after the last game."""
+"""Time to wait for the remaining stream events after the last game."""
 
 
 def demo(
@@ -88,7 +88,7 @@ def demo(
 
 
 async def _interruptible(evening: Coroutine[Any, Any, str], received: list[signal.Signals]) -> str:
-    """Runs the evening. SIGINT and SIGTERM cancel it, so that it cleans up, and are appended to `received`."""
+    """Run the evening. SIGINT and SIGTERM cancel it, so that it cleans up, and are appended to `received`."""
     task = asyncio.create_task(evening)
 
     def end(number: signal.Signals) -> None:
@@ -117,7 +117,7 @@ class _Subscriber:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def follow(self, client: AsyncDejavuClient) -> None:
-        """Receives events until cancelled."""
+        """Receive events until cancelled."""
         async for response in client.stream_predictions(heartbeats=True):
             self.subscribed.set()
             if response.WhichOneof("event") == "forecast":
@@ -126,7 +126,7 @@ class _Subscriber:
                 self.changed.set()
 
     async def until(self, sequences: set[int]) -> bool:
-        """Waits until all given sequences were received. Returns False after a timeout."""
+        """Wait until all given sequences were received. Returns False after a timeout."""
         try:
             async with asyncio.timeout(_LAST_EVENTS_SECONDS):
                 while not sequences <= self.received.keys():
@@ -139,7 +139,7 @@ class _Subscriber:
 
 @asynccontextmanager
 async def _subscribed(address: str) -> AsyncIterator[_Subscriber]:
-    """Yields a subscriber with its own connection and an established subscription."""
+    """Yield a subscriber with its own connection and an established subscription."""
     subscriber = _Subscriber()
     async with AsyncDejavuClient(address, channels=1) as client:
         following = asyncio.create_task(subscriber.follow(client))
@@ -156,7 +156,7 @@ async def _subscribed(address: str) -> AsyncIterator[_Subscriber]:
 
 
 async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: bool) -> str:
-    """Runs the evening. Returns a description of the first failed check, or ""."""
+    """Run the evening. Returns a description of the first failed check, or ""."""
     console = Console()
     if not as_json:
         console.print(f"Starting a server with {_WORKERS} workers and a replay of {count} simulated games …")
@@ -193,7 +193,7 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
 
 @asynccontextmanager
 async def _page(target: str, *, shown: bool) -> AsyncIterator[str]:
-    """Serves and opens the page if it is to be shown; yields its URL, else an empty one."""
+    """Serve and open the page if it is to be shown; yield its URL, else an empty one."""
     if not shown:
         yield ""
         return
@@ -204,7 +204,7 @@ async def _page(target: str, *, shown: bool) -> AsyncIterator[str]:
 
 
 async def _until_interrupted(url: str) -> None:
-    """Keeps the page until Ctrl-C, which is no failure then: the evening is over."""
+    """Keep the page until Ctrl-C, which is no failure then: the evening is over."""
     typer.echo(f"The page stays at {url} until Ctrl-C.", err=True)
     try:
         await asyncio.Event().wait()
@@ -216,7 +216,7 @@ async def _until_interrupted(url: str) -> None:
 
 
 async def simulate_matched_games(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[ReplayGame, ...]:
-    """Simulates games with the margins that the model expects; with other margins its forecasts would be biased.
+    """Simulate games with the margins that the model expects; with other margins its forecasts would be biased.
 
     They are played on the day after the newest final that the model knows, so that it uses the ratings of their teams.
     """
@@ -238,7 +238,7 @@ async def simulate_matched_games(client: AsyncDejavuClient, rng: random.Random, 
 
 
 def shortfall(summary: Summary, count: int, delivered: bool) -> str:
-    """Describes what an evening of `count` games lacks; "" if it is complete.
+    """Describe the missing events of an evening of `count` games; "" if it is complete.
 
     Args:
         summary: summary of the evening.
@@ -253,7 +253,7 @@ def shortfall(summary: Summary, count: int, delivered: bool) -> str:
 
 
 def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[float]:
-    """Returns the seconds from the play that completed a pattern, by the feed, to its forecast's receipt; ascending."""
+    """Return the seconds from the play that completed a pattern, by the feed, to its forecast's receipt; ascending."""
     return sorted(
         (subscriber.received[sequence] - prediction.completed).total_seconds()
         for prediction in predictions

@@ -22,21 +22,21 @@ JSON_KEY = "dejavu_client.json"
 
 
 def exit_code(error: DejavuClientError) -> int:
-    """Returns the exit code of a command that ended with an error."""
+    """Return the exit code of a command that ended with an error."""
     if isinstance(error, PASSING):
         return NO_ANSWER
     return FAILED if isinstance(error, InternalError) else REFUSED
 
 
 def failure(message: object) -> typer.Exit:
-    """Prints an error. Returns the exception to raise, which ends the command with `FAILED`."""
+    """Print an error. Returns the exception to raise, which ends the command with `FAILED`."""
     typer.echo(f"Error: {message}", err=True)
     return typer.Exit(FAILED)
 
 
 @contextmanager
 def exit_on_os_error(problem: str) -> Iterator[None]:
-    """Turns an OSError into a message, which begins with the problem, and an exit code.
+    """Turn an OSError into a message, which begins with the problem, and an exit code.
 
     Raises:
         BrokenPipeError: if the reader of standard output closed the pipe.
@@ -51,7 +51,7 @@ def exit_on_os_error(problem: str) -> Iterator[None]:
 
 
 def report_bug(error: Exception) -> None:
-    """Reports an unexpected exception on stderr, with a traceback only if DEJAVU_DEBUG is set."""
+    """Report an unexpected exception on stderr, with a traceback only if DEJAVU_DEBUG is set."""
     if os.environ.get("DEJAVU_DEBUG"):
         traceback.print_exception(error)
     message = f"{type(error).__name__}: {error}"
@@ -65,11 +65,11 @@ _ADVICE: Final = {
     "MODEL_IN_USE": "promote another model, or take its games with `dejavu models route`",
     "BUNDLE_INCOMPLETE": "register it again: the upload continues where it ended",
 }
-"""What to do about a refusal, by its reason."""
+"""Advice for a refusal, by its reason."""
 
 
 def advice(error: DejavuClientError) -> str:
-    """Returns what to do about refused access, or another refusal that a command can help with; "" otherwise."""
+    """Return advice for refused access, or for another refusal that a command can help with; "" otherwise."""
     match error:
         case UnauthenticatedError():
             return "name a file with a valid token by --token-file; the operator of the server makes tokens"
@@ -81,7 +81,7 @@ def advice(error: DejavuClientError) -> str:
 
 
 def as_text(error: DejavuClientError) -> str:
-    """Formats an error for people: message, invalid fields, and the details to quote in a bug report."""
+    """Format an error for people: message, invalid fields, and the details to quote in a bug report."""
     lines = [f"Error: {error.message}"]
     lines += (f"  {v.field}: {v.description}" for v in error.field_violations if v.description not in error.message)
     lines += [f"  {advice(error)}"] if advice(error) else []
@@ -91,7 +91,7 @@ def as_text(error: DejavuClientError) -> str:
 
 
 def as_json(error: DejavuClientError) -> str:
-    """Formats an error for programs, as one JSON document."""
+    """Format an error for programs, as one JSON document."""
     fields = {
         "code": error.code.name if error.code else "",
         "reason": error.reason,

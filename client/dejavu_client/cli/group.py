@@ -22,7 +22,7 @@ from dejavu_common import interrupts
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Which modules a command needs, and how it parses its arguments.
+    """Modules that a command needs, and its parser.
 
     Attributes:
         needs: extra → the modules it installs that the command requires.
@@ -35,7 +35,7 @@ class Command:
     negative_numbers: bool = False
 
     def missing(self) -> dict[str, list[str]]:
-        """Returns the modules that are not installed, by extra. Does not import them, which would be slow."""
+        """Return the modules that are not installed, by extra. Does not import them, which would be slow."""
         absent = {extra: [name for name in names if find_spec(name) is None] for extra, names in self.needs.items()}
         return {extra: names for extra, names in absent.items() if names}
 
@@ -78,7 +78,7 @@ COMMANDS: dict[str, Command] = {
 
 @contextmanager
 def _exit_without_reader() -> Iterator[None]:
-    """Ends the program once the reader of its output closed the pipe (`dejavu stream | head`): that is no failure."""
+    """End the program once the reader of its output closed the pipe (`dejavu stream | head`): that is no failure."""
     try:
         yield
     except BrokenPipeError:
@@ -91,23 +91,23 @@ class CommandGroup(typer.core.TyperGroup):
     """The commands of `COMMANDS`. Each is imported when it is run, or when all are listed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Returns the command names in the order of `COMMANDS`."""
+        """Return the command names in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Returns a command, or None if it is unknown; then loads all commands so that a near miss can be suggested."""
+        """Return a command, or None if it is unknown; then load all commands so that a near miss can be suggested."""
         for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
             if name not in self.commands:
                 self.commands[name] = _load(name)
         return self.commands.get(cmd_name)
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """Parses the arguments, and prints the help if they ask for it."""
+        """Parse the arguments, and print the help if they ask for it."""
         with _exit_without_reader():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs a command and turns errors into a message and an exit code."""
+        """Run a command and turn errors into a message and an exit code."""
         try:
             with _exit_without_reader():
                 result = super().invoke(ctx)
@@ -122,7 +122,7 @@ class _Command(typer.core.TyperCommand):
     """A command that names the extra to install if one is missing. Its help works without the extra."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command if its modules are installed."""
+        """Run the command if its modules are installed."""
         missing = COMMANDS[str(self.name)].missing()
         if missing:
             modules = list(itertools.chain(*missing.values()))
@@ -157,7 +157,7 @@ def _load_family(family: typer.Typer) -> Any:
 
 
 def _module(name: str) -> Any:
-    """Imports the module of a command, by a statement that static analysis tools see."""
+    """Import the module of a command, by a statement that static analysis tools see."""
     module: Any
     match name:
         case "predict" | "risk":

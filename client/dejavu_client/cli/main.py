@@ -69,7 +69,7 @@ def root(
 
 
 def main() -> None:
-    """Runs the program. It ends with one of the exit codes above and never with a traceback."""
+    """Run the program. It ends with one of the exit codes above and never with a traceback."""
     escape_output()
     try:
         app()

@@ -1,4 +1,4 @@
-"""Options that several commands share, with the same names and help texts everywhere, and how their values are read."""
+"""Options that several commands share, with equal names and help texts, and their parsing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _timeout(seconds: float) -> float:
 
 
 def known_team(text: str) -> str:
-    """Returns a team as typed.
+    """Return a team as typed.
 
     Raises:
         typer.BadParameter: if no team is called that.
@@ -54,7 +54,7 @@ def known_team(text: str) -> str:
 
 
 def team_of(text: str, option: str | None = None) -> str:
-    """Returns the NBA code of a team as typed.
+    """Return the NBA code of a team as typed.
 
     Raises:
         typer.BadParameter: if no team is called that.
@@ -66,7 +66,7 @@ def team_of(text: str, option: str | None = None) -> str:
 
 
 def day(text: str) -> datetime:
-    """Parses a day.
+    """Parse a day.
 
     Raises:
         typer.BadParameter: if it is not written YYYY-MM-DD, or no day.
@@ -141,7 +141,7 @@ Parquet = Annotated[Path | None, typer.Option("--parquet", metavar="FILE", help=
 
 
 def address(text: str, option: str) -> Address:
-    """Parses a HOST:PORT option into host and port. An IPv6 host is written in brackets.
+    """Parse a HOST:PORT option into host and port. An IPv6 host is written in brackets.
 
     Raises:
         typer.BadParameter: if it is not HOST:PORT.
@@ -153,7 +153,7 @@ def address(text: str, option: str) -> Address:
 
 
 def connect(target: str, timeout: float = config.DEFAULT_TIMEOUT) -> DejavuClient:
-    """Returns a client for the running command: one connection, and no log messages about slow calls.
+    """Return a client for the running command: one connection, and no log messages about slow calls.
 
     Raises:
         typer.BadParameter: if an option of TLS or of the token is wrong.
@@ -163,7 +163,7 @@ def connect(target: str, timeout: float = config.DEFAULT_TIMEOUT) -> DejavuClien
 
 
 def days(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date | None, date | None]:
-    """Returns the first and the last day selected by the options.
+    """Return the first and the last day selected by the options.
 
     Raises:
         typer.BadParameter: if the options contradict each other.
@@ -173,7 +173,7 @@ def days(day: datetime | None, first: datetime | None, last: datetime | None) ->
 
 
 def minutes(only: int | None, first: int | None, last: int | None) -> tuple[int | None, int | None]:
-    """Returns the first and the last minute of play selected by the options.
+    """Return the first and the last minute of play selected by the options.
 
     Raises:
         typer.BadParameter: if the options contradict each other.
@@ -184,7 +184,7 @@ def minutes(only: int | None, first: int | None, last: int | None) -> tuple[int 
 def _bounds(
     only: BoundT | None, first: BoundT | None, last: BoundT | None, unit: str, options: tuple[str, str, str]
 ) -> tuple[BoundT | None, BoundT | None]:
-    """Returns the bounds given by three options: a single value, the first and the last one."""
+    """Return the bounds given by three options: a single value, the first and the last one."""
     if only is not None:
         if first is not None or last is not None:
             raise typer.BadParameter(f"give either one {unit} or a range of {unit}s", param_hint=options[0])
@@ -195,7 +195,7 @@ def _bounds(
 
 
 def check_output_format(*, as_json: bool, csv: Path | None, parquet: Path | None) -> None:
-    """Checks that at most one output format is requested and that it can be written.
+    """Check that at most one output format is requested and that it can be written.
 
     Raises:
         typer.BadParameter: if several formats are requested.
@@ -211,12 +211,12 @@ def check_output_format(*, as_json: bool, csv: Path | None, parquet: Path | None
 def write_rows(
     columns: Sequence[Column[RowT]], rows: Iterable[RowT], what: str, csv: Path | None, parquet: Path | None
 ) -> bool:
-    """Writes rows to the requested file, if any, and reports their number on standard error.
+    """Write rows to the requested file, if any, and report their number on standard error.
 
     Args:
         columns: columns of the file.
         rows: the rows.
-        what: what a row is, in the singular, for people.
+        what: name of a row, in the singular, for people.
         csv: the CSV file to write; `-` for standard output.
         parquet: the parquet file to write, unless `csv` is given.
 

@@ -108,7 +108,7 @@ def poll(
         console = Console()
         horizons = _HORIZONS[horizon]
         async with (
-            # No log lines about slow calls: they are those that fail or are retried, which the output reports itself.
+            # No log lines about slow calls: the output itself reports failed and retried ones.
             AsyncDejavuClient(target, timeout=timeout, slow=math.inf, very_slow=math.inf, **access) as client,
             Poller(
                 feed,
@@ -127,7 +127,7 @@ def poll(
             reporter.start()
             with _metrics(poller, listen):
                 if page:
-                    # Games of a replay are what there is to see of one.
+                    # A replay has only replayed games.
                     shown = () if feed_url == NBA_URL else ("--demo",)
                     url = await stack.enter_async_context(running_page(target, *option_arguments(), *shown))
                     typer.echo(f"Page at {url}", err=True)
@@ -146,7 +146,7 @@ def poll(
 
 @contextmanager
 def _metrics(poller: Poller, listen: Address | None) -> Iterator[None]:
-    """Serves the poller's metrics if requested, and prints their URL on stderr."""
+    """Serve the poller's metrics if requested, and print their URL on stderr."""
     if listen is None:
         yield
         return

@@ -234,7 +234,7 @@ def risk(
 def _market(
     line: float | None, home_odds: float | None, away_odds: float | None, stakes: dict[str, float | None]
 ) -> Market | None:
-    """Returns the market described by the options; None if none was given. The server validates the values."""
+    """Return the market described by the options; None if none was given. The server validates the values."""
     needed = {"--spread or --moneyline": line, "--home-odds": home_odds, "--away-odds": away_odds}
     optional = {_STAKES[name]: value for name, value in stakes.items()}
     given = [option for option, value in {**needed, **optional}.items() if value is not None]
@@ -250,7 +250,7 @@ def _market(
 def _total_market(
     line: float | None, over_odds: float | None, under_odds: float | None, stakes: dict[str, float | None]
 ) -> TotalMarket | None:
-    """Returns the market of total points described by the options; None if none was given."""
+    """Return the market of total points described by the options; None if none was given."""
     needed = {"--total-line": line, "--over-odds": over_odds, "--under-odds": under_odds}
     given = [option for option, value in needed.items() if value is not None]
     if not given:
@@ -263,7 +263,7 @@ def _total_market(
 
 
 def _price(text: str, option: str) -> float | None:
-    """Parses a price. A sign means American odds, which have a gap from −100 to +100; the server checks the maximum."""
+    """Parse a price. A sign means American odds, which have a gap from −100 to +100; the server checks the maximum."""
     if not text:
         return None
     typed = text.replace("−", "-")
@@ -282,7 +282,7 @@ def _price(text: str, option: str) -> float | None:
 
 
 def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None:
-    """Returns the line of a bet, home − away in points; None if none is asked for.
+    """Return the line of a bet, home − away in points; None if none is asked for.
 
     A spread is the handicap of its team: BOS−5.5 wins if Boston leads by more than 5.5.
     """
@@ -313,14 +313,14 @@ def _print_quote(
 
 
 def _points(total_points: int | None) -> int | None:
-    """Returns a number of points that fits into a request; the server checks the rest."""
+    """Return a number of points that fits into a request; the server checks the rest."""
     if total_points is not None and not 0 <= total_points < 2**32:
         raise typer.BadParameter(f"{total_points} is not a valid number of points", param_hint="--total-points")
     return total_points
 
 
 def _last_score(text: str) -> LastScore | None:
-    """Parses the last score of an option. The server checks the range of the seconds."""
+    """Parse the last score of an option. The server checks the range of the seconds."""
     if not text:
         return None
     parts = _LAST_SCORE.fullmatch(text.strip().lower())
@@ -331,7 +331,7 @@ def _last_score(text: str) -> LastScore | None:
 
 
 def _levels(text: str) -> list[float]:
-    """Parses the quantile levels of an option. The server checks their range."""
+    """Parse the quantile levels of an option. The server checks their range."""
     levels = []
     for part in text.replace(",", " ").split():
         try:
@@ -343,7 +343,7 @@ def _levels(text: str) -> list[float]:
 
 
 def _read_pattern(arguments: list[str], text: str | None) -> list[float]:
-    """Returns the pattern from the arguments or the JSON option; exactly one of them has to give it."""
+    """Return the pattern from the arguments or the JSON option; exactly one of them has to give it."""
     if arguments == ["-"]:
         arguments, text = [], "-" if text is None else text
     if text is not None and arguments:
@@ -357,7 +357,7 @@ def _read_pattern(arguments: list[str], text: str | None) -> list[float]:
 
 
 def _check_minutes(count: int, horizon: Horizon.ValueType) -> None:
-    """Raises typer.BadParameter if a pattern of so many minutes has passed the horizon; the server checks the rest."""
+    """Raise typer.BadParameter if a pattern of so many minutes has passed the horizon; the server checks the rest."""
     longest = MAX_MINUTES[horizon]
     if count > longest:
         other = "; the end of the game: --horizon final" if count <= MAX_MINUTES[FINAL] else ""

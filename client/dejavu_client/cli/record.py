@@ -352,7 +352,7 @@ def checkpoint(
 
 
 def _head(client: DejavuClient) -> int:
-    """Returns the sequence of the newest entry; 0 if that cannot be read, as without a key to sign checkpoints."""
+    """Return the sequence of the newest entry; 0 if that cannot be read, as without a key to sign checkpoints."""
     try:
         return client.get_checkpoint().sequence
     except DejavuClientError:
@@ -360,7 +360,7 @@ def _head(client: DejavuClient) -> int:
 
 
 def _standing(client: DejavuClient, game_id: str, horizon: ProtoHorizon.ValueType) -> Outcome | None:
-    """Returns the outcome that stands, by a forecast of the game; None if there is no such forecast."""
+    """Return the current outcome, by a forecast of the game; None if there is no such forecast."""
     try:
         outcomes = client.get_prediction(game_id, horizon=horizon).outcomes
     except DejavuClientError:
@@ -369,7 +369,7 @@ def _standing(client: DejavuClient, game_id: str, horizon: ProtoHorizon.ValueTyp
 
 
 def _parse_time(text: str) -> datetime:
-    """Parses an ISO 8601 time; local time if it has no offset."""
+    """Parse an ISO 8601 time; local time if it has no offset."""
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):

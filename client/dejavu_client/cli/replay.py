@@ -121,7 +121,7 @@ def replay(
 
 
 def show_scorecard(target: str, *, as_json: bool) -> None:
-    """Prints the scorecards of a server, replays included.
+    """Print the scorecards of a server, replay included.
 
     Raises:
         typer.Exit: if the call fails; the error is printed.
@@ -144,7 +144,7 @@ def show_scorecard(target: str, *, as_json: bool) -> None:
 def _games(
     file: Path | None, date: datetime | None, count: int, seed: int
 ) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
-    """Returns the games to replay, and the reasons why other games of that day are excluded."""
+    """Return the games to replay, and the reasons why other games of that day are excluded."""
     if file is None:
         day = None if date is None else date.date()
         return simulated_evening(random.Random(seed), count, day), ()  # noqa: S311 - games, not secrets

@@ -77,7 +77,7 @@ def health(
 
 
 def _print_health(service: str, target: str, timeout: float, *, one_of: int, as_json: bool) -> bool:
-    """Prints the health of one server, with its address if it is one of several; returns whether it is SERVING."""
+    """Print the health of one server, with its address if it is one of several; return whether it is SERVING."""
     hint, ledger = "", None
     with connect(target, timeout) as client:
         try:
@@ -187,7 +187,7 @@ def cache(
 
 
 def _what_ifs(file: Path) -> list[PredictRequest]:
-    """Reads what-ifs; raises typer.BadParameter if a line is none, typer.Exit if the file cannot be read."""
+    """Read what-ifs; raise typer.BadParameter if a line is none, typer.Exit if the file cannot be read."""
     with exit_on_os_error(f"cannot read {file}"):
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8", errors="replace")
     requests = []
@@ -207,7 +207,7 @@ def _what_ifs(file: Path) -> list[PredictRequest]:
 
 
 def _warm(requests: list[PredictRequest], target: str, timeout: float, *, as_json: bool) -> None:
-    """Warms worker after worker, until all have the answers; exit code 1 if not all, or if a request is refused."""
+    """Warm worker after worker, until all have the answers; exit code 1 if not all, or if a request is refused."""
     computed = known = 0
     failures: dict[int, str] = {}
     reached: set[str] = set()
@@ -265,7 +265,7 @@ def top(
 
 
 def _ledger(client: DejavuClient) -> str | None:
-    """Returns the ledger's health; None if the server does not report it."""
+    """Return the ledger's health; None if the server does not report it."""
     try:
         return client.health(LEDGER).name
     except NotFoundError:

@@ -34,7 +34,7 @@ class LedgerInvalid(Exception):
 
 @asynccontextmanager
 async def running_server(*arguments: str) -> AsyncIterator[str]:
-    """Runs a server on a free port of 127.0.0.1. Yields its address once it serves, and drains it on exit.
+    """Run a server on a free port of 127.0.0.1. Yields its address once it serves, and drain it on exit.
 
     Settings come only from the arguments: DEJAVU_* environment variables, meant for other servers, are not passed on.
     The server keeps no fork server, which would replace dead workers sooner: it runs for a minute.
@@ -53,7 +53,7 @@ async def running_server(*arguments: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def running_page(target: str, *arguments: str) -> AsyncIterator[str]:
-    """Runs the page of a server; yields its URL once it serves, and drains it on exit.
+    """Run the page of a server; yield its URL once it serves, and drain it on exit.
 
     Raises:
         PageNotStarted: if the extra `dashboard` is not installed, or the page does not start to serve.
@@ -76,7 +76,7 @@ class _NotStarted(Exception):
 
 @asynccontextmanager
 async def _running(command: tuple[str, ...], environment: dict[str, str]) -> AsyncIterator[str]:
-    """Runs a module as a child process; yields the address of its `listening` event.
+    """Run a module as a child process; yield the address of its `listening` event.
 
     Raises:
         _NotStarted: if there is no such event in time.
@@ -103,16 +103,16 @@ async def _running(command: tuple[str, ...], environment: dict[str, str]) -> Asy
 
 
 def open_page(url: str) -> None:
-    """Opens a page in the user's browser, unless there is no screen: a browser in the terminal would take it over."""
+    """Open a page in the user's browser, unless there is no screen: a browser in the terminal would take it over."""
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         threading.Thread(target=webbrowser.open, args=(url,), name="open-page", daemon=True).start()
 
 
 async def verify_ledger(url: str, checkpoint: Path) -> dict[str, Any]:
-    """Runs `dejavu-server ledger verify` against a checkpoint, while a server uses the ledger or not.
+    """Run `dejavu-server ledger verify` against a checkpoint, while a server uses the ledger or not.
 
     Returns:
-        What it found: counts by kind of entry, and whether it `failed`.
+        Result of the verification: counts by kind of entry, and whether it `failed`.
 
     Raises:
         LedgerInvalid: if the ledger is not valid.
@@ -132,7 +132,7 @@ async def verify_ledger(url: str, checkpoint: Path) -> dict[str, Any]:
 
 
 async def _read_log(process: Process, tail: deque[str], address: asyncio.Future[str]) -> None:
-    """Appends the lines of the log to `tail`, and takes the address from its `listening` event."""
+    """Append the lines of the log to `tail`, and take the address from its `listening` event."""
     assert process.stderr is not None  # noqa: S101 - it was started with a pipe
     async for raw in process.stderr:
         tail.append(raw.decode(errors="replace").rstrip())

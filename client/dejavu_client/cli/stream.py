@@ -45,7 +45,7 @@ def stream(
 
 
 def _on_stdout_closed(callback: Callable[[], object]) -> None:
-    """Calls `callback` once the reader of standard output has closed the pipe.
+    """Call `callback` once the reader of standard output has closed the pipe.
 
     A write would detect this too, but minutes may pass between two forecasts, and `dejavu stream | head -1` must not
     hang.

@@ -1,4 +1,4 @@
-"""`dejavu teams`: the teams, and what they may be called."""
+"""`dejavu teams`: the teams and their accepted names."""
 
 from __future__ import annotations
 

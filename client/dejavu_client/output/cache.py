@@ -24,7 +24,7 @@ _SHARED: Final = {
 
 
 def print_cache_stats(stats: pb.GetCacheStatsResponse) -> None:
-    """Prints the statistics of a cache."""
+    """Print the statistics of a cache."""
     rows = name_value_rows()
     rows.add_row("answers are kept in", _BACKENDS.get(stats.backend, "a way of a later release"))
     if stats.backend != pb.CACHE_BACKEND_OFF:

@@ -1,4 +1,4 @@
-"""Prints the results of the demo: first what forecasts are for, then their error beside that of persistence."""
+"""Prints the results of the demo: the purpose of forecasts, then their error with that of persistence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SMALL: Final = (
 def print_results(
     console: Console, summary: Summary, record: Record, latencies: Sequence[float], verified: Mapping[str, Any]
 ) -> None:
-    """Prints the results of an evening.
+    """Print the results of an evening.
 
     Args:
         console: where to print.
@@ -103,7 +103,7 @@ def _error(horizon: Horizon.ValueType, card: Scorecard) -> str:
 
 
 def _beside_the_leader(horizon: Horizon.ValueType, card: Scorecard, leader: float) -> str:
-    """Says how the Brier score compares with that of the leader; the scorecard has no interval of the difference."""
+    """Compare the Brier score with that of the leader; the scorecard has no interval of the difference."""
     text = (
         f"Brier score of the {horizon_label(horizon)}: difference from the leader's "
         f"{signed(card.brier.value - leader, 3)}"

@@ -16,14 +16,14 @@ _HEADER = 2
 
 @dataclass(frozen=True, slots=True)
 class FittedScreen:
-    """A rich renderable that shortens what matters least until everything fits.
+    """A rich renderable that drops its least important lines until everything fits.
 
     First notices and legend are cut to one line each, then the legend, the last notices and the last rows are left
     out. The tally is always shown. Only a terminal has a height.
 
     Attributes:
         table: the table.
-        notices: what goes wrong, and what is left out, most important first.
+        notices: problems and omissions, most important first.
         tally: the figures so far.
         legend: how to read the table.
     """

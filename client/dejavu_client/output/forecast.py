@@ -53,7 +53,7 @@ _BAR = 16
 
 
 def print_json(message: Message) -> None:
-    """Prints a message as one line of protobuf JSON with sorted keys, including fields that have default values."""
+    """Print a message as one line of protobuf JSON with sorted keys, including fields that have default values."""
     text = MessageToJson(
         message, indent=None, ensure_ascii=False, sort_keys=True, always_print_fields_with_no_presence=True
     )
@@ -62,12 +62,12 @@ def print_json(message: Message) -> None:
 
 
 def show(message: MessageT, print_text: Callable[[MessageT], object], *, as_json: bool) -> None:
-    """Prints a message: for programs by `print_json`, for people by `print_text`."""
+    """Print a message: for programs by `print_json`, for people by `print_text`."""
     (print_json if as_json else print_text)(message)
 
 
 def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None:
-    """Prints a forecast in full; with the date of its game unless that is today.
+    """Print a forecast in full; with the date of its game unless that is today.
 
     Args:
         forecast: the forecast.
@@ -114,7 +114,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
 
 
 def print_warnings(console: Console, warnings: Iterable[Caution]) -> None:
-    """Prints what makes an answer less reliable than usual."""
+    """Print the reasons why an answer is less reliable than usual."""
     for warning in warnings:
         text = warning.text or warning_label(warning.reason)
         console.print(f"Warning: {text}", style="yellow", highlight=False)
@@ -130,13 +130,13 @@ def _add_ratings(rows: Table, forecast: Forecast) -> None:
 
 
 def ratings_text(rated: Forecast | Model) -> str:
-    """Says when the newest final was that the teams' ratings know, and how many of them were reported to the server."""
+    """Describe the newest final in the teams' ratings, and the number of finals reported to the server."""
     since = f", with {pluralize(rated.finals_since, 'reported final')}" if rated.finals_since else ""
     return f"as of {rated.ratings_date}{since}"
 
 
 def title(forecast: Forecast | Outcome) -> str:
-    """Returns the teams and the game id, if there is one. Returns only the id if no team is named."""
+    """Return the teams and the game id, if there is one. Returns only the id if no team is named."""
     if not forecast.game_id:
         return matchup(forecast)
     named = forecast.home_team or forecast.away_team
@@ -144,12 +144,12 @@ def title(forecast: Forecast | Outcome) -> str:
 
 
 def matchup(forecast: Forecast | Outcome) -> str:
-    """Returns the teams: away @ home."""
+    """Return the teams: away @ home."""
     return f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}"
 
 
 def lead(differential: float, of: Forecast | Outcome) -> str:
-    """Says who is ahead, and by how much: BOS by 6; level."""
+    """Describe the lead: BOS by 6; level."""
     points = f"{abs(differential):.1f}".removesuffix(".0")
     if points == "0":
         return "level"
@@ -158,7 +158,7 @@ def lead(differential: float, of: Forecast | Outcome) -> str:
 
 
 def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
-    """Says who was ahead, and by how much, with the differential home − away beside it: LAL by 4 (−4); level (0)."""
+    """Describe a past lead with the differential home − away: LAL by 4 (−4); level (0)."""
     return f"{lead(differential, of)} ({signed(differential, 0)})"
 
 
@@ -171,7 +171,7 @@ def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
 
 
 def _add_total(rows: Table, forecast: Forecast) -> None:
-    """Adds the forecast of the points of both teams, with what was expected before the game."""
+    """Add the forecast of total points, with the total expected before the game."""
     if not forecast.HasField("total"):
         return
     total = forecast.total
@@ -185,13 +185,13 @@ def _add_total(rows: Table, forecast: Forecast) -> None:
 
 
 def _add_date(rows: Table, forecast: Forecast) -> None:
-    """Adds the date of a game of another day than today to rows of name and value."""
+    """Add the date of a game of another day than today to rows of name and value."""
     if forecast.game_date and forecast.game_date != game_day(datetime.now(UTC)).isoformat():
         rows.add_row("game date", forecast.game_date)
 
 
 def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
-    """Adds what was expected before the game, and what that is made of, to rows of name and value."""
+    """Add the margin expected before the game, and its terms, to rows of name and value."""
     if forecast.HasField("expected_margin"):
         rows.add_row("before tip-off", f"{lead(forecast.expected_margin, forecast)} expected at the end")
     if forecast.HasField("expected_margin_terms"):
@@ -199,7 +199,7 @@ def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
 
 
 def _margin_terms_text(terms: ExpectedMarginTerms) -> str:
-    """Says what an expected margin is made of: strength +1.2 · home +2.6 · schedule −1.5; leaves out what is 0."""
+    """Describe the terms of an expected margin: strength +1.2 · home +2.6 · schedule −1.5; leave out zeros."""
     parts = [f"strength {signed(terms.strength_difference)}", f"home {signed(terms.home_advantage)}"]
     schedule = terms.schedule_known or terms.schedule
     parts.append(f"schedule {signed(terms.schedule)}" if schedule else "schedule not known")
@@ -209,7 +209,7 @@ def _margin_terms_text(terms: ExpectedMarginTerms) -> str:
 
 
 def _add_adaptation(rows: Table, forecast: Forecast) -> None:
-    """Adds the interval that the forecast does not use, if it is another one, and the rolling coverage of both."""
+    """Add the interval that the forecast does not use, if it is another one, and the rolling coverage of both."""
     if not forecast.HasField("adaptation"):
         return
     adaptation = forecast.adaptation
@@ -231,7 +231,7 @@ def _ends(lower: float, upper: float) -> str:
 
 
 def home_chance(forecast: Forecast) -> str:
-    """Says which team leads at the half, or wins, with which probability: BOS 63 %."""
+    """Say which team leads at the half, or wins, with which probability: BOS 63 %."""
     return f"{_home(forecast)} {chance(forecast.home_lead_probability)}"
 
 
@@ -249,17 +249,17 @@ _LATE: Final = {
 
 
 def late_text(forecast: Forecast) -> str:
-    """Says why a forecast is late."""
+    """Say why a forecast is late."""
     return _LATE.get(forecast.late, "made with hindsight")
 
 
 def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
-    """Formats a time in the local time zone."""
+    """Format a time in the local time zone."""
     return f"{time.ToDatetime(tzinfo=UTC).astimezone():{form}}"
 
 
 def _add_parts(rows: Table, explanation: Explanation) -> None:
-    """Adds the predictions of the component models and of the baseline to rows of name and value."""
+    """Add the predictions of the component models and of the baseline to rows of name and value."""
     parts = [
         *(
             (component_label(each.name), each.prediction, f"weight {each.weight:.2g}")
@@ -275,7 +275,7 @@ def _add_parts(rows: Table, explanation: Explanation) -> None:
 
 
 def _similar_games(forecast: Forecast) -> Table:
-    """Returns a table of the past games nearest to the pattern, with their change in lead up to the horizon."""
+    """Return a table of the past games nearest to the pattern, with their change in lead up to the horizon."""
     horizon = horizon_label(forecast.horizon)
     title = f"most similar games: change in lead up to the {horizon}, and the lead it implies here"
     table = titled_table(title, "game", "change", "here", "distance", "games")
@@ -287,7 +287,7 @@ def _similar_games(forecast: Forecast) -> Table:
 
 
 def attribution(forecast: Forecast, pattern: Sequence[float]) -> Table:
-    """Returns a table of each minute's contribution to the forecast, with bars. The terms sum to the point forecast.
+    """Return a table of each minute's contribution to the forecast, with bars. The terms sum to the point forecast.
 
     Args:
         forecast: a forecast with an explanation.
@@ -308,7 +308,7 @@ def attribution(forecast: Forecast, pattern: Sequence[float]) -> Table:
 
 
 def _terms(terms: Attribution, pattern: Sequence[float]) -> Iterator[tuple[str, str, float]]:
-    """Yields each term's name, the lead at its end, and its points."""
+    """Yield each term's name, the lead at its end, and its points."""
     yield "before tip-off", "", terms.before_tipoff
     minutes_per_bar = -(-len(terms.minutes) // MOST_BARS)
     for begin in range(0, len(terms.minutes), minutes_per_bar or 1):
@@ -322,7 +322,7 @@ def _terms(terms: Attribution, pattern: Sequence[float]) -> Iterator[tuple[str, 
 
 
 def _bar(points: float, largest: float) -> str:
-    """Draws a bar: to the left if it favors the away team, else to the right; `largest` has full length."""
+    """Draw a bar: to the left if it favors the away team, else to the right; `largest` has full length."""
     length = round(_BAR * abs(points) / largest) if largest else 0
     blocks = "█" * length
     return f"{blocks:>{_BAR}}│" if points < 0 else f"{'':{_BAR}}│{blocks}"

@@ -33,7 +33,7 @@ _LEGEND: Final[tuple[str, ...]] = (
     "±: change of that probability since the minute before, in %",
 )
 _RESULTS_LEGEND: Final = ("40/42: intervals held", "leader: the team ahead, taken as certain to win")
-"""Legend of what is shown once an outcome is known."""
+"""Legend of the cells with known outcomes."""
 _TOTALS_LEGEND: Final = ("points: of both teams together",)
 """Legend of forecasts of total points."""
 _SHORT: Final = 3
@@ -52,7 +52,7 @@ def live_table(
     leadership: Leadership | None = None,
     now: datetime,
 ) -> RenderableType:
-    """Renders every game with its forecasts and outcomes, current failures, and the metrics so far.
+    """Render every game with its forecasts and outcomes, current failures, and the metrics so far.
 
     Args:
         games: the games in display order.
@@ -60,14 +60,14 @@ def live_table(
         scoreboard_time: when the scoreboard was last read; None if never.
         scoreboard_trouble: why the last read failed; "" if it succeeded.
         server_trouble: why the server does not answer; "" if it does.
-        limits: what the server's model cannot forecast; "" if nothing.
+        limits: horizons and minutes that the server's model cannot forecast; "" if none.
         leadership: who works; None if only this poller can.
         now: current time, aware.
     """
     watched = list(games)
     failures = dict[str, list[str]]()
     for game in watched:
-        # The server's failure stands below, once for all games.
+        # The server's failure is shown below, once for all games.
         if game.failure and not (server_trouble and game.failure.startswith("server: ")):
             failures.setdefault(game.failure, []).append(teams(game.state))
     notices = [Text(f"{', '.join(names)}: {failure}", style="yellow") for failure, names in failures.items()]
@@ -97,14 +97,14 @@ def live_table(
 
 
 def _legend(games: Sequence[WatchedGame]) -> tuple[str, ...]:
-    """Returns what explains the values in the table."""
+    """Return the legend of the table."""
     shown = [each for game in games for each in game.horizons.values()]
     results = _RESULTS_LEGEND if any(each.outcome for each in shown) else ()
     return (*_LEGEND, *results, *(_TOTALS_LEGEND if any(map(_has_total, shown)) else ()))
 
 
 def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
-    """Yields the columns. Those of the game and of its age are dropped last in a narrow terminal."""
+    """Yield the columns. Those of the game and of its age are dropped last in a narrow terminal."""
     yield ResponsiveColumn("game", "left", 13)
     yield ResponsiveColumn("names", "left", 2, "game", replaces="game")
     yield ResponsiveColumn("clock", "left", 10, width=10)
@@ -127,7 +127,7 @@ def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
 
 
 def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:
-    """Returns the nominal coverage shared by all intervals, else "interval"."""
+    """Return the nominal coverage shared by all intervals, else "interval"."""
     newest = (game.horizons[horizon].newest for game in games if horizon in game.horizons)
     rates = {percent(each.forecast.coverage_probability) for each in newest if each is not None}
     return rates.pop() if len(rates) == 1 else "interval"
@@ -164,7 +164,7 @@ def _name(code: str) -> str:
 
 
 def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
-    """Returns a horizon's cells: the forecast, or the outcome once it is known."""
+    """Return a horizon's cells: the forecast, or the outcome once it is known."""
     name, outcome = horizon_label(watched.horizon), watched.outcome
     if outcome is not None:
         covered, total = outcome.covered, len(outcome.forecasts)
@@ -190,7 +190,7 @@ def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
 
 
 def _is_past(watched: HorizonState, game: GameState) -> bool:
-    """Returns whether a horizon's newest forecast is from before the end of the half, or of regulation.
+    """Return whether a horizon's newest forecast is from before the end of the half, or of regulation.
 
     In overtime, and while the outcome is awaited, it says nothing about the current score.
     """
@@ -199,20 +199,20 @@ def _is_past(watched: HorizonState, game: GameState) -> bool:
 
 
 def _is_overtime(game: GameState) -> bool:
-    """Returns whether overtime is played, or about to be: level when the clock of the last quarter has run down."""
+    """Return whether overtime is played, or about to be: level when the clock of the last quarter has run down."""
     level = game.period == HORIZON_RULES[FINAL].period and game.clock == 0.0 and game.home_score == game.away_score
     return game.status is GameStatus.LIVE and (overtimes_by(game.period) > 0 or level)
 
 
 def _ahead(horizon: Horizon.ValueType, differential: int, game: GameState) -> str:
-    """Says who led at the half, or won."""
+    """Say who led at the half, or won."""
     if not differential:
         return "level"
     return f"{game.home if differential > 0 else game.away} {'won' if horizon == FINAL else 'led'}"
 
 
 def _change(watched: HorizonState) -> str:
-    """Returns the change of the home team's probability since the minute before, in percentage points; "" if unknown.
+    """Return the change of the home team's probability since the minute before, in percentage points; "" if unknown.
 
     With a forecast only every few minutes, the minute before is that of the forecast before.
     """
@@ -224,7 +224,7 @@ def _change(watched: HorizonState) -> str:
 
 
 def sparkline(watched: HorizonState, step: int) -> str:
-    """Draws the home team's probability over the game, from ▁ below 1/8 to █ from 7/8.
+    """Draw the home team's probability over the game, from ▁ below 1/8 to █ from 7/8.
 
     Args:
         watched: forecasts of a horizon. Minutes without any are blank.
@@ -239,7 +239,7 @@ def sparkline(watched: HorizonState, step: int) -> str:
 
 
 def _notes(games: Iterable[WatchedGame]) -> list[str]:
-    """Lists which horizons of which games are not forecast, one line per reason."""
+    """List the horizons that are not forecast, by game, one line per reason."""
     games = list(games)
     unforecast: dict[tuple[str, str], list[str]] = {}
     for game in games:

@@ -32,7 +32,7 @@ _HEADERS: Final = ("side", "odds", "break-even", "model", "market", "used", "sta
 
 
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
-    """Prints both sides of a market and the recommended bet."""
+    """Print both sides of a market and the recommended bet."""
     amounts = _has_amounts(market)
     title = f"the market, at the {horizon_label(forecast.horizon)}"
     table = titled_table(title, *_HEADERS, no_wrap=True)
@@ -48,7 +48,7 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
 
 
 def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast: Forecast) -> None:
-    """Prints over and under of a market of total points, and the recommended bet; none is ever recorded."""
+    """Print over and under of a market of total points, and the recommended bet; none is ever recorded."""
     amounts = _has_amounts(market)
     title = f"points of both teams, at the {horizon_label(forecast.horizon)}"
     table = titled_table(title, *_HEADERS, no_wrap=True)
@@ -71,7 +71,7 @@ def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast:
 def _print_sides(
     console: Console, table: Table, answer: MarketAnswer | TotalMarketAnswer, market: Market | TotalMarket
 ) -> None:
-    """Prints the table of both sides, and below it what holds for both."""
+    """Print the table of both sides, and below it their common values."""
     notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
     if answer.push_probability:
         notes.append(f"a push {chance(answer.push_probability)}")
@@ -100,7 +100,7 @@ def _notice(answer: MarketAnswer | TotalMarketAnswer) -> str:
 
 
 def _side_cells(price: Odds, side: MarketSideAnswer, push: float, *, amounts: bool) -> tuple[str, ...]:
-    """Returns the cells of a side; the verdict says why there is no stake."""
+    """Return the cells of a side; the verdict says why there is no stake."""
     staked = side.stake_fraction > 0.0
     return (
         signed(price.american, 0) if price.HasField("american") else f"{side.decimal_odds:.2f}",
@@ -113,12 +113,12 @@ def _side_cells(price: Odds, side: MarketSideAnswer, push: float, *, amounts: bo
 
 
 def _break_even(side: MarketSideAnswer, push: float) -> float:
-    """Returns the win probability from which a price has a positive expected value; a push returns the stake."""
+    """Return the win probability from which a price has a positive expected value; a push returns the stake."""
     return (1.0 - push) / side.decimal_odds if side.decimal_odds else 0.0
 
 
 def _beside_break_even(side: MarketSideAnswer, push: float) -> str:
-    """Compares the probability of a stake with the break-even of its price; with a decimal where both round alike."""
+    """Compare the probability of a stake with the break-even of its price; with a decimal where both round alike."""
     least = _break_even(side, push)
     wins, needed = chance(side.staking_probability), chance(least)
     if wins == needed:
@@ -138,7 +138,7 @@ _WITHOUT_STAKE: Final = (
 
 
 def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer) -> str:
-    """Says that no side has a stake, and the one reason."""
+    """Say that no side has a stake, and the one reason."""
     warned = next((each.reason for each in answer.warnings if each.reason in _WITHOUT_STAKE), None)
     if warned is not None:
         reason = warning_label(warned)
@@ -155,7 +155,7 @@ _MEASURED: Final = "How unsettled the game has been so far, beside past games. I
 
 
 def print_risk(answer: AssessRiskResponse) -> None:
-    """Prints the score, its factors and the warnings."""
+    """Print the score, its factors and the warnings."""
     level = enum_word(RiskLevel.DESCRIPTOR, answer.level) or "unknown"
     headers = ("factor", "value", "percentile", "weight", "contribution")
     table = titled_table(f"{answer.score:.0f} of 100: {level}", *headers, no_wrap=True)
@@ -177,7 +177,7 @@ def print_risk(answer: AssessRiskResponse) -> None:
 
 
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
-    """Says what the forecast makes of the market, with the reason: an estimate, and no advice.
+    """Describe the verdict of the forecast on the market, with the reason: an estimate, not advice.
 
     Compares with the break-even of the price. A confidence threshold changes no stake: it is shown if it was asked for.
     """
@@ -201,7 +201,7 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
 
 
 def recording(answer: MarketAnswer, forecast: Forecast) -> str:
-    """Says whether the record has the bet, and if not, why; "" if the server does not tell."""
+    """Say whether the bet is recorded, with the reason if not; "" if the server does not say."""
     if answer.recording == MarketRecording.MARKET_RECORDING_RECORDED:
         return "recorded" if answer.side else "none; the market is recorded"
     if answer.recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS:
@@ -225,7 +225,7 @@ def _price(odds: Odds) -> str:
 
 
 def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
-    """Returns home and away with their bookmaker spreads: negative for the favorite, none at a line of 0."""
+    """Return home and away with their bookmaker spreads: negative for the favorite, none at a line of 0."""
     names = forecast.home_team or "home", forecast.away_team or "away"
     if not market.line:
         return names
@@ -243,7 +243,7 @@ def _has_amounts(market: Market | TotalMarket) -> bool:
 
 
 def profit_text(profit: float, market: Market) -> str:
-    """Formats a profit, given as a share of the bankroll: in the currency of the bankroll, if that is known."""
+    """Format a profit, given as a share of the bankroll: in the currency of the bankroll, if that is known."""
     if _has_amounts(market):
         return f"{signed(profit * market.bankroll, 2)} of a bankroll of {market.bankroll:,.2f}"
     return f"{signed(100 * profit, 2)} % of the bankroll"

@@ -27,7 +27,7 @@ _REDRAW_SECONDS: Final = 0.25
 
 
 async def watch(poller: Poller, console: Console, *, until_final: bool, as_json: bool) -> Printer | None:
-    """Runs a poller and displays its events until it ends.
+    """Run a poller and displays its events until it ends.
 
     Returns:
         The printer of the events; None if a table displayed them.
@@ -51,19 +51,19 @@ class Printer:
         self._as_json = as_json
 
     def __call__(self, event: Event) -> None:
-        """Prints an event."""
+        """Print an event."""
         if self._as_json:
             self._line(json.dumps(event_record(event, utc_now()), ensure_ascii=False))
         else:
             self._line(f"{utc_now().astimezone():%H:%M:%S}  {event_line(event)}")
 
     def legend(self) -> None:
-        """Prints how to read the lines; does nothing for JSON."""
+        """Print how to read the lines; do nothing for JSON."""
         if not self._as_json:
             self._line(LEGEND)
 
     def summary(self, summary: Summary) -> None:
-        """Prints the evening's metrics.
+        """Print the evening's metrics.
 
         Raises:
             BrokenPipeError: if the reader of standard output was already gone.
@@ -108,7 +108,7 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
             await asyncio.sleep(_REDRAW_SECONDS)
 
     with _without_echo(), Live(console=console, auto_refresh=False, redirect_stderr=sys.stderr.isatty()) as live:
-        escape_output()  # what is printed above the table: rich would obey its escape sequences
+        escape_output()  # text printed above the table: rich would obey its escape sequences
         drawing = asyncio.create_task(redraw())
         try:
             await poller.run(until_final=until_final)
@@ -119,7 +119,7 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
 
 @contextmanager
 def _without_echo() -> Iterator[None]:
-    """Keeps the terminal from echoing keys: a ^C or an empty line would move the table, and its header stay behind."""
+    """Keep the terminal from echoing keys: a ^C or an empty line would move the table, and its header stay behind."""
     try:
         terminal = sys.stdout.fileno()
         before = termios.tcgetattr(terminal)
@@ -140,7 +140,7 @@ def _without_echo() -> Iterator[None]:
 
 
 def end_on_signals(stop: Callable[[], None]) -> None:
-    """Calls `stop` at the first SIGINT or SIGTERM. A second one has its default effect."""
+    """Call `stop` at the first SIGINT or SIGTERM. A second one has its default effect."""
     loop = asyncio.get_running_loop()
 
     def end(number: signal.Signals) -> None:

@@ -34,17 +34,17 @@ LEGEND = "half, end, intervals: home − away, in points · score: away–home"
 
 
 def teams(game: GameState) -> str:
-    """Returns the matchup: away @ home."""
+    """Return the matchup: away @ home."""
     return f"{game.away} @ {game.home}"
 
 
 def score(game: GameState) -> str:
-    """Returns the score, away first as in `teams`; "" before tip-off."""
+    """Return the score, away first as in `teams`; "" before tip-off."""
     return "" if game.status is GameStatus.SCHEDULED else f"{game.away_score}–{game.home_score}"
 
 
 def minute_ranges(minutes: tuple[int, ...]) -> str:
-    """Formats minutes, consecutive ones as ranges: minute 9, minutes 6–8, 12."""
+    """Format minutes, consecutive ones as ranges: minute 9, minutes 6–8, 12."""
     runs: list[list[int]] = []
     for minute in minutes:
         if runs and minute == runs[-1][-1] + 1:
@@ -56,7 +56,7 @@ def minute_ranges(minutes: tuple[int, ...]) -> str:
 
 
 def event_line(event: events.Event) -> str:
-    """Formats an event on one line."""
+    """Format an event on one line."""
     if isinstance(event, events.Fault | events.ModelLimits | events.LeadershipChanged):
         return _line_without_game(event)
     about = f"{teams(event.game)}  {event.game.text}  {score(event.game)}".rstrip()
@@ -107,7 +107,7 @@ def _line_without_game(event: events.Fault | events.ModelLimits | events.Leaders
 
 
 def leadership_line(status: Leadership) -> str:
-    """Says whether a poller works, or which one does."""
+    """Say whether a poller works, or which one does."""
     match status.role:
         case LeaderRole.LEADING:
             return "leads: this poller forecasts, others stand by"
@@ -120,7 +120,7 @@ def leadership_line(status: Leadership) -> str:
 
 
 def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
-    """Returns an event as a JSON object, with forecasts in protobuf's JSON form."""
+    """Return an event as a JSON object, with forecasts in protobuf's JSON form."""
     record: dict[str, Any] = {"time": now.isoformat(timespec="milliseconds")}
     if isinstance(event, events.Fault | events.ModelLimits | events.LeadershipChanged):
         return record | _record_without_game(event)
@@ -184,7 +184,7 @@ def _record_without_game(event: events.Fault | events.ModelLimits | events.Leade
 
 
 def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:
-    """Returns the evening's metrics as a JSON object."""
+    """Return the evening's metrics as a JSON object."""
     return {
         "time": now.isoformat(timespec="milliseconds"),
         "event": "summary",
@@ -198,7 +198,7 @@ def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:
 
 
 def summary_lines(summary: Summary) -> list[str]:
-    """Returns the evening's metrics: a line for the total and one for each horizon with outcomes."""
+    """Return the evening's metrics: a line for the total and one for each horizon with outcomes."""
     parts = [pluralize(summary.games, "game"), pluralize(summary.forecasts, "forecast")]
     if summary.missed:
         parts.append(f"{summary.missed} missed")
@@ -209,7 +209,7 @@ def summary_lines(summary: Summary) -> list[str]:
 
 
 def horizon_line(of: HorizonSummary) -> str:
-    """Formats a horizon's metrics: coverage, and MAE (half) or Brier score (end); "" if nothing is settled."""
+    """Format a horizon's metrics: coverage, and MAE (half) or Brier score (end); "" if nothing is settled."""
     if of.nominal is None:
         return ""
     held = f"{of.covered} of {pluralize(of.settled, 'interval')} at {percent(of.nominal)} held"

@@ -34,7 +34,7 @@ REPLAYS_LEFT_OUT: Final = "Replays are left out: --replays includes them."
 
 
 def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool, without_replays: bool = False) -> None:
-    """Prints a table of recorded forecasts.
+    """Print a table of recorded forecasts.
 
     Args:
         predictions: the forecasts to show, newest first.
@@ -62,7 +62,7 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool, w
 
 
 def print_prediction(answer: GetPredictionResponse) -> None:
-    """Prints a recorded forecast in full, its outcome and its other revisions."""
+    """Print a recorded forecast in full, its outcome and its other revisions."""
     newest = answer.prediction
     print_forecast(newest.forecast, pattern=newest.pattern)
     console = Console()
@@ -80,7 +80,7 @@ def print_prediction(answer: GetPredictionResponse) -> None:
 
 
 def print_report(answer: ReportOutcomeResponse, *, known: bool = False) -> None:
-    """Prints an outcome as recorded in the ledger.
+    """Print an outcome as recorded in the ledger.
 
     Args:
         answer: the answer to the report.
@@ -99,14 +99,14 @@ def print_report(answer: ReportOutcomeResponse, *, known: bool = False) -> None:
 
 
 def correction(before: Outcome, after: Outcome) -> str:
-    """Says what a corrected outcome was, and what it is now."""
+    """Describe the previous and the corrected outcome."""
     recorded = f"recorded {local_time(before.recorded_time)} as {before.sequence}"
     was, now = lead_with_sign(before.differential, before), lead_with_sign(after.differential, after)
     return f"Corrected: {was}, {recorded}, is now {now}"
 
 
 def print_withdrawal(answer: WithdrawOutcomeResponse) -> None:
-    """Prints what was withdrawn."""
+    """Print a withdrawn outcome."""
     outcome = answer.outcome
     left = pluralize(answer.unsettled_forecasts, "forecast") if answer.unsettled_forecasts else "no forecasts"
     result = lead_with_sign(outcome.differential, outcome)
@@ -115,7 +115,7 @@ def print_withdrawal(answer: WithdrawOutcomeResponse) -> None:
 
 
 def _columns(*, level: bool, later: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
-    """Returns the columns of recorded forecasts.
+    """Return the columns of recorded forecasts.
 
     Args:
         level: whether intervals show their level.
@@ -149,7 +149,7 @@ def _point_forecast(prediction: RecordedPrediction) -> Text:
 
 
 def _outcome(prediction: RecordedPrediction) -> Text:
-    """Returns the outcome, with a mark if the game went to overtime; until there is one, that no forecast follows."""
+    """Return the outcome, with a mark if the game went to overtime; until there is one, that no forecast follows."""
     if not prediction.HasField("outcome"):
         return Text("last min/OT" if is_played_out(prediction.forecast, utc_now()) else "", style="dim")
     outcome = prediction.outcome

@@ -78,7 +78,7 @@ class ResponsiveTable:
 
 
 def _visible(cell: Text) -> Text:
-    """Returns a cell as the console prints it, in one line: tables measure cells before."""
+    """Return a cell as the console prints it, in one line: tables measure cells before."""
     text = visible(cell.plain, line=True)
     return cell if text == cell.plain else Text(text, style=cell.style)
 
@@ -104,7 +104,7 @@ class ListingColumn(Generic[RowT]):
     of: str = ""
 
     def text(self, row: RowT) -> Text:
-        """Returns the cell of a row."""
+        """Return the cell of a row."""
         if self.of and not row.HasField(self.of):
             return Text()
         shown = self.cell(row)
@@ -112,7 +112,7 @@ class ListingColumn(Generic[RowT]):
 
 
 def listing(columns: Sequence[ListingColumn[RowT]], rows: Iterable[RowT]) -> ResponsiveTable:
-    """Returns a table of rows, without columns that are empty in every row."""
+    """Return a table of rows, without columns that are empty in every row."""
     cells = [{each.header: each.text(row) for each in columns} for row in rows]
     used = [each for each in columns if any(of_row[each.header] for of_row in cells)]
     shown = [ResponsiveColumn(each.header, each.justify, each.keep) for each in used]
@@ -120,7 +120,7 @@ def listing(columns: Sequence[ListingColumn[RowT]], rows: Iterable[RowT]) -> Res
 
 
 def titled_table(title: str, *headers: str, no_wrap: bool = False) -> Table:
-    """Returns an empty table with a title; the first column is of text, the others of numbers."""
+    """Return an empty table with a title; the first column is of text, the others of numbers."""
     table = Table(title=title, title_justify="left")
     for index, header in enumerate(headers):
         table.add_column(header, justify="right" if index else "left", no_wrap=no_wrap)
@@ -128,7 +128,7 @@ def titled_table(title: str, *headers: str, no_wrap: bool = False) -> Table:
 
 
 def name_value_rows(*, no_wrap: bool = False) -> Table:
-    """Returns an empty grid of names and values."""
+    """Return an empty grid of names and values."""
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim", no_wrap=no_wrap)
     rows.add_column()

@@ -47,7 +47,7 @@ _METRIC_NAMES: Final = {
 
 
 def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
-    """Prints a scorecard: each metric with its interval, next to that of persistence."""
+    """Print a scorecard: each metric with its interval, next to that of persistence."""
     console = Console()
     if not scorecard.games:
         console.print(f"No settled forecasts: {_scope(scope)}.{_without_replays(scope)}", highlight=False)
@@ -71,7 +71,7 @@ def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
 
 
 def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None:
-    """Prints a leaderboard: the model versions ranked by a metric, with their other metrics."""
+    """Print a leaderboard: the model versions ranked by a metric, with their other metrics."""
     console = Console()
     metric = _METRIC_NAMES.get(board.metric, "value")
     about = f"{_scope(scope)}; by {metric}, lower is better; versions with {pluralize(board.min_games, 'game')} or more"
@@ -128,7 +128,7 @@ def _figures(scorecard: Scorecard) -> Table:
 
 
 def _left_out(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
-    """Yields how many forecasts do not count, and why."""
+    """Yield the numbers of forecasts that do not count, with reasons."""
     left_out = scorecard.left_out
     for count, why in (
         (left_out.superseded, "replaced by a correction"),
@@ -145,7 +145,7 @@ def _left_out(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
 
 
 def _doubts(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
-    """Yields how many games a reader should look at, and why."""
+    """Yield the numbers of games that need a reader's attention, with reasons."""
     for games, why in (
         (scorecard.withdrawn_games, "withdrawn: the outcome was taken back"),
         (scorecard.corrected_games, "corrected: the outcome was another one before"),
@@ -165,7 +165,7 @@ def _add_coverage(rows: Table, coverage: Iterable[CoverageFigure]) -> None:
 
 
 def _total(total: TotalScorecard) -> Table:
-    """Returns the figures of total points, next to those of pace × time."""
+    """Return the figures of total points, next to those of pace × time."""
     rows = _figure_table("total points")
     rows.add_row("games", f"{total.games:,}", "", pluralize(total.forecasts, "forecast"))
     rows.add_row("mean absolute error", f"{total.mae.value:.2f}", between(total.mae, 2, sign=False), "points")
@@ -185,7 +185,7 @@ def _total(total: TotalScorecard) -> Table:
 
 
 def _record_start(pruned: PrunedEntries) -> tuple[str, str, str]:
-    """Returns value, interval and note of the row that says what was removed."""
+    """Return value, interval and note of the row on removed entries."""
     since, removed = (each.ToDatetime(UTC).date() for each in (pruned.recorded_before, pruned.pruned_time))
     return f"{since}", "", f"entries up to {pruned.through_sequence:,}, from before, were removed on {removed}"
 
@@ -215,7 +215,7 @@ def _market(market: MarketRecord) -> Table:
 
 
 def _return_verdict(market: MarketRecord) -> str:
-    """Returns the 95 % interval of the return on stakes, and whether it shows a profit or a loss."""
+    """Return the 95 % interval of the return on stakes, and whether it shows a profit or a loss."""
     if not (market.HasField("roi_lower") and market.HasField("roi_upper")):
         return "too few bets for an interval"
     verdict = "no significant profit"
@@ -263,7 +263,7 @@ def _difference(difference: Figure, digits: int = 2) -> str:
 
 
 def _held(scorecard: Scorecard) -> str:
-    """Returns the share of the 95 % intervals that held; "" if there are none."""
+    """Return the share of the 95 % intervals that held; "" if there are none."""
     return next((percent(each.coverage) for each in scorecard.coverage if abs(each.alpha - 0.05) < 1e-9), "")
 
 
@@ -272,7 +272,7 @@ def _crps(scorecard: Scorecard) -> str:
 
 
 def between(figure: Figure, digits: int, *, sign: bool) -> str:
-    """Formats the interval of a figure; "" if it has none."""
+    """Format the interval of a figure; "" if it has none."""
     if not (figure.HasField("lower") and figure.HasField("upper")):
         return ""
     ends = (figure.lower, figure.upper)
@@ -281,7 +281,7 @@ def between(figure: Figure, digits: int, *, sign: bool) -> str:
 
 
 def verdict(difference: Figure, rival: str = "persistence") -> str:
-    """Says whether a difference from a rival is significant; "points" if it has no interval."""
+    """Say whether a difference from a rival is significant; "points" if it has no interval."""
     if not (difference.HasField("lower") and difference.HasField("upper")):
         return "points"
     if difference.upper < 0:
@@ -309,14 +309,14 @@ def _scope(scope: ScoreFilter) -> str:
 
 
 def _range(unit: str, first: str, last: str) -> list[str]:
-    """Describes the bounds of a filter, each "" if it is not set."""
+    """Describe the bounds of a filter, each "" if it is not set."""
     if first == last:
         return [f"{unit}{first}"] if first else []
     return [f"{word} {unit}{bound}" for word, bound in (("from", first), ("to", last)) if bound]
 
 
 async def fetch_scorecards(client: AsyncDejavuClient) -> Record:
-    """Fetches the scorecard of each horizon over all forecasts recorded by the server, replays included.
+    """Fetch the scorecard of each horizon over all forecasts recorded by the server, replay included.
 
     Raises:
         DejavuClientError: if a call fails.
@@ -325,12 +325,12 @@ async def fetch_scorecards(client: AsyncDejavuClient) -> Record:
 
 
 def record_lines(record: Record) -> list[str]:
-    """Returns a line for each horizon that has settled forecasts."""
+    """Return a line for each horizon that has settled forecasts."""
     return [_record_line(horizon, card) for horizon, card in record.items() if card.games]
 
 
 def disagreement(summary: Summary, record: Record) -> str:
-    """Describes the first metric that differs between the poller's summary and the server's record; "" if none does.
+    """Describe the first metric that differs between the poller's summary and the server's record; "" if none does.
 
     The record must contain only this evening.
     """
@@ -345,7 +345,7 @@ def disagreement(summary: Summary, record: Record) -> str:
 
 
 def _compared(of: HorizonSummary, card: Scorecard) -> Iterator[tuple[str, float | None, float]]:
-    """Yields the name of each metric with the poller's and the server's value."""
+    """Yield the name of each metric with the poller's and the server's value."""
     yield "games", of.settled_games, card.games
     yield "forecasts", of.settled, card.forecasts
     yield "as mean absolute error", of.error, card.mae.value
@@ -363,7 +363,7 @@ def _record_line(horizon: Horizon.ValueType, card: Scorecard) -> str:
 
 
 def record_entry(record: Record) -> list[dict[str, object]]:
-    """Returns the scorecards as JSON objects, without their intervals."""
+    """Return the scorecards as JSON objects, without their intervals."""
     return [
         {
             "horizon": Horizon.Name(horizon),

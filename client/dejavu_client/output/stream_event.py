@@ -37,7 +37,7 @@ class EventPrinter:
         self._warned = set[tuple[str, int]]()
 
     def __call__(self, event: StreamPredictionsResponse) -> None:
-        """Prints an event. Ignores event types that this client does not know."""
+        """Print an event. Ignores event types that this client does not know."""
         # A file or a pipe has no width: it gets all.
         wide = shutil.get_terminal_size((_UNLIMITED, 24)).columns >= _WIDE
         match event.WhichOneof("event"):
@@ -94,5 +94,5 @@ def _outcome(outcome: Outcome, *, wide: bool) -> str:
 
 
 def _game(of: Forecast | Outcome) -> str:
-    """Returns the teams, or the id of the game if they are not named."""
+    """Return the teams, or the id of the game if they are not named."""
     return matchup(of) if of.home_team or of.away_team else title(of)

@@ -19,7 +19,7 @@ _REFRESH_AFTER: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class ModelCapabilities:
-    """What a model can forecast.
+    """Horizons and minutes that a model can forecast.
 
     Attributes:
         version: version of the model.
@@ -30,11 +30,11 @@ class ModelCapabilities:
     minutes: Mapping[Horizon.ValueType, range]
 
     def of(self, horizon: Horizon.ValueType) -> range:
-        """Returns the minutes after which the model can forecast a horizon; an empty range if it can't."""
+        """Return the minutes after which the model can forecast a horizon; an empty range if it can't."""
         return self.minutes.get(horizon, range(0))
 
     def unsupported(self, requested: Mapping[Horizon.ValueType, range]) -> str:
-        """Describes what the model does not support of the requested horizons and minutes; "" if it supports all."""
+        """Describe the requested horizons and minutes that the model does not support; "" if it supports all."""
         gaps = []
         for horizon, minutes in requested.items():
             supported = self.of(horizon)
@@ -53,7 +53,7 @@ def _span(minutes: range) -> str:
 
 
 def capabilities_of(models: Iterable[Model]) -> ModelCapabilities:
-    """Returns the capabilities of the active model.
+    """Return the capabilities of the active model.
 
     Raises:
         NotFoundError: if no model is active.
@@ -84,11 +84,11 @@ class CapabilityCache:
         self._lock = asyncio.Lock()
 
     def forget(self) -> None:
-        """Fetches again on the next use; called when the server refuses what its model was reported to support."""
+        """Fetch again on the next use; called when the server refuses a supposedly supported request."""
         self._fetched = None
 
     async def get(self) -> ModelCapabilities:
-        """Returns the active model's capabilities; the last known ones if the server does not answer.
+        """Return the active model's capabilities; the last known ones if the server does not answer.
 
         Raises:
             DejavuClientError: if the server has never answered.

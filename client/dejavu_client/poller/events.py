@@ -44,7 +44,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class MinuteForecast:
-    """A forecast and what it was made from.
+    """A forecast and its inputs.
 
     Attributes:
         pattern: differentials (home − away, points), one per minute.
@@ -173,7 +173,7 @@ class ModelLimits:
 
     Attributes:
         model_version: version of the model.
-        reason: description of what it does not support.
+        reason: description of the unsupported request.
     """
 
     model_version: str
@@ -182,7 +182,7 @@ class ModelLimits:
 
 @dataclass(frozen=True, slots=True)
 class LeadershipChanged:
-    """This poller began to work, or another one works in its place.
+    """This poller became the leader, or another one leads.
 
     Attributes:
         status: who works.
@@ -209,7 +209,7 @@ class FaultKind(StrEnum):
 
 
 def feed_fault(source: str, error: FeedError, failures: int = 1) -> Fault:
-    """Converts a feed error to a fault event."""
+    """Convert a feed error to a fault event."""
     kinds = {
         FeedUnavailable: FaultKind.UNAVAILABLE,
         MalformedFeed: FaultKind.MALFORMED,

@@ -1,4 +1,4 @@
-"""Reports to the server how old a poller's data is, so that its operators see it (`dejavu stats`)."""
+"""Reports the age of a poller's data to the server, for its operators (`dejavu stats`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST_AGE: Final = 1e6
 """Largest age that a server takes, in seconds."""
 
 _REFUSED: Final = (PermissionDeniedError, UnauthenticatedError, InvalidArgumentError)
-"""What a renewed token, or another one, may help against."""
+"""Errors that a new token may fix."""
 
 _log = get_logger()
 
@@ -36,14 +36,14 @@ class FeedClient(Protocol):
     async def report_feed(
         self, feed: str, read_age_seconds: float, *, data_age_seconds: float | None = None, live_games: int = 0
     ) -> None:
-        """Reports the age; raises a `DejavuClientError` if the call fails."""
+        """Report the age; raise a `DejavuClientError` if the call fails."""
         ...
 
 
 class FeedReporter:
     """Reports the age of a poller's data at intervals, while the poller works and the server knows such reports.
 
-    A poller that waits for another one reports nothing: it follows no game, and the server keeps the newest report.
+    A standby poller reports nothing: it follows no game, and the server keeps the newest report.
 
     Args:
         poller: the poller.
@@ -61,15 +61,15 @@ class FeedReporter:
         self._task = BackgroundTask()
 
     def start(self) -> None:
-        """Starts to report."""
+        """Start to report."""
         self._task.start(self._run(), "feed-report")
 
     async def close(self) -> None:
-        """Stops reporting. Safe to call more than once."""
+        """Stop reporting. Safe to call more than once."""
         await self._task.end()
 
     async def report(self) -> None:
-        """Reports once.
+        """Report once.
 
         Raises:
             DejavuClientError: if the server does not take the report.

@@ -1,4 +1,4 @@
-"""Forecasts of a game: which are due, what their answers change, and how they compare with the outcome."""
+"""Forecasts of a game: due ones, the effects of answers, and comparison with the outcome."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ or a review may have stopped the game clock."""
 
 
 def mark_results(step: Transition, periods: int) -> None:
-    """Marks the horizons that are over by this many periods; or not over again: the feed may show an end too early."""
+    """Mark the horizons that are over by this many periods; or not over again: the feed may show an end too early."""
     for watched in step.game.horizons.values():
         over = watched.is_over_by_state(step.game.state) or periods >= watched.rules.period
         if over != watched.result_known:
@@ -44,14 +44,14 @@ def restore(
     completed: int,
     model: ModelCapabilities,
 ) -> None:
-    """Takes over the forecasts made before this poller started."""
+    """Take over the forecasts made before this poller started."""
     for horizon, watched in step.game.horizons.items():
         newest = None if watched.result_known else watched.minute(completed, model.of(horizon))
         step.set_horizon(watched.restore(recorded.get(horizon, {}), newest))
 
 
 def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) -> tuple[tuple[DueForecast, ...], str]:
-    """Emits the minutes that passed without a forecast, and finds the forecasts to request.
+    """Emit the minutes that passed without a forecast, and find the forecasts to request.
 
     Returns:
         The forecasts to request now, and why the plays are too old to forecast from; "" if they are not.
@@ -83,7 +83,7 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
 
 
 def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence[Forecast | DejavuClientError]) -> None:
-    """Accepts forecasts, and notes which were refused and which are still to be answered."""
+    """Accept forecasts, and note which were refused and which are still to be answered."""
     missing: DejavuClientError | None = None
     for each, answer in zip(due, answers, strict=True):
         if isinstance(answer, Forecast) and not answer.late:
@@ -107,27 +107,27 @@ def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence
 
 
 def no_answer(step: Transition, error: DejavuClientError) -> None:
-    """Notes that the server gave no answer, which is retried."""
+    """Note that the server gave no answer, which is retried."""
     game = step.game = replace(step.game, failure=f"server: {error}", unanswered=step.game.unanswered + 1)
     step.fault(f"no forecast, will retry: {error}", game.unanswered, kind=FaultKind.SERVER)
 
 
 def close_played(step: Transition) -> None:
-    """Emits the minutes without a forecast of the horizons that are over."""
+    """Emit the minutes without a forecast of the horizons that are over."""
     for watched in step.game.horizons.values():
         if watched.result_known:
             _mark_missed(step, watched, watched.rules.minutes)
 
 
 def close(step: Transition, watched: HorizonState) -> None:
-    """Closes a horizon that is over and whose plays are unknown."""
+    """Close a horizon that is over and whose plays are unknown."""
     watched = replace(watched, result_known=True)
     step.set_horizon(watched)
     _mark_missed(step, watched, watched.rules.minutes)
 
 
 def settle(step: Transition, plays: Sequence[Play], scores: Mapping[Horizon.ValueType, Score]) -> None:
-    """Compares the forecasts of the horizons that are over with their outcome; again if the plays are corrected."""
+    """Compare the forecasts of the horizons that are over with their outcome; again if the plays are corrected."""
     for watched in step.game.horizons.values():
         score = scores.get(watched.horizon)
         if score is None or not watched.result_known or not watched.forecasts:
@@ -141,7 +141,7 @@ def settle(step: Transition, plays: Sequence[Play], scores: Mapping[Horizon.Valu
 
 
 def _accept(step: Transition, due: DueForecast, forecast: Forecast) -> None:
-    """Stores a forecast and emits it if it is new."""
+    """Store a forecast and emit it if it is new."""
     game, minute, completed = step.game, len(due.pattern), due.completed
     watched = game.horizons[due.horizon]
     if minute in watched.forecasts or game.first_minute is None or minute <= game.first_minute:
@@ -162,7 +162,7 @@ def _accept(step: Transition, due: DueForecast, forecast: Forecast) -> None:
 
 
 def _close_by_record(step: Transition, due: DueForecast) -> None:
-    """Closes a horizon whose outcome another client has reported: not a fault, and not retried."""
+    """Close a horizon whose outcome another client has reported: not a fault, and not retried."""
     closed = next(each.minutes for each in HORIZON_RULES.values() if each.minutes > len(due.pattern))
     note = "its outcome is in the server's record"
     watched = replace(step.game.horizons[due.horizon], closed=closed, note=note)
@@ -172,7 +172,7 @@ def _close_by_record(step: Transition, due: DueForecast) -> None:
 
 
 def _mark_missed(step: Transition, watched: HorizonState, until: int) -> None:
-    """Emits the minutes before `until` that passed without a forecast."""
+    """Emit the minutes before `until` that passed without a forecast."""
     game = step.game
     watched, minutes = watched.passed(until, None if step.known.model is None else step.known.model.of(watched.horizon))
     if minutes:

@@ -50,18 +50,18 @@ HORIZON_RULES: Final[Mapping[Horizon.ValueType, HorizonRules]] = MappingProxyTyp
 
 
 def overtimes_by(period: int) -> int:
-    """Returns the number of overtimes that have begun in a period."""
+    """Return the number of overtimes that have begun in a period."""
     return max(0, period - HORIZON_RULES[FINAL].period)
 
 
 def scores_at_end(plays: Sequence[Play], periods: int) -> dict[Horizon.ValueType, Score]:
-    """Returns the score at each horizon that is over, by plays that show this many periods as over."""
+    """Return the score at each horizon that is over, by plays that show this many periods as over."""
     over = {horizon: rules.score_at_end(plays) for horizon, rules in HORIZON_RULES.items() if periods >= rules.period}
     return {horizon: score for horizon, score in over.items() if score is not None}
 
 
 def forecast_minutes(horizon: Horizon.ValueType, from_minute: int, every: int) -> range:
-    """Returns the minutes after which to forecast a horizon."""
+    """Return the minutes after which to forecast a horizon."""
     return range(from_minute, HORIZON_RULES[horizon].minutes, every)
 
 
@@ -77,10 +77,10 @@ class HorizonState:
         refused: a pattern that the server refused to forecast from.
         result_known: whether the horizon is over, so that it can't be forecast any more.
         outcome: comparison with the outcome, if the horizon was forecast.
-        note: what permanently prevents forecasts; "" if nothing does.
+        note: permanent obstacle to forecasts; "" if there is none.
         last_passed: the last minute that was forecast or reported as missed.
         reported_missed: the minutes reported as missed.
-        closed: minutes below it can't be forecast, whatever the plays show: the track record has an outcome.
+        closed: minutes below it can't be forecast any more: the track record has an outcome.
     """
 
     horizon: Horizon.ValueType
@@ -110,7 +110,7 @@ class HorizonState:
         return len(self.reported_missed - self.forecasts.keys())
 
     def minute(self, completed: int, supported: range) -> int | None:
-        """Returns the newest minute to forecast from; None before the first.
+        """Return the newest minute to forecast from; None before the first.
 
         Args:
             completed: number of completed minutes of play.
@@ -120,7 +120,7 @@ class HorizonState:
         return next((minute for minute in reversed(until) if minute <= completed and minute in supported), None)
 
     def reached(self, pattern: tuple[int, ...], live: LiveInputs) -> tuple[HorizonState, bool]:
-        """Takes the pattern of the newest minute, and the live inputs at its end.
+        """Take the pattern of the newest minute, and the live inputs at its end.
 
         Returns:
             The next state, and whether to request a forecast from them.
@@ -140,7 +140,7 @@ class HorizonState:
         return self, pattern != self.refused
 
     def accept(self, pattern: tuple[int, ...], forecast: Forecast, live: LiveInputs = NO_LIVE_INPUTS) -> HorizonState:
-        """Returns the state with one more forecast, which is the newest."""
+        """Return the state with one more forecast, which is the newest."""
         made = MinuteForecast(pattern, forecast, live)
         return replace(
             self,
@@ -151,7 +151,7 @@ class HorizonState:
         )
 
     def restore(self, recorded: Mapping[int, MinuteForecast], minute: int | None) -> HorizonState:
-        """Returns the state with the forecasts made before this poller started.
+        """Return the state with the forecasts made before this poller started.
 
         Args:
             recorded: the recorded forecasts by minute.
@@ -167,7 +167,7 @@ class HorizonState:
         return replace(self, forecasts=forecasts, newest=newest)
 
     def passed(self, until: int, supported: range | None) -> tuple[HorizonState, tuple[int, ...]]:
-        """Marks minutes as passed. Each minute counts as missed at most once.
+        """Mark minutes as passed. Each minute counts as missed at most once.
 
         Args:
             until: the first minute that has not passed.
@@ -188,17 +188,17 @@ class HorizonState:
         return replace(self, last_passed=until - 1, reported_missed=self.reported_missed.union(missed)), missed
 
     def is_over_by_state(self, state: GameState) -> bool:
-        """Returns whether a game's state shows the horizon as over. Ignores the clock: it may lead the plays."""
+        """Return whether a game's state shows the horizon as over. Ignores the clock: it may lead the plays."""
         return state.status is GameStatus.FINAL or state.period > self.rules.period
 
     def late(self, plays: Sequence[Play], now: datetime) -> float:
-        """Returns the seconds for which the horizon may already be over, by this machine's clock; 0 if it can't be."""
+        """Return the seconds for which the horizon may already be over, by this machine's clock; 0 if it can't be."""
         earliest = earliest_end(plays, now, self.rules.minutes)
         return 0.0 if earliest is None else max(0.0, (now - earliest).total_seconds())
 
 
 def at_horizon(state: GameState, horizon: Horizon.ValueType, score: Score, plays: Sequence[Play]) -> GameState:
-    """Returns a game's state at a horizon, by its plays: the scoreboard's state may be older or newer."""
+    """Return a game's state at a horizon, by its plays: the scoreboard's state may be older or newer."""
     final = horizon == FINAL
     last = max(play.period for play in plays) if final else HORIZON_RULES[horizon].period
     return replace(

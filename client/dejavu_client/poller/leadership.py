@@ -1,8 +1,8 @@
 """Leader election among pollers: the leader holds a lease of the ledger (docs/decisions/0047).
 
-A leader renews its lease four times in its time to live, and counts that time from before each request by a clock that
-runs while the process is stopped. So a leader that hung or was cut off knows that it no longer leads before it does
-anything further. A follower asks again as soon as the lease may have expired.
+A leader renews its lease four times in its time to live. It counts that time from before each request, by a clock that
+runs while the process is stopped: a leader that hung or was cut off knows that its lease has expired before it acts
+again. A follower asks again as soon as the lease may have expired.
 """
 
 # ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
@@ -48,10 +48,10 @@ log = get_logger()
 
 
 class LeaderRole(StrEnum):
-    """What a poller does."""
+    """Role of a poller."""
 
     WAITING = "waiting"
-    """It has not heard yet who leads, or lost its lease and does not know who has it."""
+    """The leader is not known yet, or this poller lost its lease."""
     LEADING = "leading"
     """It works."""
     STANDBY = "standby"
@@ -64,9 +64,9 @@ class Leadership(NamedTuple):
     """Who works, as far as a poller knows.
 
     Attributes:
-        role: what this one does.
-        term: how often it began to lead; a leader that lost its lease and has it again begins anew.
-        leader: who leads, if it is another one.
+        role: role of this poller.
+        term: number of terms led; a leader that lost and regained its lease begins a new one.
+        leader: the leader, if it is another poller.
         reason: why it works without a lease, or does not know who leads.
     """
 
@@ -82,26 +82,26 @@ class LeaseClient(Protocol):
     async def acquire_lease(
         self, name: str, holder: str, ttl: float, *, timeout: float | None = None
     ) -> AcquireLeaseResponse:
-        """Acquires or renews a lease."""
+        """Acquire or renew a lease."""
         ...
 
     async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
-        """Releases a lease."""
+        """Release a lease."""
         ...
 
 
 def steady_time() -> float:
-    """Returns seconds by a clock that is never set, and runs while the process or the machine is stopped."""
+    """Return seconds by a clock that is never set, and runs while the process or the machine is stopped."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def lease_name(*work: object) -> str:
-    """Returns the name of the lease of a piece of work: pollers that would do the same have the same name."""
+    """Return the name of the lease of a piece of work: pollers that would do the same have the same name."""
     return f"poll/{hashlib.sha256(repr(work).encode()).hexdigest()[:12]}"
 
 
 def holder_name() -> str:
-    """Returns a name for this process, unlike that of any other: host, process id, and random digits."""
+    """Return a name for this process, unlike that of any other: host, process id, and random digits."""
     host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:_NAME_LENGTH].lstrip(".-") or "poller"
     return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
 
@@ -141,13 +141,13 @@ class LeaderElection:
 
     @property
     def leads(self) -> bool:
-        """Whether this poller may work now. Ask right before anything that another one would do too."""
+        """Whether this poller leads now. Check right before anything that another leader would also do."""
         role = self.status.role
         return role is LeaderRole.ALONE or (role is LeaderRole.LEADING and self._clock() < self._until)
 
     @asynccontextmanager
     async def running(self, changed: Callable[[], None]) -> AsyncIterator[None]:
-        """Requests the lease again and again; releases it at the end.
+        """Request the lease again and again; release it at the end.
 
         Args:
             changed: called whenever `status` changes.
@@ -174,7 +174,7 @@ class LeaderElection:
             await asyncio.sleep(pause)
 
     async def _ask(self) -> float:
-        """Requests the lease once; returns the seconds until the next request."""
+        """Request the lease once; return the seconds until the next request."""
         asked = self._clock()
         try:
             answer = await self._client.acquire_lease(

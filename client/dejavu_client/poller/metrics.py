@@ -12,7 +12,7 @@
 | dejavu_poll_reports_total{horizon, outcome}         | outcomes accepted by the track record: new, or revision    |
 | dejavu_poll_forecast_latency_seconds                | seconds from the play that completed a pattern to its      |
 |                                                     | forecast                                                   |
-| dejavu_poll_leads                                   | 1 if this poller works, 0 if it waits for another one      |
+| dejavu_poll_leads                                   | 1 if this poller leads, 0 if it stands by                  |
 
 Ages are computed at the time of the scrape. Finished games are not included.
 """
@@ -84,7 +84,7 @@ class PollMetrics:
                 self._reports.labels(_label(horizon), outcome)
 
     def __call__(self, event: Event) -> None:
-        """Counts an event."""
+        """Count an event."""
         match event:
             case Fault():
                 self._faults.labels(event.source if event.source in (SCOREBOARD, SERVER) else "game", event.kind).inc()
@@ -111,7 +111,7 @@ class _Ages(Collector):
         self._start = now()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yields the ages."""
+        """Yield the ages."""
         now = self._now()
         games = GaugeMetricFamily(
             "dejavu_poll_game_data_age_seconds",
@@ -137,7 +137,7 @@ class _Ages(Collector):
 
 
 def register_metrics(poller: Poller, *, now: Callable[[], datetime] = utc_now) -> CollectorRegistry:
-    """Starts to measure a poller and returns the registry with its metrics.
+    """Start to measure a poller and return the registry with its metrics.
 
     Args:
         poller: the poller to measure.
@@ -151,7 +151,7 @@ def register_metrics(poller: Poller, *, now: Callable[[], datetime] = utc_now) -
 
 @contextmanager
 def serve_poll_metrics(registry: CollectorRegistry, listen: Address) -> Iterator[str]:
-    """Serves metrics over HTTP while the context is open.
+    """Serve metrics over HTTP while the context is open.
 
     Args:
         registry: the metrics to serve.

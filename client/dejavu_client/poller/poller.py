@@ -30,7 +30,7 @@ from dejavu_client.poller.reads import FeedReads, read_in_thread
 from dejavu_client.poller.reporting import MAX_WATCHED, forgettable, is_done
 from dejavu_client.poller.step import SCOREBOARD, Result, first_seen, step
 from dejavu_client.poller.summary import Summary, summarize
-from dejavu_client.poller.transition import (  # the names of step.py: this does what that requests
+from dejavu_client.poller.transition import (  # the names of step.py, whose requests this module carries out
     MAY_PASS,
     Effect,
     EffectFailed,
@@ -97,7 +97,7 @@ class Poller:
         minutes: for each horizon, the minutes after which it is forecast.
         server_failure: why the server did not answer when it was last asked; "" if it did, or was not asked yet.
         leadership: who works, as far as is known; None without an election.
-        limits: description of what the model does not support of `minutes`; "" if it supports all, or if unknown.
+        limits: description of the unsupported part of `minutes`; "" if there is none, or if unknown.
     """
 
     def __init__(
@@ -154,25 +154,25 @@ class Poller:
         await self.close()
 
     async def close(self) -> None:
-        """Stops `run` and cancels reads and calls in progress. Threads that wait for the feed are abandoned."""
+        """Stop `run` and cancel reads and calls in progress. Threads that wait for the feed are abandoned."""
         self.stop()
         await self._reads.close()
 
     def add_callback(self, callback: Callback[Event]) -> None:
-        """Adds a callback for all events from now on."""
+        """Add a callback for all events from now on."""
         self._on_event.append(callback)
 
     def stop(self) -> None:
-        """Ends `run` at once. Call it in the event loop, e.g. from one of its signal handlers."""
+        """End `run` at once. Call it in the event loop, e.g. from one of its signal handlers."""
         self._stop.set()
         self._woken.set()
 
     def summary(self) -> Summary:
-        """Returns the statistics of the evening so far."""
+        """Return the statistics of the evening so far."""
         return summarize(self.games.values(), self.minutes)
 
     async def run(self, *, until_final: bool = False) -> None:
-        """Runs turns until `stop`.
+        """Run turns until `stop`.
 
         Args:
             until_final: also end once every game of the scoreboard is over, read to its end, and reported.
@@ -199,7 +199,7 @@ class Poller:
         return election is None or (election.leads and self.leadership == election.status)
 
     async def _follow_election(self) -> None:
-        """Begins anew, as after a restart, once another poller works or may have worked; the record has what it did."""
+        """Start again, as after a restart, once another poller leads or may have led; the record has its forecasts."""
         if self._election is None or self.leadership == self._election.status:
             return
         self.leadership = status = self._election.status
@@ -210,11 +210,11 @@ class Poller:
         await self._emit(LeadershipChanged(status))
 
     def turn(self) -> None:
-        """Starts reads of the scoreboard and the live games, except for sources still being read.
+        """Start reads of the scoreboard and the live games, except for sources still being read.
 
         There are no games while another poller works: the scoreboard alone is read, to be ready to take over.
 
-        Asks the server for its health too: before the first forecast is due, nothing else would tell that it is away.
+        Checks the server's health too: before the first forecast is due, nothing else would show that it is gone.
         """
         self._forget()  # before the turn's reads, as none is forgotten that is being read
         if SERVER not in self._reads:
@@ -236,11 +236,11 @@ class Poller:
                 self._start(game_id, effect)
 
     async def idle(self) -> None:
-        """Waits until no read is in progress."""
+        """Wait until no read is in progress."""
         await self._reads.idle()
 
     def _nothing_left(self) -> bool:
-        """Returns whether all games of the first day shown are done; the scoreboard may show the next day by now."""
+        """Return whether all games of the first day shown are done; the scoreboard may show the next day by now."""
         if self._reads or self.scoreboard_time is None:
             return False
         first_day = [game for game in self.games.values() if game.day in {"", self._day}]
@@ -269,7 +269,7 @@ class Poller:
         await self._run(game_id, self._step(game_id, observation))
 
     async def _run(self, game_id: str, effects: list[Effect]) -> None:
-        """Does what a transition requests, and what follows from its answer."""
+        """Carry out the requests of a transition and those that follow from their answers."""
         while effects:
             follow_up: list[Effect] = []
             for effect in effects:
@@ -280,7 +280,7 @@ class Poller:
             effects = follow_up
 
     async def _do(self, game_id: str, effect: Effect) -> Observation | None:
-        """Starts a read of the feed, emits an event, or returns the answer or error of a request to the server."""
+        """Start a read of the feed, emit an event, or return the answer or error of a request to the server."""
         if isinstance(effect, RequestForecasts | ReportOutcome):
             while not self.leads:  # noqa: ASYNC110 - a clock decides; `_follow_election` ends this if another one works
                 await asyncio.sleep(_ELECTION_SECONDS)
@@ -294,7 +294,7 @@ class Poller:
             case RequestForecasts(due):
                 answers = await request_forecasts(self._client, self.games[game_id].state, due)
                 if any(isinstance(each, FailedPreconditionError) and each.reason != OUTCOME_KNOWN for each in answers):
-                    self._model.forget()  # the server refuses what it said that its model supports
+                    self._model.forget()  # the server refuses a request that its model reportedly supports
                 return ForecastsAnswered(due, answers)
             case ReportOutcome(outcome):
                 try:
@@ -353,7 +353,7 @@ class Poller:
         self._known_faults = faults
 
     def _forget(self) -> None:
-        """Forgets games that the scoreboard no longer shows: old ones, and as many as wait for a place."""
+        """Forget games that the scoreboard no longer shows: old ones, and as many as wait for a place."""
         busy = {game_id for game_id in self.games if game_id in self._reads or _box_score(game_id) in self._reads}
         kept, room = self._shown | busy, MAX_WATCHED - self._waiting
         for game_id in forgettable(self.games, kept, self._now(), room, keeps_record=self._keeps_record):
@@ -374,7 +374,7 @@ class Poller:
         await self._emit(Fault(SERVER, str(error), self._server_backoff.failures, kind=kind))
 
     async def _read_box_score(self, game_id: str) -> None:
-        """Reads the box score of a game that the scoreboard no longer shows."""
+        """Read the box score of a game that the scoreboard no longer shows."""
         state = await read_in_thread(self._feed.game, game_id)
         await self._observe(game_id, StateRead(state, busy=game_id in self._reads, in_box_score=True))
 

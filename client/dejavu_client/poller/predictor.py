@@ -47,15 +47,15 @@ class PredictionClient(Protocol):
     """
 
     async def health(self, service: str = "") -> HealthStatus:
-        """Returns the health status of a service of the server."""
+        """Return the health status of a service of the server."""
         ...
 
     async def list_models(self) -> list[Model]:
-        """Returns the models, the active one first."""
+        """Return the models, the active one first."""
         ...
 
     async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictBatchResult]:
-        """Returns the results in order; each request succeeds or fails on its own."""
+        """Return the results in order; each request succeeds or fails on its own."""
         ...
 
     async def report_outcome(
@@ -70,18 +70,18 @@ class PredictionClient(Protocol):
         total_points: int | None = None,
         overtimes: int | None = None,
     ) -> ReportOutcomeResponse:
-        """Reports the outcome of a game at a horizon: home − away, and home + away, in points."""
+        """Report the outcome of a game at a horizon: home − away, and home + away, in points."""
         ...
 
     def list_predictions(
         self, *, page_size: int = 0, game_id: str, model_version: str
     ) -> AsyncIterator[RecordedPrediction]:
-        """Yields the newest recorded forecasts of a game by a model, with any request options."""
+        """Yield the newest recorded forecasts of a game by a model, with any request options."""
         ...
 
 
 async def check_server(client: PredictionClient) -> None:
-    """Checks that a server is there and makes forecasts.
+    """Check that a server is there and makes forecasts.
 
     Raises:
         DejavuClientError: if it is not, or does not.
@@ -94,7 +94,7 @@ async def check_server(client: PredictionClient) -> None:
 async def request_forecasts(
     client: PredictionClient, game: GameState, due: Sequence[DueForecast]
 ) -> list[Forecast | DejavuClientError]:
-    """Requests a game's forecasts in one call.
+    """Request a game's forecasts in one call.
 
     Args:
         client: makes the call.
@@ -135,7 +135,7 @@ async def request_forecasts(
 async def load_recorded(
     client: PredictionClient, game_id: str, model_version: str
 ) -> dict[Horizon.ValueType, dict[int, MinuteForecast]]:
-    """Returns the forecasts of a game that a poller made or could have made: the newest of each horizon and minute.
+    """Return the forecasts of a game that a poller made or could have made: the newest of each horizon and minute.
 
     Args:
         client: reads the track record.
@@ -148,7 +148,7 @@ async def load_recorded(
     recorded: dict[Horizon.ValueType, dict[int, MinuteForecast]] = {}
     async for each in client.list_predictions(page_size=_PAGE, game_id=game_id, model_version=model_version):
         forecast, pattern = each.forecast, tuple(map(round, each.pattern))
-        # Skip what does not count, and what other clients requested: another interval, or half points.
+        # Skip late forecasts, and those of other clients: another interval, or half points.
         if (
             each.superseded
             or forecast.late
@@ -164,7 +164,7 @@ async def load_recorded(
 
 
 async def report_outcome(client: PredictionClient, outcome: PendingOutcome) -> ReportOutcomeResponse:
-    """Reports an outcome.
+    """Report an outcome.
 
     Raises:
         DejavuClientError: if the server does not accept it.
@@ -196,7 +196,7 @@ async def report_outcome(client: PredictionClient, outcome: PendingOutcome) -> R
 
 
 def team_codes(game: GameState) -> tuple[str, str]:
-    """Returns the codes of the home and the away team; "" for both if either is not an NBA team."""
+    """Return the codes of the home and the away team; "" for both if either is not an NBA team."""
     try:
         return team_code(game.home), team_code(game.away)
     except ValueError:

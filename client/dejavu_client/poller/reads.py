@@ -25,7 +25,7 @@ class FeedReads(dict[str, asyncio.Task[None]]):
     def start(
         self, source: str, read: Callable[[], Awaitable[None]], failed: Callable[[FeedError], Awaitable[None]]
     ) -> None:
-        """Starts a background read of a source, unless one is in progress.
+        """Start a background read of a source, unless one is in progress.
 
         Calls `failed` with the feed's error, or with an internal error.
         """
@@ -46,12 +46,12 @@ class FeedReads(dict[str, asyncio.Task[None]]):
         self[source] = asyncio.create_task(guarded(), name=f"read {source}")
 
     async def idle(self) -> None:
-        """Waits until no read is in progress."""
+        """Wait until no read is in progress."""
         while self:
             await asyncio.gather(*self.values(), return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancels the reads in progress. Threads that wait for the feed are abandoned."""
+        """Cancel the reads in progress. Threads that wait for the feed are abandoned."""
         pending = list(self.values())
         for task in pending:
             task.cancel()
@@ -60,7 +60,7 @@ class FeedReads(dict[str, asyncio.Task[None]]):
 
 
 async def read_in_thread(read: Callable[..., T], *arguments: str) -> T:
-    """Runs a blocking read of the feed in a thread and returns its result.
+    """Run a blocking read of the feed in a thread and return its result.
 
     Raises:
         FeedError: if `read` raises it, or after `READ_TIMEOUT`.
@@ -73,7 +73,7 @@ async def read_in_thread(read: Callable[..., T], *arguments: str) -> T:
 
 
 async def in_daemon_thread(work: Callable[..., T], *arguments: str) -> T:
-    """Runs `work` in its own thread. Returns its result or raises its exception.
+    """Run `work` in its own thread. Returns its result or raises its exception.
 
     Cancellation abandons the thread. It is a daemon thread, so that neither the event loop nor the interpreter waits
     for it at exit; an executor's threads are joined at exit, and one that hangs in a socket or in DNS delays it.

@@ -1,7 +1,7 @@
 """Reports of outcomes to the track record: each half and each game once, and again after a correction.
 
-The track record accepts no forecast whose outcome it has (docs/decisions/0022). So an outcome is reported only after
-plays and scoreboard agree on it, and after each forecast that was still possible was answered or given up. A report
+The track record accepts no forecast after its outcome (docs/decisions/0022). So an outcome is reported only when plays
+and scoreboard agree on it, and when each forecast that was still possible was answered or given up. A report
 without an answer is retried in later turns until it succeeds; a refused report is not retried.
 """
 
@@ -38,7 +38,7 @@ _MISTYPED: Final = timedelta(minutes=2)
 
 
 def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horizon.ValueType, Score]) -> None:
-    """Updates the pending outcomes of a game from its plays and the scores at the horizons that they show as over."""
+    """Update the pending outcomes of a game from its plays and the scores at the horizons that they show as over."""
     game = step.game
     if not game.to_report:
         return
@@ -58,7 +58,7 @@ def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horiz
 
 
 def _observed(step: Transition, plays: Sequence[Play], period: int) -> datetime | None:
-    """Returns when a period ended, by the feed's wall clock; None if it does not say, or what cannot be.
+    """Return when a period ended, by the feed's wall clock; None if it is missing or impossible.
 
     It did not end minutes earlier than the plays before allow: with a time that was mistyped, all forecasts of the game
     would count as made after it.
@@ -73,7 +73,7 @@ def _observed(step: Transition, plays: Sequence[Play], period: int) -> datetime 
 
 
 def give_up(step: Transition) -> None:
-    """Drops outcomes on which plays and scoreboard do not agree: the plays are no longer read."""
+    """Drop outcomes on which plays and scoreboard do not agree: the plays are no longer read."""
     game = step.game
     reports = {
         horizon: replace(report, done=report.done or not _confirmed(report, game.state))
@@ -83,19 +83,19 @@ def give_up(step: Transition) -> None:
 
 
 def is_pending(game: WatchedGame, *, keeps_record: bool) -> bool:
-    """Returns whether a game has outcomes still to report to a server that may keep a track record."""
+    """Return whether a game has outcomes still to report to a server that may keep a track record."""
     return keeps_record and any(not report.done for report in game.reports.values())
 
 
 def is_done(game: WatchedGame, *, keeps_record: bool) -> bool:
-    """Returns whether nothing is left to do for a game: it is over, read to its end, and reported (`is_pending`)."""
+    """Return whether nothing is left to do for a game: it is over, read to its end, and reported (`is_pending`)."""
     return game.over and not (game.needs_plays or is_pending(game, keeps_record=keeps_record))
 
 
 def forgettable(
     games: Mapping[str, WatchedGame], kept: Collection[str], now: datetime, room: int, *, keeps_record: bool
 ) -> list[str]:
-    """Returns the games to forget: those not seen for `KEPT`, and more if room is needed.
+    """Return the games to forget: those not seen for `KEPT`, and more if room is needed.
 
     A game whose outcome only the server has not taken yet stays, if there is room.
 
@@ -121,7 +121,7 @@ def _awaits_server(game: WatchedGame) -> bool:
 
 
 def report_next(step: Transition, *, this_turn: bool = False) -> None:
-    """Requests the next confirmed report of a game, halftime before final.
+    """Request the next confirmed report of a game, halftime before final.
 
     Args:
         step: the transition.
@@ -138,7 +138,7 @@ def report_next(step: Transition, *, this_turn: bool = False) -> None:
 
 
 def take_report(step: Transition, outcome: PendingOutcome, answer: ReportOutcomeResponse | DejavuClientError) -> None:
-    """Takes the answer to a report, and requests the next one unless the server does not answer."""
+    """Take the answer to a report, and request the next one unless the server does not answer."""
     label = horizon_label(outcome.horizon)
     if isinstance(answer, UnimplementedError):
         if step.known.keeps_record:  # no other game's report has found it out
@@ -163,7 +163,7 @@ def take_report(step: Transition, outcome: PendingOutcome, answer: ReportOutcome
 
 
 def _ready(game: WatchedGame) -> list[PendingOutcome]:
-    """Returns the outcomes of a game that can be reported now."""
+    """Return the outcomes of a game that can be reported now."""
     return [
         report
         for horizon, report in sorted(game.reports.items())
@@ -174,7 +174,7 @@ def _ready(game: WatchedGame) -> list[PendingOutcome]:
 
 
 def _confirmed(report: PendingOutcome, shown: GameState) -> bool:
-    """Returns whether the scoreboard confirms that a horizon is over; for the final, also the score."""
+    """Return whether the scoreboard confirms that a horizon is over; for the final, also the score."""
     if report.horizon == FINAL:
         return shown.status is GameStatus.FINAL and shown.score == report.game.score
     period = HORIZON_RULES[report.horizon].period

@@ -62,17 +62,17 @@ Result = tuple[WatchedGame, list[Effect]]
 def first_seen(
     state: GameState, knowledge: Knowledge, *, day: str, minutes: Mapping[Horizon.ValueType, range], to_report: bool
 ) -> Result:
-    """Starts to watch a game.
+    """Start to watch a game.
 
     Args:
         state: the game's state, as the scoreboard shows it.
-        knowledge: what is known now.
+        knowledge: facts known now.
         day: the scoreboard's date.
         minutes: for each horizon, the minutes after which to forecast it.
         to_report: whether to report the outcomes.
 
     Returns:
-        The game, and what to do now.
+        The game, and the effects to perform now.
     """
     # Before its tip-off there are no recorded forecasts to load.
     attempts = 0 if state.status is GameStatus.SCHEDULED else _HISTORY_ATTEMPTS
@@ -84,12 +84,12 @@ def first_seen(
 
 
 def step(game: WatchedGame, observation: Observation, knowledge: Knowledge) -> Result:
-    """Returns the game after an observation, and what to do now, in order; at most one effect waits for an answer.
+    """Return the game after an observation, and the effects in order; at most one of them waits for an answer.
 
     Args:
         game: the game before.
-        observation: what the feed or the server said, or that a turn began.
-        knowledge: what is known at this time.
+        observation: answer of the feed or the server, or the beginning of a turn.
+        knowledge: facts known at this time.
     """
     transition = Transition(game, knowledge)
     match observation:
@@ -135,7 +135,7 @@ def _start_turn(transition: Transition, turn: TurnStarted) -> None:
 
 
 def _read_state(transition: Transition, read: StateRead) -> None:
-    """Accepts a state of the feed unless it is stale.
+    """Accept a state of the feed unless it is stale.
 
     A cache may serve a scoreboard that is some minutes old. But the NBA also withdraws states: an older state is
     accepted if the feed shows nothing newer for `_ACCEPT_OLDER_AFTER`.
@@ -186,7 +186,7 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
 
 
 def _reopen(transition: Transition) -> None:
-    """Marks the game as live again, whatever its earlier state."""
+    """Mark the game as live again, from any state."""
     game = transition.game
     transition.game = replace(
         game, read_to_end=False, backoff=PollBackoff(), plays_time=game.plays_time or transition.known.now
@@ -196,7 +196,7 @@ def _reopen(transition: Transition) -> None:
 
 
 def _read_plays(transition: Transition, read: PlaysRead) -> None:
-    """Accepts plays unless they are stale, and follows them."""
+    """Accept plays unless they are stale, and follow them."""
     game, plays, now = transition.game, read.plays, transition.known.now
     changed = last_change(plays, now)
     regulation = game.state.status is not GameStatus.FINAL and game.state.period <= 4
@@ -231,7 +231,7 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
 
 
 def _continue(transition: Transition, observation: ModelRead | HistoryRead | ForecastsAnswered) -> None:
-    """Continues with plays whose forecasts waited for the server."""
+    """Continue with plays whose forecasts waited for the server."""
     game, waiting, model = transition.game, transition.game.in_progress, transition.known.model
     match observation:
         case ModelRead(DejavuClientError() as error) if waiting is not None:
@@ -262,7 +262,7 @@ def _continue(transition: Transition, observation: ModelRead | HistoryRead | For
 
 
 def _forecast(transition: Transition, waiting: PlaysInProgress, model: ModelCapabilities | None = None) -> None:
-    """Goes on to the forecasts that are due, if any horizon can still be forecast; `model` if it was read just now."""
+    """Continue with the forecasts that are due, if any horizon can still be forecast; `model` if it was just read."""
     forecasting.close_played(transition)
     completed = completed_minutes(waiting.plays)
     still_open = [watched for watched in transition.game.horizons.values() if not watched.result_known]
@@ -284,7 +284,7 @@ def _request(transition: Transition, waiting: PlaysInProgress, model: ModelCapab
 
 
 def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -> None:
-    """Compares with outcomes, and reports them; or fails if the plays turned out to be stale."""
+    """Compare with outcomes, and report them, or fail if the plays turned out to be stale."""
     if stale:
         _fail(transition, StaleFeed(stale))
         return
@@ -305,7 +305,7 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
 
 
 def _fail(transition: Transition, error: FeedError) -> None:
-    """Notes that the plays were not read, or not to any use."""
+    """Note that the plays were not read, or not to any use."""
     game = transition.game
     backoff = game.backoff.failed()
     transition.game = replace(game, failure=f"feed: {error}", backoff=backoff, in_progress=None)
@@ -318,7 +318,7 @@ def _fail(transition: Transition, error: FeedError) -> None:
 
 
 def _elapsed(state: GameState, clock: float | None = None) -> float:
-    """Returns the game seconds of a state. A missing clock counts as 0 in a final, else as `clock` or a full period."""
+    """Return the game seconds of a state. A missing clock counts as 0 in a final, else as `clock` or a full period."""
     if state.period < 1:
         return 0.0
     length, left = period_seconds(state.period), state.clock

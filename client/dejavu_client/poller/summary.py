@@ -73,7 +73,7 @@ class Summary:
 
 
 def summarize(games: Iterable[WatchedGame], horizons: Iterable[Horizon.ValueType]) -> Summary:
-    """Computes the statistics of an evening so far."""
+    """Compute the statistics of an evening so far."""
     watched = list(games)
     return Summary(
         games=len(watched),

@@ -1,7 +1,7 @@
-"""Transitions of a watched game: what is observed, what the poller has to do then, and both while they are computed.
+"""Transitions of a watched game: observations, effects for the poller, and both while they are computed.
 
-An *observation* is what the feed or the server said, or that a turn began. An *effect* is an event to emit, or a
-request, which an observation answers.
+An *observation* is an answer of the feed or the server, or the beginning of a turn. An *effect* is an event to emit, or
+a request, which an observation answers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAY_PASS: Final = (*PASSING, InternalError, UnauthenticatedError)
 
 
 _EVENING: Final = timedelta(days=2)
-"""Maximum plausible age of what happened in a game, by the feed's wall clock."""
+"""Maximum plausible age of an event of a game, by the feed's wall clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class DueForecast:
 
 
 class Read(enum.Enum):
-    """Read the plays or the box score of the game, or what the server's model can forecast."""
+    """Read the plays or the box score of the game, or the capabilities of the server's model."""
 
     PLAYS = enum.auto()
     BOX_SCORE = enum.auto()
@@ -82,7 +82,7 @@ Effect = Event | Read | ReadHistory | RequestForecasts | ReportOutcome
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What is known when something is observed.
+    """Facts known at the time of an observation.
 
     Attributes:
         now: time by the wall clock, timezone-aware.
@@ -95,7 +95,7 @@ class Knowledge:
     keeps_record: bool = True
 
     def is_recent(self, time: datetime) -> bool:
-        """Returns whether a time of the feed can be that of a play of this evening; others are errors of its makers."""
+        """Return whether a time of the feed can be that of a play of this evening; others are errors of its makers."""
         return self.now - _EVENING <= time <= self.now
 
 
@@ -186,7 +186,7 @@ class Transition:
 
     Attributes:
         game: the game so far.
-        known: what is known at the time of the observation.
+        known: facts known at the time of the observation.
         effects: the effects so far, in order.
     """
 
@@ -195,14 +195,14 @@ class Transition:
     effects: list[Effect] = field(default_factory=list)
 
     def add(self, effect: Effect) -> None:
-        """Adds an effect: an event to emit, or a request."""
+        """Add an effect: an event to emit, or a request."""
         self.effects.append(effect)
 
     def fault(self, reason: str, failures: int = 1, *, kind: FaultKind) -> None:
-        """Adds a fault of this game to emit."""
+        """Add a fault of this game to emit."""
         self.add(Fault(self.game.state.game_id, reason, failures, kind=kind))
 
     def set_horizon(self, watched: HorizonState) -> None:
-        """Replaces the state of a horizon."""
+        """Replace the state of a horizon."""
         if watched is not self.game.horizons[watched.horizon]:
             self.game = replace(self.game, horizons={**self.game.horizons, watched.horizon: watched})

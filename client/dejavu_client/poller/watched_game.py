@@ -30,11 +30,11 @@ class PollBackoff:
     skip: int = 0
 
     def waited(self) -> PollBackoff:
-        """Returns the backoff after a skipped turn."""
+        """Return the backoff after a skipped turn."""
         return PollBackoff(self.failures, self.skip - 1)
 
     def failed(self) -> PollBackoff:
-        """Returns the backoff after one more failure."""
+        """Return the backoff after one more failure."""
         return PollBackoff(self.failures + 1, min(2 ** min(self.failures, 8) - 1, _MAX_SKIP))
 
 
@@ -161,7 +161,7 @@ class WatchedGame:
         )
 
     def unsettled(self, plays: Sequence[Play]) -> str:
-        """Returns why a final game, forecast or to be reported, is not settled yet; "" if it is, or if neither applies.
+        """Return why a final game, forecast or to be reported, is not settled yet; "" if it is, or if neither applies.
 
         Plays may be corrected after the final buzzer, when the scoreboard already has the final score.
         """
@@ -179,7 +179,7 @@ class WatchedGame:
         )
 
     def needs_box_score(self, now: datetime) -> bool:
-        """Returns whether to read the box score if the scoreboard does not show the game: it is, or should be, live."""
+        """Return whether to read the box score if the scoreboard does not show the game: it is, or should be, live."""
         if self.over:
             return False
         tip_off = self.state.tip_off
@@ -187,7 +187,7 @@ class WatchedGame:
         return self.state.status is GameStatus.LIVE or begun
 
     def age(self, now: datetime) -> float | None:
-        """Returns the seconds since the feed last updated a live game; None if the game is not live.
+        """Return the seconds since the feed last updated a live game; None if the game is not live.
 
         Uses the older of the score and the plays. Plays count while a horizon can be forecast from them.
         """
@@ -200,7 +200,7 @@ class WatchedGame:
 
 
 def watched_horizons(minutes: Mapping[Horizon.ValueType, range]) -> dict[Horizon.ValueType, HorizonState]:
-    """Creates the initial states of the horizons to forecast.
+    """Create the initial states of the horizons to forecast.
 
     Args:
         minutes: for each horizon, the minutes after which to forecast it.

@@ -21,7 +21,7 @@ _CLOCK = re.compile(r"PT(?:([0-9]{1,2})M)?([0-9]{1,2}(?:\.[0-9]+)?)S", re.ASCII)
 
 
 def required(record: object, key: str, kind: type[T], where: str) -> T:
-    """Returns a required field of the given type.
+    """Return a required field of the given type.
 
     Args:
         record: the value that should be an object.
@@ -41,7 +41,7 @@ def required(record: object, key: str, kind: type[T], where: str) -> T:
 
 
 def required_list(record: object, key: str, where: str, most: int) -> list[Any]:
-    """Returns a required list of at most so many elements.
+    """Return a required list of at most so many elements.
 
     Raises:
         MalformedFeed: as `required`, and if the list is longer.
@@ -53,13 +53,13 @@ def required_list(record: object, key: str, where: str, most: int) -> list[Any]:
 
 
 def optional_text(record: object, key: str) -> str:
-    """Returns an optional text field; "" if it is missing or not a text."""
+    """Return an optional text field; "" if it is missing or not a text."""
     value = record.get(key) if isinstance(record, Mapping) else None
     return value if isinstance(value, str) else ""
 
 
 def points(record: object, key: str, where: str) -> int:
-    """Returns a required score: an int, or a string of digits.
+    """Return a required score: an int, or a string of digits.
 
     Raises:
         MalformedFeed: if it is missing, negative or has more than three digits.
@@ -73,13 +73,13 @@ def points(record: object, key: str, where: str) -> int:
 
 
 def clock_seconds(text: str) -> float | None:
-    """Parses a clock such as "PT06M05.00S" into seconds. Returns None otherwise, for example for "" before a game."""
+    """Parse a clock such as "PT06M05.00S" into seconds. Returns None otherwise, for example for "" before a game."""
     match = _CLOCK.fullmatch(text)
     return None if match is None else 60 * int(match[1] or 0) + float(match[2])
 
 
 def game_clock(record: object, where: str) -> tuple[int, float]:
-    """Returns the period of a play and the seconds left in it.
+    """Return the period of a play and the seconds left in it.
 
     Raises:
         MalformedFeed: if one is missing, or there is no such moment in a game.
@@ -93,7 +93,7 @@ def game_clock(record: object, where: str) -> tuple[int, float]:
 
 
 def instant(text: str) -> datetime | None:
-    """Parses an ISO 8601 time, in UTC unless it has an offset. Returns None if it is none of a year with games."""
+    """Parse an ISO 8601 time, in UTC unless it has an offset. Returns None if it is none of a year with games."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -104,7 +104,7 @@ def instant(text: str) -> datetime | None:
 
 
 def compact_day(text: str) -> date | None:
-    """Parses a day such as "20230420". Returns None if it is none of a year with games."""
+    """Parse a day such as "20230420". Returns None if it is none of a year with games."""
     try:
         day = datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
     except ValueError:
@@ -113,12 +113,12 @@ def compact_day(text: str) -> date | None:
 
 
 def _has_games(day: date) -> bool:
-    """Whether a game can be in the year of a day: what is reckoned from it stays within the years that Python has."""
+    """Whether a game can be in the year of a day: dates computed from it stay within Python's years."""
     return FIRST_DAY.year <= day.year <= LAST_DAY.year
 
 
 def brief(value: object) -> str:
-    """Returns a short representation of a value for error messages."""
+    """Return a short representation of a value for error messages."""
     if value is None:
         return "missing"
     shown = repr(value)

@@ -26,7 +26,7 @@ MAX_PAGE: Final = 8 * 1024 * 1024
 """Most bytes of a page, decompressed: the largest, the games of a season, has less than a tenth of them."""
 
 MAX_LIVE_PAGE: Final = 2 * 1024 * 1024
-"""Most bytes of a page of the live feed, of which many are read at once: the plays of a game have less than a third."""
+"""Most bytes of a page of the live feed, of which many are read at once; the plays of a game have less than a third."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class HttpPage:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> Any:
-        """Parses the page.
+        """Parse the page.
 
         Raises:
             MalformedFeed: if it is not JSON.
@@ -109,12 +109,12 @@ def _page(response: requests.Response, max_bytes: int) -> HttpPage:
 
 
 def _without_user(url: str) -> str:
-    """Returns host and port of a URL, without user and password: logs and others see it."""
+    """Return host and port of a URL, without user and password: logs and others see it."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def host_of(url: str, example: str) -> str:
-    """Returns the host of a service's URL.
+    """Return the host of a service's URL.
 
     Raises:
         ValueError: if the URL is not http or https; the message names the example.
@@ -134,7 +134,7 @@ def read_page(
     limit: float,
     max_bytes: int = MAX_PAGE,
 ) -> HttpPage:
-    """Sends exactly one GET through nba_api and reads the page, of any status.
+    """Send exactly one GET through nba_api and read the page, of any status.
 
     Args:
         http: a new NBALiveHTTP or NBAStatsHTTP, with its `base_url`.

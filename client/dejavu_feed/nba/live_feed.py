@@ -27,15 +27,15 @@ class Feed(Protocol):
     """Source of games. Methods block, are called from several threads, and raise `FeedError`."""
 
     def scoreboard(self) -> Scoreboard:
-        """Returns today's games."""
+        """Return today's games."""
         ...
 
     def game(self, game_id: str) -> GameState:
-        """Returns one game, even if the scoreboard no longer shows it."""
+        """Return one game, even if the scoreboard no longer shows it."""
         ...
 
     def plays(self, game_id: str) -> tuple[Play, ...]:
-        """Returns all plays of a game so far, in order."""
+        """Return all plays of a game so far, in order."""
         ...
 
 
@@ -79,7 +79,7 @@ class NbaFeed:
         self.close()
 
     def scoreboard(self) -> Scoreboard:
-        """Returns today's games.
+        """Return today's games.
 
         Raises:
             FeedUnavailable: if there is no usable response.
@@ -88,7 +88,7 @@ class NbaFeed:
         return read_scoreboard(self._read(self._scoreboard_path))
 
     def game(self, game_id: str) -> GameState:
-        """Returns the state of one game, from its box score.
+        """Return the state of one game, from its box score.
 
         Raises:
             FeedUnavailable: if there is no usable response.
@@ -97,7 +97,7 @@ class NbaFeed:
         return read_boxscore(self._read(self._boxscore_path.format(game_id=game_id)), game_id)
 
     def plays(self, game_id: str) -> tuple[Play, ...]:
-        """Returns all plays of a game so far, in order.
+        """Return all plays of a game so far, in order.
 
         Raises:
             FeedUnavailable: if there is no usable response; also before tip-off, when the NBA has no file.
@@ -106,7 +106,7 @@ class NbaFeed:
         return read_plays(self._read(self._plays_path.format(game_id=game_id)), game_id)
 
     def close(self) -> None:
-        """Closes all idle connections without waiting for those in use."""
+        """Close all idle connections without waiting for those in use."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -129,7 +129,7 @@ class NbaFeed:
 
     @contextmanager
     def _session(self) -> Iterator[FeedSession]:
-        """Yields a session for one read, an idle one if available: sessions of requests are not thread-safe."""
+        """Yield a session for one read, an idle one if available: sessions of requests are not thread-safe."""
         from dejavu_feed.nba.session import FeedSession  # noqa: PLC0415 - comes with nba_api
 
         with self._lock:

@@ -133,7 +133,7 @@ class Play:
 
 
 def read_scoreboard(payload: object) -> Scoreboard:
-    """Parses a scoreboard payload. A game that cannot be parsed becomes a fault; the other games are still returned.
+    """Parse a scoreboard payload. A game that cannot be parsed becomes a fault; the other games are still returned.
 
     Raises:
         MalformedFeed: if the payload is not a scoreboard, or has more than MAX_GAMES games.
@@ -150,7 +150,7 @@ def read_scoreboard(payload: object) -> Scoreboard:
 
 
 def read_boxscore(payload: object, game_id: str) -> GameState:
-    """Parses the state of one game from its box score.
+    """Parse the state of one game from its box score.
 
     Raises:
         MalformedFeed: if the payload is not the box score of this game.
@@ -162,7 +162,7 @@ def read_boxscore(payload: object, game_id: str) -> GameState:
 
 
 def read_plays(payload: object, game_id: str) -> tuple[Play, ...]:
-    """Parses a game's plays, sorted by `orderNumber` (neither `actionNumber` nor `timeActual` is monotone).
+    """Parse a game's plays, sorted by `orderNumber` (neither `actionNumber` nor `timeActual` is monotone).
 
     If a play is listed twice, the last edited version is used.
 

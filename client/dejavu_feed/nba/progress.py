@@ -13,7 +13,7 @@ from dejavu_feed.pattern import QUARTER_MINUTES, QUARTER_SECONDS, REGULATION_MIN
 
 
 def completed_minutes(plays: Sequence[Play]) -> int:
-    """Returns the number of completed minutes of play, 0 … 48; overtime adds none.
+    """Return the number of completed minutes of play, 0 … 48; overtime adds none.
 
     A minute is complete once the last play is *strictly later* than its end: another free throw may follow at the same
     second, and a play with a wrong clock is followed by plays with a correct one. The scoreboard's clock is not used
@@ -29,7 +29,7 @@ def completed_minutes(plays: Sequence[Play]) -> int:
 
 
 def completed_at(plays: Iterable[Play], minutes: int) -> datetime | None:
-    """Returns the feed's wall-clock time of the play that completes a minute; None if it is not reported.
+    """Return the feed's wall-clock time of the play that completes a minute; None if it is not reported.
 
     This is the first play past its end, or the end of the quarter.
     """
@@ -41,7 +41,7 @@ def completed_at(plays: Iterable[Play], minutes: int) -> datetime | None:
 
 
 def last_change(plays: Sequence[Play], now: datetime) -> datetime | None:
-    """Returns the feed's wall-clock time of the newest play or edit; None if it is not reported.
+    """Return the feed's wall-clock time of the newest play or edit; None if it is not reported.
 
     Ignores times after `now`, which are data entry errors that would remain the newest forever.
     """
@@ -54,7 +54,7 @@ def last_change(plays: Sequence[Play], now: datetime) -> datetime | None:
 
 
 def earliest_end(plays: Iterable[Play], now: datetime, minutes: int) -> datetime | None:
-    """Returns the earliest time, by the feed's wall clock, at which a minute of play can be over; None if unknown.
+    """Return the earliest time, by the feed's wall clock, at which a minute of play can be over; None if unknown.
 
     The game clock is never faster than real time: if a play has 90 s left, the minute ends at least 90 s after it.
     Ignores plays after `now`.
@@ -69,7 +69,7 @@ def earliest_end(plays: Iterable[Play], now: datetime, minutes: int) -> datetime
 
 
 def periods_over(plays: Iterable[Play]) -> int:
-    """Returns the number of periods that have ended: the plays contain their end or a play of a later period."""
+    """Return the number of periods that have ended: the plays contain their end or a play of a later period."""
     over = 0
     for play in plays:
         if play.period > over:
@@ -78,14 +78,14 @@ def periods_over(plays: Iterable[Play]) -> int:
 
 
 def ended_at(plays: Iterable[Play], period: int) -> datetime | None:
-    """Returns the feed's wall-clock time of a period's end, or else of the next play; None if it is not reported."""
+    """Return the feed's wall-clock time of a period's end, or else of the next play; None if it is not reported."""
     return next(
         (play.actual for play in plays if play.period > period or (play.period == period and _ends_period(play))), None
     )
 
 
 def halftime_score(plays: Sequence[Play]) -> Score | None:
-    """Returns the score at the half, or None until the half is over.
+    """Return the score at the half, or None until the half is over.
 
     Uses the last play of the first two quarters: a technical foul during the break belongs to the third quarter. The
     differential equals slot 24 of the game's pattern.
@@ -97,7 +97,7 @@ def halftime_score(plays: Sequence[Play]) -> Score | None:
 
 
 def final_score(plays: Sequence[Play]) -> Score | None:
-    """Returns the final score, overtime included, or None until the game is over.
+    """Return the final score, overtime included, or None until the game is over.
 
     The game is over once its last period, the fourth or later, has ended and the score is not tied.
     """

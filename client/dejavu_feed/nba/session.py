@@ -1,4 +1,4 @@
-"""A session of requests, for one read at a time, that can be cut off as a whole."""
+"""A session of requests for one read at a time, with a time limit for the whole read."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class FeedSession(requests.Session):
         self.mount("https://", self._adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Lets requests follow no redirect: it would go to any host, and read all that comes with a redirect."""
+        """Let requests follow no redirect: it would go to any host, and read all that comes with a redirect."""
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Cuts off what the block reads once it has taken so long, whatever it waits for: headers, a body, a redirect.
+        """Cut off the reads of the block after a time in all, including headers, body and redirects.
 
         The timeout of requests limits only the wait for the next bytes. A name is resolved without a limit but the
         system's, and connecting takes up to the timeout for each address.
@@ -80,14 +80,14 @@ class _Adapter(HTTPAdapter):
         self._sockets = list[Any]()
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> HTTPConnectionPool:
-        """Returns the pool of a request, whose connections tell their sockets to this adapter."""
+        """Return the connection pool of a request; its connections register their sockets with this adapter."""
         pool = super().get_connection_with_tls_context(*args, **options)
         if not issubclass(pool.ConnectionCls, _Telling):
             pool.ConnectionCls = type("Connection", (_Telling, pool.ConnectionCls), {"opened": self._opened})
         return pool
 
     def cut(self) -> None:
-        """Shuts all sockets down: a read from one gets the end of the data or an error."""
+        """Shut all sockets down: a read from one gets the end of the data or an error."""
         for link in self._sockets:
             with suppress(OSError):  # it is not connected any more
                 socket.socket.shutdown(getattr(link, "socket", link), socket.SHUT_RDWR)  # `socket`: of TLS within TLS

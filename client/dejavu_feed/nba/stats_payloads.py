@@ -69,7 +69,7 @@ class ScoreTimeline:
 
 
 def read_game_log(payload: object) -> tuple[ListedGame, ...]:
-    """Parses a LeagueGameLog of teams into games sorted by date and id. The log has two rows per game, one per team.
+    """Parse a LeagueGameLog of teams into games sorted by date and id. The log has two rows per game, one per team.
 
     A game with inconsistent rows is returned with its fault; the other games are still returned.
 
@@ -118,7 +118,7 @@ def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
 
 
 def read_score_timeline(payload: object, game: ListedGame) -> ScoreTimeline:
-    """Parses a game's score timeline from its PlayByPlayV3.
+    """Parse a game's score timeline from its PlayByPlayV3.
 
     Rows without a score are skipped, and so are starts of periods, some of which have a wrong score.
 
@@ -150,7 +150,7 @@ def read_score_timeline(payload: object, game: ListedGame) -> ScoreTimeline:
 
 
 def _home(actions: Sequence[object], game: ListedGame) -> str:
-    """Returns the team of the column scoreHome. The plays take precedence: a log may list either team as the host."""
+    """Return the team of the column scoreHome. The plays take precedence: a log may list either team as the host."""
     for action in actions:
         # A tuple, as a set fails for unhashable values.
         if isinstance(action, Mapping) and action.get("location") in ("h", "v"):
@@ -164,7 +164,7 @@ def _home(actions: Sequence[object], game: ListedGame) -> str:
 
 
 def _row(action: Any) -> tuple[int, Score] | None:
-    """Returns the number and the score of a row; None if it has no score, or is the start of a period."""
+    """Return the number and the score of a row; None if it has no score, or is the start of a period."""
     number = required(action, "actionId", int, "action")
     where = f"action {brief(number)}"
     missing = [action.get(key) in (None, "") for key in ("scoreHome", "scoreAway")]
@@ -180,7 +180,7 @@ def _row(action: Any) -> tuple[int, Score] | None:
 
 
 def score_changes(rows: Sequence[tuple[int, Score]]) -> tuple[Score, ...]:
-    """Returns every change of the score in chronological order; the first is 0–0 at tip-off.
+    """Return every change of the score in chronological order; the first is 0–0 at tip-off.
 
     Rows are numbered in the order of entry. A row that was entered late is out of chronological order; its score may be
     the score at its number or at its clock. Uses the reading with fewer score changes that no single shot explains.
@@ -206,13 +206,13 @@ def score_changes(rows: Sequence[tuple[int, Score]]) -> tuple[Score, ...]:
 
 
 def _oddities(scores: Sequence[Score]) -> int:
-    """Counts the score changes that no single shot explains."""
+    """Count the score changes that no single shot explains."""
     steps = ((then.home - now.home, then.away - now.away) for now, then in pairwise(scores))
     return sum(not (min(step) == 0 and max(step) <= _MOST_POINTS) for step in steps)
 
 
 def _team(number: object) -> str:
-    """Returns the NBA code of a numeric team id; "" if it is not in the league. Teams that moved keep their id."""
+    """Return the NBA code of a numeric team id; "" if it is not in the league. Teams that moved keep their id."""
     return _CODES.get(number, "") if isinstance(number, int) else ""
 
 

@@ -37,11 +37,11 @@ class Stats(Protocol):
     """Source of seasons. Methods block and raise `FeedError`."""
 
     def game_log(self, season: str, season_type: str) -> Any:
-        """Returns the LeagueGameLog payload: the games of a season ("2024-25") and a season type ("Playoffs")."""
+        """Return the LeagueGameLog payload: the games of a season ("2024-25") and a season type ("Playoffs")."""
         ...
 
     def plays(self, game_id: str) -> Any:
-        """Returns the PlayByPlayV3 payload: all plays of a game."""
+        """Return the PlayByPlayV3 payload: all plays of a game."""
         ...
 
 
@@ -84,11 +84,11 @@ class NbaStats:
         self.close()
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self._session.close()
 
     def game_log(self, season: str, season_type: str) -> Any:
-        """Returns the LeagueGameLog payload.
+        """Return the LeagueGameLog payload.
 
         Raises:
             StatsUnavailable: if there is no usable response.
@@ -101,7 +101,7 @@ class NbaStats:
         )
 
     def plays(self, game_id: str) -> Any:
-        """Returns the PlayByPlayV3 payload.
+        """Return the PlayByPlayV3 payload.
 
         Raises:
             StatsUnavailable: if there is no usable response.
@@ -128,7 +128,7 @@ class NbaStats:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Parses a Retry-After of seconds or a date (RFC 9110, 10.2.3) into seconds; None if it is neither."""
+    """Parse a Retry-After of seconds or a date (RFC 9110, 10.2.3) into seconds; None if it is neither."""
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])

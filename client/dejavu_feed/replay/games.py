@@ -50,7 +50,7 @@ class ReplayGame:
 
 
 def draw_matchups(rng: random.Random, count: int) -> tuple[tuple[str, str], ...]:
-    """Draws the matchups of an evening of `count` games as (home, away) NBA codes; no team plays twice.
+    """Draw the matchups of an evening of `count` games as (home, away) NBA codes; no team plays twice.
 
     Raises:
         ValueError: if `count` is not 1 … 15.
@@ -62,14 +62,14 @@ def draw_matchups(rng: random.Random, count: int) -> tuple[tuple[str, str], ...]
 
 
 def draw_home_edge(rng: random.Random) -> float:
-    """Draws a home team's expected final margin in points, independent of the teams' real strength."""
+    """Draw a home team's expected final margin in points, independent of the teams' real strength."""
     return rng.gauss(*_HOME_EDGE)
 
 
 def simulated_game(
     rng: random.Random, number: int, home: str, away: str, edge: float, day: date | None = None
 ) -> ReplayGame:
-    """Simulates one game of an evening.
+    """Simulate one game of an evening.
 
     Args:
         rng: random number generator.
@@ -83,7 +83,7 @@ def simulated_game(
 
 
 def simulated_evening(rng: random.Random, count: int, day: date | None = None) -> tuple[ReplayGame, ...]:
-    """Simulates `count` games in which no team plays twice. Team strengths are random.
+    """Simulate `count` games in which no team plays twice. Team strengths are random.
 
     Raises:
         ValueError: if `count` is not 1 … 15.
@@ -95,7 +95,7 @@ def simulated_evening(rng: random.Random, count: int, day: date | None = None) -
 
 
 def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
-    """Reads the games of a day from a file of plays (.parquet or .csv; format in docs/data.md), in the file's order.
+    """Read the games of a day from a file of plays (.parquet or .csv; format in docs/training.md), in the file's order.
 
     Returns:
         The games, and the reasons why other games of that day are excluded: not eligible (dejavu_feed.eligibility), an
@@ -119,7 +119,7 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tup
 
 
 def _game_of(source: str, rows: Sequence[dict[str, Any]], day: date) -> ReplayGame:
-    """Builds a game from its rows. A ValueError says why it cannot be replayed."""
+    """Build a game from its rows. A ValueError says why it cannot be replayed."""
     if missing := {column for row in rows for column in _COLUMNS if row[column] is None}:
         raise ValueError(f"{', '.join(sorted(missing))} is missing")
     home, away = team_code(rows[0]["home"]), team_code(rows[0]["away"])
@@ -133,7 +133,7 @@ def _game_of(source: str, rows: Sequence[dict[str, Any]], day: date) -> ReplayGa
 
 
 def extend_to_overtime(game: ReplayGame) -> ReplayGame:
-    """Extends a game: the losing team ties it in the last quarter and loses in overtime.
+    """Extend a game: the losing team ties it in the last quarter and loses in overtime.
 
     Earlier quarters are unchanged. A game that already has an overtime is returned unchanged.
     """
@@ -168,7 +168,7 @@ def _at(scores: tuple[Score, ...], time: float) -> tuple[int, int]:
 
 
 def fill_idle_plays(scores: Sequence[Score]) -> tuple[Score, ...]:
-    """Returns the same timeline with a row at least every `_IDLE_SECONDS` seconds of play.
+    """Return the same timeline with a row at least every `_IDLE_SECONDS` seconds of play.
 
     Recorded and simulated games contain only score changes. A real feed also lists rebounds, fouls and turnovers, so
     the end of each minute becomes visible soon after it. Without such plays a poller would wait for the next basket.
@@ -184,7 +184,7 @@ def fill_idle_plays(scores: Sequence[Score]) -> tuple[Score, ...]:
 
 
 def _rows(path: Path, day: str) -> list[dict[str, Any]]:
-    """Reads the rows of a day's games, in the file's order."""
+    """Read the rows of a day's games, in the file's order."""
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.compute as pc  # noqa: PLC0415
@@ -224,5 +224,5 @@ def _table(path: Path) -> pa.Table:
 
 
 def _dates(columns: Sequence[str]) -> list[str]:
-    """Returns the date column, if the file has one."""
+    """Return the date column, if the file has one."""
     return [_DATE] if _DATE in columns else []

@@ -75,11 +75,11 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        """Binds without a DNS lookup of the host's full name, which can take seconds and is only used by CGI."""
+        """Bind without a DNS lookup of the host's full name, which can take seconds and is only used by CGI."""
         TCPServer.server_bind(self)
 
     def handle_error(self, request: socket | tuple[bytes, socket], client_address: object) -> None:
-        """Ignores clients that disconnect during a response; reports other errors."""
+        """Ignore clients that disconnect during a response; report other errors."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -105,4 +105,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(response.body)
 
     def log_message(self, *_: object) -> None:
-        """Logs nothing: a poller sends many requests per second."""
+        """Log nothing: a poller sends many requests per second."""

@@ -60,12 +60,12 @@ class LiveGame:
         return f"{self.day:%Y%m%d}/{self.timeline.game.away}{self.timeline.game.home}"
 
     def wall_time(self, at: float) -> datetime:
-        """Converts game-day seconds since tip-off to wall-clock time."""
+        """Convert game-day seconds since tip-off to wall-clock time."""
         return self.tip_off + timedelta(seconds=at / self.speed)
 
 
 def scoreboard(games: Sequence[LiveGame], now: datetime) -> Json:
-    """Returns the payload of scoreboard/todaysScoreboard_00.json."""
+    """Return the payload of scoreboard/todaysScoreboard_00.json."""
     return {
         "meta": _meta("scoreboard/todaysScoreboard_00.json", now),
         "scoreboard": {
@@ -78,7 +78,7 @@ def scoreboard(games: Sequence[LiveGame], now: datetime) -> Json:
 
 
 def playbyplay(game: LiveGame, now: datetime) -> Json:
-    """Returns the payload of playbyplay/playbyplay_{id}.json."""
+    """Return the payload of playbyplay/playbyplay_{id}.json."""
     return {
         "meta": _meta(f"playbyplay/playbyplay_{game.game_id}.json", now),
         "game": {
@@ -89,7 +89,7 @@ def playbyplay(game: LiveGame, now: datetime) -> Json:
 
 
 def boxscore(game: LiveGame, now: datetime) -> Json:
-    """Returns the payload of boxscore/boxscore_{id}.json, without players and officials."""
+    """Return the payload of boxscore/boxscore_{id}.json, without players and officials."""
     local = _second(game.tip_off.astimezone(EASTERN))
     entry = _scoreboard_entry(game)
     return {
@@ -115,7 +115,7 @@ def boxscore(game: LiveGame, now: datetime) -> Json:
 
 
 def clock_text(seconds: float) -> str:
-    """Formats seconds as the feed's clock: 365 → "PT06M05.00S".
+    """Format seconds as the feed's clock: 365 → "PT06M05.00S".
 
     Truncates to hundredths instead of rounding, so that a play just after the end of a minute does not move into it.
     """
@@ -167,7 +167,7 @@ def _scoreboard_entry(game: LiveGame) -> Json:
 
 
 def status_text(game: LiveGame) -> str:
-    """Returns the scoreboard's text for a game, for example "Q2 07:15"."""
+    """Return the scoreboard's text for a game, for example "Q2 07:15"."""
     moment = game.timeline.clock_at(game.at)
     overtimes = moment.period - 4
     if game.status is GameStatus.SCHEDULED:
@@ -197,13 +197,13 @@ def _team(game: LiveGame, *, home: bool) -> Json:
 
 
 def team_fields(code: str) -> Json:
-    """Returns the fields that name a team."""
+    """Return the fields that name a team."""
     team = TEAMS[code]
     return {"teamId": team.number, "teamName": team.name, "teamCity": team.city, "teamTricode": code}
 
 
 def _period_points(game: LiveGame, *, home: bool) -> list[int]:
-    """Returns the points of each period so far; 0 for quarters not yet played."""
+    """Return the points of each period so far; 0 for quarters not yet played."""
     plays = game.plays
     points = [0] * max(4, plays[-1].period if plays else 0)
     before = 0

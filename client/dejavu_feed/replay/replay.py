@@ -37,7 +37,7 @@ class File(NamedTuple):
 
 
 def file_at(path: str) -> File | None:
-    """Returns the file at a path; None if the path does not match any file of the feed."""
+    """Return the file at a path; None if the path does not match any file of the feed."""
     if path == _SCOREBOARD:
         return File("scoreboard")
     match = _GAME.fullmatch(path)
@@ -104,11 +104,11 @@ class Replay:
         )
 
     def respond(self, path: str) -> Response:
-        """Responds to the GET of a path now. Files that the NBA would not have yet are 404."""
+        """Respond to the GET of a path now. Files that the NBA would not have yet are 404."""
         return self.respond_at(path, self.now())
 
     def respond_at(self, path: str, now: datetime) -> Response:
-        """Responds to the GET of a path at a given time."""
+        """Respond to the GET of a path at a given time."""
         file = file_at(path)
         if file is None or (file.game_id and file.game_id not in self._games):
             return Response(HTTPStatus.NOT_FOUND, b"no such file")
@@ -122,7 +122,7 @@ class Replay:
         return json_response(payloads.playbyplay(game, now))
 
     def game_at(self, game_id: str, now: datetime) -> payloads.LiveGame:
-        """Returns a game's state at a given time.
+        """Return a game's state at a given time.
 
         Raises:
             KeyError: if the game is not part of the evening.
@@ -133,6 +133,6 @@ class Replay:
 
 
 def json_response(payload: payloads.Json) -> Response:
-    """Returns the feed's HTTP response for a payload."""
+    """Return the feed's HTTP response for a payload."""
     body = json.dumps(payload, separators=(",", ":")).encode()
     return Response(HTTPStatus.OK, body, {"Content-Type": "application/json", "Cache-Control": "no-store"})

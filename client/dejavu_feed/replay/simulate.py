@@ -35,7 +35,7 @@ _WEIGHTS: Final = tuple(share for _, share in _TRIPS)
 
 
 def _period(rng: random.Random, start: float, seconds: int, home: int, away: int, home_edge: float) -> list[Score]:
-    """Simulates the scores of one period that starts at `start` game seconds with the score home–away."""
+    """Simulate the scores of one period that starts at `start` game seconds with the score home–away."""
     scores: list[Score] = []
     end = start + seconds
     now = start
@@ -62,7 +62,7 @@ def _period(rng: random.Random, start: float, seconds: int, home: int, away: int
 
 
 def simulate_game(rng: random.Random, *, home_edge: float = 0.0) -> list[Score]:
-    """Simulates one game: every score change in chronological order, from 0–0 at tip-off. The game never ends tied.
+    """Simulate one game: every score change in chronological order, from 0–0 at tip-off. The game never ends tied.
 
     Args:
         rng: random number generator; the same state gives the same game.

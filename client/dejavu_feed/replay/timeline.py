@@ -1,4 +1,4 @@
-"""Timeline of a game: when each play is published, and what the clock shows in between.
+"""Timeline of a game: the publication time of each play, and the displayed clock in between.
 
 Times are *game-day seconds*: real seconds since tip-off, including stoppages and breaks. A replay scales them by its
 speed. The pace is that of real games: a quarter takes 27 minutes.
@@ -79,11 +79,11 @@ class Timeline:
         return self.plays[-1].at
 
     def published(self, at: float) -> tuple[TimedPlay, ...]:
-        """Returns the plays published up to and including a time."""
+        """Return the plays published up to and including a time."""
         return self.plays[: bisect_right(self.plays, at, key=lambda play: play.at)]
 
     def clock_at(self, at: float) -> ClockState:
-        """Returns the clock at a time. It runs evenly: each second of play takes `PACE` game-day seconds."""
+        """Return the clock at a time. It runs evenly: each second of play takes `PACE` game-day seconds."""
         if at < 0:
             return ClockState(0, 0.0, running=False)
         period = max(number for number in range(1, self.periods + 1) if number == 1 or _start(number) <= at)
@@ -116,7 +116,7 @@ class Timeline:
 
 
 def period_end(period: int) -> float:
-    """Returns game-day seconds from tip-off to the end of a period."""
+    """Return game-day seconds from tip-off to the end of a period."""
     return _start(period) + PACE * period_seconds(period)
 
 

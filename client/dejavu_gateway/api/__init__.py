@@ -1,1 +1,1 @@
-"""What the gateway answers: RPCs as JSON, games, live streams, its own state, and the page."""
+"""Endpoints of the gateway: RPCs as JSON, games, live streams, its own state, and the page."""

@@ -1,4 +1,4 @@
-"""The part of the interface's description that is the Open Inference Protocol."""
+"""The Open Inference Protocol's part of the interface description."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ANSWERS: Final = {
 
 
 def inference_paths() -> dict[str, JsonObject]:
-    """Returns the descriptions of the endpoints, by path."""
+    """Return the descriptions of the endpoints, by path."""
     return {path: _operation(each, path) for each in INFERENCE_ENDPOINTS for path in each.paths}
 
 
@@ -76,7 +76,7 @@ def _object(required: dict[str, JsonObject], **optional: JsonObject) -> JsonObje
 
 
 def inference_schemas() -> dict[str, JsonObject]:
-    """Returns the schemas that the endpoints name."""
+    """Return the schemas that the endpoints name."""
     tensor = {"name": _TEXT, "datatype": _TEXT, "shape": _SHAPE}
     value: JsonObject = {"type": ["number", "string", "null"]}
     data: JsonObject = {"type": "array", "items": {"anyOf": [value, {"type": "array", "items": value}]}}

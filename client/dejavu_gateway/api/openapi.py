@@ -28,7 +28,7 @@ _PATH_PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 def document() -> JsonObject:
-    """Returns the description."""
+    """Return the description."""
     sent = [descriptor_of(each.described) for each in CALLS if each.method == "POST"]
     answered: list[Descriptor] = [descriptor_of(each.rpc.response) for each in CALLS]
     answered += [descriptor_of(each) for each in (StreamPredictionsResponse, RecordedPrediction, Outcome)]
@@ -44,7 +44,7 @@ def document() -> JsonObject:
         },
         "paths": paths | inference_paths() | _own_paths(),
         "components": {
-            # A message that is sent and answered has the looser schema of what is sent.
+            # A message that is both sent and answered has the looser schema of requests.
             "schemas": schemas(answered, answers=True)
             | schemas(sent, answers=False)
             | inference_schemas()
@@ -97,7 +97,7 @@ def _get(name: str, summary: str, responses: JsonObject, *parameters: JsonObject
 
 
 def _own_paths() -> dict[str, JsonObject]:
-    """Returns the paths that are no RPC."""
+    """Return the paths that are no RPC."""
     status = {"$ref": "#/components/schemas/Status"}
     svg = _responses(_TEXT, "image/svg+xml")
     follow = (

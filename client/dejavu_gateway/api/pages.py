@@ -43,7 +43,7 @@ _SCRIPTS: Final = re.compile(r"assets/(rest|library)-[\w-]+\.js")
 
 _STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _SHELL: Final = re.compile(r'(<div id="app">).*?(</div>)', re.DOTALL)
-"""What index.html shows until the script has come: the head of the page, which a chart in a frame does not have."""
+"""Content of index.html until the script has loaded: the head of the page, which a chart in a frame does not have."""
 
 _OF_PROGRAMS: Final = ("/api/", "/v2/", "/share/", "/assets/")
 """Beginnings of the paths whose errors are for programs, also if a browser asks."""
@@ -67,7 +67,7 @@ class StaticFile:
 
     @classmethod
     def read(cls, path: Path) -> StaticFile:
-        """Reads a file. One beside it with .gz at the end is taken as the same, compressed."""
+        """Read a file. One of the same name with .gz appended is taken as its compressed form."""
         content, packed = path.read_bytes(), path.with_name(f"{path.name}.gz")
         media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         if packed.is_file():
@@ -106,7 +106,7 @@ class WebBuild:
         return "index.html" not in self._files
 
     async def page(self, request: Request) -> Response:
-        """Answers a path of the page with index.html."""
+        """Answer a path of the page with index.html."""
         if self.is_missing:
             message = (
                 f"the web build is missing in {self._folder}: build it by npm in client/dejavu_gateway/web; "
@@ -119,7 +119,7 @@ class WebBuild:
         return await content_response(request, content, "text/html", REVALIDATED, headers)
 
     def _needs(self, path: str) -> list[str]:
-        """Returns links to what a page asks for next, so that a browser asks at once and not after its scripts ran."""
+        """Return links to the next requests of a page, so that a browser makes them before its scripts run."""
         if path == "/":
             return [_ANSWER.format("/api/games?includeReplays=1")]
         shown = _GAME_PATH.search(path)
@@ -128,7 +128,7 @@ class WebBuild:
         return [*(_SCRIPT.format(f"/{each}") for each in scripts), *answers]
 
     async def asset(self, request: Request) -> Response:
-        """Answers /assets/NAME, whose names change with their content: browsers keep them for good."""
+        """Answer /assets/NAME, whose names change with their content: browsers keep them for good."""
         file = self._files.get(f"assets/{request.path_params['path']}")
         if file is None:
             raise not_found("there is no such file in the web build")
@@ -138,7 +138,7 @@ class WebBuild:
         return Response(file.content, headers=headers, media_type=file.media_type)
 
     async def other(self, request: Request) -> Response:
-        """Answers any other path: with a file at the root of the build, such as an icon, or that there is nothing.
+        """Answer any other path: with a file at the root of the build, such as an icon, or that there is nothing.
 
         A person gets that as a page, a program as the error of the interface.
         """

@@ -13,7 +13,7 @@ _GAME_ID: Final = re.compile(r"[0-9]{10}")
 
 
 def check_names(given: Iterable[str], known: Sequence[str]) -> None:
-    """Checks the names of query parameters.
+    """Check the names of query parameters.
 
     Raises:
         RequestRefused: if one is not known.
@@ -24,11 +24,11 @@ def check_names(given: Iterable[str], known: Sequence[str]) -> None:
 
 
 def check_game_id(text: str, field: str = "gameId") -> str:
-    """Returns a game id.
+    """Return a game id.
 
     Args:
         text: the id.
-        field: the parameter that has it.
+        field: name of the parameter.
 
     Raises:
         RequestRefused: if it is not ten digits.
@@ -39,7 +39,7 @@ def check_game_id(text: str, field: str = "gameId") -> str:
 
 
 def check_flag(text: str, field: str) -> bool:
-    """Returns whether a parameter is 1.
+    """Return whether a parameter is 1.
 
     Raises:
         RequestRefused: if it is neither 0 nor 1.

@@ -11,17 +11,17 @@ from typing import Any, Final
 from dejavu_gateway.live.feed import LiveFeed
 
 KEPT_SECONDS: Final = 60.0
-"""How long an answer is kept: what is no event, such as a market, shows after this time."""
+"""Time to keep an answer: a change without an event, such as a market, shows after this time."""
 
 MAX_KEPT: Final = 16
 
 MAX_MAKING: Final = 2
-"""How many times an answer is being made at once: one that was begun before the newest event, and one since."""
+"""Most concurrent computations of an answer: one begun before the newest event, and one since."""
 
 
 @dataclass(slots=True, eq=False)
 class _Making:
-    """An answer that is being made: the newest event when it was begun, and how many wait for it."""
+    """An answer in progress: the newest event at its start, and the number of waiting requests."""
 
     begun: str
     task: asyncio.Task[bytes]
@@ -29,9 +29,9 @@ class _Making:
 
 
 class SharedAnswers:
-    """Answers that many browsers ask for: made once for those that ask meanwhile, and kept while nothing changes.
+    """Answers that many browsers ask for: computed once for concurrent requests, and kept while nothing changes.
 
-    Once nobody waits for an answer any more, it is not made: else a browser that asks and hangs up, again and again,
+    A computation that nobody waits for is cancelled: otherwise a browser that asks and hangs up, again and again,
     would have the gateway make any number of them.
     """
 
@@ -40,23 +40,23 @@ class SharedAnswers:
         self._kept: OrderedDict[Hashable, tuple[str, float, bytes]] = OrderedDict()
 
     def kept(self, key: Hashable, feed: LiveFeed) -> bytes | None:
-        """Returns the answer of a key that is kept; None if there is none that still holds."""
+        """Return the answer of a key that is kept; None if there is none that still holds."""
         kept, token = self._kept.get(key), _position(feed)
         if kept is None or not token or kept[0] != token or asyncio.get_running_loop().time() >= kept[1]:
             return None
         return kept[2]
 
     async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]], feed: LiveFeed) -> bytes:
-        """Returns the answer of a key: one that is kept or being made, or else a new one.
+        """Return the answer of a key: one that is kept or being made, or else a new one.
 
-        Who asks because of an event does not get an answer that was begun before it, unless MAX_MAKING are being made.
+        A request caused by an event does not get an answer begun before it, unless MAX_MAKING are in progress.
         An answer is kept for KEPT_SECONDS at most, and no longer than until the next event of the stream; without a
         stream not at all.
 
         Args:
             key: identifies the answer.
             make: makes it.
-            feed: tells of events.
+            feed: source of events.
         """
         if (kept := self.kept(key, feed)) is not None:
             return kept
@@ -66,14 +66,14 @@ class SharedAnswers:
             new = _Making(token, asyncio.create_task(make()))
             making.append(new)
             new.task.add_done_callback(lambda _: self._remove(key, new))
-        one = making[-1]  # the answer may lack what has happened since
+        one = making[-1]  # the answer may lack later events
         one.waiting += 1
         try:
             answer = await asyncio.shield(one.task)
         finally:
             one.waiting -= 1
             if not one.waiting:
-                self._remove(key, one)  # at once: who asks now must not wait for what is cancelled
+                self._remove(key, one)  # at once: a new request must not wait for a cancelled one
                 one.task.cancel()
         self._kept[key] = one.begun, asyncio.get_running_loop().time() + KEPT_SECONDS, answer
         self._kept.move_to_end(key)

@@ -60,7 +60,7 @@ class SseOutlet:
 
     async def position(self, token: str) -> None:
         """See `Outlet`."""
-        # An event and no comment, which a page does not see: it could not tell silence from a connection that is dead.
+        # An event instead of a comment: pages do not see comments, and could not tell silence from a dead connection.
         await self._write(_id_line(token) + b"event: position\ndata: {}\n\n")
 
     async def reset(self, error: JsonObject) -> None:
@@ -141,7 +141,7 @@ class ServerSentEvents:
     """GET /api/stream, as an ASGI application: a task and a position for each browser, and nothing else."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends events until the browser is gone."""
+        """Send events until the browser is gone."""
         request = Request(scope, receive)
         if scope["method"] != "GET":
             raise RequestRefused(
@@ -167,7 +167,7 @@ class ServerSentEvents:
 
 
 async def websocket(socket: WebSocket) -> None:
-    """Sends the same messages over a WebSocket: JSON texts {"event", "id", "data"}."""
+    """Send the same messages over a WebSocket: JSON texts {"event", "id", "data"}."""
     browser = _browser(socket, WebSocketOutlet(socket), "")
     with _slot(socket, browser):
         await socket.accept()
@@ -180,7 +180,7 @@ async def websocket(socket: WebSocket) -> None:
 
 
 async def _until_closed(socket: WebSocket, browser: Browser) -> None:
-    """Waits until the connection is closed; closes one that sends something, as nothing is expected."""
+    """Wait until the connection is closed; close one that sends something, as nothing is expected."""
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, KeyError):
         await socket.receive_text()
         await socket.close(1008, "this stream takes no messages")
@@ -188,7 +188,7 @@ async def _until_closed(socket: WebSocket, browser: Browser) -> None:
 
 
 def _browser(connection: HTTPConnection, outlet: SseOutlet | WebSocketOutlet, last_event_id: str) -> Browser:
-    """Returns the browser of a request.
+    """Return the browser of a request.
 
     Raises:
         RequestRefused: if a parameter is unknown or invalid.
@@ -211,7 +211,7 @@ def _browser(connection: HTTPConnection, outlet: SseOutlet | WebSocketOutlet, la
 
 @contextlib.contextmanager
 def _slot(connection: HTTPConnection, browser: Browser) -> Iterator[None]:
-    """Holds a slot of the live streams.
+    """Hold a slot of the live streams.
 
     Raises:
         RequestRefused: if the address has its share.

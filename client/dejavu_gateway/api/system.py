@@ -16,7 +16,7 @@ from dejavu_gateway.messages.encode import dump
 
 
 async def status(request: Request) -> Response:
-    """GET /api/status: how the server is."""
+    """GET /api/status: status of the server."""
     return Response(dump(_status(request)), headers={"cache-control": "no-store"}, media_type=JSON)
 
 

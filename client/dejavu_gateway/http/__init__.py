@@ -1,1 +1,1 @@
-"""HTTP as the gateway speaks it: connections and their limits, requests, answers, and the server that runs them."""
+"""HTTP of the gateway: connections and their limits, requests, answers, and the server."""

@@ -19,7 +19,7 @@ from dejavu_gateway.messages.errors import RequestRefused
 
 
 def content_security_policy(*styles: str, embedded: bool = False) -> str:
-    """Returns the policy of an answer, under which no script or style from elsewhere runs.
+    """Return the policy of an answer, under which no script or style from elsewhere runs.
 
     Args:
         styles: the styles that its document contains, each allowed by its hash.
@@ -49,7 +49,7 @@ EMBEDDED_HEADERS: Final = {
     "cross-origin-resource-policy": "cross-origin",
     "x-frame-options": "",
 }
-"""Headers of pages which other sites may show in a frame, beside their policy; an empty one is left out."""
+"""Headers of pages that other sites may frame, in addition to their policy; an empty one is left out."""
 
 COMPRESSED_FROM: Final = 1024
 """Bytes from which an answer is compressed."""
@@ -62,7 +62,7 @@ JSON: Final = "application/json"
 
 
 def error_response(refused: RequestRefused, request_id: str = "", *, plain: bool = False) -> Response:
-    """Returns the answer to a request that is refused.
+    """Return the answer to a request that is refused.
 
     Args:
         refused: why.
@@ -77,20 +77,20 @@ def error_response(refused: RequestRefused, request_id: str = "", *, plain: bool
 
 
 async def json_response(request: Request, body: bytes) -> Response:
-    """Returns JSON that browsers may keep and revalidate."""
+    """Return JSON that browsers may keep and revalidate."""
     return await content_response(request, body, JSON, "no-cache")
 
 
 async def content_response(
     request: Request, body: bytes, media_type: str, cache_control: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Returns content with its ETag, compressed if the browser takes that, or 304 if it has it.
+    """Return content with its ETag, compressed if the browser takes that, or 304 if it has it.
 
     Args:
         request: the request.
         body: the content.
         media_type: its type.
-        cache_control: how long it may be kept.
+        cache_control: caching of the answer.
         headers: further headers.
     """
     etag = f'W/"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
@@ -107,12 +107,12 @@ async def content_response(
 
 
 def compressed(body: bytes) -> bytes:
-    """Returns content compressed, the same for the same content."""
+    """Return content compressed, the same for the same content."""
     return gzip.compress(body, _GZIP_LEVEL, mtime=0)
 
 
 def accepts_gzip(header: str) -> bool:
-    """Returns whether an Accept-Encoding header names gzip, or anything, with another weight than 0."""
+    """Return whether an Accept-Encoding header names gzip, or anything, with another weight than 0."""
     weights = dict[str, bool]()
     for each in header.lower().split(","):
         coding, _, parameter = each.partition(";")
@@ -121,6 +121,6 @@ def accepts_gzip(header: str) -> bool:
 
 
 def _has(header: str, etag: str) -> bool:
-    """Returns whether an If-None-Match header has an ETag; weak comparison, as for GET (RFC 9110, 13.1.2)."""
+    """Return whether an If-None-Match header has an ETag; weak comparison, as for GET (RFC 9110, 13.1.2)."""
     wanted = etag.removeprefix("W/")
     return any(each.strip() == "*" or each.strip().removeprefix("W/") == wanted for each in header.split(","))

@@ -26,7 +26,7 @@ _IN_THREAD_FROM = 32 * 1024
 
 
 async def read_message(request: Request, message_type: type[MessageT], max_bytes: int) -> MessageT:
-    """Returns the message that the body of a request describes in JSON.
+    """Return the message that the body of a request describes in JSON.
 
     Args:
         request: the request.
@@ -40,7 +40,7 @@ async def read_message(request: Request, message_type: type[MessageT], max_bytes
 
 
 async def read_body(request: Request, parse: Callable[[object], _T], max_bytes: int, *, untyped: bool = False) -> _T:
-    """Returns what the JSON of a body says.
+    """Return the parsed JSON of a body.
 
     Args:
         request: the request.
@@ -63,7 +63,7 @@ async def read_body(request: Request, parse: Callable[[object], _T], max_bytes: 
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
-    """Returns the body of a request.
+    """Return the body of a request.
 
     Raises:
         RequestRefused: if it is larger than `max_bytes`.

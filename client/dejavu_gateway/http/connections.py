@@ -1,7 +1,7 @@
-"""Connections of browsers, and what one of them, one address and all together may use.
+"""Connections of browsers, and the limits of one, of one address and of all together.
 
-uvicorn has no limit per address, no time within which a request must have arrived, and waits for ever for a browser
-that reads nothing. Its protocol classes are extended by those.
+uvicorn has no limit per address, no time limit for the arrival of a request, and waits forever for a browser
+that reads nothing, so its protocol classes are extended.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ WEBSOCKET_PATH: Final = "/api/ws"
 SWEEP_SECONDS: Final = 1.0
 
 SEND_BUFFER: Final = 128 * 1024
-"""Bytes that the kernel keeps of what a browser has not received; by default that grows to megabytes."""
+"""Bytes that the kernel buffers for a browser; by default that grows to megabytes."""
 
 END_SECONDS: Final = 1.0
-"""How long a connection that is ended at once waits for the network to take its last bytes."""
+"""Time that a connection that is ended at once waits for the network to take its last bytes."""
 
 FRAMES_BYTES: Final = 1024
 FRAMES_BYTES_A_SECOND: Final = 128
@@ -84,7 +84,7 @@ class HangUp:
         return True
 
     def ignore(self) -> None:
-        """Lets the task go on."""
+        """Let the task continue."""
         if self._cancel in self._callbacks:
             self._callbacks.remove(self._cancel)
 
@@ -95,16 +95,16 @@ class HangUp:
 
 
 class StrictConnection(h11.Connection):
-    """The state of a connection that speaks HTTP/1.1, without what a proxy and a server may read in two ways.
+    """The state of an HTTP/1.1 connection that refuses input that a proxy and a server may read differently.
 
-    Where both disagree about the end of a request, what the proxy takes for its body is another request for the server,
-    which the proxy never checked. h11 takes a line that ends without CR, a header that is continued on the next line,
-    and a length beside chunks. Chunks are refused altogether: each costs as much as hundreds of bytes, and whoever
-    calls this interface knows the length of what it sends.
+    If both disagree about the end of a request, the proxy's body is another request for the server, which the proxy
+    never checked. h11 accepts lines that end without CR, headers that continue on the next line, and a length together
+    with chunks. Chunks are refused altogether: each costs as much as hundreds of bytes, and callers of this interface
+    know the length of their bodies.
     """
 
     def next_event(self) -> Any:
-        """Returns the next event; raises h11.RemoteProtocolError for such a request."""
+        """Return the next event; raise h11.RemoteProtocolError for such a request."""
         if self.their_state is h11.IDLE:
             head = self.trailing_data[0].partition(b"\r\n\r\n")[0]
             if _AMBIGUOUS.search(head):
@@ -136,7 +136,7 @@ class HttpConnection(H11Protocol):
         self.app = partial(_with_connection, self.app, self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Counts the connection, or refuses it."""
+        """Count the connection, or refuse it."""
         super().connection_made(transport)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         limit = self._gate.admit(self, _address(self))
@@ -148,7 +148,7 @@ class HttpConnection(H11Protocol):
             self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Takes note of the end."""
+        """Take note of the end."""
         self._disarm()
         super().connection_lost(exc)
         self._gate.leave(self.transport)
@@ -156,7 +156,7 @@ class HttpConnection(H11Protocol):
             callback()
 
     def data_received(self, data: bytes) -> None:
-        """Parses what was received; a request has to be complete within a time."""
+        """Parse received bytes; a request has to be complete within a time."""
         if self.transport.is_closing():
             return
         super().data_received(data)
@@ -177,9 +177,9 @@ class HttpConnection(H11Protocol):
         _end_now(self.transport, last)
 
     async def send_raw(self, chunk: bytes) -> None:
-        """Sends a chunk of an answer that has begun: a third of what the ways of ASGI and h11 cost.
+        """Send a chunk of an answer that has begun, at a third of the cost of ASGI and h11.
 
-        Returns once the network has taken most of what was sent before; of a closed connection at once.
+        Returns once the network has taken most of the previous data; at once if the connection is closed.
         """
         if self.flow.write_paused:
             await self.flow.drain()
@@ -187,14 +187,14 @@ class HttpConnection(H11Protocol):
             self.transport.write(chunk)
 
     def send_raw_now(self, chunk: bytes) -> bool:
-        """Sends a chunk as above if that needs no waiting; returns whether it did."""
+        """Send a chunk as above if that needs no waiting; return whether it did."""
         if self.flow.write_paused or self.transport.is_closing():
             return False
         self.transport.write(chunk)
         return True
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP, or ambiguous."""
+        """Answer input that is not HTTP, or ambiguous."""
         message = (
             "the request is not valid HTTP/1.1, or ambiguous; expected lines that end with CR and LF, headers of one "
             "line, and a body with its Content-Length and without a Transfer-Encoding"
@@ -202,7 +202,7 @@ class HttpConnection(H11Protocol):
         self._refuse(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message, "INVALID_HTTP")
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Leaves the connection to the WebSocket protocol."""
+        """Leave the connection to the WebSocket protocol."""
         self._disarm()
         super().handle_websocket_upgrade(event)
 
@@ -232,7 +232,7 @@ class HttpConnection(H11Protocol):
         )
 
     def _refuse(self, status: HTTPStatus, code: str, message: str, reason: str) -> None:
-        """Answers without the application, unless an answer has begun, and closes the connection."""
+        """Answer without the application, unless an answer has begun, and close the connection."""
         if self.transport.is_closing():
             return
         # A body that does not end, or is wrong, belongs to a request that may have been answered already.
@@ -257,7 +257,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.app = partial(self._answer, self.app)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Takes the place of the HttpConnection."""
+        """Take the place of the HttpConnection."""
         super().connection_made(transport)
         self._gate.upgrade(self)
 
@@ -272,7 +272,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         _end_now(self.transport, last)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what was received; drops the connection if that fails, or if it is more than a program has to say."""
+        """Parse received bytes; drop the connection if that fails, or if they exceed the limit of a program."""
         # The first that comes is the request, which the HttpConnection has limited.
         if self.handshake_initiated and not self._may_send(len(data)):
             log.debug("websocket_flooded")
@@ -293,14 +293,14 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def _may_send(self, size: int) -> bool:
-        """Takes note of received bytes; returns whether they are within what a program may send."""
+        """Count received bytes; return whether they are within the limit of a program."""
         now = self.loop.time()
         self._allowance += (now - self._allowed_at) * FRAMES_BYTES_A_SECOND
         self._allowance, self._allowed_at = min(self._allowance, FRAMES_BYTES) - size, now
         return self._allowance >= 0
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Takes note of the end."""
+        """Take note of the end."""
         super().connection_lost(exc)
         self._gate.leave(self.transport)
         for callback in self.closed_callbacks:
@@ -322,7 +322,7 @@ def _end_now(transport: asyncio.Transport, last: bytes) -> None:
 
 
 def _is_idle(connection: H11Protocol) -> bool:
-    """Returns whether no request of a connection is being answered."""
+    """Return whether no request of a connection is being answered."""
     cycle: RequestResponseCycle | None = connection.cycle
     return cycle is None or cycle.response_complete
 

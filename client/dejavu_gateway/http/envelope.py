@@ -1,4 +1,4 @@
-"""What holds for every request: known hosts only, an id, security headers, a time limit, metrics, and no traceback."""
+"""Rules of every request: known hosts only, an id, security headers, a time limit, metrics, and no traceback."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REQUEST_ID: Final = "dejavu.request_id"
 """Key of an ASGI scope under which the id of a request is."""
 
 UNLIMITED: Final = "dejavu.unlimited"
-"""Key of an ASGI scope that has what a live stream calls: it may take as long as it likes, and ends by itself."""
+"""Key of an ASGI scope with the function that a live stream calls to be exempt from the time limit."""
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """Status in metrics and logs, as in those of nginx, of a request whose browser hung up before it was answered."""
@@ -69,7 +69,7 @@ class Envelope:
         self._hosts = None if any_host else {*LOOPBACK_HOSTS, *(host.lower() for host in settings.hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
+        """Answer a request."""
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -132,7 +132,7 @@ class Envelope:
         return RequestRefused(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", message)
 
     def _check(self, scope: Scope) -> None:
-        """Refuses a request for a host that this gateway is not: a page of another site whose name was pointed here.
+        """Refuse a request for a host that this gateway is not: a page of another site whose name was pointed here.
 
         And one with so many query parameters that reading them would keep browsers waiting for their events.
         """
@@ -160,7 +160,7 @@ class Envelope:
             await response(scope, receive, send)
 
     def _scheme(self, scope: Scope, headers: Headers) -> str:
-        """Returns http or https, as a trusted proxy says; empty if that is not known: a proxy may be in front."""
+        """Return http or https, as a trusted proxy says; empty if that is not known: a proxy may be in front."""
         peer = (scope.get("client") or ("",))[0]
         scheme = (
             headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower() if peer in self._trusted else ""
@@ -174,7 +174,7 @@ def _let_go_on(limit: asyncio.Timeout, hang_up: HangUp) -> None:
 
 
 def host_name(text: str) -> str:
-    """Returns the host of a Host header, without the port, in lower case."""
+    """Return the host of a Host header, without the port, in lower case."""
     try:
         return Address.parse(text).host.lower()
     except ValueError:
@@ -182,7 +182,7 @@ def host_name(text: str) -> str:
 
 
 def is_same_origin(origin: str, host: str, scheme: str) -> bool:
-    """Returns whether a page of an origin belongs to the host that was asked for: by scheme, name and port.
+    """Return whether a page of an origin belongs to the host that was asked for: by scheme, name and port.
 
     Args:
         origin: the Origin header.
@@ -200,7 +200,7 @@ def is_same_origin(origin: str, host: str, scheme: str) -> bool:
 
 
 def _endpoint(scope: Scope) -> str:
-    """Returns the template of the path that was matched, so that no browser can make up metrics."""
+    """Return the template of the path that was matched, so that no browser can make up metrics."""
     return getattr(scope.get("route"), "path", _UNKNOWN)
 
 

@@ -1,4 +1,4 @@
-"""Who gets a connection: as many as the limits say, and at the limit a new one in place of one that waits."""
+"""Admission of connections: limits, and at a limit a new connection replaces one that waits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import TrustedProxies
 
 NEW_SECONDS: Final = 1.0
-"""Within which the first request of a connection usually comes."""
+"""Usual time until the first request of a connection."""
 
 
 class BrowserConnection(Protocol):
@@ -36,12 +36,12 @@ class BrowserConnection(Protocol):
         """Whether it waits for a request, or for the rest of one."""
 
     def end_now(self, last: bytes) -> None:
-        """Sends some bytes if the network takes them at once, and closes the connection."""
+        """Send some bytes if the network takes them at once, and close the connection."""
 
 
 @dataclass(slots=True)
 class _Admitted:
-    """A connection, whose it is, since when it is there, and since when it has had no fewer unsent bytes."""
+    """A connection with its address, its start, and the time since which its unsent bytes have not decreased."""
 
     connection: BrowserConnection
     share: str
@@ -51,10 +51,10 @@ class _Admitted:
 
 
 class ConnectionGate:
-    """Counts connections, makes room for new ones, and drops those that take nothing.
+    """Counts connections, makes room for new ones, and drops those that do not read.
 
     Args:
-        limits: what browsers may use.
+        limits: limits of browsers.
         trusted: reverse proxies, which have connections for many browsers.
         metrics: metrics of the gateway.
     """
@@ -67,7 +67,7 @@ class ConnectionGate:
         self._admitted: dict[asyncio.Transport, _Admitted] = {}  # oldest first
 
     def admit(self, connection: BrowserConnection, address: str) -> str:
-        """Counts a connection. Returns the limit that it would exceed, and does not count it; "" if there is none."""
+        """Count a connection. Returns the limit that it would exceed, and does not count it; "" if there is none."""
         limit, share = "", share_of(address)
         if address not in self._trusted and self._addresses[share] >= self.limits.connections_per_address:
             limit = "address"
@@ -82,12 +82,12 @@ class ConnectionGate:
         return ""
 
     def upgrade(self, connection: BrowserConnection) -> None:
-        """Takes note that a connection that was admitted speaks another protocol from now on."""
+        """Take note that a connection that was admitted speaks another protocol from now on."""
         if (admitted := self._admitted.get(connection.transport)) is not None:
             admitted.connection = connection
 
     def leave(self, transport: asyncio.Transport) -> None:
-        """Takes note of the end of a connection; does nothing if it was not counted."""
+        """Take note of the end of a connection; do nothing if it was not counted."""
         if (admitted := self._admitted.pop(transport, None)) is None:
             return
         self._addresses[admitted.share] -= 1
@@ -96,7 +96,7 @@ class ConnectionGate:
         self._metrics.connections.set(len(self._admitted))
 
     def sweep(self, now: float) -> None:
-        """Drops the connections that have taken nothing for too long."""
+        """Drop the connections that have taken nothing for too long."""
         for transport, admitted in list(self._admitted.items()):
             size = transport.get_write_buffer_size()
             if not size or size < admitted.unsent or not admitted.unsent:
@@ -107,10 +107,10 @@ class ConnectionGate:
                 admitted.unsent = size
 
     def _make_room(self, share: str) -> bool:
-        """Drops a connection without a live stream, as those make room for each other; returns whether there was one.
+        """Drop a connection without a live stream (streams have slots of their own); return whether there was one.
 
-        It is one of the address that holds most, the oldest that waits if one does: a browser whose idle connection was
-        closed opens another one, and loses nothing. None of the same address is dropped that is new or being answered.
+        It belongs to the address with most connections, and is its oldest idle one if it has one: a browser whose idle
+        connection was closed opens another one, and loses nothing. New and busy connections of that address stay.
         """
         others = [each for each in self._admitted.values() if not each.connection.is_stream]
         held = Counter(each.share for each in others)

@@ -30,7 +30,7 @@ log = get_logger()
 
 
 def bind(listen: Address) -> socket.socket:
-    """Returns a listening socket.
+    """Return a listening socket.
 
     Raises:
         OSError: if the address cannot be bound.
@@ -84,7 +84,7 @@ class GatewayServer(uvicorn.Server):
         self._sweeper = BackgroundTask()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts to serve, with signals handled."""
+        """Start to serve, with signals handled."""
         await super().startup(sockets)
         for listener in sockets or ():
             address = Address(self._host, listener.getsockname()[1])
@@ -92,7 +92,7 @@ class GatewayServer(uvicorn.Server):
         self._sweeper.start(repeat(SWEEP_SECONDS, self._sweep, on_repeat_failed("sweep")), "sweep")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drains: no new connections, requests in progress are answered, live streams end."""
+        """Drain: no new connections, requests in progress are answered, live streams end."""
         log.info("draining")
         asyncio.get_running_loop().call_soon(self._feed.drain)  # after uvicorn has marked all connections to be closed
         await super().shutdown(sockets)
@@ -100,7 +100,7 @@ class GatewayServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Drains on SIGTERM and SIGINT; a second one ends the process at once. uvicorn would raise it again."""
+        """Drain on SIGTERM and SIGINT; a second one ends the process at once. uvicorn would raise it again."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)

@@ -1,4 +1,4 @@
-"""One browser's way through the log: where it starts, what it is sent, and when it is cut off."""
+"""One browser's path through the log: where it starts, what it receives, and when it is cut off."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dejavu_gateway.messages.encode import JsonObject
 from dejavu_gateway.messages.errors import RequestRefused, of_server
 
 EVENTS_A_SEND: Final = 8
-"""Most events handed to a connection at once; its buffer holds what the network has not taken."""
+"""Most events handed to a connection at once; its buffer holds the unsent data."""
 
 RETRY_SECONDS: Final = 1.0
 """Pause of a browser's server stream before it reconnects."""
@@ -36,41 +36,40 @@ _REPLACED: Final[JsonObject] = RequestRefused(
 
 
 class Outlet(Protocol):
-    """A connection to a browser, which puts what it is given into a form of its own.
+    """A connection to a browser, with a format of its own.
 
-    A method returns once the network has taken most of what was sent before; one of a closed connection returns at
-    once.
+    A method returns once the network has taken most of the previous data; at once if the connection is closed.
     """
 
     transport: str
 
     async def status(self, status: JsonObject, token: str) -> None:
-        """Sends a status, with the browser's position unless the token is empty."""
+        """Send a status, with the browser's position unless the token is empty."""
 
     async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
-        """Sends events, each with its chunk."""
+        """Send events, each with its chunk."""
 
     def event_now(self, entry: tuple[LiveEvent, bytes]) -> bool:
-        """Sends an event if that needs no waiting; returns whether it did."""
+        """Send an event if that needs no waiting; return whether it did."""
 
     async def position(self, token: str) -> None:
-        """Sends the position, if the token is not empty, so that silence can be resumed; keeps the connection alive."""
+        """Send the position, if the token is not empty, so that silence can be resumed; keep the connection alive."""
 
     async def reset(self, error: JsonObject) -> None:
-        """Says that the browser's position is unknown to the server, and that the newest forecasts follow."""
+        """Say that the browser's position is unknown to the server, and that the newest forecasts follow."""
 
     async def finish(self, retry_seconds: float) -> None:
-        """Ends the stream; the browser is to connect again after a time."""
+        """End the stream; the browser is to connect again after a time."""
 
     def make_room(self, retry_seconds: float) -> None:
-        """Ends the stream and closes the connection at once; the browser is to connect again after a time."""
+        """End the stream and close the connection at once; the browser is to connect again after a time."""
 
     def abort(self) -> None:
-        """Drops the connection, with what it has not sent."""
+        """Drop the connection with its unsent data."""
 
 
 class CatchUp(enum.Enum):
-    """How far a browser got that resumed from before the log."""
+    """Progress of a browser that resumed from before the log."""
 
     JOINS = enum.auto()  # the log reaches back to it, or it starts with the newest forecasts
     JOINED = enum.auto()
@@ -110,12 +109,12 @@ class Browser:
         self._sent = feed.metrics.sent.labels(outlet.transport)
 
     def wake(self) -> None:
-        """Sends what is new: at once if the browser has kept up, which takes no turn of its task."""
+        """Send new events: at once if the browser has kept up, without a turn of its task."""
         if self._waiting is None or self._waiting.done() or not self._keep_up():
             self._rouse()
 
     def _keep_up(self) -> bool:
-        """Sends the new events without waiting; returns False if the task has to go on."""
+        """Send the new events without waiting; return False if the task has to continue."""
         log = self._log
         if (
             not self._entered
@@ -144,7 +143,7 @@ class Browser:
             self._waiting.set_result(None)
 
     def tick(self, now: float) -> None:
-        """Cuts the browser off if it takes nothing, and keeps a silent connection alive."""
+        """Cut the browser off if it takes nothing, and keep a silent connection alive."""
         limits = self._feed.settings.limits
         self._count()
         if self._sending_since is not None and now - self._sending_since > limits.stalled_seconds:
@@ -153,29 +152,29 @@ class Browser:
             self._rouse()
 
     def end(self) -> None:
-        """Ends the stream after what is being sent."""
+        """End the stream after the current event."""
         self._ending = True
         self._rouse()
 
     def close(self) -> None:
-        """Takes note that the connection is closed."""
+        """Take note that the connection is closed."""
         self._closed = True
         self._rouse()
 
     def make_room(self) -> None:
-        """Ends the stream at once, as another browser gets its place; the connection says when it is closed."""
+        """End the stream at once, as another browser gets its place; the connection says when it is closed."""
         self._feed.metrics.cut_off.labels("crowded").inc()
         self._outlet.make_room(CROWDED_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads them out
 
     def cut_off(self, reason: str) -> None:
-        """Drops the connection of a browser that is too slow; it resumes where it was."""
+        """Drop the connection of a browser that is too slow; it resumes where it was."""
         if not self._closed:
             self._feed.metrics.cut_off.labels(reason).inc()
             self._outlet.abort()
             self.close()
 
     async def run(self) -> None:
-        """Sends until the browser is gone, too slow, or the gateway drains."""
+        """Send until the browser is gone, too slow, or the gateway drains."""
         with self._feed.registered(self), self._feed.metrics.browsers.labels(self._outlet.transport).track_inprogress():
             await self._enter()
             while not self._over:
@@ -195,7 +194,7 @@ class Browser:
 
     @contextlib.contextmanager
     def _sending(self) -> Iterator[None]:
-        """Notes that the connection has something to send, until the end of the block."""
+        """Note that the connection has something to send, until the end of the block."""
         self._quiet_since = self._sending_since = self._now()
         yield
         self._sending_since = None
@@ -209,13 +208,13 @@ class Browser:
             self._delivered = 0
 
     async def _wait(self) -> None:
-        """Waits until there is something to send; keeps the connection alive if there is not for long."""
+        """Wait until there is something to send; keep the connection alive if there is not for long."""
         if not self._awake:
             self._waiting = self._loop.create_future()
             await self._waiting
             self._waiting = None
         self._awake = False
-        if self._over or self._sending_since is not None:  # what catches up is sending
+        if self._over or self._sending_since is not None:  # the task that catches up is sending
             return
         if self._feed.board.report is not self._reported:
             await self._send_status()
@@ -223,7 +222,7 @@ class Browser:
             await self._send_position()
 
     async def _enter(self) -> None:
-        """Takes the browser to a position of the log, once the server has said one."""
+        """Take the browser to a position of the log, once the server has said one."""
         self._entered = False
         if self._reported is None:
             await self._send_status(self._token)
@@ -232,7 +231,7 @@ class Browser:
         self._entered = True
 
     async def _join(self) -> bool:
-        """Takes the browser to a position of the log. Returns False if that has to wait for the server."""
+        """Take the browser to a position of the log. Returns False if that has to wait for the server."""
         log = self._log = self._feed.log
         if not log.begun:
             return False
@@ -252,7 +251,7 @@ class Browser:
         return True
 
     async def _catch_up(self) -> bool:
-        """Gets the log back to where the browser is, or the browser to where the log begins; False: try again later.
+        """Get the log back to where the browser is, or the browser to where the log begins; False: try again later.
 
         Says meanwhile how the server is, keeps the connection alive, and ends once the browser is gone.
         """
@@ -274,7 +273,7 @@ class Browser:
                 return result is CatchUp.JOINED
 
     async def _catch_up_in_turn(self) -> CatchUp:
-        """Waits for a turn, and catches up. A browser that takes long is cut off: it comes back for the rest."""
+        """Wait for a turn, and catch up. A browser that takes long is cut off: it comes back for the rest."""
         try:
             # First, and without a slot: browsers that read slowly may hold them all.
             if await self._feed.reach_back(self._token, self._address):
@@ -284,7 +283,7 @@ class Browser:
             await self._forget(of_server(error).as_json())
             return CatchUp.JOINS
         except DejavuClientError:
-            return CatchUp.LATER  # the status says what is the matter
+            return CatchUp.LATER  # the status names the problem
         except TimeoutError:
             self.cut_off("catching up")
             return CatchUp.JOINED
@@ -296,7 +295,7 @@ class Browser:
                 return CatchUp.JOINED if await self._read_own_stream() else CatchUp.LATER
 
     async def _read_own_stream(self) -> bool:
-        """Reads a stream of its own up to a position that the log knows. Returns False if the server ends it before.
+        """Read a stream of its own up to a position that the log knows. Returns False if the server ends it before.
 
         Raises:
             DejavuClientError: if the server does not know the browser's token, or does not answer.
@@ -315,13 +314,13 @@ class Browser:
         return False
 
     async def _forget(self, error: JsonObject) -> None:
-        """Makes it a new browser, which starts with the newest forecasts, and tells it why."""
+        """Make it a new browser, which starts with the newest forecasts, and send the reason."""
         self._token, self._current = "", True
         with self._sending():
             await self._outlet.reset(error)
 
     async def _send_new(self) -> bool:
-        """Sends the next events of the log. Returns False if there are none."""
+        """Send the next events of the log. Returns False if there are none."""
         try:
             entries = self._log.read(self._position, EVENTS_A_SEND)
         except LookupError:

@@ -1,8 +1,7 @@
-"""The newest events of the server's stream, in order, from which all browsers read, each at a position of its own.
+"""The newest events of the server's stream, in order; each browser reads from a position of its own.
 
-Positions of the log and resume tokens of the server are the same places: a browser that resumes from a token which the
-log knows misses nothing and gets nothing twice. No browser has a queue: one that lags behind the log's beginning has
-lost its place, is cut off and resumes.
+The server's resume tokens are positions of the log: a browser that resumes from a known token misses nothing and gets
+nothing twice. No browser has a queue: one that lags behind the log's beginning is cut off and resumes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from dejavu_common.clock import utc_now
 from dejavu_gateway.messages.encode import to_json
 
 CURRENT_AGE: Final = timedelta(hours=12)
-"""How old the newest forecasts may be with which a browser starts, as in the server's include_current."""
+"""Greatest age of the newest forecasts with which a browser starts, as in the server's include_current."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class LiveEvent:
 
     @classmethod
     def of(cls, response: StreamPredictionsResponse) -> LiveEvent:
-        """Returns the event of a response that is no heartbeat."""
+        """Return the event of a response that is no heartbeat."""
         entry = response.outcome if response.HasField("outcome") else response.forecast
         time = entry.generated_time if isinstance(entry, Forecast) else entry.recorded_time
         return cls(entry.sequence, entry.game_id, response.resume_token, time.ToDatetime(tzinfo=UTC), to_json(response))
@@ -58,12 +57,12 @@ class LiveEvent:
         return chunk_of(self.sse)
 
     def wanted_by(self, games: frozenset[str]) -> bool:
-        """Returns whether a browser that follows these games, or all if there are none, gets the event."""
+        """Return whether a browser that follows these games, or all if there are none, gets the event."""
         return not games or self.game_id in games
 
 
 def chunk_of(text: bytes) -> bytes:
-    """Returns a part of an answer as a chunk (RFC 9112, 7.1)."""
+    """Return a part of an answer as a chunk (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(text), text)
 
 
@@ -102,7 +101,7 @@ class EventLog:
         return bool(self.token)
 
     def accept(self, response: StreamPredictionsResponse) -> LiveEvent | None:
-        """Takes the next response of the stream; returns its event, None for a heartbeat.
+        """Take the next response of the stream; return its event, None for a heartbeat.
 
         Events before the first heartbeat are the newest ones of their games, with others between them left out: they
         are current, and no part of the log.
@@ -124,7 +123,7 @@ class EventLog:
         return event
 
     def extend_back(self, token: str, events: Sequence[LiveEvent], reached: str) -> bool:
-        """Puts events before those that the log has.
+        """Put events before those of the log.
 
         Args:
             token: the position from which they were read.
@@ -165,17 +164,17 @@ class EventLog:
                 del self._positions[token]
 
     def _oldest_positions(self) -> list[tuple[str, int]]:
-        """Returns the first positions, as many as may be before the log's beginning after one more event."""
+        """Return the first positions, as many as may be before the log's beginning after one more event."""
         iterator = iter(self._positions.items())
         return [each for _, each in zip(range(4), iterator, strict=False)]
 
     def position(self, token: str) -> int | None:
-        """Returns the position right after a token; None if the log does not reach back to it, or never saw it."""
+        """Return the position right after a token; None if the log does not reach back to it, or never saw it."""
         position = self._positions.get(token)
         return position if position is not None and position >= self.first else None
 
     def read(self, position: int, limit: int) -> list[tuple[LiveEvent, bytes]]:
-        """Returns up to `limit` events from a position on.
+        """Return up to `limit` events from a position on.
 
         Raises:
             LookupError: if the log does not reach back to the position any more.
@@ -191,7 +190,7 @@ class EventLog:
         return [self._events[index] for index in range(start, stop)]
 
     def current(self, games: frozenset[str]) -> list[tuple[LiveEvent, bytes]]:
-        """Returns the newest forecast of each game and horizon of the last 12 hours, in order of sequence."""
+        """Return the newest forecast of each game and horizon of the last 12 hours, in order of sequence."""
         since = utc_now() - CURRENT_AGE
         self._current = {key: each for key, each in self._current.items() if each[0].time >= since}
         found = (each for each in self._current.values() if each[0].wanted_by(games))

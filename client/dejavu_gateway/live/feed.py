@@ -1,4 +1,4 @@
-"""The one subscription of a gateway to its server, and the health of the server, read for ever."""
+"""The one subscription of a gateway to its server, and the server's health; both run until the gateway ends."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Reader(Protocol):
     """A browser, as the feed sees it."""
 
     def wake(self) -> None:
-        """Tells it that there is something to send."""
+        """Signal that there are new events to send."""
 
     def tick(self, now: float) -> None:
         """Called once a second, with the time by the loop's clock."""
 
     def end(self) -> None:
-        """Asks it to end its stream."""
+        """Ask it to end its stream."""
 
 
 class LiveFeed:
@@ -58,7 +58,7 @@ class LiveFeed:
         metrics: metrics of the gateway.
 
     Attributes:
-        log: the newest events; another one after the server's ledger was replaced.
+        log: the newest events; replaced after the server's ledger was replaced.
         board: the status of the server.
         catching_up: held by a browser while it reads a stream of its own.
         begun: set once the log has begun, after the current forecasts.
@@ -79,7 +79,7 @@ class LiveFeed:
         self._tasks = [BackgroundTask() for _ in range(3)]
 
     def start(self) -> None:
-        """Starts to follow the server."""
+        """Start to follow the server."""
         follow, health, tick = self._tasks
         follow.start(self._follow(), "upstream")
         seconds = self.settings.poll_seconds
@@ -87,19 +87,19 @@ class LiveFeed:
         tick.start(repeat(TICK_SECONDS, self._tick, on_repeat_failed("tick")), "tick")
 
     async def close(self) -> None:
-        """Stops to follow the server."""
+        """Stop to follow the server."""
         for task in self._tasks:
             await task.end()
 
     def drain(self) -> None:
-        """Ends the streams of all browsers, and of those that still come."""
+        """End the streams of all browsers, and of later ones."""
         self.draining = True
         for reader in list(self._readers):
             reader.end()
 
     @contextlib.contextmanager
     def registered(self, reader: Reader) -> Iterator[None]:
-        """Wakes a browser for each event and change of the status, until the end of the block."""
+        """Wake a browser for each event and change of the status, until the end of the block."""
         self._readers.add(reader)
         if self.draining:
             reader.end()
@@ -109,14 +109,14 @@ class LiveFeed:
             self._readers.discard(reader)
 
     async def reach_back(self, token: str, address: str) -> bool:
-        """Lets the log reach back to a token, by one stream to the server for all browsers that resume from there.
+        """Let the log reach back to a token, by one stream to the server for all browsers that resume from there.
 
         After a restart of the gateway hundreds of browsers come back with tokens from right before it. Addresses take
         turns, so that one with old tokens does not keep others waiting for long.
 
         Args:
             token: the token.
-            address: where the browser is that has it.
+            address: address of the browser.
 
         Returns:
             Whether it does; not if the token is from too long ago.
@@ -155,7 +155,7 @@ class LiveFeed:
         self._wake_all()
 
     async def _follow(self) -> None:
-        """Reads the stream, connection after connection; from the newest forecasts if its position is unknown."""
+        """Read the stream, connection after connection; from the newest forecasts if its position is unknown."""
         subscription, backoff = self._subscription(), Backoff(FIRST_DELAY, LONGEST_DELAY)
         while True:
             pause = 0.0

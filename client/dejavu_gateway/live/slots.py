@@ -1,4 +1,4 @@
-"""Slots that browsers share: for live streams, and for work that few do at a time. No address gets all of them."""
+"""Slots that browsers share, for live streams and for expensive work. No address gets all of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StreamSlots:
 
     @contextlib.contextmanager
     def held(self, address: str, evict: Callable[[], None]) -> Iterator[None]:
-        """Holds a slot until the end of the block, or until `evict` is called, which is to end the stream.
+        """Hold a slot until the end of the block, or until `evict` is called, which is to end the stream.
 
         Raises:
             NoSlotError: if the address has its share.
@@ -73,7 +73,7 @@ class _Own:
 
 
 class AddressSlots:
-    """Slots that are shared by all addresses, and fewer for each; who waits is served in turn.
+    """Slots that are shared by all addresses, with a limit for each; waiting requests are served in turn.
 
     Args:
         number: slots.
@@ -86,7 +86,7 @@ class AddressSlots:
         self._own: dict[str, _Own] = {}
 
     async def acquire(self, address: str) -> None:
-        """Waits for a slot, which `release` must give back; not if the wait is cancelled."""
+        """Wait for a slot, which `release` must give back; not if the wait is cancelled."""
         own = self._own.setdefault(address, _Own(asyncio.Semaphore(self._per_address)))
         own.users += 1
         async with AsyncExitStack() as undo:
@@ -97,7 +97,7 @@ class AddressSlots:
 
     @contextlib.asynccontextmanager
     async def held(self, address: str) -> AsyncIterator[None]:
-        """Waits for a slot, and holds it until the end of the block."""
+        """Wait for a slot, and hold it until the end of the block."""
         await self.acquire(address)
         try:
             yield
@@ -105,7 +105,7 @@ class AddressSlots:
             self.release(address)
 
     def release(self, address: str) -> None:
-        """Gives a slot back."""
+        """Give a slot back."""
         own = self._own[address]
         self._all.release()
         own.slots.release()

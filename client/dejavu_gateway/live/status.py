@@ -1,4 +1,4 @@
-"""What a gateway knows of its server, in words for people and as a reason for programs."""
+"""Status of the server as the gateway knows it, in words for people and as a reason for programs."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class StatusReason(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ServerView:
-    """What was last heard from the server.
+    """State last received from the server.
 
     Attributes:
         server: its health, or why it is not known; None before it was asked.
         ledger: health of its ledger, or why it is not known.
-        stream: whether the stream is connected, or what ended it; False before the first connection.
+        stream: whether the stream is connected, or the error that ended it; False before the first connection.
         heard: when the last message of the stream came, by a monotonic clock.
     """
 
@@ -52,15 +52,15 @@ class ServerView:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """The status that browsers are told.
+    """The status sent to browsers.
 
     Attributes:
-        reason: what is wrong, OK if nothing is.
+        reason: the problem; OK if there is none.
         message: the same for people.
         serving: whether the server answers requests.
         streaming: whether new forecasts arrive.
         ledger_ok: whether the ledger is known to work.
-        ledger_message: what is wrong with the ledger; empty if it works, or the server does not answer.
+        ledger_message: problem of the ledger; empty if it works, or the server does not answer.
         since: from when on this has been the status.
     """
 
@@ -73,7 +73,7 @@ class StatusReport:
     since: datetime
 
     def as_json(self, newest: datetime | None, *, demo: bool) -> JsonObject:
-        """Returns the status as it is sent.
+        """Return the status as it is sent.
 
         Args:
             newest: when the newest event was recorded; None if there is none.
@@ -109,7 +109,7 @@ class StatusBoard:
         self.report = self._judge()
 
     def update(self, **changes: object) -> None:
-        """Changes fields of the view, and reports the status if it becomes another one."""
+        """Change fields of the view, and report the status if it changes."""
         self.view = replace(self.view, **changes)  # type: ignore[arg-type]
         report = self._judge()
         if replace(report, since=self.report.since) != self.report:

@@ -1,7 +1,7 @@
-"""Converts JSON and query parameters to request messages. What is wrong is named field by field.
+"""Converts JSON and query parameters to request messages. Errors are named field by field.
 
-Callers have no token here, so that a refusal must cost little: values are counted in the bytes of a body before it is
-parsed, and so are the elements of a list before they are read.
+Callers have no token here, so a refusal must be cheap: values are counted in the bytes of a body before it is parsed,
+elements of a list before they are read.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SHOWN: Final = 60
 
 
 def read_json(body: bytes) -> object:
-    """Parses a body.
+    """Parse a body.
 
     Raises:
         RequestRefused: if it is not JSON in UTF-8, has too many values, is nested too deeply, or has a key twice.
@@ -78,14 +78,14 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def from_json(value: object, message_type: type[MessageT]) -> MessageT:
-    """Returns the message that a JSON value describes.
+    """Return the message that a JSON value describes.
 
     Args:
         value: JSON data.
         message_type: type of the message.
 
     Raises:
-        RequestRefused: if it does not describe one; names each field with what was expected.
+        RequestRefused: if it does not describe one; names each field with its expected form.
     """
     reader, message = _Reader(), message_type()
     reader.read(message, value)
@@ -97,7 +97,7 @@ def from_json(value: object, message_type: type[MessageT]) -> MessageT:
 def from_query(
     parameters: Sequence[tuple[str, str]], message_type: type[MessageT], also: Sequence[str] = ()
 ) -> tuple[MessageT, dict[str, str]]:
-    """Returns the message that query parameters describe, one for each field.
+    """Return the message that query parameters describe, one for each field.
 
     Args:
         parameters: names and values. A name is that of a field in lowerCamelCase, or as in the contract.
@@ -108,7 +108,7 @@ def from_query(
         The message, and the values of the further parameters that are given.
 
     Raises:
-        RequestRefused: if a parameter is unknown, repeated or invalid; names each with what was expected.
+        RequestRefused: if a parameter is unknown, repeated or invalid; names each with its expected form.
     """
     message = message_type()
     fields = fields_of(descriptor_of(message))
@@ -133,13 +133,13 @@ def from_query(
 
 
 def unknown_parameter(name: str, known: Sequence[str]) -> FieldViolation:
-    """Returns what is wrong with a query parameter that is none of the known ones."""
+    """Return the error of an unknown query parameter."""
     expected = f"some of {', '.join(known)}" if known else "none"
     return FieldViolation(_shown_name(name), f"unknown parameter; expected {expected}")
 
 
 def _from_text(text: str, field: FieldDescriptor) -> object:
-    """Returns a parameter as JSON data of its field; the text itself if it is none, which is then refused."""
+    """Return a parameter as JSON data of its field; the text itself if it is none, which is then refused."""
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
     if field.cpp_type in LARGEST and text:
@@ -153,10 +153,10 @@ def _from_text(text: str, field: FieldDescriptor) -> object:
 
 
 class _Reader:
-    """Writes JSON to messages, and notes what is wrong with it.
+    """Writes JSON to messages, and collects errors.
 
     Attributes:
-        found: what is wrong.
+        found: the errors.
     """
 
     def __init__(self) -> None:
@@ -164,13 +164,13 @@ class _Reader:
         self._path: list[str | int] = []  # names and indices; joined only where something is wrong
 
     def add(self, violation: FieldViolation) -> None:
-        """Notes what is wrong with a field; raises RequestRefused if that is enough for an answer."""
+        """Add an error of a field; raise RequestRefused if there are enough for an answer."""
         self.found.append(violation)
         if len(self.found) == MAX_VIOLATIONS:
             raise invalid(self.found)
 
     def read(self, message: Message, value: object) -> None:
-        """Writes the JSON of a message to an empty one."""
+        """Write the JSON of a message to an empty one."""
         if not isinstance(value, dict):
             self._add((), f"{_shown(value)}; expected a JSON object")
             return
@@ -224,7 +224,7 @@ class _Reader:
                     self._add((index,), f"{_shown(each)}; expected {field.expected}")
 
     def _add(self, place: tuple[str | int, ...], description: str) -> None:
-        """Notes what is wrong at a place below the current one."""
+        """Add an error at a place below the current one."""
         parts = [f"[{each}]" if isinstance(each, int) else f".{_shown_name(each)}" for each in (*self._path, *place)]
         self.add(FieldViolation("".join(parts).removeprefix(".") or "body", description))
 
@@ -234,7 +234,7 @@ def _names(message: Message) -> list[str]:
 
 
 def _shown(value: object) -> str:
-    """Returns a value for a message, shortened."""
+    """Return a value for a message, shortened."""
     if isinstance(value, list | dict):
         return type(value).__name__
     text = json.dumps(value[: _SHOWN + 1] if isinstance(value, str) else value, ensure_ascii=True)
@@ -242,5 +242,5 @@ def _shown(value: object) -> str:
 
 
 def _shown_name(name: str) -> str:
-    """Returns the name of an unknown field or parameter for a message: short, and of printable ASCII."""
+    """Return the name of an unknown field or parameter for a message: short, and of printable ASCII."""
     return json.dumps(name, ensure_ascii=True)[1:-1][:_SHOWN]

@@ -1,7 +1,7 @@
 """Converts messages to JSON, by the JSON mapping of protobuf (protobuf.dev/programming-guides/json).
 
-The same as `MessageToDict(message, always_print_fields_with_no_presence=True)`, which inspects each descriptor again
-for each message: an explained forecast takes it milliseconds, in which no browser gets anything. Here the plan of a
+Equal to `MessageToDict(message, always_print_fields_with_no_presence=True)`, which inspects every descriptor for each
+message and takes milliseconds for an explained forecast, during which no browser gets events. Here the plan of a
 message type is made once. The tests compare both on every message of the contract.
 """
 
@@ -37,12 +37,12 @@ _SINGLE_PRECISION_DIGITS: Final = range(6, 10)
 
 
 def descriptor_of(message: Message | type[Message]) -> Descriptor:
-    """Returns the descriptor of a message or of its type."""
+    """Return the descriptor of a message or of its type."""
     return cast("Descriptor", message.DESCRIPTOR)  # the stubs name a second type, of the C implementation
 
 
 def to_dict(message: Message) -> JsonObject:
-    """Returns a message as a JSON object: names in lowerCamelCase, and fields with default values included.
+    """Return a message as a JSON object: names in lowerCamelCase, and fields with default values included.
 
     Optional fields, messages and members of a oneof are left out where they are not set.
     """
@@ -53,18 +53,18 @@ def to_dict(message: Message) -> JsonObject:
 
 
 def to_json(message: Message) -> bytes:
-    """Returns a message as a JSON text on one line, in UTF-8."""
+    """Return a message as a JSON text on one line, in UTF-8."""
     return dump(to_dict(message))
 
 
 def dump(value: object) -> bytes:
-    """Returns JSON data as text on one line, in UTF-8."""
+    """Return JSON data as text on one line, in UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @cache
 def _plan(descriptor: Descriptor) -> tuple[_Write, ...]:
-    """Returns for each field of a message what writes it."""
+    """Return a writer for each field of a message."""
     return tuple(_writer(field) for field in descriptor.fields)
 
 
@@ -87,7 +87,7 @@ def _writer(field: FieldDescriptor) -> _Write:
 
 
 def _converter(field: FieldDescriptor) -> _Convert:
-    """Returns what converts one value of a field."""
+    """Return the converter of one value of a field."""
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_MESSAGE if field.message_type is not None:
             if field.message_type.full_name in _AS_TEXT:
@@ -112,7 +112,7 @@ def _double(value: float) -> float | str:
 
 
 def _float(value: float) -> float | str:
-    """Returns the shortest number that is this one at single precision."""
+    """Return the shortest number that is this one at single precision."""
     if value.is_integer() and abs(value) < 1e6:
         return value
     if not math.isfinite(value):

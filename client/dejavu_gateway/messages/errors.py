@@ -1,4 +1,4 @@
-"""Errors of requests as the gateway answers them, whatever refused the request: HTTP, the gateway or the server."""
+"""Errors of requests as the gateway answers them, refused by HTTP, the gateway or the server."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RequestRefused(Exception):
     headers: dict[str, str] = field(default_factory=dict)
 
     def as_json(self, request_id: str = "") -> JsonObject:
-        """Returns the body of the answer.
+        """Return the body of the answer.
 
         Args:
             request_id: the gateway's id of the request, for those that never reached the server.
@@ -73,26 +73,26 @@ class RequestRefused(Exception):
 
 
 def of_server(error: DejavuClientError) -> RequestRefused:
-    """Returns the answer to a request that the server refused, or did not answer."""
+    """Return the answer to a request that the server refused, or did not answer."""
     code = error.code or grpc.StatusCode.UNAVAILABLE
     status = STATUS_BY_CODE.get(code, HTTPStatus.BAD_GATEWAY)
     retry_after = error.retry_after
     if retry_after is None and status in RETRY_STATUSES:
         retry_after = DEFAULT_RETRY_SECONDS
     fields = tuple(FieldViolation(_json_name(each.field), each.description) for each in error.field_violations)
-    # What the client says of a server that it cannot reach has its address, which is none of a browser's business.
+    # The client's message about an unreachable server has its address, which browsers must not see.
     unreached = code is grpc.StatusCode.UNAVAILABLE and not (error.request_id or error.reason)
     message = "the server cannot be reached; try again" if unreached else error.message
     return RequestRefused(status, code.name, message, error.reason, fields, error.request_id, retry_after)
 
 
 def _json_name(path: str) -> str:
-    """Returns the path of a field as it is called in JSON: game_id becomes gameId."""
+    """Return the path of a field as it is called in JSON: game_id becomes gameId."""
     return re.sub("_([a-z0-9])", lambda match: match[1].upper(), path)
 
 
 def invalid(fields: Iterable[FieldViolation], reason: str = "INVALID_REQUEST") -> RequestRefused:
-    """Returns the answer to a request with invalid fields or parameters."""
+    """Return the answer to a request with invalid fields or parameters."""
     found = tuple(fields)
     message = "; ".join(f"{each.field}: {each.description}" for each in found[:3])
     if len(found) > 3:
@@ -101,10 +101,10 @@ def invalid(fields: Iterable[FieldViolation], reason: str = "INVALID_REQUEST") -
 
 
 def invalid_field(field: str, description: str, reason: str = "INVALID_REQUEST") -> RequestRefused:
-    """Returns the answer to a request with one invalid field or parameter."""
+    """Return the answer to a request with one invalid field or parameter."""
     return invalid([FieldViolation(field, description)], reason)
 
 
 def not_found(message: str) -> RequestRefused:
-    """Returns the answer to a request for what does not exist."""
+    """Return the answer to a request for an unknown path."""
     return RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", message)

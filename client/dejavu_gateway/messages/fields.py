@@ -1,6 +1,6 @@
-"""How the JSON of a field becomes its value, by the JSON mapping of protobuf (protobuf.dev/programming-guides/json).
+"""Conversion of a field's JSON to its value, by the JSON mapping of protobuf (protobuf.dev/programming-guides/json).
 
-What a descriptor says is looked up once for each message type: that costs more than to read a value.
+Descriptors are looked up once per message type, because that costs more than reading a value.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class JsonField:
 
 @cache
 def fields_of(descriptor: Descriptor) -> Mapping[str, JsonField]:
-    """Returns the fields of a message by their names, both in lowerCamelCase and as in the contract."""
+    """Return the fields of a message by their names, both in lowerCamelCase and as in the contract."""
     return {name: _json_field(field) for field in descriptor.fields for name in (field.json_name, field.name)}
 
 
@@ -88,7 +88,7 @@ def _json_field(field: FieldDescriptor) -> JsonField:
 
 
 def _scalar(field: FieldDescriptor) -> tuple[str, Read]:
-    """Returns the values of a field in words, and what reads one."""
+    """Return the accepted values of a field in words, and the reader of one."""
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_STRING if field.type == FieldDescriptor.TYPE_BYTES:
             return "base64", _base64
@@ -117,14 +117,14 @@ def _number(largest: float) -> Read:
 
 
 def are_numbers(values: Sequence[Any], largest: float) -> bool:
-    """Returns whether all of some JSON values are numbers of a field: looked at together, a third of the cost."""
+    """Return whether all of some JSON values are numbers of a field: looked at together, a third of the cost."""
     return {*map(type, values)} <= {int, float} and -largest <= min(values, default=0) <= max(
         values, default=0
     ) <= largest
 
 
 def _integer(lowest: int, highest: int) -> Read:
-    """Returns what reads a whole number: a number or, as JSON has 64-bit numbers, a text of digits."""
+    """Return the reader of an integer: a number or, as JSON has 64-bit numbers, a text of digits."""
 
     def read(value: Any) -> int:
         if isinstance(value, str):

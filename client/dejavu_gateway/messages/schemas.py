@@ -1,4 +1,4 @@
-"""JSON schemas of messages, from their descriptors: what `encode` writes, and what `decode` takes."""
+"""JSON schemas of messages, from their descriptors: the output of `encode` and the input of `decode`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _UNSIGNED: Final = (FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT
 
 
 def reference(descriptor: Descriptor) -> JsonObject:
-    """Returns the reference to the schema of a message."""
+    """Return the reference to the schema of a message."""
     return {"$ref": f"#/components/schemas/{descriptor.name}"}
 
 
 def schemas(descriptors: Iterable[Descriptor], *, answers: bool) -> dict[str, JsonObject]:
-    """Returns the schemas of messages and of all that they contain, by name.
+    """Return the schemas of messages and of all that they contain, by name.
 
     Args:
         descriptors: the messages.
@@ -50,7 +50,7 @@ def _message(descriptor: Descriptor, *, answers: bool) -> JsonObject:
 
 
 def field_schema(field: FieldDescriptor) -> JsonObject:
-    """Returns the schema of a field."""
+    """Return the schema of a field."""
     value = _value(field)
     return {"type": "array", "items": value} if field.is_repeated else value
 

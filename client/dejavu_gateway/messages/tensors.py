@@ -1,7 +1,6 @@
 """Converts the JSON of the Open Inference Protocol to its messages and back.
 
-What is generally wrong is refused here, by its place in the body; what the tensors of a model have to be, the server
-says.
+Malformed bodies are refused here, with the place of the error; the server validates the tensors of a model.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ DATATYPES: Final = {
 
 
 def infer_request(value: object, model_name: str, model_version: str) -> pb.ModelInferRequest:
-    """Returns the request that a body describes.
+    """Return the request that a body describes.
 
     Args:
         value: JSON data.
@@ -88,7 +87,7 @@ def infer_request(value: object, model_name: str, model_version: str) -> pb.Mode
         model_version: its version, from the path; empty if that has none.
 
     Raises:
-        RequestRefused: if it describes none; names the place with what was expected.
+        RequestRefused: if it describes none; names the place with the expected form.
     """
     body = _object(value, "body", ("id", "parameters", "inputs", "outputs"), ("inputs",))
     request = pb.ModelInferRequest(
@@ -132,7 +131,7 @@ def _shape(value: object, place: str) -> Sequence[int]:
 
 
 def _flat(data: object, shape: Sequence[int], place: str) -> Sequence[object]:
-    """Returns the values of a tensor row after row, which may be nested as its shape says."""
+    """Return the values of a tensor row after row, which may be nested as its shape says."""
     values = _array(data, place, None)
     if not any(isinstance(each, list) for each in values):
         return values
@@ -158,7 +157,7 @@ def _contents(values: Sequence[object], datatype: _Datatype, place: str) -> Sequ
 
 
 def _first_wrong(values: Sequence[object], datatype: _Datatype) -> int:
-    """Returns the index of the first value that is none of a datatype, found by halving."""
+    """Return the index of the first value that is none of a datatype, found by halving."""
     right, wrong = 0, len(values)  # all before the first are values of it, one of those before the second is not
     while wrong - right > 1:
         middle = (right + wrong) // 2
@@ -172,7 +171,7 @@ def _first_wrong(values: Sequence[object], datatype: _Datatype) -> int:
 
 
 def _add_parameters(owner: JsonObject, place: str, parameters: Any) -> None:
-    """Adds the parameters of an object to those of its message."""
+    """Add the parameters of an object to those of its message."""
     field = f"{place}parameters"
     given = owner.get("parameters", {})
     if not isinstance(given, dict):
@@ -201,7 +200,7 @@ def _add_parameters(owner: JsonObject, place: str, parameters: Any) -> None:
 
 
 def binary_refused(place: str) -> RequestRefused:
-    """Returns the answer to a request of the binary tensor data extension."""
+    """Return the answer to a request of the binary tensor data extension."""
     description = (
         "the binary tensor data extension is not supported; expected tensors as JSON (tritonclient: binary_data=False "
         "for every input, and for outputs that are named), or a call by gRPC"
@@ -247,7 +246,7 @@ def _shown(value: object) -> str:
 
 
 def infer_response_body(response: pb.ModelInferResponse) -> JsonObject:
-    """Returns a response as JSON data; null stands for NaN."""
+    """Return a response as JSON data; null means NaN."""
     body: JsonObject = {"model_name": response.model_name, "model_version": response.model_version}
     if response.id:
         body["id"] = response.id
@@ -264,12 +263,12 @@ def infer_response_body(response: pb.ModelInferResponse) -> JsonObject:
 
 
 def server_metadata_body(response: pb.ServerMetadataResponse) -> JsonObject:
-    """Returns the description of the server as JSON data."""
+    """Return the description of the server as JSON data."""
     return {"name": response.name, "version": response.version, "extensions": list(response.extensions)}
 
 
 def model_metadata_body(response: pb.ModelMetadataResponse) -> JsonObject:
-    """Returns the description of a model as JSON data."""
+    """Return the description of a model as JSON data."""
 
     def described(tensors: Iterable[pb.ModelMetadataResponse.TensorMetadata]) -> list[Mapping[str, Any]]:
         return [{"name": each.name, "datatype": each.datatype, "shape": list(each.shape)} for each in tensors]

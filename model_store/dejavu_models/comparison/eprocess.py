@@ -1,32 +1,31 @@
 """E-processes: evidence about a mean that may be looked at after every game.
 
 An e-process for a hypothesis is a sequence of values, at least 0, whose expectation is at most 1 at any stopping time
-if the hypothesis holds. By Ville's inequality it ever reaches 20 with a probability of at most 1/20, however often and
-whenever somebody looks, and whatever he decides from what he sees (Ramdas, Grünwald, Vovk & Shafer, Game-theoretic
-statistics and safe anytime-valid inference, Statistical Science 38, 2023).
+if the hypothesis holds. By Ville's inequality it ever reaches 20 with a probability of at most 1/20, however often it
+is looked at, and whatever is decided from it (Ramdas, Grünwald, Vovk & Shafer, Game-theoretic statistics and safe
+anytime-valid inference, Statistical Science 38, 2023).
 
-The one here is a bet. A gambler with a capital of 1 stakes a share of his capital on each game; after game t he has
+This one is a bet. A gambler with a capital of 1 stakes a share of the capital on each game; after game t it is
 Π (1 + λᵢ yᵢ), i ≤ t, with yᵢ at least −1/λᵢ (a betting martingale: Waudby-Smith & Ramdas, Estimating means of bounded
-random variables by betting, JRSS B 86, 2024). The best λ depends on mean and variance, which nobody knows beforehand:
-the capital is divided between a large and a small stake, each bet for itself.
+random variables by betting, JRSS B 86, 2024). The best λ depends on the unknown mean and variance, so the capital is
+divided between a large and a small stake, which are bet separately.
 
 The hypothesis is about averages: *after no game t is the average of the conditional means μ₁ … μₜ of y₁ … yₜ, each
-given what was known before its game, above 0*. It may be above 0 in some games and below in others, as with a model
-that is worse in few games by much (Choe & Ramdas, Comparing sequential forecasters, Operations Research 72, 2024, arXiv
-2110.00115, call this the weak null). Stakes that rise and fall with the data would weigh games: larger where models
-agree and smaller where they differ, they would show a model to be no worse that loses in the latter. Stakes that only
-fall do not: with λ₁ ≥ λ₂ ≥ … and all sums Sᵢ = μ₁ + … + μᵢ ≤ 0,
+given the knowledge before its game, above 0*. It may be above 0 in some games and below in others, as with a model that
+is much worse in few games (the weak null: Choe & Ramdas, Comparing sequential forecasters, Operations Research 72,
+2024, arXiv 2110.00115). Stakes that rise and fall with the data would weigh games: large where models agree and small
+where they differ, they would hide the losses of the latter. Stakes that only fall do not: with λ₁ ≥ λ₂ ≥ … and all sums
+Sᵢ = μ₁ + … + μᵢ ≤ 0,
 
     Σ λᵢ μᵢ = λₜ Sₜ + Σ (λᵢ − λᵢ₊₁) Sᵢ ≤ 0,
 
 and Π (1 + λᵢ yᵢ) / (1 + λᵢ μᵢ) is a martingale, with Π (1 + λᵢ μᵢ) ≤ exp(Σ λᵢ μᵢ) ≤ 1.
 
-A stake needs a bound of what a game can lose, and a bound that a model's worst game could ever reach would allow no
-stake of use. So differences are clipped, to a bound that is known before the game and grows with what was seen: the
-fifth largest difference so far. It never falls, so that stakes, which are shares of what the bound allows, never rise.
-A disaster counts in full from the sixth of its size on; all that clipping ever takes off differences is less than the
-sum of the five largest: each time that it takes something, that sum grows by as much. What it takes is what no evidence
-from few games can have: that something does not happen which happens in one game of fifty.
+A stake needs a bound of a game's loss, and a bound of the worst possible game would allow no useful stake. So
+differences are clipped to a bound that is known before the game and grows with the data: the fifth largest difference
+so far. It never falls, so stakes, which are shares of the greatest allowed one, never rise. A disaster counts in full
+from the sixth of its size on; clipping removes less than the sum of the five largest differences in all. What it
+removes is no evidence that few games could give: that an event of one game in fifty does not happen.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ more of the first disasters is lost."""
 
 
 def clipping_bounds(differences: Floats, smallest: float) -> Floats:
-    """Returns the bound of each difference, from those before it: it never falls.
+    """Return the bound of each difference, from those before it: it never falls.
 
     Args:
         differences: (n,), in order.
@@ -69,7 +68,7 @@ def clipping_bounds(differences: Floats, smallest: float) -> Floats:
 
 
 def log_e_process(gains: Floats, largest_losses: Floats) -> Floats:
-    """Computes the e-process for the hypothesis that gains are not above 0 on average; see the module.
+    """Compute the e-process for the hypothesis that gains are not above 0 on average; see the module.
 
     Args:
         gains: (n,), in order, each at least −largest_loss.
@@ -92,16 +91,16 @@ def log_e_process(gains: Floats, largest_losses: Floats) -> Floats:
 
 
 def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
-    """Computes the evidence that a model is worse than another by less than a margin.
+    """Compute the evidence that a model is worse than another by less than a margin.
 
     The hypothesis that it speaks against: the average over the games so far of the expected difference, clipped to its
-    bound, given what was known before each game, is at least the margin.
+    bound, given the knowledge before each game, is at least the margin.
 
     Args:
         differences: (n,), score of the model − score of the other of each game, in the order in which games ended;
             lower scores are better.
-        margin: by how much it may be worse, at least 0 and less than the bound.
-        bound: what the difference of the first game is clipped to, fixed before it; see `clipping_bounds`.
+        margin: the most that it may be worse, at least 0 and less than the bound.
+        bound: clipping bound of the first game's difference, fixed before it; see `clipping_bounds`.
 
     Returns:
         (n,), natural logarithms of the e-values after each game.
@@ -114,7 +113,7 @@ def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
 
 
 def worse(differences: Floats, margin: float, bound: float) -> Floats:
-    """Computes the evidence that a model is worse than another by more than a margin; as `not_worse`.
+    """Compute the evidence that a model is worse than another by more than a margin; as `not_worse`.
 
     The hypothesis that it speaks against: that average is at most the margin.
     """

@@ -1,12 +1,12 @@
-"""The gate: decides from a comparison whether a challenger is promoted, retired, or goes on.
+"""The gate: decides from a comparison whether a challenger is promoted, retired, or stays staged.
 
 Each statement has its own e-process, which may be looked at after every game (`eprocess`). A challenger that is worse
 than the champion by the margin, in any score at any horizon that counts, is ever promoted with a probability of at most
-1 / threshold: it would need that statement too (an intersection-union test, which needs no correction: Berger,
-Technometrics 24, 1982). It is retired once the mean of all e-values that it is worse reaches the threshold; a mean of
-e-values is one (Vovk & Wang, E-values: calibration, combination and applications, Annals of Statistics 49, 2021), so
-that the chance of ever retiring one that is worse by the margin in nothing is at most 1 / threshold too. These are the
-chances of one comparison; they add up over challengers.
+1 / threshold, since a promotion needs every statement (an intersection-union test, without correction: Berger,
+Technometrics 24, 1982). It is retired once the mean of all e-values that it is worse reaches the threshold. A mean of
+e-values is an e-value (Vovk & Wang, E-values: calibration, combination and applications, Annals of Statistics 49,
+2021), so the probability of ever retiring a challenger that is nowhere worse by the margin is at most 1 / threshold
+too. These are the probabilities of one comparison; they add up over challengers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dejavu_models.comparison.scores import Comparison, PairedForecasts, ScoreCo
 from dejavu_models.types import HORIZONS, Horizon
 
 PERSISTENCE: Final = "persistence"
-"""Stands for a model version in a comparison with the last known differential, as a certain forecast."""
+"""Stands for persistence in place of a model version: the last known differential as a certain forecast."""
 
 BRIER_MARGIN_SHARE: Final = 0.05
 """Margin of the Brier score, for each point of the margin of the CRPS: both are then about 0.5 % of the scores (4.2 to
@@ -34,12 +34,12 @@ _NAMES: Final = {Horizon.HALFTIME: "half", Horizon.FINAL: "end"}
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """What the gate asks for; fixed before the first game is compared.
+    """Requirements of the gate; fixed before the first game is compared.
 
     Attributes:
-        crps_margin: by how much a challenger may be worse in CRPS, in points.
+        crps_margin: the most that a challenger may be worse in CRPS, in points.
         threshold: e-value at which a statement counts as shown.
-        coverage_slack: how far below its nominal rate the coverage of the usual intervals may be.
+        coverage_slack: the most that the coverage of the usual intervals may be below its nominal rate.
         min_games: number of games below which nothing is decided.
     """
 
@@ -50,20 +50,20 @@ class GateSettings:
 
     @property
     def brier_margin(self) -> float:
-        """By how much a challenger may be worse in the Brier score."""
+        """The most that a challenger may be worse in the Brier score."""
         return self.crps_margin * BRIER_MARGIN_SHARE
 
     def coverage_bound(self, alpha: float) -> float:
-        """Returns the coverage of intervals below which the gate does not promote."""
+        """Return the coverage of intervals below which the gate does not promote."""
         return max(0.0, 1.0 - alpha - self.coverage_slack)
 
     def compare(self, pairs: PairedForecasts) -> Comparison | None:
-        """Compares two models with these margins; None without pairs."""
+        """Compare two models with these margins; None without pairs."""
         return compare(pairs, self.crps_margin, self.brier_margin)
 
 
 class GateDecision(enum.Enum):
-    """What the gate does with a challenger."""
+    """Decision about a challenger."""
 
     CONTINUE = "continue"
     PROMOTE = "promote"
@@ -72,10 +72,10 @@ class GateDecision(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Decision of the gate, and what it rests on.
+    """Decision of the gate, and its evidence.
 
     Attributes:
-        decision: what it does.
+        decision: the decision.
         reason: why, for people.
         games: number of games compared at the horizon with the most.
         crps_e_value, brier_e_value: the least evidence of any horizon that the model is not worse; for a retirement,
@@ -95,7 +95,7 @@ class Judgement:
 
 
 def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettings) -> Judgement:
-    """Decides about a model that was compared with another.
+    """Decide about a model that was compared with another.
 
     A horizon counts for a promotion if it has at least half as many games as the other: a few forecasts of one that a
     server is hardly asked for cannot hold up a promotion. Besides the e-values, which are about differences of which
@@ -104,7 +104,7 @@ def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettin
 
     Args:
         comparisons: by horizon; None without pairs.
-        settings: what the gate asks for.
+        settings: requirements of the gate.
     """
     known = {horizon: each for horizon in HORIZONS if (each := comparisons.get(horizon)) is not None}
     most = max((each.games for each in known.values()), default=0)
@@ -123,7 +123,7 @@ def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettin
 
 
 def _worse(known: Mapping[Horizon, Comparison], settings: GateSettings) -> str | None:
-    """Returns why a model is worse; None if that is not shown."""
+    """Return why a model is worse; None if that is not shown."""
     scores = [score for each in known.values() for score in (each.crps, each.brier)]
     e_values = [score.worse_e_value for score in scores]
     mean = (sum(e_values) + _STATEMENTS - len(e_values)) / _STATEMENTS  # without games, an e-value is 1
@@ -134,7 +134,7 @@ def _worse(known: Mapping[Horizon, Comparison], settings: GateSettings) -> str |
 
 
 def _not_proven(counted: Mapping[Horizon, Comparison], settings: GateSettings) -> str | None:
-    """Returns what keeps a model from being promoted; None if nothing does."""
+    """Return the obstacle to a model's promotion; None if there is none."""
     for horizon, each in counted.items():
         place = f"at the {_NAMES[horizon]}, {each.games} games"
         if each.games < settings.min_games:

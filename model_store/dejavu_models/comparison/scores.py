@@ -1,7 +1,7 @@
 """Compares two models by their scores on exactly the same forecasts.
 
-The game is the unit: a score of a game is the mean over its minutes, each of which has the same weight, and the
-differences of games are what is tested, in the order in which the games were settled.
+The game is the unit: a score of a game is the mean over its equally weighted minutes, and the differences of games are
+tested in the order of their settlement.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from dejavu_models.comparison import eprocess
 from dejavu_models.scorecard.estimates import ScoreEstimate, Units, estimate
 
 FIRST_BOUND_IN_MARGINS: Final = 15.0
-"""Bound to which the differences of the first games are clipped, in margins; it grows with what was seen (`eprocess`).
+"""Clipping bound of the first games' differences, in margins; it grows with the observed ones (`eprocess`).
 
 With a smaller one, evidence grows faster if models differ little, and more of the first differences is lost if they
 differ much.
 """
 
 MAX_ALPHAS: Final = 20
-"""Most alphas of which coverage is computed, those with the most forecasts: a caller can ask for any number."""
+"""Most alphas with a coverage, those with the most forecasts: a caller can ask for any number."""
 
 _MAX_LOG: Final = 600.0
 """Natural logarithm of the largest e-value that is returned: the largest float is exp(709)."""
@@ -58,7 +58,7 @@ class PairedForecasts:
         return len(self.game)
 
     def where(self, chosen: NDArray[np.bool_]) -> PairedForecasts:
-        """Selects pairs by a mask."""
+        """Select pairs by a mask."""
         return PairedForecasts(**{each.name: getattr(self, each.name)[chosen] for each in fields(self)})
 
 
@@ -69,7 +69,7 @@ class ScoreComparison:
     Attributes:
         score, against_score: mean over games of the model's score and of the other's.
         difference: mean difference a game, model − other, with Student's interval.
-        margin: by how much the model may be worse.
+        margin: the most that the model may be worse.
         not_worse, worse: (games,), e-values after each game that the model is worse by less than the margin, and by
             more; see `eprocess`.
     """
@@ -119,16 +119,16 @@ class Comparison:
 
     @property
     def usual_coverage(self) -> IntervalCoverage:
-        """Coverage of the intervals of which there are most forecasts; of several, the smallest alpha."""
+        """Coverage of the alpha with the most forecasts; of several, the smallest alpha."""
         return max(self.coverage, key=lambda each: each.forecasts)
 
 
 def compare(pairs: PairedForecasts, crps_margin: float, brier_margin: float) -> Comparison | None:
-    """Compares two models; None without pairs.
+    """Compare two models; None without pairs.
 
     Args:
         pairs: their forecasts.
-        crps_margin: by how much the model may be worse in CRPS, in points: above 0, fixed before the first game.
+        crps_margin: the most that the model may be worse in CRPS, in points: above 0, fixed before the first game.
         brier_margin: the same of the Brier score.
     """
     if not len(pairs):

@@ -1,4 +1,4 @@
-"""Staged models beside the champion on a leaderboard: on exactly the games and minutes that both forecast."""
+"""Rows of staged models and the champion on a leaderboard: on exactly the games and minutes that both forecast."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ShadowRow:
 def shadow_rows(
     pairs: Mapping[str, PairedForecasts], against_version: str, metric: LeaderboardMetric, min_games: int
 ) -> list[ShadowRow]:
-    """Ranks staged models, best first, ties by name, by the difference in Brier score if asked so, else in CRPS.
+    """Rank staged models, best first, ties by name, by the difference in Brier score if asked so, else in CRPS.
 
     Args:
         pairs: model version → its forecasts and those of the champion.

@@ -1,4 +1,4 @@
-"""What a forecaster knows of outcomes and ratings while it answers one batch."""
+"""Knowledge of a forecaster about outcomes and ratings while it answers one batch."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class ActiveState:
             self._totals = TotalsByDate(of_totals, online.schedule)
 
     def end(self, query: ForecastQuery) -> date:
-        """Returns the date on which the knowledge of the teams of a query ends."""
+        """Return the date on which the knowledge of the teams of a query ends."""
         return min(self.unseen.get(code, self.ratings_date) for code in (query.home_team, query.away_team))
 
     def ending(self, query: ForecastQuery, end: date) -> tuple[str, ...]:
-        """Returns which teams of a query were not seen after a date, because of a gap."""
+        """Return which teams of a query were not seen after a date, because of a gap."""
         return tuple(code for code in (query.home_team, query.away_team) if self.unseen.get(code) == end)
 
     def adapter(self, horizon: Horizon, minute: int) -> IntervalAdapter | None:
@@ -78,11 +78,11 @@ class ActiveState:
 
     @staticmethod
     def asks_for_ratings(query: ForecastQuery) -> bool:
-        """Returns whether a query asks for the ratings of its teams: it has both, and no margin."""
+        """Return whether a query asks for the ratings of its teams: it has both, and no margin."""
         return query.pregame_margin is None and query.home_team != "" and query.away_team != ""
 
     def warnings(self, query: ForecastQuery, max_days: int) -> tuple[WarningReason, ...]:
-        """Returns the warnings about the age of the ratings that a query asks for."""
+        """Return the warnings about the age of the ratings that a query asks for."""
         return ratings_warnings(self.ratings_date, query.game_date, max_days, self.end(query))
 
     def _uses_ratings(self, query: ForecastQuery, max_days: int) -> bool:
@@ -91,13 +91,13 @@ class ActiveState:
         )
 
     def margin_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
-        """Returns what the expected margin of a query is made of; None unless it is from ratings."""
+        """Return the terms of a query's expected margin; None unless it is from ratings."""
         if not self._uses_ratings(query, max_days):
             return None
         return self._ratings.expected_margin_terms(query.home_team, query.away_team, query.game_date, query.is_playoffs)
 
     def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
-        """Returns how well the ratings know the teams of a query, home first; empty if they are not asked for.
+        """Return how well the ratings know the teams of a query, home first; empty if not requested.
 
         A given margin says nothing of the total.
         """
@@ -112,7 +112,7 @@ class ActiveState:
         return tuple(known)
 
     def excess_variance(self, query: ForecastQuery, source: MarginSource) -> float:
-        """Returns the variance of a query's expected margin beyond the usual one of its source, in points squared.
+        """Return the variance of a query's expected margin beyond the usual one of its source, in points squared.
 
         That of a margin that the query gives is not known.
         """
@@ -124,7 +124,7 @@ class ActiveState:
         return self._ratings.uncertainty(query.home_team, query.away_team, query.game_date, query.is_playoffs)
 
     def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
-        """Returns the source of the expected margin of a query."""
+        """Return the source of the expected margin of a query."""
         if query.pregame_margin is not None:
             return MarginSource.KNOWN
         if not self._uses_ratings(query, max_days):
@@ -134,7 +134,7 @@ class ActiveState:
         return MarginSource.KNOWN if self._live.known(query.home_team, query.away_team) else MarginSource.RATED
 
     def expected_total(self, query: ForecastQuery, max_days: int) -> tuple[MarginSource, float | None]:
-        """Returns the expected final total before the game, in points, and its source; None if it is unknown.
+        """Return the expected final total before the game, in points, and its source; None if it is unknown.
 
         A given margin says nothing of it. Ratings of totals know as much of a team as those of margins, or less.
         """
@@ -153,7 +153,7 @@ class ActiveState:
 
 
 def expected_margin(query: ForecastQuery, terms: ExpectedMarginTerms | None) -> float | None:
-    """Returns the expected final differential before the game, in points: as given, from ratings, or None.
+    """Return the expected final differential before the game, in points: as given, from ratings, or None.
 
     Args:
         query: the query.

@@ -1,4 +1,4 @@
-"""Forecasts of many games in one pass of the compiled models: no object for a game until its forecast is made."""
+"""Forecasts of many games in one pass of the compiled models, without an object per game during the pass."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def game_numbers(
     for lower in (0, 2):
         np.minimum(values[:, lower], np.floor(points), out=values[:, lower])
         np.maximum(values[:, lower + 1], np.ceil(points), out=values[:, lower + 1])
-    values += 0.0  # what is rounded up may be -0
+    values += 0.0  # rounding up may give -0
     return GameNumbers(points, home, values[:, 2:4], values[:, :2], values[:, 4:])
 
 

@@ -121,7 +121,7 @@ class Forecaster:
         return RatedSchedule.start(self.rating_filter, None if self.totals is None else self.totals.ratings)
 
     def update(self, state: OnlineState) -> None:
-        """Replaces the online state; a batch in progress finishes with the state it started with."""
+        """Replace the online state; a batch in progress finishes with the state it started with."""
         self._active = ActiveState(state, self.rating_filter, self.totals)
 
     @property
@@ -130,7 +130,7 @@ class Forecaster:
         return self._active
 
     def check(self, query: ForecastQuery) -> None:
-        """Checks that this model supports a query.
+        """Check that this model supports a query.
 
         Raises:
             UnsupportedHorizon, UnsupportedSlots, UnsupportedTotals, AlphaTooSmall, QuantileTooExtreme: if it does not.
@@ -162,7 +162,7 @@ class Forecaster:
     def _game(
         self, query: ForecastQuery, source: MarginSource, point: float, margin: float | None
     ) -> tuple[float, GameDistribution]:
-        """Returns the point forecast of a query and the distribution around it.
+        """Return the point forecast of a query and the distribution around it.
 
         Args:
             query: the query.
@@ -179,7 +179,7 @@ class Forecaster:
         return point, self.calibration.game(situation, point, lead, margin, live)
 
     def forecast(self, query: ForecastQuery) -> Forecast:
-        """Checks and answers one query.
+        """Check and answer one query.
 
         Raises:
             UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if the model does not support it.
@@ -188,7 +188,7 @@ class Forecaster:
         return self.forecast_many([query])[0]
 
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
-        """Answers queries accepted by `check`, in order, in one batch and with one online state.
+        """Answer queries accepted by `check`, in order, in one batch and with one online state.
 
         Queries that ask for a pattern and a margin only are answered in one pass, others one by one; of those, queries
         with the same pattern and margin share one computation, for instance the two horizons of a game. Each answer is
@@ -230,7 +230,7 @@ class Forecaster:
         ]
 
     def check_columns(self, query: ColumnsQuery) -> None:
-        """Checks that this model supports a request of columns.
+        """Check that this model supports a request of columns.
 
         Raises:
             UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it does not.
@@ -239,7 +239,7 @@ class Forecaster:
             self.check(query.query_of((0.0,) * minutes))
 
     def forecast_columns(self, query: ColumnsQuery, state: ActiveState | None = None) -> ColumnsForecast:
-        """Answers a request accepted by `check_columns`: what `forecast_many` answers to each game, in one pass.
+        """Answer a request accepted by `check_columns`: what `forecast_many` answers to each game, in one pass.
 
         Args:
             query: the request.
@@ -252,7 +252,7 @@ class Forecaster:
         return columns_of(forecasts, len(query.quantile_levels), self.version, state.sequence)
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
-        """Returns the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
+        """Return the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
         dejavu = self.models.minutes.get(forecast.elapsed_minutes)
         return () if dejavu is None else dejavu.course(game, HORIZONS.index(forecast.horizon))
 
@@ -264,13 +264,13 @@ class Forecaster:
         game: CompiledGame,
         state: ActiveState,
     ) -> Forecast:
-        """Returns the forecast of a query around the point that the models give for its game.
+        """Return the forecast of a query around the point that the models give for its game.
 
         Args:
             query: the query.
             margin: its expected margin, in points; None if unknown.
-            terms: what that is made of; None unless it is from ratings.
-            game: what the models predict.
+            terms: terms of the expected margin; None unless it is from ratings.
+            game: predictions of the models.
             state: the online state.
         """
         minute, horizon = query.pattern.minutes, HORIZONS.index(query.horizon)
@@ -330,7 +330,7 @@ class Forecaster:
         )
 
     def _widening(self, distribution: GameDistribution, query: ForecastQuery, variance: float) -> float:
-        """Returns the factor by which a distribution is wider if its expected margin has additional variance.
+        """Return the factor by which a distribution is wider if its expected margin has additional variance.
 
         The margin enters the forecast by the slope of the linear models, so its variance does by the square.
         """
@@ -367,7 +367,7 @@ def _situation(query: ForecastQuery, source: MarginSource) -> Situation:
 
 
 def _live(query: ForecastQuery) -> LiveColumns | None:
-    """Returns the live inputs of a query that the tables use, (1,) each; None if it has not all of them."""
+    """Return the live inputs of a query that the tables use, (1,) each; None if it has not all of them."""
     if query.live == live_inputs.NO_LIVE_INPUTS:
         return None
     columns = dict(zip(live_inputs.COLUMNS, live_inputs.numbers(query.live, query.pattern.minutes), strict=True))
@@ -376,12 +376,12 @@ def _live(query: ForecastQuery) -> LiveColumns | None:
 
 
 def _rounded_up(least: float) -> float:
-    """Rounds a lower bound to three significant digits, upwards: the value shown must be accepted."""
+    """Round a lower bound to three significant digits, upwards: the value shown must be accepted."""
     return float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(least)))
 
 
 def _ranges(minutes: Sequence[int]) -> str:
-    """Formats minutes for users: "1 to 23"; "6, 12 or 18"."""
+    """Format minutes for users: "1 to 23"; "6, 12 or 18"."""
     if len(minutes) > 1 and minutes[-1] - minutes[0] == len(minutes) - 1:
         return f"{minutes[0]} to {minutes[-1]}"
     return " or ".join(filter(None, (", ".join(map(str, minutes[:-1])), str(minutes[-1]))))

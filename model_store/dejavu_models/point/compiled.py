@@ -1,7 +1,7 @@
 """Point forecasts by the compiled models: the same numbers as `PointEnsemble.predict`, in one call for any games.
 
-Most forecasts are of one game alone, and NumPy takes about a microsecond a step, however short the arrays are. The
-compiled models take one call from the patterns to the forecasts, whatever minutes they end at.
+Most forecasts are of one game, and NumPy takes about a microsecond a step, however short the arrays are. The compiled
+models need one call from patterns, ending at any minutes, to forecasts.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ class CompiledModels:
 
     Args:
         models: a `PointModels` of the extension.
-        components: what corrects their linear models.
+        components: components that correct their linear models.
     """
 
     def __init__(self, models: Any, components: tuple[str, ...]) -> None:
         self._models, self._components = models, components
 
     def predict(self, differentials: Sequence[float], margin: float | None) -> CompiledGame:
-        """Predicts one game.
+        """Predict one game.
 
         Args:
             differentials: the pattern, finite, in points.
@@ -76,7 +76,7 @@ class CompiledModels:
         return CompiledGame(self._models, prediction, self._components)
 
     def predict_many(self, games: Sequence[tuple[Sequence[float], float | None]]) -> list[CompiledGame]:
-        """Predicts games that may end at different minutes: pattern and expected margin each, as in `predict`."""
+        """Predict games that may end at different minutes: pattern and expected margin each, as in `predict`."""
         offsets = [0, *accumulate(len(differentials) for differentials, _ in games)]
         patterns = np.fromiter(chain.from_iterable(differentials for differentials, _ in games), float, offsets[-1])
         margins = [math.nan if margin is None else margin for _, margin in games]
@@ -84,7 +84,7 @@ class CompiledModels:
         return [CompiledGame(self._models, prediction, self._components) for prediction in found]
 
     def points(self, patterns: Floats, offsets: Integers, margins: Floats) -> Floats:
-        """Predicts games whose patterns follow one another.
+        """Predict games whose patterns follow one another.
 
         Args:
             patterns: (slots,), differentials of all games, finite, in points.
@@ -107,7 +107,7 @@ class CompiledGame:
     Args:
         models: the `PointModels` that made them.
         prediction: a `Prediction` of the extension.
-        components: what corrects the linear models.
+        components: components that correct the linear models.
     """
 
     __slots__ = ("_components", "_models", "_prediction")
@@ -116,7 +116,7 @@ class CompiledGame:
         self._models, self._prediction, self._components = models, prediction, components
 
     def point(self, horizon: int) -> float:
-        """Returns the point forecast at a horizon, by its index, in points; meaningless for one that has passed."""
+        """Return the point forecast at a horizon, by its index, in points; meaningless for one that has passed."""
         point: float = self._prediction.point(horizon)
         return point
 

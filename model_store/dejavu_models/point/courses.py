@@ -1,7 +1,7 @@
-"""Courses of the entries of Dejavu databases: how their games went on after the minute of the database.
+"""Courses of the entries of Dejavu databases: the continuation of their games after the minute of the database.
 
-Forecasts do not need them: they are shown beside the similar games of a forecast. They are kept apart from the entries,
-in tenths of a point, and are no part of what a model version identifies.
+Forecasts do not need them: they are displayed with similar games. They are stored separately, in tenths of a point, and
+are not part of the model version.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ the mean."""
 
 
 def courses_to_bytes(courses: Mapping[int, Courses]) -> bytes:
-    """Serializes courses by minute to a .npz file; equal courses give equal bytes."""
+    """Serialize courses by minute to a .npz file; equal courses give equal bytes."""
     return to_npz(**{_name(minute): courses[minute] for minute in sorted(courses)})
 
 
 def courses_from_bytes(content: bytes, entries: Mapping[int, int]) -> dict[int, Courses]:
-    """Deserializes the output of `courses_to_bytes`.
+    """Deserialize the output of `courses_to_bytes`.
 
     Args:
         content: the file.

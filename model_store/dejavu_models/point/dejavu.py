@@ -35,7 +35,7 @@ class Kernel(enum.Enum):
     TRICUBE = "tricube"
 
     def weights(self, distances: Floats) -> Floats:
-        """Returns the weights of neighbours, nearest first: (n, k) → (n, k), each row with a positive sum."""
+        """Return the weights of neighbours, nearest first: (n, k) → (n, k), each row with a positive sum."""
         if self is Kernel.UNIFORM:
             return np.ones_like(distances)
         bandwidth = distances[:, -1:]
@@ -96,21 +96,21 @@ class Entries:
         return len(self.games)
 
     def rows(self, start: int, stop: int) -> Entries:
-        """Returns a slice of the entries."""
+        """Return a slice of the entries."""
         return Entries(*(getattr(self, field.name)[start:stop] for field in fields(self)))
 
     @classmethod
     def joined(cls, parts: Sequence[Entries]) -> Entries:
-        """Concatenates parts; at least one."""
+        """Concatenate parts; at least one."""
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def to_bytes(self) -> bytes:
-        """Serializes to a .npz file; equal entries give equal bytes."""
+        """Serialize to a .npz file; equal entries give equal bytes."""
         return to_npz(**{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Entries:
-        """Deserializes the output of `to_bytes`.
+        """Deserialize the output of `to_bytes`.
 
         Raises:
             ValueError, KeyError: if the content is not valid output of `to_bytes`.
@@ -151,7 +151,7 @@ class NeighborResult:
 
 
 def kernel_regression(values: Floats | Singles, games: NDArray[np.int32], near: Neighbors, kernel: Kernel) -> Floats:
-    """Computes means over the neighbours, weighted by the kernel and by the number of games of each entry.
+    """Compute means over the neighbours, weighted by the kernel and by the number of games of each entry.
 
     Args:
         values: (m, …), one value per entry of the database.
@@ -189,7 +189,7 @@ class Dejavu:
         courses: courses of the entries; None if they are not known.
 
     Attributes:
-        records: (entries,), what is shown of each; see `shown_entries.records_of`.
+        records: (entries,), displayed data of each; see `shown_entries.records_of`.
 
     Raises:
         ValueError: if there are fewer entries than neighbours, index and entries differ in length, or a team code is
@@ -210,10 +210,10 @@ class Dejavu:
         )
 
     def course(self, game: SimilarGame, horizon: int) -> tuple[float, ...]:
-        """Returns the course that an entry of this database took.
+        """Return the course that an entry of this database took.
 
         Args:
-            game: the entry, as an explanation has it.
+            game: the entry, as in an explanation.
             horizon: index of the explained horizon in HORIZONS.
 
         Returns:
@@ -232,7 +232,7 @@ class Dejavu:
         return ()
 
     def query(self, patterns: Floats) -> NeighborResult:
-        """Returns the neighbours of patterns and their forecast; each row's result is independent of the other rows.
+        """Return the neighbours of patterns and their forecast; each row's result is independent of the other rows.
 
         Args:
             patterns: (n, minutes), finite (the indexes do not check), in points.
@@ -242,7 +242,7 @@ class Dejavu:
         return NeighborResult(*near, residuals)
 
     def nearest(self, patterns: Floats) -> Neighbors:
-        """Returns the neighbours of patterns.
+        """Return the neighbours of patterns.
 
         Args:
             patterns: (n, minutes), finite (the indexes do not check), in points.
@@ -252,5 +252,5 @@ class Dejavu:
         return Neighbors(entries, np.sqrt(squares))
 
     def weights(self, minutes: int) -> Singles:
-        """Returns the weights of the anchored minutes of patterns of so many minutes, (minutes,)."""
+        """Return the weights of the anchored minutes of patterns of so many minutes, (minutes,)."""
         return features.recency_weights(minutes, self.settings.recency).astype(np.float32)

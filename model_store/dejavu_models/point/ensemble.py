@@ -95,13 +95,13 @@ class PointEnsemble:
         return tuple(name for name in COMPONENTS if present[name])
 
     def lstm_residuals(self, patterns: Floats, margins: Floats) -> Floats:
-        """Returns the residuals of the LSTM after each minute, (n, minutes, 2), in points; 0 without it."""
+        """Return the residuals of the LSTM after each minute, (n, minutes, 2), in points; 0 without it."""
         if self.lstm is None:
             return np.zeros((*patterns.shape, len(HORIZONS)))
         return self.lstm.residuals(patterns, margins)
 
     def predict(self, patterns: Floats, margins: Floats) -> Predictions:
-        """Predicts many games at the minute at which their patterns end, in one batch.
+        """Predict many games at the minute at which their patterns end, in one batch.
 
         Args:
             patterns: (n, minute), finite, in points; n ≥ 1.

@@ -20,7 +20,7 @@ STEP_CHANNELS = 5
 
 
 def anchored(patterns: Floats) -> Floats:
-    """Returns the differentials at the start of each minute, minus the last known differential.
+    """Return the differentials at the start of each minute, minus the last known differential.
 
     Args:
         patterns: (n, m), in points.
@@ -37,7 +37,7 @@ def anchored(patterns: Floats) -> Floats:
 
 @lru_cache(maxsize=128)
 def recency_weights(minutes: int, recency: float) -> Floats:
-    """Returns the weights of the anchored minutes, (minutes,): exp(−age / recency), normalised to unit norm."""
+    """Return the weights of the anchored minutes, (minutes,): exp(−age / recency), normalised to unit norm."""
     weights = np.exp(-np.arange(minutes, 0, -1) / recency)
     weights /= np.sqrt(np.square(weights).sum())
     weights.flags.writeable = False  # cached and shared between callers
@@ -45,7 +45,7 @@ def recency_weights(minutes: int, recency: float) -> Floats:
 
 
 def pattern_vectors(patterns: Floats, recency: float) -> Singles:
-    """Returns the vectors that the Dejavu index compares by Euclidean distance.
+    """Return the vectors that the Dejavu index compares by Euclidean distance.
 
     The vectors include the recency weights, whose squares sum to 1. A distance is therefore a weighted root mean square
     difference, in points; the weight of a minute falls by a factor e per `recency` minutes of age.
@@ -63,7 +63,7 @@ def pattern_vectors(patterns: Floats, recency: float) -> Singles:
 
 
 def minute_steps(patterns: Floats, margins: Floats) -> Singles:
-    """Builds the LSTM input, minute by minute.
+    """Build the LSTM input, minute by minute.
 
     Args:
         patterns: (n, m), in points.
@@ -83,7 +83,7 @@ def minute_steps(patterns: Floats, margins: Floats) -> Singles:
 
 
 def steps_like(steps: Singles, patterns: Floats, margin: float | None) -> Singles:
-    """Builds the LSTM input for other patterns of as many minutes, at a third of the cost of `minute_steps` for one.
+    """Build the LSTM input for other patterns of as many minutes, at a third of the cost of `minute_steps` for one.
 
     Args:
         steps: (n, m, 5), an input of games whose margins are all known, or all unknown.

@@ -16,7 +16,7 @@ from dejavu_models.arrays import Floats, Integers, Singles, Tenths, from_npz, to
 
 
 def vectors_of(tenths: Tenths, weights: Floats) -> Singles:
-    """Returns the vectors that an index compares: differences, (m, dimensions), times the weights (dimensions,)."""
+    """Return the vectors that an index compares: differences, (m, dimensions), times the weights (dimensions,)."""
     return np.multiply(tenths, weights / 10.0, dtype=np.float64).astype(np.float32)
 
 
@@ -78,12 +78,12 @@ class Graph:
         return int(self.tenths.shape[1])
 
     def to_bytes(self) -> bytes:
-        """Serializes to a .npz file; equal graphs give equal bytes."""
+        """Serialize to a .npz file; equal graphs give equal bytes."""
         return to_npz(**{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Graph:
-        """Deserializes the output of `to_bytes`.
+        """Deserialize the output of `to_bytes`.
 
         Raises:
             ValueError, KeyError: if the content is invalid.
@@ -101,20 +101,20 @@ class Graph:
         )
 
     def _owners_and_levels(self) -> tuple[Integers, Integers]:
-        """Returns the vector and the level of each list above level 0, in their order."""
+        """Return the vector and the level of each list above level 0, in their order."""
         levels = self.levels.astype(np.int64)
         owners = np.repeat(np.arange(len(levels)), levels)
         return owners, 1 + _within_runs(levels)
 
 
 def _within_runs(lengths: Integers) -> Integers:
-    """Returns 0, 1, … within each of consecutive runs: (sum of lengths,)."""
+    """Return 0, 1, … within each of consecutive runs: (sum of lengths,)."""
     ends = np.cumsum(lengths)
     return np.arange(int(lengths.sum())) - np.repeat(ends - lengths, lengths)
 
 
 def _reached(sources: Integers, targets: Integers, start: int, count: int) -> int:
-    """Returns how many of `count` vectors can be reached from one, itself included, by links."""
+    """Return the number of `count` vectors reachable from one by links, itself included."""
     reached = np.zeros(count, dtype=np.bool_)
     reached[start] = True
     known = 0

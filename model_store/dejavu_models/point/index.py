@@ -1,8 +1,7 @@
 """Nearest-neighbour indexes by Euclidean distance: all vectors compared for few of them, HNSW graphs for many.
 
 A graph is approximate and faster only from about a thousand vectors on (`python -m bench.index`). The trainer builds it
-with hnswlib; the compiled models search it in the order in which hnswlib does, on arrays that were checked whole, which
-hnswlib's loader never does.
+with hnswlib; the compiled models search it in hnswlib's order, on fully checked arrays. hnswlib's loader checks none.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class LinearModels:
         return self._cubic
 
     def increments(self, minutes: int | slice, leads: Floats, margins: Floats) -> Floats:
-        """Predicts the increments from minutes to both horizons.
+        """Predict the increments from minutes to both horizons.
 
         Args:
             minutes: the minute of all leads, or a slice of minutes if leads has one column per minute.
@@ -90,7 +90,7 @@ class LinearModels:
         return result
 
     def increment(self, coefficients: Sequence[Any] | Floats, lead: Any, margin: Any) -> Any:
-        """Predicts increments, in points: a number, or an array if these are arrays, which must broadcast.
+        """Predict increments, in points: a number, or an array if these are arrays, which must broadcast.
 
         Args:
             coefficients: in the order of INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE.

@@ -4,7 +4,7 @@ The LSTM reads a game minute by minute and predicts after each minute the residu
 after minute k depends only on the first k minutes: one graph handles patterns of any length, and one run gives the
 output after every minute.
 
-No runtime runs the graph of a bundle: its weights are read (`lstm_graph`), and the compiled models compute with them.
+No runtime executes a bundle's graph: its weights are read (`lstm_graph`), and the compiled models compute with them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Lstm:
         self._run: Callable[[Singles], Singles] = native.Networks(self.networks).run
 
     def residuals(self, patterns: Floats, margins: Floats) -> Floats:
-        """Predicts corrections to the linear models' increments after each minute.
+        """Predict corrections to the linear models' increments after each minute.
 
         Args:
             patterns: (n, minutes), in points; padding after a game's last known minute does not affect the output of

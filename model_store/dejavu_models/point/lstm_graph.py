@@ -1,9 +1,9 @@
 """Reads the weights of an LSTM from the ONNX graph that the trainer exports.
 
-A bundle holds the network as an ONNX graph, which any runtime can run; here none does: a runtime reads files that a
-graph names, and computes whatever a graph says. Exactly the form that the exporter writes is read, node by node, and
-anything else is refused: another operator, attribute, field, constant or shape, and whatever the output does not use.
-So the weights stand for all that the graph computes.
+A bundle holds the network as an ONNX graph. No runtime executes it, because a runtime would read files and run
+computations that the graph names. Only the exact form that the exporter writes is read, node by node; any other
+operator, attribute, field, constant or shape, and any unused part, is refused. So the weights represent the whole
+computation.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class NetworkWeights(NamedTuple):
 
 
 def network_weights(graph: bytes) -> list[NetworkWeights]:
-    """Returns the weights of the networks whose mean a graph computes.
+    """Return the weights of the networks whose mean a graph computes.
 
     Args:
         graph: an ONNX model.
@@ -162,7 +162,7 @@ class _Graph:
         self._unread = set(self._tensors)
 
     def networks(self) -> list[NetworkWeights]:
-        """Returns the networks whose mean is the output.
+        """Return the networks whose mean is the output.
 
         Raises:
             ValueError: if the graph has another form, or parts that the output does not use.
@@ -215,7 +215,7 @@ class _Graph:
         return weights
 
     def _first_minutes(self, name: bytes) -> bytes:
-        """Returns what a value has the first minutes of: as many as the input has."""
+        """Return the value from which another one is sliced: its first minutes, as many as the input has."""
         whole, starts, ends, axes, steps = self._made(name, "Slice", 5)
         for constant, expected in ((starts, 0), (axes, 0), (steps, 1)):
             self._expect(constant, [expected])
@@ -226,7 +226,7 @@ class _Graph:
         return whole
 
     def _expect_zeros(self, name: bytes, of_games: bytes, units: int) -> None:
-        """Checks that a value is a state of zeros for each game: (1, n, units)."""
+        """Check that a value is a state of zeros for each game: (1, n, units)."""
         zero = np.zeros(1, dtype="<f4")
         [shape] = self._made(name, "ConstantOfShape", 1, value=zero)
         layers, games, last = self._made(shape, "Concat", 3, axis=0)
@@ -248,7 +248,7 @@ class _Graph:
             raise ValueError("an ONNX graph that computes with another value where it should with its input")
 
     def _expect(self, name: bytes, constant: int | list[int]) -> None:
-        """Checks that a value is a constant of int64."""
+        """Check that a value is a constant of int64."""
         self._made(name, "Constant", 0, value=np.array(constant, dtype="<i8"))
 
     def _kind(self, name: bytes) -> bytes:
@@ -262,7 +262,7 @@ class _Graph:
     def _made(
         self, name: bytes, operator: str, inputs: int | None, *, outputs: int = 1, **attributes: object
     ) -> list[bytes]:
-        """Returns the inputs of the node that computes a value as its first output; that node counts as used.
+        """Return the inputs of the node that computes a value as its first output; that node counts as used.
 
         Raises:
             ValueError: if it is of another operator, or has other attributes or numbers of inputs and outputs.
@@ -306,7 +306,7 @@ def _checked(values: Singles, *shape: int) -> Singles:
 
 
 def _array(tensor: Any) -> Any:
-    """Returns the values of a tensor, whose only data are in the message."""
+    """Return the values of a tensor, whose only data are in the message."""
     dims, dtype = [*tensor.dims], _DTYPES.get(tensor.data_type)
     if dtype is None or len(dims) > 3 or min(dims, default=1) < 1:
         raise ValueError("an ONNX graph with a tensor of another form than the trainer's")
@@ -316,7 +316,7 @@ def _array(tensor: Any) -> Any:
 
 
 def _attributes(node: Any) -> dict[str, object]:
-    """Returns the attributes of a node by name: numbers, tuples of numbers, or arrays."""
+    """Return the attributes of a node by name: numbers, tuples of numbers, or arrays."""
     found: dict[str, object] = {}
     for each in node.attribute:
         field = _ATTRIBUTES.get(each.type)
@@ -343,7 +343,7 @@ def _same(found: Mapping[str, object], expected: Mapping[str, object]) -> bool:
 
 
 def _shape_of(value: Any) -> tuple[bytes, tuple[int, ...]]:
-    """Returns name and shape of an input or output of float32; 0 for a size that is free."""
+    """Return name and shape of an input or output of float32; 0 for a size that is free."""
     tensor = value.type.tensor_type
     sizes = [
         dimension.dim_value if not dimension.dim_param else 0 if not dimension.HasField("dim_value") else -1
@@ -354,7 +354,7 @@ def _shape_of(value: Any) -> tuple[bytes, tuple[int, ...]]:
 
 @cache
 def _messages() -> type[Any]:
-    """Returns the class of ONNX's models, from a pool of its own: the package onnx may be loaded too."""
+    """Return the class of ONNX's models, from a pool of its own: the package onnx may be loaded too."""
     kinds = descriptor_pb2.FieldDescriptorProto
     plain = {"bytes": kinds.TYPE_BYTES, "int64": kinds.TYPE_INT64}
     file = descriptor_pb2.FileDescriptorProto(name="onnx_part.proto", package="onnx_part", syntax="proto2")

@@ -1,7 +1,7 @@
-"""What is shown of the entries of a database: teams, date, number of games, and how these went on.
+"""Displayed data of the entries of a database: teams, date, number of games, and their continuation.
 
-As one record each: one look-up takes a fifth of the time of one in each column, and the compiled models read the
-records where they are.
+One record per entry: a look-up takes a fifth of the time of one per column, and the compiled models read the records in
+place.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Integers, Singles
 
 Records = NDArray[np.void]
-"""(entries,), read-only, what is shown of each: team codes as ASCII, dates as numbers, no byte between the fields."""
+"""(entries,), read-only, displayed data of each: team codes as ASCII, dates as numbers, packed fields."""
 
 
 class ShownEntry(NamedTuple):
-    """What is shown of an entry; see `Entries`.
+    """Displayed data of an entry; see `Entries`.
 
     Attributes:
         increments, spreads: by horizon, in points.
@@ -41,7 +41,7 @@ def records_of(
     increments: Singles,
     spreads: Singles,
 ) -> Records:
-    """Returns the records of entries, given their columns; see `Entries`.
+    """Return the records of entries, given their columns; see `Entries`.
 
     Raises:
         ValueError: if a team code is not ASCII.
@@ -66,7 +66,7 @@ def records_of(
 
 
 def shown(records: Records, rows: Integers) -> list[ShownEntry]:
-    """Returns what is shown of entries.
+    """Return the displayed data of entries.
 
     Args:
         records: the records of a database.
@@ -80,5 +80,5 @@ def shown(records: Records, rows: Integers) -> list[ShownEntry]:
 
 
 def date_of(number: int) -> date:
-    """Returns a date that is written as a number: 20241105 is 5 November 2024."""
+    """Return a date that is written as a number: 20241105 is 5 November 2024."""
     return date(number // 10_000, number // 100 % 100, number % 100)

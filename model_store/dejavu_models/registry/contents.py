@@ -1,7 +1,7 @@
-"""Contents of the files of a bundle: what a forecaster is made of, to and from bytes.
+"""Contents of the files of a bundle: the parts of a forecaster, to and from bytes.
 
-A bundle is data, of any content until it is read: nothing is pickled, no file names another, and each error on the way
-is a BundleCorrupt that names the file.
+A bundle is untrusted data: nothing is pickled, no file names another, and each error is a BundleCorrupt that names the
+file.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ MAX_SIZE = 256 * 1024**2
 
 
 def load_contents(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
-    """Loads a forecaster from the contents of a bundle's files.
+    """Load a forecaster from the contents of a bundle's files.
 
     Args:
-        source: what they are of, for messages.
+        source: their origin, for messages.
         manifest: the manifest.
         contents: content of each of its files (`all_files`), whose hashes the caller has checked.
 
@@ -144,7 +144,7 @@ def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
 
 @contextlib.contextmanager
 def _refusing(source: object, name: str) -> Iterator[None]:
-    """Converts errors while parsing a file to BundleCorrupt with the file name: any, as the file has any content."""
+    """Convert errors while parsing a file to BundleCorrupt with the file name: any, as the file has any content."""
     try:
         yield
     except Exception as error:
@@ -152,7 +152,7 @@ def _refusing(source: object, name: str) -> Iterator[None]:
 
 
 def ensemble_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> bytes:
-    """Serializes the linear models and the ensemble weights to a .npz file.
+    """Serialize the linear models and the ensemble weights to a .npz file.
 
     Cubes are written only if any is not 0.
     """
@@ -165,7 +165,7 @@ def ensemble_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> byt
 
 
 def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
-    """Deserializes the output of `ensemble_to_bytes`.
+    """Deserialize the output of `ensemble_to_bytes`.
 
     Raises:
         ValueError, KeyError: if the content is invalid.
@@ -179,7 +179,7 @@ def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
 
 
 def calibration_from_bytes(content: bytes) -> Calibration | LatticeCalibration:
-    """Deserializes a calibration of either kind, which its columns tell.
+    """Deserialize a calibration of either kind, identified by its columns.
 
     Raises:
         ValueError, KeyError: if the content is of neither.
@@ -189,5 +189,5 @@ def calibration_from_bytes(content: bytes) -> Calibration | LatticeCalibration:
 
 
 def ratings_to_bytes(state: RatingFilter) -> bytes:
-    """Serializes the state of the rating filter to a .npz file; its settings, season and date are in the manifest."""
+    """Serialize the state of the rating filter to a .npz file; its settings, season and date are in the manifest."""
     return to_npz(mean=state.mean, covariance=state.covariance)

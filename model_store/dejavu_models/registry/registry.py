@@ -14,14 +14,14 @@ from dejavu_models.types import Forecast, ModelInfo, SimilarGame
 
 
 def default_bundle() -> Path:
-    """Returns the folder of the shipped bundle: inside the installed package, or beside it in a source tree."""
+    """Return the folder of the shipped bundle: inside the installed package, or next to it in a source tree."""
     package = Path(__file__).parents[1]
     installed = package / "bundles" / "default"
     return installed if installed.is_dir() else package.parent / "bundles" / "default"
 
 
 def bundle_folders(bundles: Sequence[Path]) -> Sequence[Path]:
-    """Returns the folders of bundles; that of the shipped one if none is given."""
+    """Return the folders of bundles; that of the shipped one if none is given."""
     return bundles or (default_bundle(),)
 
 
@@ -65,7 +65,7 @@ class Registry:
         allow_unfit: bool = False,
         find: Callable[[Path], Forecaster | None] = lambda _: None,
     ) -> Registry:
-        """Loads bundles, or the default bundle if none is given.
+        """Load bundles, or the default bundle if none is given.
 
         Args:
             bundles: their folders, the active one first.
@@ -79,7 +79,7 @@ class Registry:
         return cls([find(folder) or load_bundle(folder, allow_unfit=allow_unfit) for folder in bundle_folders(bundles)])
 
     def get(self, version: str = "") -> Forecaster:
-        """Returns the model of a version, or the active one if `version` is empty.
+        """Return the model of a version, or the active one if `version` is empty.
 
         Raises:
             UnknownModel: if no model of that version is loaded.
@@ -97,22 +97,22 @@ class Registry:
         return tuple(self._loaded)
 
     def choose(self, _: str) -> Chosen:
-        """Returns the model that answers for a game: the active one."""
+        """Return the model that answers for a game: the active one."""
         return self._chosen
 
     async def obtain(self, version: str) -> Forecaster:
-        """Returns the model of a version; see `get`."""
+        """Return the model of a version; see `get`."""
         return self.get(version)
 
     async def wait_for(self, sequence: int) -> None:
-        """Does nothing: these models do not change."""
+        """Do nothing: these models do not change."""
 
     def challengers(self) -> list[Forecaster]:
-        """Returns none: these models have no challengers."""
+        """Return none: these models have no challengers."""
         return []
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
-        """Returns the course that a similar game of a forecast took.
+        """Return the course that a similar game of a forecast took.
 
         Args:
             forecast: an explained forecast, of any model version: refreshed bundles have the entries of their origin.
@@ -125,5 +125,5 @@ class Registry:
         return next((found for each in self._loaded.values() if (found := each.course(forecast, game))), ())
 
     def models(self) -> list[ModelInfo]:
-        """Lists the loaded models, the active one first."""
+        """List the loaded models, the active one first."""
         return [forecaster.info for forecaster in self._loaded.values()]

@@ -1,6 +1,6 @@
 """Stages of models, and the changes between them.
 
-Which model answers is a pure fold over the model changes in a ledger: whoever has read equally far has the same roster.
+The roster is a pure fold over the model changes in a ledger: all readers at the same position have the same one.
 
     none ──load──▶ staged ──promote──▶ serving ──promote another──▶ staged (previous) ──promote another──▶ retired
       ◀──unload──┘    └─────retire─────▶ retired ◀──rollback───┘
@@ -23,7 +23,7 @@ from dejavu_models.errors import DejavuError, FieldError, InvalidInput, quoted
 
 
 def arm(shares: Sequence[tuple[str, float]], game_id: str) -> str | None:
-    """Returns the model in whose share a game lies; None if it lies in none of them.
+    """Return the model in whose share a game lies; None if it lies in none of them.
 
     A share that grows takes no game from another model: a game moves to or from an arm once at most.
 
@@ -71,7 +71,7 @@ class ModelStage(enum.Enum):
 
 
 class ModelAction(enum.Enum):
-    """What a change does."""
+    """Kind of a change."""
 
     REGISTER = "register"
     LOAD = "load"
@@ -85,7 +85,7 @@ class ModelAction(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModelEvidence:
-    """What a promotion, rollback or retirement by the gate rests on.
+    """Evidence of a promotion, rollback or retirement by the gate.
 
     Attributes:
         against: version of the model it was compared with.
@@ -109,12 +109,12 @@ class ModelChange:
     """One change of models: an entry of the ledger.
 
     Attributes:
-        action: what it does.
+        action: kind of the change.
         model_version: version of the model; empty for ROUTE.
         from_version: the champion until then, for PROMOTE and ROLLBACK; empty if there was none.
         reason: why, for people; empty if none was given.
         forced: whether the gate would have refused it.
-        evidence: what it rests on; None if on nothing measured.
+        evidence: its evidence; None without measurement.
         shares: for ROUTE, the share of games of each model that is not the champion, in order; empty: none.
         changed_time: when; aware, UTC, whole microseconds.
         changed_by: identity of the caller; empty if it is not known.
@@ -208,7 +208,7 @@ class Roster:
         return (*([self.champion] if self.champion else []), *self.challengers)
 
     def route(self, game_id: str) -> str:
-        """Returns the version that answers for a game: the same one for as long as the shares stay the same.
+        """Return the version that answers for a game: the same one for as long as the shares stay the same.
 
         A share that grows takes games from the champion only: a game moves to or from an arm once at most.
 
@@ -218,7 +218,7 @@ class Roster:
         return (arm(self.shares, game_id) if game_id else None) or self.champion
 
     def version_of(self, name: str) -> str:
-        """Returns the version that an alias stands for; a name that is no alias is a version.
+        """Return the version that an alias stands for; a name that is no alias is a version.
 
         Raises:
             NotRegistered: if no model has the alias.
@@ -232,7 +232,7 @@ class Roster:
         return version
 
     def stage_of(self, version: str) -> ModelStage:
-        """Returns the stage of a model.
+        """Return the stage of a model.
 
         Raises:
             NotRegistered: if there is no such model.
@@ -243,7 +243,7 @@ class Roster:
             raise NotRegistered(quoted(version), "the version of a registered model") from None
 
     def changes_nothing(self, change: ModelChange) -> bool:
-        """Returns whether the roster is already as a change would leave it, so that it need not be recorded."""
+        """Return whether the roster is already as a change would leave it, so that it need not be recorded."""
         stage = self.stages.get(change.model_version)
         match change.action:
             case ModelAction.REGISTER:
@@ -262,7 +262,7 @@ class Roster:
                 return False
 
     def check(self, change: ModelChange) -> None:
-        """Checks that a change is possible.
+        """Check that a change is possible.
 
         Raises:
             NotRegistered: if its model is not registered; for a rollback, if there is no previous model.
@@ -322,7 +322,7 @@ class Roster:
             raise InvalidShares(f"{sum(share for _, share in shares):g} in all", "at most 1 in all")
 
     def after(self, change: ModelChange) -> Roster:
-        """Returns the roster after a recorded change, which `check` accepts.
+        """Return the roster after a recorded change, which `check` accepts.
 
         Raises:
             DejavuError: as `check`.
@@ -360,6 +360,6 @@ class Roster:
 
 
 def _move(stages: dict[str, ModelStage], version: str, stage: ModelStage) -> None:
-    """Gives a model a stage, as the newest of it."""
+    """Give a model a stage, as the newest of it."""
     del stages[version]
     stages[version] = stage

@@ -1,4 +1,4 @@
-"""Schedule of a season: what it says of a game before tip-off, and the terms by which it enters the expected margin."""
+"""Schedule of a season before a game, and the terms by which it enters the expected margin."""
 
 from dejavu_models.schedule.history import (
     MAX_BREAK,

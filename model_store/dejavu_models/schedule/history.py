@@ -1,7 +1,7 @@
 """Schedule of the two teams of a game: rest, games in few days, road trips, time zones and altitude.
 
 From the dates and teams of earlier games alone. Training folds over a table of games and a server over the outcomes in
-its ledger, with the same code; what the history does not reach back to is None, in both.
+its ledger, with the same code; anything before the beginning of the history is None, in both.
 
 A game counts for the days after its own: on a day, no game influences another. No team plays twice a day.
 """
@@ -20,7 +20,7 @@ from dejavu_feed.home_cities import HOME_CITIES, host_city, utc_offset
 from dejavu_feed.off_season import playing_days, season_on, summer
 
 MAX_REST: Final = 7
-"""Most days of rest that are told apart: longer pauses, such as the All-Star break, count as these."""
+"""Most days of rest that are distinguished: longer pauses, such as the All-Star break, count as these."""
 
 MAX_BREAK: Final = 14
 """Most days without any game of the league, summers not counted, that are a break of the season. After more, games were
@@ -33,7 +33,7 @@ _MAX_GAMES: Final = 128
 
 
 class TeamSchedule(NamedTuple):
-    """What the schedule says of a team before a game; None where it is not known.
+    """Schedule of a team before a game; None where it is not known.
 
     Attributes:
         rest_days: days without a game since the last one of the season, 0 to MAX_REST; None for the season's first.
@@ -54,7 +54,7 @@ class TeamSchedule(NamedTuple):
 
 
 class GameSchedule(NamedTuple):
-    """What the schedule says of a game.
+    """Schedule of a game.
 
     Attributes:
         home, away: the teams.
@@ -99,7 +99,7 @@ class ScheduleHistory:
     games: Mapping[str, tuple[Appearance, ...]] = field(default_factory=dict)
 
     def after(self, day: date, home: str, away: str) -> Self:
-        """Returns the history with one more game; ignores games of an earlier season, or from before a hole.
+        """Return the history with one more game; ignore games of an earlier season, or from before a hole.
 
         Args:
             day: local date of the game.
@@ -120,7 +120,7 @@ class ScheduleHistory:
         return replace(history, newest=max(history.newest, day), games=games)
 
     def before(self, day: date | None, home: str, away: str) -> GameSchedule:
-        """Returns the schedule of a game, from the games of the days before it.
+        """Return the schedule of a game, from the games of the days before it.
 
         All of a team is None if more than MAX_BREAK days without any game lie before the game: the history is too old.
 
@@ -145,7 +145,7 @@ class ScheduleHistory:
         )
 
     def _of_season(self, season: int) -> Self | None:
-        """Returns the history for a season, without games if it is a later one; None for an earlier one."""
+        """Return the history for a season, without games if it is a later one; None for an earlier one."""
         if self.season is not None and season < self.season:
             return None
         if season == self.season:

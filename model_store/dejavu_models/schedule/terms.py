@@ -1,6 +1,6 @@
 """Terms of a game by which its expected margin and total differ from those of the same teams on another day.
 
-Training and servers compute them here, from the same `ScheduleHistory`. What was tried besides and gained nothing is in
+Training and servers compute them here, from the same `ScheduleHistory`. Further terms without gain are named in
 docs/evaluation.md.
 """
 
@@ -52,10 +52,10 @@ class TotalTerms(NamedTuple):
 
 
 def game_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> GameTerms:
-    """Returns the terms of a game. What its schedule does not know counts as equal for both teams.
+    """Return the terms of a game. An unknown part of its schedule counts as equal for both teams.
 
     Args:
-        schedule: what is known of its schedule.
+        schedule: the known part of its schedule.
         home: NBA code of the home team, whose city has the altitude if the schedule has none.
         is_playoffs: whether it is of the play-in or the playoffs.
 
@@ -71,7 +71,7 @@ def game_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> GameT
 
 
 def total_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> TotalTerms:
-    """Returns the terms of the total of a game; see `game_terms`. An unknown schedule counts as rest of both teams.
+    """Return the terms of the total of a game; see `game_terms`. An unknown schedule counts as rest of both teams.
 
     Raises:
         KeyError: if the home team is not an NBA code.

@@ -22,7 +22,7 @@ from dejavu_models.scorecard.totals import TotalScorecard, total_scorecard
 
 
 def doubtful_games(settled: SettledForecasts) -> int:
-    """Returns the number of games of doubtful identity.
+    """Return the number of games of doubtful identity.
 
     These are games with an id such as the NBA gives to none; with forecasts that name different teams, or the same ones
     the other way round, among themselves or than the outcome; and those whose two teams play another game on the same
@@ -71,16 +71,16 @@ class Scorecard:
         crps: in points, over the forecasts that have one.
         ece: expected calibration error of the probability that the home team leads; 0 without forecasts.
         market: None if no forecast had a market.
-        left_out: how many settled forecasts do not count, and why.
+        left_out: numbers of settled forecasts that do not count, by reason.
         leader_brier, brier_difference: Brier score of the leader on the same games, and the paired difference of the
             two.
         reliability: by probability, ascending.
         total: None if no total is settled.
         withdrawn_games: games whose outcome was withdrawn.
-        doubtful_games: games that may not be what they are recorded as (see `doubts`).
-        corrected_games: games whose outcome stands and was reported with another differential or total before.
-        unsettled_games: games of past evenings whose outcome nobody reported.
-        unsettled_totals: games whose outcome stands without total points, with forecasts of these that count.
+        doubtful_games: games that may not be as recorded (see `doubts`).
+        corrected_games: games with a current outcome and an earlier report of another differential or total.
+        unsettled_games: games of past evenings without a reported outcome.
+        unsettled_totals: games with a current outcome without total points, and with counting forecasts of these.
     """
 
     games: int = 0
@@ -106,7 +106,7 @@ class Scorecard:
 
 
 def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
-    """Computes the scorecard of settled forecasts, given the number of games that nobody settled."""
+    """Compute the scorecard of settled forecasts, given the number of unsettled games."""
     excluded = np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:]
     bet_on = (settled.exclusion == Exclusion.NONE) | (settled.exclusion == Exclusion.SUPERSEDED)
     left_out = LeftOut(*excluded)._replace(late_markets=int((bet_on & settled.late_market).sum()))
@@ -169,7 +169,7 @@ class LeaderboardEntry:
 
 
 def leaderboard(cards: Mapping[str, Scorecard], metric: LeaderboardMetric, min_games: int) -> list[LeaderboardEntry]:
-    """Ranks model versions, best first, ties by name; omits versions whose metric is missing or has too few games.
+    """Rank model versions, best first, ties by name; omits versions whose metric is missing or has too few games.
 
     Args:
         cards: model version → its scorecard.

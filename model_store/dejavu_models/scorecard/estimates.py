@@ -1,4 +1,4 @@
-"""Means over games with intervals, in which a game has the same weight however many forecasts it has."""
+"""Means over games with intervals; each game has equal weight, however many forecasts it has."""
 
 from __future__ import annotations
 
@@ -68,26 +68,26 @@ class Units(NamedTuple):
 
     @classmethod
     def of(cls, game: NDArray[np.int64], minute: NDArray[np.int64]) -> Self:
-        """Groups n forecasts by their game and minute."""
+        """Group n forecasts by their game and minute."""
         base = MAX_SLOTS + 1
         groups, group_of, forecasts = np.unique(game * base + minute, return_inverse=True, return_counts=True)
         _, game_of, minutes = np.unique(groups // base, return_inverse=True, return_counts=True)
         return cls(group_of, forecasts, game_of, minutes)
 
     def means(self, values: NDArray[np.generic]) -> Floats:
-        """Returns the mean of each game."""
+        """Return the mean of each game."""
         of_minutes = np.bincount(self.minute, weights=values) / self.forecasts
         means: Floats = np.bincount(self.game, weights=of_minutes) / self.minutes
         return means
 
     def weights(self) -> Floats:
-        """Returns the weight of each forecast within its game."""
+        """Return the weight of each forecast within its game."""
         weights: Floats = (1.0 / (self.forecasts * self.minutes[self.game]))[self.minute]
         return weights
 
 
 def estimate(means: Floats, least: float = -math.inf, most: float = math.inf) -> ScoreEstimate:
-    """Returns the mean of the game means, with Student's interval (Biometrika 6, 1908) within its possible values.
+    """Return the mean of the game means, with Student's interval (Biometrika 6, 1908) within its possible values.
 
     With few games Student's interval reaches beyond what a bounded figure can be. Cutting it there takes away
     impossible values only: it contains the true mean as often as before.
@@ -105,7 +105,7 @@ def estimate(means: Floats, least: float = -math.inf, most: float = math.inf) ->
 
 
 def crps(settled: SettledForecasts) -> ScoreEstimate | None:
-    """Returns the mean CRPS of the forecasts that have one; None if none has."""
+    """Return the mean CRPS of the forecasts that have one; None if none has."""
     scored = ~np.isnan(settled.crps)
     if not scored.any():
         return None
@@ -113,7 +113,7 @@ def crps(settled: SettledForecasts) -> ScoreEstimate | None:
 
 
 def coverages(settled: SettledForecasts) -> Iterator[Coverage]:
-    """Yields the coverage of each alpha, ascending."""
+    """Yield the coverage of each alpha, ascending."""
     # Every forecast may have its own alpha: one stable sort groups them all and keeps the order of games.
     order = np.argsort(settled.alpha, kind="stable")
     alphas, starts = np.unique(settled.alpha[order], return_index=True)
@@ -126,7 +126,7 @@ def coverages(settled: SettledForecasts) -> Iterator[Coverage]:
 
 
 def _effective_games(shares: Floats, share: float, minutes: int) -> float:
-    """Returns the effective sample size of a share: independent trials with the same variance as the game shares.
+    """Return the effective sample size of a share: independent trials with the same variance as the game shares.
 
     Equals the number of games if each game has one minute, or if the variance cannot be estimated; at most `minutes`.
     """
@@ -139,7 +139,7 @@ def _effective_games(shares: Floats, share: float, minutes: int) -> float:
 
 
 def wilson(share: float, trials: float) -> tuple[float, float]:
-    """Returns the score interval of a share (Wilson, JASA 22, 1927); contains the share and lies in [0, 1]."""
+    """Return the score interval of a share (Wilson, JASA 22, 1927); contains the share and lies in [0, 1]."""
     centre = share + LEVEL_SCORE**2 / (2.0 * trials)
     half = LEVEL_SCORE * math.sqrt(share * (1.0 - share) / trials + (LEVEL_SCORE / (2.0 * trials)) ** 2)
     scale = 1.0 + LEVEL_SCORE**2 / trials

@@ -62,7 +62,7 @@ class MarketRecord:
 
 
 def market_record(settled: SettledForecasts) -> MarketRecord | None:
-    """Computes the track record of settled forecasts; None if none had a market."""
+    """Compute the track record of settled forecasts; None if none had a market."""
     given = ~np.isnan(settled.stake)
     if not given.any():
         return None
@@ -101,7 +101,7 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
 
 
 def _within_caps(settled: SettledForecasts) -> Floats:
-    """Returns the stakes, each with at most what the markets before it leave of its caps; 0 without a market."""
+    """Return the stakes, each at most the rest of its caps after earlier markets; 0 without a market."""
     stake = np.nan_to_num(settled.stake)
     on_game: defaultdict[int, float] = defaultdict(float)
     on_evening: defaultdict[int, float] = defaultdict(float)

@@ -1,8 +1,9 @@
-"""Reliability: how often the home team led after forecasts of a probability, beside that probability.
+"""Reliability: the observed rate of home leads against the forecast probability.
 
 A forecast has the weight 1 / (minutes of its game with forecasts) / (forecasts of its minute), as in the expected
-calibration error: each game has the same weight over all bins. It must not have the same weight in each bin that it
-visits: of the games that are ever forecast at 90 %, those that are lost stay there for a few minutes only.
+calibration error: each game has equal weight over all bins together, not in each bin that it visits. Otherwise
+calibrated forecasts would look overconfident: of the games that are ever forecast at 90 %, the lost ones stay there
+only briefly.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ RELIABILITY_BINS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """The forecasts of a range of probabilities, and how often the home team led after them.
+    """The forecasts of a range of probabilities, and the observed rate of home leads after them.
 
     Attributes:
         from_probability, to_probability: the range.
@@ -45,7 +46,7 @@ class ReliabilityBin:
 
 
 def reliability(settled: SettledForecasts, weight: Floats) -> tuple[ReliabilityBin, ...]:
-    """Computes the bins of settled forecasts, ascending; empty bins are left out.
+    """Compute the bins of settled forecasts, ascending; empty bins are left out.
 
     Args:
         settled: n settled forecasts.
@@ -78,7 +79,7 @@ def reliability(settled: SettledForecasts, weight: Floats) -> tuple[ReliabilityB
 
 
 def calibration_error(settled: SettledForecasts, weight: Floats) -> float:
-    """Computes the expected calibration error (see `metrics.probability_bin`) with a weight for each forecast."""
+    """Compute the expected calibration error (see `metrics.probability_bin`) with a weight for each forecast."""
     gaps = weight * (settled.probability - settled.home_led)
     sums = np.bincount(probability_bin(settled.probability), weights=gaps, minlength=ECE_BINS)
     return float(np.abs(sums).sum() / weight.sum())

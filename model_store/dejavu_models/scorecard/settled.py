@@ -28,7 +28,7 @@ class Exclusion(enum.IntEnum):
     OBSERVED = 6
     """It was made after its outcome was observed."""
     WITHDRAWN = 7
-    """Its outcome was withdrawn: what it shows of the outcome no longer stands."""
+    """Its outcome was withdrawn: its scores are no longer valid."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ class SettledForecasts:
         home, away: integers of the teams, equal exactly for one team; 0 if the request named none.
         other_teams: whether the outcome names another team than the forecast, or the same ones the other way round.
         in_league: whether the NBA numbers games like this one.
-        in_time: whether it is not late, whatever became of its outcome.
+        in_time: whether it is not late, regardless of its outcome.
         replay: whether the game is of a replay or a simulated season.
         corrected: whether another report of the outcome had another differential or total.
         total_open: whether there is a forecast of the total, and the outcome has none.
@@ -113,5 +113,5 @@ class SettledForecasts:
         return len(self.game)
 
     def where(self, chosen: NDArray[np.bool_]) -> SettledForecasts:
-        """Selects forecasts by a mask."""
+        """Select forecasts by a mask."""
         return SettledForecasts(**{each.name: getattr(self, each.name)[chosen] for each in fields(self)})

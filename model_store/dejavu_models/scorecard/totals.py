@@ -1,4 +1,4 @@
-"""Scores of forecasts of total points, beside pace × time on the same forecasts."""
+"""Scores of forecasts of total points, with those of pace × time on the same forecasts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TotalScorecard:
 
 
 def total_scorecard(settled: SettledForecasts) -> TotalScorecard | None:
-    """Computes the scorecard of totals of forecasts that count; None if none has a settled total."""
+    """Compute the scorecard of totals of forecasts that count; None if none has a settled total."""
     has_total = ~np.isnan(settled.total_error)
     if not has_total.any():
         return None
@@ -61,7 +61,7 @@ def total_scorecard(settled: SettledForecasts) -> TotalScorecard | None:
 
 
 def _relative(difference: Floats, rival: Floats) -> ScoreEstimate | None:
-    """Returns the ratio of two means over games, with the interval of returns on stakes.
+    """Return the ratio of two means over games, with the interval of returns on stakes.
 
     Args:
         difference: (games,), numerators.

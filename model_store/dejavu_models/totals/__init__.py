@@ -1,1 +1,1 @@
-"""Total points of both teams at both horizons: what is expected before tip-off, and the distribution during a game."""
+"""Total points of both teams at both horizons: expected before tip-off, and their distribution during a game."""

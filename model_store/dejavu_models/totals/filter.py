@@ -1,8 +1,8 @@
 """Ratings of totals: the expected final points of both teams before tip-off.
 
-How many points a team adds to the total of its games, by its offence and its defence together, is one number for each
-team. The two enter the expected total as strengths enter an expected margin, but for the sign of the away team's.
-Apart, offence and defence gained nothing (docs/decisions/0061).
+Each team has one number, the points that its offence and defence together add to the total of its games. The two
+numbers of a game enter the expected total as strengths enter an expected margin, except for the sign of the away
+team's. Separate numbers for offence and defence gained nothing (docs/decisions/0061).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TotalFilter(TeamFilter):
 
     @classmethod
     def start(cls, settings: RatingSettings = STARTING_SETTINGS) -> Self:
-        """Creates the prior: equal teams, a level of 200 points, and large variances of the teams.
+        """Create the prior: equal teams, a level of 200 points, and large variances of the teams.
 
         Args:
             settings: parameters of the filter.

@@ -1,4 +1,4 @@
-"""What is known of games whose total points are forecast, and the terms of the model that follow from it."""
+"""Inputs of forecasts of total points, and the terms of the model that follow from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_TO_COME: Final = 400
 
 
 class TotalInputs(NamedTuple):
-    """What is known of n games after a minute.
+    """Inputs of n games after a minute.
 
     Attributes:
         points: (n,), points of both teams.
@@ -37,7 +37,7 @@ class TotalInputs(NamedTuple):
 
 
 def point_terms(horizon: Horizon, inputs: TotalInputs) -> Floats:
-    """Returns the terms of the points still to come, (n, POINT_TERMS).
+    """Return the terms of the points still to come, (n, POINT_TERMS).
 
     At the end, a clear lead shortens what is to come, and a small one lengthens it: fouls stop the clock, and a tie is
     played on. At the half these terms are 0.
@@ -53,12 +53,12 @@ def point_terms(horizon: Horizon, inputs: TotalInputs) -> Floats:
 
 
 def scale_terms(horizon: Horizon, minute: int, inputs: TotalInputs, to_come: Floats, log_mean: float) -> Floats:
-    """Returns the terms of the logarithm of the scale, (n, SCALE_TERMS).
+    """Return the terms of the logarithm of the scale, (n, SCALE_TERMS).
 
     Args:
         horizon: the horizon.
         minute: minute after which the games are.
-        inputs: what is known of the games.
+        inputs: inputs of the games.
         to_come: (n,), points that are expected still to come.
         log_mean: logarithm of their mean over the games that the model is fitted on.
     """

@@ -1,8 +1,8 @@
 """Distribution of the total points of both teams at both horizons from every minute, on whole numbers.
 
-Like that of margins (`uncertainty.lattice.margin_model`): small tables, fitted on all games before those that they
-forecast; the points still to come by least squares, a scale that follows them and, late, the lead, and the shape of the
-standardised residuals. Points are not taken back, so none are given to fewer than there are.
+Like that of margins (`uncertainty.lattice.margin_model`): small tables, fitted on all games before the forecast ones.
+The points still to come are fitted by least squares, with a scale that depends on them and, late, on the lead, and the
+shape of the standardised residuals. Totals below the current points have no probability.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class TotalModel:
         check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
 
     def to_come(self, horizon: Horizon, minute: int, inputs: TotalInputs) -> Floats:
-        """Returns the points that are expected still to come until a horizon, (n,), from 0 to MOST_TO_COME.
+        """Return the points that are expected still to come until a horizon, (n,), from 0 to MOST_TO_COME.
 
         Args:
             horizon: the horizon.
             minute: minute after which the games are.
-            inputs: what is known of the games.
+            inputs: inputs of the games.
         """
         # Summed term by term, not as a matrix product, whose order of summation depends on the number of games.
         terms = point_terms(horizon, inputs) * self.point[ROWS[HORIZONS.index(horizon), minute]]
@@ -86,12 +86,12 @@ class TotalModel:
         return result
 
     def distribution(self, horizon: Horizon, minute: int, inputs: TotalInputs) -> WholeNumberDistribution:
-        """Returns the distributions of the totals of n games at a horizon.
+        """Return the distributions of the totals of n games at a horizon.
 
         Args:
             horizon: the horizon.
             minute: minute after which the games are.
-            inputs: what is known of the games; points must be whole.
+            inputs: inputs of the games; points must be whole.
         """
         row = ROWS[HORIZONS.index(horizon), minute]
         to_come = self.to_come(horizon, minute, inputs)

@@ -2,7 +2,7 @@
 
 The static score of an outcome is its standard-normal score in the recorded forecast: N(0, 1) over games while the
 calibration is valid. A factor of the season multiplies all scores of a horizon: the root of the mean square of recent
-ones (`season_scale`). It follows how wild a season is, and leaves the shape alone. States are a pure function of the
+ones (`season_scale`). It follows the volatility of the season and keeps the shape. States are a pure function of the
 ordered scores.
 """
 
@@ -50,17 +50,17 @@ class Observation(NamedTuple):
 
 
 def quarter_of(minute: int) -> int:
-    """Returns the quarter of a forecast at a minute, 0 to 3."""
+    """Return the quarter of a forecast at a minute, 0 to 3."""
     return (minute - 1) // QUARTER_MINUTES
 
 
 def radius_of_alpha(alpha: float) -> float:
-    """Returns the standard-normal score at which a central interval with miscoverage `alpha` ends."""
+    """Return the standard-normal score at which a central interval with miscoverage `alpha` ends."""
     return -_NORMAL.inv_cdf(alpha / 2)
 
 
 def _between(score: float) -> tuple[tuple[int, float], tuple[int, float]]:
-    """Returns the indices and weights of the two radii that a `ScoreMap` interpolates for a score; knots are fixed."""
+    """Return the indices and weights of the two radii that a `ScoreMap` interpolates for a score; knots are fixed."""
     outer = bisect_left(KNOTS, score)
     if outer == 0 or outer == len(KNOTS):
         end = min(outer, len(KNOTS) - 1)
@@ -80,7 +80,7 @@ class TrackedGame(NamedTuple):
 
 
 def scaled_radii(factor: float) -> tuple[float, ...]:
-    """Returns the radius of each of TARGETS if all scores are multiplied by a factor."""
+    """Return the radius of each of TARGETS if all scores are multiplied by a factor."""
     return tuple(factor * knot for knot in KNOTS)
 
 
@@ -99,7 +99,7 @@ class Tracker:
     season: SeasonScale = field(default_factory=SeasonScale)
 
     def after(self, score: float) -> Tracker:
-        """Returns the state after one more settled game.
+        """Return the state after one more settled game.
 
         Args:
             score: `static_score` of the game.
@@ -118,7 +118,7 @@ class Tracker:
         )
 
     def rolling_coverage(self, alpha: float) -> float | None:
-        """Returns the share of recent games covered by adapted intervals of this alpha; None without games."""
+        """Return the share of recent games covered by adapted intervals of this alpha; None without games."""
         if not self.recent:
             return None
         (inner, share), (outer, rest) = _between(radius_of_alpha(alpha))
@@ -129,7 +129,7 @@ class Tracker:
         return covered / len(self.recent)
 
     def static_rolling_coverage(self, alpha: float) -> float | None:
-        """Returns the share of recent games covered by static intervals of this alpha; None without games."""
+        """Return the share of recent games covered by static intervals of this alpha; None without games."""
         if not self.recent:
             return None
         radius = radius_of_alpha(alpha)
@@ -146,14 +146,14 @@ class AdaptiveState:
     trackers: Mapping[TrackerKey, Tracker] = field(default_factory=dict)
 
     def after(self, observations: Iterable[Observation]) -> AdaptiveState:
-        """Returns the state after more settled games, applied in this order."""
+        """Return the state after more settled games, applied in this order."""
         trackers = dict(self.trackers)
         for key, score in observations:
             trackers[key] = trackers.get(key, _INITIAL).after(score)
         return AdaptiveState(trackers)
 
     def of(self, model_version: str) -> Mapping[tuple[Horizon, int], Tracker]:
-        """Returns the trackers of a model version, by horizon and quarter."""
+        """Return the trackers of a model version, by horizon and quarter."""
         return {
             (key.horizon, key.quarter): tracker
             for key, tracker in self.trackers.items()
@@ -161,7 +161,7 @@ class AdaptiveState:
         }
 
     def to_bytes(self) -> bytes:
-        """Serializes to JSON; equal states give equal bytes, regardless of the order in which keys were first seen."""
+        """Serialize to JSON; equal states give equal bytes, regardless of the order in which keys were first seen."""
         trackers = [
             {
                 "model_version": key.model_version,
@@ -177,7 +177,7 @@ class AdaptiveState:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Deserializes the output of `to_bytes`, bit for bit.
+        """Deserialize the output of `to_bytes`, bit for bit.
 
         Raises:
             ValueError: if the content is not valid output of `to_bytes`.
@@ -204,7 +204,7 @@ def _tracker(record: Mapping[str, Any]) -> tuple[TrackerKey, Tracker]:
 
 
 def _mid_rank_score(scores: Sequence[float], below: int, not_above: int) -> float:
-    """Returns the score of the middle of the shares below, and at or below, what quantiles from `below` on equal.
+    """Return the score of the middle of the shares below, and at or below, what quantiles from `below` on equal.
 
     The shares end halfway between the levels of two quantiles: where bins of equal probability meet.
     """
@@ -219,7 +219,7 @@ def _mid_rank_score(scores: Sequence[float], below: int, not_above: int) -> floa
 
 
 def static_score(distribution: Sequence[float], static_scores: Sequence[float], outcome: float) -> float:
-    """Returns the standard-normal score of an outcome in a recorded forecast, under the model as calibrated.
+    """Return the standard-normal score of an outcome in a recorded forecast, under the model as calibrated.
 
     Interpolates linearly between the recorded quantiles; beyond them, extrapolates in proportion to the distance from
     the median. If several quantiles equal the outcome, which of whole numbers they mostly do, the score is that of the

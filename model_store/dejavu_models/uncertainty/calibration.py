@@ -55,21 +55,21 @@ class Calibration:
     """Whether intervals have whole ends."""
 
     def minutes(self, horizon: Horizon) -> list[int]:
-        """Returns the minutes from which a horizon can be forecast, ascending."""
+        """Return the minutes from which a horizon can be forecast, ascending."""
         return sorted({each.minute for each in self.distributions if each.horizon is horizon})
 
     def smallest_alpha_of(self, situation: Situation) -> float | None:
-        """Returns the smallest alpha that has an interval; None if the situation has no distribution."""
+        """Return the smallest alpha that has an interval; None if the situation has no distribution."""
         distribution = self.distributions.get(situation)
         return None if distribution is None else distribution.smallest_alpha
 
     def alpha_limit(self, situation: Situation) -> str:
-        """Describes for users what limits the smallest alpha of a situation that has a distribution."""
+        """Describe for users the limit of the smallest alpha of a situation that has a distribution."""
         games = min(cell.games for cell in self.distributions[situation].cells)
         return f"from the {games} calibration games of its smallest cell"
 
     def game(self, situation: Situation, point: float, lead: float) -> ConformalGame:
-        """Returns the distribution of one game around its point forecast.
+        """Return the distribution of one game around its point forecast.
 
         Args:
             situation: one that has a distribution.
@@ -79,7 +79,7 @@ class Calibration:
         return ConformalGame(self.distributions[situation], point, lead)
 
     def to_bytes(self) -> bytes:
-        """Serializes to a .npz file; equal calibrations give equal bytes. Residuals are stored as float32."""
+        """Serialize to a .npz file; equal calibrations give equal bytes. Residuals are stored as float32."""
         situations = sorted(
             (HORIZONS.index(situation.horizon), situation.minute, int(situation.margin_source))
             for situation in self.distributions
@@ -97,7 +97,7 @@ class Calibration:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Calibration:
-        """Deserializes the output of `to_bytes`.
+        """Deserialize the output of `to_bytes`.
 
         Raises:
             ValueError, KeyError: if the content is not valid output of `to_bytes`.
@@ -132,5 +132,5 @@ class Calibration:
         return cls(distributions)
 
     def rounded(self) -> Calibration:
-        """Returns the calibration after a write/read round trip: results from both are bit-identical."""
+        """Return the calibration after a write/read round trip: results from both are bit-identical."""
         return Calibration.from_bytes(self.to_bytes())

@@ -80,7 +80,7 @@ class PredictiveDistribution:
         scales: Sequence[float] = UNSCALED,
         min_cell: int = MIN_CELL,
     ) -> PredictiveDistribution:
-        """Fits the distribution to forecasts of calibration games, (n,) each, in points; n ≥ 1.
+        """Fit the distribution to forecasts of calibration games, (n,) each, in points; n ≥ 1.
 
         Starts with the cells between LEAD_EDGES and merges the smallest with its smaller neighbour until each has at
         least `min_cell` games.
@@ -103,17 +103,17 @@ class PredictiveDistribution:
         return tuple(bisect.bisect_right(self.edges, least) for least in (0.0, *LEAD_EDGES))
 
     def scores(self, lead: float) -> ConformalScores:
-        """Returns the residuals of the cell of this lead, as stored: scaled and mirrored."""
+        """Return the residuals of the cell of this lead, as stored: scaled and mirrored."""
         return self.cells[self._cell_of_group[_group(lead)]]
 
     def residuals_for(self, lead: float) -> ConformalScores:
-        """Returns the residuals for a game with this lead: outcome − forecast, in points."""
+        """Return the residuals for a game with this lead: outcome − forecast, in points."""
         cell, scale = self._signed(lead)
         residuals = cell.residuals * scale
         return ConformalScores(residuals if scale > 0 else residuals[::-1])
 
     def interval(self, point: float, lead: float, alpha: float) -> Interval:
-        """Returns the interval around a point forecast; nested in alpha.
+        """Return the interval around a point forecast; nested in alpha.
 
         For alpha near 1 both quantiles may lie on one side of the point; the interval is then widened to contain it,
         which can only raise its coverage.
@@ -127,7 +127,7 @@ class PredictiveDistribution:
         return Interval(min(lower, point), max(upper, point))
 
     def quantiles(self, point: float, lead: float, levels: Sequence[float]) -> list[float]:
-        """Returns quantiles of the differential, in points, in the order of the levels; non-decreasing in the level.
+        """Return quantiles of the differential, in points, in the order of the levels; non-decreasing in the level.
 
         Raises:
             ValueError: if a level is closer to 0 or 1 than the cell of this lead allows; a distance of at least half of
@@ -142,13 +142,13 @@ class PredictiveDistribution:
         return Interval(min(lower, point), max(upper, point))
 
     def values_at(self, point: float, lead: float, scores: Sequence[float]) -> list[float]:
-        """Returns quantiles at the levels of standard-normal scores, in points; see `ConformalScores.value_at`."""
+        """Return quantiles at the levels of standard-normal scores, in points; see `ConformalScores.value_at`."""
         cell, scale = self._signed(lead)
         sign = math.copysign(1.0, scale)
         return [point + scale * cell.value_at(sign * score) for score in scores]
 
     def recorded_quantiles(self, point: float, lead: float, places: ScoreGrid | None = None) -> tuple[float, ...]:
-        """Returns quantiles on a score grid, by default at DISTRIBUTION_LEVELS; rounded to 0.001 points."""
+        """Return quantiles on a score grid, by default at DISTRIBUTION_LEVELS; rounded to 0.001 points."""
         cell, scale = self._signed(lead)
         values = cell.at_levels if places is None else cell.values_at(places)
         # The grid is symmetric, so mirrored residuals only need the reversed order.
@@ -156,7 +156,7 @@ class PredictiveDistribution:
         return tuple(result)
 
     def _signed(self, lead: float) -> tuple[ConformalScores, float]:
-        """Returns the residuals of the cell of this lead and their scale: negative if they are mirrored.
+        """Return the residuals of the cell of this lead and their scale: negative if they are mirrored.
 
         They are mirrored if the away team leads, beyond the first cell.
         """
@@ -165,7 +165,7 @@ class PredictiveDistribution:
         return self.cells[cell], -scale if lead < 0 and cell > 0 else scale
 
     def probability_above(self, point: float, lead: float, value: float) -> float:
-        """Returns P(differential > value); non-increasing in value, and `home_lead_probability_of` at the threshold.
+        """Return P(differential > value); non-increasing in value, and `home_lead_probability_of` at the threshold.
 
         At the threshold, groups of smaller leads also contribute; elsewhere only the lead's own cell does. Their
         adjustment at the threshold, in standard-normal scores, applies in full on the more certain side of the
@@ -185,7 +185,7 @@ class PredictiveDistribution:
         return max(_MIN_PROBABILITY, min(1 - _MIN_PROBABILITY, NORMAL.cdf(score)))
 
     def home_lead_probability(self, points: Floats, leads: Floats) -> Floats:
-        """Returns P(differential > threshold); non-decreasing in point and lead.
+        """Return P(differential > threshold); non-decreasing in point and lead.
 
         Groups also differ by chance, and the probability must not fall when a lead grows into the next group. A lead is
         therefore at least as safe as under the cells of all smaller leads.

@@ -30,12 +30,12 @@ _LATE = 36
 
 
 def min_cell_size(horizon: Horizon, minute: int, min_cell: int = MIN_CELL) -> int:
-    """Returns the minimum calibration games per cell: `min_cell`, or LATE_MIN_CELL if it applies and is smaller."""
+    """Return the minimum calibration games per cell: `min_cell`, or LATE_MIN_CELL if it applies and is smaller."""
     return min(min_cell, LATE_MIN_CELL) if horizon is Horizon.FINAL and minute > _LATE else min_cell
 
 
 def lead_groups(leads: Floats | NDArray[np.integer]) -> Integers:
-    """Returns the group of each |lead| (0–3, 4–8, 9–15, 16 or more points), 0 to 3: (n,) → (n,)."""
+    """Return the group of each |lead| (0–3, 4–8, 9–15, 16 or more points), 0 to 3: (n,) → (n,)."""
     return np.searchsorted(LEAD_EDGES, np.abs(leads), side="right").astype(np.int64)
 
 
@@ -44,7 +44,7 @@ def _group(lead: float) -> int:
 
 
 def _merged_edges(size: Floats, min_cell: int) -> tuple[float, ...]:
-    """Returns the edges left after merging cells until each has at least `min_cell` games, or one cell is left."""
+    """Return the edges left after merging cells until each has at least `min_cell` games, or one cell is left."""
     edges = list(LEAD_EDGES)
     while edges:
         counts = np.bincount(np.searchsorted(edges, size, side="right"), minlength=len(edges) + 1)

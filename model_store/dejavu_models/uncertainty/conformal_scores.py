@@ -60,7 +60,7 @@ class ConformalScores:
         return len(self.residuals)
 
     def _rank(self, level: float) -> int:
-        """Returns the rank of the quantile of a level up to ½, from 1; 0 if the level is too small."""
+        """Return the rank of the quantile of a level up to ½, from 1; 0 if the level is too small."""
         # _ROUNDING: levels such as 1 − 0.9 are slightly too small by floating-point rounding.
         return math.floor((self.games + 1) * level + _ROUNDING)
 
@@ -70,7 +70,7 @@ class ConformalScores:
         return 1 / (self.games + 1)
 
     def quantile(self, level: float) -> float:
-        """Returns the quantile of the residuals, rounded away from the median; non-decreasing in the level.
+        """Return the quantile of the residuals, rounded away from the median; non-decreasing in the level.
 
         Args:
             level: in [smallest_level, 1 − smallest_level].
@@ -98,7 +98,7 @@ class ConformalScores:
         return -NORMAL.inv_cdf(self._tail)
 
     def value_at(self, score: float) -> float:
-        """Returns the quantile at the level of a standard-normal score; non-decreasing in the score.
+        """Return the quantile at the level of a standard-normal score; non-decreasing in the score.
 
         Beyond the outermost level that is recorded and has a quantile, extrapolates in proportion: twice the score is
         twice as far from the median. `adaptive.static_score` scores outcomes in the same way, so the adapted intervals
@@ -113,7 +113,7 @@ class ConformalScores:
 
     @cached_property
     def _ends(self) -> tuple[float, float, float]:
-        """Returns the lower quantile at the extrapolation level, the median, and the upper quantile."""
+        """Return the lower quantile at the extrapolation level, the median, and the upper quantile."""
         rank = self._rank(self._tail)
         return float(self.residuals[rank - 1]), self.quantile(0.5), float(self.residuals[-rank])
 
@@ -135,7 +135,7 @@ class ConformalScores:
         return self.values_at(LEVEL_GRID)
 
     def share_above(self, needed: Floats) -> Floats:
-        """Returns the share of residuals above each value, counting ties as half.
+        """Return the share of residuals above each value, counting ties as half.
 
         Smoothed like a conformal p-value: the next game counts as one more residual, half above and half below, so the
         share is never 0 or 1.

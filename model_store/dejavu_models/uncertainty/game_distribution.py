@@ -1,4 +1,4 @@
-"""Distribution of one game's differential: what a forecast is made from, whatever its calibration is."""
+"""Distribution of one game's differential: the source of a forecast, with either kind of calibration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GameDistribution(Protocol):
         """P(the home team leads), in (0, 1)."""
 
     def interval(self, alpha: float) -> Interval:
-        """Returns the interval at a miscoverage rate; nested in alpha, and widened to contain the point forecast.
+        """Return the interval at a miscoverage rate; nested in alpha, and widened to contain the point forecast.
 
         Raises:
             ValueError: if alpha is less than the calibration allows or not less than 1.
@@ -32,24 +32,24 @@ class GameDistribution(Protocol):
         """Like `interval`, but between the quantiles at standard-normal scores of ±reach, for any reach."""
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
-        """Returns quantiles, in points, in the order of the levels; non-decreasing in the level.
+        """Return quantiles, in points, in the order of the levels; non-decreasing in the level.
 
         Raises:
             ValueError: if a level is closer to 0 or 1 than the calibration allows.
         """
 
     def values_at(self, scores: Sequence[float]) -> list[float]:
-        """Returns quantiles at the levels of standard-normal scores, in points.
+        """Return quantiles at the levels of standard-normal scores, in points.
 
         Beyond the outermost level of `types.DISTRIBUTION_LEVELS`, extrapolates in proportion to the score, as
         `adaptive.static_score` does.
         """
 
     def recorded_quantiles(self, grid: ScoreGrid | None) -> tuple[float, ...]:
-        """Returns quantiles on a score grid, None for `types.DISTRIBUTION_LEVELS`; rounded to 0.001 points."""
+        """Return quantiles on a score grid, None for `types.DISTRIBUTION_LEVELS`; rounded to 0.001 points."""
 
     def probability_above(self, value: float) -> float:
-        """Returns P(differential > value), in (0, 1); non-increasing in value."""
+        """Return P(differential > value), in (0, 1); non-increasing in value."""
 
 
 class ConformalGame:

@@ -42,7 +42,7 @@ class IntervalAdapter:
 
 
 def adapters(trackers: Mapping[tuple[Horizon, int], Tracker]) -> dict[tuple[Horizon, int], IntervalAdapter]:
-    """Returns the adapter of each tracker. The factor of the season is that of all quarters of a horizon together."""
+    """Return the adapter of each tracker. The factor of the season is that of all quarters of a horizon together."""
     maps = {}
     for horizon in {horizon for horizon, _ in trackers}:
         of_season = pooled(each.season for (of, _), each in trackers.items() if of is horizon)
@@ -57,7 +57,7 @@ class IssuedDistribution:
         game: distribution of the model as calibrated.
         mode: None if adaptation is off.
         adapter: None if nothing has settled yet.
-        widening: factor of all scores, at least 1: how much wider it is than calibrated, adapted or not.
+        widening: factor of all scores, at least 1, relative to the calibrated width, adapted or not.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class IssuedDistribution:
             self._map = ScoreMap([widening * radius for radius in radii])
 
     def static(self, alpha: float) -> Interval:
-        """Returns the interval that is not adapted."""
+        """Return the interval that is not adapted."""
         if self._widening == 1.0:
             return self._game.interval(alpha)
         return self._game.interval_at(self._widening * radius_of_alpha(alpha))
 
     def adaptation(self, alpha: float, static: Interval) -> Adaptation | None:
-        """Returns the adapted interval with the static one; both are equal before any game settles."""
+        """Return the adapted interval with the static one; both are equal before any game settles."""
         if self._mode is None:
             return None
         if self._adapter is None:
@@ -94,7 +94,7 @@ class IssuedDistribution:
         return Adaptation(self._mode, adapted, static, self._adapter.games, *self._adapter.rolling(alpha))
 
     def quantiles(self, levels: Sequence[float]) -> tuple[Quantile, ...]:
-        """Returns quantiles in the order of the levels."""
+        """Return quantiles in the order of the levels."""
         if not levels:
             return ()
         if self._map is None:
@@ -104,17 +104,17 @@ class IssuedDistribution:
         return tuple(Quantile(level, value) for level, value in zip(levels, values, strict=True))
 
     def recorded(self) -> tuple[float, ...]:
-        """Returns the quantiles at DISTRIBUTION_LEVELS."""
+        """Return the quantiles at DISTRIBUTION_LEVELS."""
         return self._game.recorded_quantiles(None if self._map is None else self._map.grid)
 
     def home_lead_probability(self) -> float:
-        """Returns P(the home team leads at the horizon)."""
+        """Return P(the home team leads at the horizon)."""
         return self._adapted(self._game.home_lead_probability)
 
     def evaluate(
         self, market: Market, horizon: Horizon, policy: StakingPolicy, *, unrated: bool = False
     ) -> MarketAnswer:
-        """Evaluates a market with this distribution."""
+        """Evaluate a market with this distribution."""
 
         def at_least(differential: int) -> float:
             # No game ends in a tie: P(final ≥ 0) = P(final ≥ 1).
@@ -128,7 +128,7 @@ class IssuedDistribution:
 
 
 def adapted_probability(scores: ScoreMap, probability: float) -> float:
-    """Returns a probability of the model's own distribution, adapted."""
+    """Return a probability of the model's own distribution, adapted."""
     return NORMAL.cdf(scores.inverse(NORMAL.inv_cdf(probability)))
 
 
@@ -146,7 +146,7 @@ class AdaptedScores(NamedTuple):
 
 @lru_cache(maxsize=256)
 def adapted_scores(scores: ScoreMap | None, alpha: float, levels: tuple[float, ...]) -> AdaptedScores:
-    """Returns where the quantiles of a forecast are taken.
+    """Return where the quantiles of a forecast are taken.
 
     Args:
         scores: the map in force; None without adaptation.

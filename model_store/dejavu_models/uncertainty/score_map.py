@@ -51,16 +51,16 @@ class ScoreMap:
         return ScoreGrid(self.distribution)
 
     def __call__(self, score: float) -> float:
-        """Returns the adapted score, in the model's own distribution."""
+        """Return the adapted score, in the model's own distribution."""
         return _interpolate(score, self._from, self._to)
 
     def inverse(self, score: float) -> float:
-        """Returns the nominal score of a score in the model's own distribution, within ±MAX_SCORE."""
+        """Return the nominal score of a score in the model's own distribution, within ±MAX_SCORE."""
         return max(-MAX_SCORE, min(MAX_SCORE, _interpolate(score, self._to, self._from)))
 
 
 def make_nested(radii: Sequence[float]) -> tuple[float, ...]:
-    """Returns the radii of TARGETS, each raised if needed to exceed the previous one."""
+    """Return the radii of TARGETS, each raised if needed to exceed the previous one."""
     result: list[float] = []
     knot = radius = 0.0
     for next_knot, requested in zip(KNOTS, radii, strict=True):
@@ -71,7 +71,7 @@ def make_nested(radii: Sequence[float]) -> tuple[float, ...]:
 
 
 def _interpolate(value: float, start: Sequence[float], end: Sequence[float]) -> float:
-    """Evaluates an odd, piecewise linear map through ascending points; extrapolates beyond the last."""
+    """Evaluate an odd, piecewise linear map through ascending points; extrapolates beyond the last."""
     size = abs(value)
     index = min(bisect_right(start, size), len(start) - 1)
     slope = (end[index] - end[index - 1]) / (start[index] - start[index - 1])

@@ -1,4 +1,4 @@
-"""A factor of spreads that follows the season: intervals widen in seasons that are wilder than those before.
+"""A factor of spreads that follows the season: intervals widen in more volatile seasons.
 
 The square of the standard-normal score of an outcome is 1 on average if the spread is right, less if it is too wide.
 The factor is the root of an exponentially weighted mean of these squares, which begins at 1 with the weight of
@@ -17,7 +17,7 @@ HALF_LIFE_GAMES: Final = 200.0
 PRIOR_GAMES: Final = 150.0
 
 BOUNDS: Final = (0.8, 1.25)
-"""Whoever may report outcomes changes intervals: wrong ones must not spoil them. 2019 to 2023 needed 0.96 to 1.06."""
+"""Limits the effect of wrong outcome reports on intervals. 2019 to 2023 needed 0.96 to 1.06."""
 
 _KEEP: Final = 0.5 ** (1 / HALF_LIFE_GAMES)
 
@@ -27,7 +27,7 @@ class SeasonScale(NamedTuple):
 
     Attributes:
         observed: weighted sum of the squared scores of settled games.
-        expected: what that sum is on average if spreads are right.
+        expected: expectation of that sum if spreads are right.
     """
 
     observed: float = PRIOR_GAMES
@@ -40,15 +40,15 @@ class SeasonScale(NamedTuple):
         return min(max(math.sqrt(self.observed / self.expected), least), most)
 
     def after(self, square: float) -> Self:
-        """Returns the state after a game whose squared score, or the mean of several of its forecasts, is `square`."""
+        """Return the state after a game whose squared score, or the mean of several of its forecasts, is `square`."""
         prior = (1 - _KEEP) * PRIOR_GAMES
         return type(self)(_KEEP * self.observed + square + prior, _KEEP * self.expected + 1.0 + prior)
 
     def rounded(self, digits: int) -> Self:
-        """Returns the state to some decimals, equal on machines whose arithmetic differs in the last bit."""
+        """Return the state to some decimals, equal on machines whose arithmetic differs in the last bit."""
         return type(self)(round(self.observed, digits), round(self.expected, digits))
 
 
 def pooled(states: Iterable[SeasonScale]) -> SeasonScale:
-    """Returns the state of several series of games together: at least one."""
+    """Return the state of several series of games together: at least one."""
     return SeasonScale(*map(sum, zip(*states, strict=True)))

@@ -1,1 +1,1 @@
-"""Who may call what: TLS, tokens, scopes, and the caller of the current call."""
+"""Access control: TLS, tokens, scopes, and the caller of the current call."""

@@ -1,7 +1,6 @@
-"""Finds out who calls: opaque tokens from a file, or JSON Web Tokens, as `authorization: Bearer TOKEN`.
+"""Authenticates callers: opaque tokens from a file, or JSON Web Tokens, as `authorization: Bearer TOKEN`.
 
-Verifying a JWT takes about 0.1 ms, so the callers of verified ones are kept until they expire, by the hash of the
-token.
+Verifying a JWT takes about 0.1 ms, so callers of verified ones are cached until they expire, by the hash of the token.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from dejavu_server.access.jwt_tokens import JwtVerifier
 
 LOOK_SECONDS = 1.0
-"""How often to look whether a file was replaced, and whether streams outlived their token."""
+"""Interval of the checks for replaced files, and for streams that outlived their token."""
 
 CACHED_TOKENS = 4096
 """Maximum number of verified JWTs to remember; the one that was used longest ago is forgotten first."""
@@ -42,7 +41,7 @@ class Authenticator:
     Args:
         tokens: the file of tokens; None without one.
         jwks: the JWKS file; None without one.
-        issuer, audience: what JWTs must have; see JwtVerifier.
+        issuer, audience: required claims of JWTs; see JwtVerifier.
         clock: returns the current time, in seconds since 1970.
         on_reload: called with the kind of a file (tokens, jwks), and whether it could be used, after it was replaced.
 
@@ -75,7 +74,7 @@ class Authenticator:
             self._use(self._load(path))
 
     def authorize(self, method: str, authorization: str | bytes | None) -> Principal:
-        """Returns the caller of a method; NOBODY if the method needs no token.
+        """Return the caller of a method; NOBODY if the method needs no token.
 
         Args:
             method: path of the method.
@@ -96,7 +95,7 @@ class Authenticator:
         return caller
 
     def is_valid(self, caller: Principal) -> bool:
-        """Returns whether a caller's token is still valid and allows the same: neither expired, revoked nor changed.
+        """Return whether a caller's token is still valid and allows the same: neither expired, revoked nor changed.
 
         After a change of the JWKS file no caller with a JWT is: a key may have been withdrawn. Who has a valid token
         calls again.
@@ -108,7 +107,7 @@ class Authenticator:
         return self._verifier is not None and caller.keys is self._verifier.keys
 
     def start(self, on_look: Callable[[], None]) -> None:
-        """Looks for replaced files every LOOK_SECONDS, in a task; calls `on_look` each time."""
+        """Look for replaced files every LOOK_SECONDS, in a task; call `on_look` each time."""
 
         async def look() -> None:
             await self._reload()
@@ -118,7 +117,7 @@ class Authenticator:
         self._watch.start()
 
     async def close(self) -> None:
-        """Stops looking. Safe to call more than once."""
+        """Stop looking. Safe to call more than once."""
         if self._watch is not None:
             await self._watch.close()
 
@@ -157,7 +156,7 @@ class Authenticator:
         return [path for path in (self._tokens, self._jwks) if path is not None]
 
     def _load(self, path: Path) -> dict[bytes, Principal] | JwtVerifier:
-        """Reads a file; raises AccessFileError if it cannot be used."""
+        """Read a file; raise AccessFileError if it cannot be used."""
         self._versions[path] = files.version(path)  # before reading: a later change is then seen as one
         if path == self._tokens:
             return token_file.load(path).callers()
@@ -174,7 +173,7 @@ class Authenticator:
             self._verified.clear()
 
     async def _reload(self) -> None:
-        """Loads the files that were replaced."""
+        """Load the files that were replaced."""
         for path in self._paths():
             if files.version(path) == self._versions[path] and path not in self._unusable:
                 continue
@@ -183,7 +182,7 @@ class Authenticator:
                 self._unusable.pop(path, None)
                 _log.info("access_reloaded", path=str(path))
                 self._on_reload(self._kind(path), True)
-            except AccessFileError as error:  # tried again, as what is wrong need not change the file
+            except AccessFileError as error:  # tried again, since the cause may disappear without a change of the file
                 if self._unusable.get(path) == str(error):
                     continue
                 self._unusable[path] = str(error)

@@ -1,4 +1,4 @@
-"""The caller of a call: who it is, and what it may do."""
+"""The caller of a call: its identity and scopes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dejavu_models.errors import DejavuError
 
 
 class AccessScope(enum.Enum):
-    """What a token allows its holder to do."""
+    """Permission of a token."""
 
     READ = "read"
     """Read the record: forecasts, streams, scorecards, checkpoints, models."""
@@ -53,7 +53,7 @@ class ScopeMissing(DejavuError):
     Args:
         caller: identity of the caller.
         scope: the scope that it lacks, as callers see it.
-        action: what needs the scope.
+        action: action that needs the scope.
     """
 
     reason = "SCOPE_MISSING"
@@ -69,7 +69,7 @@ class Principal:
 
     Attributes:
         identity: `token:NAME` or `jwt:SUBJECT`; empty if the server asks for no tokens.
-        scopes: what it may do.
+        scopes: its scopes.
         expires: when its credential ends, in seconds since 1970; None: never.
         credential: SHA-256 of its token; empty without one.
         keys: the keys that verified its token, if that is a JWT.
@@ -82,11 +82,11 @@ class Principal:
     keys: object = field(default=None, repr=False, compare=False)
 
     def require(self, scopes: Iterable[AccessScope], action: str) -> None:
-        """Does nothing if the caller has all of the scopes.
+        """Do nothing if the caller has all of the scopes.
 
         Args:
             scopes: the scopes.
-            action: what needs them, for the message.
+            action: action that needs them, for the message.
 
         Raises:
             ScopeMissing: if it lacks one.
@@ -97,7 +97,7 @@ class Principal:
 
 
 class CallerLabels:
-    """Names of callers for metrics, of which there must not be arbitrarily many.
+    """Names of callers for metrics, limited in number.
 
     Args:
         limit: most names of tokens; those of further tokens become "other".
@@ -108,7 +108,7 @@ class CallerLabels:
         self._labels: dict[str, str] = {}
 
     def of(self, identity: str) -> str:
-        """Returns the name of a token; "none" without a caller, "other" for the subject of a JWT."""
+        """Return the name of a token; "none" without a caller, "other" for the subject of a JWT."""
         label = self._labels.get(identity)
         if label is not None:
             return label

@@ -1,4 +1,4 @@
-"""Builds the access control that the settings ask for."""
+"""Builds the access control of the settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def authenticator(settings: Settings, on_reload: OnReload = ignore_reload) -> Authenticator | None:
-    """Returns what authenticates calls; None if the settings ask for no tokens.
+    """Return the authenticator of calls; None if the settings require no tokens.
 
     Args:
         settings: the settings.
@@ -35,7 +35,7 @@ def authenticator(settings: Settings, on_reload: OnReload = ignore_reload) -> Au
 
 
 def tls_credentials(settings: Settings, on_reload: OnReload = ignore_reload) -> TlsCredentials | None:
-    """Returns the TLS credentials of the port; None if the settings ask for plain text.
+    """Return the TLS credentials of the port; None if the settings ask for plain text.
 
     Args:
         settings: the settings.

@@ -1,4 +1,4 @@
-"""Whether the access control that the settings ask for is enough for their address. Imports no gRPC."""
+"""Checks that the access control of the settings is sufficient for their address. Imports no gRPC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dejavu_server.settings import Settings
 
 
 def fault(settings: Settings) -> tuple[str, str] | None:
-    """Returns the option that has to change, and why; None if access is configured well."""
+    """Return the option that has to change, and why; None if access is configured well."""
     if bool(settings.tls_cert) != bool(settings.tls_key):
         option, other = ("--tls-key", "--tls-cert") if settings.tls_cert else ("--tls-cert", "--tls-key")
         return option, f"needed with {other}"
@@ -38,7 +38,7 @@ def fault(settings: Settings) -> tuple[str, str] | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Returns whether only this machine reaches a host; all addresses of a name must be such."""
+    """Return whether only this machine reaches a host; all addresses of a name must be such."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:

@@ -17,21 +17,21 @@ OnReload: TypeAlias = Callable[[str, bool], None]
 """Called with the kind of a file that was replaced (tokens, jwks, tls), and whether its content could be used."""
 
 FileVersion = tuple[int, ...]
-"""Tells two versions of a file apart; a replaced link target counts too, as Kubernetes replaces secrets."""
+"""Identity of a version of a file; a replaced link target counts too, as Kubernetes replaces secrets."""
 
 
 class AccessFileError(DejavuError):
-    """A file of keys, certificates or tokens cannot be used; names the file, never what is in it."""
+    """A file of keys, certificates or tokens cannot be used; names the file, never its content."""
 
     reason = "ACCESS_FILE_INVALID"
 
 
 def ignore_reload(_: str, __: bool) -> None:
-    """Does nothing about a replaced file."""
+    """Do nothing about a replaced file."""
 
 
 def read(path: Path) -> bytes:
-    """Returns the bytes of a file.
+    """Return the bytes of a file.
 
     Raises:
         AccessFileError: if it cannot be read, is no regular file, is too large, or if others may change it.
@@ -56,7 +56,7 @@ def read(path: Path) -> bytes:
 
 
 def version(path: Path) -> FileVersion:
-    """Returns the version of a file; empty if there is none."""
+    """Return the version of a file; empty if there is none."""
     try:
         status = path.stat()
     except OSError:

@@ -17,10 +17,10 @@ ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS51
 """Algorithms with a public key. None with a shared secret: it would let the server's own file sign tokens."""
 
 LEEWAY_SECONDS: Final = 30.0
-"""By how much the clock of the issuer may differ."""
+"""Tolerated difference of the issuer's clock."""
 
 MAX_SUBJECT: Final = 128
-"""Maximum length of a subject, which is recorded with what it did."""
+"""Maximum length of a subject, which is recorded in its entries."""
 
 
 class JwtVerifier:
@@ -44,7 +44,7 @@ class JwtVerifier:
         self._audience = audience
 
     def verify(self, token: str, credential: bytes) -> Principal:
-        """Returns the caller that a token names.
+        """Return the caller that a token names.
 
         Args:
             token: the token; its claims `sub` and `exp` are required, and `scope` (RFC 8693) lists its scopes, of which
@@ -83,7 +83,7 @@ class JwtVerifier:
 
 
 def _keys(path: Path) -> dict[str, jwt.PyJWK]:
-    """Returns the keys of a JWKS file by their id; keys that are not for signatures with a public key are left out."""
+    """Return the keys of a JWKS file by their id; keys that are not for signatures with a public key are left out."""
     try:
         listed = json.loads(files.read(path))["keys"]
         keys = {}

@@ -1,4 +1,4 @@
-"""Which scopes each method needs: one table. A method that is not in it is refused, whatever the token."""
+"""Scopes of each method, in one table. Other methods are refused, with any token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from dejavu_server.access.caller import AccessScope
 
 PUBLIC: Final[frozenset[AccessScope] | None] = None
-"""Needs no token: load balancers and orchestrators check health without one, and it tells nothing else."""
+"""Needs no token: load balancers and orchestrators check health without one, and it reveals nothing else."""
 
 
 def _needs(*scopes: AccessScope) -> frozenset[AccessScope]:

@@ -1,7 +1,7 @@
 """TLS of the server: a certificate and its key, and for mutual TLS the authorities of client certificates.
 
-The files may be replaced while the server runs; connections from then on use the new ones. gRPC asks for the
-certificate on its own threads at every handshake, so the files are read by a task and only handed over there.
+The files may be replaced while the server runs; new connections use the new ones. gRPC asks for the certificate on its
+own threads at every handshake, so a task reads the files in advance.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dejavu_server.access.files import AccessFileError, FileVersion, OnReload, i
 from dejavu_server.observability.periodic import PeriodicTask
 
 LOOK_SECONDS = 1.0
-"""How often to look whether a file was replaced."""
+"""Interval of the checks for replaced files."""
 
 _log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ class TlsCredentials(PeriodicTask):
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """Returns the new configuration, None if there is none; called by gRPC before each handshake."""
+        """Return the new configuration, None if there is none; called by gRPC before each handshake."""
         current = self._current
         if current is self._fetched:
             return None
@@ -79,7 +79,7 @@ class TlsCredentials(PeriodicTask):
         return [files.version(path) for path in self._paths if path is not None]
 
     async def _reload(self) -> None:
-        """Loads the files if one was replaced."""
+        """Load the files if one was replaced."""
         versions = self._look()
         if versions == self._versions and not self._unusable:
             return
@@ -97,7 +97,7 @@ class TlsCredentials(PeriodicTask):
 
 
 def _load(paths: TlsFiles) -> grpc.ServerCertificateConfiguration:
-    """Reads and checks the files; gRPC would accept any bytes here and then fail every handshake.
+    """Read and check the files; gRPC would accept any bytes here and then fail every handshake.
 
     Raises:
         AccessFileError: if one cannot be used, or the key is not that of the certificate.

@@ -38,7 +38,7 @@ class Token(BaseModel):
 
     Attributes:
         name: name of its holder; unique among the entries that are not revoked.
-        scopes: what it allows.
+        scopes: its scopes.
         sha256: SHA-256 of the token, in hexadecimal.
         created, expires, revoked: aware; `expires` None: never, `revoked` None: not revoked.
     """
@@ -53,13 +53,13 @@ class Token(BaseModel):
     revoked: AwareDatetime | None = None
 
     def state(self, now: datetime) -> str:
-        """Returns "valid", "expired" or "revoked"."""
+        """Return "valid", "expired" or "revoked"."""
         if self.revoked is not None:
             return "revoked"
         return "expired" if self.expires is not None and self.expires <= now else "valid"
 
     def caller(self) -> Principal:
-        """Returns who calls with it."""
+        """Return its caller."""
         expires = None if self.expires is None else self.expires.timestamp()
         return Principal(f"token:{self.name}", frozenset(self.scopes), expires, bytes.fromhex(self.sha256))
 
@@ -79,18 +79,18 @@ class TokenDocument(BaseModel):
         return self
 
     def callers(self) -> dict[bytes, Principal]:
-        """Returns the callers by SHA-256 of their token, without revoked ones."""
+        """Return the callers by SHA-256 of their token, without revoked ones."""
         callers = (token.caller() for token in self.tokens if token.revoked is None)
         return {caller.credential: caller for caller in callers}
 
 
 def digest(token: str) -> bytes:
-    """Returns the SHA-256 of a token, 32 bytes."""
+    """Return the SHA-256 of a token, 32 bytes."""
     return hashlib.sha256(token.encode()).digest()
 
 
 def load(path: Path) -> TokenDocument:
-    """Reads a file of tokens.
+    """Read a file of tokens.
 
     Raises:
         AccessFileError: if it cannot be read, or is not one; says where it is wrong.
@@ -107,7 +107,7 @@ def load(path: Path) -> TokenDocument:
 def create(
     path: Path, name: str, scopes: tuple[AccessScope, ...], now: datetime, expires: datetime | None = None
 ) -> str:
-    """Adds a token to a file, which is created if it is missing; returns the token, which is stored nowhere.
+    """Add a token to a file, which is created if it is missing; return the token, which is stored nowhere.
 
     Raises:
         ValueError: if the name is invalid, or a token of this name exists that is not revoked.
@@ -129,7 +129,7 @@ def create(
 
 
 def revoke(path: Path, name: str, now: datetime) -> None:
-    """Marks the token of a name as revoked; a server that runs refuses it within two seconds.
+    """Mark the token of a name as revoked; a server that runs refuses it within two seconds.
 
     Raises:
         ValueError: if there is no such token, or it is revoked already.
@@ -144,7 +144,7 @@ def revoke(path: Path, name: str, now: datetime) -> None:
 
 @contextmanager
 def _changing(path: Path) -> Iterator[list[Token]]:
-    """Yields the tokens of a file and writes them back, with mode 0600; one process at a time."""
+    """Yield the tokens of a file and write them back, with mode 0600; one process at a time."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)

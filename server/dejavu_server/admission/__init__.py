@@ -1,1 +1,1 @@
-"""Admission: which calls a worker takes on, and which it refuses before they cost anything."""
+"""Admission of calls: a worker refuses excess calls before they cost anything."""

@@ -1,11 +1,11 @@
-"""Limits of each caller: calls and streams in progress, calls a second, and what it records in a day.
+"""Limits of each caller: calls and streams in progress, calls a second, and records a day.
 
-A caller is named by its token, else by the address that the call comes from: of IPv6 the first 64 bits, which is what
-one customer of a network gets. The state is that of this worker: a caller that spreads its calls over all workers gets
-the limits of each. A connection stays with one worker.
+A caller is identified by its token, else by its address: of IPv6 the first 64 bits, which one customer of a network
+has. The state is that of this worker: a caller that spreads its calls over all workers gets the limits of each. A
+connection stays with one worker.
 
-An answer counts until it was sent, which a caller can forbid for as long as its connection lasts: some calls, without
-any traffic, would else take the places of everybody's, health checks included.
+An answer counts until it is sent. A caller that never reads could otherwise occupy the places of all callers, health
+checks included, without any traffic.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ BURST_SECONDS: Final = 2.0
 DAY_SECONDS: Final = 86_400
 
 UNSENT: Final = 2
-"""How many times as many calls a caller may have if those count whose answers are being sent: a caller can have an
-answer and call again before the server knows that it was sent."""
+"""Factor of a caller's limit if calls whose answers are being sent count too: a caller can have an answer and call
+again before the server knows that it was sent."""
 
 WATCHES: Final = 10
-"""How many times as many watches of health as streams a caller may have: clients have one for each connection, and need
-no token. One whose caller sends what nobody reads may take a hundred KiB."""
+"""Ratio of a caller's limits of health watches and of streams: clients have one watch per connection, without a token.
+One with unread data from its caller may take a hundred KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class CallerLimits:
             sent, UNSENT times as many.
         batches: batches among them; with those whose answers are being sent, half as many more.
         rate: calls a second.
-        streams: streams in progress; of those that cost next to nothing (CallKind.WATCH), WATCHES times as many.
+        streams: streams in progress; WATCHES times as many of the cheap kind (CallKind.WATCH).
         games: games of which forecasts are recorded in a day (UTC).
         ledger_bytes: bytes of entries recorded in a day.
         loopback: whether callers of this machine are limited too.
@@ -84,7 +84,7 @@ class _State:
 
 
 class Recording:
-    """What a caller may still record on the day of a call."""
+    """The remaining daily quota of a caller."""
 
     def __init__(self, limits: CallerLimits, state: _State, now: float) -> None:
         self._limits = limits
@@ -93,7 +93,7 @@ class Recording:
         self._day = int(now // DAY_SECONDS)
 
     def reserve(self, entries: Sequence[tuple[str, int]]) -> None:
-        """Counts entries that are about to be recorded, so that all calls in progress together stay within the limits.
+        """Count entries that are about to be recorded, so that all calls in progress together stay within the limits.
 
         Args:
             entries: game and size in bytes of each.
@@ -117,7 +117,7 @@ class Recording:
         state.ledger_bytes += size
 
     def give_back(self, entries: Sequence[tuple[str, int]]) -> None:
-        """Takes back entries that were reserved and not recorded."""
+        """Take back entries that were reserved and not recorded."""
         state = self._state
         if state.day != self._day:
             return  # it was dropped at midnight
@@ -129,11 +129,11 @@ class Recording:
 
 
 current_recording: ContextVar[Recording | None] = ContextVar("current_recording", default=None)
-"""What the caller of the current call may record; None: anything."""
+"""The daily quota of the current call's caller; None: unlimited."""
 
 
 def reserved(entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
-    """Counts entries, game and size in bytes of each, for the caller of the current call while the block records them.
+    """Count entries, game and size in bytes of each, for the caller of the current call while the block records them.
 
     If the block fails, none of them was recorded, and none counts. If it is cancelled, they may still be: they count.
 
@@ -158,7 +158,7 @@ def _reserved(recording: Recording, entries: Sequence[tuple[str, int]]) -> Itera
 
 
 class Callers:
-    """Counts what each caller does, and refuses what exceeds its limits.
+    """Counts the usage of each caller, and refuses excess.
 
     Args:
         limits: the limits.
@@ -173,12 +173,12 @@ class Callers:
         self._states: OrderedDict[str, _State] = OrderedDict()
 
     def __len__(self) -> int:
-        """Returns the number of callers whose state is kept."""
+        """Return the number of callers whose state is kept."""
         return len(self._states)
 
     @contextmanager
     def counted_control(self, identity: str, peer: str) -> Iterator[None]:
-        """Counts a control call, of which only those are limited whose answers are not sent; see `counted`."""
+        """Count a control call; only those with unsent answers are limited, see `counted`."""
         address = address_of(peer)
         if not self._limits.loopback and is_loopback(address):
             yield
@@ -188,7 +188,7 @@ class Callers:
 
     @contextmanager
     def counted_watch(self, identity: str, peer: str) -> Iterator[None]:
-        """Counts a stream that costs next to nothing; see `counted`."""
+        """Count a stream that costs next to nothing; see `counted`."""
         address = address_of(peer)
         if not self._limits.loopback and is_loopback(address):
             yield
@@ -204,7 +204,7 @@ class Callers:
 
     @contextmanager
     def _until_sent(self, state: _State, *, batch: bool = False) -> Iterator[None]:
-        """Counts a call while the block runs, and from then on until its answer was sent or its caller has gone."""
+        """Count a call while the block runs, and from then on until its answer was sent or its caller has gone."""
         most, most_batches = UNSENT * self._limits.calls, 3 * self._limits.batches // 2
         if most and state.unsent >= most:
             raise CallerLimit("calls", f"{most} calls whose answers it has not read")
@@ -223,7 +223,7 @@ class Callers:
 
     @contextmanager
     def counted(self, identity: str, peer: str, *, stream: bool, batch: bool = False) -> Iterator[None]:
-        """Counts a call while the block runs.
+        """Count a call while the block runs.
 
         Args:
             identity: who the caller is; empty if unknown.
@@ -287,7 +287,7 @@ def _sent(state: _State, batch: bool, _: Permit | None = None) -> None:
 
 
 def _take_token(state: _State, rate: float, now: float) -> None:
-    """Takes a token of a bucket that fills at the rate.
+    """Take a token of a bucket that fills at the rate.
 
     Raises:
         CallerLimit: if it has none.
@@ -315,7 +315,7 @@ def _network(host: str) -> str:
 
 @lru_cache(1024)
 def address_of(peer: str) -> str:
-    """Returns the address of a peer without its port; of IPv6 its network of 64 bits.
+    """Return the address of a peer without its port; of IPv6 its network of 64 bits.
 
     Args:
         peer: as gRPC says it: "ipv4:127.0.0.1:4000", "ipv6:[::1]:4000" or "unix:path".
@@ -329,7 +329,7 @@ def address_of(peer: str) -> str:
 
 @lru_cache(1024)
 def is_loopback(address: str) -> bool:
-    """Returns whether an address, as `address_of` returns it, is of this machine."""
+    """Return whether an address, as `address_of` returns it, is of this machine."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

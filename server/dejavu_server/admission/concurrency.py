@@ -1,18 +1,17 @@
 """A limit on calls in progress.
 
-The limit is on calls in progress, not on their rate: by Little's law it bounds how long each of them takes on any
-machine, however fast, without being tuned to it. Short bursts may exceed it. As in CoDel, what counts is how long a
-queue has stood, not that there is one (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012; for
-servers: Maurer, "Fail at Scale", ACM Queue 13(8), 2015).
+The limit is on calls in progress, not on their rate: by Little's law it bounds their duration on any machine without
+tuning. Short bursts may exceed it. As in CoDel, the age of a queue counts, not its existence (Nichols and Jacobson,
+"Controlling Queue Delay", ACM Queue 10(5), 2012; for servers: Maurer, "Fail at Scale", ACM Queue 13(8), 2015).
 """
 
 from __future__ import annotations
 
 BURST_SECONDS = 0.1
-"""How long the calls in progress may exceed the limit."""
+"""Time for which the calls in progress may exceed the limit."""
 
 CALM_SECONDS = 1.0
-"""How long the limit must not have been reached before the next burst."""
+"""Time below the limit before the next burst."""
 
 
 class ConcurrencyLimit:
@@ -22,7 +21,7 @@ class ConcurrencyLimit:
         limit: calls in progress, at least 1.
         burst: calls in progress for BURST_SECONDS after the limit is reached, if it was not within CALM_SECONDS before;
             at least `limit`.
-        sending: calls beside these whose answers are being sent, at least 0.
+        sending: further calls whose answers are being sent, at least 0.
 
     Attributes:
         in_progress: number of calls in progress, 0 to `burst`; those that `answer` counted as being sent are none.
@@ -46,7 +45,7 @@ class ConcurrencyLimit:
         self.sending = 0
 
     def acquire(self, now: float) -> bool:
-        """Counts a call in, unless it exceeds the limit.
+        """Count a call in, unless it exceeds the limit.
 
         Args:
             now: the time in seconds; must not decrease.
@@ -64,7 +63,7 @@ class ConcurrencyLimit:
         return True
 
     def answer(self) -> bool:
-        """Counts a call in progress as one whose answer is being sent, unless too many are.
+        """Count a call in progress as one whose answer is being sent, unless too many are.
 
         Its caller can have the answer, and call again, before the server knows that it was sent: such a call must not
         be refused because of the one before. A caller that reads no answers keeps them in memory, so their number is
@@ -83,7 +82,7 @@ class ConcurrencyLimit:
         return True
 
     def release(self) -> None:
-        """Counts a call out.
+        """Count a call out.
 
         Raises:
             RuntimeError: if none is in progress.
@@ -93,7 +92,7 @@ class ConcurrencyLimit:
         self.in_progress -= 1
 
     def sent(self) -> None:
-        """Counts a call out whose answer was sent, or whose caller has gone.
+        """Count a call out whose answer was sent, or whose caller has gone.
 
         Raises:
             RuntimeError: if no answer is being sent.

@@ -1,7 +1,7 @@
 """Decides about every call when it arrives, before its request is received.
 
-Each kind of call has a limit of its own, so that none takes the room of another: forecasts can't crowd out health
-checks, and scorecards, which take long and wait for a thread, can't crowd out forecasts.
+Each kind of call has a limit of its own: forecasts can't crowd out health checks, and scorecards, which take long and
+wait for a thread, can't crowd out forecasts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class CallKind(enum.Enum):
     """Kind of a call, which decides the limit that it counts against."""
 
     CONTROL = "control"
-    """Health, models, statistics, unknown methods: cheap, and what operators need under load."""
+    """Health, models, statistics, unknown methods: cheap, and needed by operators under load."""
 
     PREDICT = "predict"
     """Single forecasts and risk assessments."""
@@ -68,13 +68,13 @@ _KINDS: Final = {
 }
 
 REQUEST_SECONDS: Final = 2.0
-"""How long a call may count before its request has been received, in seconds.
+"""Seconds for which a call may count before its request has been received.
 
 Clients send headers and request together; one that sends the headers only would hold the place of a forecast.
 """
 
 PATIENCE_SECONDS: Final = 0.2
-"""How long such a call keeps its place when another call of its kind needs it, in seconds.
+"""Seconds for which such a call keeps its place when another call of its kind needs it.
 
 It is then refused like one for which there is no room. With REQUEST_SECONDS alone, some thirty headers a second, from
 anybody, would hold the places of all forecasts.
@@ -90,7 +90,7 @@ class Permit:
         kind: kind of the call.
         limit: the limit, in which the call is counted.
         admitted: when it was admitted, by the clock of the controller.
-        request_seconds: how long it may count before its request has been received.
+        request_seconds: time for which it may count before its request has been received.
 
     Attributes:
         kind: see above.
@@ -112,11 +112,11 @@ class Permit:
         self.on_release: Callable[[Permit], object] = _do_nothing
 
     def request_received(self) -> None:
-        """Takes note that the request was received."""
+        """Take note that the request was received."""
         self.on_request(self)
 
     def answered(self) -> None:
-        """Takes note that the answer was made and is about to be sent."""
+        """Take note that the answer was made and is about to be sent."""
         if self._limit is not None and not self._answered:
             self._answered = self._limit.answer()
 
@@ -126,7 +126,7 @@ class Permit:
         return self._limit is None
 
     def release(self) -> None:
-        """Releases the permit; further calls do nothing."""
+        """Release the permit; further calls do nothing."""
         limit, self._limit = self._limit, None
         if limit is None:
             return
@@ -146,7 +146,7 @@ current_permit: ContextVar[Permit | None] = ContextVar("current_permit", default
 
 
 def kind_of(method: str) -> CallKind:
-    """Returns the kind of a call by the path of its method."""
+    """Return the kind of a call by the path of its method."""
     return _KINDS.get(method) or (CallKind.RECORD if method.startswith(_RECORD_PREFIXES) else CallKind.CONTROL)
 
 
@@ -155,7 +155,7 @@ class AdmissionController:
 
     Args:
         limits: the limit of every kind.
-        request_seconds: how long a call may count before its request has been received.
+        request_seconds: time for which a call may count before its request has been received.
         clock: returns the time in seconds; must not go back.
     """
 
@@ -179,7 +179,7 @@ class AdmissionController:
     def admit(
         self, method: str, remaining: float | None, make_room: Callable[[CallKind], bool] = lambda _: False
     ) -> Permit | DejavuError:
-        """Decides about a call.
+        """Decide about a call.
 
         Args:
             method: path of its method.
@@ -198,7 +198,7 @@ class AdmissionController:
         return Permit(kind, limit, now, self._request_seconds)
 
     def overloaded(self, kind: CallKind) -> Overloaded:
-        """Returns the error of a call for which there is no room."""
+        """Return the error of a call for which there is no room."""
         return self._overloaded[kind]
 
     @property
@@ -212,17 +212,17 @@ class AdmissionController:
         return self._limits[CallKind.PREDICT].in_progress == 1 and not self._limits[CallKind.BATCH].in_progress
 
     def in_progress(self, kind: CallKind) -> int:
-        """Returns the number of calls in progress of a kind, without those whose answers are being sent."""
+        """Return the number of calls in progress of a kind, without those whose answers are being sent."""
         return self._limits[kind].in_progress
 
 
 def batch_limit(max_in_flight: int) -> int:
-    """Returns how many batches may be in progress, at least 1, given how many single forecasts may."""
+    """Return the limit of batches in progress, at least 1, given that of single forecasts."""
     return max(1, max_in_flight // 2)
 
 
 def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, ConcurrencyLimit]:
-    """Returns the limits of a worker.
+    """Return the limits of a worker.
 
     Args:
         max_in_flight: single forecasts in progress, at least 1; the limits of other kinds follow from it.
@@ -234,7 +234,7 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
 
     return {
         CallKind.CONTROL: fixed(1024),
-        # More answers that nobody reads than one caller may have by default.
+        # More unread answers than one caller may have by default.
         CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight, sending=2 * max_in_flight),
         CallKind.BATCH: fixed(batch_limit(max_in_flight)),
         CallKind.RECORD: fixed(4 * max_in_flight),

@@ -16,7 +16,7 @@ class CallerLimit(DejavuError):
 
     Args:
         limit: name of the limit: calls, batches, rate, streams, games or ledger_bytes.
-        most: what the limit allows, in words.
+        most: the limit, in words.
         retry_seconds: when the caller may try again.
     """
 

@@ -18,7 +18,7 @@ _MAX_BYTES = 65_536  # a checkpoint has about 500
 
 
 def read(path: Path) -> Checkpoint:
-    """Reads the checkpoint of a file; the file may also contain a GetCheckpointResponse.
+    """Read the checkpoint of a file; the file may also contain a GetCheckpointResponse.
 
     Raises:
         InvalidCheckpoint: if the file contains no checkpoint.
@@ -39,12 +39,12 @@ def read(path: Path) -> Checkpoint:
 
 
 def to_json(checkpoint: Checkpoint) -> str:
-    """Returns a checkpoint as the text of a file."""
+    """Return a checkpoint as the text of a file."""
     return json_format.MessageToJson(checkpoint_message(checkpoint)) + "\n"
 
 
 def from_message(message: record_pb2.Checkpoint) -> Checkpoint:
-    """Converts a checkpoint message.
+    """Convert a checkpoint message.
 
     Raises:
         ValueError: if a field does not have the length or precision of the contract.

@@ -1,4 +1,4 @@
-"""Expected errors of the commands beside the server: one line on stderr and exit code 1, in place of a traceback."""
+"""Expected errors of the commands other than the server: one line on stderr and exit code 1, without a traceback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dejavu_models.errors import DejavuError
 
 @contextmanager
 def exit_on_error(*, as_json: bool = False) -> Iterator[None]:
-    """Turns expected errors of the block into one line on stderr and exit code 1.
+    """Turn expected errors of the block into one line on stderr and exit code 1.
 
     Args:
         as_json: whether to print the reason and the message as a JSON document on stdout, too.

@@ -1,6 +1,6 @@
 """Exports the entries of a ledger with their hashes as JSON lines, for programs that recompute the chain.
 
-docs/recompute.md describes the format.
+docs/verification.md describes the format.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ExportedEntries:
 
 
 def export_entries(url: str, path: Path, *, overwrite: bool = False) -> ExportedEntries:
-    """Writes the identity of a ledger and then all its entries, one JSON object per line; `-` is standard output.
+    """Write the identity of a ledger and then all its entries, one JSON object per line; `-` is standard output.
 
     The file is written completely or not at all. May run while the ledger is written to: it then has the entries up to
     the newest when the export began.

@@ -1,6 +1,6 @@
 """Exports completed games of the ledger as training data, one plays_{season}.parquet per season.
 
-docs/data.md describes the format. Games that do not fit it are skipped and returned with the reason.
+docs/training.md describes the format. Games that do not fit it are skipped and returned with the reason.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def export_games(
     include_replays: bool = False,
     overwrite: bool = False,
 ) -> Export:
-    """Writes the completed games of a ledger to a folder, one file per season; creates the folder if needed.
+    """Write the completed games of a ledger to a folder, one file per season; create the folder if needed.
 
     Args:
         url: URL of the ledger.
@@ -101,7 +101,7 @@ def _first_skipped(skipped: list[SkippedGame]) -> str:
 
 
 def _write(pa: Any, path: Path, games: Iterable[CompletedGame]) -> tuple[int, int]:
-    """Writes the file of a season atomically; returns its number of games and rows."""
+    """Write the file of a season atomically; return its number of games and rows."""
     ordered = sorted(games, key=lambda game: (game.day, game.game_id))
     rows = [(game, score) for game in ordered for score in game.scores]
     columns = {
@@ -123,7 +123,7 @@ def _write(pa: Any, path: Path, games: Iterable[CompletedGame]) -> tuple[int, in
 
 
 def _live_numbers(game: CompletedGame, score: Score) -> list[float | None]:
-    """Returns the live inputs of a row; None for what is not recorded."""
+    """Return the live inputs of a row; None for unrecorded ones."""
     minute = int(score.elapsed) // 60
     live = game.live.get(minute, live_inputs.NO_LIVE_INPUTS)
     return [None if math.isnan(number) else number for number in live_inputs.numbers(live, minute)]

@@ -34,7 +34,7 @@ class FullHelp(typer.core.TyperGroup):
     """Lists commands with the first paragraph of their help, which would else be cut at the terminal's width."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Returns a command, or None if it is unknown."""
+        """Return a command, or None if it is unknown."""
         command = super().get_command(ctx, cmd_name)
         if command is not None:
             command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
@@ -53,7 +53,7 @@ app = typer.Typer(
 
 
 def _server_option(name: str) -> Any:
-    """Returns an option that a command shares with the server."""
+    """Return an option that a command shares with the server."""
     option = options()[name]
     return typer.Option(
         option.flag, envvar=option.variable, metavar=option.value, help=option.meaning, show_default=option.default
@@ -94,7 +94,7 @@ def verify(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Verifies every row of the ledger, and its history against a checkpoint.
+    """Verify every row of the ledger, and its history against a checkpoint.
 
     Recomputes every row from the chained entries. A chain that was rebuilt as
     a whole also passes; detecting that takes a checkpoint stored out of reach
@@ -126,7 +126,7 @@ def checkpoint(
         bool, typer.Option("--force", help="Overwrite the file of --out, a proof if it is older.")
     ] = False,
 ) -> None:
-    """Signs the head of the ledger and writes it to a file, like GetCheckpoint but without a server.
+    """Sign the head of the ledger and write it to a file, like GetCheckpoint but without a server.
 
     Store the file out of reach of those who can edit the ledger.
     `dejavu-server ledger verify --checkpoint FILE` then shows whether the
@@ -168,7 +168,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Exports the completed games of the ledger as training seasons.
+    """Export the completed games of the ledger as training seasons.
 
     Includes games with a reported final and forecasts up to the last minute,
     as forecasting every minute produces. The ledger stores differentials: the
@@ -197,7 +197,7 @@ def export_entries(
     ledger: Ledger = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Exports every entry with its hash, one JSON object a line.
+    """Export every entry with its hash, one JSON object a line.
 
     With the file, others recompute the chain of hashes and compare it with a
     checkpoint: examples/python/check_ledger.py does. It contains the record

@@ -11,12 +11,12 @@ from dejavu_common.shown_text import escape_output
 
 
 def main() -> None:
-    """Runs the command."""
+    """Run the command."""
     open_standard_files()
     escape_output()
     # pydantic would read the metadata of all installed packages to look for its plugins, here and in each worker.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    gc.disable()  # what imports create stays: collecting garbage would take a tenth of their time
+    gc.disable()  # objects of imports stay: collecting garbage would take a tenth of their time
     try:
         from dejavu_server.cli.serve import app  # noqa: PLC0415 - its dependencies may be missing
     except ModuleNotFoundError as error:
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def open_standard_files() -> None:
-    """Opens standard input, output and error on /dev/null if the parent process closed them.
+    """Open standard input, output and error on /dev/null if the parent process closed them.
 
     Otherwise the next opened file, such as a socket, would get their descriptor, here and in the workers.
     """

@@ -15,9 +15,9 @@ class Option(NamedTuple):
     Attributes:
         flag: its name on the command line; empty if it is an environment variable only.
         variable: its environment variable.
-        value: stands for its value; empty for a switch.
+        value: placeholder for its value; empty for a switch.
         default: describes its default.
-        meaning: what it does.
+        meaning: meaning of the option.
         limits: describes its limits, if it is a number that has two; else empty.
     """
 
@@ -47,7 +47,7 @@ def _limits(info: FieldInfo) -> str:
 
 
 def options() -> dict[str, Option]:
-    """Returns the options by the names with which `Settings` takes them."""
+    """Return the options by the names with which `Settings` takes them."""
     result = {}
     for field, info in Settings.model_fields.items():
         name, shown = str(info.validation_alias or field), cast("dict[str, Any]", info.json_schema_extra)

@@ -35,7 +35,7 @@ def backup(
     ledger: Ledger = None,
     as_json: Json = False,
 ) -> None:
-    """Writes the ledger to one new file, while servers record in it.
+    """Write the ledger to one new file, while servers record in it.
 
     The file is a SQLite ledger, also if the ledger is in PostgreSQL. It gets
     its name once all of it has been verified. Keep the signing key with it.
@@ -59,7 +59,7 @@ def restore(
     ledger: Ledger = None,
     as_json: Json = False,
 ) -> None:
-    """Writes the ledger of a backup to a new ledger.
+    """Write the ledger of a backup to a new ledger.
 
     The new ledger has another epoch: resume tokens handed out before expire,
     so that no stream skips what was recorded after the backup.
@@ -83,7 +83,7 @@ def copy(
     ledger: Ledger = None,
     as_json: Json = False,
 ) -> None:
-    """Copies the ledger to another database, and compares the copy row by row.
+    """Copy the ledger to another database, and compare the copy row by row.
 
     Repeat it after an interruption, or to add what was recorded since: it goes
     on behind the newest entry of the copy. To move a ledger, stop its servers,
@@ -128,7 +128,7 @@ def prune(
     signing_key: SigningKey = "",
     as_json: Json = False,
 ) -> None:
-    """Removes the oldest entries, in whole evenings, and keeps what models learned from them.
+    """Remove the oldest entries, in whole evenings, and keep what models learned from them.
 
     Shows what would be removed, unless --yes is given. Nothing of the last
     seven days is removed. There is no way back but a backup. From then on,
@@ -179,7 +179,7 @@ def prune(
 
 
 def _evening(text: str) -> datetime:
-    """Returns when the evening of a date begins, UTC.
+    """Return when the evening of a date begins, UTC.
 
     Raises:
         typer.BadParameter: if it is not a date.
@@ -219,12 +219,12 @@ def _plan_lines(url: str, plan: PrunePlan, *, done: bool) -> Iterator[str]:
 
 
 def _print(as_json: bool, document: dict[str, Any], *lines: str) -> None:
-    """Prints a result for programs or for people."""
+    """Print a result for programs or for people."""
     typer.echo(json.dumps({"failed": False, **document}) if as_json else "\n".join(lines))
 
 
 class Meter:
-    """Shows on stderr how far a command is: once a second at most, in one line of a terminal.
+    """Shows the progress of a command on stderr: once a second at most, in one line of a terminal.
 
     Args:
         shown: whether to show it at all.
@@ -237,7 +237,7 @@ class Meter:
         self._step = ""
 
     def __call__(self, progress: StepProgress) -> None:
-        """Takes note of progress."""
+        """Take note of progress."""
         now = time.monotonic()
         if not self._shown or (now < self._next and progress.step == self._step):
             return

@@ -65,7 +65,7 @@ class _CommandSettings(Settings, BaseSettings):
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    """Returns the settings.
+    """Return the settings.
 
     Args:
         given: the values of the options that the command line has, by name.
@@ -96,7 +96,7 @@ def _show_version(requested: bool) -> None:
 
 
 def _reject_server_options(context: typer.Context) -> None:
-    """Rejects server options before a subcommand, which would ignore them."""
+    """Reject server options before a subcommand, which would ignore them."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
@@ -107,7 +107,7 @@ def _reject_server_options(context: typer.Context) -> None:
 
 
 def _parameters() -> list[inspect.Parameter]:
-    """Returns the options of the command line as parameters of `serve`, each None unless it is given."""
+    """Return the options of the command line as parameters of `serve`, each None unless it is given."""
     kinds = {"bundle": list[Path], "allow_unfit": bool, "insecure": bool}
     return [
         inspect.Parameter(
@@ -137,7 +137,7 @@ def serve(
     ] = False,
     **given: Any,
 ) -> None:
-    """Serves forecasts of NBA games over gRPC.
+    """Serve forecasts of NBA games over gRPC.
 
     The first SIGTERM or SIGINT drains: calls in progress finish, streams are ended. A second one kills.
 

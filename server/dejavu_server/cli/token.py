@@ -52,7 +52,7 @@ def create(
         typer.Option(metavar="DAYS", min=0.0, max=36_500.0, help="Days until it expires.", show_default="never"),
     ] = None,
 ) -> None:
-    """Makes a token and prints it, once: the file has only its hash.
+    """Make a token and print it, once: the file has only its hash.
 
     Creates the file, with mode 0600, if it is missing. Give the token to its
     holder as a file, or as DEJAVU_TOKEN.
@@ -71,7 +71,7 @@ def list_tokens(
     tokens: Tokens,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
-    """Lists the tokens of the file: names, scopes, dates and states; it has no tokens themselves."""
+    """List the tokens of the file: names, scopes, dates and states; it has no tokens themselves."""
     from dejavu_server.access import token_file  # noqa: PLC0415 - see the module docstring
 
     with exit_on_error():
@@ -95,7 +95,7 @@ def list_tokens(
 
 @app.command()
 def revoke(name: Name, tokens: Tokens) -> None:
-    """Revokes the token of a name. A server that runs refuses it within two seconds, and ends its streams."""
+    """Revoke the token of a name. A server that runs refuses it within two seconds, and ends its streams."""
     from dejavu_server.access import token_file  # noqa: PLC0415 - see the module docstring
 
     with exit_on_error():

@@ -4,8 +4,8 @@ gRPC delivers calls one by one, one or more turns of the event loop apart. A gro
 row brought no new query. No clock is involved: idle turns take microseconds, so a single query is hardly delayed. Under
 load, queries that would be computed one by one are computed in one pass.
 
-A query is computed at once, in the task of its call, if no other call is in progress and the last group was as small:
-the turns, and waking the task, would bring nothing.
+A query is computed at once, in the task of its call, if no other call is in progress and the last group was a single
+query too: waiting would not help.
 
 Large groups are computed on a thread, so that they do not block the event loop.
 """
@@ -70,7 +70,7 @@ class Batcher:
         alone: returns whether the current call is the only one that may bring queries.
 
     Attributes:
-        activity: what its thread computes.
+        activity: progress of its thread.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Batcher:
         return self._unanswered
 
     async def forecast(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
-        """Answers one query; together with others that wait for the same model.
+        """Answer one query; together with others that wait for the same model.
 
         Raises:
             Unsupported: if the model can't answer it.
@@ -122,7 +122,7 @@ class Batcher:
             self._unanswered -= 1
 
     async def forecast_many(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
-        """Answers many queries of one call in order, on the thread; each fails on its own.
+        """Answer many queries of one call in order, on the thread; each fails on its own.
 
         The queries must have passed the `check` of the forecaster.
 
@@ -137,7 +137,7 @@ class Batcher:
         return [answer for answers in parts for answer in answers]
 
     async def forecast_columns(self, forecaster: Forecaster, query: ColumnsQuery) -> list[ColumnsForecast]:
-        """Answers a request of columns, which has passed `check_columns`, on the thread; in parts, in order.
+        """Answer a request of columns, which has passed `check_columns`, on the thread; in parts, in order.
 
         All parts have the online state of now, so that an outcome that is learned meanwhile is in none of them.
 
@@ -159,7 +159,7 @@ class Batcher:
         part: Callable[[int, int], _Sized],
         size: int,
     ) -> list[_R]:
-        """Returns what a model answers to the parts of one call, in order, computed on the thread.
+        """Return a model's answers to the parts of one call, in order, computed on the thread.
 
         Args:
             work: answers a part.
@@ -179,7 +179,7 @@ class Batcher:
             self._unanswered -= number
 
     async def _on_thread(self, work: Callable[[Forecaster, _Sized], _R], forecaster: Forecaster, queries: _Sized) -> _R:
-        """Computes queries of one call on the thread; not if its caller goes before the thread begins."""
+        """Compute queries of one call on the thread; not if its caller goes before the thread begins."""
         loop = asyncio.get_running_loop()
         computing = self._thread.submit(self.activity.run, self._timed, time.perf_counter(), work, forecaster, queries)
         try:
@@ -191,7 +191,7 @@ class Batcher:
         return computed
 
     async def forecast_aside(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
-        """Answers queries that no caller waits for, in order, on the thread; each fails on its own.
+        """Answer queries that no caller waits for, in order, on the thread; each fails on its own.
 
         They are no part of the waiting queries or of the metrics of batches. The next large group of calls waits until
         they are computed, so they should be few at a time.
@@ -200,7 +200,7 @@ class Batcher:
         return await asyncio.wrap_future(computing)
 
     async def close(self) -> None:
-        """Answers the waiting queries and stops the thread."""
+        """Answer the waiting queries and stop the thread."""
         self._flush()
         await asyncio.gather(*self._tasks)
         await asyncio.to_thread(self._thread.shutdown)
@@ -233,7 +233,7 @@ class Batcher:
         return answer
 
     def _turn(self) -> None:
-        """Runs once per turn of the loop; flushes after QUIET_TURNS turns without a new query."""
+        """Run once per turn of the loop; flushes after QUIET_TURNS turns without a new query."""
         if self._enqueued_count and self._quiet_turns < QUIET_TURNS:
             self._quiet_turns += 1
             asyncio.get_running_loop().call_soon(self._turn)
@@ -242,7 +242,7 @@ class Batcher:
             self._flush()
 
     def _flush(self) -> None:
-        """Computes the enqueued groups."""
+        """Compute the enqueued groups."""
         groups, self._groups, self._enqueued_count = self._groups, {}, 0
         if groups:
             self._last_group = sum(map(len, groups.values()))
@@ -274,7 +274,7 @@ class Batcher:
             self._observe(len(computed))
 
     def _timed(self, enqueued: float, work: Callable[[Forecaster, _Q], _R], forecaster: Forecaster, queries: _Q) -> _R:
-        """Returns the result of computing a group; reports how long it has waited and how long it took."""
+        """Return the result of computing a group; report its waiting and computing times."""
         began = time.perf_counter()
         self._waited(began - enqueued)
         result = work(forecaster, queries)
@@ -287,13 +287,13 @@ def _columns(forecaster: Forecaster, query: ColumnsQuery, state: ActiveState) ->
 
 
 def _compute_waiting(forecaster: Forecaster, group: Sequence[Waiting]) -> tuple[list[Waiting], list[Result[Forecast]]]:
-    """Answers the queries whose callers still wait when the thread gets to them; returns those and the answers."""
+    """Answer the queries whose callers still wait when the thread gets to them; return those and the answers."""
     waiting = [each for each in group if not each[1].done()]
     return waiting, compute(forecaster, [query for query, _ in waiting]) if waiting else []
 
 
 def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
-    """Answers queries in one pass; if that fails, one by one, so that only the failing queries get an error."""
+    """Answer queries in one pass; if that fails, one by one, so that only the failing queries get an error."""
     try:
         return list(forecaster.forecast_many(queries))
     except Exception as error:
@@ -304,7 +304,7 @@ def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Re
 
 
 def resolve(group: Sequence[Waiting], answers: Sequence[Result[Forecast]]) -> int:
-    """Sets the results of the futures that still wait; returns the number of the others."""
+    """Set the results of the futures that still wait; return the number of the others."""
     gone = 0
     for (_, waiting), answer in zip(group, answers, strict=True):
         if waiting.done():

@@ -35,7 +35,7 @@ from dejavu_server.ledger.queries.learning import INTERVALS, Newest, SettledGame
 from dejavu_server.observability.failure_log import FailureLog
 
 POLL_SECONDS: Final = 1.0
-"""How often to look for outcomes without a notification of a commit."""
+"""Interval of the checks for outcomes without a notification of a commit."""
 
 BURST_SECONDS: Final = 0.1
 """Pause after each look: commits of other processes come in bursts, and none of them may be an outcome."""
@@ -49,7 +49,7 @@ _log = structlog.get_logger(__name__)
 
 
 def update_ratings(state: RatedSchedule, game: SettledGame) -> RatedSchedule:
-    """Returns the team ratings and the games played after an outcome; ignores all but finals of known teams."""
+    """Return the team ratings and the games played after an outcome; ignore all but finals of known teams."""
     season = season_of(game.game_id)
     if game.horizon is not Horizon.FINAL or not game.home_team or season is None:
         return state
@@ -58,7 +58,7 @@ def update_ratings(state: RatedSchedule, game: SettledGame) -> RatedSchedule:
 
 
 def update_schedule(history: ScheduleHistory, game: SettledGame) -> ScheduleHistory:
-    """Returns the games played after an outcome; ignores all but finals of known teams."""
+    """Return the games played after an outcome; ignore all but finals of known teams."""
     if game.horizon is not Horizon.FINAL or not game.home_team:
         return history
     return history.after(game.day, game.home_team, game.away_team)
@@ -89,12 +89,12 @@ class OnlineProjection:
         self._is_behind = False
 
     def add(self, version: str, ratings: RatedSchedule) -> None:
-        """Takes in a model version with its ratings before the first outcome; `read` folds in the outcomes."""
+        """Take in a model version with its ratings before the first outcome; `read` folds in the outcomes."""
         self._ratings[version] = Projection(ratings, update_ratings)
         self._is_behind = True
 
     def remove(self, version: str) -> None:
-        """Gives up the ratings of a model version; allowed while another thread reads."""
+        """Give up the ratings of a model version; allowed while another thread reads."""
         self._ratings = {each: ratings for each, ratings in self._ratings.items() if each != version}
 
     @property
@@ -108,12 +108,12 @@ class OnlineProjection:
         return AdaptiveState() if self._intervals is None else self._intervals.current.state
 
     def ratings(self, version: str) -> LiveRatings | None:
-        """Returns the ratings of a model version; None if they do not advance."""
+        """Return the ratings of a model version; None if they do not advance."""
         projection = self._ratings.get(version)
         return None if projection is None else projection.current.state.ratings
 
     def totals(self, version: str) -> LiveTotals | None:
-        """Returns the ratings of totals of a model version; None if it has none, or they do not advance."""
+        """Return the ratings of totals of a model version; None if it has none, or they do not advance."""
         projection = self._ratings.get(version)
         return None if projection is None else projection.current.state.totals
 
@@ -123,7 +123,7 @@ class OnlineProjection:
         return self._schedule.current.state
 
     def read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
-        """Folds in new outcomes and corrections; returns the interval snapshots to store."""
+        """Fold in new outcomes and corrections; return the interval snapshots to store."""
         with store.snapshot_read(connection):
             newest = learning.newest(connection)
             if newest == self.newest and not self._is_behind:
@@ -153,16 +153,16 @@ class OnlineProjection:
 
     @staticmethod
     def _begin(connection: Connection, intervals: Projection[AdaptiveState], before: int, first: int) -> None:
-        """Continues from the newest readable snapshot before a sequence.
+        """Continue from the newest readable snapshot before a sequence.
 
         Args:
             connection: a read connection.
-            intervals: what continues.
+            intervals: the state to continue from.
             before: the sequence.
-            first: sequence of the snapshot that stands for pruned outcomes; 0 if none were.
+            first: sequence of the snapshot of pruned outcomes; 0 if there are none.
 
         Raises:
-            LedgerCorrupt: if the snapshot that stands for pruned outcomes is needed and cannot be read.
+            LedgerCorrupt: if the snapshot of pruned outcomes is needed and cannot be read.
         """
         for end in (before, first + 1):
             stored = learning.read_snapshot(connection, INTERVALS, end)
@@ -213,7 +213,7 @@ class OnlineUpdater:
         self._failure_log = FailureLog(_log, failed="learning_failed", recovered="learning_recovered")
         self._task = BackgroundTask()
         self.history = self._projection.history
-        """Names what the models have learned: where it is equal, on any server, so are the answers of a model."""
+        """Identifies the applied outcomes: where it is equal, on any server, a model's answers are equal."""
 
     @property
     def sequence(self) -> int:
@@ -226,19 +226,19 @@ class OnlineUpdater:
         return self._projection.newest.reported if self._task.is_started else None
 
     async def start(self) -> None:
-        """Applies the existing outcomes, then follows new ones in a task. Retries a ledger that can't be read."""
+        """Apply the existing outcomes, then follow new ones in a task. Retries a ledger that can't be read."""
         if not self._learns:
             return
         self._task.start(self._run(), "online-updater")
-        # Wait without cancelling: the reading thread would continue beside the next one.
+        # Wait without cancelling: the reading thread would continue alongside the next one.
         await wait_until_set(self._attempted, _START_SECONDS)
 
     async def close(self) -> None:
-        """Stops updating. Safe to call more than once."""
+        """Stop updating. Safe to call more than once."""
         await self._task.end()
 
     async def add(self, forecaster: Forecaster) -> None:
-        """Takes in a model that was just loaded, with the state that it would have had it been there from the start.
+        """Take in a model that was just loaded, with the state that it would have had it been there from the start.
 
         Raises:
             DejavuError: if the ledger can't be read at present; then it is not taken in.
@@ -256,7 +256,7 @@ class OnlineUpdater:
                 raise
 
     def remove(self, version: str) -> None:
-        """Gives up a model."""
+        """Give up a model."""
         self._applied = None  # it has the model, which is to be freed at once
         self._forecasters = [each for each in self._forecasters if each.version != version]
         self._projection.remove(version)
@@ -266,7 +266,7 @@ class OnlineUpdater:
         return self._mode is not None or self._carry_ratings
 
     async def update(self) -> None:
-        """Reads new outcomes, updates the models and stores snapshots.
+        """Read new outcomes, update the models and store snapshots.
 
         Raises:
             DejavuError: if the ledger can't be read or written at present.
@@ -301,7 +301,7 @@ class OnlineUpdater:
         return OnlineProjection(ratings if self._carry_ratings else {}, intervals=self._mode is not None)
 
     def _apply(self) -> None:
-        """Updates the models, unless they have all of this: every commit leads here, and few have an outcome."""
+        """Update the models, unless they have all of this: every commit leads here, and few have an outcome."""
         projection = self._projection
         state = projection, projection.newest, projection.history, tuple(self._forecasters)
         if state == self._applied:
@@ -318,7 +318,7 @@ class OnlineUpdater:
                 )
             )
         self.history = projection.history
-        self._applied = state  # only now: what fails is tried again
+        self._applied = state  # only now: a failed update is retried
 
     async def _run(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""A pure fold over the outcomes of a ledger that can be rewound, because outcomes are corrected and withdrawn."""
+"""A pure fold over the outcomes of a ledger, which can be rewound for corrections and withdrawals."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ class Projection(Generic[_T]):
         self.current = self._snapshots[0]
 
     def restore(self, snapshot: Snapshot[_T]) -> None:
-        """Continues from a stored snapshot."""
+        """Continue from a stored snapshot."""
         self._snapshots.append(snapshot)
         self.current = snapshot
 
     def rewind(self, before: int) -> None:
-        """Rewinds to the newest snapshot that includes no outcome at or after a sequence number."""
+        """Rewind to the newest snapshot that includes no outcome at or after a sequence number."""
         self._snapshots = [snapshot for snapshot in self._snapshots if snapshot.sequence < before]
         self.current = self._snapshots[-1]
 
     def advance(self, games: Sequence[SettledGame]) -> list[Snapshot[_T]]:
-        """Folds in those of some outcomes that are further ones; returns the new snapshots."""
+        """Fold in those of some outcomes that are further ones; return the new snapshots."""
         snapshots = []
         for game in games:
             if game.sequence <= self.current.sequence:

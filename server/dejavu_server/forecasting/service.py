@@ -46,7 +46,7 @@ class AnsweredForecasts:
 
 
 CHANGES_FOLLOWED: Final = 5
-"""How often a forecast is computed at most because the models changed before it was recorded."""
+"""Most computations of a forecast whose models change before it is recorded."""
 
 _SAME_PROBABILITY: Final = 0.0005
 _SAME_POINTS: Final = 0.1
@@ -64,7 +64,7 @@ class ForecastService:
         recorded: counts them by outcome (new; known: recorded before; refused: their outcome is known; failed) and
             horizon.
         answered: counts the forecasts by model, horizon and kind, recorded or not.
-        lifetime: how long a forecast stays current.
+        lifetime: time for which a forecast stays current.
         on_new: called with each forecast that was recorded as new and was made by a model that the roster chose.
         clock: returns the current time, aware and in UTC.
     """
@@ -95,7 +95,7 @@ class ForecastService:
         self._clock = clock
 
     async def forecast(self, request: ForecastRequest) -> IssuedForecast:
-        """Answers one request.
+        """Answer one request.
 
         Raises:
             UnknownModel, NotLoaded, Unsupported: if no model can answer it.
@@ -114,7 +114,7 @@ class ForecastService:
         return result
 
     async def _forecast(self, request: ForecastRequest) -> Result[IssuedForecast]:
-        """Answers one request with the model that answers now, unless that changes meanwhile."""
+        """Answer one request with the model that answers now, unless that changes meanwhile."""
         chosen = await self._chosen(request)
         with span("forecast"):
             answer = await self._batcher.forecast(chosen.forecaster, request.query)
@@ -132,7 +132,7 @@ class ForecastService:
         return self._models.choose(request.game_id)
 
     async def forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
-        """Answers many requests in order; each fails on its own. Forecasts of named games are recorded together."""
+        """Answer many requests in order; each fails on its own. Forecasts of named games are recorded together."""
         results = await self._forecast_many(requests)
         for _ in range(CHANGES_FOLLOWED - 1):
             changed = {
@@ -169,7 +169,7 @@ class ForecastService:
         return answers
 
     async def _forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
-        """Answers many requests with the models that answer now, unless those change meanwhile."""
+        """Answer many requests with the models that answer now, unless those change meanwhile."""
         results: dict[int, Result[IssuedForecast]] = {}
         chosen: dict[int, Chosen] = {}
         what_ifs: dict[str, Chosen] = {}
@@ -226,8 +226,8 @@ class ForecastService:
         return await Turns().map(stamped, requests, answers)
 
     async def _record(self, results: dict[int, Result[IssuedForecast]]) -> None:
-        """Replaces each forecast of a named game by its recorded forecast or error."""
-        # Record in the order of the requests, whatever their models: this sets the order in the ledger.
+        """Replace each forecast of a named game by its recorded forecast or error."""
+        # Record in the order of the requests, for any models: this sets the order in the ledger.
         named = {
             index: issued
             for index, issued in sorted(results.items())
@@ -241,7 +241,7 @@ class ForecastService:
             results.update(dict.fromkeys(named, Failed(error)))
 
     async def _answer_again(self, request: ForecastRequest, chosen: Chosen) -> Result[IssuedForecast]:
-        """Answers a request with the inputs of the recorded forecast: by these its market is weighed."""
+        """Answer a request with the inputs of the recorded forecast: by these its market is weighed."""
         try:
             answer = await self._batcher.forecast(chosen.forecaster, request.query)
             self._answered.count(answer.model_version, answer.horizon, named=True)
@@ -251,7 +251,7 @@ class ForecastService:
         return again
 
     async def _commit(self, issued: Sequence[IssuedForecast], *, counted: bool = False) -> list[Result[IssuedForecast]]:
-        """Records forecasts; returns each recorded forecast with the quantiles and market of this request.
+        """Record forecasts; return each recorded forecast with the quantiles and market of this request.
 
         The ledger does not store these. They are taken from the new forecast also if an earlier one is returned, which
         has the same model, pattern and teams. The two may differ if the model was updated from outcomes in between;
@@ -310,7 +310,7 @@ class ForecastService:
 
 
 def _changed(result: Result[IssuedForecast]) -> int | None:
-    """Returns the sequence of the change of models because of which a forecast was not recorded; None if it was not."""
+    """Return the sequence of the change of models because of which a forecast was not recorded; None if it was not."""
     if isinstance(result, Failed) and isinstance(result.error, ModelsChanged):
         return result.error.sequence
     return None
@@ -319,10 +319,10 @@ def _changed(result: Result[IssuedForecast]) -> int | None:
 def _as_recorded(
     request: ForecastRequest, requested: Result[IssuedForecast], recorded: Result[IssuedForecast]
 ) -> ForecastRequest | None:
-    """Returns a request with the inputs of the recorded forecast that it left open; None if nothing depends on them.
+    """Return a request with the recorded forecast's inputs in place of its open ones; None if nothing depends on them.
 
-    That is what the ledger does not have of a forecast, computed for other inputs than those of the recorded one. The
-    request itself keeps its date, or none, so this is not a correction.
+    Unrecorded parts of a forecast (quantiles, markets) depend on them. The request itself keeps its date, or none, so
+    this is not a correction.
     """
     if isinstance(requested, Failed) or isinstance(recorded, Failed):
         return None
@@ -335,7 +335,7 @@ def _as_recorded(
 
 
 def _recorded(requested: IssuedForecast, stored: Result[IssuedForecast]) -> Result[IssuedForecast]:
-    """Returns a recorded forecast with the quantiles, market and market evaluation of this request."""
+    """Return a recorded forecast with the quantiles, market and market evaluation of this request."""
     if isinstance(stored, Failed):
         return stored
     old, new = stored.forecast, requested.forecast
@@ -351,7 +351,7 @@ def _recorded(requested: IssuedForecast, stored: Result[IssuedForecast]) -> Resu
 
 
 def _differ(one: Forecast, other: Forecast) -> bool:
-    """Returns whether two forecasts of one request differ by more than rounding."""
+    """Return whether two forecasts of one request differ by more than rounding."""
     if abs(one.home_lead_probability - other.home_lead_probability) >= _SAME_PROBABILITY:
         return True
     quantiles = zip(one.distribution, other.distribution, strict=True)

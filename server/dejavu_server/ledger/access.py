@@ -1,4 +1,4 @@
-"""The ledger as the rest of the server sees it: one interface, without the database behind it."""
+"""Interface of the ledger for the rest of the server, without the database behind it."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ class LedgerAccess(Protocol):
     """An open ledger, or one that is being kept open; its methods raise a LedgerError while it cannot be used."""
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[Result[IssuedForecast]]:
-        """Records forecasts together; returns for each the recorded one, new or earlier, or the reason against it."""
+        """Record forecasts together; return for each the recorded one, new or earlier, or the reason against it."""
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
-        """Records an outcome; returns it as stored, and the number of forecasts that it settles."""
+        """Record an outcome; return it as stored, and the number of forecasts that it settles."""
 
     async def withdraw_outcome(
         self, game_id: str, horizon: Horizon, recorded_by: str = ""
     ) -> tuple[ReportedOutcome, int]:
-        """Withdraws an outcome; returns the revision that does, and the number of forecasts that it had settled."""
+        """Withdraw an outcome; return the revision that does, and the number of forecasts that it had settled."""
 
     async def change_models(
         self, prepare: Callable[[Connection, Roster], ModelChange]
     ) -> tuple[Roster, ModelChange | None]:
-        """Appends the change of models that `prepare` returns; returns the roster after it, and what was recorded."""
+        """Append the change of models that `prepare` returns; return the roster after it, and the recorded change."""
 
     async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
-        """Records forecasts that other models made beside recorded ones; returns what became of them."""
+        """Record shadow forecasts; return their results."""
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
-        """Returns the result of a query of `ledger.queries`; each of its statements sees the newest commit.
+        """Return the result of a query of `ledger.queries`; each of its statements sees the newest commit.
 
         Setting `stop` ends it early, with ReadStopped.
         """
 
     async def write(self, change: Query[_T]) -> _T:
-        """Returns the result of a change other than an entry, in its own transaction; it may be called again."""
+        """Return the result of a change other than an entry, in its own transaction; it may be called again."""

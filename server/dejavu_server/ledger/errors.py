@@ -92,11 +92,11 @@ class OutcomeAlreadyRecorded(DejavuError):
 
 
 class OutcomeStands(DejavuError):
-    """A report that would correct the outcome that stands, although its caller asked not to correct any.
+    """A report that would correct the current outcome, although its caller asked not to correct any.
 
     Args:
-        message: which outcome stands, and what the report has instead.
-        outcome: the outcome that stands; None if it is not known.
+        message: the current outcome, and the difference of the report.
+        outcome: the current outcome; None if it is not known.
     """
 
     reason = "OUTCOME_STANDS"
@@ -160,14 +160,14 @@ class InvalidOvertimes(InvalidInput):
 
 
 class ReadStopped(Exception):
-    """A read ended early because it was told to stop."""
+    """A read ended early because it was stopped."""
 
 
 _ErrorT = TypeVar("_ErrorT", bound=DejavuError)
 
 
 def copy_of(error: _ErrorT) -> _ErrorT:
-    """Returns a copy of an error for another caller, because raising an error extends its traceback."""
+    """Return a copy of an error for another caller, because raising an error extends its traceback."""
     copy = type(error)(str(error))
     copy.__cause__ = error.__cause__
     return copy
@@ -184,9 +184,9 @@ class ReportedFailures:
         self._report = report
 
     def __enter__(self) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Reports the error, which goes on to the caller."""
+        """Report the error, which goes on to the caller."""
         if isinstance(error, LedgerError):
             self._report(error)

@@ -1,4 +1,4 @@
-"""Who follows a ledger in this process: they are told of every commit, of this process and of others."""
+"""Followers of a ledger in this process: they are notified of every commit, of this process and of others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Followers:
         backend: the database of the ledger.
 
     Attributes:
-        tails: those that are open.
+        tails: open tails.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -29,7 +29,7 @@ class Followers:
 
     @contextmanager
     def tail(self, source: EntrySource, after: int, reader: TailReader | None) -> Iterator[Tail]:
-        """Gives a tail of the ledger that starts after a sequence; it is woken until the end of the block."""
+        """Give a tail of the ledger that starts after a sequence; it is woken until the end of the block."""
         tail = Tail(source, after, reader)
         self.tails.add(tail)
         self._start_listening()
@@ -39,12 +39,12 @@ class Followers:
             self.tails.discard(tail)
 
     def listen(self, committed: asyncio.Event) -> None:
-        """Sets an event after every commit that may have added more than forecasts, until this is closed."""
+        """Set an event after every commit that may have added more than forecasts, until this is closed."""
         self._woken.add(committed)
         self._start_listening()
 
     def appended(self, appended: Appended | None) -> None:
-        """Tells of a transaction of this process: of what it appended, or of None if that is not known."""
+        """Notifie of a transaction of this process: of its appended entries, or of None if these are not known."""
         for tail in self.tails:
             if appended is None:
                 tail.wake()
@@ -54,7 +54,7 @@ class Followers:
             self._set_events()
 
     def close(self) -> None:
-        """Ends the subscription to the commits of other processes."""
+        """End the subscription to the commits of other processes."""
         if self._listener is not None:
             self._listener.close()
 

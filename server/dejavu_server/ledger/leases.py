@@ -1,8 +1,8 @@
-"""Leases in the ledger's database: who does a piece of work that several programs would do.
+"""Leases in the ledger's database: mutual exclusion of programs.
 
-One clock decides when a lease expires: that of the database, read in the transaction that grants it, which holds the
-write lock. So it does not matter which server is asked, nor how far the clocks of servers and holders differ. A holder
-counts the time from when it sent its request, by a clock that only runs forward, and so stops before the lease expires.
+The database's clock decides when a lease expires, read in the granting transaction, which holds the write lock. So any
+server can be asked, and the clocks of servers and holders may differ. A holder counts the time from its request, by a
+monotonic clock, and so stops before the lease expires.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dejavu_models.errors import DejavuError, InvalidInput, quoted
 from dejavu_server.ledger.database.schema import leases
 
 MAX_LEASES: Final = 64
-"""Most leases that stand at a time, without those of the servers."""
+"""Most concurrent leases, without those of the servers."""
 
 MIN_TTL: Final = timedelta(seconds=1)
 MAX_TTL: Final = timedelta(minutes=5)
@@ -54,21 +54,21 @@ class InvalidLeaseTtl(InvalidInput):
 
 
 class TooManyLeases(DejavuError):
-    """As many leases stand as the ledger takes."""
+    """The ledger has its most concurrent leases."""
 
     reason = "TOO_MANY_LEASES"
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lease that stands.
+    """A current lease.
 
     Attributes:
-        name: what it is of.
+        name: name of the lease.
         holder: who holds it.
         acquired_time: since when, without a break; aware, UTC, by the database's clock, as are all times here.
         expires_time: when it expires.
-        remaining: how long it stood when it was read.
+        remaining: remaining time when it was read.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Lease:
 
 
 def check_name(text_: str, field: str) -> str:
-    """Returns the name of a lease or of a holder.
+    """Return the name of a lease or of a holder.
 
     Raises:
         InvalidLeaseName: if it has another form.
@@ -90,7 +90,7 @@ def check_name(text_: str, field: str) -> str:
 
 
 def check_free_name(text_: str, field: str) -> str:
-    """Returns the name of a lease that a caller may have.
+    """Return the name of a lease that a caller may have.
 
     Raises:
         InvalidLeaseName: if it has another form, or is that of a lease of the servers.
@@ -101,7 +101,7 @@ def check_free_name(text_: str, field: str) -> str:
 
 
 def check_ttl(ttl: timedelta) -> timedelta:
-    """Returns the time for which a lease is requested.
+    """Return the time for which a lease is requested.
 
     Raises:
         InvalidLeaseTtl: if it is out of bounds.
@@ -112,7 +112,7 @@ def check_ttl(ttl: timedelta) -> timedelta:
 
 
 def database_time(connection: Connection) -> int:
-    """Returns the time by the database's clock, in microseconds since 1970, UTC. SQLite's is its machine's."""
+    """Return the time by the database's clock, in microseconds since 1970, UTC. SQLite's is its machine's."""
     now: int = connection.execute(_NOW[connection.dialect.name]).scalar_one()
     return now
 
@@ -120,18 +120,18 @@ def database_time(connection: Connection) -> int:
 def acquire(
     connection: Connection, name: str, holder: str, caller: str, ttl: timedelta, now: int | None = None
 ) -> tuple[bool, Lease]:
-    """Grants a lease, or renews it, unless another holder has it.
+    """Grant a lease, or renew it, unless another holder has it.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
-        name: what the lease is of.
-        holder: who asks for it.
-        caller: identity of the caller, who alone can renew and release what it acquired; empty if it is not known.
-        ttl: for how long.
+        name: name of the lease.
+        holder: the requesting holder.
+        caller: identity of the caller, who alone can renew and release its leases; empty if it is not known.
+        ttl: time to live.
         now: time by the database's clock; None: now.
 
     Returns:
-        Whether the holder has it, and the lease that stands.
+        Whether the holder has it, and the current lease.
 
     Raises:
         TooManyLeases: if it would be one more than MAX_LEASES.
@@ -156,7 +156,7 @@ def acquire(
 
 
 def release(connection: Connection, name: str, holder: str, caller: str, now: int | None = None) -> bool:
-    """Ends a lease; returns whether that holder had it until now. The arguments are those of `acquire`."""
+    """End a lease; return whether that holder had it until now. The arguments are those of `acquire`."""
     time = database_time(connection) if now is None else now
     mine = (leases.c.name == name) & (leases.c.holder == holder) & (leases.c.caller == caller)
     stood = connection.execute(select(leases.c.expires_us).where(mine)).scalar_one_or_none()
@@ -165,7 +165,7 @@ def release(connection: Connection, name: str, holder: str, caller: str, now: in
 
 
 def standing(connection: Connection, name: str, now: int | None = None) -> Lease | None:
-    """Returns the lease of a name; None if nobody holds it. The arguments are those of `acquire`."""
+    """Return the lease of a name; None if it is free. The arguments are those of `acquire`."""
     time = database_time(connection) if now is None else now
     row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
     if row is None or row.expires_us <= time:

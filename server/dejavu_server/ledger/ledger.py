@@ -61,7 +61,7 @@ class Ledger:
 
     Attributes:
         identity: its identity, as read when it was opened.
-        activities: what its threads do.
+        activities: progress of its threads.
     """
 
     def __init__(
@@ -92,17 +92,17 @@ class Ledger:
         on_failure: Callable[[LedgerError], None] | None = None,
         limits: RecordingLimits = DEFAULT_LIMITS,
     ) -> Ledger:
-        """Opens the ledger at a URL (see ledger_url.py); creates or migrates it if needed, with the folder of a file.
+        """Open the ledger at a URL (see ledger_url.py); create or migrate it if needed, with the folder of a file.
 
         Any number of processes may open it concurrently. A failure leaves an existing ledger unchanged, or an empty
         file.
 
         Args:
             url: URL of the ledger.
-            durability: what a committed forecast survives.
+            durability: durability of a committed forecast.
             make: whether to create the ledger and its folder if they do not exist.
             on_failure: called in the event loop with every error that makes a later read or write fail.
-            limits: what is recorded of a game.
+            limits: limits of a game's forecasts.
 
         Raises:
             InvalidLedgerUrl: if the URL cannot name a ledger.
@@ -120,7 +120,7 @@ class Ledger:
         on_failure: Callable[[LedgerError], None] | None = None,
         limits: RecordingLimits = DEFAULT_LIMITS,
     ) -> Ledger:
-        """Opens the ledger in a database; see `open`. Closes the database if that fails.
+        """Open the ledger in a database; see `open`. Closes the database if that fails.
 
         Raises:
             LedgerSchemaError, LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
@@ -138,7 +138,7 @@ class Ledger:
         return cls(backend, await asyncio.to_thread(identity), on_failure, limits)
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
-        """Records forecasts, in one transaction with other pending writes; they are durable when this returns.
+        """Record forecasts, in one transaction with other pending writes; they are durable when this returns.
 
         A call cancelled before its turn records nothing. A call cancelled later is still recorded.
 
@@ -164,14 +164,14 @@ class Ledger:
         return results
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
-        """Records an outcome, which settles every forecast of its game and horizon; durable when this returns.
+        """Record an outcome, which settles every forecast of its game and horizon; durable when this returns.
 
         Reporting the differential of the newest revision again, with its teams or none, changes nothing. Other values
         add the next revision.
 
         Args:
             outcome: the outcome.
-            correct: whether it may correct an outcome that stands.
+            correct: whether it may correct the current outcome.
 
         Returns:
             The outcome as recorded, and the number of forecasts that it settles.
@@ -191,7 +191,7 @@ class Ledger:
     async def withdraw_outcome(
         self, game_id: str, horizon: Horizon, recorded_by: str = ""
     ) -> tuple[ReportedOutcome, int]:
-        """Withdraws an outcome, unless it is withdrawn already; durable when this returns.
+        """Withdraw an outcome, unless it is withdrawn already; durable when this returns.
 
         Args:
             game_id: the game.
@@ -219,7 +219,7 @@ class Ledger:
     async def change_models(
         self, prepare: Callable[[Connection, Roster], ModelChange]
     ) -> tuple[Roster, ModelChange | None]:
-        """Appends a change of models, unless the roster is already as it would leave it; durable when this returns.
+        """Append a change of models, unless the roster is already as it would leave it; durable when this returns.
 
         Args:
             prepare: returns the change, given the roster that stands, on a connection that holds the write lock; raises
@@ -236,7 +236,7 @@ class Ledger:
         return await self.write(partial(model_changes.change_models, prepare=prepare))
 
     async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
-        """Records forecasts that other models made beside recorded ones; durable when this returns.
+        """Record shadow forecasts; durable when this returns.
 
         Returns:
             Those that were recorded, and how many were not, by reason.
@@ -252,7 +252,7 @@ class Ledger:
             return await self._writer.submit_shadows(prepared)
 
     async def write(self, change: Query[_T], *, aside: bool = False) -> _T:
-        """Returns the result of a change, in its own transaction that holds the write lock.
+        """Return the result of a change, in its own transaction that holds the write lock.
 
         It may be called more than once. It must not write entries: use the methods for their kinds. One `aside`, for
         which nobody waits, does not report its failure.
@@ -264,7 +264,7 @@ class Ledger:
             return await self._writer.run(change, alone=True)
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
-        """Returns the result of a query; each of its statements sees the newest commit.
+        """Return the result of a query; each of its statements sees the newest commit.
 
         Args:
             query: the query, called on a reader thread.
@@ -278,23 +278,23 @@ class Ledger:
             return await self._in_reader(partial(self._read_now, query, stop))
 
     async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
-        """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
+        """Return the first `limit` forecasts and outcomes after a sequence, in order."""
         return await self.read(lambda connection: store.read_after(connection, sequence, limit))
 
     async def head(self) -> int:
-        """Returns the sequence of the newest entry; 0 if there is none."""
+        """Return the sequence of the newest entry; 0 if there is none."""
         return await self.read(lambda connection: store.head(connection).sequence)
 
     async def newest(self) -> int:
-        """Returns the sequence of the newest forecast or outcome; 0 if there is none."""
+        """Return the sequence of the newest forecast or outcome; 0 if there is none."""
         return await self.read(store.newest)
 
     def token(self, sequence: int) -> str:
-        """Returns the token that resumes a stream right after a sequence."""
+        """Return the token that resumes a stream right after a sequence."""
         return resume_tokens.encode(resume_tokens.ResumeToken(self.identity.ledger_id, self.identity.epoch, sequence))
 
     async def resume_position(self, token: str) -> int:
-        """Returns the sequence after which a token's stream resumes.
+        """Return the sequence after which a token's stream resumes.
 
         Raises:
             InvalidResumeToken: if it is not a token, or a token of another ledger.
@@ -316,7 +316,7 @@ class Ledger:
     async def tail(
         self, after: int, *, poll_seconds: float = 1.0, reader: TailReader | None = None
     ) -> AsyncGenerator[list[IssuedForecast | ReportedOutcome], None]:
-        """Yields pages of every forecast and outcome after a sequence, in order, without end, as they are committed.
+        """Yield pages of every forecast and outcome after a sequence, in order, without end, as they are committed.
 
         Close it (`contextlib.aclosing`) when done.
 
@@ -335,11 +335,11 @@ class Ledger:
                     yield page
 
     def listen(self, committed: asyncio.Event) -> None:
-        """Sets an event after every commit of any process, until the ledger is closed; see `Backend.listen`."""
+        """Set an event after every commit of any process, until the ledger is closed; see `Backend.listen`."""
         self._followers.listen(committed)
 
     async def check(self) -> None:
-        """Checks that the ledger's files are still at the path where they were opened.
+        """Check that the ledger's files are still at the path where they were opened.
 
         Raises:
             LedgerUnavailable: if its files were removed or replaced.
@@ -347,15 +347,15 @@ class Ledger:
         await self._in_reader(self._backend.check)
 
     async def free_bytes(self) -> int | None:
-        """Returns the space that the disk has left for the ledger, in bytes; None if it is not known."""
+        """Return the space that the disk has left for the ledger, in bytes; None if it is not known."""
         return await self._in_reader(self._backend.free_bytes)
 
     async def size_bytes(self) -> int:
-        """Returns the size of the ledger, in bytes; 0 if it is not known."""
+        """Return the size of the ledger, in bytes; 0 if it is not known."""
         return await self._in_reader(self._backend.size_bytes)
 
     async def probe(self, *, thorough: bool = False) -> None:
-        """Tests whether the ledger can be written, by a commit that changes nothing.
+        """Test whether the ledger can be written, by a commit that changes nothing.
 
         Args:
             thorough: also read the whole file and check its structure.
@@ -372,7 +372,7 @@ class Ledger:
         self._backend.probe()
 
     async def close(self) -> None:
-        """Commits pending writes and closes the ledger. Idempotent."""
+        """Commit pending writes and close the ledger. Idempotent."""
         if self._closed:
             return
         self._closed = True

@@ -1,4 +1,4 @@
-"""Which models each worker of a ledger has loaded: what they report of themselves, and no part of the record.
+"""Models that each worker of a ledger has loaded, as reported by the workers; not part of the record.
 
 One clock decides how old a report is: that of the database, as for leases.
 """
@@ -15,7 +15,7 @@ from dejavu_server.ledger.database.schema import model_workers
 from dejavu_server.ledger.leases import database_time
 
 REPORT_COUNTS: Final = timedelta(seconds=30)
-"""How long a report counts: a worker repeats it every 10 seconds."""
+"""Validity of a report: a worker repeats it every 10 seconds."""
 
 MAX_AGE: Final = timedelta(minutes=10)
 """Age at which the report of a worker that has not been seen again is removed."""
@@ -25,12 +25,12 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """What a worker reported.
+    """Report of a worker.
 
     Attributes:
         server, worker: which one.
         state: JSON, as reported.
-        age: how long ago, when it was read.
+        age: age when it was read.
     """
 
     server: str
@@ -40,13 +40,13 @@ class WorkerReport:
 
 
 def report(connection: Connection, server: str, worker: str, state: str, now: int | None = None) -> None:
-    """Writes the report of a worker in place of its last one; removes those of workers not seen for long.
+    """Write the report of a worker in place of its last one; remove those of workers not seen for long.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
         server: the server of the worker.
         worker: the worker.
-        state: JSON: what it has loaded, or failed to load.
+        state: JSON: models loaded, or failed to load.
         now: time by the database's clock, microseconds since 1970; None: now.
     """
     time = database_time(connection) if now is None else now
@@ -58,12 +58,12 @@ def report(connection: Connection, server: str, worker: str, state: str, now: in
 
 
 def withdraw(connection: Connection, server: str, worker: str) -> None:
-    """Removes the report of a worker that stops, in a transaction that holds the write lock."""
+    """Remove the report of a worker that stops, in a transaction that holds the write lock."""
     connection.execute(delete(model_workers).where(_is(server, worker)))
 
 
 def live(connection: Connection, now: int | None = None) -> list[WorkerReport]:
-    """Returns the reports that count, by server and worker.
+    """Return the reports that count, by server and worker.
 
     Not those of a future far off: the clock of the database was set back since.
     """

@@ -37,7 +37,7 @@ class _StoredOutcome(NamedTuple):
 def record_outcome(
     connection: Connection, reported: ReportedOutcome, now: datetime, *, correct: bool = True
 ) -> Result[tuple[ReportedOutcome, int]]:
-    """Records an outcome, unless it stands already. It settles every forecast of its game and horizon.
+    """Record an outcome, unless it is the current one already. It settles every forecast of its game and horizon.
 
     A report without teams or total points agrees with an outcome that has them; a correction without teams keeps these,
     and one without total points or overtimes those of the differential that stands. A report that adds teams or total
@@ -49,7 +49,7 @@ def record_outcome(
         connection: a connection in a transaction that holds the write lock.
         reported: the outcome; its sequence, revision and recorded time are ignored.
         now: the current time, UTC.
-        correct: whether the report may correct an outcome that stands.
+        correct: whether the report may correct the current outcome.
 
     Returns:
         The outcome as recorded, and the number of forecasts that it settles. Fails with an InvalidInput if it cannot
@@ -87,7 +87,7 @@ def record_outcome(
 def withdraw_outcome(
     connection: Connection, game_id: str, horizon: Horizon, now: datetime, recorded_by: str = ""
 ) -> Result[tuple[ReportedOutcome, int]]:
-    """Withdraws the outcome of a game and horizon, unless it is withdrawn already.
+    """Withdraw the outcome of a game and horizon, unless it is withdrawn already.
 
     From then on, answers are as if it had never been reported: its forecasts have no outcome, further ones are
     recorded, and online updates leave it out.
@@ -116,7 +116,7 @@ def withdraw_outcome(
 def _add(
     connection: Connection, outcome: ReportedOutcome, newest: _StoredOutcome | None
 ) -> tuple[ReportedOutcome, int]:
-    """Adds a revision of an outcome after the newest one; returns it and the number of forecasts of its horizon."""
+    """Add a revision of an outcome after the newest one; return it and the number of forecasts of its horizon."""
     head = store.head(connection)
     sequence = first_sequence = head.sequence + 1
     revision = 0
@@ -143,19 +143,19 @@ def _newest_revision(connection: Connection, game_id: str, horizon: Horizon) -> 
 
 
 def _standing(newest: _StoredOutcome | None) -> ReportedOutcome | None:
-    """Returns the outcome that stands, given the newest revision; None if there is none, or it was withdrawn."""
+    """Return the current outcome, given the newest revision; None if there is none, or it was withdrawn."""
     return None if newest is None or newest.outcome.withdrawn else newest.outcome
 
 
 def _agree(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
-    """Returns whether a report has the same differential as an outcome, and the same teams and total points or none."""
+    """Return whether a report has the same differential as an outcome, and the same teams and total points or none."""
     same_teams = (reported.home_team, reported.away_team) in {("", ""), (stored.home_team, stored.away_team)}
     same_total = reported.total_points in {None, stored.total_points}
     return stored.differential == reported.differential and same_teams and same_total
 
 
 def _only_adds(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
-    """Returns whether a report has all that an outcome has, and teams or total points that it lacks."""
+    """Return whether a report has all that an outcome has, and teams or total points that it lacks."""
     teams = (reported.home_team, reported.away_team)
     return (
         stored.differential == reported.differential
@@ -165,7 +165,7 @@ def _only_adds(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
 
 
 def _difference(stored: ReportedOutcome, reported: ReportedOutcome) -> str:
-    """Says which outcome stands, and what a report that would correct it has instead."""
+    """Describe the current outcome, and the difference of a report that would correct it."""
     recorded = f"revision {stored.revision}, recorded {stored.recorded_time:%Y-%m-%d %H:%M} UTC"
     teams = reported.home_team and (reported.home_team, reported.away_team) != (stored.home_team, stored.away_team)
     new = _words(reported) if teams else f"{reported.differential:+d}"
@@ -183,7 +183,7 @@ def _words(outcome: ReportedOutcome) -> str:
 def _contradiction(
     connection: Connection, reported: ReportedOutcome, before: ReportedOutcome | None
 ) -> InvalidInput | None:
-    """Returns the error of a report that contradicts what is recorded of its game, otherwise None.
+    """Return the error of a report that contradicts the record of its game, otherwise None.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -218,7 +218,7 @@ def _contradiction(
 
 
 def _implausible_swing(reported: ReportedOutcome, before: ReportedOutcome | None, other: ReportedOutcome) -> bool:
-    """Returns whether a differential is too far from that of the other horizon.
+    """Return whether a differential is too far from that of the other horizon.
 
     Earlier releases recorded such pairs. What brings one no further apart is taken, so that both can be corrected.
     """
@@ -227,7 +227,7 @@ def _implausible_swing(reported: ReportedOutcome, before: ReportedOutcome | None
 
 
 def _loses_points(reported: ReportedOutcome, other: ReportedOutcome) -> bool:
-    """Returns whether there would be fewer points at the end than at the half."""
+    """Return whether there would be fewer points at the end than at the half."""
     if reported.total_points is None or other.total_points is None:
         return False
     half, final = sorted((reported, other), key=lambda outcome: outcome.horizon is Horizon.FINAL)
@@ -235,7 +235,7 @@ def _loses_points(reported: ReportedOutcome, other: ReportedOutcome) -> bool:
 
 
 def _other_teams(reported: ReportedOutcome, home_team: str, away_team: str, place: str) -> InvalidTeam | None:
-    """Returns an error that names each team of a report that is not the one known; None if both are."""
+    """Return an error that names each team of a report that is not the one known; None if both are."""
     sides = (("home", reported.home_team, home_team), ("away", reported.away_team, away_team))
     errors = [
         InvalidTeam(found, f"{known}, the {side} team {place}", field=f"{side}_team")

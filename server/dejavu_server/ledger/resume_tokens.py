@@ -31,13 +31,13 @@ class ResumeToken:
 
 
 def encode(token: ResumeToken) -> str:
-    """Encodes a token as text."""
+    """Encode a token as text."""
     packed = _LAYOUT.pack(_VERSION, UUID(token.ledger_id).bytes, bytes.fromhex(token.epoch), token.sequence)
     return base64.urlsafe_b64encode(packed).decode()
 
 
 def decode(text: str) -> ResumeToken:
-    """Decodes a token.
+    """Decode a token.
 
     Raises:
         InvalidResumeToken: if `encode` did not produce it.

@@ -1,7 +1,7 @@
 """Appends the forecasts of challengers.
 
-They go through what is known of the record, as forecasts do: a writer that has recorded shadows still knows all that it
-knew of games and keys, and the next forecast costs no more than without them.
+They update the cache of the recorded state as forecasts do, so the cache stays valid, and the next forecast costs no
+more than without shadows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dejavu_server.records import ShadowForecast, ShadowRefusal, ShadowsRecorded
 def append_shadows(
     connection: Connection, drafts: Sequence[PreparedShadow], known: KnownRecord | None = None, *, full: bool = False
 ) -> ShadowsRecorded:
-    """Records shadows in order, except those that must not be, which are left out and counted.
+    """Record shadows in order, except inadmissible ones, which are left out and counted.
 
     None is recorded with hindsight, by the rule for forecasts (`store.append`), at the time when the shadow is
     recorded. One of a forecast that was recorded late, or that a later revision replaced, is recorded, and counts no
@@ -34,7 +34,7 @@ def append_shadows(
     Args:
         connection: a connection in a transaction that holds the write lock.
         drafts: the shadows.
-        known: what earlier calls knew, in the same ledger; None to read everything.
+        known: knowledge of earlier calls about the same ledger; None to read everything.
         full: whether the disk has less space than its reserve, so that none are recorded.
 
     Raises:
@@ -84,7 +84,7 @@ def _append(
 def _refusal(
     draft: PreparedShadow, row: ForecastRow | None, known: KnownRecord, *, exists: bool
 ) -> ShadowRefusal | None:
-    """Returns why a shadow is not recorded, given the row of its forecast, if there is one; None if it is."""
+    """Return why a shadow is not recorded, given the row of its forecast, if there is one; None if it is."""
     forecast = draft.shadow.forecast
     if row is None:
         return ShadowRefusal.NO_FORECAST

@@ -1,12 +1,11 @@
-"""Follows a ledger: what this process has just committed from memory, everything else by reading.
+"""Follows a ledger: this process's own commits from memory, others by reading.
 
-A transaction of this process is handed over with the sequence of the entry before it. If that is where the tail stands,
-nothing lies between, and its forecasts are the next page. Otherwise another process has written, or the transaction
-added something other than forecasts: then the ledger is read as for any other commit. Every entry comes once, in order,
-because the tail goes on only from where it stands.
+A transaction of this process is handed over with the sequence of the entry before it. If that is the tail's position,
+its forecasts are the next page. Otherwise another process has written, or the transaction added something other than
+forecasts, and the ledger is read. Every entry comes once, in order, because the tail continues only from its position.
 
-While its reader is idle, the tail does not read the ledger: it skips to the newest entry. With several workers, each of
-them would otherwise read and parse what all others record.
+While its reader is idle, the tail skips to the newest entry without reading the ledger. Otherwise each of several
+workers would read and parse the entries of all others.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ PAGE_SIZE: Final = 500
 """Entries that a tail reads per page."""
 
 MAX_HANDED: Final = 1000
-"""Forecasts that wait for a tail before it reads them instead: one that is slow must not fill the memory."""
+"""Most handed-over forecasts that wait for a tail; beyond it the tail reads the ledger, to bound memory."""
 
 
 class EntrySource(Protocol):
-    """What a tail reads: a ledger."""
+    """Source of a tail: a ledger."""
 
     async def read_after(self, sequence: int, limit: int) -> list[Entry]:
-        """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
+        """Return the first `limit` forecasts and outcomes after a sequence, in order."""
 
     async def newest(self) -> int:
-        """Returns the sequence of the newest forecast or outcome; 0 if there is none."""
+        """Return the sequence of the newest forecast or outcome; 0 if there is none."""
 
 
 class TailReader(Protocol):
-    """Who reads a tail."""
+    """Reader of a tail."""
 
     @property
     def idle(self) -> bool:
@@ -67,10 +66,10 @@ class Tail:
         self._waiting = 0  # forecasts in `_handed`
         self._unread = True  # whether there may be entries that were not handed over
         self._woken = asyncio.Event()
-        self._is_waiting = False  # to be woken: it has returned or skipped everything, as far as it knows
+        self._is_waiting = False  # waiting to be woken: everything known was returned or skipped
 
     def hand(self, appended: Appended) -> None:
-        """Hands over what a transaction of this process has appended, in the order of the transactions."""
+        """Hand over the entries appended by a transaction of this process, in the order of the transactions."""
         if self._skips(appended):
             return
         self._handed.append(appended)
@@ -81,7 +80,7 @@ class Tail:
         self._woken.set()
 
     def _skips(self, appended: Appended) -> bool:
-        """Skips a transaction, and returns whether it did: one that nobody reads is not worth waking anybody."""
+        """Skip a transaction if the reader is idle, without waking it; return whether it did."""
         if self._reader is None or not (self._is_waiting and self._reader.idle):
             return False
         if self._woken.is_set() or appended.after != self._through:
@@ -97,7 +96,7 @@ class Tail:
         self._woken.set()
 
     async def pages(self, poll_seconds: float, closed: Callable[[], bool]) -> AsyncGenerator[list[Entry], None]:
-        """Yields pages of entries, none of them empty, until `closed` returns true.
+        """Yield pages of entries, none of them empty, until `closed` returns true.
 
         Args:
             poll_seconds: time without being woken after which the ledger is read.
@@ -132,13 +131,13 @@ class Tail:
         return page
 
     async def _next_read(self) -> list[Entry]:
-        self._unread = False  # before reading: what is committed from here on causes another read
-        # Committed before the read, so that a page that is not full goes at least so far. Its last entry may be one of
-        # another kind, which is not among those read.
+        self._unread = False  # before reading: later commits cause another read
+        # Committed before the read, so a page that is not full reaches at least this entry, which may be of
+        # another kind that is not read.
         committed = self._handed[-1].through if self._handed else 0
         if self._reader is not None and self._reader.idle:
             newest = await self._source.newest()
-            if self._reader.idle:  # still: what comes between this and the skip would be lost
+            if self._reader.idle:  # check again: entries between the read and the skip would be lost
                 self._through = max(self._through, newest, committed)
                 self._reader.skip_to(newest)
                 return []
@@ -152,6 +151,6 @@ class Tail:
         return page
 
     def _drop(self, through: int) -> None:
-        """Drops the transactions handed over of which everything, or the beginning, was returned or is to be read."""
+        """Drop the handed-over transactions that were returned, or whose beginning was or will be read."""
         while self._handed and self._handed[0].after < through:
             self._waiting -= len(self._handed.popleft().forecasts)

@@ -69,10 +69,10 @@ class Writer:
         backend: the database.
         on_commit: called in the event loop after each transaction that may have added entries, once its callers have
             their answers, with what it added; with None if that is not known.
-        limits: what is recorded of a game.
+        limits: limits of a game's forecasts.
 
     Attributes:
-        activity: what its thread writes.
+        activity: progress of its thread.
     """
 
     def __init__(self, backend: Backend, on_commit: Callable[[Appended | None], None], limits: RecordingLimits) -> None:
@@ -90,7 +90,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, drafts: Sequence[PreparedForecast]) -> asyncio.Future[list[Result[IssuedForecast]]]:
-        """Queues forecasts to record together. A call cancelled before its turn records nothing.
+        """Queue forecasts to record together. A call cancelled before its turn records nothing.
 
         Raises:
             LedgerUnavailable: if the writer was closed.
@@ -100,7 +100,7 @@ class Writer:
         return answer
 
     def submit_shadows(self, shadows: Sequence[PreparedShadow]) -> asyncio.Future[ShadowsRecorded]:
-        """Queues shadows to record together. They come after all other calls that are queued by their turn.
+        """Queue shadows to record together. They come after all other calls that are queued by their turn.
 
         Raises:
             LedgerUnavailable: if the writer was closed.
@@ -110,7 +110,7 @@ class Writer:
         return answer
 
     def run(self, work: Query[_T], *, alone: bool = False) -> asyncio.Future[_T]:
-        """Queues a function that writes.
+        """Queue a function that writes.
 
         Args:
             work: called in a transaction that holds the write lock; may be called again in another one after a failure.
@@ -130,7 +130,7 @@ class Writer:
             self._calls.put(call)
 
     def close(self) -> None:
-        """Commits the queued calls, then ends the thread. Idempotent."""
+        """Commit the queued calls, then end the thread. Idempotent."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -148,7 +148,7 @@ class Writer:
                 break
 
     def _gather(self, first: _Call) -> tuple[list[_Call], bool]:
-        """Returns the queued calls, up to GROUP_SIZE forecasts, and whether the end marker was reached."""
+        """Return the queued calls, up to GROUP_SIZE forecasts, and whether the end marker was reached."""
         group, size = [first], _size(first)
         while size < GROUP_SIZE:
             try:
@@ -182,7 +182,7 @@ class Writer:
             self._backend.notify()  # only now: it takes as long as a small commit, and the callers wait
 
     def _appended(self, group: list[_Call]) -> Appended | None:
-        """Returns what a transaction appended; None if it did more than to record forecasts or shadows."""
+        """Return the entries appended by a transaction; None if it did more than to record forecasts or shadows."""
         return None if any(call.work is not None for call in group) else self._known.appended
 
     def _answer(
@@ -190,8 +190,8 @@ class Writer:
         answers: list[tuple[asyncio.Future[Any], Any, Exception | None]],
         appended: Appended | None = _NOTHING,
     ) -> None:
-        """Answers all callers of a transaction in one turn of their event loop: waking it is what costs most."""
-        with suppress(RuntimeError):  # the loop has ended without closing the ledger: nobody waits for an answer
+        """Answer all callers of a transaction in one turn of their event loop, because waking it costs most."""
+        with suppress(RuntimeError):  # the loop has ended without closing the ledger: there is no caller left
             self._loop.call_soon_threadsafe(self._answer_in_loop, answers, appended)
 
     def _answer_in_loop(
@@ -208,7 +208,7 @@ class Writer:
             self._on_commit(appended)
 
     def _refusal(self) -> DejavuError | None:
-        """Returns why no new forecast is recorded at the moment; None if they are."""
+        """Return why no new forecast is recorded at the moment; None if they are."""
         reserve = self._limits.reserve_bytes
         free = self._backend.free_bytes() if reserve else None
         if free is None or free >= reserve:
@@ -219,7 +219,7 @@ class Writer:
         )
 
     def _caller_error(self, error: Exception, call: _Call) -> Exception:
-        """Returns the error for the caller. Unexpected errors are logged and not exposed to the caller."""
+        """Return the error for the caller. Unexpected errors are logged and not exposed to the caller."""
         if isinstance(error, LedgerError):
             return copy_of(error)
         if call.alone and isinstance(error, DejavuError):
@@ -233,7 +233,7 @@ def _size(call: _Call) -> int:
 
 
 def _transactions(group: list[_Call]) -> Iterator[list[_Call]]:
-    """Splits the calls, in order, so that calls with `alone` get their own transaction, and shadows come last."""
+    """Split the calls, in order, so that calls with `alone` get their own transaction, and shadows come last."""
     part: list[_Call] = []
     for call in group:
         if call.shadows:
@@ -255,7 +255,7 @@ def _write(
     refusal: DejavuError | None,
     known: KnownRecord,
 ) -> list[Any]:
-    """Executes the calls in order, recording the drafts of adjacent calls together; returns their results."""
+    """Execute the calls in order, recording the drafts of adjacent calls together; return their results."""
     if shadows := group[0].shadows:
         return [append_shadows(connection, shadows, known, full=refusal is not None)]
     results: list[Any] = []

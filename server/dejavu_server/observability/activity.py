@@ -1,7 +1,7 @@
-"""Progress of the threads that work for a part of a worker: which tasks run, and for how long they have made none.
+"""Progress of the threads that work for a part of a worker: running tasks, and their time without progress.
 
-What counts as no progress is the time that a thread had and did not use to finish. Time in which it waited for a core
-(a busy machine) or for a disk does not count, so neither a load of 20 nor a slow disk makes a worker look hung.
+Only time in which a thread could run counts as time without progress. Waiting for a core (a busy machine) or for a disk
+does not count, so neither a load of 20 nor a slow disk makes a worker look hung.
 Decision: docs/decisions/0036-hangs.md.
 """
 
@@ -26,7 +26,7 @@ DISK_SLEEP = "D"
 
 
 class ThreadUsage(NamedTuple):
-    """What the kernel says of a thread (`man 5 proc`, /proc/PID/stat).
+    """Kernel state of a thread (`man 5 proc`, /proc/PID/stat).
 
     Attributes:
         state: R running or waiting for a core, S sleeping, D waiting for a disk, T stopped.
@@ -38,7 +38,7 @@ class ThreadUsage(NamedTuple):
 
     @classmethod
     def of(cls, thread: int, process: int | str = "self") -> ThreadUsage | None:
-        """Returns the usage of a thread by its native id; None if it has ended."""
+        """Return the usage of a thread by its native id; None if it has ended."""
         try:
             return cls(*state_and_cpu_seconds(Path(f"/proc/{process}/task/{thread}/stat")))
         except OSError:
@@ -46,7 +46,7 @@ class ThreadUsage(NamedTuple):
 
 
 def own_seconds(before: ThreadUsage | None, now: ThreadUsage | None, elapsed: float) -> float:
-    """Returns how much of an interval a thread could have used.
+    """Return the part of an interval that a thread could have used.
 
     A blocked thread had all of it. One that runs, or could run and got no core, had the CPU time that it used.
 
@@ -88,7 +88,7 @@ _running: dict[int, _Task] = {}
 
 @contextmanager
 def waiting_outside() -> Iterator[None]:
-    """Counts the block as no lack of progress of the task of this thread.
+    """Count the block as no lack of progress of the task of this thread.
 
     For a wait that nothing of ours ends in time, as that for the answer of a name server: another worker would wait
     as long.
@@ -125,7 +125,7 @@ class Activity:
 
     @contextmanager
     def task(self) -> Iterator[None]:
-        """Counts the block as a task on the calling thread."""
+        """Count the block as a task on the calling thread."""
         task = _Task()
         self._tasks[task.thread] = _running[task.thread] = task
         try:
@@ -136,12 +136,12 @@ class Activity:
             self._finished += 1
 
     def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Runs a task on the calling thread and returns its result."""
+        """Run a task on the calling thread and return its result."""
         with self.task():
             return work(*args, **kwargs)
 
     def check(self, elapsed: float) -> float:
-        """Returns the seconds for which the part has had work and made no progress. Call it once an interval.
+        """Return the seconds for which the part has had work and made no progress. Call it once an interval.
 
         Args:
             elapsed: length of the interval, in seconds.

@@ -44,7 +44,7 @@ class FailureLog:
         self._began = self._latest = self._logged_at = 0.0
 
     def failed(self, error: BaseException, *, traceback: bool = True, **fields: Any) -> None:
-        """Records a failure.
+        """Record a failure.
 
         Args:
             error: the failure.
@@ -65,7 +65,7 @@ class FailureLog:
             self._log.error(self._event, error=str(error), **self._summary(now), **fields)
 
     def succeeded(self, **fields: Any) -> None:
-        """Records a success; logs the recovery, with these fields, if the failure has ended."""
+        """Record a success; log the recovery, with these fields, if the failure has ended."""
         if self._failures:
             now = self._clock()
             if now - self._latest >= SETTLED_SECONDS:

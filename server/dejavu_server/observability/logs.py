@@ -17,7 +17,7 @@ from dejavu_common.shown_text import escape_output, unescaped, visible_fields
 
 
 def configure(level: str, log_format: str, **bound: str | int) -> None:
-    """Configures logging for the whole process.
+    """Configure logging for the whole process.
 
     Args:
         level: lowest level to log: debug, info, warning or error.
@@ -26,7 +26,7 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
     """
     escape_output()
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    colored = not as_json and sys.stderr.isatty()  # by escape sequences, of which its fields get none
+    colored = not as_json and sys.stderr.isatty()  # by escape sequences, which its fields do not contain
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -82,7 +82,7 @@ class _StandardError:
 
 
 def _not_caused_by_caller(record: logging.LogRecord) -> bool:
-    """Returns False for gRPC tracebacks that callers can cause, and could fill the log with.
+    """Return False for gRPC tracebacks that callers can cause, and could fill the log with.
 
     These are calls whose caller no longer waits for the response (the metrics count how calls end), and metadata or
     paths that are not valid text.

@@ -3,8 +3,8 @@
 The workers of a server keep their metrics in files of one folder (PROMETHEUS_MULTIPROC_DIR), which the supervisor
 aggregates when it is scraped. A worker without a supervisor keeps them in memory.
 
-The files are memory-mapped and sparse: a process that writes to one while the disk is full is killed by SIGBUS. A
-worker therefore allocates the disk space of its files before it creates the metrics.
+The files are memory-mapped and sparse: a write to one on a full disk kills the process by SIGBUS. A worker therefore
+allocates the disk space of its files before it creates the metrics.
 """
 
 from __future__ import annotations
@@ -224,16 +224,16 @@ class Metrics:
             self.champion_worse.labels(against).set(0)
 
     def set_access_reload(self, file: str, usable: bool) -> None:
-        """Sets `access_outdated` after a file was replaced."""
+        """Set `access_outdated` after a file was replaced."""
         self.access_outdated.labels(file).set(not usable)
 
     def count_dropped(self, stage: str, queries: int) -> None:
-        """Counts queries in `dropped`."""
+        """Count queries in `dropped`."""
         self.dropped.labels(stage).inc(queries)
 
 
 def use_folder(folder: str) -> None:
-    """Sets the folder in which this process, and those that it forks, keep their metrics; before the first metric.
+    """Set the folder in which this process, and those that it forks, keep their metrics; before the first metric.
 
     Args:
         folder: the folder.
@@ -243,7 +243,7 @@ def use_folder(folder: str) -> None:
 
 
 def allocate_files() -> None:
-    """Allocates the disk space of this process's metrics files.
+    """Allocate the disk space of this process's metrics files.
 
     Without enough space, the metrics stay in memory, where the supervisor cannot read them. Call it before
     `Metrics`. Does nothing in a process that keeps no files.

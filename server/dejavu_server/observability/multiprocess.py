@@ -1,8 +1,8 @@
 """Metrics of the whole server: the sum over the workers and the supervisor's own metrics, served at /metrics.
 
 The processes of a server share a temporary folder. The workers keep their metrics in files of it (prometheus_client's
-multiprocess mode). Counters of a worker that ended are kept, so that totals never decrease; its gauges are dropped. All
-of those that ended share their files: the metrics are read every second, and workers may end any number of times.
+multiprocess mode). Counters of ended workers are kept, in shared files, so that totals never decrease and any number of
+workers may end; their gauges are dropped.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class SupervisorMetrics:
         _WorkersCollector(self.registry, folder, self._changing)
 
     def watch(self, workers: Callable[[], Iterable[ServingWorker]]) -> None:
-        """Also serves what the workers use.
+        """Also serve the resource usage of the workers.
 
         Args:
             workers: returns those that serve; called on the threads that answer scrapes.
@@ -86,11 +86,11 @@ class SupervisorMetrics:
         self.registry.register(WorkerUsage(workers))
 
     def worker_serves(self) -> None:
-        """Counts a worker that started to serve."""
+        """Count a worker that started to serve."""
         self._serving.inc()
 
     def worker_ended(self, pid: int, *, served: bool, asked: bool) -> None:
-        """Counts a worker that has ended.
+        """Count a worker that has ended.
 
         Args:
             pid: its process id.
@@ -130,7 +130,7 @@ class _WorkersCollector(MultiProcessCollector):
 
 
 def _keep_ended(path: Path) -> None:
-    """Adds the file of a worker that has ended to that of all that have; it stays if the disk is full."""
+    """Add the file of a worker that has ended to that of all that have; it stays if the disk is full."""
     kind = path.name.rpartition("_")[0]
     ended = path.with_name(f"{kind}_{_ENDED}.db")
     try:
@@ -146,7 +146,7 @@ def _keep_ended(path: Path) -> None:
 
 
 def _joined(paths: Iterable[Path], *, newest: bool) -> bytes:
-    """Returns the content of one file with the sums of the values of several, or the newest of them.
+    """Return the content of one file with the sums of the values of several, or the newest of them.
 
     Not written by prometheus_client: it maps a file into memory, and where the disk is full that ends the process.
     """

@@ -31,11 +31,11 @@ class PeriodicTask:
         self._task = BackgroundTask()
 
     def start(self) -> None:
-        """Starts the task."""
+        """Start the task."""
         self._task.start(repeat(self._seconds, self._work, self._log_failure, at_once=self._at_once), self._name)
 
     async def close(self) -> None:
-        """Ends the task. Safe to call more than once."""
+        """End the task. Safe to call more than once."""
         await self._task.end()
 
     def _log_failure(self) -> None:

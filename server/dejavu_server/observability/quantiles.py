@@ -1,4 +1,4 @@
-"""Quantiles of what a histogram counted, with the bounds that the exact ones cannot leave."""
+"""Quantiles of a histogram, with bounds of the exact quantiles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class QuantileEstimate(NamedTuple):
-    """A quantile of observations of which only a histogram is known.
+    """A quantile of observations that are known only as a histogram.
 
     Attributes:
         value: interpolated in its bucket; the lower bound if the bucket has no upper one.
@@ -22,7 +22,7 @@ class QuantileEstimate(NamedTuple):
 
 
 def quantile(bounds: Sequence[float], cumulative: Sequence[float], share: float) -> QuantileEstimate:
-    """Returns the quantile of observations: the smallest of them that at least a share of them does not exceed.
+    """Return the quantile of observations: the smallest of them that at least a share of them does not exceed.
 
     Args:
         bounds: upper bounds of the buckets, inclusive, rising, the last one infinite.

@@ -292,7 +292,7 @@ class StatisticsWriter:
 
 
 class StatisticsReader:
-    """Reads what a `StatisticsWriter` of another process writes.
+    """Reads the output of a `StatisticsWriter` of another process.
 
     Args:
         folder: folder of the server.

@@ -1,4 +1,4 @@
-"""What the processes of the workers use, read from the kernel when the metrics are scraped. Imports no gRPC.
+"""Resource usage of the workers' processes, read from the kernel at each scrape. Imports no gRPC.
 
 The label `worker` is the number of the slot: there are as many as the server has workers, however many processes die.
 """
@@ -34,7 +34,7 @@ class ServingWorker(NamedTuple):
 
 
 class WorkerUsage(Collector):
-    """Collects what the workers use.
+    """Collects the resource usage of the workers.
 
     Args:
         workers: returns those that serve; called on any thread.
@@ -44,7 +44,7 @@ class WorkerUsage(Collector):
         self._workers = workers
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """Yields the metrics of all workers; a process that has just ended has none."""
+        """Yield the metrics of all workers; a process that has just ended has none."""
         label = ["worker"]
         cpu = CounterMetricFamily("dejavu_worker_cpu_seconds", "CPU time of a worker's process.", labels=label)
         rss = GaugeMetricFamily("dejavu_worker_resident_bytes", "Resident memory of a worker.", labels=label)

@@ -7,10 +7,9 @@ caught up with the tail, and is then attached. No other task runs between the ch
 it. Pages are read as the subscriber reads, encoded where they are read, shared with others at the same place
 (catch_up.py), and small: one that stops reading holds at most PAGE_MESSAGES messages.
 
-A subscriber that stops reading is detached once its queue is full, and the queue is dropped at once. It receives the
-error only when it reads again: its call is blocked in the connection's flow control, which neither a status nor the end
-of the handler bypasses, and grpc.aio cannot reset a single call. Until then it costs one task and one message.
-Keepalive detects connections whose peer is gone.
+A subscriber that stops reading is detached once its queue is full, and the queue is dropped at once. It gets the error
+only when it reads again: its call is blocked in the connection's flow control, which a status does not bypass, and
+grpc.aio cannot reset a single call. Until then it costs one task and one message. Keepalive detects dead connections.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from dejavu_server.streaming.subscription import QUEUE_SIZE, StreamEvent, Subscr
 _T = TypeVar("_T")
 
 CURRENT_AGE = timedelta(hours=12)
-"""How far back `include_current` reaches: one day of games."""
+"""Reach of `include_current`: one day of games."""
 
 MAX_CATCHING_UP = 2
 """Subscribers that read the ledger concurrently: fewer than its reader threads, so that the tail never waits."""
@@ -105,11 +104,11 @@ class Broadcaster:
         return not self._subscriptions
 
     def skip_to(self, sequence: int) -> None:
-        """Moves the position to the sequence of a forecast or outcome, unless it is further already."""
+        """Move the position to the sequence of a forecast or outcome, unless it is further already."""
         self.position = max(self.position, sequence)
 
     async def start(self, after: int | None = None) -> None:
-        """Starts following the ledger.
+        """Start following the ledger.
 
         Args:
             after: the sequence to start after, limited to that of the newest forecast or outcome, which is also the
@@ -125,7 +124,7 @@ class Broadcaster:
         self._tail.start(self._follow(), "ledger-tail")
 
     async def close(self, reason: DejavuError | None = None) -> None:
-        """Ends every subscription at once and refuses new ones. Idempotent.
+        """End every subscription at once and refuse new ones. Idempotent.
 
         Args:
             reason: the error that subscribers get; ServerDraining by default.
@@ -136,7 +135,7 @@ class Broadcaster:
     async def subscribe(
         self, game_ids: frozenset[str], resume_token: str, include_current: bool
     ) -> AsyncGenerator[bytes, None]:
-        """Yields serialized StreamPredictionsResponse messages to one subscriber, without end.
+        """Yield serialized StreamPredictionsResponse messages to one subscriber, without end.
 
         The first message is a heartbeat, preceded only by the forecasts that `include_current` requests. These are the
         newest ones as of the start of the stream, however long reading them takes; later ones follow the heartbeat. No
@@ -181,12 +180,12 @@ class Broadcaster:
                     yield self._heartbeat(subscription)
 
     async def _catch_up(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
-        """Yields what follows a subscription's sequence, until it is attached."""
+        """Yield the entries after a subscription's sequence, until it is attached."""
         with self._pages.reading():
             attached = False
             while not attached:
                 page = await self._pages.get(subscription.game_ids, subscription.sequence)
-                if page.through == subscription.sequence:  # what follows was pruned
+                if page.through == subscription.sequence:  # the following entries were pruned
                     raise ResumeTokenExpired("a token whose following forecasts have been removed meanwhile")
                 for event in page.events:
                     subscription.sequence = event.sequence
@@ -199,7 +198,7 @@ class Broadcaster:
                     yield self._heartbeat(subscription)
 
     async def _current(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
-        """Yields the newest forecasts as of the sequence at which a subscription starts."""
+        """Yield the newest forecasts as of the sequence at which a subscription starts."""
         since_us = microseconds(datetime.now(UTC) - CURRENT_AGE)
         current = CurrentFilter(subscription.game_ids, since_us, subscription.sequence)
         after = await self._query(partial(current_forecasts.start, filter_=current))
@@ -232,7 +231,7 @@ class Broadcaster:
         self._on_failure(error)
 
     def _publish(self, entry: IssuedForecast | ReportedOutcome) -> bool:
-        """Offers an entry to the attached subscribers that want it; returns whether there are any."""
+        """Offer an entry to the attached subscribers that want it; return whether there are any."""
         targets = self._attached_to_all | self._attached_to_game.get(entry.game_id, set())
         if targets:
             event = StreamEvent(entry.sequence, self._serialize(entry))
@@ -260,7 +259,7 @@ class Broadcaster:
             self._detach(subscription)
 
     def _attach(self, subscription: Subscription) -> bool:
-        """Attaches a subscriber if it has caught up with the tail's position. Must never await."""
+        """Attach a subscriber if it has caught up with the tail's position. Must never await."""
         subscription.check()
         if subscription.sequence < self.position:
             return False
@@ -286,7 +285,7 @@ class Broadcaster:
         return await self._read(partial(self._ledger.read, query))
 
     def _current_page(self, current: CurrentFilter, after: int, connection: Connection) -> CatchUpPage:
-        """Reads and encodes a page of the newest forecasts; runs on a reader thread."""
+        """Read and encode a page of the newest forecasts; runs on a reader thread."""
         page = current_forecasts.page(connection, current, after, PAGE_MESSAGES)
         events = (StreamEvent(issued.sequence, self._serialize(issued)) for issued in page.forecasts)
         return CatchUpPage(tuple(events), page.through)

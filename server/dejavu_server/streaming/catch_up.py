@@ -1,8 +1,8 @@
-"""Pages of the ledger for subscribers that catch up, read and encoded once for all that are at the same place.
+"""Pages of the ledger for subscribers that catch up, read and encoded once for all at the same position.
 
-When a worker ends, its subscribers come to another one together, a little behind. If each read the ledger for itself,
-the worker would encode every message once for each of them, and they might never catch up while forecasts come in.
-A page ends at a multiple of PAGE_MESSAGES, so that subscribers that start at different places soon share their pages.
+When a worker ends, its subscribers connect to another one together, slightly behind. If each read the ledger
+separately, the worker would encode every message once per subscriber, and they might never catch up under load. A page
+ends at a multiple of PAGE_MESSAGES, so subscribers that start at different positions soon share their pages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PAGE_SIZE: Final = 500
 """Most entries that a page covers, whether its subscribers want them or not."""
 
 PAGE_MESSAGES: Final = 16
-"""Most messages of a page, a few kilobytes each: what a subscriber that stops reading holds."""
+"""Most messages of a page, a few kilobytes each: the most that a subscriber that stops reading holds."""
 
 MAX_PAGES_BYTES: Final = 4 * 1024 * 1024
 """Size of the messages that are kept for other subscribers, in bytes."""
@@ -46,7 +46,7 @@ class CatchUpPage(NamedTuple):
 
 
 class _Key(NamedTuple):
-    """What identifies a page: the games that are wanted (empty: all), and the sequence after which it starts."""
+    """Identity of a page: the requested games (empty: all), and the sequence after which it starts."""
 
     game_ids: frozenset[str]
     after: int
@@ -74,7 +74,7 @@ class CatchUpPages:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Marks the block as a time in which a subscriber catches up. Pages are kept while any does."""
+        """Mark the block as a time in which a subscriber catches up. Pages are kept while any does."""
         self._readers += 1
         try:
             yield
@@ -85,7 +85,7 @@ class CatchUpPages:
                 self._bytes = 0
 
     async def get(self, game_ids: frozenset[str], after: int) -> CatchUpPage:
-        """Returns the page that starts after a sequence: one that is kept, one that is being read, or a new one.
+        """Return the page that starts after a sequence: one that is kept, one that is being read, or a new one.
 
         Args:
             game_ids: the games that are wanted; empty: all.
@@ -138,7 +138,7 @@ class CatchUpPages:
 
 
 def _aligned(entry: IssuedForecast | ReportedOutcome | StreamEvent) -> int:
-    """Returns the number of the page that an entry belongs to: of 1 to PAGE_MESSAGES, of the next ones, and so on."""
+    """Return the number of the page that an entry belongs to: of 1 to PAGE_MESSAGES, of the next ones, and so on."""
     return (entry.sequence - 1) // PAGE_MESSAGES
 
 

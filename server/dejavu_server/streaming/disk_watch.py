@@ -38,7 +38,7 @@ class DiskWatch:
         self.below_reserve = False
 
     async def look(self, ledger: Ledger) -> None:
-        """Looks at the disk of a ledger. A ledger that does not say its size may still be read and written."""
+        """Look at the disk of a ledger. A ledger that does not say its size may still be read and written."""
         try:
             size, free = await ledger.size_bytes(), await ledger.free_bytes()
         except LedgerError as error:

@@ -44,7 +44,7 @@ BACKOFF_RESET_SECONDS = 60.0
 """Time without a failure after which the retry delay is reset."""
 
 OPENING_SECONDS = 10.0
-"""How long a worker's start waits for its ledger, which another process may be creating. It then serves without one."""
+"""Time that a worker's start waits for its ledger, which another process may be creating. It then serves without."""
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -66,7 +66,7 @@ class BroadcasterFactory(Protocol):
     """Creates a broadcaster that follows a ledger."""
 
     def __call__(self, ledger: Ledger, *, on_failure: Callable[[DejavuError], None]) -> Broadcaster:
-        """Returns a broadcaster that has not been started."""
+        """Return a broadcaster that has not been started."""
 
 
 class LedgerManager:
@@ -80,13 +80,13 @@ class LedgerManager:
 
     Args:
         url: URL of the ledger.
-        durability: what a recorded forecast survives.
+        durability: durability of a recorded forecast.
         new_broadcaster: creates a broadcaster for a ledger.
         on_change: called with the first health status and with every change.
         committed: set when a ledger is opened, and after every commit to it that may have added more than forecasts, by
             whichever process; each for one reader.
         make: whether to create a ledger if none exists.
-        limits: what is recorded of a game.
+        limits: limits of a game's forecasts.
         on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
         on_size_bytes: called with the size of the ledger, as often.
         on_commit_seconds, on_read_seconds: called with the time that a commit or a read took, or until it failed.
@@ -124,7 +124,7 @@ class LedgerManager:
         self.activities: tuple[Activity, ...] = ()
         self._broadcaster: Broadcaster | None = None
         self._identity: Identity | None = None  # of the ledger that is or was last open
-        self._position: int | None = None  # how far a broadcaster has followed it
+        self._position: int | None = None  # position of the broadcasters
         self._error: DejavuError | None = LedgerUnavailable("the ledger is still being opened")
         self._writable = False
         self._damaged = False
@@ -156,7 +156,7 @@ class LedgerManager:
         return self._broadcaster is not None and not self._broadcaster.ended
 
     async def start(self) -> None:
-        """Starts managing the ledger; returns after the first attempt to open it, successful or not.
+        """Start managing the ledger; return after the first attempt to open it, successful or not.
 
         Waits OPENING_SECONDS at most.
 
@@ -169,7 +169,7 @@ class LedgerManager:
         self._report_health()
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
-        """Records forecasts; see `Ledger.commit`."""
+        """Record forecasts; see `Ledger.commit`."""
         began = time.perf_counter()
         try:
             return await self._open_ledger().commit(issued)
@@ -177,27 +177,27 @@ class LedgerManager:
             self._on_commit_seconds(time.perf_counter() - began)
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
-        """Records an outcome; see `Ledger.record_outcome`."""
+        """Record an outcome; see `Ledger.record_outcome`."""
         return await self._open_ledger().record_outcome(outcome, correct=correct)
 
     async def withdraw_outcome(
         self, game_id: str, horizon: Horizon, recorded_by: str = ""
     ) -> tuple[ReportedOutcome, int]:
-        """Withdraws an outcome; see `Ledger.withdraw_outcome`."""
+        """Withdraw an outcome; see `Ledger.withdraw_outcome`."""
         return await self._open_ledger().withdraw_outcome(game_id, horizon, recorded_by)
 
     async def change_models(
         self, prepare: Callable[[Connection, Roster], ModelChange]
     ) -> tuple[Roster, ModelChange | None]:
-        """Appends a change of models; see `Ledger.change_models`."""
+        """Append a change of models; see `Ledger.change_models`."""
         return await self._open_ledger().change_models(prepare)
 
     async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
-        """Records forecasts of challengers; see `Ledger.record_shadows`."""
+        """Record forecasts of challengers; see `Ledger.record_shadows`."""
         return await self._open_ledger().record_shadows(shadows)
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
-        """Returns the result of a query; see `Ledger.read`."""
+        """Return the result of a query; see `Ledger.read`."""
         began = time.perf_counter()
         try:
             return await self._open_ledger().read(query, stop=stop)
@@ -205,7 +205,7 @@ class LedgerManager:
             self._on_read_seconds(time.perf_counter() - began)
 
     async def write(self, change: Query[_T], *, aside: bool = False) -> _T:
-        """Returns the result of a change; see `Ledger.write`."""
+        """Return the result of a change; see `Ledger.write`."""
         return await self._open_ledger().write(change, aside=aside)
 
     def _open_ledger(self) -> Ledger:
@@ -216,7 +216,7 @@ class LedgerManager:
     def subscribe(
         self, game_ids: frozenset[str], resume_token: str, include_current: bool
     ) -> AsyncGenerator[bytes, None]:
-        """Returns the stream of one subscriber; see `Broadcaster.subscribe`.
+        """Return the stream of one subscriber; see `Broadcaster.subscribe`.
 
         Raises:
             LedgerError, StreamFailed: if the ledger cannot be followed at the moment.
@@ -229,13 +229,13 @@ class LedgerManager:
         return self._broadcaster.subscribe(game_ids, resume_token, include_current)
 
     async def end_streams(self) -> None:
-        """Ends every stream with ServerDraining and refuses new ones; named forecasts are still recorded."""
+        """End every stream with ServerDraining and refuse new ones; named forecasts are still recorded."""
         self._streams_ended = True
         if self._broadcaster is not None:
             await self._broadcaster.close()
 
     async def close(self) -> None:
-        """Ends the streams, commits pending writes and closes the ledger. Idempotent."""
+        """End the streams, commit pending writes and close the ledger. Idempotent."""
         self._closing.set()
         self._failure_reported.set()
         if self._task is not None:
@@ -261,7 +261,7 @@ class LedgerManager:
                 await wait_until_set(self._closing, self._next_pause(began))
 
     def _next_pause(self, began: float) -> float:
-        """Returns the seconds until the next attempt, given the start time of the failed one."""
+        """Return the seconds until the next attempt, given the start time of the failed one."""
         now = time.monotonic()
         if now - self._failed_at >= BACKOFF_RESET_SECONDS:
             self._backoff.reset()
@@ -270,7 +270,7 @@ class LedgerManager:
         return max(self._backoff.next(), now - began)
 
     async def _repair(self) -> None:
-        """Reopens the ledger and restarts the streams as needed; does nothing while both work.
+        """Reopen the ledger and restarts the streams as needed; do nothing while both work.
 
         Raises:
             DejavuError: if that is not possible at the moment.
@@ -315,7 +315,7 @@ class LedgerManager:
         return ledger
 
     async def _follow(self, ledger: Ledger) -> None:
-        """Starts a broadcaster at the position of the previous one, so that no entry it failed to read is skipped."""
+        """Start a broadcaster at the position of the previous one, so that no entry it failed to read is skipped."""
         await self._end_broadcaster(ServerDraining())
         broadcaster = self._new_broadcaster(ledger, on_failure=self._on_failure)
         await broadcaster.start(self._position)
@@ -337,7 +337,7 @@ class LedgerManager:
             await broadcaster.close(reason)
 
     async def _close_current(self, reason: DejavuError) -> None:
-        """Closes the broadcaster and the ledger, if open; streams end with the reason."""
+        """Close the broadcaster and the ledger, if open; streams end with the reason."""
         await self._end_broadcaster(reason)
         ledger, self._ledger = self._ledger, None
         self._writable = False
@@ -345,7 +345,7 @@ class LedgerManager:
             await ledger.close()
 
     def _on_failure(self, error: DejavuError) -> None:
-        """Handles a failure that occurred while the ledger was in use."""
+        """Handle a failure that occurred while the ledger was in use."""
         self._writable &= isinstance(error, StreamFailed)  # StreamFailed says nothing about the ledger
         self._damaged |= isinstance(error, LedgerCorrupt)
         self._fail(error)

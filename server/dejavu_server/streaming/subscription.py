@@ -37,11 +37,11 @@ class Subscription:
         self._end: DejavuError | None = None
 
     def wants(self, game_id: str) -> bool:
-        """Returns whether the subscriber gets the forecasts and outcomes of a game."""
+        """Return whether the subscriber gets the forecasts and outcomes of a game."""
         return not self.game_ids or game_id in self.game_ids
 
     def offer(self, event: StreamEvent) -> bool:
-        """Queues an event unless the subscriber already has it. Ends the subscription, returning False, on overflow."""
+        """Queue an event unless the subscriber already has it. Ends the subscription, returning False, on overflow."""
         if event.sequence <= self.sequence:
             return True
         if len(self._waiting) >= self._queue_size:
@@ -52,18 +52,18 @@ class Subscription:
         return True
 
     def end(self, error: DejavuError) -> None:
-        """Drops the queued events; the next call raises the error instead."""
+        """Drop the queued events; the next call raises the error instead."""
         self._end = error
         self._waiting.clear()
         self._wake()
 
     def check(self) -> None:
-        """Raises the error that ended the subscription, if any."""
+        """Raise the error that ended the subscription, if any."""
         if self._end is not None:
             raise self._end
 
     async def next(self, seconds: float) -> StreamEvent | None:
-        """Returns the next event, or None after `seconds` without one."""
+        """Return the next event, or None after `seconds` without one."""
         if not self._waiting and self._end is None:
             await self._wait(seconds)
         self.check()
@@ -74,7 +74,7 @@ class Subscription:
         return event
 
     async def _wait(self, seconds: float) -> None:
-        """Waits for an event or the end. What arrives while the timeout is being delivered is in the queue then."""
+        """Wait for an event or the end. An event that arrives while the timeout is delivered is in the queue."""
         # Every event waits here once for each subscriber, and asyncio.timeout takes far more steps.
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()

@@ -1,7 +1,7 @@
 """Processes that become workers: started with a new interpreter, or forked by the fork server.
 
-The supervisor is a subreaper: it also becomes the parent of what a worker or the fork server leaves behind. Each of
-them leads a process group (only the supervisor gets the terminal's Ctrl-C), by which these orphans are found.
+The supervisor is a subreaper: it also becomes the parent of orphans of a worker or the fork server. Each of them leads
+a process group (only the supervisor gets the terminal's Ctrl-C), which identifies its orphans.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 _REAP_SECONDS = (0.01, 1.0)
-"""First and longest pause between two looks at what is left of a process group."""
+"""First and longest pause between two checks of a process group's leftovers."""
 
 
 class ChildProcess(Protocol):
@@ -30,7 +30,7 @@ class ChildProcess(Protocol):
         """Exit code, negative for a signal; None while the process runs, or its end is not known yet."""
 
     async def wait(self) -> int:
-        """Waits for its end; returns the exit code."""
+        """Wait for its end; return the exit code."""
 
 
 class ForkedProcess:
@@ -52,7 +52,7 @@ class ForkedProcess:
         self._loop.add_reader(self._descriptor, self._on_end)
 
     async def wait(self) -> int:
-        """Waits for its end; returns the exit code, negative for a signal."""
+        """Wait for its end; return the exit code, negative for a signal."""
         return await asyncio.shield(self._ended)
 
     def _on_end(self) -> None:
@@ -82,7 +82,7 @@ class Launched:
     report_to: int
 
     def close(self) -> None:
-        """Closes the descriptors that are still open; a process that still waits ends."""
+        """Close the descriptors that are still open; a process that still waits ends."""
         for name in ("start", "report"):
             if getattr(self, name) >= 0:
                 os.close(getattr(self, name))
@@ -103,7 +103,7 @@ class LaunchPipes:
 
     @classmethod
     def open(cls) -> LaunchPipes:
-        """Creates the pipes.
+        """Create the pipes.
 
         Raises:
             OSError: if there are too many open files.
@@ -118,14 +118,14 @@ class LaunchPipes:
         return cls((start_to, report), (start, report_to))
 
     def close(self, *sides: tuple[int, int]) -> None:
-        """Closes both descriptors of each side."""
+        """Close both descriptors of each side."""
         for side in sides:
             for file in side:
                 os.close(file)
 
 
 async def launch(environment: Mapping[str, str]) -> Launched:
-    """Starts a new interpreter that does its imports and waits for its start message.
+    """Start a new interpreter that does its imports and waits for its start message.
 
     Args:
         environment: its environment variables.
@@ -156,7 +156,7 @@ async def launch(environment: Mapping[str, str]) -> Launched:
 
 
 async def reap_group(leader: int) -> None:
-    """Waits for all children of this process in the group of a process that has ended; returns when there are none.
+    """Wait for all children of this process in the group of a process that has ended; return when there are none.
 
     Args:
         leader: the process, whose end was waited for.

@@ -1,8 +1,7 @@
-"""Fork server as its supervisor sees it: a process from which workers are forked, and what keeps one running.
+"""Fork server as its supervisor sees it: a process from which workers are forked, and the loop that keeps one running.
 
-It has done the imports and loaded the bundles, so a worker that it forks serves at once, and shares its memory. Where
-there is none, workers are started with a new interpreter: it has died a moment ago, the installed release has none, or
-the platform has no subreapers.
+It has done the imports and loaded the bundles, so a forked worker serves at once and shares its memory. Without one
+(after its death, in an older installed release, on a platform without subreapers) workers start a new interpreter.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class ForkServer:
 
     @classmethod
     async def spawn(cls, start: ForkServerStart, environment: Mapping[str, str]) -> Self:
-        """Starts a process that does its imports and loads the bundles.
+        """Start a process that does its imports and loads the bundles.
 
         Args:
             start: its start message.
@@ -83,7 +82,7 @@ class ForkServer:
         return cls(process, control)
 
     async def ready(self) -> None:
-        """Waits until it can fork.
+        """Wait until it can fork.
 
         Raises:
             StartError: if it ends before, cannot fork, or takes too long; it is then ended.
@@ -104,7 +103,7 @@ class ForkServer:
         self.is_ready = True
 
     async def fork(self) -> Launched:
-        """Forks a process that waits for its start message.
+        """Fork a process that waits for its start message.
 
         Raises:
             StartError: if it cannot; a fork server that does not answer is killed.
@@ -113,7 +112,7 @@ class ForkServer:
         try:
             return await asyncio.shield(forking)
         except asyncio.CancelledError:
-            # The process that comes all the same has to be waited for. It ends, as it gets no start message.
+            # A process that appears nevertheless must be reaped. It ends, as it gets no start message.
             abandoning = asyncio.create_task(_abandon(forking))
             self._abandoned.add(abandoning)
             abandoning.add_done_callback(self._abandoned.discard)
@@ -133,7 +132,7 @@ class ForkServer:
             finally:
                 pipes.close(pipes.theirs)
         try:
-            # It leads a group of its own from now on: what it leaves behind is told from what the fork server does.
+            # It leads a group of its own from now on, so its leftovers differ from those of the fork server.
             os.setpgid(reply.pid, reply.pid)
             process = ForkedProcess(reply.pid)
         except OSError as error:
@@ -159,14 +158,14 @@ class ForkServer:
         return answer
 
     async def _reply(self) -> bytes:
-        """Returns the next message of the fork server; an empty one if it has ended."""
+        """Return the next message of the fork server; an empty one if it has ended."""
         try:
             return await asyncio.get_running_loop().sock_recv(self._control, MAX_MESSAGE)
         except ConnectionError:
             return b""
 
     async def wait(self) -> int:
-        """Waits until it has ended, and what it left behind too; returns the exit code, negative for a signal."""
+        """Wait until it and its leftovers have ended; return the exit code, negative for a signal."""
         return await asyncio.shield(self._ended)
 
     async def _wait(self) -> int:
@@ -177,13 +176,13 @@ class ForkServer:
         return code
 
     def kill(self) -> None:
-        """Kills it at once; its workers are not its children, and go on."""
+        """Kill it at once; its workers are not its children, and continue."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
     async def end(self) -> None:
-        """Kills it and waits for its end."""
+        """Kill it and wait for its end."""
         self.kill()
         await self.wait()
 
@@ -196,7 +195,7 @@ async def _abandon(forking: asyncio.Task[Launched]) -> None:
 
 
 async def _end(task: asyncio.Task[None] | None, server: ForkServer | None) -> None:
-    """Cancels the task that keeps a fork server, and ends the fork server."""
+    """Cancel the task that keeps a fork server, and end the fork server."""
     if server is not None:
         server.kill()
     if task is not None:
@@ -235,14 +234,14 @@ class ForkServers:
         self._keep(None)
 
     async def get(self) -> ForkServer | None:
-        """Returns the present fork server, as soon as it can fork; None if there is none at the moment."""
+        """Return the present fork server, as soon as it can fork; None if there is none at the moment."""
         if self._keep_task is None:
             return None
         await self._settled.wait()
         return self._present if self._present is not None and self._present.is_ready else None
 
     async def start_new(self) -> ForkServer | None:
-        """Starts a fork server beside the present one: it has the code and the bundles that are installed now.
+        """Start a second fork server, with the code and the bundles that are installed now.
 
         Returns:
             The new one, as soon as it can fork; None if it cannot.
@@ -262,14 +261,14 @@ class ForkServers:
         return server
 
     async def adopt(self, server: ForkServer | None) -> None:
-        """Replaces the present fork server by another one, or by one that is started then."""
+        """Replace the present fork server by another one, or by one that is started then."""
         if self._usable:
             task, previous = self._keep_task, self._present
             self._keep(server)  # before anything is awaited, so that a cancellation leaves none unattended
             await _end(task, previous)
 
     async def disable(self) -> None:
-        """Ends the fork server, and keeps none until another one is adopted."""
+        """End the fork server, and keep none until another one is adopted."""
         task, self._keep_task = self._keep_task, None
         server, self._present = self._present, None
         self._settled.set()

@@ -1,9 +1,9 @@
 """Status pipe of a worker: one status report, then one heartbeat byte per second from its event loop.
 
-The kernel keeps assigning connections to a process that was stopped or whose event loop hangs, and those calls are
-never answered. The supervisor detects such a worker by its missing heartbeats. A worker of which only a thread hangs
-names the part, once, and sends no heartbeats from then on. The byte L and what follows a ! are all that a supervisor
-interprets; any byte is a heartbeat.
+The kernel keeps assigning connections to a stopped process or one with a hung event loop, and those calls are never
+answered. The supervisor detects such a worker by its missing heartbeats. A worker with a hung thread names the part,
+once, and sends no heartbeats from then on. A supervisor interprets only the byte L and the text after a !; any byte is
+a heartbeat.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOOP = "loop"
 
 
 async def send_heartbeats(pipe: int, has_ledger: Callable[[], bool], hung_part: Callable[[], str] = lambda: "") -> None:
-    """Writes heartbeats of a worker that has reported its status, until the reading end of the pipe is closed.
+    """Write heartbeats of a worker that has reported its status, until the reading end of the pipe is closed.
 
     Ends them when a part of the worker hangs.
 
@@ -74,11 +74,11 @@ class HeartbeatReader(asyncio.Protocol):
         return self._report.done()
 
     async def report(self) -> str:
-        """Returns the worker's status line, or an empty string if it ended before reporting. Await it only once."""
+        """Return the worker's status line, or an empty string if it ended before reporting. Await it only once."""
         return (await self._report).decode()
 
     def data_received(self, data: bytes) -> None:
-        """Parses received bytes; called by the event loop."""
+        """Parse received bytes; called by the event loop."""
         self.received = True
         self.heard_at = time.monotonic()
         if not self._report.done():
@@ -95,6 +95,6 @@ class HeartbeatReader(asyncio.Protocol):
         self._partial_hung = hung + part
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Completes the report with an empty line if it is still missing; called by the event loop."""
+        """Complete the report with an empty line if it is still missing; called by the event loop."""
         if not self._report.done():
             self._report.set_result(b"")

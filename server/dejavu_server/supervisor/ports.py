@@ -19,7 +19,7 @@ from dejavu_common.address import Address
 from dejavu_server.supervisor.worker_process import StartError
 
 PATIENCE_SECONDS = 2.0
-"""How long to wait for a port in use: the workers of a server that was just killed may not have released it yet."""
+"""Time to wait for a port in use: the workers of a killed server may not have released it yet."""
 
 _RETRY_SECONDS = 0.05
 
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 @contextlib.asynccontextmanager
 async def reserved_port(address: Address, *, patience: float = PATIENCE_SECONDS) -> AsyncIterator[Address]:
-    """Reserves a port for workers to share; yields the address that they listen on, with a numeric host.
+    """Reserve a port for workers to share; yield the address that they listen on, with a numeric host.
 
     Args:
         address: the address to reserve; port 0 picks a free one.
@@ -60,7 +60,7 @@ async def reserved_port(address: Address, *, patience: float = PATIENCE_SECONDS)
 
 
 def _bind(family: int, numeric: tuple[object, ...], *, shared: bool) -> socket.socket:
-    """Returns a socket that is bound to an address without listening.
+    """Return a socket that is bound to an address without listening.
 
     Args:
         family: address family.

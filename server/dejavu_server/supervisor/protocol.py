@@ -5,8 +5,8 @@ that WorkerStart names. After that they communicate only by heartbeats (see hear
 
 The standard input of a fork server is a socket (SOCK_SEQPACKET: one message, one packet). The supervisor sends one
 ForkServerStart. The fork server replies with one ForkServerStatus as soon as it can fork. Then each packet with file
-descriptors, whatever its content, makes it fork a process that has the first of them as its standard input and waits
-there for a WorkerStart; it replies with a ForkReply.
+descriptors makes it fork a process that has the first descriptor as its standard input and waits there for a
+WorkerStart; it replies with a ForkReply.
 
 All of them may be of another release than the reader, because a rolling restart runs new workers and a new fork server
 under an old supervisor: see ProcessMessage.
@@ -31,7 +31,7 @@ class WorkerStart(ProcessMessage):
         slot: index of the worker in the server, from 0; a worker that dies is replaced in its slot.
         report_fd: file descriptor of the pipe for its status and heartbeats.
         make_ledger: whether to create a ledger if none exists.
-        folder: folder of the server, with what its processes share.
+        folder: folder of the server, with the files that its processes share.
     """
 
     settings: Settings

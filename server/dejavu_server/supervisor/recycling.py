@@ -1,6 +1,6 @@
 """Replaces workers that use too much memory: one at a time, its successor first, then by a drain. Imports no gRPC.
 
-Memory that a worker took under an attack or by a leak returns to the system with its process only.
+Memory lost to an attack or a leak returns to the system only when the process ends.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CHECK_SECONDS = 1.0
 
 FIRST_SERVED_SECONDS = 30.0
 LONGEST_SERVED_SECONDS = 300.0
-"""How long a worker serves at least before it is recycled: doubled each time from the first to the longest.
+"""Least time that a worker serves before it is recycled: doubled each time from the first to the longest.
 
-A limit just above what a worker needs would otherwise replace workers all the time.
+A limit just above a worker's needs would otherwise replace workers all the time.
 """
 
 _log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ class Recycler:
         self._pauses = [backoff.next() for backoff in self._backoffs]
 
     async def run(self) -> None:
-        """Checks all workers every CHECK_SECONDS, without end; returns at once if there is no limit."""
+        """Check all workers every CHECK_SECONDS, without end; return at once if there is no limit."""
         while self._limit:
             await asyncio.sleep(CHECK_SECONDS)
             for index, slot in enumerate(self._slots):

@@ -3,8 +3,8 @@
 The first SIGTERM or SIGINT drains, a second one kills. SIGHUP replaces the workers one by one: each is drained once its
 successor serves. The successor reloads the bundles from their paths and runs the code installed at that time.
 
-SIGHUP also says that the controlling terminal was closed. A server in the foreground ends with its terminal, as any
-program does; it would otherwise keep running unseen and hold its port. A server under nohup keeps running.
+SIGHUP also signals that the controlling terminal was closed. A server in the foreground ends with its terminal; it
+would otherwise keep running unseen and hold its port. A server under nohup keeps running.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Supervisor:
         self._gave_up = False
 
     async def run(self) -> int:
-        """Serves until SIGTERM or SIGINT.
+        """Serve until SIGTERM or SIGINT.
 
         Returns:
             The exit code: 0 if every worker drained in time; 1 if workers were killed or the server gave up.
@@ -83,7 +83,7 @@ class Supervisor:
         return int(killed or self._gave_up)
 
     async def _serve(self, settings: Settings, server_metrics: SupervisorMetrics) -> bool:
-        """Serves until the server is stopped; returns whether a worker had to be killed."""
+        """Serve until the server is stopped; return whether a worker had to be killed."""
         pool = self._pool = WorkerPool(settings, server_metrics)
         slots = [WorkerSlot(number, pool) for number in range(settings.workers)]
         server_metrics.watch(lambda: _serving_workers(slots))
@@ -125,7 +125,7 @@ class Supervisor:
             yield metrics
 
     async def _unless_stopped(self, *work: Coroutine[Any, Any, None]) -> bool:
-        """Runs coroutines concurrently until they finish or the server stops, then cancels whatever still runs.
+        """Run coroutines concurrently until they finish or the server stops, then cancel the rest.
 
         Returns:
             Whether the coroutines finished; False if the server was stopped first.
@@ -149,7 +149,7 @@ class Supervisor:
         return done
 
     async def _keep(self, slot: WorkerSlot, pool: WorkerPool) -> None:
-        """Replaces every worker of a slot that dies."""
+        """Replace every worker of a slot that dies."""
         backoff = RestartBackoff()
         while True:
             delay = backoff.after(await slot.wait_vacated())
@@ -194,7 +194,7 @@ class Supervisor:
                 await pool.release_fork_server()
 
     async def _reload(self, slots: Sequence[WorkerSlot], pool: WorkerPool) -> None:
-        """Replaces the workers one slot at a time.
+        """Replace the workers one slot at a time.
 
         Raises:
             StartError: if a replacement fails to start; the workers of this slot and of the later ones are kept.
@@ -244,7 +244,7 @@ def _worker_statistics(slots: Iterable[WorkerSlot]) -> list[WorkerStatistics]:
 
 
 def _warn_if_models_differ(pool: WorkerPool) -> None:
-    """Warns if workers serve different models: a restarted worker loads the bundles that are at the paths by then."""
+    """Warn if workers serve different models: a restarted worker loads the bundles that are at the paths by then."""
     loaded = {worker.models for worker in pool.serving() if worker.models}
     if len(loaded) > 1:
         advice = "the bundles have changed: send SIGHUP to make all workers load them"
@@ -252,7 +252,7 @@ def _warn_if_models_differ(pool: WorkerPool) -> None:
 
 
 def _has_terminal() -> bool:
-    """Returns whether this process has a controlling terminal."""
+    """Return whether this process has a controlling terminal."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:

@@ -28,7 +28,7 @@ VARIABLES: Final = {
     # arenas save no time, and cost tens of MiB.
     "MALLOC_ARENA_MAX": "2",
 }
-"""Environment variables of workers and the fork server, beside those of the supervisor."""
+"""Environment variables of workers and the fork server, in addition to those of the supervisor."""
 
 LONGEST_OUTAGE_SECONDS = 1.0
 """Longest delay before the next start while no worker serves."""
@@ -73,14 +73,14 @@ class WorkerPool:
             self._fork_servers.enable()
 
     async def release_fork_server(self) -> None:
-        """Ends the fork server, unless the settings say that it is kept for the successors of workers that die."""
+        """End the fork server, unless the settings say that it is kept for the successors of workers that die."""
         if self._settings.standby == "off":
             await self._fork_servers.disable()
 
     async def start(
         self, slot: int, on_end: Callable[[WorkerProcess, float], None], *, renew: bool = False
     ) -> WorkerProcess:
-        """Starts a worker as soon as a core is free for it; returns it once it serves.
+        """Start a worker as soon as a core is free for it; return it once it serves.
 
         Args:
             slot: index of the worker in the server.
@@ -127,7 +127,7 @@ class WorkerPool:
             else:
                 try:
                     return await self._serve(WorkerProcess(launched), slot, on_end)
-                except WorkerDiedOnStart as error:  # what the fork server has loaded may be damaged: try without it
+                except WorkerDiedOnStart as error:  # the fork server's loaded state may be damaged: try without it
                     _log.warning("no_spare", pid=launched.process.pid, reason=str(error), retry_seconds=0.0)
         return await self._serve(await WorkerProcess.spawn(self._environment), slot, on_end)
 
@@ -145,29 +145,29 @@ class WorkerPool:
         return worker
 
     def serving(self) -> list[WorkerProcess]:
-        """Returns the workers that serve and were not asked to end."""
+        """Return the workers that serve and were not asked to end."""
         return [
             worker for worker in self._watch_tasks if worker.serves and not worker.end_requested and not worker.ended
         ]
 
     def next_pause(self, seconds: float) -> float:
-        """Returns how long `pause` waits as things are; less if the last worker ends meanwhile."""
+        """Return the time that `pause` waits at present; less if the last worker ends meanwhile."""
         return seconds if self.serving() else min(seconds, LONGEST_OUTAGE_SECONDS)
 
     async def pause(self, seconds: float) -> None:
-        """Waits before the next attempt to start a worker; LONGEST_OUTAGE_SECONDS at most while no worker serves."""
+        """Wait before the next attempt to start a worker; LONGEST_OUTAGE_SECONDS at most while no worker serves."""
         now = time.monotonic()
         shortest, longest = now + min(seconds, LONGEST_OUTAGE_SECONDS), now + seconds
         while (now := time.monotonic()) < (longest if self.serving() else shortest):  # noqa: ASYNC110 - no single event ends the wait
             await asyncio.sleep(min(_POLL_SECONDS, longest - now))
 
     async def retire(self, worker: WorkerProcess) -> None:
-        """Drains a worker; returns when it has ended."""
+        """Drain a worker; return when it has ended."""
         worker.drain()
         await self._wait_ended([worker])
 
     async def end(self) -> None:
-        """Drains all workers; returns when they have ended."""
+        """Drain all workers; return when they have ended."""
         await self._fork_servers.disable()
         workers = list(self._watch_tasks)
         for worker in workers:
@@ -176,11 +176,11 @@ class WorkerPool:
             self.killed = True
 
     def kill(self) -> None:
-        """Kills all workers at once."""
+        """Kill all workers at once."""
         self.killed |= _kill(self._watch_tasks, "a second signal")
 
     async def _wait_ended(self, workers: list[WorkerProcess]) -> bool:
-        """Waits for drained workers to end; kills those that outlive the grace time by KILL_AFTER_SECONDS.
+        """Wait for drained workers to end; kill those that outlive the grace time by KILL_AFTER_SECONDS.
 
         Returns:
             Whether all ended in time.
@@ -198,7 +198,7 @@ class WorkerPool:
         hang_check = asyncio.create_task(self._kill_if_hung(worker), name=f"hang-check-{worker.pid}")
         code = await worker.wait()
         hang_check.cancel()
-        reaping = asyncio.create_task(reap_group(worker.pid), name=f"reap-{worker.pid}")  # what it left behind
+        reaping = asyncio.create_task(reap_group(worker.pid), name=f"reap-{worker.pid}")  # its leftovers
         self._reap_tasks.add(reaping)
         reaping.add_done_callback(self._reap_tasks.discard)
         del self._watch_tasks[worker]
@@ -246,13 +246,13 @@ class WorkerSlot:
         return self._worker
 
     async def wait_vacated(self) -> float:
-        """Waits until the slot has lost its worker; returns the seconds that the worker had served."""
+        """Wait until the slot has lost its worker; return the seconds that the worker had served."""
         await self._vacated.wait()
         self._vacated.clear()
         return self._served
 
     async def fill(self) -> None:
-        """Starts a worker if the slot is empty; returns once it serves.
+        """Start a worker if the slot is empty; return once it serves.
 
         Raises:
             StartError: if the worker fails to start.
@@ -262,7 +262,7 @@ class WorkerSlot:
                 self._worker = _living(await self._pool.start(self.number, self._on_end))
 
     async def replace(self, *, first: bool) -> None:
-        """Replaces the current worker, draining it once its successor serves.
+        """Replace the current worker, draining it once its successor serves.
 
         Args:
             first: whether it is the first to be replaced of a round, whose workers are forked from a new fork server.
@@ -284,10 +284,10 @@ class WorkerSlot:
 
 
 def _living(worker: WorkerProcess) -> WorkerProcess:
-    """Returns a worker that has just begun to serve.
+    """Return a worker that has just begun to serve.
 
     Raises:
-        StartError: if it has ended since. Its end was told before its slot had it, and would not be told again.
+        StartError: if it has ended since. Its end was reported before its slot had it, and is not reported again.
     """
     if worker.ended:
         raise StartError(f"worker {worker.pid} ended as soon as it served")
@@ -295,7 +295,7 @@ def _living(worker: WorkerProcess) -> WorkerProcess:
 
 
 def _kill(workers: Iterable[WorkerProcess], reason: str) -> bool:
-    """Kills the workers that are still alive; returns whether there were any."""
+    """Kill the workers that are still alive; return whether there were any."""
     living = [worker for worker in workers if not worker.ended]
     if living:
         _log.warning(

@@ -46,8 +46,8 @@ class Hang(NamedTuple):
 
     Attributes:
         part: the part that makes no progress: LOOP, or as the worker named it.
-        seconds: for how long at least.
-        state: what its main thread does, as the kernel says (R, S, D, T); empty if unknown.
+        seconds: least time without progress.
+        state: state of its main thread as reported by the kernel (R, S, D, T); empty if unknown.
     """
 
     part: str
@@ -104,7 +104,7 @@ class WorkerProcess:
 
     @classmethod
     async def spawn(cls, environment: Mapping[str, str]) -> Self:
-        """Starts a new interpreter that does its imports and waits for `serve`.
+        """Start a new interpreter that does its imports and waits for `serve`.
 
         Args:
             environment: its environment variables.
@@ -118,7 +118,7 @@ class WorkerProcess:
             raise StartError(f"cannot start a process: {error.strerror}") from error
 
     async def serve(self, slot: int, settings: Settings, folder: Path, *, make_ledger: bool) -> None:
-        """Sends the start message and returns once the worker serves.
+        """Send the start message and return once the worker serves.
 
         Args:
             slot: index of the worker in the server.
@@ -155,7 +155,7 @@ class WorkerProcess:
         self.first_mebibytes = resident_mebibytes(self.pid)
 
     async def _read_status(self, reader: HeartbeatReader) -> WorkerStatus:
-        """Returns the status of a worker that serves.
+        """Return the status of a worker that serves.
 
         Raises:
             StartError: see `serve`.
@@ -176,7 +176,7 @@ class WorkerProcess:
         return report
 
     async def wait(self) -> int:
-        """Waits until the process ends; returns the exit code, negative for a signal."""
+        """Wait until the process ends; return the exit code, negative for a signal."""
         code = await self._process.wait()
         if self._pipe is not None and self._reader is not None and self._reader.reported:
             self._pipe.close()  # not before: a status written just before the end must still be read
@@ -184,7 +184,7 @@ class WorkerProcess:
         return code
 
     async def until_hung(self, hang_seconds: float) -> Hang:
-        """Waits until the worker reports that a part hangs, or has sent no heartbeat for a time; returns what hangs.
+        """Wait until the worker reports a hung part, or has sent no heartbeat for a time; return the hung part.
 
         Never returns once the worker was asked to end, or if its release sends no heartbeats.
 
@@ -210,12 +210,12 @@ class WorkerProcess:
         return Hang(LOOP, silent, usage.state if usage else "")
 
     def drain(self) -> None:
-        """Asks the worker to finish its calls and end."""
+        """Ask the worker to finish its calls and end."""
         self.end_requested = True
         self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kills the worker at once."""
+        """Kill the worker at once."""
         self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
@@ -233,7 +233,7 @@ class RestartBackoff:
         self._failed = False
 
     def after(self, lived: float) -> float:
-        """Returns the seconds to wait before the next start.
+        """Return the seconds to wait before the next start.
 
         Args:
             lived: seconds that the last process ran; 0 if it could not be started.
@@ -246,5 +246,5 @@ class RestartBackoff:
 
 
 def describe_exit(code: int) -> str:
-    """Describes how a process ended."""
+    """Describe the end of a process."""
     return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"

@@ -8,7 +8,7 @@ in a task of its own. Calls of all other paths get UNIMPLEMENTED, and their path
 `asyncio.wait` over all registered methods that grpc.aio makes for every call, 3 % of the CPU time of a what-if for one.
 
 It overrides and calls parts of `grpc._cython.cygrpc` that are not public. tests/server/worker/test_grpc_server.py
-checks that they exist and do what is needed, so a release of grpcio that changes them fails the tests. Decision:
+checks that they exist and work, so a release of grpcio that changes them fails the tests. Decision:
 docs/decisions/0036-hangs.md.
 """
 
@@ -72,11 +72,11 @@ class GrpcServer(Server):
         self._server = _CoreServer(self._loop, tuple(interceptors), tuple(options), admissions)
 
     def add_methods(self, service: str, handlers: Handlers) -> None:
-        """Adds the methods of a service, by name. Call it before the start."""
+        """Add the methods of a service, by name. Call it before the start."""
         self.add_registered_method_handlers(service, handlers)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> Never:
-        """Raises NotImplementedError: such handlers need the paths of calls."""
+        """Raise NotImplementedError: such handlers need the paths of calls."""
         raise NotImplementedError("add the methods with add_methods")
 
 
@@ -106,7 +106,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._handlers.update(method_handlers)
 
     def _make_request_call_future(self, method: bytes | None) -> asyncio.Task[Never]:
-        """Accepts the calls of one method; None: those of all other paths.
+        """Accept the calls of one method; None: those of all other paths.
 
         The loop of the base class calls this once for each, and waits for what it returns.
 
@@ -151,7 +151,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             await begun  # no further call before: those that wait here are as few as these tasks
 
     def _answer_waiting(self) -> None:
-        """Answers as many of the calls that wait here as are accepted in a turn; the next ones in the next turn."""
+        """Answer as many of the calls that wait here as are accepted in a turn; the next ones in the next turn."""
         calls = [self._waiting.popleft() for _ in range(min(ACCEPTED_AT_ONCE, len(self._waiting)))]
         if self._waiting:
             self._event_loop.call_soon(self._answer_waiting)
@@ -160,7 +160,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             self._answer(*calls.pop(0)[1:])
 
     def _answer(self, path: str, resolver: Any, state: Any) -> None:
-        """Answers a call, or refuses it."""
+        """Answer a call, or refuse it."""
         loop, permit = self._event_loop, None
         if self._admissions is not None:
             answer = self._admissions.admit(path, cygrpc._ServicerContext(state, None, None, loop), self._make_room)
@@ -186,11 +186,11 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         permit.release()
 
     def _forget(self, permit: Permit) -> None:
-        """Forgets the call of a permit, whose memory the core keeps as long as it is referred to."""
+        """Forget the call of a permit, whose memory the core keeps as long as it is referred to."""
         self._without_request[permit.kind].pop(permit, None)
 
     def _make_room(self, kind: CallKind) -> bool:
-        """Ends the oldest call of a kind that has sent no request for a while; returns whether there was one."""
+        """End the oldest call of a kind that has sent no request for a while; return whether there was one."""
         oldest = next(iter(self._without_request[kind]), None)
         if oldest is None or self._admissions is None or oldest.keeps_place_until > self._admissions.now:
             return False
@@ -206,7 +206,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             self._event_loop.call_later(max(0.05, oldest - self._admissions.now), self._sweep, self._admissions)
 
     def _sweep(self, admissions: Admissions) -> None:
-        """Ends the calls that were admitted and have sent no request in time."""
+        """End the calls that were admitted and have sent no request in time."""
         self._sweeps = False
         for calls in self._without_request.values():
             while calls and (oldest := next(iter(calls))).expires <= admissions.now:
@@ -227,7 +227,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
 
 
 async def _refuse(state: Any, refusal: Refusal, loop: asyncio.AbstractEventLoop) -> None:
-    """Ends a call with a status, as its whole answer."""
+    """End a call with a status, as its whole answer."""
     with contextlib.suppress(cygrpc.ExecuteBatchError):  # the caller has disconnected
         await cygrpc._send_error_status_from_server(
             state,

@@ -1,4 +1,4 @@
-"""Composes the ledger of a worker, and what lets its models learn from it."""
+"""Composes the ledger of a worker, and the learning of its models."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def new_ledger_manager(
     *,
     make: bool,
 ) -> LedgerManager:
-    """Returns what keeps the ledger open, not started.
+    """Return the manager that keeps the ledger open, not started.
 
     Args:
         settings: settings of the worker.
@@ -68,7 +68,7 @@ def new_ledger_manager(
 def new_updater(
     settings: Settings, ledger: LedgerAccess, forecasters: Sequence[Forecaster], committed: asyncio.Event
 ) -> OnlineUpdater:
-    """Returns what lets models learn from outcomes, not started."""
+    """Return the updater that lets models learn from outcomes, not started."""
     return OnlineUpdater(
         ledger,
         forecasters,

@@ -20,8 +20,8 @@ CHANNEL_OPTIONS = {
     "grpc.max_send_message_length": 16 * _MEBIBYTE,
     # Further calls wait in the client, where they cost nothing here, and can't crowd out those of other connections.
     "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,
-    # Else gRPC widens the window of each stream up to megabytes, and keeps what no method reads: of a watch of health,
-    # which needs no token, all that comes after its request. A message that is being received has the window it needs.
+    # Otherwise gRPC widens the window of each stream up to megabytes and buffers unread data, also after the request of
+    # a health watch, which needs no token. A message that is being received has the window it needs.
     "grpc.http2.bdp_probe": 0,
     "grpc.enable_channelz": 1,  # the service is a setting
     "grpc.max_channel_trace_event_memory_per_node": 0,
@@ -37,7 +37,7 @@ CHANNEL_OPTIONS = {
 
 
 def caller_limits(settings: Settings) -> CallerLimits:
-    """Returns the limits of each caller."""
+    """Return the limits of each caller."""
     return CallerLimits(
         calls=settings.caller_calls,
         batches=batch_limit(settings.max_in_flight) // 2 if settings.caller_calls else 0,  # so that no caller has all
@@ -50,11 +50,11 @@ def caller_limits(settings: Settings) -> CallerLimits:
 
 
 def connection_options(settings: Settings) -> list[tuple[str, int]]:
-    """Returns the options of gRPC's core for the age of connections.
+    """Return the options of gRPC's core for the age of connections.
 
-    A connection that reaches its age, or is idle for too long, is told to go away: its client opens another one for
-    new calls, and no call fails. Calls and streams in progress have the grace time. The core changes the age of each
-    connection by up to a tenth, so that those opened together do not come back together.
+    A connection that reaches its age, or is idle for too long, gets a GOAWAY: its client opens another one for new
+    calls, and no call fails. Calls and streams in progress have the grace time. The core varies the age of each
+    connection by up to a tenth, so that connections opened together are not renewed together.
     """
     options = []
     if settings.connection_age_seconds:
@@ -66,12 +66,12 @@ def connection_options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def queue_options(settings: Settings) -> list[tuple[str, int]]:
-    """Returns the options of gRPC's core for calls that wait until they are accepted.
+    """Return the options of gRPC's core for calls that wait until they are accepted.
 
-    The core cancels some of the calls beyond the first limit, and all beyond the second. That costs a small part of
-    what a refusal of ours costs, but tells the caller no reason. So the calls of a full connection fit, and as many as
-    may be in progress. With room for more, calls under overload wait longer for their refusal, and those that are
-    accepted have waited as long; with room for thousands, all were accepted after their deadlines.
+    The core cancels some of the calls beyond the first limit, and all beyond the second. That costs a small part of a
+    refusal by the server, but gives the caller no reason. So the calls of a full connection fit, and as many as may be
+    in progress. With larger limits calls under overload wait longer for a refusal or for their acceptance; with limits
+    of thousands all were accepted after their deadlines.
     """
     most = max(MAX_CONCURRENT_STREAMS, settings.max_in_flight) * 3 // 2
     return [

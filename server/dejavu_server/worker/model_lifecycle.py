@@ -1,4 +1,4 @@
-"""Composes what follows the roster of models in the ledger, for a server with a model store."""
+"""Composes the model lifecycle of a worker, for a server with a model store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dejavu_server.worker.models import configure_model, warm_up_model
 
 
 class Lifecycle(NamedTuple):
-    """What follows and changes the models of a worker.
+    """Follows and changes the models of a worker.
 
     Attributes:
         store: the bundles.
@@ -37,7 +37,7 @@ class Lifecycle(NamedTuple):
         follower: loads models and puts changes in force.
         changes: records changes.
         updater: keeps the online state of the models.
-        gate: judges them by what was recorded.
+        gate: judges them by the record.
     """
 
     store: ModelStore
@@ -48,7 +48,7 @@ class Lifecycle(NamedTuple):
     gate: LedgerGate
 
     def history(self) -> bytes:
-        """Returns what names what the models have learned, and which of them answer to which name."""
+        """Return the function that identifies the models' learned state and the meaning of their names."""
         return self.updater.history + self.models.token
 
 
@@ -63,7 +63,7 @@ async def follow_roster(
     committed: asyncio.Event,
     on_ready: Callable[[bool], None],
 ) -> Lifecycle:
-    """Starts to follow the roster; returns once the models that answer are loaded.
+    """Start to follow the roster; return once the models that answer are loaded.
 
     Args:
         stack: stops it.
@@ -125,7 +125,7 @@ def watch_challengers(
     *,
     worker: str,
 ) -> ShadowForecaster:
-    """Starts to make the forecasts of challengers beside recorded ones, and to judge by them; returns what makes them.
+    """Start to make and judge the shadow forecasts of challengers; return their maker.
 
     Args:
         stack: stops it.
@@ -160,10 +160,10 @@ def watch_challengers(
 
 
 def gate_settings(settings: Settings) -> GateSettings:
-    """Returns what the gate of a server asks for."""
+    """Return the requirements of a server's gate."""
     return GateSettings(crps_margin=settings.gate_crps_margin)
 
 
 def server_name() -> str:
-    """Returns the name under which the workers of this server report: host and process of their supervisor."""
+    """Return the name under which the workers of this server report: host and process of their supervisor."""
     return f"{socket.gethostname()}:{os.getppid()}"

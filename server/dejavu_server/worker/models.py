@@ -48,7 +48,7 @@ class PreloadedModels:
 
     @classmethod
     def load(cls, settings: Settings) -> Self:
-        """Loads and warms up the bundles of the settings, without those that cannot be loaded.
+        """Load and warm up the bundles of the settings, without those that cannot be loaded.
 
         Each worker loads those again and says why it can't. With a model store, the ledger says which models are
         loaded, and each worker does it.
@@ -64,9 +64,9 @@ class PreloadedModels:
         return cls(loaded)
 
     def get(self, folder: Path) -> Forecaster | None:
-        """Returns the model of the bundle that is in a folder now; None if it was not loaded.
+        """Return the model of the bundle that is in a folder now; None if it was not loaded.
 
-        The manifest, which has the hash of each file, tells whether it is the same bundle.
+        The manifest, which has the hash of each file, identifies the bundle.
         """
         if folder not in self._loaded:
             return None
@@ -81,7 +81,7 @@ NOTHING_PRELOADED: Final = PreloadedModels({})
 
 
 def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOADED) -> Registry:
-    """Loads the bundles of the settings; unfit ones only if allowed.
+    """Load the bundles of the settings; unfit ones only if allowed.
 
     Args:
         settings: settings of the worker.
@@ -99,13 +99,13 @@ def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOAD
 
 
 def configure(registry: Registry, settings: Settings) -> None:
-    """Applies the settings to every model, and logs which ones are unfit."""
+    """Apply the settings to every model, and log which ones are unfit."""
     for info in registry.models():
         configure_model(registry.get(info.version), settings)
 
 
 def configure_model(forecaster: Forecaster, settings: Settings) -> None:
-    """Applies the settings to a model, and logs it if it is unfit."""
+    """Apply the settings to a model, and log it if it is unfit."""
     info = forecaster.info
     if not info.approved:
         _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
@@ -121,7 +121,7 @@ def configure_model(forecaster: Forecaster, settings: Settings) -> None:
 
 
 def warm_up(registry: Registry, preloaded: PreloadedModels = NOTHING_PRELOADED) -> None:
-    """Warms up every model that was not preloaded; see `warm_up_model`."""
+    """Warm up every model that was not preloaded; see `warm_up_model`."""
     for version in registry.versions:
         forecaster = registry.get(version)
         if forecaster not in preloaded:
@@ -129,7 +129,7 @@ def warm_up(registry: Registry, preloaded: PreloadedModels = NOTHING_PRELOADED) 
 
 
 def warm_up_model(forecaster: Forecaster) -> None:
-    """Runs single and batched queries on a model, so that no caller pays for first-time initialization."""
+    """Run single and batched queries on a model, so that no caller pays for first-time initialization."""
     info = forecaster.info
     alpha = max(DEFAULT_ALPHA, info.smallest_alpha)
     for support in info.horizons:
@@ -147,7 +147,7 @@ def warm_up_model(forecaster: Forecaster) -> None:
 
 
 def new_batcher(stack: AsyncExitStack, metrics: Metrics, admission: AdmissionController) -> Batcher:
-    """Returns what computes the forecasts of a worker's calls.
+    """Return the computation of a worker's forecasts.
 
     Args:
         stack: closes it.

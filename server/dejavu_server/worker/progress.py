@@ -1,8 +1,8 @@
 """Watches the threads of a worker while its event loop runs: a part that makes no progress makes the worker unready.
 
-A worker whose event loop itself hangs sends no heartbeats, which its supervisor notices. A worker of which only a
-thread hangs would go on with its heartbeats, accept calls and never answer some of them. So its readiness falls at half
-the time after which it counts as hung, and then its heartbeats name the part that hangs: the supervisor replaces it.
+A worker with a hung event loop sends no heartbeats, which its supervisor notices. A worker with a hung thread would
+continue its heartbeats, accept calls and never answer some of them. So it becomes unready after half of the time after
+which it counts as hung, and then its heartbeats name the hung part: the supervisor replaces it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ProgressMonitor(PeriodicTask):
         return next((part for part, seconds in self._stalled.items() if seconds >= self._hang_seconds), "")
 
     def check(self, elapsed: float) -> None:
-        """Checks all parts; sets the metrics, and logs each part that stalls or goes on.
+        """Check all parts; set the metrics, and log each part that stalls or continues.
 
         Args:
             elapsed: seconds since the last check.

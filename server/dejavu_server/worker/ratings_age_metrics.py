@@ -1,7 +1,7 @@
 """Watches the age of the models' team ratings: sets the metrics, and logs when ratings are too old to be used.
 
-Nothing fails when ratings get old: forecasts are then made as if the teams were unknown, and only their `warnings` say
-so. The log and the metrics tell the operator.
+Old ratings cause no failure: forecasts treat the teams as unknown, and only their `warnings` say so. The log and the
+metrics inform the operator.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 
 REFRESH_SECONDS = 60.0
-"""How often the age is computed again: it grows at the end of a day, and a reported final reduces it."""
+"""Interval at which the age is recomputed: it grows at the end of a day, and a reported final reduces it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -46,12 +46,12 @@ class RatingsAge(PeriodicTask):
         self._known = set[str]()
 
     def start(self) -> None:
-        """Sets the metrics now, and again every REFRESH_SECONDS in a task."""
+        """Set the metrics now, and again every REFRESH_SECONDS in a task."""
         self.refresh()
         super().start()
 
     def refresh(self) -> None:
-        """Sets the metrics for today's games; logs each model whose ratings became too old, or current again."""
+        """Set the metrics for today's games; log each model whose ratings became too old, or current again."""
         today, infos = game_day(self._clock()), self._models.models()
         for gone in self._known - {info.version for info in infos}:  # labels cannot be removed in several processes
             self._metrics.ratings_age.labels(gone).set(math.nan)

@@ -1,7 +1,7 @@
 """Sets the metrics that are states rather than counts, at intervals instead of at every call.
 
-The ledger is read once a second by a few statements that use indexes. What is computed from settled forecasts is read
-again only after another outcome was recorded, once a minute at most, and by one worker of a server.
+A few indexed statements read the ledger once a second. Figures of settled forecasts are recomputed only after another
+outcome, once a minute at most, by one worker of a server.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ COVERAGE_DAYS = 30
 
 
 class _LedgerStatus(NamedTuple):
-    """What one look at the ledger finds.
+    """Result of one sample of the ledger.
 
     Attributes:
         newest: sequence of the newest forecast or outcome.
@@ -93,14 +93,14 @@ class MetricsSampler:
         self._tasks: list[PeriodicTask] = []
 
     def start(self) -> None:
-        """Samples in tasks of its own, now and then at intervals."""
+        """Sample in tasks of its own, now and then at intervals."""
         self._repeat("queue-sampler", SAMPLE_SECONDS, self._sample_queue)
         self._repeat("ledger-sampler", SAMPLE_SECONDS, self.sample_ledger)
         if self._model is not None:
             self._repeat("coverage-sampler", COVERAGE_SECONDS, self.sample_coverage)
 
     async def close(self) -> None:
-        """Stops sampling. Safe to call more than once."""
+        """Stop sampling. Safe to call more than once."""
         for task in self._tasks:
             await task.close()
 
@@ -117,21 +117,21 @@ class MetricsSampler:
         self._metrics.waiting.set(self._batcher.unanswered)
 
     async def sample_ledger(self) -> None:
-        """Sets the lags of streams and models, and the age of the newest checkpoint.
+        """Set the lags of streams and models, and the age of the newest checkpoint.
 
         Raises:
             LedgerError: if the ledger can't be read; the metrics then stay.
         """
         position, reported = self._ledger.stream_position, self._updater.reported
         status = await self._ledger.read(partial(_status, reported=reported))
-        if position is not None:  # read before the ledger: what was recorded since then is no lag
+        if position is not None:  # read before the ledger: entries recorded since then are no lag
             self._metrics.stream_lag.set(max(0, status.newest - position))
             self._metrics.stream_lag_seconds.set(self._stream_lag_seconds(position, status.newest))
         self._metrics.learner_lag.set(status.pending)
         self._metrics.checkpoint_age.set(self._checkpoint_age(status.unsigned_since_us))
 
     def _stream_lag_seconds(self, position: int, newest: int) -> float:
-        """Returns for how long the ledger is known to have an entry that the streams were not offered."""
+        """Return the age of the oldest known entry that was not offered to the streams."""
         now = time.monotonic()
         while self._seen and self._seen[0][0] <= position:
             self._seen.popleft()
@@ -142,7 +142,7 @@ class MetricsSampler:
         return now - self._seen[0][1] if self._seen else 0.0
 
     def _checkpoint_age(self, unsigned_since_us: int | None) -> float:
-        """Returns the age of the newest checkpoint; without any, the time since an unsigned entry was first seen."""
+        """Return the age of the newest checkpoint; without any, the time since an unsigned entry was first seen."""
         now = microseconds(self._clock()) / 1e6
         if unsigned_since_us is None:
             self._unsigned_since = None
@@ -152,7 +152,7 @@ class MetricsSampler:
         return max(0.0, now - (unsigned_since_us / 1e6 or self._unsigned_since))
 
     async def sample_coverage(self) -> None:
-        """Sets how many intervals of recent games held, if another outcome was recorded or another model answers.
+        """Set the coverage of recent games' intervals, if another outcome was recorded or another model answers.
 
         Raises:
             LedgerError: if the ledger can't be read; the metrics then stay.
@@ -181,7 +181,7 @@ def _status(connection: Connection, reported: int | None) -> _LedgerStatus:
 
 
 def _coverage(connection: Connection, filter_: ScoreFilter) -> tuple[float, float, int, int]:
-    """Returns the covered share of the forecasts that count, the nominal one (NaN without any), games, forecasts."""
+    """Return the covered share of the forecasts that count, the nominal one (NaN without any), games, forecasts."""
     settled = scorecards.settled(connection, filter_).forecasts
     counted = settled.exclusion == Exclusion.NONE
     if not counted.any():

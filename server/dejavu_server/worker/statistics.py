@@ -1,4 +1,4 @@
-"""Statistics of the server as a worker knows them: those that the supervisor writes, or its own if it is alone."""
+"""Statistics of the server as a worker knows them: the supervisor's, or its own if it is alone."""
 
 from __future__ import annotations
 

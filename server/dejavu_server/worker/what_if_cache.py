@@ -1,4 +1,4 @@
-"""Composes the cache of a worker: its memory, what its server's workers share, and the Redis that servers share."""
+"""Composes the cache of a worker: its memory, the state shared within its server, and the Redis that servers share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CacheSecretError(DejavuError):
 
 
 class CacheNotInstalled(DejavuError):
-    """What a shared cache needs is not installed."""
+    """The packages of a shared cache are not installed."""
 
     reason = "CACHE_NOT_INSTALLED"
 
@@ -57,7 +57,7 @@ async def new_cache(
     history: Callable[[], bytes],
     clock: Callable[[], datetime],
 ) -> CachedWhatIfs | None:
-    """Returns the cache of a worker, started; None if it is off.
+    """Return the cache of a worker, started; None if it is off.
 
     Args:
         stack: closes it.
@@ -67,7 +67,7 @@ async def new_cache(
         statistics: statistics of the server.
         folder: folder of the server; None: the worker is alone.
         workers: number of workers of the server.
-        history: returns what names what the models have learned, and which of them answer to which name.
+        history: returns the identity of the models' learned state and the meaning of their names.
         clock: returns the current time, aware and in UTC.
 
     Raises:
@@ -113,7 +113,7 @@ async def new_cache(
 
 
 def _read(models: Models, longest: timedelta, data: bytes) -> Answer:
-    """Reads an answer that another server kept; raises ValueError if it is none to a what-if by one of the models."""
+    """Read an answer that another server kept; raise ValueError if it is none to a what-if by one of the models."""
     try:
         response = pb.PredictResponse.FromString(data)
     except DecodeError:

@@ -70,11 +70,11 @@ from dejavu_server.worker.statistics import StatisticsReporter
 from dejavu_server.worker.what_if_cache import new_cache
 
 LOOK_SECONDS = 0.05
-"""How often to check a server: gRPC reports a failure only when polled."""
+"""Interval at which a server is checked: gRPC reports a failure only when polled."""
 
 
 async def wait_for_server_failure(server: GrpcServer) -> Exception | None:
-    """Waits until a started server ends; returns the exception that ended it, or None if it was stopped."""
+    """Wait until a started server ends; return the exception that ended it, or None if it was stopped."""
     try:
         while await server.wait_for_termination(LOOK_SECONDS):
             pass
@@ -111,8 +111,8 @@ class Worker:
         clock: returns the current time, aware and in UTC.
         reuse_port: whether to share the port with other workers.
         make_ledger: whether to create a missing ledger.
-        first: whether it is the first worker of its server, which logs what concerns all of them.
-        folder: folder of the server, with what its processes share; None: the worker is alone.
+        first: whether it is the first worker of its server, which logs common events.
+        folder: folder of the server, with the files that its processes share; None: the worker is alone.
         preloaded: models that the process which forked this one has loaded; None: there are none.
 
     Raises:
@@ -280,7 +280,7 @@ class Worker:
         _log.info("serving", address=self.address, models=list(models.versions))
 
     async def _load_models(self) -> Registry:
-        """Returns the models, warmed up and with the settings of this server."""
+        """Return the models, warmed up and with the settings of this server."""
         settings = self._settings
         registry = self._registry
         if registry is None:
@@ -291,7 +291,7 @@ class Worker:
         return registry
 
     async def _open_models(self, stack: AsyncExitStack) -> Models:
-        """Opens the ledger and loads the models; with a model store, the ledger says which ones."""
+        """Open the ledger and load the models; with a model store, the ledger says which ones."""
         settings = self._settings
         registry = None if settings.model_store else await self._load_models()
         learned, changed = asyncio.Event(), asyncio.Event()
@@ -338,7 +338,7 @@ class Worker:
         return service
 
     async def _listen(self, stack: AsyncExitStack) -> None:
-        """Starts to accept calls."""
+        """Start to accept calls."""
         host, _, _ = self._settings.listen.rpartition(":")
         credentials = await self._control_access(stack)
         try:
@@ -352,7 +352,7 @@ class Worker:
         await self._server.start()
 
     async def _control_access(self, stack: AsyncExitStack) -> grpc.ServerCredentials | None:
-        """Starts to ask for tokens, if the settings say so; returns the port's credentials, None for plain text."""
+        """Start to ask for tokens, if the settings say so; return the port's credentials, None for plain text."""
         tokens = await asyncio.to_thread(authenticator, self._settings, self.metrics.set_access_reload)
         if tokens is not None:
             self._calls.authenticator = tokens
@@ -381,11 +381,11 @@ class Worker:
         return self._progress.hung_part
 
     async def wait_for_failure(self) -> Exception | None:
-        """Waits until the gRPC server ends; returns the exception if it failed. The process must then exit."""
+        """Wait until the gRPC server ends; return the exception if it failed. The process must then exit."""
         return await wait_for_server_failure(self._server)
 
     async def drain(self) -> None:
-        """Stops accepting calls, lets calls in progress finish within the grace time and ends the streams.
+        """Stop accepting calls, let calls in progress finish within the grace time and end the streams.
 
         Safe to call more than once, also during a drain: returns when the drain is complete.
         """

@@ -97,7 +97,7 @@ def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys
         "not_over": 0,
         "missing_file": str(tmp_path / "missing_2025.csv"),
     }
-    explained = (ROOT / "docs" / "data.md").read_text()
+    explained = (ROOT / "docs" / "training.md").read_text()
     assert not [key for key in [*document, *season, "missing"] if f"`{key}`" not in explained]
 
 

@@ -101,7 +101,7 @@ def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.Cap
     assert (document["train_seasons"], document["train_games"]) == ([2031, 2032], 300)
     assert document["verdict"] == bundle.manifest.verdict.model_dump(mode="json")
     assert document["ratings"]["season"] == 2032, "the games end before the Finals"
-    explained = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "data.md").read_text()))
+    explained = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "training.md").read_text()))
     assert set(keys(document)) <= explained
     assert document["bytes"] == sum(file.stat().st_size for file in (tmp_path / "b").iterdir())
     assert captured.err == ""

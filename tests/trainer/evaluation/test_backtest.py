@@ -243,7 +243,7 @@ def test_the_walk_forward_on_real_games_gives_what_the_documents_say(data_dir: P
         check["name"].replace("|", "\\|"): check["passed"]
         for check in (*document["promises"], *document["verdict"]["checks"])
     }
-    page = (ROOT / "docs" / "walk-forward.md").read_text()
+    page = (ROOT / "docs" / "evaluation.md").read_text()
     documented = {name: mark == "✓" for mark, name in re.findall(r"^\| ([✓✗]) \| (.+?) \| ", page, re.MULTILINE)}
     assert found == documented
     assert ("**Fit to be served.**" in page) == document["verdict"]["fit"], document["verdict"]["reason"]

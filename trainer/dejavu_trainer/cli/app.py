@@ -36,7 +36,7 @@ class _Commands(typer.core.TyperGroup):
     """Lists commands with the first paragraph of their help, which would else be cut at the terminal's width."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Returns a command, or None if it is unknown."""
+        """Return a command, or None if it is unknown."""
         command = super().get_command(ctx, cmd_name)
         if command is not None:
             command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
@@ -88,7 +88,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 
 
 def parse_prototypes_at(values: Sequence[str] | None) -> tuple[tuple[int, int], ...]:
-    """Parses the values of `--prototypes-at` to (minute, number), by minute.
+    """Parse the values of `--prototypes-at` to (minute, number), by minute.
 
     Raises:
         ValueError: if one is not MINUTE=NUMBER with a minute that can be forecast from, or a minute occurs twice.
@@ -106,7 +106,7 @@ def parse_prototypes_at(values: Sequence[str] | None) -> tuple[tuple[int, int], 
 
 @contextmanager
 def exit_on_error(*more: type[Exception]) -> Iterator[None]:
-    """Turns errors that the user can fix into one line on stderr and exit code 1."""
+    """Turn errors that the user can fix into one line on stderr and exit code 1."""
     refusals: tuple[type[Exception], ...] = (DataError, DejavuError, OSError, *more)
     try:
         yield
@@ -116,14 +116,14 @@ def exit_on_error(*more: type[Exception]) -> Iterator[None]:
 
 
 def _in_words(error: Exception) -> str:
-    """Returns the text of an error; Python's own text of an OSError begins with a number: [Errno 2]."""
+    """Return the text of an error; Python's own text of an OSError begins with a number: [Errno 2]."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def check_free(folder: Path, season: int, *, overwrite: bool) -> None:
-    """Checks that a season may be written to a folder.
+    """Check that a season may be written to a folder.
 
     Raises:
         DataError: if the folder has it already, unless it is to be overwritten.
@@ -149,7 +149,7 @@ def root(
 
 
 def parsed(option: str, parse: Callable[[S], T], value: S) -> T:
-    """Parses the value of an option; raises a usage error if it is invalid."""
+    """Parse the value of an option; raise a usage error if it is invalid."""
     try:
         return parse(value)
     except ValueError as error:
@@ -157,7 +157,7 @@ def parsed(option: str, parse: Callable[[S], T], value: S) -> T:
 
 
 def training_config(prototypes: int | None, prototypes_at: list[str] | None) -> TrainingConfig:
-    """Returns the recipe that `--prototypes` and `--prototypes-at` ask for; raises a usage error if one is invalid."""
+    """Return the recipe that `--prototypes` and `--prototypes-at` ask for; raise a usage error if one is invalid."""
     from dejavu_trainer.training import recipe  # imported late: few commands need it, and torch takes seconds to load
 
     at = parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
@@ -165,7 +165,7 @@ def training_config(prototypes: int | None, prototypes_at: list[str] | None) -> 
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Prints a document to stdout; nothing else may be printed there."""
+    """Print a document to stdout; nothing else may be printed there."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
@@ -207,7 +207,7 @@ class ProgressBars(Bars, Progress):
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Advance]:
-        """Shows a bar of `total` units; fills it on success, even if fewer units were reported."""
+        """Show a bar of `total` units; fills it on success, even if fewer units were reported."""
         task = self._bars.add_task(name, total=total)
         yield partial(self._bars.advance, task)
         self._bars.update(task, completed=total)

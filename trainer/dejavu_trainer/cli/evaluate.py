@@ -161,7 +161,7 @@ def _walk_forward(
     *,
     fresh: bool,
 ) -> tuple[Games, list[FoldScores]]:
-    """Reads the games up to the last test season, and runs the folds or reads those that are stored."""
+    """Read the games up to the last test season, and run the folds or read those that are stored."""
     from dejavu_trainer.evaluation.backtest import available_seasons, backtest
 
     seasons = parsed("--test", parse_seasons, test)

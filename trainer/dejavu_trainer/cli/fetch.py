@@ -42,7 +42,7 @@ class FetchDisplay(Bars):
         self._started = self._last_line = 0.0
 
     def begin(self, season: str, games: int, there: int) -> None:
-        """Starts the bar of a season; games already cached do not count towards the estimated time left."""
+        """Start the bar of a season; games already cached do not count towards the estimated time left."""
         self._games, self._cached, self._done = games, there, there
         self._started = self._last_line = time.monotonic()
         self._task = self._bars.add_task(season, total=games, completed=there, status="")
@@ -50,7 +50,7 @@ class FetchDisplay(Bars):
             self.say(f"{season}: {games:,} games finished; {there:,} of them cached, {games - there:,} to fetch")
 
     def done(self, season: str) -> None:
-        """Counts one more game."""
+        """Count one more game."""
         self._done += 1
         if self._task is not None:
             self._bars.update(self._task, advance=1, status="")
@@ -61,7 +61,7 @@ class FetchDisplay(Bars):
             self.say(f"{season}: {self._done:,} of {self._games:,} games, about {_duration(left)} left")
 
     def waiting(self, seconds: float, reason: str) -> None:
-        """Shows the wait before a retry."""
+        """Show the wait before a retry."""
         text = f"{reason}; retrying in {_duration(seconds)}"
         if self._plain or self._task is None:
             self.say(text)
@@ -69,7 +69,7 @@ class FetchDisplay(Bars):
             self._bars.update(self._task, status=text)
 
     def say(self, text: str) -> None:
-        """Prints a line above the bars."""
+        """Print a line above the bars."""
         self._console.print(text, highlight=False, soft_wrap=True)
 
 
@@ -128,7 +128,7 @@ def fetch_seasons(
 def _fetch(
     stats: Stats, seasons: Sequence[int], phases: Sequence[Phase], out: Path, *, overwrite: bool
 ) -> tuple[list[dict[str, Any]], str]:
-    """Returns a document per fetched season, and the reason why the fetch stopped early ("" if it did not)."""
+    """Return a document per fetched season, and the reason why the fetch stopped early ("" if it did not)."""
     documents = list[dict[str, Any]]()
     with FetchDisplay() as display:
         client = RetryingClient(RetryPolicy(), display.waiting)
@@ -143,7 +143,7 @@ def _fetch(
 
 
 def _document(out: Path, fetched: FetchResult) -> dict[str, Any]:
-    """Returns the result of a season for --json."""
+    """Return the result of a season for --json."""
     document: dict[str, Any] = {"file": None, "rows": 0, "games": 0, "left_out": 0}
     if fetched.path is not None:
         try:
@@ -162,7 +162,7 @@ def _document(out: Path, fetched: FetchResult) -> dict[str, Any]:
 
 
 def _print(console: Console, documents: Sequence[dict[str, Any]]) -> None:
-    """Prints the results of the seasons as text."""
+    """Print the results of the seasons as text."""
     for document in documents:
         if document["file"] is not None:
             fit_report.print_season(console, document)

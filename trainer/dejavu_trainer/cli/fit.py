@@ -1,6 +1,6 @@
 """Commands that make games and fit models: `fit` and `simulate`.
 
-The commands that evaluate models are in evaluate.py, that which imports games in import_games.py.
+evaluate.py has the commands that evaluate models, import_games.py the one that imports games.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def fit(
     config = training_config(prototypes, prototypes_at)
     started = time.monotonic()
     with exit_on_error(lstm_config.FitError, TrackingError):
-        tracker = MlflowTracker(mlflow) if mlflow else None  # first of all: what is missing is told before the work
+        tracker = MlflowTracker(mlflow) if mlflow else None  # first of all: report missing packages before the work
         with ProgressBars() as bars:
             seasons = sorted({*to_train, *to_calibrate})
             with bars.step("Read the games", len(seasons)) as advance:

@@ -38,7 +38,7 @@ def import_plays(
     season: Season,
     out: Annotated[Path, typer.Option(help="Folder to write plays_{season}.parquet into.")],
     source: Annotated[
-        Source, typer.Option("--from", help="Whose columns the files have; plays: those of docs/data.md.")
+        Source, typer.Option("--from", help="Whose columns the files have; plays: those of docs/training.md.")
     ] = Source.PLAYS,
     games: Annotated[
         Path | None,
@@ -55,7 +55,7 @@ def import_plays(
         raise typer.BadParameter("takes one file and no --games", param_hint="--from plays")
     with exit_on_error():
         for file in [*files, *([] if games is None else [games])]:
-            if not file.exists():  # told first, whatever else is wrong
+            if not file.exists():  # reported first, before any other error
                 raise DataError(f"{file}: there is no such file")
         check_free(out, season, overwrite=overwrite)
         if source is Source.PLAYS:
@@ -79,7 +79,7 @@ def import_plays(
 
 
 def _refuse(files: Sequence[Path], checked: CheckedPlays, *, as_json: bool) -> None:
-    """Prints the problems; raises a DataError that counts them."""
+    """Print the problems; raise a DataError that counts them."""
     problems = checked.problems
     if as_json:
         print_json({"file": str(files[0]), "problems": [_document(asdict(problem)) for problem in problems]})
@@ -95,7 +95,7 @@ def _document(problem: dict[str, Any]) -> dict[str, Any]:
 
 
 def _left_out_lines(left_out: Sequence[LeftOutGame]) -> list[str]:
-    """Returns a line for each reason: how many games were left out for it, and the first of them."""
+    """Return a line for each reason with the number of games left out for it, and the first of them."""
     counts = Counter(game.reason for game in left_out)
     first = {game.reason: game.game_id for game in reversed(left_out)}
     lines = [
@@ -107,7 +107,7 @@ def _left_out_lines(left_out: Sequence[LeftOutGame]) -> list[str]:
 
 
 def _unlisted_lines(ids: Sequence[str]) -> list[str]:
-    """Returns a line on the games that the list of games does not have; none if it has all."""
+    """Return a line on the games that the list of games does not have; none if it has all."""
     if not ids:
         return []
     games = f"{len(ids):,} game{'s' * (len(ids) > 1)}"

@@ -1,4 +1,4 @@
-"""Entry point of dejavu-trainer: runs a command, or prints what to install if the trainer's extra is missing."""
+"""Entry point of dejavu-trainer: runs a command, or names the extra to install if it is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dejavu_common.shown_text import escape_output
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command given by the arguments (by default those of the process) and exits with its exit code.
+    """Run the command given by the arguments (by default those of the process) and exits with its exit code.
 
     Raises:
         SystemExit: always. 0: success; 1: refused or failed, reason on stderr; 2: usage error; 130: interrupted.

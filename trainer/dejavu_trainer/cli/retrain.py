@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # scipy takes seconds to load
 
 NOT_DUE: Final = 1
 FAILED_CHECK: Final = 2
-"""Exit codes of --check, as grep has them: 0 a trigger stands, 1 none does, 2 it could not be found out."""
+"""Exit codes of --check, as grep has them: 0 a trigger is met, 1 none is, 2 it could not be determined."""
 
 
 @app.command()
@@ -145,7 +145,7 @@ def retrain(
 
 
 def _problem_kinds(names: list[str]) -> Any:
-    """Returns the kinds of problems by their names.
+    """Return the kinds of problems by their names.
 
     Raises:
         ValueError: if there is no such kind.
@@ -199,7 +199,7 @@ def _once(settings: RetrainSettings, *, as_json: bool) -> None:
 
 
 def _watch(settings: RetrainSettings, seconds: float, *, as_json: bool) -> None:
-    """Looks again and again, until SIGTERM or Ctrl-C; what fails is said, and tried again at the next look."""
+    """Check repeatedly until SIGTERM or Ctrl-C; report failures, and retry at the next check."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:
@@ -212,7 +212,7 @@ def _watch(settings: RetrainSettings, seconds: float, *, as_json: bool) -> None:
 
 
 class _Stopped(BaseException):
-    """The watch was told to end while it worked: the next run goes on from its work folder."""
+    """The watch was ended while it worked: the next run continues from its work folder."""
 
 
 def _stop(number: int, _frame: object) -> None:

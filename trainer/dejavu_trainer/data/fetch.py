@@ -94,7 +94,7 @@ class FetchObserver(Protocol):
     """Receives the progress of a fetch."""
 
     def begin(self, season: str, games: int, there: int) -> object:
-        """Called with the number of finished games of a season, and how many of them are cached."""
+        """Called with the number of finished games of a season, and the number of cached ones among them."""
         ...
 
     def done(self, season: str) -> object:
@@ -102,17 +102,17 @@ class FetchObserver(Protocol):
         ...
 
     def say(self, text: str) -> object:
-        """Shows a message to the user."""
+        """Show a message to the user."""
         ...
 
 
 def season_name(season: int) -> str:
-    """Returns the NBA's name of the season that ends in a year: "2024-25" for 2025."""
+    """Return the NBA's name of the season that ends in a year: "2024-25" for 2025."""
     return f"{season - 1}-{season % 100:02d}"
 
 
 def parse_nba_seasons(text: str) -> tuple[int, ...]:
-    """Parses seasons into the years in which they end, ascending and without duplicates.
+    """Parse seasons into the years in which they end, ascending and without duplicates.
 
     Args:
         text: comma-separated parts: "2024-25" as the NBA writes it, or the syntax of `parse_seasons`.
@@ -140,7 +140,7 @@ def parse_nba_seasons(text: str) -> tuple[int, ...]:
 
 
 def missing_path(folder: Path, season: int) -> Path:
-    """Returns the path of the list of missing games; the file exists only if games are missing."""
+    """Return the path of the list of missing games; the file exists only if games are missing."""
     return folder / f"missing_{season}.csv"
 
 
@@ -154,7 +154,7 @@ def fetch(
     *,
     overwrite: bool = False,
 ) -> Iterator[FetchResult]:
-    """Fetches seasons into a folder, one after the other, and yields the result of each once its files are written.
+    """Fetch seasons into a folder, one after the other, and yield the result of each once its files are written.
 
     The files hold the games of the phases, sorted by date and id. Equal responses give equal files, even if the fetch
     was killed and resumed.
@@ -261,12 +261,12 @@ class _Season:
             ) from error
 
     def _cached(self, game: ListedGame) -> ScoreTimeline | None:
-        """Returns the cached game if its final score still matches the list, else None."""
+        """Return the cached game if its final score still matches the list, else None."""
         timeline = None if game.fault else self.cache.course(game.game_id)
         return timeline if timeline is not None and timeline.points == dict(game.points) else None
 
     def _request(self, games: Sequence[ListedGame], timelines: dict[str, ScoreTimeline]) -> tuple[str, dict[str, str]]:
-        """Fetches games into `timelines`.
+        """Fetch games into `timelines`.
 
         Returns:
             Why the fetch stopped early ("" if it did not), and by game id the reason of each failure.
@@ -319,7 +319,7 @@ class _Season:
 
 
 def _table(games: Sequence[tuple[ListedGame, Phase, ScoreTimeline]]) -> pa.Table:
-    """Builds a table of the games' plays in the columns of `DATED`, in the given order."""
+    """Build a table of the games' plays in the columns of `DATED`, in the given order."""
     rows = chain.from_iterable(
         ((game.game_id, phase.code, timeline.home, timeline.away, *score, game.date) for score in timeline.scores)
         for game, phase, timeline in games

@@ -37,7 +37,7 @@ class FetchCache:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def course(self, game_id: str) -> ScoreTimeline | None:
-        """Returns a cached game, or None."""
+        """Return a cached game, or None."""
         try:
             document = json.loads(self._path(game_id).read_bytes())
             if (document["form"], document["game_id"]) != (_FORMAT_VERSION, game_id):
@@ -48,7 +48,7 @@ class FetchCache:
             return None
 
     def keep(self, game_id: str, course: ScoreTimeline) -> None:
-        """Stores a game, replacing an older version."""
+        """Store a game, replacing an older version."""
         content = {
             "form": _FORMAT_VERSION,
             "game_id": game_id,
@@ -66,7 +66,7 @@ class FetchCache:
 
 @contextmanager
 def exclusive_lock(out: Path) -> Iterator[Path]:
-    """Locks the folder of the seasons for one fetch, and removes partial files of a killed one.
+    """Lock the folder of the seasons for one fetch, and remove partial files of a killed one.
 
     Yields:
         The folder for temporary files, which are then moved into `out`.
@@ -87,7 +87,7 @@ def exclusive_lock(out: Path) -> Iterator[Path]:
 
 
 def write_part(target: Path, folder: Path) -> AbstractContextManager[Path]:
-    """Writes a file atomically, by way of a temporary file in `folder`; see `files.atomic_replace`.
+    """Write a file atomically, by way of a temporary file in `folder`; see `files.atomic_replace`.
 
     The temporary name is deterministic, so that `exclusive_lock` can remove the file after a kill.
     """

@@ -1,7 +1,7 @@
 """Reads a list of games with their NBA ids and dates, which the plays of some sources lack.
 
-The list is that of nba_api's LeagueGameLog or LeagueGameFinder, as CSV, parquet or JSON. One of the two rows that it
-has of a game is enough.
+The list is that of nba_api's LeagueGameLog or LeagueGameFinder, as CSV, parquet or JSON. One of its two
+rows of a game is enough.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class GameList:
 
 
 def nba_id(text: str) -> str:
-    """Returns an NBA id of ten digits; tables that hold ids as numbers lack the leading zeros.
+    """Return an NBA id of ten digits; tables that hold ids as numbers lack the leading zeros.
 
     Raises:
         ValueError: if it is none.
@@ -52,7 +52,7 @@ def nba_id(text: str) -> str:
 
 
 def day_of(value: Any) -> date:
-    """Returns the date of a value: a date, a time, or a text that begins with one as YYYY-MM-DD.
+    """Return the date of a value: a date, a time, or a text that begins with one as YYYY-MM-DD.
 
     Raises:
         ValueError: if it is none.
@@ -68,7 +68,7 @@ def day_of(value: Any) -> date:
 
 
 def read_game_list(path: Path) -> GameList:
-    """Reads a list of games.
+    """Read a list of games.
 
     Raises:
         DataError: if the file can't be read, or a value is invalid; the message names the line.
@@ -91,7 +91,7 @@ def read_game_list(path: Path) -> GameList:
 
 
 def _teams(matchup: str) -> tuple[str, str]:
-    """Returns the home and the away team of a matchup such as "GSW @ LAL"; both empty if one is not of the NBA.
+    """Return the home and the away team of a matchup such as "GSW @ LAL"; both empty if one is not of the NBA.
 
     Raises:
         ValueError: if it is none.

@@ -65,20 +65,20 @@ class Games:
         return len(self.game_id)
 
     def select(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Games:
-        """Selects games by a mask or an array of ascending indices."""
+        """Select games by a mask or an array of ascending indices."""
         return Games(*(getattr(self, field.name)[which] for field in fields(self)))
 
     @classmethod
     def joined(cls, parts: Sequence[Games]) -> Games:
-        """Concatenates at least one part; each part must be later than the one before."""
+        """Concatenate at least one part; each part must be later than the one before."""
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def of_seasons(self, seasons: Sequence[int]) -> Games:
-        """Selects the games of some seasons."""
+        """Select the games of some seasons."""
         return self.select(np.isin(self.season, seasons))
 
     def live_column(self, name: str) -> NDArray[np.float32]:
-        """Returns a live input, (n, 48), by the name of its column; NaN where unknown."""
+        """Return a live input, (n, 48), by the name of its column; NaN where unknown."""
         return self.live[:, :, _LIVE_COLUMNS.index(name)]
 
     @property
@@ -131,7 +131,7 @@ class _Game(NamedTuple):
 
 
 def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) -> Games:
-    """Reads plays_{season}.parquet of each season, from `folder` or its subfolder nba/.
+    """Read plays_{season}.parquet of each season, from `folder` or its subfolder nba/.
 
     Games are excluded by the rule of dejavu_feed.eligibility.
 
@@ -162,7 +162,7 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
 
 
 def count_games(source: Path, plays: pa.Table) -> int:
-    """Returns how many games of a table of plays `load_games` would return.
+    """Return the number of games of a table of plays that `load_games` would return.
 
     Args:
         source: path to name in errors.
@@ -177,7 +177,7 @@ def count_games(source: Path, plays: pa.Table) -> int:
 
 
 def _refuse_second_ids(source: Path, games: Iterable[_Game]) -> None:
-    """Refuses a game that has two ids, such as the NBA's and one of its date: it would count twice.
+    """Refuse a game that has two ids, such as the NBA's and one of its date: it would count twice.
 
     Raises:
         DataError: if two games have the same date and teams; the message names both ids.
@@ -228,7 +228,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
 
 
 def _recorded(plays: pa.Table, order: NDArray[np.intp]) -> list[tuple[float, ...]]:
-    """Returns the live inputs of each row, NaN where null, in an order; empty without these columns."""
+    """Return the live inputs of each row, NaN where null, in an order; empty without these columns."""
     if RECORDED_FIELDS[0].name not in plays.column_names:
         return []
     columns = [plays[field.name].fill_null(np.nan) for field in RECORDED_FIELDS]
@@ -237,7 +237,7 @@ def _recorded(plays: pa.Table, order: NDArray[np.intp]) -> list[tuple[float, ...
 
 @lru_cache(maxsize=4096)
 def game_date(game_id: str, given: date | None = None) -> date:
-    """Returns the local date of a game, from its id or from a given date.
+    """Return the local date of a game, from its id or from a given date.
 
     Args:
         game_id: yyyymmdd + 0 + home team's code, or the NBA's ten digits, which contain no date.
@@ -265,7 +265,7 @@ def game_date(game_id: str, given: date | None = None) -> date:
 
 
 def parse_seasons(text: str) -> tuple[int, ...]:
-    """Parses seasons such as "2015-2021" or "2015,2017-2019", ascending and without duplicates.
+    """Parse seasons such as "2015-2021" or "2015,2017-2019", ascending and without duplicates.
 
     Raises:
         ValueError: if a part is neither a year nor an ascending range of years.
@@ -284,7 +284,7 @@ def parse_seasons(text: str) -> tuple[int, ...]:
 
 
 def ranges(seasons: list[int]) -> str:
-    """Formats ascending seasons in the syntax of `parse_seasons`: 2015-2017,2019."""
+    """Format ascending seasons in the syntax of `parse_seasons`: 2015-2017,2019."""
     runs = list[list[int]]()
     for season in seasons:
         if runs and season == runs[-1][-1] + 1:

@@ -39,7 +39,7 @@ class ImportProblem:
         row: number of the data row, from 1.
         line: line of the file on which the row ends; None for parquet.
         column: name of the column; empty if the problem concerns the whole row.
-        message: the invalid value and what was expected.
+        message: the invalid value and the expected one.
         file: the file, where there may be several; empty if there is one.
     """
 
@@ -50,7 +50,7 @@ class ImportProblem:
     file: str = ""
 
     def located(self, file: Path) -> str:
-        """Returns the problem with its place in `file`, or in its own file."""
+        """Return the problem with its place in `file`, or in its own file."""
         if not self.file:
             return f"{file}: {self}"
         return f"{self.file} {f'row {self.row}' if self.line is None else f'line {self.line}'}: {self.message}"
@@ -93,7 +93,7 @@ class CheckedPlays:
 
 
 def season_window(season: int) -> tuple[date, date]:
-    """Returns the first and the last day of a season that ends in a year.
+    """Return the first and the last day of a season that ends in a year.
 
     Seasons begin in late October at the earliest; the season of 2020 ended on 11 October.
     """
@@ -110,7 +110,7 @@ class _Game:
 
 
 def read_and_check(path: Path, season: int) -> CheckedPlays:
-    """Reads a file of plays and validates each row by itself and against the earlier rows of its game.
+    """Read a file of plays and validate each row alone and against the earlier rows of its game.
 
     A score may fall (a correction), and `away` may be empty (a game never played, which training excludes). Time must
     not decrease within a game.
@@ -142,7 +142,7 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
 
 
 def _parse(values: dict[str | None, Any], season: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Parses the values of a row; returns them, and (column, message) for each invalid one."""
+    """Parse the values of a row; return them, and (column, message) for each invalid one."""
     play, messages = dict[str, Any](), list[tuple[str, str]]()
     if None in values:  # DictReader's key for values beyond the last column
         messages.append(("", "has more values than there are columns"))
@@ -157,7 +157,7 @@ def _parse(values: dict[str | None, Any], season: int) -> tuple[dict[str, Any], 
 
 
 def _inconsistencies(play: dict[str, Any], season: int) -> list[tuple[str, str]]:
-    """Checks that the valid values of a row are consistent; fills in its date if there is a date column."""
+    """Check that the valid values of a row are consistent; fills in its date if there is a date column."""
     messages = list[tuple[str, str]]()
     home = play["home"]
     try:
@@ -177,7 +177,7 @@ def _inconsistencies(play: dict[str, Any], season: int) -> list[tuple[str, str]]
 
 
 def _check_against_game(games: dict[str, _Game], number: int, play: dict[str, Any]) -> list[tuple[str, str]]:
-    """Checks a row against the earlier rows of its game, and updates the state of the game."""
+    """Check a row against the earlier rows of its game, and update the state of the game."""
     labels = {column: play[column] for column in ("type", "home", "away", DATE) if column in play}
     game = games.setdefault(play["game_id"], _Game(labels, number, 0.0))
     messages = [
@@ -208,7 +208,7 @@ def _id(value: Any) -> str:
 
 
 def _date(value: Any) -> date | None:
-    """Parses a date; None if empty, since the game id may contain it."""
+    """Parse a date; None if empty, since the game id may contain it."""
     if value is None or value == "":
         return None
     if isinstance(value, date) and not isinstance(value, datetime):

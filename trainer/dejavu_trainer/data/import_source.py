@@ -1,7 +1,7 @@
-"""Imports play-by-play files of other projects as a season: their rows → every change of the score, game by game.
+"""Imports play-by-play files of other projects as a season: every change of the score, game by game.
 
 A game whose id is not the NBA's gets the NBA's by date and teams from a list of games; if the list has none, an id of
-its date and home team (docs/data.md).
+its date and home team (docs/training.md).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class _LeftOut(Exception):
 
 @dataclass(slots=True)
 class _Game:
-    """What the rows of a game have told.
+    """Data of a game from its rows.
 
     Attributes:
-        path: the file that has it.
-        rows: number and score of each row that tells one.
-        told: home and away team, by the column of `SourceEvent`, each with the row that told it first.
+        path: file of the game.
+        rows: number and score of each row with a score.
+        told: home and away team, by the column of `SourceEvent`, each with the first row that named it.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class _Game:
 
 
 def read_source(paths: Sequence[Path], source: Source, season: int, games: GameList | None = None) -> CheckedPlays:
-    """Reads files of a source and returns the plays of a season, validated row by row.
+    """Read files of a source and return the plays of a season, validated row by row.
 
     Args:
         paths: files, or folders of them.
@@ -116,7 +116,7 @@ def _read_games(paths: Iterable[Path], source_format: SourceFormat, problems: li
 
 
 def _add(game: _Game, event: SourceEvent, number: int, row: SourceRow) -> None:
-    """Adds a row to its game; what contradicts earlier rows becomes a problem of the row."""
+    """Add a row to its game; a contradiction of earlier rows becomes a problem of the row."""
     for side in ("home", "away"):
         if team := getattr(event, side):
             known = game.told.setdefault(side, team)
@@ -130,7 +130,7 @@ def _add(game: _Game, event: SourceEvent, number: int, row: SourceRow) -> None:
 
 
 def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: int, games: GameList) -> CheckedPlays:
-    """Returns the plays of a season's games, and the games that were left out."""
+    """Return the plays of a season's games, and the games that were left out."""
     kept: dict[tuple[date, str], list[dict[str, Any]]] = {}
     left_out: list[LeftOutGame] = []
     for name, game in played.items():
@@ -167,7 +167,7 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
 def _identified(
     name: str, game: _Game, listed: GameInList | None, source_format: SourceFormat, season: int, games: GameList
 ) -> GameInList:
-    """Returns the id, date and teams of a game.
+    """Return the id, date and teams of a game.
 
     Raises:
         _LeftOut: if it is not imported.

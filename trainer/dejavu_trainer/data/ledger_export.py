@@ -22,11 +22,11 @@ _SQLITE_HEADER: Final = b"SQLite format 3\0"
 _NO_REPLAYS_HINT: Final = "; replays are skipped without --include-replays"
 
 FEWEST_MINUTES: Final = 37
-"""As few minutes as an export allows: enough for what needs the results only."""
+"""Least minutes that an export allows: enough where only the results are needed."""
 
 
 def ledger_url(source: str) -> str | None:
-    """Returns the URL of a ledger, or None if a source is none.
+    """Return the URL of a ledger, or None if a source is none.
 
     Args:
         source: a URL of a ledger, or a path.
@@ -44,14 +44,14 @@ def ledger_url(source: str) -> str | None:
 def export_ledger(
     url: str, folder: Path, *, min_minutes: int | None = None, include_replays: bool = False, source: str = ""
 ) -> None:
-    """Writes the completed games of a ledger to plays_{season}.parquet in a folder.
+    """Write the completed games of a ledger to plays_{season}.parquet in a folder.
 
     Args:
         url: URL of the ledger. It may contain a password: it is passed on by the environment, which others can't see.
         folder: the folder.
         min_minutes: fewest minutes that must be known of a game; the export's own default if not given.
         include_replays: whether to export games of replays and simulated seasons too.
-        source: what to call the ledger in errors; by default, what stands in the URL after the password.
+        source: name of the ledger in errors; by default, the part of the URL after the password.
 
     Raises:
         DataError: if it cannot be exported, or has no such game.
@@ -73,7 +73,7 @@ def export_ledger(
 
 @contextmanager
 def games_folder(source: str) -> Iterator[Path]:
-    """Gives the folder or file with the games of a source: its own path, or a temporary export of a ledger.
+    """Give the folder or file with the games of a source: its own path, or a temporary export of a ledger.
 
     Args:
         source: a folder of plays_{season}.parquet, one such file, or a ledger: its path, or its URL.

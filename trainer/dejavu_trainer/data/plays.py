@@ -1,6 +1,6 @@
 """Format of plays_{season}.parquet: columns, bounds, reading and writing.
 
-All code that reads or writes such a file uses this module. docs/data.md describes the format.
+All code that reads or writes such a file uses this module. docs/training.md describes the format.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class DataError(ValueError):
 
 
 def season_path(folder: Path, season: int) -> Path:
-    """Returns the path of a season in a folder."""
+    """Return the path of a season in a folder."""
     return folder / f"plays_{season}.parquet"
 
 
 def season_of_file(path: Path) -> int:
-    """Returns the season of plays_{season}.parquet.
+    """Return the season of plays_{season}.parquet.
 
     Raises:
         DataError: if a file has another name.
@@ -81,7 +81,7 @@ def season_of_file(path: Path) -> int:
 
 
 def plays_file(folder: Path, season: int) -> Path:
-    """Finds the file of a season in `folder` or in its subfolder nba/.
+    """Find the file of a season in `folder` or in its subfolder nba/.
 
     Raises:
         DataError: if neither contains it.
@@ -94,7 +94,7 @@ def plays_file(folder: Path, season: int) -> Path:
 
 
 def require_columns(path: Path, columns: Collection[str], required: Collection[str] = COLUMNS) -> None:
-    """Checks that a file has the required columns, by default those of a file of plays.
+    """Check that a file has the required columns, by default those of a file of plays.
 
     Raises:
         DataError: if not; the message names the file and the missing columns.
@@ -104,7 +104,7 @@ def require_columns(path: Path, columns: Collection[str], required: Collection[s
 
 
 def read_plays(path: Path) -> pa.Table:
-    """Reads the rows of a file in file order, with the columns and types of `SCHEMA`.
+    """Read the rows of a file in file order, with the columns and types of `SCHEMA`.
 
     Those of `DATED` and `EXPORTED` are added if the file has them. Only they of `RECORDED_FIELDS` may be null, and
     `away`: some sources mark games that were never played in this way.
@@ -141,7 +141,7 @@ def _schema(columns: Collection[str]) -> pa.Schema:
 
 
 def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
-    """Writes plays_{season}.parquet atomically into `folder`, which is created if it does not exist."""
+    """Write plays_{season}.parquet atomically into `folder`, which is created if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     target = season_path(folder, season)
     schema = _schema(table.column_names)

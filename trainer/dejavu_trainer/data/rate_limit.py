@@ -70,7 +70,7 @@ class RetryingClient:
         self._last = clock()
 
     def call(self, request: Callable[[], T]) -> T:
-        """Calls a function that makes one request; retries after transient errors and malformed responses.
+        """Call a function that makes one request; retry after transient errors and malformed responses.
 
         Raises:
             RetriesExhausted: if every attempt failed, or a retry would not help.
@@ -98,7 +98,7 @@ class RetryingClient:
             self._sleep(seconds)
 
     def _wait(self, error: FeedError, attempt: int, wait: float) -> float | None:
-        """Returns the wait after a failed attempt in seconds, at least `wait`; None if there is no further attempt."""
+        """Return the wait after a failed attempt in seconds, at least `wait`; None if there is no further attempt."""
         retry_after = error.retry_after if isinstance(error, StatsUnavailable) else None
         if retry_after is not None and retry_after > self._pace.max_retry_after:
             raise FetchStopped(f"{error}: the service asks to retry in {retry_after / 60:.0f} min") from error

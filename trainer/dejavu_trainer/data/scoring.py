@@ -1,4 +1,4 @@
-"""Live inputs of a game at the end of each minute: derived from its plays, or as a ledger has them."""
+"""Live inputs of a game at the end of each minute, from its plays or from a ledger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNKNOWN: Final = -1
 
 
 class Scoring(NamedTuple):
-    """The fields of `dejavu_trainer.data.games.Games` beside the differentials."""
+    """The fields of `dejavu_trainer.data.games.Games` in addition to the differentials."""
 
     live: tuple[tuple[float, ...], ...]
     final_total: int
@@ -26,7 +26,7 @@ _TOTAL: Final = list(COLUMNS).index("total_points")
 
 
 def scoring_of(scores: Sequence[Score]) -> Scoring:
-    """Derives the live inputs from a game's plays.
+    """Derive the live inputs from a game's plays.
 
     All are unknown if each row is at the end of a minute: those scores are only the lowest ones with the game's
     differentials.
@@ -39,7 +39,7 @@ def scoring_of(scores: Sequence[Score]) -> Scoring:
 
 
 def recorded_scoring(elapsed: Sequence[float], recorded: Sequence[tuple[float, ...]]) -> Scoring:
-    """Returns the live inputs as they were recorded; unknown for minutes without a row at their end.
+    """Return the live inputs as they were recorded; unknown for minutes without a row at their end.
 
     Args:
         elapsed: time of each row, in game seconds.

@@ -31,7 +31,7 @@ _DAYS: Final = 172
 
 
 def simulate_season(season: int, *, seed: int = 0, games: int = GAMES_A_SEASON, advance: Advance = ignore) -> pa.Table:
-    """Simulates the plays of one season, in the columns of dejavu_trainer.data.plays.
+    """Simulate the plays of one season, in the columns of dejavu_trainer.data.plays.
 
     Args:
         season: year in which the season ends.
@@ -59,7 +59,7 @@ def simulate_season(season: int, *, seed: int = 0, games: int = GAMES_A_SEASON, 
 
 
 def _schedule(rng: random.Random, season: int, games: int) -> list[tuple[date, str, str]]:
-    """Returns dates and pairings (home, away), sorted by date; no team plays twice a day.
+    """Return dates and pairings (home, away), sorted by date; no team plays twice a day.
 
     Each team hosts every other team once, and twelve teams a second time. The twelve follow the host in a circle, so
     that home and away games balance.

@@ -4,7 +4,7 @@ Only this module knows these files' columns:
 
 - hoopR's load_nba_pbp (ESPN): one row per play, with the score after it, the teams and the date. Ids are ESPN's.
 - pbpstats saves responses of the NBA's PlayByPlayV2 (pbp/stats_{game_id}.json): SCORE is "away - home", on rows that
-  score only; PERSON1TYPE tells the side of the player or team.
+  score only; PERSON1TYPE gives the side of the player or team.
 - nba_api: PlayByPlayV3 and the live feed's play-by-play, whose scores may be empty on rows that score nothing.
 """
 
@@ -80,7 +80,7 @@ class Source(StrEnum):
 
 @dataclass(slots=True)
 class SourceRow:
-    """Values of a row, and what is wrong with them.
+    """Values of a row, and their errors.
 
     Attributes:
         values: by column; "", "NA" and None are missing.
@@ -91,22 +91,22 @@ class SourceRow:
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def text(self, column: str) -> str:
-        """Returns a value as text; "" if it is missing."""
+        """Return a value as text; "" if it is missing."""
         value = self.values.get(column)
         return "" if value is None or value in ("", "NA") or value != value else str(value).strip()  # noqa: PLR0124 - NaN
 
     def required(self, column: str) -> str:
-        """Returns a value as text; it is a problem if it is missing."""
+        """Return a value as text; it is a problem if it is missing."""
         if not (text := self.text(column)):
             self.problems.append((column, f"{column} is missing"))
         return text
 
     def refuse(self, column: str, expected: str) -> None:
-        """Notes that a value is not what was expected."""
+        """Add the error of an unexpected value."""
         self.problems.append((column, f"{column} is {self.text(column)!r}, expected {expected}"))
 
     def whole(self, column: str, low: int, high: int) -> int:
-        """Returns a required whole number within bounds."""
+        """Return a required whole number within bounds."""
         text = self.required(column)
         number = int(float(text)) if _WHOLE.fullmatch(text) and len(text) < 16 else -1
         if text and not low <= number <= high:
@@ -114,7 +114,7 @@ class SourceRow:
         return number
 
     def elapsed(self, period_column: str, clock_column: str) -> float:
-        """Returns the game seconds since tip-off of a period and the time left in it, such as 11:43 or PT11M43.00S."""
+        """Return the game seconds since tip-off of a period and the time left in it, such as 11:43 or PT11M43.00S."""
         period, text = self.whole(period_column, 1, MAX_PERIOD), self.required(clock_column)
         if self.problems:
             return 0.0
@@ -126,7 +126,7 @@ class SourceRow:
         return round(elapsed_seconds(period, clock), 2)
 
     def date(self, column: str) -> date | None:
-        """Returns a required date."""
+        """Return a required date."""
         if self.required(column):
             try:
                 return day_of(self.values[column])
@@ -137,15 +137,15 @@ class SourceRow:
 
 @dataclass(frozen=True, slots=True)
 class SourceEvent:
-    """What a row tells.
+    """Data of a row.
 
     Attributes:
         game: id of the game in the source.
-        score: the score from its time on; None if the row tells none.
-        home, away: NBA codes; empty if the row does not tell.
+        score: the score from its time on; None if the row has none.
+        home, away: NBA codes; empty if the row has none.
         unknown: a team that is not of the NBA; empty if there is none.
         phase: RS, PI or PO; empty if the game is none of these.
-        day: local date; None if the row does not tell.
+        day: local date; None if the row has none.
         number: place of the row by order of entry; None for the order of the file.
     """
 
@@ -165,7 +165,7 @@ class SourceFormat:
 
     Attributes:
         required, optional: names of the columns that are read.
-        read: reads a row; adds what is invalid to its problems.
+        read: reads a row; adds invalid values to its problems.
         dated: whether rows have dates.
         nba_ids: whether ids are the NBA's.
         skipped_files: prefixes of other files in the same folder.
@@ -247,7 +247,7 @@ def _sides(team: str, at_home: bool, away: bool) -> tuple[str, str]:
 
 
 def _nba_team(row: SourceRow, number_column: str, code_column: str) -> str:
-    """Returns the team of a row by its number, which a club that moved keeps, or by its code; empty if it has none."""
+    """Return the team of a row by its number, which a club that moved keeps, or by its code; empty if it has none."""
     number = row.text(number_column).removesuffix(".0")
     by_number = _CODES.get(int(number)) if number.isdecimal() else None
     return by_number or _code(row.text(code_column))

@@ -11,7 +11,7 @@ from dejavu_trainer.data.games import DataError, Games
 
 
 def split_seasons(games: Games, train: Sequence[int], calibrate: Sequence[int]) -> tuple[Games, Games]:
-    """Returns the training games and the calibration games.
+    """Return the training games and the calibration games.
 
     Raises:
         DataError: if the parts share a season, one of them is empty, a season has no game, or a calibration game is
@@ -35,7 +35,7 @@ def split_seasons(games: Games, train: Sequence[int], calibrate: Sequence[int]) 
 
 
 def hold_out_last(dates: NDArray[np.datetime64], share: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Returns masks of the earlier games and of the last ones, about `share` of all; a day's games stay together.
+    """Return masks of the earlier games and of the last ones, about `share` of all; a day's games stay together.
 
     Args:
         dates: (n,), ascending, datetime64[D].

@@ -1,6 +1,6 @@
 """Reads tables of any source row by row: text with any delimiter, parquet, and JSON of the NBA's statistics.
 
-Errors say in words what is wrong with a file, and name it.
+Errors name the file and the problem in words.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LONGEST_HEADER: Final = 100_000
 
 
 def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
-    """Yields the rows of a file, with at least the required columns.
+    """Yield the rows of a file, with at least the required columns.
 
     Parquet is recognized by its content or suffix and JSON by its suffix, .json; anything else is text with a header,
     in UTF-8, whose delimiter is the one by which the header has most of the columns.
@@ -71,7 +71,7 @@ def _text_rows(path: Path, required: Sequence[str], optional: Sequence[str]) -> 
 
 
 def _delimiter(header: str, known: set[str]) -> str:
-    """Returns the delimiter by which a header has most of the known columns; the comma if none does better."""
+    """Return the delimiter by which a header has most of the known columns; the comma if none does better."""
 
     def count(delimiter: str) -> int:
         try:
@@ -112,7 +112,7 @@ def _json_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
 
 
 def _rows_of(document: Any) -> list[Any] | None:
-    """Returns the rows of a response of the NBA's statistics or live feed, or of a list; None if it has none."""
+    """Return the rows of a response of the NBA's statistics or live feed, or of a list; None if it has none."""
     match document:
         case list():
             return document

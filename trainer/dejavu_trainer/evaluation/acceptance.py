@@ -43,7 +43,7 @@ class _Aim:
 def acceptance_checks(
     figures: MetricsByForecaster, seasons: Sequence[SeasonCoverage], groups: Sequence[CoverageGroup]
 ) -> tuple[Check, ...]:
-    """Returns all acceptance checks; they are about the ensemble with teams.
+    """Return all acceptance checks; they are about the ensemble with teams.
 
     Args:
         figures: metrics of all folds.
@@ -68,7 +68,7 @@ def acceptance_checks(
 
 
 def missed(checks: Sequence[Check]) -> str:
-    """Says in a sentence how many checks are reached, and names those that are not."""
+    """Summarize the number of reached checks, and name the others."""
     names = [check.name for check in checks if not check.passed]
     reached = f"{len(checks) - len(names)} of {len(checks)} are reached"
     return f"{reached}; not reached: {'; '.join(names)}." if names else f"{reached}."

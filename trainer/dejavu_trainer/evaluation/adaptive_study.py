@@ -73,7 +73,7 @@ class QuantileGrid:
         self._middle = (self._ends[..., inner] + self._ends[..., inner + 1]) / 2
 
     def values_at(self, score: Floats) -> Floats:
-        """Returns the differential at a standard-normal score, one per forecast, in points."""
+        """Return the differential at a standard-normal score, one per forecast, in points."""
         knot = np.clip(np.searchsorted(_KNOTS, score), 1, len(_KNOTS) - 1)
         left, right = (np.take_along_axis(self._ends, each[..., None], -1)[..., 0] for each in (knot - 1, knot))
         within = left + (right - left) * (score - _KNOTS[knot - 1]) / (_KNOTS[knot] - _KNOTS[knot - 1])
@@ -83,7 +83,7 @@ class QuantileGrid:
         return result
 
     def scores_of(self, outcome: Floats) -> Floats:
-        """Returns the standard-normal score of an outcome, one per forecast, within ±MAX_SCORE."""
+        """Return the standard-normal score of an outcome, one per forecast, within ±MAX_SCORE."""
         ends = self._ends
         knot = np.clip((ends < outcome[..., None]).sum(axis=-1), 1, len(_KNOTS) - 1)
         left, right = (np.take_along_axis(ends, each[..., None], -1)[..., 0] for each in (knot - 1, knot))
@@ -119,7 +119,7 @@ class ReplayedFold:
 
 
 def replay_fold(fold: FoldScores, ratings: str) -> ReplayedFold:
-    """Replays the season of a fold.
+    """Replay the season of a fold.
 
     Raises:
         DataError: if the fold was calibrated on too few games.
@@ -142,7 +142,7 @@ def replay_fold(fold: FoldScores, ratings: str) -> ReplayedFold:
 
 
 def _ends(fold: FoldScores, ratings: str) -> tuple[Singles, Singles]:
-    """Returns the ends of the static intervals, (n, forecasts, alphas) each, in points."""
+    """Return the ends of the static intervals, (n, forecasts, alphas) each, in points."""
     frozen, carried = (fold.forecasts[STATIC_NAMES[name]] for name in ("frozen", "ensemble"))
     if frozen.point is None or frozen.lower is None or frozen.upper is None:
         raise DataError("a fold has no intervals with frozen ratings")
@@ -161,7 +161,7 @@ def _ends(fold: FoldScores, ratings: str) -> tuple[Singles, Singles]:
 
 
 def _known(fold: FoldScores) -> NDArray[np.bool_]:
-    """Returns (n,), whether both teams had played at least KNOWN_GAMES games of the season on earlier days."""
+    """Return (n,), whether both teams had played at least KNOWN_GAMES games of the season on earlier days."""
     played: Counter[str] = Counter()
     result = np.zeros(len(fold), dtype=np.bool_)
     for rows in _days(fold.date):
@@ -172,13 +172,13 @@ def _known(fold: FoldScores) -> NDArray[np.bool_]:
 
 
 def _days(date: NDArray[np.datetime64]) -> Iterator[NDArray[np.intp]]:
-    """Yields the row indices of each day's games, in date order."""
+    """Yield the row indices of each day's games, in date order."""
     for day in np.unique(date):
         yield np.flatnonzero(date == day)
 
 
 def _interval_radii(date: NDArray[np.datetime64], scores: Floats) -> dict[str, Floats]:
-    """Returns the radii of the intervals: static, and by the factor of the season.
+    """Return the radii of the intervals: static, and by the factor of the season.
 
     Args:
         date: (n,), date of each game.

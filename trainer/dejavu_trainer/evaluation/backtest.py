@@ -1,7 +1,7 @@
 """Walk-forward backtest: evaluates a recipe season by season, using only earlier games.
 
 For test season S, models, distributions and the settings of the ratings are fitted on all seasons before S; the number
-of calibration seasons only says which of them are named as the newest. The ratings are carried from game to game
+of calibration seasons only names the newest of them. The ratings are carried from game to game
 throughout; forecasts are also made with ratings frozen before the season, as on a server.
 
 The scores of each season are a file, written atomically, so that a killed walk-forward can resume.
@@ -64,7 +64,7 @@ class Fold:
     seed: int = 0
 
     def check(self, games: Games) -> None:
-        """Checks that there are games to train on, calibrate on and test on.
+        """Check that there are games to train on, calibrate on and test on.
 
         Raises:
             DataError: if not; the message names the missing season.
@@ -78,13 +78,13 @@ class Fold:
             raise DataError(f"testing on {self.season} requires a season before {first} to train on")
 
     def key(self, games: Games) -> str:
-        """Returns a hash of all inputs of the fold's scores: the first 16 hexadecimal digits of a SHA-256."""
+        """Return a hash of all inputs of the fold's scores: the first 16 hexadecimal digits of a SHA-256."""
         until = games.select(games.season <= self.season)
         content = [FORM, self.recipe.digest, self.season, self.calibrate_seasons, self.seed, until.fingerprint]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def run(self, games: Games) -> FoldScores:
-        """Trains and calibrates models on earlier seasons, and scores them on the test season.
+        """Train and calibrate models on earlier seasons, and score them on the test season.
 
         Args:
             games: games of all seasons up to the test season; later ones are ignored.
@@ -102,7 +102,7 @@ class Fold:
 
 
 def available_seasons(folder: Path) -> list[int]:
-    """Returns the seasons with plays in a folder or its subfolder nba/, ascending.
+    """Return the seasons with plays in a folder or its subfolder nba/, ascending.
 
     Raises:
         DataError: if there is none.
@@ -125,7 +125,7 @@ def backtest(
     fresh: bool = False,
     advance: Advance = ignore,
 ) -> list[FoldScores]:
-    """Backtests a recipe on several seasons, and stores the scores of each in a folder.
+    """Backtest a recipe on several seasons, and store the scores of each in a folder.
 
     A stored fold with the same games, recipe and seed is reused.
 
@@ -190,20 +190,20 @@ def _run_one(games: Games, fold: Fold, path: Path) -> None:
 
 
 def _start_process(parent: int) -> None:
-    """Prepares a worker: it uses one thread, since folds share the cores, and is killed when its parent ends."""
+    """Prepare a worker: it uses one thread, since folds share the cores, and is killed when its parent ends."""
     die_with_parent(parent, signal.SIGKILL)
     threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; the parent reports it
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Removes the partial files of killed writers from a folder."""
+    """Remove the partial files of killed writers from a folder."""
     for partial in folder.glob(".fold-*.npz.*"):
         partial.unlink(missing_ok=True)
 
 
 def to_bytes(fold: FoldScores) -> bytes:
-    """Serializes a fold as .npz; the same fold gives the same bytes."""
+    """Serialize a fold as .npz; the same fold gives the same bytes."""
     plain = {name: getattr(fold, name) for name in _PLAIN}
     arrays = {
         field.name: getattr(fold, field.name)
@@ -214,7 +214,7 @@ def to_bytes(fold: FoldScores) -> bytes:
 
 
 def read_fold(path: Path) -> FoldScores:
-    """Reads a fold that `to_bytes` serialized.
+    """Read a fold that `to_bytes` serialized.
 
     Raises:
         DataError: if the file is not a valid fold.

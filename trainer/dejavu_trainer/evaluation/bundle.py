@@ -42,7 +42,7 @@ class Evaluation:
 
 
 def seasons_needed(forecaster: Forecaster, season: int) -> list[int]:
-    """Returns the seasons that `evaluate` needs: those the bundle was built from, and the test season."""
+    """Return the seasons that `evaluate` needs: those the bundle was built from, and the test season."""
     info = forecaster.info
     return sorted({season, *info.train_seasons, *info.calibration_seasons})
 
@@ -56,7 +56,7 @@ def evaluate(
     resamples: int = 2000,
     advance: Advance = ignore,
 ) -> Evaluation:
-    """Evaluates a bundle on the games of one season.
+    """Evaluate a bundle on the games of one season.
 
     Args:
         forecaster: the loaded bundle.
@@ -124,7 +124,7 @@ def evaluate(
 
 
 def _totals(forecaster: Forecaster, games: Games, season: int) -> list[TotalScores]:
-    """Scores the totals of a season, with ratings as they stood before it; empty if the bundle has no totals."""
+    """Score the totals of a season, with ratings as they stood before it; empty if the bundle has no totals."""
     totals = forecaster.totals
     if totals is None:
         return []

@@ -1,4 +1,4 @@
-"""Checks of coverages: what was found beside what is required, as reports show them."""
+"""Checks of coverages: results and requirements, as reports show them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dejavu_trainer.evaluation.season_coverage import SeasonCoverage
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A requirement (the promise), what was found, and whether that meets it."""
+    """A requirement (the promise), its result, and whether that meets it."""
 
     name: str
     promise: str
@@ -28,14 +28,14 @@ class Check:
 
 
 def coverage_check(name: str, result: CoverageCheck, probability: float = LEVEL) -> Check:
-    """Checks that the interval of a coverage contains the expected coverage.
+    """Check that the interval of a coverage contains the expected coverage.
 
     Args:
         name: name of the check.
         result: the coverage, with its interval.
         probability: confidence level of that interval, to be named.
     """
-    # The normal interval of a coverage near 100 % can reach beyond it. What is shown ends there, `agrees` uses it all.
+    # The normal interval of a coverage near 100 % can exceed it. The displayed one ends there, `agrees` uses it all.
     shown = Estimate(*(min(max(each, 0.0), 1.0) for each in result.found))
     return Check(
         name=name,
@@ -46,7 +46,7 @@ def coverage_check(name: str, result: CoverageCheck, probability: float = LEVEL)
 
 
 def groups_check(groups: Sequence[CoverageGroup]) -> Check:
-    """Checks that the coverage of every group is within its bounds, and tells what that can not exclude."""
+    """Check that the coverage of every group is within its bounds, and states the power of the check."""
     excluded = [group for group in groups if not group.agrees]
     by_binomial = sum(not group.binomial[0] <= group.held <= group.binomial[1] for group in groups)
     found = (
@@ -79,7 +79,7 @@ def groups_check(groups: Sequence[CoverageGroup]) -> Check:
 
 
 def seasons_check(seasons: Sequence[SeasonCoverage]) -> Check:
-    """Checks that no coverage differs between seasons by more than chance: at least one."""
+    """Check that no coverage differs between seasons by more than chance: at least one."""
     beyond = [each for each in seasons if not each.agrees]
     worst = max(seasons, key=lambda each: each.spread / each.bound)
     by_season = ", ".join(f"{season}: {100 * found.value:.1f}" for season, found in worst.seasons.items())
@@ -99,5 +99,5 @@ def seasons_check(seasons: Sequence[SeasonCoverage]) -> Check:
 
 
 def series_name(forecaster: str, horizon: str) -> str:
-    """Names a forecaster and a horizon in a check."""
+    """Name a forecaster and a horizon in a check."""
     return f"{forecaster.replace('_', ' ')}, {horizon}"

@@ -26,7 +26,7 @@ from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 
 MIN_GAMES: Final = 150
-"""Minimum number of games of a group by minute and lead that is tested by itself."""
+"""Minimum number of games of a group by minute and lead that is tested separately."""
 
 LEVEL: Final = 0.99
 """Probability that nominal coverage passes: in a verdict, jointly for all overall coverages; in the acceptance checks,
@@ -34,7 +34,7 @@ for each; in both, jointly for all groups."""
 
 
 POWER: Final = 0.8
-"""Probability of being excluded, by which the power of the test of a group is told."""
+"""Probability of being excluded, with which the power of a group's test is stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class CoverageGroup:
 
 @dataclass(frozen=True, slots=True)
 class GroupPower:
-    """What the test of one group can and can not find.
+    """Power of the test of one group.
 
     Attributes:
         level: nominal coverage, in %.
@@ -110,7 +110,7 @@ class GroupPower:
 
 
 def coverages(folds: Sequence[FoldScores], probability: float = LEVEL) -> list[CoverageCheck]:
-    """Computes the coverage over all of a horizon's minutes, by forecaster, horizon and level; see `coverage`."""
+    """Compute the coverage over all of a horizon's minutes, by forecaster, horizon and level; see `coverage`."""
     found = (
         coverage(folds, name, horizon, horizon.forecast_minutes, level, probability)
         for name, horizon, level in product(SERVED, HORIZONS, LEVELS)
@@ -126,7 +126,7 @@ def coverage(
     level: int,
     probability: float = LEVEL,
 ) -> CoverageCheck | None:
-    """Computes the coverage over some minutes, and checks it against the expected one.
+    """Compute the coverage over some minutes, and check it against the expected one.
 
     Games are independent, their minutes are not: the standard error is that of a mean over games of the share of
     covered minutes. To first order, a calibration on n games has the same sampling error as a test on n games, so
@@ -158,7 +158,7 @@ def coverage_of(
     level: int,
     probability: float = LEVEL,
 ) -> CoverageCheck:
-    """Computes the coverage from the `covered_shares` of each fold; see `coverage`."""
+    """Compute the coverage from the `covered_shares` of each fold; see `coverage`."""
     shares, expected = (np.concatenate([each[part] for each in by_fold]) for part in (0, 1))
     games = len(shares)
     parts = [(len(fold) / games, 1 / len(fold) + 1 / fold.calibration_games) for fold in folds]
@@ -180,7 +180,7 @@ def coverage_of(
 def covered_shares(
     fold: FoldScores, forecaster: str, horizon: Horizon, minutes: Sequence[int], level: int
 ) -> tuple[Floats, Floats] | None:
-    """Returns the share of the minutes that were covered and the expected one by game, (n,) each.
+    """Return the share of the minutes that were covered and the expected one by game, (n,) each.
 
     None if the calibration is too small for the level.
     """
@@ -196,7 +196,7 @@ def covered_shares(
 
 
 def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
-    """Computes the coverage by forecaster, horizon, minute, |lead| and level, for groups of MIN_GAMES or more."""
+    """Compute the coverage by forecaster, horizon, minute, |lead| and level, for groups of MIN_GAMES or more."""
     counts = list(_counts(folds))
     corrected = 1 - (1 - LEVEL) / max(len(counts), 1)
     result = []
@@ -212,7 +212,7 @@ def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
 def _counts(
     folds: Sequence[FoldScores],
 ) -> Iterator[tuple[tuple[str, str, int, str, int], int, list[tuple[int, int]]]]:
-    """Yields the first five fields of each group, its covered games, and its games and cell's games by fold."""
+    """Yield the first five fields of each group, its covered games, and its games and cell's games by fold."""
     groups = [lead_groups(fold.leads) for fold in folds]
     for forecaster, horizon in product(SERVED, HORIZONS):
         hits = [losses(fold, forecaster, horizon) for fold in folds]
@@ -228,7 +228,7 @@ def _counts(
 
 
 def group_powers(groups: Sequence[CoverageGroup]) -> list[GroupPower]:
-    """Computes the power of the test of the smallest, the median and the largest group of each level."""
+    """Compute the power of the test of the smallest, the median and the largest group of each level."""
     result = []
     for level in LEVELS:
         by_size = sorted((group for group in groups if group.level == level), key=lambda group: group.games)

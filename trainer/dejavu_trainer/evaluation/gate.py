@@ -1,7 +1,7 @@
 """Verdict of a bundle: from a walk-forward of its recipe, or from one holdout test on the last calibration games.
 
-The holdout test fits the recipe once more, without the last games, which are then unseen. The bundle is fitted on all
-games.
+The holdout test fits the recipe a second time without the last games, which are then unseen. The bundle is fitted on
+all games.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dejavu_trainer.training.recipe import TrainingConfig
 
 
 def holdout_verdict(models: CalibratedModels, progress: Progress) -> VerdictRecord:
-    """Returns the verdict on the models of a bundle from one holdout test.
+    """Return the verdict on the models of a bundle from one holdout test.
 
     Raises:
         DataError: if there are too few calibration games to split.
@@ -39,7 +39,7 @@ def holdout_verdict(models: CalibratedModels, progress: Progress) -> VerdictReco
 
 
 def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Returns masks of the calibration and of the test games: the last season, or the later half of a single one.
+    """Return masks of the calibration and of the test games: the last season, or the later half of a single one.
 
     Raises:
         DataError: if a single season has games on too few days.
@@ -49,7 +49,7 @@ def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def verdict_of(backtest: Path, recipe: TrainingConfig, games: Games) -> tuple[VerdictRecord, str]:
-    """Reads the verdict of a walk-forward with the same recipe from the JSON file that it wrote.
+    """Read the verdict of a walk-forward with the same recipe from the JSON file that it wrote.
 
     Args:
         backtest: the file.
@@ -57,7 +57,7 @@ def verdict_of(backtest: Path, recipe: TrainingConfig, games: Games) -> tuple[Ve
         games: the games that the bundle is made from. A season that the walk-forward used as well must be the same.
 
     Returns:
-        The verdict, and what reduces its meaning for these games; empty if nothing does.
+        The verdict, and reductions of its meaning for these games; empty if there are none.
 
     Raises:
         DataError: if the file can't be read, has another recipe, or other games of a season.

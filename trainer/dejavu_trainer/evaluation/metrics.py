@@ -99,12 +99,12 @@ class _Group:
     first: int = 0
 
     def of(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Selects the columns that `which` covers from values (n, minutes of the horizon)."""
+        """Select the columns that `which` covers from values (n, minutes of the horizon)."""
         return values[:, self.first : self.first + self.which.shape[1]]
 
 
 def pool(folds: Sequence[FoldScores]) -> FoldScores:
-    """Pools the games of several folds into one; fold-level fields are taken from the first.
+    """Pool the games of several folds into one; fold-level fields are taken from the first.
 
     Raises:
         ValueError: if there is no fold.
@@ -131,13 +131,13 @@ def pool(folds: Sequence[FoldScores]) -> FoldScores:
 
 
 def cases_of(horizon: Horizon) -> slice:
-    """Returns the slice of a horizon's cases on axes over cases, ordered by minute."""
+    """Return the slice of a horizon's cases on axes over cases, ordered by minute."""
     indices = [index for index, (horizon_index, _) in enumerate(CASES) if HORIZONS[horizon_index] is horizon]
     return slice(indices[0], indices[-1] + 1)
 
 
 def losses(fold: FoldScores, forecaster: str, horizon: Horizon) -> dict[str, Floats]:
-    """Computes the loss of each forecast by metric, (n, minutes); a metric is its mean (rmse: the root of it).
+    """Compute the loss of each forecast by metric, (n, minutes); a metric is its mean (rmse: the root of it).
 
     There is none for ece, which is not a mean.
     """
@@ -154,7 +154,7 @@ def losses(fold: FoldScores, forecaster: str, horizon: Horizon) -> dict[str, Flo
 
 
 def interval_losses(forecasts: WithIntervals, cases: slice, outcome: Floats) -> dict[str, Floats]:
-    """Computes the losses of intervals by metric, (n, minutes) each; none at levels without an interval.
+    """Compute the losses of intervals by metric, (n, minutes) each; none at levels without an interval.
 
     Args:
         forecasts: of one forecaster.
@@ -178,7 +178,7 @@ def interval_losses(forecasts: WithIntervals, cases: slice, outcome: Floats) -> 
 def compute_metrics(
     folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000, advance: Advance = ignore
 ) -> MetricsByForecaster:
-    """Computes all metrics of the games of some folds.
+    """Compute all metrics of the games of some folds.
 
     Args:
         folds: at least one fold.
@@ -201,7 +201,7 @@ def compute_metrics(
 
 
 def phases(fold: FoldScores) -> NDArray[np.int64]:
-    """Returns the index in PHASES of each game."""
+    """Return the index in PHASES of each game."""
     result = np.full(len(fold), len(PHASES) - 1, dtype=np.int64)
     for season in np.unique(fold.season):
         regular = np.flatnonzero((fold.season == season) & (fold.phase == "RS"))
@@ -243,7 +243,7 @@ def _late_group(games: NDArray[np.bool_], horizon: Horizon) -> Iterator[_Group]:
 
 
 def _batches(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
-    """Yields batches of at most _BATCH groups of the same kind."""
+    """Yield batches of at most _BATCH groups of the same kind."""
     for _, members in itertools.groupby(groups, key=lambda group: group.kind):
         of_kind = list(members)
         for start in range(0, len(of_kind), _BATCH):
@@ -251,7 +251,7 @@ def _batches(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
 
 
 def _forecasters(kind: str) -> tuple[str, ...]:
-    """Returns the forecasters that groups of a kind are measured for."""
+    """Return the forecasters that groups of a kind are measured for."""
     if kind == MINUTE_AND_LEAD:
         return SMALL_FORECASTERS
     return FORECASTERS if kind in CEILING_KINDS else tuple(each for each in FORECASTERS if each not in CEILING)
@@ -260,7 +260,7 @@ def _forecasters(kind: str) -> tuple[str, ...]:
 def _measure(
     fold: FoldScores, horizon: Horizon, groups: Sequence[_Group], bootstrap: GameBootstrap
 ) -> list[GroupMetrics]:
-    """Computes the metrics of a batch's groups, from `resampled_means`; NaN in resamples without their games."""
+    """Compute the metrics of a batch's groups, from `resampled_means`; NaN in resamples without their games."""
     led = fold.outcomes[:, HORIZONS.index(horizon)] > 0
     counts = resampled_means(
         np.stack([group.which.sum(axis=1, dtype=np.float64) for group in groups], axis=1), bootstrap
@@ -285,14 +285,14 @@ def _measure(
 
 
 def resampled_means(by_game: Floats, bootstrap: GameBootstrap) -> Floats:
-    """Returns the means of (n, k) scores over all games, in row 0, and in each resample: (1 + resamples, k)."""
+    """Return the means of (n, k) scores over all games, in row 0, and in each resample: (1 + resamples, k)."""
     return np.vstack([by_game.mean(axis=0), bootstrap.resampled_means(by_game)])
 
 
 def _calibration_errors(
     probability: NDArray[np.float32], happened: NDArray[np.bool_], groups: Sequence[_Group], bootstrap: GameBootstrap
 ) -> Floats:
-    """Computes the expected calibration errors of a batch's groups, times their mean number of forecasts per game."""
+    """Compute the expected calibration errors of a batch's groups, times their mean number of forecasts per game."""
     gaps = probability.astype(np.float64) - happened[:, None]
     bins = np.arange(len(gaps))[:, None] * ECE_BINS + metrics.probability_bin(probability)
     errors = []
@@ -328,7 +328,7 @@ def _group_metrics(
 def _store(
     estimated: Sequence[tuple[Sequence[dict[str, Estimate]], dict[str, Floats]]], bootstrap: GameBootstrap
 ) -> None:
-    """Stores the estimates of each group by metric, without those that are not finite in a resample with its games.
+    """Store the estimates of each group by metric, without those that are not finite in a resample with its games.
 
     Args:
         estimated: one target per group, with the means by metric: (1 + resamples, groups) each. All intervals are

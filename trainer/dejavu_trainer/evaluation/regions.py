@@ -17,7 +17,7 @@ _CACHED: Final = 8192
 
 @lru_cache(maxsize=_CACHED)
 def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int, int]:
-    """Returns the counts of successes that agree with a nominal rate: first and last, both included.
+    """Return the counts of successes that agree with a nominal rate: first and last, both included.
 
     Exact and central: of `trials` independent events with probability `rate`, fewer than the first happen with
     probability at most (1 − level)/2, and more than the last with probability at most (1 − level)/2.
@@ -35,7 +35,7 @@ def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int,
 def conformal_region(
     trials: int | Sequence[int], calibration: int | Sequence[int], alpha: float, level: float = 0.99
 ) -> tuple[int, int]:
-    """Returns the counts of covered outcomes that agree with a split-conformal interval: first and last, both included.
+    """Return the counts of covered outcomes that agree with a split-conformal interval: first and last, both included.
 
     Like `binomial_region`, but includes the randomness of the calibration sample: the coverage of an interval between
     the k-th smallest and the k-th largest of n residuals, k = ⌊(n + 1)·α/2⌋, is not 1 − α but a draw from
@@ -71,7 +71,7 @@ def _conformal_region(tests: tuple[tuple[int, int], ...], alpha: float, level: f
 
 
 def detected_rates(trials: int, first: int, last: int, power: float = 0.8) -> tuple[float, float]:
-    """Returns the true rates from which on a region excludes a count with some probability.
+    """Return the true rates from which on a region excludes a count with some probability.
 
     Args:
         trials: number of events.
@@ -97,7 +97,7 @@ def detected_rates(trials: int, first: int, last: int, power: float = 0.8) -> tu
 
 
 def _central(probability: Floats, level: float) -> tuple[int, int]:
-    """Returns the central region of a count, given the probabilities of 0, 1, 2, …."""
+    """Return the central region of a count, given the probabilities of 0, 1, 2, …."""
     tail = (1.0 - level) / 2.0
     first = int(np.searchsorted(np.cumsum(probability), tail, side="right"))
     # Sum the upper tail from its own end: 1 minus a sum near 1 loses all digits.

@@ -113,7 +113,7 @@ def result_of(
     resamples: int = 2000,
     advance: Advance = ignore,
 ) -> BacktestResult:
-    """Computes all metrics, checks and the verdict of some folds.
+    """Compute all metrics, check and the verdict of some folds.
 
     Args:
         folds: at least one fold, each of one season.
@@ -152,7 +152,7 @@ def result_of(
 
 
 def rating_errors(folds: Sequence[FoldScores], seed: int, resamples: int) -> dict[str, dict[str, Estimate]]:
-    """Computes MAE and RMSE of the pregame expected margin, in points, by EXPECTATIONS."""
+    """Compute MAE and RMSE of the pregame expected margin, in points, by EXPECTATIONS."""
     pooled = pool(folds)
     home = np.concatenate([np.full(len(fold), fold.home_advantage) for fold in folds])
     bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
@@ -177,7 +177,7 @@ def rating_errors(folds: Sequence[FoldScores], seed: int, resamples: int) -> dic
 
 
 def to_json(result: BacktestResult) -> str:
-    """Serializes the result as JSON; docs/evaluation.md documents the format."""
+    """Serialize the result as JSON; docs/evaluation.md documents the format."""
     document = {
         "recipe": result.method.recipe,
         "seasons": [fold.season for fold in result.folds],
@@ -187,7 +187,7 @@ def to_json(result: BacktestResult) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Rounds numbers to six significant digits; tuples, such as estimates, become lists, and data classes dicts."""
+    """Round numbers to six significant digits; tuples, such as estimates, become lists, and data classes dicts."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

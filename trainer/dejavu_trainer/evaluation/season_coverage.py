@@ -1,16 +1,16 @@
 """Coverage by season, and whether seasons differ by more than chance.
 
 A pooled coverage is also right if intervals are too narrow in one season and too wide in another. Here each season is
-held against its own interval, and the standard deviation between the seasons against what chance alone gives.
+compared with its own interval, and the standard deviation between the seasons with that of chance alone.
 
 The chance has known parts. To first order, the coverage of season s deviates from the expected one by
 e(s) − Σ w(c) e(c). e(s) is the chance of its own games; e(c) that of a calibration season c, with its share w(c) of the
 calibration games: intervals from residuals that are large by chance are too wide. So neighbouring folds, which share a
-calibration season, are dependent, and a tested season that is later calibrated on comes back with the opposite sign:
+calibration season, are dependent, and a tested season that is later a calibration season enters with the opposite sign:
 seasons spread more than independent ones would. The bound is simulated with all of this.
 
-Not counted is that intervals which follow a season (`uncertainty/season_scale.py`) take back part of its own chance:
-for those the bound is too wide, by about two thirds (`bench/lifecycle/season_chance.py`).
+Intervals that follow a season (`uncertainty/season_scale.py`) compensate part of its own chance, which is not counted:
+for them the bound is too wide, by about two thirds (`bench/lifecycle/season_chance.py`).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class SeasonCoverage:
 
 
 def season_coverages(folds: Sequence[FoldScores], seed: int = 0) -> list[SeasonCoverage]:
-    """Computes the coverage by season, for each forecaster, horizon and level.
+    """Compute the coverage by season, for each forecaster, horizon and level.
 
     Args:
         folds: folds of one season each.
@@ -100,7 +100,7 @@ def season_coverages(folds: Sequence[FoldScores], seed: int = 0) -> list[SeasonC
 
 
 def chance_shares(folds: Sequence[FoldScores]) -> tuple[Floats, Floats]:
-    """Returns how the chance of each season enters the coverage of each fold.
+    """Return the weights of each season's chance in the coverage of each fold.
 
     Returns:
         Shares, (folds, seasons): 1 for the tested season, −w(c) for a calibration season. And the number of games of
@@ -124,7 +124,7 @@ def chance_shares(folds: Sequence[FoldScores]) -> tuple[Floats, Floats]:
 def spread_by_chance(
     covered: Sequence[Floats], shares_and_games: tuple[Floats, Floats], seed: int = 0, level: float = LEVEL
 ) -> tuple[Floats, Floats]:
-    """Simulates the standard deviation between seasons that differ by chance alone.
+    """Simulate the standard deviation between seasons that differ by chance alone.
 
     Args:
         covered: by fold, (games, keys): the share of a game's minutes that was covered.

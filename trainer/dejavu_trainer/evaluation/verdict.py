@@ -38,7 +38,7 @@ def judge(
     groups: Sequence[CoverageGroup] | None = None,
     seasons: Sequence[SeasonCoverage] | None = None,
 ) -> Verdict:
-    """Decides whether the tested forecasts may be served.
+    """Decide whether the tested forecasts may be served.
 
     Requirements for each horizon: the CRPS over all minutes is significantly below persistence's on the same games,
     by a 95 % bootstrap interval over games; coverage is nominal over all minutes and in every group by minute and

@@ -16,7 +16,7 @@ from dejavu_trainer.reports.text import MIN_WIDTH, markdown_table, rich_table
 
 
 def tables(replayed: Sequence[ReplayedFold]) -> Iterator[Table]:
-    """Yields the tables: by season and ratings, deviation of monthly coverage, and by month."""
+    """Yield the tables: by season and ratings, deviation of monthly coverage, and by month."""
     coverage_header = tuple(f"{100 * (1 - alpha):.0f} % coverage" for alpha in ALPHAS)
     header = ("", "intervals", "games", *coverage_header, f"{coverage_header[0][:4]} width", "Winkler 95 %")
     for ratings in RATINGS:
@@ -36,7 +36,7 @@ def tables(replayed: Sequence[ReplayedFold]) -> Iterator[Table]:
 
 
 def markdown(title: str, method: str, replayed: Sequence[ReplayedFold]) -> str:
-    """Formats the study as a Markdown document.
+    """Format the study as a Markdown document.
 
     Args:
         title: heading.
@@ -51,7 +51,7 @@ def markdown(title: str, method: str, replayed: Sequence[ReplayedFold]) -> str:
 
 
 def print_study(console: Console, title: str, replayed: Sequence[ReplayedFold]) -> None:
-    """Prints the study; widens the console to the width of the tables."""
+    """Print the study; widens the console to the width of the tables."""
     console.width = max(console.width, MIN_WIDTH)
     console.print(Text(title, style="bold"), soft_wrap=True)
     for table in tables(replayed):
@@ -64,7 +64,7 @@ def print_study(console: Console, title: str, replayed: Sequence[ReplayedFold]) 
 
 
 def omission(replayed: Sequence[ReplayedFold]) -> str:
-    """Returns why the table of monthly deviations is left out; empty if it is not."""
+    """Return why the table of monthly deviations is left out; empty if it is not."""
     if _large(_months(replayed)):
         return ""
     return (
@@ -77,7 +77,7 @@ _Part = tuple[ReplayedFold, NDArray[np.bool_]]
 
 
 def _months(replayed: Sequence[ReplayedFold]) -> list[tuple[str, list[_Part]]]:
-    """Returns the games of each month, with carried ratings."""
+    """Return the games of each month, with carried ratings."""
     carried = [each for each in replayed if each.ratings == "carried"]
     return [(str(month), [(each, each.month == month)]) for each in carried for month in np.unique(each.month)]
 
@@ -87,7 +87,7 @@ def _large(months: Sequence[tuple[str, list[_Part]]]) -> list[_Part]:
 
 
 def _deviation_table(coverage_header: tuple[str, ...], months: Sequence[_Part]) -> Table:
-    """Builds the table of the deviation of monthly coverage from nominal: root mean square over months, at least one.
+    """Build the table of the deviation of monthly coverage from nominal: root mean square over months, at least one.
 
     The last row is the deviation expected from sampling error alone: the standard error of a month's coverage over its
     games, if coverage is nominal on average. A smaller deviation comes from feedback, not from better forecasts.

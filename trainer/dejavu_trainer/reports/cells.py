@@ -49,17 +49,17 @@ class Table:
 
 
 def number(estimate: Estimate | None, metric: str) -> str:
-    """Formats an estimate without its interval, with the digits of its metric."""
+    """Format an estimate without its interval, with the digits of its metric."""
     if estimate is None:
         return ""
     return f"{100 * estimate.value:.1f}" if metric.startswith("coverage") else f"{estimate.value:.{digits(metric)}f}"
 
 
 def in_percent(estimate: Estimate | None) -> str:
-    """Formats a share with its interval, in percent and with a sign."""
+    """Format a share with its interval, in percent and with a sign."""
     return "" if estimate is None else f"{estimate.scaled(100):+.2f}"
 
 
 def digits(metric: str) -> int:
-    """Returns the digits after the decimal point that a metric is shown with."""
+    """Return the digits after the decimal point that a metric is shown with."""
     return 4 if metric in {"brier", "log_loss", "ece"} else 2 if metric.startswith(("winkler", "width")) else 3

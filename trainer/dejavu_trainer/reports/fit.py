@@ -28,7 +28,7 @@ _EXPECTED = {
 
 
 def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
-    """Returns the result of a training run; docs/data.md lists the keys."""
+    """Return the result of a training run; docs/training.md lists the keys."""
     info, manifest, trained = fitted.forecaster.info, fitted.forecaster.manifest, fitted.trained
     settings, weights = trained.dejavu.settings, trained.models.weights.dejavu_weights
     return {
@@ -70,7 +70,7 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
 
 
 def print_fit(console: Console, document: dict[str, Any]) -> None:
-    """Prints the result of a training run."""
+    """Print the result of a training run."""
     dejavu, ratings, verdict = document["dejavu"], document["ratings"], document["verdict"]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     errors = [(_EXPECTED[name], error) for name, error in ratings["errors"].items()]
@@ -132,13 +132,13 @@ def _weights(weights: dict[str, Any]) -> str:
 
 
 def season_document(path: Path, plays: pa.Table, counted: int) -> dict[str, Any]:
-    """Returns a summary of a season file; `counted` is the number of eligible games (docs/data.md)."""
+    """Return a summary of a season file; `counted` is the number of eligible games (docs/training.md)."""
     games = int(pc.count_distinct(plays["game_id"]).as_py())
     return {"file": str(path), "rows": len(plays), "games": games, "left_out": games - counted}
 
 
 def print_season(console: Console, document: dict[str, Any]) -> None:
-    """Prints the content of a season file."""
+    """Print the content of a season file."""
     excluded = f"; {document['left_out']} of them incomplete, left out of training" if document["left_out"] else ""
     console.print(
         f"{document['file']}: {document['rows']:,} rows, {document['games']:,} games{excluded}",

@@ -17,7 +17,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def page(title: str, result: BacktestResult, folds: Sequence[FoldScores], warning: str = "") -> str:
-    """Renders metrics and the scores that they are computed from, after a warning if there is one."""
+    """Render metrics and the scores that they are computed from, after a warning if there is one."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

@@ -1,4 +1,4 @@
-"""Tables of what the other figures can't show: the ceiling, coverage season by season, and the power of the tests."""
+"""Tables beyond the usual figures: the ceiling, coverage season by season, and the power of the tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CEILING_NOTE: Final = (
 
 
 def ceiling(result: BacktestResult) -> Iterator[Table]:
-    """Yields the table of what simple models and ratings in hindsight reach on the same games."""
+    """Yield the table of simple models and of ratings in hindsight on the same games."""
     half, final = (result.figures[horizon.value] for horizon in (Horizon.HALFTIME, Horizon.FINAL))
     late = f"{LATE[0]}–{LATE[1]}"
     columns = (
@@ -48,7 +48,7 @@ def ceiling(result: BacktestResult) -> Iterator[Table]:
 
 
 def season_coverage(result: BacktestResult) -> Iterator[Table]:
-    """Yields the tables of coverage by season with its chance; none for a single season."""
+    """Yield the tables of coverage by season with its chance; none for a single season."""
     for horizon in HORIZONS:
         series = [each for each in result.season_coverages if each.horizon == horizon.value]
         if not series:
@@ -80,7 +80,7 @@ def _season_row(series: SeasonCoverage) -> tuple[str, ...]:
 
 
 def group_power(result: BacktestResult) -> Iterator[Table]:
-    """Yields the table of what the test of the groups by minute and |lead| can exclude; none without groups."""
+    """Yield the table of the power of the groups' test by minute and |lead|; none without groups."""
     if not result.power:
         return
     rows = tuple(

@@ -64,7 +64,7 @@ class Plot:
 
 
 def plots(result: BacktestResult, folds: Sequence[FoldScores]) -> Iterator[Plot]:
-    """Yields all plots of a report: of the metrics, and of the scores that they are computed from."""
+    """Yield all plots of a report: of the metrics, and of the scores that they are computed from."""
     pooled = pool(folds)
     import matplotlib as mpl
 
@@ -297,7 +297,7 @@ def _ratings(result: BacktestResult) -> Figure:
 
 
 def chosen_games(fold: FoldScores) -> dict[str, int]:
-    """Selects four test games by fixed rules: largest comeback, closest, most one-sided, and median CRPS.
+    """Select four test games by fixed rules: largest comeback, closest, most one-sided, and median CRPS.
 
     By the largest lead lost, the smallest and the largest mean |lead| over all minutes, and the median of the mean
     CRPS; the first game wins a tie.
@@ -321,7 +321,7 @@ def chosen_games(fold: FoldScores) -> dict[str, int]:
 
 
 def fan_chart(folds: Sequence[FoldScores]) -> str:
-    """Draws the game whose forecasts have the median CRPS, as an SVG file of its own: an ordinary one."""
+    """Draw the game whose forecasts have the median CRPS, as an SVG file of its own: an ordinary one."""
     pooled = pool(folds)
     import matplotlib as mpl
     from matplotlib.figure import Figure

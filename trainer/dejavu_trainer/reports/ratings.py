@@ -11,7 +11,7 @@ from dejavu_trainer.refresh import Refresh
 
 
 def refresh_document(refreshed: Refresh) -> dict[str, Any]:
-    """Returns the result of a refresh; docs/data.md lists the keys."""
+    """Return the result of a refresh; docs/training.md lists the keys."""
     manifest, before = refreshed.forecaster.manifest, refreshed.before
     return {
         "bundle": str(refreshed.bundle),
@@ -28,7 +28,7 @@ def refresh_document(refreshed: Refresh) -> dict[str, Any]:
 
 
 def print_refresh(console: Console, document: dict[str, Any]) -> None:
-    """Prints the document for people."""
+    """Print the document for people."""
     rows = Table.grid(padding=(0, 2))
     rows.add_row("bundle", document["bundle"])
     rows.add_row("model", f"{document['model_version']}, with the models of {document['of_version']}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # scipy, which reports do not need, takes seconds to load
 
 
 def due_document(due: Due) -> dict[str, Any]:
-    """Returns whether a new model is due; docs/training.md lists the keys."""
+    """Return whether a new model is due; docs/training.md lists the keys."""
     return {
         "due": bool(due.triggers),
         "triggers": [
@@ -31,7 +31,7 @@ def due_document(due: Due) -> dict[str, Any]:
 
 
 def challenger_document(challenger: Challenger) -> dict[str, Any]:
-    """Returns a challenger that was published; docs/training.md lists the keys."""
+    """Return a challenger that was published; docs/training.md lists the keys."""
     return {
         **due_document(challenger.due),
         "model_version": challenger.model_version,
@@ -44,12 +44,12 @@ def challenger_document(challenger: Challenger) -> dict[str, Any]:
 
 
 def print_due(console: Console, due: Due) -> None:
-    """Prints the triggers that stand, or that none does."""
+    """Print the met triggers, or that there are none."""
     console.print(_rows(_due_rows(due)))
 
 
 def print_challenger(console: Console, challenger: Challenger) -> None:
-    """Prints what was published, and why."""
+    """Print the published challenger with the reason."""
     plan, verdict, tracked = challenger.plan, challenger.verdict, challenger.tracked
     rows = _due_rows(challenger.due)
     rows += [

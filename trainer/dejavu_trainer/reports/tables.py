@@ -22,7 +22,7 @@ SHOWN_MINUTES: Final = {
 
 
 def tables(result: BacktestResult) -> Iterator[Table]:
-    """Yields all tables of a result, grouped by horizon."""
+    """Yield all tables of a result, grouped by horizon."""
     yield _tested(result)
     yield _ratings(result)
     yield from ceiling(result)
@@ -47,7 +47,7 @@ def tables(result: BacktestResult) -> Iterator[Table]:
 
 
 class CheckList(NamedTuple):
-    """Checks under a title, with what is to be said of all of them; empty: nothing."""
+    """Checks under a title, with a common remark; empty: nothing."""
 
     title: str
     summary: str
@@ -55,7 +55,7 @@ class CheckList(NamedTuple):
 
 
 def check_lists(result: BacktestResult) -> tuple[CheckList, CheckList]:
-    """Returns the acceptance checks and the checks that decide the verdict."""
+    """Return the acceptance checks and the checks that decide the verdict."""
     return (
         CheckList(
             "Acceptance checks (aims of the recipe; they do not decide the verdict)",
@@ -67,7 +67,7 @@ def check_lists(result: BacktestResult) -> tuple[CheckList, CheckList]:
 
 
 def checks_table(checks: CheckList) -> Table:
-    """Builds the table of checks and their results."""
+    """Build the table of checks and their results."""
     rows = tuple(("✓" if check.passed else "✗", check.name, check.found, check.promise) for check in checks.checks)
     return Table(checks.title, ("", "check", "result", "required"), rows, checks.summary)
 

@@ -18,7 +18,7 @@ MIN_WIDTH = 120
 
 
 def print_result(console: Console, title: str, result: BacktestResult, warning: str = "") -> None:
-    """Prints a result, after a warning if there is one; widens the console to the width of the tables."""
+    """Print a result, after a warning if there is one; widens the console to the width of the tables."""
     console.width = max(console.width, MIN_WIDTH)
     console.print(Text(title, style="bold"), soft_wrap=True)
     if warning:
@@ -41,7 +41,7 @@ def print_result(console: Console, title: str, result: BacktestResult, warning: 
 
 
 def markdown(title: str, result: BacktestResult) -> str:
-    """Formats a result as a Markdown document."""
+    """Format a result as a Markdown document."""
     lines = [
         f"# {title}",
         "",
@@ -58,7 +58,7 @@ def markdown(title: str, result: BacktestResult) -> str:
 
 
 def method_line(method: RunProvenance, games: int) -> str:
-    """Describes the tested configuration in one line.
+    """Describe the tested configuration in one line.
 
     Args:
         method: provenance of the run.
@@ -72,7 +72,7 @@ def method_line(method: RunProvenance, games: int) -> str:
 
 
 def markdown_table(table: Table) -> Iterator[str]:
-    """Formats a table as lines of Markdown."""
+    """Format a table as lines of Markdown."""
     yield f"## {table.title}"
     yield ""
     yield _row(table.header)
@@ -89,7 +89,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def rich_table(table: Table) -> RichTable:
-    """Formats a table for a terminal."""
+    """Format a table for a terminal."""
     shown = RichTable(
         title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )

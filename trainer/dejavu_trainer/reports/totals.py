@@ -1,4 +1,4 @@
-"""Tables of forecasts of total points beside their rivals."""
+"""Tables of forecasts of total points and their references."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOTE: Final = "Errors, CRPS and Winkler score in points, coverage in %."
 
 
 def totals(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetrics]]) -> Iterator[Table]:
-    """Yields the tables of a horizon: all minutes, some minutes, and seasons.
+    """Yield the tables of a horizon: all minutes, some minutes, and seasons.
 
     Args:
         horizon: its name, as a title starts.

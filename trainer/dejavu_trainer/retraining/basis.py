@@ -1,4 +1,4 @@
-"""What a retrain is compared with: the model that serves, or the last challenger that was made, if it is newer."""
+"""Basis of a retrain: the serving model, or the last challenger if its games are newer."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Basis:
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Basis:
-        """Returns the basis that a bundle is."""
+        """Return the basis that a bundle is."""
         calibrated = frozenset(manifest.calibrate.seasons)
         return cls(manifest.version, calibrated | set(manifest.train.seasons), calibrated, manifest.calibrate.last_date)
 
     @classmethod
     def of_server_model(cls, model: dict[str, Any]) -> Basis:
-        """Returns the basis that a model is, as `dejavu models list --json` describes it.
+        """Return the basis that a model is, as `dejavu models list --json` describes it.
 
         The date of its newest game is not known: the end of its newest season is taken.
         """
@@ -48,7 +48,7 @@ class Basis:
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> Basis:
-        """Returns the basis that `document` described."""
+        """Return the basis that `document` described."""
         return cls(
             document["model_version"],
             frozenset(document["seasons"]),
@@ -57,7 +57,7 @@ class Basis:
         )
 
     def document(self) -> dict[str, Any]:
-        """Returns the basis as JSON."""
+        """Return the basis as JSON."""
         return {
             "model_version": self.model_version,
             "seasons": sorted(self.seasons),
@@ -66,11 +66,11 @@ class Basis:
         }
 
     def known(self, games: Games) -> Games:
-        """Returns the games that its intervals were calibrated on, of those given."""
+        """Return the games that its intervals were calibrated on, of those given."""
         return games.select(
             np.isin(games.season, sorted(self.calibrated)) & (games.date <= np.datetime64(self.last_day))
         )
 
     def newer(self, games: Games) -> Games:
-        """Returns the games after those that it was made from."""
+        """Return the games after those of its basis."""
         return games.select(games.date > np.datetime64(self.last_day))

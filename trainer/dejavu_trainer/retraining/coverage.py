@@ -50,7 +50,7 @@ class CoverageFigure:
         return 2 * score * normal.pdf(score) / self.mean_width
 
     def misses(self, tolerance: float) -> bool:
-        """Returns whether the interval of the coverage lies further than a tolerance from what it should be."""
+        """Return whether the interval of the coverage lies further than a tolerance from the expected coverage."""
         nominal = 1 - self.alpha
         missed = self.upper < nominal - tolerance or self.lower > nominal + self.of_whole_ends + tolerance
         return self.games >= MIN_GAMES and missed
@@ -63,7 +63,7 @@ class CoverageFigure:
 
 
 def server_coverages(server: str, model_version: str) -> list[CoverageFigure]:
-    """Returns the coverages of a model on the settled forecasts of a server, of both horizons.
+    """Return the coverages of a model on the settled forecasts of a server, of both horizons.
 
     Raises:
         RetrainError: if the server does not answer.
@@ -77,7 +77,7 @@ def server_coverages(server: str, model_version: str) -> list[CoverageFigure]:
 
 
 def _figures(horizon: str, scorecard: dict[str, Any]) -> Iterator[CoverageFigure]:
-    """Yields the coverages of a scorecard in protobuf's JSON, which leaves out zeros."""
+    """Yield the coverages of a scorecard in protobuf's JSON, which leaves out zeros."""
     for each in scorecard.get("coverage", ()):
         yield CoverageFigure(
             horizon=horizon,

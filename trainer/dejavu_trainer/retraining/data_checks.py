@@ -31,7 +31,7 @@ SHOWN: Final = 3
 
 
 class ProblemKind(enum.Enum):
-    """What is wrong with games."""
+    """Problems of games."""
 
     DUPLICATE_GAMES = "duplicate-games"
     IMPLAUSIBLE_SCORES = "implausible-scores"
@@ -47,7 +47,7 @@ class GameProblem:
 
 
 def problems(games: Games) -> list[GameProblem]:
-    """Returns what is wrong with games; empty if nothing is.
+    """Return the problems of games; empty if there are none.
 
     That two games of one source have the same date and teams is refused when they are loaded.
     """
@@ -95,7 +95,7 @@ def _implausible(games: Games) -> Iterator[GameProblem]:
 
 
 def _missing_teams(games: Games) -> Iterator[GameProblem]:
-    """Finds teams with fewer games in a season than a Poisson distribution gives, all teams looked at together."""
+    """Find teams with fewer games in a season than a Poisson distribution gives, all teams looked at together."""
     from scipy.stats import poisson
 
     for season in np.unique(games.season).tolist():

@@ -6,8 +6,8 @@ test (Biometrika 34, 1947), which assumes no equal variances. For spreads, the v
 its group, which makes it the test of Brown and Forsythe (JASA 69, 1974). The tests are looked at together, so their
 p-values are corrected by the method of Holm (Scandinavian Journal of Statistics 6, 1979).
 
-With thousands of games a difference that matters to nobody is significant. So an alarm also takes an effect: a
-difference of the means by at least 0.2 standard deviations, which Cohen (Statistical Power Analysis, 1988) calls small.
+With thousands of games an irrelevant difference is significant. So an alarm also requires an effect: a difference of
+the means of at least 0.2 standard deviations, which Cohen (Statistical Power Analysis, 1988) calls small.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MIN_GAMES: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class GameValues:
-    """What is compared of n games, one value of each a game.
+    """Compared quantities of n games, one value per game.
 
     Attributes:
         scoring: points that move the differential, over all minutes (of a minute, the fewest that explain its change).
@@ -49,7 +49,7 @@ class GameValues:
 
     @classmethod
     def of(cls, games: Games) -> GameValues:
-        """Returns the values of games."""
+        """Return the values of games."""
         minutes = np.diff(games.differentials.astype(np.float64), axis=1, prepend=0.0)
         return cls(
             np.abs(minutes).sum(axis=1),
@@ -63,7 +63,7 @@ class GameValues:
 
 
 def _distance(values: Floats) -> Floats:
-    """Returns the distances from the median."""
+    """Return the distances from the median."""
     return np.abs(values - np.median(values))
 
 
@@ -105,7 +105,7 @@ class Drift:
 
 
 def drifts(before: Games, after: Games) -> list[Drift]:
-    """Compares newer games with older ones; nothing if one side has fewer than MIN_GAMES.
+    """Compare newer games with older ones; nothing if one side has fewer than MIN_GAMES.
 
     Returns:
         One element for each of QUANTITIES, in their order.
@@ -114,7 +114,7 @@ def drifts(before: Games, after: Games) -> list[Drift]:
 
 
 def compare(before: GameValues, after: GameValues) -> list[Drift]:
-    """Compares newer games with older ones by their values; see `drifts`."""
+    """Compare newer games with older ones by their values; see `drifts`."""
     if min(len(before), len(after)) < MIN_GAMES:
         return []
     samples = [(quantity(before), quantity(after)) for quantity in QUANTITIES.values()]
@@ -130,7 +130,7 @@ def compare(before: GameValues, after: GameValues) -> list[Drift]:
 
 
 def _welch(old: Floats, new: Floats) -> float:
-    """Returns the two-sided p-value of Welch's test, also if one side has no variance."""
+    """Return the two-sided p-value of Welch's test, also if one side has no variance."""
     from scipy.stats import t
 
     parts = np.array([old.var(ddof=1) / len(old), new.var(ddof=1) / len(new)])
@@ -142,7 +142,7 @@ def _welch(old: Floats, new: Floats) -> float:
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Corrects p-values of tests that are looked at together: if all null hypotheses hold, the smallest is at most x
+    """Correct p-values of tests that are looked at together: if all null hypotheses hold, the smallest is at most x
     with probability x at most.
     """
     corrected, largest = [0.0] * len(p_values), 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class RetrainError(Exception):
-    """A retrain was refused or failed; the message says why and what to do."""
+    """A retrain was refused or failed; the message has the reason and the remedy."""
 
 
 class RetrainRunning(RetrainError):
@@ -12,7 +12,7 @@ class RetrainRunning(RetrainError):
 
 
 class GamesRefused(RetrainError):
-    """The games have problems that nobody accepted."""
+    """The games have problems that were not accepted."""
 
 
 class ChallengerUnfit(RetrainError):

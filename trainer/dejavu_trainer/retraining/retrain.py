@@ -2,9 +2,9 @@
 
     gather → triggers → check → backtest → fit → judge → publish to a store, a server, MLflow
 
-The result of each step is in the work folder under the hash of what went into it. So a retrain that was killed at any
-moment goes on where it ended, and ends with the same model version as an undisturbed one: training is deterministic,
-and everything outside the work folder changes in one move that can be repeated.
+The result of each step is in the work folder under the hash of its inputs. So a retrain that was killed at any moment
+continues, and ends with the same model version as an undisturbed one: training is deterministic, and everything outside
+the work folder changes in one repeatable step.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Retrain:
     """A retrain in its work folder. Create it with `open_retrain`.
 
     Args:
-        settings: what it does.
+        settings: settings of the retrain.
         work: its work folder, which no other process uses.
         progress: receives progress updates.
     """
@@ -57,7 +57,7 @@ class Retrain:
         self._read: tuple[Games, Basis] | None = None
 
     def due(self) -> Due:
-        """Reads the games and decides whether a new model is due.
+        """Read the games and decide whether a new model is due.
 
         Raises:
             DataError: if a source can't be read.
@@ -83,7 +83,7 @@ class Retrain:
         return Due(tuple(triggers), parent.model_version, basis.model_version, tuple(sources), len(games), newer, unfit)
 
     def run(self, due: Due) -> Challenger:
-        """Makes a challenger from the games that `due` has read, and publishes it.
+        """Make a challenger from the games that `due` has read, and publish it.
 
         Args:
             due: what `due` returned; its triggers become the reason in the lineage.
@@ -138,7 +138,7 @@ class Retrain:
         return Basis.of_server_model(model)
 
     def _basis(self, parent: Basis) -> Basis:
-        """Returns the newer of the parent and the last challenger, which the gate may not have judged yet.
+        """Return the newer of the parent and the last challenger, which the gate may not have judged yet.
 
         One that was found unfit counts only for those who would make it in the same way: else each new game, as long as
         a trigger stands, would have another one made that is as unfit.
@@ -150,7 +150,7 @@ class Retrain:
         return made if made.last_day >= parent.last_day else parent
 
     def _method(self) -> str:
-        """Returns a hash of what, besides the games, decides whether a challenger is made and published."""
+        """Return a hash of what, besides the games, decide whether a challenger is made and published."""
         settings = self._settings
         return self._work.key(
             recipe=settings.recipe.digest,
@@ -163,7 +163,7 @@ class Retrain:
         )
 
     def _check(self, games: Games, basis: Basis) -> list[dict[str, Any]]:
-        """Refuses games with problems, and returns how the newer ones differ from those of the basis.
+        """Refuse games with problems, and return how the newer ones differ from those of the basis.
 
         Raises:
             GamesRefused: if there are problems that are not accepted.
@@ -185,7 +185,7 @@ class Retrain:
         return list(document["drift"])
 
     def _backtest(self, games: Games, plan: SeasonPlan) -> Path | None:
-        """Walks forward over the tested seasons, and returns the file with the verdict; None if none can be tested."""
+        """Walk forward over the tested seasons, and return the file with the verdict; None if none can be tested."""
         if not plan.test:
             return None
         # Imported late: they load torch.
@@ -216,7 +216,7 @@ class Retrain:
         return result
 
     def _fit(self, games: Games, plan: SeasonPlan, due: Due, backtest: Path | None) -> Path:
-        """Fits a bundle with the verdict of the backtest; returns its folder."""
+        """Fit a bundle with the verdict of the backtest; return its folder."""
         from dejavu_trainer import pipeline
 
         settings, work = self._settings, self._work
@@ -251,7 +251,7 @@ class Retrain:
         return bundle
 
     def _publish(self, bundle: Path) -> TrackedRun | None:
-        """Publishes a bundle everywhere. Each place takes it whole or not at all, and a second time changes nothing."""
+        """Publish a bundle everywhere. Each place takes it whole or not at all, and a second time changes nothing."""
         settings = self._settings
         with self._progress.step("Publish", 2) as advance:
             if settings.store or settings.server:
@@ -266,7 +266,7 @@ class Retrain:
 
 @contextmanager
 def open_retrain(settings: RetrainSettings, progress: Progress | None = None) -> Iterator[Retrain]:
-    """Opens the work folder of a retrain, for one process at a time.
+    """Open the work folder of a retrain, for one process at a time.
 
     Raises:
         RetrainRunning: if another process uses it.
@@ -277,10 +277,10 @@ def open_retrain(settings: RetrainSettings, progress: Progress | None = None) ->
 
 
 def due_reason(due: Due) -> str:
-    """Returns the reason for the lineage: the triggers, without figures."""
+    """Return the reason for the lineage: the triggers, without figures."""
     return "; ".join(trigger.reason for trigger in due.triggers)[:MAX_TEXT]
 
 
 def _environment() -> dict[str, Any]:
-    """Returns what besides games and settings determines a model: code and libraries."""
+    """Return the identity of code and libraries, which determine a model together with games and settings."""
     return {"code": code_version(), "libraries": libraries()}

@@ -1,4 +1,4 @@
-"""Which seasons a retrain trains, calibrates and tests on."""
+"""Training, calibration and test seasons of a retrain."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def plan_seasons(
     test_seasons: int = TEST_SEASONS,
     test_games: int = TEST_GAMES,
 ) -> SeasonPlan:
-    """Chooses the seasons: calibrates on the newest with enough games together, the season in play included.
+    """Choose the seasons: calibrates on the newest with enough games together, the season in play included.
 
     Args:
         games: number of games by season.
@@ -72,7 +72,7 @@ def plan_seasons(
 
 
 def _testable(games: Mapping[int, int], span: int, test_games: int) -> list[int]:
-    """Returns the seasons with enough games, `span` seasons directly before to calibrate on, and one before those."""
+    """Return the seasons with enough games, `span` seasons directly before to calibrate on, and one before those."""
     return [
         season
         for season in sorted(games)

@@ -1,4 +1,4 @@
-"""A server, by way of its own command line in another process: the trainer knows no contract."""
+"""Access to a server by the command line in another process: the trainer does not import the contract."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS: Final = 120
 
 
 def run_client(*arguments: str, server: str) -> str:
-    """Runs `dejavu` with some arguments; returns what it prints.
+    """Run `dejavu` with some arguments; return its output.
 
     Credentials come from the environment, as for every `dejavu` (docs/clients.md).
 
@@ -34,7 +34,7 @@ def run_client(*arguments: str, server: str) -> str:
 
 
 def serving_model(server: str) -> dict[str, Any]:
-    """Returns the model that answers requests without a version, in protobuf's JSON.
+    """Return the model that answers requests without a version, in protobuf's JSON.
 
     Raises:
         RetrainError: if the server does not answer, or has no model.

@@ -1,4 +1,4 @@
-"""What a retrain does, and what comes of it."""
+"""Settings and result of a retrain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dejavu_trainer.training.recipe import TrainingConfig
 
 @dataclass(frozen=True, slots=True)
 class RetrainSettings:
-    """What a retrain does.
+    """Settings of a retrain.
 
     Attributes:
         sources: where the games come from; see `sources.gather`.
@@ -27,7 +27,7 @@ class RetrainSettings:
         server: addresses of a server that registers and loads it; none if empty.
         mlflow: address of a tracking server that gets it too; none if empty.
         parent: folder of the bundle that serves; the model of the server if not given, and without one the shipped one.
-        reason: why, if it is asked for whatever the triggers say; empty if the triggers decide.
+        reason: reason of an unconditional retrain; empty if the triggers decide.
         seasons: seasons to read; all if empty.
         include_replays: whether to take games of replays from ledgers.
         seed: random seed, at least 0.
@@ -66,11 +66,11 @@ class Due:
     """Whether a new model is due.
 
     Attributes:
-        triggers: those that stand; none: it is not.
+        triggers: met triggers; none: no model is due.
         parent: version of the model that serves; empty if there is none.
         compared_with: version of the model whose games the triggers were compared with: `parent`, or a challenger that
             was published, or found unfit, since.
-        sources: what was read.
+        sources: sources read.
         games: number of games at hand.
         newer: those of them after the games of `compared_with`.
         unfit: whether `compared_with` was found unfit, and not published.

@@ -20,12 +20,12 @@ _ALL_SEASONS: Final = range(1947, 2201)
 
 @dataclass(frozen=True, slots=True)
 class SourceGames:
-    """How many games a source gave.
+    """Number of games of a source.
 
     Attributes:
         source: its path, or its URL without the password.
         games: number of its games.
-        added: number of those that no earlier source had.
+        added: number of games that no earlier source had.
     """
 
     source: str
@@ -40,7 +40,7 @@ def gather(
     seasons: Sequence[int] = (),
     include_replays: bool = False,
 ) -> tuple[Games, list[SourceGames]]:
-    """Reads the games of all sources. A game that several have is taken from the first of them.
+    """Read the games of all sources. A game that several have is taken from the first of them.
 
     Two games are the same if date and teams are: sources may call it by different ids.
 
@@ -87,12 +87,12 @@ def _sorted(games: Games) -> Games:
 
 
 def games_to_bytes(games: Games) -> bytes:
-    """Serializes games as .npz; equal games give equal bytes."""
+    """Serialize games as .npz; equal games give equal bytes."""
     return to_npz(**{field.name: getattr(games, field.name) for field in fields(games)})
 
 
 def games_from_bytes(content: bytes, source: object) -> Games:
-    """Deserializes the output of `games_to_bytes`.
+    """Deserialize the output of `games_to_bytes`.
 
     Raises:
         DataError: if it is none; the message names the source.

@@ -1,4 +1,4 @@
-"""What makes a new model due."""
+"""Triggers that make a new model due."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PAUSE_GAMES: Final = 100
 """Fewest new games between a model that was made and the next one that coverage or drift makes due."""
 
 OVER_AFTER: Final = timedelta(days=MAX_RATINGS_DAYS)
-"""How long after its newest game a season is over."""
+"""Time after its newest game at which a season is over."""
 
 
 class TriggerKind(enum.Enum):
-    """What can make a new model due."""
+    """Kind of trigger that makes a new model due."""
 
     NEW_SEASON = "new season"
     NEW_GAMES = "new games"
@@ -45,7 +45,7 @@ class Trigger:
 
     Attributes:
         kind: which.
-        reason: the kind and what it is about, for the lineage; the same for the same games.
+        reason: the kind and its subject, for the lineage; equal for equal games.
         details: figures, for people.
     """
 
@@ -62,7 +62,7 @@ class TriggerSettings:
         new_games: new games that make a new model due.
         season_games: fewest games of a new season.
         pause_games: fewest new games for coverage and drift.
-        coverage_tolerance: by how much the interval of a coverage must miss the nominal one.
+        coverage_tolerance: distance of a coverage's interval from the nominal one above which the trigger is met.
     """
 
     new_games: int = NEW_GAMES
@@ -78,7 +78,7 @@ def standing_triggers(
     settings: TriggerSettings,
     today: date,
 ) -> list[Trigger]:
-    """Returns the triggers that stand, in the order of TriggerKind.
+    """Return the met triggers, in the order of TriggerKind.
 
     Args:
         games: all games at hand.
@@ -102,7 +102,7 @@ def standing_triggers(
 
 
 def _new_season(games: Games, basis: Basis, settings: TriggerSettings, today: date) -> list[Trigger]:
-    """Finds seasons that are over, and that the model does not know or knows only the beginning of."""
+    """Find seasons that are over, and that the model does not know or knows only the beginning of."""
     seasons, newest_known = [], max(basis.seasons, default=0)
     for season in np.unique(games.season).tolist():
         played = games.of_seasons([season])

@@ -1,7 +1,7 @@
-"""Folder in which a retrain keeps the result of each step, so that one that was killed goes on where it ended.
+"""Folder in which a retrain keeps the result of each step, so that a killed one continues.
 
-Each result is one file, or one folder of a bundle, with the hash of everything that went into it in its name, and
-appears whole. So the same inputs find their results, and other inputs never do.
+Each result is one file, or one folder of a bundle, named by a hash of its inputs and written atomically. So equal
+inputs find their results, and other inputs never do.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class WorkFolder:
         self._used = set[str]()
 
     def key(self, **inputs: Any) -> str:
-        """Returns a hash of a step's inputs, which must be JSON: 16 hexadecimal digits."""
+        """Return a hash of a step's inputs, which must be JSON: 16 hexadecimal digits."""
         content = json.dumps({"format": FORMAT, **inputs}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def path(self, name: str) -> Path:
-        """Returns the path of a result, which `keep_used` then keeps."""
+        """Return the path of a result, which `keep_used` then keeps."""
         self._used.add(name)
         return self.folder / name
 
     def document(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Returns the JSON document of a step, which `make` computes if it is not there."""
+        """Return the JSON document of a step, which `make` computes if it is not there."""
         path = self.path(name)
         if not path.exists():
             write_atomic(path, json.dumps(make(), indent=2, allow_nan=False).encode() + b"\n")
@@ -61,14 +61,14 @@ class WorkFolder:
         return _read(path) if path.exists() else None
 
     def finish(self, document: dict[str, Any]) -> None:
-        """Stores what describes a challenger, and removes the results of other inputs."""
+        """Store the description of a challenger, and remove the results of other inputs."""
         write_atomic(self.folder / _LAST, json.dumps(document, indent=2, allow_nan=False).encode() + b"\n")
         for path in self.folder.iterdir():
             if path.name not in {*self._used, _LAST, _LOCK}:
                 _remove(path)
 
     def temporary(self, name: str) -> Path:
-        """Returns a new folder that the next run removes if this one does not."""
+        """Return a new folder that the next run removes if this one does not."""
         folder = self.folder / f".{name}.{os.getpid()}"
         folder.mkdir()
         return folder
@@ -76,7 +76,7 @@ class WorkFolder:
 
 @contextmanager
 def open_work_folder(folder: Path) -> Iterator[WorkFolder]:
-    """Opens a work folder for one process, and removes what a killed one left half done.
+    """Open a work folder for one process, and remove half-done results of a killed one.
 
     The lock is the kernel's: it ends with the process that has it, however that ends.
 

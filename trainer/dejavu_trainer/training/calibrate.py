@@ -1,7 +1,7 @@
 """Fits a recipe to games: ratings, models, and predictive distributions.
 
 A training run, each fold of a backtest and the holdout test of a bundle all use `fit_recipe` and `CalibratedModels`, so
-that what is tested is what is published.
+that the tested procedure is the published one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MIN_FOLLOWED_GAMES = 1000
 class CalibratedModels:
     """Trained models with their predictive distributions, and the games behind both.
 
-    Models and distributions are fitted on all games, so the two parts only tell which ones are the newest.
+    Models and distributions are fitted on all games; the two parts only name the newest ones.
 
     Attributes:
         recipe: the training configuration.
@@ -80,7 +80,7 @@ class CalibratedModels:
         )
 
     def without(self, games: NDArray[np.bool_], progress: Progress | None = None) -> CalibratedModels:
-        """Fits the same recipe without some of the newest games, a mask of `calibrate`, which it then has not seen."""
+        """Fit the same recipe without some of the newest games, a mask of `calibrate`, which it then has not seen."""
         return fit_recipe(self.train.games, self.calibrate.games.select(~games), self.recipe, self.seed, progress)
 
 
@@ -92,7 +92,7 @@ def fit_recipe(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> CalibratedModels:
-    """Fits ratings, models and predictive distributions to games.
+    """Fit ratings, models and predictive distributions to games.
 
     Args:
         train: the earlier games.
@@ -122,7 +122,7 @@ def fit_recipe(
 
 
 def frozen_before_each_season(start: RatingFilter, rated: RatedGames) -> Floats:
-    """Returns the margins of games with ratings frozen before their season, (n,), in points.
+    """Return the margins of games with ratings frozen before their season, (n,), in points.
 
     Before the first season there are no ratings: its games keep their carried margins.
     """
@@ -135,7 +135,7 @@ def frozen_before_each_season(start: RatingFilter, rated: RatedGames) -> Floats:
 
 
 def fit_calibration(rated: RatedGames, frozen_margins: Floats, advance: Advance = ignore) -> LatticeCalibration:
-    """Fits the predictive distributions of every margin source, from residuals of unseen seasons.
+    """Fit the predictive distributions of every margin source, from residuals of unseen seasons.
 
     Args:
         rated: n games, with margins from carried ratings.
@@ -170,19 +170,19 @@ def fit_calibration(rated: RatedGames, frozen_margins: Floats, advance: Advance 
 
 
 def fits_live_tables(games: Games) -> NDArray[np.bool_]:
-    """Returns on which games tables with live inputs are fitted, (n,): pace needs the points at the end too."""
+    """Return on which games tables with live inputs are fitted, (n,): pace needs the points at the end too."""
     return live_inputs(games)[1] & (games.final_total >= 0)
 
 
 def live_inputs(games: Games) -> tuple[LiveColumns, NDArray[np.bool_]]:
-    """Returns the live inputs that tables use, by minute, (n, 47) each, and which games have them in all minutes."""
+    """Return the live inputs that tables use, by minute, (n, 47) each, and which games have them in all minutes."""
     live = LiveColumns(*(games.live_column(name)[:, :MAX_SLOTS].astype(np.float64) for name in LiveColumns._fields))
     known = ~np.asarray(np.isnan(np.stack(live)).any(axis=(0, 2)))
     return live, known
 
 
 def point_forecasts(models: PointEnsemble, rated: RatedGames) -> dict[str, Floats]:
-    """Computes the point forecasts of each model for n games after every minute.
+    """Compute the point forecasts of each model for n games after every minute.
 
     Returns:
         By model, and "persistence", (n, 47 minutes, 2 horizons), in points; meaningless for a horizon that has passed.
@@ -201,7 +201,7 @@ def point_forecasts(models: PointEnsemble, rated: RatedGames) -> dict[str, Float
 
 
 def fit_distributions(points: Floats, games: Games, scales: Floats, min_cell: int) -> list[PredictiveDistribution]:
-    """Fits predictive distributions to the residuals of point forecasts, one for each of CASES.
+    """Fit predictive distributions to the residuals of point forecasts, one for each of CASES.
 
     Args:
         points: (n, 47 minutes, 2 horizons), forecasts of the games, in points.
@@ -224,7 +224,7 @@ def fit_distributions(points: Floats, games: Games, scales: Floats, min_cell: in
 
 
 def measure(rated: RatedGames, seed: int) -> list[MetricRecord]:
-    """Computes errors of the linear models with known teams, which all others start from, on unseen seasons.
+    """Compute errors of the linear models with known teams, which all others start from, on unseen seasons.
 
     Each season is forecast by models of the other ones. The models of a bundle have seen all games: to evaluate them,
     use a backtest, or `dejavu-trainer evaluate` on a later season. The seed is that of the bootstrap over games.

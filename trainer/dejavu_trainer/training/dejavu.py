@@ -64,11 +64,11 @@ class TrainingGames:
     residuals: Floats
 
     def select(self, mask: NDArray[np.bool_]) -> TrainingGames:
-        """Selects games by a mask (n,)."""
+        """Select games by a mask (n,)."""
         return TrainingGames(self.games.select(mask), self.residuals[mask])
 
     def patterns(self, minute: int) -> Floats:
-        """Returns the patterns after a minute, (n, minute), in points."""
+        """Return the patterns after a minute, (n, minute), in points."""
         return self.games.levels[:, :minute]
 
 
@@ -90,7 +90,7 @@ def select_settings(
     workers: int = 1,
     prototypes_at: Mapping[int, int] = _NONE,
 ) -> SelectedSettings:
-    """Selects the settings with which databases of `past` best explain the linear models' residuals on `later`.
+    """Select the settings with which databases of `past` best explain the linear models' residuals on `later`.
 
     The criterion is the share of the squared error explained by the neighbours' mean, in units of the spread at each
     minute, after optimal scaling by one factor per horizon; averaged over the horizons. The first candidate wins a tie.
@@ -140,7 +140,7 @@ def select_settings(
 
 
 def _products(predicted: Floats, target: Floats, minute: int) -> Floats:
-    """Returns (3, 2 horizons): sums of predicted · target, predicted² and target², in units of the mean of target².
+    """Return (3, 2 horizons): sums of predicted · target, predicted² and target², in units of the mean of target².
 
     They are 0 for a horizon that has passed.
     """
@@ -167,7 +167,7 @@ def build_all(
     workers: int = 1,
     prototypes_at: Mapping[int, int] = _NONE,
 ) -> dict[int, Dejavu]:
-    """Builds the databases of some minutes with `build`, on several threads; calls `advance` with 1 after each.
+    """Build the databases of some minutes with `build`, on several threads; call `advance` with 1 after each.
 
     Minutes of `prototypes_at` have as many prototypes as it says, the others `prototypes`.
     """
@@ -179,7 +179,7 @@ def build_all(
 
 
 def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes: int | None, seed: int) -> Dejavu:
-    """Builds the database of a minute.
+    """Build the database of a minute.
 
     Games with identical courses share an entry, since a graph index cannot leave a cluster of equal points. After a
     minute or two there are few distinct courses; if there are fewer entries than the requested neighbours, all entries
@@ -189,7 +189,7 @@ def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes
     courses = _courses(vectors)
     if prototypes is not None and courses.max() >= prototypes:
         courses = cluster(vectors, prototypes, seed)
-    # Kept in tenths of a point, like the courses: a bundle is much smaller, and knows exactly what was indexed.
+    # Stored in tenths of a point, like the courses: a bundle is much smaller, and has exactly the indexed values.
     tenths = to_tenths(group_means(features.anchored(past.patterns(minute)), courses))
     weights = features.recency_weights(minute, settings.recency)
     entries = _entries_of(past, minute, courses, vectors, vectors_of(tenths, weights))
@@ -200,7 +200,7 @@ def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes
 
 
 def _courses(vectors: Singles) -> Integers:
-    """Numbers distinct vectors in the order of their first occurrence: (n, dimensions) → (n,)."""
+    """Number distinct vectors in the order of their first occurrence: (n, dimensions) → (n,)."""
     _, first, groups = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
@@ -208,7 +208,7 @@ def _courses(vectors: Singles) -> Integers:
 
 
 def _entries_of(past: TrainingGames, minute: int, groups: Integers, vectors: Singles, means: Singles) -> Entries:
-    """Builds one entry per group: mean and spread of the increments, named after the game nearest to the mean."""
+    """Build one entry per group: mean and spread of the increments, named after the game nearest to the mean."""
     games = past.games
     increments = games.outcomes - games.levels[:, minute - 1 : minute]
     for index, horizon in enumerate(HORIZONS):
@@ -232,7 +232,7 @@ def _entries_of(past: TrainingGames, minute: int, groups: Integers, vectors: Sin
 
 
 def predict_all(databases: Mapping[int, Dejavu], games: Games, advance: Advance, workers: int = 1) -> Floats:
-    """Predicts the linear models' residuals from each game's neighbours, after every minute with a database.
+    """Predict the linear models' residuals from each game's neighbours, after every minute with a database.
 
     Args:
         databases: databases by minute.

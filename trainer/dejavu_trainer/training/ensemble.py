@@ -56,7 +56,7 @@ class WeightSelection:
 
 
 def choose_weights(fitting: TrialPredictions, comparing: TrialPredictions) -> WeightSelection:
-    """Fits the combination on some games and compares it with fixed weights on later ones."""
+    """Fit the combination on some games and compare it with fixed weights on later ones."""
     shrinkage = fit_shrinkage(fitting.dejavu, fitting.target)
     by_minute = _by_minute(fit_shares(fitting, shrinkage))
     fixed = np.full_like(by_minute, FIXED_DEJAVU_WEIGHT)
@@ -67,7 +67,7 @@ def choose_weights(fitting: TrialPredictions, comparing: TrialPredictions) -> We
 
 
 def fit_shrinkage(predicted: Floats, target: Floats) -> Floats:
-    """Fits the factor in [0, 1] for the neighbours' predictions, for each horizon and minute.
+    """Fit the factor in [0, 1] for the neighbours' predictions, for each horizon and minute.
 
     Least squares over the minutes within REACH, with triangular weights, since the games of one minute are too few to
     estimate it. The factor is shrunk to 0 in proportion to its sampling error (positive part of James & Stein,
@@ -97,7 +97,7 @@ def fit_shrinkage(predicted: Floats, target: Floats) -> Floats:
 
 
 def fit_shares(trial: TrialPredictions, shrinkage: Floats) -> Floats:
-    """Fits Dejavu's weight in the ensemble by least squares, in [0, 1], by horizon and quarter.
+    """Fit Dejavu's weight in the ensemble by least squares, in [0, 1], by horizon and quarter.
 
     Minutes and modes are weighted equally, whatever the spread of their residuals. The sums of squares of a quarter are
     pooled with those of an average quarter, since a single quarter has too little data.
@@ -128,7 +128,7 @@ def _shrunk(predicted: Floats, shrinkage: Floats) -> Floats:
 
 
 def _spreads(target: Floats) -> Floats:
-    """Returns the root mean square of the targets, (47, 2), in points; never 0."""
+    """Return the root mean square of the targets, (47, 2), in points; never 0."""
     spreads: Floats = np.sqrt(np.square(target).mean(axis=(0, 2))).clip(min=1e-6)
     return spreads
 
@@ -141,7 +141,7 @@ def _by_minute(shares: Floats) -> Floats:
 
 
 def _crps(fitting: TrialPredictions, comparing: TrialPredictions, shrinkage: Floats, weights: Floats) -> Floats:
-    """Returns the CRPS of the comparison games, (2,), with the residuals of the fitting games as distribution."""
+    """Return the CRPS of the comparison games, (2,), with the residuals of the fitting games as distribution."""
     # The ensemble's error equals the error of its prediction of the residuals: the linear part cancels.
     past, new = (_combined(trial, shrinkage, weights) for trial in (fitting, comparing))
     result = np.empty(len(HORIZONS))

@@ -81,11 +81,11 @@ def build_hnsw(vectors: Singles, seed: int, links: int = LINKS) -> Any:
 
 
 def read_hnswlib(content: bytes, tenths: Tenths, weights: Floats) -> Graph:
-    """Reads the graph from a file of hnswlib whose labels are the vectors' numbers, ascending.
+    """Read the graph from a file of hnswlib whose labels are the vectors' numbers, ascending.
 
     Args:
         content: the file.
-        tenths: what its vectors were made of.
+        tenths: source of its vectors, in tenths of a point.
         weights: by which they were weighted.
     """
     header = _Header(*_HEADER.unpack_from(content))
@@ -118,12 +118,12 @@ def _level_0_type(links: int, dimensions: int) -> np.dtype[Any]:
 
 
 def _words(level_0: NDArray[Any], links: int) -> Iterator[NDArray[np.uint32]]:
-    """Yields length and links of each list at level 0."""
+    """Yield length and links of each list at level 0."""
     yield from np.concatenate([level_0["count"][:, None], level_0["links"].reshape(-1, links)], axis=1)
 
 
 def _sorted_links(count: int, links: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Returns the links of a list, ascending: their order means nothing to a search, and they compress better."""
+    """Return the links of a list, ascending: their order means nothing to a search, and they compress better."""
     return np.sort(links[: int(count)])
 
 

@@ -16,7 +16,7 @@ _CHUNK = 2048
 
 
 def cluster(vectors: Singles, count: int, seed: int) -> Integers:
-    """Clusters vectors by k-means.
+    """Cluster vectors by k-means.
 
     Args:
         vectors: (n, dimensions).
@@ -46,7 +46,7 @@ def cluster(vectors: Singles, count: int, seed: int) -> Integers:
 
 
 def group_means(values: Floats, groups: Integers) -> Floats:
-    """Computes the means of values by group, for groups 0 … max without gaps: (n, …) → (groups, …)."""
+    """Compute the means of values by group, for groups 0 … max without gaps: (n, …) → (groups, …)."""
     sums = np.zeros((groups.max() + 1, *values.shape[1:]))
     np.add.at(sums, groups, values)
     counts = np.bincount(groups)
@@ -54,7 +54,7 @@ def group_means(values: Floats, groups: Integers) -> Floats:
 
 
 def _seeds(points: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """Draws initial means from the points, with probability ∝ squared distance to the nearest mean drawn before."""
+    """Draw initial means from the points, with probability ∝ squared distance to the nearest mean drawn before."""
     chosen = [int(rng.integers(len(points)))]
     nearest = np.square(points - points[chosen[0]]).sum(axis=1)
     while len(chosen) < count:
@@ -69,7 +69,7 @@ def _seeds(points: Floats, count: int, rng: np.random.Generator) -> Floats:
 
 
 def _nearest(points: Floats, means: Floats) -> tuple[Integers, Floats]:
-    """Returns the nearest mean of each point and the squared distance to it; in chunks, to bound the memory."""
+    """Return the nearest mean of each point and the squared distance to it; in chunks, to bound the memory."""
     half_squares = np.square(means).sum(axis=1) / 2
     nearest = np.empty(len(points), dtype=np.int64)
     for start in range(0, len(points), _CHUNK):
@@ -79,7 +79,7 @@ def _nearest(points: Floats, means: Floats) -> tuple[Integers, Floats]:
 
 
 def _fill_empty(groups: Integers, distances: Floats, count: int) -> None:
-    """Moves into each empty group, in place, the point farthest from its mean whose group has other points."""
+    """Move into each empty group, in place, the point farthest from its mean whose group has other points."""
     sizes = np.bincount(groups, minlength=count)
     candidates = iter(np.argsort(-distances, kind="stable"))
     for empty in np.flatnonzero(sizes == 0):

@@ -50,19 +50,19 @@ class MarginGames(NamedTuple):
     totals: Floats | None = None
 
     def select(self, games: NDArray[np.bool_]) -> MarginGames:
-        """Returns some of the games, without live inputs."""
+        """Return some of the games, without live inputs."""
         return MarginGames(self.leads[games], self.outcomes[games], self.margins[games], self.residuals[games])
 
     def live_at(self, minute: int) -> LiveColumns | None:
-        """Returns the live inputs after a minute, (n,) each."""
+        """Return the live inputs after a minute, (n,) each."""
         return None if self.live is None else LiveColumns(*(each[:, minute - 1] for each in self.live))
 
 
 def fit_margin_model(games: MarginGames) -> MarginModel:
-    """Fits the tables of one kind of request.
+    """Fit the tables of one kind of request.
 
     Args:
-        games: the games before those that are to be forecast; at least some hundreds.
+        games: the games before the forecast ones; at least some hundreds.
     """
     shift = np.zeros((len(CASES), SHIFT_TERMS))
     pace = np.zeros((len(CASES), PACE_TERMS))
@@ -98,14 +98,14 @@ def _least_squares(inputs: Floats, values: Floats) -> Floats:
 
 
 def _fit_pace(totals: Floats, live: LiveColumns) -> Floats:
-    """Fits the points still to come until totals, (n,); see `pace_of`."""
+    """Fit the points still to come until totals, (n,); see `pace_of`."""
     inputs = np.stack([np.ones(len(totals)), live.total_points], axis=1)
     coefficients = _least_squares(inputs, totals - live.total_points)
     return np.append(coefficients, np.log(np.maximum(inputs @ coefficients, 1.0).mean()))
 
 
 def _fit_win(games: MarginGames, pace: Floats) -> Floats:
-    """Fits one logistic regression on all minutes, with a small ridge, by Newton's method."""
+    """Fit one logistic regression on all minutes, with a small ridge, by Newton's method."""
     won = games.outcomes[:, HORIZONS.index(Horizon.FINAL)] > 0
     terms = []
     for minute in range(1, MAX_SLOTS + 1):

@@ -29,7 +29,7 @@ _TERMS: Final = {
 
 
 def fit_linear(games: Games, margins: Floats, *, cube: bool = False) -> LinearModels:
-    """Fits the least-squares coefficients and the scales.
+    """Fit the least-squares coefficients and the scales.
 
     If coefficients are not identified (before tip-off every lead is 0), the minimum-norm solution is used.
 
@@ -57,7 +57,7 @@ def fit_linear(games: Games, margins: Floats, *, cube: bool = False) -> LinearMo
 
 
 def _scales(leads: Floats, residuals: Floats) -> Floats:
-    """Computes the root mean square error by minute, mode, horizon and lead group; see `LinearModels.scales`.
+    """Compute the root mean square error by minute, mode, horizon and lead group; see `LinearModels.scales`.
 
     Groups are shrunk towards the mean over all leads with the weight of PRIOR_GAMES games. Before tip-off, where there
     is no lead, and for horizons that have passed, the scale is 1.
@@ -77,7 +77,7 @@ def _scales(leads: Floats, residuals: Floats) -> Floats:
 
 
 def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Floats:
-    """Computes the residuals of the linear models, in both modes.
+    """Compute the residuals of the linear models, in both modes.
 
     Args:
         linear: the models.
@@ -97,7 +97,7 @@ def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Flo
 
 
 def season_parts(season: NDArray[np.integer]) -> Iterator[NDArray[np.bool_]]:
-    """Yields masks of games that are forecast without each other: the seasons, or parts of a single one."""
+    """Yield masks of games that are forecast without each other: the seasons, or parts of a single one."""
     several = season[0] != season[-1]
     parts = season if several else np.arange(len(season)) * PARTS_OF_A_SEASON // len(season)
     for part in np.unique(parts):
@@ -105,7 +105,7 @@ def season_parts(season: NDArray[np.integer]) -> Iterator[NDArray[np.bool_]]:
 
 
 def out_of_season_points(rated: RatedGames, by_source: Mapping[MarginSource, Floats]) -> dict[MarginSource, Floats]:
-    """Forecasts the games of each season by linear models that are fitted on the other seasons.
+    """Forecast the games of each season by linear models that are fitted on the other seasons.
 
     Args:
         rated: n games, with margins from carried ratings, on which the models are fitted.

@@ -61,7 +61,7 @@ class LstmNetwork(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, steps: Tensor) -> Tensor:
-        """Predicts the residuals of the linear models, in points."""
+        """Predict the residuals of the linear models, in points."""
         states, _ = self.lstm(steps / self.step_scale)
         residuals: Tensor = self.head(states) * self.spreads[: steps.shape[1]]
         return residuals
@@ -75,12 +75,12 @@ class LstmEnsemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, steps: Tensor) -> Tensor:
-        """Returns the mean prediction of the members, in points."""
+        """Return the mean prediction of the members, in points."""
         return torch.stack([member(steps) for member in self.members]).mean(dim=0)
 
 
 def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advance) -> TrainedLstm:
-    """Fits the LSTM.
+    """Fit the LSTM.
 
     Args:
         examples: training games.
@@ -130,13 +130,13 @@ def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advan
 
 
 def _in_mode(examples: LstmExamples, mode: MarginSource) -> tuple[Tensor, Tensor]:
-    """Returns the inputs (n, 47, channels) and the targets (n, 47, 2), in points."""
+    """Return the inputs (n, 47, channels) and the targets (n, 47, 2), in points."""
     steps = torch.from_numpy(features.minute_steps(examples.levels, margins_in_mode(mode, examples.margins)))
     return steps, torch.from_numpy(examples.residuals[:, :, mode].astype(np.float32))
 
 
 def _squared_error(predicted: Tensor, targets: Tensor, spreads: Tensor) -> Tensor:
-    """Returns the mean squared error in units of the spread at each minute, without horizons that have passed."""
+    """Return the mean squared error in units of the spread at each minute, without horizons that have passed."""
     open_cases = (spreads > 0).nonzero(as_tuple=True)
     error = (predicted - targets)[:, open_cases[0], open_cases[1]] / spreads[open_cases]
     return error.square().mean()
@@ -152,7 +152,7 @@ _SIGNED_CHANNELS = torch.tensor([True, True, False, True, False])
 
 
 def _mirrored(steps: Tensor, sign: Tensor) -> Tensor:
-    """Exchanges home and away in games whose sign, (n, 1, 1), is −1."""
+    """Exchange home and away in games whose sign, (n, 1, 1), is −1."""
     return torch.where(_SIGNED_CHANNELS, steps * sign, steps)
 
 
@@ -179,7 +179,7 @@ def _export(network: nn.Module, example: Tensor) -> bytes:
 
 
 def _parity(network: nn.Module, graph: bytes, examples: LstmExamples) -> float:
-    """Returns the largest difference between torch and ONNX Runtime, in points, for several batch sizes and lengths.
+    """Return the largest difference between torch and ONNX Runtime, in points, for several batch sizes and lengths.
 
     Raises:
         FitError: if it exceeds PARITY_TOLERANCE.
@@ -198,7 +198,7 @@ def _parity(network: nn.Module, graph: bytes, examples: LstmExamples) -> float:
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """Uses one thread, deterministic algorithms and a separate random state in torch; restores them afterwards."""
+    """Use one thread, deterministic algorithms and a separate random state in torch; restore them afterwards."""
     # Not use_deterministic_algorithms: it also configures torch's compiler, whose imports take two seconds.
     threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""What the LSTM is fitted from, and what a fit gives. Imports no torch, which takes seconds to load: lstm.py does."""
+"""Inputs and result of an LSTM fit. Imports no torch, which takes seconds to load: lstm.py does."""
 
 from __future__ import annotations
 

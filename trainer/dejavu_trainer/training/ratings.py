@@ -30,21 +30,21 @@ class RatedGames(NamedTuple):
     margins: Floats
 
     def select(self, which: NDArray[np.bool_]) -> RatedGames:
-        """Selects games by a mask (n,)."""
+        """Select games by a mask (n,)."""
         return RatedGames(self.games.select(which), self.margins[which])
 
     def of_seasons(self, seasons: Sequence[int]) -> RatedGames:
-        """Selects the games of some seasons."""
+        """Select the games of some seasons."""
         return self.select(np.isin(self.games.season, seasons))
 
 
 def margins_in_mode(mode: MarginSource, margins: Floats) -> Floats:
-    """Returns the margins that the models get in a mode, (n,): as given, or NaN if the teams are unknown."""
+    """Return the margins that the models get in a mode, (n,): as given, or NaN if the teams are unknown."""
     return np.full_like(margins, np.nan) if mode is MarginSource.UNKNOWN else margins
 
 
 def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
-    """Updates ratings game by game; the games must be later than those already in `start`.
+    """Update ratings game by game; the games must be later than those already in `start`.
 
     The schedule of each game is from the games before it in its season, all of which should be among these.
 
@@ -56,7 +56,7 @@ def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
 
 
 def fit_ratings(games: Games, steps: int, advance: Advance, *, with_terms: bool = True) -> RatingSettings:
-    """Estimates the settings of the filter of margins by maximum likelihood; see `fit_settings`.
+    """Estimate the settings of the filter of margins by maximum likelihood; see `fit_settings`.
 
     Args:
         games: training games.
@@ -69,7 +69,7 @@ def fit_ratings(games: Games, steps: int, advance: Advance, *, with_terms: bool 
 
 
 def margins_with_frozen_ratings(before: RatingFilter, games: Games, *, update: bool = True) -> Floats:
-    """Computes expected margins with ratings frozen at the start of each season, like those of a bundle.
+    """Compute expected margins with ratings frozen at the start of each season, like those of a bundle.
 
     Only ratings are frozen: each game has the terms of its day, which a server knows too.
 
@@ -92,7 +92,7 @@ def margins_with_frozen_ratings(before: RatingFilter, games: Games, *, update: b
 
 
 def rating_errors(past: Games, before: RatingFilter, new: RatedGames) -> dict[str, tuple[float, float]]:
-    """Computes errors of the expected margins of games.
+    """Compute errors of the expected margins of games.
 
     Args:
         past: training games.

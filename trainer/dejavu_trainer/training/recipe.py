@@ -93,7 +93,7 @@ def train_models(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> TrainedModels:
-    """Trains all models on games with margins from carried ratings; the other arguments are those of `fit_recipe`.
+    """Train all models on games with margins from carried ratings; the other arguments are those of `fit_recipe`.
 
     The same games, recipe and seed give the same models on the same machine.
 
@@ -130,7 +130,7 @@ class _Run:
     def select_hyperparameters(
         self, past: RatedGames, later: RatedGames, fitting: np.ndarray, comparing: np.ndarray
     ) -> tuple[SelectedSettings, WeightSelection]:
-        """Selects the Dejavu settings and the combination; `fitting` and `comparing` are masks of the later games."""
+        """Select the Dejavu settings and the combination; `fitting` and `comparing` are masks of the later games."""
         recipe, grid = self.recipe, self.recipe.dejavu
         # Cluster trial databases in the same proportion as the final ones.
         share = len(past.games) / (len(past.games) + len(later.games))
@@ -165,7 +165,7 @@ class _Run:
         prototypes: int | None,
         prototypes_at: Mapping[int, int],
     ) -> tuple[LinearModels, TrainedLstm, dict[int, Dejavu]]:
-        """Fits all models on some games."""
+        """Fit all models on some games."""
         from dejavu_trainer.training.lstm import fit_lstm  # imported late: torch takes seconds, and only fits need it
 
         recipe, (games, margins) = self.recipe, rated

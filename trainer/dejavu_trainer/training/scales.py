@@ -20,7 +20,7 @@ SMOOTHING_MINUTES: Final = 3.0
 
 
 def fit_scales(terms: Sequence[Floats], residuals: Floats, late: int) -> Floats:
-    """Fits the coefficients of the logarithms of the scales; their slopes are smoothed over minutes.
+    """Fit the coefficients of the logarithms of the scales; their slopes are smoothed over minutes.
 
     Args:
         terms: by case, (n, k); the first is 1. Terms that are 0 in all games get the coefficient 0.
@@ -44,12 +44,12 @@ def fit_scales(terms: Sequence[Floats], residuals: Floats, late: int) -> Floats:
 
 
 def standardized(terms: Sequence[Floats], residuals: Floats, scales: Floats) -> Floats:
-    """Returns residuals over their scales, (n, cases); the arguments are those and the result of `fit_scales`."""
+    """Return residuals over their scales, (n, cases); the arguments are those and the result of `fit_scales`."""
     return np.stack([residuals[:, row] / np.exp(terms[row] @ scales[row]) for row in range(len(CASES))], axis=1)
 
 
 def _fit_scale(terms: Floats, residuals: Floats, start: Floats, free: NDArray[np.intp]) -> Floats:
-    """Fits the logarithm of the scale by Newton's method.
+    """Fit the logarithm of the scale by Newton's method.
 
     Minimizes Σ log σ + |r/σ|^POWER / POWER, the likelihood of a generalised normal distribution of that power; the
     other coefficients stay.
@@ -66,7 +66,7 @@ def _fit_scale(terms: Floats, residuals: Floats, start: Floats, free: NDArray[np
 
 
 def _smoothed_together(late: int) -> list[list[int]]:
-    """Returns the rows whose slopes are smoothed together: by horizon, those of late minutes apart."""
+    """Return the rows whose slopes are smoothed together: by horizon, those of late minutes apart."""
     groups: dict[tuple[int, bool], list[int]] = {}
     for row, (index, minute) in enumerate(CASES):
         groups.setdefault((index, HORIZONS[index] is Horizon.FINAL and minute >= late), []).append(row)
@@ -74,7 +74,7 @@ def _smoothed_together(late: int) -> list[list[int]]:
 
 
 def _smoothed(slopes: Floats) -> Floats:
-    """Smooths (minutes, k) over minutes: local-linear with a Gaussian kernel (Fan 1992)."""
+    """Smooth (minutes, k) over minutes: local-linear with a Gaussian kernel (Fan 1992)."""
     minutes, result = np.arange(len(slopes)), np.empty_like(slopes)
     for minute in minutes:
         weights = np.exp(-((minutes - minute) ** 2) / (2 * SMOOTHING_MINUTES**2))[:, None]

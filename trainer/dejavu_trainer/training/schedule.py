@@ -42,7 +42,7 @@ class ScheduleTerms(NamedTuple):
 
 
 def schedule_terms(games: Games) -> ScheduleTerms:
-    """Returns the schedule of each game, from the games of the table on earlier days."""
+    """Return the schedule of each game, from the games of the table on earlier days."""
     schedules = _schedules(games)
     teams = np.array([(each.home, each.away) for each in schedules], dtype=np.float64)  # None becomes NaN
     altitude = np.array([each.altitude for each in schedules], dtype=np.float64)
@@ -51,17 +51,17 @@ def schedule_terms(games: Games) -> ScheduleTerms:
 
 
 def margin_terms(games: Games) -> list[GameTerms]:
-    """Returns the terms by which the schedule and the phase of each game enter its expected margin.
+    """Return the terms by which the schedule and the phase of each game enter its expected margin.
 
     Args:
-        games: games, of which the first of each season are among them: what is missing counts as not played.
+        games: games, from the first of each season on: missing ones count as not played.
     """
     columns = zip(_schedules(games), games.home.tolist(), games.phase.tolist(), strict=True)
     return [game_terms(schedule, home, is_playoffs=phase in PLAYOFF_PHASES) for schedule, home, phase in columns]
 
 
 def totals_terms(games: Games) -> list[TotalTerms]:
-    """Returns the terms by which schedule and phase of each game enter its expected total; see `margin_terms`."""
+    """Return the terms by which schedule and phase of each game enter its expected total; see `margin_terms`."""
     columns = zip(_schedules(games), games.home.tolist(), games.phase.tolist(), strict=True)
     return [total_terms(schedule, home, is_playoffs=phase in PLAYOFF_PHASES) for schedule, home, phase in columns]
 

@@ -34,7 +34,7 @@ class LateShapes(NamedTuple):
 
 
 def fit_shapes(residuals: Floats, leads: Floats, late: LateShapes) -> tuple[Floats, Floats]:
-    """Returns the quantiles of residuals.
+    """Return the quantiles of residuals.
 
     Args:
         residuals: (n, cases), standardised.

@@ -24,20 +24,20 @@ BURN_IN = 0.5
 def carried(
     start: FilterT, games: Games, outcomes: Floats, terms: Sequence[Sequence[float]]
 ) -> tuple[Floats, Floats, FilterT]:
-    """Carries a filter from game to game; see `carried_expectations`."""
+    """Carry a filter from game to game; see `carried_expectations`."""
     return carried_expectations(start, games.season, games.date, games.home, games.away, outcomes, terms)
 
 
 def fit_settings(
     start: TeamFilter, games: Games, outcomes: Floats, terms: Sequence[Sequence[float]], steps: int, advance: Advance
 ) -> RatingSettings:
-    """Estimates the settings of a filter by maximum likelihood.
+    """Estimate the settings of a filter by maximum likelihood.
 
     Args:
         start: the state before the first game, with the settings from which the search starts.
         games: n training games. The settings between seasons are only estimated from several seasons; with a single
             one, they stay as they are.
-        outcomes: (n,), what the filter expects of games, in points.
+        outcomes: (n,), the filter's target of each game, in points.
         terms: n terms of the games.
         steps: maximum number of likelihood evaluations; each runs over all games once.
         advance: called as steps are done, `steps` in total.
@@ -65,12 +65,12 @@ def fit_settings(
 
 
 def mean_nll(start: TeamFilter, games: Games, outcomes: Floats, terms: Sequence[Sequence[float]]) -> float:
-    """Returns the mean negative log-likelihood per game after the burn-in, up to a constant.
+    """Return the mean negative log-likelihood per game after the burn-in, up to a constant.
 
     Args:
         start: the state before the first game, with the settings in question.
         games: n games.
-        outcomes: (n,), what the filter expects of games, in points.
+        outcomes: (n,), the filter's target of each game, in points.
         terms: n terms of the games.
     """
     expected, variance, _ = carried(start, games, outcomes, terms)
@@ -80,7 +80,7 @@ def mean_nll(start: TeamFilter, games: Games, outcomes: Floats, terms: Sequence[
 
 
 def _to_free(name: str, value: float) -> float:
-    """Maps a setting to the real line: a share by its logit, a variance by its logarithm."""
+    """Map a setting to the real line: a share by its logit, a variance by its logarithm."""
     return float(np.log(value / (1 - value)) if name == "carry" else np.log(value))
 
 

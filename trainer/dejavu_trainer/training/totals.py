@@ -1,4 +1,4 @@
-"""Fits what a bundle knows of total points: the ratings of totals, and the tables of every source; see `TotalModel`."""
+"""Fits the totals of a bundle: the ratings of totals, and the tables of every source; see `TotalModel`."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ class TotalGames(NamedTuple):
     expected: Floats
 
     def at(self, minute: int) -> TotalInputs:
-        """Returns what is known after a minute."""
+        """Return the live inputs after a minute."""
         return TotalInputs(self.points[:, minute - 1], self.leads[:, minute - 1], self.expected)
 
 
 def have_points(games: Games) -> NDArray[np.bool_]:
-    """Returns which games have total points in all minutes and at the end, (n,)."""
+    """Return which games have total points in all minutes and at the end, (n,)."""
     return (games.totals >= 0).all(axis=1) & (games.final_total >= 0)
 
 
 def total_games(games: Games, expected: Floats) -> TotalGames:
-    """Returns games that all have total points, with totals expected before tip-off, (n,) in points; NaN if unknown."""
+    """Return games that all have total points, with totals expected before tip-off, (n,) in points; NaN if unknown."""
     halftime = games.totals[:, Horizon.HALFTIME.minutes - 1]
     return TotalGames(
         games.season,
@@ -71,7 +71,7 @@ def total_games(games: Games, expected: Floats) -> TotalGames:
 
 
 def fit_totals(games: Games, steps: int, advance: Advance) -> Totals | None:
-    """Fits ratings and tables of totals.
+    """Fit ratings and tables of totals.
 
     Args:
         games: games, of which the first of each season are among them.
@@ -104,7 +104,7 @@ def fit_totals(games: Games, steps: int, advance: Advance) -> Totals | None:
 
 
 def carry_totals(start: TotalFilter, games: Games) -> tuple[Floats, TotalFilter]:
-    """Updates ratings of totals game by game; games without total points change nothing.
+    """Update ratings of totals game by game; games without total points change nothing.
 
     Returns:
         The totals expected before each game, (n,) in points, and the state after the last one.
@@ -119,14 +119,14 @@ def carry_totals(start: TotalFilter, games: Games) -> tuple[Floats, TotalFilter]
 
 
 def frozen_totals(state: TotalFilter, games: Games) -> Floats:
-    """Returns the expected totals of games of one season, (n,) in points, by ratings as they are before it."""
+    """Return the expected totals of games of one season, (n,) in points, by ratings as they are before it."""
     state = state.predict(int(games.season[0]))
     columns = zip(games.home.tolist(), games.away.tolist(), totals_terms(games), strict=True)
     return np.array([state.expected(home, away, terms)[0] for home, away, terms in columns])
 
 
 def _frozen_before_each_season(start: TotalFilter, games: Games, carried_totals: Floats) -> Floats:
-    """Returns expected totals with ratings frozen before each season, (n,); before the first one there are none."""
+    """Return expected totals with ratings frozen before each season, (n,); before the first one there are none."""
     result, state = carried_totals.copy(), start
     for season in np.unique(games.season).tolist():
         which = games.season == season
@@ -137,10 +137,10 @@ def _frozen_before_each_season(start: TotalFilter, games: Games, carried_totals:
 
 
 def fit_total_model(games: TotalGames) -> TotalModel:
-    """Fits the tables of one source of the expected total, from residuals of unseen seasons.
+    """Fit the tables of one source of the expected total, from residuals of unseen seasons.
 
     Args:
-        games: the games before those that are to be forecast.
+        games: the games before the forecast ones.
     """
     point, log_mean = np.zeros((len(CASES), POINT_TERMS)), np.zeros(len(CASES))
     residuals, terms = np.empty((len(games.season), len(CASES))), list[Floats]()
@@ -151,7 +151,7 @@ def fit_total_model(games: TotalGames) -> TotalModel:
         log_mean[row] = np.log(max(float(np.maximum(loads @ point[row], 1.0).mean()), 1.0))
         predicted = np.empty(len(to_come))
         for which in season_parts(games.season):
-            # A single game has no others.
+            # a single game has no other games
             others = ~which if not which.all() else which
             predicted[which] = loads[which] @ _least_squares(loads[others], to_come[others])
         residuals[:, row] = to_come - predicted
@@ -162,5 +162,5 @@ def fit_total_model(games: TotalGames) -> TotalModel:
 
 
 def _least_squares(inputs: Floats, values: Floats) -> Floats:
-    """Returns the least-squares coefficients; those of inputs that are 0 in all games are 0."""
+    """Return the least-squares coefficients; those of inputs that are 0 in all games are 0."""
     return np.asarray(np.linalg.lstsq(inputs, values)[0], dtype=np.float64)

@@ -24,7 +24,7 @@ class CommandFamily(typer.core.TyperGroup):
     """A command with commands of its own."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command that is named, or the one for none."""
+        """Run the command that is named, or the one for none."""
         interrupts.raise_again()
         with options_given(ctx):
             return super().invoke(ctx)
@@ -97,7 +97,7 @@ def show_model(
 
 
 def _ancestors(client: DejavuClient, model: Model) -> list[Model]:
-    """Returns the models that a model was made from, the newest first, as far as they are registered."""
+    """Return the models that a model was made from, the newest first, as far as they are registered."""
     found: list[Model] = []
     known = {model.version}
     while (parent := model.lineage.parent_version) and parent not in known and len(found) < _MOST_ANCESTORS:

@@ -27,7 +27,7 @@ _Changed: TypeAlias = (
 
 
 def add_commands(group: typer.Typer) -> None:
-    """Adds the commands to the group."""
+    """Add the commands to the group."""
     for command in (register, load, unload, promote, rollback, retire, route):
         group.command(command.__name__)(command)
 
@@ -65,7 +65,7 @@ def load(
     timeout: Timeout = CHANGE_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Stage a registered model: every worker loads it, and makes every recorded forecast with it in the shadow.
+    """Stage a registered model: every worker loads it and makes shadow forecasts with it.
 
     Changes nothing if a worker cannot load it.
     """

@@ -1,4 +1,4 @@
-"""`dejavu models compare` and `history`: what the models are worth, and what was done with them."""
+"""`dejavu models compare` and `history`: evidence on models, and their changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dejavu_client.output.models.comparison import print_comparison
 
 
 def add_commands(group: typer.Typer) -> None:
-    """Adds the commands to the group."""
+    """Add the commands to the group."""
     for command in (compare, history):
         group.command(command.__name__)(command)
 

@@ -1,4 +1,4 @@
-"""Prints changes of models: what a command did, and the history of a ledger."""
+"""Prints changes of models: the effect of a command, and the history of a ledger."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _DONE: Final = {
 
 
 def shares_text(shares: Iterable[change_pb.GameShare]) -> str:
-    """Returns the shares of games in words."""
+    """Return the shares of games in words."""
     return ", ".join(f"{share.model_version} {percent(share.share)}" for share in shares) or "all to the champion"
 
 
 def evidence_text(evidence: change_pb.ModelEvidence) -> str:
-    """Returns what a change rests on in words."""
+    """Describe the evidence of a change."""
     return (
         f"{pluralize(evidence.games, 'game')} against {evidence.against_version}: "
         f"CRPS {signed(evidence.crps_difference, 3)} (E {evidence.crps_e_value:.3g}), "
@@ -39,20 +39,20 @@ def evidence_text(evidence: change_pb.ModelEvidence) -> str:
 
 
 def change_text(change: change_pb.ModelChange) -> str:
-    """Returns what a change did in words, in one line."""
+    """Describe the effect of a change, in one line."""
     subject = change.model_version or shares_text(change.shares)
     instead = f", instead of {change.from_version}" if change.from_version else ""
     return f"{_done(change)} {subject}{instead} (sequence {change.sequence:,})"
 
 
 def print_registered(answer: pb.RegisteredModel) -> None:
-    """Prints a model that was registered."""
+    """Print a model that was registered."""
     what = "registered" if answer.created else "was registered before:"
     print_line(f"{what} {answer.model.version}")
 
 
 def print_history(answer: pb.ListModelChangesResponse) -> None:
-    """Prints changes, newest first."""
+    """Print changes, newest first."""
     if not answer.changes:
         print_line("No changes of models.")
         return
@@ -60,7 +60,7 @@ def print_history(answer: pb.ListModelChangesResponse) -> None:
 
 
 def print_line(text: str) -> None:
-    """Prints a line as it is."""
+    """Print a line as it is."""
     Console().print(text, highlight=False)
 
 

@@ -31,7 +31,7 @@ _DECISIONS: Final = {
 
 
 def print_comparison(comparison: pb.ModelComparison) -> None:
-    """Prints a comparison."""
+    """Print a comparison."""
     title = f"{comparison.model_version} against {comparison.against_version}"
     parts: list[RenderableType] = [_scores(comparison)]
     for name, score in (("CRPS", comparison.crps), ("Brier score", comparison.brier)):
@@ -77,7 +77,7 @@ def _decision(comparison: pb.ModelComparison) -> Text:
 
 
 def e_value_text(value: float) -> str:
-    """Returns an e-value in a few characters."""
+    """Return an e-value in a few characters."""
     return f"{value:.2f}" if 0.01 <= value < 1000 else f"{value:.1e}"
 
 
@@ -86,7 +86,7 @@ def _chart(path: Sequence[pb.EValuePoint]) -> list[Text]:
 
 
 def chart_lines(path: Sequence[pb.EValuePoint], columns: int = _MOST_COLUMNS) -> list[str]:
-    """Draws e-values over games, on a logarithmic scale from 1/1,000 to 1,000,000 at most, with the threshold.
+    """Draw e-values over games, on a logarithmic scale from 1/1,000 to 1,000,000 at most, with the threshold.
 
     Args:
         path: the e-values, at least two.

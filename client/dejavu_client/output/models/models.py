@@ -26,12 +26,12 @@ from dejavu_common.rich_console import Console, titled_panel
 
 
 def stage_word(stage: ModelStage.ValueType) -> str:
-    """Returns a stage in words; a dash if the server has no model store."""
+    """Return a stage in words; a dash if the server has no model store."""
     return enum_word(ModelStage.DESCRIPTOR, stage) or "–"
 
 
 def print_model_list(answer: ListModelsResponse) -> None:
-    """Prints a table of the models in a store; without a store, each loaded model as `print_models` does."""
+    """Print a table of the models in a store; without a store, each loaded model as `print_models` does."""
     if all(model.stage == MODEL_STAGE_UNSPECIFIED for model in answer.models):
         print_models(answer)
     else:
@@ -39,7 +39,7 @@ def print_model_list(answer: ListModelsResponse) -> None:
 
 
 def print_model_with_replicas(answer: GetModelResponse) -> None:
-    """Prints a model, and which workers have it loaded."""
+    """Print a model, and which workers have it loaded."""
     _print_model(answer.model)
     console = Console()
     if not answer.replicas:
@@ -53,7 +53,7 @@ def print_model_with_replicas(answer: GetModelResponse) -> None:
 
 
 def print_lineage(models: Sequence[Model]) -> None:
-    """Prints where a model comes from: itself first, then its ancestors as far as they are registered."""
+    """Print where a model comes from: itself first, then its ancestors as far as they are registered."""
     rows = name_value_rows()
     for model in models:
         stage = "" if model.stage == MODEL_STAGE_UNSPECIFIED else f" · {stage_word(model.stage)}"
@@ -83,7 +83,7 @@ def _created(model: Model) -> str:
 
 
 def print_models(answer: ListModelsResponse) -> None:
-    """Prints each model's description, capabilities and metrics."""
+    """Print each model's description, capabilities and metrics."""
     for model in answer.models:
         _print_model(model)
 
@@ -130,7 +130,7 @@ def _print_model(model: Model) -> None:
 
 
 def _seasons(years: Sequence[int]) -> str:
-    """Lists seasons by the year in which they end, as a range if they are consecutive."""
+    """List seasons by the year in which they end, as a range if they are consecutive."""
     if not years:
         return "no season"
     ordered = sorted(years)

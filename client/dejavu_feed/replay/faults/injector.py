@@ -103,7 +103,7 @@ class FaultyReplay:
         self.midnight = replay.start + self._wall(self._chance("midnight").uniform(*_MIDNIGHT))
 
     def respond(self, path: str) -> Response:
-        """Responds to the GET of a path now."""
+        """Respond to the GET of a path now."""
         now = self._replay.now()
         file = file_at(path)
         if file is None or (file.game_id and file.game_id not in self.scoring_errors):
@@ -121,7 +121,7 @@ class FaultyReplay:
         return RESPONSE_FAULTS[kind](response, rng) if kind in RESPONSE_FAULTS else response
 
     def served(self, file: File, now: datetime) -> tuple[FeedFaultKind | None, datetime, random.Random]:
-        """Returns the transient fault of a file, the time whose state the file shows, and the chance of its details."""
+        """Return the transient fault of a file, the time whose state the file shows, and the chance of its details."""
         kind = self.fault(file, now)
         rng = self._chance("details", *self._key(file), self._episode(now)[0])
         if kind is FeedFaultKind.STALE:
@@ -131,7 +131,7 @@ class FaultyReplay:
         return kind, now, rng
 
     def fault(self, file: File, now: datetime) -> FeedFaultKind | None:
-        """Returns the transient fault of a file at a given time; None if there is none."""
+        """Return the transient fault of a file at a given time; None if there is none."""
         if self._in_quiet_window(file, now):
             return None
         episode, into = self._episode(now)
@@ -139,7 +139,7 @@ class FaultyReplay:
         return kind if begin <= into < end else None
 
     def _draw_fault(self, file: File, episode: int) -> tuple[FeedFaultKind | None, float, float]:
-        """Draws the fault of a file in an episode, and the seconds of the episode at which it begins and ends."""
+        """Draw the fault of a file in an episode, and the seconds of the episode at which it begins and ends."""
         silence = self._chance("silence", episode)
         if FeedFaultKind.SILENCE in self.kinds and silence.random() < self._rate * _SHARE_SILENT:
             return FeedFaultKind.SILENCE, 0.0, FAULTY_SECONDS
@@ -152,7 +152,7 @@ class FaultyReplay:
         return rng.choice(candidates), begin, end
 
     def _with_lasting_faults(self, path: str, file: File, time: datetime) -> Response:
-        """Responds at a given time, with the faults that outlast an episode or are permanent."""
+        """Respond at a given time, with the faults that outlast an episode or are permanent."""
         response = self._replay.respond_at(path, time)
         if response.status != HTTPStatus.OK:
             return response
@@ -184,7 +184,7 @@ class FaultyReplay:
         return any(0 <= period_end(period) - at <= QUIET_SECONDS for at in times for period in (2, 4))
 
     def _episode(self, now: datetime) -> tuple[int, float]:
-        """Returns the number of the episode, and game-day seconds since its start."""
+        """Return the number of the episode, and game-day seconds since its start."""
         number, into = divmod((now - self._replay.start).total_seconds() * self._replay.speed, EPISODE_SECONDS)
         return int(number), into
 
@@ -192,9 +192,9 @@ class FaultyReplay:
         return timedelta(seconds=seconds / self._replay.speed)
 
     def _key(self, file: File) -> tuple[str, int]:
-        """Identifies a file by its kind and its game's index in the evening, since game ids differ in every run."""
+        """Identify a file by its kind and its game's index in the evening, since game ids differ in every run."""
         return file.kind, self._indices.get(file.game_id, 0)
 
     def _chance(self, *about: object) -> random.Random:
-        """Returns a random number generator seeded by the seed and the arguments."""
+        """Return a random number generator seeded by the seed and the arguments."""
         return random.Random(f"{self._seed} {about}")  # noqa: S311 - faults, not secrets

@@ -10,13 +10,13 @@ class FeedFaultKind(StrEnum):
     """A kind of fault. The value is its name in options and logs.
 
     Attributes:
-        description: what happens.
+        description: effect of the fault.
     """
 
     description: str
 
     def __new__(cls, value: str, description: str = "") -> Self:
-        """Makes a kind of its name and description."""
+        """Make a kind of its name and description."""
         kind = str.__new__(cls, value)
         kind._value_, kind.description = value, description
         return kind
@@ -43,7 +43,7 @@ class FeedFaultKind(StrEnum):
 
 
 def parse_kinds(text: str) -> frozenset[FeedFaultKind]:
-    """Parses "all" or a comma-separated list of kinds.
+    """Parse "all" or a comma-separated list of kinds.
 
     Raises:
         ValueError: if the list is empty or has an unknown kind; the message lists the valid ones.

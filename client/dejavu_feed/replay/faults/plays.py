@@ -55,7 +55,7 @@ class ScoringError:
 def draw_scoring_errors(
     timeline: Timeline, kinds: frozenset[FeedFaultKind], rng: random.Random
 ) -> tuple[ScoringError, ...]:
-    """Draws the scoring errors of a game.
+    """Draw the scoring errors of a game.
 
     The last shot before 6:00 of the second quarter always has an error, and there is always a false shot just past
     6:00, so that every game's pattern is temporarily wrong and complete too early. The same applies to 1:00 of the
@@ -85,7 +85,7 @@ def draw_scoring_errors(
 
 
 def apply_scoring_errors(payload: Json, game: LiveGame, wrong: Sequence[ScoringError]) -> None:
-    """Applies a game's scoring errors to the payload of its plays, in place, as of the time of the payload."""
+    """Apply a game's scoring errors to the payload of its plays, in place, as of the time of the payload."""
     actions: list[dict[str, Any]] = payload["game"]["actions"]
     of_plays = list(actions)
     for error in wrong:
@@ -101,27 +101,27 @@ def apply_scoring_errors(payload: Json, game: LiveGame, wrong: Sequence[ScoringE
 
 
 def add_points(action: dict[str, Any], home: int, away: int) -> None:
-    """Adds points to the score of a play, in place."""
+    """Add points to the score of a play, in place."""
     action["scoreHome"] = str(max(0, int(action["scoreHome"]) + home))
     action["scoreAway"] = str(max(0, int(action["scoreAway"]) + away))
 
 
 def _wrong_shot(play: TimedPlay, index: int, rng: random.Random) -> ScoringError:
-    """Returns the error of a shot with one point too few or too many, or credited to the other team."""
+    """Return the error of a shot with one point too few or too many, or credited to the other team."""
     until = _corrected(play, rng)
     own, other = rng.choice([(-1, 0), (1, 0), (-play.points, play.points)])
     return ScoringError(index, until, *((own, other) if play.by_home else (other, own)))
 
 
 def _false_shot(play: TimedPlay, index: int, clock: tuple[int, float], rng: random.Random) -> ScoringError:
-    """Returns the error of a shot of two or three points that did not happen."""
+    """Return the error of a shot of two or three points that did not happen."""
     points = rng.choice([2, 3])
     home, away = rng.choice([(points, 0), (0, points)])
     return ScoringError(index, _corrected(play, rng), home, away, clock)
 
 
 def _corrected(play: TimedPlay, rng: random.Random) -> float:
-    """Returns when an error at a play is corrected: early if it could affect the last pattern of a half."""
+    """Return when an error at a play is corrected: early if it could affect the last pattern of a half."""
     until = play.at + rng.uniform(*_CORRECTED_AFTER)
     last_minutes = (period_end(period) - 60 * PACE for period in (2, 4))
     return min(until, *(begin + _SOON for begin in last_minutes if play.at <= begin), math.inf)

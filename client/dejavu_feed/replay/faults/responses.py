@@ -1,4 +1,4 @@
-"""Faults of a single response: replaced responses, altered payloads, and what a scoreboard of a bad day shows."""
+"""Faults of a single response: replaced responses, altered payloads, and scoreboards of a bad day."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _disordered(payload: Json, rng: random.Random) -> None:
 
 
 def _incomplete(payload: Json, rng: random.Random) -> None:
-    """Removes a field from a play, or from a game of the scoreboard or a box score."""
+    """Remove a field from a play, or from a game of the scoreboard or a box score."""
     if "scoreboard" in payload:
         games = payload["scoreboard"]["games"]
         if games:
@@ -100,12 +100,12 @@ PAYLOAD_FAULTS: Final[dict[FeedFaultKind, Callable[[Json, random.Random], None]]
 
 
 def add_postponed(board: Json) -> None:
-    """Adds a postponed game of teams that do not play tonight, in place."""
+    """Add a postponed game of teams that do not play tonight, in place."""
     board["scoreboard"]["games"].append(_scheduled(board, 1, "PPD", timedelta(0)))
 
 
 def add_technical_fouls(game: Json) -> None:
-    """Adds a technical foul of each team before tip-off, in place: one free throw for both."""
+    """Add a technical foul of each team before tip-off, in place: one free throw for both."""
     if game["gameStatus"] != GameStatus.SCHEDULED:
         for team in (game["homeTeam"], game["awayTeam"]):
             team["score"] += 1
@@ -113,7 +113,7 @@ def add_technical_fouls(game: Json) -> None:
 
 
 def turn_day(board: Json, at: datetime) -> None:
-    """Changes a scoreboard to the next day, in place: removes games that began by `at` and adds one of tomorrow."""
+    """Change a scoreboard to the next day, in place: remove games that began by `at` and add one of tomorrow."""
     inner = board["scoreboard"]
     tomorrow = _scheduled(board, 2, "7:30 pm ET", timedelta(days=1))
     inner["gameDate"] = f"{date.fromisoformat(inner['gameDate']) + timedelta(days=1)}"
@@ -122,7 +122,7 @@ def turn_day(board: Json, at: datetime) -> None:
 
 
 def _scheduled(board: Json, number: int, text: str, later: timedelta) -> Json:
-    """Returns a scheduled game whose id is the evening's last id plus `number`."""
+    """Return a scheduled game whose id is the evening's last id plus `number`."""
     games = board["scoreboard"]["games"]
     first = min(games, key=lambda game: str(game["gameTimeUTC"]))
     busy = {game[team]["teamTricode"] for game in games for team in ("homeTeam", "awayTeam")}

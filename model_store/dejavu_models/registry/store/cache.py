@@ -68,7 +68,7 @@ class CachedFiles:
         return self._remote.names(path)
 
     def _copy(self, path: str) -> bytes | None:
-        """Returns the copy of a file, which is then used most recently; None if there is none that can be read."""
+        """Return the copy of a file, which is then used most recently; None if there is none that can be read."""
         with suppress(ModelStoreUnavailable, OSError):
             copy = self._copies.read(path)
             if copy is not None:
@@ -82,7 +82,7 @@ class CachedFiles:
             self._trim()
 
     def _trim(self) -> None:
-        """Removes the copies that were used least recently, until the rest is small enough."""
+        """Remove the copies that were used least recently, until the rest is small enough."""
         found = []
         for file in self._folder.rglob("*"):
             with suppress(FileNotFoundError):  # another process removed it

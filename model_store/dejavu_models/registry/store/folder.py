@@ -21,29 +21,29 @@ class StoredFiles(Protocol):
     """Files by path, `/` between its parts. Readers see a file whole or not at all."""
 
     name: str
-    """What the files are in, for messages."""
+    """Place of the files, for messages."""
 
     def read(self, path: str) -> bytes | None:
-        """Returns the content of a file; None if there is none.
+        """Return the content of a file; None if there is none.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
         """
 
     def write(self, path: str, content: bytes, *, replace: bool) -> bool:
-        """Writes a file, so that it survives a power loss; returns whether it did.
+        """Write a file, so that it survives a power loss; return whether it did.
 
         Args:
             path: the file.
             content: its content.
-            replace: whether to replace the file if it is there, which otherwise stays.
+            replace: whether to replace an existing file.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
         """
 
     def names(self, path: str) -> list[str]:
-        """Returns the names of the files in a folder, in no order; none if there is no such folder.
+        """Return the names of the files in a folder, in no order; none if there is no such folder.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
@@ -100,11 +100,11 @@ class FolderFiles:
                 return []
 
     def remove_unfinished(self, path: str, age: float) -> None:
-        """Removes what processes that were killed left in a folder.
+        """Remove leftovers of killed processes from a folder.
 
         Args:
             path: the folder.
-            age: seconds after which nobody writes an unfinished file any more.
+            age: seconds after which an unfinished file counts as abandoned.
         """
         oldest = time.time() - age
         for file in (self._folder / path).glob(f".*{_UNFINISHED}"):
@@ -115,7 +115,7 @@ class FolderFiles:
 
 @contextmanager
 def disk(name: object) -> Iterator[None]:
-    """Turns an OSError into a ModelStoreUnavailable that names what fails."""
+    """Turn an OSError into a ModelStoreUnavailable that names the failed operation."""
     try:
         yield
     except OSError as error:
@@ -130,7 +130,7 @@ class FolderContents(Mapping[str, bytes]):
     Args:
         folder: the folder.
         names: the names of the files.
-        source: what they are of, for messages.
+        source: their origin, for messages.
     """
 
     def __init__(self, folder: Path, names: Iterable[str], source: str) -> None:
@@ -156,7 +156,7 @@ class FolderContents(Mapping[str, bytes]):
 
 
 def _link(new: Path, target: Path) -> bool:
-    """Gives a file its name unless another has it, which a rename would replace; returns whether that worked."""
+    """Give a file its name unless another file has it, which a rename would replace; return whether it did."""
     try:
         target.hardlink_to(new)
     except OSError:  # another file has the name, or the file system knows no hard links
@@ -165,7 +165,7 @@ def _link(new: Path, target: Path) -> bool:
 
 
 def make_folders(folder: Path) -> None:
-    """Makes a folder and those above it, so that they survive a power loss."""
+    """Make a folder and those above it, so that they survive a power loss."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for each in missing:

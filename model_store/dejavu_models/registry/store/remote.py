@@ -13,7 +13,7 @@ from dejavu_models.registry.store.errors import InvalidModelStore, ModelStoreUna
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "s3": {
-        # Listings would otherwise be kept, and not show what other servers stored.
+        # Cached listings would not show bundles that other servers stored.
         "use_listings_cache": False,
         "config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 3}},
     }
@@ -70,7 +70,7 @@ class RemoteFiles:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        """Turns any error of a storage library, which has classes of its own, into one of ours."""
+        """Turn any error of a storage library, which has classes of its own, into one of ours."""
         try:
             yield
         except Exception as error:

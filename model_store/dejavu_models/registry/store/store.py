@@ -2,11 +2,11 @@
 
     files/SHA-256              content of a file, of any number of bundles
     manifests/VERSION.json     a bundle is in the store once its manifest is
-    uploads/                   what was received of bundles that are not complete (see uploads.py)
+    uploads/                   received parts of incomplete bundles (see uploads.py)
 
-Files never change, so that any number of processes may read and write a store at once, and a process that ends at any
-point leaves files that no manifest names, or a whole bundle. A manifest that is there stays, also if another bundle of
-the same version comes with other words in it: the version determines all forecasts.
+Files never change, so any number of processes may read and write a store at once, and a process that ends at any point
+leaves either unreferenced files or a whole bundle. An existing manifest stays, even if another bundle of the same
+version has other texts in it: the version determines all forecasts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FILES, MANIFESTS, UPLOADS = "files", "manifests", "uploads"
 
 _VERSION: Final = re.compile(r"[0-9a-f]{16}")
 _LEFT_SECONDS: Final = 86_400.0
-"""Age after which what a process left that was killed while it wrote is removed, in seconds."""
+"""Age in seconds after which leftovers of a process killed while it wrote are removed."""
 
 
 class ModelStore:
@@ -62,13 +62,13 @@ class ModelStore:
         self._allow_unfit = allow_unfit
         self._check = check
         self.name = files.name
-        """What it is in, for messages: a path, or a URL without credentials."""
+        """Place of the store, for messages: a path, or a URL without credentials."""
         self.uploads = Uploads(work)
         """Uploads in progress."""
 
     @classmethod
     def open(cls, url: str | Path, *, cache: Path | None = None, allow_unfit: bool = False) -> ModelStore:
-        """Opens a store, which is made when the first bundle is put into it.
+        """Open a store, which is made when the first bundle is put into it.
 
         Args:
             url: a folder, file:///FOLDER, or a URL that fsspec knows, such as s3://BUCKET/FOLDER, for which the extra
@@ -88,7 +88,7 @@ class ModelStore:
         return cls(CachedFiles(remote, local / FILES), local / UPLOADS, allow_unfit=allow_unfit)
 
     def versions(self) -> list[str]:
-        """Returns the versions of all bundles, sorted.
+        """Return the versions of all bundles, sorted.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
@@ -97,7 +97,7 @@ class ModelStore:
         return sorted(name for name in names if _VERSION.fullmatch(name))
 
     def has(self, version: str) -> bool:
-        """Returns whether there is a bundle of a version.
+        """Return whether there is a bundle of a version.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
@@ -109,7 +109,7 @@ class ModelStore:
         return True
 
     def manifest(self, version: str) -> Manifest:
-        """Returns the manifest of a bundle.
+        """Return the manifest of a bundle.
 
         Raises:
             BundleNotFound: if there is no bundle of that version.
@@ -122,7 +122,7 @@ class ModelStore:
         return manifest
 
     def manifest_sha256(self, version: str) -> str:
-        """Returns the SHA-256 of the manifest of a bundle, in hexadecimal.
+        """Return the SHA-256 of the manifest of a bundle, in hexadecimal.
 
         Raises:
             BundleNotFound: if there is no bundle of that version.
@@ -131,7 +131,7 @@ class ModelStore:
         return hashlib.sha256(self._manifest_text(version)).hexdigest()
 
     def load(self, version: str) -> Forecaster:
-        """Loads a bundle. Verifies the hash of each file.
+        """Load a bundle. Verifies the hash of each file.
 
         Raises:
             BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
@@ -150,7 +150,7 @@ class ModelStore:
         return load_contents(f"model {version}", manifest, contents)
 
     def missing(self, manifest: Manifest) -> dict[str, str]:
-        """Returns the files of a bundle that the store lacks, or has altered: name → SHA-256.
+        """Return the files of a bundle that the store lacks, or has altered: name → SHA-256.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
@@ -158,7 +158,7 @@ class ModelStore:
         return {name: sha256 for name, sha256 in manifest.all_files.items() if not self._has_file(sha256)}
 
     def is_complete(self, version: str) -> bool:
-        """Returns whether there is a bundle of a version, with all its files as they were.
+        """Return whether there is a bundle of a version, with all its files as they were.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
@@ -169,7 +169,7 @@ class ModelStore:
             return False
 
     def put(self, folder: Path) -> str:
-        """Stores the bundle in a folder, unless there is one of the same version; returns its version.
+        """Store the bundle in a folder, unless there is one of the same version; return its version.
 
         Raises:
             BundleError: if the bundle is incomplete, altered or unfit, or does not reproduce its golden queries;
@@ -187,12 +187,12 @@ class ModelStore:
         *,
         check: Callable[[Path], None] | None = None,
     ) -> str:
-        """Stores a bundle from the contents of its files, unless there is one of the same version.
+        """Store a bundle from the contents of its files, unless there is one of the same version.
 
         Args:
             manifest_text: the content of its manifest.json.
             contents: content of each of its files that the store lacks (see `missing`).
-            source: what they are of, for messages.
+            source: their origin, for messages.
             check: verifies the bundle in a folder instead of the check of this store.
 
         Returns:
@@ -220,7 +220,7 @@ class ModelStore:
         return manifest.version
 
     def check_fit(self, manifest: Manifest, source: str = "") -> None:
-        """Checks that the recipe of a bundle passed its backtest, or need not.
+        """Check that the recipe of a bundle passed its backtest, or need not.
 
         Raises:
             BundleUnfit: if not.
@@ -240,7 +240,7 @@ class ModelStore:
         source: str,
         check: Callable[[Path], None],
     ) -> None:
-        """Verifies a bundle that is not stored yet, put together in a folder of its own."""
+        """Verify a bundle that is not stored yet, put together in a folder of its own."""
         with self._new_folder() as folder:
             with disk(self._work):
                 (folder / MANIFEST).write_bytes(text)
@@ -256,7 +256,7 @@ class ModelStore:
 
     @contextmanager
     def _new_folder(self) -> Iterator[Path]:
-        """Yields a new folder, which is removed afterwards, and removes those that killed processes left."""
+        """Yield a new folder, which is removed afterwards, and remove leftovers of killed processes."""
         with disk(self._work):
             make_folders(self._work)
             self.uploads.remove_left(_LEFT_SECONDS)
@@ -270,7 +270,7 @@ class ModelStore:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _is_corrupt(self, version: str) -> bool:
-        """Returns whether there is a manifest of a version that is none."""
+        """Return whether there is a manifest of a version that is none."""
         try:
             self.manifest(version)
         except BundleCorrupt:
@@ -295,7 +295,7 @@ def _manifest_path(version: str) -> str:
 
 
 def _user_cache() -> Path:
-    """Returns the folder for copies of remote models in the user's cache (XDG Base Directory Specification)."""
+    """Return the folder for copies of remote models in the user's cache (XDG Base Directory Specification)."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():
         try:
@@ -306,7 +306,7 @@ def _user_cache() -> Path:
 
 
 def _remote_files(url: str) -> StoredFiles:
-    """Returns the files under a URL.
+    """Return the files under a URL.
 
     Raises:
         InvalidModelStore: if the extra is missing, or the URL cannot be used.

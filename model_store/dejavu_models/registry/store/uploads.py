@@ -1,7 +1,7 @@
-"""What was received of bundles that are not complete: a folder for each, which the next attempt continues.
+"""Received parts of incomplete bundles: a folder for each, which the next attempt continues.
 
-Each upload holds a lock on its folder, which ends with its process at the latest. All processes of a machine that use
-the folder share its limits.
+Each upload holds a lock on its folder, which ends with its process at the latest. All processes of a machine that use a
+folder share its limits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MEBIBYTE: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """What uploads may take.
+    """Limits of uploads.
 
     Attributes:
         bundle_bytes: most bytes of the files that one upload sends, those of earlier attempts included.
@@ -52,12 +52,12 @@ _LOCK: Final = "lock"
 
 
 class Upload:
-    """What was received of one bundle. Use from one thread at a time.
+    """The received part of one bundle. Use from one thread at a time.
 
     Args:
         folder: the folder with the parts of files.
         missing: the files that are to be received: name → SHA-256.
-        limits: what it may take.
+        limits: limits of the upload.
     """
 
     def __init__(self, folder: Path, missing: Mapping[str, str], limits: UploadLimits) -> None:
@@ -79,7 +79,7 @@ class Upload:
         return {name: size for name, size in self._sizes.items() if not self._is_complete(name)}
 
     def write(self, name: str, offset: int, data: bytes) -> None:
-        """Adds the next piece of a file, or its first one again.
+        """Add the next piece of a file, or its first one again.
 
         Raises:
             InvalidChunk: if the file is not missing, or the piece is neither.
@@ -109,7 +109,7 @@ class Upload:
                 self.close()
 
     def contents(self) -> FolderContents:
-        """Returns the files, once all are complete; they can be read until the upload ends.
+        """Return the files, once all are complete; they can be read until the upload ends.
 
         Raises:
             BundleIncomplete: if one is not complete. It stays, since nobody can tell the beginning of a file from
@@ -123,7 +123,7 @@ class Upload:
         return FolderContents(self._folder, self._missing, "the upload")
 
     def close(self) -> None:
-        """Writes what was received to the disk."""
+        """Write the received part to the disk."""
         if self._open is not None:
             file, self._open = self._open[1], None
             with disk(self._folder), file:
@@ -134,7 +134,7 @@ class Upload:
         return self._hashes[name].hexdigest() == self._missing[name]
 
     def _file(self, name: str) -> BinaryIO:
-        """Returns the file for the next piece, which is the one of the piece before or a new one."""
+        """Return the file for the next piece, which is the one of the piece before or a new one."""
         if self._open is not None and self._open[0] != name:
             before = self._open[0]
             self.close()
@@ -144,7 +144,7 @@ class Upload:
         return self._open[1]
 
     def _refuse(self, name: str) -> None:
-        """Removes a file that ended without being what the manifest means, so that the next attempt begins with it."""
+        """Remove a complete file that does not match the manifest, so that the next attempt begins it again."""
         size = self._sizes[name]
         self._remove(name)
         raise BundleCorrupt(f"{name} does not match the manifest: the SHA-256 of its {size:,} bytes differs")
@@ -160,7 +160,7 @@ class Uploads:
 
     Args:
         folder: the folder for them.
-        limits: what they may take.
+        limits: limits of the uploads.
     """
 
     CHECKED: Final = "checked-"
@@ -172,7 +172,7 @@ class Uploads:
 
     @contextmanager
     def begin(self, manifest_text: bytes, version: str, missing: Mapping[str, str]) -> Iterator[Upload]:
-        """Begins or continues the upload of a bundle; what was received stays, unless `finish` removes it.
+        """Begin or continue the upload of a bundle; the received part stays, unless `finish` removes it.
 
         Args:
             manifest_text: the content of its manifest.json.
@@ -200,7 +200,7 @@ class Uploads:
             yield upload
 
     def finish(self, manifest_text: bytes, version: str) -> None:
-        """Removes what was received of a bundle, which is in the store now.
+        """Remove the received part of a bundle that is in the store.
 
         Raises:
             ModelStoreUnavailable: if the disk fails.
@@ -211,7 +211,7 @@ class Uploads:
                 shutil.rmtree(self._path(manifest_text, version), ignore_errors=True)
 
     def remove_left(self, age: float) -> None:
-        """Removes the folders of verifications whose process was killed, `age` seconds ago or earlier."""
+        """Remove the folders of verifications whose process was killed, `age` seconds ago or earlier."""
         oldest = time.time() - age
         for folder in self._folder.glob(f"{self.CHECKED}*"):
             with suppress(FileNotFoundError):
@@ -223,13 +223,13 @@ class Uploads:
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """Lets only one process at a time begin or remove uploads."""
+        """Let only one process at a time begin or remove uploads."""
         with (self._folder / _LOCK).open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _make_room(self, wanted: Path) -> None:
-        """Removes the uploads that nobody continued, so that there is room for one more.
+        """Remove abandoned uploads, so that there is room for one more.
 
         Raises:
             TooManyUploads: if as many are in progress as may be.
@@ -254,7 +254,7 @@ class Uploads:
 
 
 def _lock(file: BinaryIO) -> bool:
-    """Locks a file unless another has it locked; returns whether it did. The lock ends when the file is closed."""
+    """Lock a file unless it is locked; return whether it did. The lock ends when the file is closed."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,9 +1,9 @@
-"""Verifies a bundle in a process of its own: what it does to that process, it does to no other.
+"""Verifies a bundle in a separate process, so that a harmful one affects no other.
 
-A file made to harm can crash a process or fill its memory, and a server has secrets that its models must not read. So a
-bundle that comes in is loaded first by `python -m dejavu_models.registry.store.verification FOLDER NICENESS`: in an
+A malicious file can crash a process or fill its memory, and a server has secrets that its models must not read. So an
+uploaded bundle is loaded first by `python -m dejavu_models.registry.store.verification FOLDER NICENESS`: in an
 empty working directory, without the environment of the server, with limits of time and memory, and, once the files of
-the bundle have been read, without the right to open any other. It answers a forecast of every minute. It exits with 0,
+the bundle have been read, without the right to open any other. It makes a forecast of every minute. It exits with 0,
 or prints the reason for the refusal and exits with 1.
 """
 
@@ -31,7 +31,7 @@ MAX_WAIT_SECONDS: Final = 300
 """Most seconds until it ends: on a busy machine it waits for the CPU most of the time."""
 
 BACKGROUND_NICENESS: Final = 5
-"""Niceness of a verification beside calls: they come first, yet it ends, with a third of the weight of a worker."""
+"""Niceness of a verification: calls come first, and it still ends, with a third of the weight of a worker."""
 
 ENVIRONMENT: Final = ("PATH", "PYTHON", "LD_LIBRARY_PATH", "LANG", "LC_", "TMPDIR", "OMP_", "OPENBLAS_", "MALLOC_")
 """How the variables begin that the process has of the environment: what Python needs to find its modules, and the
@@ -45,7 +45,7 @@ def verify(folder: Path, niceness: int = 0) -> None:
 
     Args:
         folder: the folder.
-        niceness: how much the process yields to others, from 0 to 19.
+        niceness: priority of the process below others, from 0 to 19.
 
     Raises:
         BundleCorrupt: if it does not load, gives other answers, or takes more time or memory than a bundle may.
@@ -77,7 +77,7 @@ def verify(folder: Path, niceness: int = 0) -> None:
 
 
 def verify_in_background(folder: Path) -> None:
-    """Verifies a bundle as `verify` does, beside calls that come first."""
+    """Verify a bundle as `verify` does, at lower priority than calls."""
     verify(folder, BACKGROUND_NICENESS)
 
 
@@ -86,7 +86,7 @@ def _signal_name(number: int) -> str:
 
 
 def main() -> None:
-    """Verifies the bundle in the folder that the first argument names; the second is the niceness, 0 by default.
+    """Verify the bundle in the folder that the first argument names; the second is the niceness, 0 by default.
 
     Raises:
         SystemExit: with 1 if it is refused.

@@ -24,7 +24,7 @@ TOLERANCE: Final = 1e-12
 
 
 def around_point(point: float, lower: float, upper: float) -> Interval:
-    """Returns an interval with whole ends; one that does not reach the point forecast, a real number, is widened to
+    """Return an interval with whole ends; one that does not reach the point forecast, a real number, is widened to
     the whole numbers around it.
     """
     return Interval(float(min(lower, math.floor(point))), float(max(upper, math.ceil(point))))
@@ -54,14 +54,14 @@ class WholeNumberDistribution:
         return result
 
     def above(self, value: float) -> Floats:
-        """Returns the probability that the outcome exceeds a value, (n,); non-increasing in it."""
+        """Return the probability that the outcome exceeds a value, (n,); non-increasing in it."""
         columns = int(np.floor(value)) - self.first
         last = self.mass.shape[1] - 1
         share: Floats = 1 - self.below[np.arange(len(self)), np.clip(columns, 0, last)]
         return np.where(columns < 0, 1.0, np.where(columns > last, 0.0, share))
 
     def quantiles(self, levels: Sequence[float]) -> Integers:
-        """Returns the least whole numbers with at least a level at or below them, (n, levels); non-decreasing.
+        """Return the least whole numbers with at least a level at or below them, (n, levels); non-decreasing.
 
         Args:
             levels: in (0, 1).
@@ -73,7 +73,7 @@ class WholeNumberDistribution:
         return quantiles
 
     def intervals(self, alpha: float) -> tuple[Integers, Integers]:
-        """Returns the ends of the intervals at a miscoverage rate, (n,) each; whole numbers, both within.
+        """Return the ends of the intervals at a miscoverage rate, (n,) each; whole numbers, both within.
 
         At most alpha/2 lies beyond each end, so the interval holds at least as often as its level, on average a little
         more: no interval with whole ends holds exactly as often.
@@ -82,12 +82,12 @@ class WholeNumberDistribution:
         return ends[:, 0], ends[:, 1]
 
     def interval(self, alpha: float) -> Interval:
-        """Returns the interval of the first row."""
+        """Return the interval of the first row."""
         lower, upper = self.intervals(alpha)
         return Interval(float(lower[0]), float(upper[0]))
 
     def crps(self, outcomes: Floats) -> Floats:
-        """Returns the continuous ranked probability scores, (n,), in points.
+        """Return the continuous ranked probability scores, (n,), in points.
 
         Exact for a distribution on whole numbers: the sum over all of them of the squared difference between the
         distribution function and the outcome's (Epstein 1969; Gneiting & Raftery 2007).
@@ -97,7 +97,7 @@ class WholeNumberDistribution:
         return result
 
     def pit(self, outcomes: Floats, places: Floats | float = 0.0) -> Floats:
-        """Returns the probability integral transforms of outcomes, (n,), in (0, 1).
+        """Return the probability integral transforms of outcomes, (n,), in (0, 1).
 
         Args:
             outcomes: (n,), whole numbers.
@@ -126,7 +126,7 @@ class LatticeDistribution(WholeNumberDistribution):
         return result
 
     def with_home_leads(self, probability: Floats) -> LatticeDistribution:
-        """Returns the distributions with another probability of a positive differential, (n,), in (0, 1).
+        """Return the distributions with another probability of a positive differential, (n,), in (0, 1).
 
         Each side keeps its shape, so quantiles and intervals follow.
         """
@@ -136,7 +136,7 @@ class LatticeDistribution(WholeNumberDistribution):
 
 
 def from_cumulative(below: Floats, *, ties: bool) -> LatticeDistribution:
-    """Returns the distributions of which the share below each edge is known.
+    """Return the distributions with known shares below each edge.
 
     Args:
         below: (n, 162), by EDGES, non-decreasing.

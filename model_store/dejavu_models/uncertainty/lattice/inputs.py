@@ -1,4 +1,4 @@
-"""What a forecast on whole numbers depends on, and the terms that are made of it; shared by training and serving."""
+"""Inputs of a forecast on whole numbers, and its terms; shared by training and serving."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ LATE: Final = 40
 """Minute from which the scale of the final margin also depends on how one-sided or close the game is."""
 
 _LONGEST_SINCE: Final = 24.0
-"""Seconds of a possession: a score longer ago tells no more about who has the ball."""
+"""Seconds of a possession: an earlier score contains no information on the possession of the ball."""
 
 
 class LiveColumns(NamedTuple):
-    """The live inputs that the tables use, of n games, by the names of `dejavu_feed.live_inputs.COLUMNS`.
+    """The live inputs of n games that the tables use, by the names of `dejavu_feed.live_inputs.COLUMNS`.
 
     Attributes:
         total_points: (n,), points of both teams after the minute.
-        last_score_side: (n,), who scored last: 1 the home team, −1 the away team, 0 nobody yet.
+        last_score_side: (n,), side of the last score: 1 the home team, −1 the away team, 0 none yet.
         last_score_seconds: (n,), seconds since then.
     """
 
@@ -42,12 +42,12 @@ class LiveColumns(NamedTuple):
 
 
 def shift_terms(live: LiveColumns) -> Floats:
-    """Returns the terms that shift a point forecast, (n, SHIFT_TERMS): after a score, the other team has the ball."""
+    """Return the terms that shift a point forecast, (n, SHIFT_TERMS): after a score, the other team has the ball."""
     return np.stack([live.last_score_side, live.last_score_side * live.recency], axis=1)
 
 
 def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, pace: Floats) -> Floats:
-    """Returns the terms of the logarithm of the scale, (n, SCALE_TERMS).
+    """Return the terms of the logarithm of the scale, (n, SCALE_TERMS).
 
     Args:
         horizon: the horizon.
@@ -69,7 +69,7 @@ def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, p
 
 
 def pace_of(coefficients: Floats, live: LiveColumns) -> Floats:
-    """Returns the logarithm of the points that are expected still to come over those of an average game, (n,).
+    """Return the logarithm of the expected points to come, relative to those of an average game, (n,).
 
     Args:
         coefficients: (3,), of the points to come on 1 and points, then the logarithm of their mean.
@@ -81,7 +81,7 @@ def pace_of(coefficients: Floats, live: LiveColumns) -> Floats:
 
 
 def win_terms(minute: int, leads: Floats, margins: Floats, pace: Floats, live: LiveColumns | None) -> Floats:
-    """Returns the terms of the joint win probability, (n, WIN_TERMS).
+    """Return the terms of the joint win probability, (n, WIN_TERMS).
 
     Lead and expected margin count in units of a random walk over the time that is left; how much they count changes
     smoothly over the game, and quickly in its last minutes. Without live inputs the last four are 0.

@@ -1,13 +1,13 @@
 """Distribution of the differential at both horizons from every minute, on whole numbers, around a point forecast.
 
-Small tables, fitted on all games before those that they forecast (`dejavu_trainer.training.lattice`): a scale that
+Small tables, fitted on all games before the forecast ones (`dejavu_trainer.training.lattice`): a scale that
 follows pace, lead and favourite (normalised conformal prediction: Papadopoulos, Gammerman & Vovk, 2008); the shape of
 the standardised residuals, late in a game by the size of the lead; and one win probability for all minutes, a logistic
 regression, averaged with that of the distribution in log-odds. The residuals are those of the linear models, each
 season's by coefficients from the other seasons (cross-conformal: Vovk 2015; CV+ of Barber, Candès, Ramdas &
 Tibshirani, Predictive inference with the jackknife+, 2021). For exchangeable games an interval at level 1 − alpha from
-such residuals holds with probability 1 − 2·alpha at least, in practice with 1 − alpha, which a walk-forward shows.
-Dejavu and the LSTM are not in them: they make the residuals smaller, if anything.
+such residuals covers with probability 1 − 2·alpha at least, in practice with 1 − alpha, as a walk-forward shows. They
+exclude Dejavu and the LSTM, which make them smaller, if anything.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class MarginModel:
         check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
 
     def shifts(self, horizon: Horizon, minute: int, live: LiveColumns) -> Floats:
-        """Returns what live inputs add to the point forecasts of n games, (n,), in points; 0 if they are not used."""
+        """Return the shift of n point forecasts by live inputs, (n,), in points; 0 if they are not used."""
         row = ROWS[HORIZONS.index(horizon), minute]
         result: Floats = shift_terms(live) @ self.shift[row]
         return result
@@ -108,7 +108,7 @@ class MarginModel:
         margins: Floats,
         live: LiveColumns | None = None,
     ) -> LatticeDistribution:
-        """Returns the distributions of the differentials of n games at a horizon.
+        """Return the distributions of the differentials of n games at a horizon.
 
         Args:
             horizon: the horizon.
@@ -144,7 +144,7 @@ class MarginModel:
 
 
 def _mixed(shapes: Floats, standardized: Floats, leads: Floats) -> Floats:
-    """Returns the shares below, (n, edges), for the sizes of the leads; mirrored where the away team leads."""
+    """Return the shares below, (n, edges), for the sizes of the leads; mirrored where the away team leads."""
     away = leads < 0
     towards_leader = np.where(away[:, None], -standardized, standardized)
     result = mixed(shapes, CENTERS, towards_leader, np.abs(leads))

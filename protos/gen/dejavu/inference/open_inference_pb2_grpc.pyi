@@ -3,7 +3,7 @@
 isort:skip_file
 The Open Inference Protocol, version 2, as KServe, Triton and MLServer speak it: package, names and numbers are those of its
 specification (github.com/kserve/open-inference-protocol), so that clients of theirs call this server. What its tensors
-mean here is in docs/open-inference.md. The contract of Dejavu itself is dejavu.v1, which this file does not use.
+mean here is in docs/calls.md. The contract of Dejavu itself is dejavu.v1, which this file does not use.
 """
 
 from collections import abc as _abc

@@ -34,7 +34,7 @@ class RecordServiceStub(object):
     Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
     by their game_id.
 
-    docs/recompute.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md says how every figure is computed from what ListPredictions returns.
     """
 
     def __init__(self, channel):
@@ -89,7 +89,7 @@ class RecordServiceServicer(object):
     Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
     by their game_id.
 
-    docs/recompute.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md says how every figure is computed from what ListPredictions returns.
     """
 
     def ReportOutcome(self, request, context):
@@ -204,7 +204,7 @@ class RecordService(object):
     Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
     by their game_id.
 
-    docs/recompute.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md says how every figure is computed from what ListPredictions returns.
     """
 
     @staticmethod

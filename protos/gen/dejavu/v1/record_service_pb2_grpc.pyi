@@ -35,7 +35,7 @@ class RecordServiceStub:
     Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
     by their game_id.
 
-    docs/recompute.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md says how every figure is computed from what ListPredictions returns.
     """
 
     @_typing.overload
@@ -78,7 +78,7 @@ class RecordServiceAsyncStub(RecordServiceStub):
     Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
     by their game_id.
 
-    docs/recompute.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md says how every figure is computed from what ListPredictions returns.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -117,7 +117,7 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
     Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
     by their game_id.
 
-    docs/recompute.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md says how every figure is computed from what ListPredictions returns.
     """
 
     @_abc_1.abstractmethod

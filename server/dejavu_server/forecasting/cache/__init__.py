@@ -1,1 +1,1 @@
-"""Cache of what-ifs: answers that equal requests get again while nothing that determines them has changed."""
+"""Cache of what-ifs: answers for equal requests, kept while their inputs are unchanged."""

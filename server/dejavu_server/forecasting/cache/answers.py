@@ -1,8 +1,8 @@
 """Cache of what-ifs: serialized answers by serialized requests, in memory and, if configured, in Redis.
 
-An answer is determined by its request, the models and settings of the server, what was learned from outcomes, and the
-day, to which the age of ratings is counted. When one of the latter changes, or the cache is cleared, all answers in
-memory are dropped, and none that was begun before is kept. Decision: docs/decisions/0044-cache.md.
+An answer is determined by its request, the models and settings of the server, the applied outcomes, and the day, to
+which the age of ratings is counted. When one of the others changes, or the cache is cleared, all answers in memory are
+dropped, and no answer begun before is kept. Decision: docs/decisions/0044-cache.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_ANSWER: Final = 32_768
 """Longest answer to keep, in bytes; with explanation and 99 quantiles it has about 6,000."""
 
 ENTRY_BYTES: Final = 1536
-"""Memory that an entry takes beside request and answer, in bytes; a test measures that it is not more."""
+"""Memory of an entry in addition to request and answer, in bytes; a test measures that it is not more."""
 
 
 class CacheOff(DejavuError):
@@ -69,10 +69,10 @@ class Answer:
 
 
 class State(NamedTuple):
-    """What answers in memory are good for; if one differs, none of them is used.
+    """Validity of the answers in memory; if one part differs, none of them is used.
 
     Attributes:
-        history: names what the models have learned from outcomes.
+        history: identity of the outcomes applied to the models.
         generation: number of times that the cache of the server was cleared.
         token: names the content of the shared cache; empty without one.
         day: the day of games.
@@ -157,7 +157,7 @@ class AnswerCache:
         generation: generation of the cache of all workers of the server.
         server: returns the statistics of the server.
         workers: number of workers of the server.
-        history: returns what names what the models have learned from outcomes.
+        history: returns the identity of the outcomes applied to the models.
         clock: returns the current time, aware and in UTC.
         shared: the cache that servers share; None without one.
     """
@@ -210,7 +210,7 @@ class AnswerCache:
 
         Args:
             request: the serialized request, a valid what-if or one that `compute` refuses.
-            compute: computes the answer; what it raises is raised.
+            compute: computes the answer; its exceptions are raised.
         """
         state = self._refresh(self._clock())
         if self._shared is not None:
@@ -241,7 +241,7 @@ class AnswerCache:
         )
 
     async def clear(self) -> int:
-        """Clear the cache of all workers, and the shared one; return how many answers were in the workers' memory.
+        """Clear the cache of all workers, and the shared one; return the number of answers in the workers' memory.
 
         Raises:
             SharedCacheUnavailable: if the shared cache cannot be reached; the memory of the workers is cleared.
@@ -256,7 +256,7 @@ class AnswerCache:
         return entries
 
     async def refresh(self) -> None:
-        """Drop what is no longer good: of a worker without calls, nothing else would."""
+        """Drop invalid answers, also in a worker without calls."""
         self._refresh(self._clock())
         self._memory.expire()
         self._tell_size()
@@ -272,7 +272,7 @@ class AnswerCache:
         return True
 
     def _refresh(self, now: datetime) -> State:
-        """Drop all answers in memory if they are no longer good; return what they are good for now."""
+        """Drop all answers in memory if they are no longer valid; return their validity now."""
         state, shared = self._state, self._shared
         if (
             self._day_start <= now < self._day_end

@@ -1,7 +1,7 @@
-"""What an answer in the shared cache depends on, besides its request and state: release, models and settings.
+"""Inputs of an answer in the shared cache other than its request and state: release, models and settings.
 
 Servers that share a cache use each other's answers only if these are equal. A setting counts unless it is listed here,
-so that one that a later release adds separates servers rather than mixing their answers.
+so a setting that a later release adds separates servers instead of mixing their answers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dejavu_models.types import ModelInfo
 from dejavu_server.settings import Settings
 
 FORMAT: Final = 1
-"""Version of what is kept and how."""
+"""Version of the cached format."""
 
 WITHOUT_EFFECT: Final = frozenset(
     {
@@ -39,7 +39,7 @@ WITHOUT_EFFECT: Final = frozenset(
         "gate",
         "gate_rollback",
         "gate_crps_margin",
-        "ledger",  # what was learned from it counts
+        "ledger",  # the applied outcomes count instead
         "durability",
         "metrics_listen",
         "grace_seconds",
@@ -74,7 +74,7 @@ WITHOUT_EFFECT: Final = frozenset(
 
 
 def fingerprint(release: str, settings: Settings, models: Sequence[ModelInfo]) -> bytes:
-    """Returns a digest of what determines the answers of a worker.
+    """Return a digest of the inputs of a worker's answers.
 
     Args:
         release: version of the server's software.

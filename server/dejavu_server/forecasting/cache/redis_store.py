@@ -1,12 +1,12 @@
 """Answers in a Redis that several servers share, over a few connections of each worker.
 
-Redis is never in the way of answering: a lookup waits for WAIT_SECONDS at most, and after a failure, or several late
-answers, Redis is left alone until a task, which tries once a second, finds it working. A failure is any exception: what
-is no answer of a Redis makes redis-py raise errors of many kinds.
+Redis never blocks answers: a lookup waits for WAIT_SECONDS at most, and after a failure, or several late answers, Redis
+is bypassed until a task, which tries once a second, finds it working. A failure is any exception: redis-py raises
+errors of many kinds for responses that are not Redis's.
 
-Whoever may write to Redis could choose what servers answer. A value therefore carries a message authentication code
-(keyed BLAKE2b) over key and answer: with a secret that only the servers have, bytes of others count as missing. Without
-a secret the code is a checksum. A token in Redis is part of every key, so a new one clears the cache for all servers.
+A writer of Redis could choose the servers' answers. A value therefore carries a message authentication code (keyed
+BLAKE2b) over key and answer: with a secret that only the servers have, foreign values count as missing. Without a
+secret the code is a checksum. A token in Redis is part of every key, so a new one clears the cache for all servers.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SharedEntries:
     """Makes keys and values that others cannot make up or move.
 
     Args:
-        fingerprint: what determines the answers of this server; see `fingerprint`.
+        fingerprint: inputs of the answers of this server; see `fingerprint`.
         secret: secret of the servers that share the cache, at most 64 bytes; empty for none.
     """
 
@@ -111,7 +111,7 @@ class RedisStore:
 
     Args:
         url: redis://, rediss:// or unix://, as redis-py reads it.
-        entries: makes and reads what is kept.
+        entries: writes and reads cached values.
         read: reads a serialized answer; raises ValueError if it is none that this server could have given.
         metrics: counts lookups.
         generation: generation of the cache of all workers of the server.
@@ -235,7 +235,7 @@ class RedisStore:
         try:
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 await self._redis.set(key, value, px=milliseconds)
-        except Exception as error:  # full, or a replica: what it has can still be read
+        except Exception as error:  # full, or a replica: its values can still be read
             self._writes_refused.failed(error, traceback=False, effect="answers are not kept for other servers")
 
     async def _probe(self) -> None:

@@ -1,1 +1,1 @@
-"""The life of models in a worker: which are loaded, which of them answers, and how that changes."""
+"""Lifecycle of the models in a worker: loading, the choice of the answering model, and its changes."""

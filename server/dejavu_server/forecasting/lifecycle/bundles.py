@@ -27,26 +27,26 @@ class BundleStore(Protocol):
     """Bundles by version; see `dejavu_models.registry.store.store.ModelStore`. All methods but `check_fit` block."""
 
     def load(self, version: str) -> Forecaster:
-        """Loads a bundle; raises a DejavuError that says why it cannot."""
+        """Load a bundle; raise a DejavuError that says why it cannot."""
 
     def manifest(self, version: str) -> Manifest:
-        """Returns the manifest of a bundle; raises a BundleError if there is none."""
+        """Return the manifest of a bundle; raise a BundleError if there is none."""
 
     def manifest_sha256(self, version: str) -> str:
-        """Returns the SHA-256 of a manifest, in hexadecimal; raises a BundleError if there is none."""
+        """Return the SHA-256 of a manifest, in hexadecimal; raise a BundleError if there is none."""
 
     def check_fit(self, manifest: Manifest) -> None:
-        """Raises BundleUnfit if the recipe of a bundle failed its backtest, unless that is allowed."""
+        """Raise BundleUnfit if the recipe of a bundle failed its backtest, unless that is allowed."""
 
     def is_complete(self, version: str) -> bool:
-        """Returns whether there is a bundle of a version, with all its files."""
+        """Return whether there is a bundle of a version, with all its files."""
 
     def put(self, folder: Path) -> str:
-        """Stores the bundle in a folder, unless it is there; returns its version."""
+        """Store the bundle of a folder, unless it is stored; return its version."""
 
 
 def put_first(store: BundleStore, bundles: Sequence[Path]) -> str:
-    """Stores the first of some bundles, unless it is there; returns its version.
+    """Store the first of some bundles, unless it is stored; return its version.
 
     Raises:
         DejavuError: if it cannot be read or stored.
@@ -59,9 +59,9 @@ def put_first(store: BundleStore, bundles: Sequence[Path]) -> str:
 
 
 def put_known(store: BundleStore, bundles: Sequence[Path], roster: Roster) -> None:
-    """Stores those of some bundles that the roster knows and the store lacks: each server may have a store of its own.
+    """Store those of some bundles that the roster knows and the store lacks: each server may have a store of its own.
 
-    One that cannot be read or stored is logged: the store may have what is needed.
+    A failure to read or store it is logged: the store may already have it.
     """
     for folder in bundles:
         try:
@@ -74,7 +74,7 @@ def put_known(store: BundleStore, bundles: Sequence[Path], roster: Roster) -> No
 
 
 async def promote_first(ledger: LedgerAccess, version: str) -> Roster:
-    """Makes a model the first champion, unless there is a champion by now; returns the roster after it."""
+    """Make a model the first champion, unless there is a champion by now; return the roster after it."""
 
     def prepare(action: ModelAction) -> ModelChange:
         return ModelChange(action, version, utc_now(), reason=FIRST_MODEL)

@@ -1,4 +1,4 @@
-"""Changes of models, independent of gRPC: what must hold before one is recorded, and what a caller waits for.
+"""Changes of models, independent of gRPC: their preconditions, and the wait of their callers.
 
 A model is staged or promoted only while every live worker of the ledger reports it loaded; that is checked again in the
 transaction that records the change.
@@ -32,14 +32,14 @@ from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import model_changes
 
 ATTEMPTS: Final = 5
-"""How often a change is tried while workers come or the champion changes in between."""
+"""Number of attempts at a change while workers join or the champion changes."""
 
 
 class Gate(Protocol):
     """Says whether a model may replace another."""
 
     async def judge(self, version: str, against: str) -> tuple[bool, ModelEvidence | None, str]:
-        """Returns whether the evidence suffices, the evidence, and what it says, for people.
+        """Return whether the evidence suffices, the evidence, and its description for people.
 
         Args:
             version: the model.
@@ -74,7 +74,7 @@ class ModelLifecycle:
         self._gate = gate
 
     async def roster(self) -> Roster:
-        """Returns the roster that stands in the ledger.
+        """Return the current roster of the ledger.
 
         Raises:
             LedgerError: if the ledger cannot be read.
@@ -82,7 +82,7 @@ class ModelLifecycle:
         return await self._ledger.read(model_changes.read_roster)
 
     async def replicas(self) -> list[Replicas]:
-        """Returns the live workers of the ledger, and which models they have.
+        """Return the live workers of the ledger, and which models they have.
 
         Raises:
             LedgerError: if the ledger cannot be read.
@@ -90,7 +90,7 @@ class ModelLifecycle:
         return await self._workers.workers()
 
     async def register(self, version: str, reason: str = "", caller: str = "") -> ModelChange | None:
-        """Registers a model whose bundle is in the store; returns the change, None if it was registered.
+        """Register a model whose bundle is in the store; return the change, None if it was registered.
 
         Raises:
             BundleError: if its bundle is not in the store.
@@ -103,7 +103,7 @@ class ModelLifecycle:
         )
 
     async def load(self, version: str, reason: str = "", caller: str = "") -> ModelChange | None:
-        """Stages a model once every worker has it loaded; returns the change, None if it was staged.
+        """Stage a model once every worker has it loaded; return the change, None if it was staged.
 
         Raises:
             NotRegistered, WrongStage, TooManyChallengers, InvalidReason: if that is not possible.
@@ -123,7 +123,7 @@ class ModelLifecycle:
     async def promote(
         self, name: str, reason: str = "", caller: str = "", *, force: bool = False
     ) -> tuple[str, ModelChange | None]:
-        """Makes a model the champion on all workers, at one position of the ledger.
+        """Make a model the champion on all workers, at one position of the ledger.
 
         Args:
             name: its version or alias.
@@ -160,7 +160,7 @@ class ModelLifecycle:
 
     @staticmethod
     async def _judge(gate: Gate, version: str, against: str, *, forced: bool) -> tuple[bool, ModelEvidence | None, str]:
-        """Asks the gate; a forced promotion goes on if that fails."""
+        """Ask the gate; a forced promotion continues if that fails."""
         try:
             return await gate.judge(version, against)
         except DejavuError:
@@ -171,13 +171,13 @@ class ModelLifecycle:
     async def rollback(
         self, from_version: str = "", reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
     ) -> tuple[str, ModelChange | None]:
-        """Makes the previous model the champion again.
+        """Make the previous model the champion again.
 
         Args:
-            from_version: the champion that is to be replaced; empty: whichever it is.
+            from_version: the champion to be replaced; empty: the current one.
             reason: why.
             caller: identity of the caller.
-            evidence: what it rests on; None if on nothing measured.
+            evidence: its evidence; None without measurement.
 
         Returns:
             The version of the champion, and the change; None if `from_version` was not the champion any more.
@@ -204,7 +204,7 @@ class ModelLifecycle:
     async def _change_champion(
         self, prepare: Callable[[Roster], Awaitable[tuple[str, ModelChange | None]]], caller: str
     ) -> tuple[str, ModelChange | None]:
-        """Records a change of the champion, prepared anew if the champion changes in between.
+        """Record a change of the champion, prepared again if the champion changes in between.
 
         Args:
             prepare: returns the version that is to be the champion, and the change; None if there is nothing to change.
@@ -224,7 +224,7 @@ class ModelLifecycle:
         raise WrongStage("the champion changes faster than this change is made; expected it to stay")
 
     async def unload(self, name: str, reason: str = "", caller: str = "") -> tuple[str, ModelChange | None]:
-        """Takes a staged model back to the stage none; returns its version, and the change, None if there was none.
+        """Take a staged model back to the stage none; return its version, and the change, None if there was none.
 
         Raises:
             NotRegistered, ModelInUse, WrongStage, InvalidReason: if that is not possible.
@@ -235,13 +235,13 @@ class ModelLifecycle:
     async def retire(
         self, name: str, reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
     ) -> tuple[str, ModelChange | None]:
-        """Retires a model; returns its version, and the change, None if there was none.
+        """Retire a model; return its version, and the change, None if there was none.
 
         Args:
             name: its version or alias.
             reason: why.
             caller: identity of the caller.
-            evidence: what it rests on; None if on nothing measured.
+            evidence: its evidence; None without measurement.
 
         Raises:
             NotRegistered, ModelInUse, InvalidReason: if that is not possible.
@@ -257,7 +257,7 @@ class ModelLifecycle:
     async def route(
         self, shares: Sequence[tuple[str, float]], reason: str = "", caller: str = ""
     ) -> tuple[tuple[tuple[str, float], ...], ModelChange | None]:
-        """Sets the shares of games that staged models answer; returns those that stand, and the change, None if equal.
+        """Set the shares of games that staged models answer; return the current ones, and the change, None if equal.
 
         Args:
             shares: version or alias of each model, and its share.
@@ -288,7 +288,7 @@ class ModelLifecycle:
     async def _with_all_workers(
         self, version: str, prepare: Callable[[Roster], ModelChange], caller: str
     ) -> ModelChange | None:
-        """Records a change while all live workers have a model loaded."""
+        """Record a change while all live workers have a model loaded."""
         began = time.monotonic()
         everywhere = True
 
@@ -318,7 +318,7 @@ class ModelLifecycle:
     async def _change(
         self, prepare: Callable[[Connection, Roster], ModelChange], caller: str
     ) -> tuple[Roster, ModelChange | None]:
-        """Records a change and waits until it is in force, in all workers if they are quick."""
+        """Record a change and wait until it is in force, in all workers if they are quick."""
 
         def by_caller(connection: Connection, roster: Roster) -> ModelChange:
             return replace(prepare(connection, roster), changed_by=caller)
@@ -347,10 +347,10 @@ class _Judged:
         self.outdated = False
 
     def __call__(self, roster: Roster) -> ModelChange:
-        """Returns the change.
+        """Return the change.
 
         Raises:
-            WrongStage: if the champion is another one.
+            WrongStage: if another model is the champion.
         """
         self.outdated = roster.champion != self._champion and not roster.changes_nothing(self._change)
         if self.outdated:

@@ -1,4 +1,4 @@
-"""Evidence about models from the ledger: how two of them compare at each horizon, and what the gate says to that."""
+"""Evidence about models from the ledger: comparisons of two models by horizon, and the decision of the gate."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class ModelPair:
     since: int = 0
 
     def at(self, horizon: Horizon) -> PairFilter:
-        """Returns the filter of their forecasts at a horizon."""
+        """Return the filter of their forecasts at a horizon."""
         return PairFilter(self.model_version, self.against_version, horizon, self.replays, self.since)
 
 
 def compare_models(
     connection: Connection, pair: ModelPair, settings: GateSettings
 ) -> Mapping[Horizon, Comparison | None]:
-    """Compares two models at each horizon.
+    """Compare two models at each horizon.
 
     Raises:
         LedgerCorrupt: if a forecast cannot be read back.
@@ -48,7 +48,7 @@ def compare_models(
 
 
 def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | None:
-    """Returns what a change by the gate rests on, as recorded; None if no game was compared."""
+    """Return the evidence of a change by the gate, as recorded; None if no game was compared."""
     if not judgement.games:
         return None
     return ModelEvidence(
@@ -67,7 +67,7 @@ class LedgerGate:
 
     Args:
         ledger: the ledger.
-        settings: what the gate asks for.
+        settings: requirements of the gate.
         replays: whether games of replays and simulated seasons count.
     """
 
@@ -77,7 +77,7 @@ class LedgerGate:
         self._replays = replays
 
     async def judge(self, version: str, against: str) -> tuple[bool, ModelEvidence | None, str]:
-        """Returns whether a model may replace another, what that rests on, and why, for people.
+        """Return whether a model may replace another, the evidence, and the reason for people.
 
         Args:
             version: the model.
@@ -90,7 +90,7 @@ class LedgerGate:
         return judgement.decision is GateDecision.PROMOTE, evidence_of(judgement, against), judgement.reason
 
     async def judgement(self, version: str, against: str, since: int = 0, stop: StopSignal | None = None) -> Judgement:
-        """Returns what the gate decides about a model, compared with another one or with "persistence".
+        """Return the gate's decision about a model, compared with another one or with "persistence".
 
         Args:
             version: the model.

@@ -1,8 +1,8 @@
-"""Follows the roster in the ledger: loads what it names, and puts each change in force once its models are loaded.
+"""Follows the roster in the ledger: loads its models, and applies each change once its models are loaded.
 
-Every worker of every server does so. A promotion is recorded only when all of them have the model loaded, so that it
-takes effect within milliseconds wherever its entry is read; and the ledger refuses a forecast whose model was chosen
-before it, so that no worker can be late.
+Every worker of every server does so. A promotion is recorded only when all of them have loaded the model, so it takes
+effect within milliseconds of reading its entry. The ledger refuses a forecast whose model was chosen before it, so a
+late worker does no harm.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from dejavu_server.ledger.queries import model_changes
 from dejavu_server.observability.failure_log import FailureLog
 
 POLL_SECONDS: Final = 1.0
-"""How often to look for changes without a notification of a commit."""
+"""Interval of the checks for changes without a notification of a commit."""
 
 BURST_SECONDS: Final = 0.1
 """Pause after each look: commits of forecasts come in bursts, and few of them are changes of models."""
 
 REPORT_SECONDS: Final = 10.0
-"""How often a worker repeats its report."""
+"""Interval at which a worker repeats its report."""
 
 START_SECONDS: Final = 60.0
 """Longest time that a start waits for the models that answer."""
@@ -56,7 +56,7 @@ class ChampionUnavailable(DejavuError):
 
 
 class _Known(NamedTuple):
-    """How far a ledger was read."""
+    """Position up to which a ledger was read."""
 
     ledger_id: str
     epoch: str
@@ -136,7 +136,7 @@ class ModelFollower:
         return bool(self.newest.champion) and self._models.is_loaded(answering(self.newest))
 
     async def start(self) -> None:
-        """Follows the roster in a task; returns once the models that answer are loaded.
+        """Follow the roster in a task; return once the models that answer are loaded.
 
         While the ledger cannot be read, returns too: the worker is not ready then.
 
@@ -155,7 +155,7 @@ class ModelFollower:
         raise ChampionUnavailable(f"the models that answer cannot be loaded: {cause}") from self._error
 
     async def stop_reporting(self) -> None:
-        """Takes back the report of a worker that drains, so that nobody waits for it; it goes on to follow."""
+        """Withdraw the report of a draining worker, so that no change waits for it; it continues to follow."""
         self._reports = False
         try:
             await self._ledger.write(partial(model_workers.withdraw, server=self._server, worker=self._worker))
@@ -163,12 +163,12 @@ class ModelFollower:
             _log.warning("report_not_withdrawn", error=str(error))
 
     async def close(self) -> None:
-        """Stops following. Safe to call more than once."""
+        """Stop following. Safe to call more than once."""
         await self._task.end()
         await self._loading.end()
 
     async def follow(self) -> bool:
-        """Reads the roster and puts it in force if its models are loaded; returns whether that is the newest one.
+        """Read the roster and put it in force if its models are loaded; return whether that is the newest one.
 
         Raises:
             DejavuError: if the ledger can't be read or written at present.
@@ -200,7 +200,7 @@ class ModelFollower:
             _log.info("champion", model=self.newest.champion, was=before.champion, sequence=self.newest.sequence)
 
     def _followed(self, wishes: Mapping[str, Wish]) -> Mapping[str, str]:
-        """Returns the tokens of the wishes to follow, by version: not those that have ended a worker.
+        """Return the tokens of the wishes to follow, by version, except wishes that have ended a worker.
 
         None at all in a worker that does not report: nothing would be known of a load that ends it.
         """
@@ -210,7 +210,7 @@ class ModelFollower:
         return {version: wish.token for version, wish in wishes.items() if not wish.error and wish.token not in ended}
 
     def _load(self, wishes: Mapping[str, str]) -> None:
-        """Begins to load the next model that is wanted, unless one is being loaded; gives up those that are not."""
+        """Begin to load the next wanted model, unless one is being loaded; unload unwanted ones."""
         wanted = dict.fromkeys((*answering(self.newest), *wishes, *self.newest.loaded))
         self._loader.forget_failures(wanted)
         kept = {*wanted, *answering(self._models.roster)}
@@ -247,7 +247,7 @@ class ModelFollower:
             self._settled.set()
 
     async def _report(self) -> None:
-        """Writes the report if it changed or is due, and removes those of workers of this server that have died."""
+        """Write the report if it changed or is due, and remove those of workers of this server that have died."""
         if not self._reports:
             return
         own = Replicas(
@@ -268,7 +268,7 @@ class ModelFollower:
         await self.remove_dead(self._workers)
 
     async def remove_dead(self, workers: Sequence[Replicas]) -> None:
-        """Removes the reports of workers of this server whose processes have ended without taking them back."""
+        """Remove the reports of workers of this server whose processes have ended without taking them back."""
         if dead := self._dead(workers):
             await self._ledger.write(partial(replicas.remove_dead, dead=dead))
 

@@ -1,9 +1,9 @@
 """Watches the challengers and the champion: one worker of all servers of a ledger, as new outcomes come in.
 
 A challenger that is shown to be no worse than the champion is promoted, one that is shown to be worse is retired. The
-champion is compared in the same way with the model that served before it and with persistence, on what was recorded
-since it became the champion; if one of the two is shown to be better, an operator is told, or the champion is rolled
-back. What it may do by itself is a setting (`GateMode`, rollback); otherwise it says what it would do.
+champion is compared in the same way with the previous model and with persistence, on forecasts recorded since its
+promotion; if one of the two is shown to be better, an operator is alerted, or the champion is rolled back. Settings
+(`GateMode`, rollback) permit these changes; otherwise they are only advised.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _log = structlog.get_logger(__name__)
 
 
 class GateMode(enum.Enum):
-    """What the gate does by itself; the value is that of the setting."""
+    """Permitted actions of the gate; the value is that of the setting."""
 
     OFF = "off"
     """Nothing is judged: promotions ask for no evidence."""
 
     ADVISE = "advise"
-    """It says what it would do; promotions by others ask for evidence."""
+    """It only advises; promotions by others need its evidence."""
 
     AUTO = "auto"
     """It promotes and retires challengers."""
@@ -61,7 +61,7 @@ class ModelJudge(Protocol):
     """Judges models; a LedgerGate does."""
 
     async def judgement(self, version: str, against: str, since: int = 0, stop: StopSignal | None = None) -> Judgement:
-        """Returns the decision about a model compared with another."""
+        """Return the decision about a model compared with another."""
 
 
 class ModelChanger(Protocol):
@@ -70,21 +70,21 @@ class ModelChanger(Protocol):
     async def promote(
         self, name: str, reason: str = "", caller: str = "", *, force: bool = False
     ) -> tuple[str, ModelChange | None]:
-        """Makes a model the champion, if the gate allows it."""
+        """Make a model the champion, if the gate allows it."""
 
     async def rollback(
         self, from_version: str = "", reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
     ) -> tuple[str, ModelChange | None]:
-        """Makes the previous model the champion again, if `from_version` still is."""
+        """Make the previous model the champion again, if `from_version` still is."""
 
     async def retire(
         self, name: str, reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
     ) -> tuple[str, ModelChange | None]:
-        """Retires a model."""
+        """Retire a model."""
 
 
 class GateMetrics(Protocol):
-    """What the gatekeeper found."""
+    """Findings of the gatekeeper."""
 
     gate_e_value: Gauge
     gate_games: Gauge
@@ -92,7 +92,7 @@ class GateMetrics(Protocol):
 
 
 class _Standing(NamedTuple):
-    """What a judgement depends on: the outcomes and the changes of models."""
+    """Inputs of a judgement: the outcomes and the changes of models."""
 
     position: scorecards.Position
     roster: Roster
@@ -106,9 +106,9 @@ class Gatekeeper:
         ledger: the ledger.
         judge: judges a model.
         models: changes models.
-        metrics: shows what was found.
+        metrics: metrics of the findings.
         holder: name of this worker among all of the ledger; at most 64 characters.
-        mode: what it does by itself; not OFF.
+        mode: its permitted actions; not OFF.
         rollback: whether it rolls a champion back that is shown to be worse.
         seconds: pause between two looks.
     """
@@ -139,11 +139,11 @@ class Gatekeeper:
         self._task = PeriodicTask("gatekeeper", seconds, self.look)
 
     def start(self) -> None:
-        """Starts to look now and then."""
+        """Start to look now and then."""
         self._task.start()
 
     async def close(self) -> None:
-        """Ends that, and leaves the lease to another worker. Safe to call more than once."""
+        """End that, and leave the lease to another worker. Safe to call more than once."""
         await self._task.close()
         try:
             await self._ledger.write(partial(leases.release, name=LEASE, holder=self._holder, caller=CALLER))
@@ -151,7 +151,7 @@ class Gatekeeper:
             _log.debug("lease_not_released", error=str(error))
 
     async def look(self) -> None:
-        """Judges the models if this worker is the gatekeeper and anything has changed since.
+        """Judge the models if this worker is the gatekeeper and anything has changed since.
 
         Raises:
             LedgerError: if the ledger cannot be read or written at present.
@@ -170,7 +170,7 @@ class Gatekeeper:
             self._judged = standing
 
     async def _holds_lease(self) -> bool:
-        """Returns whether this worker holds the lease, after asking for it if no other does."""
+        """Return whether this worker holds the lease, after asking for it if no other does."""
         standing = await self._ledger.read(partial(leases.standing, name=LEASE))
         if standing is not None and standing.holder != self._holder:
             return False
@@ -218,7 +218,7 @@ class Gatekeeper:
     async def _change(
         self, change: Callable[[str, str, str], Awaitable[object]], version: str, judgement: Judgement
     ) -> None:
-        """Changes models as judged. One that is not possible at present is logged and tried again later."""
+        """Change models as judged. One that is not possible at present is logged and tried again later."""
         try:
             await change(version, judgement.reason, CALLER)
         except DejavuError as error:
@@ -226,7 +226,7 @@ class Gatekeeper:
             _log.warning("gate_change_failed", model=version, decision=judgement.decision.value, error=str(error))
 
     def _say(self, version: str, against: str, judgement: Judgement) -> None:
-        """Logs a decision when it changes."""
+        """Log a decision when it changes."""
         if self._said.get((version, against), GateDecision.CONTINUE) is not judgement.decision:
             _log.warning(
                 "gate_decided",
@@ -249,7 +249,7 @@ class Gatekeeper:
         self._shown.add(version)
 
     def _forget(self) -> None:
-        """Takes back what it shows, once another worker is the gatekeeper."""
+        """Clear its metrics, once another worker is the gatekeeper."""
         for version in self._shown:
             for score in ("crps", "brier"):
                 self._metrics.gate_e_value.labels(version, score).set(0)

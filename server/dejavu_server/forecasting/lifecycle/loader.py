@@ -1,4 +1,4 @@
-"""Loads models in a thread, one at a time, and gives them up again, while the others answer."""
+"""Loads models in a thread, one at a time, and unloads them, while the others answer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ModelLoader:
         self.failures: dict[str, LoadFailure] = {}
 
     def is_due(self, version: str, wish: str) -> bool:
-        """Returns whether to load a model now: it is not loaded, and was not tried lately or for this wish."""
+        """Return whether to load a model now: it is not loaded, and was not tried lately or for this wish."""
         if self._models.is_loaded([version]):
             return False
         failure = self.failures.get(version)
@@ -74,7 +74,7 @@ class ModelLoader:
         return failure is None or again or wish not in ("", failure.wish)
 
     async def load(self, version: str, wish: str = "") -> None:
-        """Loads a model, unless it is loaded; a failure is kept and logged."""
+        """Load a model, unless it is loaded; a failure is kept and logged."""
         async with self._lock:
             if self._models.is_loaded([version]):
                 return
@@ -101,10 +101,10 @@ class ModelLoader:
         return forecaster
 
     async def load_on_demand(self, version: str) -> None:
-        """Loads a model because a caller asks for it.
+        """Load a model because a caller asks for it.
 
         Raises:
-            Overloaded: if another one was loaded for a caller just now.
+            Overloaded: if another model was loaded for a caller just now.
             ModelLoadFailed: if it cannot be loaded.
         """
         loading = self._coming.get(version)
@@ -125,13 +125,13 @@ class ModelLoader:
             raise ModelLoadFailed(f"model {version} cannot be loaded: {failure.error}")
 
     def unload(self, versions: Collection[str]) -> None:
-        """Gives models up; calls that have one go on with it."""
+        """Unload models; calls in progress keep theirs."""
         for version in versions:
             self._models.remove(version)
             self._updater.remove(version)
             _log.info("model_unloaded", model=version)
 
     def forget_failures(self, wanted: Collection[str]) -> None:
-        """Forgets why models could not be loaded that nobody wants any more."""
+        """Drop the load failures of models that are no longer wanted."""
         for version in self.failures.keys() - set(wanted):
             del self.failures[version]

@@ -1,7 +1,7 @@
-"""The models of a worker, as those see them who use them: which one answers for a game, and which are loaded.
+"""Interface of a worker's models: the loaded ones, and the one that answers for a game.
 
-A `dejavu_models.registry.registry.Registry` is such a set of models that never changes; `ServingModels` is one that
-follows the roster of the ledger (follower.py).
+A `dejavu_models.registry.registry.Registry` implements it without changes; `ServingModels` follows the roster of the
+ledger (follower.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Models(Protocol):
         """Versions of the loaded models, the one that answers by default first."""
 
     def get(self, version: str = "") -> Forecaster:
-        """Returns a loaded model by its version or an alias; the one that answers by default, if that is empty.
+        """Return a loaded model by its version or an alias; the one that answers by default, if that is empty.
 
         Raises:
             UnknownModel, NotRegistered: if there is no such model.
@@ -46,7 +46,7 @@ class Models(Protocol):
         """
 
     async def obtain(self, version: str) -> Forecaster:
-        """Returns a model as `get` does; loads it if that is set up.
+        """Return a model as `get` does; load it if that is set up.
 
         Raises:
             UnknownModel, NotRegistered, NotLoaded: as `get`.
@@ -54,19 +54,19 @@ class Models(Protocol):
         """
 
     def choose(self, game_id: str) -> Chosen:
-        """Returns the model that answers for a game, or for a what-if if the id is empty."""
+        """Return the model that answers for a game, or for a what-if if the id is empty."""
 
     def models(self) -> list[ModelInfo]:
-        """Describes the loaded models, the one that answers by default first."""
+        """Describe the loaded models, the one that answers by default first."""
 
     def challengers(self) -> list[Forecaster]:
-        """Returns the loaded challengers, `previous` included, in the order in which they were staged."""
+        """Return the loaded challengers, `previous` included, in the order in which they were staged."""
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
-        """Returns the course that a similar game of a forecast took; see `Registry.course`."""
+        """Return the course that a similar game of a forecast took; see `Registry.course`."""
 
     async def wait_for(self, sequence: int) -> None:
-        """Waits until the change of models with a sequence number, or a later one, is in force.
+        """Wait until the change of models with a sequence number, or a later one, is in force.
 
         Raises:
             ModelsChanged: if that takes too long.
@@ -168,19 +168,19 @@ class ServingModels:
             raise ModelsChanged(sequence) from None
 
     def is_loaded(self, versions: Iterable[str]) -> bool:
-        """Returns whether all of some models are loaded."""
+        """Return whether all of some models are loaded."""
         return all(version in self._loaded for version in versions)
 
     def add(self, forecaster: Forecaster) -> None:
-        """Takes in a model."""
+        """Take in a model."""
         self._loaded[forecaster.version] = forecaster
 
     def remove(self, version: str) -> None:
-        """Gives up a model; calls that have it go on with it."""
+        """Unload a model; calls in progress keep it."""
         self._loaded.pop(version, None)
 
     def switch(self, roster: Roster) -> None:
-        """Puts a roster in force, of which the models that answer are loaded."""
+        """Apply a roster whose answering models are loaded."""
         chosen = Chosen(self._loaded[roster.champion], roster.sequence, "")
         self._roster, self._chosen = roster, chosen
         self.token = _token(roster)
@@ -189,19 +189,19 @@ class ServingModels:
         """Return the models to evict, least recently used first, so that there are no more than there may be.
 
         Args:
-            kept: versions of those that stay.
+            kept: versions that stay.
         """
         others = [version for version in self._loaded if version not in set(kept)]
         return others[: max(0, len(self._loaded) - self._max_models)]
 
 
 def answering(roster: Roster) -> tuple[str, ...]:
-    """Returns the versions that answer requests of no version: the champion first, then those with a share of games."""
+    """Return the versions that answer requests of no version: the champion first, then those with a share of games."""
     return (*([roster.champion] if roster.champion else []), *(version for version, _ in roster.shares))
 
 
 def _token(roster: Roster) -> bytes:
-    """Names which version each alias stands for, and which versions there are."""
+    """Identify the versions of the aliases, and all versions."""
     versions = []
     for alias in ALIASES:
         try:

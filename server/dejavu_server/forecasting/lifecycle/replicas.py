@@ -1,8 +1,8 @@
-"""What the workers of a ledger tell each other about loaded models, beside the record.
+"""Exchange of the workers of a ledger about loaded models, outside of the record.
 
-Each worker reports which models it has loaded, and which it could not load and why. Who wants a model loaded
-everywhere writes a wish, which every worker follows; it expires like a report unless it is repeated. A worker reports
-which wish it follows before it loads anything for it: a wish that ended the process of a worker is not followed again.
+Each worker reports its loaded models, and the failed ones with the reason. A wish asks all workers to load a model;
+like a report it expires unless it is repeated. A worker reports the wish that it follows before it loads anything for
+it: a wish that ended a worker's process is not followed again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.model_workers import WorkerReport
 
 WISHES: Final = ""
-"""Stands for the server in the row of a wish, and no server has that name; the version stands for the worker."""
+"""Placeholder of the server in the row of a wish, a name that no server has; the version replaces the worker."""
 
 _SECONDS: Final = int(model_workers.REPORT_COUNTS.total_seconds())
 
@@ -42,7 +42,7 @@ class Wish(NamedTuple):
     """A wish that all workers load a model.
 
     Attributes:
-        token: tells it from another wish for the same model.
+        token: distinguishes it from another wish for the same model.
         error: why it is not followed any more, for people; empty while it is.
     """
 
@@ -58,7 +58,7 @@ class Replicas:
         server, worker: the worker.
         pid: its process.
         loaded: versions that it has loaded and warmed up.
-        failed: those that it could not load.
+        failed: models that it could not load.
         roster_sequence: sequence of the newest change of models that is in force there.
         following: token of the wish for which it loads a model at present; empty if it loads none.
     """
@@ -72,7 +72,7 @@ class Replicas:
     following: str = ""
 
     def state(self) -> str:
-        """Returns what it reports of itself, as JSON."""
+        """Return its report as JSON."""
         failed = {version: [failure.wish, failure.error] for version, failure in sorted(self.failed.items())}
         state = {
             "pid": self.pid,
@@ -85,7 +85,7 @@ class Replicas:
 
 
 def live(connection: Connection) -> tuple[list[Replicas], dict[str, Wish]]:
-    """Returns the workers whose reports count, and the wishes by version."""
+    """Return the workers whose reports count, and the wishes by version."""
     reports = model_workers.live(connection)
     wishes = {each.worker: Wish(*each.state.split(" ", 1)) for each in reports if each.server == WISHES}
     return list(_replicas(reports)), wishes
@@ -109,9 +109,9 @@ def _replicas(reports: Iterable[WorkerReport]) -> Iterable[Replicas]:
 
 
 def wish(connection: Connection, version: str, token: str = "") -> str:
-    """Wishes that all workers load a model, or repeats that; returns the token of the wish that stands.
+    """Make or repeat a wish that all workers load a model; return the token of the current wish.
 
-    One that ended a worker stands until it expires: the caller, whose call has ended with that worker, will try again.
+    A wish that ended a worker stays until it expires: its caller, whose call ended with that worker, will retry.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -126,14 +126,14 @@ def wish(connection: Connection, version: str, token: str = "") -> str:
 
 
 def withdraw_wish(connection: Connection, version: str) -> None:
-    """Ends a wish; one that ended a worker expires."""
+    """End a wish; one that ended a worker expires."""
     _, wishes = live(connection)
     if version in wishes and not wishes[version].error:
         model_workers.withdraw(connection, WISHES, version)
 
 
 def remove_dead(connection: Connection, dead: Sequence[Replicas]) -> None:
-    """Removes the reports of workers whose processes have ended, and ends the wishes that they followed then.
+    """Remove the reports of workers whose processes have ended, and end the wishes that they followed then.
 
     Args:
         connection: a connection in a transaction that holds the write lock.

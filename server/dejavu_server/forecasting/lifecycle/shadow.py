@@ -1,9 +1,8 @@
-"""Makes the forecasts of challengers beside recorded ones, at no cost to those who wait for an answer.
+"""Makes the shadow forecasts of challengers, without delaying callers.
 
-What was recorded is put into a bounded queue after it was answered for. A task takes it from there in small groups, has
-each model forecast it that did not make it, and records these shadows together. After each group it rests for nine
-times as long as the group took, so that it takes at most a tenth of the time of a worker, however busy; what it cannot
-keep up with is shed, the oldest first, and counted.
+Recorded forecasts enter a bounded queue after they were answered. A task takes small groups from it, has every other
+model forecast them, and records these shadows together. After each group it rests for nine times as long as the group
+took, so it takes at most a tenth of a worker's time; forecasts beyond that are dropped, the oldest first, and counted.
 """
 
 from __future__ import annotations
@@ -40,19 +39,19 @@ Callers wait for the interpreter meanwhile: with 32, their p99 was 1.8 × that w
 """
 
 GATHER_SECONDS: Final = 0.25
-"""Pause before the first of some forecasts is taken: many at a time cost a third of what they cost one by one."""
+"""Pause before the first waiting forecast is taken: in groups they cost a third of single ones."""
 
 REST: Final = 9.0
 """Rest after each group, as a multiple of the time that it took: callers have the rest of the worker's time."""
 
 CLOSE_SECONDS: Final = 1.0
-"""Time for the shadows of what waits when a worker stops; the others are lost."""
+"""Time for waiting shadows when a worker stops; the others are lost."""
 
 _log = structlog.get_logger(__name__)
 
 
 class ShadowMetrics(Protocol):
-    """What becomes of shadows."""
+    """Result of a shadow."""
 
     shadows: Counter
     shadows_shed: Counter
@@ -60,10 +59,10 @@ class ShadowMetrics(Protocol):
 
 
 class ComputesAside(Protocol):
-    """Computes forecasts that nobody waits for; a Batcher does."""
+    """Interface to compute forecasts without waiting callers; a Batcher implements it."""
 
     async def forecast_aside(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
-        """Returns forecasts in order; each may fail on its own."""
+        """Return forecasts in order; each may fail on its own."""
 
 
 class ShadowForecaster:
@@ -73,7 +72,7 @@ class ShadowForecaster:
         ledger: records them.
         batcher: computes them.
         models: returns the loaded models that make shadows, also of the champion's forecasts: the champion, whose
-            shadows stand beside what the others answered, and the challengers.
+            shadows accompany the answers of the others, and the challengers.
         metrics: counts them.
         clock: returns the current time, aware and in UTC.
         rest: rests for some seconds.
@@ -105,7 +104,7 @@ class ShadowForecaster:
         self._failing = FailureLog(_log, failed="shadows_failed", recovered="shadows_recorded")
 
     def put(self, recorded: IssuedForecast) -> None:
-        """Takes a forecast that was recorded as new; called for each one, so it only puts it into the queue."""
+        """Take a forecast that was recorded as new; called for each one, so it only puts it into the queue."""
         if all(model.version == recorded.forecast.model_version for model in self._models()):
             return
         if len(self._waiting) >= MAX_WAITING:
@@ -119,11 +118,11 @@ class ShadowForecaster:
         self._work.set()
 
     def start(self) -> None:
-        """Starts the task."""
+        """Start the task."""
         self._task.start(self._run(), "shadows")
 
     async def close(self) -> None:
-        """Ends the task, after the shadows of what waits, or of what CLOSE_SECONDS suffice for."""
+        """End the task after the shadows of the waiting forecasts, or after CLOSE_SECONDS."""
         await self._task.end()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -146,7 +145,7 @@ class ShadowForecaster:
                 await self._rest(REST * (time.perf_counter() - began))
 
     async def _make(self) -> None:
-        """Makes the shadows of some of what waits."""
+        """Make the shadows of some waiting forecasts."""
         group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
         try:
             shadows = [shadow for model in self._models() for shadow in await self._forecast(model, group)]
@@ -157,12 +156,12 @@ class ShadowForecaster:
             self._failing.succeeded()
             if len(self._waiting) < MAX_WAITING // 2:
                 self._shedding.succeeded()
-        except Exception as error:  # whatever fails, the next forecasts are to have shadows
+        except Exception as error:  # after any failure, the next forecasts should have shadows
             self._failed.inc(len(group))
             self._failing.failed(error, traceback=not isinstance(error, DejavuError))
 
     async def _forecast(self, model: Forecaster, group: Sequence[IssuedForecast]) -> list[ShadowForecast]:
-        """Returns a model's forecasts beside those of others."""
+        """Return a model's shadow forecasts."""
         beside, queries = [], []
         for recorded in group:
             if recorded.forecast.model_version == model.version:
@@ -191,7 +190,7 @@ class ShadowForecaster:
 
 
 def _query(recorded: IssuedForecast) -> ForecastQuery:
-    """Returns what a recorded forecast answered, without what is not scored."""
+    """Return the query of a recorded forecast, without its unscored parts."""
     return ForecastQuery(
         pattern=recorded.pattern,
         horizon=recorded.forecast.horizon,

@@ -26,7 +26,7 @@ FOLLOW_SECONDS: Final = 3.0
 
 _LOOK_SECONDS: Final = 0.05
 _WISH_SECONDS: Final = 5.0
-"""How often a wish is repeated, which expires after half a minute."""
+"""Interval at which a wish is repeated, which expires after half a minute."""
 
 
 class WorkerAgreement:
@@ -42,7 +42,7 @@ class WorkerAgreement:
         self._follower = follower
 
     async def workers(self) -> list[Replicas]:
-        """Returns the live workers of the ledger, and which models they have.
+        """Return the live workers of the ledger, and which models they have.
 
         Raises:
             LedgerError: if the ledger cannot be read.
@@ -52,7 +52,7 @@ class WorkerAgreement:
 
     @asynccontextmanager
     async def wish(self, version: str) -> AsyncIterator[str]:
-        """Lets all workers load a model until the end of the block; yields the token of the wish."""
+        """Let all workers load a model until the end of the block; yield the token of the wish."""
         token = await self._ledger.write(partial(replicas.wish, version=version))
         repeating = asyncio.create_task(self._repeat_wish(version, token), name=f"wish-{version}")
         try:
@@ -70,7 +70,7 @@ class WorkerAgreement:
                 await self._ledger.write(partial(replicas.wish, version=version, token=token))
 
     async def loaded_everywhere(self, version: str, token: str, seconds: float) -> None:
-        """Waits until all live workers have a model loaded.
+        """Wait until all live workers have a model loaded.
 
         Raises:
             ModelLoadFailed: if one could not load it since the wish, or ended while it loaded it.
@@ -98,9 +98,9 @@ class WorkerAgreement:
             raise DeadlineExceeded(f"not loaded in time by worker {_names(missing)}; nothing was changed") from None
 
     async def followed_everywhere(self, sequence: int) -> None:
-        """Waits until a change of models is in force in all live workers, FOLLOW_SECONDS at most.
+        """Wait until a change of models is in force in all live workers, FOLLOW_SECONDS at most.
 
-        Named forecasts need no such wait: the ledger refuses what came too late. It is for what-ifs and aliases.
+        Named forecasts need no such wait: the ledger refuses late ones. It is for what-ifs and aliases.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FOLLOW_SECONDS):
@@ -117,7 +117,7 @@ def _names(workers: Sequence[Replicas]) -> str:
 
 
 def lacking(connection: Connection, versions: Sequence[str]) -> str | None:
-    """Says which live worker has not loaded one of some models, in words; None if all have."""
+    """Say which live worker has not loaded one of some models, in words; None if all have."""
     workers, _ = replicas.live(connection)
     for each in workers:
         if missing := [version for version in versions if version not in each.loaded]:

@@ -45,7 +45,7 @@ _TABLES = {
 """The table with one row for each entry of a kind."""
 
 _OF_WRONG_VALUES = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, struct.error)
-"""What may be raised where an entry has another value than any server writes, such as a number for a text."""
+"""Exceptions of entries with values that no server writes, such as a number for a text."""
 
 
 class ChainVerifier:
@@ -67,7 +67,7 @@ class ChainVerifier:
         self._times = times
         self.sequence, self.hash = identity.pruned_through, identity.pruned_hash
         self.counts = Counter[str]()
-        # Game → horizon → sequence of the first report, of outcomes that stand.
+        # Game → horizon → sequence of the first report, of current outcomes.
         self._outcomes: dict[str, dict[Horizon, int]] = {}
         self._recorded = RecordedGames()
         self._roster = model_changes.pruned_roster(connection, identity.pruned_through)
@@ -75,7 +75,7 @@ class ChainVerifier:
         self._removed_through = pruned.through(connection)
 
     def run(self) -> None:
-        """Verifies every entry.
+        """Verify every entry.
 
         Raises:
             LedgerCorrupt: at the first entry that was altered, or that has a row which does not match it; the message
@@ -212,7 +212,7 @@ class ChainVerifier:
         self._check_hindsight(row, beside.game_id, beside.minute)
 
     def _first_sequence(self, row: Raw, outcome: ReportedOutcome) -> int:
-        """Returns the sequence of the first report of an outcome's game and horizon since none stood."""
+        """Return the sequence of the first report of an outcome's game and horizon since none stood."""
         of_game = self._outcomes.setdefault(outcome.game_id, {})
         if outcome.horizon not in of_game:
             stored = row["outcomes_first_sequence"]
@@ -221,7 +221,7 @@ class ChainVerifier:
         return of_game.pop(outcome.horizon) if outcome.withdrawn else of_game[outcome.horizon]
 
     def _check_hindsight(self, row: Raw, game_id: str, minute: int) -> None:
-        """Checks that a forecast was not recorded after an outcome it precedes (see `store.append`)."""
+        """Check that a forecast was not recorded after an outcome it precedes (see `store.append`)."""
         for horizon, sequence in self._outcomes.get(game_id, {}).items():
             _check(
                 minute > horizon.last_slot,
@@ -229,12 +229,12 @@ class ChainVerifier:
             )
 
     def _check_late(self, row: Raw, issued: IssuedForecast) -> None:
-        """Checks that a forecast is marked as late exactly if it is.
+        """Check that a forecast is marked as late exactly if it is.
 
         The limit of time is a setting that the ledger does not have.
         """
         entry = f"entry {row['entry_sequence']}"
-        # Before the end of a removal that goes on, they are what is being removed.
+        # Before the end of an unfinished removal, they are being removed.
         self._recorded.removed = self._removed if issued.sequence > self._removed_through else frozenset()
         reason = self._recorded.late(issued, timedelta(0))
         if issued.late is None and reason is not None:
@@ -246,19 +246,19 @@ class ChainVerifier:
 
 
 def _forecast_beside(row: Raw) -> ForecastRow:
-    """Returns the row of the forecast that a shadow was made beside, which was compared with its entry before."""
+    """Return the row of the shadowed forecast, which was already compared with its entry."""
     return ForecastRow(*(row[f"beside_{name}"] for name in ForecastRow._fields))
 
 
 def _pruned_forecast(row: Raw, sequence: int) -> ForecastRow:
-    """Returns what the row of a shadow says of its forecast, which was removed: the shadow is about to be, too."""
+    """Return the removed forecast's data in the row of its shadow, which is about to be removed too."""
     game_id, scored = row["shadows_game_id"], row["shadows_scored_values"]
     replay, minute = is_replay(game_id), row["shadows_minute"]
     return ForecastRow(sequence, game_id, row["shadows_horizon"], minute, 0.5, replay, "", scored)
 
 
 def equals_stored(stored: object, expected: object) -> bool:
-    """Returns whether a stored value is the one that was written; SQLite stores booleans as 0 or 1."""
+    """Return whether a stored value is the one that was written; SQLite stores booleans as 0 or 1."""
     if isinstance(expected, bool):
         return type(stored) in {bool, int} and stored == expected
     return type(stored) is type(expected) and stored == expected
@@ -277,7 +277,7 @@ def _check(valid: bool, message: str) -> None:
 
 
 def _check_row(row: Raw, name: str, expected: rows.Row | None) -> None:
-    """Checks the row of a table for an entry; with `expected` None, checks that there is no row."""
+    """Check the row of a table for an entry; with `expected` None, check that there is no row."""
     sequence = row["entry_sequence"]
     present = row[raw_rows.KEYS[name]] is not None
     if expected is None:
@@ -292,7 +292,7 @@ def _check_row(row: Raw, name: str, expected: rows.Row | None) -> None:
 
 
 def _fault_of_choice(issued: IssuedForecast, roster: Roster) -> str | None:
-    """Returns why a forecast cannot be of the model that the roster chose for its game, in words; None if it can.
+    """Return why a forecast cannot be of the model that the roster chose for its game, in words; None if it can.
 
     A forecast of a server with a model store has the sequence of the change of models by which its model was chosen,
     unless the request named a model. Others, and those of servers without a store, may be of any model.

@@ -37,7 +37,7 @@ _RECENT = 0.9
 
 
 def signed_text(checkpoint: Checkpoint) -> str:
-    """Returns the text to sign, as record.proto specifies it."""
+    """Return the text to sign, as record.proto specifies it."""
     return (
         f"dejavu checkpoint 1\n{checkpoint.ledger_id}\n{checkpoint.epoch}\n{checkpoint.sequence}\n"
         f"{checkpoint.hash.hex()}\n{microseconds(checkpoint.signed_time)}\n"
@@ -45,7 +45,7 @@ def signed_text(checkpoint: Checkpoint) -> str:
 
 
 def sign(key: Ed25519PrivateKey, identity: Identity, head: ChainHead, signed_time: datetime) -> Checkpoint:
-    """Signs the head of a ledger."""
+    """Sign the head of a ledger."""
     unsigned = Checkpoint(
         ledger_id=identity.ledger_id,
         epoch=identity.epoch,
@@ -59,7 +59,7 @@ def sign(key: Ed25519PrivateKey, identity: Identity, head: ChainHead, signed_tim
 
 
 def is_signed(checkpoint: Checkpoint) -> bool:
-    """Returns whether the signature over the text is valid for the checkpoint's own public key."""
+    """Return whether the signature over the text is valid for the checkpoint's own public key."""
     try:
         Ed25519PublicKey.from_public_bytes(checkpoint.public_key).verify(
             checkpoint.signature, signed_text(checkpoint).encode()
@@ -70,7 +70,7 @@ def is_signed(checkpoint: Checkpoint) -> bool:
 
 
 def read_head(url: str) -> tuple[Identity, ChainHead]:
-    """Returns identity and head of the ledger at a URL, whether or not a server is running on it.
+    """Return identity and head of the ledger at a URL, whether or not a server is running on it.
 
     Raises:
         LedgerError: if it can't be read as a ledger of this release.
@@ -102,7 +102,7 @@ class Signer:
         self._task = BackgroundTask()
 
     async def checkpoint(self) -> Checkpoint:
-        """Signs the current head.
+        """Sign the current head.
 
         Raises:
             SigningUnavailable: if there is no usable key.
@@ -113,15 +113,15 @@ class Signer:
         return sign(key, identity, head, self._clock())
 
     def start(self) -> None:
-        """Starts writing checkpoints to the ledger; writes the first at once if the head is not signed yet."""
+        """Start writing checkpoints to the ledger; write the first at once if the head is not signed yet."""
         self._task.start(self._run(), "signer")
 
     async def close(self) -> None:
-        """Stops writing checkpoints. Call it before closing the ledger; may be called again."""
+        """Stop writing checkpoints. Call it before closing the ledger; may be called again."""
         await self._task.end()
 
     async def write_checkpoint(self) -> Checkpoint | None:
-        """Writes the signed head to the ledger.
+        """Write the signed head to the ledger.
 
         Returns:
             The checkpoint; None if the head has not moved, or another worker has just signed it.
@@ -167,7 +167,7 @@ class Signer:
         return self._loaded
 
     def _recent_us(self) -> tuple[int, int]:
-        """Returns the times between which a checkpoint counts as recent; a later one means the clock was set back."""
+        """Return the times between which a checkpoint counts as recent; a later one means the clock was set back."""
         now = microseconds(self._clock())
         span = int(_RECENT * self._seconds * 1_000_000)
         return now - span, now + span

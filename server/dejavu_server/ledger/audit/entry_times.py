@@ -1,10 +1,10 @@
 """Compares the times of entries with the times at which checkpoints were signed.
 
-A checkpoint at a sequence was signed after the entries up to it were recorded and before the others were. An entry made
-up afterwards, for an earlier time, is dated before a checkpoint that does not contain it.
+A checkpoint at a sequence was signed after the entries up to it were recorded, and before the others. A later entry
+with an invented earlier time is dated before a checkpoint that does not contain it.
 
-Entries are dated by the worker that made them, and checkpoints by the worker that signed them. All run on one machine,
-as SQLite requires, so they share a clock, which is assumed to be set back or forth by less than the tolerance.
+Workers date their entries and checkpoints. Their clocks, one clock with SQLite, are assumed to agree within the
+tolerance.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SignedTimes:
             self._up_to[index] = min(self._up_to[index], self._up_to[index + 1])
 
     def check(self, sequence: int, time: datetime, *, may_be_older: bool = False) -> None:
-        """Checks the time of an entry: when its forecast was made or its outcome recorded, in UTC.
+        """Check the time of an entry: when its forecast was made or its outcome recorded, in UTC.
 
         Args:
             sequence: sequence of the entry.

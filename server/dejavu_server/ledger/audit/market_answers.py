@@ -1,8 +1,8 @@
 """Checks that a market's answer follows from its odds and from the forecast that it names.
 
-The answer's arithmetic is done again with its own win probabilities. These were computed from the model's distribution,
-of which the forecast has 50 quantiles and the probability that the home team leads; so they can be bounded, not
-computed. An answer moved to a forecast with another distribution leaves the bounds.
+The answer's arithmetic is recomputed with its own win probabilities. These came from the model's distribution, of which
+the forecast has only 50 quantiles and the probability that the home team leads, so they can be bounded but not
+recomputed. An answer moved to a forecast with another distribution leaves the bounds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FEW_GAMES: Final = 19
 def fault_of(
     issued: IssuedForecast, market: Market, answer: MarketAnswer, *, learned_since: bool = False
 ) -> str | None:
-    """Returns what contradicts the answer to a market that was sent with a forecast; None if nothing does.
+    """Return a contradiction of the answer to a market that was sent with a forecast; None if there is none.
 
     Answers to forecasts without recorded quantiles are checked less closely. If the model has learned since the
     forecast, the answer was computed from a distribution that the ledger does not have, and only its arithmetic is
@@ -66,7 +66,7 @@ _SHARES = (
 
 
 def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
-    """Evaluates the market again with the probabilities and the policy of the answer; returns what differs.
+    """Evaluate the market again with the probabilities and the policy of the answer; return differences.
 
     That the ratings were not used, which allows no stake, is taken as it is; see `_forecast_fault`.
     """
@@ -83,7 +83,7 @@ def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
 
 
 def _difference(expected: MarketAnswer | MarketSideAnswer, given: MarketAnswer | MarketSideAnswer) -> str | None:
-    """Returns the name of the first field that differs, apart from the two sides."""
+    """Return the name of the first field that differs, apart from the two sides."""
     for name in expected.__slots__:
         one, other = getattr(expected, name), getattr(given, name)
         if isinstance(one, MarketSideAnswer):
@@ -128,7 +128,7 @@ class _Range(NamedTuple):
 
 
 class _Bounds(NamedTuple):
-    """What a recorded forecast says about P(differential > value); see `PredictiveDistribution.probability_above`.
+    """P(differential > value) by a recorded forecast; see `PredictiveDistribution.probability_above`.
 
     Attributes:
         quantiles: the recorded quantiles, in points, that the distribution has without extrapolating its tails.
@@ -150,7 +150,7 @@ class _Bounds(NamedTuple):
 
     @classmethod
     def of(cls, forecast: Forecast, lead: float) -> _Bounds:
-        """Returns the bounds of a forecast; those of its quantiles are empty if it has none."""
+        """Return the bounds of a forecast; those of its quantiles are empty if it has none."""
         games = forecast.explanation.calibration_games if forecast.explanation is not None else 0
         games = games or _FEW_GAMES
         tail = max(DISTRIBUTION_LEVELS[0], 1.0 / (games + 1))
@@ -173,7 +173,7 @@ class _Bounds(NamedTuple):
         )
 
     def above(self, value: float) -> _Range:
-        """Returns bounds of P(differential > value)."""
+        """Return bounds of P(differential > value)."""
         if value == self.threshold:
             return _Range(self.home_leads, self.home_leads)
         own, shift = self._own(value), self._shift()
@@ -185,7 +185,7 @@ class _Bounds(NamedTuple):
         return _Range(max(nominal.lower, self.home_leads), nominal.upper)
 
     def _own(self, value: float) -> _Range:
-        """Returns bounds of the score of P(residual > value) in the cell of the lead."""
+        """Return bounds of the score of P(residual > value) in the cell of the lead."""
         below = bisect_left(self.quantiles, value - _ROUNDED)  # quantiles that are certainly below the value
         past = bisect_right(self.quantiles, value + _ROUNDED)  # index of the first that is certainly above it
         upper = math.inf if below == 0 else -self._moved(self.scores[below - 1], -self.slack)
@@ -193,14 +193,14 @@ class _Bounds(NamedTuple):
         return _Range(lower, upper)
 
     def _moved(self, score: float, share: float) -> float:
-        """Returns the score of a level that is higher by a share."""
+        """Return the score of a level that is higher by a share."""
         level = NORMAL.cdf(score) + share
         if not 0.0 < level < 1.0:
             return math.copysign(math.inf, share)
         return NORMAL.inv_cdf(level) + math.copysign(_SCORE_ROUNDED, share)
 
     def _shift(self) -> _Range:
-        """Returns bounds of what smaller leads add to the score at the threshold: towards the leader, or nothing."""
+        """Return bounds of smaller leads' contribution to the score at the threshold: towards the leader, or 0."""
         at_threshold, own = self._home_leads_score(), self._own(self.threshold)
         lower, upper = at_threshold.lower - own.upper, at_threshold.upper - own.lower
         return _Range(
@@ -209,7 +209,7 @@ class _Bounds(NamedTuple):
         )
 
     def _home_leads_score(self) -> _Range:
-        """Returns bounds of the score of `home_leads` in the model's own distribution."""
+        """Return bounds of the score of `home_leads` in the model's own distribution."""
         if not 0.0 < self.home_leads < 1.0:
             return _Range(-math.inf, math.inf)
         score = NORMAL.inv_cdf(self.home_leads)
@@ -218,14 +218,14 @@ class _Bounds(NamedTuple):
         return _between(score, self.nominal, self.scores)
 
     def _as_issued(self, score: float) -> _Range:
-        """Returns bounds of the score, as issued, of a score in the model's own distribution."""
+        """Return bounds of the score, as issued, of a score in the model's own distribution."""
         if self.scores == self.nominal or math.isinf(score):
             return _Range(score, score)
         return _between(score, self.scores, self.nominal)
 
 
 def _between(value: float, start: Sequence[float], end: Sequence[float]) -> _Range:
-    """Returns the range of an increasing, odd map at a value, which is known only at ascending points."""
+    """Return the range of an increasing, odd map at a value, which is known only at ascending points."""
     below = bisect_right(start, value - _SCORE_ROUNDED) - 1
     past = bisect_left(start, value + _SCORE_ROUNDED)
     return _Range(end[below] if below >= 0 else -math.inf, end[past] if past < len(start) else math.inf)

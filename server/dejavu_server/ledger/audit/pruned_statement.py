@@ -1,7 +1,7 @@
-"""Signs and checks the statement of what was pruned, and what stands for it (see `queries.pruned`).
+"""Signs and checks the statement of pruned entries and their summary (see `queries.pruned`).
 
-Nothing in the ledger shows any more that what stands for removed entries followed from them. The signature shows that
-it is what the holder of the key derived when they were removed; a backup from before shows the rest.
+The ledger can no longer show that the summary followed from the removed entries. The signature shows that the holder of
+the key derived it at the removal; an earlier backup shows the rest.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from dejavu_server.ledger.queries.pruned import PrunedStatement
 
 
 def sign(key: Ed25519PrivateKey, statement: PrunedStatement, ledger_id: str) -> PrunedStatement:
-    """Returns a statement with its signature."""
+    """Return a statement with its signature."""
     signature = key.sign(statement.signed_text(ledger_id).encode())
     return replace(statement, public_key=signing_key.public_bytes(key), signature=signature)
 
 
 def check(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> PrunedStatement | None:
-    """Checks the statement of what was pruned, and what stands for it.
+    """Check the statement of pruned entries, and their summary.
 
     Args:
         connection: a read connection, within `store.snapshot_read`.
@@ -73,7 +73,7 @@ def check(connection: Connection, identity: Identity, public_keys: Collection[by
 
 
 def read_state(state: bytes) -> AdaptiveState:
-    """Returns the state of the intervals in a snapshot that stands for what was pruned.
+    """Return the state of the intervals in the snapshot of pruned entries.
 
     Raises:
         LedgerCorrupt: if it cannot be read.

@@ -1,7 +1,7 @@
 """Checks that revisions count from 0 without gaps, in the order of the entries, and that each changes something.
 
-The writer records a revision only if it differs from the newest one, and from the newest one that was recorded in time
-(see `store.append`).
+The writer records a revision only if it differs from the newest one and from the newest timely one (see
+`store.append`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dejavu_server.ledger.queries.verification.revisions import Revision
 
 
 def check(connection: Connection, *, pruned: bool) -> None:
-    """Checks the revisions of all forecasts and outcomes, whose rows were compared with their entries before.
+    """Check the revisions of all forecasts and outcomes, whose rows were compared with their entries before.
 
     Args:
         connection: a read connection.
@@ -44,7 +44,7 @@ def _check(each: Revision, kind: str, pruned: bool) -> None:
 
 
 def _check_withdrawal(each: Revision) -> None:
-    """Checks that a withdrawal has the values of the outcome that it withdraws."""
+    """Check that a withdrawal has the values of the outcome that it withdraws."""
     *values, withdrawn = each.content
     if withdrawn and each.before_sequence is not None and [*values, False] != list(each.before):
         raise LedgerCorrupt(

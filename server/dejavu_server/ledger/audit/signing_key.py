@@ -39,7 +39,7 @@ class SigningUnavailable(LedgerUnavailable):
 
 
 def key_path(ledger_url: str, signing_key: str = "") -> Path:
-    """Returns the path of a ledger's key: the configured one, else a file in the ledger's folder, or the user's.
+    """Return the path of a ledger's key: the configured one, else a file in the ledger's folder, or the user's.
 
     Raises:
         InvalidLedgerUrl: if the URL can't name a ledger.
@@ -54,7 +54,7 @@ def _state_folder() -> Path:
 
 
 def load_or_create(path: Path) -> Ed25519PrivateKey:
-    """Loads the key of a file; creates the file with mode 0600 if it is missing.
+    """Load the key of a file; create the file with mode 0600 if it is missing.
 
     If several processes find it missing at once, one creates the key and all use it.
 
@@ -73,12 +73,12 @@ def load_or_create(path: Path) -> Ed25519PrivateKey:
 
 
 def public_bytes(key: Ed25519PrivateKey) -> bytes:
-    """Returns the 32 bytes of the public key."""
+    """Return the 32 bytes of the public key."""
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def read_public_key(path: Path) -> bytes:
-    """Reads the 32 bytes of a public key from a file: PEM, or 64 hexadecimal digits.
+    """Read the 32 bytes of a public key from a file: PEM, or 64 hexadecimal digits.
 
     Raises:
         ValueError: if the file holds neither.

@@ -1,10 +1,9 @@
 """Verifies a ledger: the hash chain from first to last entry, and all tables against it.
 
-docs/verification.md lists the checks and what they detect. Without an external checkpoint, a chain that was rebuilt as
-a whole is valid, and so is one that was cut off at the end; the ledger's own checkpoints detect it only while they are
-there, and unless it was signed again (with another key, `public_keys` detects that). Never detected: a removed row of
-`checkpoints` or `snapshots`, because nothing is derived from it; a history rebuilt before the external checkpoint was
-made; what was recorded after it as a server records it.
+docs/verification.md lists the checks. Without an external checkpoint, a chain that was rebuilt as a whole, or cut off
+at the end, is valid; the ledger's own checkpoints detect it only while they exist, and unless it was signed again (with
+another key, `public_keys` detects that). Never detected: a removed row of `checkpoints` or `snapshots`, because nothing
+is derived from it; a history rebuilt before the external checkpoint was made; later entries as a server records them.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Verification:
         hash: hash of the last entry, in hexadecimal. Stored elsewhere, it proves later that nothing before it changed.
         pruned_through: entries up to this sequence were removed; 0: none.
         forecasts, outcomes, markets, shadows, model_changes: number of entries of each kind.
-        settled: number of forecasts whose outcome stands.
+        settled: number of settled forecasts.
         checkpoints: number of signed heads in the ledger.
         snapshots: number of snapshots of the online state.
         keys: public keys of the checkpoints in the ledger, in hexadecimal.
@@ -81,15 +80,15 @@ def verify(
     clock_tolerance: timedelta = CLOCK_TOLERANCE,
     restored: bool = False,
 ) -> Verification:
-    """Verifies every row of a ledger, and that it continues from an earlier checkpoint; see the module's docstring.
+    """Verify every row of a ledger, and that it continues from an earlier checkpoint; see the module's docstring.
 
-    May run while the ledger is written to; it then verifies what is there when it reads it.
+    May run while the ledger is written to; it then verifies the state that it reads.
 
     Args:
         url: the ledger.
         checkpoint: a checkpoint that was stored elsewhere.
         public_keys: the only keys that checkpoints may be signed with, 32 bytes each; empty: any key.
-        clock_tolerance: by how much the times of entries may contradict those of checkpoints.
+        clock_tolerance: tolerated contradiction between the times of entries and of checkpoints.
         restored: whether the ledger may have been restored from a backup since the checkpoint, which is then compared
             with what the backup had.
 
@@ -112,7 +111,7 @@ def verify_backend(
     clock_tolerance: timedelta = CLOCK_TOLERANCE,
     restored: bool = False,
 ) -> Verification:
-    """Verifies every row of a ledger that is open; see `verify`."""
+    """Verify every row of a ledger that is open; see `verify`."""
     if checkpoint is not None:
         if not checkpoints.is_signed(checkpoint):
             raise InvalidCheckpoint("the checkpoint's signature is not valid: the checkpoint was altered")
@@ -135,7 +134,7 @@ def _verify(
         raise LedgerCorrupt("the ledger's schema version was changed")
     identity = _identity(connection)
     own = list(stored_checkpoints.read(connection, identity, public_keys))
-    # One of before a restore says nothing of the times of what follows its entry here.
+    # A checkpoint from before a restore says nothing about the times of later entries here.
     external = [] if checkpoint is None or checkpoint.epoch != identity.epoch else [checkpoint]
     verifier = ChainVerifier(connection, identity, SignedTimes([*own, *external], clock_tolerance))
     verifier.run()
@@ -213,7 +212,7 @@ def _check_external(
             f"entries up to {identity.pruned_through} were removed: the checkpoint at {checkpoint.sequence} can't be "
             f"verified against them; expected one at {identity.pruned_through} or later"
         )
-    # The hash at the end of what was pruned is that of the last entry removed; without any, what the chain starts from.
+    # The last pruned hash is that of the last removed entry; without pruning, the start of the chain.
     at_start = checkpoint.sequence == identity.pruned_through
     signed_hash = identity.pruned_hash if at_start else raw_rows.hash_at(connection, checkpoint.sequence)
     if signed_hash != checkpoint.hash:
@@ -224,9 +223,9 @@ def _check_external(
 
 
 def _check_snapshots(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> int:
-    """Computes the online state from the outcomes, compares each snapshot with it, and returns their number.
+    """Compute the online state from the outcomes, compare each snapshot with it, and return their number.
 
-    Where entries were pruned, the computation starts from the snapshot that stands for them, which is signed.
+    If entries were pruned, the computation starts from their signed snapshot.
     """
     with store.snapshot_read(connection):
         remaining: dict[int, bytes] = {}

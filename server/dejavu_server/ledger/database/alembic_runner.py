@@ -15,14 +15,14 @@ from sqlalchemy import Connection
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Migrates a database to a revision, by default the newest, in the connection's transaction."""
+    """Migrate a database to a revision, by default the newest, in the connection's transaction."""
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
 
 
 def revisions() -> list[str]:
-    """Returns the migrations that this release knows, newest first."""
+    """Return the migrations that this release knows, newest first."""
     return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
 
 

@@ -1,7 +1,7 @@
-"""The database of a ledger behind one interface: what the ledger needs of it, and nothing about which one it is.
+"""Interface of a ledger's database, independent of the kind of database.
 
 SQLite (`sqlite/`) and PostgreSQL (`postgres/`) implement it. The conformance tests
-(tests/server/ledger/database/conformance.py) say what any other implementation must do.
+(tests/server/ledger/database/conformance.py) specify any other implementation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Query: TypeAlias = Callable[[Connection], _T]
 
 
 class Durability(enum.Enum):
-    """What a committed forecast survives."""
+    """Durability of a committed forecast."""
 
     PROCESS = "process"
     """The death of any process. A power loss may lose the last commits but never corrupts the ledger."""
@@ -37,17 +37,17 @@ class Durability(enum.Enum):
 
 
 class StopSignal(Protocol):
-    """Tells a read to stop; a `threading.Event` is one."""
+    """Signal that stops a read; a `threading.Event` is one."""
 
     def is_set(self) -> bool:
-        """Returns whether to stop. Called on the read's thread every few milliseconds; the read pauses meanwhile."""
+        """Return whether to stop. Called on the read's thread every few milliseconds; the read pauses meanwhile."""
 
 
 class CommitListener(Protocol):
     """Subscription to notifications of commits."""
 
     def close(self) -> None:
-        """Ends the subscription."""
+        """End the subscription."""
 
 
 class Backend(Protocol):
@@ -59,53 +59,53 @@ class Backend(Protocol):
     """
 
     def open(self, *, make: bool) -> None:
-        """Opens the database; migrates it if its schema is older. A failure changes nothing.
+        """Open the database; migrate it if its schema is older. A failure changes nothing.
 
         Args:
             make: whether to create the ledger if none exists.
         """
 
     def write(self) -> AbstractContextManager[Connection]:
-        """Starts a transaction that no other writer overlaps, in any process; commits it at the end of the block.
+        """Start a transaction that no other writer overlaps, in any process; commit it at the end of the block.
 
         Reads in the block see everything committed before, and nothing changes meanwhile. An exception in the block
         rolls the transaction back. When the block has ended without one, the changes survive this process.
         """
 
     def read(self, stop: StopSignal | None = None) -> AbstractContextManager[Connection]:
-        """Gives read access that does not wait for writers; each statement sees the newest commit.
+        """Give read access that does not wait for writers; each statement sees the newest commit.
 
         `store.snapshot_read` makes several statements on the connection see one state. Once `stop` is set, the running
         statement ends within milliseconds, and ReadStopped is raised instead of a LedgerError.
         """
 
     def check(self) -> None:
-        """Checks that the database is still the one that was opened: not removed, not replaced."""
+        """Check that the database is still the one that was opened: not removed, not replaced."""
 
     def check_integrity(self, connection: Connection, *, thorough: bool) -> None:
-        """Checks the structure of the whole database on a read connection; `thorough` includes its indexes."""
+        """Check the structure of the whole database on a read connection; `thorough` includes its indexes."""
 
     def probe(self) -> None:
-        """Tests whether the ledger can be written: commits a change of nothing, and checks the free space."""
+        """Test whether the ledger can be written: commit a change of nothing, and check the free space."""
 
     def free_bytes(self) -> int | None:
-        """Returns the space left to the database; None if it is not known."""
+        """Return the space left to the database; None if it is not known."""
 
     def size_bytes(self) -> int:
-        """Returns the size of the database, what is not yet merged into it included; 0 if it is not known."""
+        """Return the size of the database with its unmerged log; 0 if it is not known."""
 
     def notify(self) -> None:
-        """Wakes the listeners of this ledger in all processes. Never raises; call it from one thread at a time.
+        """Wake the listeners of this ledger in all processes. Never raises; call it from one thread at a time.
 
-        The newest listener of this object may be left out: its owner knows what it has written.
+        The newest listener of this object may be left out: its owner knows its own writes.
         """
 
     def listen(self, committed: Callable[[], None]) -> CommitListener | None:
-        """Calls a function in the event loop whenever another transaction was committed; call it there too.
+        """Call a function in the event loop whenever another transaction was committed; call it there too.
 
         Returns:
             The subscription; None if notifications do not work here. They may be lost: poll as well.
         """
 
     def close(self) -> None:
-        """Closes all connections. Idempotent."""
+        """Close all connections. Idempotent."""

@@ -16,11 +16,11 @@ _NO_DRIVER = "PostgreSQL needs its driver: pip install 'dejavu-forecast[server,p
 
 
 def new_backend(url: str, durability: Durability = Durability.PROCESS, *, patient: bool = False) -> Backend:
-    """Returns the backend of a ledger, not opened yet.
+    """Return the backend of a ledger, not opened yet.
 
     Args:
         url: URL of the ledger.
-        durability: what a committed transaction survives.
+        durability: durability of a committed transaction.
         patient: whether to wait minutes for an answer of the database, for a command that goes through a whole ledger.
 
     Raises:
@@ -39,7 +39,7 @@ def new_backend(url: str, durability: Durability = Durability.PROCESS, *, patien
 
 @contextmanager
 def read_only_ledger(url: str) -> Iterator[Backend]:
-    """Opens the ledger at a URL to read it, also while a server uses it; creates and migrates nothing.
+    """Open the ledger at a URL to read it, also while a server uses it; create and migrate nothing.
 
     Raises:
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
@@ -57,7 +57,7 @@ def read_only_ledger(url: str) -> Iterator[Backend]:
 
 
 def folder_of(url: str) -> Path | None:
-    """Returns the folder of a ledger in a file; None for one in a database server.
+    """Return the folder of a ledger in a file; None for one in a database server.
 
     Raises:
         InvalidLedgerUrl: if the URL cannot name a ledger.
@@ -66,7 +66,7 @@ def folder_of(url: str) -> Path | None:
 
 
 def check_url(url: str) -> None:
-    """Checks what can be known of a URL without a connection.
+    """Check a URL as far as possible without a connection.
 
     Raises:
         InvalidLedgerUrl: if it cannot name a ledger, or the driver of its database is not installed.

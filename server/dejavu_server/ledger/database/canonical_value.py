@@ -1,4 +1,4 @@
-"""A value in the canonical form of an entry, which is JSON, in the SQL of either database."""
+"""SQL expressions for a value in the canonical form of an entry, which is JSON, in either database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _CanonicalNumber(FunctionElement[float]):
 
 
 def canonical_text(canonical: ColumnElement[str], *path: str) -> ColumnElement[str]:
-    """Returns the text at a path of names in a canonical form; null where it has none.
+    """Return the text at a path of names in a canonical form; null where it has none.
 
     Args:
         canonical: the column with the form.
@@ -41,7 +41,7 @@ def canonical_text(canonical: ColumnElement[str], *path: str) -> ColumnElement[s
 
 
 def canonical_number(canonical: ColumnElement[str], *path: str) -> ColumnElement[float]:
-    """Returns the number at a path of names in a canonical form; see `canonical_text`."""
+    """Return the number at a path of names in a canonical form; see `canonical_text`."""
     return _CanonicalNumber(canonical, *_names(path))
 
 

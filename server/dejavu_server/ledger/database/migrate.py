@@ -8,13 +8,13 @@ from dejavu_server.ledger.database.schema import REVISION
 from dejavu_server.ledger.errors import LedgerSchemaError
 
 LOCK_SECONDS = 10.0
-"""How long to wait for other processes that prepare ledgers in the same folder; each takes a fraction of a second."""
+"""Time to wait for other processes that prepare ledgers in the same folder; each takes a fraction of a second."""
 
 _VERSIONS = table("alembic_version", column("version_num"))
 
 
 def is_older(connection: Connection) -> bool:
-    """Returns whether the database has an older schema than this release, or no schema yet.
+    """Return whether the database has an older schema than this release, or no schema yet.
 
     Raises:
         LedgerSchemaError: if the schema is newer or unknown, or the database is not a ledger.
@@ -38,7 +38,7 @@ def is_older(connection: Connection) -> bool:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """Returns the revision id stored in a database; None if there is none."""
+    """Return the revision id stored in a database; None if there is none."""
     if not inspect(connection).has_table(_VERSIONS.name):
         return None
     revision: str | None = connection.execute(select(_VERSIONS.c.version_num)).scalar()

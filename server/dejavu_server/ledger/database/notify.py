@@ -29,7 +29,7 @@ _TICK_NS = 1_000_000_000  # longer than any tick of a file system's clock
 
 
 def runtime_folder(ledger: Path) -> Path:
-    """Returns the folder of the tails' sockets, the same for every process of this user on this machine.
+    """Return the folder of the tails' sockets, the same for every process of this user on this machine.
 
     The folder itself exists while a tail listens.
 
@@ -62,7 +62,7 @@ class Notifier:
     """Notifies every tail of a ledger. Use it from one thread at a time.
 
     Attributes:
-        own: name of a socket that is left out: its process knows what it has committed.
+        own: name of a socket that is left out: its process knows its own commits.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,7 +74,7 @@ class Notifier:
         self._socket.setblocking(False)
 
     def notify(self) -> None:
-        """Wakes the tails; removes the sockets of processes that died. Never raises and never blocks."""
+        """Wake the tails; remove the sockets of processes that died. Never raises and never blocks."""
         try:
             self._list()
         except FileNotFoundError:
@@ -98,16 +98,16 @@ class Notifier:
                 _log.warning("ledger_announcement_failed", error=str(error))
 
     def _list(self) -> None:
-        """Lists the sockets, unless the folder is as it was."""
+        """List the sockets, unless the folder is as it was."""
         changed_ns = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - after every commit
         if changed_ns == self._listed_ns:
             return
-        # Clocks of file systems tick every few milliseconds: what changed just now may change again in the same tick.
+        # Clocks of file systems tick every few milliseconds: a second change may have the same time as the first.
         self._listed_ns = changed_ns if time.time_ns() - changed_ns > _TICK_NS else 0
         self._names = [each.name for each in os.scandir(self._folder) if each.name.endswith(".sock")]
 
     def close(self) -> None:
-        """Closes the socket."""
+        """Close the socket."""
         self._socket.close()
 
 
@@ -159,7 +159,7 @@ class Listener:
         self._committed()
 
     def close(self) -> None:
-        """Stops listening; removes the socket, and the folder if no other tail listens."""
+        """Stop listening; remove the socket, and the folder if no other tail listens."""
         self._loop.remove_reader(self._socket)
         self._socket.close()
         self._path.unlink(missing_ok=True)

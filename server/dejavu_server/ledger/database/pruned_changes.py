@@ -1,6 +1,6 @@
-"""Changes of models whose entries were removed: their canonical forms, kept beside the other summaries of a ledger.
+"""Changes of models whose entries were removed: their canonical forms, kept with the other summaries of a ledger.
 
-They are part of what the signed statement of the removal covers (see `queries.pruned`).
+The signed statement of the removal covers them (see `queries.pruned`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PART: Final = "pruned-models"
 
 
 def read(connection: Connection) -> list[ModelChange]:
-    """Returns the changes of models that were, or are being, removed, in order.
+    """Return the changes of models that were, or are being, removed, in order.
 
     Raises:
         LedgerCorrupt: if they cannot be read.
@@ -35,7 +35,7 @@ def read(connection: Connection) -> list[ModelChange]:
 
 
 def read_texts(connection: Connection) -> list[str]:
-    """Returns the canonical forms of those changes.
+    """Return the canonical forms of those changes.
 
     Raises:
         LedgerCorrupt: if they cannot be read.
@@ -50,12 +50,12 @@ def read_texts(connection: Connection) -> list[str]:
 
 
 def encode(changes: Sequence[str]) -> bytes:
-    """Returns canonical forms as they are stored."""
+    """Return canonical forms as they are stored."""
     return zlib.compress(text(changes), 9)
 
 
 def text(changes: Sequence[str]) -> bytes:
-    """Returns canonical forms as the digest of what was removed has them."""
+    """Return canonical forms as the digest of removed entries contains them."""
     return json.dumps(list(changes), separators=(",", ":"), ensure_ascii=False).encode()
 
 

@@ -1,6 +1,6 @@
-"""Games whose outcomes were removed with their forecasts: what is forecast of them again is hindsight.
+"""Games whose outcomes were removed with their forecasts: later forecasts of them are hindsight.
 
-Their outcomes are kept beside the other summaries of a ledger, and covered by the signed statement of the removal (see
+Their outcomes are kept with the other summaries of a ledger, and the signed statement of the removal covers them (see
 `queries.pruned`, which reads all of them).
 """
 
@@ -20,7 +20,7 @@ PART: Final = "pruned-outcomes"
 
 
 def read(connection: Connection) -> frozenset[str]:
-    """Returns the ids of the games.
+    """Return the ids of the games.
 
     Raises:
         LedgerCorrupt: if they cannot be read.

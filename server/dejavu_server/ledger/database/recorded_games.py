@@ -1,4 +1,4 @@
-"""What is recorded of each game when a forecast is recorded: its newest minute, its outcomes, how many forecasts."""
+"""State of each game when a forecast is recorded: newest minute, outcomes, number of forecasts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dejavu_server.records import IssuedForecast, LateReason
 from dejavu_server.results import Failed
 
 LATE_MINUTES: Final = 2
-"""Minutes of play by which a forecast may be behind the newest of its game: a feed corrects what it has just shown."""
+"""Minutes of play by which a forecast may be behind the newest of its game: feeds correct recent plays."""
 
 LONGEST_GAME: Final = timedelta(hours=12)
 """Time after its first forecast after which a game must be over; one with four overtimes takes less than four hours."""
 
 
 class RecordingLimits(NamedTuple):
-    """What is recorded of a game.
+    """Recorded state of a game.
 
     Attributes:
         late_after: time after which a forecast comes too late for the newest minute of its game.
@@ -58,7 +58,7 @@ class RecordedGames:
         self.removed: Set[str] = frozenset()
 
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Takes over the rows of `recording.statements.STATE_OF_GAMES` for games that it does not have."""
+        """Take over the rows of `recording.statements.STATE_OF_GAMES` for games that it does not have."""
         for game_id, horizon, number, since_us, count, first_us in rows:
             if horizon:
                 self.add_outcome(game_id, Horizon(horizon), number, withdrawn=bool(since_us))
@@ -68,7 +68,7 @@ class RecordedGames:
                 self._first[game_id] = from_microseconds(first_us)
 
     def add(self, issued: IssuedForecast) -> None:
-        """Takes note of a recorded forecast."""
+        """Take note of a recorded forecast."""
         self._counts[issued.game_id] += 1
         minute, since = issued.forecast.elapsed_minutes, issued.generated_time
         self._first[issued.game_id] = min(since, self._first.get(issued.game_id, since))
@@ -77,7 +77,7 @@ class RecordedGames:
             self._newest[issued.game_id] = (minute, since)
 
     def add_outcome(self, game_id: str, horizon: Horizon, sequence: int, *, withdrawn: bool) -> None:
-        """Takes note of the newest revision of an outcome."""
+        """Take note of the newest revision of an outcome."""
         if withdrawn:
             self._outcomes[game_id].pop(horizon, None)
             self._withdrawn[game_id].add(horizon)
@@ -85,11 +85,11 @@ class RecordedGames:
             self._outcomes[game_id][horizon] = sequence
 
     def has_forecasts(self, game_id: str) -> bool:
-        """Returns whether any forecast of a game is recorded."""
+        """Return whether any forecast of a game is recorded."""
         return self._counts[game_id] > 0
 
     def known_outcome(self, game_id: str, minute: int) -> Failed | None:
-        """Returns a failure if an outcome that a forecast after a minute would precede is known, otherwise None."""
+        """Return a failure if an outcome that a forecast after a minute would precede is known, otherwise None."""
         for horizon, sequence in self._outcomes.get(game_id, {}).items():
             if minute <= horizon.last_slot:
                 error = OutcomeAlreadyRecorded(
@@ -100,17 +100,17 @@ class RecordedGames:
         return None
 
     def was_withdrawn(self, game_id: str, minute: int) -> bool:
-        """Returns whether an outcome that a forecast after a minute would precede was reported and withdrawn."""
+        """Return whether an outcome that a forecast after a minute would precede was reported and withdrawn."""
         return any(minute <= horizon.last_slot for horizon in self._withdrawn.get(game_id, ()))
 
     def full(self, game_id: str, limits: RecordingLimits) -> Failed | None:
-        """Returns a failure if no further forecast of a game is recorded, otherwise None."""
+        """Return a failure if no further forecast of a game is recorded, otherwise None."""
         if self._counts[game_id] < limits.forecasts:
             return None
         return Failed(GameFull(f"{limits.forecasts:,} forecasts of game {game_id} are recorded, which is the limit"))
 
     def late(self, issued: IssuedForecast, late_after: timedelta) -> LateReason | None:
-        """Returns why a forecast that is recorded now is late; None if it is in time."""
+        """Return why a forecast that is recorded now is late; None if it is in time."""
         if issued.game_id in self.removed or self.was_withdrawn(issued.game_id, issued.forecast.elapsed_minutes):
             return LateReason.REPORTED
         if self._is_over(issued):
@@ -126,7 +126,7 @@ class RecordedGames:
         return None
 
     def _is_over(self, issued: IssuedForecast) -> bool:
-        """Returns whether a game was over by the date given for it, or by its first forecast; a replay always is."""
+        """Return whether a game was over by the date given for it, or by its first forecast; a replay always is."""
         if is_replay(issued.game_id):
             return False
         made, given = issued.generated_time, issued.game_date

@@ -3,10 +3,10 @@
 `entries` is the ledger itself: one row per event of any kind, in one order, chained by hashes. `forecasts`, `outcomes`,
 `markets`, `shadows` and `model_changes` index the entries of those kinds; all their columns are derived from the
 canonical form of the entries, those of a shadow also from that of its forecast.
-Scores are not stored: they are computed from a forecast and the outcome that stands when they are read.
+Scores are not stored: they are computed from a forecast and the current outcome when they are read.
 `snapshots` caches the online state computed from the outcomes. `checkpoints` holds signed heads of the chain. `ledger`
-has one row that identifies the ledger. `leases` and `model_workers` are no part of the record: they say which program
-does a piece of work, and which models each worker has loaded.
+has one row that identifies the ledger. `leases` and `model_workers` are not part of the record: they have the holders
+of leases, and the models loaded by each worker.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ metadata = MetaData(
 # In SQLite only an INTEGER primary key is the rowid, so that reading in order scans the table itself.
 _Sequence = BigInteger().with_variant(Integer, "sqlite")
 
-# In the order of their bytes on PostgreSQL too, whatever the locale of the database.
+# In the order of their bytes on PostgreSQL too, in any locale of the database.
 _Text = Text().with_variant(Text(collation="C"), "postgresql")
 
 ledger = Table(
@@ -86,10 +86,10 @@ forecasts = Table(
     Column("replay", Boolean, nullable=False),
     Column("margin_given", Boolean, nullable=False),  # whether the request gave a pregame_margin
     Column("late", _Text, nullable=False),  # reason; empty: recorded in time
-    # What its scores are computed from (entries/scored_values.py): one value, since a scorecard reads very many.
+    # Inputs of its scores (entries/scored_values.py): one value, since a scorecard reads very many.
     Column("scored_values", LargeBinary, nullable=False),
     Column("arm", _Text, nullable=False),  # of an A/B test; empty without one
-    # What the scores of its total are computed from (entries/total_values.py); NULL if it has none.
+    # Inputs of the scores of its total (entries/total_values.py); NULL if it has none.
     Column("total_values", LargeBinary),
     UniqueConstraint("key", "revision"),
     # Covering index of the query for the newest recent forecast of each game and horizon.
@@ -140,7 +140,7 @@ shadows = Table(
     "shadows",
     metadata,
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
-    Column("forecast_sequence", _Sequence, nullable=False),  # the forecast that it was made beside
+    Column("forecast_sequence", _Sequence, nullable=False),  # the forecast that it shadows
     Column("model_version", _Text, nullable=False),  # the model that made it
     Column("game_id", _Text, nullable=False),  # this and the next three as in the row of the forecast
     Column("horizon", _Text, nullable=False),
@@ -194,6 +194,6 @@ model_workers = Table(
     metadata,
     Column("server", Text, primary_key=True),
     Column("worker", Text, primary_key=True),
-    Column("state", Text, nullable=False),  # JSON: what the worker has loaded, or failed to load
+    Column("state", Text, nullable=False),  # JSON: the models that the worker has loaded, or failed to load
     Column("seen_us", BigInteger, nullable=False),  # when it last said so, by the database's clock
 )

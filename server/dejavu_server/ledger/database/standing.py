@@ -1,4 +1,4 @@
-"""Which outcomes stand, and which forecasts were made with hindsight: after their outcome was observed."""
+"""Current outcomes, and forecasts made with hindsight: after their outcome was observed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIRST_REPORT: ColumnElement[int] = case(
     .where(_any.c.game_id == outcomes.c.game_id, _any.c.horizon == outcomes.c.horizon)
     .scalar_subquery(),
 )
-"""Sequence of the first report of a row of `outcomes`, whatever was corrected or withdrawn since.
+"""Sequence of the first report of a row of `outcomes`, regardless of later corrections and withdrawals.
 
 It is the order of games in a record. That of online updates is `first_sequence`, by which a report after a withdrawal
 is a new one: who reports a game again would choose its place in the record.
@@ -37,11 +37,11 @@ _report = outcomes.alias("first_report")
 
 
 def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
-    """Returns whether a row of `forecasts`, or of an alias of it, was made after what it precedes was observed.
+    """Return whether a row of `forecasts`, or of an alias of it, was made after its outcome was observed.
 
-    Any forecast precedes the end, and one from before the half precedes the half, whichever it is of. The first report
-    of each counts, corrected or withdrawn since: no later one undoes hindsight, nor makes late what was in time.
-    Replays are made of games that are over.
+    The outcome of the end concerns any forecast, that of the half any forecast from before the half. The first report
+    of each counts, even if corrected or withdrawn: no later report undoes hindsight or creates it. Replays are exempt,
+    since their games are over.
 
     Args:
         forecasts: the table or alias.
@@ -53,7 +53,7 @@ def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = No
 
 
 def sent_after(forecasts: FromClause, requested_us: ColumnElement[float]) -> ColumnElement[bool]:
-    """Returns whether a market of a row of `forecasts` was sent after such an outcome was observed, as above.
+    """Return whether a market of a row of `forecasts` was sent after such an outcome was observed, as above.
 
     Args:
         forecasts: the table or alias.
@@ -70,5 +70,5 @@ def _reported(forecasts: FromClause, *conditions: ColumnElement[bool]) -> Column
 
 
 def in_time(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
-    """Returns whether a row of `forecasts`, or of an alias of it, is not late; see `observed_before`."""
+    """Return whether a row of `forecasts`, or of an alias of it, is not late; see `observed_before`."""
     return and_(forecasts.c.late == "", ~observed_before(forecasts, up_to))

@@ -31,7 +31,7 @@ from dejavu_server.results import Failed, Result
 def market_recording(
     market: Market, standing: Market | None, outcome_known: bool, late: bool, mismatched: bool
 ) -> MarketRecording:
-    """Returns whether a market is the recorded one of its forecast, or is to be recorded.
+    """Return whether a market is the recorded one of its forecast, or is to be recorded.
 
     Args:
         market: the market.
@@ -74,7 +74,7 @@ class Identity:
     pruned_hash: bytes
 
     def same_ledger(self, other: Identity) -> bool:
-        """Returns whether sequences of one ledger are valid in the other: same ledger, same epoch."""
+        """Return whether sequences of one ledger are valid in the other: same ledger, same epoch."""
         return (self.ledger_id, self.epoch) == (other.ledger_id, other.epoch)
 
 
@@ -86,7 +86,7 @@ class ChainHead(NamedTuple):
 
 
 def identity(connection: Connection) -> Identity:
-    """Returns the identity of the ledger.
+    """Return the identity of the ledger.
 
     Raises:
         LedgerCorrupt: if its row is missing.
@@ -98,7 +98,7 @@ def identity(connection: Connection) -> Identity:
 
 
 def head(connection: Connection) -> ChainHead:
-    """Returns sequence and hash of the newest entry; without entries, those of the last pruned one, or sequence 0."""
+    """Return sequence and hash of the newest entry; without entries, those of the last pruned one, or sequence 0."""
     row = connection.execute(_HEAD).one_or_none()
     if row is None:
         stored = identity(connection)
@@ -109,7 +109,7 @@ def head(connection: Connection) -> ChainHead:
 def entry_row(
     kind: str, payload: str, revision: int, sequence: int, previous: bytes, made_by: str, late: LateReason | None = None
 ) -> tuple[Row, bytes]:
-    """Returns the row of `entries` for an event, given the hash of the previous entry, and the entry's own hash."""
+    """Return the row of `entries` for an event, given the hash of the previous entry, and the entry's own hash."""
     text = codec.encode_entry(kind, payload, revision, sequence, late, made_by)
     hash_ = codec.chain_hash(previous, text)
     return {"sequence": sequence, "kind": kind, "canonical": text, "hash": hash_}, hash_
@@ -122,25 +122,25 @@ def append(
     refusal: DejavuError | None = None,
     known: KnownRecord | None = None,
 ) -> list[Result[IssuedForecast]]:
-    """Records forecasts in order, except those that its key has already, with the same pattern, teams and date.
+    """Record forecasts in order, except those whose key already has the same pattern, teams and date.
 
-    They are compared with the newest revision of the key, and with the newest one that was recorded in time.
+    They are compared with the newest revision of the key, and with the newest timely one.
 
     Nothing is recorded with hindsight: once the ledger has the outcome of a horizon, it takes no forecast of that game,
-    for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market that a
-    forecast is requested with is recorded after the forecast, under the same rule. What comes late in a running game is
-    marked as late; its market is not recorded, nor one that now comes late for a forecast that was in time, nor one
-    that was evaluated for another day than the recorded forecast.
+    for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market of a
+    forecast is recorded after it, under the same rule. A late forecast in a running game is marked as late. Not
+    recorded are the market of a late forecast, a late market of a timely forecast, and a market evaluated for another
+    day than the recorded forecast.
 
-    A new forecast whose model was chosen by a roster is recorded only if no other change of models stands by now, so
-    that every writer of the ledger answers with the same model at the same sequence.
+    A new forecast whose model was chosen by a roster is recorded only if that roster is still current, so that every
+    writer of the ledger answers with the same model at the same sequence.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
         drafts: the forecasts.
-        limits: what is recorded of a game.
+        limits: limits of a game's forecasts.
         refusal: why no new forecast is recorded at the moment; None if they are.
-        known: what earlier calls knew, in the same ledger; None to read everything.
+        known: knowledge of earlier calls about the same ledger; None to read everything.
 
     Returns:
         For each draft, the forecast in the ledger: the new one with its sequence and revision, or the one recorded
@@ -204,7 +204,7 @@ def _with_market(
     outcome_known: bool,
     late: bool,
 ) -> IssuedForecast:
-    """Returns a stored forecast with what became of the market of a request for it, which is recorded if it is to be.
+    """Return a stored forecast with what became of the market of a request for it, which is recorded if it is to be.
 
     The first market of a forecast is recorded, and added to `markets_`: those recorded, by the forecast's sequence.
     """
@@ -244,7 +244,7 @@ class _EntryBatch:
     def forecast(
         self, draft: PreparedForecast, revision: int, late: LateReason | None
     ) -> tuple[IssuedForecast, KnownRevision]:
-        """Adds a forecast; returns it with what is not recorded of it, and as it will be read back."""
+        """Add a forecast; return it with its unrecorded parts, and as it will be read back."""
         self._entry(codec.FORECAST, draft.payload, revision, draft.issued.recorded_by, late)
         issued = recorded = codec.as_read(draft.issued, self._sequence, revision, late)
         if codec.has_unrecorded(draft.issued):
@@ -254,7 +254,7 @@ class _EntryBatch:
         return issued, KnownRevision(draft.pattern, recorded)
 
     def market(self, stored: IssuedForecast, requested: IssuedForecast) -> None:
-        """Adds the market of a recorded forecast, and its evaluation.
+        """Add the market of a recorded forecast, and its evaluation.
 
         Raises:
             ValueError: if the request has no market, or no evaluation.
@@ -282,20 +282,20 @@ class _EntryBatch:
         self._entries.append(row)
 
     def execute(self, connection: Connection) -> None:
-        """Inserts the added rows."""
+        """Insert the added rows."""
         _ADD_ENTRIES.execute(connection, self._entries)
         _ADD_FORECASTS.execute(connection, self._forecasts)
         _ADD_MARKETS.execute(connection, self._markets)
 
 
 def probe_write(connection: Connection) -> None:
-    """Rewrites a row with its own values: committing it tests whether the ledger is writable and changes nothing."""
+    """Rewrite a row with its own values: committing it tests whether the ledger is writable and changes nothing."""
     connection.execute(_PROBE)
 
 
 @contextmanager
 def snapshot_read(connection: Connection) -> Iterator[None]:
-    """Makes all statements in the block see the same state of the ledger.
+    """Make all statements in the block see the same state of the ledger.
 
     Keep the block short: the write-ahead log only grows meanwhile.
     """
@@ -312,7 +312,7 @@ def snapshot_read(connection: Connection) -> Iterator[None]:
 def iter_after(
     connection: Connection, sequence: int, limit: int
 ) -> Generator[IssuedForecast | ReportedOutcome, None, None]:
-    """Yields the first `limit` forecasts and outcomes after a sequence, in order; reads and decodes them one by one.
+    """Yield the first `limit` forecasts and outcomes after a sequence, in order; read and decode them one by one.
 
     Close it (`contextlib.closing`) to stop early: its statement keeps a state of the ledger from being checkpointed.
     """
@@ -322,12 +322,12 @@ def iter_after(
 
 
 def read_after(connection: Connection, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
-    """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
+    """Return the first `limit` forecasts and outcomes after a sequence, in order."""
     return list(iter_after(connection, sequence, limit))
 
 
 def newest(connection: Connection) -> int:
-    """Returns the sequence of the newest forecast or outcome; 0 if there is none."""
+    """Return the sequence of the newest forecast or outcome; 0 if there is none."""
     sequence: int | None = connection.execute(_NEWEST_READ).scalar()
     return sequence or 0
 
@@ -366,7 +366,7 @@ _NEWEST_READ = (
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Converts the ValueError of an entry that cannot be parsed to a LedgerCorrupt."""
+    """Convert the ValueError of an entry that cannot be parsed to a LedgerCorrupt."""
     try:
         yield
     except ValueError as error:
@@ -374,6 +374,6 @@ def decoding() -> Iterator[None]:
 
 
 def chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Yields the values in groups that fit into one statement."""
+    """Yield the values in groups that fit into one statement."""
     for start in range(0, len(values), _KEYS_AT_ONCE):
         yield values[start : start + _KEYS_AT_ONCE]

@@ -13,11 +13,10 @@
 
 It is deterministic JSON (`canonical_json`).
 
-Parsing returns exactly what was written, except for what is not recorded of a forecast: the quantiles that a caller
-requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. A value that
-a forecast need not have is written only if it has it, and gets its type's default otherwise: ledgers outlive releases,
-and two releases share a ledger while workers are replaced one by one. Who made an entry is written if the server knew
-it: it asks for tokens then.
+Parsing returns the written forecast except its unrecorded parts: the quantiles that a caller requested, and the market,
+which has its own entry. Unknown keys, written by a later release, are ignored. An optional value is written only if it
+is set, and gets its type's default otherwise: ledgers outlive releases, and two releases share a ledger during a
+rolling restart. The author of an entry is written if the server requires tokens.
 
 An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
 without changing every hash after it.
@@ -127,14 +126,14 @@ class PreparedForecast:
 def encode_entry(
     kind: str, payload: str, revision: int, sequence: int, late: LateReason | None = None, made_by: str = ""
 ) -> str:
-    """Returns the canonical form of an entry, given that of its payload; only forecasts can be late."""
+    """Return the canonical form of an entry, given that of its payload; only forecasts can be late."""
     marked = "" if late is None else f'"late":{dumps(late.value)},'
     made = f'"made_by":{dumps(made_by)},' if made_by else ""
     return f'{{"kind":"{kind}",{marked}{made}"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
 
 
 def chain_hash(previous: bytes, canonical: str) -> bytes:
-    """Returns an entry's hash: SHA-256 over the previous entry's hash and the canonical form in UTF-8."""
+    """Return an entry's hash: SHA-256 over the previous entry's hash and the canonical form in UTF-8."""
     content = canonical.encode()
     digest = hashlib.sha256(previous)
     for start in range(0, len(content), _HASHED_AT_ONCE):
@@ -143,12 +142,12 @@ def chain_hash(previous: bytes, canonical: str) -> bytes:
 
 
 def genesis_hash(ledger_id: str) -> bytes:
-    """Returns the hash that a ledger's first entry is chained to; it differs for every ledger."""
+    """Return the hash that a ledger's first entry is chained to; it differs for every ledger."""
     return hashlib.sha256(f"dejavu ledger {ledger_id}".encode()).digest()
 
 
 def prepare(issued: IssuedForecast) -> PreparedForecast:
-    """Prepares a forecast for the ledger.
+    """Prepare a forecast for the ledger.
 
     Raises:
         ValueError: if the game id is empty, a time is not UTC, or a value has no canonical form.
@@ -167,7 +166,7 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
 
 
 def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReason | None) -> IssuedForecast:
-    """Returns a forecast that is recorded at a sequence as `parse` returns it, without what is not recorded."""
+    """Return a forecast recorded at a sequence as `parse` returns it, without its unrecorded parts."""
     forecast = issued.forecast
     if forecast.quantiles or forecast.market is not None:
         forecast = replace(forecast, quantiles=(), market=None)
@@ -203,7 +202,7 @@ def has_unrecorded(issued: IssuedForecast) -> bool:
 
 
 def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
-    """Parses the canonical form of a forecast entry, with its explanation if requested.
+    """Parse the canonical form of a forecast entry, with its explanation if requested.
 
     Raises:
         ValueError: if the text is not one.
@@ -231,7 +230,7 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
 
 
 def outcome_payload(outcome: ReportedOutcome) -> str:
-    """Returns the payload of an outcome's canonical form.
+    """Return the payload of an outcome's canonical form.
 
     Raises:
         ValueError: if the game id is empty, a final differential is 0, or a time is not UTC.
@@ -257,7 +256,7 @@ def outcome_payload(outcome: ReportedOutcome) -> str:
 
 
 def parse_outcome(canonical: str) -> ReportedOutcome:
-    """Parses the canonical form of an outcome entry.
+    """Parse the canonical form of an outcome entry.
 
     Raises:
         ValueError: if the text is not one.
@@ -290,7 +289,7 @@ def market_payload(
     calibration_sequence: int | None = None,
     requested_time: datetime | None = None,
 ) -> str:
-    """Returns the payload of a market's canonical form.
+    """Return the payload of a market's canonical form.
 
     Args:
         forecast_sequence: sequence of the forecast that it was sent with.
@@ -327,7 +326,7 @@ def market_payload(
 
 
 def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
-    """Parses the canonical form of a market entry: the forecast's sequence, the market and the answer.
+    """Parse the canonical form of a market entry: the forecast's sequence, the market and the answer.
 
     Raises:
         ValueError: if the text is not one.
@@ -356,7 +355,7 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
 
 
 def market_circumstances(canonical: str) -> tuple[int | None, int | None]:
-    """Returns the newest outcome that a market's answer had learned from, and when it was sent; None: as its forecast.
+    """Return the newest outcome that a market's answer had learned from, and when it was sent; None: as its forecast.
 
     Raises:
         ValueError: if the text is not the canonical form of a market entry.
@@ -367,7 +366,7 @@ def market_circumstances(canonical: str) -> tuple[int | None, int | None]:
 
 
 def text_of(value: Any) -> str:
-    """Returns a value that is a text; raises a ValueError if it is none."""
+    """Return a value that is a text; raise a ValueError if it is none."""
     if type(value) is not str:
         raise ValueError(f"{value!r}; expected a text")
     return value
@@ -381,7 +380,7 @@ def _whole(value: Any) -> int:
 
 @contextmanager
 def entry_of(kind: str, canonical: str) -> Iterator[dict[str, Any]]:
-    """Gives the JSON object of an entry; raises a ValueError if it, or what is read of it, is not of the kind."""
+    """Give the JSON object of an entry; raise a ValueError if it, or a part read from it, is not of the kind."""
     try:
         entry: dict[str, Any] = json.loads(canonical)
         if entry["kind"] != kind:

@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 def _of_component(index: int, field: str, explanation: Explanation) -> float | None:
-    """Returns a field of the prediction of a component of COMPONENTS, by its index; None if there is none."""
+    """Return a field of the prediction of a component of COMPONENTS, by its index; None if there is none."""
     for each in explanation.components:
         if each.name == COMPONENTS[index]:
             value: float = getattr(each, field)
@@ -33,17 +33,17 @@ def _of_component(index: int, field: str, explanation: Explanation) -> float | N
 
 
 def optional(convert: Callable[[_S], _T], value: _S | None) -> _T | None:
-    """Converts a value; None stays None."""
+    """Convert a value; None stays None."""
     return None if value is None else convert(value)
 
 
 def floats(source: object, names: Iterable[str]) -> dict[str, float]:
-    """Returns attributes of an object as floats, by name."""
+    """Return attributes of an object as floats, by name."""
     return {name: float(getattr(source, name)) for name in names}
 
 
 def values(entry: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Returns some values of a JSON object, by name."""
+    """Return some values of a JSON object, by name."""
     return {name: entry[name] for name in names}
 
 
@@ -95,7 +95,7 @@ EXPLANATION: Final = Layout(
 
 
 def read_adaptation(value: dict[str, Any]) -> Adaptation:
-    """Returns the adaptation of a JSON object."""
+    """Return the adaptation of a JSON object."""
     return Adaptation(
         mode=AdaptationMode(value["mode"]),
         adapted=Interval(value["adapted_lower"], value["adapted_upper"]),
@@ -107,7 +107,7 @@ def read_adaptation(value: dict[str, Any]) -> Adaptation:
 
 
 def read_explanation(value: dict[str, Any]) -> Explanation:
-    """Returns the explanation of a JSON object."""
+    """Return the explanation of a JSON object."""
     return Explanation(
         components=tuple(
             ComponentPrediction(name, value[f"{name}_prediction"], value[f"{name}_weight"])

@@ -29,7 +29,7 @@ _SCORE_DIGITS = 6  # decimals of static scores; with more, insignificant digits 
 
 
 def rounded_scores(scores: Sequence[float]) -> tuple[float, ...]:
-    """Returns static scores as they are recorded."""
+    """Return static scores as they are recorded."""
     return tuple(round(float(score), _SCORE_DIGITS) for score in scores)
 
 
@@ -71,7 +71,7 @@ FORECAST_MEMBERS: Final = (
     Member("model_version", Kind.VALUE, "forecast.model_version"),
     Member("point", Kind.NUMBER, "forecast.point"),
     Member("static_scores", Kind.NUMBERS, "forecast.static_scores"),
-    # What not every forecast has.
+    # Optional fields of a forecast.
     Member("expected_margin_terms", Kind.OBJECT, "forecast.expected_margin_terms", _TERMS, any=True),
     Member("finals_since", Kind.INTEGER, "forecast.finals_since", when="forecast.ratings_date"),
     Member("outdated_teams", Kind.VALUE, "forecast.outdated_teams", any=True),
@@ -81,11 +81,11 @@ FORECAST_MEMBERS: Final = (
     Member("warnings", Kind.VALUE, "forecast.warnings", convert=lambda found: [each.value for each in found], any=True),
     Member("widened_by", Kind.NUMBER, "forecast.widened_by", any=True),
 )
-"""The JSON object of what has a `forecast`, a `generated_time` and an `expires_time`."""
+"""The JSON object of an object with `forecast`, `generated_time` and `expires_time`."""
 
 
 def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, explanation: bool = True) -> Forecast:
-    """Returns the forecast of a JSON object, given what its request has, with its explanation if requested."""
+    """Return the forecast of a JSON object, given fields of its request, with its explanation if requested."""
     return Forecast(
         horizon=horizon,
         elapsed_minutes=value["elapsed_minutes"],

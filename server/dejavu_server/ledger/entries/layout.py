@@ -14,7 +14,7 @@ ITSELF: Final = "."
 
 
 class Kind(enum.Enum):
-    """What is written of a value."""
+    """Form in which a value is written."""
 
     VALUE = "value"
     """The value itself, see `canonical_json.dumps`."""
@@ -40,11 +40,11 @@ class Member(NamedTuple):
 
     Attributes:
         name: the name.
-        kind: what is written.
+        kind: form of the value.
         path: attributes that lead to the value, with dots between, or a function of the object; empty: the attribute of
             that name.
         of: layout of an object or of each of several ones.
-        convert: called with the value, unless that is None and written as null; what it returns is written.
+        convert: called with the value, unless that is None and written as null; its result is written.
         null: whether None is written as null; otherwise there is no None.
         any: whether the name is left out if the value counts as false.
         when: path to a value, as above; the name is left out if that is None. Empty: it never is.
@@ -72,7 +72,7 @@ class Layout:
         self._getters = {path: _getter(path) for each in self._members for path in (each.path, each.when)}
 
     def json(self, source: object) -> str:
-        """Returns the canonical JSON of an object's JSON object.
+        """Return the canonical JSON of an object's JSON object.
 
         Raises:
             ValueError, TypeError: as `canonical_json.dumps` does.
@@ -80,7 +80,7 @@ class Layout:
         return dumps(self.json_of(source))
 
     def json_of(self, source: object) -> dict[str, Any]:
-        """Returns an object's JSON object."""
+        """Return an object's JSON object."""
         found = {}
         for each in self._members:
             if each.when and self._getters[each.when](source) is None:

@@ -2,7 +2,7 @@
 
     {"kind":"model","payload":{"action":"promote","changed_us":…,"from_version":…,"model_version":…},…}
 
-The payload has the action and its time, and of the rest what is set.
+The payload has the action and its time, and the other fields that are set.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NUMBERS: Final = ("crps_difference", "brier_difference", "coverage")
 
 
 def change_payload(change: ModelChange) -> str:
-    """Returns the payload of a change's canonical form.
+    """Return the payload of a change's canonical form.
 
     An e-value beyond the largest double is recorded as that.
 
@@ -41,7 +41,7 @@ def change_payload(change: ModelChange) -> str:
 
 
 def parse_change(canonical: str) -> ModelChange:
-    """Parses the canonical form of a model entry.
+    """Parse the canonical form of a model entry.
 
     Raises:
         ValueError: if the text is not one.
@@ -66,7 +66,7 @@ def parse_change(canonical: str) -> ModelChange:
 
 
 def change_row(change: ModelChange) -> Row:
-    """Returns the row of `model_changes` for a recorded change."""
+    """Return the row of `model_changes` for a recorded change."""
     return {
         "sequence": change.sequence,
         "action": change.action.value,

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
-    """Returns the row of `forecasts` for a recorded forecast."""
+    """Return the row of `forecasts` for a recorded forecast."""
     forecast = issued.forecast
     return {
         "sequence": issued.sequence,
@@ -50,7 +50,7 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
 
 
 def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
-    """Returns the row of `outcomes` for a recorded outcome, given the sequence of its first report (see `outcomes`)."""
+    """Return the row of `outcomes` for a recorded outcome, given the sequence of its first report (see `outcomes`)."""
     return {
         "sequence": outcome.sequence,
         "first_sequence": first_sequence,
@@ -69,7 +69,7 @@ def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
 
 
 def market_row(sequence: int, forecast_sequence: int, bet: Bet) -> Row:
-    """Returns the row of `markets` for the market entry at `sequence`."""
+    """Return the row of `markets` for the market entry at `sequence`."""
     return {
         "sequence": sequence,
         "forecast_sequence": forecast_sequence,

@@ -1,4 +1,4 @@
-"""What the scores of a forecast are computed from, as bytes: one value to read for each of a million forecasts.
+"""Inputs of a forecast's scores, as bytes: one value to read for each of a million forecasts.
 
 Little-endian doubles: point forecast, last known differential, lower and upper end of the interval and
 P(home leads), then the recorded quantiles, if there are any.
@@ -40,29 +40,29 @@ class Columns(NamedTuple):
     has_quantiles: NDArray[np.bool_]
 
     def crps(self, differential: Floats) -> Floats:
-        """Returns the CRPS of each forecast at a differential, in points; NaN for one without quantiles."""
+        """Return the CRPS of each forecast at a differential, in points; NaN for one without quantiles."""
         result = np.full(len(differential), np.nan)
         if self.has_quantiles.any():
             result[self.has_quantiles] = crps_of_quantiles(self.quantiles, differential[self.has_quantiles])
         return result
 
     def covered(self, differential: Floats) -> NDArray[np.bool_]:
-        """Returns whether each interval holds a differential."""
+        """Return whether each interval holds a differential."""
         return (self.lower <= differential) & (differential <= self.upper)
 
     def brier(self, differential: Floats) -> Floats:
-        """Returns the Brier score of each P(home leads) at a differential."""
+        """Return the Brier score of each P(home leads) at a differential."""
         return np.square(self.probability - (differential > 0))
 
     def leader_brier(self, differential: Floats) -> Floats:
-        """Returns the Brier score of the leader at the last known differential: 1/2 where it is 0."""
+        """Return the Brier score of the leader at the last known differential: 1/2 where it is 0."""
         return np.square((np.sign(self.last_known) + 1.0) / 2.0 - (differential > 0))
 
 
 def pack(
     point: float, last_known: float, interval: tuple[float, float], probability: float, quantiles: Sequence[float]
 ) -> bytes:
-    """Returns the scored values of a forecast.
+    """Return the scored values of a forecast.
 
     Raises:
         struct.error: if one is not a number.
@@ -71,7 +71,7 @@ def pack(
 
 
 def unpack(values: Sequence[bytes]) -> Columns:
-    """Returns the scored values of forecasts as columns.
+    """Return the scored values of forecasts as columns.
 
     Raises:
         ValueError: if those of a forecast have another length than `pack` gives.

@@ -28,13 +28,13 @@ class Bet(NamedTuple):
 
     @classmethod
     def from_market(cls, market: Market, answer: MarketAnswer) -> Bet:
-        """Returns the bet that an answer advises."""
+        """Return the bet that an answer advises."""
         if (chosen := answer.chosen) is None:
             return cls(market.line, None, 0.0, 0.0)
         return cls(market.line, answer.side, chosen.decimal_odds, chosen.stake_fraction)
 
     def profit(self, differential: int) -> float:
-        """Returns the profit at a differential, as a share of the bankroll; 0 on a push, which returns the stake."""
+        """Return the profit at a differential, as a share of the bankroll; 0 on a push, which returns the stake."""
         match self.result(differential):
             case MarketResult.WON:
                 return self.stake_fraction * (self.decimal_odds - 1.0)
@@ -44,7 +44,7 @@ class Bet(NamedTuple):
                 return 0.0
 
     def result(self, differential: int) -> MarketResult | None:
-        """Returns what becomes of the bet at a differential; None if there is no bet."""
+        """Return the result of the bet at a differential; None if there is no bet."""
         if self.side is None:
             return None
         if differential == self.line:
@@ -54,7 +54,7 @@ class Bet(NamedTuple):
 
 
 def settle(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = None) -> Settlement:
-    """Scores a forecast against its outcome.
+    """Score a forecast against its outcome.
 
     The Brier score is that of Brier, Monthly Weather Review 78 (1950); the CRPS that of Gneiting & Raftery, JASA 102
     (2007), from the quantiles recorded with the forecast.

@@ -2,8 +2,8 @@
 
     {"kind":"shadow","payload":{"forecast":{…},"of":6},"revision":0,"sequence":7}
 
-The payload has the forecast as the entry of a forecast does, without explanation. What was requested is in the entry of
-the forecast that it was made beside, which came before.
+The payload has the forecast as the entry of a forecast does, without explanation. The request is in the earlier entry
+of the shadowed forecast.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PAYLOAD: Final = Layout(
 
 
 class ForecastRow(NamedTuple):
-    """What the row of a forecast has that its shadows share or are checked against.
+    """Columns of a forecast's row that its shadows share or are checked against.
 
     Attributes:
         sequence: of the forecast.
@@ -56,7 +56,7 @@ class PreparedShadow(NamedTuple):
 
 
 def prepare(shadow: ShadowForecast) -> PreparedShadow:
-    """Prepares a shadow for the ledger.
+    """Prepare a shadow for the ledger.
 
     Raises:
         ValueError: if a time is not UTC, or a value has no canonical form.
@@ -74,11 +74,11 @@ def prepare(shadow: ShadowForecast) -> PreparedShadow:
 
 
 def parse_shadow(canonical: str, horizon: Horizon, alpha: float) -> ShadowForecast:
-    """Parses the canonical form of a shadow entry.
+    """Parse the canonical form of a shadow entry.
 
     Args:
         canonical: the text.
-        horizon: that of the forecast that it was made beside, whose entry alone has it.
+        horizon: horizon of the shadowed forecast, whose entry alone has it.
         alpha: likewise.
 
     Raises:
@@ -99,7 +99,7 @@ def parse_shadow(canonical: str, horizon: Horizon, alpha: float) -> ShadowForeca
 
 
 def forecast_sequence(canonical: str) -> int:
-    """Returns the sequence of the forecast that the shadow of an entry was made beside.
+    """Return the sequence of the forecast that an entry shadows.
 
     Raises:
         ValueError: if the text is not the canonical form of a shadow entry.
@@ -112,7 +112,7 @@ def forecast_sequence(canonical: str) -> int:
 
 
 def shadow_row(shadow: ShadowForecast, of: ForecastRow) -> Row:
-    """Returns the row of `shadows` for a recorded shadow, given the row of the forecast that it was made beside.
+    """Return the row of `shadows` for a recorded shadow, given the row of the shadowed forecast.
 
     Raises:
         ValueError: if a value is not a number.

@@ -1,4 +1,4 @@
-"""What the scores of a forecast of total points are computed from, as bytes, and these scores column by column.
+"""Inputs of the scores of a forecast of total points, as bytes, and these scores column by column.
 
 Little-endian doubles: point forecast, pace × time, lower and upper end of the interval, then the recorded quantiles.
 Apart from `scored_values`, since few forecasts have a total.
@@ -24,14 +24,14 @@ _NUMBERS: Final = _LEADING + len(DISTRIBUTION_LEVELS)
 
 
 def pace(issued: IssuedForecast) -> float | None:
-    """Returns the total if points go on to come at the rate so far, in points; None if no points were given."""
+    """Return the total if points continue at the rate so far, in points; None if no points were given."""
     if issued.live.total_points is None:
         return None
     return issued.live.total_points * issued.forecast.horizon.minutes / issued.forecast.elapsed_minutes
 
 
 def pack(issued: IssuedForecast) -> bytes | None:
-    """Returns what the forecast of a total is scored from; None if there is none.
+    """Return the inputs of a total's scores; None if there is none.
 
     Raises:
         struct.error: if a value is not a number.
@@ -44,7 +44,7 @@ def pack(issued: IssuedForecast) -> bytes | None:
 
 
 def scores(values: Sequence[bytes | None], points: Sequence[int | None]) -> dict[str, NDArray[Any]]:
-    """Returns the columns of totals of `SettledForecasts`; NaN and False where forecast or outcome have no total.
+    """Return the columns of totals of `SettledForecasts`; NaN and False where forecast or outcome have no total.
 
     `total_open` is set where the forecast has one, and the outcome has none.
 

@@ -12,12 +12,12 @@ from dejavu_server.records import Checkpoint
 
 
 def head(connection: Connection) -> tuple[Identity, ChainHead]:
-    """Returns identity and head of the ledger."""
+    """Return identity and head of the ledger."""
     return store.identity(connection), store.head(connection)
 
 
 def needed(connection: Connection, recent_us: tuple[int, int]) -> bool:
-    """Returns whether the head has no checkpoint in the ledger and the newest checkpoint is not recent.
+    """Return whether the head has no checkpoint in the ledger and the newest checkpoint is not recent.
 
     Args:
         connection: a read connection, or one in a transaction that holds the write lock.
@@ -30,7 +30,7 @@ def needed(connection: Connection, recent_us: tuple[int, int]) -> bool:
 
 
 def unsigned_since_us(connection: Connection) -> int | None:
-    """Returns when the newest checkpoint was signed if it does not cover the head, in microseconds since 1970.
+    """Return when the newest checkpoint was signed if it does not cover the head, in microseconds since 1970.
 
     None if it covers the head or the ledger is empty; 0 if there is no checkpoint.
     """
@@ -41,7 +41,7 @@ def unsigned_since_us(connection: Connection) -> int | None:
 
 
 def add(connection: Connection, signed: Checkpoint) -> None:
-    """Stores a checkpoint; the connection's transaction must hold the write lock."""
+    """Store a checkpoint; the connection's transaction must hold the write lock."""
     row = {
         "sequence": signed.sequence,
         "hash": signed.hash,

@@ -1,8 +1,8 @@
-"""Reads the forecasts that two models made of the same games and minutes, with the outcomes that stand.
+"""Reads the forecasts that two models made of the same games and minutes, with the current outcomes.
 
-A model's forecast is its own, or its shadow beside that of another model. Two forecasts are a pair if they answer the
-same question: game, horizon, minute, alpha, expected margin and pattern. They count as on a scorecard: not recorded
-late, not superseded by a later revision; a shadow counts if the forecast that it was made beside does.
+A model's forecast is its own, or its shadow of another model's. Two forecasts are a pair if they have the same game,
+horizon, minute, alpha, expected margin and pattern. They count as on a scorecard: not recorded late, not superseded by
+a later revision; a shadow counts if the shadowed forecast does.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PairFilter(NamedTuple):
         against_version: the other model, or PERSISTENCE.
         horizon: the horizon.
         replays: include games of replays and simulated seasons.
-        since: sequence after which forecasts count; those beside which shadows were made.
+        since: sequence after which forecasts, or those that shadows accompany, count.
         scope: further conditions that the forecasts meet, whose horizon, replays and model are ignored; None: none.
     """
 
@@ -54,7 +54,7 @@ class PairFilter(NamedTuple):
 
 
 def is_small(connection: Connection, filter_: PairFilter) -> bool:
-    """Returns whether an index leads to at most SMALL_READ forecasts of the two models."""
+    """Return whether an index leads to at most SMALL_READ forecasts of the two models."""
     versions = [version for version in filter_[:2] if version != PERSISTENCE]
     counts = (
         connection.execute(count, {"version": version, "most": SMALL_READ + 1}).scalar_one()
@@ -65,7 +65,7 @@ def is_small(connection: Connection, filter_: PairFilter) -> bool:
 
 
 def pairs(connection: Connection, filter_: PairFilter) -> PairedForecasts:
-    """Returns the pairs that match a filter, in the order in which their games were settled.
+    """Return the pairs that match a filter, in the order in which their games were settled.
 
     A game is numbered by the sequence of its outcome's first report. Forecasts without a
     distribution, and so without a CRPS, are left out.
@@ -77,7 +77,7 @@ def pairs(connection: Connection, filter_: PairFilter) -> PairedForecasts:
 
 
 def pairs_of(connection: Connection, versions: Sequence[str], filter_: PairFilter) -> dict[str, PairedForecasts]:
-    """Returns the pairs of several models with the other model of a filter, by model; see `pairs`.
+    """Return the pairs of several models with the other model of a filter, by model; see `pairs`.
 
     Args:
         connection: a read connection.
@@ -96,7 +96,7 @@ def pairs_of(connection: Connection, versions: Sequence[str], filter_: PairFilte
 
 
 def _paired(model: _Columns, other: _Columns | None) -> PairedForecasts:
-    """Returns the pairs of a model with another one; with persistence, if that is None."""
+    """Return the pairs of a model with another one, or with persistence if that is None."""
     if other is None:
         return _pairs(model, model, model["persistence_crps"], model["leader_brier"])
     _, left, right = np.intersect1d(model["question"], other["question"], assume_unique=True, return_indices=True)
@@ -109,7 +109,7 @@ def _selected(columns: _Columns, chosen: NDArray[np.intp]) -> _Columns:
 
 
 def _pairs(model: _Columns, other: _Columns, crps: Floats, brier: Floats) -> PairedForecasts:
-    # Sort, whatever order the database returns: a sum of floats depends on the order.
+    # Sort, since a sum of floats depends on the order, and the database's is arbitrary.
     order = np.lexsort((model["sequence"], other["sequence"], model["minute"], model["game"]))
     chosen = order[~(np.isnan(model["crps"]) | np.isnan(crps))[order]]
     return PairedForecasts(
@@ -125,7 +125,7 @@ def _pairs(model: _Columns, other: _Columns, crps: Floats, brier: Floats) -> Pai
 
 
 def _forecasts_of(connection: Connection, filter_: PairFilter, version: str, superseded: set[int]) -> _Columns:
-    """Reads the forecasts of a model that count, its own or shadows: one for each question, its own if there is one."""
+    """Read the forecasts of a model that count, its own or shadows: one for each question, its own if there is one."""
     scope = {} if filter_.scope is None else filter_.scope.parameters()
     values = {**scope, "horizon": filter_.horizon.value, "version": version, "since": filter_.since}
     parts = [_scored([], version)]
@@ -145,7 +145,7 @@ def _forecasts_of(connection: Connection, filter_: PairFilter, version: str, sup
 
 
 def _scored(rows: Sequence[Any], version: str) -> _Columns:
-    """Returns what pairs are made of, for some rows of a model."""
+    """Return the inputs of pairs, for some rows of a model."""
     raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 9
     sequence, game, differentials, minute, alpha, key, made_by, pattern, values = raw[:9]
     shadow = [maker != version for maker in made_by]
@@ -203,7 +203,7 @@ def _statement(
 
 @cache
 def _statements(conditions: frozenset[str]) -> tuple[Select[Any], Select[Any]]:
-    """Returns the statements that read the forecasts of a model: its own, and its shadows."""
+    """Return the statements that read the forecasts of a model: its own, and its shadows."""
     own, beside = (table.c.model_version == bindparam("version") for table in (forecasts, shadows))
     return (
         _statement(own, forecasts.c.scored_values, conditions, shadow=False),

@@ -70,7 +70,7 @@ class SkippedGame:
 def completed_games(
     connection: Connection, *, min_minutes: int = MAX_SLOTS, include_replays: bool = False
 ) -> Iterator[CompletedGame | SkippedGame]:
-    """Yields the games with a final outcome, in the order in which these outcomes were first reported.
+    """Yield the games with a final outcome, in the order in which these outcomes were first reported.
 
     Uses the pattern of the game's forecast that covers the most minutes; among those, the last one recorded. A reported
     halftime outcome replaces the pattern's differential at the half.
@@ -119,7 +119,7 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
 
 
 def _live_inputs(connection: Connection, game: CompletedGame, row: Row[Any]) -> dict[int, LiveInputs]:
-    """Returns what was recorded of each minute with the differential of the game's scores; the newest if it changed."""
+    """Return the recorded inputs of each minute with the differential of the game's scores; the newest ones."""
     differentials = {score.elapsed / 60: score.home - score.away for score in game.scores}
     found: dict[int, LiveInputs] = {}
     for minute, pattern, text in connection.execute(_REQUESTS, {"game_id": game.game_id}):

@@ -1,8 +1,8 @@
 """Reads the newest forecasts of recent games page by page, as of a fixed sequence of the ledger.
 
-Rows up to a sequence never change, and each page applies the same conditions to the rows after the previous page. The
-pages together are therefore what one read would have returned, however much is recorded between them: a forecast that
-is superseded meanwhile is still returned, since the one that supersedes it has a later sequence than all pages.
+Rows up to a sequence never change, and each page applies the same conditions to the rows after the previous page. So
+the pages together equal one read, regardless of entries recorded between them: a forecast superseded meanwhile is still
+returned, since its successor has a later sequence than all pages.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class CurrentPage(NamedTuple):
 
 
 def start(connection: Connection, filter_: CurrentFilter) -> int:
-    """Returns the sequence after which the first page starts: right before the first recent forecast of any game."""
+    """Return the sequence after which the first page starts: right before the first recent forecast of any game."""
     first = connection.execute(_FIRST, {"since_us": filter_.since_us, "up_to": filter_.up_to}).scalar()
     return filter_.up_to if first is None else int(first) - 1
 
 
 def page(connection: Connection, filter_: CurrentFilter, after: int, limit: int) -> CurrentPage:
-    """Returns the page after a sequence.
+    """Return the page after a sequence.
 
     Args:
         connection: a read connection.
@@ -98,7 +98,7 @@ _superseded = exists().where(
 
 @cache
 def _page(by_game: bool) -> Select[int, str]:
-    """Selects a page in the order of the table itself; `_superseded` comes last, as the most expensive condition."""
+    """Select a page in the order of the table itself; `_superseded` comes last, as the most expensive condition."""
     conditions = [
         forecasts.c.sequence > bindparam("after"),
         forecasts.c.sequence <= bindparam("last"),

@@ -36,7 +36,7 @@ class CommonFilter:
         return not self.replays and not self.game_id
 
     def parameters(self) -> dict[str, object]:
-        """Returns the parameters of the conditions that are set, by the names of the conditions."""
+        """Return the parameters of the conditions that are set, by the names of the conditions."""
         values = {
             "game": self.game_id or None,
             "horizon": None if self.horizon is None else self.horizon.value,
@@ -50,5 +50,5 @@ class CommonFilter:
 
 
 def unindexed(column: ColumnElement[str] | ColumnElement[int]) -> ColumnElement[Any]:
-    """Returns a column that the database cannot use an index for."""
+    """Return a column that the database cannot use an index for."""
     return func.coalesce(column, None)

@@ -1,10 +1,10 @@
 """Observations for the online state: one per outcome, model version and quarter, in order of first report.
 
-A model learns from its forecasts, and as a challenger from those that it made beside recorded ones. The minute and the
-margin of such a shadow, and whether it was late or replaced, are those of the forecast beside it.
+A model learns from its forecasts, and as a challenger from its shadows. Minute and margin of a shadow, and whether it
+was late or replaced, are those of the shadowed forecast.
 
-A corrected outcome keeps the sequence of its first report, so the online state is a function of the ledger alone: every
-reader that has read equally far has the same state. A withdrawn one is left out; reported again, it is a first report.
+A corrected outcome keeps the sequence of its first report, so the online state is a function of the ledger alone: all
+readers at the same position have the same state. A withdrawn one is left out; reported again, it is a first report.
 
 Only competitive games of the NBA are learned from (`dejavu_feed.game_ids.COMPETITIVE`): no preseason or All-Star games,
 and no replays. Nor are games whose id is of another season than their date: ratings that have reached a later season
@@ -75,10 +75,10 @@ class Newest(NamedTuple):
     """The newest outcomes to learn from, withdrawn ones included and not.
 
     Attributes:
-        reported: sequence of the newest report, correction or withdrawal; 0 if there is none. It tells a reader whether
+        reported: sequence of the newest report, correction or withdrawal; 0 if there is none. It shows a reader whether
             there is anything new.
-        standing: sequence of the newest outcome that stands; 0 if there is none. With the outcomes up to it, it
-            identifies what was learned, as if what is withdrawn had never been reported.
+        standing: sequence of the newest current outcome; 0 if there is none. With the outcomes up to it, it identifies
+            the learned state, as if withdrawn outcomes had never been reported.
     """
 
     reported: int
@@ -86,7 +86,7 @@ class Newest(NamedTuple):
 
 
 def newest(connection: Connection) -> Newest:
-    """Returns the sequences of the newest outcomes to learn from, pruned ones included."""
+    """Return the sequences of the newest outcomes to learn from, pruned ones included."""
     reported: int = connection.execute(_NEWEST).scalar_one() or 0
     standing: int = connection.execute(_NEWEST_STANDING).scalar_one_or_none() or 0
     if reported and standing:
@@ -98,7 +98,7 @@ def newest(connection: Connection) -> Newest:
 
 
 def newest_up_to(connection: Connection, sequence: int) -> Newest:
-    """Returns what `newest` returned when the ledger ended at a sequence, of whose games nothing was recorded since."""
+    """Return what `newest` returned when the ledger ended at a sequence, of whose games nothing was recorded since."""
     reported: int | None = connection.execute(_NEWEST.where(outcomes.c.sequence <= sequence)).scalar_one()
     standing: int | None = connection.execute(_NEWEST_STANDING.where(outcomes.c.sequence <= sequence)).scalar()
     removed = pruned.read_statement(connection)
@@ -111,7 +111,7 @@ NOTHING_LEARNED = b""
 
 
 def history(connection: Connection, reported: int) -> bytes:
-    """Names the ledger up to the newest report: what was learned from it follows from that.
+    """Identify the ledger up to the newest report, which determines the learned state.
 
     Ledgers of one origin that went apart, such as a copy that was restored, differ; also where the sequences are equal.
     """
@@ -119,19 +119,19 @@ def history(connection: Connection, reported: int) -> bytes:
         return NOTHING_LEARNED
     digest: bytes | None = connection.execute(_HASH, {"sequence": reported}).scalar_one_or_none()
     identity = store.identity(connection)
-    if digest is None:  # pruned: what the rest is chained to names all that was removed
+    if digest is None:  # pruned: the hash to which the rest is chained identifies all removed entries
         return b"%s/%d/%d/%s" % (identity.ledger_id.encode(), reported, identity.pruned_through, identity.pruned_hash)
     return b"%s/%d/%s" % (identity.ledger_id.encode(), reported, digest)
 
 
 def pending(connection: Connection, reported: int) -> int:
-    """Returns the number of reports, corrections and withdrawals to learn from after a sequence."""
+    """Return the number of reports, corrections and withdrawals to learn from after a sequence."""
     number: int = connection.execute(_PENDING, {"sequence": reported}).scalar_one()
     return number
 
 
 def corrected_since(connection: Connection, sequence: int) -> int | None:
-    """Returns the lowest first-report sequence, up to a sequence, of outcomes corrected or withdrawn after it.
+    """Return the lowest first-report sequence, up to a sequence, of outcomes corrected or withdrawn after it.
 
     None if there is none.
     """
@@ -140,7 +140,7 @@ def corrected_since(connection: Connection, sequence: int) -> int | None:
 
 
 def count(connection: Connection, sequence: int) -> int:
-    """Returns the number of standing outcomes to learn from that were first reported up to a sequence."""
+    """Return the number of standing outcomes to learn from that were first reported up to a sequence."""
     removed = pruned.read_outcomes(connection)
     rows = connection.execute(_FIRST_REPORTS, {"place": sequence, "after": pruned.through(connection)})
     again = {(each.game_id, each.horizon.value) for each in removed}
@@ -152,7 +152,7 @@ def count(connection: Connection, sequence: int) -> int:
 def settled_games_after(
     connection: Connection, sequence: int, *, with_observations: bool = True
 ) -> Iterator[SettledGame]:
-    """Yields the standing outcomes to learn from that were first reported after a sequence, in order.
+    """Yield the standing outcomes to learn from that were first reported after a sequence, in order.
 
     Pruned outcomes are among them without observations, and are left out with these: the state of the intervals
     starts from the snapshot that stands for them (`first_snapshot`). A pruned outcome that was reported again is not
@@ -194,19 +194,19 @@ def settled_games_after(
 
 
 def first_snapshot(connection: Connection) -> int:
-    """Returns the sequence of the snapshot of the intervals that stands for pruned outcomes; 0 if there is none."""
+    """Return the sequence of the snapshot of the intervals of pruned outcomes; 0 if there is none."""
     removed = pruned.read_statement(connection)
     return 0 if removed is None else removed.intervals
 
 
 def read_snapshot(connection: Connection, part: str, before: int) -> tuple[int, bytes] | None:
-    """Returns sequence and state of the newest snapshot before a sequence; None if there is none."""
+    """Return sequence and state of the newest snapshot before a sequence; None if there is none."""
     row = connection.execute(_SNAPSHOT, {"part": part, "before": before}).one_or_none()
     return None if row is None else (row.sequence, row.state)
 
 
 def write_snapshot(connection: Connection, part: str, sequence: int, state: bytes, *, read_at: int) -> None:
-    """Writes a snapshot, unless an outcome that it includes was corrected or withdrawn after its input was read.
+    """Write a snapshot, unless an outcome that it includes was corrected or withdrawn after its input was read.
 
     Nor is one written among those that were pruned, by a worker that had not noticed.
 
@@ -230,21 +230,21 @@ def write_snapshot(connection: Connection, part: str, sequence: int, state: byte
 
 
 def keep_snapshot(connection: Connection, part: str, sequence: int, state: bytes) -> None:
-    """Writes a snapshot, in place of the one at the same sequence; see `write_snapshot`."""
+    """Write a snapshot, in place of the one at the same sequence; see `write_snapshot`."""
     connection.execute(delete(snapshots).where(snapshots.c.part == part, snapshots.c.sequence == sequence))
     connection.execute(_ADD_SNAPSHOT, {"part": part, "sequence": sequence, "state": state})
 
 
 def drop_snapshots(connection: Connection, first_sequence: int) -> None:
-    """Deletes the snapshots that include a corrected outcome, given the sequence of its first report.
+    """Delete the snapshots that include a corrected outcome, given the sequence of its first report.
 
-    Those that stand for pruned outcomes stay: a pruned outcome cannot be corrected.
+    Those of pruned outcomes stay: a pruned outcome cannot be corrected.
     """
     connection.execute(_DROP_SNAPSHOTS, {"place": first_sequence, "pruned_through": pruned.through(connection)})
 
 
 def _observations(connection: Connection, after: int, last: int) -> dict[int, list[Observation]]:
-    """Returns the observations of the outcomes that were first reported after a sequence, up to another, by outcome.
+    """Return the observations of the outcomes that were first reported after a sequence, up to another, by outcome.
 
     There is one for each model version and quarter, of the first forecast, or shadow, in this order of preference: no
     pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier.
@@ -329,7 +329,7 @@ _OUTCOMES = (
 
 
 def _settled(made: Table, *, shadow: bool) -> Select[Any]:
-    """Selects the settled forecasts that were recorded in time and not replaced, or what was made in their shadow.
+    """Select the settled forecasts that were recorded in time and not replaced, or what was made in their shadow.
 
     Which those are follows from what was reported up to the first report of the outcome: no later one changes what is
     learned.

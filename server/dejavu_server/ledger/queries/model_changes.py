@@ -1,7 +1,7 @@
 """Changes of models: the roster that follows from them, and the appending of the next one.
 
-The roster is a fold over all changes in the order of the ledger, pruned ones included, so every reader that has read
-equally far has the same roster.
+The roster is a fold over all changes in the order of the ledger, pruned ones included, so all readers at the same
+position have the same roster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REPLACING: Final = frozenset({ModelAction.PROMOTE, ModelAction.ROLLBACK})
 
 
 def read_roster(connection: Connection) -> Roster:
-    """Returns the roster that stands.
+    """Return the current roster.
 
     Raises:
         LedgerCorrupt: if a change cannot be read, or does not follow from those before it.
@@ -36,7 +36,7 @@ def read_roster(connection: Connection) -> Roster:
 
 
 def fold(roster: Roster, changes: list[ModelChange]) -> Roster:
-    """Returns a roster after recorded changes.
+    """Return a roster after recorded changes.
 
     Raises:
         LedgerCorrupt: if one of them is not possible.
@@ -50,7 +50,7 @@ def fold(roster: Roster, changes: list[ModelChange]) -> Roster:
 
 
 def newest_change(connection: Connection) -> int:
-    """Returns the sequence of the newest change of models; 0 if there is none."""
+    """Return the sequence of the newest change of models; 0 if there is none."""
     newest: int | None = connection.execute(_NEWEST).scalar()
     if newest is None:
         removed = pruned_changes.read(connection)
@@ -59,12 +59,12 @@ def newest_change(connection: Connection) -> int:
 
 
 def read_changes(connection: Connection, after: int = 0) -> list[ModelChange]:
-    """Returns the changes of models after a sequence, pruned ones included, in order.
+    """Return the changes of models after a sequence, pruned ones included, in order.
 
     Raises:
         LedgerCorrupt: if one cannot be read.
     """
-    # The table first: what is pruned between the two reads is found in the second.
+    # The table first: changes pruned between the two reads are found in the second.
     with store.decoding():
         found = [parse_change(text) for text in connection.execute(_CHANGES_AFTER, {"after": after}).scalars()]
     first = found[0].sequence if found else None
@@ -73,7 +73,7 @@ def read_changes(connection: Connection, after: int = 0) -> list[ModelChange]:
 
 
 def change_texts(connection: Connection, through: int) -> list[str]:
-    """Returns the canonical forms of the changes of models up to a sequence, pruned ones included, in order.
+    """Return the canonical forms of the changes of models up to a sequence, pruned ones included, in order.
 
     Raises:
         LedgerCorrupt: if one cannot be read.
@@ -85,7 +85,7 @@ def change_texts(connection: Connection, through: int) -> list[str]:
 
 
 def pruned_texts(connection: Connection, through: int) -> list[str]:
-    """Returns the canonical forms of the changes of models that were removed up to a sequence, in order.
+    """Return the canonical forms of the changes of models that were removed up to a sequence, in order.
 
     Raises:
         LedgerCorrupt: if one cannot be read.
@@ -97,7 +97,7 @@ def pruned_texts(connection: Connection, through: int) -> list[str]:
 def newest_changes(
     connection: Connection, limit: int, before: int | None = None, model_version: str = ""
 ) -> list[ModelChange]:
-    """Returns the newest changes of models, newest first, pruned ones included.
+    """Return the newest changes of models, newest first, pruned ones included.
 
     Args:
         connection: a read connection.
@@ -120,7 +120,7 @@ def newest_changes(
 def change_models(
     connection: Connection, prepare: Callable[[Connection, Roster], ModelChange]
 ) -> tuple[Roster, ModelChange | None]:
-    """Appends the change that `prepare` returns; see `Ledger.change_models`."""
+    """Append the change that `prepare` returns; see `Ledger.change_models`."""
     roster = read_roster(connection)
     change = prepare(connection, roster)
     return append_change(connection, roster, change, datetime.now(UTC), change.changed_by)
@@ -129,11 +129,11 @@ def change_models(
 def append_change(
     connection: Connection, roster: Roster, change: ModelChange, now: datetime, recorded_by: str = ""
 ) -> tuple[Roster, ModelChange | None]:
-    """Appends a change of models, unless the roster is already as it would leave it.
+    """Append a change of models, unless the roster is already as it would leave it.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
-        roster: the roster that stands, as read in that transaction.
+        roster: the current roster, as read in that transaction.
         change: the change; its time, caller, `from_version` and sequence are ignored.
         now: the current time, UTC.
         recorded_by: identity of the caller; empty if it is not known.
@@ -163,7 +163,7 @@ def append_change(
 
 
 def pruned_roster(connection: Connection, through: int) -> Roster:
-    """Returns the roster after the changes that were removed up to a sequence.
+    """Return the roster after the changes that were removed up to a sequence.
 
     Raises:
         LedgerCorrupt: if one of them cannot be read, or is not possible.
@@ -173,7 +173,7 @@ def pruned_roster(connection: Connection, through: int) -> Roster:
 
 
 def check_next(roster: Roster, change: ModelChange) -> Roster:
-    """Returns the roster after a recorded change, which must be one that `append_change` appends.
+    """Return the roster after a recorded change, which must be one that `append_change` appends.
 
     Raises:
         LedgerCorrupt: if it is not.

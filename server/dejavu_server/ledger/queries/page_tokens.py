@@ -33,7 +33,7 @@ class Cursor(NamedTuple):
 
 
 class PageCursor(NamedTuple):
-    """How far a list was read.
+    """Position in a list.
 
     Attributes:
         start: the head of the ledger when the list began.
@@ -45,7 +45,7 @@ class PageCursor(NamedTuple):
 
 
 def encode(identity: Identity, digest: bytes, cursor: PageCursor) -> str:
-    """Encodes a token.
+    """Encode a token.
 
     Args:
         identity: the ledger.
@@ -58,7 +58,7 @@ def encode(identity: Identity, digest: bytes, cursor: PageCursor) -> str:
 
 
 def decode(text: str, identity: Identity, digest: bytes) -> PageCursor:
-    """Decodes a token.
+    """Decode a token.
 
     Raises:
         InvalidPageToken: if `encode` does not write such a token, or it is of another ledger, epoch or list.

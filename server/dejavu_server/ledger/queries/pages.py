@@ -74,7 +74,7 @@ class Page(NamedTuple):
 
 
 def page(connection: Connection, filter_: ForecastFilter, token: str, size: int, *, explanation: bool = False) -> Page:
-    """Returns a page of forecasts in descending order.
+    """Return a page of forecasts in descending order.
 
     Orders by sequence; by day and sequence if the filter bounds the day and names no game.
 
@@ -107,7 +107,7 @@ def page(connection: Connection, filter_: ForecastFilter, token: str, size: int,
 def _find_page(
     connection: Connection, filter_: ForecastFilter, cursor: PageCursor, size: int
 ) -> tuple[list[Cursor], Cursor | None]:
-    """Returns the positions of a page, and the one below which the next page starts; None if there is no next page."""
+    """Return the positions of a page, and the one below which the next page starts; None if there is no next page."""
     floor_scans, match_scans = _index_scans(filter_)
     values = _values(filter_, cursor)
     floors = [connection.execute(scan.floor, {**values, "last": _last(scan)}).one_or_none() for scan in floor_scans]
@@ -163,7 +163,7 @@ _DAY_OF_FLOOR = _IndexScan((_f.day == bindparam("other_floor_day")) & _START, by
 
 
 def _index_scans(filter_: ForecastFilter) -> tuple[tuple[_IndexScan, ...], tuple[_IndexScan, ...]]:
-    """Returns the index scans that cover the filter with the fewest extra rows: for the floor, and for the matches."""
+    """Return the index scans that cover the filter with the fewest extra rows: for the floor, and for the matches."""
     scans: tuple[_IndexScan, ...]
     if filter_.game_id:
         scans = tuple(scan for horizon, scan in _GAME.items() if filter_.horizon in {None, horizon})
@@ -177,7 +177,7 @@ def _index_scans(filter_: ForecastFilter) -> tuple[tuple[_IndexScan, ...], tuple
 
 
 def _last(scan: _IndexScan) -> int:
-    """Returns the offset of the last forecast that a page reads on a scan."""
+    """Return the offset of the last forecast that a page reads on a scan."""
     return max(MAX_ROWS_SCANNED // 4 if scan in {_HOME, _AWAY} else MAX_ROWS_SCANNED, 1) - 1
 
 
@@ -218,7 +218,7 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
 
 
 def _conditions(filter_: ForecastFilter) -> frozenset[str]:
-    """Returns the names of the conditions that a filter sets, beside those of the scan."""
+    """Return the names of a filter's conditions, except those of the scan."""
     given = {
         "days": filter_.by_day and filter_.game_id != "",
         "minute": filter_.minute is not None,
@@ -245,7 +245,7 @@ def _values(filter_: ForecastFilter, cursor: PageCursor) -> dict[str, object]:
 
 
 def _floor_values(values: dict[str, Any], floor: Cursor | None) -> dict[str, int]:
-    """Returns the lower bounds of a page; without a floor, only the first day bounds it."""
+    """Return the lower bounds of a page; without a floor, only the first day bounds it."""
     if floor is None:
         return {"floor": 0, "day_floor": 0, "floor_day": values["first_day"] - 1, "other_floor_day": _NO_DAY}
     same = floor.day == values["before_day"]
@@ -260,7 +260,7 @@ def _floor_values(values: dict[str, Any], floor: Cursor | None) -> dict[str, int
 # Cached for each shape: building a statement takes SQLAlchemy longer than running it.
 @cache
 def _matches(scan: _IndexScan, conditions: frozenset[str]) -> Select[int, int]:
-    """Selects the forecasts of a scan that meet the conditions, down to the floor."""
+    """Select the forecasts of a scan that meet the conditions, down to the floor."""
     # Subqueries come last, so that they run only for rows that meet all other conditions.
     named = [condition for name, condition in _CONDITIONS.items() if name in conditions]
     return scan.rows.where(scan.above_floor, *named).limit(bindparam("limit"))

@@ -1,6 +1,6 @@
 """Reads single forecasts on a read connection: the latest of a game, and any by their sequences.
 
-Each comes with the outcome that stands, its scores, and the market that was sent with it.
+Each comes with the current outcome, its scores, and the market that was sent with it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dejavu_server.records import LateReason, RecordedForecast, ReportedOutcome
 MAX_REVISIONS = 500
 """Most earlier revisions of a forecast, and most revisions of an outcome, that are returned: the newest ones."""
 
-_NAMED = 5  # how many values an error names
+_NAMED = 5  # number of values in an error
 
 
 class UnknownGame(FieldError):
@@ -53,7 +53,7 @@ class RecordedGame:
 def latest_forecast(
     connection: Connection, game_id: str, horizon: Horizon, minute: int | None = None, model_version: str = ""
 ) -> RecordedGame:
-    """Returns the latest forecast in time of a game and horizon: of the highest minute, and the last one recorded.
+    """Return the latest forecast in time of a game and horizon: of the highest minute, and the last one recorded.
 
     Args:
         connection: a read connection.
@@ -84,7 +84,7 @@ def latest_forecast(
 def forecasts_at(
     connection: Connection, sequences: Sequence[int], *, explanation: bool = True
 ) -> list[RecordedForecast]:
-    """Returns the forecasts with the given sequences, in that order, as they are now; skips sequences without one.
+    """Return the forecasts with the given sequences, in that order, as they are now; skip sequences without one.
 
     Args:
         connection: a read connection.
@@ -106,7 +106,7 @@ def forecasts_at(
 def _unknown(
     connection: Connection, game_id: str, horizon: Horizon, minute: int | None, model_version: str
 ) -> UnknownGame:
-    """Returns the error that names the first condition without a forecast, and what the ledger has instead."""
+    """Return the error that names the first condition without a forecast, and the values that the ledger has."""
     rows = connection.execute(_CONDITIONS, {"game": game_id}).all()
     if not rows:
         return UnknownGame(f"no forecast of {quoted(game_id)} is recorded", "a game with a recorded forecast")
@@ -124,7 +124,7 @@ def _unknown(
 
 
 def _some(values: Sequence[object]) -> str:
-    """Returns up to five values, and how many there are beyond them."""
+    """Return up to five values, and the number of further ones."""
     more = f" or {len(values) - _NAMED} more" if len(values) > _NAMED else ""
     return ", ".join(map(str, values[:_NAMED])) + more
 
@@ -172,7 +172,7 @@ _later = forecasts.alias("later")
 
 
 def superseded(up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
-    """Returns whether a later revision that is not late replaces a row of `forecasts`.
+    """Return whether a later revision that is not late replaces a row of `forecasts`.
 
     Args:
         up_to: sequence up to which reports of outcomes count; None for all.
@@ -241,7 +241,7 @@ def _text(texts: dict[int, str], sequence: int) -> str:
 
 
 def canonical_forms(connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
-    """Returns the canonical forms of entries by their sequences."""
+    """Return the canonical forms of entries by their sequences."""
     return {
         sequence: text
         for chunk in store.chunks(sequences)

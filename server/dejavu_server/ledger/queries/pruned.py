@@ -1,11 +1,10 @@
-"""What stands for entries that were removed: a signed statement of the removal, what to learn from, and the models.
+"""Summary of removed entries: a signed statement of the removal, the state to learn from, and the models.
 
-Ratings are computed from all outcomes, and with other bundles than those of today, so pruning keeps the outcomes
-themselves, some 30 bytes each. Intervals are computed from forecasts as well, which are gone; their state as of the
-last outcome that was removed stays as a snapshot. With both, the online state is the same as before.
+Ratings are computed from all outcomes, possibly with later bundles, so pruning keeps the outcomes themselves, some 30
+bytes each. Intervals are also computed from the removed forecasts, so their state as of the last removed outcome stays
+as a snapshot. With both, the online state is unchanged.
 
-Which model answers follows from every change of models since the first, so all that were removed are kept word for
-word.
+The roster follows from every change of models since the first, so removed changes are kept verbatim.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.errors import LedgerCorrupt
 
 STATEMENT: Final = "pruned"
-"""Part of the snapshot that states what was removed, at the last sequence to remove."""
+"""Part of the snapshot with the statement of the removal, at the last removed sequence."""
 
 OUTCOMES: Final = pruned_games.PART
 """Part of the snapshot with the outcomes, at the same sequence."""
@@ -47,7 +46,7 @@ class PrunedOutcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PrunedStatement:
-    """What was removed, signed with the key of the checkpoints. Removing more replaces it.
+    """Statement of removed entries, signed with the key of the checkpoints. Removing more replaces it.
 
     Attributes:
         through: entries up to this sequence were, or are being, removed.
@@ -56,7 +55,7 @@ class PrunedStatement:
             since 1970.
         pruned_us: when the statement was signed, as above.
         reported, standing: `learning.Newest` as of `through`.
-        intervals: sequence of the snapshot of the intervals that stands for what was removed; 0: none was learned.
+        intervals: sequence of the snapshot of the intervals at the removal; 0: none was learned.
         digest: SHA-256 of that snapshot's state, of the removed outcomes and changes of models, in hexadecimal.
         public_key: ed25519 public key: 32 bytes.
         signature: ed25519 signature over `signed_text`: 64 bytes.
@@ -74,7 +73,7 @@ class PrunedStatement:
     signature: bytes = b""
 
     def signed_text(self, ledger_id: str) -> str:
-        """Returns the text to sign."""
+        """Return the text to sign."""
         numbers = (self.before_us, self.pruned_us, self.reported, self.standing, self.intervals)
         return (
             f"dejavu pruned 1\n{ledger_id}\n{self.through}\n{self.hash.hex()}\n"
@@ -84,7 +83,7 @@ class PrunedStatement:
 
 
 def read_statement(connection: Connection) -> PrunedStatement | None:
-    """Returns the statement of what was removed; None if nothing was.
+    """Return the statement of removed entries; None if there are none.
 
     Raises:
         LedgerCorrupt: if it cannot be read.
@@ -105,13 +104,13 @@ def read_statement(connection: Connection) -> PrunedStatement | None:
 
 
 def through(connection: Connection) -> int:
-    """Returns the last sequence of what was, or is being, removed; 0 if nothing was."""
+    """Return the last sequence that was removed or is being removed; 0 if there is none."""
     sequence: int | None = connection.execute(_THROUGH).scalar()
     return sequence or 0
 
 
 def read_outcomes(connection: Connection) -> list[PrunedOutcome]:
-    """Returns the removed outcomes in order of their sequences.
+    """Return the removed outcomes in order of their sequences.
 
     Raises:
         LedgerCorrupt: if they cannot be read.
@@ -131,12 +130,12 @@ def read_outcomes(connection: Connection) -> list[PrunedOutcome]:
 
 
 def encode_outcomes(outcomes: Sequence[PrunedOutcome]) -> bytes:
-    """Returns outcomes as they are stored."""
+    """Return outcomes as they are stored."""
     return zlib.compress(_text(outcomes), 9)
 
 
 def digest(intervals: bytes, outcomes: Sequence[PrunedOutcome], changes: Sequence[str] = ()) -> str:
-    """Returns the digest of what stands for removed entries.
+    """Return the digest of the summary of removed entries.
 
     Args:
         intervals: the state of the intervals; empty if nothing was learned.
@@ -158,9 +157,9 @@ def write(
     outcomes: Sequence[PrunedOutcome],
     changes: Sequence[str] = (),
 ) -> None:
-    """Stores statement, outcomes and changes in place of those before, in a transaction that holds the write lock.
+    """Store statement, outcomes and change in place of those before, in a transaction that holds the write lock.
 
-    Removes the snapshots of the intervals that belong to removed outcomes, save the one that stands for them.
+    Removes the snapshots of the intervals that belong to removed outcomes, except the last one, their summary.
     """
     values: dict[str, Any] = {name: getattr(statement, name) for name in PrunedStatement.__dataclass_fields__}
     values |= {name: values[name].hex() for name in ("hash", "public_key", "signature")}

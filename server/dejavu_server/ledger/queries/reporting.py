@@ -18,12 +18,12 @@ from dejavu_server.ledger.queries.filters import unindexed
 
 
 def newest_outcome(connection: Connection, game_id: str, horizon: Horizon) -> Any | None:
-    """Returns the newest revision of an outcome (columns first_sequence, canonical); None if there is none."""
+    """Return the newest revision of an outcome (columns first_sequence, canonical); None if there is none."""
     return connection.execute(_NEWEST, {"game_id": game_id, "horizon": horizon.value}).one_or_none()
 
 
 def newest_teams(connection: Connection, game_id: str) -> Any | None:
-    """Returns home_team and away_team of the game's newest forecast with teams; None if there is none.
+    """Return home_team and away_team of the game's newest forecast with teams; None if there is none.
 
     A late forecast has a say only if all are late: it counts nowhere, and it is made when the result may be known.
     """
@@ -34,13 +34,13 @@ def newest_teams(connection: Connection, game_id: str) -> Any | None:
 
 
 def count(connection: Connection, game_id: str, horizon: Horizon) -> int:
-    """Returns the number of forecasts of a game and horizon."""
+    """Return the number of forecasts of a game and horizon."""
     number: int = connection.execute(_COUNT, {"game_id": game_id, "horizon": horizon.value}).scalar_one()
     return number
 
 
 def add_outcome(connection: Connection, entry: Row, outcome: Row) -> None:
-    """Adds an outcome: its entry, and its row in `outcomes`."""
+    """Add an outcome: its entry, and its row in `outcomes`."""
     connection.execute(store.ADD_ENTRIES, [entry])
     connection.execute(_ADD_OUTCOME, [outcome])
 
@@ -56,7 +56,7 @@ _NEWEST = (
 
 
 def _newest_teams_at(horizon: Horizon, *conditions: ColumnElement[bool]) -> Select[Any]:
-    """Selects the newest forecast with teams of a game and horizon; an index has them in this order."""
+    """Select the newest forecast with teams of a game and horizon; an index has them in this order."""
     newest = (
         select(forecasts.c.sequence, forecasts.c.home_team, forecasts.c.away_team)
         .where(
@@ -73,7 +73,7 @@ def _newest_teams_at(horizon: Horizon, *conditions: ColumnElement[bool]) -> Sele
 
 
 def _newest_teams(*conditions: ColumnElement[bool]) -> Select[Any]:
-    """Selects the teams of the newest forecast of a game, of either horizon, that names them."""
+    """Select the teams of the newest forecast of a game, of either horizon, that names them."""
     newest = union_all(*(_newest_teams_at(horizon, *conditions) for horizon in Horizon)).subquery()
     return select(newest.c.home_team, newest.c.away_team).order_by(newest.c.sequence.desc()).limit(1)
 

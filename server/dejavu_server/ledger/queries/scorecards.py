@@ -75,7 +75,7 @@ class SettledByModel(NamedTuple):
 
 
 class Position(NamedTuple):
-    """What scorecards are computed from: they are equal where their positions are, on one evening.
+    """Identity of a scorecard's inputs: equal positions on one evening mean equal inputs.
 
     After an outcome stands in the ledger, neither forecasts nor markets of its game and horizon are recorded (see
     `store.append`), so that only another outcome, or the withdrawal of one, changes any scorecard; and the end of an
@@ -91,22 +91,22 @@ class Position(NamedTuple):
 
 
 def position(connection: Connection) -> Position:
-    """Returns the position of the ledger."""
+    """Return the position of the ledger."""
     with store.snapshot_read(connection):
         return read_position(connection)
 
 
 def read_position(connection: Connection) -> Position:
-    """Returns the position of the ledger; call it within `store.snapshot_read`."""
+    """Return the position of the ledger; call it within `store.snapshot_read`."""
     return Position(store.identity(connection), connection.execute(_NEWEST_OUTCOME).scalar() or 0)
 
 
 TEAM_CODES: Final = {"": 0, **{team: 1 + index for index, team in enumerate(sorted(TEAMS))}}
-"""Integers that stand for teams in columns; 0 of none."""
+"""Integers that represent teams in columns; 0 for none."""
 
 
 class Codes:
-    """Integers that stand for texts in columns, numbered in order of their appearance.
+    """Integers that represent texts in columns, numbered in order of appearance.
 
     Attributes:
         models: those of model versions.
@@ -118,7 +118,7 @@ class Codes:
         self.arms: defaultdict[str, int] = defaultdict(lambda: len(self.arms))
 
     def copy(self) -> Codes:
-        """Returns a copy, which gets codes of its own from here on."""
+        """Return a copy, which gets codes of its own from here on."""
         copy = Codes()
         copy.models.update(self.models)
         copy.arms.update(self.arms)
@@ -130,7 +130,7 @@ Columns = dict[str, NDArray[Any]]
 
 
 def is_small(connection: Connection, filter_: ScoreFilter) -> bool:
-    """Returns whether an index leads to at most SMALL_READ forecasts that match a filter."""
+    """Return whether an index leads to at most SMALL_READ forecasts that match a filter."""
     given = filter_.parameters().keys()
     values = {"first_day": 0, "last_day": _LAST_DAY, **filter_.parameters(), "most": SMALL_READ + 1}
     counts = (_COUNTS[name] for name in _COUNTS if name in given or (name == "all" and not given & _SELECTIVE))
@@ -138,7 +138,7 @@ def is_small(connection: Connection, filter_: ScoreFilter) -> bool:
 
 
 def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
-    """Returns the settled forecasts that match a filter, in order of their outcomes.
+    """Return the settled forecasts that match a filter, in order of their outcomes.
 
     Raises:
         LedgerCorrupt: if a row cannot be read back.
@@ -150,13 +150,13 @@ def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
 
 
 def by_model(columns: Columns, codes: Codes) -> SettledByModel:
-    """Returns the settled forecasts in columns."""
+    """Return the settled forecasts in columns."""
     forecasts = SettledForecasts(**{each.name: columns[each.name] for each in fields(SettledForecasts)})
     return SettledByModel(forecasts, columns["model"], list(codes.models))
 
 
 def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> Columns:
-    """Reads the settled forecasts that match a filter, in order of their outcomes.
+    """Read the settled forecasts that match a filter, in order of their outcomes.
 
     Args:
         connection: a read connection, within `store.snapshot_read`.
@@ -179,11 +179,11 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
     superseded = connection.execute(statements.superseded, values).scalars().all()
 
     def joined(name: str) -> NDArray[Any]:
-        """Returns a column as one array and frees its parts, so that memory holds it only once."""
+        """Return a column as one array and frees its parts, so that memory holds it only once."""
         return np.concatenate(parts.pop(name))
 
     sequence, first = joined("sequence"), joined("first_report")
-    # Sort, whatever order the database returns: a sum of floats depends on the order.
+    # Sort, since a sum of floats depends on the order, and the database's is arbitrary.
     order = np.lexsort((sequence, first))
     sequence, game = sequence[order], first[order]  # one outcome per game, since there is one horizon
     columns = {name: joined(name)[order] for name in [*parts]}
@@ -203,7 +203,7 @@ _LATE = {
 
 
 def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
-    """Returns `Columns`, save those of bets, and sequence, first_report and differential, for some rows."""
+    """Return `Columns`, save those of bets, and sequence, first_report and differential, for some rows."""
     raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 21
     sequence, first_report, differentials, minute, alpha, late, version, values, *attributes = raw
     home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
@@ -250,7 +250,7 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
 
 
 def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats) -> Columns:
-    """Returns each forecast's stake, profit, expected profit and caps, as shares, and place of its market.
+    """Return each forecast's stake, profit, expected profit and caps, as shares, and place of its market.
 
     Without a market, and with one that was sent late, they are NaN, and the place is 0.
 
@@ -308,7 +308,7 @@ _NEWEST_OUTCOME = select(func.max(outcomes.c.sequence))
 
 
 def _count(*conditions: ColumnElement[bool]) -> Select[int]:
-    """Counts forecasts, in an index that covers the conditions, up to a number."""
+    """Count forecasts, in an index that covers the conditions, up to a number."""
     return select(func.count()).select_from(
         select(forecasts.c.sequence).where(*conditions).limit(bindparam("most")).subquery()
     )
@@ -363,7 +363,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
     where = [condition for name, condition in CONDITIONS.items() if name in conditions]
 
     def driving(column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Returns a column of the table to read first, unless a condition leads to few forecasts."""
+        """Return a column of the table to read first, unless a condition leads to few forecasts."""
         return column if conditions & _SELECTIVE else unindexed(column)
 
     settled_forecasts = (

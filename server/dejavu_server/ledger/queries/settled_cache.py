@@ -41,7 +41,7 @@ class SettledCache:
         self._kept: dict[Horizon, _Kept] = {}
 
     def settled(self, connection: Connection, filter_: ScoreFilter, *, renew: bool) -> SettledByModel:
-        """Returns what `scorecards.settled` returns, from memory if possible; `models` may have some without forecasts.
+        """Return what `scorecards.settled` returns, from memory if possible; `models` may have some without forecasts.
 
         Args:
             connection: a read connection.
@@ -63,13 +63,13 @@ class SettledCache:
 
 
 def _fits(connection: Connection) -> bool:
-    """Returns whether the ledger is small enough to be kept in memory."""
+    """Return whether the ledger is small enough to be kept in memory."""
     forecasts_: int = connection.execute(_COUNT, {"most": MAX_FORECASTS + 1}).scalar_one()
     return forecasts_ <= MAX_FORECASTS
 
 
 def _renewed(connection: Connection, kept: _Kept | None, horizon: Horizon) -> _Kept:
-    """Returns the settled forecasts as of now, given those of earlier."""
+    """Return the settled forecasts as of now, given those of earlier."""
     now = scorecards.read_position(connection)
     everything = ScoreFilter(horizon=horizon, replays=True)
     if kept is not None and kept.position.ledger == now.ledger:

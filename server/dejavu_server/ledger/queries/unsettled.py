@@ -1,4 +1,4 @@
-"""Finds the games of a record that nobody settled: a bad one that is never reported is on no scorecard."""
+"""Finds the unsettled games of a record: a bad game that is never reported would be on no scorecard."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class UnsettledGame(NamedTuple):
 
 
 def unsettled_games(connection: Connection, filter_: ScoreFilter, before: datetime) -> list[UnsettledGame]:
-    """Returns the games of which forecasts that match a filter were made before a time, and none was ever reported.
+    """Return the games with matching forecasts made before a time, and without a report.
 
     A game whose outcome was withdrawn is not among them, nor one of which all forecasts are late.
 
@@ -45,7 +45,7 @@ _games = _first_game.union_all(select(_next_game).where(_first_game.c.game_id.is
 
 @cache
 def _unsettled(conditions: frozenset[str]) -> Select[Any]:
-    """Selects the games that nobody reported, and then those with forecasts that count."""
+    """Select the games without a report, and then those with forecasts that count."""
     games: FromClause = _games
     if "game" in conditions:  # no other one has to be found
         games = select(bindparam("game", type_=forecasts.c.game_id.type).label("game_id")).subquery()

@@ -1,4 +1,4 @@
-"""Backup, restore, copy and pruning of a whole ledger: the only code that removes entries, or writes those of another.
+"""Backup, restore, copy and pruning of a whole ledger: the only code that removes or copies entries.
 
-Like `database` and `queries`, these modules know SQLAlchemy.
+Like `database` and `queries`, these modules use SQLAlchemy.
 """

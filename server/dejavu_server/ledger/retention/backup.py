@@ -22,7 +22,7 @@ from dejavu_server.ledger_url import is_postgres
 
 
 def back_up(url: str, path: Path, report: Report = lambda _: None) -> Verification:
-    """Writes a ledger, as of now, to a new file.
+    """Write a ledger, as of now, to a new file.
 
     Args:
         url: the ledger; servers may record in it.
@@ -30,7 +30,7 @@ def back_up(url: str, path: Path, report: Report = lambda _: None) -> Verificati
         report: called while it is copied.
 
     Returns:
-        What the backup contains.
+        Content of the backup.
 
     Raises:
         InvalidLedgerUrl: if the URL names no database that can hold a ledger.
@@ -42,14 +42,14 @@ def back_up(url: str, path: Path, report: Report = lambda _: None) -> Verificati
 
 
 def restore(path: Path, url: str, report: Report = lambda _: None) -> CopiedLedger:
-    """Writes the ledger of a backup to a new ledger, with a new epoch.
+    """Write the ledger of a backup to a new ledger, with a new epoch.
 
     The epoch makes every resume token expire that a server handed out before, or another server goes on to hand out:
     entries after the backup are not in the new ledger, and others will get their sequences.
 
     Args:
         path: the backup.
-        url: the new ledger: nothing is there yet, or an empty ledger, or one that an interrupted restore left.
+        url: the new ledger: it must not exist, or be empty, or be left by an interrupted restore.
         report: called while it is copied.
 
     Raises:

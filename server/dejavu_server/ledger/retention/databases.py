@@ -12,12 +12,12 @@ from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.ledger_url import is_postgres
 
 MARGIN_BYTES = 4 * 1024 * 1024
-"""Space that is left free beside a copy: a server on the same disk records meanwhile."""
+"""Free space to leave during a copy: a server on the same disk records meanwhile."""
 
 
 @contextmanager
 def open_source(url: str) -> Iterator[Backend]:
-    """Opens a ledger to read it, while servers may record in it; creates and migrates nothing.
+    """Open a ledger to read it, while servers may record in it; create and migrate nothing.
 
     Raises:
         InvalidLedgerUrl: if the URL names no database that can hold a ledger.
@@ -29,7 +29,7 @@ def open_source(url: str) -> Iterator[Backend]:
 
 @contextmanager
 def open_target(url: str, source: Backend) -> Iterator[Backend]:
-    """Opens the ledger at a URL to copy another to it, and creates it if there is none.
+    """Open the ledger at a URL to copy another to it, and create it if there is none.
 
     Raises:
         InvalidLedgerUrl: if the URL names no database that can hold a ledger.
@@ -46,7 +46,7 @@ def open_target(url: str, source: Backend) -> Iterator[Backend]:
 
 @contextmanager
 def open_existing(url: str) -> Iterator[Backend]:
-    """Opens a ledger to write to it; creates none.
+    """Open a ledger to write to it; create none.
 
     Raises:
         InvalidLedgerUrl: if the URL names no database that can hold a ledger.
@@ -61,7 +61,7 @@ def open_existing(url: str) -> Iterator[Backend]:
 
 
 def same_database(first: str, second: str) -> bool:
-    """Returns whether two URLs name one database; two names of one PostgreSQL server are not recognized."""
+    """Return whether two URLs name one database; two names of one PostgreSQL server are not recognized."""
     if is_postgres(first) or is_postgres(second):
         return first == second
     paths = database_path(first), database_path(second)
@@ -69,14 +69,14 @@ def same_database(first: str, second: str) -> bool:
 
 
 def check_space(source: Backend, target: Backend) -> None:
-    """Raises LedgerUnavailable if a database has less space left than it needs to hold what another one holds."""
+    """Raise LedgerUnavailable if a database has too little space for the content of another one."""
     needed, free = source.size_bytes() - target.size_bytes() + MARGIN_BYTES, target.free_bytes()
     if free is not None and free < needed:
         raise too_small(needed, free)
 
 
 def too_small(needed: int, free: int) -> LedgerUnavailable:
-    """Returns the error of a copy for which there is no space; both in bytes."""
+    """Return the error of a copy for which there is no space; both in bytes."""
     return LedgerUnavailable(
         f"no space for the copy: it takes {needed / 2**20:,.0f} MiB, and the disk has {free / 2**20:,.0f} MiB left"
     )

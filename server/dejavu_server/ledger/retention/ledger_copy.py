@@ -1,8 +1,8 @@
 """Copies a ledger to another database, entry by entry, and checks the copy row by row.
 
-What the target holds is the progress: a copy that was interrupted goes on behind the target's newest entry. Until it is
+The content of the target is the progress: an interrupted copy continues after the target's newest entry. Until it is
 complete, the target has an epoch of its own. So if a server is started on half a copy, resume tokens of the source
-expire there with a reason, in place of streams that skip what is missing.
+expire there with a reason, and no stream skips missing entries.
 
 Rows of the index are copied, not derived: `audit.verification` derives all of them again from the entries of the copy.
 """
@@ -31,10 +31,10 @@ class TargetRefused(LedgerError):
 
 
 class StepProgress(NamedTuple):
-    """How far a copy is.
+    """Progress of a copy.
 
     Attributes:
-        step: what is being done: copying, comparing or verifying.
+        step: current step: copying, comparing or verifying.
         sequence: the entry that was last done.
         head: the entry to reach; it rises while a server records.
     """
@@ -71,7 +71,7 @@ Report = Callable[[StepProgress], None]
 def copy_ledger(
     source: Backend, target: Backend, *, epoch: str | None = None, report: Report = lambda _: None
 ) -> CopiedLedger:
-    """Copies a ledger to an empty one, or to one that holds its first entries already.
+    """Copy a ledger to an empty one, or to one that holds its first entries already.
 
     A server may record in the source meanwhile: the copy goes on until it has the newest entry. It may be interrupted
     at any point, by kill -9 too, and be called again.
@@ -84,7 +84,7 @@ def copy_ledger(
 
     Raises:
         TargetRefused: if the target is neither empty nor holds the first entries of the source.
-        LedgerCorrupt: if the source is damaged, or the copy is not equal to it. What was copied before stays there.
+        LedgerCorrupt: if the source is damaged, or the copy is not equal to it. Copied entries stay there.
         LedgerUnavailable: if one of them cannot be read or written.
     """
     copy = _Copy(source, target, epoch, report)
@@ -133,7 +133,7 @@ class _Copy:
         self._compared = self.at.sequence
 
     def begin(self) -> None:
-        """Checks the target, and marks it as incomplete unless it has everything already."""
+        """Check the target, and mark it as incomplete unless it has everything already."""
         with self._target.write() as connection:
             empty = stored_rows.is_empty(connection)
             if empty:
@@ -174,7 +174,7 @@ class _Copy:
             )
 
     def catch_up(self) -> None:
-        """Copies the entries that the target does not hold yet, in transactions of one page."""
+        """Copy the entries that the target does not hold yet, in transactions of one page."""
         while True:
             with self._source.read() as connection:
                 self._head = store.head(connection)
@@ -191,7 +191,7 @@ class _Copy:
             self._report(StepProgress("copying", self.at.sequence, self._head.sequence))
 
     def compare(self) -> None:
-        """Compares every row of the entries with the source's, from where it has compared last."""
+        """Compare every row of the entries with the source's, from where it has compared last."""
         while self._compared < self.at.sequence:
             through = min(self._compared + _COMPARED_AT_ONCE, self.at.sequence)
             with self._source.read() as connection:
@@ -205,7 +205,7 @@ class _Copy:
             self._report(StepProgress("comparing", through, self.at.sequence))
 
     def replace_summaries(self) -> bool:
-        """Copies checkpoints and snapshots; returns False if entries were added since, of which they may say more."""
+        """Copy checkpoints and snapshots; return False if entries were added since, of which they may say more."""
         with self._source.read() as source, store.snapshot_read(source):
             if store.head(source) != self.at:
                 return False
@@ -214,7 +214,7 @@ class _Copy:
         return True
 
     def finish(self) -> bool:
-        """Copies checkpoints and snapshots and gives the copy its epoch; returns False if entries were added since."""
+        """Copy checkpoints and snapshots and give the copy its epoch; return False if entries were added since."""
         with self._source.read() as source, store.snapshot_read(source):
             if store.head(source) != self.at:
                 return False
@@ -234,7 +234,7 @@ class _Copy:
 
 
 def _checked(before: ChainHead, page: list[stored_rows.Entry]) -> ChainHead:
-    """Returns the last entry of a page, whose hashes were computed again.
+    """Return the last entry of a page, whose hashes were computed again.
 
     Raises:
         LedgerCorrupt: at the first entry that is missing or was altered.

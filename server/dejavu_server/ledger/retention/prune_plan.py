@@ -1,7 +1,7 @@
 """Decides which entries can be removed: the oldest ones, up to a signed checkpoint between two evenings.
 
-Everything of a game and of an evening is removed or stays. A checkpoint that was signed at the end of what is removed,
-long before anybody thought of removing it, is what the rest is verified from.
+Games and evenings are removed as a whole. The rest is verified from a checkpoint at the last removed entry, which was
+signed long before the removal.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ SHOWN: Final = 5
 
 
 class NothingToPrune(LedgerError):
-    """No entries can be removed, or not those that were asked for."""
+    """No entries can be removed, or not the requested ones."""
 
     reason = "NOTHING_TO_PRUNE"
 
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """What would be removed.
+    """Entries to be removed.
 
     Attributes:
         ledger_id: id of the ledger.
-        after: what was removed before.
+        after: last entry removed before.
         through: the last entry to remove.
         before: when the checkpoint there was signed.
         head: the ledger's newest entry when the plan was made.
         entries, forecasts, outcomes, markets, shadows: numbers of entries to remove, by kind.
-        model_changes: number of changes of models to remove from the entries; they are kept beside them.
+        model_changes: number of changes of models to remove from the entries; they are kept separately.
         games: the games to remove, by id.
         first_day, last_day: days of the forecasts to remove; None without any.
         unsettled: games among them whose outcome is missing.
@@ -95,7 +95,7 @@ def plan(
     include_unsettled: bool = False,
     now: datetime | None = None,
 ) -> PrunePlan:
-    """Returns what can be removed.
+    """Return the entries that can be removed.
 
     Args:
         connection: a read connection.
@@ -131,7 +131,7 @@ def plan(
 
 
 def _candidates(connection: Connection, identity: Identity, through: int | None, limit: datetime) -> list[Checkpoint]:
-    """Returns the checkpoints at which the removal may end, newest first."""
+    """Return the checkpoints at which the removal may end, newest first."""
     statement = (
         select(checkpoints)
         .where(checkpoints.c.sequence > identity.pruned_through, checkpoints.c.signed_us <= microseconds(limit))
@@ -154,7 +154,7 @@ def _candidates(connection: Connection, identity: Identity, through: int | None,
 
 
 def _spans(connection: Connection) -> Iterator[_Span]:
-    """Yields first and last entry of each game and of each evening."""
+    """Yield first and last entry of each game and of each evening."""
     of_game: dict[str, tuple[int, int]] = {}
     for table in (forecasts, outcomes, shadows):
         rows = select(table.c.game_id, func.min(table.c.sequence), func.max(table.c.sequence)).group_by(table.c.game_id)
@@ -178,7 +178,7 @@ def _spans(connection: Connection) -> Iterator[_Span]:
 
 
 def _unsettled(connection: Connection) -> dict[str, int]:
-    """Returns the games with forecasts whose outcome is missing, with the first of these."""
+    """Return the games with forecasts whose outcome is missing, with the first of these."""
     settled = exists().where(
         outcomes.c.game_id == forecasts.c.game_id, outcomes.c.horizon == forecasts.c.horizon, STANDS
     )
@@ -192,7 +192,7 @@ def _unsettled(connection: Connection) -> dict[str, int]:
 
 
 def _obstacle(sequence: int, spans: list[_Span], unsettled: dict[str, int]) -> str:
-    """Returns why the removal cannot end at a sequence; empty if it can."""
+    """Return why the removal cannot end at a sequence; empty if it can."""
     waiting = [game_id for game_id, first in unsettled.items() if first <= sequence]
     if waiting:
         more = f" and {len(waiting) - SHOWN} more" if len(waiting) > SHOWN else ""

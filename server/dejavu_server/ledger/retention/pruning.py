@@ -1,7 +1,7 @@
 """Removes the oldest entries of a ledger, while servers use it.
 
-One transaction first writes what stands for all that is to be removed (`queries.pruned`), from then on models learn
-from that. Then entries go in small transactions, oldest first, each of which leaves a ledger that `verify` finds valid.
+One transaction first writes the summary of the entries to be removed (`queries.pruned`), from which models learn from
+then on. Then small transactions remove entries, oldest first, each of which leaves a ledger that `verify` finds valid.
 After an interruption, kill -9 included, the next call removes the rest.
 """
 
@@ -32,7 +32,7 @@ STEP: Final = 500
 
 
 def unfinished(connection: Connection) -> PrunedStatement | None:
-    """Returns the statement of a removal that was interrupted; None if there is none."""
+    """Return the statement of a removal that was interrupted; None if there is none."""
     statement = pruned.read_statement(connection)
     return (
         statement if statement is not None and statement.through > store.identity(connection).pruned_through else None
@@ -40,11 +40,11 @@ def unfinished(connection: Connection) -> PrunedStatement | None:
 
 
 def begin(backend: Backend, plan: PrunePlan, key: Ed25519PrivateKey, now: datetime) -> PrunedStatement:
-    """Writes what stands for the entries that a plan removes; `remove` removes them.
+    """Write the summary of the entries that a plan removes; `remove` removes them.
 
     Args:
         backend: the ledger, which was verified.
-        plan: what to remove.
+        plan: entries to remove.
         key: signs the statement.
         now: the current time, UTC.
 
@@ -88,11 +88,11 @@ def remove(
     step: int = STEP,
     pause: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Removes the entries that a statement names, and what follows from them; returns how many there were.
+    """Remove the entries that a statement names, and their derived rows; return their number.
 
     Args:
         backend: the ledger.
-        statement: what is to be removed, as `begin` or `unfinished` returned it.
+        statement: entries to remove, as `begin` or `unfinished` returned it.
         report: called with the last sequence removed, after every transaction.
         step: entries in one transaction.
         pause: called after every transaction with the seconds that it took: servers record meanwhile.
@@ -121,7 +121,7 @@ def remove(
 
 
 def _learned(connection: Connection, through: int) -> tuple[AdaptiveState, int, list[PrunedOutcome]]:
-    """Returns the state of the intervals up to a sequence, that of the last outcome in it, and the outcomes."""
+    """Return the state of the intervals up to a sequence, that of the last outcome in it, and the outcomes."""
     state, start = AdaptiveState(), 0
     stored = learning.read_snapshot(connection, learning.INTERVALS, through + 1)
     if stored is not None:
@@ -143,7 +143,7 @@ def _learned(connection: Connection, through: int) -> tuple[AdaptiveState, int, 
 
 
 def _recorded_since(connection: Connection, plan: PrunePlan) -> str | None:
-    """Returns a game of the plan of which something was recorded after the plan was made; None if there is none."""
+    """Return a game of the plan with entries recorded after the plan was made; None if there is none."""
     for table in (forecasts, outcomes, shadows):
         rows = select(table.c.game_id).where(table.c.sequence > plan.head.sequence).distinct()
         for game_id in connection.execute(rows).scalars():

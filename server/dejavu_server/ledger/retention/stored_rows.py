@@ -67,7 +67,7 @@ _ADD = {table.name: insert(table) for table in (*CHAIN, *_SUMMARIES)}
 
 
 def entries_after(connection: Connection, after: int, through: int) -> list[Entry]:
-    """Returns the first entries after a sequence, up to another, in order.
+    """Return the first entries after a sequence, up to another, in order.
 
     Raises:
         LedgerCorrupt: if a value has another type than was written.
@@ -82,7 +82,7 @@ def entries_after(connection: Connection, after: int, through: int) -> list[Entr
 
 
 def rows_between(connection: Connection, after: int, through: int) -> Rows:
-    """Returns the rows of every table of `CHAIN` after a sequence, up to another, in order."""
+    """Return the rows of every table of `CHAIN` after a sequence, up to another, in order."""
     return {
         name: [dict(row) for row in connection.execute(statement, {"after": after, "through": through}).mappings()]
         for name, statement in _BETWEEN.items()
@@ -90,14 +90,14 @@ def rows_between(connection: Connection, after: int, through: int) -> Rows:
 
 
 def add(connection: Connection, rows: Rows) -> None:
-    """Inserts rows of `rows_between`."""
+    """Insert rows of `rows_between`."""
     for table in CHAIN:
         if rows[table.name]:
             connection.execute(_ADD[table.name], rows[table.name])
 
 
 def replace_summaries(source: Connection, target: Connection, through: int) -> None:
-    """Gives the target the source's checkpoints and snapshots up to a sequence, and no others.
+    """Give the target the source's checkpoints and snapshots up to a sequence, and no others.
 
     Args:
         source: a connection within `store.snapshot_read`.
@@ -111,7 +111,7 @@ def replace_summaries(source: Connection, target: Connection, through: int) -> N
 
 
 def summaries_differ(source: Connection, target: Connection, through: int) -> str | None:
-    """Returns the name of a table of checkpoints or snapshots that the two do not share; None if they share both."""
+    """Return the name of a table of checkpoints or snapshots that the two do not share; None if they share both."""
     for table in _SUMMARIES:
         pages = zip(_summaries(source, table, through), _summaries(target, table, through), strict=False)
         counts = [sum(map(len, _summaries(each, table, through))) for each in (source, target)]
@@ -130,7 +130,7 @@ def _summaries(connection: Connection, table: Table, through: int) -> Iterator[l
 
 
 def is_empty(connection: Connection) -> bool:
-    """Returns whether a ledger has neither entries nor anything that refers to some."""
+    """Return whether a ledger has neither entries nor anything that refers to some."""
     pruned = connection.execute(select(ledger.c.pruned_through)).scalar_one()
     return pruned == 0 and all(
         connection.execute(select(table.c.sequence).limit(1)).first() is None for table in (entries, *_SUMMARIES)
@@ -138,7 +138,7 @@ def is_empty(connection: Connection) -> bool:
 
 
 def set_identity(connection: Connection, identity: Identity) -> None:
-    """Replaces the identity of a ledger."""
+    """Replace the identity of a ledger."""
     values = {
         "ledger_id": identity.ledger_id,
         "epoch": identity.epoch,
@@ -149,18 +149,18 @@ def set_identity(connection: Connection, identity: Identity) -> None:
 
 
 def new_epoch() -> str:
-    """Returns an epoch that no ledger has: 16 random hexadecimal digits."""
+    """Return an epoch that no ledger has: 16 random hexadecimal digits."""
     return secrets.token_hex(8)
 
 
 def newest_hash(connection: Connection, sequence: int) -> bytes | None:
-    """Returns the hash of an entry; None if there is none."""
+    """Return the hash of an entry; None if there is none."""
     hash_: bytes | None = connection.execute(select(entries.c.hash).where(entries.c.sequence == sequence)).scalar()
     return hash_
 
 
 def difference(source: Rows, target: Rows) -> str | None:
-    """Returns which row two ledgers do not share, in words; None if they share all."""
+    """Return which row two ledgers do not share, in words; None if they share all."""
     for name, rows in source.items():
         if rows != target[name]:
             pairs = zip(rows, target[name], strict=False)

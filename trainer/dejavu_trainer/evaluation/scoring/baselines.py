@@ -1,10 +1,10 @@
 """The reference forecasts, fitted on all games before the tested ones.
 
-A reference that knows fewer seasons than it could would flatter what is compared with it. Linear and logistic
-regressions are therefore fitted on every earlier game, and the distributions of the linear ones and of persistence have
-a residual of every earlier game. Those of the linear models are out of season: each season's by models fitted on the
-other seasons. On 2017 and 2018 this gave a lower CRPS than residuals of the two seasons before the tested one by models
-fitted without them, and one cell for all leads a lower one than several, since residuals are scaled by lead anyway.
+A reference fitted on fewer seasons than possible would flatter the models. So linear and logistic regressions are
+fitted on every earlier game, and the distributions of the linear ones and of persistence have a residual of every
+earlier game. Residuals of the linear models are out of season: each season's by models fitted on the other seasons. On
+2017 and 2018 this gave a lower CRPS than residuals of the two seasons before the tested one by models fitted without
+them; one cell for all leads gave a lower CRPS than several, since residuals are scaled by lead.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SURE: Final = 1e-6
 
 
 def rated_by_results(past: Games, games: Games) -> tuple[RatedGames, RatedGames]:
-    """Rates games for the references: by results alone, without schedule, playoffs and altitude.
+    """Rate games for the references: by results alone, without schedule, playoffs and altitude.
 
     Args:
         past: all games before those forecast, on which the settings of the ratings are fitted.
@@ -53,7 +53,7 @@ def rated_by_results(past: Games, games: Games) -> tuple[RatedGames, RatedGames]
 
 
 def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[PredictiveDistribution]]:
-    """Forecasts games by linear models on lead and expected margin that are fitted on all earlier games.
+    """Forecast games by linear models on lead and expected margin that are fitted on all earlier games.
 
     Args:
         past: the earlier games, at least one, with finite margins.
@@ -75,7 +75,7 @@ def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[P
 
 
 def persistence_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[PredictiveDistribution]]:
-    """Forecasts that the lead does not change, with the changes of all earlier games; see `linear_baseline`."""
+    """Forecast that the lead does not change, with the changes of all earlier games; see `linear_baseline`."""
     unscaled = np.ones((len(HORIZONS), MAX_SLOTS + 1, len(UNSCALED)))
     points, of_past = (np.repeat(each.games.levels[:, :, None], len(HORIZONS), axis=2) for each in (rated, past))
     return points, fit_distributions(of_past, past.games, unscaled, MIN_CELL)
@@ -88,7 +88,7 @@ def _linear_points(models: LinearModels, rated: RatedGames) -> Floats:
 
 
 def logistic_probabilities(past: RatedGames, rated: RatedGames) -> Floats:
-    """Forecasts the probability of a home lead by unpenalised logistic regression on lead and expected margin.
+    """Forecast the probability of a home lead by unpenalised logistic regression on lead and expected margin.
 
     Fits one regression per horizon and minute (scikit-learn) on past games.
 

@@ -1,8 +1,8 @@
-"""What forecasts could reach on the same games: with ratings of the teams in hindsight, and as a plain diffusion.
+"""The ceiling on the same games: with ratings of the teams in hindsight, and as a plain diffusion.
 
-Neither is a rival: the first needs results of later games, the second is the simplest model that has a distribution for
-every minute. Beside the forecasts that are served they show how much room ratings leave, and how little a model of the
-course of a game adds to a random walk towards the expected margin.
+The first needs results of later games; the second is the simplest model with a distribution for every minute. They show
+how much better ratings could make the forecasts, and how little a model of the course of a game adds to a random walk
+towards the expected margin.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RIDGE: Final = 7.0
 
 
 def hindsight_margins(games: Games) -> Floats:
-    """Computes expected margins from all other games of the same season, earlier and later ones.
+    """Compute expected margins from all other games of the same season, earlier and later ones.
 
     In each season, the strengths of the teams and the home advantage are fitted by ridge regression; the game itself
     is left out (by the leverages), so that only what the other games say about its teams is known. Strengths are
@@ -58,7 +58,7 @@ def _left_out(games: Games) -> Floats:
 
 
 def diffusion(past: RatedGames, rated: RatedGames) -> tuple[Floats, Floats]:
-    """Forecasts games as a Brownian motion with drift (Stern, A Brownian motion model for the progress of sports
+    """Forecast games as a Brownian motion with drift (Stern, A Brownian motion model for the progress of sports
     scores, 1994): the drift is the expected margin, the volatility is the same in all games and minutes.
 
     Args:

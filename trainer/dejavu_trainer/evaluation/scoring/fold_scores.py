@@ -1,8 +1,8 @@
 """Scores forecasts by game and minute; all metrics are computed from these scores.
 
-Every forecaster is scored on the same games. The ensemble uses the distributions that are served. Its components get
-their own split-conformal calibration, on the games that the ensemble was calibrated on. The references use all earlier
-games, see `baselines`.
+Every forecaster is scored on the same games. The ensemble uses the served distributions. Its components get their own
+split-conformal calibration, on the calibration games of the ensemble. The references use all earlier games, see
+`baselines`.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class FoldScores:
 
 
 def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> FoldScores:
-    """Scores calibrated models on games later than all their own: at least one; see `score_fold`."""
+    """Score calibrated models on games later than all their own: at least one; see `score_fold`."""
     earlier = models.games
     return score_fold(
         models.models,
@@ -143,7 +143,7 @@ def score_fold(
     frozen_margins: Floats,
     advance: Advance = ignore,
 ) -> FoldScores:
-    """Scores models on games later than all their training and calibration games.
+    """Score models on games later than all their training and calibration games.
 
     Args:
         models: models with a database for every minute.
@@ -203,7 +203,7 @@ def _on_whole_numbers(
     frozen_margins: Floats,
     calibrate: RatedGames,
 ) -> tuple[dict[str, Forecasts], NDArray[np.int32]]:
-    """Returns all forecasts but those of the references, and the calibration games by case and size of the lead."""
+    """Return all forecasts but those of the references, and the calibration games by case and size of the lead."""
     games = test.games
     sources = {
         "ensemble": (MarginSource.KNOWN, test.margins),
@@ -267,7 +267,7 @@ def _references(past: Games, games: Games, hindsight: Floats) -> dict[str, Forec
 
 
 def _normal_forecasts(means: Floats, deviations: Floats, games: Games) -> Forecasts:
-    """Scores normal distributions: means (n, cases) and standard deviations (cases,), in points."""
+    """Score normal distributions: means (n, cases) and standard deviations (cases,), in points."""
     from scipy import special  # imported late: it takes a second
 
     indices = [index for index, _ in CASES]
@@ -314,7 +314,7 @@ def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test
 
 
 def _offsets(distribution: PredictiveDistribution, lead: float) -> Floats:
-    """Returns the interval ends relative to the point forecast: (2, 1, alphas); NaN where there is no interval."""
+    """Return the interval ends relative to the point forecast: (2, 1, alphas); NaN where there is no interval."""
     result = np.full((2, 1, len(ALPHAS)), np.nan)
     columns = [column for column, alpha in enumerate(ALPHAS) if alpha >= distribution.smallest_alpha]
     tails = [ALPHAS[column] / 2 for column in columns]
@@ -325,7 +325,7 @@ def _offsets(distribution: PredictiveDistribution, lead: float) -> Floats:
 
 
 def _games_by_lead(distribution: PredictiveDistribution) -> list[int]:
-    """Returns the number of calibration games in the cell of each lead group."""
+    """Return the number of calibration games in the cell of each lead group."""
     return [distribution.scores(smallest).games for smallest in (0.0, *LEAD_EDGES)]
 
 

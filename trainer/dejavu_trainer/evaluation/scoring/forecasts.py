@@ -56,7 +56,7 @@ class Forecasts:
 
 
 def named_columns(forecasts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Returns the arrays of forecasters, dataclasses of arrays, as FORECASTER.FIELD; without fields that are None."""
+    """Return the arrays of forecasters, dataclasses of arrays, as FORECASTER.FIELD; without fields that are None."""
     return {
         f"{name}.{field.name}": values
         for name, each in forecasts.items()
@@ -68,7 +68,7 @@ def named_columns(forecasts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 def split_columns(
     columns: Mapping[str, NDArray[Any]],
 ) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, NDArray[Any]]]]:
-    """Splits columns into those of no forecaster, and by forecaster and field what `named_columns` returned.
+    """Split columns into those of no forecaster, and by forecaster and field what `named_columns` returned.
 
     Raises:
         ValueError: if a name has more than one point.

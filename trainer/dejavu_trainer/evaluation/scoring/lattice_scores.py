@@ -48,13 +48,13 @@ class ScoringTables:
 
     @classmethod
     def of_source(cls, calibration: LatticeCalibration, source: MarginSource, games: Games) -> Self:
-        """Returns the tables of a calibration for games whose expected margins are of one source."""
+        """Return the tables of a calibration for games whose expected margins are of one source."""
         return cls(calibration.model(source, live=True), calibration.model(source, live=False), games)
 
     def distribution(
         self, points: Floats, margins: Floats, horizon: int, minute: int
     ) -> tuple[Floats, LatticeDistribution]:
-        """Returns the point forecasts, (n,), and the distributions at a horizon, by its index, from a minute."""
+        """Return the point forecasts, (n,), and the distributions at a horizon, by its index, from a minute."""
         centers, mass = np.empty(len(self.games)), np.empty((len(self.games), len(VALUES)))
         for model, rows, inputs in self._parts:
             center, live = points[rows, minute - 1, horizon], None
@@ -68,7 +68,7 @@ class ScoringTables:
 
 
 def season_factors(points: Floats, tables: ScoringTables, margins: Floats) -> Floats:
-    """Returns the factors of the scores before each game of a season, (n, 2) by horizon, from the days before.
+    """Return the factors of the scores before each game of a season, (n, 2) by horizon, from the days before.
 
     As a server that is new at the season's start has them: from the forecasts at the middle of each quarter.
 
@@ -88,7 +88,7 @@ def season_factors(points: Floats, tables: ScoringTables, margins: Floats) -> Fl
 
 
 def factors_of_days_before(squares: Floats, days: NDArray[Any]) -> Floats:
-    """Returns the factor of the scores before each of n games, (n,), from the games of the days before.
+    """Return the factor of the scores before each of n games, (n,), from the games of the days before.
 
     Args:
         squares: (n,), squared scores of the games.
@@ -106,7 +106,7 @@ def factors_of_days_before(squares: Floats, days: NDArray[Any]) -> Floats:
 def lattice_forecasts(
     points: Floats, tables: ScoringTables, margins: Floats, factors: Floats | None = None
 ) -> Forecasts:
-    """Scores the forecasts of games.
+    """Score the forecasts of games.
 
     Args:
         points: (n, 47 minutes, 2 horizons), point forecasts, in points.
@@ -127,7 +127,7 @@ def lattice_forecasts(
 
 
 def _scaled(made: LatticeDistribution, factors: Floats) -> LatticeDistribution:
-    """Returns the distributions with all normal scores multiplied by factors, (n,), as `ScoreMap` does."""
+    """Return the distributions with all normal scores multiplied by factors, (n,), as `ScoreMap` does."""
     from scipy import special  # imported late: it takes a second
 
     below = special.ndtr(special.ndtri(np.clip(made.below, 0.0, 1.0)) / factors[:, None])
@@ -136,7 +136,7 @@ def _scaled(made: LatticeDistribution, factors: Floats) -> LatticeDistribution:
 
 
 def _squared_scores(made: LatticeDistribution, outcomes: Floats) -> Floats:
-    """Returns the squared normal scores of outcomes at the middle of their probability, (n,)."""
+    """Return the squared normal scores of outcomes at the middle of their probability, (n,)."""
     from scipy import special  # imported late: it takes a second
 
     scores = np.clip(special.ndtri(made.pit(outcomes)), -MAX_SCORE, MAX_SCORE)

@@ -37,7 +37,7 @@ class WholeNumberScores:
         self.held = np.empty((*shape, len(ALPHAS)), dtype=np.bool_)
 
     def score(self, column: int, point: Floats, made: WholeNumberDistribution, outcomes: Floats) -> None:
-        """Scores one case.
+        """Score one case.
 
         Args:
             column: index of the case in CASES.

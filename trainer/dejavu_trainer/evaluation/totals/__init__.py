@@ -1,1 +1,1 @@
-"""Evaluation of forecasts of total points, beside their obvious rivals."""
+"""Evaluation of forecasts of total points against simple references."""

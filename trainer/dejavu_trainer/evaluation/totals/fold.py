@@ -1,4 +1,4 @@
-"""Scores one season: the forecasts of totals that are served, and their rivals."""
+"""Scores one season: the served forecasts of totals, and their references."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RIVALS: Final = ("pace", "season_mean")
 
 
 def score_totals(totals: Totals, earlier: Games, games: Games) -> TotalScores | None:
-    """Scores forecasts of the totals of games.
+    """Score forecasts of the totals of games.
 
     Args:
         totals: fitted on earlier games, with ratings after them.

@@ -39,13 +39,13 @@ class _Group(NamedTuple):
     last: int
 
     def of(self, values: Floats) -> Floats:
-        """Returns the means by game of values (n, minutes of the horizon), (n,); 0 for games of other groups."""
+        """Return the means by game of values (n, minutes of the horizon), (n,); 0 for games of other groups."""
         result: Floats = values[:, self.first - 1 : self.last].mean(axis=1) * self.games
         return result
 
 
 def compute_total_metrics(scores: TotalScores, *, seed: int = 0, resamples: int = 2000) -> MetricsByForecaster:
-    """Computes all metrics of the totals of some games.
+    """Compute all metrics of the totals of some games.
 
     Args:
         scores: pooled folds, at least one game.
@@ -74,12 +74,12 @@ def compute_total_metrics(scores: TotalScores, *, seed: int = 0, resamples: int 
 
 
 def main_minute(horizon: Horizon) -> int:
-    """Returns the minute at which seasons are also compared: the middle of the time until the horizon."""
+    """Return the minute at which seasons are also compared: the middle of the time until the horizon."""
     return horizon.minutes // 2
 
 
 def total_losses(scores: TotalScores, forecaster: str, horizon: Horizon) -> dict[str, Floats]:
-    """Computes the loss of each forecast by metric, (n, minutes), whose mean a metric is."""
+    """Compute the loss of each forecast by metric, (n, minutes), whose mean a metric is."""
     forecasts, cases = scores.forecasts[forecaster], cases_of(horizon)
     outcome = scores.outcomes[:, [HORIZONS.index(horizon)]].astype(np.float64)
     result = {
@@ -100,7 +100,7 @@ class SeasonShare(NamedTuple):
 
 
 def season_shares(scores: TotalScores, horizon: Horizon, minute: int, level: int) -> dict[str, SeasonShare]:
-    """Returns the coverage of totals with teams from a minute, at a nominal level in %, by season."""
+    """Return the coverage of totals with teams from a minute, at a nominal level in %, by season."""
     held = total_losses(scores, SERVED[0], horizon)[f"coverage_{level}"][:, minute - 1]
     deviation = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt(level / 100 * (1 - level / 100))
     result = {}

@@ -1,6 +1,6 @@
-"""The obvious forecasts of total points: pace × time, and the season's mean.
+"""Reference forecasts of total points: pace × time, and the season's mean.
 
-Both expect some points still to come, and have the residuals of all earlier seasons around them.
+Both expect some points still to come, with the residuals of all earlier seasons as their distribution.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ and the rival weaker than it can be."""
 
 
 def pace_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
-    """Forecasts that points go on to come at the rate at which they came: t points after m minutes, t / m a minute.
+    """Forecast that points continue at the rate so far: t points after m minutes, t / m a minute.
 
     Args:
         past: games of all earlier seasons, at least one.
@@ -31,7 +31,7 @@ def pace_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
 
 
 def season_mean_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
-    """Forecasts that as many points are still to come as on average in the games of the season so far.
+    """Forecast that as many points are still to come as on average in the games of the season so far.
 
     Args:
         past: games of all earlier seasons, at least one.
@@ -43,7 +43,7 @@ def season_mean_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
 
 
 def to_come(games: TotalGames) -> Floats:
-    """Returns the points that came after each minute until each horizon, (n, cases)."""
+    """Return the points that came after each minute until each horizon, (n, cases)."""
     return np.stack([games.outcomes[:, index] - games.points[:, minute - 1] for index, minute in CASES], axis=1)
 
 
@@ -54,13 +54,13 @@ def _pace(games: TotalGames) -> Floats:
 
 
 def _season_means(games: TotalGames) -> Floats:
-    """Returns the means of `to_come` over the games of the season on earlier days, (n, cases)."""
+    """Return the means of `to_come` over the games of the season on earlier days, (n, cases)."""
     came, result = to_come(games), np.empty((len(games.season), len(CASES)))
     former: Floats | None = None
     for season in np.unique(games.season):
         rows = np.flatnonzero(games.season == season)
         of_season, days = came[rows], games.date[rows]
-        # Without a season before, its own mean stands in: these games are only residuals of earlier seasons.
+        # Without an earlier season, its own mean is used: these games are only residuals of earlier seasons.
         before = of_season.mean(axis=0) if former is None else former
         sums = np.vstack([np.zeros(len(CASES)), np.cumsum(of_season, axis=0)])
         earlier = np.searchsorted(days, days)  # games of the season on earlier days
@@ -70,7 +70,7 @@ def _season_means(games: TotalGames) -> Floats:
 
 
 def _around(of_past: Floats, expected: Floats, past: TotalGames, games: TotalGames) -> TotalForecasts:
-    """Scores points still to come, (n, cases), with the residuals of those of the past."""
+    """Score points still to come, (n, cases), with the residuals of those of the past."""
     residuals, errors = to_come(past) - of_past, to_come(games) - expected
     zeros = np.zeros(len(errors))
     crps = np.stack([metrics.crps(zeros, residuals[:, row], errors[:, row]) for row in range(len(CASES))], axis=1)

@@ -60,7 +60,7 @@ class TotalScores:
         return len(self.season)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns all arrays by name, to be stored."""
+        """Return all arrays by name, to be stored."""
         arrays: dict[str, NDArray[Any]] = {
             field.name: getattr(self, field.name) for field in fields(TotalScores) if field.name != "forecasts"
         }
@@ -68,7 +68,7 @@ class TotalScores:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> TotalScores:
-        """Restores what `to_arrays` returned.
+        """Restore what `to_arrays` returned.
 
         Raises:
             KeyError, TypeError, ValueError: if an array is missing or unknown.
@@ -79,7 +79,7 @@ class TotalScores:
 
 
 def pool_totals(folds: Sequence[TotalScores]) -> TotalScores:
-    """Pools the games of several folds into one.
+    """Pool the games of several folds into one.
 
     Raises:
         ValueError: if there is no fold.
@@ -91,7 +91,7 @@ def pool_totals(folds: Sequence[TotalScores]) -> TotalScores:
 
 
 def lattice_totals(model: TotalModel, games: TotalGames) -> TotalForecasts:
-    """Scores the forecasts of games by the tables of one source of the expected total.
+    """Score the forecasts of games by the tables of one source of the expected total.
 
     Args:
         model: the tables.

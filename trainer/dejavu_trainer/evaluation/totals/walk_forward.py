@@ -1,6 +1,6 @@
 """Walk-forward of the forecasts of totals: for each season, everything is fitted on all seasons before it.
 
-It needs none of the models of margins. The scores of each season are a file beside the folds of margins, written
+It needs none of the models of margins. The scores of each season are a file next to the folds of margins, written
 atomically, so that a killed walk-forward can resume.
 """
 
@@ -34,7 +34,7 @@ def backtest_totals(
     fresh: bool = False,
     advance: Advance = ignore,
 ) -> list[TotalScores]:
-    """Scores the forecasts of totals of several seasons, and stores the scores of each in a folder.
+    """Score the forecasts of totals of several seasons, and store the scores of each in a folder.
 
     Args:
         games: games of all seasons up to the last test season.

@@ -1,7 +1,7 @@
 """PostgreSQL as the backend of a ledger: any number of processes of any number of machines.
 
-A write locks the one row of `ledger` before it reads, in a transaction in which each statement sees what was committed
-before it: so writers take turns, in one order, whichever machine they are on.
+A write locks the one row of `ledger` before it reads, in a transaction in which each statement sees earlier commits: so
+writers on any machines take turns, in one order.
 Decision: docs/decisions/0047-several-servers.md.
 """
 
@@ -44,7 +44,7 @@ from dejavu_server.ledger_url import check_ledger_url
 from dejavu_server.observability.failure_log import FailureLog
 
 CONNECT_SECONDS: Final = 2
-"""How long connecting to one host may take; the shortest time that libpq allows."""
+"""Time to connect to one host; the shortest that libpq allows."""
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "application_name": "dejavu-server",
@@ -58,7 +58,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
 
 
 def connection_parameters(url: str) -> dict[str, Any]:
-    """Returns the parameters of a connection; what the URL sets is kept, and the environment adds what libpq reads.
+    """Return the parameters of a connection; what the URL sets is kept, and the environment adds what libpq reads.
 
     Raises:
         InvalidLedgerUrl: if the URL is none of PostgreSQL, or contains a password; the message never repeats it.
@@ -78,10 +78,10 @@ def connection_parameters(url: str) -> dict[str, Any]:
 _log = structlog.get_logger(__name__)
 
 NOTIFY_SECONDS: Final = 1.0
-"""How long a notification may take: the writer's thread waits for it, though no caller does."""
+"""Time limit of a notification: the writer's thread waits for it, though no caller does."""
 
 OFFLINE_SECONDS: Final = 600.0
-"""How long a command that reads a whole ledger waits for the next part of an answer."""
+"""Time that a command that reads a whole ledger waits for the next part of an answer."""
 
 _BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ledger_id FROM ledger WHERE id = 1 FOR UPDATE"
 
@@ -104,7 +104,7 @@ class PostgresBackend:
         url: postgresql://USER@HOST/DATABASE, with parameters of libpq.
         durability: what a committed transaction survives. Commits wait for the log in either case: what the database
             has not written yet does not survive its own death.
-        answer_seconds: how long a connection waits for the next part of an answer.
+        answer_seconds: time that a connection waits for the next part of an answer.
 
     Raises:
         InvalidLedgerUrl: if the URL cannot name a ledger.
@@ -153,7 +153,7 @@ class PostgresBackend:
                 raise
 
     def _begun(self) -> Connection:
-        """Returns a connection in a transaction that holds the write lock."""
+        """Return a connection in a transaction that holds the write lock."""
         began = time.monotonic()
         while True:
             connection = self._writing.connect()
@@ -172,7 +172,7 @@ class PostgresBackend:
             return connection
 
     def _begin(self, raw: GuardedConnection) -> None:
-        """Starts a transaction and locks the head of the chain."""
+        """Start a transaction and lock the head of the chain."""
         cursor = raw.execute(_BEGIN)
         cursor.nextset()
         row = cursor.fetchone()
@@ -227,7 +227,7 @@ class PostgresBackend:
             store.probe_write(connection)
 
     def free_bytes(self) -> int | None:
-        """Returns None: the disk is that of the database, which does not tell."""
+        """Return None: the disk is that of the database, which does not report it."""
         return None
 
     def size_bytes(self) -> int:
@@ -276,7 +276,7 @@ _STOPPED: Final = (psycopg.errors.QueryCanceled, psycopg.OperationalError)
 
 
 def _roll_back(connection: Connection, raw: GuardedConnection, error: BaseException) -> None:
-    """Rolls a transaction back; discards the connection if that fails, or if another one may lead to the primary."""
+    """Roll a transaction back; discard the connection if that fails, or if another one may lead to the primary."""
     cause = driver_error(error)
     try:
         if not raw.closed:
@@ -291,7 +291,7 @@ def _roll_back(connection: Connection, raw: GuardedConnection, error: BaseExcept
 
 @contextmanager
 def read_only_ledger(url: str) -> Iterator[PostgresBackend]:
-    """Opens the ledger at a URL to read it, also while servers use it; creates and migrates nothing.
+    """Open the ledger at a URL to read it, also while servers use it; create and migrate nothing.
 
     Raises:
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.

@@ -1,7 +1,7 @@
 """Connections to a PostgreSQL database that never wait without end.
 
-The server limits statements and the wait for locks. A server that is stopped or cut off can't, so a connection also
-gives up by itself. Connections of readers run each statement on its own and cannot write.
+The server limits statements and the wait for locks. A server that is stopped or cut off can't, so a connection has
+time-outs of its own. Connections of readers commit each statement separately and cannot write.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.observability.activity import waiting_outside
 
 LOCK_SECONDS: Final = 2.0
-"""How long a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
+"""Time that a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
 
 ANSWER_SECONDS: Final = 4.0
-"""How long a connection waits for the next part of an answer; less than a thread may hang (`Settings.hang_seconds`)."""
+"""Time that a connection waits for the next part of an answer; less than a thread may hang (`hang_seconds`)."""
 
 CANCEL_SECONDS: Final = 1.0
-"""How long ending a statement may take; then its connection is closed."""
+"""Time to end a statement; then its connection is closed."""
 
 MAX_CONNECTIONS: Final = 8
-"""Connections that an engine keeps open: as many as a ledger has reader threads, and some for what is beside them."""
+"""Connections kept open by an engine: one per reader thread of a ledger, and some for other uses."""
 
 OLDEST_RELEASE: Final = 14
 """Oldest major release of PostgreSQL that is supported."""
@@ -41,7 +41,7 @@ _SETTINGS: Final = (
     f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}; SET jit = off; SET client_connection_check_interval = 1000;"
     " SET default_transaction_isolation = 'read committed'; SET standard_conforming_strings = on;"
 )
-# Commits wait for the log to be written: with `off`, killing the database would lose what was answered.
+# Commits wait for the log to be written: with `off`, killing the database would lose answered calls.
 _WRITING: Final = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';"
     # Of a machine that vanished while it held the write lock.
@@ -53,10 +53,10 @@ _RV = TypeVar("_RV")
 
 
 class GuardedConnection(psycopg.Connection[Any]):
-    """A connection that can be told to stop, and that closes itself if the server does not answer.
+    """A connection that can be stopped, and that closes itself if the server does not answer.
 
     Attributes:
-        answer_seconds: how long it waits for the next part of an answer.
+        answer_seconds: time that it waits for the next part of an answer.
         stop: ends the running statement once it is set; None if nothing does.
     """
 
@@ -64,7 +64,7 @@ class GuardedConnection(psycopg.Connection[Any]):
     stop: StopSignal | None = None
 
     def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
-        """Waits for what a generator of psycopg waits for; see `psycopg.Connection.wait`.
+        """Wait for the events of a psycopg generator; see `psycopg.Connection.wait`.
 
         Raises:
             psycopg.errors.QueryCanceled: if `stop` is set.
@@ -74,7 +74,7 @@ class GuardedConnection(psycopg.Connection[Any]):
         return super().wait(self._guarded(gen), shortest, timeout)
 
     def _guarded(self, gen: PQGen[_RV]) -> Generator[Any, Any, _RV]:
-        """Passes on what a generator waits for, and looks at the clock and at `stop` while it waits."""
+        """Pass on the events of a generator, and check the clock and `stop` while it waits."""
         stop = self.stop
         # After a failed statement only the rollback runs.
         if stop is not None and self.pgconn.transaction_status != TransactionStatus.INERROR and stop.is_set():
@@ -110,12 +110,12 @@ class GuardedConnection(psycopg.Connection[Any]):
 
 
 def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: float = ANSWER_SECONDS) -> Engine:
-    """Returns an engine whose connections start no transactions by themselves.
+    """Return an engine whose connections start no transactions implicitly.
 
     Args:
         parameters: of libpq.
         writing: whether its connections write.
-        answer_seconds: how long they wait for the next part of an answer.
+        answer_seconds: time that they wait for the next part of an answer.
     """
     # The server ends a statement a little earlier, so that the connection survives.
     limit = f"SET statement_timeout = {answer_seconds * 900:.0f};"
@@ -157,14 +157,14 @@ def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: flo
 
 
 def is_readable(connection: psycopg.Connection[Any]) -> bool:
-    """Returns whether the server has sent something that was not read yet, the end of the connection included."""
+    """Return whether the server has sent something that was not read yet, the end of the connection included."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
 
 
 def driver_connection(connection: Connection) -> GuardedConnection:
-    """Returns the driver's connection of an open connection of SQLAlchemy.
+    """Return the driver's connection of an open connection of SQLAlchemy.
 
     Raises:
         TypeError: if it is none of an engine of `new_engine`, or closed.

@@ -37,9 +37,9 @@ _CORRUPT: Final = {
     "XX001": "a page of its database is damaged",
     "XX002": "an index of its database is damaged",
     "58P01": "a file of its database is missing",
-    # Writers decide on what they read under the write lock, so only damage can violate a constraint.
+    # Writers read under the write lock, so only damage can violate a constraint.
     "23": "its entries contradict each other",
-    # Of values as text: bytes that are none in UTF-8, or what is not JSON.
+    # Of values as text: invalid UTF-8 or JSON.
     "22021": "its entries cannot be read back",
     "22P02": "its entries cannot be read back",
     "22P05": "its entries cannot be read back",
@@ -68,13 +68,13 @@ _REFUSALS: Final = {
 
 
 def driver_error(error: BaseException | None) -> psycopg.Error | None:
-    """Returns the driver's own error of an error of SQLAlchemy, or the error itself if it is one of the driver."""
+    """Return the driver's own error of an error of SQLAlchemy, or the error itself if it is one of the driver."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return cause if isinstance(cause, psycopg.Error) else None
 
 
 def from_database(error: SQLAlchemyError | psycopg.Error) -> LedgerError:
-    """Converts an error of the database to a ledger error. The original error must only go to the log."""
+    """Convert an error of the database to a ledger error. The original error must only go to the log."""
     cause = driver_error(error)
     code = "" if cause is None else cause.sqlstate or _refusal(cause)
     if told := _lookup(_CORRUPT, code):
@@ -90,7 +90,7 @@ def from_database(error: SQLAlchemyError | psycopg.Error) -> LedgerError:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Converts errors of SQLAlchemy and of the driver in the block to ledger errors, with the original as the cause.
+    """Convert errors of SQLAlchemy and of the driver in the block to ledger errors, with the original as the cause.
 
     Raises:
         LedgerError: the ledger error.

@@ -1,7 +1,7 @@
 """Listens for the notifications of others' commits, over a connection of its own in the event loop.
 
-After every (re)connect it reports a commit before any notification: whoever listens reads the ledger then, and misses
-nothing that was committed while nobody listened.
+After every (re)connect it reports a commit before any notification, so that its users read the ledger and miss no
+commit of the time without a connection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST_RETRY_SECONDS = 5.0
 
 
 def channel_of(ledger_id: str) -> str:
-    """Returns the channel of a ledger, an identifier of SQL; `ledger_id` is hexadecimal."""
+    """Return the channel of a ledger, an identifier of SQL; `ledger_id` is hexadecimal."""
     return f"dejavu_{int(ledger_id, 16):032x}"
 
 
@@ -58,7 +58,7 @@ class PostgresListener:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ledger-listener")
 
     def close(self) -> None:
-        """Stops listening."""
+        """Stop listening."""
         self._task.cancel()
 
     async def _run(self) -> None:

@@ -17,14 +17,14 @@ from dejavu_server.ledger.errors import LedgerSchemaError, LedgerUnavailable
 _log = structlog.get_logger(__name__)
 
 MIGRATION_SECONDS = 60.0
-"""How long a statement of a migration may take."""
+"""Time limit of a statement of a migration."""
 
-# Beside others of the database: the two numbers are that of this use, and one of the schema that holds the ledger.
+# Two numbers, to be distinct from other locks of the database: one for this use, one for the ledger's schema.
 _LOCK = text("SELECT pg_advisory_xact_lock(1684367457, hashtext(current_schema()))")
 
 
 def ensure_schema(engine: Engine, *, make: bool = True) -> None:
-    """Creates the tables or migrates them to the newest schema; returns quickly if they are up to date.
+    """Create the tables or migrate them to the newest schema; return quickly if they are up to date.
 
     Args:
         engine: an engine that writes.
@@ -50,7 +50,7 @@ def ensure_schema(engine: Engine, *, make: bool = True) -> None:
         )
         raw.answer_seconds = MIGRATION_SECONDS
         try:
-            connection.execute(_LOCK)  # a statement of its own: those after it see what the previous holder committed
+            connection.execute(_LOCK)  # a separate statement, so that later ones see the commits of the previous holder
             before = None
             if older := _is_older(connection, make=make):
                 from dejavu_server.ledger.database.alembic_runner import upgrade  # noqa: PLC0415 - see there

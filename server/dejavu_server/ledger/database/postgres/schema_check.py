@@ -1,8 +1,8 @@
 """Compares the objects of a PostgreSQL schema with the schema of this release: nothing may be missing, nothing more.
 
-A trigger or a rule can drop or alter what is recorded, a view, a policy or a child table can hide or add rows, an
-unlogged table is empty after a crash, and without its unique index a table takes rows twice. The comparison is of what
-the catalogs say. The order of columns and the names of constraints do not count. What an extension owns is left out.
+A trigger or a rule can drop or alter entries, a view, a policy or a child table can hide or add rows, an unlogged table
+is empty after a crash, and without its unique index a table takes rows twice. The catalogs are compared, except the
+order of columns, the names of constraints and objects of extensions.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sqlalchemy.schema import Constraint
 from dejavu_server.ledger.database.schema import metadata
 from dejavu_server.ledger.errors import LedgerSchemaError
 
-# Of the objects `c` in the schema of the ledger; what an extension owns is left out.
+# Of the objects `c` in the schema of the ledger, without those of extensions.
 _HERE = (
     "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema() WHERE NOT EXISTS"
     " (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"
@@ -80,7 +80,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def check_schema(connection: Connection) -> None:
-    """Checks that a ledger has exactly the tables, columns, constraints and indexes of this release.
+    """Check that a ledger has exactly the tables, columns, constraints and indexes of this release.
 
     Raises:
         LedgerSchemaError: if one is missing, changed or additional, or if there is a trigger, a rule, a view or a
@@ -128,7 +128,7 @@ def _column(row: Any) -> str:
 
 @cache
 def expected() -> Mapping[str, Set[str]]:
-    """Returns what each table must have, by its name: a text for each column, constraint and index."""
+    """Return the required content of each table, by its name: a text for each column, constraint and index."""
     parts: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
     for table in metadata.sorted_tables:
         parts[table.name] = frozenset(_expected(table))

@@ -1,1 +1,1 @@
-"""Recording of forecasts: what is known of a game, and the statements of the write path."""
+"""Recording of forecasts: the cached state of games, and the statements of the write path."""

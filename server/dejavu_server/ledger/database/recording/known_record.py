@@ -1,9 +1,8 @@
-"""What is recorded of the games and keys of new forecasts, read once and kept as long as it holds.
+"""Cache of the recorded state of games and keys, valid while no other process writes.
 
-The hash of the ledger's newest entry covers all entries before it. A writer that finds the head where it left it
-therefore knows that nobody has recorded anything since, and what it read or wrote earlier still holds. Only a removal
-of old entries and a restore leave the head alone, and those change the ledger's own row. A writer that finds any other
-head forgets everything and reads again.
+The hash of the ledger's newest entry covers all entries before it. If a writer finds the head that it left, nothing was
+recorded since, and its earlier reads and writes are still valid. Only a removal of old entries and a restore keep the
+head, and both change the ledger's own row. At any other head a writer drops the cache and reads again.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.records import IssuedForecast
 
 MAX_KEPT: Final = 1500
-"""Keys that are kept, an evening's: what is known is forgotten once they are more."""
+"""Most cached keys, an evening's; beyond it the cache is dropped."""
 
 
 class LedgerPosition(NamedTuple):
@@ -54,7 +53,7 @@ class KnownRevision(NamedTuple):
     issued: IssuedForecast
 
     def matches(self, draft: PreparedForecast) -> bool:
-        """Returns whether a draft of the same key has the same pattern and teams, and nothing else that is new.
+        """Return whether a draft of the same key has the same pattern and teams, and nothing else that is new.
 
         A draft without a date agrees with every revision: a retry after midnight is not a correction. A revision
         without one was made for the day of its time, so a draft with another date corrects it. Likewise a draft without
@@ -72,7 +71,7 @@ class Appended(NamedTuple):
     Attributes:
         after: sequence of the entry before them.
         forecasts: the forecasts among them, in order, each as it would be read back.
-        through: sequence of the last one, of whatever kind.
+        through: sequence of the last one, of any kind.
     """
 
     after: int
@@ -86,7 +85,7 @@ class Appended(NamedTuple):
 
 
 class KnownRecord:
-    """What is recorded of games and forecast keys, as far as it was read or written through this object.
+    """Recorded state of games and forecast keys, as far as it was read or written through this object.
 
     Use it in transactions that hold the write lock, by one thread at a time.
 
@@ -94,7 +93,7 @@ class KnownRecord:
         games: the newest minute of each game, its outcomes, the number of its forecasts.
         revisions: by key, the newest revision that was recorded in time and the newest one, if there are such.
         markets: recorded markets, by the sequence of their forecast.
-        appended: what the last call of `store.append` added; None if it failed.
+        appended: entries added by the last call of `store.append`; None if it failed.
     """
 
     def __init__(self) -> None:
@@ -103,7 +102,7 @@ class KnownRecord:
         self.forget()
 
     def forget(self) -> None:
-        """Forgets everything."""
+        """Forget everything."""
         self.games = RecordedGames()
         self.revisions: dict[str, list[KnownRevision]] = {}
         self.markets: dict[int, Market] = {}
@@ -114,7 +113,7 @@ class KnownRecord:
         self._without_market: set[int] = set()
 
     def read(self, connection: Connection, drafts: Sequence[PreparedForecast]) -> LedgerPosition:
-        """Reads what some drafts need and is not known; returns the position of the ledger.
+        """Read the unknown part of the drafts' needs; return the position of the ledger.
 
         Raises:
             LedgerCorrupt: if something cannot be read back.
@@ -133,7 +132,7 @@ class KnownRecord:
         return position
 
     def read_games(self, connection: Connection, game_ids: Set[str]) -> None:
-        """Reads of some games what is not known; call it after `read`, in the same transaction."""
+        """Read the unknown state of some games; call it after `read`, in the same transaction."""
         games = sorted(game_ids - self._games)
         if games:
             self.games.take(STATE_OF_GAMES.rows(connection, games))
@@ -141,7 +140,7 @@ class KnownRecord:
             self._all_known.update(game_id for game_id in games if not self.games.has_forecasts(game_id))
 
     def advance(self, position: LedgerPosition, appended: Appended) -> None:
-        """Takes note of what was appended, and that all that is known holds at a position."""
+        """Add an appended transaction, and confirm the cache at a position."""
         self._position = position
         self.appended = appended
         self._without_market.update(
@@ -149,14 +148,14 @@ class KnownRecord:
         )
 
     def roster_sequence(self, connection: Connection, position: LedgerPosition) -> int:
-        """Returns the sequence of the newest change of models, pruned or not, at a position; 0 if there is none.
+        """Return the sequence of the newest change of models, pruned or not, at a position; 0 if there is none.
 
         Raises:
-            LedgerCorrupt: if what stands for pruned changes cannot be read.
+            LedgerCorrupt: if the summary of pruned changes cannot be read.
         """
         if position.model_change or not position.pruned_through:
             return position.model_change
-        # All changes were pruned, and no more are: what stands for them stays the same up to the next removal.
+        # All changes were pruned: their summary stays the same up to the next removal.
         of = position.epoch, position.pruned_through
         if self._pruned_change is None or self._pruned_change[0] != of:
             changes = pruned_changes.read(connection)
@@ -195,7 +194,7 @@ class KnownRecord:
 
 
 def read_position(connection: Connection) -> LedgerPosition:
-    """Returns the position of the ledger.
+    """Return the position of the ledger.
 
     Raises:
         LedgerCorrupt: if the row of its identity is missing.

@@ -1,9 +1,8 @@
 """Statements of the write path, compiled once and run on the driver's own connection.
 
 SQLAlchemy takes ten times as long to run a statement as SQLite does, because it builds a context for every execution.
-A recorded forecast needs half a dozen, so these few are compiled to text once per dialect, and the driver runs them.
-Both drivers keep what they have prepared by its text. Values are passed as they are: the columns have types that the
-drivers convert by themselves.
+A recorded forecast needs half a dozen, so these are compiled to text once per dialect, and the driver runs them. Both
+drivers cache prepared statements by their text. Values are passed unchanged: the drivers convert the columns' types.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class _Text(NamedTuple):
     constants: dict[str, Any]
 
     def parameters(self, values: Mapping[str, Any]) -> Any:
-        """Returns the parameters in the form that the driver takes."""
+        """Return the parameters in the form that the driver takes."""
         complete = {**self.constants, **values} if self.constants else values
         return complete if self.in_order is None else self.in_order(complete)
 
@@ -53,7 +52,7 @@ class PreparedQuery:
         self._build = build
 
     def rows(self, connection: Connection, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Returns all rows of the query.
+        """Return all rows of the query.
 
         Args:
             connection: the connection; a write needs the write lock.
@@ -77,7 +76,7 @@ class PreparedQuery:
         return run_on_driver(connection, text.sql, text.parameters(dict(zip(_NAMES, filled, strict=False))))
 
     def compiled(self, dialect: Dialect, length: int) -> _Text:
-        """Compiles the query for a length of the list."""
+        """Compile the query for a length of the list."""
         return _compile(self._build([bindparam(name) for name in _NAMES[:length]]), dialect)
 
 
@@ -92,7 +91,7 @@ class PreparedInsert:
         self._table = table
 
     def execute(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Inserts rows, all with the same columns.
+        """Insert rows, all with the same columns.
 
         Raises:
             sqlalchemy.exc.DBAPIError: if the database fails.
@@ -107,14 +106,14 @@ class PreparedInsert:
             run_on_driver(connection, text.sql, parameters, many=True)
 
     def compiled(self, dialect: Dialect, columns: Sequence[str]) -> _Text:
-        """Compiles the insertion of some columns."""
+        """Compile the insertion of some columns."""
         return _compile(insert(self._table), dialect, columns)
 
 
 def run_on_driver(
     connection: Connection, sql: str, parameters: Any = (), *, many: bool = False
 ) -> list[tuple[Any, ...]]:
-    """Runs a statement on the driver's connection; returns its rows.
+    """Run a statement on the driver's connection; return its rows.
 
     Args:
         connection: the connection.

@@ -1,4 +1,4 @@
-"""What the recording of forecasts reads: prepared queries, built once."""
+"""Prepared queries of the recording of forecasts, built once."""
 
 from __future__ import annotations
 

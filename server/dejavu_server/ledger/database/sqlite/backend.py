@@ -61,11 +61,11 @@ class OpenFiles(NamedTuple):
 
     @classmethod
     def at(cls, path: Path) -> OpenFiles:
-        """Returns the files currently at a path."""
+        """Return the files currently at a path."""
         return cls(_file_id(f"{path}"), _file_id(f"{path}-wal"))
 
     def check(self, path: Path) -> None:
-        """Raises LedgerReplaced unless these files are still at their path."""
+        """Raise LedgerReplaced unless these files are still at their path."""
         if OpenFiles.at(path) != self:
             raise LedgerReplaced("the ledger's file was removed or replaced while it was in use")
 
@@ -79,7 +79,7 @@ def _file_id(path: str) -> tuple[int, int] | None:
 
 
 def writing_engine(path: Path, durability: Durability) -> Engine:
-    """Returns an engine whose transactions hold the write lock from their start."""
+    """Return an engine whose transactions hold the write lock from their start."""
     engine = new_engine(
         path,
         [
@@ -100,7 +100,7 @@ def writing_engine(path: Path, durability: Durability) -> Engine:
 
 
 def _begin(connection: Connection, path: Path) -> OpenFiles:
-    """Starts a transaction that holds the write lock; returns the files that the connection has open."""
+    """Start a transaction that holds the write lock; return the files that the connection has open."""
     try:
         run_on_driver(connection, "BEGIN IMMEDIATE")
     except DBAPIError as error:
@@ -117,7 +117,7 @@ class SqliteBackend:
 
     Args:
         url: sqlite:///PATH.
-        durability: what a committed transaction survives.
+        durability: durability of a committed transaction.
         immutable: whether nothing can change the file; see `reading_engine`.
 
     Raises:
@@ -254,7 +254,7 @@ class SqliteBackend:
 
 @contextmanager
 def read_only_ledger(url: str) -> Iterator[SqliteBackend]:
-    """Opens the ledger at a URL to read it, also while a server uses it; creates and migrates nothing.
+    """Open the ledger at a URL to read it, also while a server uses it; create and migrate nothing.
 
     A ledger in a folder that cannot be written, such as a backup, is read as it is, unless its newest entries are in
     its write-ahead log: to read that, SQLite needs a file beside it.

@@ -20,7 +20,7 @@ PAGES: Final = 2048
 
 
 def copy_pages(source: Path, target: Path, report: Callable[[int, int], None] = lambda _done, _all: None) -> None:
-    """Copies a database into an empty file.
+    """Copy a database into an empty file.
 
     The copy is the database as of the beginning, however much is written meanwhile: the source is read in one
     transaction. See `make_single_file`.
@@ -56,7 +56,7 @@ def _connection(path: Path, access: str) -> sqlite3.Connection:
 
 @contextmanager
 def new_ledger_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary file beside a path, to write a ledger to; gives it that name at the end of the block.
+    """Yield a temporary file in the folder of a path, to write a ledger to; rename it at the end of the block.
 
     The file has mode 0600. It is synced before it gets its name, and nothing that has the name is ever replaced. After
     an error it is removed; one that is left by a process that was killed is overwritten by the next.
@@ -96,7 +96,7 @@ def _check_free(path: Path) -> None:
 
 
 def _lock(path: Path) -> int:
-    """Creates a file unless it is there, and locks it for this process; returns its descriptor."""
+    """Create a file unless it exists, and lock it for this process; return its descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -112,13 +112,13 @@ def _lock(path: Path) -> int:
 
 
 def _remove_beside(path: Path) -> None:
-    """Removes the files that SQLite has beside a database."""
+    """Remove SQLite's companion files of a database."""
     for suffix in ("-wal", "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def make_single_file(path: Path) -> None:
-    """Writes the write-ahead log of a closed database into it, and leaves it without one."""
+    """Write the write-ahead log of a closed database into it, and leave it without one."""
     try:
         with closing(_connection(path, "rw")) as connection:
             connection.execute("PRAGMA journal_mode=DELETE").fetchone()

@@ -1,8 +1,8 @@
 """Connections to the ledger's SQLite database, its path, and its errors as errors of the ledger.
 
 Readers use no transactions: each statement sees the newest commit, and none prevents a WAL checkpoint from completing.
-Connections never create the file. A connection that failed for a reason that may lie in its file is discarded: SQLite
-would keep the state in which it opened the file, read-only for instance, long after the disk has recovered.
+Connections never create the file. A connection is discarded after a failure that may lie in its file: SQLite would keep
+the state in which it opened the file, such as read-only, after the disk has recovered.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from dejavu_server.ledger.errors import (
 from dejavu_server.ledger_url import url_hint
 
 BUSY_SECONDS = 2.0
-"""How long a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
+"""Time that a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
 
 
 STEPS_PER_CHECK = 50_000
 """Steps of SQLite's virtual machine between two checks whether to stop: a thousand rows, some milliseconds."""
 
 MAX_CONNECTIONS = 8
-"""Connections kept open by an engine: as many as a ledger has reader threads, and some for what is beside them."""
+"""Connections kept open by an engine: one per reader thread of a ledger, and some for other uses."""
 
 CACHED_STATEMENTS = 32
 """Prepared statements that a connection keeps; sqlite3's default is 128, and a ledger has several connections."""
@@ -78,7 +78,7 @@ _UNSOUND = "the ledger is damaged: its file is not a sound SQLite database"
 
 
 def database_path(url: str) -> Path:
-    """Returns the absolute path of the database that a URL names.
+    """Return the absolute path of the database that a URL names.
 
     Raises:
         InvalidLedgerUrl: if the URL is not sqlite:///PATH.
@@ -97,7 +97,7 @@ def database_path(url: str) -> Path:
 
 
 def check_free_space(path: Path) -> None:
-    """Raises LedgerUnavailable if the disk of a database has less than MIN_FREE_BYTES left.
+    """Raise LedgerUnavailable if the disk of a database has less than MIN_FREE_BYTES left.
 
     A small test write proves little: it may fit where a larger one did not.
     """
@@ -107,7 +107,7 @@ def check_free_space(path: Path) -> None:
 
 
 def file_bytes(path: Path) -> int:
-    """Returns the size of a file, in bytes; 0 if there is none."""
+    """Return the size of a file, in bytes; 0 if there is none."""
     try:
         return path.stat().st_size
     except OSError:
@@ -115,7 +115,7 @@ def file_bytes(path: Path) -> int:
 
 
 def free_bytes(path: Path) -> int | None:
-    """Returns the bytes that the disk of a database has left for it; None if its file system does not say."""
+    """Return the bytes that the disk of a database has left for it; None if its file system does not say."""
     try:
         disk = os.statvfs(path.parent)
     except OSError:
@@ -124,7 +124,7 @@ def free_bytes(path: Path) -> int | None:
 
 
 def reading_engine(path: Path, *, immutable: bool = False) -> Engine:
-    """Returns an engine that cannot write and that runs each statement on its own, without transactions.
+    """Return an engine that cannot write and that runs each statement on its own, without transactions.
 
     Args:
         path: the database.
@@ -135,7 +135,7 @@ def reading_engine(path: Path, *, immutable: bool = False) -> Engine:
 
 
 def connect(path: Path, access: str) -> sqlite3.Connection:
-    """Connects the driver to a database.
+    """Connect the driver to a database.
 
     Args:
         path: the database.
@@ -151,7 +151,7 @@ def connect(path: Path, access: str) -> sqlite3.Connection:
 
 
 def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> Engine:
-    """Returns an engine whose connections never create the file and start no transactions by themselves."""
+    """Return an engine whose connections never create the file and start no transactions implicitly."""
     engine = create_engine(
         "sqlite:///unused",
         creator=partial(connect, path, access),
@@ -162,7 +162,7 @@ def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> En
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _entry: ConnectionPoolEntry) -> None:
-        # Stops sqlite3 from starting transactions by itself; only an explicit BEGIN does.
+        # Stops sqlite3 from starting transactions implicitly; only an explicit BEGIN does.
         connection.isolation_level = None
         for pragma in pragmas:
             connection.execute(pragma).close()
@@ -179,23 +179,23 @@ def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> En
 
 
 def primary_code(error: BaseException | None) -> int:
-    """Returns SQLite's primary result code of an error; 0 if it has none, as errors of the Python driver itself."""
+    """Return SQLite's primary result code of an error; 0 if it has none, as errors of the Python driver itself."""
     # The low byte of an extended result code is the primary code.
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def from_database(error: SQLAlchemyError) -> LedgerError:
-    """Converts a database error to a ledger error. The original error must only go to the log."""
+    """Convert a database error to a ledger error. The original error must only go to the log."""
     return from_driver(error.orig if isinstance(error, DBAPIError) else None)
 
 
 def from_driver(cause: BaseException | None) -> LedgerError:
-    """Converts an error of SQLite's driver to a ledger error; see `from_database`."""
+    """Convert an error of SQLite's driver to a ledger error; see `from_database`."""
     code, text = primary_code(cause), str(cause)
     if code in _DAMAGE:
         return LedgerCorrupt(_UNSOUND)
     if code == sqlite3.SQLITE_CONSTRAINT or "Could not decode to UTF-8" in text:
-        # Writers decide on what they read under the write lock, so only damage can violate a constraint.
+        # Writers read under the write lock, so only damage can violate a constraint.
         return LedgerCorrupt("the ledger is damaged: its entries contradict each other")
     if code == sqlite3.SQLITE_ERROR and any(words in text for words in _OTHER_SCHEMA):
         return LedgerSchemaError("the database is not a ledger of this release: a table or column is missing")
@@ -206,7 +206,7 @@ def from_driver(cause: BaseException | None) -> LedgerError:
 
 @contextmanager
 def stopping(connection: Connection, stop: StopSignal) -> Iterator[None]:
-    """Ends the statements of a connection once an event is set.
+    """End the statements of a connection once an event is set.
 
     Raises:
         ReadStopped: if one was ended, or would have been started.
@@ -230,9 +230,9 @@ def stopping(connection: Connection, stop: StopSignal) -> Iterator[None]:
 
 
 def discard_after(error: DBAPIError, connection: Connection) -> None:
-    """Discards a connection, and those beside it, after an error that may lie in its file.
+    """Discard a connection, and idle ones of its pool, after an error that may lie in its file.
 
-    SQLAlchemy does so by itself for the statements that it runs, not for those of `prepared`.
+    SQLAlchemy does so for the statements that it runs, not for those of `prepared`.
     """
     if primary_code(error.orig) in _DISCARDING_CODES and not connection.invalidated:
         connection.invalidate(error)
@@ -241,7 +241,7 @@ def discard_after(error: DBAPIError, connection: Connection) -> None:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Converts database errors in the block to ledger errors, with the original as the cause."""
+    """Convert database errors in the block to ledger errors, with the original as the cause."""
     try:
         yield
     except SQLAlchemyError as error:

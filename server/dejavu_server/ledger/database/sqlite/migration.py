@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.01
 
 
 def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
-    """Creates the database or migrates it to the newest schema; returns quickly if it is up to date.
+    """Create the database or migrate it to the newest schema; return quickly if it is up to date.
 
     Everything runs in one transaction. After a failure the database is unchanged, or an empty file.
 
@@ -43,7 +43,7 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
     # The first connection switches the database to WAL, which needs exclusive access without waiting: hence the lock.
     with _folder_lock(path.parent):
         if make and not path.exists():
-            # An empty file is an empty SQLite database. SQLite gives the files beside it the same mode.
+            # An empty file is an empty SQLite database. SQLite gives its companion files the same mode.
             path.touch(mode=0o600)
         _check_writable(path, make=make)
         with engine.begin() as connection:
@@ -59,7 +59,7 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
 
 
 def _check_writable(path: Path, *, make: bool) -> None:
-    """Raises if the database must not be written; checks before the switch to WAL, which is itself a write."""
+    """Raise if the database must not be written; check before the switch to WAL, which is itself a write."""
     engine = reading_engine(path)
     try:
         with engine.connect() as connection:
@@ -71,7 +71,7 @@ def _check_writable(path: Path, *, make: bool) -> None:
 
 @contextmanager
 def _folder_lock(folder: Path) -> Iterator[None]:
-    """Locks a folder for one process that prepares ledgers in it. The lock is released if that process dies."""
+    """Lock a folder for one process that prepares ledgers in it. The lock is released if that process dies."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     deadline = time.monotonic() + migrate.LOCK_SECONDS
     try:

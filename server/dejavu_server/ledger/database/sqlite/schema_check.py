@@ -1,10 +1,10 @@
 """Compares the objects of a SQLite database with the schema of this release: nothing may be missing, nothing more.
 
-A trigger can drop or alter what is recorded, a view or a changed table can hide it, and without its unique index a
-table takes rows twice. The comparison is of the statements that SQLite stores, word by word, so that it covers whatever
-a statement can say. The order of columns, the names of constraints and quotes around names of the schema do not count:
-a migrated database differs from a new one in these alone. Words are told as SQLite tells them: a name in quotes can
-contain what reads like a constraint, and a type of words in quotes like NOT NULL.
+A trigger can drop or alter entries, a view or a changed table can hide them, and without its unique index a table takes
+rows twice. SQLite's stored statements are compared word by word, so any difference is found except the order of
+columns, the names of constraints and quotes around the schema's names, in which a migrated database differs from a new
+one. Words are separated as SQLite does: a quoted name can contain the text of a constraint, and a quoted type that of
+NOT NULL.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _WORD = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\
 _VERSION_TABLE = frozenset({"alembic_version", "version_num"})
 
 _Parts = Counter[str]
-"""What a statement says: of a table its columns and constraints, of an index the whole statement; normalized."""
+"""The content of a statement: columns and constraints of a table, the whole statement of an index; normalized."""
 
 
 def check_schema(connection: Connection) -> None:
-    """Checks that a ledger has exactly the tables, columns, constraints and indexes of this release.
+    """Check that a ledger has exactly the tables, columns, constraints and indexes of this release.
 
     Raises:
         LedgerSchemaError: if one is missing, changed or additional, or if there is a trigger or a view; the message
@@ -77,7 +77,7 @@ def _text(parts: _Parts) -> str:
 
 @cache
 def _expected() -> dict[str, _Parts]:
-    """Returns what the statement of each table and index must say, by name."""
+    """Return the required content of the statement of each table and index, by name."""
     dialect = sqlite.dialect()
     tables = metadata.sorted_tables
     statements = {table.name: str(CreateTable(table).compile(dialect=dialect)) for table in tables}
@@ -87,7 +87,7 @@ def _expected() -> dict[str, _Parts]:
 
 
 def _parts(sql: str) -> _Parts:
-    """Returns what a CREATE TABLE or CREATE INDEX statement says, without the names of constraints."""
+    """Return the content of a CREATE TABLE or CREATE INDEX statement, without the names of constraints."""
     words = [_normalized(word) for word in _WORD.findall(sql)]
     if words[:2] != ["create", "table"]:
         return Counter([" ".join(words)])
@@ -95,7 +95,7 @@ def _parts(sql: str) -> _Parts:
 
 
 def _normalized(word: str) -> str:
-    """Returns a word in lower case, a name of the schema without its quotes, and anything else in quotes as it is."""
+    """Return a word in lower case, a name of the schema without its quotes, and anything else in quotes as it is."""
     if word[0] in '"`[':
         name = word[1:-1].lower()
         return name if name in _names() else word
@@ -104,7 +104,7 @@ def _normalized(word: str) -> str:
 
 @cache
 def _names() -> frozenset[str]:
-    """Returns the names of all tables, columns and indexes."""
+    """Return the names of all tables, columns and indexes."""
     tables = metadata.sorted_tables
     columns = (column.name for table in tables for column in table.columns)
     indexes = (str(index.name) for table in tables for index in table.indexes)

@@ -1,8 +1,8 @@
-"""Copies what was committed from SQLite's write-ahead log into the database, beside the commits.
+"""Copies committed data from SQLite's write-ahead log into the database, outside of the commits.
 
-SQLite does so itself, in every commit that makes the log long enough: the caller of that commit then waits for two
-flushes of the disk, which take as long as a dozen commits. Here a thread does it soon after a commit, and a commit only
-if the log has become long nevertheless. Decision: docs/decisions/0043-write-path.md.
+SQLite itself does so in every commit that makes the log long enough: its caller then waits for two flushes of the disk,
+as long as a dozen commits. Here a thread does it soon after a commit, and a commit only if the log is long
+nevertheless. Decision: docs/decisions/0043-write-path.md.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class WalCheckpointer:
         self._committed.set()
 
     def close(self) -> None:
-        """Ends the thread. Idempotent."""
+        """End the thread. Idempotent."""
         self._closing.set()
         self._committed.set()
         if self._thread is not None:
@@ -57,6 +57,6 @@ class WalCheckpointer:
             if self._closing.wait(PAUSE_SECONDS):
                 break
             self._committed.clear()
-            # What fails here fails in commits too, which report it: a full disk, a broken one.
+            # A full or broken disk fails commits too, which report it.
             with suppress(sqlite3.Error), closing(connect(self._path, "mode=rw")) as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -14,7 +14,7 @@ PAGE = 1000
 
 
 def chain_entries(connection: Connection, through: int) -> Iterator[tuple[int, str, bytes]]:
-    """Yields sequence, canonical form and hash of every entry up to a sequence, in order.
+    """Yield sequence, canonical form and hash of every entry up to a sequence, in order.
 
     Raises:
         LedgerCorrupt: if a value has another type than was written, which SQLite allows.

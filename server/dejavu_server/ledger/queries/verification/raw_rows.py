@@ -41,7 +41,7 @@ LABELS = {table.name: [(column.name, f"{table.name}_{column.name}") for column i
 
 
 def entries_after(connection: Connection, sequence: int) -> Sequence[Raw]:
-    """Returns the first PAGE entries after a sequence, with all rows that follow from each; labels begin with entry_.
+    """Return the first PAGE entries after a sequence, with all rows that follow from each; labels begin with entry_.
 
     Beside a market stands the entry of its forecast, `market_forecast_canonical`, beside a shadow the row of its
     forecast, under labels that begin with beside_.
@@ -50,30 +50,30 @@ def entries_after(connection: Connection, sequence: int) -> Sequence[Raw]:
 
 
 def orphans(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Yields tables with rows that follow from nothing, and what these rows lack."""
+    """Yield tables with rows without an origin, and the origin that these rows lack."""
     for table in _DERIVED:
         if connection.execute(select(func.count()).where(table.c.sequence.not_in(select(entries.c.sequence)))).scalar():
             yield table.name, "an entry"
 
 
 def count_settled(connection: Connection) -> int:
-    """Returns the number of forecasts whose outcome stands."""
+    """Return the number of settled forecasts."""
     number: int = connection.execute(_COUNT_SETTLED).scalar_one()
     return number
 
 
 def schema_versions(connection: Connection) -> list[Any]:
-    """Returns the stored schema versions: one, unless the table was changed."""
+    """Return the stored schema versions: one, unless the table was changed."""
     return list(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
 
 
 def identities(connection: Connection) -> Sequence[Raw]:
-    """Returns the identity of the ledger: one row, unless the table was changed."""
+    """Return the identity of the ledger: one row, unless the table was changed."""
     return connection.execute(select(*_raw(ledger, "ledger"))).mappings().all()
 
 
 def any_entry_up_to(connection: Connection, sequence: Any) -> int | None:
-    """Returns the sequence of some entry up to a sequence; None if there is none."""
+    """Return the sequence of some entry up to a sequence; None if there is none."""
     found: int | None = connection.execute(
         select(entries.c.sequence).where(entries.c.sequence <= sequence).limit(1)
     ).scalar()
@@ -81,28 +81,28 @@ def any_entry_up_to(connection: Connection, sequence: Any) -> int | None:
 
 
 def hash_at(connection: Connection, sequence: int) -> object:
-    """Returns the hash of an entry; None if there is no such entry."""
+    """Return the hash of an entry; None if there is no such entry."""
     hash_: object = connection.execute(select(entries.c.hash).where(entries.c.sequence == sequence)).scalar()
     return hash_
 
 
 def checkpoints_after(connection: Connection, sequence: int) -> Sequence[Raw]:
-    """Returns the first PAGE checkpoints after a sequence, each with the hash of its entry (`entry_hash`)."""
+    """Return the first PAGE checkpoints after a sequence, each with the hash of its entry (`entry_hash`)."""
     return connection.execute(_CHECKPOINTS.where(checkpoints.c.sequence > sequence)).mappings().all()
 
 
 def all_snapshots(connection: Connection) -> Sequence[Raw]:
-    """Returns all snapshots of the online state."""
+    """Return all snapshots of the online state."""
     return connection.execute(select(*_raw(snapshots, "snapshot"))).mappings().all()
 
 
 def _raw(table: Table, prefix: str) -> list[Any]:
-    """Returns the columns of a table without type conversion, labelled with a prefix."""
+    """Return the columns of a table without type conversion, labelled with a prefix."""
     return [_raw_value(column, f"{prefix}_{column.name}") for column in table.columns]
 
 
 def _raw_value(column: ColumnElement[Any], name: str) -> Any:
-    """Returns a column without type conversion, under a label."""
+    """Return a column without type conversion, under a label."""
     return type_coerce(column, NullType()).label(name)
 
 

@@ -1,4 +1,4 @@
-"""Reads the revisions of forecasts and outcomes beside those before them, for verification."""
+"""Reads the revisions of forecasts and outcomes with their predecessors, for verification."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Revision(NamedTuple):
 
 
 def forecast_revisions(connection: Connection) -> Iterator[Revision]:
-    """Yields the revisions of forecasts, from the rows derived from their entries."""
+    """Yield the revisions of forecasts, from the rows derived from their entries."""
     for row in connection.execute(_FORECASTS):
         content, before, in_time = tuple(row[3:6]), tuple(row[7:10]), tuple(row[11:14])
         in_time_content = in_time if row[10] else None
@@ -69,7 +69,7 @@ def forecast_revisions(connection: Connection) -> Iterator[Revision]:
 
 
 def outcome_revisions(connection: Connection) -> Iterator[Revision]:
-    """Yields the revisions of outcomes, from the rows derived from their entries."""
+    """Yield the revisions of outcomes, from the rows derived from their entries."""
     for row in connection.execute(_OUTCOMES):
         given, before_given = ((*_NOTHING_GIVEN[1:], total) for total in row[12:14])
         before = tuple(row[7:11])
@@ -77,7 +77,7 @@ def outcome_revisions(connection: Connection) -> Iterator[Revision]:
 
 
 def withdrawals_of_nothing(connection: Connection) -> Iterator[int]:
-    """Yields the sequences of outcomes that are withdrawn by their first report."""
+    """Yield the sequences of outcomes that are withdrawn by their first report."""
     yield from connection.execute(_WITHDRAWN_AT_FIRST).scalars()
 
 
@@ -90,13 +90,13 @@ _earlier_outcome = outcomes.alias("earlier_outcome")
 
 
 def _request(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
-    """Returns the request of the forecast at a sequence as JSON, from its entry: no row has all of it."""
+    """Return the request of the forecast at a sequence as JSON, from its entry: no row has all of it."""
     text = canonical_text(entries.c.canonical, "payload", "request")
     return select(text).where(entries.c.sequence == sequence).scalar_subquery()
 
 
 def _given(request: str | None, generated: int | None) -> tuple[Any, ...]:
-    """Returns date and live inputs of a request; without a date the day (an ordinal) of the forecast."""
+    """Return date and live inputs of a request; without a date the day (an ordinal) of the forecast."""
     if request is None:
         return _NOTHING_GIVEN
     fields = json.loads(request)

@@ -1,4 +1,4 @@
-"""docs/data.md documents columns, commands and options. JSON keys are checked in cli/test_main.py and test_fetch.py."""
+"""docs/training.md documents columns, commands and options. JSON keys: cli/test_main.py and test_fetch.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import dejavu_trainer.cli.ratings  # noqa: F401 - registers the commands
 from dejavu_trainer.cli.app import app
 from dejavu_trainer.data.plays import DATED
 
-TEXT = (ROOT / "docs" / "data.md").read_text()
+TEXT = (ROOT / "docs" / "training.md").read_text()
 CODE = set(re.findall(r"`([^`\n]+)`", TEXT))
 
 

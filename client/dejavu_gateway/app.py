@@ -43,7 +43,8 @@ def gateway_app(
     feed = LiveFeed(client, settings, metrics)
     streams = StreamSlots(settings.limits.streams, settings.limits.streams_per_address)
     reads = AddressSlots(settings.limits.reads, settings.limits.reads_per_address)
-    context = GatewayContext(settings, client, feed, metrics, streams, reads)
+    what_ifs = AddressSlots(settings.limits.what_ifs, settings.limits.what_ifs_per_address)
+    context = GatewayContext(settings, client, feed, metrics, streams, reads, what_ifs)
     games, warming = GameEndpoints(), BackgroundTask()
 
     @contextlib.asynccontextmanager

@@ -248,7 +248,13 @@ async def test_a_gateway_that_allows_it_passes_a_game_on(site: Site) -> None:
     settings, metrics = GatewaySettings(allow_record=True), GatewayMetrics()
     async with UpstreamClient(site.server) as client:
         context = GatewayContext(
-            settings, client, LiveFeed(client, settings, metrics), metrics, StreamSlots(1, 1), AddressSlots(1, 1)
+            settings,
+            client,
+            LiveFeed(client, settings, metrics),
+            metrics,
+            StreamSlots(1, 1),
+            AddressSlots(1, 1),
+            AddressSlots(1, 1),
         )
         _what_if_only(context, predict_request(PATTERN, game_id=game(51)))
 

@@ -159,6 +159,24 @@ def test_an_address_full_of_reads_keeps_no_other_waiting(path: str) -> None:
         assert reads == {f"{number:02}" for number in range(1, 7)}
 
 
+def test_an_address_full_of_what_ifs_keeps_no_other_waiting() -> None:
+    """The server knows the gateway as one caller: what one browser has in progress, no other can have."""
+    with FakeServer() as server, spawned_gateway("--target", server.target) as gateway, ExitStack() as stack:
+        server.answers("PredictBatch", *[Silence()] * 99)
+        address = Address.parse(str(gateway.wait_for("listening")["address"]))
+        for number in range(1, 30):
+            source = "127.0.0.5" if number < 29 else "127.0.0.6"
+            asking = stack.enter_context(socket.create_connection(address, timeout=60, source_address=(source, 0)))
+            body = f'{{"requests": [{{"pattern": [{number}]}}]}}'
+            head = "POST /api/predict-batch HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            asking.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
+        asked = list[float]()
+        while 29 not in asked:
+            if (call := server.next_call(20)).method == "PredictBatch":
+                asked.append(call.request.requests[0].pattern[0])
+        assert sorted(asked) == [1, 2, 3, 4, 29]
+
+
 async def test_browsers_that_hang_up_do_not_add_up_to_threads() -> None:
     """A large body is read in a thread, which does not end with the request that it works for."""
     go, begun, most = threading.Event(), list[int](), min(32, (os.cpu_count() or 1) + 4)
@@ -299,6 +317,7 @@ async def test_what_is_no_address_does_not_count_as_one(forwarded: str) -> None:
             LiveFeed(client, settings, GatewayMetrics()),
             GatewayMetrics(),
             StreamSlots(1, 1),
+            AddressSlots(1, 1),
             AddressSlots(1, 1),
         )
         scope = {"type": "http", "client": ("127.0.0.2", 1), "headers": [], CONTEXT_KEY: context}

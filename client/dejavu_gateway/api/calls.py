@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,7 +15,7 @@ from starlette.responses import Response
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
 from dejavu.v1.record_service_pb2 import GetLeaderboardRequest, GetScorecardRequest, ScoreFilter
 from dejavu_gateway import upstream
-from dejavu_gateway.api.context import GatewayContext, context_of, reading
+from dejavu_gateway.api.context import GatewayContext, asking, context_of
 from dejavu_gateway.http.answers import json_response
 from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY, read_message
 from dejavu_gateway.messages.decode import from_query
@@ -72,11 +71,11 @@ class CallEndpoint:
                 message = self.complete(message, others)
         if self.check is not None:
             self.check(context, message)
-        async with reading(request) if self.method == "GET" else contextlib.nullcontext():
+        async with asking(request):
             response = await context.client.call(self.rpc, message)
-        if self.rpc.name in _IN_THREAD:
-            return await json_response(request, await asyncio.to_thread(to_json, response))
-        return await json_response(request, to_json(response))
+            if self.rpc.name in _IN_THREAD:
+                return await json_response(request, await asyncio.to_thread(to_json, response))
+            return await json_response(request, to_json(response))
 
 
 def _what_if_only(context: GatewayContext, request: PredictRequest) -> None:

@@ -32,6 +32,7 @@ class GatewayContext:
         metrics: its metrics.
         streams: slots of the live streams.
         reads: slots of requests that have the server read for them.
+        what_ifs: slots of requests that have the server compute for them.
     """
 
     settings: GatewaySettings
@@ -40,6 +41,7 @@ class GatewayContext:
     metrics: GatewayMetrics
     streams: StreamSlots
     reads: AddressSlots
+    what_ifs: AddressSlots
 
 
 def context_of(connection: HTTPConnection) -> GatewayContext:
@@ -48,9 +50,11 @@ def context_of(connection: HTTPConnection) -> GatewayContext:
 
 
 @contextlib.asynccontextmanager
-async def reading(request: Request) -> AsyncIterator[None]:
-    """Holds a slot to read from the server: else an address with its connections full of reads has all others wait."""
-    async with context_of(request).reads.held(client_address(request)):
+async def asking(request: Request) -> AsyncIterator[None]:
+    """Holds a slot to ask the server: else an address with its connections full of requests has all others wait."""
+    context = context_of(request)
+    slots = context.what_ifs if request.method == "POST" else context.reads
+    async with slots.held(client_address(request)):
         yield
 
 

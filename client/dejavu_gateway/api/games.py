@@ -18,7 +18,7 @@ from dejavu_client import DejavuClientError
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day, parse_day
 from dejavu_gateway import upstream
-from dejavu_gateway.api.context import GatewayContext, context_of, reading
+from dejavu_gateway.api.context import GatewayContext, asking, context_of
 from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
 from dejavu_gateway.api.shared_answers import SharedAnswers
 from dejavu_gateway.http.answers import json_response
@@ -51,7 +51,7 @@ class GameEndpoints:
         replays = check_flag(request.query_params.get("includeReplays", default), "includeReplays")
         answer = self._shared.kept(("day", day, replays), context.feed)
         if answer is None:
-            async with reading(request):
+            async with asking(request):
                 answer = await self._day(context, day, replays)
         return await json_response(request, answer)
 
@@ -75,7 +75,7 @@ class GameEndpoints:
         key = ("game", game_id)
         answer = self._shared.kept(key, context.feed)
         if answer is None:
-            async with reading(request):
+            async with asking(request):
                 answer = await self._shared.get(key, lambda: _game_answer(context, game_id), context.feed)
         return await json_response(request, answer)
 

@@ -15,7 +15,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client.formatting import chance, is_given_up, is_last, signed
 from dejavu_common.clock import utc_now
-from dejavu_gateway.api.context import context_of, reading
+from dejavu_gateway.api.context import asking, context_of
 from dejavu_gateway.api.games import game_history
 from dejavu_gateway.api.parameters import check_game_id, check_names
 from dejavu_gateway.http.answers import content_response
@@ -39,7 +39,7 @@ async def share_image(request: Request) -> Response:
     game_id, minute = check_game_id(str(request.path_params["gameId"])), request.query_params.get("minute")
     if minute is not None and not re.fullmatch("[1-9]|[1-3][0-9]|4[0-7]", minute):
         raise invalid_field("minute", f"{minute[:60]!r}; expected 1 to {MINUTES - 1}")
-    async with reading(request):
+    async with asking(request):
         history = await game_history(context_of(request).client, game_id, explain=False)
     shown = prediction_at(history, int(minute) if minute else MINUTES)
     if shown is None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,12 @@ from dejavu_models.point.courses import Courses
 from dejavu_models.point.index import VectorIndex
 from dejavu_models.point.shown_entries import records_of
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, SimilarGame
+
+MAX_POINTS: Final = 1000
+"""Bound of what an entry says in points, far beyond any game: one that is all of an answer would ruin a record."""
+
+_FIRST_DAY, _LAST_DAY = np.datetime64("1946-01-01"), np.datetime64("2200-12-31")
+"""The days that an entry may be of, as in a manifest."""
 
 
 class Kernel(enum.Enum):
@@ -87,10 +93,10 @@ class Entries:
                 raise ValueError(f"entries: column {name} is {column.dtype} of shape {column.shape}")
         if not count or (self.games < 1).any():
             raise ValueError("entries: there must be entries, and each must represent at least one game")
-        if np.isnat(self.date).any():
-            raise ValueError("entries: each must have a date")
-        if not all(np.isfinite(column).all() for column in (self.increments, self.spreads, self.residuals)):
-            raise ValueError("entries: increments, spreads and residuals must be finite")
+        if not ((self.date >= _FIRST_DAY) & (self.date <= _LAST_DAY)).all():  # not of none either
+            raise ValueError(f"entries: each must have a date from {_FIRST_DAY} to {_LAST_DAY}")
+        if not all((np.abs(column) <= MAX_POINTS).all() for column in (self.increments, self.spreads, self.residuals)):
+            raise ValueError(f"entries: increments, spreads and residuals must be within ±{MAX_POINTS}")
 
     def __len__(self) -> int:
         return len(self.games)

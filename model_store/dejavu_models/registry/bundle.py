@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -36,6 +37,12 @@ from dejavu_models.types import HORIZONS
 MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6
 """Tolerance, in points, between a loaded bundle's answers and the golden ones computed before writing."""
+
+MAX_ANSWER_SECONDS = 0.02
+"""Most seconds of CPU of an answer with all that can be asked for; those of the default bundle take up to 0.003.
+
+A server answers up to 128 queries in one pass, and replaces a worker that makes no progress for some seconds.
+"""
 
 
 def load_bundle(
@@ -198,7 +205,7 @@ def check_target(folder: Path) -> None:
 
 
 def check_answers(forecaster: Forecaster) -> None:
-    """Checks that a bundle gives its golden answers, and finite ones for every horizon and minute.
+    """Checks that a bundle gives its golden answers, and finite ones in time for every horizon and minute.
 
     Raises:
         BundleCorrupt: if it does not.
@@ -238,6 +245,7 @@ def _check_minutes(forecaster: Forecaster) -> None:
             alpha=0.2,
             pregame_margin=margin,
             explain=True,
+            explain_steps=True,
             record=True,
             live=LiveInputs(total_points=None if forecaster.totals is None else 40 + 4 * slots),  # even, as the leads
         )
@@ -245,8 +253,19 @@ def _check_minutes(forecaster: Forecaster) -> None:
         for slots in forecaster.calibration.minutes(horizon)
         for lead, margin in ((0.0, None), (14.0, -4.0), (-40.0, 12.0))
     ]
+    for query in queries:
+        if min(_seconds(forecaster, query) for _ in range(3)) > MAX_ANSWER_SECONDS:
+            asked = f"the {query.horizon.value} from minute {query.pattern.minutes}"
+            raise ValueError(f"{asked} takes more than {MAX_ANSWER_SECONDS:g} s")
     for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):
         similar = () if answer.explanation is None else answer.explanation.similar_games
         distances = [each.distance for each in similar]
         if not np.isfinite([answer.point, answer.home_lead_probability, *answer.distribution, *distances]).all():
             raise ValueError(f"the {query.horizon.value} from minute {query.pattern.minutes} is not finite")
+
+
+def _seconds(forecaster: Forecaster, query: ForecastQuery) -> float:
+    """Returns how many seconds of CPU an answer takes."""
+    begun = time.process_time()
+    forecaster.forecast_many([query])
+    return time.process_time() - begun

@@ -133,7 +133,9 @@ class Batcher:
         def part(start: int, stop: int) -> Sequence[ForecastQuery]:
             return queries[start:stop]
 
-        parts = await self._in_parts(compute, forecaster, len(queries), part, CHUNK)
+        # Each explanation asks the model of all earlier minutes: 128 of an uploaded one could hang a worker.
+        size = MAX_ON_LOOP if any(query.explain for query in queries) else CHUNK
+        parts = await self._in_parts(compute, forecaster, len(queries), part, size)
         return [answer for answers in parts for answer in answers]
 
     async def forecast_columns(self, forecaster: Forecaster, query: ColumnsQuery) -> list[ColumnsForecast]:

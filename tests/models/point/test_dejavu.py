@@ -67,6 +67,25 @@ def test_few_vectors_are_scanned_and_many_are_a_graph() -> None:
     assert isinstance(index_of(walks(SCAN_LIMIT + 1, 1), 25), GraphIndex)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("residuals", 3e38, "within ±1000"),
+        ("increments", float("nan"), "within ±1000"),
+        ("spreads", float("inf"), "within ±1000"),
+        ("date", np.datetime64("30000-01-01"), "a date from 1946"),
+        ("date", np.datetime64("NaT"), "a date from 1946"),
+    ],
+)
+def test_an_entry_that_no_game_can_have_made_is_refused(column: str, value: object, said: str) -> None:
+    """Verification meets few entries: an answer of 1e37 points would be in the record, a date beyond any an error."""
+    entries = entries_of(np.zeros((3, 2, 2)))
+    values = getattr(entries, column).copy()
+    values[1] = value
+    with pytest.raises(ValueError, match=said):
+        replace(entries, **{column: values})
+
+
 @given(st.integers(0, 10_000), st.integers(1, 40), st.sampled_from(Kernel))
 def test_many_patterns_at_once_get_what_each_gets_alone(seed: int, count: int, kernel: Kernel) -> None:
     dejavu, asked = dejavu_of(walks(500, 3), 50, kernel), walks(count, seed)
@@ -188,5 +207,3 @@ def test_entries_that_do_not_fit_together_are_refused() -> None:
         replace(good, residuals=good.residuals[:, :1])
     with pytest.raises(ValueError, match="at least one game"):
         replace(good, games=np.array([1, 0, 1], dtype=np.int32))
-    with pytest.raises(ValueError, match="finite"):
-        replace(good, increments=np.full((3, 2), np.nan, dtype=np.float32))

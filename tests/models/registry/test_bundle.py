@@ -146,6 +146,9 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
         (lambda it: it["dejavu"]["minutes"].__setitem__(-1, 48), "minutes"),
         (lambda it: it["dejavu"].update(neighbours=0), "neighbours"),
         (lambda it: it["dejavu"].update(kernel="magic"), "kernel"),
+        # A search among as many takes seconds, in which a worker does nothing else.
+        (lambda it: it["dejavu"].update(neighbours=1000), "neighbours"),
+        (lambda it: it["dejavu"].update(entries=[100_000] * len(it["dejavu"]["entries"])), "entries"),
         (lambda it: it["ratings"].update(carry=1.5), "carry"),
         (lambda it: it["ratings"].update(date="yesterday"), "date"),
         (lambda it: it["golden"].clear(), "golden"),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dejavu_models.errors import BundleCorrupt
+from dejavu_models.registry import bundle
 from dejavu_models.registry.store import verification
 from dejavu_models.registry.store.folder import FolderFiles
 from dejavu_models.registry.store.store import ModelStore
@@ -55,6 +56,13 @@ def test_loading_that_takes_too_long_is_refused(small_bundle: Path, monkeypatch:
     monkeypatch.setattr(verification, "MAX_WAIT_SECONDS", 0.001)
     with pytest.raises(BundleCorrupt, match="longer than"):
         verify(small_bundle)
+
+
+def test_a_bundle_whose_answers_take_too_long_is_refused(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call for one of them kept a worker from its heartbeat until it was killed."""
+    monkeypatch.setattr(bundle, "MAX_ANSWER_SECONDS", 1e-6)
+    with pytest.raises(BundleCorrupt, match="takes more than 1e-06 s"):
+        bundle.check_answers(bundle.load_bundle(small_bundle, allow_unfit=True))
 
 
 def test_once_the_files_are_read_the_process_opens_writes_and_starts_nothing(tmp_path: Path) -> None:

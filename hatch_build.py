@@ -38,7 +38,7 @@ class CompiledModels(BuildHookInterface[Any]):
     """Compiles the extension beside its package, and adds it to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compiles unless it is up to date; `version` is "standard" or "editable"."""
+        """Compile unless it is up to date; `version` is "standard" or "editable"."""
         wish = os.environ.get("DEJAVU_COMPILE", "")
         if wish == "0":
             return
@@ -55,7 +55,7 @@ class CompiledModels(BuildHookInterface[Any]):
 
 
 def compiled(root: Path) -> Path:
-    """Compiles the extension, and returns its path in the project.
+    """Compile the extension, and return its path in the project.
 
     Raises:
         Exception: of any kind, if it cannot be compiled.

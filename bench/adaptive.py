@@ -22,7 +22,7 @@ SHOWN = (0.05, 0.2, 0.5)
 
 
 def walk(seed: int, volatility: float, together: int = 1) -> dict[str, list[tuple[list[bool], list[float]]]]:
-    """Simulates one series of games.
+    """Simulate one series of games.
 
     Args:
         seed: seed of the scores.
@@ -52,7 +52,7 @@ def walk(seed: int, volatility: float, together: int = 1) -> dict[str, list[tupl
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs all seeds and prints means over them."""
+    """Run all seeds and print means over them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=200, help="number of seeds")
     parser.add_argument("--first", type=int, default=1000, help="the first seed")

@@ -19,7 +19,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 
 
 async def serve() -> None:
-    """Serves on the address given, or on a free port of 127.0.0.1, until standard input ends."""
+    """Serve on the address given, or on a free port of 127.0.0.1, until standard input ends."""
     answer = pb.PredictResponse.FromString(bytes.fromhex(sys.stdin.readline()))
 
     async def predict(_: pb.PredictRequest, __: grpc.aio.ServicerContext[Any, Any]) -> pb.PredictResponse:
@@ -32,7 +32,7 @@ async def serve() -> None:
 
 
 async def serve_methods(handlers: dict[str, grpc.RpcMethodHandler[Any, Any]], address: str = "127.0.0.1:0") -> None:
-    """Serves methods of PredictionService as `serve` does, from the address on."""
+    """Serve methods of PredictionService as `serve` does, from the address on."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
     port = server.add_insecure_port(address)

@@ -107,7 +107,7 @@ class Measured:
 
 
 def simulated(games: int, seed: int) -> NDArray[np.int16]:
-    """Returns differentials of simulated games, (games, 48), in points."""
+    """Return differentials of simulated games, (games, 48), in points."""
     rng = random.Random(seed)
     courses = [
         slots(simulate_game(rng, home_edge=rng.gauss(2.5, HOME_EDGE_SPREAD)), REGULATION_MINUTES) for _ in range(games)
@@ -116,7 +116,7 @@ def simulated(games: int, seed: int) -> NDArray[np.int16]:
 
 
 def recorded(folder: Path, seed: int) -> NDArray[np.int16]:
-    """Loads the differentials of all real games in a folder, (n, 48), in points, in random order.
+    """Load the differentials of all real games in a folder, (n, 48), in points, in random order.
 
     Raises:
         DataError: if a file is malformed.
@@ -130,7 +130,7 @@ def recorded(folder: Path, seed: int) -> NDArray[np.int16]:
 
 
 def windows(differentials: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Returns each game's course in the 18 minutes up to each of minutes 1 … 47, relative to the window's start.
+    """Return each game's course in the 18 minutes up to each of minutes 1 … 47, relative to the window's start.
 
     Args:
         differentials: (n, 48), in points.
@@ -147,20 +147,20 @@ def windows(differentials: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def from_both_benches(courses: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Returns windows (…, SPAN) from the view of the home team and of the away team: (m, SPAN), in points."""
+    """Return windows (…, SPAN) from the view of the home team and of the away team: (m, SPAN), in points."""
     flat = courses.reshape(-1, SPAN)
     return np.concatenate([flat, -flat])
 
 
 def shuffled(courses: NDArray[np.int16], options: argparse.Namespace) -> NDArray[np.int16]:
-    """Returns courses (n, minutes) in random order, without duplicates unless `every_game` is set."""
+    """Return courses (n, minutes) in random order, without duplicates unless `every_game` is set."""
     return np.random.default_rng(options.seed).permutation(
         courses if options.every_game else np.unique(courses, axis=0)
     )
 
 
 def recall(vectors: Singles, asked: Singles, found: Integers) -> float:
-    """Returns the share of results (q, K) that are as near as the K-th nearest, by brute force.
+    """Return the share of results (q, K) that are as near as the K-th nearest, by brute force.
 
     Computes |a|² − 2ab + |b|² in double precision. Distances that are equal in single precision, which the index uses,
     count as equal.
@@ -181,7 +181,7 @@ def recall(vectors: Singles, asked: Singles, found: Integers) -> float:
 def of_all_minutes(
     games: NDArray[np.int16], asking: NDArray[np.int16], options: argparse.Namespace
 ) -> Iterator[Searched]:
-    """Yields one growing index at each of the sizes.
+    """Yield one growing index at each of the sizes.
 
     Raises:
         ValueError: if there are fewer windows than the largest size.
@@ -219,7 +219,7 @@ def of_all_minutes(
 def of_each_minute(
     games: NDArray[np.int16], asking: NDArray[np.int16], options: argparse.Namespace
 ) -> Iterator[Searched]:
-    """Yields the indexes of single minutes, built like those of a bundle: of all courses, and condensed.
+    """Yield the indexes of single minutes, built like those of a bundle: of all courses, and condensed.
 
     Identical courses are one entry there too: a graph with many equal points is not connected.
     """
@@ -238,14 +238,14 @@ def of_each_minute(
 
 
 def cpu_us(call: Callable[[], object], queries: int) -> float:
-    """Returns this thread's CPU time per query of a call, in microseconds."""
+    """Return this thread's CPU time per query of a call, in microseconds."""
     start = time.thread_time_ns()
     call()
     return (time.thread_time_ns() - start) / 1e3 / queries
 
 
 def measure(searched: Sequence[Searched], options: argparse.Namespace) -> list[Measured]:
-    """Measures all indexes for each K.
+    """Measure all indexes for each K.
 
     Raises:
         NotReached: if an index cannot be measured.
@@ -290,19 +290,19 @@ def measure(searched: Sequence[Searched], options: argparse.Namespace) -> list[M
 
 
 def ratio(row: Measured, base: Measured, figure: str) -> float:
-    """Returns the ratio of two rows' times, as the median over rounds."""
+    """Return the ratio of two rows' times, as the median over rounds."""
     pairs: Iterable[tuple[float, float]] = zip(getattr(row, figure), getattr(base, figure), strict=True)
     return statistics.median(one / other for one, other in pairs)
 
 
 def base_of(row: Measured, rows: Sequence[Measured]) -> Measured | None:
-    """Returns the row of SMALL windows to compare a row of the all-minutes index with, if there is one."""
+    """Return the row of SMALL windows to compare a row of the all-minutes index with, if there is one."""
     candidates = (each for each in rows if (each.kind, each.neighbours) == (row.kind, row.neighbours))
     return next((each for each in candidates if each.entries == SMALL), None)
 
 
 def breaches(rows: Sequence[Measured]) -> list[str]:
-    """Describes the failed checks; empty if all pass."""
+    """Describe the failed checks; empty if all pass."""
     failed = list[str]()
     for row in rows:
         name = f"{row.kind}, {row.entries} entries, K = {row.neighbours}"
@@ -318,7 +318,7 @@ def breaches(rows: Sequence[Measured]) -> list[str]:
 
 
 def show(rows: Sequence[Measured]) -> None:
-    """Prints the table; ratios are relative to the index of SMALL windows, as medians over rounds."""
+    """Print the table; ratios are relative to the index of SMALL windows, as medians over rounds."""
     print(f"{'':24} {'entries':>7} {'K':>3} {'ef':>4} {'recall':>7} {'single, µs':>16} {'batched, µs':>16} "
           f"{'build, CPU s':>12} {'bytes/entry':>14}")  # fmt: skip
     for row in rows:
@@ -334,7 +334,7 @@ def show(rows: Sequence[Measured]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures and prints; returns the exit code."""
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of real games, instead of simulated ones")
     parser.add_argument("--games", type=int, default=11_500, help="number of games to simulate")

@@ -85,7 +85,7 @@ class Publishers:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """Marks the block as a time without a server."""
+        """Mark the block as a time without a server."""
         self._outages += 1
         self._outage = True
         try:
@@ -94,7 +94,7 @@ class Publishers:
             self._outage = False
 
     async def answers(self, number: int) -> None:
-        """Waits for a number of further responses."""
+        """Wait for a number of further responses."""
         target = self.calls + number
         async with asyncio.timeout(CATCH_UP_SECONDS):
             while self.calls < target:
@@ -102,11 +102,11 @@ class Publishers:
                 await self._answered.wait()
 
     def stop(self) -> None:
-        """Lets every publisher finish its current call, then stops it."""
+        """Let every publisher finish its current call, then stops it."""
         self._stop.set()
 
     async def publish(self, number: int) -> None:
-        """Runs one publisher until it is stopped."""
+        """Run one publisher until it is stopped."""
         choose = random.Random(f"{self._seed}-{number}")
         published: list[tuple[str, list[float]]] = []
         async with AsyncDejavuClient(self._address) as client:
@@ -123,7 +123,7 @@ class Publishers:
                 await asyncio.sleep(THINKING_SECONDS * 2 * choose.random())
 
     async def _ask(self, client: AsyncDejavuClient, game_id: str, pattern: Sequence[float]) -> None:
-        """Retries a request until it succeeds; unacknowledged requests are safe to retry."""
+        """Retry a request until it succeeds; unacknowledged requests are safe to retry."""
         while True:
             before, start = (self._outage, self._outages), time.monotonic()
             try:
@@ -160,13 +160,13 @@ class Subscriber:
         self._more = asyncio.Event()
 
     async def reaches(self, sequence: int) -> None:
-        """Waits until a sequence was received."""
+        """Wait until a sequence was received."""
         while not self.sequences or self.sequences[-1] < sequence:
             self._more.clear()
             await self._more.wait()
 
     async def follow_by_client(self) -> None:
-        """Follows the stream with the Python client, which resumes by itself."""
+        """Follow the stream with the Python client, which resumes by itself."""
         async with AsyncDejavuClient(self._address, channels=1) as client:
             async with aclosing(client.stream_predictions(heartbeats=True)) as events:
                 async for event in events:
@@ -174,7 +174,7 @@ class Subscriber:
             self.connections = client.stats.methods["StreamPredictions"].count
 
     async def follow_by_stub(self) -> None:
-        """Follows the stream with a bare stub and resumes with the last token; sees every message."""
+        """Follow the stream with a bare stub and resumes with the last token; sees every message."""
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 1000)]
         token = ""
         target = self._address if "," not in self._address else f"ipv4:{self._address}"
@@ -213,7 +213,7 @@ class Victim:
         self.logs = [self._server]
 
     def kill_worker(self, choose: random.Random) -> float:
-        """Kills a worker; returns the seconds until its replacement serves."""
+        """Kill a worker; return the seconds until its replacement serves."""
         worker = choose.choice(self._server.workers)
         known = {entry["worker"] for entry in self._server.events if entry["event"] == "serving"}
         start = time.monotonic()
@@ -222,7 +222,7 @@ class Victim:
         return time.monotonic() - start
 
     def kill_supervisor(self) -> None:
-        """Kills the supervisor, waits for its workers to exit, and starts another server in its place."""
+        """Kill the supervisor, waits for its workers to exit, and starts another server in its place."""
         workers = psutil.Process(self._server.process.pid).children()
         self._server.process.kill()
         _, alive = psutil.wait_procs(workers, timeout=20)
@@ -235,7 +235,7 @@ class Victim:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> Result:
-    """Runs the rounds and checks the results."""
+    """Run the rounds and checks the results."""
     choose = random.Random(options.seed)
     with ExitStack() as stack:
         database = await asyncio.to_thread(stack.enter_context, own_server()) if options.postgres else None
@@ -293,7 +293,7 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
 
 
 async def unless_failed(tasks: Sequence[asyncio.Task[None]], awaitable: Awaitable[_T]) -> _T:
-    """Waits for an awaitable; raises if one of the tasks ends first."""
+    """Wait for an awaitable; raise if one of the tasks ends first."""
     waiting = asyncio.ensure_future(awaitable)
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
@@ -311,7 +311,7 @@ def behind(subscribers: Sequence[Subscriber], last: int) -> str:
 
 
 async def judge(result: Result, url: str, publishers: Publishers, subscribers: Sequence[Subscriber]) -> None:
-    """Compares responses and streams with the ledger."""
+    """Compare responses and streams with the ledger."""
     ledger = await Ledger.open(url)
     order: list[tuple[int, str]] = []
     try:
@@ -345,7 +345,7 @@ async def judge(result: Result, url: str, publishers: Publishers, subscribers: S
 
 
 def report(result: Result, seconds: float) -> str:
-    """Formats the results for people."""
+    """Format the results for people."""
     back = sorted(result.back_seconds)
     rounds = ", ".join(f"{count} of a {process}" for process, count in result.rounds.items())
     lines = [
@@ -368,7 +368,7 @@ def report(result: Result, seconds: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
 
     def add_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--servers", type=int, default=1, help="number of servers with one ledger")

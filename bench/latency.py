@@ -93,20 +93,20 @@ class Server:
     more_workers: tuple[psutil.Process, ...] = ()
 
     def cpu_seconds(self) -> float:
-        """Returns the CPU time that the serving processes have used so far, in seconds."""
+        """Return the CPU time that the serving processes have used so far, in seconds."""
         return sum(cpu_seconds(each.pid) for each in (self.process, *self.more_workers))
 
     def pss_mib(self) -> float:
-        """Returns the memory of the serving processes in MiB, with their share of shared pages."""
+        """Return the memory of the serving processes in MiB, with their share of shared pages."""
         return sum(float(each.memory_full_info().pss) for each in (self.process, *self.more_workers)) / 2**20
 
     def all_pss_mib(self) -> float:
-        """Returns the memory of all its processes, in MiB."""
+        """Return the memory of all its processes, in MiB."""
         return self.pss_mib() + sum(float(other.memory_full_info().pss) for other in self.others) / 2**20
 
 
 def cpu_seconds(pid: int) -> float:
-    """Returns the CPU time that a process has used so far, in seconds.
+    """Return the CPU time that a process has used so far, in seconds.
 
     By the process's clock, in nanoseconds: /proc counts in hundredths of a second, which are a tenth of a short round.
 
@@ -126,12 +126,12 @@ class Callers:
         self._process = process
 
     def ask(self, order: Order) -> Timings:
-        """Runs an order; returns its timings."""
+        """Run an order; return its timings."""
         return Timings(**json.loads(tell(self._process, json.dumps(asdict(order)))))
 
 
 def tell(process: subprocess.Popen[str], line: str) -> str:
-    """Writes a line to a helper; returns the line that it writes then.
+    """Write a line to a helper; return the line that it writes then.
 
     Raises:
         RuntimeError: if it has exited.
@@ -147,7 +147,7 @@ def tell(process: subprocess.Popen[str], line: str) -> str:
 
 @contextmanager
 def helper(module: str, cpus: set[int], *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Runs a module of this folder as a process until its standard input is closed."""
+    """Run a module of this folder as a process until its standard input is closed."""
     command = [sys.executable, "-m", module, *arguments]
     with pinned_to(cpus):
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -157,7 +157,7 @@ def helper(module: str, cpus: set[int], *arguments: str) -> Iterator[subprocess.
 
 @contextmanager
 def pinned_to(cpus: set[int]) -> Iterator[None]:
-    """Pins processes started inside the block to these CPUs."""
+    """Pin processes started inside the block to these CPUs."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus)
     try:
@@ -167,7 +167,7 @@ def pinned_to(cpus: set[int]) -> Iterator[None]:
 
 
 async def create_ledger(ledger: str) -> None:
-    """Creates an empty ledger."""
+    """Create an empty ledger."""
     await (await Ledger.open(ledger)).close()
 
 
@@ -175,7 +175,7 @@ async def create_ledger(ledger: str) -> None:
 def dejavu_server(
     cpus: set[int], bundle: Path, *more: str, python: Path | None = None, workers: int = 1, ledger: str = ""
 ) -> Iterator[Server]:
-    """Runs a server.
+    """Run a server.
 
     Args:
         cpus: the CPUs that it may use.
@@ -202,20 +202,20 @@ def dejavu_server(
 
 @contextmanager
 def echo_server(cpus: set[int], answer: bytes, *address: str) -> Iterator[Server]:
-    """Runs an echo server that returns these bytes; at the address of another one, it shares that one's port."""
+    """Run an echo server that returns these bytes; at the address of another one, it shares that one's port."""
     with helper_server("bench.echo", cpus, answer.hex(), *address) as server:
         yield server
 
 
 @contextmanager
 def helper_server(module: str, cpus: set[int], line: str, *arguments: str) -> Iterator[Server]:
-    """Runs a helper that reads a line, then serves on the address that it writes."""
+    """Run a helper that reads a line, then serves on the address that it writes."""
     with helper(module, cpus, *arguments) as process:
         yield Server(tell(process, line).strip(), psutil.Process(process.pid))
 
 
 def order_of(kind: str, address: str, callers: int, first: int, options: argparse.Namespace) -> Order:
-    """Returns the order for one kind of call."""
+    """Return the order for one kind of call."""
     return Order(
         address=address,
         callers=callers,
@@ -229,19 +229,19 @@ def order_of(kind: str, address: str, callers: int, first: int, options: argpars
 
 
 def one_answer(address: str, options: argparse.Namespace) -> bytes:
-    """Returns a server's serialized response to a what-if."""
+    """Return a server's serialized response to a what-if."""
     return response_to(address, METHOD, request(0, order_of(WHAT_IF, address, 1, 0, options)).SerializeToString())
 
 
 def response_to(address: str, method: str, body: bytes) -> bytes:
-    """Returns a server's serialized response to one call."""
+    """Return a server's serialized response to one call."""
     with grpc.insecure_channel(address) as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         return call(body, timeout=30.0, wait_for_ready=True)
 
 
 def sample(callers: Callers, server: Server, kind: str, order: Order) -> Sample:
-    """Measures one kind of call once."""
+    """Measure one kind of call once."""
     before = server.cpu_seconds()
     taken = callers.ask(order)
     used = server.cpu_seconds() - before
@@ -258,7 +258,7 @@ def sample(callers: Callers, server: Server, kind: str, order: Order) -> Sample:
 
 
 def measure(callers: Callers, servers: dict[str, Server], options: argparse.Namespace) -> list[list[Sample]]:
-    """Measures all rounds; the first warms up and records the forecasts that the others retry."""
+    """Measure all rounds; the first warms up and record the forecasts that the others retry."""
     rounds = []
     first = dict.fromkeys(servers, 0)
     for number in range(options.rounds + 1):
@@ -276,7 +276,7 @@ def measure(callers: Callers, servers: dict[str, Server], options: argparse.Name
 
 
 def ratios(rounds: list[list[Sample]], count: int, kind: str, figure: str, base: str = ECHO) -> list[float]:
-    """Returns the ratio of two kinds' figures for each round in which the base's is not 0."""
+    """Return the ratio of two kinds' figures for each round in which the base's is not 0."""
     values = []
     for samples in rounds:
         by_kind = {each.kind: float(getattr(each, figure)) for each in samples if each.callers == count}
@@ -286,7 +286,7 @@ def ratios(rounds: list[list[Sample]], count: int, kind: str, figure: str, base:
 
 
 def cell(rounds: list[list[Sample]], count: int, kind: str, figure: str) -> str:
-    """Formats a figure's median over the rounds, and its ratio to the echo's with minimum and maximum."""
+    """Format a figure's median over the rounds, and its ratio to the echo's with minimum and maximum."""
     value = statistics.median(
         getattr(each, figure) for samples in rounds for each in samples if (each.callers, each.kind) == (count, kind)
     )
@@ -296,23 +296,23 @@ def cell(rounds: list[list[Sample]], count: int, kind: str, figure: str) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """Formats ratios: median, minimum and maximum."""
+    """Format ratios: median, minimum and maximum."""
     return f"× {statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]" if values else "not measured"
 
 
 def too_much(rounds: list[list[Sample]], count: int, kind: str, most: float | None) -> bool:
-    """Returns whether a kind's CPU exceeds `most` times the echo's, or was not measured."""
+    """Return whether a kind's CPU exceeds `most` times the echo's, or was not measured."""
     values = ratios(rounds, count, kind, "cpu_us")
     return most is not None and (not values or statistics.median(values) > most)
 
 
 def extra_cpu(rounds: list[list[Sample]], count: int) -> list[float]:
-    """Returns the CPU ratios of a what-if with every extra to a plain one."""
+    """Return the CPU ratios of a what-if with every extra to a plain one."""
     return ratios(rounds, count, EXTRAS, "cpu_us", WHAT_IF)
 
 
 def show(rounds: list[list[Sample]], memory: dict[str, float], counts: list[int]) -> None:
-    """Prints the tables."""
+    """Print the tables."""
     print("medians of rounds; × the echo's of the same round: median [least, most]")
     for count in counts:
         print(f"\n{f'{count} callers' if count > 1 else '1 caller':16}", *(f"{each:>30}" for each in COLUMNS.values()))
@@ -331,7 +331,7 @@ def show(rounds: list[list[Sample]], memory: dict[str, float], counts: list[int]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures and prints; returns the exit code."""
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--callers", type=int, nargs="+", default=[1, 16], help="numbers of concurrent callers")
     parser.add_argument("--calls", type=int, default=2000, help="calls of each kind per round")

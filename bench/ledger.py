@@ -23,7 +23,7 @@ POLL_SECONDS = 0.015
 
 
 async def seconds_a_forecast(ledger: Ledger, callers: int, numbers: range) -> float:
-    """Returns seconds per forecast with a number of callers, each of which commits one forecast at a time."""
+    """Return seconds per forecast with a number of callers, each of which commits one forecast at a time."""
     left = iter(numbers)
 
     async def caller() -> None:
@@ -36,7 +36,7 @@ async def seconds_a_forecast(ledger: Ledger, callers: int, numbers: range) -> fl
 
 
 async def lags(writing: Ledger, numbers: range, arrive: Callable[[int], Awaitable[float]]) -> list[float]:
-    """Returns seconds from the start of each commit until another reader sees it.
+    """Return seconds from the start of each commit until another reader sees it.
 
     `arrive` waits until the ledger's head is past a sequence and returns the time of that.
     """
@@ -51,7 +51,7 @@ async def lags(writing: Ledger, numbers: range, arrive: Callable[[int], Awaitabl
 
 
 async def woken_and_polling(writing: Ledger, reading: Ledger) -> tuple[float, float]:
-    """Returns the median seconds until another reader sees a commit: by a tail, and by polling."""
+    """Return the median seconds until another reader sees a commit: by a tail, and by polling."""
     async with aclosing(reading.tail(0)) as pages:
 
         async def woken(_: int) -> float:
@@ -70,7 +70,7 @@ async def woken_and_polling(writing: Ledger, reading: Ledger) -> tuple[float, fl
 
 
 async def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         for durability in Durability:
             ledger = await Ledger.open(f"sqlite:///{folder}/{durability.value}.db", durability=durability)

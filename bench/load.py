@@ -80,7 +80,7 @@ class Timings:
 
 
 def request(number: int, order: Order) -> pb.PredictRequest:
-    """Returns the request with a number; deterministic."""
+    """Return the request with a number; deterministic."""
     rng = random.Random(f"{order.seed}-{number}")
     minute = order.minutes[number % len(order.minutes)]
     walk = accumulate(rng.choice((-3, -2, 0, 0, 2, 3)) for _ in range(minute))
@@ -99,7 +99,7 @@ def request(number: int, order: Order) -> pb.PredictRequest:
 
 
 async def ask(order: Order) -> Timings:
-    """Runs an order; connects before the measurement starts."""
+    """Run an order; connects before the measurement starts."""
     numbers = [order.first + number % (order.distinct or order.calls) for number in range(order.calls)]
     return await timed(order, METHOD, [request(number, order).SerializeToString() for number in numbers])
 
@@ -107,7 +107,7 @@ async def ask(order: Order) -> Timings:
 async def timed(
     order: Order, method: str, bodies: Sequence[bytes], is_complete: Callable[[bytes], bool] = lambda _: True
 ) -> Timings:
-    """Makes the calls of an order; connects before the measurement starts.
+    """Make the calls of an order; connects before the measurement starts.
 
     Args:
         order: says whom to call, and how many callers share the calls.
@@ -151,7 +151,7 @@ async def timed(
 
 
 async def answer_orders(kind: type[OrderT], ask: Callable[[OrderT], Coroutine[Any, Any, Timings]]) -> None:
-    """Runs the orders from standard input, one after the other."""
+    """Run the orders from standard input, one after the other."""
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         print(json.dumps(asdict(await ask(kind(**json.loads(line))))), flush=True)

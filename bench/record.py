@@ -80,7 +80,7 @@ class Subject:
         self.service = RecordService(ledger, lambda: datetime.now(UTC), _no_signer)
 
     def later(self, request: pb.ListPredictionsRequest, share: float) -> pb.ListPredictionsRequest:
-        """Returns a request for a later page of a list: as if a share of the ledger had been read already."""
+        """Return a request for a later page of a list: as if a share of the ledger had been read already."""
         filter_ = list_query(request).filter
         evening = int((1.0 - share) * (self.filled.evenings - 1))
         before = Cursor(day(evening), int((1.0 - share) * self.head) + 1)
@@ -99,12 +99,12 @@ Ask = Callable[[Subject, random.Random], Awaitable[int]]
 
 
 def iso(ordinal: int) -> str:
-    """Returns a day in the format of the API."""
+    """Return a day in the format of the API."""
     return date.fromordinal(ordinal).isoformat()
 
 
 def prediction(**fields: Any) -> Ask:
-    """Returns a GetPrediction call for a random game."""
+    """Return a GetPrediction call for a random game."""
 
     async def ask(subject: Subject, rng: random.Random) -> int:
         number = rng.randrange(subject.filled.games)
@@ -120,7 +120,7 @@ def prediction(**fields: Any) -> Ask:
 
 
 def listing(make: Callable[[Filled, random.Random], dict[str, Any]], *, later: bool) -> Ask:
-    """Returns a ListPredictions call for the first page, or for a later one."""
+    """Return a ListPredictions call for the first page, or for a later one."""
 
     async def ask(subject: Subject, rng: random.Random) -> int:
         request = pb.ListPredictionsRequest(**make(subject.filled, rng))
@@ -134,7 +134,7 @@ def listing(make: Callable[[Filled, random.Random], dict[str, Any]], *, later: b
 
 
 def scorecard(make: Callable[[Filled], pb.ScoreFilter]) -> Ask:
-    """Returns a GetScorecard call."""
+    """Return a GetScorecard call."""
 
     async def ask(subject: Subject, _: random.Random) -> int:
         request = pb.GetScorecardRequest(filter=make(subject.filled))
@@ -202,7 +202,7 @@ SCORECARDS: dict[str, Ask] = {
 
 
 def cases() -> list[tuple[Measured, Ask]]:
-    """Returns all calls to measure."""
+    """Return all calls to measure."""
     calls = [(Measured(f"GetPrediction, {name}", True), ask) for name, ask in PREDICTIONS.items()]
     for name, make in LISTS.items():
         calls.append((Measured(f"ListPredictions, {name}", True), listing(make, later=False)))
@@ -212,7 +212,7 @@ def cases() -> list[tuple[Measured, Ask]]:
 
 
 async def measure(small: Filled, large: Filled, rounds: int, seed: int) -> list[Measured]:
-    """Makes all calls in turn; discards the first round, which warms up."""
+    """Make all calls in turn; discards the first round, which warms up."""
     subjects = [await opened(each) for each in (small, large)]
     rng, measured = random.Random(seed), cases()
     for number in range(rounds + 1):
@@ -234,7 +234,7 @@ async def measure(small: Filled, large: Filled, rounds: int, seed: int) -> list[
 
 
 async def opened(filled: Filled) -> Subject:
-    """Opens a ledger."""
+    """Open a ledger."""
     ledger = await Ledger.open(filled.url, make=False)
 
     def head(connection: Connection) -> int:
@@ -244,7 +244,7 @@ async def opened(filled: Filled) -> Subject:
 
 
 def breaches(measured: Sequence[Measured]) -> list[str]:
-    """Describes the failed checks; empty if all pass."""
+    """Describe the failed checks; empty if all pass."""
     return [
         f"{case.name}: {case.ratio:.2f} times as long, more than {MOST_RATIO:g}"
         for case in measured
@@ -253,7 +253,7 @@ def breaches(measured: Sequence[Measured]) -> list[str]:
 
 
 def show(measured: Sequence[Measured], small: Filled, large: Filled) -> None:
-    """Prints the table."""
+    """Print the table."""
     print(f"{'ms per call, by forecasts:':48} {small.forecasts:>9,} {large.forecasts:>9,} {'ratio':>6} {'rows':>7}")
     for case in measured:
         one, other = statistics.median(case.small_ms), statistics.median(case.large_ms)
@@ -261,7 +261,7 @@ def show(measured: Sequence[Measured], small: Filled, large: Filled) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures and prints; returns the exit code."""
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", type=int, default=SMALL, help="forecasts in the small ledger")
     parser.add_argument("--large", type=int, default=LARGE, help="forecasts in the large ledger")

@@ -49,12 +49,12 @@ class Corrections:
 
 
 def p99(values: list[float]) -> float:
-    """Returns the 99th percentile."""
+    """Return the 99th percentile."""
     return statistics.quantiles(values, n=100)[98]
 
 
 async def measure(folder: Path, *, forecasts: int = FORECASTS, blocks: int = BLOCKS, calls: int = CALLS) -> Corrections:
-    """Fills a ledger in a folder and measures both."""
+    """Fill a ledger in a folder and measures both."""
     ledger = await Ledger.open(f"sqlite:///{folder / 'corrections.sqlite3'}")
     for start in range(0, forecasts, 500):
         alphas = [0.01 + 0.9 * number / forecasts for number in range(start, min(start + 500, forecasts))]
@@ -76,7 +76,7 @@ async def measure(folder: Path, *, forecasts: int = FORECASTS, blocks: int = BLO
 
 
 async def _correct(ledger: Ledger) -> int:
-    """Corrects the outcome until it is cancelled; returns how often."""
+    """Correct the outcome until it is cancelled; return how often."""
     done = 0
     try:
         while True:
@@ -89,7 +89,7 @@ async def _correct(ledger: Ledger) -> int:
 
 
 async def _record(ledger: Ledger, number: int) -> float:
-    """Records a forecast of another game; returns the milliseconds that it took."""
+    """Record a forecast of another game; return the milliseconds that it took."""
     forecast = _forecast(game(number), 0.05)
     start = time.perf_counter()
     await ledger.commit([forecast])

@@ -79,17 +79,17 @@ class Filled:
 
 
 def game(number: int) -> str:
-    """Returns the id of the game with a number, from 0 on."""
+    """Return the id of the game with a number, from 0 on."""
     return f"002{number:07d}"
 
 
 def version(evening: int) -> str:
-    """Returns the model version of an evening."""
+    """Return the model version of an evening."""
     return f"model-version-{evening // EVENINGS_A_MODEL:03d}"
 
 
 def day(evening: int) -> int:
-    """Returns the day of an evening, as `date.toordinal()`."""
+    """Return the day of an evening, as `date.toordinal()`."""
     return game_day(FIRST_EVENING + timedelta(days=evening)).toordinal()
 
 
@@ -115,7 +115,7 @@ class _Event(NamedTuple):
 
 @cache
 def template_game(number: int) -> list[_Event]:
-    """Returns all events of a template game, in order."""
+    """Return all events of a template game, in order."""
     rng = random.Random(number)
     teams = sorted(TEAMS)
     home, away = teams[2 * number % len(teams)], teams[(2 * number + 1) % len(teams)]
@@ -147,7 +147,7 @@ def template_game(number: int) -> list[_Event]:
 
 
 def _forecast(known: Sequence[float], horizon: Horizon, home: str, away: str) -> IssuedForecast:
-    """Returns the forecast of a model that assumes a random walk."""
+    """Return the forecast of a model that assumes a random walk."""
     left = (24 if horizon is Horizon.HALFTIME else 48) - len(known)
     walk = _walk(known[-1], left)
     made = forecast(
@@ -182,12 +182,12 @@ def _forecast(known: Sequence[float], horizon: Horizon, home: str, away: str) ->
 
 
 def _walk(lead: float, left: int) -> NormalDist:
-    """Returns the differential of a random walk, so many minutes later."""
+    """Return the differential of a random walk, so many minutes later."""
     return NormalDist(lead, 2.7 * math.sqrt(left))
 
 
 def _with_market(made: IssuedForecast) -> IssuedForecast:
-    """Adds a market on a spread of 2.5 points at the end, evaluated with the forecast's random walk."""
+    """Add a market on a spread of 2.5 points at the end, evaluated with the forecast's random walk."""
     walk = _walk(made.pattern.last, 48 - made.forecast.elapsed_minutes)
     market = Market(2.5, 1.9, 2.0)
     answer = evaluate_market(market, lambda least: 1.0 - walk.cdf(least - 0.5))
@@ -228,7 +228,7 @@ class _RowWriter:
         return len(self._rows.get("entries", ()))
 
     def happens(self, event: _Event, game_id: str, evening: int, settled: bool) -> None:
-        """Adds the rows of an event."""
+        """Add the rows of an event."""
         time = FIRST_EVENING + timedelta(days=evening, minutes=2.5 * event.minute)
         model, when = version(evening), microseconds(time)
         if event.outcome:
@@ -249,7 +249,7 @@ class _RowWriter:
             self._add("markets", {**row, "sequence": market_sequence, "forecast_sequence": sequence})
 
     def write(self) -> None:
-        """Writes the collected rows."""
+        """Write the collected rows."""
         for table in schema.metadata.sorted_tables:
             if added := self._rows.pop(table.name, None):
                 self._connection.execute(insert(table), added)
@@ -271,7 +271,7 @@ class _RowWriter:
 
 
 def fill(path: Path, forecasts: int) -> Filled:
-    """Creates a ledger of at least `forecasts` forecasts, in whole evenings."""
+    """Create a ledger of at least `forecasts` forecasts, in whole evenings."""
     writing = sqlite.writing_engine(path, Durability.PROCESS)
     migration.ensure_schema(writing, path)
     a_game = sum(not event.outcome for event in template_game(0))
@@ -292,7 +292,7 @@ def fill(path: Path, forecasts: int) -> Filled:
 
 
 def found(path: Path) -> Filled:
-    """Opens a ledger that was filled earlier and counts its contents."""
+    """Open a ledger that was filled earlier and counts its contents."""
     reading = sqlite_engine.reading_engine(path)
     with reading.connect() as connection:
         forecasts, days = connection.execute(
@@ -303,7 +303,7 @@ def found(path: Path) -> Filled:
 
 
 def _evening(evening: int) -> Iterator[tuple[_Event, str]]:
-    """Returns the events of all games of an evening, ordered by minute."""
+    """Return the events of all games of an evening, ordered by minute."""
     numbers = range(evening * GAMES_AN_EVENING, (evening + 1) * GAMES_AN_EVENING)
     played = [(event, game(number)) for number in numbers for event in template_game(number % _TEMPLATE_GAMES)]
     return iter(sorted(played, key=lambda each: each[0].minute))

@@ -51,7 +51,7 @@ class RestartResult(Result):
     complaints: list[str] = field(default_factory=list)
 
     def breaches(self) -> list[str]:
-        """Returns the names of the failed checks."""
+        """Return the names of the failed checks."""
         return [*super().breaches(), *(name for name in ("exit_codes", "complaints") if getattr(self, name))]
 
 
@@ -66,7 +66,7 @@ class Server:
         self.address = self._server.address
 
     def reload(self) -> None:
-        """Replaces all workers; returns when they are replaced."""
+        """Replace all workers; return when they are replaced."""
         known = len(self._server.events)
         self._server.process.send_signal(signal.SIGHUP)
         events = self._server.events
@@ -74,7 +74,7 @@ class Server:
         self._result.reload_seconds.append(reloaded["seconds"])
 
     def restart(self) -> None:
-        """Drains the server and starts another in its place; returns when it listens."""
+        """Drain the server and starts another in its place; return when it listens."""
         self.drain()
         self._server = self._stack.enter_context(
             spawned_server("--listen", self.address, *self._arguments, standby=True)
@@ -82,7 +82,7 @@ class Server:
         _ = self._server.address
 
     def drain(self) -> None:
-        """Stops the server with SIGTERM."""
+        """Stop the server with SIGTERM."""
         start = time.monotonic()
         code = self._server.stop(signal.SIGTERM)
         self._result.drain_seconds.append(time.monotonic() - start)
@@ -91,12 +91,12 @@ class Server:
 
 
 def _told(entry: dict[str, Any]) -> str:
-    """Returns the event of a log entry, with the last line of its traceback if it has one."""
+    """Return the event of a log entry, with the last line of its traceback if it has one."""
     return ": ".join([entry["event"], *entry.get("exception", "").strip().splitlines()[-1:]])
 
 
 async def run(options: argparse.Namespace, folder: Path) -> RestartResult:
-    """Runs the rounds and checks the results."""
+    """Run the rounds and checks the results."""
     url = f"sqlite:///{folder / 'ledger.sqlite3'}"
     result = RestartResult()
     with ExitStack() as stack:
@@ -136,7 +136,7 @@ async def run(options: argparse.Namespace, folder: Path) -> RestartResult:
 
 
 def report(result: RestartResult, seconds: float) -> str:
-    """Formats the results for people."""
+    """Format the results for people."""
     lost, twice = result.streams_lost, result.streams_twice
     rounds = ", ".join(f"{count} of {kind}" for kind, count in result.rounds.items())
     lines = [
@@ -156,7 +156,7 @@ def report(result: RestartResult, seconds: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
     return program(
         arguments,
         show,

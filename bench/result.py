@@ -29,6 +29,6 @@ class Result:
     broken_chain: str = ""
 
     def breaches(self) -> list[str]:
-        """Returns the names of the failed checks."""
+        """Return the names of the failed checks."""
         checked = ("missing", "twice", "changed_on_retry", "errors", "streams_lost", "streams_twice")
         return [name for name in (*checked, "streams_out_of_order", "orphans", "broken_chain") if getattr(self, name)]

@@ -36,7 +36,7 @@ Course = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def courses(folder: Path, season: int) -> Iterator[Course]:
-    """Yields the eligible games of a season."""
+    """Yield the eligible games of a season."""
     columns = ("game_id", "away", "elapsed_s", "home_score", "away_score")
     table = read_plays(plays_file(folder, season))
     rows = zip(*(table[column].to_pylist() for column in columns), strict=True)
@@ -52,7 +52,7 @@ def courses(folder: Path, season: int) -> Iterator[Course]:
 
 
 def usual(games: Sequence[Course]) -> dict[str, tuple[tuple[float, ...], ...]]:
-    """Returns by factor, for each of MINUTES, the quantiles at SHARES; leaves out the first, which is 0."""
+    """Return by factor, for each of MINUTES, the quantiles at SHARES; leaves out the first, which is 0."""
     levels = [share / 100 for share in SHARES[1:-1]] + [0.999]
     table: dict[str, list[tuple[float, ...]]] = {name: [] for name in risk.WEIGHTS}
     for minute in MINUTES:
@@ -64,7 +64,7 @@ def usual(games: Sequence[Course]) -> dict[str, tuple[tuple[float, ...], ...]]:
 
 
 def later_movement(games: Sequence[Course], minute: int, later: int) -> tuple[float, float, float]:
-    """Relates the score after a minute to the movement of the lead until a later one.
+    """Relate the score after a minute to the movement of the lead until a later one.
 
     Returns:
         Spearman's rank correlation; the mean movement, in points, in the calmest and in the most unsettled quarter.
@@ -83,7 +83,7 @@ def _pattern(course: Course, minute: int) -> ScorePattern:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the table of risk_quantiles.py, or with --then how the score relates to later movement."""
+    """Print the table of risk_quantiles.py, or with --then how the score relates to later movement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("DEJAVU_DATA", "data"), help="folder with the files of plays"

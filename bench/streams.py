@@ -83,7 +83,7 @@ class Result:
     seconds: float = 0.0
 
     def breaches(self, margin_mib: float) -> list[str]:
-        """Returns the names of the failed checks."""
+        """Return the names of the failed checks."""
         broken = [name for name in ("lost", "twice", "out_of_order", "in_flight") if getattr(self, name)]
         if self.descriptors[-1] > self.descriptors[0] + MORE_DESCRIPTORS:
             broken.append("descriptors")
@@ -107,12 +107,12 @@ class Reader:
         return self.sequences[-1] if self.sequences else 0
 
     async def open(self) -> None:
-        """Subscribes and waits for the first message, after which nothing is missed."""
+        """Subscribe and wait for the first message, after which nothing is missed."""
         self.call = self._service.StreamPredictions(pb.StreamPredictionsRequest(resume_token=self.token))
         self._take(await self.call.read())
 
     async def read(self, *, up_to: int = 0, count: int = 0) -> None:
-        """Reads until the sequence `up_to`, or `count` forecasts, were received."""
+        """Read until the sequence `up_to`, or `count` forecasts, were received."""
         while not (self.newest >= up_to > 0 or len(self.sequences) >= count > 0):
             message = await self.call.read()
             if message is grpc.aio.EOF:
@@ -134,7 +134,7 @@ class Bench:
         self.witnesses: dict[Reader, asyncio.Task[None]] = {}
 
     async def witnessed(self, ahead: int = 0) -> None:
-        """Waits until no witness is more than `ahead` forecasts behind; raises what ended one, or TimeoutError."""
+        """Wait until no witness is more than `ahead` forecasts behind; raise what ended one, or TimeoutError."""
         async with asyncio.timeout(SETTLE_SECONDS):
             for reader, reading in self.witnesses.items():
                 while self.result.published - reader.newest > ahead:
@@ -143,7 +143,7 @@ class Bench:
                     await asyncio.sleep(0.01)
 
     async def publish(self, count: int) -> None:
-        """Publishes forecasts of `count` new games."""
+        """Publish forecasts of `count` new games."""
         async with self.connection() as channel:
             service: Any = PredictionServiceStub(channel)
             for _ in range(0, count, BATCH):
@@ -157,13 +157,13 @@ class Bench:
                 await self.witnessed(AHEAD)
 
     async def publish_until(self, done: asyncio.Future[Any]) -> None:
-        """Publishes until a future is done."""
+        """Publish until a future is done."""
         while not done.done():
             await self.publish(BATCH)
 
     @asynccontextmanager
     async def connection(self, *, buffers: bool = True) -> AsyncIterator[grpc.aio.Channel]:
-        """Opens its own connection; the kernel picks the worker. Without buffers, unread data stays on the server."""
+        """Open its own connection; the kernel picks the worker. Without buffers, unread data stays on the server."""
         options = [("grpc.use_local_subchannel_pool", 1)]
         if not buffers:
             options += [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_535)]
@@ -171,7 +171,7 @@ class Bench:
             yield channel
 
     async def wave(self, size: int) -> None:
-        """Runs subscribers that connect together, read a little and leave, each third in its own way."""
+        """Run subscribers that connect together, read a little and leave, each third in its own way."""
         command = [sys.executable, "-m", "bench.streams", "--only-subscribe", self.server.address, str(size // 3)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:  # noqa: ASYNC220
             assert child.stdout is not None
@@ -193,7 +193,7 @@ class Bench:
         await asyncio.gather(*(self._share(min(A_CONNECTION, size - start), cancel=cancel) for start in starts))
 
     async def _share(self, size: int, *, cancel: bool) -> None:
-        """Runs subscribers on one connection."""
+        """Run subscribers on one connection."""
         async with self.connection() as channel:
             readers = [Reader(channel) for _ in range(size)]
             await asyncio.gather(*(reader.open() for reader in readers))
@@ -204,7 +204,7 @@ class Bench:
                 self.judge(reader)
 
     async def half(self, options: argparse.Namespace, waves: int, late: Reader, oldest: int) -> None:
-        """Runs waves beside stalled subscribers; then these go on, and another resumes.
+        """Run waves beside stalled subscribers; then these go on, and another resumes.
 
         Args:
             options: the options of the program.
@@ -231,7 +231,7 @@ class Bench:
                 self.judge(reader, first=first, last=result.published)
 
     def judge(self, reader: Reader, *, first: int = 0, last: int = 0) -> None:
-        """Compares what a reader received with the ledger, whose sequences here are 1, 2, 3 and so on."""
+        """Compare what a reader received with the ledger, whose sequences here are 1, 2, 3 and so on."""
         got = reader.sequences
         expected = range(first or got[0], (last or got[-1]) + 1)
         result = self.result
@@ -242,14 +242,14 @@ class Bench:
         result.out_of_order += sum(later < earlier for earlier, later in pairwise(got))
 
     def measure(self) -> tuple[float, int]:
-        """Returns memory in MiB and open descriptors of all workers."""
+        """Return memory in MiB and open descriptors of all workers."""
         pids = [int(entry["worker"].partition("-")[2]) for entry in self.server.events if entry["event"] == "serving"]
         workers = [psutil.Process(pid) for pid in pids]
         memory = sum(anonymous_mib(worker.pid) for worker in workers)
         return round(memory, 1), sum(int(worker.num_fds()) for worker in workers)
 
     def in_flight(self) -> float:
-        """Returns the number of open streams in the workers' metrics."""
+        """Return the number of open streams in the workers' metrics."""
         address = self.server.wait_for("listening")["metrics"]
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
             lines = response.read().decode().splitlines()
@@ -257,14 +257,14 @@ class Bench:
         return sum(float(line.split()[-1]) for line in lines if line.startswith(sample))
 
     async def settled(self, descriptors: int) -> None:
-        """Waits until the server has released closed streams, for at most SETTLE_SECONDS."""
+        """Wait until the server has released closed streams, for at most SETTLE_SECONDS."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline and (self.measure()[1] > descriptors + MORE_DESCRIPTORS or self.in_flight()):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
 
 async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
-    """Runs the whole scenario."""
+    """Run the whole scenario."""
     result = Result()
     bench = Bench(server, result)
     await bench.publish(BATCH)
@@ -293,7 +293,7 @@ async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
 
 
 async def wake(reader: Reader, result: Result) -> None:
-    """Lets a stalled subscriber read again, and resume if it was cut off."""
+    """Let a stalled subscriber read again, and resume if it was cut off."""
     try:
         await reader.read(up_to=result.published)
     except grpc.aio.AioRpcError as error:
@@ -305,7 +305,7 @@ async def wake(reader: Reader, result: Result) -> None:
 
 
 async def only_subscribe(address: str, size: int) -> None:
-    """Runs a part of a wave in a separate process, which is killed."""
+    """Run a part of a wave in a separate process, which is killed."""
     channels = [grpc.aio.insecure_channel(address) for _ in range(0, size, A_CONNECTION)]
     readers = [Reader(channels[number // A_CONNECTION]) for number in range(size)]
     await asyncio.gather(*(reader.open() for reader in readers))
@@ -315,7 +315,7 @@ async def only_subscribe(address: str, size: int) -> None:
 
 
 def report(result: Result) -> str:
-    """Formats the result for people."""
+    """Format the result for people."""
     before, first, last = result.pss_mib
     lines = [
         f"subscribers   {result.subscribers:>8,}   of whom {result.killed:,} were killed",
@@ -331,7 +331,7 @@ def report(result: Result) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(description="stress-tests streams: checks for lost forecasts and leaks")
     parser.add_argument("--subscribers", type=int, default=1000, help="subscribers in all waves together")
     parser.add_argument("--waves", type=int, default=5)

@@ -33,7 +33,7 @@ class Calls:
     other: Server | None = None
 
     def measure(self, callers: Callers, count: int, first: int, calls: int) -> Sample:
-        """Makes the calls by so many callers; requests that are not repeated begin with number `first`."""
+        """Make the calls by so many callers; requests that are not repeated begin with number `first`."""
         order = Order(
             address=self.server.address,
             callers=count,
@@ -51,7 +51,7 @@ class Calls:
 
 
 def line(rounds: list[list[Sample]], count: int, kind: str) -> str:
-    """Formats the medians of a kind, and the ratio of its CPU to the echo's of the same round."""
+    """Format the medians of a kind, and the ratio of its CPU to the echo's of the same round."""
     chosen = [{each.kind: each for each in samples if each.callers == count} for samples in rounds]
     cpu = statistics.median(each[kind].cpu_us for each in chosen)
     p50 = statistics.median(each[kind].p50_ms for each in chosen)
@@ -61,7 +61,7 @@ def line(rounds: list[list[Sample]], count: int, kind: str) -> str:
 
 
 def worst_ratio(rounds: list[list[Sample]], counts: list[int], kind: str) -> float:
-    """Returns the largest of the medians, by number of callers, of the ratios of CPU of a kind to the echo's."""
+    """Return the largest of the medians, by number of callers, of the ratios of CPU of a kind to the echo's."""
     medians = []
     for count in counts:
         chosen = [{each.kind: each.cpu_us for each in samples if each.callers == count} for samples in rounds]

@@ -23,7 +23,7 @@ from dejavu_models.registry.registry import default_bundle
 
 
 def parser() -> argparse.ArgumentParser:
-    """Returns the parser of the command line."""
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--callers", type=int, nargs="+", default=[1, 16], help="numbers of concurrent callers")
     made.add_argument("--calls", type=int, default=2000, help="calls of each kind per round")
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measure(kinds: list[Calls], callers: Callers, options: argparse.Namespace) -> list[list[Sample]]:
-    """Measures all rounds; the first one warms up and fills the cache."""
+    """Measure all rounds; the first one warms up and fills the cache."""
     rounds = []
     first = 1_000_000
     for number in range(options.rounds + 1):
@@ -50,7 +50,7 @@ def measure(kinds: list[Calls], callers: Callers, options: argparse.Namespace) -
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures and prints; returns the exit code."""
+    """Measure and print; return the exit code."""
     options = parser().parse_args(arguments)
     available = sorted(os.sched_getaffinity(0))
     servers, caller = {available[0]}, {available[-1]}

@@ -86,7 +86,7 @@ class Report:
     quiet: list[Quiet] = field(default_factory=list)
 
     def broken(self, hang_seconds: float) -> list[str]:
-        """Returns what must not be."""
+        """Return what must not be."""
         late = [f"{each.fault}: {each.killed} s" for each in self.hangs if each.killed > hang_seconds + LATEST_SECONDS]
         return late + [f"{each.name}: {each.killed} killed" for each in self.quiet if each.killed]
 
@@ -106,7 +106,7 @@ class Callers:
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """Calls during the block."""
+        """Call during the block."""
         threads = [threading.Thread(target=self._call, args=(number,)) for number in range(CALLERS)]
         for thread in threads:
             thread.start()
@@ -135,7 +135,7 @@ class Callers:
 
 
 def notice(server: SpawnedServer, fault: str, pid: int) -> Noticed:
-    """Makes a worker hang; returns when that was noticed."""
+    """Make a worker hang; return when that was noticed."""
     known = {entry["worker"] for entry in server.events if entry["event"] == "serving"}
     start = time.monotonic()
     unready = 0.0
@@ -152,7 +152,7 @@ def notice(server: SpawnedServer, fault: str, pid: int) -> Noticed:
 
 
 def quiet(server: SpawnedServer, callers: Callers, name: str, loops: int, seconds: float) -> Quiet:
-    """Lets a server work for some seconds, beside some processes that do nothing but run."""
+    """Let a server work for some seconds, beside some processes that do nothing but run."""
     before, kills = callers.answered, _kills(server)
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
@@ -170,7 +170,7 @@ def _kills(server: SpawnedServer) -> int:
 
 
 def run(options: argparse.Namespace, folder: Path) -> Report:
-    """Runs the faults on one server; returns what was measured."""
+    """Run the faults on one server; return what was measured."""
     report = Report()
     choose = random.Random(options.seed)
     ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
@@ -188,7 +188,7 @@ def run(options: argparse.Namespace, folder: Path) -> Report:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(description="makes workers hang")
     parser.add_argument("--hang-seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3, help="how often each fault is tried")

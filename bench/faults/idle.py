@@ -28,13 +28,13 @@ class Idle:
         self._dialling = asyncio.Semaphore(DIALS_AT_ONCE)
 
     async def open(self, number: int) -> None:
-        """Opens connections; returns when each was opened, or refused."""
+        """Open connections; return when each was opened, or refused."""
         self._tasks = [asyncio.create_task(self._hold(each % 3)) for each in range(number)]
         for _ in range(number):
             await self._opened.acquire()
 
     async def close(self) -> None:
-        """Closes them all."""
+        """Close them all."""
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)

@@ -70,7 +70,7 @@ class Outcome:
 
 
 async def client(address: str, request: pb.PredictRequest) -> tuple[str, float]:
-    """Calls Predict once on a connection of its own; returns the status code and the milliseconds."""
+    """Call Predict once on a connection of its own; return the status code and the milliseconds."""
     start = time.perf_counter()
     async with grpc.aio.insecure_channel(
         address, [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
@@ -84,7 +84,7 @@ async def client(address: str, request: pb.PredictRequest) -> tuple[str, float]:
 
 
 async def attempt(address: str, idle: int, clients: int, seed: int) -> Outcome:
-    """Opens the idle connections, then lets the clients call; returns what they got."""
+    """Open the idle connections, then lets the clients call; return what they got."""
     choose = random.Random(seed)
     connections = Idle(address)
     outcome = Outcome(idle=idle, clients=clients)
@@ -112,7 +112,7 @@ async def attempt(address: str, idle: int, clients: int, seed: int) -> Outcome:
 
 @contextmanager
 def echo(within: Sequence[str]) -> Iterator[str]:
-    """Runs the echo server; yields its address."""
+    """Run the echo server; yields its address."""
     with subprocess.Popen(
         [*within, sys.executable, "-m", "bench.echo"],
         stdin=subprocess.PIPE,
@@ -129,7 +129,7 @@ def echo(within: Sequence[str]) -> Iterator[str]:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> dict[str, Outcome]:
-    """Runs the servers; returns what the clients of each got."""
+    """Run the servers; return what the clients of each got."""
     hard = descriptors.limit()
     outcomes = {}
     with echo(("prlimit", f"--nofile={options.soft}:{options.soft}")) as address:
@@ -144,7 +144,7 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Outcome]:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(description="calls a server beside many idle connections")
     parser.add_argument("--connections", type=int, default=2500)
     parser.add_argument("--clients", type=int, default=500)

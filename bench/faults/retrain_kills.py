@@ -59,7 +59,7 @@ class KillResult:
 
 
 def retrain_once(data: str, parent: str, folder: str) -> None:
-    """Retrains in this process, in a folder with the work folder and the store; prints the version."""
+    """Retrain in this process, in a folder with the work folder and the store; print the version."""
     from dejavu_trainer.retraining.retrain import open_retrain
     from dejavu_trainer.retraining.settings import RetrainSettings
 
@@ -80,7 +80,7 @@ def retrain_once(data: str, parent: str, folder: str) -> None:
 
 
 def prepare(folder: Path) -> tuple[Path, Path]:
-    """Simulates the games and fits the model that serves; returns their folders."""
+    """Simulate the games and fits the model that serves; return their folders."""
     from dejavu_trainer.pipeline import fit
 
     data, parent = folder / "games", folder / "parent"
@@ -92,13 +92,13 @@ def prepare(folder: Path) -> tuple[Path, Path]:
 
 
 def start(data: Path, parent: Path, folder: Path) -> subprocess.Popen[str]:
-    """Starts a retrain in a new process."""
+    """Start a retrain in a new process."""
     command = [sys.executable, "-c", PROGRAM, str(data), str(parent), str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def complete(data: Path, parent: Path, folder: Path) -> str:
-    """Retrains to the end; returns the version.
+    """Retrain to the end; return the version.
 
     Raises:
         RuntimeError: if it fails.
@@ -111,7 +111,7 @@ def complete(data: Path, parent: Path, folder: Path) -> str:
 
 
 def last_step(work: Path) -> str:
-    """Returns the last step whose result is in a work folder."""
+    """Return the last step whose result is in a work folder."""
     names = [path.name for path in work.glob("*")] + [path.name for path in work.glob("folds-*/*.npz")]
     for step in ("last", "bundle", "backtest", "fold-", "games", "check"):
         if any(name.startswith(step) for name in names):
@@ -120,7 +120,7 @@ def last_step(work: Path) -> str:
 
 
 def one_round(result: KillResult, data: Path, parent: Path, folder: Path, delay: float) -> None:
-    """Kills a retrain after some seconds, checks what it left, lets another end, and checks that."""
+    """Kill a retrain after some seconds, checks what it left, lets another end, and checks that."""
     with start(data, parent, folder) as process:
         time.sleep(delay)
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
@@ -148,7 +148,7 @@ def one_round(result: KillResult, data: Path, parent: Path, folder: Path, delay:
 
 
 def report(result: KillResult) -> str:
-    """Formats the result for people."""
+    """Format the result for people."""
     steps = ", ".join(f"{count} after {step}" for step, count in result.kills.items())
     return "\n".join(
         (
@@ -161,7 +161,7 @@ def report(result: KillResult) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(description="kills retrains at random moments")
     parser.add_argument("--kills", type=int, default=20, help="number of rounds")
     parser.add_argument("--seed", type=int, default=1, help="seed of the moments")

@@ -54,7 +54,7 @@ TRACES = ("Traceback", 'File "', "Error:", "Exception", "0x7f")
 
 
 def wrong_with_status(rpc: Rpc, error: grpc.aio.AioRpcError, *, patient: bool) -> str:
-    """Describes what is wrong with an error; empty if nothing.
+    """Describe what is wrong with an error; empty if nothing.
 
     Args:
         rpc: the method called.
@@ -96,7 +96,7 @@ def _wrong_with_violations(violations: Iterable[tuple[str, str]]) -> str:
 
 
 def wrong_with_answer(rpc: Rpc, request: bytes, response: bytes) -> str:
-    """Describes what is wrong with a response; empty if nothing.
+    """Describe what is wrong with a response; empty if nothing.
 
     Args:
         rpc: the method called.
@@ -130,7 +130,7 @@ def _faults(rpc: Rpc, request: bytes, response: bytes) -> Iterator[str]:
 
 
 def _other_faults(rpc: Rpc, response: bytes) -> Iterator[str]:
-    """Yields what is wrong with a response without forecasts."""
+    """Yield what is wrong with a response without forecasts."""
     if rpc is MODELS:
         if [model.active for model in model_service_pb2.ListModelsResponse.FromString(response).models] != [True]:
             yield "not one active model"

@@ -118,7 +118,7 @@ class Case:
 
 
 def case(seed: int, number: int, token: str = "") -> Case:
-    """Returns a message of a run.
+    """Return a message of a run.
 
     Args:
         seed: seed of the run.
@@ -135,7 +135,7 @@ def case(seed: int, number: int, token: str = "") -> Case:
 
 
 def valid(rng: random.Random, rpc: Rpc, token: str) -> Message:
-    """Returns a valid request."""
+    """Return a valid request."""
     if rpc in RECORD:
         return RECORD[rpc].valid(rng, GAMES)
     return _VALID.get(rpc, _predict)(rng, token)
@@ -252,7 +252,7 @@ _NUMBERS = [0, 1, 2, 3, 7, 99, -1, 2**31 - 1, -(2**31)]
 
 
 def _change_fields(rng: random.Random, message: Message, token: str) -> bytes:
-    """Sets some fields to values at or beyond their bounds."""
+    """Set some fields to values at or beyond their bounds."""
     for _ in range(rng.randrange(1, 4)):
         _change_a_field(rng, message, token)
     return message.SerializeToString()
@@ -322,13 +322,13 @@ def _change_bytes(rng: random.Random, message: Message, __: str) -> bytes:
 
 
 def _make_wire_oddities(rng: random.Random, message: Message, _: str) -> bytes:
-    """Puts wire-format oddities before, after or in place of a message."""
+    """Put wire-format oddities before, after or in place of a message."""
     oddity, data = rng.choice(_ODDITIES)(rng), message.SerializeToString()
     return rng.choice([oddity, data + oddity, oddity + data])
 
 
 def _tag(rng: random.Random) -> bytes:
-    """Returns a field tag with a random wire type, possibly wrong or undefined."""
+    """Return a field tag with a random wire type, possibly wrong or undefined."""
     return bytes([rng.randrange(1, 16) << 3 | rng.randrange(8)])
 
 
@@ -367,7 +367,7 @@ _CHANGES: dict[Callable[[random.Random, Message, str], bytes], int] = {
 
 
 def _nested(depth: int) -> bytes:
-    """Returns `depth` nested messages, all in field 1."""
+    """Return `depth` nested messages, all in field 1."""
     parts: list[bytes] = []
     length = 0
     for _ in range(depth):

@@ -108,7 +108,7 @@ METHODS = {
 
 
 def forecasts(request: Message, response: bytes) -> list[forecast_pb2.Forecast]:
-    """Returns the forecasts of a response."""
+    """Return the forecasts of a response."""
     if isinstance(request, pb.ListPredictionsRequest):
         return [each.forecast for each in pb.ListPredictionsResponse.FromString(response).predictions]
     if isinstance(request, pb.GetPredictionRequest):
@@ -118,7 +118,7 @@ def forecasts(request: Message, response: bytes) -> list[forecast_pb2.Forecast]:
 
 
 def faults(request: Message, response: bytes) -> Iterator[str]:
-    """Yields what is wrong with a response, except for its forecasts.
+    """Yield what is wrong with a response, except for its forecasts.
 
     Args:
         request: the request.

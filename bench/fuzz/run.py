@@ -87,7 +87,7 @@ class Run:
         return f"{self.host}:{self.port}"
 
     def breach(self, sent: Case, what: str) -> None:
-        """Adds a failed check, with the command that reproduces it."""
+        """Add a failed check, with the command that reproduces it."""
         body = sent.body.hex() if len(sent.body) <= 2000 else f"{sent.body[:2000].hex()}… ({len(sent.body)} bytes)"
         self.breaches.append(
             f"{what}\n    message {sent.number} of seed {self.seed}: {sent.rpc.path}, {sent.manner.value}: {body}"
@@ -103,7 +103,7 @@ class Outcome(NamedTuple):
 
 
 async def send_case(run: Run, channel: grpc.aio.Channel, sent: Case) -> None:
-    """Sends one message in its manner and checks the result."""
+    """Send one message in its manner and checks the result."""
     try:
         async with asyncio.timeout(DEADLINE_SECONDS + HANG_SECONDS):
             if sent.manner is Manner.BROKEN:
@@ -123,7 +123,7 @@ async def send_case(run: Run, channel: grpc.aio.Channel, sent: Case) -> None:
 
 
 async def _call(run: Run, channel: grpc.aio.Channel, sent: Case) -> Outcome:
-    """Calls a method of any kind as unary-stream; they are the same on the wire."""
+    """Call a method of any kind as unary-stream; they are the same on the wire."""
     patient = sent.manner is Manner.PATIENT
     timeout = {Manner.HURRIED: sent.moment, Manner.MUTE: MUTE_SECONDS}.get(sent.manner, DEADLINE_SECONDS)
     if sent.manner is Manner.MUTE:
@@ -151,7 +151,7 @@ async def _call(run: Run, channel: grpc.aio.Channel, sent: Case) -> Outcome:
 
 
 async def _read(call: Any, limit: int) -> tuple[list[bytes], grpc.aio.AioRpcError | None]:
-    """Returns the first responses of a call and its error, if any; ends the call."""
+    """Return the first responses of a call and its error, if any; ends the call."""
     responses: list[bytes] = []
     try:
         while len(responses) < limit:
@@ -170,7 +170,7 @@ async def _read(call: Any, limit: int) -> tuple[list[bytes], grpc.aio.AioRpcErro
 
 
 async def _send_broken(run: Run, sent: Case) -> Outcome:
-    """Sends a message over a broken connection."""
+    """Send a message over a broken connection."""
     data = wire.broken(sent.rng, sent.rpc.path, sent.body[:60_000])
     received = await wire.send(run.host, run.port, data, abort=sent.rng.random() < 0.3, seconds=0.02 + sent.moment)
     # Errors of HTTP/2 or gRPC itself may be INTERNAL; these texts come from the server's own code.
@@ -180,14 +180,14 @@ async def _send_broken(run: Run, sent: Case) -> Outcome:
 
 @contextlib.asynccontextmanager
 async def dialled(address: str) -> AsyncIterator[grpc.aio.Channel]:
-    """Opens a separate connection."""
+    """Open a separate connection."""
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         yield channel
 
 
 async def _token(channel: grpc.aio.Channel) -> str:
-    """Returns a resume token of the server."""
+    """Return a resume token of the server."""
     opened: Any = channel.unary_stream(STREAM.path)
     stream = opened(b"", timeout=DEADLINE_SECONDS)
     event = pb.StreamPredictionsResponse.FromString(await stream.read())
@@ -196,7 +196,7 @@ async def _token(channel: grpc.aio.Channel) -> str:
 
 
 async def send_all(run: Run, numbers: Sequence[int]) -> None:
-    """Sends the messages with these numbers, many at a time, and measures the server's memory after each third."""
+    """Send the messages with these numbers, many at a time, and measures the server's memory after each third."""
     async with contextlib.AsyncExitStack() as stack:
         channels = [await stack.enter_async_context(dialled(run.address)) for _ in range(CONNECTIONS)]
         run.token = await _token(channels[0])
@@ -218,7 +218,7 @@ async def _caller(run: Run, channel: grpc.aio.Channel, numbers: Iterator[int]) -
 
 
 async def _still_answers(run: Run) -> None:
-    """Checks that valid requests over new connections are still answered."""
+    """Check that valid requests over new connections are still answered."""
     for number in range(CONNECTIONS):
         drawn = case(run.seed, number)
         request = valid(drawn.rng, PREDICT, "")
@@ -240,7 +240,7 @@ def _measure_memory(run: Run) -> None:
 
 
 def look_back(run: Run, margin: float, server: SpawnedServer | None) -> None:
-    """Checks what is known only at the end of a run: dead workers, log, memory."""
+    """Check what is known only at the end of a run: dead workers, log, memory."""
     for worker, (early, *_, late) in ((worker, sizes) for worker, sizes in run.memory.items() if len(sizes) > 1):
         if late - early > margin:
             run.breaches.append(f"worker {worker} grew from {early:.1f} to {late:.1f} MiB, by more than {margin:g}")
@@ -255,7 +255,7 @@ def look_back(run: Run, margin: float, server: SpawnedServer | None) -> None:
 
 
 def print_report(run: Run, messages: int, seconds: float, margin: float) -> None:
-    """Prints the codes of each method, the memory and the breaches."""
+    """Print the codes of each method, the memory and the breaches."""
     methods = sorted({method for method, _ in run.codes})
     codes = sorted({code for _, code in run.codes})
     print(f"{messages} messages of seed {run.seed} in {seconds:.0f} s\n")
@@ -272,7 +272,7 @@ def print_report(run: Run, messages: int, seconds: float, margin: float) -> None
 
 
 def fuzz(options: argparse.Namespace) -> int:
-    """Runs once; returns the exit code."""
+    """Run once; return the exit code."""
     numbers = range(options.messages) if options.only is None else range(options.only, options.only + 1)
     with contextlib.ExitStack() as stack:
         server = None
@@ -312,7 +312,7 @@ def fuzz(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the options and runs."""
+    """Parse the options and runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=5000, help="number of messages to send (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the messages (default: %(default)s)")

@@ -20,17 +20,17 @@ Fields = Iterable[tuple[bytes, bytes]]
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """Returns an HTTP/2 frame; its length field is that of the payload."""
+    """Return an HTTP/2 frame; its length field is that of the payload."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def header_block(fields: Fields) -> bytes:
-    """Encodes header fields as unindexed literals, with any bytes."""
+    """Encode header fields as unindexed literals, with any bytes."""
     return b"".join(b"\x00" + _string(name) + _string(value) for name, value in fields)
 
 
 def call(path: str | bytes, body: bytes, extra: Fields = (), *, authority: bytes = b"dejavu") -> bytes:
-    """Returns a connection preface and one complete call of a method.
+    """Return a connection preface and one complete call of a method.
 
     Args:
         path: the method's path, such as "/dejavu.v1.PredictionService/Predict"; bytes need not be text.
@@ -52,12 +52,12 @@ def call(path: str | bytes, body: bytes, extra: Fields = (), *, authority: bytes
 
 
 def prefixed(message: bytes, *, compressed: int = 0) -> bytes:
-    """Returns a message in gRPC framing: flag, length, bytes."""
+    """Return a message in gRPC framing: flag, length, bytes."""
     return struct.pack(">BI", compressed, len(message)) + message
 
 
 def broken(rng: random.Random, path: str, message: bytes) -> bytes:
-    """Returns the bytes of a connection that is broken in one of several ways."""
+    """Return the bytes of a connection that is broken in one of several ways."""
     return rng.choice(_FAULTS)(rng, path, message)
 
 
@@ -134,7 +134,7 @@ _FAULTS: tuple[Callable[[random.Random, str, bytes], bytes], ...] = (
 
 
 async def send(host: str, port: int, data: bytes, *, abort: bool, seconds: float) -> bytes:
-    """Opens a connection, writes the data, and reads until the server closes the connection or time is up.
+    """Open a connection, writes the data, and read until the server closes the connection or time is up.
 
     Args:
         host: the server's host.
@@ -170,12 +170,12 @@ async def send(host: str, port: int, data: bytes, *, abort: bool, seconds: float
 
 
 def _string(data: bytes) -> bytes:
-    """Encodes an HPACK string literal without Huffman coding."""
+    """Encode an HPACK string literal without Huffman coding."""
     return _integer(len(data)) + data
 
 
 def _integer(value: int) -> bytes:
-    """Encodes an HPACK integer with a prefix of seven bits."""
+    """Encode an HPACK integer with a prefix of seven bits."""
     if value < 127:
         return bytes([value])
     encoded = bytearray([127])

@@ -61,25 +61,25 @@ class Season:
 
     @classmethod
     def of(cls, games: Games, name: int) -> Season:
-        """Returns a season of games."""
+        """Return a season of games."""
         now = games.of_seasons([name])
         days = np.unique(now.date)
         before = GameValues.of(games.of_seasons(range(name - BEFORE, name)))
         return cls(name, before, GameValues.of(now), days, np.searchsorted(now.date, days, side="right"))
 
     def alarms(self, most: int | None = None) -> Iterator[tuple[str, int, list[Drift]]]:
-        """Yields the days with enough games, up to a number of them: the day, the games until then, and the alarms."""
+        """Yield the days with enough games, up to a number of them: the day, the games until then, and the alarms."""
         for day, games in zip(self.days, self.through.tolist(), strict=True):
             if games >= MIN_GAMES and (most is None or games < most):
                 found = compare(self.before, selected(self.now, slice(games)))
                 yield str(day), games, [each for each in found if each.alarm]
 
     def any_alarm(self, most: int | None = None) -> bool:
-        """Returns whether there is an alarm on any day."""
+        """Return whether there is an alarm on any day."""
         return any(alarms for _, _, alarms in self.alarms(most))
 
     def shuffled(self, random: np.random.Generator) -> Season:
-        """Returns the season with games drawn from it and those before, without replacement."""
+        """Return the season with games drawn from it and those before, without replacement."""
         both = {
             field.name: np.concatenate([getattr(self.before, field.name), getattr(self.now, field.name)])
             for field in fields(GameValues)
@@ -90,18 +90,18 @@ class Season:
         return replace(self, before=selected(pool, slice(middle)), now=selected(pool, slice(middle, None)))
 
     def shifted(self, deviations: float) -> Season:
-        """Returns the season with its scoring changed by some standard deviations."""
+        """Return the season with its scoring changed by some standard deviations."""
         scoring = self.now.scoring + deviations * self.before.scoring.std()
         return replace(self, now=replace(self.now, scoring=scoring))
 
 
 def selected(values: GameValues, which: slice | NDArray[np.intp]) -> GameValues:
-    """Selects games."""
+    """Select games."""
     return GameValues(*(getattr(values, field.name)[which] for field in fields(GameValues)))
 
 
 def real_row(season: Season) -> str:
-    """Describes the alarms of a season as it was played."""
+    """Describe the alarms of a season as it was played."""
     looks = list(season.alarms())
     days = sum(bool(alarms) for _, _, alarms in looks)
     text = f"{season.name}   {days:3} of {len(looks)} days"
@@ -112,14 +112,14 @@ def real_row(season: Season) -> str:
 
 
 def share(seasons: Sequence[Season], shuffles: int, alarmed: Callable[[Season], bool], seed: int) -> tuple[int, int]:
-    """Returns for how many shuffled seasons a function is true, and of how many."""
+    """Return for how many shuffled seasons a function is true, and of how many."""
     random = np.random.default_rng(seed)
     results = [alarmed(season.shuffled(random)) for _ in range(shuffles) for season in seasons]
     return sum(results), len(results)
 
 
 def break_row(games: Games, day: date) -> str:
-    """Compares the games of a season from a day on with those before."""
+    """Compare the games of a season from a day on with those before."""
     season = int(games.season[games.date >= np.datetime64(day)][0])
     near = games.of_seasons([season - 1, season])
     later = near.date >= np.datetime64(day)
@@ -131,7 +131,7 @@ def break_row(games: Games, day: date) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(description="measures the drift check of retrain on real seasons")
     parser.add_argument("--data", type=Path, required=True, help="folder with plays_{season}.parquet")
     parser.add_argument("--seasons", default="2015-2023", help="the seasons to read")

@@ -52,12 +52,12 @@ class Evictions(NamedTuple):
     seconds: float
 
     def growth(self, warm: int) -> float:
-        """Returns by how much memory grew after the first rounds, in MiB."""
+        """Return by how much memory grew after the first rounds, in MiB."""
         return self.pss_mib[-1] - self.pss_mib[warm - 1]
 
 
 async def measure(rounds: int, folder: Path) -> Evictions:
-    """Asks for all models in turn, some rounds."""
+    """Ask for all models in turn, some rounds."""
     stored = await asyncio.to_thread(store_variants, folder / "store", MODELS)
     settings = settings_in(folder, model_store=str(folder / "store"), load_on_demand="on", max_models=MODELS)
     loader.DEMAND_SECONDS = 0.0  # type: ignore[misc] # a worker waits between two, so that callers cannot keep it busy
@@ -82,19 +82,19 @@ async def measure(rounds: int, folder: Path) -> Evictions:
 
 
 async def given_up(served: ServedModels) -> None:
-    """Waits until the worker keeps no more models than it may."""
+    """Wait until the worker keeps no more models than it may."""
     async with asyncio.timeout(60.0):
         while await loaded(served) > MODELS:  # noqa: ASYNC110 - within a second
             await asyncio.sleep(0.05)
 
 
 async def loaded(served: ServedModels) -> int:
-    """Returns the number of models that the worker has loaded."""
+    """Return the number of models that the worker has loaded."""
     return sum(each.loaded for each in (await served.models.ListModels(ListModelsRequest())).models)
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(description="measures the memory of a worker that gives models up")
     parser.add_argument("--rounds", type=int, default=12, help="how often each model is asked for")
     parser.add_argument("--warm", type=int, default=3, help="first rounds, after which memory must not grow")

@@ -35,7 +35,7 @@ class SeasonPairs:
         return len(np.unique(next(iter(self.pairs.values())).game))
 
     def compared(self, settings: GateSettings, games: int) -> dict[Horizon, Comparison | None]:
-        """Compares the first games."""
+        """Compare the first games."""
         return {
             horizon: settings.compare(each.where(each.game < each.game[0] + games))
             for horizon, each in self.pairs.items()
@@ -43,13 +43,13 @@ class SeasonPairs:
 
 
 def read_folds(folder: Path) -> dict[int, FoldScores]:
-    """Returns the folds of a walk-forward by season."""
+    """Return the folds of a walk-forward by season."""
     folds = [read_fold(path) for path in sorted(folder.glob("fold-*.npz"))]
     return {int(fold.season[0]): fold for fold in folds}
 
 
 def against_walk(folder: Path, other: Path, forecaster: str = "ensemble") -> list[SeasonPairs]:
-    """Returns the pairs of two walk-forwards on the seasons of both, all minutes of both horizons."""
+    """Return the pairs of two walk-forwards on the seasons of both, all minutes of both horizons."""
     ours, theirs = read_folds(folder), read_folds(other)
     return [
         SeasonPairs(
@@ -64,7 +64,7 @@ def against_walk(folder: Path, other: Path, forecaster: str = "ensemble") -> lis
 
 
 def against_scores(folder: Path, scores: Path) -> list[SeasonPairs]:
-    """Returns the pairs of a walk-forward and the scores of another program, of the half from minute 18."""
+    """Return the pairs of a walk-forward and the scores of another program, of the half from minute 18."""
     with np.load(scores) as found:
         theirs = {name: found[name] for name in ("game_id", "season", "crps", "brier")}
     seasons = []
@@ -94,7 +94,7 @@ def _pairs(ours: Losses, theirs: Losses) -> PairedForecasts:
 
 
 def joined(seasons: Sequence[SeasonPairs]) -> SeasonPairs:
-    """Joins seasons, one after the other."""
+    """Join seasons, one after the other."""
     parts: dict[Horizon, list[PairedForecasts]] = {}
     first = 0
     for season in seasons:
@@ -112,7 +112,7 @@ def joined(seasons: Sequence[SeasonPairs]) -> SeasonPairs:
 
 
 def spread(score: ScoreComparison) -> float:
-    """Returns the standard deviation of the differences of games."""
+    """Return the standard deviation of the differences of games."""
     difference = score.difference
     if difference.upper is None:
         return 0.0
@@ -120,7 +120,7 @@ def spread(score: ScoreComparison) -> float:
 
 
 def spreads(folder: Path, other: Path, settings: GateSettings) -> Iterator[str]:
-    """Yields mean and spread of the differences, and the share that is clipped and the mean of all then."""
+    """Yield mean and spread of the differences, and the share that is clipped and the mean of all then."""
     ours = read_folds(folder)
     margins = {"crps": settings.crps_margin, "brier": settings.brier_margin}
     yield "| season | horizon | against | score | mean | standard deviation | clipped | mean of the clipped |"

@@ -88,7 +88,7 @@ class Outcome(NamedTuple):
 
 
 def season(random: np.random.Generator, challenger: Challenger, spread: float) -> tuple[Floats, Floats]:
-    """Returns the differences of CRPS and Brier score of a season of games."""
+    """Return the differences of CRPS and Brier score of a season of games."""
     shared, own = random.standard_normal((2, GAMES))
     # One chi-square for both: a game that surprises does so in both scores. The variance of t(4) is 2.
     scale = spread / np.sqrt(random.chisquare(4, GAMES) / 4.0) / np.sqrt(2.0)
@@ -100,7 +100,7 @@ def season(random: np.random.Generator, challenger: Challenger, spread: float) -
 
 
 def limits(games: int = 400, power: float = 0.95) -> Iterator[str]:
-    """Yields what the best test can do that sees the CRPS of all games once, knows their spread and fixes its date.
+    """Yield what the best test can do that sees the CRPS of all games once, knows their spread and fixes its date.
 
     By the lemma of Neyman and Pearson, for normal differences. A test that does not know the spread, or asks for two
     scores, can only do worse; the best bet knows the spread and chooses its stake by it, and may be looked at daily.
@@ -122,7 +122,7 @@ def limits(games: int = 400, power: float = 0.95) -> Iterator[str]:
 
 
 def _hit(stake: float, signal: float) -> float:
-    """Returns how often a bet on an equal challenger reaches the threshold: the passage time of a Brownian motion.
+    """Return how often a bet on an equal challenger reaches the threshold: the passage time of a Brownian motion.
 
     Args:
         stake: in shares of margin / variance, the stake with the largest growth.
@@ -135,7 +135,7 @@ def _hit(stake: float, signal: float) -> float:
 
 
 def outcome(crps: Floats, brier: Floats) -> Outcome:
-    """Returns what the gate decides about a season, and when."""
+    """Return what the gate decides about a season, and when."""
     counts = np.arange(1, GAMES + 1)
     not_worse, worse, below, above, z_test = [], [], [], [], []
     for differences, margin in ((crps, SETTINGS.crps_margin), (brier, SETTINGS.brier_margin)):
@@ -164,7 +164,7 @@ def _first(shown: np.ndarray) -> int:
 
 
 def simulate(runs: int, seed: int) -> Iterator[str]:
-    """Yields a table, line by line."""
+    """Yield a table, line by line."""
     yield "| spread of the CRPS | challenger | promoted | within 400 | median | retired | median | z-test |"
     yield "|---|---|---|---|---|---|---|---|"
     for spread in SPREADS:
@@ -184,7 +184,7 @@ def simulate(runs: int, seed: int) -> Iterator[str]:
 
 
 def study(name: str, seasons: Sequence[folds.SeasonPairs]) -> Iterator[str]:
-    """Yields what the gate says of one model against another, evening by evening, in each season and in all."""
+    """Yield what the gate says of one model against another, evening by evening, in each season and in all."""
     yield f"### {name}"
     yield "| season | games | half: CRPS | Brier | end: CRPS | Brier | decision | after games | why |"
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -207,7 +207,7 @@ def study(name: str, seasons: Sequence[folds.SeasonPairs]) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the simulation, or the study of the given folders."""
+    """Run the simulation, or the study of the given folders."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=17)

@@ -23,7 +23,7 @@ RESAMPLES = 2000
 
 
 def errors(games: Games, season: int, steps: int, *, with_terms: bool) -> tuple[Floats, RatingFilter]:
-    """Returns the errors of the expected margins of a season, (n,) in points, and the filter after it."""
+    """Return the errors of the expected margins of a season, (n,) in points, and the filter after it."""
     settings = fit_ratings(games.select(games.season < season), steps, ignore, with_terms=with_terms)
     start = RatingFilter.start(settings, with_terms=with_terms)
     rated, after = carry(start, games.select(games.season <= season))
@@ -32,12 +32,12 @@ def errors(games: Games, season: int, steps: int, *, with_terms: bool) -> tuple[
 
 
 def rmse(error: Floats) -> Floats:
-    """Returns the root mean square over the last axis."""
+    """Return the root mean square over the last axis."""
     return np.asarray(np.sqrt(np.square(error).mean(axis=-1)))
 
 
 def row(name: str, without: Floats, with_: Floats) -> str:
-    """Formats the errors without and with terms, and their difference with its 95 % bootstrap interval over games."""
+    """Format the errors without and with terms, and their difference with its 95 % bootstrap interval over games."""
     drawn = np.random.default_rng(0).integers(0, len(with_), (RESAMPLES, len(with_)))
     low, high = np.quantile(rmse(with_[drawn]) - rmse(without[drawn]), (0.025, 0.975))
     plain, better = float(rmse(without)), float(rmse(with_))
@@ -45,7 +45,7 @@ def row(name: str, without: Floats, with_: Floats) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the errors of each season and of all, and the coefficients after each."""
+    """Print the errors of each season and of all, and the coefficients after each."""
     games, seasons, steps = read_tested_seasons(__doc__, arguments)
     print(f"{'RMSE':>10} {'games':>6} {'without':>8} {'with':>8} {'difference':>8}   coefficients ± standard deviation")
     parts = []

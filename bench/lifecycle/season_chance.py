@@ -25,19 +25,19 @@ MIDPOINTS = [minute - 1 for minute in QUARTER_MIDPOINTS]
 
 
 def season(rng: np.random.Generator) -> Floats:
-    """Returns the standardised residuals of the end after each minute, (games, 47)."""
+    """Return the standardised residuals of the end after each minute, (games, 47)."""
     walk = rng.standard_normal((GAMES, 48)).cumsum(axis=1)
     residuals: Floats = (walk[:, -1:] - walk[:, :47]) / np.sqrt(48 - np.arange(1, 48))
     return residuals
 
 
 def factors(squares: Floats) -> Floats:
-    """Returns the factor of the spreads before each game, (games,), from the days before."""
+    """Return the factor of the spreads before each game, (games,), from the days before."""
     return factors_of_days_before(squares, np.arange(len(squares)) // GAMES_A_DAY)
 
 
 def spreads(rng: np.random.Generator) -> tuple[float, float]:
-    """Returns the standard deviation of the coverage between the tested seasons, without the factor and with it."""
+    """Return the standard deviation of the coverage between the tested seasons, without the factor and with it."""
     seasons = [season(rng) for _ in range(CALIBRATED + TESTED)]
     plain, following = [], []
     for tested in range(CALIBRATED, len(seasons)):
@@ -51,7 +51,7 @@ def spreads(rng: np.random.Generator) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prints the standard deviations in percentage points."""
+    """Print the standard deviations in percentage points."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=150, help="simulated walk-forwards")
     parser.add_argument("--seed", type=int, default=0)

@@ -87,11 +87,11 @@ class Side:
     shadowed: bool = False
 
     def cpu_seconds(self) -> float:
-        """Returns the CPU time of the worker: of its own clock, to the nanosecond."""
+        """Return the CPU time of the worker: of its own clock, to the nanosecond."""
         return time.clock_gettime((~self.worker << 3) | 2)
 
     def shadows(self) -> int:
-        """Returns the number of shadows in its ledger."""
+        """Return the number of shadows in its ledger."""
         engine = create_engine(self.url)
         try:
             with engine.connect() as connection:
@@ -100,7 +100,7 @@ class Side:
             engine.dispose()
 
     async def set_challenger(self, version: str, *, staged: bool) -> None:
-        """Stages the challenger, or takes it back."""
+        """Stage the challenger, or takes it back."""
         name, kind = (
             ("LoadModel", models_pb.LoadModelRequest) if staged else ("UnloadModel", models_pb.UnloadModelRequest)
         )
@@ -117,7 +117,7 @@ class Load:
         self._game = 0
 
     async def run(self, service: Any, seconds: float) -> list[tuple[float, float]]:
-        """Returns when each call began, in seconds from the start, and how long it took, in milliseconds."""
+        """Return when each call began, in seconds from the start, and how long it took, in milliseconds."""
         taken: list[tuple[float, float]] = []
         start = time.monotonic()
         end = start + seconds
@@ -142,7 +142,7 @@ class Load:
 
 
 async def measured(load: Load, seconds: float, side: Side) -> Block:
-    """Makes calls and returns what they cost; with a challenger, once all shadows are recorded."""
+    """Make calls and return what they cost; with a challenger, once all shadows are recorded."""
     before, cpu = await asyncio.to_thread(side.shadows), side.cpu_seconds()
     taken = await load.run(side.service, seconds)
     recorded, deadline = 0, time.monotonic() + CATCH_UP_SECONDS
@@ -157,7 +157,7 @@ async def measured(load: Load, seconds: float, side: Side) -> Block:
 
 
 async def started(stack: AsyncExitStack, folder: Path, manifest: bytes) -> Side:
-    """Starts a server with a store that has the challenger, and registers it."""
+    """Start a server with a store that has the challenger, and registers it."""
     store = ModelStore.open(folder / "store")
     await asyncio.to_thread(store.put, folder.parent / "challenger")
     url = f"sqlite:///{folder / 'ledger.sqlite3'}"
@@ -173,7 +173,7 @@ async def started(stack: AsyncExitStack, folder: Path, manifest: bytes) -> Side:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> list[tuple[Block, Block]]:
-    """Returns what was measured in each pair of blocks, without and with a challenger."""
+    """Return what was measured in each pair of blocks, without and with a challenger."""
     challenger = await asyncio.to_thread(publish_variant, folder / "challenger", 0.3)
     manifest = (folder / "challenger" / "manifest.json").read_bytes()
     pairs = []
@@ -197,7 +197,7 @@ async def run(options: argparse.Namespace, folder: Path) -> list[tuple[Block, Bl
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Returns the interval between two order statistics that holds the median in 95 % of samples, or nearly so."""
+    """Return the interval between two order statistics that holds the median in 95 % of samples, or nearly so."""
     ordered, count = sorted(values), len(values)
     below, left_out = 0.0, 0
     while (below := below + math.comb(count, left_out) / 2.0**count) <= 0.025:
@@ -207,7 +207,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the blocks and prints the ratios."""
+    """Run the blocks and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=40, help="of blocks, without and with a challenger")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each block")

@@ -47,7 +47,7 @@ DAYS = np.timedelta64(21, "D")
 
 
 def print_usual(games: Games, start: RatingFilter) -> None:
-    """Prints the largest deviations and variances of the games of usual seasons."""
+    """Print the largest deviations and variances of the games of usual seasons."""
     state = frozen = start
     found: dict[str, list[float]] = {}
     played = Counter[tuple[int, str]]()
@@ -73,7 +73,7 @@ def print_usual(games: Games, start: RatingFilter) -> None:
 
 
 def reported(games: Games, until: np.datetime64, cut: np.datetime64, finals: int) -> Iterator[GameResult]:
-    """Yields games up to a day, and those before a later one in which a team plays one of its last few."""
+    """Yield games up to a day, and those before a later one in which a team plays one of its last few."""
     left, chosen = Counter[str](), []
     for game in np.flatnonzero(games.date < cut)[::-1].tolist():
         teams = str(games.home[game]), str(games.away[game])
@@ -86,7 +86,7 @@ def reported(games: Games, until: np.datetime64, cut: np.datetime64, finals: int
 
 
 def intervals(forecaster: Forecaster, ratings: RatedSchedule, games: Games) -> Iterator[list[float]]:
-    """Yields of each forecast whether intervals hold the outcome and their widths, as served and as in the tables."""
+    """Yield of each forecast whether intervals hold the outcome and their widths, as served and as in the tables."""
     calibration = forecaster.calibration
     assert isinstance(calibration, LatticeCalibration)
     forecaster.update(OnlineState(1, ratings=ratings.ratings, schedule=ratings.schedule))
@@ -107,7 +107,7 @@ def intervals(forecaster: Forecaster, ratings: RatedSchedule, games: Games) -> I
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints both tables."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("DEJAVU_DATA", "data"), help="folder of plays")
     options = parser.parse_args(arguments)

@@ -21,7 +21,7 @@ from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
 
 
 def row(name: str, group: GroupMetrics, forecaster: str) -> str:
-    """Formats the score of a forecaster, its differences from the rivals, and its coverage."""
+    """Format the score of a forecaster, its differences from the rivals, and its coverage."""
     values = group.values[forecaster]
     text = f"{name:>16} {forecaster:>9} {group.games:>6,} {values['mae'].value:>7.3f} {values['crps'].value:>7.3f}"
     for rival in RIVALS:
@@ -31,7 +31,7 @@ def row(name: str, group: GroupMetrics, forecaster: str) -> str:
 
 
 def shown(results: MetricsByForecaster) -> list[str]:
-    """Returns the lines of the report."""
+    """Return the lines of the report."""
     lines = [f"{'':>16} {'':>9} {'games':>6} {'MAE':>7} {'CRPS':>7} CRPS vs {', '.join(RIVALS)}; coverage {LEVELS}"]
     for horizon in HORIZONS:
         by_kind, main = results[horizon.value], main_minute(horizon)
@@ -45,7 +45,7 @@ def shown(results: MetricsByForecaster) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the scores of each season and of all."""
+    """Print the scores of each season and of all."""
     games, seasons, steps = read_tested_seasons(__doc__, arguments)
     scores = pool_totals(backtest_totals(games, seasons, steps))
     metrics = compute_total_metrics(scores)

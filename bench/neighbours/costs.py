@@ -46,7 +46,7 @@ def query(number: int, minute: int) -> ForecastQuery:
 
 
 def search(forecaster: Forecaster, minute: int) -> Callable[[int], object]:
-    """Searches the neighbours of one game."""
+    """Search the neighbours of one game."""
     dejavu = forecaster.models.minutes[minute]
     patterns = [np.array([query(number, minute).pattern.differentials]) for number in range(BATCH)]
     vectors = [features.pattern_vectors(each.astype(np.float64), dejavu.settings.recency) for each in patterns]
@@ -54,13 +54,13 @@ def search(forecaster: Forecaster, minute: int) -> Callable[[int], object]:
 
 
 def what_if(forecaster: Forecaster, minute: int) -> Callable[[int], object]:
-    """Forecasts the end of one game."""
+    """Forecast the end of one game."""
     queries = [query(number, minute) for number in range(BATCH)]
     return lambda number: forecaster.forecast(queries[number % BATCH])
 
 
 def costs(forecasters: Sequence[Forecaster], rounds: int, calls: int) -> list[dict[str, Any]]:
-    """Measures CPU time per search and per forecast with both bundles, alternating."""
+    """Measure CPU time per search and per forecast with both bundles, alternating."""
     rows = []
     for name, case in (("search", search), ("forecast", what_if)):
         for minute in MINUTES:
@@ -83,7 +83,7 @@ def costs(forecasters: Sequence[Forecaster], rounds: int, calls: int) -> list[di
 
 
 def breaches(compared: Sequence[dict[str, Any]]) -> list[str]:
-    """Describes the failed checks; empty if all pass."""
+    """Describe the failed checks; empty if all pass."""
     mean = statistics.fmean(row["ratio"] for row in compared if row["case"] == "forecast")
     if mean > MOST_RATIO:
         return [f"a forecast costs {mean:.2f} times the other bundle's, more than {MOST_RATIO}"]
@@ -91,7 +91,7 @@ def breaches(compared: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures and prints; returns the exit code."""
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=default_bundle(), help="the bundle; default: the one that ships")
     parser.add_argument("--against", type=Path, required=True, help="another bundle")

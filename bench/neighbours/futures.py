@@ -88,7 +88,7 @@ class Fitted(NamedTuple):
 
 
 def learned_squares(patterns: Floats, followed: Floats, seed: int) -> Floats:
-    """Fits the weights of squared differences by non-negative least squares; their sum is 1.
+    """Fit the weights of squared differences by non-negative least squares; their sum is 1.
 
     Args:
         patterns: (n, minutes), anchored, in points.
@@ -107,7 +107,7 @@ def learned_squares(patterns: Floats, followed: Floats, seed: int) -> Floats:
 
 
 def weights_of(distance: Distance, recency: float, past: Fitted, minute: int) -> Floats:
-    """Returns the factors of the anchored minutes, (minute,), of unit norm."""
+    """Return the factors of the anchored minutes, (minute,), of unit norm."""
     in_use = features.recency_weights(minute, recency)
     if not distance.learned_from:
         return in_use
@@ -122,7 +122,7 @@ def weights_of(distance: Distance, recency: float, past: Fitted, minute: int) ->
 
 
 def predict(distance: Distance, recency: float, past: Fitted, asking: RatedGames) -> Floats:
-    """Predicts the residuals of games by the mean over their nearest: (K, n, 47, 2 modes, 2 horizons), in points."""
+    """Predict the residuals of games by the mean over their nearest: (K, n, 47, 2 modes, 2 horizons), in points."""
     most = max(distance.neighbours)
     result = np.zeros((len(distance.neighbours), len(asking.games), MAX_SLOTS, len(MARGIN_SOURCES), len(HORIZONS)))
     for minute in range(1, MAX_SLOTS + 1):
@@ -141,7 +141,7 @@ def predict(distance: Distance, recency: float, past: Fitted, asking: RatedGames
 
 
 def gain(predicted: Floats, target: Floats) -> float:
-    """Returns the share of the squared residuals explained after optimal scaling, the mean over horizons."""
+    """Return the share of the squared residuals explained after optimal scaling, the mean over horizons."""
     scale = np.square(target).mean(axis=(0, 2)).clip(min=1e-9)
     cross, size, total = (
         (left * right).sum(axis=(0, 2)) / scale
@@ -156,7 +156,7 @@ def gain(predicted: Floats, target: Floats) -> float:
 
 
 def lstm_residuals(past: Fitted, asking: RatedGames) -> Floats:
-    """Fits an LSTM and predicts with it: (n, 47, 2 modes, 2 horizons), in points."""
+    """Fit an LSTM and predicts with it: (n, 47, 2 modes, 2 horizons), in points."""
     examples = LstmExamples(past.rated.games.levels, past.rated.margins, past.residuals)
     lstm = Lstm(fit_lstm(examples, LstmConfig(), 0, ignore).graph)
     modes = [lstm.residuals(asking.games.levels, margins_in_mode(mode, asking.margins)) for mode in MARGIN_SOURCES]
@@ -164,7 +164,7 @@ def lstm_residuals(past: Fitted, asking: RatedGames) -> Floats:
 
 
 def scores(earlier: Floats, predicted: Floats, target: Floats) -> tuple[list[Floats], list[Floats]]:
-    """Returns absolute errors and CRPS of each game, by horizon, with the earlier games' errors as distribution."""
+    """Return absolute errors and CRPS of each game, by horizon, with the earlier games' errors as distribution."""
     absolute, crps = [], []
     for index, horizon in enumerate(HORIZONS):
         cells = [(slice(None), minute, mode, index) for minute in range(horizon.last_slot) for mode in MARGIN_SOURCES]
@@ -174,7 +174,7 @@ def scores(earlier: Floats, predicted: Floats, target: Floats) -> tuple[list[Flo
 
 
 def compared(values: Floats, base: Floats, draws: NDArray[np.intp]) -> str:
-    """Returns the difference of two means in % of the second, with its interval."""
+    """Return the difference of two means in % of the second, with its interval."""
     means = 100 * (values[draws].mean(axis=1) / base[draws].mean(axis=1) - 1)
     low, high = np.percentile(means, [2.5, 97.5])
     return f"{100 * (values.mean() / base.mean() - 1):+.3f} [{low:+.3f}, {high:+.3f}]"
@@ -228,7 +228,7 @@ def test_season(rated: RatedGames, season: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures and prints; returns the exit code."""
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of real games")
     parser.add_argument("--test", default="2017-2018", help="seasons to test on")

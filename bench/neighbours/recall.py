@@ -40,7 +40,7 @@ def indexed_vectors(bundle: Path, minute: int) -> Singles:
 
 
 def recalls(bundle: Path, forecaster: Forecaster, games: NDArray[np.int16]) -> list[dict[str, Any]]:
-    """Measures the recall of every minute.
+    """Measure the recall of every minute.
 
     Args:
         bundle: folder of the forecaster's bundle.
@@ -65,7 +65,7 @@ def recalls(bundle: Path, forecaster: Forecaster, games: NDArray[np.int16]) -> l
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures and prints; returns the exit code."""
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=default_bundle(), help="the bundle; default: the one that ships")
     parser.add_argument("--data", type=Path, help="folder of real games, instead of simulated ones")

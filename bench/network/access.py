@@ -51,7 +51,7 @@ class Case:
         self.failed = 0
 
     async def block(self, calls: int, callers: int) -> None:
-        """Makes what-if calls and appends the CPU time of each."""
+        """Make what-if calls and appends the CPU time of each."""
         left = calls
 
         async def caller() -> None:
@@ -69,7 +69,7 @@ class Case:
 
 
 async def measure(cases: dict[str, Case], options: argparse.Namespace) -> None:
-    """Measures all blocks after one that warms up."""
+    """Measure all blocks after one that warms up."""
     order = list(cases.values())
     chance = random.Random(options.seed)
     for _ in range(options.rounds + 1):
@@ -81,7 +81,7 @@ async def measure(cases: dict[str, Case], options: argparse.Namespace) -> None:
 
 
 def options_of(folder: Path) -> dict[str, tuple[list[str], grpc.ChannelCredentials | None, str]]:
-    """Returns the server's options, the client's credentials and its token for each case."""
+    """Return the server's options, the client's credentials and its token for each case."""
     authority = Authority(folder)
     pair = authority.issue("server")
     credentials = grpc.ssl_channel_credentials(authority.certificate.read_bytes())
@@ -98,7 +98,7 @@ def options_of(folder: Path) -> dict[str, tuple[list[str], grpc.ChannelCredentia
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Starts the servers, measures and prints; returns the exit code."""
+    """Start the servers, measures and print; return the exit code."""
     available = sorted(os.sched_getaffinity(0))
     with ExitStack() as servers:
         folder = Path(servers.enter_context(tempfile.TemporaryDirectory()))
@@ -133,7 +133,7 @@ async def run(options: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures and prints; returns the exit code."""
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--callers", type=int, default=16, help="number of concurrent callers")
     parser.add_argument("--calls", type=int, default=2000, help="calls in a block")

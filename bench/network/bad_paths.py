@@ -69,14 +69,14 @@ class Target:
 
 
 def bad_call(chance: random.Random) -> bytes:
-    """Returns the bytes of a connection with one call whose path is no UTF-8, of about 130 bytes."""
+    """Return the bytes of a connection with one call whose path is no UTF-8, of about 130 bytes."""
     path = METHOD.encode()
     place = chance.randrange(1, len(path))
     return wire.call(path[:place] + chance.choice((b"\xff", b"\xc3\x28", b"\xed\xa0\x80")) + path[place:], b"")
 
 
 async def attack(target: Target, data: bytes) -> None:
-    """Sends bytes on a new connection, and closes it when the server answers or after a second."""
+    """Send bytes on a new connection, and close it when the server answers or after a second."""
     host, _, port = target.address.rpartition(":")
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(1.0):
@@ -91,7 +91,7 @@ async def attack(target: Target, data: bytes) -> None:
 
 
 async def call(target: Target, attacked: bool) -> None:
-    """Makes one call on a connection of its own, as a new client would, and counts it."""
+    """Make one call on a connection of its own, as a new client would, and counts it."""
     target.made[attacked] += 1
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(target.address, options) as channel:
@@ -102,7 +102,7 @@ async def call(target: Target, attacked: bool) -> None:
 
 
 async def at_rate(start: Callable[[], asyncio.Task[None]], rate: float, seconds: float) -> None:
-    """Starts tasks at a fixed rate and waits for them."""
+    """Start tasks at a fixed rate and wait for them."""
     tasks, begun = [], time.monotonic()
     for number in range(int(rate * seconds)):
         await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
@@ -111,7 +111,7 @@ async def at_rate(start: Callable[[], asyncio.Task[None]], rate: float, seconds:
 
 
 async def phase(target: Target, options: argparse.Namespace, chance: random.Random, *, attacked: bool) -> None:
-    """Calls for a while, with or without an attack at the same time."""
+    """Call for a while, with or without an attack at the same time."""
 
     def caller() -> asyncio.Task[None]:
         return asyncio.create_task(call(target, attacked))
@@ -128,14 +128,14 @@ async def phase(target: Target, options: argparse.Namespace, chance: random.Rand
 
 @contextmanager
 def dejavu(folder: Path) -> Iterator[Target]:
-    """Runs a server of two workers."""
+    """Run a server of two workers."""
     with spawned_server("--workers", "2", "--ledger", f"sqlite:///{folder}/l.sqlite3") as server:
         yield Target("dejavu-server", server.address, METHOD, REQUEST, lambda: {each.pid for each in server.workers})
 
 
 @contextmanager
 def stock(_: Path) -> Iterator[Target]:
-    """Runs a stock grpc.aio server that answers without a model."""
+    """Run a stock grpc.aio server that answers without a model."""
     with helper("bench.echo", os.sched_getaffinity(0)) as process:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the echo was started without pipes")
@@ -145,7 +145,7 @@ def stock(_: Path) -> Iterator[Target]:
 
 @contextmanager
 def mlserver(python: str, folder: Path) -> Iterator[Target]:
-    """Runs an MLServer of two workers with a model that answers at once; it is asked whether it lives."""
+    """Run an MLServer of two workers with a model that answers at once; it is asked whether it lives."""
     model = "from mlserver import MLModel\nclass Echo(MLModel):\n    async def predict(self, payload): return payload\n"
     with running_mlserver(python, folder, os.sched_getaffinity(0), model, 2) as (address, process):
         # Its gRPC server runs in the main process; the workers behind it have no port.
@@ -153,7 +153,7 @@ def mlserver(python: str, folder: Path) -> Iterator[Target]:
 
 
 def living(process: subprocess.Popen[str]) -> set[int]:
-    """Returns the id of a process, unless it has ended."""
+    """Return the id of a process, unless it has ended."""
     return {process.pid} if process.poll() is None else set()
 
 

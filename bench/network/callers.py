@@ -72,7 +72,7 @@ class Callers:
         self.stop = asyncio.Event()
 
     async def run(self, number: int) -> None:
-        """Calls until stopped: a what-if, then a named game, twice."""
+        """Call until stopped: a what-if, then a named game, twice."""
         choose = random.Random(f"{self._seed}-{number}")
         games = 0
         while not self.stop.is_set():
@@ -97,7 +97,7 @@ class Callers:
 
 
 def phase_of(calls: Sequence[Call]) -> Phase:
-    """Summarizes calls, of which there is at least one."""
+    """Summarize calls, of which there is at least one."""
     seconds = sorted(call.end - call.start for call in calls)
     errors = Counter(call.error for call in calls if call.error)
     return Phase(len(calls), dict(errors), statistics.median(seconds), seconds[int(len(seconds) * 0.99)], max(seconds))

@@ -29,7 +29,7 @@ A_COMMIT = 200
 
 
 async def _catch_up(ledger: Ledger, subscribers: int, behind: int, entries: int) -> tuple[float, int]:
-    """Returns the CPU seconds in which subscribers catch up, and how many lack an entry."""
+    """Return the CPU seconds in which subscribers catch up, and how many lack an entry."""
     broadcaster = Broadcaster(ledger, encode=partial(forecast_message, explanation=True), encode_outcome=encode_outcome)
     await broadcaster.start()
 
@@ -46,7 +46,7 @@ async def _catch_up(ledger: Ledger, subscribers: int, behind: int, entries: int)
 
 
 async def run(options: argparse.Namespace, folder: Path) -> int:
-    """Runs the rounds and prints the figures; returns the exit code."""
+    """Run the rounds and print the figures; return the exit code."""
     ledger = await Ledger.open(f"sqlite:///{folder / 'ledger.sqlite3'}")
     try:
         for first in range(0, options.behind, A_COMMIT):
@@ -69,7 +69,7 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
 
 
 def main() -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(prog="bench.network.catch_up", description="subscribers that catch up together")
     parser.add_argument("--subscribers", type=int, default=100)
     parser.add_argument("--behind", type=int, default=1500, help="forecasts that the first of them lacks")

@@ -19,11 +19,11 @@ class Memory:
         self._pids = [int(entry["worker"].partition("-")[2]) for entry in server.events if entry["event"] == "serving"]
 
     def mib(self) -> list[float]:
-        """Returns each worker's anonymous memory in MiB."""
+        """Return each worker's anonymous memory in MiB."""
         return [round(anonymous_mib(pid), 1) for pid in self._pids]
 
     async def still(self) -> list[float]:
-        """Returns each worker's memory once it has not grown for STILL_SECONDS."""
+        """Return each worker's memory once it has not grown for STILL_SECONDS."""
         most, since = self.mib(), time.monotonic()
         while time.monotonic() - since < STILL_SECONDS:
             await asyncio.sleep(0.1)

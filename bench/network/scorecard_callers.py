@@ -79,12 +79,12 @@ class Result:
     late: int = 0
 
     def share_ok(self, *kinds: str) -> float:
-        """Returns the share of calls under load that were answered."""
+        """Return the share of calls under load that were answered."""
         counts = sum((Counter(self.codes.get(kind, {})) for kind in kinds), Counter[str]())
         return counts["OK"] / max(counts.total(), 1)
 
     def breaches(self) -> list[str]:
-        """Returns the failed checks; empty if all pass."""
+        """Return the failed checks; empty if all pass."""
         broken = []
         five = sum(self.codes.get("five", {}).values())
         within = (len(self.five_ms) - self.late) / max(five, 1)
@@ -98,7 +98,7 @@ class Result:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Returns a percentile; 0 without values."""
+    """Return a percentile; 0 without values."""
     return sorted(values)[min(int(share * len(values)), len(values) - 1)] if values else 0.0
 
 
@@ -113,18 +113,18 @@ class Caller:
         self._result = result
 
     def five_days(self) -> pb.ScoreFilter:
-        """Returns the filter of five days, which an evening's games may begin or end."""
+        """Return the filter of five days, which an evening's games may begin or end."""
         first = day(self._rng.randrange(max(self._filled.evenings - 5, 1)))
         horizon = self._rng.choice((HORIZON_HALFTIME, HORIZON_FINAL))
         days = [date.fromordinal(each).isoformat() for each in (first, first + 4)]
         return pb.ScoreFilter(horizon=horizon, from_date=days[0], to_date=days[1])
 
     def large_of_its_own(self) -> pb.ScoreFilter:
-        """Returns the filter of a large scorecard that no other caller asks for."""
+        """Return the filter of a large scorecard that no other caller asks for."""
         return pb.ScoreFilter(horizon=HORIZON_FINAL, min_confidence=self._rng.uniform(0.5, 0.6))
 
     async def ask(self, kind: str, filter_: pb.ScoreFilter, times: list[float], seconds: float) -> float:
-        """Asks for a scorecard; notes how that ended, and the time of an answer. Returns the milliseconds."""
+        """Ask for a scorecard; notes how that ended, and the time of an answer. Returns the milliseconds."""
         start = time.perf_counter()
         code = grpc.StatusCode.OK
         try:
@@ -139,7 +139,7 @@ class Caller:
         return taken
 
     async def keep_asking(self, seconds: float) -> None:
-        """Asks in a closed loop; waits a little after a refusal, as clients do."""
+        """Ask in a closed loop; wait a little after a refusal, as clients do."""
         start, result = time.monotonic(), self._result
         while time.monotonic() - start < seconds:
             match self._rng.choices(("five", "large", "given up"), (5, 4, 1))[0]:
@@ -157,12 +157,12 @@ class Caller:
                     await self.ask("given up", self.large_of_its_own(), [], GIVE_UP_SECONDS)
 
     async def close(self) -> None:
-        """Closes its connection."""
+        """Close its connection."""
         await self._channel.close()
 
 
 async def alone(address: str, filled: Filled, options: argparse.Namespace, result: Result) -> None:
-    """Runs the control."""
+    """Run the control."""
     caller = Caller(address, filled, random.Random(options.seed), result)
     for _ in range(options.alone):
         filter_ = caller.five_days()
@@ -174,7 +174,7 @@ async def alone(address: str, filled: Filled, options: argparse.Namespace, resul
 
 
 async def load(address: str, filled: Filled, options: argparse.Namespace, result: Result) -> None:
-    """Runs the callers."""
+    """Run the callers."""
     callers = [
         Caller(address, filled, random.Random(options.seed + 1 + number), result) for number in range(options.callers)
     ]
@@ -184,7 +184,7 @@ async def load(address: str, filled: Filled, options: argparse.Namespace, result
 
 
 def report(result: Result) -> str:
-    """Formats the result for people."""
+    """Format the result for people."""
     rows = {
         "alone: five days": result.alone_ms,
         "alone: repeated": result.repeat_alone_ms,
@@ -204,7 +204,7 @@ def report(result: Result) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long they ask")

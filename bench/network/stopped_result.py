@@ -29,7 +29,7 @@ class StoppedResult:
     changed: int = 0
 
     def breaches(self) -> list[str]:
-        """Describes the failed checks."""
+        """Describe the failed checks."""
         failing = {kind: phase.errors for kind, phase in self.control.items() if phase.errors}
         found = [f"{kind}: calls failed before the stop: {errors}" for kind, errors in failing.items()]
         for kind, phase in self.stopped.items():

@@ -64,7 +64,7 @@ async def _try(
 
 
 async def _stop(worker: psutil.Process, *, writing: bool) -> None:
-    """Stops a worker while it writes to the ledger, or while it does not."""
+    """Stop a worker while it writes to the ledger, or while it does not."""
     while True:
         worker.suspend()
         while worker.status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 - no event says so
@@ -76,7 +76,7 @@ async def _stop(worker: psutil.Process, *, writing: bool) -> None:
 
 
 def _holds_write_lock(pid: int) -> bool:
-    """Returns whether a process is in a transaction that writes to a SQLite file in WAL mode.
+    """Return whether a process is in a transaction that writes to a SQLite file in WAL mode.
 
     It has a lock on byte 120 of the -shm file then (https://sqlite.org/walformat.html#wal_locks). A row of /proc/locks
     is number, POSIX or FLOCK, ADVISORY, WRITE or READ, process id, file, first byte, last byte; a waiting one has an
@@ -87,7 +87,7 @@ def _holds_write_lock(pid: int) -> bool:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> StoppedResult:
-    """Stops a worker under each kind of client, on a server of its own."""
+    """Stop a worker under each kind of client, on a server of its own."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(options.callers + 4))
     result = StoppedResult()
     for kind in CLIENTS:
@@ -99,14 +99,14 @@ async def run(options: argparse.Namespace, folder: Path) -> StoppedResult:
 
 
 def _both_serve(server: SpawnedServer) -> psutil.Process:
-    """Waits until both workers serve; returns one."""
+    """Wait until both workers serve; return one."""
     first = server.wait_for("serving")
     server.wait_for("serving", lambda entry: entry != first)
     return server.workers[0]
 
 
 def report(result: StoppedResult) -> str:
-    """Formats the results for people."""
+    """Format the results for people."""
     lines = [f"{'':22}{'calls':>8}{'failed':>10}{'p50, ms':>10}{'p99, ms':>10}{'longest, ms':>13}"]
     for kind in result.stopped:
         for name, phase in (("control", result.control[kind]), ("a worker stopped", result.stopped[kind])):
@@ -119,7 +119,7 @@ def report(result: StoppedResult) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(description="measures calls while one of two workers is stopped")
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each time: control, and stopped")

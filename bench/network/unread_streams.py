@@ -81,7 +81,7 @@ class Result:
     at_the_end: list[float] = field(default_factory=list)
 
     def breaches(self, most_mib: float) -> list[str]:
-        """Returns the failed checks; empty if all pass."""
+        """Return the failed checks; empty if all pass."""
         broken = list(self.faults)
         for before, unread in zip(self.before, self.unread, strict=True):
             if unread - before > most_mib:
@@ -93,7 +93,7 @@ class Result:
 
 
 async def publish(address: str, games: int) -> None:
-    """Records a forecast of each game."""
+    """Record a forecast of each game."""
     async with grpc.aio.insecure_channel(address) as channel:
         service: Any = PredictionServiceStub(channel)
         for first in range(0, games, BATCH):
@@ -106,7 +106,7 @@ async def publish(address: str, games: int) -> None:
 
 @asynccontextmanager
 async def unread(address: str, streams: int, *, current: bool) -> AsyncIterator[None]:
-    """Opens streams and reads nothing from them."""
+    """Open streams and read nothing from them."""
     channels = [
         grpc.aio.insecure_channel(address, options=NO_BUFFERS) for _ in range(0, streams, min(A_CONNECTION, streams))
     ]
@@ -126,7 +126,7 @@ def _open(channel: grpc.aio.Channel, *, current: bool = True) -> Any:
 
 
 async def read_all(address: str, result: Result) -> None:
-    """Reads all current forecasts and judges them."""
+    """Read all current forecasts and judges them."""
     start = time.monotonic()
     sequences: list[int] = []
     async with grpc.aio.insecure_channel(address, options=NO_BUFFERS) as channel:
@@ -140,7 +140,7 @@ async def read_all(address: str, result: Result) -> None:
 
 
 async def churn(address: str, seconds: float, memory: Memory, result: Result, rng: random.Random) -> None:
-    """Opens streams, reads a little and closes them, a third of them with their connection."""
+    """Open streams, reads a little and close them, a third of them with their connection."""
     start = time.monotonic()
     early = min(60.0, seconds / 10)
 
@@ -166,7 +166,7 @@ async def churn(address: str, seconds: float, memory: Memory, result: Result, rn
 
 
 async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
-    """Runs the whole scenario."""
+    """Run the whole scenario."""
     result = Result(games=options.games, streams=options.streams)
     memory = Memory(server)
     await publish(server.address, options.games)
@@ -181,7 +181,7 @@ async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
 
 
 def report(result: Result) -> str:
-    """Formats the result for people."""
+    """Format the result for people."""
     return "\n".join(
         [
             f"PSS of each worker in MiB, with current forecasts of {result.games:,} games",
@@ -200,7 +200,7 @@ def _row(values: Sequence[float]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Runs the program; returns the exit code."""
+    """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--games", type=int, default=24_000)

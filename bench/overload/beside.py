@@ -67,7 +67,7 @@ class Callers:
         self._orders = 0
 
     def order(self, target: Target, **changed: float) -> Order:
-        """Returns an order of the usual calls, with changes."""
+        """Return an order of the usual calls, with changes."""
         self._orders += 1
         usual = {
             "connections": self._options.connections,
@@ -82,12 +82,12 @@ class Callers:
         return Order(address=target.address, method=target.method, message=target.message.hex(), **(usual | changed))
 
     def take(self, *orders: Order) -> list[Taken]:
-        """Runs one or two orders at the same time."""
+        """Run one or two orders at the same time."""
         return list(self._pool.map(take, self._processes, orders))
 
 
 def result(target: Target, phase: str, taken: Taken, control: Taken) -> Result:
-    """Compares a phase with its control."""
+    """Compare a phase with its control."""
 
     def ended(*codes: int) -> int:
         return sum(taken.all_codes.get(str(code), 0) for code in codes)
@@ -108,7 +108,7 @@ def result(target: Target, phase: str, taken: Taken, control: Taken) -> Result:
 
 
 def overloaded(callers: Callers, target: Target, options: argparse.Namespace) -> list[Result]:
-    """Measures a server under more calls than it can answer."""
+    """Measure a server under more calls than it can answer."""
     closed = callers.order(target, callers=options.callers)
     callers.take(closed)  # warms up
     [capacity] = callers.take(closed)
@@ -124,7 +124,7 @@ def overloaded(callers: Callers, target: Target, options: argparse.Namespace) ->
 
 
 def beside_impatient(callers: Callers, target: Target, options: argparse.Namespace) -> list[Result]:
-    """Measures a patient client, alone and beside impatient callers, in alternating phases."""
+    """Measure a patient client, alone and beside impatient callers, in alternating phases."""
     patient = callers.order(target, callers=4, connections=1)
     impatient = callers.order(target, callers=options.impatient, timeout_ms=1)
     pairs = []
@@ -136,7 +136,7 @@ def beside_impatient(callers: Callers, target: Target, options: argparse.Namespa
 
 
 def show(results: list[Result], write: Callable[[str], None]) -> None:
-    """Writes the table."""
+    """Write the table."""
     write(
         f"{'':42}{'answered/s':>11}{'of control':>11}{'p99':>8}{'refused':>9}{'p50, ms':>9}{'expired':>9}{'reset':>8}"
     )
@@ -148,7 +148,7 @@ def show(results: list[Result], write: Callable[[str], None]) -> None:
 
 
 def main(arguments: list[str] | None = None, *, show_line: Callable[[str], None] = print) -> int:
-    """Measures all servers, one after the other, and prints."""
+    """Measure all servers, one after the other, and print."""
     parser = argparse.ArgumentParser(prog="bench.overload.beside", description=__doc__)
     parser.add_argument("--mlserver", metavar="PYTHON", help="a Python that has MLServer installed")
     parser.add_argument(

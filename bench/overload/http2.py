@@ -44,7 +44,7 @@ class Headers:
         self._table: list[tuple[bytes, bytes]] = []
 
     def decode(self, block: bytes) -> dict[bytes, bytes]:
-        """Returns the fields of a block; those of the static table have a number as their name."""
+        """Return the fields of a block; those of the static table have a number as their name."""
         fields, at = {}, 0
         while at < len(block):
             first = block[at]
@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
         return len(self._starts) + len(self._waiting)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Sends the preface; see asyncio.Protocol."""
+        """Send the preface; see asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)
         # A window of 2^31 - 1 bytes for the connection, and as much for each call (setting 4).
         settings = struct.pack(">HI", 0x4, 2**31 - 1)
@@ -155,7 +155,7 @@ class Connection(asyncio.Protocol):
         )
 
     def call(self, number: int = 1) -> None:
-        """Starts that many calls; they wait here while the connection has as many streams as the server allows."""
+        """Start that many calls; they wait here while the connection has as many streams as the server allows."""
         self._waiting.extend([time.perf_counter()] * number)
         self._send_waiting()
 
@@ -172,7 +172,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"".join(frames))
 
     def expire(self, seconds: float) -> None:
-        """Resets the calls that are older, as a client does whose deadline passed; their status is 4."""
+        """Reset the calls that are older, as a client does whose deadline passed; their status is 4."""
         oldest = time.perf_counter() - seconds
         expired = [stream for stream, start in self._starts.items() if start < oldest]
         code = struct.pack(">I", 0x8)
@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
         self._send_waiting()
 
     def data_received(self, data: bytes) -> None:
-        """Reads frames; see asyncio.Protocol."""
+        """Read frames; see asyncio.Protocol."""
         buffer = self._buffer
         buffer += data
         at, end = 0, len(buffer)
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(wire.frame(PING, ACK, 0, payload))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the open calls; see asyncio.Protocol."""
+        """End the open calls; see asyncio.Protocol."""
         starts = [*self._starts.values(), *self._waiting]
         self._starts.clear()
         self._waiting.clear()

@@ -164,7 +164,7 @@ class Run:
         await asyncio.sleep(max(0.0, self._until - time.perf_counter()))
 
     async def _expire(self) -> None:
-        """Cancels calls at their deadlines, as clients do."""
+        """Cancel calls at their deadlines, as clients do."""
         last = time.perf_counter()
         pause = min(0.01, self._order.timeout_ms / 2e3)
         while True:
@@ -197,7 +197,7 @@ class Run:
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """Returns a percentile of sorted values; 0 of fewer than two."""
+    """Return a percentile of sorted values; 0 of fewer than two."""
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else 0.0
 
 
@@ -217,7 +217,7 @@ def take(process: subprocess.Popen[str], order: Order) -> Taken:
 
 
 async def main() -> None:
-    """Runs the orders from standard input, one after the other."""
+    """Run the orders from standard input, one after the other."""
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         print(json.dumps(asdict(await Run(Order(**json.loads(line))).run())), flush=True)

@@ -76,11 +76,11 @@ class Phase:
     health_failed: int
 
     def code(self, *codes: int) -> int:
-        """Returns how many calls of the whole phase ended with one of the codes."""
+        """Return how many calls of the whole phase ended with one of the codes."""
         return sum(self.taken.all_codes.get(str(code), 0) for code in codes)
 
     def others(self) -> int:
-        """Returns how many calls ended otherwise than by an answer, a refusal or their deadline."""
+        """Return how many calls ended otherwise than by an answer, a refusal or their deadline."""
         return sum(self.taken.all_codes.values()) - self.code(OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED)
 
 
@@ -99,7 +99,7 @@ class Health:
 
     @contextmanager
     def asked(self) -> Iterator[None]:
-        """Asks within the block."""
+        """Ask within the block."""
         stop = threading.Event()
         thread = threading.Thread(target=self._ask, args=(stop,), name="health")
         thread.start()
@@ -135,7 +135,7 @@ class Bench:
         self.phases: list[Phase] = []
 
     def phase(self, name: str, offered: float, *, rate: float = 0.0, at_once: int = 0, callers: int = 0) -> Phase:
-        """Runs a phase."""
+        """Run a phase."""
         options = self._options
         order = Order(
             address=self._address,
@@ -189,14 +189,14 @@ def _sum(text: str, name: str) -> float:
 
 
 def request(games: int) -> bytes:
-    """Returns a serialized request: for one game, or for a batch of that many."""
+    """Return a serialized request: for one game, or for a batch of that many."""
     if not games:
         return REQUEST
     return pb.PredictBatchRequest(requests=[pb.PredictRequest(pattern=PATTERN)] * games).SerializeToString()
 
 
 def breaches(phases: list[Phase]) -> list[str]:
-    """Returns what must not be, in words."""
+    """Return what must not be, in words."""
     found = []
     for phase in phases:
         name = f"{phase.name} {phase.offered:g}"
@@ -215,7 +215,7 @@ def breaches(phases: list[Phase]) -> list[str]:
 
 
 def measure(bench: Bench, options: argparse.Namespace) -> list[Phase]:
-    """Runs all phases; returns them."""
+    """Run all phases; return them."""
     capacity = bench.phase(CLOSED, 0, callers=options.callers)  # warms up
     bench.phases.clear()
     capacity = bench.phase(CLOSED, 0, callers=options.callers)
@@ -228,7 +228,7 @@ def measure(bench: Bench, options: argparse.Namespace) -> list[Phase]:
 
 
 def show(phases: list[Phase], write: Callable[[str], None]) -> None:
-    """Writes the table."""
+    """Write the table."""
     first, last = phases[0], phases[-1]
     capacity = (first.goodput + last.goodput) / 2
     write(
@@ -248,7 +248,7 @@ def show(phases: list[Phase], write: Callable[[str], None]) -> None:
 
 
 def main(arguments: list[str] | None = None, *, show_line: Callable[[str], None] = print) -> int:
-    """Runs the measurement; returns 1 if anything was not as it must be."""
+    """Run the measurement; return 1 if anything was not as it must be."""
     parser = argparse.ArgumentParser(prog="bench.overload", description=__doc__)
     parser.add_argument(
         "--seconds", type=float, default=8.0, help="length of a phase; the first quarter is not counted"

@@ -61,7 +61,7 @@ Start = Callable[[], AbstractContextManager[Target]]
 
 @contextmanager
 def dejavu_server(cpus: set[int], *options: str) -> Iterator[SpawnedServer]:
-    """Runs a `dejavu-server` of one worker."""
+    """Run a `dejavu-server` of one worker."""
     with TemporaryDirectory() as folder:
         ledger = f"sqlite:///{folder}/ledger.sqlite3"
         asyncio.run(create_ledger(ledger))
@@ -73,21 +73,21 @@ def dejavu_server(cpus: set[int], *options: str) -> Iterator[SpawnedServer]:
 
 @contextmanager
 def dejavu(cpus: set[int]) -> Iterator[Target]:
-    """Runs a `dejavu-server` of one worker, and gives it as a target."""
+    """Run a `dejavu-server` of one worker, and gives it as a target."""
     with dejavu_server(cpus) as server:
         yield Target("dejavu-server", server.address, METHOD, REQUEST)
 
 
 @contextmanager
 def bare_echo(cpus: set[int]) -> Iterator[Target]:
-    """Runs a grpc.aio server without a model, interceptors or limits; see `bench.echo`."""
+    """Run a grpc.aio server without a model, interceptors or limits; see `bench.echo`."""
     with echo_server(cpus, b"") as server:
         yield Target("bare grpc.aio echo", server.address, METHOD, REQUEST)
 
 
 @contextmanager
 def mlserver(python: str, cpus: set[int]) -> Iterator[Target]:
-    """Runs an MLServer of one process with a model that answers at once."""
+    """Run an MLServer of one process with a model that answers at once."""
     with TemporaryDirectory() as folder, running_mlserver(python, Path(folder), cpus, _ECHO_MODEL, 0) as (address, _):
         yield Target("MLServer", address, "/inference.GRPCInferenceService/ModelInfer", infer_request())
 
@@ -104,7 +104,7 @@ def running_mlserver(
     import_path: str = "",
     debug: bool = True,
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Runs an MLServer.
+    """Run an MLServer.
 
     Args:
         python: a Python that has MLServer installed.
@@ -144,25 +144,25 @@ def running_mlserver(
 
 
 def starts(python: str | None, cpus: set[int]) -> list[Start]:
-    """Returns what starts each server; MLServer only with a Python that has it."""
+    """Return what starts each server; MLServer only with a Python that has it."""
     servers: list[Start] = [partial(dejavu, cpus), partial(bare_echo, cpus)]
     return [*servers, partial(mlserver, python, cpus)] if python else servers
 
 
 def infer_request() -> bytes:
-    """Returns a ModelInferRequest of the Open Inference Protocol with the pattern as INT64; its proto is not ours."""
+    """Return a ModelInferRequest of the Open Inference Protocol with the pattern as INT64; its proto is not ours."""
     contents = _field(3, bytes(value % 128 for value in PATTERN))
     tensor = _field(1, b"x") + _field(2, b"INT64") + _field(3, bytes([len(PATTERN)])) + _field(5, contents)
     return _field(1, b"echo") + _field(5, tensor)
 
 
 def _field(number: int, data: bytes) -> bytes:
-    """Encodes a field with a length, at most 127 bytes."""
+    """Encode a field with a length, at most 127 bytes."""
     return bytes([number << 3 | 2, len(data)]) + data
 
 
 def free_port() -> int:
-    """Returns a TCP port that is free now."""
+    """Return a TCP port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -44,7 +44,7 @@ class Received:
 
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> Self:
-        """Returns what a report in JSON tells, whose keys are texts."""
+        """Return what a report in JSON tells, whose keys are texts."""
         return cls(**{**report, "last": {int(sequence): at for sequence, at in report["last"].items()}})
 
 
@@ -58,19 +58,19 @@ class Browsers:
         self.all = [Browser(self) for _ in range(count)]
 
     async def start(self) -> None:
-        """Connects all, and waits until each has a position."""
+        """Connect all, and wait until each has a position."""
         for start in range(0, len(self.all), 50):
             await asyncio.gather(*(each.connect() for each in self.all[start : start + 50]))
         await self.until(lambda: all(each.token for each in self.all))
 
     def have(self, sequence: int) -> bool:
-        """Returns whether all browsers have the event of a sequence: the first one to get each, and the others."""
+        """Return whether all browsers have the event of a sequence: the first one to get each, and the others."""
         sequences = self.received.sequences
         newest = sequences[-1] if sequences else 0
         return newest >= sequence and all(each.place == len(sequences) for each in self.all)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Waits until something holds."""
+        """Wait until something holds."""
         while not holds():
             self.changed.clear()
             await self.changed.wait()
@@ -102,7 +102,7 @@ class Browser(asyncio.Protocol):
                 return
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asks for the events. Their ends are inside the chunks of the answer."""
+        """Ask for the events. Their ends are inside the chunks of the answer."""
         assert isinstance(transport, asyncio.Transport)
         self._buffer = b""
         self._browsers.received.connections += 1
@@ -110,14 +110,14 @@ class Browser(asyncio.Protocol):
         transport.write(b"GET /api/stream HTTP/1.1\r\nhost: localhost\r\n%b\r\n" % resume)
 
     def data_received(self, data: bytes) -> None:
-        """Takes the events that are complete."""
+        """Take the events that are complete."""
         self._buffer += data
         *blocks, self._buffer = self._buffer.split(b"\n\n")
         for block in blocks:
             self._take(block)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Connects again."""
+        """Connect again."""
         task = asyncio.ensure_future(self._again())
         _TASKS.add(task)
         task.add_done_callback(_TASKS.discard)
@@ -150,7 +150,7 @@ _TASKS = set[asyncio.Task[None]]()
 
 
 async def main() -> None:
-    """Runs the browsers."""
+    """Run the browsers."""
     descriptors.raise_limit()
     browsers = Browsers(Address.parse(sys.argv[1]), int(sys.argv[2]))
     await browsers.start()

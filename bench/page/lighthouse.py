@@ -49,7 +49,7 @@ SECONDS: Final = {"first-contentful-paint": "fcp", "largest-contentful-paint": "
 
 
 def record_games(target: str) -> str:
-    """Records games in play and games that are over; returns the id of one in play."""
+    """Record games in play and games that are over; return the id of one in play."""
     with DejavuClient(target, timeout=120.0) as client:
         for number in range(IN_PLAY + OVER):
             home, away = HOME[number % 5], AWAY[number // 5]
@@ -71,7 +71,7 @@ def record_games(target: str) -> str:
 
 @contextmanager
 def page_of_games(folder: Path) -> Iterator[tuple[str, str]]:
-    """Runs a server and a gateway with games; yields the page's address and the id of a game in play."""
+    """Run a server and a gateway with games; yields the page's address and the id of a game in play."""
     with spawned_server("--workers", "1", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}") as server:
         shown = record_games(server.address)
         with spawned_gateway("--target", server.address, "--demo") as gateway:
@@ -80,7 +80,7 @@ def page_of_games(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def audit(lighthouse: Path, url: str, slowdown: float) -> dict[str, Any]:
-    """Runs Lighthouse on a page with its profile of a phone; returns its report."""
+    """Run Lighthouse on a page with its profile of a phone; return its report."""
     with tempfile.TemporaryDirectory(prefix="dejavu-lighthouse-") as folder:
         report = Path(folder) / "report.json"
         flags = " ".join(["--headless=new", *ARGUMENTS, f"--user-data-dir={folder}/profile"])
@@ -94,7 +94,7 @@ def audit(lighthouse: Path, url: str, slowdown: float) -> dict[str, Any]:
 
 
 def figures_of(report: dict[str, Any]) -> dict[str, float]:
-    """Returns the scores (0 to 100) and the times (seconds; blocking: milliseconds) of a report."""
+    """Return the scores (0 to 100) and the times (seconds; blocking: milliseconds) of a report."""
     audits = report["audits"]
     return {
         **{name: 100 * report["categories"][name]["score"] for name in ("performance", "accessibility")},
@@ -107,7 +107,7 @@ def figures_of(report: dict[str, Any]) -> dict[str, float]:
 
 
 def measure(lighthouse: Path, url: str, runs: int, slowdown: float | None) -> dict[str, float]:
-    """Returns the medians of the figures of several runs on a page.
+    """Return the medians of the figures of several runs on a page.
 
     Args:
         lighthouse: folder in which Lighthouse is installed.
@@ -131,7 +131,7 @@ def measure(lighthouse: Path, url: str, runs: int, slowdown: float | None) -> di
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures the pages; prints one line of JSON for each."""
+    """Measure the pages; print one line of JSON for each."""
     parser = argparse.ArgumentParser(prog="bench.page.lighthouse", description=__doc__)
     parser.add_argument("--lighthouse", type=Path, required=True, help="folder with node_modules/lighthouse")
     parser.add_argument("--runs", type=int, default=3, help="runs for each page")

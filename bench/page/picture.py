@@ -28,7 +28,7 @@ WIDTH, HEIGHT = 1000, 800
 
 @contextmanager
 def evening(seed: int) -> Iterator[str]:
-    """Runs the demo with its page; yields the address of the page."""
+    """Run the demo with its page; yields the address of the page."""
     command = [sys.executable, "-m", "dejavu_client.cli", "demo", "--page", "--json"]
     command += ["--seconds", str(EVENING_SECONDS), "--seed", str(seed)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -45,7 +45,7 @@ def evening(seed: int) -> Iterator[str]:
 
 
 def game_in_play(url: str, minute: int) -> str:
-    """Waits until a game has been forecast after a minute; returns its id."""
+    """Wait until a game has been forecast after a minute; return its id."""
     while True:
         with urllib.request.urlopen(f"{url}api/games", timeout=30) as answer:
             games: list[dict[str, Any]] = json.load(answer)["games"]
@@ -57,7 +57,7 @@ def game_in_play(url: str, minute: int) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Takes the picture."""
+    """Take the picture."""
     parser = argparse.ArgumentParser(prog="bench.page.picture", description=__doc__)
     parser.add_argument("file", type=Path, help="PNG file to write")
     parser.add_argument("--minute", type=int, default=18, help="minute of play after which it is taken")

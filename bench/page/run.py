@@ -79,7 +79,7 @@ class Crowd:
         self._process = process
 
     async def line(self, command: str = "") -> str:
-        """Sends a command; returns the next line that the process prints."""
+        """Send a command; return the next line that the process prints."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         if command:
@@ -88,13 +88,13 @@ class Crowd:
         return await asyncio.to_thread(self._process.stdout.readline)
 
     async def report(self) -> Received:
-        """Returns what the browsers received."""
+        """Return what the browsers received."""
         return Received.of(json.loads(await self.line("report")))
 
 
 @contextmanager
 def crowd_of(address: str, count: int) -> Iterator[Crowd]:
-    """Runs a process of browsers."""
+    """Run a process of browsers."""
     command = [sys.executable, "-m", "bench.page.browsers", address, str(count)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -115,7 +115,7 @@ class Recording:
         self.made: dict[int, float] = {}
 
     async def run(self, count: int, rate: float) -> int:
-        """Records forecasts, so many a second; returns the sequence of the last one."""
+        """Record forecasts, so many a second; return the sequence of the last one."""
         start = time.monotonic()
         for number in range(count):
             await asyncio.sleep(max(0.0, start + number / rate - time.monotonic()))
@@ -127,25 +127,25 @@ class Recording:
 
 
 def gateway_options(target: str) -> tuple[str, ...]:
-    """Returns the options of a gateway that all browsers reach from one address."""
+    """Return the options of a gateway that all browsers reach from one address."""
     limits = ("--max-connections", "--max-connections-per-address", "--max-streams-per-address")
     return ("--target", target, *(word for limit in limits for word in (limit, "10000")))
 
 
 async def ready(gateway: SpawnedServer) -> str:
-    """Waits until a gateway follows its server; returns its address."""
+    """Wait until a gateway follows its server; return its address."""
     await asyncio.to_thread(gateway.wait_for, "status_changed", lambda entry: entry["reason"] == "OK")
     return str(gateway.wait_for("listening")["address"])
 
 
 def pin(server: SpawnedServer, cpus: Collection[int]) -> None:
-    """Pins a server that has just been started; its later processes and threads inherit that."""
+    """Pin a server that has just been started; its later processes and threads inherit that."""
     if cpus:
         os.sched_setaffinity(server.process.pid, cpus)
 
 
 async def measure(browsers: int, events: int, rate: float, folder: Path, servers: Collection[int] = ()) -> PageResult:
-    """Runs the bench once.
+    """Run the bench once.
 
     Args:
         browsers: number of browsers.
@@ -197,21 +197,21 @@ async def _event_bytes(client: AsyncDejavuClient) -> int:
 
 
 def judge_steady(result: PageResult, recording: Recording, received: Received, cpu: float) -> None:
-    """Computes delays and CPU of the events recorded at the steady rate."""
+    """Compute delays and CPU of the events recorded at the steady rate."""
     delays = sorted(1e3 * (received.last[sequence] - made) for sequence, made in recording.made.items())
     result.p50_ms, result.p99_ms, result.max_ms = percentile(delays, 0.5), percentile(delays, 0.99), delays[-1]
     result.cpu_us = 1e6 * cpu / received.deliveries
 
 
 def judge_all(result: PageResult, recording: Recording, received: Received) -> None:
-    """Counts what browsers lost, got twice or out of order."""
+    """Count what browsers lost, got twice or out of order."""
     complete = received.sequences == sorted(recording.made)
     everywhere = received.deliveries == result.browsers * len(recording.made)
     result.wrong = received.wrong + received.resets + (not complete) + (not everywhere)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the bench; returns the exit code."""
+    """Run the bench; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--browsers", type=int, default=500)
     parser.add_argument("--events", type=int, default=200)

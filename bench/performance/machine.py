@@ -14,7 +14,7 @@ LIBRARIES = ("grpcio", "protobuf", "uvloop", "numpy", "onnxruntime", "hnswlib")
 
 
 def machine_line() -> str:
-    """Returns processor, memory, system and the load average of the last minute."""
+    """Return processor, memory, system and the load average of the last minute."""
     model = _field("/proc/cpuinfo", "model name") or platform.machine()
     gibibytes = int(_field("/proc/meminfo", "MemTotal").split()[0]) / 2**20
     cpus = len(os.sched_getaffinity(0))
@@ -25,13 +25,13 @@ def machine_line() -> str:
 
 
 def versions_line(mlserver: str) -> str:
-    """Returns the versions of Python, of the libraries that answer calls, and of MLServer, unless that is empty."""
+    """Return the versions of Python, of the libraries that answer calls, and of MLServer, unless that is empty."""
     found = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in LIBRARIES)]
     return ", ".join([*found, f"MLServer {mlserver}"] if mlserver else found)
 
 
 def mlserver_version(python: Path) -> str:
-    """Returns the version of MLServer that a Python has installed; empty if it has none, or is none."""
+    """Return the version of MLServer that a Python has installed; empty if it has none, or is none."""
     command = [str(python), "-c", "from importlib.metadata import version as v; print(v('mlserver'))"]
     try:
         return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
@@ -40,7 +40,7 @@ def mlserver_version(python: Path) -> str:
 
 
 def commit_line() -> str:
-    """Returns the commit, and whether files differ from it; "unknown" outside of a clone."""
+    """Return the commit, and whether files differ from it; "unknown" outside of a clone."""
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no")

@@ -38,7 +38,7 @@ class Contest:
 
 
 def alternate(setting: Setting, run: Run, section: str, contests: Sequence[Contest]) -> None:
-    """Measures all contests in rounds; those of one case follow each other. The first round warms up.
+    """Measure all contests in rounds; those of one case follow each other. The first round warms up.
 
     Every other round goes backwards, so that drift within a round favours nobody.
     """
@@ -51,13 +51,13 @@ def alternate(setting: Setting, run: Run, section: str, contests: Sequence[Conte
 
 @contextmanager
 def callers_process(setting: Setting) -> Iterator[Callers]:
-    """Runs the process that calls, on the CPU of callers."""
+    """Run the process that calls, on the CPU of callers."""
     with helper("bench.performance.processes.callers", set(setting.callers)) as process:
         yield Callers(process)
 
 
 def new_order(server: Server, callers: int, calls: int, **changes: object) -> CallOrder:
-    """Returns an order of what-ifs at MINUTE, with changes."""
+    """Return an order of what-ifs at MINUTE, with changes."""
     usual = CallOrder(
         address=server.address,
         callers=callers,
@@ -72,7 +72,7 @@ def new_order(server: Server, callers: int, calls: int, **changes: object) -> Ca
 
 
 def timed_calls(callers: Callers, server: Server, order: CallOrder) -> Callable[[], dict[str, float]]:
-    """Returns what times an order: each time with new patterns, and new games if it names them.
+    """Return what times an order: each time with new patterns, and new games if it names them.
 
     The figures are p50_ms, p99_ms, calls_a_second and cpu_us, the CPU of the server for each call; of batches also
     forecasts_a_core_second.
@@ -95,5 +95,5 @@ def timed_calls(callers: Callers, server: Server, order: CallOrder) -> Callable[
 
 
 def plural(number: int, word: str) -> str:
-    """Returns a number and a noun."""
+    """Return a number and a noun."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -42,7 +42,7 @@ STYLE: Final[dict[str, object]] = {
 
 
 def write_plots(run: Run, folder: Path) -> dict[str, Path]:
-    """Writes the plots of the sections that were measured; returns name → file."""
+    """Write the plots of the sections that were measured; return name → file."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -63,7 +63,7 @@ def write_plots(run: Run, folder: Path) -> dict[str, Path]:
 
 
 def _medians(run: Run, section: str, contender: str, figure: str) -> list[tuple[str, float]]:
-    """Returns the median of a figure over rounds, for each case of a contender."""
+    """Return the median of a figure over rounds, for each case of a contender."""
     pairs = []
     for case, each in run.rows(section):
         values = list(run.values(section, case, contender, figure).values())
@@ -77,7 +77,7 @@ def _contenders(run: Run, section: str) -> list[str]:
 
 
 def _first_number(text: str) -> float:
-    """Returns the number in the name of a case, for example of "1,000 subscribers"."""
+    """Return the number in the name of a case, for example of "1,000 subscribers"."""
     return next(float(word) for each in text.split() if (word := each.replace(",", "")).isdigit())
 
 
@@ -109,7 +109,7 @@ def _lines(
 
 
 def _sizes(axes: Axes, places: Sequence[float]) -> None:
-    """Shows the sizes that were measured on a logarithmic axis."""
+    """Show the sizes that were measured on a logarithmic axis."""
     axes.set_xscale("log")
     axes.minorticks_off()
     axes.set_xticks(places, [f"{place:,.0f}" for place in places])

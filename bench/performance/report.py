@@ -30,7 +30,7 @@ _HOW = (
 
 
 def render(run: Run, images: Mapping[str, str]) -> str:
-    """Returns the report.
+    """Return the report.
 
     Args:
         run: the run.
@@ -97,7 +97,7 @@ def _cell(run: Run, section: Section, case: str, contender: str, figure: str) ->
 
 
 def _spread(values: Sequence[float], unit: str = "") -> str:
-    """Returns median, least and most."""
+    """Return median, least and most."""
     if not values:
         return "not measured"
     text = f"{number(statistics.median(values))} [{number(min(values))}, {number(max(values))}]"
@@ -105,7 +105,7 @@ def _spread(values: Sequence[float], unit: str = "") -> str:
 
 
 def number(value: float) -> str:
-    """Returns a number with three significant digits, and all digits before the point."""
+    """Return a number with three significant digits, and all digits before the point."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"

@@ -40,7 +40,7 @@ class MlserverMissing(Exception):
 
 
 def measure(setting: Setting, sections: Sequence[str], run: Run) -> None:
-    """Measures sections, one after the other; says on standard error how long each took.
+    """Measure sections, one after the other; says on standard error how long each took.
 
     Raises:
         CallsFailed: if a call failed.
@@ -55,7 +55,7 @@ def measure(setting: Setting, sections: Sequence[str], run: Run) -> None:
 
 
 def write(run: Run, report: Path, samples: Path | None) -> None:
-    """Writes report and plots, and the samples unless they are there already."""
+    """Write report and plots, and the samples unless they are there already."""
     report.parent.mkdir(parents=True, exist_ok=True)
     images = write_plots(run, report.parent / "images")
     report.write_text(render(run, {name: f"images/{file.name}" for name, file in images.items()}))
@@ -64,7 +64,7 @@ def write(run: Run, report: Path, samples: Path | None) -> None:
 
 
 def installed_mlserver(wanted: str, run: Run) -> Path | None:
-    """Returns the Python that has MLServer; without one, adds to the run why it is left out.
+    """Return the Python that has MLServer; without one, adds to the run why it is left out.
 
     Raises:
         MlserverMissing: if it is wanted and missing, and DEJAVU_CI=1.
@@ -82,7 +82,7 @@ def installed_mlserver(wanted: str, run: Run) -> Path | None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Returns the parser of the command line."""
+    """Return the parser of the command line."""
     result = argparse.ArgumentParser(
         prog="bench.performance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -106,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Measures and writes or prints the report; returns the exit code."""
+    """Measure and write or prints the report; return the exit code."""
     command_line = parser()
     options = command_line.parse_args(arguments)
     if options.rounds is not None and options.rounds < 1:

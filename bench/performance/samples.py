@@ -61,18 +61,18 @@ class Run:
     samples: list[Sample] = field(default_factory=list)
 
     def add(self, section: str, case: str, contender: str, number: int, figures: Mapping[str, float]) -> None:
-        """Adds a sample of a round."""
+        """Add a sample of a round."""
         rounded = {name: float(f"{value:.{DIGITS}g}") for name, value in figures.items()}
         self.samples.append(Sample(section, case, contender, number, rounded))
 
     def rows(self, section: str) -> list[tuple[str, str]]:
-        """Returns the cases and contenders of a section: cases in order, and the contenders of each."""
+        """Return the cases and contenders of a section: cases in order, and the contenders of each."""
         pairs = list(dict.fromkeys((each.case, each.contender) for each in self.samples if each.section == section))
         cases = list(dict.fromkeys(case for case, _ in pairs))
         return sorted(pairs, key=lambda pair: cases.index(pair[0]))
 
     def values(self, section: str, case: str, contender: str, figure: str) -> dict[int, float]:
-        """Returns a figure by round."""
+        """Return a figure by round."""
         return {
             each.round: each.figures[figure]
             for each in self.samples
@@ -80,13 +80,13 @@ class Run:
         }
 
     def ratios(self, section: str, case: str, contender: str, figure: str, base: str) -> list[float]:
-        """Returns a figure over that of another contender, for each round that has both."""
+        """Return a figure over that of another contender, for each round that has both."""
         values = self.values(section, case, contender, figure)
         bases = self.values(section, case, base, figure)
         return [value / bases[number] for number, value in values.items() if bases.get(number)]
 
     def save(self, path: Path) -> None:
-        """Writes the run as JSON, one sample a line."""
+        """Write the run as JSON, one sample a line."""
         head = {**asdict(self), "samples": []}
         lines = ",\n".join(json.dumps(asdict(each), ensure_ascii=False) for each in self.samples)
         text = json.dumps(head, ensure_ascii=False, indent=1).replace('"samples": []', f'"samples": [\n{lines}\n]')
@@ -94,6 +94,6 @@ class Run:
 
     @classmethod
     def load(cls, path: Path) -> Run:
-        """Reads a run that was saved."""
+        """Read a run that was saved."""
         values = json.loads(path.read_text())
         return cls(**{**values, "samples": [Sample(**each) for each in values["samples"]]})

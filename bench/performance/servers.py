@@ -32,7 +32,7 @@ SAME_POINTS = 1e-3
 
 @contextmanager
 def dejavu(setting: Setting, *more: str, workers: int = 1, ledger: str = "") -> Iterator[Server]:
-    """Runs a `dejavu-server` that computes every what-if: its cache is off."""
+    """Run a `dejavu-server` that computes every what-if: its cache is off."""
     cpus = set(setting.servers)
     options = ("--cache", "off", *more)
     with latency.dejavu_server(cpus, setting.bundle, *options, workers=workers, ledger=ledger) as server:
@@ -41,7 +41,7 @@ def dejavu(setting: Setting, *more: str, workers: int = 1, ledger: str = "") -> 
 
 @contextmanager
 def echo(setting: Setting, response: bytes, processes: int = 1) -> Iterator[Server]:
-    """Runs the echo of single calls, which returns a serialized PredictResponse; its processes share a port."""
+    """Run the echo of single calls, which returns a serialized PredictResponse; its processes share a port."""
     cpus = set(setting.servers)
     with ExitStack() as stack:
         first = stack.enter_context(latency.echo_server(cpus, response))
@@ -51,14 +51,14 @@ def echo(setting: Setting, response: bytes, processes: int = 1) -> Iterator[Serv
 
 @contextmanager
 def echo_of_many(setting: Setting, answers: Answers) -> Iterator[Server]:
-    """Runs the echo of batches and streams."""
+    """Run the echo of batches and streams."""
     with helper_server("bench.performance.processes.echo", set(setting.servers), answers.line()) as server:
         yield server
 
 
 @contextmanager
 def mlserver(setting: Setting) -> Iterator[Server]:
-    """Runs an MLServer of one process that serves the same bundle.
+    """Run an MLServer of one process that serves the same bundle.
 
     Raises:
         ValueError: if the setting has no MLServer.
@@ -85,7 +85,7 @@ def mlserver(setting: Setting) -> Iterator[Server]:
 
 
 def wait_until_ready(address: str, seconds: float = 120.0) -> None:
-    """Waits until an MLServer has loaded its models; it listens earlier."""
+    """Wait until an MLServer has loaded its models; it listens earlier."""
     with grpc.insecure_channel(address) as channel:
         ready: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(open_inference.READY_METHOD)
         deadline = time.monotonic() + seconds
@@ -96,13 +96,13 @@ def wait_until_ready(address: str, seconds: float = 120.0) -> None:
 
 
 def what_if_response(server: Server) -> bytes:
-    """Returns the serialized response of a `dejavu-server` to a what-if, for echoes to return."""
+    """Return the serialized response of a `dejavu-server` to a what-if, for echoes to return."""
     return response_to(server.address, METHOD, body(0, new_order(server, 1, 1)))
 
 
 @contextmanager
 def mlserver_beside(setting: Setting, server: Server) -> Iterator[Server | None]:
-    """Runs an MLServer that makes the forecasts of a `dejavu-server`, or none if the setting has none.
+    """Run an MLServer that makes the forecasts of a `dejavu-server`, or none if the setting has none.
 
     Raises:
         AssertionError: see `check_same_forecaster`.
@@ -116,7 +116,7 @@ def mlserver_beside(setting: Setting, server: Server) -> Iterator[Server | None]
 
 
 def check_same_forecaster(server: Server, peer: Server) -> None:
-    """Checks that an MLServer makes the forecasts of a `dejavu-server`.
+    """Check that an MLServer makes the forecasts of a `dejavu-server`.
 
     Raises:
         AssertionError: if the point forecasts of a pattern differ.

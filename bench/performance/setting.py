@@ -40,9 +40,9 @@ class Setting:
     callers: frozenset[int] = field(default_factory=_last_cpu)
 
     def size(self, full: int, quick: int) -> int:
-        """Returns how many of something to make."""
+        """Return how many of something to make."""
         return quick if self.quick else full
 
     def sizes(self, full: tuple[int, ...], quick: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns the sizes to measure."""
+        """Return the sizes to measure."""
         return quick if self.quick else full

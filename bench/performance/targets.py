@@ -30,7 +30,7 @@ class Target:
     at_least: bool = False
 
     def is_met(self, run: Run) -> bool | None:
-        """Returns whether the median over rounds meets it; None if it was not measured."""
+        """Return whether the median over rounds meets it; None if it was not measured."""
         values = self.values(run)
         if not values:
             return None

@@ -29,7 +29,7 @@ def _report(result: PromotionResult, seconds: float) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the rounds; returns the exit code."""
+    """Run the rounds; return the exit code."""
     return program(
         arguments,
         print,

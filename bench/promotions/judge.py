@@ -54,7 +54,7 @@ class PromotionResult(Result):
     failed_changes: dict[str, int] = field(default_factory=dict)
 
     def breaches(self) -> list[str]:
-        """Returns the names of the checks that failed."""
+        """Return the names of the checks that failed."""
         own = ("not_by_champion", "misquoted", "never_champion", "disagreeing", "failed_changes")
         return [*super().breaches(), *(name for name in own if getattr(self, name))]
 
@@ -66,7 +66,7 @@ async def judge(
     subscribers: Sequence[Subscriber],
     served: dict[str, str],
 ) -> None:
-    """Compares answers and streams with the ledger.
+    """Compare answers and streams with the ledger.
 
     Args:
         result: receives what was found.
@@ -117,5 +117,5 @@ async def judge(
 
 
 def median_ms(seconds: Sequence[float]) -> float:
-    """Returns the median of some times, in milliseconds; 0 without any."""
+    """Return the median of some times, in milliseconds; 0 without any."""
     return 1000 * statistics.median(seconds) if seconds else 0.0

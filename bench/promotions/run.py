@@ -78,18 +78,18 @@ class Load:
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """Lets every publisher finish its call."""
+        """Let every publisher finish its call."""
         self._stop.set()
 
     async def more(self, number: int) -> None:
-        """Waits for a number of further answers, or an error."""
+        """Wait for a number of further answers, or an error."""
         target = len(self.answers) + number
         async with asyncio.timeout(SECONDS):
             while len(self.answers) < target:  # noqa: ASYNC110 - many publishers
                 await asyncio.sleep(0.01)
 
     async def publish(self, number: int) -> None:
-        """Runs a publisher until it is stopped."""
+        """Run a publisher until it is stopped."""
         choose = random.Random(f"{self._seed}-{number}")
         games: list[tuple[str, list[float]]] = []
         # A busy machine is not a failed call: how long the slowest one took is in the result.
@@ -123,7 +123,7 @@ class Operator:
         self._choose = choose
 
     async def call(self, method: str, request: Any) -> Any:
-        """Returns the answer to a change; repeats it while a server is not available."""
+        """Return the answer to a change; repeats it while a server is not available."""
         while True:
             try:
                 return await getattr(self._choose.choice(self._stubs), method)(request, timeout=SECONDS)
@@ -133,7 +133,7 @@ class Operator:
                 await asyncio.sleep(0.05)
 
     async def register(self, manifest: bytes) -> None:
-        """Registers a bundle that is in the store."""
+        """Register a bundle that is in the store."""
 
         async def header() -> Any:
             yield models_pb.RegisterBundleRequest(header=bundle_pb2.BundleHeader(manifest=manifest))
@@ -141,17 +141,17 @@ class Operator:
         [_] = [answer async for answer in self._stubs[0].RegisterBundle(header())]
 
     async def promote(self, version: str) -> None:
-        """Stages a model and makes it the champion."""
+        """Stage a model and makes it the champion."""
         await self.call("LoadModel", models_pb.LoadModelRequest(model_version=version, reason="bench"))
         await self.call("PromoteModel", models_pb.PromoteModelRequest(model_version=version, force=True))
 
     async def roll_back(self, version: str) -> None:
-        """Makes the previous model the champion instead of this one."""
+        """Make the previous model the champion instead of this one."""
         await self.call("RollbackModel", models_pb.RollbackModelRequest(from_version=version))
 
 
 async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
-    """Runs the rounds and checks the results."""
+    """Run the rounds and checks the results."""
     result = PromotionResult()
     challenger = await asyncio.to_thread(publish_variant, folder / "challenger", 0.3)
     store = ModelStore.open(folder / "store")
@@ -168,7 +168,7 @@ async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
 async def _run_rounds(
     options: argparse.Namespace, folder: Path, url: str, challenger: str, result: PromotionResult
 ) -> None:
-    """Runs the rounds on a ledger and a store with the challenger, and checks the results."""
+    """Run the rounds on a ledger and a store with the challenger, and checks the results."""
     choose = random.Random(options.seed)
     arguments = ("--workers", str(options.workers), "--ledger", url, "--model-store", str(folder / "store"))
     with ExitStack() as servers_stack:
@@ -223,7 +223,7 @@ async def _run_rounds(
 
 
 def _kills(number: int) -> bool:
-    """Returns whether a worker is killed in a round: in one of KILL_EVERY, promotions and rollbacks in turn."""
+    """Return whether a worker is killed in a round: in one of KILL_EVERY, promotions and rollbacks in turn."""
     tens, place = divmod(number, KILL_EVERY)
     return place == KILL_EVERY - 1 - tens % 2
 
@@ -231,7 +231,7 @@ def _kills(number: int) -> bool:
 def _counted(
     result: PromotionResult, change: Callable[[str], Awaitable[None]], version: str
 ) -> Callable[[], Awaitable[None]]:
-    """Returns a function that makes a change, and counts it if it is refused."""
+    """Return a function that makes a change, and counts it if it is refused."""
 
     async def make() -> None:
         try:
@@ -250,7 +250,7 @@ async def _timed(work: Callable[[], Awaitable[None]]) -> float:
 
 
 async def _kill(servers: list[SpawnedServer], choose: random.Random) -> float:
-    """Kills a worker within the next 0.3 s; returns the seconds until its replacement serves."""
+    """Kill a worker within the next 0.3 s; return the seconds until its replacement serves."""
     server = choose.choice(servers)
     worker = choose.choice(server.workers)
     known = {entry["worker"] for entry in server.events if entry.get("event") == "serving"}
@@ -262,7 +262,7 @@ async def _kill(servers: list[SpawnedServer], choose: random.Random) -> float:
 
 
 async def served(addresses: list[str], workers: int) -> dict[str, str]:
-    """Returns the model with which each worker answers, by its name."""
+    """Return the model with which each worker answers, by its name."""
     served: dict[str, str] = {}
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with asyncio.timeout(SECONDS):

@@ -47,12 +47,12 @@ class Start:
     processes: list[ProcessUse]
 
     def pss(self, role: str) -> list[float]:
-        """Returns the proportional set size of each process of a role, in MiB."""
+        """Return the proportional set size of each process of a role, in MiB."""
         return [each.pss_mib for each in self.processes if each.role == role]
 
 
 def prepare(folder: Path, tree: Path | None = None) -> None:
-    """Starts and ends a server, which makes its ledger in a folder, and the bytecode of its modules.
+    """Start and ends a server, which makes its ledger in a folder, and the bytecode of its modules.
 
     Args:
         folder: the folder.
@@ -65,7 +65,7 @@ def prepare(folder: Path, tree: Path | None = None) -> None:
 def measure(
     workers: int, folder: Path, *, tree: Path | None = None, calls: int = 200, options: Sequence[str] = ()
 ) -> Start:
-    """Starts a server, calls it, kills a worker, and ends it.
+    """Start a server, calls it, kills a worker, and ends it.
 
     Args:
         workers: number of its workers.
@@ -132,7 +132,7 @@ class _Log:
         return set(self.order)
 
     def until(self, event: str) -> dict[str, Any]:
-        """Reads until an event; returns its entry.
+        """Read until an event; return its entry.
 
         Raises:
             RuntimeError: if the server ends before.
@@ -161,7 +161,7 @@ def _call(address: str, calls: int) -> None:
 
 
 def summary(starts: Sequence[Start]) -> dict[str, float]:
-    """Returns the figures of several starts with the same number of workers: medians of times, means of memory."""
+    """Return the figures of several starts with the same number of workers: medians of times, means of memory."""
     roles = {role: [sum(start.pss(role)) for start in starts] for role in ("supervisor", "spare", "worker")}
     return {
         "workers": starts[0].workers,

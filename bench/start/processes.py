@@ -32,7 +32,7 @@ class ProcessUse:
 
 
 def processes_of(supervisor: int, workers: set[int]) -> list[ProcessUse]:
-    """Returns what the processes of a server use, the supervisor first.
+    """Return what the processes of a server use, the supervisor first.
 
     Args:
         supervisor: process id of the supervisor.
@@ -44,7 +44,7 @@ def processes_of(supervisor: int, workers: set[int]) -> list[ProcessUse]:
 
 
 def anonymous_mib(pid: int) -> float:
-    """Returns a process's anonymous memory in MiB. Its share of mapped files depends on other processes."""
+    """Return a process's anonymous memory in MiB. Its share of mapped files depends on other processes."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:")) / 1024
 

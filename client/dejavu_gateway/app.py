@@ -32,7 +32,7 @@ log = get_logger()
 def gateway_app(
     settings: GatewaySettings, client: UpstreamClient, metrics: GatewayMetrics, *, any_host: bool
 ) -> tuple[Envelope, LiveFeed]:
-    """Returns the ASGI application of a gateway, and its feed, which runs while the application does.
+    """Return the ASGI application of a gateway, and its feed, which runs while the application does.
 
     Args:
         settings: settings of the gateway.
@@ -81,7 +81,7 @@ def gateway_app(
 
 
 def routes(build: WebBuild, games: GameEndpoints) -> list[Route | WebSocketRoute]:
-    """Returns the routes of a gateway that serves a build of the page."""
+    """Return the routes of a gateway that serves a build of the page."""
     found: list[Route | WebSocketRoute] = [_call_route(each) for each in CALLS]
     found += [Route(path, each.answer, methods=[each.method]) for each in INFERENCE_ENDPOINTS for path in each.paths]
     found += [

@@ -63,7 +63,7 @@ class GatewayLimits:
 
 @lru_cache(4096)
 def share_of(address: str) -> str:
-    """Returns what counts as one client: an IPv4 address, or the network of an IPv6 address that one customer has."""
+    """Return what counts as one client: an IPv4 address, or the network of an IPv6 address that one customer has."""
     try:
         parsed = ip_address(address)
     except ValueError:  # a socket of this machine has none

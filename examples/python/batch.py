@@ -9,7 +9,7 @@ from dejavu_client import DejavuClient, predict_request
 
 
 def main() -> None:
-    """Requests what-ifs with linearly growing leads of −24 to +24 points at minute 18, and one invalid what-if."""
+    """Request what-ifs with linearly growing leads of −24 to +24 points at minute 18, and one invalid what-if."""
     leads = range(-24, 25)
     requests = [predict_request([lead * minute / 18 for minute in range(1, 19)]) for lead in leads]
     requests.append(predict_request([999]))

@@ -38,7 +38,7 @@ class ChangedError(Exception):
 
 
 def main() -> int:
-    """Checks what the command line names, and prints the result; returns the exit code."""
+    """Check what the command line names, and print the result; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("entries", type=Path, help="file of dejavu-server ledger export-entries")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="file of dejavu checkpoint")
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def check_chain(identity: dict[str, Any], lines: list[str]) -> tuple[dict[int, Entry], dict[int, bytes]]:
-    """Recomputes the hash of every entry from the one before it.
+    """Recompute the hash of every entry from the one before it.
 
     Returns:
         The entries, and their hashes, by sequence; the hashes also have the one that the first entry is chained to.
@@ -91,7 +91,7 @@ def check_chain(identity: dict[str, Any], lines: list[str]) -> tuple[dict[int, E
 
 
 def check_shadows(entries: dict[int, Entry]) -> str:
-    """Checks that each shadow stands beside an earlier forecast of another model, and none was made with hindsight."""
+    """Check that each shadow stands beside an earlier forecast of another model, and none was made with hindsight."""
     known: dict[tuple[str, int], int] = {}  # by game and the last minute before an outcome that stands: its entry
     count = 0
     for sequence, entry in entries.items():
@@ -121,7 +121,7 @@ def check_shadows(entries: dict[int, Entry]) -> str:
 
 
 def check_models(identity: dict[str, Any], entries: dict[int, Entry]) -> str:
-    """Follows the champion from the first change of models, pruned ones included."""
+    """Follow the champion from the first change of models, pruned ones included."""
     pruned = [json.loads(text) for text in identity.get("pruned_models", ())]
     champion, since, count = "", 0, 0
     for entry in [*pruned, *(each for each in entries.values() if each["kind"] == "model")]:
@@ -135,7 +135,7 @@ def check_models(identity: dict[str, Any], entries: dict[int, Entry]) -> str:
 
 
 def check_checkpoint(kept: dict[str, Any], identity: dict[str, Any], hashes: dict[int, bytes]) -> str:
-    """Checks that a checkpoint is of this ledger and signed, and that its entry has the hash that was signed."""
+    """Check that a checkpoint is of this ledger and signed, and that its entry has the hash that was signed."""
     kept = kept.get("checkpoint", kept)
     for name in ("ledger_id", "epoch"):
         if kept[_camel(name)] != identity[name]:
@@ -155,7 +155,7 @@ def check_checkpoint(kept: dict[str, Any], identity: dict[str, Any], hashes: dic
 
 
 def check_listed(target: str, entries: dict[int, Entry]) -> str:
-    """Compares every forecast that a server lists, with its outcome and market, with the entries."""
+    """Compare every forecast that a server lists, with its outcome and market, with the entries."""
     import grpc  # noqa: PLC0415 - only this check needs a server
 
     from dejavu.v1 import record_service_pb2 as pb  # noqa: PLC0415
@@ -186,7 +186,7 @@ def check_listed(target: str, entries: dict[int, Entry]) -> str:
 
 
 def first_observed(entries: dict[int, Entry]) -> dict[tuple[str, int], int]:
-    """Returns by game and number of the horizon when an outcome was observed, as its first report says."""
+    """Return by game and number of the horizon when an outcome was observed, as its first report says."""
     times: dict[tuple[str, int], int] = {}
     for entry in entries.values():
         payload = entry["payload"]
@@ -197,13 +197,13 @@ def first_observed(entries: dict[int, Entry]) -> dict[tuple[str, int], int]:
 
 
 def _observed_since(forecast: Any, observed: dict[tuple[str, int], int]) -> float:
-    """Returns when an outcome that a forecast precedes was first observed: the end, or before it the half."""
+    """Return when an outcome that a forecast precedes was first observed: the end, or before it the half."""
     preceded = (1, 2) if forecast.elapsed_minutes <= LAST_MINUTE_BEFORE_HALF else (2,)
     return min(observed.get((forecast.game_id, horizon), math.inf) for horizon in preceded)
 
 
 def _compare_listed(each: Any, entries: dict[int, Entry], markets: dict[int, Entry], observed: float) -> None:
-    """Compares one listed forecast with its entries, given when its outcome was observed."""
+    """Compare one listed forecast with its entries, given when its outcome was observed."""
     listed, entry = each.forecast, entries[each.forecast.sequence]
     forecast, request = entry["payload"]["forecast"], entry["payload"]["request"]
     pairs: list[tuple[str, object, object]] = [

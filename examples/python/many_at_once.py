@@ -12,12 +12,12 @@ from dejavu_client import AsyncDejavuClient, DejavuClientError
 
 
 def random_game(rng: random.Random) -> list[int]:
-    """Returns home − away at the end of minutes 1 … 18 of a random game."""
+    """Return home − away at the end of minutes 1 … 18 of a random game."""
     return list(itertools.accumulate(rng.randint(-3, 3) for _ in range(18)))
 
 
 async def main() -> None:
-    """Requests a hundred what-ifs of random games."""
+    """Request a hundred what-ifs of random games."""
     patterns = [random_game(random.Random(seed)) for seed in range(100)]
     async with AsyncDejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         calls = [client.predict(pattern, timeout=10.0) for pattern in patterns]

@@ -19,12 +19,12 @@ SECONDS = float(os.environ.get("DEJAVU_POLL_SECONDS", "10"))
 
 
 def horizon_name(horizon: int) -> str:
-    """Returns the name of a horizon."""
+    """Return the name of a horizon."""
     return "end" if horizon == FINAL else "half"
 
 
 def announce(prediction: Prediction) -> None:
-    """Handles a forecast; also called for corrections."""
+    """Handle a forecast; also called for corrections."""
     game, forecast = prediction.game, prediction.forecast
     chance = f"{game.home} {'wins' if forecast.horizon == FINAL else 'leads'} with {forecast.home_lead_probability:.0%}"
     about = f"{game.away} @ {game.home}, minute {forecast.elapsed_minutes}"
@@ -32,7 +32,7 @@ def announce(prediction: Prediction) -> None:
 
 
 async def settle(event: Event) -> None:
-    """Handles all other events; may be a coroutine."""
+    """Handle all other events; may be a coroutine."""
     if isinstance(event, HorizonResult):
         game = event.game
         print(
@@ -42,7 +42,7 @@ async def settle(event: Event) -> None:
 
 
 async def main() -> None:
-    """Runs until all games of the evening are final."""
+    """Run until all games of the evening are final."""
     with NbaFeed(os.environ.get("DEJAVU_FEED_URL", NBA_URL)) as feed:
         async with (
             AsyncDejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client,

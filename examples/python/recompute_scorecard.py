@@ -49,7 +49,7 @@ Figures = dict[str, float]
 
 
 def main() -> int:
-    """Compares the figures of one filter; prints each, and returns the exit code."""
+    """Compare the figures of one filter; print each, and return the exit code."""
     options = arguments()
     score_filter = pb.ScoreFilter(
         horizon=forecast_pb2.HORIZON_FINAL if options.horizon == "final" else forecast_pb2.HORIZON_HALFTIME,
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--target", default=os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051"), metavar="HOST:PORT")
     parser.add_argument("--horizon", choices=("half", "final"), default="half")
@@ -100,7 +100,7 @@ def arguments() -> argparse.Namespace:
 
 
 def listed(service: RecordServiceStub, score_filter: pb.ScoreFilter) -> Iterator[record_pb2.RecordedPrediction]:
-    """Yields the settled forecasts that match a filter, superseded and late ones included."""
+    """Yield the settled forecasts that match a filter, superseded and late ones included."""
     request = pb.ListPredictionsRequest(
         page_size=500,
         settled=True,
@@ -120,7 +120,7 @@ def listed(service: RecordServiceStub, score_filter: pb.ScoreFilter) -> Iterator
 
 
 def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
-    """Computes every figure of a scorecard from forecasts and outcomes; settlements serve to order the games only.
+    """Compute every figure of a scorecard from forecasts and outcomes; settlements serve to order the games only.
 
     Withdrawn, corrected and doubtful games are not figures of settled forecasts, and are not among them.
     """
@@ -158,7 +158,7 @@ def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
 
 
 def total_figures(settled: list[record_pb2.RecordedPrediction]) -> Figures:
-    """Computes the figures of total points, from those forecasts that have a settled total."""
+    """Compute the figures of total points, from those forecasts that have a settled total."""
     units, told = Units(settled), [each.forecast.total for each in settled]
     outcome = np.array([each.outcome.total_points for each in settled], dtype=float)
     minutes = np.array([each.forecast.elapsed_minutes for each in settled])
@@ -178,22 +178,22 @@ def total_figures(settled: list[record_pb2.RecordedPrediction]) -> Figures:
 
 
 def exclusion(each: record_pb2.RecordedPrediction) -> str:
-    """Returns why a forecast does not count; empty if it does. A late one counts as late, superseded or not."""
+    """Return why a forecast does not count; empty if it does. A late one counts as late, superseded or not."""
     return REASONS[each.forecast.late] if each.forecast.late else "superseded" if each.superseded else ""
 
 
 def is_market(each: record_pb2.RecordedPrediction) -> bool:
-    """Returns whether a forecast has a market that counts: in time, and sent before the outcome was observed."""
+    """Return whether a forecast has a market that counts: in time, and sent before the outcome was observed."""
     return each.HasField("market_answer") and not each.forecast.late and not is_late_market(each)
 
 
 def is_late_market(each: record_pb2.RecordedPrediction) -> bool:
-    """Returns whether the market of a forecast in time was sent after the outcome was observed."""
+    """Return whether the market of a forecast in time was sent after the outcome was observed."""
     return each.market_answer.recording == market_pb2.MARKET_RECORDING_OUTCOME_KNOWN and not each.forecast.late
 
 
 def lacks_total(each: record_pb2.RecordedPrediction) -> bool:
-    """Returns whether a forecast of a total has an outcome without one."""
+    """Return whether a forecast of a total has an outcome without one."""
     return each.forecast.HasField("total") and not each.outcome.HasField("total_points")
 
 
@@ -209,20 +209,20 @@ class Units:
         self.minutes = len(groups)
 
     def means(self, values: Array) -> Array:
-        """Returns the mean of each game."""
+        """Return the mean of each game."""
         of_minutes = np.bincount(self._group, values) / np.bincount(self._group)
         means: Array = np.bincount(self._game, of_minutes) / np.bincount(self._game)
         return means
 
     def weights(self) -> Array:
-        """Returns 1 / (minutes of the game) / (forecasts of the minute) for each forecast."""
+        """Return 1 / (minutes of the game) / (forecasts of the minute) for each forecast."""
         of_minutes = 1.0 / (np.bincount(self._group) * np.bincount(self._game)[self._game])
         weights: Array = of_minutes[self._group]
         return weights
 
 
 def figure(name: str, means: Array, least: float = -math.inf, most: float = math.inf) -> Figures:
-    """Returns the mean of the games' means, with Student's interval within bounds if there are two games or more."""
+    """Return the mean of the games' means, with Student's interval within bounds if there are two games or more."""
     games, value = len(means), float(means.mean())
     if games < 2:
         return {name: value}
@@ -231,7 +231,7 @@ def figure(name: str, means: Array, least: float = -math.inf, most: float = math
 
 
 def student(degrees: int) -> float:
-    """Returns the 0.975 quantile of Student's t with a number of degrees of freedom.
+    """Return the 0.975 quantile of Student's t with a number of degrees of freedom.
 
     With t = √degrees·tan(u) the density is proportional to cos(u)^(degrees − 1), which Gauss-Legendre integrates.
     """
@@ -250,7 +250,7 @@ def student(degrees: int) -> float:
 
 
 def ratio_figure(name: str, numerators: Array, denominators: Array) -> Figures:
-    """Returns a ratio of two means of games, −1 or more, with the interval of its linearization if ratios differ."""
+    """Return a ratio of two means of games, −1 or more, with the interval of its linearization if ratios differ."""
     games, ratio = len(numerators), float(numerators.sum() / denominators.sum())
     residuals = numerators - ratio * denominators
     if games < 2 or float(np.ptp(residuals)) <= TOLERANCE:
@@ -260,20 +260,20 @@ def ratio_figure(name: str, numerators: Array, denominators: Array) -> Figures:
 
 
 def crps(quantiles: Sequence[float], outcome: float) -> float:
-    """Returns twice the mean pinball loss of the recorded quantiles."""
+    """Return twice the mean pinball loss of the recorded quantiles."""
     error = outcome - np.array(quantiles)
     return float(2.0 * ((LEVELS - (error < 0)) * error).mean())
 
 
 def calibration_error(probability: Array, led: Array, weights: Array) -> float:
-    """Returns the expected calibration error: 20 bins, closed below, the last one closed on both sides."""
+    """Return the expected calibration error: 20 bins, closed below, the last one closed on both sides."""
     bins = np.minimum((probability * 20).astype(int), 19)
     gaps = np.bincount(bins, weights * (probability - led), minlength=20)
     return float(np.abs(gaps).sum() / weights.sum())
 
 
 def reliability_figures(games: list[str], probability: Array, led: Array, weights: Array) -> Figures:
-    """Returns the bins of probability, with Wilson's interval at Kish's effective number of games."""
+    """Return the bins of probability, with Wilson's interval at Kish's effective number of games."""
     figures: Figures = {}
     bins = np.minimum((probability * 10).astype(int), 9)
     for index in sorted(set(bins.tolist())):
@@ -293,7 +293,7 @@ def reliability_figures(games: list[str], probability: Array, led: Array, weight
 def coverage_figures(
     prefix: str, counted: list[record_pb2.RecordedPrediction], told: Sequence[Any], outcome: Array
 ) -> Figures:
-    """Returns the coverage of each alpha, with Wilson's interval at the effective number of games; `told` has ends."""
+    """Return the coverage of each alpha, with Wilson's interval at the effective number of games; `told` has ends."""
     figures: Figures = {}
     alphas = np.array([each.forecast.alpha for each in counted])
     ends = np.array([(each.interval_lower, each.interval_upper) for each in told])
@@ -315,7 +315,7 @@ def coverage_figures(
 
 
 def wilson(share: float, trials: float) -> tuple[float, float]:
-    """Returns Wilson's score interval of a share; it holds the share and lies in [0, 1]."""
+    """Return Wilson's score interval of a share; it holds the share and lies in [0, 1]."""
     scale = 1.0 + Z**2 / trials
     centre = (share + Z**2 / (2.0 * trials)) / scale
     half = Z * math.sqrt(share * (1.0 - share) / trials + (Z / (2.0 * trials)) ** 2) / scale
@@ -323,7 +323,7 @@ def wilson(share: float, trials: float) -> tuple[float, float]:
 
 
 def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
-    """Returns the record of the bets; those on superseded and on late forecasts count as well."""
+    """Return the record of the bets; those on superseded and on late forecasts count as well."""
     if not asked:
         return {}
     stakes_of = within_caps(asked)
@@ -360,7 +360,7 @@ def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
 
 
 def within_caps(asked: list[record_pb2.RecordedPrediction]) -> dict[int, float]:
-    """Returns the stakes, by sequence, each with at most what those before it leave of its caps; 0 for no bet."""
+    """Return the stakes, by sequence, each with at most what those before it leave of its caps; 0 for no bet."""
     stakes: dict[int, float] = {}
     on_game: dict[str, float] = {}
     on_evening: dict[str, float] = {}
@@ -375,25 +375,25 @@ def within_caps(asked: list[record_pb2.RecordedPrediction]) -> dict[int, float]:
 
 
 def date_of(each: record_pb2.RecordedPrediction) -> str:
-    """Returns the date of a forecast: that of its game, but no later than the day on which it was made."""
+    """Return the date of a forecast: that of its game, but no later than the day on which it was made."""
     made = each.forecast.generated_time.ToDatetime() - timedelta(hours=11)
     return min(each.forecast.game_date, made.date().isoformat())
 
 
 def chosen(each: record_pb2.RecordedPrediction) -> market_pb2.MarketSideAnswer:
-    """Returns the answer to the side that was bet on."""
+    """Return the answer to the side that was bet on."""
     return (
         each.market_answer.home if each.market_answer.side == market_pb2.MARKET_SIDE_HOME else each.market_answer.away
     )
 
 
 def told_stake(each: record_pb2.RecordedPrediction) -> float:
-    """Returns the recorded stake, as a share of the bankroll; 0 for no bet."""
+    """Return the recorded stake, as a share of the bankroll; 0 for no bet."""
     return chosen(each).stake_fraction if each.market_answer.side else 0.0
 
 
 def profit_of_one(each: record_pb2.RecordedPrediction) -> float:
-    """Returns the profit of a stake of 1 on the recorded bet; a push returns the stake."""
+    """Return the profit of a stake of 1 on the recorded bet; a push returns the stake."""
     above = each.outcome.differential - each.market.line
     if above == 0:
         return 0.0
@@ -402,7 +402,7 @@ def profit_of_one(each: record_pb2.RecordedPrediction) -> float:
 
 
 def figures_of(card: card_pb.Scorecard) -> Figures:
-    """Returns the figures of a server's scorecard under the names that this program gives them."""
+    """Return the figures of a server's scorecard under the names that this program gives them."""
     figures = {"games": float(card.games), "forecasts": float(card.forecasts), "ece": card.ece}
     figures["unsettled_totals"] = float(card.unsettled_totals)
     for name in (*REASONS, "late_markets"):
@@ -423,7 +423,7 @@ def figures_of(card: card_pb.Scorecard) -> Figures:
 
 
 def means_of(prefix: str, card: card_pb.Scorecard | card_pb.TotalScorecard) -> Figures:
-    """Returns the means and coverages of a server's scorecard, or of its totals."""
+    """Return the means and coverages of a server's scorecard, or of its totals."""
     figures: Figures = {}
     for field, told in card.ListFields():
         if isinstance(told, card_pb.Figure):
@@ -436,13 +436,13 @@ def means_of(prefix: str, card: card_pb.Scorecard | card_pb.TotalScorecard) -> F
 
 
 def parts_of(name: str, value: float, each: card_pb.CoverageFigure | card_pb.ReliabilityBin, more: str) -> Figures:
-    """Returns a share of a server's scorecard with what is said of it."""
+    """Return a share of a server's scorecard with what is said of it."""
     parts = ("lower", "upper", "games", "forecasts", more)
     return {name: value} | {f"{name}.{part}": float(getattr(each, part)) for part in parts}
 
 
 def compare(server: Figures, own: Figures) -> list[str]:
-    """Returns a line for each figure that differs, or that only one side has."""
+    """Return a line for each figure that differs, or that only one side has."""
     lines = []
     for name in sorted(server.keys() | own.keys()):
         one, other = server.get(name), own.get(name)

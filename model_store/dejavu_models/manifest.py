@@ -243,7 +243,7 @@ class Manifest(_Record):
         return self.files if self.courses is None else {**self.files, COURSES: self.courses}
 
     def to_json(self) -> str:
-        """Returns the content of manifest.json."""
+        """Return the content of manifest.json."""
         return self.model_dump_json(indent=2, exclude={"lineage"} if self.lineage is None else None) + "\n"
 
 
@@ -264,12 +264,12 @@ COURSES = "courses.npz"
 
 
 def index_name(minute: int) -> str:
-    """Returns the file name of a minute's index."""
+    """Return the file name of a minute's index."""
     return f"dejavu-{minute:02d}.index"
 
 
 def file_names(components: Collection[str], minutes: Iterable[int]) -> set[str]:
-    """Returns the names of the files that a bundle with these components and Dejavu databases must have."""
+    """Return the names of the files that a bundle with these components and Dejavu databases must have."""
     names = {COMBINATION, CALIBRATION, RATINGS}
     if "lstm" in components:
         names.add(LSTM)
@@ -277,7 +277,7 @@ def file_names(components: Collection[str], minutes: Iterable[int]) -> set[str]:
 
 
 def version_of(dejavu: DejavuRecord | None, ratings: RatingsRecord, files: Mapping[str, str]) -> str:
-    """Returns the model version: first 16 hex digits of a SHA-256 over everything that determines answers.
+    """Return the model version: first 16 hex digits of a SHA-256 over everything that determines answers.
 
     Covers the model settings and the file hashes; not the creation time, training data or metrics.
     """
@@ -290,7 +290,7 @@ def version_of(dejavu: DejavuRecord | None, ratings: RatingsRecord, files: Mappi
 
 
 def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration) -> ModelInfo:
-    """Describes a model by its manifest, and by what its calibration supports."""
+    """Describe a model by its manifest, and by what its calibration supports."""
     minutes = {horizon: calibration.minutes(horizon) for horizon in HORIZONS}
     return ModelInfo(
         version=manifest.version,

@@ -48,7 +48,7 @@ class CallOrder(Order):
 
 
 def message(number: int, order: CallOrder) -> pb.PredictRequest:
-    """Returns the request with a number; deterministic."""
+    """Return the request with a number; deterministic."""
     plain = request(number, order)
     if order.explained:
         plain.return_explanation = True
@@ -56,7 +56,7 @@ def message(number: int, order: CallOrder) -> pb.PredictRequest:
 
 
 def body(call: int, order: CallOrder) -> bytes:
-    """Returns the serialized request of a call."""
+    """Return the serialized request of a call."""
     size = max(order.batch, 1)
     first = order.first + call * size
     if order.protocol == READ:
@@ -75,24 +75,24 @@ def body(call: int, order: CallOrder) -> bytes:
 
 @lru_cache(maxsize=8)
 def bodies(order: str) -> list[bytes]:
-    """Returns the serialized requests of an order, in JSON; kept, as to build them takes CPU from other callers."""
+    """Return the serialized requests of an order, in JSON; kept, as to build them takes CPU from other callers."""
     built = CallOrder(**json.loads(order))
     return [body(call, built) for call in range(built.calls)]
 
 
 def is_batch(size: int, response: bytes) -> bool:
-    """Returns whether each request of a batch has its forecast."""
+    """Return whether each request of a batch has its forecast."""
     results = pb.PredictBatchResponse.FromString(response).results
     return len(results) == size and all(each.HasField("forecast") for each in results)
 
 
 def is_columns(size: int, response: bytes) -> bool:
-    """Returns whether columns have a forecast of each game."""
+    """Return whether columns have a forecast of each game."""
     return len(pb.PredictColumnsResponse.FromString(response).point_forecasts) == size
 
 
 def is_inference(size: int, response: bytes) -> bool:
-    """Returns whether MLServer answered with as many forecasts."""
+    """Return whether MLServer answered with as many forecasts."""
     return len(open_inference.points(response)) == size
 
 
@@ -101,7 +101,7 @@ def _anything(_: bytes) -> bool:
 
 
 async def ask(order: CallOrder) -> Timings:
-    """Runs an order."""
+    """Run an order."""
     size = max(order.batch, 1)
     kinds: dict[str, tuple[str, Callable[[bytes], bool]]] = {
         PREDICT: (METHOD, _anything),

@@ -38,12 +38,12 @@ class Answers:
     event: str = ""
 
     def line(self) -> str:
-        """Returns the line that the process reads."""
+        """Return the line that the process reads."""
         return json.dumps(asdict(self))
 
 
 async def serve() -> None:
-    """Serves on a free port of 127.0.0.1 until standard input ends."""
+    """Serve on a free port of 127.0.0.1 until standard input ends."""
     answers = Answers(**json.loads(sys.stdin.readline()))
     response = pb.PredictResponse.FromString(bytes.fromhex(answers.response))
     event = bytes.fromhex(answers.event)

@@ -22,12 +22,12 @@ class Echo(MLModel):  # type: ignore[misc]  # the name that `bench.overload.serv
     """Forecasts the half from patterns of 18 minutes, (n, 18): n forecasts in one pass."""
 
     async def load(self) -> bool:
-        """Loads the bundle that the model's settings name."""
+        """Load the bundle that the model's settings name."""
         self._forecaster = load_bundle(Path(self.settings.parameters.uri), allow_unfit=True)
         return True
 
     async def predict(self, payload: Any) -> Any:
-        """Answers one inference request, with what an answer to a what-if says."""
+        """Answer one inference request, with what an answer to a what-if says."""
         [tensor] = payload.inputs
         patterns = NumpyCodec.decode_input(tensor)
         queries = [ForecastQuery(ScorePattern(tuple(row)), Horizon.HALFTIME) for row in patterns.tolist()]

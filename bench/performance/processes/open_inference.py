@@ -33,7 +33,7 @@ _DOUBLE: Final = FieldDescriptorProto.TYPE_DOUBLE
 
 
 def infer_request(patterns: Sequence[Sequence[float]]) -> bytes:
-    """Returns a serialized ModelInferRequest for patterns of equal length, (n, minutes), in points.
+    """Return a serialized ModelInferRequest for patterns of equal length, (n, minutes), in points.
 
     The values travel as numbers: MLServer takes longer to read them as raw bytes.
     """
@@ -46,7 +46,7 @@ def infer_request(patterns: Sequence[Sequence[float]]) -> bytes:
 
 
 def points(response: bytes) -> list[float]:
-    """Returns the point forecasts of a serialized ModelInferResponse, in points; empty if it has none."""
+    """Return the point forecasts of a serialized ModelInferResponse, in points; empty if it has none."""
     message = _classes()["ModelInferResponse"].FromString(response)
     for index, tensor in enumerate(message.outputs):
         if tensor.name == POINT:

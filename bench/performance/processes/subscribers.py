@@ -89,7 +89,7 @@ class Subscribers:
         self.event = b""
 
     async def follow(self, channel: grpc.aio.Channel, number: int, connected: asyncio.Semaphore) -> None:
-        """Reads one stream until it is cancelled."""
+        """Read one stream until it is cancelled."""
         stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(STREAM_METHOD)
         async with self._connecting:
             call: Any = stream(pb.StreamPredictionsRequest().SerializeToString())
@@ -110,7 +110,7 @@ class Subscribers:
             self._all_have_it.set()
 
     async def publish(self, channel: grpc.aio.Channel, number: int) -> float:
-        """Publishes an event; returns the seconds until the last subscriber has it."""
+        """Publish an event; return the seconds until the last subscriber has it."""
         self._events += 1
         self._complete = 0
         self._all_have_it.clear()
@@ -166,7 +166,7 @@ async def _publish_all(
 
 
 async def main() -> None:
-    """Runs the orders from standard input, one after the other."""
+    """Run the orders from standard input, one after the other."""
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         print(json.dumps(asdict(await run(FanOut(**json.loads(line))))), flush=True)

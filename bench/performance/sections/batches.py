@@ -29,17 +29,17 @@ FORECASTS = 2000
 
 
 def case_of(size: int) -> str:
-    """Returns the case of a size."""
+    """Return the case of a size."""
     return f"batch of {size:,}"
 
 
 def calls_of(setting: Setting, size: int) -> int:
-    """Returns how many batches to send: fewer large ones, at least 3."""
+    """Return how many batches to send: fewer large ones, at least 3."""
     return setting.size(min(200, max(FORECASTS // size, 3)), 2)
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measures batches."""
+    """Measure batches."""
     with ExitStack() as stack:
         callers = stack.enter_context(callers_process(setting))
         server = stack.enter_context(dejavu(setting))

@@ -33,7 +33,7 @@ BATCHES = 3
 
 
 def during(calls: Timings, others: Timings) -> list[float]:
-    """Returns how long those calls took that ran while one of the others did, in seconds."""
+    """Return how long those calls took that ran while one of the others did, in seconds."""
     spans = [(begun, begun + taken) for begun, taken in zip(others.begun, others.each, strict=True)]
     return [
         taken
@@ -43,7 +43,7 @@ def during(calls: Timings, others: Timings) -> list[float]:
 
 
 def waits(one: Callers, other: Callers, single: CallOrder, batch: CallOrder) -> Callable[[], dict[str, float]]:
-    """Returns what measures a lone caller, then the same one beside batches.
+    """Return what measures a lone caller, then the same one beside batches.
 
     The requests are the same in all rounds: to build others would delay the lone caller, on the same CPU.
     """
@@ -69,7 +69,7 @@ def waits(one: Callers, other: Callers, single: CallOrder, batch: CallOrder) -> 
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measures waits beside batches."""
+    """Measure waits beside batches."""
     with ExitStack() as stack:
         one, other = (stack.enter_context(callers_process(setting)) for _ in range(2))
         server = stack.enter_context(dejavu(setting))

@@ -18,7 +18,7 @@ SQLITE, SQLITE_POWER, POSTGRESQL = "SQLite", "SQLite, --durability power", "Post
 
 
 def postgres_url(setting: Setting, stack: ExitStack) -> str:
-    """Starts a PostgreSQL that syncs its commits to disk, on the CPU of servers; returns the URL of a new database.
+    """Start a PostgreSQL that syncs its commits to disk, on the CPU of servers; return the URL of a new database.
 
     Raises:
         pytest.skip.Exception: if it is not installed.
@@ -30,7 +30,7 @@ def postgres_url(setting: Setting, stack: ExitStack) -> str:
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measures named calls on both databases."""
+    """Measure named calls on both databases."""
     with ExitStack() as stack:
         callers = stack.enter_context(callers_process(setting))
         servers = {

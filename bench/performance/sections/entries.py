@@ -20,12 +20,12 @@ QUERIES = 200
 
 
 def contender_of(entries: int) -> str:
-    """Returns the contender of a number of entries."""
+    """Return the contender of a number of entries."""
     return f"{entries:,} entries"
 
 
 def searched(setting: Setting) -> list[Measured]:
-    """Builds an index of simulated games at each of the sizes, and measures searches in rounds."""
+    """Build an index of simulated games at each of the sizes, and measures searches in rounds."""
     sizes = setting.sizes(SIZES, (300, 1000))
     options = argparse.Namespace(
         sizes=list(sizes),
@@ -44,7 +44,7 @@ def searched(setting: Setting) -> list[Measured]:
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measures searches; the first round warms up."""
+    """Measure searches; the first round warms up."""
     for row in searched(setting):
         for number, (single, batched) in enumerate(zip(row.single_us[1:], row.batched_us[1:], strict=True)):
             figures = {"single_us": single, "batched_us": batched, "recall": row.recall}

@@ -21,12 +21,12 @@ QUICK = (1000, 2500)
 
 
 def contender_of(forecasts: int) -> str:
-    """Returns the contender of a least number of forecasts in the ledger."""
+    """Return the contender of a least number of forecasts in the ledger."""
     return f"{forecasts:,} forecasts"
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measures calls on ledgers of different sizes."""
+    """Measure calls on ledgers of different sizes."""
     with ExitStack() as stack:
         callers = stack.enter_context(callers_process(setting))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -32,14 +32,14 @@ CALLERS = 16
 
 
 def contender_of(workers: int) -> str:
-    """Returns the contender of a number of workers."""
+    """Return the contender of a number of workers."""
     return f"Dejavu, {plural(workers, 'worker')}"
 
 
 def after_calls(
     setting: Setting, start: Callable[[], AbstractContextManager[Server]], protocol: str = PREDICT
 ) -> Callable[[], dict[str, float]]:
-    """Returns what starts a server, calls it, and measures its memory (PSS) in MB."""
+    """Return what starts a server, calls it, and measures its memory (PSS) in MB."""
 
     def take() -> dict[str, float]:
         with callers_process(setting) as callers, start() as server:
@@ -57,7 +57,7 @@ def after_calls(
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measures memory; servers have all CPUs, as their speed does not matter."""
+    """Measure memory; servers have all CPUs, as their speed does not matter."""
     setting = replace(setting, servers=setting.servers | setting.callers)
     with dejavu(setting) as server:
         response = what_if_response(server)

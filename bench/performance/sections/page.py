@@ -20,17 +20,17 @@ RATE = 10.0
 
 
 def browsers_of(setting: Setting) -> int:
-    """Returns how many browsers follow."""
+    """Return how many browsers follow."""
     return setting.size(200, 8)
 
 
 def case_of(browsers: int) -> str:
-    """Returns the case of a number of browsers."""
+    """Return the case of a number of browsers."""
     return plural(browsers, "browser")
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measures the gateway; it has the CPU of servers with the server, browsers have that of callers."""
+    """Measure the gateway; it has the CPU of servers with the server, browsers have that of callers."""
     browsers, events = browsers_of(setting), setting.size(40, 8)
 
     def take() -> dict[str, float]:

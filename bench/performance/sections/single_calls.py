@@ -34,12 +34,12 @@ GAMES_A_CASE = 1_000_000
 
 
 def case_of(callers: int) -> str:
-    """Returns the case of a number of callers."""
+    """Return the case of a number of callers."""
     return plural(callers, "caller")
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measures single calls."""
+    """Measure single calls."""
     with ExitStack() as stack:
         callers = stack.enter_context(callers_process(setting))
         # By default a worker refuses a 65th call, which 64 callers make: one calls again before it is counted out.

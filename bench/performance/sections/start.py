@@ -29,7 +29,7 @@ POLL_SECONDS = 0.01
 
 
 def seconds_to_serving(setting: Setting, *options: str, standby: bool) -> dict[str, float]:
-    """Starts a `dejavu-server` in a new interpreter; returns the seconds until its health service says SERVING."""
+    """Start a `dejavu-server` in a new interpreter; return the seconds until its health service says SERVING."""
     with tempfile.TemporaryDirectory() as folder:
         ledger = f"sqlite:///{folder}/ledger.sqlite3"
         asyncio.run(latency.create_ledger(ledger))
@@ -42,7 +42,7 @@ def seconds_to_serving(setting: Setting, *options: str, standby: bool) -> dict[s
 
 
 def wait_until_serving(address: str) -> None:
-    """Waits until the health service of an address says SERVING.
+    """Wait until the health service of an address says SERVING.
 
     Raises:
         grpc.RpcError: if it does not answer in SECONDS.
@@ -60,7 +60,7 @@ def wait_until_serving(address: str) -> None:
 
 
 def seconds_to_enter(start: Callable[[], AbstractContextManager[object]]) -> Callable[[], dict[str, float]]:
-    """Returns what measures the seconds until a server that is started has answered."""
+    """Return what measures the seconds until a server that is started has answered."""
 
     def take() -> dict[str, float]:
         before = time.perf_counter()
@@ -71,7 +71,7 @@ def seconds_to_enter(start: Callable[[], AbstractContextManager[object]]) -> Cal
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measures starts."""
+    """Measure starts."""
     contests = [
         Contest(CASE, ECHO, seconds_to_enter(lambda: latency.echo_server(set(setting.servers | setting.callers), b""))),
         Contest(CASE, ONE_WORKER, lambda: seconds_to_serving(setting, "--workers", "1", standby=False)),

@@ -23,7 +23,7 @@ NAME = "streams"
 
 
 def case_of(subscribers: int) -> str:
-    """Returns the case of a number of subscribers."""
+    """Return the case of a number of subscribers."""
     return plural(subscribers, "subscriber")
 
 
@@ -56,7 +56,7 @@ class Subscribers:
 def fan_out(
     subscribers: Subscribers, server: Server, number: int, events: int, first: int
 ) -> Callable[[], dict[str, float]]:
-    """Returns what measures the delivery of events to a number of subscribers, who connect before."""
+    """Return what measures the delivery of events to a number of subscribers, who connect before."""
     firsts = count(first, events)
 
     def take() -> dict[str, float]:
@@ -72,7 +72,7 @@ def fan_out(
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measures fan-out."""
+    """Measure fan-out."""
     with ExitStack() as stack:
         process = stack.enter_context(helper("bench.performance.processes.subscribers", set(setting.callers)))
         subscribers = Subscribers(process)

@@ -17,12 +17,12 @@ CALLERS = 16
 
 
 def contender_of(workers: int) -> str:
-    """Returns the contender of a number of workers."""
+    """Return the contender of a number of workers."""
     return plural(workers, "worker")
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measures one worker and two, on one CPU."""
+    """Measure one worker and two, on one CPU."""
     with ExitStack() as stack:
         callers = stack.enter_context(callers_process(setting))
         servers = {count: stack.enter_context(dejavu(setting, workers=count)) for count in (1, 2)}

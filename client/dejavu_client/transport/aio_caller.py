@@ -80,7 +80,7 @@ class AsyncConnection:
 def dial(
     credentials: grpc.ChannelCredentials | None, address: ServerAddress, *, several: bool = False
 ) -> grpc.aio.Channel:
-    """Returns a channel to a server, one of several or the only one, with this client's options."""
+    """Return a channel to a server, one of several or the only one, with this client's options."""
     options = config.channel_options(several=several, authority=address.authority)
     if credentials is None:
         return grpc.aio.insecure_channel(address.target, options)
@@ -134,7 +134,7 @@ class AsyncCaller:
         await self.close()
 
     async def close(self) -> None:
-        """Ends all calls and streams and closes the connections. Closing again does nothing."""
+        """End all calls and streams and close the connections. Closing again does nothing."""
         self._closed.set()
         if self._dns is not None:
             self._dns.stop()
@@ -153,7 +153,7 @@ class AsyncCaller:
         request: RequestT,
         timeout: float | None,
     ) -> ResponseT:
-        """Makes one call, by the RPC that `rpc` selects from a connection's stubs, and returns its response."""
+        """Make one call, by the RPC that `rpc` selects from a connection's stubs, and return its response."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
         call = AsyncRepeatable(rpc, request, time.monotonic() + seconds)
         try:
@@ -174,7 +174,7 @@ class AsyncCaller:
     async def _answer(
         self, call: AsyncRepeatable[AsyncConnection, RequestT, ResponseT], repeats: int
     ) -> tuple[ResponseT, WorkerIdentity]:
-        """Waits for the answer of a call, and sends its request again if need be.
+        """Wait for the answer of a call, and send its request again if need be.
 
         Sends it over another channel, up to `repeats` times and as far as the budget allows, if nothing is heard over
         the last one, or after the pause that an overloaded server asks for. The first answer counts.
@@ -212,7 +212,7 @@ class AsyncCaller:
         error: grpc.RpcError,
         repeats: int,
     ) -> float | None:
-        """Returns how to go on after an attempt failed.
+        """Return how to go on after an attempt failed.
 
         Returns:
             0 to wait for the other attempts, seconds after which to send the request again, or None to give up.
@@ -241,14 +241,14 @@ class AsyncCaller:
         call.send(self._take(call.servers), metadata)
 
     def _take(self, tried: Collection[Server] = ()) -> PooledChannel[AsyncConnection]:
-        """Takes a channel of the pool, and sends the probes that the pool asks for."""
+        """Take a channel of the pool, and send the probes that the pool asks for."""
         pooled = self._pool.take(tried)
         for fresh in self._pool.to_probe():
             self._probe(fresh, FIRST_REPLACEMENT_PAUSE)
         return pooled
 
     def _probe(self, pooled: PooledChannel[AsyncConnection], seconds: float) -> None:
-        """Sends a probe over a channel, without waiting for its result."""
+        """Send a probe over a channel, without waiting for its result."""
 
         def done(code: grpc.StatusCode, identity: WorkerIdentity) -> None:
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -263,7 +263,7 @@ class AsyncCaller:
     async def _pages(
         self, request: ListPredictionsRequest, timeout: float | None
     ) -> AsyncGenerator[RecordedPrediction, None]:
-        """Yields the recorded forecasts of the requested page and all later ones; advances `request` page by page."""
+        """Yield the recorded forecasts of the requested page and all later ones; advances `request` page by page."""
         while True:
             page = await self._unary("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
             for prediction in page.predictions:
@@ -273,14 +273,14 @@ class AsyncCaller:
             request.page_token = page.next_page_token
 
     def _stream(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
-        """Returns the events of a subscription, reconnecting as often as needed, until the client is closed."""
+        """Return the events of a subscription, reconnecting as often as needed, until the client is closed."""
         if self._closed.is_set():
             raise ClientClosedError("the client is closed")
         return self._events(subscription)
 
     @asynccontextmanager
     async def _pooled(self) -> AsyncIterator[PooledChannel[AsyncConnection]]:
-        """Yields a channel of the pool for one call, and gives it back."""
+        """Yield a channel of the pool for one call, and gives it back."""
         pooled = self._take()
         try:
             yield pooled
@@ -289,7 +289,7 @@ class AsyncCaller:
                 await connection.channel.close()
 
     async def _upload(self, bundle: BundleFolder, timeout: float | None) -> RegisteredModel:
-        """Uploads a bundle, and continues the upload if it is cut off; returns the registered model."""
+        """Upload a bundle, and continues the upload if it is cut off; return the registered model."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
         retries, deadline = UploadRetries(), time.monotonic() + seconds
         with self._calls.call("RegisterBundle", seconds), client_span("RegisterBundle"):
@@ -339,7 +339,7 @@ class AsyncCaller:
                 await self._closed.pause(subscription.connection_lost(error))
 
     async def _connection(self, subscription: StreamResumption) -> AsyncGenerator[StreamPredictionsResponse, None]:
-        """Yields the events of one connection. Ends with an exception unless the reader stops first."""
+        """Yield the events of one connection. Ends with an exception unless the reader stops first."""
         async with self._pooled() as pooled:
             with self._closed.guard():
                 stream = pooled.connection.prediction.StreamPredictions(

@@ -36,7 +36,7 @@ async def call(
     timeout: float,
     metadata: config.CallMetadata,
 ) -> tuple[ResponseT, WorkerIdentity]:
-    """Makes one call. Returns its response, and the worker that answered."""
+    """Make one call. Returns its response, and the worker that answered."""
     pending = rpc(request, timeout=timeout, metadata=metadata)
     response = await pending
     return response, worker_identity(await pending.initial_metadata(), await pending.trailing_metadata())
@@ -56,7 +56,7 @@ class AsyncAttempt(Generic[ResponseT]):
     _task: asyncio.Task[tuple[ResponseT, WorkerIdentity]]
 
     def result(self) -> tuple[ResponseT, WorkerIdentity]:
-        """Returns the response, and the worker that answered, once the attempt has ended.
+        """Return the response, and the worker that answered, once the attempt has ended.
 
         Raises:
             grpc.RpcError: if it failed.
@@ -103,7 +103,7 @@ class AsyncRepeatable(Generic[ConnectionT, RequestT, ResponseT]):
         return [each.server for each in self.channels]
 
     def send(self, pooled: PooledChannel[ConnectionT], metadata: config.CallMetadata) -> None:
-        """Sends the request over a channel."""
+        """Send the request over a channel."""
         self.channels.append(pooled)
         since = time.monotonic()
         rpc = self._rpc(pooled.connection)
@@ -112,12 +112,12 @@ class AsyncRepeatable(Generic[ConnectionT, RequestT, ResponseT]):
         self._pending[task] = self.newest = AsyncAttempt(pooled, since, task)
 
     async def first_ended(self, seconds: float | None) -> AsyncAttempt[ResponseT] | None:
-        """Waits until one more attempt has ended, at most this long; without a limit for None."""
+        """Wait until one more attempt has ended, at most this long; without a limit for None."""
         ended, _ = await asyncio.wait(self._pending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return self._pending.pop(ended.pop()) if ended else None
 
     def cancel(self) -> None:
-        """Cancels the attempts that have not ended."""
+        """Cancel the attempts that have not ended."""
         for task in self._pending:
             task.cancel()
 
@@ -129,7 +129,7 @@ def async_send_probe(
     metadata: config.CallMetadata,
     done: Callable[[grpc.StatusCode, WorkerIdentity], None],
 ) -> None:
-    """Sends a request without waiting. `done` gets its status, and the worker that answered."""
+    """Send a request without waiting. `done` gets its status, and the worker that answered."""
 
     async def probe() -> None:
         code, identity = grpc.StatusCode.OK, WorkerIdentity()
@@ -154,12 +154,12 @@ class AsyncClosed(asyncio.Event):
     """Set when the client is closed, which ends all waits."""
 
     async def pause(self, seconds: float) -> None:
-        """Waits this long, or until the client is closed."""
+        """Wait this long, or until the client is closed."""
         await wait_until_set(self, seconds)
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Raises ClientClosedError for a call ended by closing this client; lets task cancellations through."""
+        """Raise ClientClosedError for a call ended by closing this client; lets task cancellations through."""
         try:
             yield
         except (asyncio.CancelledError, grpc.aio.UsageError) as error:
@@ -182,20 +182,20 @@ class AsyncUploadRequests:
         self._error: OSError | ValueError | None = None
 
     def send(self, missing: MissingFiles) -> None:
-        """Lets the files follow that the server lacks."""
+        """Let the files follow that the server lacks."""
         self._missing.put_nowait(missing)
 
     def close(self) -> None:
-        """Ends the messages."""
+        """End the messages."""
         self._missing.put_nowait(None)
 
     def check(self) -> None:
-        """Raises the OSError or ValueError because of which the messages ended early, if one did."""
+        """Raise the OSError or ValueError because of which the messages ended early, if one did."""
         if self._error is not None:
             raise self._error
 
     async def messages(self) -> AsyncIterator[RegisterBundleRequest]:
-        """Yields the messages."""
+        """Yield the messages."""
         yield self._bundle.header
         missing = await self._missing.get()
         if missing is None:
@@ -222,7 +222,7 @@ class AsyncStreamReader:
         self._silence = silence
 
     async def read(self) -> StreamPredictionsResponse | None:
-        """Returns the next response; None at the end of the stream.
+        """Return the next response; None at the end of the stream.
 
         Raises:
             TimeoutError: if none arrives in time.
@@ -232,5 +232,5 @@ class AsyncStreamReader:
         return response if isinstance(response, StreamPredictionsResponse) else None
 
     def close(self) -> None:
-        """Cancels the call."""
+        """Cancel the call."""
         self._stream.cancel()

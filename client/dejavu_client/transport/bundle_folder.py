@@ -60,7 +60,7 @@ class BundleFolder:
         return RegisterBundleRequest(header=BundleHeader(manifest=self._manifest, reason=self._reason))
 
     def chunks(self, missing: MissingFiles) -> Iterator[RegisterBundleRequest]:
-        """Yields the further messages: the files that the server lacks, from where it has them.
+        """Yield the further messages: the files that the server lacks, from where it has them.
 
         Raises:
             ValueError: if the server asks for a file that is not of the bundle.
@@ -90,11 +90,11 @@ class UploadRetries:
         self._failures = 0
 
     def went_on(self) -> None:
-        """Takes note that the server answered: the upload has made progress, or is about to."""
+        """Take note that the server answered: the upload has made progress, or is about to."""
         self._failures = 0
 
     def pause(self, error: DejavuClientError, left: float) -> float | None:
-        """Returns the seconds to wait until the next attempt; None if there is none.
+        """Return the seconds to wait until the next attempt; None if there is none.
 
         Args:
             error: why the attempt failed.

@@ -77,7 +77,7 @@ class Connection:
 
 
 def dial(credentials: grpc.ChannelCredentials | None, address: ServerAddress, *, several: bool = False) -> grpc.Channel:
-    """Returns a channel to a server, one of several or the only one, with this client's options."""
+    """Return a channel to a server, one of several or the only one, with this client's options."""
     options = config.channel_options(several=several, authority=address.authority)
     if credentials is None:
         return grpc.insecure_channel(address.target, options)
@@ -131,7 +131,7 @@ class Caller:
         self.close()
 
     def close(self) -> None:
-        """Ends all calls and streams and closes the connections. Closing again does nothing."""
+        """End all calls and streams and close the connections. Closing again does nothing."""
         self._closed.set()
         if self._dns is not None:
             self._dns.stop()
@@ -150,7 +150,7 @@ class Caller:
         request: RequestT,
         timeout: float | None,
     ) -> ResponseT:
-        """Makes one call, by the RPC that `rpc` selects from a connection's stubs, and returns its response."""
+        """Make one call, by the RPC that `rpc` selects from a connection's stubs, and return its response."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
         call = Repeatable(rpc, request, time.monotonic() + seconds)
         try:
@@ -171,7 +171,7 @@ class Caller:
     def _answer(
         self, call: Repeatable[Connection, RequestT, ResponseT], repeats: int
     ) -> tuple[ResponseT, WorkerIdentity]:
-        """Waits for the answer of a call, and sends its request again if need be.
+        """Wait for the answer of a call, and send its request again if need be.
 
         Sends it over another channel, up to `repeats` times and as far as the budget allows, if nothing is heard over
         the last one, or after the pause that an overloaded server asks for. The first answer counts.
@@ -209,7 +209,7 @@ class Caller:
         error: grpc.RpcError,
         repeats: int,
     ) -> float | None:
-        """Returns how to go on after an attempt failed.
+        """Return how to go on after an attempt failed.
 
         Returns:
             0 to wait for the other attempts, seconds after which to send the request again, or None to give up.
@@ -238,14 +238,14 @@ class Caller:
         call.send(self._take(call.servers), metadata)
 
     def _take(self, tried: Collection[Server] = ()) -> PooledChannel[Connection]:
-        """Takes a channel of the pool, and sends the probes that the pool asks for."""
+        """Take a channel of the pool, and send the probes that the pool asks for."""
         pooled = self._pool.take(tried)
         for fresh in self._pool.to_probe():
             self._probe(fresh, FIRST_REPLACEMENT_PAUSE)
         return pooled
 
     def _probe(self, pooled: PooledChannel[Connection], seconds: float) -> None:
-        """Sends a probe over a channel, without waiting for its result."""
+        """Send a probe over a channel, without waiting for its result."""
 
         def done(code: grpc.StatusCode, identity: WorkerIdentity) -> None:
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -260,7 +260,7 @@ class Caller:
     def _pages(
         self, request: ListPredictionsRequest, timeout: float | None
     ) -> Generator[RecordedPrediction, None, None]:
-        """Yields the recorded forecasts of the requested page and all later ones; advances `request` page by page."""
+        """Yield the recorded forecasts of the requested page and all later ones; advances `request` page by page."""
         while True:
             page = self._unary("ListPredictions", lambda stubs: stubs.record.ListPredictions, request, timeout)
             yield from page.predictions
@@ -269,14 +269,14 @@ class Caller:
             request.page_token = page.next_page_token
 
     def _stream(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
-        """Returns the events of a subscription, reconnecting as often as needed, until the client is closed."""
+        """Return the events of a subscription, reconnecting as often as needed, until the client is closed."""
         if self._closed.is_set():
             raise ClientClosedError("the client is closed")
         return self._events(subscription)
 
     @contextmanager
     def _pooled(self) -> Iterator[PooledChannel[Connection]]:
-        """Yields a channel of the pool for one call, and gives it back."""
+        """Yield a channel of the pool for one call, and gives it back."""
         pooled = self._take()
         try:
             yield pooled
@@ -285,7 +285,7 @@ class Caller:
                 connection.channel.close()
 
     def _upload(self, bundle: BundleFolder, timeout: float | None) -> RegisteredModel:
-        """Uploads a bundle, and continues the upload if it is cut off; returns the registered model."""
+        """Upload a bundle, and continues the upload if it is cut off; return the registered model."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
         retries, deadline = UploadRetries(), time.monotonic() + seconds
         with self._calls.call("RegisterBundle", seconds), client_span("RegisterBundle"):
@@ -334,7 +334,7 @@ class Caller:
                 self._closed.pause(subscription.connection_lost(error))
 
     def _connection(self, subscription: StreamResumption) -> Generator[StreamPredictionsResponse, None, None]:
-        """Yields the events of one connection. Ends with an exception unless the reader stops first."""
+        """Yield the events of one connection. Ends with an exception unless the reader stops first."""
         with self._pooled() as pooled:
             with self._closed.guard():
                 stream = pooled.connection.prediction.StreamPredictions(

@@ -97,7 +97,7 @@ class ChannelPool(Generic[ConnectionT]):
         self._closed = False
 
     def take(self, tried: Collection[Server] = ()) -> PooledChannel[ConnectionT]:
-        """Returns the channel for the next call. The caller must give it back.
+        """Return the channel for the next call. The caller must give it back.
 
         Args:
             tried: servers that the call was sent to already; others are preferred.
@@ -124,7 +124,7 @@ class ChannelPool(Generic[ConnectionT]):
             return pooled
 
     def answered(self, pooled: PooledChannel[ConnectionT], identity: WorkerIdentity) -> None:
-        """Records that something came from the server over a channel, and from which worker, if it said so."""
+        """Record that something came from the server over a channel, and from which worker, if it said so."""
         pooled.heard = self._now()
         server = pooled.server
         if pooled.silent:
@@ -138,13 +138,13 @@ class ChannelPool(Generic[ConnectionT]):
                 self._update_worker(pooled, identity)
 
     def refused(self, pooled: PooledChannel[ConnectionT]) -> None:
-        """Records that a call was refused without anything from the server: its connection was lost, or never made."""
+        """Record that a call was refused without anything from the server: its connection was lost, or never made."""
         with self._lock:
             if len(self._servers) > 1:
                 pooled.server.take_out(self._now(), self._turns)
 
     def has_other(self, tried: Collection[Server]) -> bool:
-        """Returns whether a server takes calls, as far as is known, that is not among those."""
+        """Return whether a server takes calls, as far as is known, that is not among those."""
         with self._lock:
             return any(not each.out and each not in tried for each in self._servers)
 
@@ -168,7 +168,7 @@ class ChannelPool(Generic[ConnectionT]):
             self._redialling = False
 
     def check(self, pooled: PooledChannel[ConnectionT], since: float) -> SilenceCheck:
-        """Returns what a call should do that has waited on a channel since that time, by the pool's clock."""
+        """Return what a call should do that has waited on a channel since that time, by the pool's clock."""
         with self._lock:
             now, heard = self._now(), max(since, pooled.heard)
             quiet = heard + QUIET_SECONDS - now
@@ -184,7 +184,7 @@ class ChannelPool(Generic[ConnectionT]):
             return SilenceCheck(QUIET_SECONDS, silent=True)
 
     def deadline_passed(self, pooled: PooledChannel[ConnectionT], since: float) -> bool:
-        """Returns whether to probe a channel over which a call sent at `since` was not answered before its deadline."""
+        """Return whether to probe a channel over which a call sent at `since` was not answered before its deadline."""
         with self._lock:
             unheard = pooled.heard < since and pooled.probed < since and not pooled.silent
             if unheard:
@@ -192,7 +192,7 @@ class ChannelPool(Generic[ConnectionT]):
             return unheard
 
     def to_probe(self) -> Sequence[PooledChannel[ConnectionT]]:
-        """Returns the channels over which to send a probe now, each once.
+        """Return the channels over which to send a probe now, each once.
 
         They are those dialed in place of silent ones, and one to each server that is out and due for it.
         """
@@ -203,13 +203,13 @@ class ChannelPool(Generic[ConnectionT]):
             return channels
 
     def probe_failed(self, pooled: PooledChannel[ConnectionT]) -> None:
-        """Records that a probe was not answered in time."""
+        """Record that a probe was not answered in time."""
         with self._lock:
             if pooled.heard < pooled.probed:
                 self._mark_silent(pooled)
 
     def connection_lost(self, pooled: PooledChannel[ConnectionT]) -> None:
-        """Records that a probe found the connection lost, or refused: gRPC reports that to calls, and dials again.
+        """Record that a probe found the connection lost, or refused: gRPC reports that to calls, and dials again.
 
         A channel that waits for its first answer in place of a silent one goes on waiting.
         """
@@ -218,7 +218,7 @@ class ChannelPool(Generic[ConnectionT]):
                 pooled.heard = self._now()
 
     def give_back(self, pooled: PooledChannel[ConnectionT]) -> list[ConnectionT]:
-        """Ends a call's use of a channel. Returns the connections to close: replaced ones without calls in progress."""
+        """End a call's use of a channel. Returns the connections to close: replaced ones without calls in progress."""
         with self._lock:
             pooled.calls -= 1
             if not self._replaced:
@@ -228,7 +228,7 @@ class ChannelPool(Generic[ConnectionT]):
             return idle
 
     def close(self) -> list[ConnectionT]:
-        """Closes the pool to new calls. Returns all open connections, which the caller must close."""
+        """Close the pool to new calls. Returns all open connections, which the caller must close."""
         with self._lock:
             self._closed = True
             connections = [pooled.connection for pooled in (*self._channels, *self._replaced)]
@@ -236,7 +236,7 @@ class ChannelPool(Generic[ConnectionT]):
             return connections
 
     def _usable(self, tried: Collection[Server]) -> list[PooledChannel[ConnectionT]]:
-        """Returns the channels to choose from for a call.
+        """Return the channels to choose from for a call.
 
         Silent ones, and those to servers that are out, only if all are. While some are known to answer, one that has
         not answered its first call or its last probe yet gets a single call at a time: if its worker hangs, no more
@@ -251,7 +251,7 @@ class ChannelPool(Generic[ConnectionT]):
         return live or self._channels
 
     def _mark_silent(self, pooled: PooledChannel[ConnectionT]) -> None:
-        """Marks a channel, and the others to its worker from which nothing was heard since the probe either."""
+        """Mark a channel, and the others to its worker from which nothing was heard since the probe either."""
         if pooled.silent or pooled not in self._channels:
             return
         log.warning("silent_connection", worker=pooled.worker)
@@ -272,7 +272,7 @@ class ChannelPool(Generic[ConnectionT]):
                 self._replacements.reset()
 
     def _replace_silent(self) -> None:
-        """Dials in place of the silent channels whose time has come; one at a time takes calls if none else can."""
+        """Dial in place of the silent channels whose time has come; one at a time takes calls if none else can."""
         now = self._now()
         for index, silent in enumerate(self._channels):
             if not silent.silent or now < silent.replace_at:
@@ -288,7 +288,7 @@ class ChannelPool(Generic[ConnectionT]):
                 self._silent -= 1
 
     def _last_turns(self, pooled: PooledChannel[ConnectionT]) -> tuple[int, int]:
-        """Returns the last turns of a channel's worker (the channel's own if unknown) and of the channel."""
+        """Return the last turns of a channel's worker (the channel's own if unknown) and of the channel."""
         return self._worker_turns.get(pooled.worker_key, pooled.turn), pooled.turn
 
     def _update_worker(self, pooled: PooledChannel[ConnectionT], identity: WorkerIdentity) -> None:
@@ -307,7 +307,7 @@ class ChannelPool(Generic[ConnectionT]):
         self._redialling = settled and any(map(self._misses_workers, self._servers))
 
     def _misses_workers(self, server: Server) -> bool:
-        """Returns whether the connections to a server that takes calls could reach more of its workers."""
+        """Return whether the connections to a server that takes calls could reach more of its workers."""
         workers = [each.worker for each in self._channels if each.server is server]
         return not server.out and len({*workers} - {""}) < min(server.workers, len(workers))
 
@@ -319,7 +319,7 @@ class ChannelPool(Generic[ConnectionT]):
         return max(self._size, len(self._servers))
 
     def _fewest_connections(self) -> Server:
-        """Returns the server with the fewest connections, the first of several."""
+        """Return the server with the fewest connections, the first of several."""
         connections = Counter(pooled.server.address for pooled in self._channels)
         return min(self._servers, key=lambda server: connections[server.address])
 
@@ -337,7 +337,7 @@ class ChannelPool(Generic[ConnectionT]):
                     self._to_probe.append(pooled)
 
     def _redial(self) -> None:
-        """Replaces the least busy connection among those to the worker with the most connections."""
+        """Replace the least busy connection among those to the worker with the most connections."""
         connections = Counter(each.worker_key for each in self._channels)
         candidates = [each for each in self._channels if self._misses_workers(each.server)]
         self._redialling = False

@@ -42,7 +42,7 @@ class Attempt(Generic[ResponseT]):
     future: Any
 
     def result(self) -> tuple[ResponseT, WorkerIdentity]:
-        """Returns the response, and the worker that answered, once the attempt has ended.
+        """Return the response, and the worker that answered, once the attempt has ended.
 
         Raises:
             grpc.RpcError: if it failed.
@@ -91,7 +91,7 @@ class Repeatable(Generic[ConnectionT, RequestT, ResponseT]):
         return [each.server for each in self.channels]
 
     def send(self, pooled: PooledChannel[ConnectionT], metadata: config.CallMetadata) -> None:
-        """Sends the request over a channel."""
+        """Send the request over a channel."""
         self.channels.append(pooled)
         since = time.monotonic()
         rpc = self._rpc(pooled.connection)
@@ -101,7 +101,7 @@ class Repeatable(Generic[ConnectionT, RequestT, ResponseT]):
         future.add_done_callback(lambda _: self._ended.put(attempt))
 
     def first_ended(self, seconds: float | None) -> Attempt[ResponseT] | None:
-        """Waits until one more attempt has ended, at most this long; without a limit for None."""
+        """Wait until one more attempt has ended, at most this long; without a limit for None."""
         try:
             attempt = self._ended.get(timeout=seconds)
         except queue.Empty:
@@ -110,7 +110,7 @@ class Repeatable(Generic[ConnectionT, RequestT, ResponseT]):
         return attempt
 
     def cancel(self) -> None:
-        """Cancels the attempts that have not ended."""
+        """Cancel the attempts that have not ended."""
         for attempt in self._pending:
             attempt.future.cancel()
 
@@ -122,7 +122,7 @@ def send_probe(
     metadata: config.CallMetadata,
     done: Callable[[grpc.StatusCode, WorkerIdentity], None],
 ) -> None:
-    """Sends a request without waiting. `done` gets its status, and the worker that answered."""
+    """Send a request without waiting. `done` gets its status, and the worker that answered."""
 
     def ended(_: object) -> None:
         done(future.code(), worker_identity(future.initial_metadata(), future.trailing_metadata()))
@@ -136,12 +136,12 @@ class Closed(threading.Event):
     """Set when the client is closed, which ends all waits."""
 
     def pause(self, seconds: float) -> None:
-        """Waits this long, or until the client is closed."""
+        """Wait this long, or until the client is closed."""
         self.wait(seconds)
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Raises ClientClosedError for a call that failed because this client was closed."""
+        """Raise ClientClosedError for a call that failed because this client was closed."""
         try:
             yield
         except (CallCancelledError, ValueError) as error:  # gRPC raises ValueError for a call on a closed channel
@@ -165,20 +165,20 @@ class UploadRequests:
         self._error: OSError | ValueError | None = None
 
     def send(self, missing: MissingFiles) -> None:
-        """Lets the files follow that the server lacks."""
+        """Let the files follow that the server lacks."""
         self._missing.put(missing)
 
     def close(self) -> None:
-        """Ends the messages."""
+        """End the messages."""
         self._missing.put(None)
 
     def check(self) -> None:
-        """Raises the OSError or ValueError because of which the messages ended early, if one did."""
+        """Raise the OSError or ValueError because of which the messages ended early, if one did."""
         if self._error is not None:
             raise self._error
 
     def messages(self) -> Iterator[RegisterBundleRequest]:
-        """Yields the messages."""
+        """Yield the messages."""
         yield self._bundle.header
         missing = self._missing.get()
         if missing is None:
@@ -193,11 +193,11 @@ class Stream(Protocol):
     """A stream of gRPC; each response is waited for without a limit."""
 
     def __next__(self) -> StreamPredictionsResponse:
-        """Waits for the next response."""
+        """Wait for the next response."""
         ...
 
     def cancel(self) -> object:
-        """Ends the stream, also for a thread that waits."""
+        """End the stream, also for a thread that waits."""
         ...
 
 
@@ -222,7 +222,7 @@ class StreamReader:
         threading.Thread(target=self._watch, name="dejavu-stream-watchdog", daemon=True).start()
 
     def read(self) -> StreamPredictionsResponse | None:
-        """Returns the next response; None at the end of the stream.
+        """Return the next response; None at the end of the stream.
 
         Raises:
             TimeoutError: if none arrives in time.
@@ -238,7 +238,7 @@ class StreamReader:
             self._since = None
 
     def close(self) -> None:
-        """Cancels the call and ends the watch."""
+        """Cancel the call and ends the watch."""
         self._done.set()
         self._stream.cancel()
 

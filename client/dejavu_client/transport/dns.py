@@ -19,7 +19,7 @@ log = get_logger()
 
 
 def look_up(name: Address) -> list[str]:
-    """Returns the records of a name: IPv4 and IPv6 addresses. Waits for the system's resolver.
+    """Return the records of a name: IPv4 and IPv6 addresses. Waits for the system's resolver.
 
     Raises:
         OSError: if there is no answer, or no record.
@@ -54,11 +54,11 @@ class DnsWatch:
         self._known: set[ServerAddress] = set()
 
     def start(self) -> None:
-        """Starts the thread, which does not keep the process from ending."""
+        """Start the thread, which does not keep the process from ending."""
         threading.Thread(target=self._run, name="dejavu-dns", daemon=True).start()
 
     def stop(self) -> None:
-        """Ends the thread, without waiting for it."""
+        """End the thread, without waiting for it."""
         self._stopped.set()
 
     def _run(self) -> None:

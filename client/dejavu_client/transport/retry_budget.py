@@ -53,12 +53,12 @@ class RetryBudget:
         self._lock = threading.Lock()
 
     def deposit(self) -> None:
-        """Counts a call."""
+        """Count a call."""
         with self._lock:
             self._tokens = min(self._burst, self._tokens + self._share)
 
     def withdraw(self) -> bool:
-        """Takes a token for a repeated request. Returns False, and takes nothing, if there is none."""
+        """Take a token for a repeated request. Returns False, and takes nothing, if there is none."""
         with self._lock:
             if self._tokens < 1.0:
                 return False
@@ -67,7 +67,7 @@ class RetryBudget:
 
 
 def repeat_pause(error: DejavuClientError, left: float) -> float | None:
-    """Returns the seconds after which to repeat a refused request.
+    """Return the seconds after which to repeat a refused request.
 
     Only an overloaded server that says when to come back is asked again: it refused the call before it computed
     anything. Up to half of the time is added at random, so that refused clients do not all return at once.
@@ -86,7 +86,7 @@ def repeat_pause(error: DejavuClientError, left: float) -> float | None:
 
 
 def failover_pause(error: DejavuClientError, left: float, repeated: int, *, other: bool) -> float | None:
-    """Returns the seconds after which to send a request again that one of several servers did not answer.
+    """Return the seconds after which to send a request again that one of several servers did not answer.
 
     It is sent at once to a server that it was not sent to yet, otherwise after a pause: the one that the server asks
     for, if it does. Pauses vary by a fifth at random, so that clients do not all return at once.

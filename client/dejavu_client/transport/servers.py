@@ -57,7 +57,7 @@ class Servers(NamedTuple):
 
 
 def parse_servers(target: str) -> Servers:
-    """Returns the servers of a target: HOST:PORT, HOST:PORT,HOST:PORT,…, dns:///NAME:PORT, or another of gRPC's.
+    """Return the servers of a target: HOST:PORT, HOST:PORT,HOST:PORT,…, dns:///NAME:PORT, or another of gRPC's.
 
     Raises:
         ValueError: if a list has an entry that is no address, the same one twice or too many, or a name has no port.
@@ -82,7 +82,7 @@ def parse_servers(target: str) -> Servers:
 
 
 def record_address(name: Address, host: str) -> ServerAddress:
-    """Returns the address of the server that a record of a DNS name gives.
+    """Return the address of the server that a record of a DNS name gives.
 
     Args:
         name: the name, and the port.
@@ -125,7 +125,7 @@ class Server:
     _pauses: Backoff = field(default_factory=lambda: Backoff(FIRST_CHECK_PAUSE, LONGEST_CHECK_PAUSE))
 
     def take_out(self, now: float, turn: int, *, check: bool = False) -> None:
-        """Takes the server out, unless it is.
+        """Take the server out, unless it is.
 
         Args:
             now: the time.
@@ -140,11 +140,11 @@ class Server:
         self.check_at = now if check else now + self._pauses.next()
 
     def put_back(self, now: float) -> None:
-        """Lets calls use it again."""
+        """Let calls use it again."""
         self.out, self._in_since, self.check_at = False, now, math.inf
 
     def is_check_due(self, now: float) -> bool:
-        """Returns whether to probe it now; it is then due again after a longer pause."""
+        """Return whether to probe it now; it is then due again after a longer pause."""
         if not self.out or now < self.check_at:
             return False
         self.check_at = now + self._pauses.next()

@@ -95,7 +95,7 @@ class CallRecorder:
 
     @contextmanager
     def call(self, method: str, timeout: float | None = None) -> Iterator[None]:
-        """Records one call, synchronous or awaited, with a deadline of `timeout` seconds.
+        """Record one call, synchronous or awaited, with a deadline of `timeout` seconds.
 
         Other exceptions, e.g. a timeout or a cancellation, also count as a call without an answer and propagate.
 
@@ -112,7 +112,7 @@ class CallRecorder:
         self.record(method, time.perf_counter() - start)
 
     def record(self, method: str, seconds: float, error: BaseException | None = None) -> None:
-        """Counts a completed call and logs it if it was slow."""
+        """Count a completed call and logs it if it was slow."""
         with self._lock:
             self._tallies.setdefault(method, _Tally()).add(seconds, error is not None)
         if seconds > self._slow:
@@ -122,7 +122,7 @@ class CallRecorder:
 
     @contextmanager
     def errors(self, timeout: float | None = None) -> Iterator[None]:
-        """Converts errors without counting a call.
+        """Convert errors without counting a call.
 
         Raises:
             DejavuClientError: in place of a grpc.RpcError.
@@ -133,13 +133,13 @@ class CallRecorder:
             raise from_rpc_error(error, self._target, timeout) from error
 
     def answered(self, worker: str) -> None:
-        """Counts an answer of a worker; ignores an empty name."""
+        """Count an answer of a worker; ignores an empty name."""
         if worker:
             with self._lock:
                 self._workers[worker] += 1
 
     def snapshot(self) -> CallStatistics:
-        """Returns the statistics so far."""
+        """Return the statistics so far."""
         with self._lock:
             methods = {method: tally.statistics() for method, tally in self._tallies.items()}
             return CallStatistics(methods, dict(self._workers))
@@ -154,7 +154,7 @@ def _outcome(error: BaseException | None) -> str:
 
 
 def percentile(ascending: Sequence[float], share: float) -> float:
-    """Returns the nearest-rank percentile: the smallest value that at least `share` of the values do not exceed.
+    """Return the nearest-rank percentile: the smallest value that at least `share` of the values do not exceed.
 
     Args:
         ascending: the values in ascending order.

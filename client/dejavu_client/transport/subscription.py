@@ -58,13 +58,13 @@ class StreamResumption:
         self._connected = False
 
     def request(self) -> StreamPredictionsRequest:
-        """Returns the request for the next connection, which resumes right after the last response."""
+        """Return the request for the next connection, which resumes right after the last response."""
         return StreamPredictionsRequest(
             game_ids=self._game_ids, resume_token=self._token, include_current=self._include_current
         )
 
     def accept(self, response: StreamPredictionsResponse) -> bool:
-        """Records a response and returns whether to deliver it to the reader.
+        """Record a response and return whether to deliver it to the reader.
 
         Forecasts and outcomes share one sequence. One at or before the newest sequence seen is not delivered again,
         whatever the server sends. An event of an unknown kind only updates the resume token.
@@ -84,7 +84,7 @@ class StreamResumption:
         return self._newest > before
 
     def connection_lost(self, error: DejavuClientError) -> float:
-        """Returns the seconds to wait before reconnecting, after a connection ended with `error`.
+        """Return the seconds to wait before reconnecting, after a connection ended with `error`.
 
         They are at least those that the server asked for.
 
@@ -101,7 +101,7 @@ class StreamResumption:
 
 
 def _is_transient(error: DejavuClientError) -> bool:
-    """Returns whether the error that ended a stream is transient, not caused by the request."""
+    """Return whether the error that ended a stream is transient, not caused by the request."""
     match error:
         case ResourceExhaustedError():
             return error.reason == SUBSCRIBER_TOO_SLOW or (

@@ -32,7 +32,7 @@ class WorkerIdentity(NamedTuple):
 
 
 def worker_identity(*metadata: Iterable[tuple[str, str | bytes]] | None) -> WorkerIdentity:
-    """Reads the worker from a call's metadata (initial, then trailing)."""
+    """Read the worker from a call's metadata (initial, then trailing)."""
     for part in metadata:
         worker = metadata_value(part, WORKER_KEY)
         if worker:
@@ -42,6 +42,6 @@ def worker_identity(*metadata: Iterable[tuple[str, str | bytes]] | None) -> Work
 
 
 def failure_identity(error: grpc.RpcError) -> WorkerIdentity:
-    """Reads the worker from the metadata of a failed call."""
+    """Read the worker from the metadata of a failed call."""
     call = cast("grpc.Call", error)  # asynchronous errors have these methods too
     return worker_identity(call.initial_metadata(), call.trailing_metadata())

@@ -59,7 +59,7 @@ class CallEndpoint:
         return self.parameters or self.rpc.request
 
     async def answer(self, request: Request) -> Response:
-        """Answers a request."""
+        """Answer a request."""
         context = context_of(request)
         if self.method == "POST":
             message = await read_message(request, self.described, self.max_bytes)
@@ -79,7 +79,7 @@ class CallEndpoint:
 
 
 def _what_if_only(context: GatewayContext, request: PredictRequest) -> None:
-    """Refuses a request that would record a forecast.
+    """Refuse a request that would record a forecast.
 
     Raises:
         RequestRefused: unless the gateway allows it.

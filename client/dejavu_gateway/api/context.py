@@ -45,7 +45,7 @@ class GatewayContext:
 
 
 def context_of(connection: HTTPConnection) -> GatewayContext:
-    """Returns the context of a request."""
+    """Return the context of a request."""
     return cast("GatewayContext", connection.scope[CONTEXT_KEY])
 
 
@@ -59,7 +59,7 @@ async def asking(request: Request) -> AsyncIterator[None]:
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """Returns what counts as the address of a browser: what its reverse proxy says, if that is trusted."""
+    """Return what counts as the address of a browser: what its reverse proxy says, if that is trusted."""
     peer = connection.client.host if connection.client else ""
     if peer not in context_of(connection).settings.trusted_proxies:
         return share_of(peer)

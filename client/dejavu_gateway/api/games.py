@@ -56,7 +56,7 @@ class GameEndpoints:
         return await json_response(request, answer)
 
     async def warm(self, context: GatewayContext) -> None:
-        """Makes the answer that the board asks for, once the server streams: else the first browser would wait longer.
+        """Make the answer that the board asks for, once the server streams: else the first browser would wait longer.
 
         It is made on new connections, by code that has not run, from parts of the ledger that are not in memory.
         """
@@ -81,7 +81,7 @@ class GameEndpoints:
 
 
 async def game_history(client: UpstreamClient, game_id: str, *, explain: bool) -> list[RecordedPrediction]:
-    """Returns all recorded forecasts of a game, revisions included, in the order of the ledger.
+    """Return all recorded forecasts of a game, revisions included, in the order of the ledger.
 
     Raises:
         DejavuClientError: if the server does not answer.
@@ -150,7 +150,7 @@ def _dump_day(
 
 
 def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
-    """Returns a game of a day. Its newest forecasts are without their distributions, two thirds of their bytes.
+    """Return a game of a day. Its newest forecasts are without their distributions, two thirds of their bytes.
 
     Args:
         game_id: the game.
@@ -180,7 +180,7 @@ def _brief(prediction: RecordedPrediction) -> JsonObject:
 
 
 def _course(forecasts: list[RecordedPrediction]) -> list[JsonObject]:
-    """Returns how a game went, minute by minute: the lead, and the probability that the home team wins.
+    """Return how a game went, minute by minute: the lead, and the probability that the home team wins.
 
     Args:
         forecasts: its forecasts, newest first; late ones do not count.
@@ -195,13 +195,13 @@ def _course(forecasts: list[RecordedPrediction]) -> list[JsonObject]:
 
 
 def _outcomes(forecasts: Iterable[RecordedPrediction]) -> list[Outcome]:
-    """Returns the outcomes that stand, one for each horizon at most."""
+    """Return the outcomes that stand, one for each horizon at most."""
     found = {each.outcome.horizon: each.outcome for each in forecasts if each.HasField("outcome")}
     return [found[horizon] for _, horizon in _HORIZONS if horizon in found]
 
 
 async def _newest_day(client: UpstreamClient, first: date | None, last: date | None, replays: bool) -> date | None:
-    """Returns the newest day of games with forecasts, from the first to the last one given; None if there is none."""
+    """Return the newest day of games with forecasts, from the first to the last one given; None if there is none."""
     request = ListPredictionsRequest(
         from_date=first.isoformat() if first else "",
         to_date=last.isoformat() if last else "",
@@ -215,7 +215,7 @@ async def _newest_day(client: UpstreamClient, first: date | None, last: date | N
 
 
 async def _first_day_after(client: UpstreamClient, day: date, replays: bool) -> date | None:
-    """Returns the first day with forecasts after a day. Lists are newest first: windows that double, then halves."""
+    """Return the first day with forecasts after a day. Lists are newest first: windows that double, then halves."""
     first, last, today, span = day + timedelta(days=1), day, game_day(utc_now()), 1
     if first > today:
         return None

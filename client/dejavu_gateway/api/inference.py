@@ -49,7 +49,7 @@ class InferenceEndpoint:
 
 
 def _model_of(request: Request) -> tuple[str, str]:
-    """Returns name and version of the model that the path names; the version is empty if it has none."""
+    """Return name and version of the model that the path names; the version is empty if it has none."""
     return str(request.path_params["modelName"]), str(request.path_params.get("modelVersion", ""))
 
 

@@ -34,7 +34,7 @@ _INK, _QUIET, _BACKGROUND = "#14202e", "#5a6775", "#ffffff"
 
 
 async def share_image(request: Request) -> Response:
-    """Answers a request for the image of a game, at a minute or at the newest one."""
+    """Answer a request for the image of a game, at a minute or at the newest one."""
     check_names(request.query_params, ("minute",))
     game_id, minute = check_game_id(str(request.path_params["gameId"])), request.query_params.get("minute")
     if minute is not None and not re.fullmatch("[1-9]|[1-3][0-9]|4[0-7]", minute):
@@ -50,7 +50,7 @@ async def share_image(request: Request) -> Response:
 
 
 def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPrediction | None:
-    """Returns the forecast of the end that stood after a minute of play; None if there was none yet.
+    """Return the forecast of the end that stood after a minute of play; None if there was none yet.
 
     A late one does not count, so it is returned only if there is no other.
     """
@@ -61,7 +61,7 @@ def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPre
 
 
 def drawn(prediction: RecordedPrediction, now: datetime | None = None) -> str:
-    """Returns the image, SVG: the margin so far, the fan to the end, and the chance of the home team.
+    """Return the image, SVG: the margin so far, the fan to the end, and the chance of the home team.
 
     Args:
         prediction: the forecast.
@@ -119,11 +119,11 @@ class _Image:
         self.add("rect", width=WIDTH, height=HEIGHT, fill=_BACKGROUND)
 
     def svg(self) -> str:
-        """Returns the image."""
+        """Return the image."""
         return tostring(self._root, "unicode")
 
     def add(self, tag: str, content: str = "", **attributes: str | float) -> None:
-        """Adds an element; lengths are rounded."""
+        """Add an element; lengths are rounded."""
         shown = {
             name.replace("_", "-"): f"{value:.1f}" if isinstance(value, float) else str(value)
             for name, value in attributes.items()
@@ -131,13 +131,13 @@ class _Image:
         SubElement(self._root, tag, shown).text = content or None
 
     def line(self, x1: float, y1: float, x2: float, y2: float, color: str, width: int = 2) -> None:
-        """Adds a line."""
+        """Add a line."""
         self.add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=color, stroke_width=width)
 
     def text(
         self, x: float, y: float, text: str, size: int, color: str = _QUIET, anchor: str = "middle", weight: int = 400
     ) -> None:
-        """Adds a text."""
+        """Add a text."""
         self.add("text", text, x=x, y=y, font_size=size, fill=color, text_anchor=anchor, font_weight=weight)
 
 
@@ -146,7 +146,7 @@ def _points(*points: tuple[float, float]) -> str:
 
 
 def printable(text: str) -> str:
-    """Returns a text without characters that XML does not have, or that change the direction of others."""
+    """Return a text without characters that XML does not have, or that change the direction of others."""
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
@@ -173,7 +173,7 @@ def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> t
 
 
 def band(prediction: RecordedPrediction, share: float) -> tuple[float, float]:
-    """Returns the ends of a central interval of the forecast, in points.
+    """Return the ends of a central interval of the forecast, in points.
 
     From the recorded quantiles at 0.01, 0.03, … 0.99, interpolated; without them, and at the forecast's own coverage,
     its interval.

@@ -81,7 +81,7 @@ def load_bundle(
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Reads the manifest of a bundle, without its files.
+    """Read the manifest of a bundle, without its files.
 
     Raises:
         BundleNotFound, BundleCorrupt, BundleTooNew, BundleTooOld: if there is none, or it cannot be read.
@@ -96,7 +96,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def parse_manifest(text: bytes, source: object) -> Manifest:
-    """Parses the content of manifest.json.
+    """Parse the content of manifest.json.
 
     Args:
         text: the content.
@@ -141,7 +141,7 @@ def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
 
 
 def check_hash(source: object, name: str, content: bytes, sha256: str) -> None:
-    """Checks that a file is the one that its manifest means.
+    """Check that a file is the one that its manifest means.
 
     Raises:
         BundleCorrupt: if it is not; the message names the source and the file.
@@ -151,7 +151,7 @@ def check_hash(source: object, name: str, content: bytes, sha256: str) -> None:
 
 
 def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
-    """Writes a bundle, verifies it and renames it into place.
+    """Write a bundle, verifies it and renames it into place.
 
     Replaces an older bundle at `folder`. Between two renames the folder does not exist for an instant: a reader then
     gets a BundleError, never a partial bundle.
@@ -194,7 +194,7 @@ def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
 
 
 def check_target(folder: Path) -> None:
-    """Checks that a bundle may be written to a folder.
+    """Check that a bundle may be written to a folder.
 
     Raises:
         FileExistsError: if it exists and is neither a bundle nor an empty folder.
@@ -205,7 +205,7 @@ def check_target(folder: Path) -> None:
 
 
 def check_answers(forecaster: Forecaster) -> None:
-    """Checks that a bundle gives its golden answers, and finite ones in time for every horizon and minute.
+    """Check that a bundle gives its golden answers, and finite ones in time for every horizon and minute.
 
     Raises:
         BundleCorrupt: if it does not.
@@ -220,7 +220,7 @@ def check_answers(forecaster: Forecaster) -> None:
 
 
 def check_golden(forecaster: Forecaster) -> None:
-    """Compares a bundle's answers to its golden queries with those in its manifest.
+    """Compare a bundle's answers to its golden queries with those in its manifest.
 
     Raises:
         BundleCorrupt: if they differ by more than GOLDEN_TOLERANCE.
@@ -237,7 +237,7 @@ def check_golden(forecaster: Forecaster) -> None:
 
 
 def _check_minutes(forecaster: Forecaster) -> None:
-    """Asks for what-ifs and named forecasts of every horizon and minute."""
+    """Ask for what-ifs and named forecasts of every horizon and minute."""
     queries = [
         ForecastQuery(
             ScorePattern(tuple(lead * slot / slots for slot in range(1, slots + 1))),
@@ -265,7 +265,7 @@ def _check_minutes(forecaster: Forecaster) -> None:
 
 
 def _seconds(forecaster: Forecaster, query: ForecastQuery) -> float:
-    """Returns how many seconds of CPU an answer takes."""
+    """Return how many seconds of CPU an answer takes."""
     begun = time.process_time()
     forecaster.forecast_many([query])
     return time.process_time() - begun

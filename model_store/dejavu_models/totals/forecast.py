@@ -19,7 +19,7 @@ def forecast_total(
     staked: float = 0.0,
     well_known: bool = True,
 ) -> TotalForecast:
-    """Forecasts the points of both teams at the horizon of a query.
+    """Forecast the points of both teams at the horizon of a query.
 
     The interval has whole ends and holds both; see `around_point`.
 

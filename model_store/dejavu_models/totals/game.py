@@ -23,10 +23,10 @@ class TotalDistribution(Protocol):
         """Point forecast of the total, in points."""
 
     def cumulative(self, total: int) -> float:
-        """Returns the probability of a total or less, in [0, 1]."""
+        """Return the probability of a total or less, in [0, 1]."""
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
-        """Returns the least totals with at least a level at or below them, in the order of the levels, in (0, 1)."""
+        """Return the least totals with at least a level at or below them, in the order of the levels, in (0, 1)."""
 
 
 class TotalTables:
@@ -56,7 +56,7 @@ class TotalTables:
         )
 
     def game(self, points: int, lead: float, expected: float) -> TotalDistribution:
-        """Returns the distribution of one game.
+        """Return the distribution of one game.
 
         Args:
             points: points of both teams so far.

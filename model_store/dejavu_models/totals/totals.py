@@ -42,7 +42,7 @@ class Totals:
             raise ValueError("ratings of totals include no game")
 
     def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> TotalTables:
-        """Returns the tables of one source, horizon and minute."""
+        """Return the tables of one source, horizon and minute."""
         # A number, because hashing enums costs more than a forecast's arithmetic.
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * source)
         tables = self._tables.get(key)
@@ -51,7 +51,7 @@ class Totals:
         return tables
 
     def to_bytes(self) -> bytes:
-        """Serializes to a .npz file; equal totals give equal bytes. Tables are stored as float32."""
+        """Serialize to a .npz file; equal totals give equal bytes. Tables are stored as float32."""
         state, sources = self.ratings, sorted(self.models)
         if state.date is None or state.season is None:
             raise ValueError("ratings of totals include no game")
@@ -73,7 +73,7 @@ class Totals:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Totals:
-        """Deserializes the output of `to_bytes`.
+        """Deserialize the output of `to_bytes`.
 
         Raises:
             ValueError, KeyError: if the content is not valid output of `to_bytes`.
@@ -101,5 +101,5 @@ class Totals:
         return cls(models, ratings)
 
     def rounded(self) -> Totals:
-        """Returns the totals after a write/read round trip: results from both are bit-identical."""
+        """Return the totals after a write/read round trip: results from both are bit-identical."""
         return Totals.from_bytes(self.to_bytes())

@@ -39,31 +39,31 @@ class ChannelzService:
     """Implements grpc.channelz.v1.Channelz. Every method raises UnknownChannelzId for an id that is not known."""
 
     async def get_top_channels(self, request: Message, _: Context) -> Message:
-        """Lists the channels that this process has opened itself: none."""
+        """List the channels that this process has opened itself: none."""
         return _answer(ChannelzServicer.GetTopChannels, request)
 
     async def get_servers(self, request: Message, _: Context) -> Message:
-        """Lists the servers: one, with its calls started, succeeded and failed."""
+        """List the servers: one, with its calls started, succeeded and failed."""
         return _answer(ChannelzServicer.GetServers, request)
 
     async def get_server(self, request: Message, _: Context) -> Message:
-        """Returns one server."""
+        """Return one server."""
         return _answer(ChannelzServicer.GetServer, request)
 
     async def get_server_sockets(self, request: Message, _: Context) -> Message:
-        """Lists the sockets of a server's connections."""
+        """List the sockets of a server's connections."""
         return _answer(ChannelzServicer.GetServerSockets, request)
 
     async def get_channel(self, request: Message, _: Context) -> Message:
-        """Returns one channel."""
+        """Return one channel."""
         return _answer(ChannelzServicer.GetChannel, request)
 
     async def get_subchannel(self, request: Message, _: Context) -> Message:
-        """Returns one subchannel."""
+        """Return one subchannel."""
         return _answer(ChannelzServicer.GetSubchannel, request)
 
     async def get_socket(self, request: Message, _: Context) -> Message:
-        """Returns one socket: peer, streams, messages, keepalives."""
+        """Return one socket: peer, streams, messages, keepalives."""
         return _answer(ChannelzServicer.GetSocket, request)
 
 

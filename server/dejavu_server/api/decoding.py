@@ -47,7 +47,7 @@ class MalformedRequest(DejavuError):
 
 
 def checked(message: type[MessageT], *, lasts: bool = False) -> Callable[[bytes], MessageT]:
-    """Returns what decodes requests, and raises MalformedRequest on bytes that are none, or have too many fields.
+    """Return what decodes requests, and raise MalformedRequest on bytes that are none, or have too many fields.
 
     Args:
         message: their type.
@@ -69,13 +69,13 @@ def checked(message: type[MessageT], *, lasts: bool = False) -> Callable[[bytes]
 
 
 def _check_fields(data: bytes, message: Descriptor) -> None:
-    """Raises MalformedRequest if a message has too many fields; ValueError if it is none, or has a group."""
+    """Raise MalformedRequest if a message has too many fields; ValueError if it is none, or has a group."""
     if next(islice(_fields(data, message), MAX_FIELDS, None), None) is not None:
         raise MalformedRequest(f"the {len(data)} bytes of the request have more than {MAX_FIELDS} fields and elements")
 
 
 def _fields(data: bytes, message: Descriptor) -> Iterator[int]:
-    """Yields the numbers of the fields of a message, and of those of its messages that have lists of messages."""
+    """Yield the numbers of the fields of a message, and of those of its messages that have lists of messages."""
     lists = _with_lists(message)
     for number, kind, begin, end in fields(data):
         yield number
@@ -85,7 +85,7 @@ def _fields(data: bytes, message: Descriptor) -> Iterator[int]:
 
 @cache
 def _with_lists(message: Descriptor) -> Mapping[int, Descriptor]:
-    """Returns the messages in a message that have lists of messages themselves, by the number of their field."""
+    """Return the messages in a message that have lists of messages themselves, by the number of their field."""
     return {
         field.number: inner
         for field in message.fields
@@ -110,7 +110,7 @@ class Field(NamedTuple):
 
 
 def fields(data: bytes) -> Iterator[Field]:
-    """Yields the fields of a message in their order.
+    """Yield the fields of a message in their order.
 
     Raises:
         ValueError: if the bytes are no message, or have a group.
@@ -138,7 +138,7 @@ def fields(data: bytes) -> Iterator[Field]:
 
 
 def _varint(data: bytes, at: int, most: int = _MAX_VARINT_BYTES) -> tuple[int, int]:
-    """Returns a number and where it ends; raises IndexError if it goes beyond the end, ValueError if it is too long."""
+    """Return a number and where it ends; raise IndexError if it goes beyond the end, ValueError if it is too long."""
     value = 0
     for count in range(most):
         byte = data[at + count]

@@ -201,7 +201,7 @@ class Failure(NamedTuple):
 
 
 def describe(error: BaseException) -> Failure:
-    """Looks up an error in the table; returns INTERNAL without details for other exceptions."""
+    """Look up an error in the table; return INTERNAL without details for other exceptions."""
     code = next((CODES[base] for base in type(error).__mro__ if base in CODES), None)
     if code is None or not isinstance(error, DejavuError):
         return Failure(grpc.StatusCode.INTERNAL, INTERNAL, "internal error")
@@ -215,7 +215,7 @@ def describe(error: BaseException) -> Failure:
 
 
 def status(failure: Failure, retry_delay: Duration | None = None) -> status_pb2.Status:
-    """Converts a failure to google.rpc.Status with details.
+    """Convert a failure to google.rpc.Status with details.
 
     Args:
         failure: the failure.
@@ -239,7 +239,7 @@ def status(failure: Failure, retry_delay: Duration | None = None) -> status_pb2.
 
 
 def pushback(code: grpc.StatusCode, delay: Duration | None) -> tuple[tuple[str, str], ...]:
-    """Returns the trailing metadata that tell gRPC's own retries when to try again.
+    """Return the trailing metadata that tell gRPC's own retries when to try again.
 
     Args:
         code: the code of the refusal. UNAVAILABLE has none: clients retry it with a back-off of their own.
@@ -251,7 +251,7 @@ def pushback(code: grpc.StatusCode, delay: Duration | None) -> tuple[tuple[str, 
 
 
 def batch_error(failure: Failure) -> pb.PredictError:
-    """Converts a failure to the error result of one request of a batch."""
+    """Convert a failure to the error result of one request of a batch."""
     error = pb.PredictError(
         code=status_number(failure.code),
         reason=failure.reason,
@@ -264,7 +264,7 @@ def batch_error(failure: Failure) -> pb.PredictError:
 
 
 def item_error(error: BaseException) -> pb.PredictError:
-    """Returns why one request of many was refused; logs an error that is not in the table."""
+    """Return why one request of many was refused; logs an error that is not in the table."""
     failure = describe(error)
     if failure.reason == INTERNAL:
         _log.error("batch_item_failed", exc_info=error)
@@ -272,13 +272,13 @@ def item_error(error: BaseException) -> pb.PredictError:
 
 
 def status_number(code: grpc.StatusCode) -> int:
-    """Returns the google.rpc.Code of a gRPC status code, which has the same number."""
+    """Return the google.rpc.Code of a gRPC status code, which has the same number."""
     number: int = code_pb2.Code.Value(code.name)
     return number
 
 
 def _metadata(error: DejavuError) -> dict[str, str]:
-    """Returns what an error tells programs beside its reason."""
+    """Return what an error tells programs beside its reason."""
     match error:
         case OutcomeStands(outcome=ReportedOutcome() as outcome):
             return _outcome_metadata(outcome)
@@ -290,7 +290,7 @@ def _metadata(error: DejavuError) -> dict[str, str]:
 
 
 def _outcome_metadata(outcome: ReportedOutcome) -> dict[str, str]:
-    """Returns the fields of an outcome as texts: numbers in decimal, the time as RFC 3339, teams if reported."""
+    """Return the fields of an outcome as texts: numbers in decimal, the time as RFC 3339, teams if reported."""
     teams = {"home_team": outcome.home_team, "away_team": outcome.away_team} if outcome.home_team else {}
     return {
         "differential": str(outcome.differential),

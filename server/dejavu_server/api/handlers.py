@@ -39,7 +39,7 @@ def handlers(
     raw: Container[str] = (),
     complete: bool = True,
 ) -> Handlers:
-    """Returns the handlers of the methods that a servicer has, by method name.
+    """Return the handlers of the methods that a servicer has, by method name.
 
     Args:
         service: the service; a method of it that takes many requests returns many responses.
@@ -70,7 +70,7 @@ def handlers(
 
 
 def reflection_handlers(services: Iterable[str]) -> Handlers:
-    """Returns the handlers of the reflection service for the named services and itself; the library has no v1."""
+    """Return the handlers of the reflection service for the named services and itself; the library has no v1."""
     servicer = reflection.aio.ReflectionServicer([*services, reflection.SERVICE_NAME])
     info = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,

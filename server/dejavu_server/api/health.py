@@ -78,27 +78,27 @@ class HealthService:
         self._changed = asyncio.Event()
 
     def serve(self) -> None:
-        """Reports SERVING from now on."""
+        """Report SERVING from now on."""
         self._serving = True
         self._notify()
 
     def set_ready(self, ready: bool) -> None:
-        """Sets whether all threads of the server make progress; it applies while the server serves."""
+        """Set whether all threads of the server make progress; it applies while the server serves."""
         self._ready = ready
         self._notify()
 
     def set_models_loaded(self, loaded: bool) -> None:
-        """Sets whether the models that answer are loaded; it applies while the server serves."""
+        """Set whether the models that answer are loaded; it applies while the server serves."""
         self._has_models = loaded
         self._notify()
 
     def set_part(self, name: str, *, serving: bool) -> None:
-        """Sets whether a part is SERVING; it applies while the server is."""
+        """Set whether a part is SERVING; it applies while the server is."""
         self._working[name] = serving
         self._notify()
 
     def drain(self) -> None:
-        """Reports NOT_SERVING permanently and ends all watches."""
+        """Report NOT_SERVING permanently and ends all watches."""
         self._serving, self._draining = False, True
         self._notify()
 
@@ -108,14 +108,14 @@ class HealthService:
         return self._response(OVERALL).status == pb.HealthCheckResponse.SERVING
 
     async def check(self, request: pb.HealthCheckRequest, _: Context) -> pb.HealthCheckResponse:
-        """Returns the current health of a service."""
+        """Return the current health of a service."""
         if request.service not in self._working:
             known = ", ".join(sorted(self._working.keys() - {OVERALL}))
             raise UnknownService(quoted(request.service), f"one of {known}, or empty for the whole server")
         return self._response(request.service)
 
     async def watch(self, request: pb.HealthCheckRequest, _: Context) -> AsyncIterator[pb.HealthCheckResponse]:
-        """Streams the health of a service: now and on every change; SERVICE_UNKNOWN for an unknown service."""
+        """Stream the health of a service: now and on every change; SERVICE_UNKNOWN for an unknown service."""
         last = None
         while True:
             changed = self._changed

@@ -46,7 +46,7 @@ from dejavu_server.streaming.errors import ServerDraining
 
 
 def clear_frames(error: BaseException) -> None:
-    """Clears the variables of all frames in the tracebacks of an error and of those that led to it.
+    """Clear the variables of all frames in the tracebacks of an error and of those that led to it.
 
     Frames that are executed at the moment are left as they are. Coroutines that only wait are ended (up to Python
     3.12): so a coroutine that goes on must not hand out an error that it has caught itself.
@@ -128,7 +128,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Returns the wrapped handler of the called method; None if the server has no such method."""
+        """Return the wrapped handler of the called method; None if the server has no such method."""
         self._identify(handler_call_details)
         method = handler_call_details.method
         wrapped = self._handlers.get(method)
@@ -142,7 +142,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     async def end_streams(self) -> None:
-        """Ends streams that do not end on their own, with DRAINING; rejects later streams the same way."""
+        """End streams that do not end on their own, with DRAINING; rejects later streams the same way."""
         self._draining = True
         if self._streams:
             _, pending = await asyncio.wait(self._streams, timeout=DRAIN_STREAM_SECONDS)
@@ -150,13 +150,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 self._end(task, ServerDraining())
 
     def end_unauthorized(self) -> None:
-        """Ends the streams whose token is no longer valid."""
+        """End the streams whose token is no longer valid."""
         for task, caller in list(self._streams.items()):
             if self.authenticator is not None and caller.credential and not self.authenticator.is_valid(caller):
                 self._end(task, Unauthenticated("the token has expired, or was revoked or changed"))
 
     def _end(self, task: asyncio.Task[Any], error: DejavuError) -> None:
-        """Ends a stream with an error."""
+        """End a stream with an error."""
         self._ended[task] = error
         task.cancel()
 
@@ -206,7 +206,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _observed(
         self, method: str, answer: Callable[[Any, Context, Metadata], Awaitable[Any]], *, timed: bool = False
     ) -> Behaviour:
-        """Wraps the behaviour of a method with metrics, log and error statuses."""
+        """Wrap the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._metrics.in_flight.labels(method)
         kind = kind_of(method)
         counters = cache(partial(self._counters, method, timed=timed))
@@ -247,7 +247,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return _freeing_aborted(traced(method, call))
 
     def _counted(self, kind: CallKind, peer: str, *, stream: bool) -> AbstractContextManager[None]:
-        """Returns what counts a call of the current caller, and raises a CallerLimit if it may not be made."""
+        """Return what counts a call of the current caller, and raise a CallerLimit if it may not be made."""
         if self.callers is None:
             return nullcontext()
         caller = current_caller.get().identity
@@ -258,14 +258,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self.callers.counted(caller, peer, stream=stream, batch=kind is CallKind.BATCH)
 
     def _counters(self, method: str, code: grpc.StatusCode, *, timed: bool) -> tuple[Counter, Histogram | None]:
-        """Returns what counts the calls of a method that end with a code, and what their durations are added to."""
+        """Return what counts the calls of a method that end with a code, and what their durations are added to."""
         metrics = self._metrics
         seconds = metrics.seconds.labels(method, code.name) if timed else None
         return metrics.calls.labels(method, code.name), seconds
 
     @contextmanager
     def _ended_from_outside(self) -> Iterator[None]:
-        """Lets `_end` cancel the current stream; raises its error for that cancellation."""
+        """Let `_end` cancel the current stream; raise its error for that cancellation."""
         if self._draining:
             raise ServerDraining()
         task = asyncio.current_task()
@@ -293,7 +293,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise
 
     def _identify(self, call: grpc.HandlerCallDetails) -> None:
-        """Sets the request id of a call in its log context and its response metadata, and keeps its authorization.
+        """Set the request id of a call in its log context and its response metadata, and keeps its authorization.
 
         The metadata are already decoded here; a handler that reads them from its context decodes them again. A call
         runs in one task, and so in its own context, from here to its end: nothing needs to be unbound.
@@ -311,7 +311,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         _response_metadata.set(((REQUEST_ID, request_id), *self._worker_metadata))
 
     async def _fail(self, method: str, error: Exception, context: Context, metadata: Metadata) -> Never:
-        """Aborts a call with the status of an error."""
+        """Abort a call with the status of an error."""
         failure = describe(error)
         if failure.reason == INTERNAL:  # not rate-limited: each may have another cause
             _log.error("call_failed", method=method, code=failure.code.name, exc_info=error)
@@ -338,24 +338,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:
-    """Returns the metadata that name the worker and the number of workers."""
+    """Return the metadata that name the worker and the number of workers."""
     return ((WORKER, worker), (WORKERS, str(workers)))
 
 
 def _request_received() -> None:
-    """Takes note that the request of the current call was received."""
+    """Take note that the request of the current call was received."""
     if (permit := current_permit.get()) is not None:
         permit.request_received()
 
 
 def _answered() -> None:
-    """Takes note that what ends the current call is about to be sent."""
+    """Take note that what ends the current call is about to be sent."""
     if (permit := current_permit.get()) is not None:
         permit.answered()
 
 
 def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -> Behaviour:
-    """Wraps a behaviour so that it decodes its request."""
+    """Wrap a behaviour so that it decodes its request."""
 
     def decoding(data: bytes, context: Context) -> Any:
         return behaviour(deserialize(data), context)
@@ -364,7 +364,7 @@ def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -
 
 
 def _freeing_aborted(behaviour: Behaviour) -> Behaviour:
-    """Wraps a behaviour so that nothing of an aborted call is kept once it has ended."""
+    """Wrap a behaviour so that nothing of an aborted call is kept once it has ended."""
 
     async def call(request: Any, context: Context) -> Any:
         try:
@@ -378,12 +378,12 @@ def _freeing_aborted(behaviour: Behaviour) -> Behaviour:
 
 
 def _remaining(context: Context) -> float | None:
-    """Returns the seconds until the deadline of the call; None if it has none."""
+    """Return the seconds until the deadline of the call; None if it has none."""
     return context.time_remaining()
 
 
 def _cancelled_code(context: Context, elapsed: float) -> grpc.StatusCode:
-    """Returns why the task of a call was cancelled: its deadline passed, or its caller disconnected.
+    """Return why the task of a call was cancelled: its deadline passed, or its caller disconnected.
 
     A caller whose deadline passes cancels its call, and that can arrive before the deadline has passed here: gRPC sends
     the time that remains in up to three digits, rounded up (by up to 1 %), and counts it from the arrival.

@@ -32,7 +32,7 @@ class LeaseService:
         self._ledger = ledger
 
     async def acquire_lease(self, request: pb.AcquireLeaseRequest, _: Context) -> pb.AcquireLeaseResponse:
-        """Grants or renews a lease."""
+        """Grant or renews a lease."""
         name, holder = leases.check_free_name(request.name, "name"), leases.check_name(request.holder, "holder")
         ttl = leases.check_ttl(_timedelta(request.ttl))
         caller = current_caller.get().identity
@@ -41,14 +41,14 @@ class LeaseService:
         return pb.AcquireLeaseResponse(acquired=acquired, lease=_message(lease))
 
     async def release_lease(self, request: pb.ReleaseLeaseRequest, _: Context) -> pb.ReleaseLeaseResponse:
-        """Ends a lease."""
+        """End a lease."""
         name, holder = leases.check_free_name(request.name, "name"), leases.check_name(request.holder, "holder")
         caller = current_caller.get().identity
         released = await self._ledger.write(partial(leases.release, name=name, holder=holder, caller=caller))
         return pb.ReleaseLeaseResponse(released=released)
 
     async def get_lease(self, request: pb.GetLeaseRequest, _: Context) -> pb.GetLeaseResponse:
-        """Returns the lease that stands."""
+        """Return the lease that stands."""
         name = leases.check_name(request.name, "name")
         lease = await self._ledger.read(partial(leases.standing, name=name))
         return pb.GetLeaseResponse(lease=None if lease is None else _message(lease))

@@ -86,19 +86,19 @@ class RecordService:
         self._settled = SettledCache()
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
-        """Records an outcome and settles its forecasts."""
+        """Record an outcome and settles its forecasts."""
         reported = record_requests.outcome(request, self._clock(), current_caller.get().identity)
         outcome, settled = await self._ledger.record_outcome(reported, correct=not request.refuse_correction)
         return pb.ReportOutcomeResponse(outcome=outcome_message(outcome), settled_forecasts=settled)
 
     async def withdraw_outcome(self, request: pb.WithdrawOutcomeRequest, _: Context) -> pb.WithdrawOutcomeResponse:
-        """Withdraws an outcome."""
+        """Withdraw an outcome."""
         game_id, horizon = record_requests.withdrawal(request)
         outcome, settled = await self._ledger.withdraw_outcome(game_id, horizon, current_caller.get().identity)
         return pb.WithdrawOutcomeResponse(outcome=outcome_message(outcome), unsettled_forecasts=settled)
 
     async def get_prediction(self, request: pb.GetPredictionRequest, _: Context) -> pb.GetPredictionResponse:
-        """Returns the latest forecast of a game."""
+        """Return the latest forecast of a game."""
         game_id, horizon, minute, model = record_requests.game_query(request)
         query = partial(
             predictions.latest_forecast, game_id=game_id, horizon=horizon, minute=minute, model_version=model
@@ -106,7 +106,7 @@ class RecordService:
         return await self._read_with_slot(self._lookup_slot, query, self._game_message)
 
     async def list_predictions(self, request: pb.ListPredictionsRequest, _: Context) -> pb.ListPredictionsResponse:
-        """Returns a page of recorded forecasts."""
+        """Return a page of recorded forecasts."""
         filter_, token, size, explanation = record_requests.list_query(request)
 
         def response(page: pages.Page) -> pb.ListPredictionsResponse:
@@ -117,7 +117,7 @@ class RecordService:
         return await self._read_with_slot(self._lookup_slot, query, response)
 
     async def get_scorecard(self, request: pb.GetScorecardRequest, _: Context) -> pb.GetScorecardResponse:
-        """Scores settled forecasts."""
+        """Score settled forecasts."""
         score_filter = record_requests.scorecard_filter(request)
 
         def response(_: Connection, scored: _Scored) -> pb.GetScorecardResponse:
@@ -127,7 +127,7 @@ class RecordService:
         return await self._share(score_filter, score_filter, response)
 
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
-        """Ranks the model versions, and compares the staged models with the champion."""
+        """Rank the model versions, and compares the staged models with the champion."""
         asked = record_requests.leaderboard_query(request)
         roster = await self._roster.get()
         filter_ = PairFilter("", roster.champion, asked.filter.horizon, not asked.filter.real_only, scope=asked.filter)
@@ -147,7 +147,7 @@ class RecordService:
         return await self._share((asked, roster.sequence), asked.filter, response)
 
     async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
-        """Returns the signed head of the ledger."""
+        """Return the signed head of the ledger."""
         signed = await self._signer()
         removed = await self._ledger.read(pruned.read_statement)
         return pb.GetCheckpointResponse(checkpoint=record.checkpoint_message(signed, removed))
@@ -158,7 +158,7 @@ class RecordService:
         filter_: ScoreFilter,
         response: Callable[[Connection, _Scored], _M],
     ) -> _M:
-        """Returns the response to a query, computed from the settled forecasts of a filter as they are by now.
+        """Return the response to a query, computed from the settled forecasts of a filter as they are by now.
 
         The games that nobody settled are those of past evenings, and so change with the evening, too.
         """
@@ -177,7 +177,7 @@ class RecordService:
         return await self._scorecards.get((await self._position.get(), query, evening), is_small, read)
 
     async def _read_with_slot(self, slot: asyncio.Semaphore, query: Query[_R], response: Callable[[_R], _T]) -> _T:
-        """Waits for the slot, reads and builds the response, and holds the slot until that ends.
+        """Wait for the slot, reads and builds the response, and holds the slot until that ends.
 
         A thread cannot be cancelled: the next read waits for its end even if the caller has disconnected.
         """

@@ -69,7 +69,7 @@ class Admissions:
         self._ids = generate_ids(mark="r")
 
     def admit(self, method: str, context: Context, make_room: Callable[[CallKind], bool]) -> Permit | Refusal:
-        """Returns the permit of a call, or its refusal.
+        """Return the permit of a call, or its refusal.
 
         Args:
             method: path of its method.
@@ -80,15 +80,15 @@ class Admissions:
         return answer if isinstance(answer, Permit) else self._refusal(method, answer, context)
 
     def no_request(self, method: str, context: Context) -> Refusal:
-        """Returns the refusal of a call that was admitted and whose request was not received in time."""
+        """Return the refusal of a call that was admitted and whose request was not received in time."""
         return self._refusal(method, self._controller.no_request, context)
 
     def no_room(self, method: str, context: Context) -> Refusal:
-        """Returns the refusal of a call that was admitted, and whose place another one got before its request came."""
+        """Return the refusal of a call that was admitted, and whose place another one got before its request came."""
         return self._refusal(method, self._controller.overloaded(kind_of(method)), context)
 
     def count_no_request(self, method: str) -> None:
-        """Counts a call that was admitted and ended before its request was received."""
+        """Count a call that was admitted and ended before its request was received."""
         self._metrics.refused.labels(method or UNKNOWN_METHOD, NO_REQUEST).inc()
 
     @property
@@ -124,13 +124,13 @@ class Admissions:
 
 
 def _request_id(context: Context) -> str:
-    """Returns the caller's request id; empty if there is none that can be sent back."""
+    """Return the caller's request id; empty if there is none that can be sent back."""
     ids = (accepted_id(value) for key, value in context.invocation_metadata() or () if key == REQUEST_ID)
     return next(filter(None, ids), "")
 
 
 def _spread(delay: Duration, number: int) -> Duration:
-    """Returns one of DELAYS delays from half the given one to one and a half of it, in an order that is not theirs."""
+    """Return one of DELAYS delays from half the given one to one and a half of it, in an order that is not theirs."""
     spread = Duration()
     spread.FromMilliseconds(int(delay.ToMilliseconds() * (0.5 + (number * 7 % DELAYS) / DELAYS)))
     return spread

@@ -13,7 +13,7 @@ MAX_REQUEST_ID = 128
 
 
 def accepted_id(value: str | bytes) -> str:
-    """Returns the request id of a call by the `x-request-id` of its caller; empty if that cannot be sent back.
+    """Return the request id of a call by the `x-request-id` of its caller; empty if that cannot be sent back.
 
     gRPC accepts values of metadata that it refuses to send, which would fail the call.
     """
@@ -21,7 +21,7 @@ def accepted_id(value: str | bytes) -> str:
 
 
 def generate_ids(mark: str = "") -> Iterator[str]:
-    """Returns request ids without end, which start with a random number of this generator.
+    """Return request ids without end, which start with a random number of this generator.
 
     Args:
         mark: stands before the number in each id.

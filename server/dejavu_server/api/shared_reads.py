@@ -68,11 +68,11 @@ class _Stop:
         self._stopped = threading.Event()
 
     def set(self) -> None:
-        """Stops the read."""
+        """Stop the read."""
         self._stopped.set()
 
     def is_set(self) -> bool:
-        """Returns whether the read is to stop, after a pause if it has to make way."""
+        """Return whether the read is to stop, after a pause if it has to make way."""
         if self.makes_way is not None and not self._stopped.is_set():
             self.makes_way.wait(PAUSE_SECONDS)
         return self._stopped.is_set()
@@ -109,7 +109,7 @@ class SharedReads:
         is_small: Callable[[], Awaitable[bool]],
         read: Callable[[StopSignal, bool], Awaitable[_M]],
     ) -> _M:
-        """Returns an answer: one that is kept, that of a read in progress, or that of a new read.
+        """Return an answer: one that is kept, that of a read in progress, or that of a new read.
 
         If this call is cancelled and no other waits for the same read, the read ends soon, or never starts.
 
@@ -170,7 +170,7 @@ class SharedReads:
             lane.slot.release()
 
     def _abandon(self, key: Hashable, shared: _Read) -> None:
-        """Ends a read that lost its last caller; the next that asks for the same starts another one."""
+        """End a read that lost its last caller; the next that asks for the same starts another one."""
         self._forget(key, shared)
         if shared.running:
             shared.stop.set()
@@ -195,14 +195,14 @@ class _Answers:
         self._bytes = 0
 
     def get(self, key: Hashable) -> Any:
-        """Returns the answer that is kept under a key; None if there is none."""
+        """Return the answer that is kept under a key; None if there is none."""
         if key not in self._answers:
             return None
         self._answers.move_to_end(key)
         return self._answers[key][0]
 
     def keep(self, key: Hashable, answer: Message) -> None:
-        """Keeps an answer, and drops those that were used longest ago, itself included if it alone is too large."""
+        """Keep an answer, and drops those that were used longest ago, itself included if it alone is too large."""
         _, replaced = self._answers.pop(key, (None, 0))
         size = answer.ByteSize()
         self._answers[key] = answer, size
@@ -225,7 +225,7 @@ class LatestRead(Generic[_T]):
         self._task: asyncio.Task[None] | None = None
 
     async def get(self) -> _T:
-        """Returns the value.
+        """Return the value.
 
         Raises:
             Exception: whatever the read raised.

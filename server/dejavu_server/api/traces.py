@@ -16,7 +16,7 @@ Behaviour = Callable[..., Any]
 
 
 def traced(method: str, behaviour: Behaviour) -> Behaviour:
-    """Wraps the behaviour of a method in a span below that of its caller; returns it as it is if tracing is off.
+    """Wrap the behaviour of a method in a span below that of its caller; return it as it is if tracing is off.
 
     The span and every log line of the call have the same request id and trace id.
     """
@@ -39,6 +39,6 @@ def traced(method: str, behaviour: Behaviour) -> Behaviour:
 
 
 def _number(code: Any) -> int:
-    """Returns the number of a status code; 0, OK, if none was set."""
+    """Return the number of a status code; 0, OK, if none was set."""
     value = code.value[0] if isinstance(code, grpc.StatusCode) else code
     return int(value or 0)

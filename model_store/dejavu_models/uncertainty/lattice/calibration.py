@@ -50,19 +50,19 @@ class LatticeCalibration:
                 )
 
     def model(self, source: MarginSource, *, live: bool) -> MarginModel:
-        """Returns the tables of a kind of request; without live inputs if the bundle has none with them."""
+        """Return the tables of a kind of request; without live inputs if the bundle has none with them."""
         return self.models.get((source, live)) or self.models[source, False]
 
     def minutes(self, horizon: Horizon) -> list[int]:
-        """Returns the minutes from which a horizon can be forecast, ascending: all before it."""
+        """Return the minutes from which a horizon can be forecast, ascending: all before it."""
         return [minute for index, minute in CASES if HORIZONS[index] is horizon]
 
     def smallest_alpha_of(self, situation: Situation) -> float | None:
-        """Returns the smallest alpha that has an interval; None if the situation has no distribution."""
+        """Return the smallest alpha that has an interval; None if the situation has no distribution."""
         return SMALLEST_ALPHA if 1 <= situation.minute <= situation.horizon.last_slot else None
 
     def alpha_limit(self, situation: Situation) -> str:
-        """Describes for users what limits the smallest alpha of a situation that has a distribution."""
+        """Describe for users what limits the smallest alpha of a situation that has a distribution."""
         games = self.model(situation.margin_source, live=False).games
         return f"the outermost quantiles that are taken from its {games} calibration games"
 
@@ -74,7 +74,7 @@ class LatticeCalibration:
         margin: float | None = None,
         live: LiveColumns | None = None,
     ) -> GameDistribution:
-        """Returns the distribution of one game around its point forecast; see `LatticeGame`.
+        """Return the distribution of one game around its point forecast; see `LatticeGame`.
 
         Args:
             situation: one that has a distribution.
@@ -90,7 +90,7 @@ class LatticeCalibration:
     def columns(
         self, situation: Situation, points: Floats, leads: Floats, margins: Floats, at: AdaptedScores
     ) -> tuple[Floats, Floats]:
-        """Returns the numbers of n games without live inputs, by the compiled models; see `game`.
+        """Return the numbers of n games without live inputs, by the compiled models; see `game`.
 
         Args:
             situation: one that has a distribution.
@@ -114,7 +114,7 @@ class LatticeCalibration:
         return tables
 
     def shift(self, situation: Situation, live: LiveColumns | None) -> float:
-        """Returns what live inputs, (1,) each, add to a point forecast, in points; 0 without them."""
+        """Return what live inputs, (1,) each, add to a point forecast, in points; 0 without them."""
         if live is None:
             return 0.0
         model = self.model(situation.margin_source, live=True)
@@ -133,7 +133,7 @@ class LatticeCalibration:
         return min(model.games for model in self.models.values())
 
     def to_bytes(self) -> bytes:
-        """Serializes to a .npz file; equal calibrations give equal bytes. Tables are stored as float32."""
+        """Serialize to a .npz file; equal calibrations give equal bytes. Tables are stored as float32."""
         kinds = sorted((int(source), live) for source, live in self.models)
         columns: dict[str, np.ndarray] = {
             "lattice": np.array(kinds, dtype=np.int16),
@@ -148,7 +148,7 @@ class LatticeCalibration:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> LatticeCalibration:
-        """Deserializes the output of `to_bytes`.
+        """Deserialize the output of `to_bytes`.
 
         Raises:
             ValueError, KeyError: if the content is not valid output of `to_bytes`.
@@ -166,5 +166,5 @@ class LatticeCalibration:
         return cls(models)
 
     def rounded(self) -> LatticeCalibration:
-        """Returns the calibration after a write/read round trip: results from both are bit-identical."""
+        """Return the calibration after a write/read round trip: results from both are bit-identical."""
         return LatticeCalibration.from_bytes(self.to_bytes())

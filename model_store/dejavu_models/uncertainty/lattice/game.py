@@ -72,7 +72,7 @@ class MarginTables:
         )
 
     def game(self, point: float, lead: float, margin: float, live: LiveColumns | None) -> LatticeGame:
-        """Returns the distribution of one game.
+        """Return the distribution of one game.
 
         Args:
             point: point forecast, in points, with the shift of the live inputs if the tables use them.
@@ -91,7 +91,7 @@ class MarginTables:
         return LatticeGame(self.games, point, self._tables.game(point, lead, margin, points, side, recency))
 
     def columns(self, points: Floats, leads: Floats, margins: Floats, at: AdaptedScores) -> tuple[Floats, Floats]:
-        """Returns the numbers of many games; see `LatticeCalibration.columns`."""
+        """Return the numbers of many games; see `LatticeCalibration.columns`."""
         columns: tuple[Floats, Floats] = self._tables.columns(points, leads, margins, _grid(*at))
         return columns
 
@@ -125,7 +125,7 @@ class LatticeGame:
         return probability
 
     def cumulative(self, value: int) -> float:
-        """Returns the probability of a value or less, in [0, 1]."""
+        """Return the probability of a value or less, in [0, 1]."""
         probability: float = self._native.cumulative(value)
         return probability
 
@@ -141,7 +141,7 @@ class LatticeGame:
         return around_point(self._point, *self.values_at((-reach, reach)))
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
-        """Returns the least whole numbers with at least a level at or below them, in the order of the levels.
+        """Return the least whole numbers with at least a level at or below them, in the order of the levels.
 
         Raises:
             ValueError: if a level is beyond the outermost of SHAPE_LEVELS.
@@ -168,7 +168,7 @@ class LatticeGame:
 
 
 def native_shapes(quantiles: Any, centers: Sequence[float]) -> Any:
-    """Returns shapes in the compiled models: (centers, 107) quantiles at SHAPE_LEVELS, and the centers."""
+    """Return shapes in the compiled models: (centers, 107) quantiles at SHAPE_LEVELS, and the centers."""
     return native.Shapes(levels=LEVELS, centers=centers, quantiles=quantiles, log_step=LOG_STEP)
 
 
@@ -189,7 +189,7 @@ def _constants() -> Any:
 
 @lru_cache(maxsize=64)
 def _recorded(grid: ScoreGrid) -> Any:
-    """Returns a grid in the compiled models. A server has one for each horizon, new after each outcome."""
+    """Return a grid in the compiled models. A server has one for each horizon, new after each outcome."""
     return _grid(grid.scores.tolist(), levels_of(grid).tolist())
 
 
@@ -205,20 +205,20 @@ def _grid(scores: Sequence[float], levels: Sequence[float]) -> Any:
 
 
 def levels_of(grid: ScoreGrid) -> Floats:
-    """Returns the levels of a grid's scores; ½ for those that lie beyond the tables."""
+    """Return the levels of a grid's scores; ½ for those that lie beyond the tables."""
     beyond = np.abs(grid.scores) > AT_REACH
     levels: Floats = np.where(beyond, 0.5, np.where(grid.lower, grid.tails, 1 - grid.tails))
     return levels
 
 
 def check_level(level: float) -> None:
-    """Raises ValueError unless a level is within the outermost of SHAPE_LEVELS."""
+    """Raise ValueError unless a level is within the outermost of SHAPE_LEVELS."""
     if not LEVELS[0] - TOLERANCE <= level <= LEVELS[-1] + TOLERANCE:
         raise ValueError(f"level {level} is not in [{LEVELS[0]}, {LEVELS[-1]}]")
 
 
 def _win_coefficients(win: Floats, minute: int) -> tuple[float, ...]:
-    """Returns the coefficients of `joint_log_odds`, read off the log-odds of a few games."""
+    """Return the coefficients of `joint_log_odds`, read off the log-odds of a few games."""
 
     def log_odds(lead: float, margin: float, pace: float, side: float, seconds: float) -> float:
         leads, margins, paces, sides, since = np.array([lead, margin, pace, side, seconds])[:, None]

@@ -25,7 +25,7 @@ LOG_STEP: Final = math.log(SHAPE_LEVELS[1] / SHAPE_LEVELS[0])
 
 
 def weighted_quantiles(values: Floats, weights: Floats) -> Floats:
-    """Returns the weighted quantiles of values at SHAPE_LEVELS, (107,), ascending.
+    """Return the weighted quantiles of values at SHAPE_LEVELS, (107,), ascending.
 
     Beyond the outermost value, which a small sample does not reach, tails are exponential with the mean excess over the
     outermost hundredths (peaks over a threshold: Davison & Smith 1990).
@@ -47,7 +47,7 @@ def weighted_quantiles(values: Floats, weights: Floats) -> Floats:
 
 
 def _extend(result: Floats, levels: Floats, ordered: Floats, weights: Floats, lowest: float) -> None:
-    """Replaces the lower quantiles at levels beyond the lowest of a sample."""
+    """Replace the lower quantiles at levels beyond the lowest of a sample."""
     threshold = result[np.searchsorted(levels, _TAIL)]
     tail = ordered <= threshold
     excess = max(float(np.average(threshold - ordered[tail], weights=weights[tail])), _LEAST_STEP)
@@ -57,7 +57,7 @@ def _extend(result: Floats, levels: Floats, ordered: Floats, weights: Floats, lo
 
 
 def cumulative(shape: Floats, values: Floats) -> Floats:
-    """Returns the share of a shape below each value: linear between its quantiles, exponential beyond the outermost.
+    """Return the share of a shape below each value: linear between its quantiles, exponential beyond the outermost.
 
     Args:
         shape: (107,), quantiles at SHAPE_LEVELS, ascending; the two outermost on each side differ.
@@ -78,7 +78,7 @@ def cumulative(shape: Floats, values: Floats) -> Floats:
 
 
 def mixed(shapes: Floats, centers: Floats, values: Floats, sizes: Floats) -> Floats:
-    """Returns the shares below values, of shapes that are mixed by the size of the lead.
+    """Return the shares below values, of shapes that are mixed by the size of the lead.
 
     Args:
         shapes: (centers, 107), the shapes at some sizes.
@@ -105,7 +105,7 @@ ONE_SHAPE: Final = [0.0]
 
 
 def check_tables(tables: Mapping[str, Floats], forms: Mapping[str, tuple[int, ...]], games: int) -> None:
-    """Checks the tables of a model on whole numbers.
+    """Check the tables of a model on whole numbers.
 
     Args:
         tables: all of them by name; "shapes" and "late_shapes" have quantiles at SHAPE_LEVELS in their last axis.
@@ -126,6 +126,6 @@ def check_tables(tables: Mapping[str, Floats], forms: Mapping[str, tuple[int, ..
 
 
 def _ascend(shapes: Floats) -> bool:
-    """Returns whether the quantiles of shapes, (…, 107), are such that `cumulative` is a distribution function."""
+    """Return whether the quantiles of shapes, (…, 107), are such that `cumulative` is a distribution function."""
     steps = np.diff(shapes, axis=-1)
     return bool((steps >= 0).all() and (steps[..., [0, -1]] > 0).all())

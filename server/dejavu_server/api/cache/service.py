@@ -36,7 +36,7 @@ class CacheService:
         self._worker = worker
 
     async def get_cache_stats(self, _: pb.GetCacheStatsRequest, __: Context) -> pb.GetCacheStatsResponse:
-        """Returns the statistics of all workers of the server."""
+        """Return the statistics of all workers of the server."""
         if self._what_ifs is None:
             return pb.GetCacheStatsResponse(backend=pb.CACHE_BACKEND_OFF)
         found = self._what_ifs.cache.statistics()
@@ -62,11 +62,11 @@ class CacheService:
         return response
 
     async def clear_cache(self, _: pb.ClearCacheRequest, __: Context) -> pb.ClearCacheResponse:
-        """Clears the cache; does nothing if it is off."""
+        """Clear the cache; does nothing if it is off."""
         return pb.ClearCacheResponse(entries=0 if self._what_ifs is None else await self._what_ifs.cache.clear())
 
     async def warm_cache(self, request: pb.WarmCacheRequest, context: Context) -> pb.WarmCacheResponse:
-        """Computes what is not in the cache; each request fails on its own."""
+        """Compute what is not in the cache; each request fails on its own."""
         if self._what_ifs is None:
             raise CacheOff("the cache of this server is off (--cache off)")
         requests = _what_ifs(request)
@@ -85,7 +85,7 @@ class CacheService:
 
 
 def _what_ifs(request: pb.WarmCacheRequest) -> Sequence[PredictRequest]:
-    """Returns the requests; raises InvalidBatch or NamesGame."""
+    """Return the requests; raise InvalidBatch or NamesGame."""
     if not 1 <= len(request.requests) <= MAX_BATCH:
         raise InvalidBatch(f"{len(request.requests)} requests", f"1 to {MAX_BATCH}")
     for index, each in enumerate(request.requests):

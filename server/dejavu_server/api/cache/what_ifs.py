@@ -36,12 +36,12 @@ class CachedWhatIfs:
         self.max_age = timedelta(seconds=seconds)
 
     def find(self, data: bytes) -> bytes | None:
-        """Returns the serialized answer to a serialized request from memory; None if it is not there."""
+        """Return the serialized answer to a serialized request from memory; None if it is not there."""
         found = self.cache.get(data)
         return None if found is None else found.data
 
     async def answer(self, data: bytes, request: pb.PredictRequest, context: Context, predict: Predict) -> bytes:
-        """Returns the serialized answer to a what-if that is not in memory.
+        """Return the serialized answer to a what-if that is not in memory.
 
         Args:
             data: the serialized request.
@@ -74,7 +74,7 @@ class CachedWhatIfs:
 
 
 def answer_of(response: pb.PredictResponse, longest: timedelta, data: bytes | None = None) -> Answer:
-    """Returns a response to a what-if as the cache keeps it.
+    """Return a response to a what-if as the cache keeps it.
 
     Args:
         response: the response.

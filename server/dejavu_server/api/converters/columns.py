@@ -22,7 +22,7 @@ MAX_QUANTILE_VALUES: Final = 100_000
 
 
 def columns_query(request: pb.PredictColumnsRequest) -> ColumnsQuery:
-    """Reads a request of columns.
+    """Read a request of columns.
 
     Raises:
         InvalidInput: if a value is invalid; names the field, and `others` has the errors of further fields.
@@ -52,7 +52,7 @@ def columns_query(request: pb.PredictColumnsRequest) -> ColumnsQuery:
 
 
 def columns_message(columns: ColumnsForecast) -> pb.PredictColumnsResponse:
-    """Converts columns to a message."""
+    """Convert columns to a message."""
     return pb.PredictColumnsResponse(
         model_version=columns.model_version,
         calibration_sequence=columns.calibration_sequence,

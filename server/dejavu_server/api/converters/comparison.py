@@ -19,7 +19,7 @@ _DECISIONS: Final = {decision: pb.GateDecision.Value(f"GATE_DECISION_{decision.n
 def comparison_message(
     pair: ModelPair, comparison: Comparison | None, judgement: Judgement, settings: GateSettings
 ) -> pb.ModelComparison:
-    """Converts a comparison at one horizon, and what the gate says to those at all horizons.
+    """Convert a comparison at one horizon, and what the gate says to those at all horizons.
 
     Args:
         pair: the models.

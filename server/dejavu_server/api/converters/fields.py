@@ -33,7 +33,7 @@ HORIZONS: Final = {
 
 
 def message_of(kind: type[_MessageT], source: object, **others: Any) -> _MessageT:
-    """Returns a message with the given fields, and all remaining ones from attributes of the source.
+    """Return a message with the given fields, and all remaining ones from attributes of the source.
 
     Not for what every call builds: naming the fields is faster.
 
@@ -47,7 +47,7 @@ def message_of(kind: type[_MessageT], source: object, **others: Any) -> _Message
 def horizon_of(
     number: forecast_pb2.Horizon.ValueType, field: str = "horizon", error: type[InvalidInput] = InvalidHorizon
 ) -> Horizon:
-    """Returns the horizon of an enum number; unspecified means halftime.
+    """Return the horizon of an enum number; unspecified means halftime.
 
     Raises:
         InvalidInput: the error given, InvalidHorizon by default, if the contract has no such number.
@@ -59,13 +59,13 @@ def horizon_of(
 
 
 def check_game_id(text: str, field: str) -> None:
-    """Raises InvalidGameId, naming the field, unless the text has the form of an NBA game id."""
+    """Raise InvalidGameId, naming the field, unless the text has the form of an NBA game id."""
     if not is_game_id(text):
         raise InvalidGameId(quoted(text), "the NBA's id, ten digits", field=field)
 
 
 def team(text: str, field: str) -> str:
-    """Returns the NBA code of a team, given by code or alias; empty for an empty text.
+    """Return the NBA code of a team, given by code or alias; empty for an empty text.
 
     Raises:
         InvalidTeam: if no team has that code or alias.
@@ -81,7 +81,7 @@ def team(text: str, field: str) -> str:
 
 
 def iso_date(text: str, field: str, error: type[InvalidInput]) -> date:
-    """Returns the date of a text in the form YYYY-MM-DD.
+    """Return the date of a text in the form YYYY-MM-DD.
 
     Raises:
         InvalidInput: the error given, if the text is anything else.
@@ -93,14 +93,14 @@ def iso_date(text: str, field: str, error: type[InvalidInput]) -> date:
 
 
 def timestamp(instant: datetime) -> Timestamp:
-    """Converts an instant, aware and in UTC, to a Timestamp."""
+    """Convert an instant, aware and in UTC, to a Timestamp."""
     # Same result as Timestamp.FromDatetime at a quarter of its cost; every forecast has two timestamps.
     seconds, nanos = _since_epoch(instant)
     return Timestamp(seconds=seconds, nanos=nanos)
 
 
 def set_timestamp(timestamp: Timestamp, instant: datetime) -> None:
-    """Sets a Timestamp to an instant, aware and in UTC."""
+    """Set a Timestamp to an instant, aware and in UTC."""
     timestamp.seconds, timestamp.nanos = _since_epoch(instant)
 
 
@@ -112,7 +112,7 @@ def _since_epoch(instant: datetime) -> tuple[int, int]:
 
 
 def instant(timestamp: Timestamp) -> datetime:
-    """Converts a Timestamp to an instant, aware and in UTC, without what is less than a microsecond.
+    """Convert a Timestamp to an instant, aware and in UTC, without what is less than a microsecond.
 
     Raises:
         OverflowError: if no datetime can hold it.

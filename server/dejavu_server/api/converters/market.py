@@ -40,7 +40,7 @@ _MAX_AMERICAN = round(100 * (MAX_ODDS - 1))
 
 
 def market(request: PredictRequest) -> Market:
-    """Reads the odds of a request that has some.
+    """Read the odds of a request that has some.
 
     Raises:
         InvalidMarket: if a field is invalid; `others` has the errors of further fields.
@@ -67,7 +67,7 @@ def market(request: PredictRequest) -> Market:
 
 
 def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
-    """Converts odds at a horizon to a message, with prices as they were given.
+    """Convert odds at a horizon to a message, with prices as they were given.
 
     Those of markets that were recorded without their American odds, before the ledger kept these, are decimal.
     """
@@ -89,7 +89,7 @@ def market_answer_message(
     recording: market_pb2.MarketRecording.ValueType = market_pb2.MARKET_RECORDING_RECORDED,
     standing: market_pb2.Market | None = None,
 ) -> market_pb2.MarketAnswer:
-    """Converts the evaluation of a market to a message.
+    """Convert the evaluation of a market to a message.
 
     Args:
         answer: the evaluation.
@@ -113,7 +113,7 @@ def market_answer_message(
 
 
 def staked(given: market_pb2.Market | market_pb2.TotalMarket) -> dict[str, float]:
-    """Reads what is staked already: on the game, and on the evening, which has at least what the game has."""
+    """Read what is staked already: on the game, and on the evening, which has at least what the game has."""
     evening = given.evening_staked if given.HasField("evening_staked") else given.game_staked
     return {"game_staked": given.game_staked + 0.0, "evening_staked": evening + 0.0}  # −0 + 0 is 0
 
@@ -133,12 +133,12 @@ def _price(decimal: float, american: int | None) -> market_pb2.Odds:
 
 
 def _american(price: market_pb2.Odds) -> int | None:
-    """Returns the American odds of a price; None if it is decimal, or if `decimal_odds` refuses them."""
+    """Return the American odds of a price; None if it is decimal, or if `decimal_odds` refuses them."""
     return price.american if price.HasField("american") and not _american_fault(price.american) else None
 
 
 def decimal_odds(price: market_pb2.Odds, field: str) -> float:
-    """Returns decimal odds of a price in either form; `Market` validates the range of decimal odds.
+    """Return decimal odds of a price in either form; `Market` validates the range of decimal odds.
 
     Raises:
         InvalidMarket: if there is no price, or its American odds are invalid; names the field.

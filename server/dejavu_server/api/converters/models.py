@@ -16,14 +16,14 @@ from dejavu_server.forecasting.lifecycle.replicas import Replicas
 
 
 def describe_loaded(info: ModelInfo, roster: Roster, today: date) -> pb.Model:
-    """Converts the description of a loaded model, with its place in the roster."""
+    """Convert the description of a loaded model, with its place in the roster."""
     message = model_message(info, today, active=info.version == roster.champion)
     _set_place(message, roster)
     return message
 
 
 def describe_stored(manifest: Manifest | None, version: str, roster: Roster) -> pb.Model:
-    """Describes a model that is not loaded by its manifest, without its ratings and capabilities.
+    """Describe a model that is not loaded by its manifest, without its ratings and capabilities.
 
     Args:
         manifest: the manifest; None if the store lacks it.
@@ -47,7 +47,7 @@ def describe_stored(manifest: Manifest | None, version: str, roster: Roster) -> 
 
 
 def set_lineage(message: pb.Model, manifest: Manifest, manifest_sha256: str) -> None:
-    """Sets where a model comes from."""
+    """Set where a model comes from."""
     message.lineage.data_fingerprint = manifest.data_fingerprint
     message.lineage.manifest_sha256 = manifest_sha256
     for name in ("parent_version", "reason", "code_version"):
@@ -75,7 +75,7 @@ def _aliases(version: str, roster: Roster) -> list[str]:
 
 
 def replica_messages(version: str, workers: Iterable[Replicas]) -> list[pb.ModelReplica]:
-    """Returns which workers have a model loaded."""
+    """Return which workers have a model loaded."""
     return [
         pb.ModelReplica(
             server=each.server,
@@ -88,12 +88,12 @@ def replica_messages(version: str, workers: Iterable[Replicas]) -> list[pb.Model
 
 
 def share_messages(shares: Iterable[tuple[str, float]]) -> list[model_change_pb2.GameShare]:
-    """Converts shares of games."""
+    """Convert shares of games."""
     return [model_change_pb2.GameShare(model_version=version, share=share) for version, share in shares]
 
 
 def change_message(change: ModelChange | None) -> model_change_pb2.ModelChange | None:
-    """Converts a recorded change of models; None if there is none."""
+    """Convert a recorded change of models; None if there is none."""
     if change is None:
         return None
     return model_change_pb2.ModelChange(
@@ -111,7 +111,7 @@ def change_message(change: ModelChange | None) -> model_change_pb2.ModelChange |
 
 
 def evidence_message(evidence: ModelEvidence | None) -> model_change_pb2.ModelEvidence | None:
-    """Converts what a change rests on; None if it rests on nothing measured."""
+    """Convert what a change rests on; None if it rests on nothing measured."""
     if evidence is None:
         return None
     return message_of(model_change_pb2.ModelEvidence, evidence, against_version=evidence.against)

@@ -71,7 +71,7 @@ class StreamRequest(NamedTuple):
 
 
 def forecast_request(request: PredictRequest, today: date | None = None, caller: str = "") -> ForecastRequest:
-    """Reads a request for one forecast.
+    """Read a request for one forecast.
 
     A forecast of a named game always has its explanation and distribution: the ledger stores both, whether or not this
     caller requested them.
@@ -127,7 +127,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
 
 
 def batch_requests(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:
-    """Returns the requests of a batch, unparsed, because each fails on its own.
+    """Return the requests of a batch, unparsed, because each fails on its own.
 
     Raises:
         InvalidBatch: if the batch has no requests, or too many.
@@ -138,7 +138,7 @@ def batch_requests(request: prediction_service_pb2.PredictBatchRequest) -> Seque
 
 
 def stream_request(request: prediction_service_pb2.StreamPredictionsRequest) -> StreamRequest:
-    """Reads a request for a stream.
+    """Read a request for a stream.
 
     Raises:
         TooManyGames: if it names too many games.
@@ -152,7 +152,7 @@ def stream_request(request: prediction_service_pb2.StreamPredictionsRequest) -> 
 
 
 def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
-    """Reads the pattern and the combined points of both teams; None if the request has no points.
+    """Read the pattern and the combined points of both teams; None if the request has no points.
 
     Raises:
         InvalidPattern, InvalidLiveInput: if a field is invalid; `others` has the error of the other field.
@@ -169,7 +169,7 @@ def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
 def forecast_message(
     issued: IssuedForecast, *, explanation: bool, distribution: bool = False, course_of: CourseOf | None = None
 ) -> forecast_pb2.Forecast:
-    """Converts an issued forecast to a message; see `put_forecast`."""
+    """Convert an issued forecast to a message; see `put_forecast`."""
     message = forecast_pb2.Forecast()
     put_forecast(message, issued, explanation=explanation, distribution=distribution, course_of=course_of)
     return message
@@ -183,7 +183,7 @@ def put_forecast(
     distribution: bool = False,
     course_of: CourseOf | None = None,
 ) -> None:
-    """Writes an issued forecast to an empty message, such as a part of another one, which saves a copy.
+    """Write an issued forecast to an empty message, such as a part of another one, which saves a copy.
 
     Explanation, distribution and courses of similar games are optional.
     """
@@ -216,7 +216,7 @@ def put_forecast(
 
 
 def _put_place(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
-    """Writes which game a forecast is of, and what the ledger knows of it."""
+    """Write which game a forecast is of, and what the ledger knows of it."""
     message.game_id = issued.game_id
     if issued.sequence:
         message.sequence = issued.sequence
@@ -229,14 +229,14 @@ def _put_place(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
 
 
 def _put_teams(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
-    """Writes the teams, and what is known of them."""
+    """Write the teams, and what is known of them."""
     message.home_team = issued.home_team
     message.away_team = issued.away_team
     message.finals_since = issued.forecast.finals_since
 
 
 def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
-    """Returns the evaluation of the requested market as a message; None without a market."""
+    """Return the evaluation of the requested market as a message; None without a market."""
     answer, recording, standing = issued.forecast.market, issued.market_recording, issued.standing_market
     if answer is None:
         return None
@@ -249,7 +249,7 @@ def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
 
 
 def model_message(info: ModelInfo, today: date, *, active: bool) -> model_service_pb2.Model:
-    """Converts the description of a model to a message, with the age of its ratings today."""
+    """Convert the description of a model to a message, with the age of its ratings today."""
     return message_of(
         model_service_pb2.Model,
         info,
@@ -273,7 +273,7 @@ def model_message(info: ModelInfo, today: date, *, active: bool) -> model_servic
 
 
 def risk_message(assessment: risk.RiskAssessment) -> AssessRiskResponse:
-    """Converts a risk assessment to a message."""
+    """Convert a risk assessment to a message."""
     factors = [message_of(RiskFactor, factor) for factor in assessment.factors]
     return message_of(AssessRiskResponse, assessment, level=RISK_LEVEL_VALUES[assessment.level], factors=factors)
 
@@ -286,7 +286,7 @@ def _pattern(request: PredictRequest) -> ScorePattern:
 
 
 def _live_inputs(request: PredictRequest, pattern: ScorePattern, faults: FieldErrors) -> LiveInputs:
-    """Reads the live inputs; with an invalid pattern, checks only what does not need it, and returns none."""
+    """Read the live inputs; with an invalid pattern, checks only what does not need it, and return none."""
     live, unreadable = live_inputs.from_message(request)
     for fault in unreadable:
         faults.add(InvalidLiveInput(*fault))
@@ -303,7 +303,7 @@ def _risk_pattern(request: AssessRiskRequest) -> ScorePattern:
 
 
 def _game_date(request: PredictRequest, today: date | None) -> date | None:
-    """Returns the date of a request, None if it has none; either way the game's season has to fit the day."""
+    """Return the date of a request, None if it has none; either way the game's season has to fit the day."""
     given = iso_date(request.game_date, "game_date", InvalidGameDate) if request.game_date else None
     day, game_id = today if given is None else given, request.game_id
     season = season_of(game_id)

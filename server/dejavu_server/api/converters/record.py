@@ -37,7 +37,7 @@ _RESULT_VALUES = {result: record_pb2.MarketResult.Value(f"MARKET_RESULT_{result.
 
 
 def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = None) -> record_pb2.RecordedPrediction:
-    """Converts a recorded forecast, with its outcome, its settlement and courses of similar games, to a message."""
+    """Convert a recorded forecast, with its outcome, its settlement and courses of similar games, to a message."""
     issued, market, answer = recorded.issued, recorded.market, recorded.market_answer
     return record_pb2.RecordedPrediction(
         forecast=forecast_message(issued, explanation=True, distribution=True, course_of=course_of),
@@ -61,7 +61,7 @@ def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = No
 
 
 def settlement_message(settlement: Settlement, first_outcome_sequence: int) -> record_pb2.Settlement:
-    """Converts a settlement by an outcome that was first reported at a sequence to a message."""
+    """Convert a settlement by an outcome that was first reported at a sequence to a message."""
     result = settlement.market_result
     return message_of(
         record_pb2.Settlement,
@@ -85,7 +85,7 @@ def _total_settlement_message(settlement: TotalSettlement) -> record_pb2.TotalSe
 
 
 def game_message(game: RecordedGame, course_of: CourseOf | None = None) -> pb.GetPredictionResponse:
-    """Converts the latest forecast of a game, its revisions and its outcomes to a message."""
+    """Convert the latest forecast of a game, its revisions and its outcomes to a message."""
     return pb.GetPredictionResponse(
         prediction=recorded_message(game.latest, course_of),
         revisions=[recorded_message(each) for each in game.revisions],
@@ -94,7 +94,7 @@ def game_message(game: RecordedGame, course_of: CourseOf | None = None) -> pb.Ge
 
 
 def checkpoint_message(checkpoint: Checkpoint, removed: PrunedStatement | None = None) -> record_pb2.Checkpoint:
-    """Converts a checkpoint, and what was removed before, to a message."""
+    """Convert a checkpoint, and what was removed before, to a message."""
     return message_of(
         record_pb2.Checkpoint,
         checkpoint,
@@ -104,7 +104,7 @@ def checkpoint_message(checkpoint: Checkpoint, removed: PrunedStatement | None =
 
 
 def pruned_message(removed: PrunedStatement | None) -> retention_pb2.PrunedEntries | None:
-    """Converts the statement of what was removed to a message; None if nothing was."""
+    """Convert the statement of what was removed to a message; None if nothing was."""
     if removed is None:
         return None
     return retention_pb2.PrunedEntries(
@@ -115,7 +115,7 @@ def pruned_message(removed: PrunedStatement | None) -> retention_pb2.PrunedEntri
 
 
 def scorecard_message(card: Scorecard, removed: PrunedStatement | None = None) -> scorecard_pb2.Scorecard:
-    """Converts a scorecard, and what was removed of the record, to a message."""
+    """Convert a scorecard, and what was removed of the record, to a message."""
     return message_of(
         scorecard_pb2.Scorecard,
         card,
@@ -142,7 +142,7 @@ def leaderboard_message(
     removed: PrunedStatement | None = None,
     shadows: Iterable[ShadowRow] = (),
 ) -> pb.GetLeaderboardResponse:
-    """Converts a leaderboard, what was removed of the record, and the staged models to a message."""
+    """Convert a leaderboard, what was removed of the record, and the staged models to a message."""
     return pb.GetLeaderboardResponse(
         rows=[
             message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard, removed))
@@ -179,7 +179,7 @@ def _estimate_message(estimate: ScoreEstimate | None) -> scorecard_pb2.Figure | 
 
 
 def outcome_message(outcome: ReportedOutcome) -> record_pb2.Outcome:
-    """Converts an outcome to the message that streams and the record service send."""
+    """Convert an outcome to the message that streams and the record service send."""
     return message_of(
         record_pb2.Outcome,
         outcome,

@@ -90,7 +90,7 @@ class LeaderboardQuery(NamedTuple):
 
 
 def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -> ReportedOutcome:
-    """Reads the report of an outcome.
+    """Read the report of an outcome.
 
     Args:
         request: the report.
@@ -141,7 +141,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -
 
 
 def withdrawal(request: pb.WithdrawOutcomeRequest) -> tuple[str, Horizon]:
-    """Reads the game and horizon of an outcome to withdraw.
+    """Read the game and horizon of an outcome to withdraw.
 
     Raises:
         InvalidInput: if a field is invalid.
@@ -154,7 +154,7 @@ def withdrawal(request: pb.WithdrawOutcomeRequest) -> tuple[str, Horizon]:
 
 
 def game_query(request: pb.GetPredictionRequest) -> GameQuery:
-    """Reads a request for the latest forecast of a game.
+    """Read a request for the latest forecast of a game.
 
     Raises:
         InvalidInput: if a field is invalid.
@@ -169,7 +169,7 @@ def game_query(request: pb.GetPredictionRequest) -> GameQuery:
 
 
 def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
-    """Reads a request for a page; the ledger query parses its token.
+    """Read a request for a page; the ledger query parses its token.
 
     Raises:
         InvalidInput: if a field is invalid.
@@ -196,7 +196,7 @@ def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
 
 
 def scorecard_filter(request: pb.GetScorecardRequest) -> ScoreFilter:
-    """Reads a request for a scorecard.
+    """Read a request for a scorecard.
 
     Raises:
         InvalidInput: if a field is invalid.
@@ -208,7 +208,7 @@ def scorecard_filter(request: pb.GetScorecardRequest) -> ScoreFilter:
 
 
 def leaderboard_query(request: pb.GetLeaderboardRequest) -> LeaderboardQuery:
-    """Reads a request for a leaderboard.
+    """Read a request for a leaderboard.
 
     Raises:
         InvalidInput: if a field is invalid.
@@ -241,7 +241,7 @@ def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
 def _common_fields(
     faults: FieldErrors, request: pb.ListPredictionsRequest | pb.ScoreFilter, prefix: str
 ) -> dict[str, Any]:
-    """Reads the fields that the filters of pages and of scorecards share; days are ordinals."""
+    """Read the fields that the filters of pages and of scorecards share; days are ordinals."""
     if request.game_id:
         faults.read(check_game_id, None, request.game_id, f"{prefix}game_id")
     first_day = faults.read(_day, None, request.from_date, f"{prefix}from_date")
@@ -264,7 +264,7 @@ def _common_fields(
 
 
 def _storable(text: str) -> str:
-    """Returns a text to search for, without NUL, which no recorded text has and PostgreSQL takes for an error."""
+    """Return a text to search for, without NUL, which no recorded text has and PostgreSQL takes for an error."""
     return text.replace("\0", "\ufffd")
 
 
@@ -286,7 +286,7 @@ def _observed(request: pb.ReportOutcomeRequest, now: datetime) -> datetime:
 
 
 def _shown(seconds: int) -> str:
-    """Returns a time since 1970 as RFC 3339, or as seconds if it is after the year 9999."""
+    """Return a time since 1970 as RFC 3339, or as seconds if it is after the year 9999."""
     try:
         return (EPOCH + timedelta(seconds=seconds)).isoformat()
     except OverflowError:
@@ -294,7 +294,7 @@ def _shown(seconds: int) -> str:
 
 
 def _check_season(request: pb.ReportOutcomeRequest, day: date) -> None:
-    """Raises an InvalidInput unless the season in the game id fits the day, so that a mistyped id is not learned from.
+    """Raise an InvalidInput unless the season in the game id fits the day, so that a mistyped id is not learned from.
 
     It names the observed time if the report has one, otherwise the game id.
     """
@@ -317,7 +317,7 @@ def _check_minute(minute: int | None, field: str) -> None:
 
 
 def _enum_value(faults: FieldErrors, values: Mapping[Any, _T], number: int, error: type[InvalidInput], name: str) -> _T:
-    """Returns what an enum number stands for; adds the error if the contract has no such number."""
+    """Return what an enum number stands for; adds the error if the contract has no such number."""
     if number not in values:
         faults.add(error(f"{number}", f"a value of dejavu.v1.{name}: {', '.join(map(str, values))}"))
     return values.get(number, values[0])

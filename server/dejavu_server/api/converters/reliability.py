@@ -26,7 +26,7 @@ _THEN: Final = {Horizon.HALFTIME: "leads at the half", Horizon.FINAL: "wins"}
 
 
 def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
-    """Returns the warnings of an issued forecast."""
+    """Return the warnings of an issued forecast."""
     forecast = issued.forecast
     return [
         _little_known(issued, forecast, "the interval allows for it")
@@ -43,7 +43,7 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
 
 
 def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.Warning]:
-    """Returns the warnings of the evaluation of a market that was sent with a forecast."""
+    """Return the warnings of the evaluation of a market that was sent with a forecast."""
     warnings = []
     weighed_by = issued.market_forecast or issued.forecast
     if answer.unrated and weighed_by.expected_margin is not None and not are_known(weighed_by.teams_known):
@@ -78,7 +78,7 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
 
 
 def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.Warning]:
-    """Returns the warnings of the evaluation of a market of total points that was sent with a forecast."""
+    """Return the warnings of the evaluation of a market of total points that was sent with a forecast."""
     warnings, total = [], issued.forecast.total
     if answer.unrated and total is not None and total.expected_total is not None:
         warnings.append(_little_known(issued, issued.forecast, _NO_STAKE_YET))
@@ -96,7 +96,7 @@ def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[
 
 
 def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Warning]:
-    """Returns the warnings of a model on a day."""
+    """Return the warnings of a model on a day."""
     used = are_usable(info.ratings_date, today, info.max_ratings_days)
     reasons = ratings_warnings(info.ratings_date, today, info.max_ratings_days)
     if not info.approved:
@@ -129,7 +129,7 @@ def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str
 def warning_message(
     reason: WarningReason, day: date, ratings_date: date | None, *, used: bool, teams: Sequence[str] = ()
 ) -> forecast_pb2.Warning:
-    """Returns a warning for programs and people.
+    """Return a warning for programs and people.
 
     Args:
         reason: the reason.

@@ -18,7 +18,7 @@ _SIDES: Final = {MarketSide.HOME: market_pb2.TOTAL_SIDE_OVER, MarketSide.AWAY: m
 
 
 def total_market(request: PredictRequest) -> TotalMarket:
-    """Reads the odds on total points of a request that has some.
+    """Read the odds on total points of a request that has some.
 
     Raises:
         InvalidMarket: if a field is invalid; `others` has the errors of further fields.
@@ -41,7 +41,7 @@ def total_market(request: PredictRequest) -> TotalMarket:
 
 
 def total_market_message_of(issued: IssuedForecast) -> market_pb2.TotalMarketAnswer | None:
-    """Returns the evaluation of the requested market of total points as a message; None without a market."""
+    """Return the evaluation of the requested market of total points as a message; None without a market."""
     total = issued.forecast.total
     answer = None if total is None else total.market
     return None if answer is None else _message(answer, total_market_warnings(issued, answer))

@@ -36,7 +36,7 @@ _QUANTILES: Final[dict[str, Callable[[Forecast], Sequence[Quantile]]]] = {
 
 
 def requested_outputs(request: pb.ModelInferRequest, tensors: Tensors, *, totals: bool) -> Sequence[str]:
-    """Returns the names of the outputs that a request shall have: those that it names, or all that it may have.
+    """Return the names of the outputs that a request shall have: those that it names, or all that it may have.
 
     Args:
         request: the request.
@@ -75,7 +75,7 @@ def requested_outputs(request: pb.ModelInferRequest, tensors: Tensors, *, totals
 def infer_response(
     request: pb.ModelInferRequest, forecasts: Sequence[Forecast], outputs: Sequence[str], tensors: Tensors
 ) -> pb.ModelInferResponse:
-    """Returns the response to a request: raw if its contents were.
+    """Return the response to a request: raw if its contents were.
 
     Args:
         request: the request.

@@ -34,6 +34,6 @@ class UnknownModelName(FieldError):
 
 
 def rename(error: FieldError, field: str) -> None:
-    """Changes the field that an error names."""
+    """Change the field that an error names."""
     error.field = field
     error.args = (f"{field}: {error.description}",)

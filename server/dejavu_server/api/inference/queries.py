@@ -74,7 +74,7 @@ class RowReader:
                 raise InvalidTensor(f"not all of {' and '.join(each.columns)}", "all, or none")
 
     def read(self, row: int) -> ForecastRequest:
-        """Returns the request of a row.
+        """Return the request of a row.
 
         Raises:
             InvalidInput: if a value is invalid; names the tensor and the row, and `others` has further errors.
@@ -87,7 +87,7 @@ class RowReader:
         return ForecastRequest("", self._model_version, query, None, self._caller)
 
     def name_row(self, error: FieldError, row: int) -> None:
-        """Makes an error name the tensor or the parameter that has the field, and the row."""
+        """Make an error name the tensor or the parameter that has the field, and the row."""
         for each in (error, *error.others):
             rename(each, self._place(each.field, row))
 
@@ -118,7 +118,7 @@ class RowReader:
         )
 
     def _live_inputs(self, row: int) -> LiveInputs:
-        """Reads the live inputs of a row; one whose first part is not given is not given."""
+        """Read the live inputs of a row; one whose first part is not given is not given."""
         given = {}
         for each in self._live:
             first = self._live_part(each, 0, row)
@@ -131,7 +131,7 @@ class RowReader:
         return LiveInputs(**given)
 
     def _live_part(self, of: LiveInput, index: int, row: int) -> Any:
-        """Reads a part of a live input; None if it is not given."""
+        """Read a part of a live input; None if it is not given."""
         part, column = of.parts[index], of.columns[index]
         if part.is_enum:
             text, choices = self._text(column, row), part.choices()
@@ -180,7 +180,7 @@ def _read_parameters(request: pb.ModelInferRequest) -> _Common:
 
 
 def _number_parameter(parameter: pb.InferParameter, field: str) -> float:
-    """Returns a number, which may be a text: earlier versions of the protocol have no parameters that are fractions."""
+    """Return a number, which may be a text: earlier versions of the protocol have no parameters that are fractions."""
     kind = parameter.WhichOneof("parameter_choice")
     if kind == "string_param":
         try:
@@ -209,7 +209,7 @@ def _column(values: NDArray[Any]) -> Sequence[float | int]:
 
 
 def _without_padding(row: Sequence[float]) -> Sequence[float]:
-    """Returns the values before the padding: NaN at the end of a row."""
+    """Return the values before the padding: NaN at the end of a row."""
     length = len(row)
     while length and math.isnan(row[length - 1]):
         length -= 1

@@ -60,11 +60,11 @@ class OpenInferenceService:
         return pb.ServerLiveResponse(live=True)
 
     async def server_ready(self, _: pb.ServerReadyRequest, __: Context) -> pb.ServerReadyResponse:
-        """Returns whether the server is ready."""
+        """Return whether the server is ready."""
         return pb.ServerReadyResponse(ready=self._health.is_serving)
 
     async def model_ready(self, request: pb.ModelReadyRequest, _: Context) -> pb.ModelReadyResponse:
-        """Returns whether a model is ready; raises UnknownModelName or UnknownModel if there is no such model."""
+        """Return whether a model is ready; raise UnknownModelName or UnknownModel if there is no such model."""
         _check_name(request.name, "name")
         if not self._health.is_serving:
             return pb.ModelReadyResponse(ready=False)
@@ -75,16 +75,16 @@ class OpenInferenceService:
         return pb.ModelReadyResponse(ready=True)
 
     async def server_metadata(self, _: pb.ServerMetadataRequest, __: Context) -> pb.ServerMetadataResponse:
-        """Returns name and version of the server."""
+        """Return name and version of the server."""
         return pb.ServerMetadataResponse(name=SERVER_NAME, version=_release())
 
     async def model_metadata(self, request: pb.ModelMetadataRequest, _: Context) -> pb.ModelMetadataResponse:
-        """Returns versions and tensors of a model."""
+        """Return versions and tensors of a model."""
         _check_name(request.name, "name")
         return model_metadata(self._models.versions, totals=self._has_totals(request.version))
 
     async def model_infer(self, request: pb.ModelInferRequest, _: Context) -> pb.ModelInferResponse:
-        """Forecasts the rows of a request."""
+        """Forecast the rows of a request."""
         _check_name(request.model_name, "model_name")
         if len(request.id) > MAX_ID:
             raise InvalidRequestId(f"{len(request.id)} characters", f"at most {MAX_ID}")
@@ -102,7 +102,7 @@ class OpenInferenceService:
         return infer_response(request, forecasts, outputs, tensors)
 
     def _has_totals(self, model_version: str) -> bool:
-        """Returns whether a model forecasts total points.
+        """Return whether a model forecasts total points.
 
         Raises:
             UnknownModel, NotRegistered, NotLoaded: if there is no such model, or it is not loaded; names `version`.

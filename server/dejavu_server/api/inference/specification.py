@@ -98,7 +98,7 @@ OUTPUTS: Final = {
 
 
 def model_metadata(versions: tuple[str, ...], *, totals: bool) -> pb.ModelMetadataResponse:
-    """Describes the model.
+    """Describe the model.
 
     Args:
         versions: its loaded versions, the one that answers by default first.

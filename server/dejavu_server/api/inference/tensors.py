@@ -67,7 +67,7 @@ class Tensors(NamedTuple):
 
 
 def read_inputs(request: pb.ModelInferRequest) -> Tensors:
-    """Reads the inputs of a request.
+    """Read the inputs of a request.
 
     Raises:
         InvalidTensor, InvalidParameter: if one is missing, unknown, given twice or malformed; names the tensor.
@@ -98,7 +98,7 @@ def read_inputs(request: pb.ModelInferRequest) -> Tensors:
 
 
 def check_parameters(given: Mapping[str, pb.InferParameter], known: Sequence[str], field: str) -> None:
-    """Raises InvalidParameter, naming the field, if a parameter is none of the known ones."""
+    """Raise InvalidParameter, naming the field, if a parameter is none of the known ones."""
     for name in given:
         if name not in known:
             expected = " or ".join(known) if known else "no parameters"
@@ -106,7 +106,7 @@ def check_parameters(given: Mapping[str, pb.InferParameter], known: Sequence[str
 
 
 def _rows(inputs: Sequence[pb.ModelInferRequest.InferInputTensor]) -> int:
-    """Returns the number of rows, which the pattern has."""
+    """Return the number of rows, which the pattern has."""
     pattern = next((tensor for tensor in inputs if tensor.name == PATTERN), None)
     if pattern is None:
         raise InvalidTensor(f"no {PATTERN!r}", f"an input {PATTERN!r} of shape [rows, minutes]")
@@ -116,7 +116,7 @@ def _rows(inputs: Sequence[pb.ModelInferRequest.InferInputTensor]) -> int:
 
 
 def _shape(tensor: pb.ModelInferRequest.InferInputTensor, rows: int) -> tuple[int, ...]:
-    """Returns the shape of a tensor, which is one that it may have."""
+    """Return the shape of a tensor, which is one that it may have."""
     shape = tuple(tensor.shape[: _MAX_DIMENSIONS + 1])
     if tensor.name == PATTERN:
         if not 1 <= shape[1] <= MAX_SLOTS:
@@ -138,7 +138,7 @@ def _bad_shape(tensor: pb.ModelInferRequest.InferInputTensor, expected: str) -> 
 def _read_numbers(
     tensor: pb.ModelInferRequest.InferInputTensor, shape: tuple[int, ...], raw: bytes | None
 ) -> NDArray[Any]:
-    """Returns the numbers of a tensor in its shape."""
+    """Return the numbers of a tensor in its shape."""
     datatype = _NUMERIC.get(tensor.datatype)
     if datatype is None:
         raise InvalidTensor(quoted(tensor.datatype), f"one of {', '.join(_NUMERIC)}", f"{tensor.name}.datatype")
@@ -158,14 +158,14 @@ def _read_numbers(
 
 
 def _widest(kind: np.dtype[Any]) -> np.dtype[Any]:
-    """Returns the datatype of 64 bits that has the values of another."""
+    """Return the datatype of 64 bits that has the values of another."""
     return np.dtype(f"{kind.kind}8")
 
 
 def _read_texts(
     tensor: pb.ModelInferRequest.InferInputTensor, shape: tuple[int, ...], raw: bytes | None
 ) -> Sequence[str]:
-    """Returns the texts of a tensor."""
+    """Return the texts of a tensor."""
     if tensor.datatype != _TEXT:
         raise InvalidTensor(quoted(tensor.datatype), _TEXT, field=f"{tensor.name}.datatype")
     count = shape[0]
@@ -179,7 +179,7 @@ def _read_texts(
 
 
 def _split(tensor: pb.ModelInferRequest.InferInputTensor, count: int, raw: bytes) -> Sequence[bytes]:
-    """Returns texts that are sent raw: each after its length."""
+    """Return texts that are sent raw: each after its length."""
     elements, position = [], 0
     for row in range(count):
         start = position + _LENGTH.size
@@ -207,7 +207,7 @@ def _bad_size(tensor: pb.ModelInferRequest.InferInputTensor, found: str, expecte
 
 
 def add_output(response: pb.ModelInferResponse, name: str, values: NDArray[np.float64], *, raw: bool) -> None:
-    """Adds a tensor of FP64 to a response.
+    """Add a tensor of FP64 to a response.
 
     Args:
         response: the response.

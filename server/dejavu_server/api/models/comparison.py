@@ -38,7 +38,7 @@ class ModelComparisons:
         self._position = LatestRead(partial(ledger.read, scorecards.position))
 
     async def compare_models(self, request: pb.CompareModelsRequest, _: Context) -> pb.CompareModelsResponse:
-        """Compares two models.
+        """Compare two models.
 
         Raises:
             InvalidInput: if the horizon is unknown, or a model would be compared with itself.
@@ -66,7 +66,7 @@ class ModelComparisons:
 
 
 def _pair(request: pb.CompareModelsRequest, roster: Roster) -> ModelPair:
-    """Returns the models of a request by their versions."""
+    """Return the models of a request by their versions."""
     model = _version(request.model_version or CHALLENGER, roster, "model_version")
     against = request.against_version or CHAMPION
     if against != PERSISTENCE:
@@ -77,7 +77,7 @@ def _pair(request: pb.CompareModelsRequest, roster: Roster) -> ModelPair:
 
 
 def _version(name: str, roster: Roster, field: str) -> str:
-    """Returns the version of a registered model.
+    """Return the version of a registered model.
 
     Raises:
         NotRegistered: if there is none; names the field.

@@ -31,7 +31,7 @@ class ModelHistory:
         self._ledger = ledger
 
     async def list_model_changes(self, request: pb.ListModelChangesRequest) -> pb.ListModelChangesResponse:
-        """Returns a page.
+        """Return a page.
 
         Raises:
             InvalidPageSize, InvalidPageToken: if the request has an invalid one.

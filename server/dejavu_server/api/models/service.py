@@ -40,14 +40,14 @@ class BundleUploads(Protocol):
     def register_bundle(
         self, requests: AsyncIterator[pb.RegisterBundleRequest], context: Context
     ) -> AsyncGenerator[pb.RegisterBundleResponse, None]:
-        """Serves RegisterBundle."""
+        """Serve RegisterBundle."""
 
 
 class ModelComparer(Protocol):
     """Compares models."""
 
     async def compare_models(self, request: pb.CompareModelsRequest, context: Context) -> pb.CompareModelsResponse:
-        """Serves CompareModels."""
+        """Serve CompareModels."""
 
 
 class ModelService:
@@ -91,7 +91,7 @@ class ModelService:
         return self._lifecycle_or_none
 
     async def list_models(self, _: pb.ListModelsRequest, __: Context) -> pb.ListModelsResponse:
-        """Lists the models, the active one first."""
+        """List the models, the active one first."""
         today, infos = game_day(self._clock()), self._loaded.models()
         if self._lifecycle_or_none is None:
             return pb.ListModelsResponse(
@@ -102,7 +102,7 @@ class ModelService:
         return pb.ListModelsResponse(models=[await self._model(version, roster) for version in versions])
 
     async def get_model(self, request: pb.GetModelRequest, _: Context) -> pb.GetModelResponse:
-        """Returns a model, and which workers have it loaded."""
+        """Return a model, and which workers have it loaded."""
         if self._lifecycle_or_none is None:
             info = self._loaded.get(request.model_version).info
             active = info.version == self._loaded.get().version
@@ -115,7 +115,7 @@ class ModelService:
         return pb.GetModelResponse(model=await self._model(version, roster), replicas=replicas)
 
     async def _model(self, version: str, roster: Roster) -> pb.Model:
-        """Describes a model by what is loaded of it, or by its manifest."""
+        """Describe a model by what is loaded of it, or by its manifest."""
         info = next((each for each in self._loaded.models() if each.version == version), None)
         manifest, sha256 = await self._manifest(version)
         if info is not None:
@@ -127,7 +127,7 @@ class ModelService:
         return message
 
     async def _manifest(self, version: str) -> tuple[Manifest | None, str]:
-        """Returns a manifest of the store and its hash, read once; None if the store lacks it."""
+        """Return a manifest of the store and its hash, read once; None if the store lacks it."""
         if version not in self._manifests:
             if self._store is None:
                 return None, ""
@@ -142,66 +142,66 @@ class ModelService:
     def register_bundle(
         self, requests: AsyncIterator[pb.RegisterBundleRequest], context: Context
     ) -> AsyncGenerator[pb.RegisterBundleResponse, None]:
-        """Uploads a bundle."""
+        """Upload a bundle."""
         if self.receiver is None:
             raise NoModelStore
         return self.receiver.register_bundle(requests, context)
 
     async def registered(self, version: str, reason: str) -> pb.RegisteredModel:
-        """Registers a model whose bundle is in the store; returns the answer to its upload."""
+        """Register a model whose bundle is in the store; return the answer to its upload."""
         change = await self._lifecycle.register(version, reason, current_caller.get().identity)
         roster = await self._lifecycle.roster()
         return pb.RegisteredModel(model=await self._model(version, roster), created=change is not None)
 
     async def load_model(self, request: pb.LoadModelRequest, _: Context) -> pb.LoadModelResponse:
-        """Stages a model."""
+        """Stage a model."""
         version = request.model_version
         change = await self._lifecycle.load(version, request.reason, current_caller.get().identity)
         return await self._changed(pb.LoadModelResponse, version, change)
 
     async def unload_model(self, request: pb.UnloadModelRequest, _: Context) -> pb.UnloadModelResponse:
-        """Takes a staged model back."""
+        """Take a staged model back."""
         caller = current_caller.get().identity
         changed = await self._lifecycle.unload(request.model_version, request.reason, caller)
         return await self._changed(pb.UnloadModelResponse, *changed)
 
     async def promote_model(self, request: pb.PromoteModelRequest, _: Context) -> pb.PromoteModelResponse:
-        """Makes a model the champion."""
+        """Make a model the champion."""
         promote, caller = self._lifecycle.promote, current_caller.get().identity
         changed = await promote(request.model_version, request.reason, caller, force=request.force)
         return await self._changed(pb.PromoteModelResponse, *changed)
 
     async def rollback_model(self, request: pb.RollbackModelRequest, _: Context) -> pb.RollbackModelResponse:
-        """Makes the previous model the champion again."""
+        """Make the previous model the champion again."""
         caller = current_caller.get().identity
         changed = await self._lifecycle.rollback(request.from_version, request.reason, caller)
         return await self._changed(pb.RollbackModelResponse, *changed)
 
     async def retire_model(self, request: pb.RetireModelRequest, _: Context) -> pb.RetireModelResponse:
-        """Retires a model."""
+        """Retire a model."""
         caller = current_caller.get().identity
         changed = await self._lifecycle.retire(request.model_version, request.reason, caller)
         return await self._changed(pb.RetireModelResponse, *changed)
 
     async def _changed(self, response: type[_Changed], version: str, change: ModelChange | None) -> _Changed:
-        """Returns the answer to a change: the model as it is now, and the change."""
+        """Return the answer to a change: the model as it is now, and the change."""
         model = await self._model(version, await self._lifecycle.roster())
         return response(model=model, change=models.change_message(change))
 
     async def route_games(self, request: pb.RouteGamesRequest, _: Context) -> pb.RouteGamesResponse:
-        """Sets the shares of games."""
+        """Set the shares of games."""
         requested = [(each.model_version, each.share) for each in request.shares]
         shares, change = await self._lifecycle.route(requested, request.reason, current_caller.get().identity)
         return pb.RouteGamesResponse(shares=models.share_messages(shares), change=models.change_message(change))
 
     async def compare_models(self, request: pb.CompareModelsRequest, context: Context) -> pb.CompareModelsResponse:
-        """Compares two models."""
+        """Compare two models."""
         if self._comparer is None:
             raise NoModelStore
         return await self._comparer.compare_models(request, context)
 
     async def list_model_changes(self, request: pb.ListModelChangesRequest, _: Context) -> pb.ListModelChangesResponse:
-        """Lists the changes of models."""
+        """List the changes of models."""
         if self._history is None:
             raise NoModelStore
         return await self._history.list_model_changes(request)

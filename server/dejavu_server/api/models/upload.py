@@ -67,7 +67,7 @@ class BundleReceiver:
     async def register_bundle(
         self, requests: AsyncIterator[pb.RegisterBundleRequest], _: Context
     ) -> AsyncGenerator[pb.RegisterBundleResponse, None]:
-        """Receives one bundle.
+        """Receive one bundle.
 
         Raises:
             BundleError, DejavuError: if it is refused; see docs/calls.md. What was received until then stays, as far
@@ -91,7 +91,7 @@ class BundleReceiver:
         yield pb.RegisterBundleResponse(registered=await self._register(manifest.version, header.reason))
 
     async def _header(self, messages: _Messages) -> bundle_pb2.BundleHeader:
-        """Returns the first message.
+        """Return the first message.
 
         Raises:
             InvalidChunk: if there is none, or it is no header.
@@ -111,14 +111,14 @@ class BundleReceiver:
         return message.header
 
     async def _begin(self, stack: AsyncExitStack, text: bytes, manifest: Manifest) -> Upload:
-        """Begins or continues an upload, until the stack is closed."""
+        """Begin or continues an upload, until the stack is closed."""
         missing = await asyncio.to_thread(self._store.missing, manifest)
         upload = self._store.uploads.begin(text, manifest.version, missing)
         stack.push_async_callback(_in_thread, upload.__exit__, None, None, None)
         return await _in_thread(upload.__enter__)
 
     async def _receive(self, messages: _Messages, upload: Upload) -> None:
-        """Receives chunks until no file is missing, or the caller sends no more.
+        """Receive chunks until no file is missing, or the caller sends no more.
 
         Raises:
             InvalidChunk: if a message is no chunk, or not the next one.
@@ -148,7 +148,7 @@ class _Messages:
         self._end = time.monotonic() + max_seconds
 
     async def next(self) -> pb.RegisterBundleRequest | None:
-        """Returns the next message; None if the caller sends no more.
+        """Return the next message; None if the caller sends no more.
 
         Raises:
             DeadlineExceeded: if none comes in time.
@@ -164,7 +164,7 @@ class _Messages:
 
 
 async def _in_thread(work: Callable[..., ResultT], *arguments: object) -> ResultT:
-    """Runs what uses the disk on a thread, to its end also if the call is cancelled: it may hold files."""
+    """Run what uses the disk on a thread, to its end also if the call is cancelled: it may hold files."""
     running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(running)

@@ -18,7 +18,7 @@ _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Creates the tables and the ledger's identity."""
+    """Create the tables and the ledger's identity."""
     ledger = op.create_table(
         "ledger",
         sa.Column("id", sa.Integer, autoincrement=False, nullable=False),

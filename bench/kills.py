@@ -174,7 +174,7 @@ class Subscriber:
             self.connections = client.stats.methods["StreamPredictions"].count
 
     async def follow_by_stub(self) -> None:
-        """Follow the stream with a bare stub and resumes with the last token; sees every message."""
+        """Follow the stream with a bare stub and resume with the last token; see every message."""
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 1000)]
         token = ""
         target = self._address if "," not in self._address else f"ipv4:{self._address}"
@@ -222,7 +222,7 @@ class Victim:
         return time.monotonic() - start
 
     def kill_supervisor(self) -> None:
-        """Kill the supervisor, waits for its workers to exit, and starts another server in its place."""
+        """Kill the supervisor, wait for its workers to exit, and start another server in its place."""
         workers = psutil.Process(self._server.process.pid).children()
         self._server.process.kill()
         _, alive = psutil.wait_procs(workers, timeout=20)
@@ -235,7 +235,7 @@ class Victim:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> Result:
-    """Run the rounds and checks the results."""
+    """Run the rounds and check the results."""
     choose = random.Random(options.seed)
     with ExitStack() as stack:
         database = await asyncio.to_thread(stack.enter_context, own_server()) if options.postgres else None

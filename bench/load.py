@@ -99,7 +99,7 @@ def request(number: int, order: Order) -> pb.PredictRequest:
 
 
 async def ask(order: Order) -> Timings:
-    """Run an order; connects before the measurement starts."""
+    """Run an order; connect before the measurement starts."""
     numbers = [order.first + number % (order.distinct or order.calls) for number in range(order.calls)]
     return await timed(order, METHOD, [request(number, order).SerializeToString() for number in numbers])
 
@@ -107,7 +107,7 @@ async def ask(order: Order) -> Timings:
 async def timed(
     order: Order, method: str, bodies: Sequence[bytes], is_complete: Callable[[bytes], bool] = lambda _: True
 ) -> Timings:
-    """Make the calls of an order; connects before the measurement starts.
+    """Make the calls of an order; connect before the measurement starts.
 
     Args:
         order: says whom to call, and how many callers share the calls.

@@ -54,7 +54,7 @@ def p99(values: list[float]) -> float:
 
 
 async def measure(folder: Path, *, forecasts: int = FORECASTS, blocks: int = BLOCKS, calls: int = CALLS) -> Corrections:
-    """Fill a ledger in a folder and measures both."""
+    """Fill a ledger in a folder and measure both."""
     ledger = await Ledger.open(f"sqlite:///{folder / 'corrections.sqlite3'}")
     for start in range(0, forecasts, 500):
         alphas = [0.01 + 0.9 * number / forecasts for number in range(start, min(start + 500, forecasts))]

@@ -74,7 +74,7 @@ class Server:
         self._result.reload_seconds.append(reloaded["seconds"])
 
     def restart(self) -> None:
-        """Drain the server and starts another in its place; return when it listens."""
+        """Drain the server and start another in its place; return when it listens."""
         self.drain()
         self._server = self._stack.enter_context(
             spawned_server("--listen", self.address, *self._arguments, standby=True)
@@ -96,7 +96,7 @@ def _told(entry: dict[str, Any]) -> str:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> RestartResult:
-    """Run the rounds and checks the results."""
+    """Run the rounds and check the results."""
     url = f"sqlite:///{folder / 'ledger.sqlite3'}"
     result = RestartResult()
     with ExitStack() as stack:

@@ -112,7 +112,7 @@ async def attempt(address: str, idle: int, clients: int, seed: int) -> Outcome:
 
 @contextmanager
 def echo(within: Sequence[str]) -> Iterator[str]:
-    """Run the echo server; yields its address."""
+    """Run the echo server; yield its address."""
     with subprocess.Popen(
         [*within, sys.executable, "-m", "bench.echo"],
         stdin=subprocess.PIPE,

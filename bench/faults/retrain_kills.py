@@ -120,7 +120,7 @@ def last_step(work: Path) -> str:
 
 
 def one_round(result: KillResult, data: Path, parent: Path, folder: Path, delay: float) -> None:
-    """Kill a retrain after some seconds, checks what it left, lets another end, and checks that."""
+    """Kill a retrain after some seconds, check what it left, let another end, and check that."""
     with start(data, parent, folder) as process:
         time.sleep(delay)
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []

@@ -103,7 +103,7 @@ class Outcome(NamedTuple):
 
 
 async def send_case(run: Run, channel: grpc.aio.Channel, sent: Case) -> None:
-    """Send one message in its manner and checks the result."""
+    """Send one message in its manner and check the result."""
     try:
         async with asyncio.timeout(DEADLINE_SECONDS + HANG_SECONDS):
             if sent.manner is Manner.BROKEN:
@@ -196,7 +196,7 @@ async def _token(channel: grpc.aio.Channel) -> str:
 
 
 async def send_all(run: Run, numbers: Sequence[int]) -> None:
-    """Send the messages with these numbers, many at a time, and measures the server's memory after each third."""
+    """Send the messages with these numbers, many at a time, and measure the server's memory after each third."""
     async with contextlib.AsyncExitStack() as stack:
         channels = [await stack.enter_async_context(dialled(run.address)) for _ in range(CONNECTIONS)]
         run.token = await _token(channels[0])

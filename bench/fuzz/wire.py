@@ -134,7 +134,7 @@ _FAULTS: tuple[Callable[[random.Random, str, bytes], bytes], ...] = (
 
 
 async def send(host: str, port: int, data: bytes, *, abort: bool, seconds: float) -> bytes:
-    """Open a connection, writes the data, and read until the server closes the connection or time is up.
+    """Open a connection, write the data, and read until the server closes the connection or time is up.
 
     Args:
         host: the server's host.

@@ -98,7 +98,7 @@ def options_of(folder: Path) -> dict[str, tuple[list[str], grpc.ChannelCredentia
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Start the servers, measures and print; return the exit code."""
+    """Start the servers, measure and print; return the exit code."""
     available = sorted(os.sched_getaffinity(0))
     with ExitStack() as servers:
         folder = Path(servers.enter_context(tempfile.TemporaryDirectory()))

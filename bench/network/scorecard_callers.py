@@ -124,7 +124,7 @@ class Caller:
         return pb.ScoreFilter(horizon=HORIZON_FINAL, min_confidence=self._rng.uniform(0.5, 0.6))
 
     async def ask(self, kind: str, filter_: pb.ScoreFilter, times: list[float], seconds: float) -> float:
-        """Ask for a scorecard; notes how that ended, and the time of an answer. Returns the milliseconds."""
+        """Ask for a scorecard; note how that ended, and the time of an answer. Return the milliseconds."""
         start = time.perf_counter()
         code = grpc.StatusCode.OK
         try:

@@ -140,7 +140,7 @@ async def read_all(address: str, result: Result) -> None:
 
 
 async def churn(address: str, seconds: float, memory: Memory, result: Result, rng: random.Random) -> None:
-    """Open streams, reads a little and close them, a third of them with their connection."""
+    """Open streams, read a little and close them, a third of them with their connection."""
     start = time.monotonic()
     early = min(60.0, seconds / 10)
 

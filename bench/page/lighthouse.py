@@ -71,7 +71,7 @@ def record_games(target: str) -> str:
 
 @contextmanager
 def page_of_games(folder: Path) -> Iterator[tuple[str, str]]:
-    """Run a server and a gateway with games; yields the page's address and the id of a game in play."""
+    """Run a server and a gateway with games; yield the page's address and the id of a game in play."""
     with spawned_server("--workers", "1", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}") as server:
         shown = record_games(server.address)
         with spawned_gateway("--target", server.address, "--demo") as gateway:

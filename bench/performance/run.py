@@ -64,7 +64,7 @@ def write(run: Run, report: Path, samples: Path | None) -> None:
 
 
 def installed_mlserver(wanted: str, run: Run) -> Path | None:
-    """Return the Python that has MLServer; without one, adds to the run why it is left out.
+    """Return the Python that has MLServer; without one, add to the run why it is left out.
 
     Raises:
         MlserverMissing: if it is wanted and missing, and DEJAVU_CI=1.

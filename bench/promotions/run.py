@@ -151,7 +151,7 @@ class Operator:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
-    """Run the rounds and checks the results."""
+    """Run the rounds and check the results."""
     result = PromotionResult()
     challenger = await asyncio.to_thread(publish_variant, folder / "challenger", 0.3)
     store = ModelStore.open(folder / "store")
@@ -168,7 +168,7 @@ async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
 async def _run_rounds(
     options: argparse.Namespace, folder: Path, url: str, challenger: str, result: PromotionResult
 ) -> None:
-    """Run the rounds on a ledger and a store with the challenger, and checks the results."""
+    """Run the rounds on a ledger and a store with the challenger, and check the results."""
     choose = random.Random(options.seed)
     arguments = ("--workers", str(options.workers), "--ledger", url, "--model-store", str(folder / "store"))
     with ExitStack() as servers_stack:

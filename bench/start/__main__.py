@@ -38,7 +38,7 @@ COLUMNS = {
 
 
 def main() -> None:
-    """Parse the options, measures and print."""
+    """Parse the options, measure and print."""
     parser = argparse.ArgumentParser(description="Start and memory of a server, by its number of workers.")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--rounds", type=int, default=3, help="starts for each number of workers and tree")

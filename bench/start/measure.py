@@ -65,7 +65,7 @@ def prepare(folder: Path, tree: Path | None = None) -> None:
 def measure(
     workers: int, folder: Path, *, tree: Path | None = None, calls: int = 200, options: Sequence[str] = ()
 ) -> Start:
-    """Start a server, calls it, kills a worker, and ends it.
+    """Start a server, call it, kill a worker, and end it.
 
     Args:
         workers: number of its workers.

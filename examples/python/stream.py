@@ -15,7 +15,7 @@ from dejavu_client import FINAL, DejavuClient, OutOfRangeError
 
 
 def follow(client: DejavuClient, token_file: Path) -> None:
-    """Print the events after the token in a file, and updates the token."""
+    """Print the events after the token in a file, and update the token."""
     token = token_file.read_text() if token_file.exists() else ""
     # Without a token, start with the newest forecasts of each game of the last 12 hours.
     for event in client.stream_predictions(resume_token=token, include_current=True, heartbeats=True):
@@ -37,7 +37,7 @@ def follow(client: DejavuClient, token_file: Path) -> None:
 
 
 def main() -> None:
-    """Follow the stream; starts again without a token if the token has expired."""
+    """Follow the stream; start again without a token if the token has expired."""
     token_file = Path(sys.argv[1] if len(sys.argv) > 1 else "forecasts.token")
     with DejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         try:

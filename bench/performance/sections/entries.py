@@ -25,7 +25,7 @@ def contender_of(entries: int) -> str:
 
 
 def searched(setting: Setting) -> list[Measured]:
-    """Build an index of simulated games at each of the sizes, and measures searches in rounds."""
+    """Build an index of simulated games at each of the sizes, and measure searches in rounds."""
     sizes = setting.sizes(SIZES, (300, 1000))
     options = argparse.Namespace(
         sizes=list(sizes),

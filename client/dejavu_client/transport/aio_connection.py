@@ -159,7 +159,7 @@ class AsyncClosed(asyncio.Event):
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Raise ClientClosedError for a call ended by closing this client; lets task cancellations through."""
+        """Raise ClientClosedError for a call ended by closing this client; let task cancellations through."""
         try:
             yield
         except (asyncio.CancelledError, grpc.aio.UsageError) as error:

@@ -58,7 +58,7 @@ class RetryBudget:
             self._tokens = min(self._burst, self._tokens + self._share)
 
     def withdraw(self) -> bool:
-        """Take a token for a repeated request. Returns False, and takes nothing, if there is none."""
+        """Take a token for a repeated request. Return False, and take nothing, if there is none."""
         with self._lock:
             if self._tokens < 1.0:
                 return False

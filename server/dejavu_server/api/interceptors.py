@@ -293,7 +293,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise
 
     def _identify(self, call: grpc.HandlerCallDetails) -> None:
-        """Set the request id of a call in its log context and its response metadata, and keeps its authorization.
+        """Set the request id of a call in its log context and its response metadata, and keep its authorization.
 
         The metadata are already decoded here; a handler that reads them from its context decodes them again. A call
         runs in one task, and so in its own context, from here to its end: nothing needs to be unbound.

@@ -177,7 +177,7 @@ class RecordService:
         return await self._scorecards.get((await self._position.get(), query, evening), is_small, read)
 
     async def _read_with_slot(self, slot: asyncio.Semaphore, query: Query[_R], response: Callable[[_R], _T]) -> _T:
-        """Wait for the slot, reads and builds the response, and holds the slot until that ends.
+        """Wait for the slot, read and build the response, and hold the slot until that ends.
 
         A thread cannot be cancelled: the next read waits for its end even if the caller has disconnected.
         """

@@ -125,7 +125,7 @@ class LaunchPipes:
 
 
 async def launch(environment: Mapping[str, str]) -> Launched:
-    """Start a new interpreter that does its imports and waits for its start message.
+    """Start a new interpreter that does its imports and wait for its start message.
 
     Args:
         environment: its environment variables.

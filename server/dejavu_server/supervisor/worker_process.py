@@ -104,7 +104,7 @@ class WorkerProcess:
 
     @classmethod
     async def spawn(cls, environment: Mapping[str, str]) -> Self:
-        """Start a new interpreter that does its imports and waits for `serve`.
+        """Start a new interpreter that does its imports and wait for `serve`.
 
         Args:
             environment: its environment variables.

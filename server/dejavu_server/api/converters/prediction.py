@@ -286,7 +286,7 @@ def _pattern(request: PredictRequest) -> ScorePattern:
 
 
 def _live_inputs(request: PredictRequest, pattern: ScorePattern, faults: FieldErrors) -> LiveInputs:
-    """Read the live inputs; with an invalid pattern, checks only what does not need it, and return none."""
+    """Read the live inputs; with an invalid pattern, check only what does not need it, and return none."""
     live, unreadable = live_inputs.from_message(request)
     for fault in unreadable:
         faults.add(InvalidLiveInput(*fault))

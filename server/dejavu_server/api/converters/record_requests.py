@@ -317,7 +317,7 @@ def _check_minute(minute: int | None, field: str) -> None:
 
 
 def _enum_value(faults: FieldErrors, values: Mapping[Any, _T], number: int, error: type[InvalidInput], name: str) -> _T:
-    """Return what an enum number stands for; adds the error if the contract has no such number."""
+    """Return what an enum number stands for; add the error if the contract has no such number."""
     if number not in values:
         faults.add(error(f"{number}", f"a value of dejavu.v1.{name}: {', '.join(map(str, values))}"))
     return values.get(number, values[0])

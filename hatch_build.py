@@ -6,7 +6,10 @@ need them, and a server refuses to start. DEJAVU_COMPILE=1 makes a build fail th
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -60,7 +63,7 @@ def compiled(root: Path) -> Path:
     Raises:
         Exception: of any kind, if it cannot be compiled.
     """
-    import nanobind  # noqa: PLC0415 - a build without the extension does not need it
+    import nanobind  # type: ignore[import-untyped] # noqa: PLC0415 - needed for the extension only
 
     target = PACKAGE / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
     newest = max(path.stat().st_mtime for path in [*(root / SOURCES).rglob("*.?pp"), Path(__file__)])
@@ -69,20 +72,40 @@ def compiled(root: Path) -> Path:
     library = Path(nanobind.source_dir())
     includes = [sysconfig.get_path("include"), nanobind.include_dir(), library.parent / "ext/robin_map/include"]
     compiler = [os.environ.get("CXX") or "c++", *FLAGS, *(f"-I{folder}" for folder in [*includes, root / SOURCES])]
+    cached = _cached(root, f"{compiler[0]} {FLAGS} {nanobind.__version__} {target.name}")
     # The longest first, as far as their sizes tell.
     sources = sorted((root / SOURCES).rglob("*.cpp"), key=lambda path: -path.stat().st_size)
     sources.insert(0, library / "nb_combined.cpp")
     with tempfile.TemporaryDirectory(dir=root / PACKAGE, prefix=".native-") as folder:
+        built = Path(folder, target.name)
+        if cached.exists():
+            shutil.copyfile(cached, built)
+            built.replace(root / target)
+            return target
         objects = [Path(folder, f"{source.stem}.o") for source in sources]
         commands = [[*compiler, "-c", one, "-o", other] for one, other in zip(sources, objects, strict=True)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, commands))
-        built = Path(folder, target.name)
         linking = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-Wl,-s"]
         _run([*compiler, "-shared", *linking, *objects, "-o", built])
+        with contextlib.suppress(OSError):  # no home, or a full one: compiled again in the next clone
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(built, f"{cached}.{os.getpid()}")
+            Path(f"{cached}.{os.getpid()}").replace(cached)
         # Renamed into place: another build, or a running server, may have the file open.
         built.replace(root / target)
     return target
+
+
+def _cached(root: Path, how: str) -> Path:
+    """Return where the extension is kept for the user's other clones, by the hash of all that it is compiled from."""
+    digest = hashlib.sha256(how.encode())
+    version = subprocess.run([how.partition(" ")[0], "--version"], check=True, capture_output=True)  # noqa: S603
+    digest.update(version.stdout)
+    for path in sorted((root / SOURCES).rglob("*.?pp")):
+        digest.update(path.name.encode() + path.read_bytes())
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache, "dejavu", "native", f"{digest.hexdigest()[:32]}.so")
 
 
 def _run(command: Sequence[str | Path]) -> None:

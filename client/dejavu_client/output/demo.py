@@ -15,6 +15,15 @@ from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.transport.statistics import percentile
 from dejavu_common.rich_console import Console
 
+_PURPOSE: Final = (
+    "Dejavu says during a game where it will end: a point, an interval that holds as often as it says, and who wins, "
+    "in a record that nobody can edit unnoticed."
+)
+_NEXT: Final = (
+    "Next:\n"
+    "  make demo-page                    # such an evening in your browser\n"
+    "  .venv/bin/dejavu-server --help    # a server of your own (see README.md)"
+)
 _WHY: Final = (
     "Persistence repeats the current lead. Scores move nearly at random from the lead on, so it is hard to beat. What "
     "a lead alone does not give are intervals, and how likely it is to be kept."
@@ -37,6 +46,8 @@ def print_results(
         latencies: seconds from the feed to the subscriber, ascending.
         verified: counts of the verified ledger: `forecasts`, `outcomes` and `checkpoint`.
     """
+    console.print(_PURPOSE, highlight=False)
+    console.print()
     missed = f", {pluralize(summary.missed, 'minute')} missed" if summary.missed else ""
     console.print(
         f"{pluralize(summary.games, 'game')} played, {pluralize(summary.forecasts, 'forecast')} of the half and of the "
@@ -66,6 +77,8 @@ def print_results(
             console.print(_beside_the_leader(horizon, record[horizon], own.leader_brier), highlight=False)
     console.print(_WHY)
     console.print(_SMALL, style="dim", highlight=False)
+    console.print()
+    console.print(_NEXT, highlight=False)
 
 
 def _held(card: Scorecard, _: HorizonSummary) -> str:

@@ -16,9 +16,10 @@ from rich.live import Live
 
 from dejavu_client.output.live_table import live_table
 from dejavu_client.output.poll_events import LEGEND, event_line, event_record, summary_lines, summary_record
-from dejavu_client.poller.events import Event
+from dejavu_client.poller.events import Event, Fault, HorizonResult, Prediction
 from dejavu_client.poller.poller import Poller
 from dejavu_client.poller.summary import Summary
+from dejavu_client.requests import FINAL
 from dejavu_common.clock import utc_now
 from dejavu_common.rich_console import Console
 from dejavu_common.shown_text import escape_output, visible
@@ -26,8 +27,17 @@ from dejavu_common.shown_text import escape_output, visible
 _REDRAW_SECONDS: Final = 0.25
 
 
-async def watch(poller: Poller, console: Console, *, until_final: bool, as_json: bool) -> Printer | None:
-    """Run a poller and displays its events until it ends.
+async def watch(
+    poller: Poller, console: Console, *, until_final: bool, as_json: bool, by_quarter: bool = False
+) -> Printer | None:
+    """Run a poller and display its events until it ends.
+
+    Args:
+        poller: the poller.
+        console: where a table is drawn, if it is a terminal.
+        until_final: whether to end once all games are final.
+        as_json: whether to print events as JSON.
+        by_quarter: whether to print, of the events, the forecast of the end at each quarter's, results and faults only.
 
     Returns:
         The printer of the events; None if a table displayed them.
@@ -35,7 +45,7 @@ async def watch(poller: Poller, console: Console, *, until_final: bool, as_json:
     if console.is_terminal and not as_json:
         await _draw(console, poller, until_final=until_final)
         return None
-    printer = Printer(poller.stop, as_json=as_json)
+    printer = Printer(poller.stop, as_json=as_json, by_quarter=by_quarter and not as_json)
     printer.legend()
     poller.add_callback(printer)
     await poller.run(until_final=until_final)
@@ -45,13 +55,16 @@ async def watch(poller: Poller, console: Console, *, until_final: bool, as_json:
 class Printer:
     """Prints every event on its own line. Calls `stop` when the reader of standard output is gone."""
 
-    def __init__(self, stop: Callable[[], None], *, as_json: bool) -> None:
+    def __init__(self, stop: Callable[[], None], *, as_json: bool, by_quarter: bool = False) -> None:
         self._stop = stop
+        self._by_quarter = by_quarter
         self._failure: BrokenPipeError | None = None
         self._as_json = as_json
 
     def __call__(self, event: Event) -> None:
         """Print an event."""
+        if self._by_quarter and not _ends_quarter(event):
+            return
         if self._as_json:
             self._line(json.dumps(event_record(event, utc_now()), ensure_ascii=False))
         else:
@@ -83,6 +96,13 @@ class Printer:
         except BrokenPipeError as error:
             self._failure = error
             self._stop()
+
+
+def _ends_quarter(event: Event) -> bool:
+    """Return whether an event is one of the few that a log of an evening shows: see `watch`."""
+    if isinstance(event, Prediction):
+        return event.forecast.horizon == FINAL and len(event.pattern) % 12 == 0
+    return isinstance(event, HorizonResult | Fault)
 
 
 async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:

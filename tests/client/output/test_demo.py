@@ -37,6 +37,7 @@ def test_coverage_brier_latency_and_the_record_come_before_the_error_beside_pers
     places = [
         text.index(each)
         for each in (
+            "Dejavu says during a game where it will end",
             "95 % intervals that held 96.5 % (89.3 to 98.9)",
             "Brier score 0.095 (0.059 to 0.131)",
             "Brier score of the leader 0.078",
@@ -51,6 +52,7 @@ def test_coverage_brier_latency_and_the_record_come_before_the_error_beside_pers
                 "interval above, which does not tell them apart."
             ),
             "Persistence repeats the current lead.",
+            "Next: make demo-page",
         )
     ]
     assert places == sorted(places)

@@ -62,16 +62,6 @@ def test_hindsight_on_twelve_games_leaves_error_brier_and_bets_as_they_were(tmp_
     assert attacked_card == honest
 
 
-def test_a_stream_marks_what_is_late(tmp_path: Path) -> None:
-    with running_worker(tmp_path, EveryMinuteForecaster()) as address, DejavuClient(address, timeout=30.0) as client:
-        client.predict([3.0] * 30, game_id=GAMES[0], horizon=FINAL)
-        stream = client.stream_predictions(include_current=True)
-        assert next(stream).forecast.late == LATE_REASON_UNSPECIFIED
-        client.predict([3.0] * 5, game_id=GAMES[0], horizon=FINAL)
-        assert next(stream).forecast.late == LATE_REASON_LATER_MINUTE
-        stream.close()
-
-
 async def test_the_limit_of_time_is_a_setting(tmp_path: Path) -> None:
     clock = SteppedClock()
     settings, registry = settings_in(tmp_path, late_seconds=60.0), Registry([EveryMinuteForecaster()])

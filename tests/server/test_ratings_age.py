@@ -110,19 +110,6 @@ async def test_where_no_ratings_are_asked_for_their_age_is_of_no_interest(client
     assert given.expected_margin == 5.0
 
 
-async def test_the_limit_is_a_setting(tmp_path: Path) -> None:
-    async with (
-        async_worker(tmp_path, shipped=True, max_ratings_days=3650) as worker,
-        AsyncDejavuClient(worker.address, timeout=30.0) as client,
-    ):
-        forecast = await named(client)
-        [model] = await client.list_models()
-    assert forecast.HasField("expected_margin")
-    assert [warning.reason for warning in forecast.warnings] == [LITTLE_KNOWN]
-    assert not model.warnings
-    assert model.ratings_age_days > 30
-
-
 async def test_batches_lists_and_streams_carry_what_the_answer_says(client: AsyncDejavuClient) -> None:
     game, other = current_game(1), current_game(2)
     events = client.stream_predictions(heartbeats=True)
@@ -243,10 +230,3 @@ async def test_a_larger_limit_lets_teams_that_were_not_seen_be_used(tmp_path: Pa
     assert forecast.HasField("expected_margin")
     assert [each.reason for each in forecast.warnings] == [LITTLE_KNOWN]
     assert (forecast.ratings_date, list(model.warnings)) == ("2023-06-12", [])
-
-
-async def test_the_models_tell_how_old_their_ratings_are(client: AsyncDejavuClient) -> None:
-    [model] = await client.list_models()
-    assert (model.ratings_date, model.finals_since) == ("2023-06-12", 0)
-    assert model.ratings_age_days > 700
-    assert [warning.reason for warning in model.warnings] == [OUTDATED]

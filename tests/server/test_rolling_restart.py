@@ -178,25 +178,6 @@ def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, 
         assert server.stop() == 0
 
 
-def test_after_a_failed_round_the_fork_server_of_before_it_replaces_a_worker_that_dies(
-    tmp_path: Path, old: str
-) -> None:
-    release = shutil.copytree(Path(dejavu_server.__file__).parent, tmp_path / "release" / "dejavu_server")
-    program = release / "worker" / "worker.py"
-    with server_in(tmp_path, workers=1, release=release.parent, standby=True) as server:
-        assert server.address
-        [worker] = server.workers
-        [fork_server] = wait_for_spare(server) - {worker.pid}
-        program.write_text("an installation that was cut sho")
-        reload(server)
-        server.wait_for("reload_failed", seconds=90)
-        assert server.workers == [worker]
-        worker.kill()
-        server.wait_for("serving", lambda entry: entry["worker"] != f"0-{worker.pid}", seconds=60)
-        assert fork_server in wait_for_spare(server)
-        assert server.stop() == 0
-
-
 @pytest.mark.nightly
 def test_however_often_a_reload_is_asked_for_meanwhile_one_more_round_follows(tmp_path: Path, old: str) -> None:
     with server_in(tmp_path, workers=1) as server:

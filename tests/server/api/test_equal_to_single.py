@@ -18,6 +18,7 @@ from tests.support.processes.servers import async_worker, running_worker
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.market_pb2 import Market, Odds
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2 import GetPredictionRequest, ReportOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
@@ -83,6 +84,8 @@ def batches(draw: st.DrawFn) -> list[pb.PredictRequest]:
                 request.total_points = abs(int(request.pattern[-1])) + 40
             case 6:
                 request.alpha = 0.0
+            case 8:
+                request.market.CopyFrom(Market(line=2.5, home=Odds(decimal=1.9), away=Odds(american=-110)))
             case kind if kind % 2:
                 request.pregame_margin = draw(st.integers(-15, 15))
         requests.append(request)
@@ -102,37 +105,19 @@ def test_a_batch_gets_what_each_request_gets_alone(channel: grpc.Channel, reques
     together = service.PredictBatch(pb.PredictBatchRequest(requests=requests)).results
     assert len(together) == len(requests)
     for request, result in zip(requests, together, strict=True):
-        [alone] = service.PredictBatch(pb.PredictBatchRequest(requests=[request])).results
-        if result.HasField("error"):
-            assert result == alone
-        else:
-            assert result.forecast.expires_time.seconds - result.forecast.generated_time.seconds == 300
-            assert without_times(result) == without_times(alone)
-
-
-@settings(max_examples=examples(60))
-@given(batches())
-def test_a_what_if_gets_what_it_gets_in_a_batch(channel: grpc.Channel, requests: list[pb.PredictRequest]) -> None:
-    service = PredictionServiceStub(channel)
-    for request in requests[:8]:
         request.return_explanation = False  # which has courses of similar games in a single call only
-        [expected] = service.PredictBatch(pb.PredictBatchRequest(requests=[request])).results
-        if expected.HasField("error"):
+        if result.HasField("error"):
             with pytest.raises(grpc.RpcError) as refused:
                 service.Predict(request)
-            assert refused.value.details() == expected.error.message
+            assert refused.value.details() == result.error.message
         else:
-            response = service.Predict(request)
-            result = pb.PredictBatchResult(forecast=response.forecast)
+            result.forecast.ClearField("explanation")
+            assert result.forecast.expires_time.seconds - result.forecast.generated_time.seconds == 300
+            alone = service.Predict(request)
+            expected = pb.PredictBatchResult(forecast=alone.forecast)
+            if alone.HasField("market"):
+                expected.market.CopyFrom(alone.market)
             assert without_times(result) == without_times(expected)
-
-
-def test_one_invalid_request_among_many_alike_fails_alone(channel: grpc.Channel) -> None:
-    requests = [pb.PredictRequest(pattern=[float(game)] * 6) for game in range(100)]
-    requests[70].pattern[3] = 300.0
-    results = PredictionServiceStub(channel).PredictBatch(pb.PredictBatchRequest(requests=requests)).results
-    assert [index for index, result in enumerate(results) if result.HasField("error")] == [70]
-    assert results[70].error.field_violations[0].field == "pattern[3]"
 
 
 def test_a_batch_has_its_results_in_order_whatever_is_mixed(channel: grpc.Channel) -> None:

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
+from tests.support.builders.calls import GAME, PATTERN, current_game
 
-from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRequest
 from dejavu_client import AsyncDejavuClient, DejavuClientError, predict_request
 from dejavu_client.errors import from_predict_error
-from dejavu_server.admission.errors import Overloaded
-from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.ledger import Ledger, LedgerUnavailable
-from dejavu_server.streaming.errors import SubscriberTooSlow
-from dejavu_server.streaming.subscription import Subscription
 from dejavu_server.worker.worker import Worker
-
-if TYPE_CHECKING:
-    from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
-
-
-def _refuse(*_: object) -> None:
-    raise Overloaded("too many queries are waiting")
 
 
 @pytest.fixture
@@ -53,36 +40,6 @@ async def test_an_unavailable_ledger(client: AsyncDejavuClient, monkeypatch: pyt
         ("LEDGER_UNAVAILABLE", 0.5),
         ("INVALID_PATTERN", None),
     ]
-
-
-@pytest.mark.sqlite
-async def test_a_signing_key_that_cannot_be_used(client: AsyncDejavuClient, tmp_path: Path) -> None:
-    (tmp_path / "signing-key.pem").write_text("nonsense")
-    assert await refusal_of(client.get_checkpoint()) == ("SIGNING_UNAVAILABLE", 0.5)
-
-
-async def test_an_overloaded_worker(client: AsyncDejavuClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Batcher, "_admit", _refuse)
-    assert await refusal_of(client.predict(PATTERN)) == ("OVERLOADED", 1.0)
-
-
-async def test_a_draining_worker(service: PredictionServiceAsyncStub, worker: Worker) -> None:
-    stream = service.StreamPredictions(StreamPredictionsRequest())
-    await stream.read()
-    await worker.drain()
-    refused = await refusal(stream.read())
-    assert (refused.reason, refused.retry_seconds) == ("DRAINING", 0.5)
-
-
-async def test_a_subscriber_that_reads_too_slowly(
-    service: PredictionServiceAsyncStub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream = service.StreamPredictions(StreamPredictionsRequest())
-    await stream.read()
-    monkeypatch.setattr(Subscription, "offer", lambda subscription, _: subscription.end(SubscriberTooSlow()))
-    await service.Predict(PredictRequest(pattern=PATTERN, game_id=GAME))
-    refused = await refusal(stream.read())
-    assert (refused.reason, refused.retry_seconds) == ("SUBSCRIBER_TOO_SLOW", 1.0)
 
 
 async def test_what_waiting_does_not_help(client: AsyncDejavuClient) -> None:

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,7 +45,7 @@ from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import INTERVALS, SettledGame
+from dejavu_server.ledger.queries.learning import INTERVALS
 from dejavu_server.records import ReportedOutcome
 
 T = TypeVar("T")
@@ -127,13 +126,6 @@ def state(learned: OnlineProjection) -> tuple[int, bytes, object, ScheduleHistor
     ratings = learned.ratings("v1")
     assert ratings is not None
     return learned.sequence, learned.intervals.to_bytes(), values(ratings), learned.schedule
-
-
-@pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    opened = await Ledger.open(ledger_url(tmp_path, "ledger.db"))
-    yield opened
-    await opened.close()
 
 
 reports = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 30), st.booleans()), min_size=1, max_size=12)
@@ -244,35 +236,6 @@ async def test_replays_teach_nothing_and_halves_no_ratings(ledger: Ledger) -> No
     assert state(learned)[2] == values(START)
     await report(ledger, 2, 20)
     assert state(await from_scratch(ledger))[2] != values(START)
-
-
-async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = nothing()
-    for number in range(SNAPSHOT_EVERY + 7):
-        await report(ledger, number, 1 + number % 20)
-    [point] = await ledger.read(first.read)
-    keep = partial(
-        learning.write_snapshot,
-        part=INTERVALS,
-        sequence=point.sequence,
-        state=point.state.to_bytes(),
-        read_at=first.sequence,
-    )
-    await ledger.write(keep)
-    read: list[tuple[int, bool]] = []
-
-    def taught_after(connection: Connection, place: int, *, with_observations: bool = True) -> Iterator[SettledGame]:
-        read.append((place, with_observations))
-        return whole(connection, place, with_observations=with_observations)
-
-    whole = learning.settled_games_after
-    monkeypatch.setattr(learning, "settled_games_after", taught_after)
-    second = nothing()
-    await ledger.read(second.read)
-    assert read == [(0, False), (point.sequence, True)]
-    assert state(second) == state(first)
 
 
 async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> None:

@@ -106,17 +106,6 @@ async def test_a_retry_after_midnight_without_a_market_is_computed_once(
     assert model.groups == [1]
 
 
-async def test_of_many_each_is_weighed_for_its_own_day(service: ForecastService) -> None:
-    await service.forecast(question(GAME_DAY, given=True))
-    other = replace(question(LATER, given=False, market=MARKET), game_id="0022000002")
-    first, second = await service.forecast_many([question(LATER, given=False, market=MARKET), other])
-    assert isinstance(first, IssuedForecast)
-    assert isinstance(second, IssuedForecast)
-    assert [each.forecast.home_lead_probability for each in (first, second)] == [0.74, 0.7]
-    assert first.market_forecast is None
-    assert second.market_forecast is None
-
-
 async def test_a_market_weighed_by_what_was_learned_since_has_both_forecasts(
     service: ForecastService, model: DatedForecaster
 ) -> None:

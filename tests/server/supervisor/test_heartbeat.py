@@ -25,7 +25,6 @@ from dejavu_server.supervisor.heartbeat import LOOP, HeartbeatReader, send_heart
 from dejavu_server.supervisor.worker_process import WorkerProcess
 
 SILENT = ("report(beats=True)", "while True: time.sleep(300)")
-OF_AN_EARLIER_RELEASE = ("report()", "while True: time.sleep(300)")
 
 
 HUNG = 2.0
@@ -69,21 +68,6 @@ async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: P
             while not worker.has_ledger:  # noqa: ASYNC110 - no event signals it
                 await asyncio.sleep(0.02)
         assert not before
-
-
-@pytest.mark.usefixtures("short_turns")
-async def test_a_worker_of_an_earlier_release_that_has_no_beats_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with running_pool(tmp_path, hang_seconds=HUNG) as workers:
-        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "old", *OF_AN_EARLIER_RELEASE))
-        old = await workers.start(0, lambda *_: None)
-        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "new", *SILENT))
-        ended = asyncio.Event()
-        await workers.start(1, lambda *_: ended.set())
-        async with asyncio.timeout(60):
-            await ended.wait()
-        assert workers.serving() == [old]
 
 
 @pytest.mark.usefixtures("short_turns")
@@ -157,23 +141,6 @@ async def test_beats_that_nobody_reads_hold_no_worker_up_and_go_on_when_they_are
     assert set(os.read(read, 1 << 20)) == set(b"L")
 
 
-async def test_a_worker_whose_supervisor_reads_no_beats_stops_to_write_them(pipe: tuple[int, int]) -> None:
-    read, write = pipe
-    os.close(read)
-    async with asyncio.timeout(60):
-        await send_heartbeats(write, lambda: False)
-
-
-async def test_a_report_is_told_from_the_beats_around_it_however_the_pipe_cuts_them() -> None:
-    for cut in range(12):
-        hearing = HeartbeatReader()
-        for part in (b'{"L": 1}\n...'[:cut], b'{"L": 1}\n...'[cut:]):
-            hearing.data_received(part)
-        assert (await hearing.report(), hearing.has_ledger) == ('{"L": 1}', False)
-        hearing.data_received(b"..L")
-        assert hearing.has_ledger
-
-
 async def test_a_hung_part_is_named_once_and_no_heartbeats_follow(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,14 +153,17 @@ async def test_a_hung_part_is_named_once_and_no_heartbeats_follow(
     assert os.read(read, 100) == b"..!ledger-writer\n"
 
 
-async def test_a_hung_part_is_told_from_the_beats_before_it_however_the_pipe_cuts_them() -> None:
+async def test_a_report_and_a_hung_part_are_told_from_the_beats_however_the_pipe_cuts_them() -> None:
     data = b'{"L": 1}\n..!ledger-writer\n'
     for cut in range(len(data)):
         hearing = HeartbeatReader()
         for part in (data[:cut], data[cut:]):
             assert hearing.hung_part == ""
             hearing.data_received(part)
-        assert (hearing.hung_part, hearing.has_ledger) == ("ledger-writer", False)
+        assert (await hearing.report(), hearing.hung_part) == ('{"L": 1}', "ledger-writer")
+        assert not hearing.has_ledger
+        hearing.data_received(b"..L")
+        assert hearing.has_ledger
 
 
 HANGS_IN_A_PART_TO_COME = (

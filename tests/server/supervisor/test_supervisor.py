@@ -7,17 +7,14 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import psutil
 import pytest
-from grpc_status import rpc_status
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.processes.servers import SpawnedServer, spawned_server
@@ -82,16 +79,6 @@ def metrics(server: SpawnedServer) -> Callable[..., float]:
     return value
 
 
-def test_every_answer_says_how_many_workers_there_are(server: SpawnedServer) -> None:
-    with grpc.insecure_channel(server.address) as channel:
-        service = PredictionServiceStub(channel)
-        _, call = service.Predict.with_call(WHAT_IF, timeout=10)
-        stream = service.StreamPredictions(pb.StreamPredictionsRequest(), timeout=10)
-        assert dict(call.trailing_metadata())["dejavu-workers"] == "2"
-        assert dict(stream.initial_metadata())["dejavu-workers"] == "2"
-        stream.cancel()
-
-
 def test_workers_share_the_port_and_the_ledger(server: SpawnedServer) -> None:
     answers = [ask(server.address, NAMED) for _ in range(40)]
     assert len({worker for _, worker in answers}) == 2
@@ -145,33 +132,6 @@ def test_the_metrics_are_those_of_all_workers(server: SpawnedServer) -> None:
     after = metrics(server)
     assert after("dejavu_calls_in_flight", method=method) == 0
     assert after("dejavu_workers") == 2
-
-
-def test_a_drain_finishes_what_runs_ends_streams_and_exits_with_0(tmp_path: Path) -> None:
-    with (
-        spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path), "--grace", "20") as server,
-        grpc.insecure_channel(server.address) as channel,
-    ):
-        service = PredictionServiceStub(channel)
-        stream = service.StreamPredictions(pb.StreamPredictionsRequest())
-        assert next(stream).HasField("heartbeat")
-        service.Predict(WHAT_IF, timeout=20)  # warm up: the call below waits for the lock only briefly
-        with sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None) as lock:
-            lock.execute("BEGIN IMMEDIATE")  # blocks all recording until it ends
-            running = service.Predict.future(NAMED, timeout=20)
-            service.Predict(WHAT_IF, timeout=20)  # on the same connection, so the other call has arrived too
-            server.process.send_signal(signal.SIGTERM)
-            with pytest.raises(grpc.RpcError) as ended:
-                next(stream)
-            error: Any = ended.value  # also a grpc.Call, which its static type lacks
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
-            assert "DRAINING" in str(rpc_status.from_call(error))
-            assert not running.done()
-            lock.execute("ROLLBACK")
-        lock.close()
-        assert running.result().forecast.sequence == 1
-        assert server.exit_code() == 0, server.log()
-    assert server.wait_for("stopped")["killed"] is False
 
 
 def test_a_server_that_is_stopped_before_it_serves_ends_quietly(tmp_path: Path) -> None:
@@ -268,8 +228,3 @@ async def test_a_held_port_belongs_to_those_who_share_it(host: str) -> None:
 async def test_a_host_that_is_not_there_is_refused() -> None:
     with pytest.raises(StartError, match=r"nowhere\.invalid"):
         await reserved_port(Address("nowhere.invalid", 0)).__aenter__()
-
-
-def test_the_log_is_json_line_by_line(server: SpawnedServer) -> None:
-    assert server.other_lines == []
-    assert all({"event", "level", "timestamp"} <= entry.keys() for entry in server.events)

@@ -71,12 +71,3 @@ async def test_a_server_that_keeps_no_fork_server_replaces_a_dead_worker_by_a_pr
         await first.wait()
         second = await pool.start(0, lambda *_: None)
         assert {child.pid for child in set(supervisor.children()) - before} == {second.pid}
-
-
-async def test_where_nobody_is_left_nobody_is_killed(tmp_path: Path) -> None:
-    async with running_pool(tmp_path) as pool:
-        with capture_logs() as log:
-            await pool.end()
-            pool.kill()
-        assert not pool.killed
-        assert log == []

@@ -47,13 +47,6 @@ async def test_a_reported_final_ends_what_the_log_and_the_metrics_say_of_outdate
     assert [entry["finals_since"] for entry in log if entry["event"] == "ratings_current"] == [1]
 
 
-async def test_ratings_within_the_limit_are_not_logged(tmp_path: Path) -> None:
-    with capture_logs() as log:
-        async with Worker(settings_in(tmp_path, max_ratings_days=3650)):
-            pass
-    assert [entry for entry in log if entry["event"].startswith("ratings_")] == []
-
-
 def test_of_the_workers_of_a_server_one_logs_outdated_ratings(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
     with spawned_server("--workers", "2", "--ledger", ledger, "--metrics-listen", "127.0.0.1:0") as server:

@@ -46,26 +46,6 @@ def test_odds_in_either_form_are_read() -> None:
     assert prediction.forecast_request(request()).query.total_market == total_market(request())
 
 
-@pytest.mark.parametrize(
-    ("market", "fields"),
-    [
-        ({"line": 221.3}, ["total_market.line"]),
-        ({"line": -0.5}, ["total_market.line"]),
-        ({"line": 500.5}, ["total_market.line"]),
-        ({"line": float("nan")}, ["total_market.line"]),
-        ({"over": market_pb2.Odds()}, ["total_market.over"]),
-        ({"under": market_pb2.Odds(american=50)}, ["total_market.under.american"]),
-        ({"over": market_pb2.Odds(decimal=1.0), "line": 0.2}, ["total_market.line", "total_market.over.decimal"]),
-        ({"bankroll": 0.0}, ["total_market.bankroll"]),
-        ({"confidence_threshold": 1.0}, ["total_market.confidence_threshold"]),
-    ],
-)
-def test_each_invalid_field_is_named(market: dict[str, Any], fields: list[str]) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        prediction.forecast_request(request(**market))
-    assert sorted(each.field for each in (refused.value, *refused.value.others)) == fields
-
-
 def test_a_market_of_total_points_needs_total_points_and_a_model_that_forecasts_them() -> None:
     without = request()
     without.ClearField("total_points")

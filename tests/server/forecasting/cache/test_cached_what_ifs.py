@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import pytest
 from prometheus_client import Counter
-from tests.support.builders.calls import GAME, PATTERN, refusal
+from tests.support.builders.calls import GAME, PATTERN
 from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.what_ifs import untimed, what_if
@@ -76,17 +75,6 @@ async def test_a_named_forecast_is_never_answered_from_the_cache(
     assert count(worker.metrics.cache_hits) == 1
 
 
-async def test_what_is_refused_is_refused_again(service: PredictionServiceAsyncStub) -> None:
-    for _ in range(2):
-        assert (await refusal(service.Predict(pb.PredictRequest(pattern=[1, 2])))).reason == "UNSUPPORTED_SLOTS"
-
-
-async def test_bytes_that_are_no_message_are_refused(channel: grpc.aio.Channel) -> None:
-    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/dejavu.v1.PredictionService/Predict")
-    for _ in range(2):
-        assert (await refusal(call(b"\xff\xff"))).reason == "INVALID_MESSAGE"
-
-
 async def test_a_cached_answer_is_at_most_as_old_as_it_is_current(tmp_path: Path) -> None:
     clock, model = SteppedClock(), PersistenceForecaster()
     async with worker_with(tmp_path, clock, model, cache_seconds=3600, expires_seconds=300) as service:
@@ -98,14 +86,6 @@ async def test_a_cached_answer_is_at_most_as_old_as_it_is_current(tmp_path: Path
         assert again.generated_time.ToDatetime() < again.expires_time.ToDatetime()
         clock.step(0.2)
         await service.Predict(what_if())
-        assert model.groups == [1, 1]
-
-
-async def test_without_the_cache_every_what_if_is_computed(tmp_path: Path) -> None:
-    model = PersistenceForecaster()
-    async with worker_with(tmp_path, SteppedClock(), model, cache="off") as service:
-        model.groups.clear()
-        assert await service.Predict(what_if()) == await service.Predict(what_if())
         assert model.groups == [1, 1]
 
 
@@ -125,12 +105,9 @@ WHAT_IFS = [
 ]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_answers_with_the_cache_equal_those_without_to_the_last_bit_across_outcomes(
-    tmp_path: Path, seed: int
-) -> None:
+async def test_answers_with_the_cache_equal_those_without_to_the_last_bit_across_outcomes(tmp_path: Path) -> None:
     """Two workers on one ledger whose intervals and ratings learn; one of them has the cache."""
-    rng, clock = random.Random(seed), SteppedClock()
+    rng, clock = random.Random(1), SteppedClock()
     async with AsyncExitStack() as stack:
         workers = [
             await stack.enter_async_context(

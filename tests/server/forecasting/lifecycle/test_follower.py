@@ -8,11 +8,9 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import pytest
 from tests.server.forecasting.lifecycle.models_in_memory import FIRST, ModelsInMemory
-from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu_models.errors import BundleUnfit
 from dejavu_models.registry.registry import default_bundle
@@ -87,13 +85,6 @@ async def started(node: Node) -> AsyncIterator[Node]:
         yield node
     finally:
         await node.follower.close()
-
-
-@pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    opened = await Ledger.open(ledger_url(tmp_path))
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -19,8 +19,6 @@ import psutil
 import pytest
 from tests.support.builders.bundles import copy_of_default, publish_variant
 from tests.support.builders.calls import PATTERN
-from tests.support.harness.clients import CLIENTS, AnyClient
-from tests.support.processes.connections import connections_to
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
@@ -257,34 +255,6 @@ async def test_a_worker_that_comes_back_with_another_bundle_than_the_others_is_t
         await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
         assert await asyncio.to_thread(server.stop) == 0
     assert events(server).count("models_differ") == 1
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_a_client_reaches_every_successor_and_then_dials_no_more(tmp_path: Path, old: str, kind: str) -> None:
-    """While the old and the new serve side by side, answers come from more workers than the server says it has."""
-    with server_in(tmp_path) as server:
-        address = await asyncio.to_thread(lambda: server.address)
-        async with CLIENTS[kind](address, timeout=20.0) as client:
-            await client.call("predict", PATTERN)
-            reload(server)
-            reloaded = asyncio.create_task(asyncio.to_thread(server.wait_for, "reloaded", seconds=90))
-            async with asyncio.timeout(100):
-                while not (reloaded.done() and client.stats.workers.keys() >= set(named(server, "serving")[2:])):
-                    await client.call("predict", PATTERN)
-                    await asyncio.sleep(0.002)
-            await reloaded
-            assert client.stats.methods["Predict"].errors == 0
-            await calls(client, 20)  # a line that was dialled last has its turn
-            known = connections_to(address)
-            await calls(client, 100)
-            assert connections_to(address) <= known
-        assert await asyncio.to_thread(server.stop) == 0
-
-
-async def calls(client: AnyClient, number: int) -> None:
-    for _ in range(number):
-        await client.call("predict", PATTERN)
 
 
 ON_TERMINAL = """

@@ -212,21 +212,3 @@ async def test_calls_that_send_headers_again_and_again_do_not_keep_others_from_t
         holding.cancel()
         for writer in writers:
             writer.close()
-
-
-async def test_a_call_that_takes_longer_than_its_request_may_is_answered(
-    worker: Worker, stub: Any, held: Held, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker.admission, "_request_seconds", 0.05)
-    slow = stub.Predict(REQUEST)
-    async with asyncio.timeout(20):
-        while not held.converted:  # noqa: ASYNC110 - a number
-            await asyncio.sleep(0.01)
-        # A later call that sends no request is ended, so the slow one has been looked at by then.
-        writer = await send_headers_only(worker)
-        while not refusals(worker, "DEADLINE_PASSED"):  # noqa: ASYNC110 - a number
-            await asyncio.sleep(0.01)
-    writer.close()
-    assert not slow.done()
-    held.go.set()
-    assert await code_of(slow) is grpc.StatusCode.OK

@@ -103,17 +103,6 @@ async def test_the_coverage_is_that_of_the_settled_forecasts(tmp_path: Path) -> 
         assert coverage.model_version == forecasts[0].model_version
 
 
-async def test_the_hit_rate_is_that_of_the_what_ifs_looked_up(tmp_path: Path) -> None:
-    async with client_of(tmp_path) as client:
-        stats = await client.get_service_stats()
-        assert not any(window.HasField("cache") for window in stats.windows)
-        for pattern in (PATTERN, PATTERN, PATTERN, PATTERN, [*PATTERN[:-1], 1]):
-            await client.predict(pattern)
-        await client.predict(PATTERN, game_id=current_game(1))  # is never answered from the cache
-        stats = await stats_when(client, lambda stats: stats.windows[0].cache.hits + stats.windows[0].cache.misses == 5)
-        assert (stats.windows[0].cache.misses, stats.windows[0].cache.hit_rate) == (2, 0.6)
-
-
 async def test_the_newest_report_about_a_feed_is_shown_and_ages(tmp_path: Path) -> None:
     async with client_of(tmp_path) as client:
         assert not (await client.get_service_stats()).feeds

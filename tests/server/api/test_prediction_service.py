@@ -185,17 +185,3 @@ async def test_an_item_that_breaks_a_model_leaves_as_a_bare_internal(
     results = (await service.PredictBatch(pb.PredictBatchRequest(requests=[bad, good]))).results
     assert results[0].error == pb.PredictError(code=code_pb2.INTERNAL, reason="INTERNAL", message="internal error")
     assert results[1].forecast.point_forecast == 11.0
-
-
-async def test_a_stream_sends_what_is_recorded(service: PredictionServiceAsyncStub) -> None:
-    stream = service.StreamPredictions(pb.StreamPredictionsRequest(game_ids=[GAME]), timeout=10)
-    standing = await stream.read()
-    assert isinstance(standing, pb.StreamPredictionsResponse)
-    assert standing.HasField("heartbeat")
-    await service.Predict(pb.PredictRequest(pattern=PATTERN, game_id=current_game(2)))
-    await service.Predict(pb.PredictRequest(pattern=PATTERN))
-    answer = await service.Predict(pb.PredictRequest(pattern=PATTERN, game_id=GAME, return_explanation=True))
-    event = await stream.read()
-    assert isinstance(event, pb.StreamPredictionsResponse)
-    assert event.forecast == answer.forecast
-    stream.cancel()

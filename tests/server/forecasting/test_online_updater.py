@@ -21,7 +21,6 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.unused_ledger import UnusedLedger
 from tests.support.harness.laws import examples
 from tests.support.harness.ledger_faults import add_unreadable_entry
-from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import async_worker
 from typing_extensions import override
 
@@ -36,7 +35,7 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptiveState, TrackerKey
+from dejavu_models.uncertainty.adaptive import TrackerKey
 from dejavu_server.forecasting import online_updater
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.forecasting.projection import SNAPSHOT_EVERY
@@ -155,24 +154,6 @@ def test_whoever_has_read_as_far_has_learned_the_same(
     asyncio.run(check())
 
 
-async def test_a_correction_takes_the_place_of_what_it_corrects(ledger: Ledger, tmp_path: Path) -> None:
-    corrected, right = nothing(), nothing()
-    other = await Ledger.open(ledger_url(tmp_path, "other.db"))
-    for number in range(5):
-        for each in (ledger, other):
-            await forecast(each, number)
-    for number in range(5):
-        await report(ledger, number, 25 if number == 1 else 3 + number)
-        await report(other, number, 3 + number)
-    await ledger.read(corrected.read)
-    await other.read(right.read)
-    assert state(corrected)[1:] != state(right)[1:]
-    await report(ledger, 1, 4, day=20)  # the game keeps its date
-    await ledger.read(corrected.read)
-    assert state(corrected)[1:] == state(right)[1:]
-    await other.close()
-
-
 async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
     first = nothing()
     for number in range(SNAPSHOT_EVERY + 7):
@@ -222,20 +203,6 @@ async def test_one_forecast_counts_for_a_stage_the_one_nearest_to_its_middle(led
     }
     scores = {key.quarter: tracker.recent[0].score for key, tracker in trackers.items()}
     assert scores[1] == scores[2]
-
-
-async def test_replays_teach_nothing_and_halves_no_ratings(ledger: Ledger) -> None:
-    await forecast(ledger, "9900000001")
-    await report(ledger, "9900000001", 12)
-    learned = await from_scratch(ledger)
-    assert state(learned) == (0, AdaptiveState().to_bytes(), values(START), ScheduleHistory())
-    await forecast(ledger, 2, horizon=Horizon.HALFTIME)
-    half = await report(ledger, 2, 12, horizon=Horizon.HALFTIME)
-    learned = await from_scratch(ledger)
-    assert state(learned)[0] == half.sequence
-    assert state(learned)[2] == values(START)
-    await report(ledger, 2, 20)
-    assert state(await from_scratch(ledger))[2] != values(START)
 
 
 async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> None:

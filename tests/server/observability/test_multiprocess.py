@@ -152,12 +152,6 @@ for path in Path(os.environ[{FOLDER_VARIABLE!r}]).iterdir():
     assert all(int(used) < int(size) for _, size, used in lines)
 
 
-def test_of_a_worker_that_never_served_no_file_is_left() -> None:
-    with supervisor_metrics() as figures:
-        figures.worker_ended(work(figures), served=False, asked=False)
-        assert list(figures.folder.iterdir()) == []
-
-
 def test_a_worker_that_was_asked_to_go_is_no_death() -> None:
     with supervisor_metrics() as figures:
         figures.worker_serves()

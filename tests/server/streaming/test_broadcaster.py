@@ -74,23 +74,6 @@ async def test_a_filtered_stream_has_its_games_only(ledger: Ledger, broadcaster:
         assert await everything.forecasts(5) == [1, 2, 3, 4, 5]
 
 
-async def test_what_nobody_wants_is_not_serialised(ledger: Ledger) -> None:
-    encoded: list[str] = []
-
-    def noting(forecast: IssuedForecast) -> forecast_pb2.Forecast:
-        encoded.append(forecast.game_id)
-        return encode(forecast)
-
-    broadcaster = new_broadcaster(ledger, encode=noting)
-    await broadcaster.start()
-    async with Subscriber(broadcaster, frozenset({game(1)})) as subscriber:
-        await subscriber.heartbeat()
-        await ledger.commit([issued(game(2)), issued(game(3)), issued(game(1))])
-        assert await subscriber.forecasts(1) == [3]
-    assert encoded == [game(1)]
-    await broadcaster.close()
-
-
 async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_come_in(
     ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,18 +96,6 @@ async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_c
                     break
     await writing
     assert received == list(range(1, 301))
-
-
-async def test_a_token_is_good_on_another_worker_and_after_a_restart(url: str) -> None:
-    first = await Ledger.open(url)
-    await first.commit([issued(game(n)) for n in range(5)])
-    token = first.token(2)
-    await first.close()
-    second = await Ledger.open(url)
-    async with started(second) as broadcaster, Subscriber(broadcaster, token=token, current=True) as subscriber:
-        assert await subscriber.heartbeat() == token  # include_current is ignored: the heartbeat is first
-        assert await subscriber.forecasts(3) == [3, 4, 5]
-    await second.close()
 
 
 async def test_a_resumed_filtered_stream_moves_along_over_what_it_does_not_want(
@@ -253,17 +224,6 @@ async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledge
     assert [message.WhichOneof("event") for message in messages] == ["forecast", "outcome", "outcome", "forecast"]
     assert [message.outcome.differential for message in messages[1:3]] == [3, 4]
     assert [message.resume_token for message in messages] == [ledger.token(place) for place in (1, 2, 3, 4)]
-
-
-async def test_a_filtered_stream_has_the_outcomes_of_its_games_only(ledger: Ledger, broadcaster: Broadcaster) -> None:
-    async with Subscriber(broadcaster, frozenset({game(2)})) as live:
-        await live.heartbeat()
-        for number in (1, 2):
-            await ledger.record_outcome(outcome(3, game(number)))
-        assert (await live.next()).outcome.game_id == game(2)
-    async with Subscriber(broadcaster, frozenset({game(2)}), token=ledger.token(0)) as late:
-        await late.heartbeat()
-        assert (await late.next()).outcome.game_id == game(2)
 
 
 async def test_a_stream_goes_on_from_before_and_from_after_a_market(ledger: Ledger) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 from tests.support.builders.issued_forecasts import game, issued, recorded
-from tests.support.builders.outcomes import outcome
 from tests.support.harness.subscribers import encode, new_broadcaster
 
 from dejavu.v1 import forecast_pb2
@@ -107,43 +105,6 @@ async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch
     await until(conditions, WELL)
     assert [stored.sequence for stored in await recorded(manager, issued())] == [1]
     await manager.close()
-
-
-@pytest.mark.sqlite
-async def test_a_report_that_finds_the_ledger_gone_has_it_looked_at(url: str, tmp_path: Path) -> None:
-    conditions = asyncio.Queue[LedgerHealth]()
-    manager = new_manager(url, on_change=conditions.put_nowait)
-    await manager.start()
-    await until(conditions, WELL)
-    (tmp_path / "ledger.db").rename(tmp_path / "away.db")
-    with pytest.raises(LedgerUnavailable):
-        await manager.record_outcome(outcome(3))
-    (tmp_path / "away.db").rename(tmp_path / "ledger.db")
-    await until(conditions, WELL)
-    assert (await manager.record_outcome(outcome(3)))[0].sequence == 1
-    await manager.close()
-
-
-async def test_a_ledger_that_does_not_say_its_size_is_looked_after_all_the_same(
-    url: str, monkeypatch: pytest.MonkeyPatch, log: list[MutableMapping[str, Any]]
-) -> None:
-    asked, asked_again = 0, asyncio.Event()
-
-    async def unknown(_: Ledger) -> int:
-        nonlocal asked
-        asked += 1
-        if asked == 3:
-            asked_again.set()
-        raise LedgerUnavailable("a lock of a table")
-
-    monkeypatch.setattr(Ledger, "size_bytes", unknown)
-    manager = new_manager(url)
-    await manager.start()
-    async with asyncio.timeout(30):
-        await asked_again.wait()
-    assert [stored.sequence for stored in await recorded(manager, issued())] == [1]
-    await manager.close()
-    assert [entry["log_level"] for entry in log if entry["event"] == "ledger_size_unknown"] == ["error"]
 
 
 async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(url: str) -> None:

@@ -11,15 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from structlog.testing import capture_logs
-from tests.support.processes.servers import settings_in, spawned_server
+from tests.support.processes.servers import settings_in
 from tests.support.processes.worker_programs import running_pool, worker_that
 
 from dejavu_server.observability.activity import ThreadUsage
 from dejavu_server.observability.multiprocess import SupervisorMetrics
-from dejavu_server.settings import Settings
 from dejavu_server.supervisor import heartbeat, worker_pool, worker_process
 from dejavu_server.supervisor.heartbeat import LOOP, HeartbeatReader, send_heartbeats
 from dejavu_server.supervisor.worker_process import WorkerProcess
@@ -220,31 +218,3 @@ async def test_time_in_which_a_worker_got_no_core_is_no_silence(
         monkeypatch.undo()  # from here on it has the cores that it has
         async with asyncio.timeout(60):
             await worker.wait()
-
-
-async def test_a_report_that_was_cut_short_is_none() -> None:
-    hearing = HeartbeatReader()
-    hearing.data_received(b'{"address": "127')
-    hearing.connection_lost(None)
-    assert await hearing.report() == ""
-
-
-@pytest.mark.nightly
-def test_a_server_replaces_a_worker_that_was_stopped_and_survives_that_all_of_it_was(tmp_path: Path) -> None:
-    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-    with spawned_server("--workers", "2", "--ledger", ledger) as server:
-        assert server.address
-        supervisor = psutil.Process(server.process.pid)
-        everybody = [supervisor, *supervisor.children()]
-        for process in everybody:
-            process.suspend()
-        time.sleep(Settings().hang_seconds + 5)
-        for process in everybody:
-            process.resume()
-        known = [entry["worker"] for entry in server.events if entry["event"] == "serving"]
-        victim = server.workers[0]
-        victim.suspend()
-        assert server.wait_for("worker_hung", seconds=60)["pid"] == victim.pid
-        server.wait_for("serving", lambda entry: entry["worker"] not in known)
-        assert server.stop() == 0
-    assert [entry["pid"] for entry in server.events if entry["event"] == "worker_died"] == [victim.pid]

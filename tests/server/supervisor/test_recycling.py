@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
@@ -19,7 +18,6 @@ from tests.support.processes.load import load
 from tests.support.processes.servers import spawned_server
 from tests.support.processes.worker_programs import running_pool, worker_that
 
-from dejavu_common.processes import resident_mebibytes
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor import recycling
 from dejavu_server.supervisor.recycling import Recycler
@@ -113,12 +111,6 @@ async def test_where_no_successor_starts_the_worker_stays_and_it_is_tried_again(
         assert count(figures) == 0
         monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "whole", *SERVES))
         await until(lambda: count(figures) == 1)
-
-
-def test_the_memory_of_a_process_is_that_which_the_kernel_says() -> None:
-    process = psutil.Process()
-    assert resident_mebibytes(process.pid) == pytest.approx(process.memory_info().rss / 2**20, rel=0.1)
-    assert resident_mebibytes(1 << 22) == 0
 
 
 @pytest.mark.timeout(180)

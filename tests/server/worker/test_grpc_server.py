@@ -7,7 +7,6 @@ from concurrent import futures
 from typing import Any
 
 import grpc
-import pytest
 from bench.fuzz import wire
 from grpc._cython import cygrpc
 from hypothesis import given, settings
@@ -68,27 +67,11 @@ def test_no_bytes_of_a_path_end_the_server(path: bytes) -> None:
     asyncio.run(called())
 
 
-async def test_a_storm_of_such_paths_fails_no_call(worker: Worker) -> None:
-    async with grpc.aio.insecure_channel(worker.address) as channel:
-        service: Any = PredictionServiceStub(channel)
-        storm = [asyncio.create_task(status_of(worker.address, with_path(path))) for path in UNDECODABLE * 20]
-        answers = [await service.Predict(REQUEST, timeout=30) for _ in range(50)]
-        assert set(await asyncio.gather(*storm)) == {12}
-        assert len({answer.forecast.point_forecast for answer in answers}) == 1
-
-
 def echo() -> Any:
     async def answer(request: bytes, _: Any) -> bytes:
         return request
 
     return grpc.unary_unary_rpc_method_handler(answer)
-
-
-async def test_generic_handlers_which_need_the_path_are_refused() -> None:
-    server = GrpcServer([], [])
-    with pytest.raises(NotImplementedError, match="add_methods"):
-        server.add_generic_rpc_handlers([])
-    await server.stop(None)
 
 
 def test_the_server_of_grpc_itself_still_ends_at_such_a_path() -> None:

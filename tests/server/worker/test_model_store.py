@@ -107,3 +107,26 @@ async def test_a_restarted_worker_goes_on_with_the_champion_of_the_ledger(tmp_pa
                 await asyncio.sleep(0.05)
         replicas = (await one.models.GetModel(pb.GetModelRequest())).replicas
         assert len(replicas) == 1
+
+
+async def test_games_are_routed_and_answers_say_which_arm(tmp_path: Path) -> None:
+    new = challenger_version()
+    async with workers_with_store(tmp_path) as (one, other):
+        await one.register()
+        await one.models.LoadModel(pb.LoadModelRequest(model_version=new))
+        share = model_change_pb2.GameShare(model_version="challenger", share=0.5)
+        routed = await one.models.RouteGames(pb.RouteGamesRequest(shares=[share]))
+        assert [(each.model_version, each.share) for each in routed.shares] == [(new, 0.5)]
+        answers = [
+            (await (one, other)[number % 2].predictions.Predict(PredictRequest(pattern=PATTERN, game_id=game))).forecast
+            for number, game in enumerate(GAMES)
+        ]
+        arms = {CHAMPION: "champion", new: "challenger"}
+        assert {(each.model_version, each.arm) for each in answers} == set(arms.items())
+        again = await other.predictions.Predict(PredictRequest(pattern=PATTERN, game_id=GAMES[0]))
+        assert again.forecast == answers[0]
+        assert (
+            await refusal(one.models.RetireModel(pb.RetireModelRequest(model_version=new)))
+        ).reason == "MODEL_IN_USE"
+        unnamed = (await one.predictions.Predict(PredictRequest(pattern=PATTERN))).forecast
+        assert (unnamed.model_version, unnamed.arm) == (CHAMPION, "")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.issued_forecasts import issued
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Side, put
+from dejavu_feed.live_inputs import put
 from dejavu_feed.pattern import Score, live_inputs, slots
 from dejavu_models.errors import InvalidPattern
 from dejavu_models.types import Horizon
@@ -23,14 +20,6 @@ def last_score(side: int, seconds: int = 0) -> forecast_pb2.LastScore:
     message = forecast_pb2.LastScore(seconds=seconds)
     message.MergeFromString(bytes([8, side]))
     return message
-
-
-def test_they_are_read() -> None:
-    request = PredictRequest(pattern=[2.0, -3.0], total_points=9, last_score=last_score(2, 120))
-    query = prediction.forecast_request(request).query
-    assert query.live == LiveInputs(9, LastScore(Side.AWAY, 120))
-    without = prediction.forecast_request(PredictRequest(pattern=[2.0, -3.0])).query
-    assert without.live == NO_LIVE_INPUTS
 
 
 def test_they_are_not_compared_with_a_pattern_that_is_refused() -> None:
@@ -46,16 +35,6 @@ def test_they_are_not_compared_with_a_pattern_that_is_refused() -> None:
 def test_with_a_lead_of_half_points_either_parity_will_do(total_points: int) -> None:
     request = PredictRequest(pattern=[2.5], total_points=total_points)
     assert prediction.forecast_request(request).query.live.total_points == total_points
-
-
-def test_they_are_answered_as_recorded() -> None:
-    given = replace(issued(), live=LiveInputs(0, LastScore(Side.AWAY, 0)))
-    message = prediction.forecast_message(given, explanation=False)
-    assert (message.HasField("total_points"), message.total_points) == (True, 0)
-    assert message.last_score == last_score(forecast_pb2.SIDE_AWAY)
-    without = prediction.forecast_message(issued(), explanation=False)
-    assert not without.HasField("total_points")
-    assert not without.HasField("last_score")
 
 
 @given(

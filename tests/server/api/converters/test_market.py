@@ -9,7 +9,7 @@ from tests.support.builders.calls import GAME, PATTERN
 from tests.support.builders.issued_forecasts import issued
 
 from dejavu.v1 import forecast_pb2
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, MARKET_SIDE_HOME, MARKET_SIDE_UNSPECIFIED, Odds, RiskLevel
 from dejavu.v1.market_pb2 import Market as MarketMessage
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -28,15 +28,6 @@ def request(market: MarketMessage | None = None, **fields: Any) -> PredictReques
 
 def message(**fields: Any) -> MarketMessage:
     return MarketMessage(**{"home": Odds(decimal=1.9), "away": Odds(decimal=2.1), **fields})
-
-
-def test_a_request_without_a_market_has_none() -> None:
-    assert prediction.forecast_request(request()).query.market is None
-
-
-def test_every_field_of_a_market_is_read() -> None:
-    market = message(line=-3.5, bankroll=250.0, confidence_threshold=0.0, horizon=HORIZON_HALFTIME)
-    assert prediction.forecast_request(request(market)).query.market == Market(-3.5, 1.9, 2.1, 250.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -68,20 +59,6 @@ def test_american_odds_are_read(american: int, decimal: float) -> None:
     assert market is not None
     assert market.home_odds == 1.9
     assert market.away_odds == pytest.approx(decimal)
-
-
-@pytest.mark.parametrize(
-    ("of_request", "of_market"),
-    [
-        (HORIZON_UNSPECIFIED, HORIZON_UNSPECIFIED),
-        (HORIZON_UNSPECIFIED, HORIZON_HALFTIME),
-        (HORIZON_HALFTIME, HORIZON_UNSPECIFIED),
-        (HORIZON_FINAL, HORIZON_UNSPECIFIED),
-        (HORIZON_FINAL, HORIZON_FINAL),
-    ],
-)
-def test_a_market_has_the_horizon_of_its_request(of_request: Any, of_market: Any) -> None:
-    assert prediction.forecast_request(request(message(horizon=of_market), horizon=of_request)).query.market is not None
 
 
 def test_a_horizon_that_is_none_is_said_of_the_request_alone() -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.support.builders.bundles import without_totals
 from tests.support.builders.calibrations import steady_totals
 from tests.support.builders.issued_forecasts import TOTAL, issued
@@ -21,7 +18,6 @@ from dejavu_models.errors import InvalidInput, UnsupportedTotals
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.totals.forecast import forecast_total
-from dejavu_models.totals.inputs import TotalInputs
 from dejavu_models.types import Forecast, Horizon, MarginSource
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.total_market import total_market, total_market_message_of
@@ -63,20 +59,6 @@ def test_a_market_of_total_points_needs_total_points_and_a_model_that_forecasts_
     assert total.market is not None
 
 
-@given(st.integers(0, 600), st.floats(190, 260))
-def test_over_under_and_push_are_the_probabilities_of_the_totals_distribution(halves: int, expected: float) -> None:
-    line = halves / 2
-    query = replace(QUERY, total_market=TotalMarket(line, 1.9, 1.95))
-    answer = forecast_total(KNOWN, query, 14, expected).market
-    assert answer is not None
-    inputs = TotalInputs(*(np.array([value]) for value in (14.0, 2.0, expected)))
-    made = MODEL.distribution(Horizon.FINAL, 3, inputs)
-    over, push = answer.home.win_probability, answer.push_probability
-    assert over == pytest.approx(float(made.above(line)[0]), abs=1e-12)
-    assert over + push + answer.away.win_probability == pytest.approx(1)
-    assert push == 0 or line == int(line)
-
-
 def with_market(answer: Any) -> Forecast:
     return replace(issued().forecast, total=replace(TOTAL, market=answer))
 
@@ -101,16 +83,3 @@ def test_the_answer_says_over_or_under_and_is_not_recorded() -> None:
     assert recorded.forecast.total == TOTAL
     assert codec.prepare(made).payload == codec.prepare(recorded).payload
     assert total_market_message_of(issued()) is None
-
-
-def test_without_ratings_of_named_teams_there_is_no_stake() -> None:
-    named = replace(QUERY, home_team="BOS", away_team="LAL", total_market=TotalMarket(231.5, 2.1, 1.9))
-    answer = forecast_total(UNKNOWN, named, 14, None).market
-    assert answer is not None
-    assert answer.unrated
-    assert (answer.side, answer.stake) == (None, 0.0)
-    unnamed = forecast_total(UNKNOWN, replace(named, home_team="", away_team=""), 14, None)
-    made = replace(issued(), forecast=replace(issued().forecast, total=unnamed))
-    message = total_market_message_of(made)
-    assert message is not None
-    assert forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN in [each.reason for each in message.warnings]

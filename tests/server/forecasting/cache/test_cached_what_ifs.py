@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 from prometheus_client import Counter
@@ -22,24 +21,11 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.market_pb2 import Market, Odds
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import FINAL, AsyncDejavuClient
-from dejavu_models.registry.registry import Registry
 from dejavu_server.ledger.queries import learning
 from dejavu_server.worker.worker import Worker
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
-
-
-@asynccontextmanager
-async def worker_with(
-    folder: Path, clock: SteppedClock, model: PersistenceForecaster, **changes: Any
-) -> AsyncIterator[PredictionServiceAsyncStub]:
-    """Runs a worker with a clock; yields a stub of its service."""
-    async with (
-        Worker(settings_in(folder, **changes), registry=Registry([model]), clock=clock) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
-        yield PredictionServiceStub(channel)
 
 
 def count(counter: Counter) -> float:
@@ -73,20 +59,6 @@ async def test_a_named_forecast_is_never_answered_from_the_cache(
     assert model.groups == [1] * 4
     assert not (await service.Predict(what_if())).forecast.sequence
     assert count(worker.metrics.cache_hits) == 1
-
-
-async def test_a_cached_answer_is_at_most_as_old_as_it_is_current(tmp_path: Path) -> None:
-    clock, model = SteppedClock(), PersistenceForecaster()
-    async with worker_with(tmp_path, clock, model, cache_seconds=3600, expires_seconds=300) as service:
-        model.groups.clear()
-        await service.Predict(what_if())
-        clock.step(299.9)
-        again = (await service.Predict(what_if())).forecast
-        assert model.groups == [1]
-        assert again.generated_time.ToDatetime() < again.expires_time.ToDatetime()
-        clock.step(0.2)
-        await service.Predict(what_if())
-        assert model.groups == [1, 1]
 
 
 WHAT_IFS = [

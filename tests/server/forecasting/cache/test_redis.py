@@ -262,20 +262,6 @@ async def test_a_redis_that_does_not_answer_is_left_alone_and_delays_nothing_the
         await server.until(USED)
 
 
-@pytest.mark.usefixtures("patient")
-async def test_a_full_redis_still_answers(tmp_path: Path, shared: RedisProcess) -> None:
-    async with servers(tmp_path, shared.url) as (server,):
-        await server.ask()
-        await kept(shared, 1)
-        shared.client().config_set("maxmemory", 1)
-        try:
-            for number in range(1, 5):
-                assert (await server.ask(number)).forecast.point_forecast == 11 + number
-            assert len(shared.entries()) == 1
-        finally:
-            shared.client().config_set("maxmemory", 0)
-
-
 async def test_a_server_starts_without_the_redis_that_it_is_told(tmp_path: Path) -> None:
     async with servers(tmp_path, f"unix://{tmp_path}/none.sock") as (server,):
         assert (await server.stats()).shared_state == FAILED

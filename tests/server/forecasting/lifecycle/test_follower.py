@@ -16,9 +16,8 @@ from dejavu_models.errors import BundleUnfit
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.stages import ModelAction, ModelEvidence, ModelStage, WrongStage
 from dejavu_models.types import AdaptationMode
-from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
+from dejavu_server.admission.errors import DeadlineExceeded
 from dejavu_server.forecasting.lifecycle import changes as changes_module
-from dejavu_server.forecasting.lifecycle import loader as loader_module
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.changes import Gate, ModelLifecycle
 from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProven
@@ -227,39 +226,6 @@ async def test_a_worker_whose_champion_cannot_be_loaded_does_not_start(
     with pytest.raises(ChampionUnavailable, match=r"lstm\.onnx"):
         async with started(node):
             pass
-
-
-async def test_shares_of_games_are_set_by_alias_and_hold_a_model(nodes: tuple[Node, Node]) -> None:
-    one, other = nodes
-    await one.changes.register("b")
-    await one.changes.load("b")
-    shares, change = await one.changes.route([("challenger", 0.25)], "test")
-    assert shares == (("b", 0.25),)
-    assert change is not None
-    sequence = change.sequence
-    await other.until(lambda: other.models.roster.sequence == sequence)
-    assert {other.models.choose(f"00225{number:05d}").arm for number in range(100)} == {"champion", "challenger"}
-    assert (await one.changes.route([("b", 0.25)]))[1] is None
-    assert (await one.changes.route([]))[1] is not None
-    assert (await one.changes.retire("b"))[1] is not None
-
-
-async def test_a_model_is_loaded_on_demand_and_not_too_often(
-    ledger: Ledger, nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, _ = nodes
-    for version in "bc":
-        await one.changes.register(version)
-    async with started(Node(ledger, ModelsInMemory(*"bc"), "2", on_demand=True)) as node:
-        found = await asyncio.gather(*(node.models.obtain("b") for _ in range(5)))
-        assert {each.version for each in found} == {"b"}
-        assert node.store.loads == [FIRST, "b"]
-        with pytest.raises(Overloaded):
-            await node.models.obtain("c")
-        monkeypatch.setattr(loader_module, "DEMAND_SECONDS", 0.0)
-        assert (await node.models.obtain("c")).version == "c"
-        await node.follower.follow()
-        assert set(node.models.versions) == {FIRST, "b", "c"}
 
 
 async def test_a_caller_that_hangs_up_does_not_end_the_loading_of_a_model(

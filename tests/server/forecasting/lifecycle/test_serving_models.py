@@ -103,19 +103,6 @@ def test_the_least_recently_asked_model_is_given_up_first_and_none_that_the_rost
     assert models.superfluous(["old"]) == []
 
 
-async def test_a_model_that_is_not_loaded_is_loaded_on_demand_if_that_is_set_up(models: ServingModels) -> None:
-    with pytest.raises(NotLoaded):
-        await models.obtain("idle")
-
-    async def load(version: str) -> None:
-        models.add(PersistenceForecaster(version))
-
-    models.load = load
-    assert (await models.obtain("idle")).version == "idle"
-    with pytest.raises(UnknownModel):
-        await models.obtain("nobody")
-
-
 async def test_a_call_waits_until_the_change_is_in_force(models: ServingModels) -> None:
     looks = []
     promoted = roster_of(*CHAMPION_AND_CHALLENGER, (ModelAction.PROMOTE, "new"))

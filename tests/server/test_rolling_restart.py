@@ -176,20 +176,6 @@ def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, 
         assert server.stop() == 0
 
 
-@pytest.mark.nightly
-def test_however_often_a_reload_is_asked_for_meanwhile_one_more_round_follows(tmp_path: Path, old: str) -> None:
-    with server_in(tmp_path, workers=1) as server:
-        assert server.address
-        reload(server)
-        server.wait_for("reloading")
-        for _ in range(5):
-            reload(server)
-        second = server.wait_for("serving", lambda entry: entry["worker"] not in named(server, "serving")[:2])
-        server.wait_for("reloaded", lambda entry: server.events.index(entry) > server.events.index(second), seconds=90)
-        assert server.stop() == 0
-    assert [event for event in events(server) if event.startswith("reload")] == ["reloading", "reloaded"] * 2
-
-
 def test_a_reload_asked_for_at_any_time_never_ends_a_server(tmp_path: Path, old: str) -> None:
     with server_in(tmp_path, workers=1) as server:
         server.wait_for("starting")

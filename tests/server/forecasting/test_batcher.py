@@ -78,16 +78,6 @@ async def test_calls_that_come_close_together_are_computed_together(
     assert model.groups == [5]
 
 
-async def test_a_call_that_is_alone_waits_for_nobody(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
-    call = asyncio.create_task(new_batcher().forecast(model, query(3)))
-    turns = 0
-    while not call.done():
-        await asyncio.sleep(0)
-        turns += 1
-    assert call.result().point == 3
-    assert turns <= QUIET_TURNS + 3  # enqueue, quiet turns, compute, resume the caller
-
-
 async def test_an_exception_fails_only_the_query_that_causes_it(
     new_batcher: NewBatcher, model: PersistenceForecaster
 ) -> None:
@@ -131,18 +121,6 @@ async def test_what_waits_for_the_thread_is_not_computed_for_callers_that_went_m
     await batcher.close()
     assert model.groups == [2, MAX_ON_LOOP]
     assert dropped == {"thread": 17}
-
-
-async def test_a_query_whose_caller_goes_while_it_is_computed_is_counted(model: PersistenceForecaster) -> None:
-    batcher, dropped = counting_batcher()
-    begun, release = held(model)
-    many = asyncio.create_task(batcher.forecast_many(model, [query(1)] * 7))
-    await asyncio.to_thread(begun.wait, 10)
-    many.cancel()
-    await asyncio.wait([many])
-    release.set()
-    await batcher.close()
-    assert dropped == {"computed": 7}
 
 
 async def test_a_crowd_is_computed_in_chunks_off_the_loop(

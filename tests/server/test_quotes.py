@@ -20,8 +20,6 @@ from dejavu_server.ledger import verify
 
 ODDS = market(0, -450, 350, bankroll=1000.0)
 """On the winner: the home team, which leads by 11, is the favorite."""
-GAME = "9922300102"
-"""Of a replay, whose id says nothing about its season, so that its date may be left out."""
 
 
 async def quoted(

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_status import rpc_status
 from tests.support.builders.calls import PATTERN
+from tests.support.harness.waiting import until
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -82,9 +83,7 @@ def refusals(worker: Worker, reason: str) -> float:
 
 
 async def until_idle(worker: Worker) -> None:
-    async with asyncio.timeout(30):
-        while worker.admission.in_progress(CallKind.PREDICT):  # noqa: ASYNC110 - no event signals it
-            await asyncio.sleep(0.01)
+    await until(lambda: not worker.admission.in_progress(CallKind.PREDICT))
 
 
 async def send_headers_only(worker: Worker) -> asyncio.StreamWriter:
@@ -175,12 +174,10 @@ async def test_calls_that_send_headers_and_no_request_make_room_again(worker: Wo
     try:
         async with asyncio.timeout(20):
             # Not at once: a few calls beyond the limit are admitted for a moment.
-            while worker.admission.in_progress(CallKind.PREDICT) < LIMIT:  # noqa: ASYNC110 - a number of the server
-                await asyncio.sleep(0.01)
+            await until(lambda: worker.admission.in_progress(CallKind.PREDICT) >= LIMIT)
             while await code_of(stub.Predict(REQUEST)) is not grpc.StatusCode.OK:  # noqa: ASYNC110 - an answer
                 await asyncio.sleep(0.05)
-            while worker.admission.in_progress(CallKind.PREDICT):  # noqa: ASYNC110 - a number of the server
-                await asyncio.sleep(0.01)
+            await until_idle(worker)
         assert refusals(worker, "NO_REQUEST") == 0, "a call that was ended counts twice"
     finally:
         for writer in writers:
@@ -202,8 +199,7 @@ async def test_calls_that_send_headers_again_and_again_do_not_keep_others_from_t
     holding = asyncio.create_task(hold())
     try:
         async with asyncio.timeout(30):
-            while worker.admission.in_progress(CallKind.PREDICT) < LIMIT:  # noqa: ASYNC110 - a number of the server
-                await asyncio.sleep(0.01)
+            await until(lambda: worker.admission.in_progress(CallKind.PREDICT) >= LIMIT)
             answered = 0
             while answered < 5:
                 answered += await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK

@@ -81,7 +81,8 @@ def _slot(at: int, value: float) -> list[float]:
 
 
 def _team(field: str, value: str, found: str = "") -> BadRequest:
-    return _predict("INVALID_TEAM", field, found or repr(value), TEAM, **{field: value})
+    team: Any = {field: value}
+    return _predict("INVALID_TEAM", field, found or repr(value), TEAM, **team)
 
 
 def _market(field: str, found: str, expected: str, **fields: Any) -> BadRequest:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from dejavu_server.api.decoding import fields
 
-I64 = 1
 GROUP = 3
 
 

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,7 +38,7 @@ from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import TrackerKey
 from dejavu_server.forecasting import online_updater
 from dejavu_server.forecasting.online_updater import OnlineProjection
-from dejavu_server.forecasting.projection import SNAPSHOT_EVERY
+from dejavu_server.forecasting.projection import SNAPSHOT_EVERY, Projection, Snapshot
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.database.schema import snapshots
@@ -310,3 +310,17 @@ async def test_an_outcome_is_learned_within_a_second_while_streams_are_broken(
             async with asyncio.timeout(30):
                 await model.learned.wait()
             assert model.state.sequence == reported.outcome.sequence
+
+
+def test_a_fold_goes_back_no_further_than_it_has_to() -> None:
+    fold: Projection[int] = Projection(0, lambda count, _: count + 1)
+    games = [
+        SettledGame(place, "", Horizon.FINAL, 1, "", "", date(2024, 11, 20), ())
+        for place in range(1, 3 * SNAPSHOT_EVERY)
+    ]
+    passed = fold.advance(games)
+    assert [point.sequence for point in passed] == [SNAPSHOT_EVERY, 2 * SNAPSHOT_EVERY]
+    fold.rewind(SNAPSHOT_EVERY + 1)
+    assert fold.current.sequence == SNAPSHOT_EVERY
+    fold.rewind(SNAPSHOT_EVERY)
+    assert fold.current == Snapshot(0, 0, 0)

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from structlog.testing import capture_logs
+from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
 from tests.support.processes.worker_programs import running_pool
 
@@ -67,9 +68,7 @@ async def until_ready(pid: int) -> None:
 
     It then has no file of the fork server left, and none open for a moment either, such as that of a module.
     """
-    async with asyncio.timeout(60):
-        while not is_worker(pid) or psutil.Process(pid).status() != psutil.STATUS_SLEEPING:  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.01)
+    await until(lambda: is_worker(pid) and psutil.Process(pid).status() == psutil.STATUS_SLEEPING)
 
 
 async def test_a_forked_process_is_a_child_of_the_supervisor_and_shows_what_it_is(tmp_path: Path) -> None:
@@ -131,9 +130,7 @@ async def test_a_fork_that_is_no_longer_wanted_ends_and_is_waited_for(tmp_path: 
         forks.cancel()
         await asyncio.wait([forks])
         assert await ended(await server.fork()) == 0
-        async with asyncio.timeout(60):
-            while files("self") > own:  # noqa: ASYNC110 - no event signals it
-                await asyncio.sleep(0.01)
+        await until(lambda: files("self") <= own)
         assert [child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
 
 

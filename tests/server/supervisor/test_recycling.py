@@ -6,13 +6,14 @@ import asyncio
 import signal
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
+from tests.support.harness.waiting import until
 from tests.support.processes.hangs import hanging
 from tests.support.processes.load import load
 from tests.support.processes.servers import spawned_server
@@ -52,12 +53,6 @@ async def recycled(
             yield slots, figures, log
             recycler.cancel()
             await asyncio.wait([recycler])
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - no event signals it
-            await asyncio.sleep(0.01)
 
 
 def count(figures: SupervisorMetrics) -> float | None:

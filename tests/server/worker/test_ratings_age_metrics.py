@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 from tests.support.builders.calls import current_game
+from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
 
 from dejavu_client import FINAL, AsyncDejavuClient
@@ -36,9 +36,7 @@ async def test_a_reported_final_ends_what_the_log_and_the_metrics_say_of_outdate
             assert age(model) == listed.ratings_age_days > 700
             assert figures.get_sample_value("dejavu_finals_since", {"model": model}) == 0
             await client.report_outcome(current_game(1), 12, horizon=FINAL, home_team="NYK", away_team="MIA")
-            async with asyncio.timeout(20):
-                while age(model) > 0:  # noqa: ASYNC110 - no event says that a metric changed
-                    await asyncio.sleep(0.05)
+            await until(lambda: age(model) <= 0)
             assert figures.get_sample_value("dejavu_finals_since", {"model": model}) == 1
     [outdated] = [entry for entry in log if entry["event"] == "ratings_outdated"]
     assert (outdated["log_level"], outdated["model"], outdated["ratings_date"]) == ("warning", model, "2023-06-12")

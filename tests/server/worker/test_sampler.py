@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
 
 from dejavu_client import AsyncDejavuClient
@@ -37,12 +38,6 @@ async def client_of(
         AsyncDejavuClient(worker.address, timeout=30.0) as client,
     ):
         yield worker, client
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - no event says that a metric changed
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)

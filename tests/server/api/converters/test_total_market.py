@@ -24,7 +24,6 @@ from dejavu_server.api.converters.total_market import total_market, total_market
 from dejavu_server.ledger.entries import codec
 
 TOTALS = steady_totals()
-MODEL = TOTALS.models[MarginSource.KNOWN]
 KNOWN, UNKNOWN = (TOTALS.tables(source, Horizon.FINAL, 3) for source in (MarginSource.KNOWN, MarginSource.UNKNOWN))
 QUERY = ForecastQuery(ScorePattern((1.0, 3.0, 2.0)), Horizon.FINAL, live=LiveInputs(total_points=14))
 

@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from dejavu_server.api.interceptors import clear_frames
 from dejavu_server.api.shared_reads import LatestRead
 from dejavu_server.ledger import LedgerUnavailable
 
@@ -56,20 +55,6 @@ async def test_a_caller_gets_the_value_of_a_read_that_started_after_it_asked(rea
         assert isinstance(error, LedgerUnavailable)
     reads.may_end.release()
     assert await last == 3
-
-
-async def test_what_is_cleared_of_a_failed_read_does_not_end_the_read_after_it(reads: Reads) -> None:
-    latest, reads.failing = LatestRead(reads.read), {1}
-    first = asyncio.create_task(latest.get())
-    await reads.began.acquire()
-    later = asyncio.create_task(latest.get())
-    await asyncio.sleep(0)
-    reads.may_end.release()
-    with pytest.raises(LedgerUnavailable) as failed:
-        await first
-    clear_frames(failed.value)  # as the server does with what ends a call
-    reads.may_end.release()
-    assert await later == 2
 
 
 async def test_callers_of_a_read_that_is_cancelled_do_not_wait_for_ever() -> None:

@@ -14,6 +14,7 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.unused_ledger import UnusedLedger
+from tests.support.harness.waiting import until
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.scorecard_pb2 import Scorecard
@@ -26,7 +27,6 @@ from dejavu_server.ledger.errors import ReadStopped
 from dejavu_server.ledger.queries import scorecards
 from dejavu_server.records import ReportedOutcome
 
-GAME = game(1)
 NOBODY: Any = None
 """The context of a call."""
 
@@ -197,13 +197,6 @@ async def test_a_read_that_fails_is_not_kept_and_leaves_its_turn_to_the_next(
     with pytest.raises(RuntimeError, match="a fault"):
         await ask(service)
     assert (await ask(service)).scorecard.games == 0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for a condition that other tasks of this loop bring about."""
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.001)
 
 
 async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger: Ledger) -> None:

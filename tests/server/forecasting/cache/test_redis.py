@@ -24,7 +24,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.forecasting.cache import redis_store
-from dejavu_server.forecasting.cache.redis_store import PREFIX, TOKEN_KEY, SharedEntries
+from dejavu_server.forecasting.cache.redis_store import PREFIX, SharedEntries
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Debian's redis-server")
 
@@ -266,36 +266,3 @@ async def test_a_server_starts_without_the_redis_that_it_is_told(tmp_path: Path)
     async with servers(tmp_path, f"unix://{tmp_path}/none.sock") as (server,):
         assert (await server.stats()).shared_state == FAILED
         assert (await server.ask()) == (await server.ask())
-
-
-@pytest.mark.parametrize(
-    ("nonsense", "at_lookups"),
-    [
-        (b"HTTP/1.1 400 Bad\r\n\r\n", False),
-        (b",nope\r\n", True),
-        (b"%1\r\n*0\r\n:1\r\n", True),
-        (b"*1\r\n" * 5000, True),
-    ],
-    ids=["HTTP", "no number", "a list as key", "deep"],
-)
-@pytest.mark.usefixtures("patient")
-async def test_what_is_no_redis_is_not_in_the_way(tmp_path: Path, nonsense: bytes, at_lookups: bool) -> None:
-    """It answers every command with nonsense, or only lookups and writes, so that it counts as a Redis at first."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while asked := await reader.read(65_536):
-            for command in asked.split(b"*")[1:]:
-                token = b"$16\r\n" + bytes(16) + b"\r\n" if TOKEN_KEY in command else b"+OK\r\n"
-                writer.write(token if at_lookups and PREFIX not in command else nonsense)
-        writer.close()
-
-    async with (
-        await asyncio.start_unix_server(answer, tmp_path / "none.sock"),
-        servers(tmp_path, f"unix://{tmp_path}/none.sock") as (server,),
-    ):
-        await server.until(USED if at_lookups else FAILED)
-        for number in range(3):
-            assert (await server.ask(number)).forecast.point_forecast == 11 + number
-        if not at_lookups:
-            cleared = await refusal(server.cache.ClearCache(cache_pb.ClearCacheRequest()))
-            assert (cleared.code, cleared.reason) == (grpc.StatusCode.UNAVAILABLE, "SHARED_CACHE_UNAVAILABLE")

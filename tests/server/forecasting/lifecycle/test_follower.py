@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
 from tests.server.forecasting.lifecycle.models_in_memory import FIRST, ModelsInMemory
+from tests.support.harness.waiting import until
 
 from dejavu_models.errors import BundleUnfit
 from dejavu_models.registry.registry import default_bundle
@@ -70,12 +71,6 @@ class Node:
     def champion(self) -> str:
         return self.models.choose("").forecaster.version
 
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Waits until something holds."""
-        async with asyncio.timeout(SECONDS):
-            while not holds():  # noqa: ASYNC110 - no one event ends the wait
-                await asyncio.sleep(0.01)
-
 
 @asynccontextmanager
 async def started(node: Node) -> AsyncIterator[Node]:
@@ -118,7 +113,7 @@ async def test_a_promotion_is_in_force_on_all_workers_and_a_rollback_too(nodes: 
     assert change is not None
     assert (version, change.from_version, other.champion) == ("b", FIRST, "b")
     sequence = change.sequence
-    await one.until(lambda: one.models.roster.sequence == sequence)
+    await until(lambda: one.models.roster.sequence == sequence)
     assert one.champion == "b"
     assert await one.changes.promote("b") == ("b", None)
     version, back = await one.changes.rollback("b", "worse")
@@ -128,7 +123,7 @@ async def test_a_promotion_is_in_force_on_all_workers_and_a_rollback_too(nodes: 
     assert await one.changes.rollback("b") == (FIRST, None)
     with pytest.raises(WrongStage):
         await one.changes.rollback()
-    await other.until(lambda: other.models.versions == (FIRST,))
+    await until(lambda: other.models.versions == (FIRST,))
 
 
 async def test_a_bundle_that_one_worker_cannot_load_changes_nothing(nodes: tuple[Node, Node]) -> None:
@@ -141,7 +136,7 @@ async def test_a_bundle_that_one_worker_cannot_load_changes_nothing(nodes: tuple
             await one.changes.load("b")
     assert await one.changes.roster() == before
     assert (one.failures, other.failures) == (0, 2)
-    await one.until(lambda: one.models.versions == (FIRST,))
+    await until(lambda: one.models.versions == (FIRST,))
     other.store.broken.clear()
     assert await one.changes.load("b") is not None
 
@@ -159,11 +154,11 @@ async def test_a_promotion_asks_again_whether_all_have_the_model(ledger: Ledger,
         assert one.champion == FIRST
         await late.follower.stop_reporting()
         assert (await one.changes.promote("b", force=True))[1] is not None
-        await late.until(lambda: late.ready == [False, True, False])
+        await until(lambda: late.ready == [False, True, False])
         assert late.champion == FIRST
         store.broken.clear()
         await late.loader.load("b")
-        await late.until(lambda: late.ready[3:] == [True])
+        await until(lambda: late.ready[3:] == [True])
         assert late.champion == "b"
 
 

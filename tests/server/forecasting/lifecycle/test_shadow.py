@@ -20,12 +20,12 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle import shadow
 from dejavu_server.forecasting.lifecycle.shadow import ShadowForecaster
-from dejavu_server.ledger import Ledger, LedgerUnavailable
+from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.schema import shadows
 from dejavu_server.ledger.queries import comparisons
 from dejavu_server.ledger.queries.comparisons import PairFilter
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.records import IssuedForecast, ShadowForecast, ShadowsRecorded
+from dejavu_server.records import IssuedForecast
 
 _PATTERN = (0.0,) * 17 + (6.0,)
 """A pattern that the models of these tests forecast."""
@@ -178,26 +178,6 @@ async def test_a_failing_challenger_costs_only_its_own_shadows(
     assert await _rows(ledger) == [(1, "v2")]
     assert _count(metrics, "failed") == 1
     assert "shadows_failed" in [entry["event"] for entry in logs]
-
-
-async def test_a_ledger_that_fails_costs_shadows_and_the_next_are_made(
-    ledger: Ledger, batcher: Batcher, models: _Models, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = ShadowForecaster(ledger, batcher, models, metrics, rest=_at_once)
-    first, second = await recorded(ledger, _forecast(1), _forecast(2))
-    record = ledger.record_shadows
-
-    async def fail(_: Sequence[ShadowForecast]) -> ShadowsRecorded:
-        raise LedgerUnavailable("the disk is full")
-
-    monkeypatch.setattr(ledger, "record_shadows", fail)
-    made.put(first)
-    await made.close()
-    monkeypatch.setattr(ledger, "record_shadows", record)
-    made.put(second)
-    await made.close()
-    assert await _rows(ledger) == [(2, "v2")]
-    assert (_count(metrics, "failed"), _count(metrics, "recorded")) == (1, 1)
 
 
 async def test_calls_go_on_while_shadows_are_computed(

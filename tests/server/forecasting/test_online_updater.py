@@ -44,7 +44,7 @@ from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import INTERVALS
+from dejavu_server.ledger.queries.learning import INTERVALS, SettledGame
 from dejavu_server.records import ReportedOutcome
 
 T = TypeVar("T")

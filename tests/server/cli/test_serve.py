@@ -140,7 +140,7 @@ def test_bundles_are_read_in_their_order(supervisor: type[FakeSupervisor], tmp_p
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [
-        ("--listen", "nonsense", "'nonsense'; expected "),
+        ("--listen", "nonsense", "'nonsense' is not HOST:PORT"),
         ("--workers", "0", "'0'; expected 1 to 64"),
         ("--workers", "two", "'two'; expected 1 to 64"),
         ("--game-cap", "3", "'3'; expected above 0, at most 1"),

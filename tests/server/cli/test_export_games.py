@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.builders.issued_forecasts import issued
-from tests.support.harness.real_games import real_games
 from typer.testing import CliRunner
 
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
@@ -84,25 +83,6 @@ async def test_the_trainer_reads_the_patterns_that_were_forecast_and_how_they_en
     }
     assert games.date.tolist() == [date(2024, 1, 14 + n) for n in range(1, 5)]
     assert (set(games.home), set(games.away)) == ({"BKN"}, {"GSW"})
-
-
-@pytest.mark.real_data
-async def test_real_games_come_back_as_they_were(ledger: Ledger, url: str, tmp_path: Path, data_dir: Path) -> None:
-    real = real_games(data_dir, [2023])
-    real = real.select(np.arange(0, len(real), 20))
-    ids = [f"00222{number:05d}" for number in range(len(real))]
-    for number, game_id in enumerate(ids):
-        teams = (str(real.home[number]), str(real.away[number]))
-        made = at(game_id, real.levels[number].tolist(), home_team=teams[0], away_team=teams[1])
-        await ledger.commit([replace(made, generated_time=EVENING + timedelta(days=number))])  # no two of a day
-        await ledger.record_outcome(ended(game_id, int(real.outcomes[number, 0]), Horizon.HALFTIME, teams))
-        await ledger.record_outcome(ended(game_id, int(real.final[number]), Horizon.FINAL, teams))
-    assert export_games(url, tmp_path / "games", min_minutes=47).left_out == ()
-    games = load_games(tmp_path / "games", [2023])
-    assert games.game_id.tolist() == ids
-    assert (games.levels == real.levels).all()
-    assert (games.outcomes == real.outcomes).all()
-    assert (games.home.tolist(), games.away.tolist()) == (real.home.tolist(), real.away.tolist())
 
 
 async def test_totals_and_last_scores_are_those_that_were_recorded(ledger: Ledger, url: str, tmp_path: Path) -> None:

@@ -104,163 +104,71 @@ def _total_market(field: str, found: str, expected: str, points: int | None = 9,
 
 
 OF_PREDICT = [
-    *(
-        _predict("INVALID_PATTERN", "pattern", f"{n} slots", f"1 to {most} to", pattern=[0.0] * n, horizon=horizon)
-        for horizon, most, n in ((0, 23, 0), (0, 23, 24), (1, 23, 48), (2, 47, 0), (2, 47, 48), (2, 47, 10_000))
-    ),
-    *(
-        _predict("INVALID_PATTERN", f"pattern[{at}]", f"{value}", BOUND, pattern=_slot(at, value))
-        for at, value in ((0, math.nan), (17, math.nan), (3, math.inf), (17, -math.inf), (5, 200.5), (6, -200.5))
-    ),
-    *(
-        _predict("INVALID_ALPHA", "alpha", f"{alpha}", BETWEEN, alpha=alpha)
-        for alpha in (0.0, 1.0, -0.05, 95.0, math.nan, math.inf)
-    ),
-    *(
-        _predict("ALPHA_TOO_SMALL", "alpha", f"{alpha}", "at least 0.0", UNSUPPORTED, alpha=alpha)
-        for alpha in (5e-324, 0.0001)
-    ),
-    *(
-        _predict("INVALID_GAME_ID", "game_id", found or repr(value), ID, game_id=value)
-        for value, found in (
-            ("002200001", ""),
-            ("00220000011", ""),
-            ("002200000x", ""),
-            ("٠٠٢٢٠٠٠٠٠١", ""),
-            (GAME + "\n", ""),
-            ("-022000001", ""),
-            ("00220\x0000001", ""),
-            ("../../etc", ""),
-            ("0" * 2**20, "1048576 characters"),
-        )
-    ),
-    *(
-        _team("home_team", value, found)
-        for value, found in (
-            ("Gotham Knights", ""),
-            ("BO", ""),
-            ("x" * 2**20, "1048576 characters"),
-            ("BO\tS", ""),
-            (" ", ""),
-            ("BOS\0", ""),
-            ("\U000e0001" * 32, "32 characters"),
-            ("\u202eSOB", ""),
-        )
-    ),
+    *(_predict("INVALID_PATTERN", "pattern", f"{n} slots", f"1 to {most} to", pattern=[0.0] * n, horizon=horizon)
+      for horizon, most, n in ((0, 23, 0), (0, 23, 24), (1, 23, 48), (2, 47, 0), (2, 47, 48), (2, 47, 10_000))),
+    *(_predict("INVALID_PATTERN", f"pattern[{at}]", f"{value}", BOUND, pattern=_slot(at, value))
+      for at, value in ((0, math.nan), (17, math.nan), (3, math.inf), (17, -math.inf), (5, 200.5), (6, -200.5))),
+    *(_predict("INVALID_ALPHA", "alpha", f"{alpha}", BETWEEN, alpha=alpha)
+      for alpha in (0.0, 1.0, -0.05, 95.0, math.nan, math.inf)),
+    *(_predict("ALPHA_TOO_SMALL", "alpha", f"{alpha}", "at least 0.0", UNSUPPORTED, alpha=alpha)
+      for alpha in (5e-324, 0.0001)),
+    *(_predict("INVALID_GAME_ID", "game_id", found or repr(value), ID, game_id=value)
+      for value, found in (
+          ("002200001", ""), ("00220000011", ""), ("002200000x", ""), ("٠٠٢٢٠٠٠٠٠١", ""), (GAME + "\n", ""),
+          ("-022000001", ""), ("00220\x0000001", ""), ("../../etc", ""), ("0" * 2**20, "1048576 characters"))),
+    *(_team("home_team", value) for value in ("Gotham Knights", "BO", "BO\tS", " ", "BOS\0", "\u202eSOB")),
+    _team("home_team", "x" * 2**20, "1048576 characters"),
+    _team("home_team", "\U000e0001" * 32, "32 characters"),
     _team("away_team", "FCB"),
-    *(
-        _predict("INVALID_TEAM", "away_team", away, "another team than home_team", home_team=home, away_team=told)
-        for home, told, away in (("BOS", "BOS", "BOS"), ("BKN", "BRK", "BKN"), ("GSW", " gs ", "GSW"))
-    ),
-    *(
-        _predict("INVALID_PREGAME_MARGIN", "pregame_margin", f"{margin}", BOUND, pregame_margin=margin)
-        for margin in (math.nan, -math.inf, 200.5, -1e9)
-    ),
-    *(
-        _predict(
-            "INVALID_QUANTILE_LEVELS",
-            f"quantile_levels[{at}]",
-            f"{level}",
-            BETWEEN,
-            quantile_levels=[*[0.5] * at, level],
-        )
-        for at, level in enumerate((0.0, 1.0, -0.5, 50.0, math.nan, -math.inf))
-    ),
-    *(
-        _predict("INVALID_QUANTILE_LEVELS", "quantile_levels", f"{n} levels", "at most 99", quantile_levels=[0.5] * n)
-        for n in (100, 150_000)
-    ),
-    *(
-        _predict(
-            "QUANTILE_TOO_EXTREME",
-            "quantile_levels[1]",
-            f"{level}",
-            "from ",
-            UNSUPPORTED,
-            quantile_levels=[0.5, level],
-        )
-        for level in (5e-324, 1 - 1e-9)
-    ),
+    *(_predict("INVALID_TEAM", "away_team", away, "another team than home_team", home_team=home, away_team=told)
+      for home, told, away in (("BOS", "BOS", "BOS"), ("BKN", "BRK", "BKN"), ("GSW", " gs ", "GSW"))),
+    *(_predict("INVALID_PREGAME_MARGIN", "pregame_margin", f"{margin}", BOUND, pregame_margin=margin)
+      for margin in (math.nan, -math.inf, 200.5, -1e9)),
+    *(_predict("INVALID_QUANTILE_LEVELS", f"quantile_levels[{at}]", f"{level}", BETWEEN,
+               quantile_levels=[*[0.5] * at, level])
+      for at, level in enumerate((0.0, 1.0, -0.5, 50.0, math.nan, -math.inf))),
+    *(_predict("INVALID_QUANTILE_LEVELS", "quantile_levels", f"{n} levels", "at most 99", quantile_levels=[0.5] * n)
+      for n in (100, 150_000)),
+    *(_predict("QUANTILE_TOO_EXTREME", "quantile_levels[1]", f"{level}", "from ", UNSUPPORTED,
+               quantile_levels=[0.5, level])
+      for level in (5e-324, 1 - 1e-9)),
     *(_predict("INVALID_HORIZON", "horizon", f"{h}", HORIZON, horizon=h) for h in (3, -1, 2**31 - 1)),
-    *(
-        _predict(
-            "UNKNOWN_MODEL_VERSION",
-            "model_version",
-            found or repr(version),
-            "or empty",
-            NOT_FOUND,
-            model_version=version,
-        )
-        for version, found in (("0123456789abcdef", ""), ("../default", ""), ("f" * 2**20, "1048576 characters"))
-    ),
-    *(
-        _predict("INVALID_GAME_DATE", "game_date", repr(text), DATE, game_date=text)
-        for text in ("2023-6-12", "20230612", "2023-02-30", "2023-W24-1", "2023-06-12T20:00", "\0")
-    ),
+    *(_predict("UNKNOWN_MODEL_VERSION", "model_version", found or repr(version), "or empty", NOT_FOUND,
+               model_version=version)
+      for version, found in (("0123456789abcdef", ""), ("../default", ""), ("f" * 2**20, "1048576 characters"))),
+    *(_predict("INVALID_GAME_DATE", "game_date", repr(text), DATE, game_date=text)
+      for text in ("2023-6-12", "20230612", "2023-02-30", "2023-W24-1", "2023-06-12T20:00", "\0")),
     _predict("INVALID_GAME_DATE", "game_date", "655360 characters", DATE, game_date="2023-06-12" * 2**16),
-    *(
-        _predict("INVALID_GAME_DATE", "game_date", day, DATES, game_date=day)
-        for day in ("0001-01-01", "1946-07-31", "2046-08-01", "9999-12-31")
-    ),
-    *(
-        _predict(
-            "INVALID_GAME_DATE",
-            "game_date",
-            day or "none, which means ",
-            PAST_SEASON,
-            game_id=PAST_GAME,
-            game_date=day,
-        )
-        for day in ("2020-07-31", "2021-11-01", "0001-01-01", "9999-12-31", "")
-    ),
-    *(
-        _predict("INVALID_TOTAL_POINTS", "total_points", f"{total}", expected, pattern=[5.0], total_points=total)
-        for total, expected in (
-            (4, "5 (the lead) to 500"),
-            (20, "an odd number, as the last differential, 5, is odd"),
-            (501, "to 500"),
-        )
-    ),
+    *(_predict("INVALID_GAME_DATE", "game_date", day, DATES, game_date=day)
+      for day in ("0001-01-01", "1946-07-31", "2046-08-01", "9999-12-31")),
+    *(_predict("INVALID_GAME_DATE", "game_date", day or "none, which means ", PAST_SEASON, game_id=PAST_GAME,
+               game_date=day)
+      for day in ("2020-07-31", "2021-11-01", "0001-01-01", "9999-12-31", "")),
+    *(_predict("INVALID_TOTAL_POINTS", "total_points", f"{total}", expected, pattern=[5.0], total_points=total)
+      for total, expected in (
+          (4, "5 (the lead) to 500"), (20, "an odd number, as the last differential, 5, is odd"), (501, "to 500"))),
     _predict("INVALID_TOTAL_POINTS", "total_points", "5", "even number", pattern=[-2.0], total_points=5),
-    *(
-        _predict("INVALID_LAST_SCORE", f"last_score.{part}", found, expected, pattern=[5.0], **fields)
-        for part, found, expected, fields in (
-            ("side", "0", "a value of dejavu.v1.Side: 1, 2", {"last_score": LastScore(seconds=3)}),
-            ("side", "away", "a side with points", {"total_points": 5, "last_score": LastScore(side=SIDE_AWAY)}),
-            ("seconds", "61", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=61)}),
-            ("seconds", "4294967295", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=2**32 - 1)}),
-        )
-    ),
-    *(
-        _market("line", f"{value}", "a multiple of 0.5 within ±100", line=value)
-        for value in (5.25, 100.5, math.nan, 5e-324)
-    ),
-    *(
-        _market("home.decimal", f"{value}", PRICE, home=Odds(decimal=value))
-        for value in (1.0, -1.91, 1000.5, math.nan, math.inf)
-    ),
+    *(_predict("INVALID_LAST_SCORE", f"last_score.{part}", found, expected, pattern=[5.0], **fields)
+      for part, found, expected, fields in (
+          ("side", "0", "a value of dejavu.v1.Side: 1, 2", {"last_score": LastScore(seconds=3)}),
+          ("side", "away", "a side with points", {"total_points": 5, "last_score": LastScore(side=SIDE_AWAY)}),
+          ("seconds", "61", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=61)}),
+          ("seconds", "4294967295", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=2**32 - 1)}))),
+    *(_market("line", f"{value}", "a multiple of 0.5 within ±100", line=value)
+      for value in (5.25, 100.5, math.nan, 5e-324)),
+    *(_market("home.decimal", f"{value}", PRICE, home=Odds(decimal=value))
+      for value in (1.0, -1.91, 1000.5, math.nan, math.inf)),
     *(_market("home.american", f"{v}", AMERICAN, home=Odds(american=v)) for v in (0, 99, -99, 99_901, 2**31 - 1)),
     *(_market("home", "no price", "decimal or american odds", home=odds) for odds in (None, Odds())),
     _market("away.decimal", "1.0", PRICE, away=Odds(decimal=1.0)),
     *(_market("bankroll", f"{v}", "above 0", bankroll=v) for v in (0.0, -1.0, math.nan, math.inf)),
-    *(
-        _market("confidence_threshold", f"{v}", "a number from 0 on, below 1", confidence_threshold=v)
-        for v in (1.0, -0.1, math.nan)
-    ),
-    *(
-        _market("game_staked", f"{v}", "a number from 0 to the bankroll, 1", game_staked=v)
-        for v in (-0.1, 20.0, math.nan)
-    ),
-    *(
-        _market(
-            "evening_staked",
-            f"{v}",
-            "a number from game_staked, 0.5, to the bankroll, 1",
-            game_staked=0.5,
-            evening_staked=v,
-        )
-        for v in (0.4, 20.0, math.inf)
-    ),
+    *(_market("confidence_threshold", f"{v}", "a number from 0 on, below 1", confidence_threshold=v)
+      for v in (1.0, -0.1, math.nan)),
+    *(_market("game_staked", f"{v}", "a number from 0 to the bankroll, 1", game_staked=v)
+      for v in (-0.1, 20.0, math.nan)),
+    *(_market("evening_staked", f"{v}", "a number from game_staked, 0.5, to the bankroll, 1",
+              game_staked=0.5, evening_staked=v)
+      for v in (0.4, 20.0, math.inf)),
     _market("horizon", "3", HORIZON, horizon=3),
     _market("horizon", "final", "the request's, halftime, or none", horizon=HORIZON_FINAL),
     *(_total_market(".line", f"{v}", "a multiple of 0.5 from 0 to 500", line=v) for v in (-0.5, 9.7, 501.0, math.nan)),
@@ -271,7 +179,7 @@ OF_PREDICT = [
     _total_market(".evening_staked", "2.0", "to the bankroll, 1", evening_staked=2.0),
     _total_market(".confidence_threshold", "1.0", "a number from 0 on, below 1", confidence_threshold=1.0),
     _total_market("", "no total_points", "total_points beside it", points=None),
-]
+]  # fmt: skip
 
 
 def _no_message(path: str, body: bytes) -> BadRequest:
@@ -309,80 +217,34 @@ BAD_REQUESTS = [
     _no_message(BATCH, b"\x0a\x01\x0c"),  # a request in it that is no message
     _no_message(CHECK, b"\x0a\x01\xff"),  # a text that is no UTF-8
     *(_no_message(path, b"\xff\xff") for path in (STREAM, RISK, MODELS, WATCH, REFLECTION)),
-    BadRequest(
-        BATCH, b"\x0a\x00" * 100_000, INVALID, "INVALID_MESSAGE", "", "the 200000 bytes", "more than 4096 fields"
-    ),
-    *(
-        _other(
-            BATCH,
-            pb.PredictBatchRequest(requests=[request] * size),
-            "INVALID_BATCH",
-            "requests",
-            f"{size} requests",
-            "1 to 1000",
-        )
-        for size, request in ((0, good()), (1001, good()), (4000, pb.PredictRequest()))
-    ),
-    *(
-        _other(STREAM, pb.StreamPredictionsRequest(game_ids=ids), reason, field, found, expected)
-        for ids, reason, field, found, expected in (
-            (["nope"], "INVALID_GAME_ID", "game_ids[0]", "'nope'", ID),
-            ([GAME, GAME, "1"], "INVALID_GAME_ID", "game_ids[2]", "'1'", ID),
-            ([""], "INVALID_GAME_ID", "game_ids[0]", "''", ID),
-            ([GAME] * 2001, "INVALID_GAME_IDS", "game_ids", "2001 game ids", "at most 2000"),
-        )
-    ),
-    *(
-        _other(
-            STREAM,
-            pb.StreamPredictionsRequest(resume_token=token),
-            "INVALID_RESUME_TOKEN",
-            "resume_token",
-            found,
-            expected,
-        )
-        for token, found, expected in (
-            ("nope", "'nope'", TOKEN),
-            ("é", "'é'", TOKEN),
-            ("\0", "'\\x00'", TOKEN),
-            ("AQ" + "A" * 42, "of another ledger", "this server's ledger"),
-            ("_w" + "A" * 42, "form 255", "form 1"),
-            ("A" * 60_000, "60000 characters", TOKEN),
-        )
-    ),
-    *(
-        _other(RISK, pb.AssessRiskRequest(pattern=pattern), "INVALID_PATTERN", field, found, expected)
-        for pattern, field, found, expected in (
-            ([], "pattern", "0 slots", "2 to 47"),
-            ([0.0], "pattern", "1 slots", "2 to 47"),
-            ([0.0] * 48, "pattern", "48 slots", "2 to 47"),
-            ([0.0, math.nan], "pattern[1]", "nan", BOUND),
-            ([0.0, 200.5], "pattern[1]", "200.5", BOUND),
-        )
-    ),
-    *(
-        _other(
-            RISK,
-            pb.AssessRiskRequest(pattern=[0.0, -7.5], total_points=total),
-            "INVALID_TOTAL_POINTS",
-            "total_points",
-            f"{total}",
-            expected,
-        )
-        for total, expected in ((7, "8 (the lead) to 500"), (501, "to 500"), (2**32 - 1, "to 500"))
-    ),
-    *(
-        _other(
-            CHECK,
-            health_pb2.HealthCheckRequest(service=service),
-            "UNKNOWN_SERVICE",
-            "service",
-            found,
-            "dejavu.v1.PredictionService",
-        )
-        for service, found in (("nope", "'nope'"), ("\0", "'\\x00'"), ("x" * 2**20, "1048576 characters"))
-    ),
-]
+    BadRequest(BATCH, b"\x0a\x00" * 100_000, INVALID, "INVALID_MESSAGE", "", "200000 bytes", "more than 4096 fields"),
+    *(_other(BATCH, pb.PredictBatchRequest(requests=[request] * size), "INVALID_BATCH", "requests",
+             f"{size} requests", "1 to 1000")
+      for size, request in ((0, good()), (1001, good()), (4000, pb.PredictRequest()))),
+    *(_other(STREAM, pb.StreamPredictionsRequest(game_ids=ids), reason, field, found, expected)
+      for ids, reason, field, found, expected in (
+          (["nope"], "INVALID_GAME_ID", "game_ids[0]", "'nope'", ID),
+          ([GAME, GAME, "1"], "INVALID_GAME_ID", "game_ids[2]", "'1'", ID),
+          ([""], "INVALID_GAME_ID", "game_ids[0]", "''", ID),
+          ([GAME] * 2001, "INVALID_GAME_IDS", "game_ids", "2001 game ids", "at most 2000"))),
+    *(_other(STREAM, pb.StreamPredictionsRequest(resume_token=token), "INVALID_RESUME_TOKEN", "resume_token",
+             found, expected)
+      for token, found, expected in (
+          ("nope", "'nope'", TOKEN), ("é", "'é'", TOKEN), ("\0", "'\\x00'", TOKEN),
+          ("AQ" + "A" * 42, "of another ledger", "this server's ledger"), ("_w" + "A" * 42, "form 255", "form 1"),
+          ("A" * 60_000, "60000 characters", TOKEN))),
+    *(_other(RISK, pb.AssessRiskRequest(pattern=pattern), "INVALID_PATTERN", field, found, expected)
+      for pattern, field, found, expected in (
+          ([], "pattern", "0 slots", "2 to 47"), ([0.0], "pattern", "1 slots", "2 to 47"),
+          ([0.0] * 48, "pattern", "48 slots", "2 to 47"),
+          ([0.0, math.nan], "pattern[1]", "nan", BOUND), ([0.0, 200.5], "pattern[1]", "200.5", BOUND))),
+    *(_other(RISK, pb.AssessRiskRequest(pattern=[0.0, -7.5], total_points=total), "INVALID_TOTAL_POINTS",
+             "total_points", f"{total}", expected)
+      for total, expected in ((7, "8 (the lead) to 500"), (501, "to 500"), (2**32 - 1, "to 500"))),
+    *(_other(CHECK, health_pb2.HealthCheckRequest(service=service), "UNKNOWN_SERVICE", "service", found,
+             "dejavu.v1.PredictionService")
+      for service, found in (("nope", "'nope'"), ("\0", "'\\x00'"), ("x" * 2**20, "1048576 characters"))),
+]  # fmt: skip
 
 ACCEPTED: dict[str, tuple[str, bytes]] = {
     "a field that a later release may know": (PREDICT, good().SerializeToString() + b"\x82\x7d\x03abc"),

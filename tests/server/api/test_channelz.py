@@ -8,7 +8,7 @@ from typing import Any, cast
 import grpc
 from grpc_channelz.v1 import channelz_pb2 as pb
 from grpc_channelz.v1 import channelz_pb2_grpc
-from tests.support.builders.calls import PATTERN
+from tests.support.builders.calls import PATTERN, refusal
 from tests.support.processes.servers import async_worker
 
 from dejavu_client import AsyncDejavuClient
@@ -34,3 +34,5 @@ async def test_the_connections_of_a_server_are_listed_with_their_peers_and_calls
         ]
         assert max(socket.data.streams_started for socket in of) >= 3
         assert all(socket.remote.tcpip_address.port for socket in of)
+        refused = await refusal(channelz.GetSocket(pb.GetSocketRequest(socket_id=2**40)))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_CHANNELZ_ID")

@@ -268,3 +268,43 @@ async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(ledger: Ledger
             assert broadcaster.subscribers == 1
         async with Subscriber(broadcaster, token=token) as again:
             assert await again.forecasts(12) == received
+
+
+async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
+    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, at_once, most = asyncio.Event(), 0, 0
+
+    async def slow(token: str) -> int:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await release.wait()
+        at_once -= 1
+        return 0
+
+    async with Subscriber(broadcaster) as attached:
+        await attached.heartbeat()
+        monkeypatch.setattr(ledger, "resume_position", slow)
+        resuming = [Subscriber(broadcaster, token="any") for _ in range(10)]
+        waiting = [asyncio.create_task(subscriber.heartbeat()) for subscriber in resuming]
+        await ledger.commit([issued()])
+        assert await attached.forecasts(1) == [1]
+        assert at_once == most == broadcaster_module.MAX_CATCHING_UP
+        release.set()
+        await asyncio.gather(*waiting)
+        assert most == broadcaster_module.MAX_CATCHING_UP
+        for subscriber in resuming:
+            await subscriber.stream.aclose()
+
+
+async def test_a_subscriber_gets_everything_though_no_page_may_be_kept(
+    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "MAX_PAGES_BYTES", 0)
+    await ledger.commit([issued(game(n)) for n in range(100)])
+    one, other = (Subscriber(broadcaster, token=ledger.token(start)) for start in (0, 30))
+    received = await asyncio.gather(one.forecasts(100), other.forecasts(70))
+    assert [*received] == [list(range(1, 101)), list(range(31, 101))]
+    for subscriber in (one, other):
+        await subscriber.stream.aclose()

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.support.builders.bundles import copy_of_default, mark_unfit
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.processes.servers import new_worker, spawned_server
@@ -29,14 +30,16 @@ def unfit(bundle: Path) -> Path:
 
 
 async def test_every_answer_of_an_unfit_one_is_marked_also_where_it_is_recorded(tmp_path: Path, unfit: Path) -> None:
-    async with (
-        new_worker(tmp_path, shipped=True, bundles=(unfit,), allow_unfit=True) as worker,
-        AsyncDejavuClient(worker.address, timeout=20.0) as client,
-    ):
-        answers = [await client.predict(PATTERN), await client.predict(PATTERN, game_id=GAME)]
-        answers += [each.forecast async for each in client.list_predictions()]
-        answers += [each.forecast for each in await client.predict_batch([predict_request(PATTERN)])]
-        [model] = await client.list_models()
+    with capture_logs() as log:
+        async with (
+            new_worker(tmp_path, shipped=True, bundles=(unfit,), allow_unfit=True) as worker,
+            AsyncDejavuClient(worker.address, timeout=20.0) as client,
+        ):
+            answers = [await client.predict(PATTERN), await client.predict(PATTERN, game_id=GAME)]
+            answers += [each.forecast async for each in client.list_predictions()]
+            answers += [each.forecast for each in await client.predict_batch([predict_request(PATTERN)])]
+            [model] = await client.list_models()
+    assert [entry["log_level"] for entry in log if entry["event"] == "model_unfit"] == ["warning"]
     assert (model.verdict, model.verdict_reason) == (model_service_pb2.VERDICT_UNFIT, REASON)
     assert len(answers) == 4
     for answer in answers:

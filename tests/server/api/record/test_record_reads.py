@@ -222,3 +222,14 @@ async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger
         assert (alone.games, alone.unsettled_games) == (2 - number, number - 1)
     await ledger.record_outcome(outcome(-20, game(2), observed_time=clock()))
     assert [(each.games, each.unsettled_games) for each in await cards()] == [(2, 0)] * 2
+
+
+async def test_the_answers_used_longest_ago_are_dropped(slow: SlowRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_reads, "MAX_ANSWERS", 2)
+    service = service_of(slow)
+    slow.released.set()
+    reads = []
+    for team in ("BOS", "NYK", "BOS", "LAL", "BOS", "NYK"):
+        await ask(service, team)
+        reads.append(slow.slow_reads)
+    assert reads == [1, 2, 2, 3, 3, 4]

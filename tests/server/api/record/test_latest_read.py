@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from dejavu_server.api.interceptors import clear_frames
 from dejavu_server.api.shared_reads import LatestRead
 from dejavu_server.ledger import LedgerUnavailable
 
@@ -64,3 +65,17 @@ async def test_callers_of_a_read_that_is_cancelled_do_not_wait_for_ever() -> Non
     async with asyncio.timeout(30):
         [ended] = await asyncio.gather(LatestRead(read).get(), return_exceptions=True)
     assert isinstance(ended, asyncio.CancelledError)
+
+
+async def test_what_is_cleared_of_a_failed_read_does_not_end_the_read_after_it(reads: Reads) -> None:
+    latest, reads.failing = LatestRead(reads.read), {1}
+    first = asyncio.create_task(latest.get())
+    await reads.began.acquire()
+    later = asyncio.create_task(latest.get())
+    await asyncio.sleep(0)
+    reads.may_end.release()
+    with pytest.raises(LedgerUnavailable) as failed:
+        await first
+    clear_frames(failed.value)  # as the server does with what ends a call
+    reads.may_end.release()
+    assert await later == 2

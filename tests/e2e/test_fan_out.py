@@ -81,21 +81,3 @@ async def test_every_subscriber_of_every_worker_gets_every_forecast_once_and_in_
                 received = await receiving
             for events in received:
                 assert events == order
-
-
-async def test_a_stream_that_resumes_on_another_connection_misses_nothing(tmp_path: Path) -> None:
-    with spawned_server("--workers", "2", "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server:
-        address = await asyncio.to_thread(lambda: server.address)
-        async with subscriber(address) as stream:
-            await publish(address, range(10))
-            async for response in stream:
-                if response.WhichOneof("event") == "forecast":
-                    break
-            else:
-                pytest.fail("the stream ended")
-        await publish(address, range(10, 20))
-        async with AsyncDejavuClient(address) as client:
-            later = client.stream_predictions(resume_token=response.resume_token)
-            sequences = [(await anext(later)).forecast.sequence for _ in range(19)]
-            await later.aclose()
-    assert sequences == list(range(response.forecast.sequence + 1, response.forecast.sequence + 20))

@@ -22,14 +22,8 @@ def run(*command: str) -> str:
 
 PROGRAMS = {
     "dejavu": ("-m", "dejavu_client.cli", f"x{HOSTILE}"),
-    "dejavu-server": ("-m", "dejavu_server", f"x{HOSTILE}"),
-    "dejavu-server's tokens": ("-m", "dejavu_server", "token", "list", "--tokens", f"/nowhere/{HOSTILE}"),
     "dejavu-server's ledger": ("-m", "dejavu_server", "ledger", "verify", "--ledger", f"sqlite:////nowhere/{HOSTILE}"),
     "dejavu-trainer": ("-m", "dejavu_trainer", "fetch", "--seasons", HOSTILE, "--out", "/nowhere"),
-    "dejavu-trainer's files": (
-        *("-m", "dejavu_trainer", "import", f"/nowhere/{HOSTILE}.csv"),
-        *("--season", "2024", "--out", "/nowhere"),
-    ),
     "dejavu-dashboard": ("-m", "dejavu_gateway", f"x{HOSTILE}"),
 }
 

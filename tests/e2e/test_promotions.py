@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
-import psutil
 from bench.promotions.run import run
 from tests.support.builders.calls import PATTERN, refusal
 from tests.support.processes.servers import spawned_server
@@ -30,30 +27,6 @@ async def test_promotions_and_rollbacks_under_load_are_seen_by_no_caller(tmp_pat
     result = await run(options, tmp_path)
     assert result.breaches() == [], {name: getattr(result, name) for name in result.breaches()}
     assert dict(result.rounds) == {"promote": 3, "rollback": 2}
-
-
-async def test_replaced_and_killed_workers_go_on_with_the_champion_of_the_ledger(tmp_path: Path) -> None:
-    new = challenger_version()
-    arguments = ("--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}", "--workers", "2")
-    with spawned_server(*arguments, "--model-store", store_with_challenger(tmp_path)) as server:
-        async with grpc.aio.insecure_channel(server.address) as channel, AsyncDejavuClient(server.address) as client:
-            models = ModelServiceStub(channel)
-            await register(models)
-            await models.LoadModel(pb.LoadModelRequest(model_version=new))
-            await models.PromoteModel(pb.PromoteModelRequest(model_version=new, force=True))
-            assert (await client.predict(PATTERN, game_id="9900000001")).model_version == new
-        server.process.send_signal(signal.SIGHUP)
-        server.wait_for("reloaded")
-        one, *_ = server.workers
-        os.kill(one.pid, signal.SIGKILL)
-        psutil.wait_procs([one], timeout=20)
-        async with grpc.aio.insecure_channel(server.address) as channel, AsyncDejavuClient(server.address) as client:
-            assert (await client.predict(PATTERN, game_id="9900000002")).model_version == new
-            back = await ModelServiceStub(channel).RollbackModel(pb.RollbackModelRequest(from_version=new))
-            assert back.model.version == CHAMPION
-            forecast = await client.predict(PATTERN, game_id="9900000003")
-            assert (forecast.model_version, forecast.sequence > back.change.sequence) == (CHAMPION, True)
-        assert server.stop() == 0
 
 
 async def test_a_server_whose_store_lacks_the_bundle_stops_the_promotion(tmp_path: Path) -> None:

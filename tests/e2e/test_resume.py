@@ -98,29 +98,6 @@ def test_after_a_worker_dies_every_subscriber_resumes_where_it_was(tmp_path: Pat
     assert [reader.sequences for reader in readers] == [list(range(1, 21))] * SUBSCRIBERS
 
 
-def test_after_a_server_restart_every_subscriber_resumes_where_it_was(tmp_path: Path) -> None:
-    ledger = ledger_url(tmp_path)
-    with spawned_server("--workers", "1", "--ledger", ledger) as server:
-        address = server.address
-        channels = [dial(address) for _ in range(SUBSCRIBERS)]
-        readers = [Reader(channel).open() for channel in channels]
-        publish(address, range(10))
-        for reader in readers[::2]:
-            reader.read(up_to=10)
-        assert server.stop() == 0
-    for reader in readers:
-        reader.read_to_the_end()
-    with spawned_server("--workers", "1", "--ledger", ledger, "--listen", address) as server:
-        assert server.address == address
-        publish(address, range(10, 20))
-        for reader in readers:
-            reader.open().read(up_to=20)
-            reader.call.cancel()
-    for channel in channels:
-        channel.close()
-    assert [reader.sequences for reader in readers] == [list(range(1, 21))] * SUBSCRIBERS
-
-
 async def test_an_old_token_replays_the_backlog_and_continues_with_new_events(tmp_path: Path) -> None:
     """The backlog has several pages, older than `include_current` covers, and grows while the stream catches up."""
     old, new = 3 * PAGE_SIZE + 17, 200

@@ -81,33 +81,6 @@ async def test_calls_and_streams_go_on_when_one_of_two_servers_is_killed(tmp_pat
         clients.check()
 
 
-@pytest.mark.nightly
-@pytest.mark.timeout(600)
-async def test_calls_and_streams_go_on_while_either_server_is_killed_and_comes_back(tmp_path: Path) -> None:
-    with two_servers(tmp_path) as servers:
-        async with load(servers.target) as clients:
-            for index in (0, 1, 0):
-                await clients.answers(60)
-                await asyncio.to_thread(servers.kill, index)
-                await clients.answers(60)
-                await asyncio.to_thread(servers.start, index)
-        clients.check()
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(600)
-async def test_no_call_fails_and_no_stream_skips_while_both_servers_are_replaced_one_by_one(tmp_path: Path) -> None:
-    with two_servers(tmp_path) as servers:
-        async with load(servers.target) as clients:
-            for index in (0, 1, 0, 1):
-                await clients.answers(60)
-                assert await asyncio.to_thread(servers.drain, index) == 0
-                await clients.answers(60)
-                await asyncio.to_thread(servers.start, index)
-            await clients.answers(60)
-        clients.check()
-
-
 def bytes_of(forecast: Forecast) -> bytes:
     """Returns a forecast without the times at which it was made and expires."""
     forecast.ClearField("generated_time")

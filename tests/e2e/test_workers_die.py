@@ -65,22 +65,6 @@ async def test_callers_and_subscribers_do_not_notice_the_death_of_a_worker(tmp_p
         assert await asyncio.to_thread(server.stop) == 0
 
 
-@pytest.mark.nightly
-async def test_a_worker_and_the_fork_server_that_die_together_are_both_replaced(tmp_path: Path) -> None:
-    with spawned_server(*arguments(tmp_path), standby=True) as server:
-        children = await asyncio.to_thread(with_fork_server, server)
-        known = names(server)
-        [fork_server] = set(children) - set(server.workers)
-        async with load(server.address) as clients:
-            fork_server.kill()
-            server.workers[0].kill()
-            await asyncio.to_thread(wait_for_other_worker, server, known)
-            await clients.answers(50)
-        clients.check()
-        assert await asyncio.to_thread(with_fork_server, server)
-        assert await asyncio.to_thread(server.stop) == 0
-
-
 def test_a_fork_server_that_dies_takes_no_worker_with_it_and_is_replaced(tmp_path: Path) -> None:
     with spawned_server(*arguments(tmp_path), standby=True) as server:
         children = with_fork_server(server)

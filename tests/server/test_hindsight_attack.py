@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.builders.calls import current_game
-from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import running_worker, settings_in
 
-from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE, LATE_REASON_TIME, LATE_REASON_UNSPECIFIED
+from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE, LATE_REASON_UNSPECIFIED
 from dejavu.v1.scorecard_pb2 import LeftOut, Scorecard
 from dejavu_client import FINAL, AsyncDejavuClient, DejavuClient
 from dejavu_client.requests import market, predict_request
@@ -60,30 +59,6 @@ def test_hindsight_on_twelve_games_leaves_error_brier_and_bets_as_they_were(tmp_
     attacked_card.ClearField("left_out")
     honest.ClearField("left_out")
     assert attacked_card == honest
-
-
-def test_a_stream_marks_what_is_late(tmp_path: Path) -> None:
-    with running_worker(tmp_path, EveryMinuteForecaster()) as address, DejavuClient(address, timeout=30.0) as client:
-        client.predict([3.0] * 30, game_id=GAMES[0], horizon=FINAL)
-        stream = client.stream_predictions(include_current=True)
-        assert next(stream).forecast.late == LATE_REASON_UNSPECIFIED
-        client.predict([3.0] * 5, game_id=GAMES[0], horizon=FINAL)
-        assert next(stream).forecast.late == LATE_REASON_LATER_MINUTE
-        stream.close()
-
-
-async def test_the_limit_of_time_is_a_setting(tmp_path: Path) -> None:
-    clock = SteppedClock()
-    settings, registry = settings_in(tmp_path, late_seconds=60.0), Registry([EveryMinuteForecaster()])
-    async with Worker(settings, registry=registry, clock=clock) as worker, AsyncDejavuClient(worker.address) as client:
-        for seconds, lead, expected in (
-            (0, 3.0, LATE_REASON_UNSPECIFIED),
-            (60, 4.0, LATE_REASON_UNSPECIFIED),
-            (1, 5.0, LATE_REASON_TIME),
-        ):
-            clock.step(seconds)
-            made = await client.predict([lead] * 20, game_id="0022500001", horizon=FINAL)
-            assert made.late == expected
 
 
 async def test_a_game_takes_as_many_forecasts_as_the_setting_says_and_others_go_on(tmp_path: Path) -> None:

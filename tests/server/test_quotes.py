@@ -20,30 +20,12 @@ from dejavu_server.ledger import verify
 
 ODDS = market(0, -450, 350, bankroll=1000.0)
 """On the winner: the home team, which leads by 11, is the favorite."""
-GAME = "9922300102"
-"""Of a replay, whose id says nothing about its season, so that its date may be left out."""
 
 
 async def quoted(
     client: AsyncDejavuClient, game_id: str, home_team: str = "BOS", away_team: str = "LAL"
 ) -> PredictResponse:
     return await client.quote(PATTERN, ODDS, game_id=game_id, horizon=FINAL, home_team=home_team, away_team=away_team)
-
-
-async def test_a_quote_without_a_date_is_weighed_by_the_forecast_recorded_with_one(
-    client: AsyncDejavuClient, tmp_path: Path
-) -> None:
-    recorded = await client.predict(
-        PATTERN, game_id=GAME, horizon=FINAL, home_team="BOS", away_team="LAL", game_date="2023-11-01"
-    )
-    assert recorded.HasField("expected_margin")
-    answer = await quoted(client, GAME)
-    assert answer.forecast == recorded
-    assert answer.market.home.win_probability == pytest.approx(recorded.home_lead_probability, abs=1e-6)
-    assert [each.reason for each in answer.market.warnings] == [forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN]
-    [listed] = [each async for each in client.list_predictions(include_replays=True)]
-    assert listed.market_answer == answer.market
-    assert verify(ledger_url(tmp_path)).markets == 1
 
 
 async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(

@@ -19,8 +19,6 @@ import psutil
 import pytest
 from tests.support.builders.bundles import copy_of_default, publish_variant
 from tests.support.builders.calls import PATTERN
-from tests.support.harness.clients import CLIENTS, AnyClient
-from tests.support.processes.connections import connections_to
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
@@ -178,39 +176,6 @@ def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, 
         assert server.stop() == 0
 
 
-def test_after_a_failed_round_the_fork_server_of_before_it_replaces_a_worker_that_dies(
-    tmp_path: Path, old: str
-) -> None:
-    release = shutil.copytree(Path(dejavu_server.__file__).parent, tmp_path / "release" / "dejavu_server")
-    program = release / "worker" / "worker.py"
-    with server_in(tmp_path, workers=1, release=release.parent, standby=True) as server:
-        assert server.address
-        [worker] = server.workers
-        [fork_server] = wait_for_spare(server) - {worker.pid}
-        program.write_text("an installation that was cut sho")
-        reload(server)
-        server.wait_for("reload_failed", seconds=90)
-        assert server.workers == [worker]
-        worker.kill()
-        server.wait_for("serving", lambda entry: entry["worker"] != f"0-{worker.pid}", seconds=60)
-        assert fork_server in wait_for_spare(server)
-        assert server.stop() == 0
-
-
-@pytest.mark.nightly
-def test_however_often_a_reload_is_asked_for_meanwhile_one_more_round_follows(tmp_path: Path, old: str) -> None:
-    with server_in(tmp_path, workers=1) as server:
-        assert server.address
-        reload(server)
-        server.wait_for("reloading")
-        for _ in range(5):
-            reload(server)
-        second = server.wait_for("serving", lambda entry: entry["worker"] not in named(server, "serving")[:2])
-        server.wait_for("reloaded", lambda entry: server.events.index(entry) > server.events.index(second), seconds=90)
-        assert server.stop() == 0
-    assert [event for event in events(server) if event.startswith("reload")] == ["reloading", "reloaded"] * 2
-
-
 def test_a_reload_asked_for_at_any_time_never_ends_a_server(tmp_path: Path, old: str) -> None:
     with server_in(tmp_path, workers=1) as server:
         server.wait_for("starting")
@@ -276,34 +241,6 @@ async def test_a_worker_that_comes_back_with_another_bundle_than_the_others_is_t
         await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
         assert await asyncio.to_thread(server.stop) == 0
     assert events(server).count("models_differ") == 1
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_a_client_reaches_every_successor_and_then_dials_no_more(tmp_path: Path, old: str, kind: str) -> None:
-    """While the old and the new serve side by side, answers come from more workers than the server says it has."""
-    with server_in(tmp_path) as server:
-        address = await asyncio.to_thread(lambda: server.address)
-        async with CLIENTS[kind](address, timeout=20.0) as client:
-            await client.call("predict", PATTERN)
-            reload(server)
-            reloaded = asyncio.create_task(asyncio.to_thread(server.wait_for, "reloaded", seconds=90))
-            async with asyncio.timeout(100):
-                while not (reloaded.done() and client.stats.workers.keys() >= set(named(server, "serving")[2:])):
-                    await client.call("predict", PATTERN)
-                    await asyncio.sleep(0.002)
-            await reloaded
-            assert client.stats.methods["Predict"].errors == 0
-            await calls(client, 20)  # a line that was dialled last has its turn
-            known = connections_to(address)
-            await calls(client, 100)
-            assert connections_to(address) <= known
-        assert await asyncio.to_thread(server.stop) == 0
-
-
-async def calls(client: AnyClient, number: int) -> None:
-    for _ in range(number):
-        await client.call("predict", PATTERN)
 
 
 ON_TERMINAL = """

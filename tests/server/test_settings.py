@@ -72,34 +72,22 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("ledger", "postgresql://[localhost/x"),
         ("ledger", "sqlite:///"),
         ("ledger", "sqlite:///a?b"),
-        ("durability", "eternal"),
         ("metrics_listen", "9100"),
         ("grace_seconds", -0.1),
         ("grace_seconds", float("nan")),
         ("hang_seconds", 1.9),  # two heartbeats
-        ("hang_seconds", float("nan")),
         ("max_rss", -1),
         ("heartbeat_seconds", 0.0),
         ("heartbeat_seconds", 30.1),  # clients treat a stream as dead after 60 s of silence
-        ("heartbeat_seconds", float("inf")),
-        ("heartbeat_seconds", float("nan")),
         ("expires_seconds", 0.0),
-        ("adaptive", "yes"),
-        ("ratings", "none"),
         ("signing_key", "a\0b"),
         ("checkpoint_seconds", 0.9),
-        ("checkpoint_seconds", float("nan")),
         ("kelly_fraction", 0.0),
-        ("kelly_fraction", 1.01),
         ("model_share", -0.1),
         ("model_share", 1.01),
         ("game_cap", 0.0),
         ("evening_cap", float("nan")),
         ("confidence_threshold", 1.0),
-        ("confidence_threshold", -0.01),
-        ("confidence_threshold", float("nan")),
-        ("log_level", "loud"),
-        ("log_format", "xml"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_option(option: str, value: Any) -> None:
@@ -143,83 +131,6 @@ def test_urls_of_postgresql_are_those_of_its_own_library(url: str) -> None:
 def test_an_address_is_read_as_it_is_written(text: str, address: Address) -> None:
     assert Address.parse(text) == address
     assert str(address) == text
-
-
-PREVIOUS_RELEASE = (
-    '{"listen": "[::1]:50051", "workers": 3, "bundles": ["/a b", "/\\udcff"], "allow_unfit": true, '
-    '"ledger": "sqlite:////var/lib/dejavu/ledger.sqlite3", "durability": "power", "metrics_listen": "127.0.0.1:9464", '
-    '"grace_seconds": 2.5, "heartbeat_seconds": 0.05, "expires_seconds": 60.0, "adaptive": "on", '
-    '"ratings": "frozen", "signing_key": "/k.pem", "checkpoint_seconds": 5.0, '
-    '"kelly_fraction": 0.5, "game_cap": 0.1, "confidence_threshold": 0.6, "log_level": "debug", "log_format": "json"}'
-)
-
-
-def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the_other_way_round() -> None:
-    settings = Settings(
-        listen="[::1]:50051",
-        workers=3,
-        bundles=(Path("/a b"), Path("/\udcff")),
-        allow_unfit=True,
-        ledger="sqlite:////var/lib/dejavu/ledger.sqlite3",
-        durability="power",
-        metrics_listen="127.0.0.1:9464",
-        grace_seconds=2.5,
-        heartbeat_seconds=0.05,
-        expires_seconds=60.0,
-        adaptive="on",
-        ratings="frozen",
-        signing_key="/k.pem",
-        checkpoint_seconds=5.0,
-        kelly_fraction=0.5,
-        game_cap=0.1,
-        confidence_threshold=0.6,
-        log_level="debug",
-        log_format="json",
-    )
-    assert Settings.from_json(PREVIOUS_RELEASE) == settings
-    assert json.loads(settings.to_json()) == {
-        **json.loads(PREVIOUS_RELEASE),
-        "channelz": "off",
-        "model_store": "",
-        "load_on_demand": "off",
-        "max_models": 8,
-        "gate": "advise",
-        "gate_rollback": "off",
-        "gate_crps_margin": 0.02,
-        "tls_cert": "",
-        "tls_key": "",
-        "tls_client_ca": "",
-        "tokens": "",
-        "jwks": "",
-        "jwt_issuer": "",
-        "jwt_audience": "",
-        "insecure": False,
-        "standby": "on",
-        "late_seconds": 600.0,
-        "ledger_reserve_mib": 256,
-        "max_game_forecasts": 5000,
-        "max_in_flight": 64,
-        "max_streams": 4000,
-        "caller_calls": 64,
-        "caller_rate": 1000.0,
-        "caller_streams": 100,
-        "caller_games": 200,
-        "caller_ledger_mib": 64,
-        "caller_loopback": "off",
-        "connection_age_seconds": 3600.0,
-        "connection_grace_seconds": 60.0,
-        "connection_idle_seconds": 900.0,
-        "max_ratings_days": 30,
-        "max_edge": 0.15,
-        "model_share": 0.5,
-        "evening_cap": 0.05,
-        "hang_seconds": 5.0,
-        "max_rss": 0,
-        "cache": "memory",
-        "cache_seconds": 60.0,
-        "cache_mebibytes": 16,
-        "cache_secret": "",
-    }
 
 
 def test_what_another_release_has_more_is_dropped_and_what_it_lacks_has_its_default() -> None:

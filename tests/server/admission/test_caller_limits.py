@@ -94,16 +94,6 @@ async def test_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:
         await stub.Predict(pb.PredictRequest(pattern=[*PATTERN[:-1], PATTERN[-1] + 1], game_id=games[1]), timeout=30)
 
 
-async def test_by_default_a_caller_of_this_machine_is_not_limited(tmp_path: Path) -> None:
-    async with (
-        async_worker(tmp_path, caller_rate=0.5, caller_games=1) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
-        stub: Any = PredictionServiceStub(channel)
-        for number in range(4):
-            await stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=current_game(90001 + number)), timeout=30)
-
-
 async def test_one_caller_leaves_half_of_the_places_of_batches_to_others(tmp_path: Path) -> None:
     explained = [pb.PredictRequest(pattern=[game] * 17, return_explanation=True) for game in range(200)]
     async with (

@@ -49,12 +49,6 @@ async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path) -> N
     assert received == games
 
 
-def test_calls_of_the_synchronous_client_outlive_their_connections(tmp_path: Path) -> None:
-    with running_worker(tmp_path, **AGES) as address, DejavuClient(address, channels=1, timeout=30) as client:
-        for number in range(200):
-            client.predict(PATTERN, game_id=current_game(90001 + number))
-
-
 def test_a_client_that_was_idle_is_answered_over_a_new_connection(tmp_path: Path) -> None:
     with running_worker(tmp_path, **IDLE) as address, DejavuClient(address, channels=1, timeout=30) as client:
         for _ in range(3):

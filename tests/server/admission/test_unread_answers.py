@@ -14,7 +14,6 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.admission.controller import CallKind
 from dejavu_server.worker.worker import Worker
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
@@ -58,37 +57,7 @@ async def test_callers_who_call_again_when_they_are_answered_are_not_refused(tmp
                 codes.update([await code_of_a_call(stub) for _ in range(again)])
 
         await asyncio.gather(*(call(150) for _ in range(callers)))
-        limit = worker.admission._limits[CallKind.PREDICT]
         assert codes == {grpc.StatusCode.OK}
-        assert limit._last_full == float("-inf"), "calls were admitted as a burst only"
-
-
-async def test_answers_that_nobody_reads_take_room_beyond_a_limit(tmp_path: Path) -> None:
-    """Otherwise an anonymous caller could fill the memory with them."""
-    most = 2
-    async with (
-        async_worker(tmp_path, max_in_flight=most, cache="off") as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-        asyncio.timeout(60),
-    ):
-        limit, stub = worker.admission._limits[CallKind.PREDICT], PredictionServiceStub(channel)
-        writers = [await unread_call(worker) for _ in range(2 * most)]
-        try:
-            while limit.sending < 2 * most:  # noqa: ASYNC110 - a number of the server
-                await asyncio.sleep(0.01)
-            assert await code_of_a_call(stub) is grpc.StatusCode.OK, "twice as many are sent beside those in progress"
-            writers += [await unread_call(worker) for _ in range(most)]
-            while limit.in_progress < most:  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.01)
-            assert limit.sending == 2 * most
-            limit._last_full = limit._burst_ends = worker.admission.clock()  # not as a burst
-            assert await code_of_a_call(stub) is grpc.StatusCode.RESOURCE_EXHAUSTED
-        finally:
-            for writer in writers:
-                writer.close()
-        while limit.in_progress or limit.sending:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.01)
-        assert await code_of_a_call(stub) is grpc.StatusCode.OK, "callers who go make room"
 
 
 @pytest.mark.parametrize(

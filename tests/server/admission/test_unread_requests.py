@@ -23,7 +23,7 @@ MOST_MEBIBYTES = STREAMS // 2
 """What a worker may grow by: half a mebibyte for each stream."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
     ledger = f"sqlite:///{tmp_path_factory.mktemp('server') / 'ledger.sqlite3'}"
     with spawned_server("--workers", "1", "--ledger", ledger) as process:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import pytest
@@ -12,35 +11,9 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu.v1 import forecast_pb2
-from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_server.api.decoding import LEN, VARINT, fields
+from dejavu_server.api.decoding import fields
 
-I64 = 1
 GROUP = 3
-
-requests = st.builds(
-    PredictRequest,
-    game_id=st.text(max_size=200),
-    pattern=st.lists(st.floats(width=32), max_size=47),
-    alpha=st.none() | st.floats(),
-    return_explanation=st.booleans(),
-    horizon=st.sampled_from(list(forecast_pb2.Horizon.values())),
-    total_points=st.none() | st.integers(0, 2**32 - 1),
-)
-
-
-@given(requests)
-def test_the_fields_of_a_message_are_found(request: PredictRequest) -> None:
-    data = request.SerializeToString()
-    found = {number: (kind, data[begin:end]) for number, kind, begin, end in fields(data)}
-    assert list(found) == [field.number for field, _ in request.ListFields()]
-    if request.game_id:
-        assert found[1] == (LEN, request.game_id.encode())
-    if request.HasField("alpha"):
-        assert found[3] == (I64, struct.pack("<d", request.alpha))
-    if request.return_explanation:
-        assert found[4] == (VARINT, b"\x01")
 
 
 @given(st.binary(max_size=40))

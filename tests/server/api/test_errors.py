@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -10,8 +11,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2
 from tests.support.builders.calls import MAY_PASS
 
-from dejavu_models.errors import AlphaTooSmall, DejavuError, InvalidAlpha, UnknownModel
-from dejavu_server.api import errors
+from dejavu_models.errors import DejavuError, InvalidAlpha, UnknownModel
 from dejavu_server.api.errors import CODES, batch_error, describe, status
 from dejavu_server.ledger import LedgerUnavailable
 
@@ -53,21 +53,9 @@ def test_every_domain_error_that_a_caller_can_meet_is_in_the_table(error: type[D
     assert known != bool(names & ONLY_AT_THE_START or error.__name__ in ONLY_BASES)
 
 
-@pytest.mark.parametrize("error", ALL)
-def test_every_domain_error_has_a_reason_in_the_form_that_google_asks_for(error: type[DejavuError]) -> None:
-    assert error.reason.replace("_", "").isalnum()
-    assert error.reason == error.reason.upper()
-    assert len(error.reason) <= 63
-
-
-def test_reasons_are_as_many_as_errors() -> None:
+def test_every_domain_error_has_a_reason_of_its_own_in_the_form_that_google_asks_for() -> None:
     assert len({error.reason for error in ALL}) == len(ALL)
-
-
-def test_the_docstring_names_every_row_of_the_table() -> None:
-    for error, code in CODES.items():
-        line = next(line for line in (errors.__doc__ or "").splitlines() if error.__name__ in line)
-        assert code.name in line
+    assert [each.reason for each in ALL if not re.fullmatch(r"[A-Z0-9_]{1,63}", each.reason)] == []
 
 
 def test_a_bad_field_is_named_in_the_details() -> None:
@@ -82,12 +70,6 @@ def test_a_bad_field_is_named_in_the_details() -> None:
     ]
 
 
-def test_an_error_without_a_field_has_no_bad_request() -> None:
-    answer = status(describe(LedgerUnavailable("the ledger is full")))
-    assert answer.code == code_pb2.UNAVAILABLE
-    assert not any(detail.Is(error_details_pb2.BadRequest.DESCRIPTOR) for detail in answer.details)
-
-
 @pytest.mark.parametrize("error", ALL)
 def test_exactly_the_refusals_that_may_pass_say_when_to_retry(error: type[DejavuError]) -> None:
     own = inspect.signature(error.__init__).parameters.values() if inspect.isfunction(error.__init__) else ()
@@ -99,10 +81,6 @@ def test_exactly_the_refusals_that_may_pass_say_when_to_retry(error: type[Dejavu
     assert (retry.retry_delay.ToTimedelta() > timedelta()) == bool(found)
     assert batch_error(failure).retry_delay == retry.retry_delay
     assert batch_error(failure).HasField("retry_delay") == bool(found)
-
-
-def test_the_nearest_base_in_the_table_decides() -> None:
-    assert describe(AlphaTooSmall("0.001", "at least 0.01")).code is grpc.StatusCode.FAILED_PRECONDITION
 
 
 @pytest.mark.parametrize("error", [RuntimeError("secret"), KeyError("secret"), DejavuError("secret")])
@@ -125,10 +103,3 @@ def test_a_model_that_is_not_held_is_answered_with_those_that_are() -> None:
     [(field, description)] = failure.violations
     assert failure.message == f"{field}: {description}"
     assert description == "a text of 1000 characters is not held; expected one of 24a8ff7834922bc8, or empty"
-
-
-def test_a_batch_s_error_says_the_same_as_a_status() -> None:
-    failure = describe(InvalidAlpha("2.0", "a number strictly between 0 and 1"))
-    error = batch_error(failure)
-    assert (error.code, error.reason, error.message) == (code_pb2.INVALID_ARGUMENT, "INVALID_ALPHA", failure.message)
-    assert [violation.field for violation in error.field_violations] == ["alpha"]

@@ -24,26 +24,18 @@ def health(channel: grpc.aio.Channel) -> Any:  # its type stubs accept only the 
     return health_pb2_grpc.HealthStub(channel)
 
 
-@pytest.mark.parametrize(
-    "name", ["", *(each.full_name for each in (PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE)), LEDGER]
-)
-async def test_the_server_and_all_that_belongs_to_it_serve(health: Any, name: str) -> None:
-    assert await health.Check(health_pb2.HealthCheckRequest(service=name)) == SERVING
-
-
-async def test_a_service_that_is_not_here_is_not_found(health: Any) -> None:
-    refused = await refusal(health.Check(health_pb2.HealthCheckRequest(service="x")))
-    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_SERVICE")
-
-
-async def test_a_service_that_is_not_here_can_be_watched(health: Any) -> None:
+async def test_the_server_and_all_that_belongs_to_it_serve(health: Any) -> None:
+    """One that is not here can only be watched."""
+    for name in ("", *(each.full_name for each in (PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE)), LEDGER):
+        assert await health.Check(health_pb2.HealthCheckRequest(service=name)) == SERVING
     watch = health.Watch(health_pb2.HealthCheckRequest(service="x"))
     assert await watch.read() == SERVICE_UNKNOWN
     watch.cancel()
 
 
-async def test_a_watcher_is_told_of_a_drain_and_let_go(health: Any, worker: Worker) -> None:
-    watch = health.Watch(health_pb2.HealthCheckRequest())
+@pytest.mark.parametrize("service", ["", LEDGER])
+async def test_a_watcher_is_told_of_a_drain_and_let_go(health: Any, worker: Worker, service: str) -> None:
+    watch = health.Watch(health_pb2.HealthCheckRequest(service=service))
     assert await watch.read() == SERVING
     async with asyncio.timeout(2):  # less than the grace time, 5 s
         draining = asyncio.create_task(worker.drain())
@@ -51,15 +43,6 @@ async def test_a_watcher_is_told_of_a_drain_and_let_go(health: Any, worker: Work
         refused = await refusal(watch.read())
         await draining
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
-
-
-async def test_a_drain_ends_what_the_server_can_go_without_too(health: Any, worker: Worker) -> None:
-    watch = health.Watch(health_pb2.HealthCheckRequest(service=LEDGER))
-    assert await watch.read() == SERVING
-    draining = asyncio.create_task(worker.drain())
-    assert await watch.read() == NOT_SERVING
-    assert (await refusal(watch.read())).reason == "DRAINING"
-    await draining
 
 
 async def test_a_part_serves_when_it_is_said_to_and_the_server_does() -> None:
@@ -75,3 +58,20 @@ async def test_a_part_serves_when_it_is_said_to_and_the_server_does() -> None:
     service.set_part("part", serving=False)
     assert await told("part") == NOT_SERVING
     assert await told("") == await told("a") == SERVING
+
+
+async def test_health_is_not_serving_while_a_part_stalls_and_never_again_after_a_drain() -> None:
+    service = HealthService(["a"])
+    service.serve()
+
+    async def answers() -> list[health_pb2.HealthCheckResponse]:
+        return [await service.check(health_pb2.HealthCheckRequest(service=name), Mock()) for name in ("", "a")]
+
+    assert await answers() == [SERVING] * 2
+    service.set_ready(False)
+    assert await answers() == [NOT_SERVING] * 2
+    service.set_ready(True)
+    assert await answers() == [SERVING] * 2
+    service.drain()
+    service.set_ready(True)
+    assert await answers() == [NOT_SERVING] * 2

@@ -13,7 +13,7 @@ from tests.support.harness.laws import examples
 from tests.support.processes.servers import running_worker
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_ODDS_MISMATCHED, Horizon
-from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, RISK_LEVEL_LOW, MarketAnswer, MarketRecording
+from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, MarketAnswer, MarketRecording
 from dejavu.v1.record_pb2 import MARKET_RESULT_LOST, MARKET_RESULT_WON
 from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market
@@ -41,12 +41,6 @@ def test_a_bet_on_the_winner_is_weighed_by_the_probability_that_is_forecast(clie
     assert client.predict(PATTERN, game_id=GAME, horizon=FINAL) == answer.forecast
 
 
-def test_at_the_half_a_tie_is_pushed(client: DejavuClient) -> None:
-    answer = client.quote([0] * 18, market(0, 1.9, 1.9), horizon=HALFTIME)
-    assert answer.market.home.win_probability == pytest.approx(answer.forecast.home_lead_probability)
-    assert 0.01 < answer.market.push_probability < 0.15
-
-
 @settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([HALFTIME, FINAL]), st.lists(st.integers(-200, 200), min_size=2, max_size=2).map(sorted))
 def test_the_higher_the_line_the_less_likely_the_home_side_wins(
@@ -58,12 +52,6 @@ def test_the_higher_the_line_the_less_likely_the_home_side_wins(
     for answer in (low, high):
         whole = answer.home.win_probability + answer.push_probability + answer.away.win_probability
         assert whole == pytest.approx(1)
-
-
-def test_a_risk_is_told_of_any_minute(client: DejavuClient) -> None:
-    assert client.assess_risk(PATTERN, 90).level == RISK_LEVEL_LOW
-    for minutes in range(2, 48):
-        assert 0 <= client.assess_risk([float(minute % 5) for minute in range(minutes)], 5 * minutes).score <= 100
 
 
 def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuClient) -> None:
@@ -121,14 +109,3 @@ def test_an_answer_says_whether_its_market_is_recorded(client: DejavuClient) -> 
     assert quoted(6.5, -110, 18).recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS
     listed = list(client.list_predictions(game_id=game))
     assert [each.forecast.elapsed_minutes for each in listed if each.HasField("market")] == [18]
-
-
-def test_a_recorded_market_comes_back_as_it_was_asked(client: DejavuClient) -> None:
-    game = current_game(778)
-    asked = market(-3.5, -110, 1.95, bankroll=1000.0)
-    answer = client.quote(PATTERN, asked, game_id=game, home_team="BKN", away_team="GSW", horizon=FINAL).market
-    asked.horizon = FINAL
-    assert client.get_prediction(game, horizon=FINAL).prediction.market == asked
-    [listed] = client.list_predictions(game_id=game)
-    assert (listed.market, listed.market_answer) == (asked, answer)
-    assert listed.market.home.american == -110

@@ -21,7 +21,6 @@ from dejavu_server.api.converters.operations import FEED_SECONDS, stats_message
 from dejavu_server.api.operations_service import MAX_FEEDS
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.statistics import Statistics
-from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker import sampler
 from dejavu_server.worker.worker import Worker
 
@@ -104,33 +103,6 @@ async def test_the_coverage_is_that_of_the_settled_forecasts(tmp_path: Path) -> 
         assert coverage.model_version == forecasts[0].model_version
 
 
-async def test_the_hit_rate_is_that_of_the_what_ifs_looked_up(tmp_path: Path) -> None:
-    async with client_of(tmp_path) as client:
-        stats = await client.get_service_stats()
-        assert not any(window.HasField("cache") for window in stats.windows)
-        for pattern in (PATTERN, PATTERN, PATTERN, PATTERN, [*PATTERN[:-1], 1]):
-            await client.predict(pattern)
-        await client.predict(PATTERN, game_id=current_game(1))  # is never answered from the cache
-        stats = await stats_when(client, lambda stats: stats.windows[0].cache.hits + stats.windows[0].cache.misses == 5)
-        assert (stats.windows[0].cache.misses, stats.windows[0].cache.hit_rate) == (2, 0.6)
-
-
-async def test_a_stream_that_stands_still_lags_behind_by_entries_and_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish = Broadcaster._publish
-    monkeypatch.setattr(Broadcaster, "_publish", lambda self, entry: None)
-    monkeypatch.setattr(Broadcaster, "idle", False)  # or it would skip what it has not published
-    async with client_of(tmp_path) as client:
-        for number in range(3):
-            await client.predict(PATTERN, game_id=current_game(number))
-        first = await stats_when(client, lambda stats: stats.ledger_lag.entries == 3 and stats.ledger_lag.seconds > 0)
-        await stats_when(client, lambda stats: stats.ledger_lag.seconds > first.ledger_lag.seconds)
-        monkeypatch.setattr(Broadcaster, "_publish", publish)
-        await client.predict(PATTERN, game_id=current_game(3))
-        await stats_when(client, lambda stats: stats.ledger_lag.entries == stats.ledger_lag.seconds == 0)
-
-
 async def test_the_newest_report_about_a_feed_is_shown_and_ages(tmp_path: Path) -> None:
     async with client_of(tmp_path) as client:
         assert not (await client.get_service_stats()).feeds
@@ -176,9 +148,8 @@ def test_a_report_about_a_feed_is_shown_for_fifteen_minutes() -> None:
     assert shown == [[0], [100], []]
 
 
-@pytest.mark.parametrize(
-    ("feed", "read_age", "data_age", "field"),
-    [
+async def test_a_report_that_is_out_of_bounds_is_refused_by_the_name_of_its_field(tmp_path: Path) -> None:
+    cases: list[tuple[str, float, float | None, str]] = [
         ("", 1, None, "feed"),
         ("NBA", 1, None, "feed"),
         ("a" * 33, 1, None, "feed"),
@@ -187,12 +158,10 @@ def test_a_report_about_a_feed_is_shown_for_fifteen_minutes() -> None:
         ("nba", float("nan"), None, "read_age_seconds"),
         ("nba", 1, float("inf"), "data_age_seconds"),
         ("nba", 1, 1e6 + 1, "data_age_seconds"),
-    ],
-)
-async def test_a_report_that_is_out_of_bounds_is_refused_by_the_name_of_its_field(
-    client: AsyncDejavuClient, feed: str, read_age: float, data_age: float | None, field: str
-) -> None:
-    with pytest.raises(InvalidArgumentError) as refused:
-        await client.report_feed(feed, read_age, data_age_seconds=data_age)
-    assert [each.field for each in refused.value.field_violations] == [field]
-    assert refused.value.reason == "INVALID_FEED_REPORT"
+    ]
+    async with client_of(tmp_path) as client:
+        for feed, read_age, data_age, field in cases:
+            with pytest.raises(InvalidArgumentError) as refused:
+                await client.report_feed(feed, read_age, data_age_seconds=data_age)
+            assert [each.field for each in refused.value.field_violations] == [field]
+            assert refused.value.reason == "INVALID_FEED_REPORT"

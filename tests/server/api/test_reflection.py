@@ -47,22 +47,6 @@ def test_the_services_are_listed(address: str) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("symbol", "said"),
-    [
-        ("dejavu.v1.PredictionService", "rpc StreamPredictions"),
-        ("dejavu.v1.RecordService", "rpc GetScorecard"),
-        ("inference.GRPCInferenceService", "rpc ModelInfer"),
-        ("dejavu.v1.PredictRequest", "optional double alpha = 3"),
-        ("dejavu.v1.Forecast", ".google.protobuf.Timestamp generated_time = 13"),
-    ],
-)
-def test_services_and_messages_are_described(address: str, symbol: str, said: str) -> None:
-    described = grpcurl(address, "describe", symbol)
-    assert described.returncode == 0, described.stderr
-    assert said in described.stdout
-
-
 def test_predict_is_called(address: str) -> None:
     asked = {"pattern": PATTERN, "home_team": "BKN", "away_team": "GS", "quantile_levels": [0.9, 0.1]}
     asked |= {"game_id": GAME_OF_2023, "game_date": "2023-11-01"}
@@ -83,14 +67,6 @@ def test_predict_is_called(address: str) -> None:
     assert forecast["explanation"]["baseline_prediction"] == PATTERN[-1]
 
 
-def test_a_refusal_shows_its_details(address: str) -> None:
-    request = json.dumps({"pattern": [999]})
-    refused = grpcurl("-format-error", "-d", request, address, "dejavu.v1.PredictionService/Predict")
-    assert refused.returncode != 0
-    for said in ("INVALID_PATTERN", "pattern[0]", '"code": 3'):
-        assert said in refused.stdout + refused.stderr
-
-
 def test_models_are_listed(address: str) -> None:
     called = grpcurl(address, "dejavu.v1.ModelService/ListModels")
     assert called.returncode == 0, called.stderr
@@ -101,19 +77,3 @@ def test_models_are_listed(address: str) -> None:
         {"horizon": "HORIZON_FINAL", "min_slots": 1, "max_slots": 47},
     ]
     assert model["verdict"] == "VERDICT_FIT"
-
-
-def test_tensors_are_inferred(address: str) -> None:
-    pattern = {"name": "pattern", "datatype": "FP64", "shape": [1, 18], "contents": {"fp64_contents": PATTERN}}
-    request = json.dumps({"model_name": "dejavu", "inputs": [pattern], "outputs": [{"name": "point"}]})
-    called = grpcurl("-d", request, address, "inference.GRPCInferenceService/ModelInfer")
-    assert called.returncode == 0, called.stderr
-    [point] = json.loads(called.stdout)["outputs"]
-    assert (point["datatype"], point["shape"]) == ("FP64", ["1"])
-    assert point["contents"]["fp64_contents"][0] == pytest.approx(PATTERN[-1], abs=10)
-
-
-@pytest.mark.parametrize("service", ["dejavu.v1.PredictionService", "inference.GRPCInferenceService"])
-def test_health_is_asked(address: str, service: str) -> None:
-    called = grpcurl("-d", json.dumps({"service": service}), address, "grpc.health.v1.Health/Check")
-    assert json.loads(called.stdout) == {"status": "SERVING"}

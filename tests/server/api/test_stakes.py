@@ -10,7 +10,7 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import running_worker
 
-from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, MARKET_SIDE_UNSPECIFIED, TOTAL_SIDE_UNSPECIFIED
+from dejavu.v1.market_pb2 import TOTAL_SIDE_UNSPECIFIED
 from dejavu_client import FINAL, DejavuClient
 from dejavu_client.requests import market, total_market
 from dejavu_server.ledger import verify
@@ -32,37 +32,6 @@ def client(folder: Path) -> Iterator[DejavuClient]:
         DejavuClient(address, timeout=30.0) as client,
     ):
         yield client
-
-
-def test_an_answer_shows_the_model_s_the_market_s_and_the_used_probability(client: DejavuClient) -> None:
-    answer = client.quote(PATTERN, market(0, *DEAR, bankroll=1000.0), horizon=FINAL)
-    home, by = answer.market.home, answer.market.staking
-    assert home.win_probability == pytest.approx(answer.forecast.home_lead_probability)
-    assert home.fair_probability == pytest.approx(1.9 / 3.9)
-    assert home.staking_probability == pytest.approx((home.win_probability + home.fair_probability) / 2)
-    assert (by.model_share, by.kelly_fraction, by.game_cap, by.evening_cap, by.max_edge) == (0.5, 0.25, 0.02, 0.05, 1.0)
-    assert answer.market.notice == NOTICE
-
-
-@pytest.mark.parametrize(
-    ("on_game", "on_evening", "stake"),
-    [
-        (None, None, 20.0),  # the cap of a game
-        (5.0, None, 15.0),
-        (20.0, None, 0.0),
-        (0.0, 42.0, 8.0),  # what is left of the evening's
-        (5.0, 50.0, 0.0),
-        (300.0, 300.0, 0.0),
-    ],
-)
-def test_a_stake_is_at_most_what_is_left_of_the_caps_of_the_game_and_the_evening(
-    client: DejavuClient, on_game: float | None, on_evening: float | None, stake: float
-) -> None:
-    asked = market(0, *DEAR, bankroll=1000.0, game_staked=on_game, evening_staked=on_evening)
-    answer = client.quote(PATTERN, asked, horizon=FINAL).market
-    assert answer.stake == pytest.approx(stake)
-    assert answer.side == (MARKET_SIDE_HOME if stake else MARKET_SIDE_UNSPECIFIED)
-    assert answer.home.kelly_fraction > 0.1
 
 
 def test_both_bets_of_a_request_share_the_caps_of_the_game(client: DejavuClient) -> None:

@@ -7,27 +7,21 @@ import math
 import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import issued
-from tests.support.harness.real_games import real_games
 from typer.testing import CliRunner
 
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
-from dejavu_feed.pattern import slots
 from dejavu_models.types import Horizon
 from dejavu_server.cli import serve
 from dejavu_server.cli.export_games import ExportError, export_games
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.queries.completed_games import SkippedGame, _lowest_scores
+from dejavu_server.ledger.queries.completed_games import SkippedGame
 from dejavu_server.records import IssuedForecast, ReportedOutcome
-from dejavu_trainer.data import plays
 from dejavu_trainer.data.games import load_games
 
 EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
@@ -89,35 +83,6 @@ async def test_the_trainer_reads_the_patterns_that_were_forecast_and_how_they_en
     }
     assert games.date.tolist() == [date(2024, 1, 14 + n) for n in range(1, 5)]
     assert (set(games.home), set(games.away)) == ({"BKN"}, {"GSW"})
-
-
-@pytest.mark.real_data
-async def test_real_games_come_back_as_they_were(ledger: Ledger, url: str, tmp_path: Path, data_dir: Path) -> None:
-    real = real_games(data_dir, [2023])
-    real = real.select(np.arange(0, len(real), 20))
-    ids = [f"00222{number:05d}" for number in range(len(real))]
-    for number, game_id in enumerate(ids):
-        teams = (str(real.home[number]), str(real.away[number]))
-        made = at(game_id, real.levels[number].tolist(), home_team=teams[0], away_team=teams[1])
-        await ledger.commit([replace(made, generated_time=EVENING + timedelta(days=number))])  # no two of a day
-        await ledger.record_outcome(ended(game_id, int(real.outcomes[number, 0]), Horizon.HALFTIME, teams))
-        await ledger.record_outcome(ended(game_id, int(real.final[number]), Horizon.FINAL, teams))
-    assert export_games(url, tmp_path / "games", min_minutes=47).left_out == ()
-    games = load_games(tmp_path / "games", [2023])
-    assert games.game_id.tolist() == ids
-    assert (games.levels == real.levels).all()
-    assert (games.outcomes == real.outcomes).all()
-    assert (games.home.tolist(), games.away.tolist()) == (real.home.tolist(), real.away.tolist())
-
-
-async def test_the_file_is_as_the_trainer_writes_one(ledger: Ledger, url: str, tmp_path: Path) -> None:
-    await lived(ledger, "0022300001", 1)
-    [season] = export_games(url, tmp_path, min_minutes=47).seasons
-    table = plays.read_plays(season.path)
-    assert table.schema.equals(plays.EXPORTED)
-    assert (table.num_rows, season.rows) == (49, 49)
-    assert season.path == plays.season_path(tmp_path, 2024)
-    assert season.path.stat().st_mode & 0o777 == 0o644
 
 
 async def test_totals_and_last_scores_are_those_that_were_recorded(ledger: Ledger, url: str, tmp_path: Path) -> None:
@@ -211,16 +176,6 @@ async def test_fewer_minutes_will_do_if_told_and_are_carried_forward(ledger: Led
     assert games.levels[0].tolist() == pattern + [pattern[-1]] * 10
 
 
-async def test_teams_that_the_outcome_does_not_tell_are_those_of_the_forecast(
-    ledger: Ledger, url: str, tmp_path: Path
-) -> None:
-    await ledger.commit([at("0022300001", walk(1), home_team="BOS", away_team="LAL")])
-    await ledger.record_outcome(ended("0022300001", 5, teams=("", "")))
-    export_games(url, tmp_path, min_minutes=47)
-    games = load_games(tmp_path, [2024])
-    assert (games.home.tolist(), games.away.tolist()) == (["BOS"], ["LAL"])
-
-
 async def test_replays_count_only_if_told_and_have_the_season_of_their_date(
     ledger: Ledger, url: str, tmp_path: Path
 ) -> None:
@@ -273,14 +228,3 @@ async def test_without_pyarrow_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ExportError, match=r"pip install 'dejavu-forecast\[server,trainer\]'"):
         export_games(url, tmp_path, min_minutes=47)
-
-
-@given(st.lists(st.integers(-200, 200), min_size=1, max_size=47), st.integers(-200, 200))
-def test_the_scores_have_the_differentials_only_rise_and_are_the_least(differentials: list[int], final: int) -> None:
-    scores = _lowest_scores(differentials, final)
-    assert list(slots(scores, len(differentials))) == differentials
-    assert scores[-1].home - scores[-1].away == final
-    assert scores[0] == (0.0, 0, 0)
-    for before, after in pairwise(scores):
-        assert after.elapsed > before.elapsed
-        assert min(after.home - before.home, after.away - before.away) == 0, "at most one team scores"

@@ -127,29 +127,32 @@ def test_a_checkpoint_that_was_altered_in_its_file_is_not_what_was_handed_out(ur
     assert (result.exit_code, "signature is not valid" in result.stderr) == (1, True)
 
 
-def test_a_path_in_place_of_a_url_is_offered_as_one() -> None:
-    result = run("verify", "--ledger", "/tmp/x.sqlite3")
-    assert (result.exit_code, "for this file: sqlite:////tmp/x.sqlite3" in result.stderr) == (2, True)
-
-
 @pytest.mark.parametrize("what", ["--checkpoint", "--public-key"])
 def test_a_file_that_is_not_there_is_named(url: str, kept: Checkpoint, what: str) -> None:
     result = run("verify", "--ledger", url, what, "/nowhere/at/all")
     assert (result.exit_code, result.stderr) == (1, "dejavu-server: /nowhere/at/all: No such file or directory\n")
 
 
-@pytest.mark.parametrize("command", [["verify"], ["checkpoint", "--out", "-"], ["export", "--out", "games"]])
-def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path, command: list[str]) -> None:
-    result = run(*command, "--ledger", f"sqlite:///{tmp_path}/ledger.db")
-    assert result.exit_code == 1
-    assert "there is no ledger at" in result.stderr
+COMMANDS = (
+    ["verify"],
+    ["checkpoint", "--out", "-"],
+    ["export", "--out", "games"],
+    ["backup", "--out", "b.db"],
+    ["copy", "--to", "sqlite:///c.db"],
+    ["prune", "--through", "9"],
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_ledger_that_is_not_there_is_not_made_and_a_url_of_none_is_wrong_usage(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = run(*command, "--ledger", f"sqlite:///{tmp_path}/ledger.db")
+    assert (missing.exit_code, "there is no ledger at" in missing.stderr) == (1, True)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("command", [["verify"], ["checkpoint", "--out", "-"], ["export", "--out", "games"]])
-def test_a_url_of_no_ledger_is_wrong_usage(command: list[str]) -> None:
-    result = run(*command, "--ledger", "mysql://x")
-    assert (result.exit_code, "--ledger" in result.stderr) == (2, True)
+    wrong = run(*command, "--ledger", "/tmp/x.sqlite3")
+    assert (wrong.exit_code, "for this file: sqlite:////tmp/x.sqlite3" in wrong.stderr) == (2, True)
 
 
 def test_a_checkpoint_signed_without_a_server_is_one_to_verify_with(url: str, kept: Checkpoint, tmp_path: Path) -> None:
@@ -195,18 +198,6 @@ def test_options_of_serving_before_a_command_are_refused_by_name(option: list[st
     assert result.exit_code == 2
     assert option[0] in result.stderr
     assert "is an option of the server" in result.stderr
-
-
-def test_variables_of_serving_hinder_no_command(url: str, kept: Checkpoint) -> None:
-    assert run("verify", DEJAVU_LEDGER=url, DEJAVU_WORKERS="3", DEJAVU_LISTEN="127.0.0.1:1").exit_code == 0
-
-
-@pytest.mark.parametrize("command", [[], ["verify"], ["checkpoint"], ["export"]])
-def test_every_command_has_help(command: list[str]) -> None:
-    result = run(*command, "--help")
-    assert result.exit_code == 0
-    for words in command or ["verify", "checkpoint", "export"]:
-        assert words in result.stdout
 
 
 def test_entries_are_exported_with_the_hashes_that_the_chain_has(url: str, kept: Checkpoint, tmp_path: Path) -> None:

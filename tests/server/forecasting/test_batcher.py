@@ -8,12 +8,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 from tests.support.fakes.forecasters import PersistenceForecaster
 
-from dejavu_models.errors import UnsupportedSlots
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast
 from dejavu_server.admission.errors import Overloaded
 from dejavu_server.forecasting.batcher import CHUNK, MAX_ON_LOOP, MAX_WAITING, QUIET_TURNS, Batcher
-from dejavu_server.results import Failed
 
 POISON = -77.0
 
@@ -80,34 +78,6 @@ async def test_calls_that_come_close_together_are_computed_together(
     assert model.groups == [5]
 
 
-async def test_a_call_that_is_alone_waits_for_nobody(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
-    call = asyncio.create_task(new_batcher().forecast(model, query(3)))
-    turns = 0
-    while not call.done():
-        await asyncio.sleep(0)
-        turns += 1
-    assert call.result().point == 3
-    assert turns <= QUIET_TURNS + 3  # enqueue, quiet turns, compute, resume the caller
-
-
-async def test_each_model_is_asked_its_own_queries(new_batcher: NewBatcher) -> None:
-    batcher = new_batcher()
-    one, two = PersistenceForecaster("one"), PersistenceForecaster("two")
-    answers = await asyncio.gather(*(batcher.forecast(model, query(1)) for model in (one, two, one)))
-    assert [answer.model_version for answer in answers] == ["one", "two", "one"]
-    assert (one.groups, two.groups) == ([2], [1])
-
-
-async def test_what_a_model_cannot_answer_fails_alone(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
-    batcher = new_batcher()
-    short = ForecastQuery(ScorePattern((1.0,)))
-    good, bad = await asyncio.gather(
-        batcher.forecast(model, query(1)), batcher.forecast(model, short), return_exceptions=True
-    )
-    assert isinstance(good, Forecast)
-    assert isinstance(bad, UnsupportedSlots)
-
-
 async def test_an_exception_fails_only_the_query_that_causes_it(
     new_batcher: NewBatcher, model: PersistenceForecaster
 ) -> None:
@@ -153,18 +123,6 @@ async def test_what_waits_for_the_thread_is_not_computed_for_callers_that_went_m
     assert dropped == {"thread": 17}
 
 
-async def test_a_query_whose_caller_goes_while_it_is_computed_is_counted(model: PersistenceForecaster) -> None:
-    batcher, dropped = counting_batcher()
-    begun, release = held(model)
-    many = asyncio.create_task(batcher.forecast_many(model, [query(1)] * 7))
-    await asyncio.to_thread(begun.wait, 10)
-    many.cancel()
-    await asyncio.wait([many])
-    release.set()
-    await batcher.close()
-    assert dropped == {"computed": 7}
-
-
 async def test_a_crowd_is_computed_in_chunks_off_the_loop(
     new_batcher: NewBatcher, model: PersistenceForecaster
 ) -> None:
@@ -194,13 +152,6 @@ async def test_the_loop_is_free_while_many_are_computed(new_batcher: NewBatcher,
     assert [answer.point for answer in await many if isinstance(answer, Forecast)] == list(range(100))
 
 
-async def test_of_many_each_fails_for_itself(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
-    model.before = refuse_poison
-    answers = await new_batcher().forecast_many(model, [query(1), query(POISON), query(3)])
-    kinds = [type(answer.error if isinstance(answer, Failed) else answer) for answer in answers]
-    assert kinds == [Forecast, ZeroDivisionError, Forecast]
-
-
 async def test_more_than_may_wait_are_refused_and_the_others_answered(
     new_batcher: NewBatcher, model: PersistenceForecaster
 ) -> None:
@@ -219,35 +170,6 @@ async def test_closing_lets_what_waits_be_answered(model: PersistenceForecaster)
     await asyncio.sleep(0)
     await batcher.close()
     assert [answer.point for answer in await asyncio.gather(*crowd)] == leads
-
-
-async def test_the_sizes_of_groups_are_told(model: PersistenceForecaster) -> None:
-    sizes: list[int] = []
-    batcher = Batcher(observe=sizes.append)
-    await asyncio.gather(*(batcher.forecast(model, query(1)) for _ in range(3)))
-    await batcher.forecast_many(model, [query(1)] * 2)
-    await batcher.close()
-    assert sizes == [3, 2]
-
-
-async def test_a_query_that_comes_alone_again_is_computed_in_the_task_of_its_call(model: PersistenceForecaster) -> None:
-    batcher = Batcher(alone=lambda: True)
-    await batcher.forecast(model, query(1))  # the first waits for others: it is not known yet that none come
-    turned = False
-
-    def turn() -> None:
-        nonlocal turned
-        turned = True
-
-    asyncio.get_running_loop().call_soon(turn)
-    assert (await batcher.forecast(model, query(2))).point == 2
-    assert not turned
-    assert batcher.unanswered == 0
-    model.before = refuse_poison
-    with pytest.raises(ZeroDivisionError):
-        await batcher.forecast(model, query(POISON))
-    assert batcher.unanswered == 0
-    await batcher.close()
 
 
 async def test_queries_are_computed_together_if_others_may_come_or_came_last(model: PersistenceForecaster) -> None:

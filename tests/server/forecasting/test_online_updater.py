@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +21,6 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.unused_ledger import UnusedLedger
 from tests.support.harness.laws import examples
 from tests.support.harness.ledger_faults import add_unreadable_entry
-from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import async_worker
 from typing_extensions import override
 
@@ -37,10 +35,10 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptiveState, TrackerKey
+from dejavu_models.uncertainty.adaptive import TrackerKey
 from dejavu_server.forecasting import online_updater
 from dejavu_server.forecasting.online_updater import OnlineProjection
-from dejavu_server.forecasting.projection import SNAPSHOT_EVERY
+from dejavu_server.forecasting.projection import SNAPSHOT_EVERY, Projection, Snapshot
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.database.schema import snapshots
@@ -129,17 +127,10 @@ def state(learned: OnlineProjection) -> tuple[int, bytes, object, ScheduleHistor
     return learned.sequence, learned.intervals.to_bytes(), values(ratings), learned.schedule
 
 
-@pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    opened = await Ledger.open(ledger_url(tmp_path, "ledger.db"))
-    yield opened
-    await opened.close()
-
-
 reports = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 30), st.booleans()), min_size=1, max_size=12)
 
 
-@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=reports)
 def test_whoever_has_read_as_far_has_learned_the_same(
     told: Sequence[tuple[int, int, bool]], tmp_path_factory: pytest.TempPathFactory
@@ -161,24 +152,6 @@ def test_whoever_has_read_as_far_has_learned_the_same(
             await ledger.close()
 
     asyncio.run(check())
-
-
-async def test_a_correction_takes_the_place_of_what_it_corrects(ledger: Ledger, tmp_path: Path) -> None:
-    corrected, right = nothing(), nothing()
-    other = await Ledger.open(ledger_url(tmp_path, "other.db"))
-    for number in range(5):
-        for each in (ledger, other):
-            await forecast(each, number)
-    for number in range(5):
-        await report(ledger, number, 25 if number == 1 else 3 + number)
-        await report(other, number, 3 + number)
-    await ledger.read(corrected.read)
-    await other.read(right.read)
-    assert state(corrected)[1:] != state(right)[1:]
-    await report(ledger, 1, 4, day=20)  # the game keeps its date
-    await ledger.read(corrected.read)
-    assert state(corrected)[1:] == state(right)[1:]
-    await other.close()
 
 
 async def test_a_snapshot_is_as_good_as_reading_it_all(ledger: Ledger) -> None:
@@ -230,49 +203,6 @@ async def test_one_forecast_counts_for_a_stage_the_one_nearest_to_its_middle(led
     }
     scores = {key.quarter: tracker.recent[0].score for key, tracker in trackers.items()}
     assert scores[1] == scores[2]
-
-
-async def test_replays_teach_nothing_and_halves_no_ratings(ledger: Ledger) -> None:
-    await forecast(ledger, "9900000001")
-    await report(ledger, "9900000001", 12)
-    learned = await from_scratch(ledger)
-    assert state(learned) == (0, AdaptiveState().to_bytes(), values(START), ScheduleHistory())
-    await forecast(ledger, 2, horizon=Horizon.HALFTIME)
-    half = await report(ledger, 2, 12, horizon=Horizon.HALFTIME)
-    learned = await from_scratch(ledger)
-    assert state(learned)[0] == half.sequence
-    assert state(learned)[2] == values(START)
-    await report(ledger, 2, 20)
-    assert state(await from_scratch(ledger))[2] != values(START)
-
-
-async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = nothing()
-    for number in range(SNAPSHOT_EVERY + 7):
-        await report(ledger, number, 1 + number % 20)
-    [point] = await ledger.read(first.read)
-    keep = partial(
-        learning.write_snapshot,
-        part=INTERVALS,
-        sequence=point.sequence,
-        state=point.state.to_bytes(),
-        read_at=first.sequence,
-    )
-    await ledger.write(keep)
-    read: list[tuple[int, bool]] = []
-
-    def taught_after(connection: Connection, place: int, *, with_observations: bool = True) -> Iterator[SettledGame]:
-        read.append((place, with_observations))
-        return whole(connection, place, with_observations=with_observations)
-
-    whole = learning.settled_games_after
-    monkeypatch.setattr(learning, "settled_games_after", taught_after)
-    second = nothing()
-    await ledger.read(second.read)
-    assert read == [(0, False), (point.sequence, True)]
-    assert state(second) == state(first)
 
 
 async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> None:
@@ -380,3 +310,17 @@ async def test_an_outcome_is_learned_within_a_second_while_streams_are_broken(
             async with asyncio.timeout(30):
                 await model.learned.wait()
             assert model.state.sequence == reported.outcome.sequence
+
+
+def test_a_fold_goes_back_no_further_than_it_has_to() -> None:
+    fold: Projection[int] = Projection(0, lambda count, _: count + 1)
+    games = [
+        SettledGame(place, "", Horizon.FINAL, 1, "", "", date(2024, 11, 20), ())
+        for place in range(1, 3 * SNAPSHOT_EVERY)
+    ]
+    passed = fold.advance(games)
+    assert [point.sequence for point in passed] == [SNAPSHOT_EVERY, 2 * SNAPSHOT_EVERY]
+    fold.rewind(SNAPSHOT_EVERY + 1)
+    assert fold.current.sequence == SNAPSHOT_EVERY
+    fold.rewind(SNAPSHOT_EVERY)
+    assert fold.current == Snapshot(0, 0, 0)

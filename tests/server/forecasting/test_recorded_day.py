@@ -96,27 +96,6 @@ async def test_a_market_without_a_date_is_weighed_for_the_recorded_date(
     assert listed.market_answer == quote.forecast.market
 
 
-async def test_a_retry_after_midnight_without_a_market_is_computed_once(
-    service: ForecastService, model: DatedForecaster
-) -> None:
-    await service.forecast(question(GAME_DAY, given=True))
-    model.groups.clear()
-    again = await service.forecast(question(LATER, given=False))
-    assert (again.forecast.home_lead_probability, again.day) == (0.74, GAME_DAY)
-    assert model.groups == [1]
-
-
-async def test_of_many_each_is_weighed_for_its_own_day(service: ForecastService) -> None:
-    await service.forecast(question(GAME_DAY, given=True))
-    other = replace(question(LATER, given=False, market=MARKET), game_id="0022000002")
-    first, second = await service.forecast_many([question(LATER, given=False, market=MARKET), other])
-    assert isinstance(first, IssuedForecast)
-    assert isinstance(second, IssuedForecast)
-    assert [each.forecast.home_lead_probability for each in (first, second)] == [0.74, 0.7]
-    assert first.market_forecast is None
-    assert second.market_forecast is None
-
-
 async def test_a_market_weighed_by_what_was_learned_since_has_both_forecasts(
     service: ForecastService, model: DatedForecaster
 ) -> None:
@@ -127,16 +106,3 @@ async def test_a_market_weighed_by_what_was_learned_since_has_both_forecasts(
     assert quote.market_forecast is not None
     assert quote.market_forecast.home_lead_probability == 0.37
     assert (await service.forecast(question(LATER, given=False))).market_forecast is None
-
-
-async def test_the_day_of_a_forecast_recorded_without_a_date_is_that_of_its_time(
-    service: ForecastService, model: DatedForecaster
-) -> None:
-    recorded = await service.forecast(question(game_day(datetime.now(UTC)), given=False))
-    weighed: list[date | None] = []
-    model.before = lambda queries: weighed.extend(query.game_date for query in queries)
-    quote = await service.forecast(question(recorded.day, given=True, market=MARKET))
-    assert (quote.sequence, quote.day, quote.market_forecast) == (recorded.sequence, recorded.day, None)
-    assert weighed == [recorded.day]
-    corrected = await service.forecast(question(recorded.day + timedelta(1), given=True, market=MARKET))
-    assert (corrected.revision, corrected.day) == (1, recorded.day + timedelta(1))

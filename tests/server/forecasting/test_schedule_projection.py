@@ -79,10 +79,3 @@ async def test_finals_count_with_the_schedule_of_their_day_and_so_do_corrections
         due = due.after(result)
     await ledger.read(plain.read)
     assert bytes_of(learned) == bytes_of(learned, "v2") == bytes_of(plain) == due.ratings.filter.mean.tobytes()
-
-
-async def test_it_is_followed_where_ratings_stay_as_they_are(ledger: Ledger) -> None:
-    learned = OnlineProjection({}, intervals=True)
-    await report(ledger, 0)
-    await ledger.read(learned.read)
-    assert learned.schedule.games.keys() == {"BOS", "NYK"}

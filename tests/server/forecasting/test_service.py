@@ -102,25 +102,6 @@ def kind(result: Result[IssuedForecast]) -> type[object]:
     return type(result.error if isinstance(result, Failed) else result)
 
 
-async def test_a_what_if_leaves_no_trace(issuer: ForecastService, notebook: Notebook) -> None:
-    issued = await issuer.forecast(question())
-    assert issued.forecast.point == 4.0
-    assert issued.sequence == 0
-    assert notebook.commits == []
-
-
-async def test_a_forecast_is_stamped(issuer: ForecastService) -> None:
-    issued = await issuer.forecast(question())
-    assert (issued.generated_time, issued.expires_time) == (NOW, NOW + timedelta(minutes=5))
-    assert (issued.home_team, issued.away_team, issued.pattern.last) == ("BKN", "GSW", 4.0)
-
-
-async def test_a_named_game_is_answered_with_what_the_ledger_says(issuer: ForecastService, notebook: Notebook) -> None:
-    issued = await issuer.forecast(question(game_id=GAME))
-    assert issued.sequence == 100
-    assert [each.game_id for each in notebook.commits[0]] == [GAME]
-
-
 @pytest.mark.parametrize("many", [False, True])
 async def test_a_named_game_has_the_quantiles_of_this_call_whatever_the_ledger_keeps(
     every_minute: ForecastService, notebook: Notebook, many: bool
@@ -194,19 +175,6 @@ async def test_a_named_game_has_the_answer_to_this_calls_market_whatever_the_led
     assert (none.market, none.forecast.market) == (None, None)
 
 
-async def test_a_new_forecast_of_what_is_known_is_refused(issuer: ForecastService, notebook: Notebook) -> None:
-    notebook.known = frozenset({GAME})
-    with pytest.raises(OutcomeAlreadyRecorded, match="it is known"):
-        await issuer.forecast(question(game_id=GAME))
-    assert (await issuer.forecast(question())).forecast.point == 4.0
-
-
-async def test_of_many_only_those_of_what_is_known_are_refused(issuer: ForecastService, notebook: Notebook) -> None:
-    notebook.known = frozenset({GAME})
-    results = await issuer.forecast_many([question(game_id=GAME), question(), question(game_id=game(2))])
-    assert [kind(result) for result in results] == [OutcomeAlreadyRecorded, IssuedForecast, IssuedForecast]
-
-
 async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) -> None:
     registry = CollectorRegistry()
     batcher = Batcher()
@@ -231,22 +199,6 @@ async def test_what_the_ledger_says_of_forecasts_is_counted(notebook: Notebook) 
     assert counts == {"halftime": [1, 1, 2, 0], "final": [1, 0, 0, 1]}
 
 
-async def test_a_named_game_is_not_answered_if_it_cannot_be_recorded(
-    issuer: ForecastService, notebook: Notebook
-) -> None:
-    notebook.broken = True
-    with pytest.raises(LedgerUnavailable):
-        await issuer.forecast(question(game_id=GAME))
-    assert (await issuer.forecast(question())).forecast.point == 4.0
-
-
-async def test_the_model_asked_answers(issuer: ForecastService) -> None:
-    assert (await issuer.forecast(question())).forecast.model_version == "one"
-    assert (await issuer.forecast(question(model="two"))).forecast.model_version == "two"
-    with pytest.raises(UnknownModel):
-        await issuer.forecast(question(model="three"))
-
-
 async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: ForecastService, notebook: Notebook) -> None:
     results = await issuer.forecast_many(
         [
@@ -266,14 +218,6 @@ async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: ForecastSe
     ]
     assert [result.sequence for result in results if isinstance(result, IssuedForecast)] == [100, 0, 101]
     assert len(notebook.commits) == 1  # recorded together
-
-
-async def test_of_many_all_are_recorded_in_the_order_of_the_questions(
-    issuer: ForecastService, notebook: Notebook
-) -> None:
-    models = ["one", "two", "one", "", "two"]
-    await issuer.forecast_many([question(float(n), game_id=GAME, model=model) for n, model in enumerate(models)])
-    assert [[issued.forecast.point for issued in commit] for commit in notebook.commits] == [[0.0, 1.0, 2.0, 3.0, 4.0]]
 
 
 async def test_of_many_only_named_games_fail_with_the_ledger(issuer: ForecastService, notebook: Notebook) -> None:

@@ -201,7 +201,3 @@ def test_no_alert_fires_on_what_is_usual(tmp_path: Path) -> None:
 def test_further_errors_of_the_page_are_noticed_as_the_first_one_is(tmp_path: Path) -> None:
     series = of("dejavu_dashboard_requests_total", endpoint="/api/models", status="500", **PAGE)
     assert firing(tmp_path, [f"{series} 1x60 2x20"], minutes=17) == {"DejavuDashboardErrors"}
-
-
-def test_intervals_that_hold_are_no_fault(tmp_path: Path) -> None:
-    assert firing(tmp_path, coverage(0.93, 400), minutes=17) == set()

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import grpc
 import pytest
-from tests.support.builders.calls import PATTERN
 from tests.support.processes.hangs import hang, hanging
 from tests.support.processes.promtool import firing, promtool, scraped_series
 from tests.support.processes.scrapes import scrape, scrape_when, value_in
-from tests.support.processes.servers import SpawnedServer, spawned_server
+from tests.support.processes.servers import spawned_server
 
-from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_client import DejavuClient
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import ALL_SCOPES
-
-if TYPE_CHECKING:  # the stub of the types only
-    from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
 
 OLD_RATINGS = {"DejavuRatingsOutdated"}
 """What fires without a fault: the ratings of the bundle that ships are those of a past season."""
@@ -75,40 +65,3 @@ def test_a_ledger_that_is_gone_and_a_broken_file_of_tokens(tmp_path: Path) -> No
         (tmp_path / "data").rename(tmp_path / "elsewhere")
         gone = scrape_when(server, lambda text: value_in(text, "dejavu_workers_without_ledger") == 1)
         assert "DejavuLedgerUnavailable" in alerts(tmp_path, before, gone)
-
-
-def test_a_disk_with_little_more_room_than_the_reserve(tmp_path: Path) -> None:
-    ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
-    with spawned_server("--workers", "1", "--ledger", ledger, *METRICS) as server:
-        before = scrape_when(server, lambda text: value_in(text, "dejavu_ledger_disk_free_bytes") > 0)
-    free_mib = int(value_in(before, "dejavu_ledger_disk_free_bytes")) >> 20
-    reserve = ("--ledger-reserve-mib", str(min(1 << 20, free_mib * 2 // 3)))
-    with spawned_server("--workers", "1", "--ledger", ledger, *METRICS, *reserve) as server:
-        low = scrape_when(server, lambda text: value_in(text, "dejavu_ledger_disk_free_bytes") > 0)
-    assert alerts(tmp_path, before, low) == {"DejavuDiskLow"}
-
-
-async def load(server: SpawnedServer) -> int:
-    """Asks for more forecasts at once than a worker takes; returns how many were refused as overload."""
-    async with grpc.aio.insecure_channel(server.address) as channel:  # without the client's retries
-        service: PredictionServiceAsyncStub = PredictionServiceStub(channel)
-        calls = [service.Predict(pb.PredictRequest(pattern=PATTERN), timeout=60) for _ in range(200)]
-        codes = await asyncio.gather(*(call.code() for call in calls))
-    # UNAVAILABLE: gRPC's core refuses what exceeds its own queue.
-    assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
-    return codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED)
-
-
-def test_more_calls_than_are_admitted(tmp_path: Path) -> None:
-    ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
-    with spawned_server("--workers", "1", "--ledger", ledger, "--max-in-flight", "1", *METRICS) as server:
-        with DejavuClient(server.address) as client:
-            client.predict(PATTERN)
-        before = scrape(server)
-        during, refused = [], 0
-        for _ in range(3):
-            refused += asyncio.run(load(server))
-            during.append(scrape(server))
-    assert refused > 50
-    assert value_in(during[-1], "dejavu_calls_refused_total", reason="OVERLOADED") == refused
-    assert alerts(tmp_path, before, *during) == {"DejavuOverloaded"}

@@ -85,15 +85,3 @@ def test_one_that_was_away_for_long_is_a_new_one(
         trouble.failed(DISK_FULL)
         clock.now += REMINDER_SECONDS
     assert [entry["exc_info"] for entry in log] == [DISK_FULL, DISK_FULL]
-
-
-def test_what_is_known_of_a_trouble_is_logged_with_its_beginning_and_its_end(
-    trouble: FailureLog, clock: Clock, log: list[MutableMapping[str, Any]]
-) -> None:
-    trouble.failed(DISK_FULL, traceback=False, reason="FULL")
-    clock.now += SETTLED_SECONDS
-    trouble.succeeded(reason="FULL")
-    assert [(entry["event"], entry["reason"], "exc_info" in entry) for entry in log] == [
-        ("failing", "FULL", False),
-        ("fine_again", "FULL", False),
-    ]

@@ -22,9 +22,3 @@ def test_what_has_been_imported_stays() -> None:
     with hidden("json"):
         import json as again
     assert again is json is sys.modules["json"]
-
-
-def test_an_error_in_the_block_hides_nothing_for_long() -> None:
-    with pytest.raises(OSError), hidden("no_such_package"):
-        raise OSError
-    assert "no_such_package" not in sys.modules

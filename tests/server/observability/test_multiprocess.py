@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import glob
 import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 
 import pytest
-from prometheus_client import generate_latest
 
 from dejavu_common import http_server
 from dejavu_common.address import Address
@@ -96,16 +93,6 @@ def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -
     assert not folder.exists()
 
 
-def test_a_workers_files_have_their_room_before_anything_is_counted() -> None:
-    with supervisor_metrics() as figures:
-        pid = work(figures)
-        found = {path.name: path.stat() for path in figures.folder.iterdir()}
-    assert found.keys() == {f"{kind}_{pid}.db" for kind in FILE_BYTES}
-    for kind, size in FILE_BYTES.items():
-        of = found[f"{kind}_{pid}.db"]
-        assert of.st_blocks * 512 >= of.st_size == size, kind
-
-
 def test_workers_that_have_ended_share_files_as_short_as_their_content_and_none_of_their_counts_is_lost() -> None:
     """Their metrics are read every second: files of each would make that slower with every worker that ends."""
     with supervisor_metrics() as figures:
@@ -137,12 +124,6 @@ def test_what_a_worker_that_ended_left_damaged_stops_nothing() -> None:
         assert figures.registry.get_sample_value("dejavu_calls_total", {"method": "Predict", "code": "OK"}) == 1
 
 
-def test_the_metrics_tell_the_version_of_the_server() -> None:
-    with supervisor_metrics() as figures:
-        [info] = [family for family in figures.registry.collect() if family.name == "dejavu_build_info"]
-    assert info.samples[0].labels["version"] == version("dejavu-forecast")
-
-
 def test_histograms_of_all_methods_with_six_codes_each_fit_the_space_that_is_allocated() -> None:
     program = f"""
 import os
@@ -171,43 +152,9 @@ for path in Path(os.environ[{FOLDER_VARIABLE!r}]).iterdir():
     assert all(int(used) < int(size) for _, size, used in lines)
 
 
-def test_of_a_worker_that_never_served_no_file_is_left() -> None:
-    with supervisor_metrics() as figures:
-        figures.worker_ended(work(figures), served=False, asked=False)
-        assert list(figures.folder.iterdir()) == []
-
-
 def test_a_worker_that_was_asked_to_go_is_no_death() -> None:
     with supervisor_metrics() as figures:
         figures.worker_serves()
         figures.worker_ended(1, served=True, asked=True)
     assert figures.registry.get_sample_value("dejavu_worker_deaths_total") == 0
     assert figures.registry.get_sample_value("dejavu_workers") == 0
-
-
-def test_an_address_in_use_is_refused() -> None:
-    with (
-        supervisor_metrics() as figures,
-        pytest.raises(OSError, match="in use"),
-        serve_metrics(figures.registry, Address.parse(str(figures.address))),
-    ):
-        pass
-
-
-def test_a_worker_that_failed_to_start_while_the_metrics_are_read_is_left_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with supervisor_metrics() as metrics:
-        gone = metrics.folder / "counter_99999.db"
-        gone.write_bytes(b"")
-        listed = glob.glob
-        found: list[list[str]] = []
-
-        def listed_before_it_went(pattern: str) -> list[str]:
-            found.append(listed(pattern))
-            gone.unlink(missing_ok=True)
-            return found[-1]
-
-        monkeypatch.setattr(glob, "glob", listed_before_it_went)
-        assert b"dejavu_workers 0.0" in generate_latest(metrics.registry)
-        assert [len(files) for files in found] == [1, 0]

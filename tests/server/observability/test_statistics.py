@@ -81,10 +81,6 @@ def test_a_window_has_what_was_counted_in_it() -> None:
     assert [window.length for window in statistics.windows] == [*WINDOW_SECONDS, 0]
 
 
-def test_a_window_of_a_young_server_says_how_short_it_is() -> None:
-    assert {window.seconds for window in Server().after(7, calls=3).windows} == {7}
-
-
 def test_what_happened_before_a_window_is_not_in_it() -> None:
     server = Server()
     statistics = server.after(1, calls=5)
@@ -138,12 +134,6 @@ async def test_the_file_says_what_was_sampled_until_it_is_stale_or_broken(tmp_pa
     assert (read := reader.read()) is not None
     break_files(tmp_path)
     assert reader.read() is read
-
-
-async def test_a_folder_that_is_gone_stops_neither_writer_nor_reader(tmp_path: Path) -> None:
-    gone = tmp_path / "gone"
-    await StatisticsWriter(gone, Server().statistics).write()
-    assert StatisticsReader(gone).read() is None
 
 
 SECONDS_OF_CALLS = st.lists(st.floats(1e-5, 6.0) | st.sampled_from(LATENCY_BUCKETS), max_size=40)

@@ -59,13 +59,6 @@ def test_without_an_endpoint_nothing_is_loaded_and_a_span_is_nothing(monkeypatch
     assert tracing.trace_id() == ""
 
 
-def test_an_endpoint_that_is_switched_off_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    assert tracing.requested()
-    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    assert not tracing.requested()
-
-
 def test_a_collector_that_is_gone_fails_no_call(tmp_path: Path) -> None:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     ledger = f"sqlite:///{tmp_path}/l.db"

@@ -13,7 +13,7 @@ from tests.support.harness.subscribers import Subscriber, encode, new_broadcaste
 
 from dejavu.v1 import forecast_pb2
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired
+from dejavu_server.ledger import Ledger
 from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming import broadcaster as broadcaster_module
 from dejavu_server.streaming import catch_up
@@ -31,15 +31,7 @@ async def test_a_stream_without_a_token_starts_now(ledger: Ledger, broadcaster: 
         assert message.resume_token == ledger.token(2)
 
 
-async def test_a_repeated_forecast_is_not_sent_again(ledger: Ledger, broadcaster: Broadcaster) -> None:
-    async with Subscriber(broadcaster) as subscriber:
-        await subscriber.heartbeat()
-        await ledger.commit([issued(game(1)), issued(game(1))])
-        await ledger.commit([issued(game(1)), issued(game(2))])
-        assert await subscriber.forecasts(2) == [1, 2]
-
-
-async def test_two_hundred_subscribers_of_two_workers_get_three_hundred_forecasts_each_once_and_in_order(
+async def test_subscribers_of_two_workers_get_every_forecast_once_and_in_order(
     ledger: Ledger, broadcaster: Broadcaster, url: str
 ) -> None:
     encoded = Counter[int]()
@@ -51,20 +43,20 @@ async def test_two_hundred_subscribers_of_two_workers_get_three_hundred_forecast
     other_ledger = await Ledger.open(url)
     other_hub = new_broadcaster(other_ledger, encode=counting)
     await other_hub.start()
-    subscribers = [Subscriber(each) for each in (broadcaster, other_hub) for _ in range(100)]
+    subscribers = [Subscriber(each) for each in (broadcaster, other_hub) for _ in range(30)]
     for subscriber in subscribers:
         await subscriber.heartbeat()
-    assert broadcaster.subscribers == other_hub.subscribers == 100
+    assert broadcaster.subscribers == other_hub.subscribers == 30
 
     async def write(to: Ledger, first: int) -> None:
-        for number in range(first, first + 150):
+        for number in range(first, first + 50):
             await to.commit([issued(game(number))])
 
-    streams = asyncio.gather(*(subscriber.forecasts(300) for subscriber in subscribers))
-    await asyncio.gather(write(ledger, 0), write(other_ledger, 150))
+    streams = asyncio.gather(*(subscriber.forecasts(100) for subscriber in subscribers))
+    await asyncio.gather(write(ledger, 0), write(other_ledger, 50))
     for received in await streams:
-        assert received == list(range(1, 301))
-    assert encoded == Counter(range(1, 301))  # once per worker, not once per subscriber
+        assert received == list(range(1, 101))
+    assert encoded == Counter(range(1, 101))  # once per worker, not once per subscriber
     for subscriber in subscribers:
         await subscriber.stream.aclose()
     assert broadcaster.subscribers == other_hub.subscribers == 0
@@ -80,32 +72,6 @@ async def test_a_filtered_stream_has_its_games_only(ledger: Ledger, broadcaster:
         await ledger.commit([issued(game(1), pattern=(5.0,))])
         assert await some.forecasts(3) == [1, 3, 5]
         assert await everything.forecasts(5) == [1, 2, 3, 4, 5]
-
-
-async def test_what_nobody_wants_is_not_serialised(ledger: Ledger) -> None:
-    encoded: list[str] = []
-
-    def noting(forecast: IssuedForecast) -> forecast_pb2.Forecast:
-        encoded.append(forecast.game_id)
-        return encode(forecast)
-
-    broadcaster = new_broadcaster(ledger, encode=noting)
-    await broadcaster.start()
-    async with Subscriber(broadcaster, frozenset({game(1)})) as subscriber:
-        await subscriber.heartbeat()
-        await ledger.commit([issued(game(2)), issued(game(3)), issued(game(1))])
-        assert await subscriber.forecasts(1) == [3]
-    assert encoded == [game(1)]
-    await broadcaster.close()
-
-
-async def test_a_token_goes_on_right_after_its_message(ledger: Ledger, broadcaster: Broadcaster) -> None:
-    await ledger.commit([issued(game(n)) for n in range(10)])
-    async with Subscriber(broadcaster, token=ledger.token(4)) as subscriber:
-        assert await subscriber.heartbeat() == ledger.token(4)
-        assert await subscriber.forecasts(6) == [5, 6, 7, 8, 9, 10]
-        await ledger.commit([issued(game(10))])
-        assert await subscriber.forecasts(1) == [11]
 
 
 async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_come_in(
@@ -130,18 +96,6 @@ async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_c
                     break
     await writing
     assert received == list(range(1, 301))
-
-
-async def test_a_token_is_good_on_another_worker_and_after_a_restart(url: str) -> None:
-    first = await Ledger.open(url)
-    await first.commit([issued(game(n)) for n in range(5)])
-    token = first.token(2)
-    await first.close()
-    second = await Ledger.open(url)
-    async with started(second) as broadcaster, Subscriber(broadcaster, token=token, current=True) as subscriber:
-        assert await subscriber.heartbeat() == token  # include_current is ignored: the heartbeat is first
-        assert await subscriber.forecasts(3) == [3, 4, 5]
-    await second.close()
 
 
 async def test_a_resumed_filtered_stream_moves_along_over_what_it_does_not_want(
@@ -257,18 +211,6 @@ async def test_subscribers_that_catch_up_together_share_what_is_read_and_encoded
     await broadcaster.close()
 
 
-async def test_a_subscriber_gets_everything_though_no_page_may_be_kept(
-    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(catch_up, "MAX_PAGES_BYTES", 0)
-    await ledger.commit([issued(game(n)) for n in range(100)])
-    one, other = (Subscriber(broadcaster, token=ledger.token(start)) for start in (0, 30))
-    received = await asyncio.gather(one.forecasts(100), other.forecasts(70))
-    assert [*received] == [list(range(1, 101)), list(range(31, 101))]
-    for subscriber in (one, other):
-        await subscriber.stream.aclose()
-
-
 async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger(
     ledger: Ledger, broadcaster: Broadcaster
 ) -> None:
@@ -284,17 +226,6 @@ async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledge
     assert [message.resume_token for message in messages] == [ledger.token(place) for place in (1, 2, 3, 4)]
 
 
-async def test_a_filtered_stream_has_the_outcomes_of_its_games_only(ledger: Ledger, broadcaster: Broadcaster) -> None:
-    async with Subscriber(broadcaster, frozenset({game(2)})) as live:
-        await live.heartbeat()
-        for number in (1, 2):
-            await ledger.record_outcome(outcome(3, game(number)))
-        assert (await live.next()).outcome.game_id == game(2)
-    async with Subscriber(broadcaster, frozenset({game(2)}), token=ledger.token(0)) as late:
-        await late.heartbeat()
-        assert (await late.next()).outcome.game_id == game(2)
-
-
 async def test_a_stream_goes_on_from_before_and_from_after_a_market(ledger: Ledger) -> None:
     await ledger.commit([issued(game(1)), asked(issued(game(2)), answered(None))])
     assert await ledger.head() == 3
@@ -307,13 +238,6 @@ async def test_a_stream_goes_on_from_before_and_from_after_a_market(ledger: Ledg
             assert await subscriber.heartbeat() == ledger.token(3)
             await ledger.commit([issued(game(3))])
             assert await subscriber.forecasts(1) == [4]
-
-
-async def test_replays_are_streamed_like_other_games(ledger: Ledger, broadcaster: Broadcaster) -> None:
-    async with Subscriber(broadcaster) as subscriber:
-        await subscriber.heartbeat()
-        await ledger.commit([issued("9900000001")])
-        assert await subscriber.forecasts(1) == [1]
 
 
 async def test_heartbeats_come_in_silence_and_move_the_token_of_a_filtered_stream(ledger: Ledger) -> None:
@@ -346,14 +270,6 @@ async def test_a_subscriber_too_slow_is_cut_off_and_delays_nobody(ledger: Ledger
             assert await again.forecasts(12) == received
 
 
-async def test_bad_tokens_are_told_before_anything_is_sent(ledger: Ledger, broadcaster: Broadcaster) -> None:
-    with pytest.raises(InvalidResumeToken):
-        await Subscriber(broadcaster, token="nonsense").next()
-    with pytest.raises(ResumeTokenExpired):
-        await Subscriber(broadcaster, token=ledger.token(1)).next()
-    assert broadcaster.subscribers == 0
-
-
 async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
     ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,3 +296,15 @@ async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
         assert most == broadcaster_module.MAX_CATCHING_UP
         for subscriber in resuming:
             await subscriber.stream.aclose()
+
+
+async def test_a_subscriber_gets_everything_though_no_page_may_be_kept(
+    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "MAX_PAGES_BYTES", 0)
+    await ledger.commit([issued(game(n)) for n in range(100)])
+    one, other = (Subscriber(broadcaster, token=ledger.token(start)) for start in (0, 30))
+    received = await asyncio.gather(one.forecasts(100), other.forecasts(70))
+    assert [*received] == [list(range(1, 101)), list(range(31, 101))]
+    for subscriber in (one, other):
+        await subscriber.stream.aclose()

@@ -10,6 +10,7 @@ from unittest.mock import AsyncMock
 import pytest
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.subscribers import Subscriber
+from tests.support.harness.waiting import until
 
 from dejavu_server.ledger import Ledger, LedgerUnavailable
 from dejavu_server.streaming.broadcaster import Broadcaster
@@ -32,9 +33,7 @@ async def test_what_other_workers_record_is_not_read_while_nobody_is_subscribed(
         with monkeypatch.context() as patched:
             patched.setattr(ledger, "read_after", AsyncMock(side_effect=LedgerUnavailable("not to be read")))
             await other.commit([issued(game(number)) for number in range(3)])
-            async with asyncio.timeout(20):
-                while broadcaster.position < 3:  # noqa: ASYNC110 - no event tells of it
-                    await asyncio.sleep(0)
+            await until(lambda: broadcaster.position >= 3)
         async with Subscriber(broadcaster) as subscriber:
             assert await ledger.resume_position(await subscriber.heartbeat()) == 3
             await other.commit([issued(game(4))])

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 from tests.support.builders.issued_forecasts import game, issued, recorded
-from tests.support.builders.outcomes import outcome
 from tests.support.harness.subscribers import encode, new_broadcaster
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable
-from dejavu_server.ledger.database import store
 from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming import ledger_manager as keeper_module
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed
 from dejavu_server.streaming.ledger_manager import (
-    FIRST_RETRY_SECONDS,
-    LONGEST_RETRY_SECONDS,
     LedgerHealth,
     LedgerManager,
 )
@@ -113,62 +107,6 @@ async def test_a_start_does_not_wait_for_a_disk_that_hangs(url: str, monkeypatch
     await manager.close()
 
 
-async def test_outcomes_and_what_else_is_read_and_written_go_through_it_and_fail_with_the_ledger(url: str) -> None:
-    manager = new_manager(url)
-    with pytest.raises(LedgerUnavailable, match="still being opened"):
-        await manager.record_outcome(outcome(3))
-    with pytest.raises(LedgerUnavailable, match="still being opened"):
-        await manager.read(store.head)
-    with pytest.raises(LedgerUnavailable, match="still being opened"):
-        await manager.write(store.probe_write)
-    await manager.start()
-    await manager.commit([issued()])
-    told, settled = await manager.record_outcome(outcome(3))
-    assert (told.sequence, settled) == (2, 1)
-    assert (await manager.read(store.head)).sequence == 2
-    await manager.write(store.probe_write)
-    await manager.close()
-
-
-@pytest.mark.sqlite
-async def test_a_report_that_finds_the_ledger_gone_has_it_looked_at(url: str, tmp_path: Path) -> None:
-    conditions = asyncio.Queue[LedgerHealth]()
-    manager = new_manager(url, on_change=conditions.put_nowait)
-    await manager.start()
-    await until(conditions, WELL)
-    (tmp_path / "ledger.db").rename(tmp_path / "away.db")
-    with pytest.raises(LedgerUnavailable):
-        await manager.record_outcome(outcome(3))
-    (tmp_path / "away.db").rename(tmp_path / "ledger.db")
-    await until(conditions, WELL)
-    assert (await manager.record_outcome(outcome(3)))[0].sequence == 1
-    await manager.close()
-
-
-@pytest.mark.parametrize("error", [LedgerUnavailable("a lock of a table"), RuntimeError("a fault")])
-async def test_a_ledger_that_does_not_say_its_size_is_looked_after_all_the_same(
-    url: str, error: Exception, monkeypatch: pytest.MonkeyPatch, log: list[MutableMapping[str, Any]]
-) -> None:
-    asked, asked_again = 0, asyncio.Event()
-
-    async def unknown(_: Ledger) -> int:
-        nonlocal asked
-        asked += 1
-        if asked == 3:
-            asked_again.set()
-        raise error
-
-    monkeypatch.setattr(Ledger, "size_bytes", unknown)
-    manager = new_manager(url)
-    await manager.start()
-    async with asyncio.timeout(30):
-        await asked_again.wait()
-    assert [stored.sequence for stored in await recorded(manager, issued())] == [1]
-    await manager.close()
-    event = "ledger_size_unknown" if isinstance(error, LedgerUnavailable) else "ledger_failing"
-    assert [entry["log_level"] for entry in log if entry["event"] == event] == ["error"]
-
-
 async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(url: str) -> None:
     conditions = asyncio.Queue[LedgerHealth]()
     manager = new_manager(url, on_change=conditions.put_nowait)
@@ -185,15 +123,3 @@ async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(u
     await manager.close()
     await manager.close()
     assert conditions.empty()
-
-
-def test_a_ledger_that_stays_broken_is_tried_ever_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper_module, "FIRST_RETRY_SECONDS", FIRST_RETRY_SECONDS)
-    manager = new_manager("sqlite:////nowhere/ledger.db")
-    pauses = [manager._next_pause(time.monotonic()) for _ in range(8)]
-    assert pauses[0] == pytest.approx(FIRST_RETRY_SECONDS)
-    assert pauses[1:4] == pytest.approx([0.5, 1.0, 2.0])
-    assert pauses[-1] == LONGEST_RETRY_SECONDS
-    manager._failed_at -= keeper_module.BACKOFF_RESET_SECONDS  # no failure for this long
-    assert manager._next_pause(time.monotonic()) == pytest.approx(FIRST_RETRY_SECONDS)
-    assert manager._next_pause(time.monotonic() - 100.0) >= 100.0  # an attempt that took long

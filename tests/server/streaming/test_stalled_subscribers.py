@@ -10,10 +10,10 @@ from dejavu_server.ledger import Ledger
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.errors import SubscriberTooSlow
 
-STALLED = 100
+STALLED = 30
 QUEUE = 50
 PAGE = 20
-FORECASTS = 3000
+FORECASTS = 1000
 
 
 def held(broadcaster: Broadcaster) -> int:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from pathlib import Path
-from typing import Any
-from unittest.mock import AsyncMock
 
 import pytest
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.harness.ledger_faults import add_unreadable_entry
-from tests.support.harness.subscribers import Subscriber, new_broadcaster, started
+from tests.support.harness.subscribers import Subscriber, new_broadcaster
 
 from dejavu.v1 import forecast_pb2
-from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable
-from dejavu_server.records import IssuedForecast, ReportedOutcome
-from dejavu_server.streaming.broadcaster import MAX_CATCHING_UP, Broadcaster
+from dejavu_server.ledger import Ledger, LedgerCorrupt
+from dejavu_server.records import IssuedForecast
+from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed
 
 
@@ -55,22 +49,6 @@ async def test_a_cancelled_subscriber_leaves_nothing_behind(ledger: Ledger, broa
     waiting.cancel()
     await asyncio.wait([waiting])
     assert broadcaster.subscribers == 0
-    assert not broadcaster._attached_to_game
-
-
-async def test_a_subscriber_cancelled_before_its_turn_to_read_leaves_no_warning(
-    ledger: Ledger, broadcaster: Broadcaster, recwarn: pytest.WarningsRecorder
-) -> None:
-    async with contextlib.AsyncExitStack() as others:
-        for _ in range(MAX_CATCHING_UP):
-            await others.enter_async_context(broadcaster._reading)
-        waiting = asyncio.create_task(Subscriber(broadcaster, token=ledger.token(0)).next())
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.wait([waiting])
-    del waiting
-    gc.collect()
-    assert [str(warning.message) for warning in recwarn] == []
 
 
 async def test_streams_end_with_an_error_when_the_tail_breaks(ledger: Ledger) -> None:
@@ -114,24 +92,6 @@ async def test_streams_end_at_an_entry_that_cannot_be_read_back(ledger: Ledger, 
     await broadcaster.close()
 
 
-async def test_streams_end_when_the_ledger_cannot_be_read(
-    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = await Ledger.open(url)  # what this worker commits itself is not read
-    async with started(ledger) as broadcaster, Subscriber(broadcaster) as subscriber:
-        await subscriber.heartbeat()
-        monkeypatch.setattr(ledger, "read_after", AsyncMock(side_effect=LedgerUnavailable("for the moment")))
-
-        async def follow() -> None:
-            for number in range(2):  # the first entry may still be found by a read that had begun before
-                await other.commit([issued(game(number))])
-                await subscriber.next()
-
-        with pytest.raises(LedgerUnavailable, match="for the moment"):
-            await follow()
-    await other.close()
-
-
 async def test_a_hub_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:
     await ledger.commit([issued(game(n)) for n in range(5)])
     broadcaster = new_broadcaster(ledger)
@@ -144,34 +104,8 @@ async def test_a_hub_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:
     await broadcaster.close()
 
 
-@pytest.mark.sqlite
-async def test_a_hub_does_not_start_before_what_it_cannot_read(ledger: Ledger, tmp_path: Path) -> None:
-    await ledger.commit([issued()])
-    add_unreadable_entry(tmp_path / "ledger.db")
-    with pytest.raises(LedgerCorrupt):
-        await new_broadcaster(ledger).start(after=1)
-
-
 async def test_a_hub_starts_at_the_head_of_a_ledger_that_was_restored_to_less(ledger: Ledger) -> None:
     broadcaster = new_broadcaster(ledger)
     await broadcaster.start(after=10)
     assert broadcaster.position == 0
     await broadcaster.close()
-
-
-async def test_the_hub_closes_the_tail_that_it_opened(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed = asyncio.Event()
-    tail = ledger.tail
-
-    async def watched(after: int, **options: Any) -> AsyncGenerator[list[IssuedForecast | ReportedOutcome], None]:
-        try:
-            async with aclosing(tail(after, **options)) as pages:
-                async for page in pages:
-                    yield page
-        finally:
-            closed.set()
-
-    monkeypatch.setattr(ledger, "tail", watched)
-    async with started(ledger):
-        await ledger.commit([issued()])
-    assert closed.is_set()

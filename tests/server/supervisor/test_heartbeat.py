@@ -11,21 +11,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from structlog.testing import capture_logs
-from tests.support.processes.servers import settings_in, spawned_server
+from tests.support.harness.waiting import until
+from tests.support.processes.servers import settings_in
 from tests.support.processes.worker_programs import running_pool, worker_that
 
 from dejavu_server.observability.activity import ThreadUsage
 from dejavu_server.observability.multiprocess import SupervisorMetrics
-from dejavu_server.settings import Settings
 from dejavu_server.supervisor import heartbeat, worker_pool, worker_process
 from dejavu_server.supervisor.heartbeat import LOOP, HeartbeatReader, send_heartbeats
 from dejavu_server.supervisor.worker_process import WorkerProcess
 
 SILENT = ("report(beats=True)", "while True: time.sleep(300)")
-OF_AN_EARLIER_RELEASE = ("report()", "while True: time.sleep(300)")
 
 
 HUNG = 2.0
@@ -65,25 +63,8 @@ async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: P
         before = worker.has_ledger
         folder.unlink()
         folder.mkdir()
-        async with asyncio.timeout(60):
-            while not worker.has_ledger:  # noqa: ASYNC110 - no event signals it
-                await asyncio.sleep(0.02)
+        await until(lambda: worker.has_ledger)
         assert not before
-
-
-@pytest.mark.usefixtures("short_turns")
-async def test_a_worker_of_an_earlier_release_that_has_no_beats_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with running_pool(tmp_path, hang_seconds=HUNG) as workers:
-        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "old", *OF_AN_EARLIER_RELEASE))
-        old = await workers.start(0, lambda *_: None)
-        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "new", *SILENT))
-        ended = asyncio.Event()
-        await workers.start(1, lambda *_: ended.set())
-        async with asyncio.timeout(60):
-            await ended.wait()
-        assert workers.serving() == [old]
 
 
 @pytest.mark.usefixtures("short_turns")
@@ -157,43 +138,18 @@ async def test_beats_that_nobody_reads_hold_no_worker_up_and_go_on_when_they_are
     assert set(os.read(read, 1 << 20)) == set(b"L")
 
 
-async def test_a_worker_whose_supervisor_reads_no_beats_stops_to_write_them(pipe: tuple[int, int]) -> None:
-    read, write = pipe
-    os.close(read)
-    async with asyncio.timeout(60):
-        await send_heartbeats(write, lambda: False)
-
-
-async def test_a_report_is_told_from_the_beats_around_it_however_the_pipe_cuts_them() -> None:
-    for cut in range(12):
-        hearing = HeartbeatReader()
-        for part in (b'{"L": 1}\n...'[:cut], b'{"L": 1}\n...'[cut:]):
-            hearing.data_received(part)
-        assert (await hearing.report(), hearing.has_ledger) == ('{"L": 1}', False)
-        hearing.data_received(b"..L")
-        assert hearing.has_ledger
-
-
-async def test_a_hung_part_is_named_once_and_no_heartbeats_follow(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.001)
-    read, write = pipe
-    parts = iter(["", "", "ledger-writer"])
-    async with asyncio.timeout(60):
-        await send_heartbeats(write, lambda: False, lambda: next(parts))
-    os.close(write)
-    assert os.read(read, 100) == b"..!ledger-writer\n"
-
-
-async def test_a_hung_part_is_told_from_the_beats_before_it_however_the_pipe_cuts_them() -> None:
+async def test_a_report_and_a_hung_part_are_told_from_the_beats_however_the_pipe_cuts_them() -> None:
     data = b'{"L": 1}\n..!ledger-writer\n'
     for cut in range(len(data)):
         hearing = HeartbeatReader()
         for part in (data[:cut], data[cut:]):
             assert hearing.hung_part == ""
             hearing.data_received(part)
-        assert (hearing.hung_part, hearing.has_ledger) == ("ledger-writer", False)
+        assert (await hearing.report(), hearing.hung_part) == ('{"L": 1}', "ledger-writer")
+        assert not hearing.has_ledger
+    hearing = HeartbeatReader()
+    hearing.data_received(b"{}\n..L")
+    assert hearing.has_ledger
 
 
 HANGS_IN_A_PART_TO_COME = (
@@ -250,31 +206,3 @@ async def test_time_in_which_a_worker_got_no_core_is_no_silence(
         monkeypatch.undo()  # from here on it has the cores that it has
         async with asyncio.timeout(60):
             await worker.wait()
-
-
-async def test_a_report_that_was_cut_short_is_none() -> None:
-    hearing = HeartbeatReader()
-    hearing.data_received(b'{"address": "127')
-    hearing.connection_lost(None)
-    assert await hearing.report() == ""
-
-
-@pytest.mark.nightly
-def test_a_server_replaces_a_worker_that_was_stopped_and_survives_that_all_of_it_was(tmp_path: Path) -> None:
-    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-    with spawned_server("--workers", "2", "--ledger", ledger) as server:
-        assert server.address
-        supervisor = psutil.Process(server.process.pid)
-        everybody = [supervisor, *supervisor.children()]
-        for process in everybody:
-            process.suspend()
-        time.sleep(Settings().hang_seconds + 5)
-        for process in everybody:
-            process.resume()
-        known = [entry["worker"] for entry in server.events if entry["event"] == "serving"]
-        victim = server.workers[0]
-        victim.suspend()
-        assert server.wait_for("worker_hung", seconds=60)["pid"] == victim.pid
-        server.wait_for("serving", lambda entry: entry["worker"] not in known)
-        assert server.stop() == 0
-    assert [entry["pid"] for entry in server.events if entry["event"] == "worker_died"] == [victim.pid]

@@ -8,12 +8,9 @@ import shutil
 import sys
 import urllib.request
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
-from structlog.testing import capture_logs
 from tests.support.builders.bundles import copy_of_default
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import SpawnedServer, settings_in, spawned_server
@@ -22,7 +19,7 @@ from tests.support.processes.worker_programs import stand_in, worker_that
 from dejavu_client import DejavuClient
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor import worker_process
-from dejavu_server.supervisor.supervisor import MAX_FAILED_STARTS, Supervisor
+from dejavu_server.supervisor.supervisor import MAX_FAILED_STARTS
 from dejavu_server.supervisor.worker_pool import LONGEST_OUTAGE_SECONDS, WorkerPool, WorkerSlot
 from dejavu_server.supervisor.worker_process import StartError
 
@@ -81,31 +78,6 @@ async def test_a_server_without_any_worker_does_not_wait_long_before_it_tries_ag
     await WorkerPool(settings_in(tmp_path), SupervisorMetrics(tmp_path)).pause(
         86_400.0
     )  # longer than a test could wait
-
-
-async def test_the_log_tells_the_pause_that_is_made_and_not_the_one_of_a_server_with_other_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    supervisor = Supervisor(settings_in(tmp_path))
-    pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics(tmp_path))
-    slot, failed = WorkerSlot(0, pool), list[float]()
-
-    async def fill() -> None:
-        failed.append(0.0)
-        if len(failed) > 3:  # the delay would be 0.5 s, then 1 s, then 2 s
-            supervisor._stopping.set()
-        raise StartError("no bundle")
-
-    async def pause(seconds: float) -> None:
-        await asyncio.sleep(0)
-
-    monkeypatch.setattr(slot, "fill", fill)
-    monkeypatch.setattr(pool, "pause", pause)
-    slot._vacated.set()
-    with capture_logs() as log:
-        assert not await supervisor._unless_stopped(supervisor._keep(slot, pool))
-    told = [entry["retry_seconds"] for entry in log if entry["event"] == "worker_not_started"]
-    assert told[:3] == [0.5, LONGEST_OUTAGE_SECONDS, LONGEST_OUTAGE_SECONDS]
 
 
 async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that_failed(
@@ -171,36 +143,3 @@ async def test_a_start_that_fails_is_not_in_vain_while_another_worker_serves(
         await pool.start(1, lambda *_: None)
     assert (pool.serving(), pool.failed_starts) == ([], 1)
     await pool.end()
-
-
-class Starts:
-    """A pool that starts the workers that it is given."""
-
-    def __init__(self, *workers: Any) -> None:
-        self.workers = list(workers)
-        self.retired: list[Any] = []
-
-    async def start(self, slot: int, on_end: Any, *, renew: bool = False) -> Any:
-        worker = self.workers.pop(0)
-        if worker.ended:
-            on_end(worker, 0.0)
-        return worker
-
-    async def retire(self, worker: Any) -> None:
-        self.retired.append(worker)
-
-
-async def test_a_successor_that_ends_before_it_has_its_slot_replaces_nobody() -> None:
-    serves, ends = SimpleNamespace(pid=1, ended=False), SimpleNamespace(pid=2, ended=True)
-    pool: Any = Starts(ends, serves, ends, serves)
-    slot = WorkerSlot(0, pool)
-    with pytest.raises(StartError, match="worker 2 ended as soon as it served"):
-        await slot.fill()
-    assert [slot.worker] == [None]
-    await slot.fill()
-    with pytest.raises(StartError):
-        await slot.replace(first=True)
-    assert [slot.worker] == [serves]
-    assert pool.retired == []
-    await slot.replace(first=True)
-    assert pool.retired == [serves]

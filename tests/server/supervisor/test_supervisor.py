@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
-import sqlite3
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import psutil
 import pytest
-from grpc_status import rpc_status
-from prometheus_client.parser import text_string_to_metric_families
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common.address import Address
-from dejavu_models.registry.registry import default_bundle
 from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.worker_process import (
     FIRST_SECONDS,
@@ -68,45 +60,10 @@ def serving(server: SpawnedServer) -> list[str]:
     return [entry["worker"] for entry in server.events if entry["event"] == "serving"]
 
 
-def metrics(server: SpawnedServer) -> Callable[..., float]:
-    address = server.wait_for("listening")["metrics"]
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
-        families = list(text_string_to_metric_families(response.read().decode()))
-
-    def value(name: str, **labels: str) -> float:
-        samples = (sample for family in families for sample in family.samples)
-        return sum(
-            sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()
-        )
-
-    return value
-
-
-def test_every_answer_says_how_many_workers_there_are(server: SpawnedServer) -> None:
-    with grpc.insecure_channel(server.address) as channel:
-        service = PredictionServiceStub(channel)
-        _, call = service.Predict.with_call(WHAT_IF, timeout=10)
-        stream = service.StreamPredictions(pb.StreamPredictionsRequest(), timeout=10)
-        assert dict(call.trailing_metadata())["dejavu-workers"] == "2"
-        assert dict(stream.initial_metadata())["dejavu-workers"] == "2"
-        stream.cancel()
-
-
 def test_workers_share_the_port_and_the_ledger(server: SpawnedServer) -> None:
     answers = [ask(server.address, NAMED) for _ in range(40)]
     assert len({worker for _, worker in answers}) == 2
     assert len({response.forecast.sequence for response, _ in answers}) == 1
-
-
-def test_a_worker_that_is_killed_is_replaced(server: SpawnedServer) -> None:
-    before = serving(server)
-    _, victim = ask(server.address)
-    os.kill(pid_of(victim), signal.SIGKILL)
-    died = server.wait_for("worker_died", lambda entry: entry["pid"] == pid_of(victim))
-    assert died["ending"] == "killed by SIGKILL"
-    replacement = server.wait_for("serving", lambda entry: entry["worker"] not in before)["worker"]
-    assert replacement.partition("-")[0] == victim.partition("-")[0]  # in the same slot
-    assert replacement in {ask(server.address)[1] for _ in range(40)}
 
 
 def test_a_second_server_on_the_same_port_is_refused(server: SpawnedServer, tmp_path: Path) -> None:
@@ -122,56 +79,6 @@ def test_a_second_server_on_the_same_port_for_metrics_is_refused(server: Spawned
         assert second.exit_code() == 1, second.log()
         assert f"cannot serve metrics on {taken}: Address already in use" in second.wait_for("cannot_start")["reason"]
         assert not serving(second)
-
-
-def calls_answered(server: SpawnedServer, at_least: float) -> float:
-    """Returns the number of answered calls of Predict, once it is so many and two scrapes in a row agree."""
-    deadline, last = time.monotonic() + 30, -1.0
-    while time.monotonic() < deadline:
-        found = metrics(server)("dejavu_calls_total", method="/dejavu.v1.PredictionService/Predict", code="OK")
-        if found == last and found >= at_least:
-            return found
-        last = found
-        time.sleep(0.1)  # a call is counted after its caller has the answer, and no event says so
-    raise AssertionError(f"{last} calls; expected at least {at_least}")
-
-
-def test_the_metrics_are_those_of_all_workers(server: SpawnedServer) -> None:
-    method = "/dejavu.v1.PredictionService/Predict"
-    before = calls_answered(server, at_least=0)
-    workers = {ask(server.address)[1] for _ in range(40)}
-    assert len(workers) == 2
-    assert calls_answered(server, at_least=before + 40) == before + 40
-    after = metrics(server)
-    assert after("dejavu_calls_in_flight", method=method) == 0
-    assert after("dejavu_workers") == 2
-
-
-def test_a_drain_finishes_what_runs_ends_streams_and_exits_with_0(tmp_path: Path) -> None:
-    with (
-        spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path), "--grace", "20") as server,
-        grpc.insecure_channel(server.address) as channel,
-    ):
-        service = PredictionServiceStub(channel)
-        stream = service.StreamPredictions(pb.StreamPredictionsRequest())
-        assert next(stream).HasField("heartbeat")
-        service.Predict(WHAT_IF, timeout=20)  # warm up: the call below waits for the lock only briefly
-        with sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None) as lock:
-            lock.execute("BEGIN IMMEDIATE")  # blocks all recording until it ends
-            running = service.Predict.future(NAMED, timeout=20)
-            service.Predict(WHAT_IF, timeout=20)  # on the same connection, so the other call has arrived too
-            server.process.send_signal(signal.SIGTERM)
-            with pytest.raises(grpc.RpcError) as ended:
-                next(stream)
-            error: Any = ended.value  # also a grpc.Call, which its static type lacks
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
-            assert "DRAINING" in str(rpc_status.from_call(error))
-            assert not running.done()
-            lock.execute("ROLLBACK")
-        lock.close()
-        assert running.result().forecast.sequence == 1
-        assert server.exit_code() == 0, server.log()
-    assert server.wait_for("stopped")["killed"] is False
 
 
 def test_a_server_that_is_stopped_before_it_serves_ends_quietly(tmp_path: Path) -> None:
@@ -234,17 +141,6 @@ def test_workers_do_not_outlive_a_supervisor_that_is_killed(tmp_path: Path) -> N
     assert not outlived
 
 
-def test_a_bundle_that_is_refused_is_named_once_and_ends_the_start(tmp_path: Path) -> None:
-    bundle = tmp_path / "bundle"
-    shutil.copytree(default_bundle(), bundle)
-    (bundle / "lstm.onnx").write_bytes(b"not a model")
-    with spawned_server("--workers", "2", "--bundle", str(bundle), "--ledger", ledger_in(tmp_path)) as server:
-        assert server.exit_code() == 1, server.log()
-        assert "lstm.onnx" in server.wait_for("cannot_start")["reason"]
-        assert server.log().count("lstm.onnx") == 1
-        assert "Traceback" not in server.log()
-
-
 def test_a_worker_that_dies_young_again_and_again_is_waited_for_longer() -> None:
     backoff = RestartBackoff()
     assert [backoff.after(1.0) for _ in range(4)] == [0.0, *(FIRST_SECONDS * 2**n for n in range(3))]
@@ -263,13 +159,3 @@ async def test_a_held_port_belongs_to_those_who_share_it(host: str) -> None:
             await reserved_port(Address(host, address.port), patience=0.1).__aenter__()
     async with reserved_port(Address(host, address.port)) as again:
         assert again.port == address.port
-
-
-async def test_a_host_that_is_not_there_is_refused() -> None:
-    with pytest.raises(StartError, match=r"nowhere\.invalid"):
-        await reserved_port(Address("nowhere.invalid", 0)).__aenter__()
-
-
-def test_the_log_is_json_line_by_line(server: SpawnedServer) -> None:
-    assert server.other_lines == []
-    assert all({"event", "level", "timestamp"} <= entry.keys() for entry in server.events)

@@ -9,10 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from structlog.testing import capture_logs
 from tests.support.processes.worker_programs import running_pool, worker_that
-
-from dejavu_server.observability.multiprocess import SupervisorMetrics
 
 SERVES = ("report()", "time.sleep(300)")
 
@@ -40,23 +37,6 @@ async def test_no_more_workers_start_at_once_than_there_are_cores_for(
         assert max(seen) <= 3
 
 
-async def test_where_the_installed_release_has_no_fork_server_workers_are_new_interpreters(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *SERVES))
-    figures = SupervisorMetrics(tmp_path)
-    with capture_logs() as log:
-        async with running_pool(tmp_path, figures) as pool:
-            pool.enable_fork_server()
-            first = await pool.start(0, lambda *_: None)
-            renewed = await pool.start(1, lambda *_: None, renew=True)
-            assert pool.serving() == [first, renewed]
-    told = [entry["reason"] for entry in log if entry["event"] == "no_spare"]
-    assert told
-    assert set(told) == {"the fork server ended before it could fork: exit code 1"}
-    assert figures.registry.get_sample_value("dejavu_worker_starts_failed_total") == 0
-
-
 async def test_a_server_that_keeps_no_fork_server_replaces_a_dead_worker_by_a_process_started_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,12 +51,3 @@ async def test_a_server_that_keeps_no_fork_server_replaces_a_dead_worker_by_a_pr
         await first.wait()
         second = await pool.start(0, lambda *_: None)
         assert {child.pid for child in set(supervisor.children()) - before} == {second.pid}
-
-
-async def test_where_nobody_is_left_nobody_is_killed(tmp_path: Path) -> None:
-    async with running_pool(tmp_path) as pool:
-        with capture_logs() as log:
-            await pool.end()
-            pool.kill()
-        assert not pool.killed
-        assert log == []

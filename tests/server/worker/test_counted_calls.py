@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import grpc
@@ -10,13 +9,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.builders.calls import PATTERN
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
 
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.errors import UnauthenticatedError
 from dejavu_common.clock import utc_now
 from dejavu_models.registry.registry import Registry
-from dejavu_server.access import authenticator, token_file
+from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope, CallerLabels
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.worker import Worker
@@ -54,9 +54,7 @@ async def test_a_request_that_the_core_refuses_is_counted(tmp_path: Path) -> Non
         assert await predict(b"\xff", timeout=30).code() is grpc.StatusCode.INVALID_ARGUMENT
         assert await predict(bytes(5_000_000), timeout=30).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         labels = {"method": path, "reason": "NO_REQUEST"}
-        async with asyncio.timeout(30):
-            while figures.get_sample_value("dejavu_calls_refused_total", labels) is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: figures.get_sample_value("dejavu_calls_refused_total", labels) is not None)
         assert figures.get_sample_value("dejavu_calls_refused_total", labels) == 1
         assert figures.get_sample_value("dejavu_calls_total", {"method": path, "code": "INVALID_ARGUMENT"}) == 1
 
@@ -76,32 +74,10 @@ async def test_calls_are_counted_by_the_name_of_their_token(tmp_path: Path) -> N
         async with AsyncDejavuClient(worker.address) as client:
             with pytest.raises(UnauthenticatedError):
                 await client.predict(PATTERN)
-        async with asyncio.timeout(30):  # a call is counted right after its caller has the answer
-            while value("none", "UNAUTHENTICATED") is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: value("none", "UNAUTHENTICATED"))  # counted right after its caller has the answer
         assert value("none", "UNAUTHENTICATED") == 1
         assert value("poller", "OK") == 1
         assert value("none", "OK")  # health needs no token, so nobody is asked for one
-
-
-async def test_a_file_of_tokens_that_cannot_be_used_shows_until_it_can(tmp_path: Path) -> None:
-    figures, tokens = CollectorRegistry(), tmp_path / "tokens.json"
-    token_file.create(tokens, "poller", (AccessScope.PREDICT,), utc_now())
-    content = tokens.read_text()
-
-    async def until(outdated: float) -> None:
-        async with asyncio.timeout(30):
-            while figures.get_sample_value("dejavu_access_file_outdated", {"file": "tokens"}) != outdated:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-
-    settings = settings_in(tmp_path, tokens=str(tokens))
-    async with Worker(settings, registry=Registry([PersistenceForecaster()]), metrics=Metrics(figures)):
-        assert authenticator.LOOK_SECONDS <= 1
-        await until(0)
-        tokens.write_text("{")
-        await until(1)
-        tokens.write_text(content)
-        await until(0)
 
 
 def test_the_labels_of_callers_are_the_names_of_few_tokens() -> None:

@@ -83,16 +83,8 @@ async def test_a_server_that_is_stopped_is_not_taken_to_be_broken(tmp_path: Path
         assert await broken is None
 
 
-@pytest.mark.parametrize("value", [b"\x80\xff", b"a\nb", b"a\0b", "é".encode(), b"\x7f", b"a\tb"])
-async def test_a_request_id_that_cannot_be_sent_back_is_replaced_and_harms_no_call(
-    worker: Worker, value: bytes
-) -> None:
-    answer = await received(worker.address, wire.call(PREDICT, MESSAGE, [(b"x-request-id", value)]))
-    assert re.search(rb"grpc-status\x010", answer)
-    assert re.search(rb"x-request-id\x0a[0-9a-f]{8}-1", answer)
-
-
-async def test_a_status_s_bytes_are_found_where_they_are_looked_for(worker: Worker) -> None:
-    """Checks that the test above can fail: a rejected call must not look like an answered one."""
-    answer = await received(worker.address, wire.call(PREDICT, wire.prefixed(b"\xff")))
-    assert re.search(rb"grpc-status\x013", answer)
+async def test_a_request_id_that_cannot_be_sent_back_is_replaced_and_harms_no_call(worker: Worker) -> None:
+    for number, value in enumerate((b"\x80\xff", b"a\nb", b"a\0b", "é".encode(), b"\x7f", b"a\tb"), 1):
+        answer = await received(worker.address, wire.call(PREDICT, MESSAGE, [(b"x-request-id", value)]))
+        assert re.search(rb"grpc-status\x010", answer)
+        assert re.search(rb"x-request-id\x0a[0-9a-f]{8}-%x" % number, answer)

@@ -91,6 +91,24 @@ async def test_the_life_of_a_model(tmp_path: Path) -> None:
         assert last.next_page_token == ""
 
 
+async def test_a_restarted_worker_goes_on_with_the_champion_of_the_ledger(tmp_path: Path) -> None:
+    new = challenger_version()
+    async with workers_with_store(tmp_path, 1) as (one,):
+        await one.register()
+        await one.models.LoadModel(pb.LoadModelRequest(model_version=new))
+        await one.models.PromoteModel(pb.PromoteModelRequest(model_version=new, force=True))
+    async with workers_with_store(tmp_path, 1) as (one,):
+        answer = await one.predictions.Predict(PredictRequest(pattern=PATTERN, game_id=GAMES[0]))
+        assert answer.forecast.model_version == new
+        async with asyncio.timeout(20):
+            while not {CHAMPION, new} <= {  # noqa: ASYNC110 - it is loaded beside
+                each.version for each in (await one.models.ListModels(pb.ListModelsRequest())).models if each.loaded
+            }:
+                await asyncio.sleep(0.05)
+        replicas = (await one.models.GetModel(pb.GetModelRequest())).replicas
+        assert len(replicas) == 1
+
+
 async def test_games_are_routed_and_answers_say_which_arm(tmp_path: Path) -> None:
     new = challenger_version()
     async with workers_with_store(tmp_path) as (one, other):
@@ -112,21 +130,3 @@ async def test_games_are_routed_and_answers_say_which_arm(tmp_path: Path) -> Non
         ).reason == "MODEL_IN_USE"
         unnamed = (await one.predictions.Predict(PredictRequest(pattern=PATTERN))).forecast
         assert (unnamed.model_version, unnamed.arm) == (CHAMPION, "")
-
-
-async def test_a_restarted_worker_goes_on_with_the_champion_of_the_ledger(tmp_path: Path) -> None:
-    new = challenger_version()
-    async with workers_with_store(tmp_path, 1) as (one,):
-        await one.register()
-        await one.models.LoadModel(pb.LoadModelRequest(model_version=new))
-        await one.models.PromoteModel(pb.PromoteModelRequest(model_version=new, force=True))
-    async with workers_with_store(tmp_path, 1) as (one,):
-        answer = await one.predictions.Predict(PredictRequest(pattern=PATTERN, game_id=GAMES[0]))
-        assert answer.forecast.model_version == new
-        async with asyncio.timeout(20):
-            while not {CHAMPION, new} <= {  # noqa: ASYNC110 - it is loaded beside
-                each.version for each in (await one.models.ListModels(pb.ListModelsRequest())).models if each.loaded
-            }:
-                await asyncio.sleep(0.05)
-        replicas = (await one.models.GetModel(pb.GetModelRequest())).replicas
-        assert len(replicas) == 1

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import urllib.request
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 from tests.support.builders.calls import current_game
-from tests.support.processes.servers import settings_in, spawned_server
+from tests.support.harness.waiting import until
+from tests.support.processes.servers import settings_in
 
-from dejavu_client import FINAL, AsyncDejavuClient, DejavuClient
+from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker import ratings_age_metrics
 from dejavu_server.worker.worker import Worker
@@ -37,31 +36,9 @@ async def test_a_reported_final_ends_what_the_log_and_the_metrics_say_of_outdate
             assert age(model) == listed.ratings_age_days > 700
             assert figures.get_sample_value("dejavu_finals_since", {"model": model}) == 0
             await client.report_outcome(current_game(1), 12, horizon=FINAL, home_team="NYK", away_team="MIA")
-            async with asyncio.timeout(20):
-                while age(model) > 0:  # noqa: ASYNC110 - no event says that a metric changed
-                    await asyncio.sleep(0.05)
+            await until(lambda: age(model) <= 0)
             assert figures.get_sample_value("dejavu_finals_since", {"model": model}) == 1
     [outdated] = [entry for entry in log if entry["event"] == "ratings_outdated"]
     assert (outdated["log_level"], outdated["model"], outdated["ratings_date"]) == ("warning", model, "2023-06-12")
     assert outdated["age_days"] == listed.ratings_age_days
     assert [entry["finals_since"] for entry in log if entry["event"] == "ratings_current"] == [1]
-
-
-async def test_ratings_within_the_limit_are_not_logged(tmp_path: Path) -> None:
-    with capture_logs() as log:
-        async with Worker(settings_in(tmp_path, max_ratings_days=3650)):
-            pass
-    assert [entry for entry in log if entry["event"].startswith("ratings_")] == []
-
-
-def test_of_the_workers_of_a_server_one_logs_outdated_ratings(tmp_path: Path) -> None:
-    ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
-    with spawned_server("--workers", "2", "--ledger", ledger, "--metrics-listen", "127.0.0.1:0") as server:
-        with DejavuClient(server.address, timeout=30.0) as client:
-            [model] = client.list_models()
-        address = server.wait_for("listening")["metrics"]
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
-            lines = response.read().decode().splitlines()
-        told = [entry for entry in server.events if entry["event"] == "ratings_outdated"]
-    assert [entry["worker"].partition("-")[0] for entry in told] == ["0"]
-    assert f'dejavu_ratings_age_days{{model="{model.version}"}} {float(model.ratings_age_days)}' in lines

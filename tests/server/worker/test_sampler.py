@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,9 +11,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
 
-from dejavu_client import HALFTIME, AsyncDejavuClient
+from dejavu_client import AsyncDejavuClient
 from dejavu_models.registry.registry import Registry
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.observability.metrics import Metrics
@@ -37,12 +38,6 @@ async def client_of(
         AsyncDejavuClient(worker.address, timeout=30.0) as client,
     ):
         yield worker, client
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - no event says that a metric changed
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -104,24 +99,6 @@ async def test_the_age_of_the_checkpoint_grows_only_while_an_entry_is_not_signed
     async with client_of(tmp_path, again, checkpoint_seconds=86_400):
         await until(lambda: (again.get_sample_value("dejavu_ledger_bytes") or 0) > 0)
         assert again.get_sample_value("dejavu_checkpoint_age_seconds") == 0
-
-
-async def test_the_coverage_is_that_of_the_settled_forecasts_of_the_served_model(
-    tmp_path: Path, figures: CollectorRegistry
-) -> None:
-    async with client_of(tmp_path, figures) as (worker, client):
-        labels = {"model": worker.models[0], "horizon": "halftime"}
-
-        def value(name: str) -> float:
-            return figures.get_sample_value(name, labels) or 0.0
-
-        forecasts = [await client.predict(PATTERN, game_id=current_game(number)) for number in range(4)]
-        for number, forecast in enumerate(forecasts):
-            inside = round(forecast.point_forecast)
-            await client.report_outcome(current_game(number), inside + (60 if number == 0 else 0), horizon=HALFTIME)
-        await until(lambda: value("dejavu_coverage_games") == 4)
-        assert value("dejavu_coverage_ratio") == 0.75
-        assert value("dejavu_coverage_nominal_ratio") == pytest.approx(forecasts[0].coverage_probability)
 
 
 async def test_what_is_computed_and_recorded_is_timed_and_counted(tmp_path: Path, figures: CollectorRegistry) -> None:

@@ -9,12 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 from tests.support.builders.bundles import copy_of_default, mark_unfit
 from tests.support.builders.calls import GAME, PATTERN
-from tests.support.processes.servers import new_worker, settings_in, spawned_server
+from tests.support.processes.servers import new_worker, spawned_server
 
 from dejavu.v1 import forecast_pb2, model_service_pb2
 from dejavu_client import AsyncDejavuClient, DejavuClient, predict_request
-from dejavu_models.errors import BundleUnfit
-from dejavu_server.worker.worker import Worker
 
 REASON = "CRPS of the half no better than persistence's in 2021"
 
@@ -31,54 +29,23 @@ def unfit(bundle: Path) -> Path:
     return bundle
 
 
-async def test_a_worker_refuses_it_and_says_what_would_have_it_served(tmp_path: Path, unfit: Path) -> None:
-    with pytest.raises(BundleUnfit) as refused:
-        async with Worker(settings_in(tmp_path, bundles=(unfit,))):
-            pass
-    assert str(unfit) in str(refused.value)
-    assert REASON in str(refused.value)
-    assert "--allow-unfit" in str(refused.value)
-
-
-async def test_where_it_is_allowed_it_is_served_with_a_warning_and_its_verdict(tmp_path: Path, unfit: Path) -> None:
+async def test_every_answer_of_an_unfit_one_is_marked_also_where_it_is_recorded(tmp_path: Path, unfit: Path) -> None:
     with capture_logs() as log:
         async with (
             new_worker(tmp_path, shipped=True, bundles=(unfit,), allow_unfit=True) as worker,
             AsyncDejavuClient(worker.address, timeout=20.0) as client,
         ):
+            answers = [await client.predict(PATTERN), await client.predict(PATTERN, game_id=GAME)]
+            answers += [each.forecast async for each in client.list_predictions()]
+            answers += [each.forecast for each in await client.predict_batch([predict_request(PATTERN)])]
             [model] = await client.list_models()
-            assert (await client.predict(PATTERN)).model_version == model.version
+    assert [entry["log_level"] for entry in log if entry["event"] == "model_unfit"] == ["warning"]
     assert (model.verdict, model.verdict_reason) == (model_service_pb2.VERDICT_UNFIT, REASON)
-    [warning] = [entry for entry in log if entry["event"] == "model_unfit"]
-    assert (warning["log_level"], warning["model"], warning["reason"]) == ("warning", model.version, REASON)
-
-
-async def test_every_answer_of_an_unfit_one_is_marked_also_where_it_is_recorded(tmp_path: Path, unfit: Path) -> None:
-    async with (
-        new_worker(tmp_path, shipped=True, bundles=(unfit,), allow_unfit=True) as worker,
-        AsyncDejavuClient(worker.address, timeout=20.0) as client,
-    ):
-        answers = [await client.predict(PATTERN), await client.predict(PATTERN, game_id=GAME)]
-        answers += [each.forecast async for each in client.list_predictions()]
-        answers += [each.forecast for each in await client.predict_batch([predict_request(PATTERN)])]
     assert len(answers) == 4
     for answer in answers:
         [warning] = answer.warnings
         assert warning.reason == forecast_pb2.WARNING_REASON_MODEL_UNFIT
         assert "failed its backtest" in warning.text
-
-
-async def test_of_a_fit_one_there_is_no_warning(tmp_path: Path, bundle: Path) -> None:
-    with capture_logs() as log:
-        async with (
-            new_worker(tmp_path, shipped=True, bundles=(bundle,), allow_unfit=True) as worker,
-            AsyncDejavuClient(worker.address, timeout=20.0) as client,
-        ):
-            [model] = await client.list_models()
-            assert not (await client.predict(PATTERN)).warnings
-    assert model.verdict == model_service_pb2.VERDICT_FIT
-    assert model.verdict_reason
-    assert "model_unfit" not in [entry["event"] for entry in log]
 
 
 def test_a_server_does_not_start_with_it(tmp_path: Path, unfit: Path) -> None:
@@ -103,18 +70,4 @@ def test_a_server_that_runs_does_not_take_it_over(tmp_path: Path, bundle: Path) 
         with DejavuClient(server.address, timeout=20.0) as client:
             assert client.predict(PATTERN).model_version
             assert client.list_models()[0].verdict == model_service_pb2.VERDICT_FIT
-        assert server.stop() == 0
-
-
-def test_a_server_that_allows_it_takes_it_over(tmp_path: Path, bundle: Path) -> None:
-    ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
-    allowing = {"DEJAVU_ALLOW_UNFIT": "1"}
-    with spawned_server("--workers", "1", "--bundle", str(bundle), "--ledger", ledger, environment=allowing) as server:
-        assert server.address
-        mark_unfit(bundle, REASON)
-        server.process.send_signal(signal.SIGHUP)
-        server.wait_for("reloaded")
-        assert server.wait_for("model_unfit")["reason"] == REASON
-        with DejavuClient(server.address, timeout=20.0) as client:
-            assert client.list_models()[0].verdict == model_service_pb2.VERDICT_UNFIT
         assert server.stop() == 0

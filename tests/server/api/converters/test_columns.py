@@ -60,7 +60,7 @@ def columns(requests: list[pb.PredictRequest]) -> pb.PredictColumnsRequest:
     )
 
 
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(25))
 @given(games())
 def test_columns_have_the_numbers_of_predict(channel: grpc.Channel, requests: list[pb.PredictRequest]) -> None:
     service = PredictionServiceStub(channel)

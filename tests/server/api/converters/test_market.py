@@ -9,13 +9,13 @@ from tests.support.builders.calls import GAME, PATTERN
 from tests.support.builders.issued_forecasts import issued
 
 from dejavu.v1 import forecast_pb2
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, MARKET_SIDE_HOME, MARKET_SIDE_UNSPECIFIED, Odds, RiskLevel
 from dejavu.v1.market_pb2 import Market as MarketMessage
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_models.betting import Market, StakingPolicy, evaluate_market
 from dejavu_models.betting import RiskLevel as Level
-from dejavu_models.errors import InvalidHorizon, InvalidMarket
+from dejavu_models.errors import InvalidHorizon
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES, market_answer_message, market_message
@@ -28,15 +28,6 @@ def request(market: MarketMessage | None = None, **fields: Any) -> PredictReques
 
 def message(**fields: Any) -> MarketMessage:
     return MarketMessage(**{"home": Odds(decimal=1.9), "away": Odds(decimal=2.1), **fields})
-
-
-def test_a_request_without_a_market_has_none() -> None:
-    assert prediction.forecast_request(request()).query.market is None
-
-
-def test_every_field_of_a_market_is_read() -> None:
-    market = message(line=-3.5, bankroll=250.0, confidence_threshold=0.0, horizon=HORIZON_HALFTIME)
-    assert prediction.forecast_request(request(market)).query.market == Market(-3.5, 1.9, 2.1, 250.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -70,51 +61,10 @@ def test_american_odds_are_read(american: int, decimal: float) -> None:
     assert market.away_odds == pytest.approx(decimal)
 
 
-@pytest.mark.parametrize(
-    ("of_request", "of_market"),
-    [
-        (HORIZON_UNSPECIFIED, HORIZON_UNSPECIFIED),
-        (HORIZON_UNSPECIFIED, HORIZON_HALFTIME),
-        (HORIZON_HALFTIME, HORIZON_UNSPECIFIED),
-        (HORIZON_FINAL, HORIZON_UNSPECIFIED),
-        (HORIZON_FINAL, HORIZON_FINAL),
-    ],
-)
-def test_a_market_has_the_horizon_of_its_request(of_request: Any, of_market: Any) -> None:
-    assert prediction.forecast_request(request(message(horizon=of_market), horizon=of_request)).query.market is not None
-
-
-@pytest.mark.parametrize(
-    ("of_request", "of_market", "expected"),
-    [
-        (HORIZON_UNSPECIFIED, HORIZON_FINAL, "market.horizon: final; expected the request's, halftime, or none"),
-        (HORIZON_FINAL, HORIZON_HALFTIME, "market.horizon: halftime; expected the request's, final, or none"),
-        (HORIZON_FINAL, 9, "market.horizon: 9; expected a value of dejavu.v1.Horizon: 0, 1, 2"),
-    ],
-)
-def test_another_horizon_is_refused(of_request: Any, of_market: Any, expected: str) -> None:
-    with pytest.raises(InvalidMarket) as refused:
-        prediction.forecast_request(request(message(horizon=of_market), horizon=of_request))
-    assert str(refused.value) == expected
-    assert not refused.value.others
-
-
 def test_a_horizon_that_is_none_is_said_of_the_request_alone() -> None:
     with pytest.raises(InvalidHorizon) as refused:
         prediction.forecast_request(request(message(horizon=HORIZON_FINAL), horizon=9))
     assert not refused.value.others
-
-
-def test_what_is_wrong_with_a_market_is_told_beside_other_faults() -> None:
-    market = MarketMessage(line=0.3, away=Odds(american=5))
-    with pytest.raises(InvalidMarket) as refused:
-        prediction.forecast_request(request(market, alpha=2.0))
-    assert str(refused.value) == "market.home: no price; expected decimal or american odds"
-    assert [str(fault) for fault in refused.value.others] == [
-        "market.away.american: 5; expected 100 to 99900, or at most −100",
-        "market.line: 0.3; expected a multiple of 0.5 within ±100",
-        "alpha: 2.0; expected a number strictly between 0 and 1",
-    ]
 
 
 @given(
@@ -149,17 +99,6 @@ def test_an_answer_s_message_says_what_was_weighed() -> None:
         assert getattr(written.away, name) == getattr(answer.away, name)
 
 
-def test_an_implausible_edge_is_told_as_the_model_being_wrong() -> None:
-    answer = evaluate_market(Market(3.0, 1.9, 1.9), lambda k: {3: 0.85, 4: 0.8}[k])
-    written = market_answer_message(answer, market_warnings(issued(), answer))
-    assert (written.side, written.stake, written.home.kelly_fraction) == (MARKET_SIDE_UNSPECIFIED, 0.0, 0.0)
-    [warning] = written.warnings
-    assert warning.reason == forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE
-    assert warning.text.startswith(
-        "more likely the model is wrong than the market: it gives BKN 84 % of the bets that are not returned, the odds"
-    )
-
-
 @pytest.mark.parametrize(
     ("home_team", "push", "told"),
     [
@@ -171,10 +110,11 @@ def test_an_implausible_edge_is_told_as_the_model_being_wrong() -> None:
 def test_an_implausible_edge_names_the_team_and_which_bets_its_share_is_of(
     home_team: str, push: float, told: str
 ) -> None:
-    """Before, 84 % stood beside a table that said 80 %."""
     answer = evaluate_market(Market(3.0, 1.9, 1.9), lambda k: {3: 0.8 + push, 4: 0.8}[k])
-    texts = [each.text for each in market_warnings(issued(home_team=home_team), answer)]
-    assert told in texts[-1]
+    written = market_answer_message(answer, market_warnings(issued(home_team=home_team), answer))
+    assert (written.side, written.stake, written.home.kelly_fraction) == (MARKET_SIDE_UNSPECIFIED, 0.0, 0.0)
+    assert written.warnings[-1].reason == forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE
+    assert told in written.warnings[-1].text
 
 
 def test_each_side_and_each_level_has_its_number() -> None:

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
@@ -290,17 +288,3 @@ def test_all_that_is_wrong_with_a_report_is_told_at_once() -> None:
         "away_team",
         "observed_time",
     ]
-
-
-def test_all_that_is_wrong_with_a_list_is_told_at_once() -> None:
-    request = pb.ListPredictionsRequest(page_size=999, from_date="x", to_date="y", team="?", min_confidence=2.0)
-    with pytest.raises(InvalidInput) as caught:
-        requests.list_query(request)
-    told = [each.field for each in (caught.value, *caught.value.others)]
-    assert told == ["page_size", "from_date", "to_date", "team", "min_confidence"]
-
-
-@given(st.dates())
-def test_every_date_of_the_calendar_is_read(day: date) -> None:
-    asked = requests.list_query(pb.ListPredictionsRequest(from_date=day.isoformat(), to_date=day.isoformat()))
-    assert asked.filter.first_day == asked.filter.last_day == day.toordinal()

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.support.builders.bundles import without_totals
 from tests.support.builders.calibrations import steady_totals
 from tests.support.builders.issued_forecasts import TOTAL, issued
@@ -21,14 +18,12 @@ from dejavu_models.errors import InvalidInput, UnsupportedTotals
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.totals.forecast import forecast_total
-from dejavu_models.totals.inputs import TotalInputs
 from dejavu_models.types import Forecast, Horizon, MarginSource
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.total_market import total_market, total_market_message_of
 from dejavu_server.ledger.entries import codec
 
 TOTALS = steady_totals()
-MODEL = TOTALS.models[MarginSource.KNOWN]
 KNOWN, UNKNOWN = (TOTALS.tables(source, Horizon.FINAL, 3) for source in (MarginSource.KNOWN, MarginSource.UNKNOWN))
 QUERY = ForecastQuery(ScorePattern((1.0, 3.0, 2.0)), Horizon.FINAL, live=LiveInputs(total_points=14))
 
@@ -46,26 +41,6 @@ def test_odds_in_either_form_are_read() -> None:
     assert prediction.forecast_request(request()).query.total_market == total_market(request())
 
 
-@pytest.mark.parametrize(
-    ("market", "fields"),
-    [
-        ({"line": 221.3}, ["total_market.line"]),
-        ({"line": -0.5}, ["total_market.line"]),
-        ({"line": 500.5}, ["total_market.line"]),
-        ({"line": float("nan")}, ["total_market.line"]),
-        ({"over": market_pb2.Odds()}, ["total_market.over"]),
-        ({"under": market_pb2.Odds(american=50)}, ["total_market.under.american"]),
-        ({"over": market_pb2.Odds(decimal=1.0), "line": 0.2}, ["total_market.line", "total_market.over.decimal"]),
-        ({"bankroll": 0.0}, ["total_market.bankroll"]),
-        ({"confidence_threshold": 1.0}, ["total_market.confidence_threshold"]),
-    ],
-)
-def test_each_invalid_field_is_named(market: dict[str, Any], fields: list[str]) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        prediction.forecast_request(request(**market))
-    assert sorted(each.field for each in (refused.value, *refused.value.others)) == fields
-
-
 def test_a_market_of_total_points_needs_total_points_and_a_model_that_forecasts_them() -> None:
     without = request()
     without.ClearField("total_points")
@@ -81,20 +56,6 @@ def test_a_market_of_total_points_needs_total_points_and_a_model_that_forecasts_
     total = model.forecast(query).total
     assert total is not None
     assert total.market is not None
-
-
-@given(st.integers(0, 600), st.floats(190, 260))
-def test_over_under_and_push_are_the_probabilities_of_the_totals_distribution(halves: int, expected: float) -> None:
-    line = halves / 2
-    query = replace(QUERY, total_market=TotalMarket(line, 1.9, 1.95))
-    answer = forecast_total(KNOWN, query, 14, expected).market
-    assert answer is not None
-    inputs = TotalInputs(*(np.array([value]) for value in (14.0, 2.0, expected)))
-    made = MODEL.distribution(Horizon.FINAL, 3, inputs)
-    over, push = answer.home.win_probability, answer.push_probability
-    assert over == pytest.approx(float(made.above(line)[0]), abs=1e-12)
-    assert over + push + answer.away.win_probability == pytest.approx(1)
-    assert push == 0 or line == int(line)
 
 
 def with_market(answer: Any) -> Forecast:
@@ -121,16 +82,3 @@ def test_the_answer_says_over_or_under_and_is_not_recorded() -> None:
     assert recorded.forecast.total == TOTAL
     assert codec.prepare(made).payload == codec.prepare(recorded).payload
     assert total_market_message_of(issued()) is None
-
-
-def test_without_ratings_of_named_teams_there_is_no_stake() -> None:
-    named = replace(QUERY, home_team="BOS", away_team="LAL", total_market=TotalMarket(231.5, 2.1, 1.9))
-    answer = forecast_total(UNKNOWN, named, 14, None).market
-    assert answer is not None
-    assert answer.unrated
-    assert (answer.side, answer.stake) == (None, 0.0)
-    unnamed = forecast_total(UNKNOWN, replace(named, home_team="", away_team=""), 14, None)
-    made = replace(issued(), forecast=replace(issued().forecast, total=unnamed))
-    message = total_market_message_of(made)
-    assert message is not None
-    assert forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN in [each.reason for each in message.warnings]

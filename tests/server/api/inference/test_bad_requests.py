@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.calls import PATTERN, refusal
+from tests.support.builders.calls import PATTERN, Refusal, details
 from tests.support.harness.tensors import Tensor, infer_request, padded, texts
+from tests.support.processes.servers import running_worker
 
 from dejavu.inference import open_inference_pb2 as pb
+from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from dejavu_models.errors import InvalidInput
 from dejavu_server.api.inference.queries import RowReader
 from dejavu_server.api.inference.specification import INPUTS, MAX_ID, OUTPUTS
 from dejavu_server.api.inference.tensors import read_inputs
-
-if TYPE_CHECKING:
-    from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 TWO = padded([PATTERN, PATTERN])
@@ -177,9 +177,24 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def inference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GRPCInferenceServiceStub]:
+    with (
+        running_worker(tmp_path_factory.mktemp("server")) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        yield GRPCInferenceServiceStub(channel)
+
+
+def refusal(inference: GRPCInferenceServiceStub, request: pb.ModelInferRequest) -> Refusal:
+    with pytest.raises(grpc.RpcError) as caught:
+        inference.ModelInfer(request)
+    return details(cast("grpc.aio.AioRpcError", caught.value))
+
+
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
-async def test_it_names_the_tensor_and_what_was_expected(inference: GRPCInferenceServiceAsyncStub, bad: Bad) -> None:
-    refused = await refusal(inference.ModelInfer(bad.request))
+def test_it_names_the_tensor_and_what_was_expected(inference: GRPCInferenceServiceStub, bad: Bad) -> None:
+    refused = refusal(inference, bad.request)
     assert (refused.code, refused.reason, refused.metadata["field"]) == (bad.code, bad.reason, bad.field)
     found, _, expected = refused.violations[bad.field].partition("; expected ")
     assert bad.found in found
@@ -187,10 +202,9 @@ async def test_it_names_the_tensor_and_what_was_expected(inference: GRPCInferenc
     assert bad.field in refused.message
 
 
-async def test_all_errors_of_a_row_are_named(inference: GRPCInferenceServiceAsyncStub) -> None:
+def test_all_errors_of_a_row_are_named(inference: GRPCInferenceServiceStub) -> None:
     request = infer_request({"alpha": Tensor([2.0]), "pregame_margin": Tensor([900.0])})
-    refused = await refusal(inference.ModelInfer(request))
-    assert set(refused.violations) == {"alpha[0]", "pregame_margin[0]"}
+    assert set(refusal(inference, request).violations) == {"alpha[0]", "pregame_margin[0]"}
 
 
 CONTENTS = st.builds(

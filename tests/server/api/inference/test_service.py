@@ -18,17 +18,19 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceStub
-from dejavu.v1.record_service_pb2 import ListPredictionsRequest
-from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_server.api.health import HealthService
 from dejavu_server.api.inference.service import OpenInferenceService
-from dejavu_server.forecasting.lifecycle.errors import NotLoaded
 
 if TYPE_CHECKING:
     from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub
 
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 OPTIONAL = {"home_team", "away_team", "horizon", "alpha", "game_date", "pregame_margin", "total_points"}
+
+
+@pytest.fixture
+def inference(channel: grpc.aio.Channel) -> GRPCInferenceServiceAsyncStub:
+    return GRPCInferenceServiceStub(channel)
 
 
 async def test_a_server_that_serves_is_live_and_ready_with_its_model(
@@ -56,22 +58,6 @@ async def test_a_server_that_may_be_asked_nothing_is_live_and_not_ready(reason: 
     assert (await service.server_live(pb.ServerLiveRequest(), None)).live  # type: ignore[arg-type]
     assert not (await service.server_ready(pb.ServerReadyRequest(), None)).ready  # type: ignore[arg-type]
     assert not (await service.model_ready(pb.ModelReadyRequest(name="dejavu"), None)).ready  # type: ignore[arg-type]
-
-
-async def test_a_model_that_is_registered_and_not_loaded_is_not_ready() -> None:
-    class Store:
-        versions = ("newer",)
-
-        def get(self, version: str = "") -> None:
-            raise NotLoaded(f"'{version}'", "a model that is loaded: newer")
-
-    health = HealthService(())
-    health.serve()
-    service = OpenInferenceService(None, Store(), health)  # type: ignore[arg-type] # it asks for models only
-    request = pb.ModelReadyRequest(name="dejavu", version="older")
-    assert not (await service.model_ready(request, None)).ready  # type: ignore[arg-type]
-    with pytest.raises(NotLoaded, match="version: 'older'"):
-        await service.model_metadata(pb.ModelMetadataRequest(name="dejavu", version="older"), None)  # type: ignore[arg-type]
 
 
 async def test_metadata_name_versions_and_every_tensor(tmp_path: Path) -> None:
@@ -126,24 +112,11 @@ async def test_an_answer_is_raw_if_the_request_was(inference: GRPCInferenceServi
     assert found.keys() == {"point", "lower", "upper", "home_lead_probability", "expected_margin"}
 
 
-@pytest.mark.parametrize(
-    ("datatype", "raw"),
-    [
-        (datatype, raw) for datatype in NUMERIC for raw in (False, True) if raw or datatype != "FP16"
-    ],  # which has no typed contents
-)
-async def test_a_pattern_may_be_of_any_numeric_datatype(
-    inference: GRPCInferenceServiceAsyncStub, datatype: str, *, raw: bool
-) -> None:
-    request = infer_request({"pattern": Tensor([PATTERN], datatype)}, raw=raw)
-    assert columns(await inference.ModelInfer(request))["point"].tolist() == [PATTERN[-1]]
-
-
-async def test_only_the_requested_outputs_are_answered_in_their_order(
-    inference: GRPCInferenceServiceAsyncStub,
-) -> None:
-    response = await inference.ModelInfer(infer_request(outputs=["upper", "point"]))
-    assert [tensor.name for tensor in response.outputs] == ["upper", "point"]
+async def test_a_pattern_may_be_of_any_numeric_datatype(inference: GRPCInferenceServiceAsyncStub) -> None:
+    for datatype in NUMERIC:
+        for raw in (False, True) if datatype != "FP16" else (True,):  # which has no typed contents
+            request = infer_request({"pattern": Tensor([PATTERN], datatype)}, raw=raw)
+            assert columns(await inference.ModelInfer(request))["point"].tolist() == [PATTERN[-1]]
 
 
 async def test_what_is_not_given_in_a_row_is_not_given(inference: GRPCInferenceServiceAsyncStub) -> None:
@@ -173,23 +146,6 @@ async def test_parameters_hold_for_all_rows(
         parameters = {"alpha": alpha, "horizon": "halftime"}
         await inference.ModelInfer(infer_request({"pattern": padded([PATTERN] * 3)}, parameters=parameters))
     assert alphas == [0.25] * 6
-
-
-async def test_a_column_may_be_a_matrix_of_one_column(inference: GRPCInferenceServiceAsyncStub) -> None:
-    margins = Tensor([[3.0], [4.0]])
-    response = await inference.ModelInfer(
-        infer_request({"pattern": padded([PATTERN] * 2), "pregame_margin": margins}, raw=True)
-    )
-    assert columns(response)["point"].shape == (2,)
-
-
-async def test_a_thousand_rows_are_answered_by_one_model_and_none_is_recorded(
-    inference: GRPCInferenceServiceAsyncStub, channel: grpc.aio.Channel
-) -> None:
-    response = await inference.ModelInfer(infer_request({"pattern": padded([PATTERN] * 1000)}, raw=True))
-    assert columns(response)["point"].tolist() == [11.0] * 1000
-    listed = await RecordServiceStub(channel).ListPredictions(ListPredictionsRequest())
-    assert not listed.predictions
 
 
 async def test_tensors_are_limited_as_batches_are(tmp_path: Path) -> None:

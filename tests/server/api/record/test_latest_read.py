@@ -58,6 +58,15 @@ async def test_a_caller_gets_the_value_of_a_read_that_started_after_it_asked(rea
     assert await last == 3
 
 
+async def test_callers_of_a_read_that_is_cancelled_do_not_wait_for_ever() -> None:
+    async def read() -> int:
+        raise asyncio.CancelledError
+
+    async with asyncio.timeout(30):
+        [ended] = await asyncio.gather(LatestRead(read).get(), return_exceptions=True)
+    assert isinstance(ended, asyncio.CancelledError)
+
+
 async def test_what_is_cleared_of_a_failed_read_does_not_end_the_read_after_it(reads: Reads) -> None:
     latest, reads.failing = LatestRead(reads.read), {1}
     first = asyncio.create_task(latest.get())
@@ -70,12 +79,3 @@ async def test_what_is_cleared_of_a_failed_read_does_not_end_the_read_after_it(r
     clear_frames(failed.value)  # as the server does with what ends a call
     reads.may_end.release()
     assert await later == 2
-
-
-async def test_callers_of_a_read_that_is_cancelled_do_not_wait_for_ever() -> None:
-    async def read() -> int:
-        raise asyncio.CancelledError
-
-    async with asyncio.timeout(30):
-        [ended] = await asyncio.gather(LatestRead(read).get(), return_exceptions=True)
-    assert isinstance(ended, asyncio.CancelledError)

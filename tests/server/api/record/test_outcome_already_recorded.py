@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from google.rpc import code_pb2
-from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
+from tests.support.builders.calls import GAME, PATTERN, refusal
 from tests.support.builders.outcomes import outcome
 from tests.support.processes.empty_ledger import ledger_url
 
@@ -45,15 +44,6 @@ async def test_a_stored_forecast_is_answered_and_a_new_one_refused_with_the_reas
     assert refused.message.startswith(f"the outcome of game {GAME} at halftime is known: it stands in the ledger at 2")
     assert (await service.Predict(about(CORRECTED, game_id=""))).forecast.point_forecast == 12
     assert await other.head() == 2
-
-
-async def test_in_a_batch_it_is_refused_for_itself(service: PredictionServiceAsyncStub, other: Ledger) -> None:
-    await other.record_outcome(outcome(9, GAME))
-    batch = pb.PredictBatchRequest(requests=[about(), about(game_id=current_game(2)), about(game_id="")])
-    results = (await service.PredictBatch(batch)).results
-    assert [result.error.reason for result in results] == ["OUTCOME_KNOWN", "", ""]
-    assert results[0].error.code == code_pb2.FAILED_PRECONDITION
-    assert [result.forecast.sequence for result in results] == [0, 2, 0]
 
 
 async def test_subscribers_hear_of_it(service: PredictionServiceAsyncStub, other: Ledger) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.unused_ledger import UnusedLedger
+from tests.support.harness.waiting import until
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.scorecard_pb2 import Scorecard
@@ -24,10 +24,9 @@ from dejavu_server.api.record_service import RecordService
 from dejavu_server.ledger import Ledger, LedgerUnavailable
 from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.errors import ReadStopped
-from dejavu_server.ledger.queries import model_changes, scorecards
+from dejavu_server.ledger.queries import scorecards
 from dejavu_server.records import ReportedOutcome
 
-GAME = game(1)
 NOBODY: Any = None
 """The context of a call."""
 
@@ -127,26 +126,6 @@ async def test_a_scorecard_is_never_older_than_an_outcome_that_its_caller_was_to
     assert (await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)).scorecard.games == 19
 
 
-async def test_an_answer_is_kept_until_the_next_outcome_and_forecasts_do_not_end_it(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service, reads = service_of(ledger), Counter[str]()
-    settled = scorecards.settled
-
-    def counting(connection: Connection, filter_: scorecards.ScoreFilter) -> scorecards.SettledByModel:
-        reads["settled"] += 1
-        return settled(connection, filter_)
-
-    monkeypatch.setattr(scorecards, "settled", counting)
-    for number in range(3):
-        await ledger.commit([issued(game(number))])
-        await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)
-    assert reads["settled"] == 1
-    await ledger.record_outcome(outcome(3, game(1)))
-    assert (await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)).scorecard.games == 1
-    assert reads["settled"] == 2
-
-
 async def test_a_read_goes_on_while_one_of_its_callers_waits_and_is_stopped_when_the_last_has_gone(
     slow: SlowRecord,
 ) -> None:
@@ -164,34 +143,6 @@ async def test_a_read_goes_on_while_one_of_its_callers_waits_and_is_stopped_when
     assert (slow.most, slow.stopped) == (1, 1)
     slow.released.set()
     assert await other == pb.GetScorecardResponse()
-
-
-async def test_who_asks_for_what_was_just_stopped_has_it_read_again(slow: SlowRecord) -> None:
-    service = service_of(slow)
-    gone = ask(service)
-    await slow.started.acquire()
-    gone.cancel()
-    await asyncio.wait([gone])
-    again = ask(service)
-    await slow.started.acquire()
-    slow.released.set()
-    assert await again == pb.GetScorecardResponse()
-    assert slow.slow_reads == 2
-
-
-async def test_a_read_that_waits_and_that_all_have_left_never_starts(slow: SlowRecord, large: None) -> None:
-    service = service_of(slow)
-    first = ask(service)
-    await slow.started.acquire()
-    left = [ask(service, "BOS"), ask(service, "BOS")]
-    await until(lambda: service._scorecards._large.waiting == 1)
-    for call in left:
-        call.cancel()
-    await asyncio.wait(left)
-    slow.released.set()
-    await first
-    assert await ask(service, "NYK") == pb.GetScorecardResponse()
-    assert slow.slow_reads == 2
 
 
 async def test_too_many_different_reads_are_refused_and_the_others_answered(
@@ -228,79 +179,6 @@ async def test_a_small_scorecard_does_not_wait_for_large_ones(
     await asyncio.gather(*large, small)
 
 
-async def test_a_large_read_makes_way_for_a_small_one_and_goes_on_after_it(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scorecards, "SMALL_READ", 1)
-    monkeypatch.setattr(shared_reads, "PAUSE_SECONDS", 30.0)
-    await ledger.commit([issued(game(number)) for number in range(5)])
-    checking, small_reads = threading.Event(), threading.Event()
-    ended: list[str] = []
-
-    class Both(UnusedLedger):
-        async def read(self, function: Callable[[Connection], Any], *, stop: StopSignal | None = None) -> Any:
-            if stop is None:
-                return await ledger.read(function)
-            return await asyncio.to_thread(self._large if not small_reads.is_set() else self._small, stop)
-
-        def _large(self, stop: StopSignal) -> pb.GetScorecardResponse:
-            assert not stop.is_set()  # without a pause, while no small one runs
-            checking.set()
-            small_reads.wait(30)
-            started.wait(30)
-            assert not stop.is_set()
-            ended.append("large")
-            return pb.GetScorecardResponse()
-
-        def _small(self, _: StopSignal) -> pb.GetScorecardResponse:
-            started.set()
-            ended.append("small")
-            return pb.GetScorecardResponse()
-
-    started = threading.Event()
-    service = service_of(Both())
-    large = ask(service)
-    await asyncio.to_thread(checking.wait, 30)
-    small_reads.set()
-    await asyncio.gather(large, ask(service, "LAL"))
-    assert ended == ["small", "large"]
-
-
-async def test_all_that_is_asked_of_the_record_at_once_takes_three_threads(ledger: Ledger, large: None) -> None:
-    most, running, release = 0, 0, asyncio.Event()
-
-    class Counting(UnusedLedger):
-        async def read(self, function: Callable[[Connection], Any], *, stop: StopSignal | None = None) -> Any:
-            nonlocal most, running
-            if getattr(function, "func", function) in {
-                scorecards.position,
-                scorecards.is_small,
-                model_changes.read_roster,
-            }:
-                return await ledger.read(function)
-            running += 1
-            most = max(most, running)
-            await release.wait()
-            running -= 1
-            return pb.GetScorecardResponse()
-
-    service = service_of(Counting())
-    calls = [
-        asyncio.create_task(call)
-        for minute in range(1, 4)
-        for call in (
-            service.list_predictions(pb.ListPredictionsRequest(), NOBODY),
-            service.get_prediction(pb.GetPredictionRequest(game_id=GAME), NOBODY),
-            service.get_scorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(min_minutes=minute)), NOBODY),
-            service.get_leaderboard(pb.GetLeaderboardRequest(min_games=minute), NOBODY),
-        )
-    ]
-    await until(lambda: service._scorecards._large.waiting == 5)
-    assert most == 2, "one lookup, one large scorecard"
-    release.set()
-    await asyncio.gather(*calls)
-
-
 async def test_a_read_that_fails_is_not_kept_and_leaves_its_turn_to_the_next(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,30 +197,6 @@ async def test_a_read_that_fails_is_not_kept_and_leaves_its_turn_to_the_next(
     with pytest.raises(RuntimeError, match="a fault"):
         await ask(service)
     assert (await ask(service)).scorecard.games == 0
-
-
-async def test_answers_that_are_kept_are_limited_in_number_and_size(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shared_reads, "MAX_ANSWERS", 2)
-    service = service_of(ledger)
-    answers = service._scorecards._answers
-    for team in ("BOS", "NYK", "BOS", "LAL"):
-        await ask(service, team)
-    kept = [key[1].team for key in answers._answers]  # type: ignore[index]  # a key is a position and a filter
-    assert kept == ["BOS", "LAL"], "the one used longest ago is dropped"
-    await ledger.commit([issued()])
-    await ledger.record_outcome(outcome(3, issued().game_id))
-    monkeypatch.setattr(shared_reads, "MAX_ANSWER_BYTES", 10)
-    assert (await ask(service)).scorecard.games == 1
-    assert (len(answers._answers), answers._bytes) == (0, 0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for a condition that other tasks of this loop bring about."""
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.001)
 
 
 async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger: Ledger) -> None:
@@ -368,3 +222,14 @@ async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger
         assert (alone.games, alone.unsettled_games) == (2 - number, number - 1)
     await ledger.record_outcome(outcome(-20, game(2), observed_time=clock()))
     assert [(each.games, each.unsettled_games) for each in await cards()] == [(2, 0)] * 2
+
+
+async def test_the_answers_used_longest_ago_are_dropped(slow: SlowRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_reads, "MAX_ANSWERS", 2)
+    service = service_of(slow)
+    slow.released.set()
+    reads = []
+    for team in ("BOS", "NYK", "BOS", "LAL", "BOS", "NYK"):
+        await ask(service, team)
+        reads.append(slow.slow_reads)
+    assert reads == [1, 2, 2, 3, 3, 4]

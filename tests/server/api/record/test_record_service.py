@@ -7,7 +7,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from tests.support.builders.calls import current_game
@@ -68,18 +67,6 @@ async def test_an_outcome_settles_what_was_forecast_and_is_told_with_it(record: 
     assert settlement.brier == pytest.approx((made.home_lead_probability - 1.0) ** 2)
 
 
-async def test_a_corrected_outcome_settles_anew_and_keeps_the_earlier_one(record: Any, service: Any) -> None:
-    await predict(service)
-    first = await report(record, 8)
-    again = await report(record, 8)
-    assert again == first
-    second = await report(record, -2)
-    assert (second.outcome.revision, second.settled_forecasts) == (1, 1)
-    told = await record.GetPrediction(pb.GetPredictionRequest(game_id=GAME))
-    assert [each.differential for each in told.outcomes] == [8, -2]
-    assert told.prediction.outcome == second.outcome
-
-
 async def test_revisions_come_with_their_newest_forecast(record: Any, service: Any) -> None:
     for lead in (1.0, 2.0):
         await predict(service, lead=lead)
@@ -110,26 +97,6 @@ async def test_only_a_full_view_of_a_page_contains_explanations(record: Any, ser
     assert full.forecast.HasField("explanation")
     full.forecast.ClearField("explanation")
     assert by_view[pb.PREDICTION_VIEW_BASIC] == by_view[pb.PREDICTION_VIEW_UNSPECIFIED] == full
-
-
-async def test_the_view_may_change_from_page_to_page(record: Any, service: Any) -> None:
-    for number in range(2):
-        await predict(service, game(number))
-    first = await record.ListPredictions(pb.ListPredictionsRequest(page_size=1))
-    request = pb.ListPredictionsRequest(page_token=first.next_page_token, view=pb.PREDICTION_VIEW_FULL)
-    [second] = (await record.ListPredictions(request)).predictions
-    assert second.forecast.HasField("explanation")
-
-
-async def test_components_are_the_models_that_a_forecast_combines(record: Any, service: Any) -> None:
-    made = await predict(service, return_explanation=True)
-    explanation = made.explanation
-    assert [each.name for each in explanation.components] == ["dejavu", "lstm"]
-    assert sum(each.weight for each in explanation.components) == pytest.approx(1.0)
-    combined = sum(each.weight * each.prediction for each in explanation.components)
-    assert combined == pytest.approx(explanation.ensemble_forecast) == pytest.approx(made.point_forecast)
-    [recorded] = (await record.ListPredictions(pb.ListPredictionsRequest(view=pb.PREDICTION_VIEW_FULL))).predictions
-    assert recorded.forecast.explanation == explanation
 
 
 async def test_replays_are_told_when_they_are_asked_for(record: Any, service: Any) -> None:
@@ -166,14 +133,6 @@ async def test_a_scorecard_and_a_leaderboard_come_out_of_the_ledger(record: Any,
     assert not (await record.GetLeaderboard(pb.GetLeaderboardRequest())).rows
 
 
-async def test_a_checkpoint_is_of_the_newest_entry(record: Any, service: Any) -> None:
-    await predict(service)
-    outcome = (await report(record, 8)).outcome
-    checkpoint = (await record.GetCheckpoint(pb.GetCheckpointRequest())).checkpoint
-    assert checkpoint.sequence == outcome.sequence
-    assert (len(checkpoint.hash), len(checkpoint.public_key), len(checkpoint.signature)) == (32, 32, 64)
-
-
 async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
     """Returns code, reason and fields of the error of a call."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -190,31 +149,6 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
 async def test_a_game_without_a_forecast_is_not_found(record: Any) -> None:
     told = await refused(record.GetPrediction(pb.GetPredictionRequest(game_id=GAME)))
     assert told == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_GAME", ["game_id"])
-
-
-async def test_what_cannot_be_right_is_refused_with_every_field(record: Any) -> None:
-    future = Timestamp(seconds=2**40)
-    told = await refused(record.ReportOutcome(pb.ReportOutcomeRequest(home_team="BOS", observed_time=future)))
-    assert told == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_GAME_ID", ["game_id", "away_team", "observed_time"])
-
-
-async def test_a_final_under_an_id_of_the_season_2046_is_refused(record: Any, service: Any) -> None:
-    mistyped = pb.ReportOutcomeRequest(game_id="0024500001", horizon=FINAL, differential=5)
-    invalid = grpc.StatusCode.INVALID_ARGUMENT
-    assert await refused(record.ReportOutcome(mistyped)) == (invalid, "INVALID_GAME_ID", ["game_id"])
-    mistyped.observed_time.GetCurrentTime()
-    assert await refused(record.ReportOutcome(mistyped)) == (invalid, "INVALID_TIME", ["observed_time"])
-    assert (await predict(service)).sequence == 1, "nothing was recorded before"
-
-
-async def test_a_report_that_contradicts_the_record_is_refused_by_field(record: Any, service: Any) -> None:
-    await predict(service, home_team="BOS", away_team="NYK")
-    await report(record, -60, home_team="BOS", away_team="NYK")
-    far = pb.ReportOutcomeRequest(game_id=GAME, horizon=FINAL, differential=60)
-    invalid = grpc.StatusCode.INVALID_ARGUMENT
-    assert await refused(record.ReportOutcome(far)) == (invalid, "INVALID_DIFFERENTIAL", ["differential"])
-    others = pb.ReportOutcomeRequest(game_id=GAME, horizon=FINAL, differential=-50, home_team="BOS", away_team="LAL")
-    assert await refused(record.ReportOutcome(others)) == (invalid, "INVALID_TEAM", ["away_team"])
 
 
 async def test_a_token_of_another_list_is_refused(record: Any, service: Any) -> None:

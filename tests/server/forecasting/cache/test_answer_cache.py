@@ -112,14 +112,6 @@ async def test_the_bound_of_bytes_holds_whatever_is_kept_and_what_was_used_last_
         assert computing.cache.has(request)
 
 
-async def test_the_least_recently_used_is_evicted() -> None:
-    computing = Computing(max_bytes=2 * (ENTRY_BYTES + 100))
-    for request in (b"1", b"2", b"1", b"3"):
-        await computing.ask(request)
-    assert [computing.cache.has(request) for request in (b"1", b"2", b"3")] == [True, False, True]
-    assert computing.cache.statistics().evictions == 1
-
-
 @pytest.mark.parametrize(("request_bytes", "answer_bytes"), [(MAX_REQUEST + 1, 1), (1, MAX_ANSWER + 1)])
 async def test_large_requests_and_answers_are_not_kept(request_bytes: int, answer_bytes: int) -> None:
     computing, request = Computing(), bytes(request_bytes)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from tests.support.processes.servers import async_worker
 from dejavu.v1 import cache_service_pb2 as pb
 from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_server.worker.worker import Worker
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 if TYPE_CHECKING:
     from dejavu.v1.cache_service_pb2_grpc import CacheServiceAsyncStub
@@ -24,16 +23,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def cache(channel: grpc.aio.Channel) -> CacheServiceAsyncStub:
     return CacheServiceStub(channel)
-
-
-@pytest.fixture
-async def off(tmp_path: Path) -> AsyncIterator[CacheServiceAsyncStub]:
-    """The service of a worker whose cache is off."""
-    async with (
-        async_worker(tmp_path, cache="off") as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
-        yield CacheServiceStub(channel)
 
 
 async def test_the_statistics_say_what_is_kept_and_how_often_it_helped(
@@ -78,28 +67,35 @@ async def test_warmed_what_ifs_are_not_computed_again_and_each_fails_on_its_own(
     assert model.groups == []
 
 
-@pytest.mark.parametrize(
-    ("requests", "field", "reason"),
-    [
+async def test_the_cache_is_warmed_with_1_to_1000_what_ifs_only(cache: CacheServiceAsyncStub) -> None:
+    named = PredictRequest(pattern=PATTERN, game_id=GAME)
+    for requests, field, reason in (
         ([], "requests", "INVALID_BATCH"),
         ([what_if()] * 1001, "requests", "INVALID_BATCH"),
-        ([what_if(), PredictRequest(pattern=PATTERN, game_id=GAME)], "requests[1].game_id", "INVALID_WHAT_IF"),
-    ],
-)
-async def test_the_cache_is_warmed_with_1_to_1000_what_ifs_only(
-    cache: CacheServiceAsyncStub, worker: Worker, requests: list[PredictRequest], field: str, reason: str
-) -> None:
-    refused = await refusal(cache.WarmCache(pb.WarmCacheRequest(requests=requests)))
-    assert (refused.code, refused.reason, refused.metadata["field"]) == (
-        grpc.StatusCode.INVALID_ARGUMENT,
-        reason,
-        field,
-    )
+        ([what_if(), named], "requests[1].game_id", "INVALID_WHAT_IF"),
+    ):
+        refused = await refusal(cache.WarmCache(pb.WarmCacheRequest(requests=requests)))
+        assert (refused.code, refused.reason, refused.metadata["field"]) == (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            reason,
+            field,
+        )
     assert (await cache.GetCacheStats(pb.GetCacheStatsRequest())).entries == 0
 
 
-async def test_a_cache_that_is_off_says_so(off: CacheServiceAsyncStub) -> None:
-    assert (await off.GetCacheStats(pb.GetCacheStatsRequest())).backend == pb.CACHE_BACKEND_OFF
-    assert (await off.ClearCache(pb.ClearCacheRequest())).entries == 0
-    refused = await refusal(off.WarmCache(pb.WarmCacheRequest(requests=[what_if()])))
-    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CACHE_OFF")
+async def test_a_cache_that_is_off_says_so_and_every_what_if_is_computed(tmp_path: Path) -> None:
+    model = PersistenceForecaster()
+    async with (
+        async_worker(tmp_path, model, cache="off") as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        off: CacheServiceAsyncStub = CacheServiceStub(channel)
+        predictions: PredictionServiceAsyncStub = PredictionServiceStub(channel)
+        assert (await off.GetCacheStats(pb.GetCacheStatsRequest())).backend == pb.CACHE_BACKEND_OFF
+        assert (await off.ClearCache(pb.ClearCacheRequest())).entries == 0
+        refused = await refusal(off.WarmCache(pb.WarmCacheRequest(requests=[what_if()])))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CACHE_OFF")
+        model.groups.clear()
+        for _ in range(2):
+            await predictions.Predict(what_if())
+        assert model.groups == [1, 1]

@@ -29,11 +29,3 @@ def test_no_clearing_is_lost_between_processes(tmp_path: Path) -> None:
     assert mine.value == 3000
     mine.close()
     mine.close()
-
-
-def test_a_worker_alone_has_a_generation_of_its_own() -> None:
-    mine, other = CacheGeneration(), CacheGeneration()
-    mine.advance()
-    assert (mine.value, other.value) == (1, 0)
-    mine.close()
-    other.close()

@@ -80,14 +80,6 @@ async def test_the_gate_looks_at_both_horizons_whichever_is_shown(ledger: Ledger
     assert (at_end.games, at_end.decision_reason) == (5, at_half.decision_reason)
 
 
-async def test_a_path_has_at_most_500_points_with_the_last(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    await champion(ledger, "v1", "v2")
-    await _settled(ledger, 9)
-    monkeypatch.setattr("dejavu_server.api.converters.comparison.MAX_POINTS", 4)
-    path = (await _compare(ledger)).crps.path
-    assert [point.games for point in path] == [1, 4, 6, 9]
-
-
 async def test_a_new_outcome_makes_a_new_comparison(ledger: Ledger) -> None:
     await champion(ledger, "v1", "v2")
     comparisons = ModelComparisons(ledger, GateSettings())
@@ -119,3 +111,11 @@ async def test_what_cannot_be_compared_is_refused(
     with pytest.raises(error) as refused:
         await _compare(ledger, **fields)
     assert getattr(refused.value, "field", None) == field
+
+
+async def test_a_path_has_at_most_500_points_with_the_last(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    await champion(ledger, "v1", "v2")
+    await _settled(ledger, 9)
+    monkeypatch.setattr("dejavu_server.api.converters.comparison.MAX_POINTS", 4)
+    path = (await _compare(ledger)).crps.path
+    assert [point.games for point in path] == [1, 4, 6, 9]

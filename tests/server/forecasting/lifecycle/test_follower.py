@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import pytest
 from tests.server.forecasting.lifecycle.models_in_memory import FIRST, ModelsInMemory
-from tests.support.processes.empty_ledger import ledger_url
+from tests.support.harness.waiting import until
 
 from dejavu_models.errors import BundleUnfit
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.stages import ModelAction, ModelEvidence, ModelStage, WrongStage
 from dejavu_models.types import AdaptationMode
-from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
+from dejavu_server.admission.errors import DeadlineExceeded
 from dejavu_server.forecasting.lifecycle import changes as changes_module
-from dejavu_server.forecasting.lifecycle import loader as loader_module
 from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.changes import Gate, ModelLifecycle
 from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProven
@@ -73,12 +71,6 @@ class Node:
     def champion(self) -> str:
         return self.models.choose("").forecaster.version
 
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Waits until something holds."""
-        async with asyncio.timeout(SECONDS):
-            while not holds():  # noqa: ASYNC110 - no one event ends the wait
-                await asyncio.sleep(0.01)
-
 
 @asynccontextmanager
 async def started(node: Node) -> AsyncIterator[Node]:
@@ -87,13 +79,6 @@ async def started(node: Node) -> AsyncIterator[Node]:
         yield node
     finally:
         await node.follower.close()
-
-
-@pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    opened = await Ledger.open(ledger_url(tmp_path))
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
@@ -128,7 +113,7 @@ async def test_a_promotion_is_in_force_on_all_workers_and_a_rollback_too(nodes: 
     assert change is not None
     assert (version, change.from_version, other.champion) == ("b", FIRST, "b")
     sequence = change.sequence
-    await one.until(lambda: one.models.roster.sequence == sequence)
+    await until(lambda: one.models.roster.sequence == sequence)
     assert one.champion == "b"
     assert await one.changes.promote("b") == ("b", None)
     version, back = await one.changes.rollback("b", "worse")
@@ -138,7 +123,7 @@ async def test_a_promotion_is_in_force_on_all_workers_and_a_rollback_too(nodes: 
     assert await one.changes.rollback("b") == (FIRST, None)
     with pytest.raises(WrongStage):
         await one.changes.rollback()
-    await other.until(lambda: other.models.versions == (FIRST,))
+    await until(lambda: other.models.versions == (FIRST,))
 
 
 async def test_a_bundle_that_one_worker_cannot_load_changes_nothing(nodes: tuple[Node, Node]) -> None:
@@ -151,7 +136,7 @@ async def test_a_bundle_that_one_worker_cannot_load_changes_nothing(nodes: tuple
             await one.changes.load("b")
     assert await one.changes.roster() == before
     assert (one.failures, other.failures) == (0, 2)
-    await one.until(lambda: one.models.versions == (FIRST,))
+    await until(lambda: one.models.versions == (FIRST,))
     other.store.broken.clear()
     assert await one.changes.load("b") is not None
 
@@ -169,11 +154,11 @@ async def test_a_promotion_asks_again_whether_all_have_the_model(ledger: Ledger,
         assert one.champion == FIRST
         await late.follower.stop_reporting()
         assert (await one.changes.promote("b", force=True))[1] is not None
-        await late.until(lambda: late.ready == [False, True, False])
+        await until(lambda: late.ready == [False, True, False])
         assert late.champion == FIRST
         store.broken.clear()
         await late.loader.load("b")
-        await late.until(lambda: late.ready[3:] == [True])
+        await until(lambda: late.ready[3:] == [True])
         assert late.champion == "b"
 
 
@@ -236,39 +221,6 @@ async def test_a_worker_whose_champion_cannot_be_loaded_does_not_start(
     with pytest.raises(ChampionUnavailable, match=r"lstm\.onnx"):
         async with started(node):
             pass
-
-
-async def test_shares_of_games_are_set_by_alias_and_hold_a_model(nodes: tuple[Node, Node]) -> None:
-    one, other = nodes
-    await one.changes.register("b")
-    await one.changes.load("b")
-    shares, change = await one.changes.route([("challenger", 0.25)], "test")
-    assert shares == (("b", 0.25),)
-    assert change is not None
-    sequence = change.sequence
-    await other.until(lambda: other.models.roster.sequence == sequence)
-    assert {other.models.choose(f"00225{number:05d}").arm for number in range(100)} == {"champion", "challenger"}
-    assert (await one.changes.route([("b", 0.25)]))[1] is None
-    assert (await one.changes.route([]))[1] is not None
-    assert (await one.changes.retire("b"))[1] is not None
-
-
-async def test_a_model_is_loaded_on_demand_and_not_too_often(
-    ledger: Ledger, nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, _ = nodes
-    for version in "bc":
-        await one.changes.register(version)
-    async with started(Node(ledger, ModelsInMemory(*"bc"), "2", on_demand=True)) as node:
-        found = await asyncio.gather(*(node.models.obtain("b") for _ in range(5)))
-        assert {each.version for each in found} == {"b"}
-        assert node.store.loads == [FIRST, "b"]
-        with pytest.raises(Overloaded):
-            await node.models.obtain("c")
-        monkeypatch.setattr(loader_module, "DEMAND_SECONDS", 0.0)
-        assert (await node.models.obtain("c")).version == "c"
-        await node.follower.follow()
-        assert set(node.models.versions) == {FIRST, "b", "c"}
 
 
 async def test_a_caller_that_hangs_up_does_not_end_the_loading_of_a_model(

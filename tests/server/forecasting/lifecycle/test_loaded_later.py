@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from tests.support.builders.issued_forecasts import issued
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.forecasters import PersistenceForecaster
-from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu_models.online_state import OnlineState
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
@@ -19,13 +16,6 @@ from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.errors import LedgerUnavailable
 
 DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
-
-
-@pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    opened = await Ledger.open(ledger_url(tmp_path))
-    yield opened
-    await opened.close()
 
 
 def updater_of(ledger: Ledger, *forecasters: PersistenceForecaster) -> OnlineUpdater:

@@ -9,11 +9,10 @@ import pytest
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_models.errors import UnknownModel
-from dejavu_models.registry.registry import Registry
 from dejavu_models.registry.stages import ModelAction, ModelChange, NotRegistered, Roster
 from dejavu_server.forecasting.lifecycle import models as module
 from dejavu_server.forecasting.lifecycle.errors import NotLoaded
-from dejavu_server.forecasting.lifecycle.models import Models, ServingModels, answering
+from dejavu_server.forecasting.lifecycle.models import ServingModels, answering
 from dejavu_server.ledger.errors import LedgerUnavailable, ModelsChanged
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -104,19 +103,6 @@ def test_the_least_recently_asked_model_is_given_up_first_and_none_that_the_rost
     assert models.superfluous(["old"]) == []
 
 
-async def test_a_model_that_is_not_loaded_is_loaded_on_demand_if_that_is_set_up(models: ServingModels) -> None:
-    with pytest.raises(NotLoaded):
-        await models.obtain("idle")
-
-    async def load(version: str) -> None:
-        models.add(PersistenceForecaster(version))
-
-    models.load = load
-    assert (await models.obtain("idle")).version == "idle"
-    with pytest.raises(UnknownModel):
-        await models.obtain("nobody")
-
-
 async def test_a_call_waits_until_the_change_is_in_force(models: ServingModels) -> None:
     looks = []
     promoted = roster_of(*CHAMPION_AND_CHALLENGER, (ModelAction.PROMOTE, "new"))
@@ -144,11 +130,3 @@ async def test_a_call_does_not_wait_for_ever(models: ServingModels, monkeypatch:
     async with asyncio.timeout(10):
         with pytest.raises(ModelsChanged):
             await models.wait_for(99)
-
-
-async def test_models_that_never_change_are_models_too() -> None:
-    registry: Models = Registry([PersistenceForecaster("one"), PersistenceForecaster("two")])
-    assert registry.choose("0022500001") == (registry.get("one"), None, "")
-    assert (await registry.obtain("two")).version == "two"
-    assert (registry.roster, registry.challengers(), registry.versions) == (Roster(), [], ("one", "two"))
-    await registry.wait_for(7)

@@ -1,0 +1,275 @@
+"""Invalid requests of all methods but RecordService's, with the expected error of each, and odd ones that are valid."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2
+from tests.support.builders.calls import GAME, PATTERN
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, SIDE_AWAY, LastScore
+from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
+
+PREDICT = "/dejavu.v1.PredictionService/Predict"
+BATCH = "/dejavu.v1.PredictionService/PredictBatch"
+STREAM = "/dejavu.v1.PredictionService/StreamPredictions"
+RISK = "/dejavu.v1.PredictionService/AssessRisk"
+MODELS = "/dejavu.v1.ModelService/ListModels"
+CHECK = "/grpc.health.v1.Health/Check"
+WATCH = "/grpc.health.v1.Health/Watch"
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+UNSUPPORTED = grpc.StatusCode.FAILED_PRECONDITION
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+
+BETWEEN, BOUND = "a number strictly between 0 and 1", "a finite number within ±200"
+ID, TEAM, HORIZON = "the NBA's id, ten digits", "an NBA code such as BOS", "a value of dejavu.v1.Horizon: 0, 1, 2"
+PAST_GAME, PAST_SEASON = "0022000001", "a date from 2020-08-01 to 2021-10-31"
+DATE, DATES = "a date as YYYY-MM-DD", "a date from 1946-08-01 to 2046-07-31"
+PRICE, AMERICAN = "a number above 1, at most 1000", "100 to 99900, or at most −100"
+
+
+@dataclass(frozen=True, slots=True)
+class BadRequest:
+    """A row of the table.
+
+    Attributes:
+        path: path of the method.
+        body: bytes of the request.
+        field: the reported field; empty if the bytes are not a message.
+        found: the value in the violation's description, or its size if it is long.
+        expected: the expectation in the description.
+    """
+
+    path: str
+    body: bytes
+    code: grpc.StatusCode
+    reason: str
+    field: str
+    found: str
+    expected: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.path.rpartition('/')[2]} {self.field or self.body[:8]!r} {self.found[:30]!r}"
+
+
+def good(**fields: Any) -> pb.PredictRequest:
+    """Returns a valid request, unless `fields` make it invalid."""
+    return pb.PredictRequest(**{"pattern": PATTERN, **fields})
+
+
+def market(**fields: Any) -> Market:
+    """Returns a valid market, unless `fields` make it invalid."""
+    return Market(**{"line": 5.5, "home": Odds(decimal=1.91), "away": Odds(american=-110), **fields})
+
+
+def _predict(
+    reason: str, field: str, found: str, expected: str, code: grpc.StatusCode = INVALID, **fields: Any
+) -> BadRequest:
+    return BadRequest(PREDICT, good(**fields).SerializeToString(), code, reason, field, found, expected)
+
+
+def _slot(at: int, value: float) -> list[float]:
+    return [*PATTERN[:at], value, *PATTERN[at + 1 :]]
+
+
+def _team(field: str, value: str, found: str = "") -> BadRequest:
+    team: Any = {field: value}
+    return _predict("INVALID_TEAM", field, found or repr(value), TEAM, **team)
+
+
+def _market(field: str, found: str, expected: str, **fields: Any) -> BadRequest:
+    return _predict("INVALID_MARKET", f"market.{field}", found, expected, market=market(**fields))
+
+
+def _total_market(field: str, found: str, expected: str, points: int | None = 9, **fields: Any) -> BadRequest:
+    even = Odds(decimal=2.0)
+    given = TotalMarket(**{"line": 221.5, "over": even, "under": even, **fields})
+    return _predict(
+        "INVALID_MARKET",
+        f"total_market{field}",
+        found,
+        expected,
+        pattern=[5.0],
+        total_points=points,
+        total_market=given,
+    )
+
+
+OF_PREDICT = [
+    *(_predict("INVALID_PATTERN", "pattern", f"{n} slots", f"1 to {most} to", pattern=[0.0] * n, horizon=horizon)
+      for horizon, most, n in ((0, 23, 0), (0, 23, 24), (1, 23, 48), (2, 47, 0), (2, 47, 48), (2, 47, 10_000))),
+    *(_predict("INVALID_PATTERN", f"pattern[{at}]", f"{value}", BOUND, pattern=_slot(at, value))
+      for at, value in ((0, math.nan), (17, math.nan), (3, math.inf), (17, -math.inf), (5, 200.5), (6, -200.5))),
+    *(_predict("INVALID_ALPHA", "alpha", f"{alpha}", BETWEEN, alpha=alpha)
+      for alpha in (0.0, 1.0, -0.05, 95.0, math.nan, math.inf)),
+    *(_predict("ALPHA_TOO_SMALL", "alpha", f"{alpha}", "at least 0.0", UNSUPPORTED, alpha=alpha)
+      for alpha in (5e-324, 0.0001)),
+    *(_predict("INVALID_GAME_ID", "game_id", found or repr(value), ID, game_id=value)
+      for value, found in (
+          ("002200001", ""), ("00220000011", ""), ("002200000x", ""), ("٠٠٢٢٠٠٠٠٠١", ""), (GAME + "\n", ""),
+          ("-022000001", ""), ("00220\x0000001", ""), ("../../etc", ""), ("0" * 2**20, "1048576 characters"))),
+    *(_team("home_team", value) for value in ("Gotham Knights", "BO", "BO\tS", " ", "BOS\0", "\u202eSOB")),
+    _team("home_team", "x" * 2**20, "1048576 characters"),
+    _team("home_team", "\U000e0001" * 32, "32 characters"),
+    _team("away_team", "FCB"),
+    *(_predict("INVALID_TEAM", "away_team", away, "another team than home_team", home_team=home, away_team=told)
+      for home, told, away in (("BOS", "BOS", "BOS"), ("BKN", "BRK", "BKN"), ("GSW", " gs ", "GSW"))),
+    *(_predict("INVALID_PREGAME_MARGIN", "pregame_margin", f"{margin}", BOUND, pregame_margin=margin)
+      for margin in (math.nan, -math.inf, 200.5, -1e9)),
+    *(_predict("INVALID_QUANTILE_LEVELS", f"quantile_levels[{at}]", f"{level}", BETWEEN,
+               quantile_levels=[*[0.5] * at, level])
+      for at, level in enumerate((0.0, 1.0, -0.5, 50.0, math.nan, -math.inf))),
+    *(_predict("INVALID_QUANTILE_LEVELS", "quantile_levels", f"{n} levels", "at most 99", quantile_levels=[0.5] * n)
+      for n in (100, 150_000)),
+    *(_predict("QUANTILE_TOO_EXTREME", "quantile_levels[1]", f"{level}", "from ", UNSUPPORTED,
+               quantile_levels=[0.5, level])
+      for level in (5e-324, 1 - 1e-9)),
+    *(_predict("INVALID_HORIZON", "horizon", f"{h}", HORIZON, horizon=h) for h in (3, -1, 2**31 - 1)),
+    *(_predict("UNKNOWN_MODEL_VERSION", "model_version", found or repr(version), "or empty", NOT_FOUND,
+               model_version=version)
+      for version, found in (("0123456789abcdef", ""), ("../default", ""), ("f" * 2**20, "1048576 characters"))),
+    *(_predict("INVALID_GAME_DATE", "game_date", repr(text), DATE, game_date=text)
+      for text in ("2023-6-12", "20230612", "2023-02-30", "2023-W24-1", "2023-06-12T20:00", "\0")),
+    _predict("INVALID_GAME_DATE", "game_date", "655360 characters", DATE, game_date="2023-06-12" * 2**16),
+    *(_predict("INVALID_GAME_DATE", "game_date", day, DATES, game_date=day)
+      for day in ("0001-01-01", "1946-07-31", "2046-08-01", "9999-12-31")),
+    *(_predict("INVALID_GAME_DATE", "game_date", day or "none, which means ", PAST_SEASON, game_id=PAST_GAME,
+               game_date=day)
+      for day in ("2020-07-31", "2021-11-01", "0001-01-01", "9999-12-31", "")),
+    *(_predict("INVALID_TOTAL_POINTS", "total_points", f"{total}", expected, pattern=[5.0], total_points=total)
+      for total, expected in (
+          (4, "5 (the lead) to 500"), (20, "an odd number, as the last differential, 5, is odd"), (501, "to 500"))),
+    _predict("INVALID_TOTAL_POINTS", "total_points", "5", "even number", pattern=[-2.0], total_points=5),
+    *(_predict("INVALID_LAST_SCORE", f"last_score.{part}", found, expected, pattern=[5.0], **fields)
+      for part, found, expected, fields in (
+          ("side", "0", "a value of dejavu.v1.Side: 1, 2", {"last_score": LastScore(seconds=3)}),
+          ("side", "away", "a side with points", {"total_points": 5, "last_score": LastScore(side=SIDE_AWAY)}),
+          ("seconds", "61", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=61)}),
+          ("seconds", "4294967295", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=2**32 - 1)}))),
+    *(_market("line", f"{value}", "a multiple of 0.5 within ±100", line=value)
+      for value in (5.25, 100.5, math.nan, 5e-324)),
+    *(_market("home.decimal", f"{value}", PRICE, home=Odds(decimal=value))
+      for value in (1.0, -1.91, 1000.5, math.nan, math.inf)),
+    *(_market("home.american", f"{v}", AMERICAN, home=Odds(american=v)) for v in (0, 99, -99, 99_901, 2**31 - 1)),
+    *(_market("home", "no price", "decimal or american odds", home=odds) for odds in (None, Odds())),
+    _market("away.decimal", "1.0", PRICE, away=Odds(decimal=1.0)),
+    *(_market("bankroll", f"{v}", "above 0", bankroll=v) for v in (0.0, -1.0, math.nan, math.inf)),
+    *(_market("confidence_threshold", f"{v}", "a number from 0 on, below 1", confidence_threshold=v)
+      for v in (1.0, -0.1, math.nan)),
+    *(_market("game_staked", f"{v}", "a number from 0 to the bankroll, 1", game_staked=v)
+      for v in (-0.1, 20.0, math.nan)),
+    *(_market("evening_staked", f"{v}", "a number from game_staked, 0.5, to the bankroll, 1",
+              game_staked=0.5, evening_staked=v)
+      for v in (0.4, 20.0, math.inf)),
+    _market("horizon", "3", HORIZON, horizon=3),
+    _market("horizon", "final", "the request's, halftime, or none", horizon=HORIZON_FINAL),
+    *(_total_market(".line", f"{v}", "a multiple of 0.5 from 0 to 500", line=v) for v in (-0.5, 9.7, 501.0, math.nan)),
+    _total_market(".over.decimal", "1.0", PRICE, over=Odds(decimal=1.0)),
+    _total_market(".under.american", "50", AMERICAN, under=Odds(american=50)),
+    _total_market(".bankroll", "0.0", "above 0", bankroll=0.0),
+    _total_market(".game_staked", "-1.0", "a number from 0 to the bankroll, 1", game_staked=-1.0),
+    _total_market(".evening_staked", "2.0", "to the bankroll, 1", evening_staked=2.0),
+    _total_market(".confidence_threshold", "1.0", "a number from 0 on, below 1", confidence_threshold=1.0),
+    _total_market("", "no total_points", "total_points beside it", points=None),
+]  # fmt: skip
+
+
+def _no_message(path: str, body: bytes) -> BadRequest:
+    """Returns bytes that are not a message of the method."""
+    return BadRequest(path, body, INVALID, "INVALID_MESSAGE", "", f"{len(body)} bytes", "a message of this method")
+
+
+def _other(path: str, request: Any, reason: str, field: str, found: str, expected: str) -> BadRequest:
+    code = NOT_FOUND if reason == "UNKNOWN_SERVICE" else INVALID
+    return BadRequest(path, request.SerializeToString(), code, reason, field, found, expected)
+
+
+TOKEN = "a resume_token of an earlier response"
+
+BAD_REQUESTS = [
+    *OF_PREDICT,
+    *(
+        _no_message(PREDICT, body)
+        for body in (
+            b"\x0c",  # an end of a group without its start
+            b"\x0e",  # a wire type that does not exist
+            b"\x00\x00",  # field number 0
+            b"\x0a\x10abc",  # a field cut short
+            b"\x0a\xff\xff\xff\xff\x07",  # a length of 2 GiB
+            b"\x28" + b"\xff" * 11,  # a number without end
+            b"\x12\x05" + bytes(5),  # packed floats cut short
+            b"\x19" + bytes(4),  # a double cut short
+            b"\x0a\x0a" + b"\xff\xfe" * 5,  # a text that is no UTF-8
+            b"\x32\x03\xed\xa0\x80",  # a text with a surrogate
+            b"\x93\x03" * 50_000,  # groups nested 50,000 deep
+            bytes(range(255, 200, -1)),
+        )
+    ),
+    _no_message(BATCH, b"\x0a\x7f\x00"),  # a request cut short
+    _no_message(BATCH, b"\x0a\x01\x0c"),  # a request in it that is no message
+    _no_message(CHECK, b"\x0a\x01\xff"),  # a text that is no UTF-8
+    *(_no_message(path, b"\xff\xff") for path in (STREAM, RISK, MODELS, WATCH, REFLECTION)),
+    BadRequest(BATCH, b"\x0a\x00" * 100_000, INVALID, "INVALID_MESSAGE", "", "200000 bytes", "more than 4096 fields"),
+    *(_other(BATCH, pb.PredictBatchRequest(requests=[request] * size), "INVALID_BATCH", "requests",
+             f"{size} requests", "1 to 1000")
+      for size, request in ((0, good()), (1001, good()), (4000, pb.PredictRequest()))),
+    *(_other(STREAM, pb.StreamPredictionsRequest(game_ids=ids), reason, field, found, expected)
+      for ids, reason, field, found, expected in (
+          (["nope"], "INVALID_GAME_ID", "game_ids[0]", "'nope'", ID),
+          ([GAME, GAME, "1"], "INVALID_GAME_ID", "game_ids[2]", "'1'", ID),
+          ([""], "INVALID_GAME_ID", "game_ids[0]", "''", ID),
+          ([GAME] * 2001, "INVALID_GAME_IDS", "game_ids", "2001 game ids", "at most 2000"))),
+    *(_other(STREAM, pb.StreamPredictionsRequest(resume_token=token), "INVALID_RESUME_TOKEN", "resume_token",
+             found, expected)
+      for token, found, expected in (
+          ("nope", "'nope'", TOKEN), ("é", "'é'", TOKEN), ("\0", "'\\x00'", TOKEN),
+          ("AQ" + "A" * 42, "of another ledger", "this server's ledger"), ("_w" + "A" * 42, "form 255", "form 1"),
+          ("A" * 60_000, "60000 characters", TOKEN))),
+    *(_other(RISK, pb.AssessRiskRequest(pattern=pattern), "INVALID_PATTERN", field, found, expected)
+      for pattern, field, found, expected in (
+          ([], "pattern", "0 slots", "2 to 47"), ([0.0], "pattern", "1 slots", "2 to 47"),
+          ([0.0] * 48, "pattern", "48 slots", "2 to 47"),
+          ([0.0, math.nan], "pattern[1]", "nan", BOUND), ([0.0, 200.5], "pattern[1]", "200.5", BOUND))),
+    *(_other(RISK, pb.AssessRiskRequest(pattern=[0.0, -7.5], total_points=total), "INVALID_TOTAL_POINTS",
+             "total_points", f"{total}", expected)
+      for total, expected in ((7, "8 (the lead) to 500"), (501, "to 500"), (2**32 - 1, "to 500"))),
+    *(_other(CHECK, health_pb2.HealthCheckRequest(service=service), "UNKNOWN_SERVICE", "service", found,
+             "dejavu.v1.PredictionService")
+      for service, found in (("nope", "'nope'"), ("\0", "'\\x00'"), ("x" * 2**20, "1048576 characters"))),
+]  # fmt: skip
+
+ACCEPTED: dict[str, tuple[str, bytes]] = {
+    "a field that a later release may know": (PREDICT, good().SerializeToString() + b"\x82\x7d\x03abc"),
+    "a known field of another wire type": (PREDICT, good().SerializeToString() + b"\x38\x01"),
+    "floats that are not packed": (PREDICT, b"".join(b"\x15" + struct.pack("<f", slot) for slot in PATTERN)),
+    "a field twice, of which the last counts": (PREDICT, good().SerializeToString() + b"\x28\x07\x28\x01"),
+    "subnormal values": (PREDICT, good(pattern=[1e-45] * len(PATTERN)).SerializeToString()),
+    "minus zero": (PREDICT, good(pattern=[-0.0] * len(PATTERN)).SerializeToString()),
+    "values at the bounds": (PREDICT, good(pattern=[200.0, -200.0] * 9, pregame_margin=-200.0).SerializeToString()),
+    "alpha next to 1": (PREDICT, good(alpha=math.nextafter(1, 0)).SerializeToString()),
+    "one slot, one team": (PREDICT, good(pattern=[2.0], home_team="BOS").SerializeToString()),
+    "as many slots as there may be": (PREDICT, good(pattern=[2.0] * 47, horizon=2).SerializeToString()),
+    "99 quantiles, of one level": (PREDICT, good(quantile_levels=[0.5] * 99).SerializeToString()),
+    "a market at the half": (PREDICT, good(market=market(horizon=1)).SerializeToString()),
+    "a market at its bounds": (
+        PREDICT,
+        good(
+            market=market(line=-100.0, home=Odds(decimal=1000), away=Odds(american=-(2**31)), confidence_threshold=0.0)
+        ).SerializeToString(),
+    ),
+    "two slots and no points": (RISK, pb.AssessRiskRequest(pattern=[0, 0]).SerializeToString()),
+    "points as many as the lead": (RISK, pb.AssessRiskRequest(pattern=[0, -20], total_points=20).SerializeToString()),
+    "a batch of 1000": (BATCH, pb.PredictBatchRequest(requests=[good()] * 1000).SerializeToString()),
+    "the same id 2000 times": (STREAM, pb.StreamPredictionsRequest(game_ids=[GAME] * 2000).SerializeToString()),
+    "a service that the server does not have": (WATCH, b"\x0a\x04nope"),
+    "a request that asks nothing": (REFLECTION, b""),
+}
+"""Unusual but valid requests: method and bytes."""

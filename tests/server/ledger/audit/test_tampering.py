@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders import full_ledger
 from tests.support.harness.laws import examples
-from tests.support.tampering.forging import cut_off
 from tests.support.tampering.tamper_kinds import KINDS
 from tests.support.tampering.tampering import CHECKS, TABLES, Specimen, Tampering, full_specimen, rows
 
@@ -172,37 +171,6 @@ def test_any_bit_of_the_file_may_turn_and_no_row_is_another_unnoticed(specimen: 
             each.unlink()
     with closing(sqlite3.connect(specimen.folder / "turned.db")) as database:
         assert _same(rows(database), specimen.rows)
-
-
-@pytest.mark.parametrize("last", [0, 6, 11, 18])
-def test_entries_cut_off_at_the_end_are_found(specimen: Specimen, last: int) -> None:
-    with specimen.copy() as (url, database):
-        cut_off(database, last)
-        with pytest.raises(LedgerCorrupt, match=f"entries were removed: the ledger ends at {last}"):
-            verify(url, specimen.kept)
-        assert verify(url).sequence == last, "not detectable without the external checkpoint"
-
-
-def test_entries_cut_off_at_the_end_are_found_by_the_ledgers_own_checkpoints_too(specimen: Specimen) -> None:
-    own = max(row["sequence"] for row in specimen.rows["checkpoints"])
-    with specimen.copy() as (url, database):
-        cut_off(database, own - 1, checkpoints=False)
-        with pytest.raises(LedgerCorrupt, match=f"own checkpoint is at {own}"):
-            verify(url)
-
-
-def test_entries_removed_at_the_start_are_found_with_a_kept_checkpoint(specimen: Specimen) -> None:
-    with specimen.copy() as (url, database):
-        for table in ("forecasts", "markets", "entries"):
-            column = "forecast_sequence" if table == "markets" else "sequence"
-            database.execute(f"DELETE FROM {table} WHERE {column} <= 2")
-        database.execute("DELETE FROM entries WHERE kind = 'market' AND sequence = 3")
-        database.execute("DELETE FROM snapshots")
-        first = database.execute("SELECT min(sequence) FROM entries").fetchone()[0]
-        hash_ = next(row["hash"] for row in specimen.rows["entries"] if row["sequence"] == first - 1)
-        database.execute("UPDATE ledger SET pruned_through = ?, pruned_hash = ?", (first - 1, hash_))
-        with pytest.raises(LedgerCorrupt, match="were removed"):
-            verify(url, specimen.kept)
 
 
 @pytest.mark.parametrize("with_the_key", [False, True])

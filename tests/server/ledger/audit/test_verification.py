@@ -11,6 +11,7 @@ from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.tampering.forging import append, last
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, LedgerUnavailable, verify
+from dejavu_server.ledger.queries.verification.revisions import Revision
 
 pytestmark = pytest.mark.sqlite
 
@@ -54,3 +55,20 @@ def test_an_empty_database_is_no_ledger_yet(url: str, tmp_path: Path) -> None:
     (tmp_path / "ledger.db").touch()
     with pytest.raises(LedgerSchemaError, match="older schema"):
         verify(url)
+
+
+@pytest.mark.parametrize(
+    ("given", "repeats"),
+    [
+        ((None, 81, {"seconds": 12, "side": "away"}), True),
+        ((None, None, None), True),
+        ((None, 83, None), False),
+        ((None, None, {"seconds": 12, "side": "home"}), False),
+        (("2023-11-02", 81, None), False),
+    ],
+)
+def test_verification_tells_a_correction_from_a_repetition(given: tuple[object, ...], repeats: bool) -> None:
+    before = ("2023-11-01", 81, {"seconds": 12, "side": "away"})
+    content = ("[0.0]", "BKN", "GSW")
+    revision = Revision(2, 1, content, True, 1, content, content, True, given, before, before)
+    assert (revision.repeats_before, revision.repeats_in_time) == (repeats, repeats)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
 from dejavu_feed.game_day import game_day
@@ -211,47 +208,6 @@ def test_a_page_looks_at_few_forecasts_and_says_where_to_go_on(
         assert page.forecasts == []
         token, count = page.next_token, count + 1
     assert count == 4
-
-
-@pytest.mark.parametrize(
-    ("wanted", "index"),
-    [
-        (ForecastFilter(), "INTEGER PRIMARY KEY"),
-        (ForecastFilter(game_id=GAMES[0], first_day=TODAY, team="BOS", model_version="v1"), "ix_forecasts_game"),
-        (ForecastFilter(first_day=TODAY, team="BOS", model_version="v1", horizon=HALF), "ix_forecasts_day"),
-        (ForecastFilter(team="BOS", model_version="v1", settled=True), "ix_forecasts_(home|away)"),
-        (ForecastFilter(model_version="v1", horizon=FINAL, minute=3), "ix_forecasts_model"),
-    ],
-    ids=["everything", "a game", "days", "a team", "a model"],
-)
-def test_every_list_goes_along_an_index_and_sorts_nothing(book: RecordBook, wanted: ForecastFilter, index: str) -> None:
-    def plans(connection: Connection) -> Iterator[list[str]]:
-        run: list[tuple[str, Any]] = []
-
-        def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
-            if "forecasts.day," in statement or "FROM forecasts" in statement:
-                run.append((statement, parameters))
-
-        sqlalchemy.event.listen(connection, "before_cursor_execute", note)
-        pages.page(connection, wanted, "", 50)
-        sqlalchemy.event.remove(connection, "before_cursor_execute", note)
-        for statement, parameters in run:
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            yield [row.detail for row in plan]
-
-    found = book.read(lambda connection: list(plans(connection)))
-    assert found
-    for plan in found:
-        assert re.search(index, plan[0]), plan
-        assert plan[0].startswith("SEARCH forecasts")
-        assert not any("TEMP B-TREE" in step or "SCAN" in step for step in plan), plan
-
-
-def test_a_page_may_have_another_size_than_the_one_before(book: RecordBook) -> None:
-    fill(book, 10)
-    first = turn(book, ForecastFilter(), size=3)
-    second = turn(book, ForecastFilter(), first.next_token, size=5)
-    assert places(first.forecasts + second.forecasts) == list(range(10, 2, -1))
 
 
 def test_a_token_of_other_conditions_is_refused_by_name(book: RecordBook) -> None:

@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market, with_total
 
 from dejavu_feed.game_day import game_day
@@ -308,38 +306,6 @@ def test_a_filtered_scorecard_is_that_of_the_forecasts_listed_with_the_same_filt
         listed += page.forecasts
         token, more = page.next_token, page.next_token != ""
     assert scorecard(settled(book, ScoreFilter(**common)).forecasts) == scorecard(columns_of(book, listed))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "index"),
-    [
-        (ScoreFilter(), "ix_forecasts_game"),
-        (ScoreFilter(game_id=GAMES[0]), "ix_forecasts_game"),
-        (ScoreFilter(team="BOS"), "ix_forecasts_home"),
-        (ScoreFilter(first_day=TODAY), "ix_forecasts_day"),
-        (ScoreFilter(model_version="v1"), "ix_forecasts_model"),
-    ],
-    ids=["everything", "a game", "a team", "days", "a model"],
-)
-def test_a_scorecard_reads_the_forecasts_that_count_by_an_index(
-    book: RecordBook, wanted: ScoreFilter, index: str
-) -> None:
-    def plans(connection: Connection) -> list[str]:
-        run: list[tuple[str, Any]] = []
-        note = sqlalchemy.event.listens_for(connection, "before_cursor_execute")
-        note(lambda _, __, statement, parameters, *___: run.append((statement, parameters)))
-        scorecards.settled(connection, wanted)
-        return [
-            "\n".join(row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
-            for statement, parameters in run
-            if statement.startswith("SELECT")
-        ]
-
-    read, markets, superseded = book.read(plans)
-    assert "SCAN forecasts" not in read
-    assert index in read
-    selective = wanted != ScoreFilter()
-    assert ("SCAN outcomes" in read, "SCAN markets" in markets, "SCAN later" in superseded) == (not selective,) * 3
 
 
 def test_a_ledger_without_outcomes_has_nothing_settled() -> None:

@@ -95,13 +95,13 @@ async def test_a_connection_that_was_opened_on_a_broken_disk_is_not_used_again(u
     ("statement", "error", "words"),
     [
         ("UPDATE entries SET canonical = '{}'", LedgerCorrupt, "cannot be read back"),
-        ("UPDATE entries SET canonical = CAST(x'ff' AS TEXT)", LedgerCorrupt, ""),
+        ("UPDATE entries SET canonical = CAST(x'ff' AS TEXT)", LedgerCorrupt, None),
         ("DELETE FROM entries", LedgerCorrupt, "contradict"),  # the index still has the row
         ("DROP TABLE forecasts", LedgerSchemaError, "a table or column is missing"),
     ],
 )
 async def test_damage_of_rows_and_tables_is_told_by_what_it_is(
-    ledger: Ledger, tmp_path: Path, statement: str, error: type[LedgerError], words: str
+    ledger: Ledger, tmp_path: Path, statement: str, error: type[LedgerError], words: str | None
 ) -> None:
     await ledger.commit([issued()])
     execute(tmp_path / "ledger.db", statement)

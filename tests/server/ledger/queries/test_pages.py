@@ -163,23 +163,6 @@ def test_a_walk_tells_once_and_in_order_just_what_matched_when_it_began_whatever
     assert places(told) == expected(everything, wanted)
 
 
-def test_days_that_end_before_they_begin_hold_nothing(book: RecordBook) -> None:
-    book.predict(forecast(GAMES[0]))
-    found = [walk(book, ForecastFilter(first_day=TODAY + first, last_day=TODAY), 5) for first in (0, 1)]
-    assert [len(each) for each in found] == [1, 0]
-
-
-def test_pages_are_full_while_what_is_wanted_lies_close_together(book: RecordBook) -> None:
-    fill(book, 55)
-    sizes: list[int] = []
-    token = ""
-    while token or not sizes:
-        page = turn(book, ForecastFilter(), token, size=20)
-        sizes.append(len(page.forecasts))
-        token = page.next_token
-    assert sizes == [20, 20, 15]
-
-
 def test_a_last_page_that_is_just_full_has_no_next(book: RecordBook) -> None:
     fill(book, 40)
     first = turn(book, ForecastFilter(), size=20)

@@ -106,7 +106,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=examples(12))
+@settings(deadline=None, max_examples=examples(6))
 @given(steps)
 def test_what_is_withdrawn_might_as_well_never_have_been_reported(
     told: list[tuple[int, Horizon, int | None]],

@@ -139,7 +139,7 @@ def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
     )
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(case=cases())
 def test_an_answer_of_a_model_follows_from_the_forecast_it_was_given_with(
     case: tuple[IssuedForecast, Market, MarketAnswer],
@@ -150,7 +150,7 @@ def test_an_answer_of_a_model_follows_from_the_forecast_it_was_given_with(
 WHOLE_NUMBERS = symmetric_calibration()
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     situation=HORIZONS.flatmap(
         lambda horizon: st.builds(

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import gc
-import re
 import weakref
 
-from dejavu_models import errors
 from dejavu_models.errors import (
-    DejavuError,
     FieldError,
     FieldErrors,
     InvalidInput,
@@ -14,23 +11,6 @@ from dejavu_models.errors import (
     Unsupported,
     UnsupportedSlots,
 )
-
-OWN = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DejavuError)]
-
-
-def drawn_parents() -> dict[str, str]:
-    """Returns child → parent, from the indentation of the tree in the module docstring."""
-    parents, path = dict[str, str](), ["DejavuError"]
-    for branches, name in re.findall(r"^([│├└─ ]+)(\w+)", errors.__doc__ or "", re.MULTILINE):
-        depth = len(branches) // 4
-        path[depth:] = [name]
-        parents[name] = path[depth - 1]
-    return parents
-
-
-def test_the_tree_is_as_it_is_drawn() -> None:
-    parents = {kind.__name__: kind.__bases__[0].__name__ for kind in OWN if kind is not DejavuError}
-    assert drawn_parents() == parents
 
 
 def test_what_one_model_cannot_do_is_not_taken_for_what_nobody_may_ask() -> None:

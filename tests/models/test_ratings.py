@@ -82,14 +82,6 @@ def test_a_new_season_draws_strengths_towards_the_mean() -> None:
     assert after.date == before.date
 
 
-def test_a_state_is_never_changed() -> None:
-    start = RatingFilter.start(SETTINGS)
-    mean, covariance = start.mean.copy(), start.covariance.copy()
-    start.predict(2031, np.datetime64("2030-11-01")).update("BOS", "BKN", 9).predict(2032)
-    assert np.array_equal(start.mean, mean)
-    assert np.array_equal(start.covariance, covariance)
-
-
 def test_the_expected_margin_turns_with_the_teams_but_for_the_home_advantage() -> None:
     strengths = dict.fromkeys(CODES, 0.0) | {"BOS": 6.0, "BKN": -1.5}
     ratings = Ratings(strengths, 2.5, date(2031, 6, 1))

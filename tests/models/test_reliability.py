@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,16 +41,3 @@ def test_bins_of_reliability_hold_every_forecast_once_and_their_intervals_the_ra
     for each in bins:
         assert each.from_probability <= each.mean_probability + 1e-9 <= each.to_probability + 2e-9
         assert 0 <= each.lower <= each.rate <= each.upper <= 1
-
-
-def test_reliability_of_calibrated_forecasts_is_right_though_lost_games_leave_a_bin_sooner() -> None:
-    """A random walk on 0, 0.1 … 1 is calibrated; a won game stays long in the last bin, a lost one but briefly."""
-    random, rows = np.random.default_rng(3), []
-    for game in range(800):
-        walk = [5]
-        while len(walk) < 40:
-            walk.append(walk[-1] + (int(random.choice([-1, 1])) if 0 < walk[-1] < 10 else 0))
-        led = bool(random.random() < walk[-1] / 10)
-        rows += [{"game": game, "minute": m, "probability": p / 10, "home_led": led} for m, p in enumerate(walk)]
-    bins = scorecard(settled(*rows)).reliability
-    assert [each.rate for each in bins] == pytest.approx([each.mean_probability for each in bins], abs=0.08)

@@ -93,13 +93,6 @@ def test_american_odds_are_decimal_ones_in_other_words(american: int, decimal: f
     assert american_to_decimal(american) == pytest.approx(decimal, rel=1e-15)
 
 
-@given(st.integers(100, 99_900), st.booleans())
-def test_american_odds_name_what_a_bet_wins(size: int, favourite: bool) -> None:
-    """A positive number is what a stake of 100 wins, a negative one the stake that wins 100."""
-    profit = american_to_decimal(-size if favourite else size) - 1.0
-    assert profit * (size if favourite else 100) == pytest.approx(100 if favourite else size)
-
-
 @pytest.mark.parametrize("american", [0, 99, -99])
 def test_american_odds_below_a_hundred_are_none(american: int) -> None:
     with pytest.raises(ValueError, match="expected at least 100, or at most −100"):
@@ -268,13 +261,6 @@ def test_without_the_ratings_of_the_teams_there_is_no_stake() -> None:
     assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
     assert (answer.home.kelly_fraction, answer.home.stake_fraction, answer.home.stake) == (0.0, 0.0, 0.0)
     assert (answer.home.win_probability, answer.home.expected_value) == (0.55, rated.home.expected_value)
-
-
-def test_pushes_are_no_part_of_the_edge() -> None:
-    """Of the bets that are decided, the home side wins 0.6; the odds imply a half."""
-    assert not evaluate_market(Market(0.0, 2.0, 2.0), three(0.3, 0.5)).implausible
-    assert evaluate_market(Market(0.0, 2.0, 2.0), three(0.33, 0.5)).implausible
-    assert not evaluate_market(Market(0.0, 2.0, 2.0), three(0.0, 1.0)).implausible
 
 
 def home_of(odds: float, wins: float, push: float) -> MarketAnswer:

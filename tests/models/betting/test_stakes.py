@@ -57,13 +57,6 @@ def test_a_stake_counts_on_half_of_what_the_model_knows_better() -> None:
     assert answer.stake == pytest.approx(1000 * 0.0725 / 0.95 / 4)
 
 
-def test_a_push_is_no_part_of_what_the_market_says() -> None:
-    answer = evaluate_market(Market(0.0, 1.9, 2.0), three(0.45, 0.2))
-    assert answer.home.fair_probability == pytest.approx(0.8 * 2.0 / 3.9)
-    for name in ("win_probability", "fair_probability", "staking_probability"):
-        assert getattr(answer.home, name) + getattr(answer.away, name) + 0.2 == pytest.approx(1)
-
-
 @given(st.floats(1.01, 100), triples(), POLICIES, st.floats(0.0, 0.15))
 def test_the_market_s_own_probability_stakes_nothing_at_the_market_s_price(
     odds: float, triple: tuple[float, float], policy: StakingPolicy, margin: float

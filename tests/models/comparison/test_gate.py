@@ -25,63 +25,59 @@ def _judge(halftime: PairedForecasts | None, final: PairedForecasts | None = Non
     return judge({h: _SETTINGS.compare(each) for h, each in given_.items() if each is not None}, _SETTINGS)
 
 
-def test_an_equal_model_is_promoted() -> None:
-    judgement = _judge(_EQUAL)
-    assert judgement.decision is GateDecision.PROMOTE
-    assert (judgement.games, judgement.reason) == (
-        400,
+PROMOTE, RETIRE, CONTINUE = GateDecision.PROMOTE, GateDecision.RETIRE, GateDecision.CONTINUE
+_FEW = pairs(_NOISE[:199], _BRIER_NOISE[:199], covered=0.5)
+CASES: dict[str, tuple[PairedForecasts | None, PairedForecasts | None, GateDecision, str]] = {
+    "equal": (
+        _EQUAL,
+        None,
+        PROMOTE,
         "not worse by 0.02 points of CRPS or 0.001 of the Brier score, 400 games at the half",
-    )
-    assert judgement.crps_e_value >= 20.0
-    assert judgement.brier_e_value >= 20.0
+    ),
+    "equal at both": (_EQUAL, _EQUAL, PROMOTE, ""),
+    "worse": (
+        pairs(_WORSE, _BRIER_NOISE),
+        None,
+        RETIRE,
+        "worse by more than 0.02 points of CRPS or 0.001 of the Brier score: mean e-value",
+    ),
+    "worse in one score": (pairs(_NOISE, 0.005 + _BRIER_NOISE), None, RETIRE, ""),
+    "a tie at the margin": (
+        pairs(0.02 + _NOISE - _NOISE.mean(), _BRIER_NOISE),
+        None,
+        CONTINUE,
+        "not shown to be no worse by 0.02 in CRPS",
+    ),
+    "few games": (pairs(_WORSE[:99]), None, CONTINUE, "99 of at least 100 games were compared"),
+    "no games": (None, None, CONTINUE, ""),
+    "intervals that do not hold": (
+        pairs(_NOISE, _BRIER_NOISE, covered=0.9),
+        None,
+        CONTINUE,
+        "90.0% of its 95% intervals held (at the half, 400 games); expected at least 92.0%",
+    ),
+    "worse at the end": (_EQUAL, pairs(0.02 + _NOISE, _BRIER_NOISE), CONTINUE, ""),
+    "a horizon hardly asked for": (_EQUAL, _FEW, PROMOTE, ""),
+}
+"""Comparisons at the half and at the end; the decision, and part of its reason."""
+
+
+@pytest.mark.parametrize(("half", "final", "decision", "reason"), CASES.values(), ids=CASES)
+def test_a_model_is_promoted_retired_or_watched(
+    half: PairedForecasts | None, final: PairedForecasts | None, decision: GateDecision, reason: str
+) -> None:
+    judgement = _judge(half, final)
+    assert judgement.decision is decision
+    assert reason in judgement.reason
+    evidence = (judgement.crps_e_value >= 20.0, judgement.brier_e_value >= 20.0)
+    assert decision is not PROMOTE or evidence == (True, True)
+
+
+def test_a_judgement_has_the_figures_of_its_games() -> None:
+    judgement = _judge(_EQUAL)
+    assert (judgement.games, judgement.coverage) == (400, pytest.approx(0.95))
     assert judgement.crps_difference == pytest.approx(float(_NOISE.mean()))
-    assert judgement.coverage == pytest.approx(0.95)
-
-
-def test_a_worse_model_is_retired() -> None:
-    judgement = _judge(pairs(_WORSE, _BRIER_NOISE))
-    assert judgement.decision is GateDecision.RETIRE
-    assert judgement.crps_e_value >= 20.0
-    assert judgement.brier_e_value < 20.0
-    assert judgement.reason.startswith(
-        "worse by more than 0.02 points of CRPS or 0.001 of the Brier score: mean e-value"
-    )
-
-
-def test_a_tie_at_the_margin_goes_on() -> None:
-    judgement = _judge(pairs(0.02 + _NOISE - _NOISE.mean(), _BRIER_NOISE))
-    assert judgement.decision is GateDecision.CONTINUE
-    assert "not shown to be no worse by 0.02 in CRPS" in judgement.reason
-
-
-def test_nothing_is_decided_from_few_games() -> None:
-    judgement = _judge(pairs(_WORSE[:99]))
-    assert (judgement.decision, judgement.reason) == (GateDecision.CONTINUE, "99 of at least 100 games were compared")
-
-
-def test_nothing_is_decided_without_games() -> None:
-    assert _judge(None).decision is GateDecision.CONTINUE
     assert _SETTINGS.compare(_EQUAL.where(np.zeros(len(_EQUAL), dtype=np.bool_))) is None
-
-
-def test_intervals_that_do_not_hold_keep_a_model_from_promotion() -> None:
-    judgement = _judge(pairs(_NOISE, _BRIER_NOISE, covered=0.9))
-    assert judgement.decision is GateDecision.CONTINUE
-    assert judgement.reason == "90.0% of its 95% intervals held (at the half, 400 games); expected at least 92.0%"
-
-
-def test_a_model_that_is_worse_at_the_end_is_not_promoted() -> None:
-    assert _judge(_EQUAL, pairs(0.02 + _NOISE, _BRIER_NOISE)).decision is GateDecision.CONTINUE
-    assert _judge(_EQUAL, _EQUAL).decision is GateDecision.PROMOTE
-
-
-def test_a_horizon_that_is_hardly_asked_for_does_not_hold_up_a_promotion() -> None:
-    few = pairs(_NOISE[:199], _BRIER_NOISE[:199], covered=0.5)
-    assert _judge(_EQUAL, few).decision is GateDecision.PROMOTE
-
-
-def test_one_score_alone_that_is_worse_is_enough_to_retire() -> None:
-    assert _judge(_EQUAL, pairs(_NOISE, 0.005 + _BRIER_NOISE)).decision is GateDecision.RETIRE
 
 
 def test_a_clipped_game_does_not_hide_a_mean_beyond_the_margin() -> None:

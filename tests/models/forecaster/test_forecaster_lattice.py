@@ -11,17 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.builders.bundles import earlier_bundle, lattice_bundle
+from tests.support.builders.bundles import lattice_bundle
 from tests.support.builders.calibrations import symmetric_calibration
 
 from dejavu_models.betting import Market
-from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import CALIBRATION
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.contents import calibration_from_bytes
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
@@ -29,12 +26,9 @@ from dejavu_models.types import (
     AdaptationMode,
     Forecast,
     Horizon,
-    HorizonSupport,
     MarginSource,
 )
 from dejavu_models.uncertainty.adaptive import Tracker
-from dejavu_models.uncertainty.calibration import Calibration
-from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration
 
 
 @pytest.fixture(scope="module")
@@ -123,60 +117,6 @@ def test_all_numbers_of_a_forecast_are_of_one_distribution(
         assert market.line or forecast.market.push_probability == 0
 
 
-def test_a_market_counts_whole_numbers_exactly(forecaster: Forecaster) -> None:
-    """P(home wins) + P(push) + P(away wins) = 1, and a half line lies between two whole ones."""
-    query = asked(horizon=Horizon.HALFTIME)
-
-    def chances(line: float) -> tuple[float, float, float]:
-        market = forecaster.forecast(replace(query, market=Market(line, 1.9, 1.9))).market
-        assert market is not None
-        return market.home.win_probability, market.push_probability, market.away.win_probability
-
-    for line in (-3.0, 0.0, 4.0):
-        home, push, away = chances(line)
-        assert home + push + away == pytest.approx(1.0, abs=1e-12)
-        assert chances(line + 0.5)[::2] == pytest.approx((home, away + push), abs=1e-12)
-        assert chances(line - 0.5)[::2] == pytest.approx((home + push, away), abs=1e-12)
-    assert chances(0.5)[0] == forecaster.forecast(query).home_lead_probability
-
-
-def test_games_of_a_batch_get_what_each_gets_alone(forecaster: Forecaster) -> None:
-    rng = Random(4)
-    queries = []
-    for _ in range(60):
-        horizon = rng.choice(HORIZONS)
-        steps = [rng.randint(-4, 4) for _ in range(rng.randint(1, horizon.last_slot))]
-        pattern = ScorePattern(tuple(np.cumsum(steps, dtype=float).tolist()))
-        home, away = ("BOS", "LAL") if rng.random() < 0.5 else ("", "")
-        queries.append(
-            ForecastQuery(pattern, horizon, home_team=home, away_team=away, record=True, quantile_levels=(0.1, 0.9))
-        )
-    for together, query in zip(forecaster.forecast_many(queries), queries, strict=True):
-        alone = forecaster.forecast(query)
-        assert together.point == pytest.approx(alone.point, abs=1e-4)
-        assert together.home_lead_probability == pytest.approx(alone.home_lead_probability, abs=1e-4)
-        # The point forecasts differ by the order of a sum, which may move an end by one.
-        assert np.abs(np.subtract(together.distribution, alone.distribution)).max() <= 1
-        assert (together.distribution == alone.distribution) or together.point != alone.point
-
-
-def test_adaptation_widens_the_interval_and_moves_the_probability(forecaster: Forecaster) -> None:
-    query = asked(record=True, market=Market(3.0, 1.9, 1.9))
-    static = forecaster.forecast(query)
-    forecaster.update(adapted(AdaptationMode.SHADOW, WILD))
-    shadow = forecaster.forecast(query)
-    assert shadow.interval == static.interval
-    assert shadow.adaptation is not None
-    forecaster.update(adapted(AdaptationMode.ON, WILD))
-    on = forecaster.forecast(query)
-    assert on.interval == shadow.adaptation.adapted
-    assert on.interval.upper - on.interval.lower > 1.15 * (static.interval.upper - static.interval.lower)
-    assert 0.5 < on.home_lead_probability < static.home_lead_probability
-    assert on.distribution[0] < static.distribution[0]
-    assert on.static_scores
-    assert whole(on)
-
-
 def test_the_point_is_that_of_the_models_and_unknown_margins_count_as_0(forecaster: Forecaster) -> None:
     plain = load_bundle(default_bundle())
     for query in (asked(), asked(home_team="BOS", away_team="LAL"), asked(pregame_margin=-4.0)):
@@ -205,26 +145,3 @@ def test_a_lead_that_never_was_is_forecast_too(forecaster: Forecaster, lead: flo
                 assert whole(forecast)
                 assert 0.0 < forecast.home_lead_probability < 1.0
                 assert list(forecast.distribution) == sorted(forecast.distribution)
-
-
-def test_what_the_tables_do_not_reach_is_refused_with_what_they_do(forecaster: Forecaster) -> None:
-    assert forecaster.forecast(asked(alpha=SMALLEST_ALPHA)).interval.upper > 30
-    with pytest.raises(AlphaTooSmall, match=r"at least 0\.001, the outermost quantiles .* 1000 calibration games"):
-        forecaster.forecast(asked(alpha=0.0005))
-    with pytest.raises(QuantileTooExtreme, match=r"0\.0005 to 0\.9995") as raised:
-        forecaster.forecast(asked(quantile_levels=(0.5, 0.9999)))
-    assert raised.value.field == "quantile_levels[1]"
-
-
-def test_the_model_says_that_it_is_of_whole_numbers(forecaster: Forecaster) -> None:
-    info = forecaster.info
-    assert info.whole_numbers
-    assert not load_bundle(earlier_bundle()).info.whole_numbers
-    assert info.smallest_alpha == SMALLEST_ALPHA
-    assert info.horizons == (HorizonSupport(Horizon.HALFTIME, 1, 23), HorizonSupport(Horizon.FINAL, 1, 47))
-
-
-def test_the_columns_of_a_calibration_tell_its_kind() -> None:
-    kinds = {earlier_bundle(): Calibration, default_bundle(): LatticeCalibration, lattice_bundle(): LatticeCalibration}
-    for folder, kind in kinds.items():
-        assert isinstance(calibration_from_bytes((folder / CALIBRATION).read_bytes()), kind)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.point.dejavu import Entries
-from dejavu_models.point.shown_entries import date_of, records_of, shown
+from dejavu_models.point.shown_entries import records_of, shown
 
 DAYS = st.dates(date(1946, 8, 1), date(2046, 7, 31))
 
@@ -39,10 +39,6 @@ def test_an_entry_is_shown_as_its_columns_have_it(days: list[date]) -> None:
         assert (entry.home_team, entry.away_team, entry.date, entry.games) == ("BOS", "NYK", days[row], row + 1)
         assert entry.increments == columns.increments[row].tolist()
         assert entry.spreads == columns.spreads[row].tolist()
-
-
-def test_a_date_is_a_number() -> None:
-    assert date_of(20241105) == date(2024, 11, 5)
 
 
 def test_a_team_code_is_ascii_and_a_game_has_a_date() -> None:

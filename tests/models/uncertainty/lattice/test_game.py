@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import symmetric_calibration, symmetric_model
-from tests.support.harness.twins import Twins
 
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.types import DISTRIBUTION_LEVELS, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import static_score
 from dejavu_models.uncertainty.calibration import Situation
+from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA
 from dejavu_models.uncertainty.lattice.compiled import CompiledTables
-from dejavu_models.uncertainty.lattice.distribution import LARGEST, VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.game import GameTables, LatticeGame
+from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
+from dejavu_models.uncertainty.lattice.game import GameTables
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.score_map import TARGETS, ScoreMap
 
@@ -42,13 +42,12 @@ LIVE = st.none() | st.builds(
 
 def both(
     situation: Situation, lead: float, gain: float, margin: float, live: LiveColumns | None = None
-) -> tuple[Twins, LatticeDistribution]:
-    """Returns a game's distribution alone, from plain numbers and compiled, and from the batch."""
+) -> tuple[GameDistribution, LatticeDistribution]:
+    """Returns a game's distribution alone, compiled, and from the batch."""
     model = CALIBRATION.model(MarginSource.KNOWN, live=live is not None)
     point, one = lead + gain, np.ones(1)
     batch = model.distribution(situation.horizon, situation.minute, point * one, lead * one, margin * one, live)
-    tables = GameTables(model, situation.horizon, situation.minute)
-    alone = Twins(*(each.game(point, lead, margin, live) for each in (tables, CompiledTables(tables))))
+    alone = CompiledTables(GameTables(model, situation.horizon, situation.minute)).game(point, lead, margin, live)
     return alone, batch
 
 
@@ -57,11 +56,6 @@ def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
     situation: Situation, lead: float, gain: float, margin: float, live: LiveColumns | None
 ) -> None:
     alone, batch = both(situation, lead, gain, margin, live)
-    plain = GameTables(
-        CALIBRATION.model(MarginSource.KNOWN, live=live is not None), situation.horizon, situation.minute
-    )
-    table = LatticeGame(plain, lead + gain, lead, margin, live).below(-LARGEST, LARGEST)
-    assert table == pytest.approx(batch.below[0], abs=1e-12)
     assert [alone.cumulative(value) for value in VALUES.tolist()] == pytest.approx(batch.below[0], abs=1e-12)
     # What is served is at least 1e-9 from 0 and 1.
     assert alone.home_lead_probability == pytest.approx(batch.home_leads[0], abs=2e-9)
@@ -164,4 +158,4 @@ def test_live_inputs_move_the_point_and_are_used_only_if_there_are_tables_for_th
         assert (with_live.interval(0.05) == without.interval(0.05)) is (source is MarginSource.UNKNOWN)
     tables = GameTables(symmetric_model(live=True), Horizon.FINAL, 24)
     with pytest.raises(ValueError, match="live inputs"):
-        Twins(tables, CompiledTables(tables)).game(0.0, 0.0, 0.0, None)
+        CompiledTables(tables).game(0.0, 0.0, 0.0, None)

@@ -13,7 +13,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import RatingFilter, Ratings
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHistory, TeamSchedule, game_terms
@@ -98,26 +98,6 @@ def test_the_filter_finds_what_the_terms_are_worth() -> None:
         start, np.full(games, 2031), days, teams[:, 0], teams[:, 1], final, [NO_TERMS] * games
     )[0]
     assert np.square(final - means)[1000:].mean() < np.square(final - ignored)[1000:].mean() - 1
-
-
-def test_a_snapshot_expects_what_the_filter_does() -> None:
-    state = with_coefficients().predict(2031, np.datetime64(OPENING))
-    for terms in (NO_TERMS, GameTerms(-1, 2, 1, 1), GameTerms(1, -3, 0, 0)):
-        for home, away in (("BOS", "LAL"), ("UTA", "ATL")):
-            state = state.update(home, away, 9.0, terms)
-            ratings = state.ratings()
-            assert ratings.expected_margin(home, away, terms) == pytest.approx(
-                state.expected(home, away, terms)[0], abs=1e-12
-            )
-            assert ratings.expected_margin_terms(home, away, terms).margin == ratings.expected_margin(home, away, terms)
-
-
-def test_ratings_have_a_coefficient_of_every_term_or_none() -> None:
-    strengths = dict.fromkeys(CODES, 0.0)
-    with pytest.raises(ValueError, match="back_to_back, games_in_6_days, playoffs, altitude"):
-        Ratings(strengths, 2.5, OPENING, (1.0, 2.0))
-    with pytest.raises(ValueError, match="finite"):
-        Ratings(strengths, 2.5, OPENING, (1.0, 2.0, float("inf"), 0.0))
 
 
 def test_a_result_counts_with_the_terms_of_its_game() -> None:

@@ -99,5 +99,9 @@ def test_ratings_must_be_of_all_teams_and_finite_and_of_some_game() -> None:
         Ratings({"BOS": 1.0}, 2.5, date(2031, 6, 1))
     with pytest.raises(ValueError, match="finite"):
         Ratings(strengths | {"BOS": float("nan")}, 2.5, date(2031, 6, 1))
+    with pytest.raises(ValueError, match="back_to_back, games_in_6_days, playoffs, altitude"):
+        Ratings(strengths, 2.5, date(2031, 6, 1), (1.0, 2.0))
+    with pytest.raises(ValueError, match="finite"):
+        Ratings(strengths, 2.5, date(2031, 6, 1), (1.0, 2.0, float("inf"), 0.0))
     with pytest.raises(ValueError, match="no game"):
         RatingFilter.start(SETTINGS).ratings()

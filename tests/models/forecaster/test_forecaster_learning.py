@@ -22,7 +22,7 @@ from dejavu_models.metrics import crps, crps_of_quantiles
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Forecast, Horizon, MarginSource
+from dejavu_models.types import DISTRIBUTION_LEVELS, HORIZONS, AdaptationMode, Forecast, Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import Tracker, static_score
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES
@@ -145,6 +145,64 @@ def test_before_the_first_outcome_of_a_stage_intervals_are_static(shipped: Forec
 
 
 SHIPPED_STAYS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+STATES = st.sampled_from([INITIAL, *(lessons(mode, of) for mode in AdaptationMode for of in (Tracker(), WILD, CALM))])
+RECORDED = st.builds(
+    lambda query, margin: replace(query, record=True, pregame_margin=margin), QUERIES, st.none() | st.floats(-12, 12)
+)
+
+
+def whole(forecast: Forecast) -> bool:
+    values = (forecast.interval.lower, forecast.interval.upper, *forecast.distribution)
+    return all(value == int(value) for value in (*values, *(each.value for each in forecast.quantiles)))
+
+
+@SHIPPED_STAYS
+@given(RECORDED, STATES, st.floats(0.01, 1.0), st.integers(-60, 60))
+def test_all_numbers_of_a_forecast_are_of_one_distribution(
+    shipped: Forecaster, query: ForecastQuery, state: OnlineState, part: float, half_points: int
+) -> None:
+    levels = (0.01, 0.11, 0.5, 0.89, 0.99)
+    shipped.update(state)
+    market = Market(half_points / 2, 1.9, 1.9)
+    forecast = shipped.forecast(replace(query, quantile_levels=levels, market=market))
+    strict = shipped.forecast(replace(query, alpha=max(0.005, query.alpha * part)))
+    assert whole(forecast)
+    assert forecast.point in forecast.interval
+    assert strict.interval.lower <= forecast.interval.lower
+    assert forecast.interval.upper <= strict.interval.upper
+    assert list(forecast.distribution) == sorted(forecast.distribution)
+    recorded = dict(zip(DISTRIBUTION_LEVELS, forecast.distribution, strict=True))
+    # Adapted scores are recorded with 6 decimals, which may select the next whole number.
+    assert all(abs(each.value - recorded[each.level]) <= 1 for each in forecast.quantiles if each.level in recorded)
+    # Levels are 0.02 apart. Adapted quantiles beyond the model's 1st and 99th percentile are extrapolated.
+    near = 0.03 if state.mode is AdaptationMode.ON else 0.0101
+    leading = sum(value > 0 for value in forecast.distribution) / len(forecast.distribution)
+    assert forecast.home_lead_probability == pytest.approx(leading, abs=near)
+    assert forecast.market is not None
+    above = sum(value > market.line for value in forecast.distribution) / len(forecast.distribution)
+    assert forecast.market.home.win_probability == pytest.approx(above, abs=near)
+    if query.horizon is Horizon.FINAL:
+        assert 0.0 not in forecast.distribution
+        assert market.line or forecast.market.push_probability == 0
+
+
+@pytest.mark.parametrize("lead", [-200.0, -85.0, 85.0, 200.0])
+@pytest.mark.parametrize("minute", [1, 23, 30, 47])
+def test_a_lead_that_never_was_is_forecast_too(shipped: Forecaster, lead: float, minute: int) -> None:
+    for horizon in HORIZONS:
+        if minute <= horizon.last_slot:
+            pattern = ScorePattern((lead,) * minute)
+            for margin in (None, -200.0, 200.0):
+                market = Market(max(-100.0, min(lead, 100.0)), 1.9, 1.9)
+                forecast = shipped.forecast(
+                    ForecastQuery(pattern, horizon, pregame_margin=margin, record=True, market=market)
+                )
+                assert forecast.point in forecast.interval
+                assert whole(forecast)
+                assert 0.0 < forecast.home_lead_probability < 1.0
+                assert list(forecast.distribution) == sorted(forecast.distribution)
 
 
 @SHIPPED_STAYS

@@ -62,16 +62,6 @@ def test_the_index_finds_what_brute_force_finds(count: int, neighbours: int) -> 
     assert (np.diff(found.distances) >= 0).all()
 
 
-@given(st.integers(0, 10_000), st.integers(1, 40), st.sampled_from(Kernel))
-def test_many_patterns_at_once_get_what_each_gets_alone(seed: int, count: int, kernel: Kernel) -> None:
-    dejavu, asked = dejavu_of(walks(500, 3), 50, kernel), walks(count, seed)
-    together = dejavu.query(asked)
-    for row in range(count):
-        alone = dejavu.query(asked[row : row + 1])
-        assert np.array_equal(alone.residuals[0], together.residuals[row])
-        assert np.array_equal(alone.entries[0], together.entries[row])
-
-
 @given(
     st.sampled_from(Kernel),
     hnp.arrays(float, st.tuples(st.integers(1, 4), st.integers(1, 30)), elements=st.floats(0, 40, width=32)),
@@ -96,18 +86,6 @@ def test_the_kth_neighbour_fades_out_so_that_forecasts_do_not_jump() -> None:
     games = np.ones(3, dtype=np.int32)
     found = kernel_regression(np.array([1.0, 4.0, 100.0]), games, near(1.0, 1.0, 2.0), Kernel.TRICUBE)
     assert found == pytest.approx([2.5])
-
-
-@given(st.integers(1, 5), st.integers(1, 20), st.sampled_from(Kernel))
-def test_each_mode_and_horizon_gets_its_own_mean(count: int, neighbours: int, kernel: Kernel) -> None:
-    rng = np.random.default_rng(count * neighbours)
-    values, games = rng.normal(0, 5, (30, 2, 2)), rng.integers(1, 9, 30).astype(np.int32)
-    found = Neighbors(rng.integers(0, 30, (count, neighbours)), np.sort(rng.random((count, neighbours)), axis=1))
-    together = kernel_regression(values, games, found, kernel)
-    assert together.shape == (count, 2, 2)
-    for mode, horizon in np.ndindex(2, 2):
-        alone = kernel_regression(values[:, mode, horizon], games, found, kernel)
-        assert together[:, mode, horizon] == pytest.approx(alone)
 
 
 @pytest.mark.parametrize("count", [500, 1200])

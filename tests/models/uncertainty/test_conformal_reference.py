@@ -80,23 +80,6 @@ class Reference:
         ends = self.system.predict_int(turn * games.points, bins=self.cells(games.leads), confidence=1 - alpha)
         return np.sort(turn[:, None] * ends, axis=1)
 
-    def quantiles(self, games: Games, levels: list[float]) -> Floats:
-        """Returns quantiles, (n, levels), in points: rounded down to a residual below the median, up above it."""
-        low = [100 * level for level in levels if level < 0.5]
-        high = [100 * level for level in levels if level > 0.5]
-        mirrored = [100 * (1 - level) for level in levels]
-        cells, turn = self.cells(games.leads), self.turn(games.leads)
-        ours = self.system.predict_percentiles(games.points, bins=cells, lower_percentiles=low, higher_percentiles=high)
-        theirs = self.system.predict_percentiles(
-            -games.points,
-            bins=cells,
-            lower_percentiles=[each for each in mirrored if each < 50],
-            higher_percentiles=[each for each in mirrored if each > 50],
-        )
-        # Both have the columns below the median first, then those above; mirrored, the latter are the lower levels.
-        theirs = -np.concatenate([theirs[:, len(high) :], theirs[:, : len(high)]], axis=1)
-        return np.where(turn[:, None] > 0, ours, theirs)
-
     def probabilities(self, games: Games, threshold: float) -> Floats:
         """Returns P(differential > threshold) by a game's own cell and those of smaller leads: (n, cells), else NaN.
 
@@ -144,15 +127,6 @@ def test_intervals_are_those_of_crepes(
     ends = [ours.interval(point, lead, alpha) for lead, point, _ in zip(*map(np.ndarray.tolist, asked), strict=True)]
     expected = Reference(past, edges).intervals(asked, alpha)
     assert np.array([(each.lower, each.upper) for each in ends]) == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize(("sizes", "edges"), SIZES)
-def test_quantiles_are_those_of_crepes(sizes: tuple[int, ...], edges: tuple[float, ...]) -> None:
-    levels = [0.01, 0.05, 0.1, 0.25, 0.4, 0.6, 0.75, 0.9, 0.95, 0.99]
-    past, asked = games_of(sizes, 3), games_of((50, 50, 50, 50), 4)
-    ours = ours_of(past)
-    found = [ours.quantiles(point, lead, levels) for lead, point in zip(asked.leads, asked.points, strict=True)]
-    assert np.array(found) == pytest.approx(Reference(past, edges).quantiles(asked, levels), abs=1e-9)
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -5,32 +5,40 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import func, select
 from tests.server.ledger.retention.evenings import FIRST, KEY, TEAMS, Evenings, evenings_at, rows_at
+from tests.support.builders import full_ledger
 from tests.support.builders.issued_forecasts import issued
+from tests.support.builders.model_changes import change
 from tests.support.tampering.forging import append, last
 
 from dejavu_models.live_ratings import LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
+from dejavu_models.registry.stages import ModelAction, Roster
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.ledger import Ledger, LedgerCorrupt, ResumeTokenExpired, verify
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend
+from dejavu_server.ledger.database.schema import shadows
 from dejavu_server.ledger.entries import codec
-from dejavu_server.ledger.queries import pruned
+from dejavu_server.ledger.errors import ModelsChanged
+from dejavu_server.ledger.queries import model_changes, pruned
 from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.ledger.retention import pruning
 from dejavu_server.ledger.retention.databases import open_source, open_target
 from dejavu_server.ledger.retention.ledger_copy import copy_ledger
 from dejavu_server.ledger.retention.prune_plan import NothingToPrune, PrunePlan, plan
 from dejavu_server.records import LateReason
+from dejavu_server.results import Failed
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 START = LiveRatings.start(
@@ -40,7 +48,7 @@ START = LiveRatings.start(
 
 @pytest.fixture
 def evenings(tmp_path: Path) -> Iterator[Evenings]:
-    made = evenings_at(tmp_path / "ledger.db", 4, seed=2)
+    made = evenings_at(tmp_path / "ledger.db", 4, seed=2, lifecycle=True)
     yield made
     made.backend.close()
 
@@ -84,7 +92,7 @@ def test_models_know_what_they_knew_before_and_learn_on_as_if_nothing_was_remove
     prune(evenings.backend, evenings.signed[evening].sequence)
     assert state(learned(evenings.backend)) == before
     assert state(learned(evenings.backend, running)) == before
-    twin = evenings_at(tmp_path / "whole.db", 4, seed=2)
+    twin = evenings_at(tmp_path / "whole.db", 4, seed=2, lifecycle=True)
     for each in (evenings, twin):
         each.play()
         each.correct(each.games[4][0], 33)
@@ -113,6 +121,12 @@ def test_a_game_that_was_removed_does_not_come_back_in_time(evenings: Evenings, 
         verify(f"sqlite:///{tmp_path}/ledger.db")
 
 
+def count_shadows(backend: Backend) -> int:
+    with backend.read() as connection:
+        number: int = connection.execute(select(func.count()).select_from(shadows)).scalar_one()
+        return number
+
+
 def test_each_step_leaves_a_ledger_that_is_valid_and_whose_models_know_the_same(
     evenings: Evenings, tmp_path: Path
 ) -> None:
@@ -121,6 +135,7 @@ def test_each_step_leaves_a_ledger_that_is_valid_and_whose_models_know_the_same(
     def look(at: int) -> None:
         found = verify(f"sqlite:///{tmp_path}/ledger.db")
         assert (found.pruned_through, found.entries) == (at, evenings.signed[3].sequence - at)
+        assert found.shadows == count_shadows(evenings.backend)
         assert state(learned(evenings.backend)) == before
         seen.append(at)
 
@@ -272,8 +287,9 @@ EMPTY = OnlineProjection({}, intervals=True).intervals.to_bytes()
         ("UPDATE snapshots SET state = ? WHERE part = 'intervals'", (EMPTY,), "were altered"),
         ("DELETE FROM snapshots WHERE part = 'pruned'", (), "were removed, and no signed snapshot says so"),
         ("DELETE FROM snapshots WHERE part = 'pruned-outcomes'", (), "were altered"),
+        ("DELETE FROM snapshots WHERE part = 'pruned-models'", (), ""),
     ],
-    ids=["statement", "outcomes", "intervals", "no statement", "no outcomes"],
+    ids=["statement", "outcomes", "intervals", "no statement", "no outcomes", "no models"],
 )
 def test_verification_finds_what_was_changed_of_what_stands_for_the_rest(
     evenings: Evenings, tmp_path: Path, statement: str, values: tuple[bytes, ...], why: str
@@ -281,7 +297,7 @@ def test_verification_finds_what_was_changed_of_what_stands_for_the_rest(
     prune(evenings.backend, evenings.signed[1].sequence)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
         database.execute(statement, values)
-    with pytest.raises(LedgerCorrupt, match=why):
+    with pytest.raises(LedgerCorrupt, match=why or None):
         verify(f"sqlite:///{tmp_path}/ledger.db")
 
 
@@ -293,3 +309,43 @@ def test_another_key_than_the_known_ones_is_found(evenings: Evenings, tmp_path: 
     with pytest.raises(LedgerCorrupt, match="what was pruned is signed with another key"):
         verify(f"sqlite:///{tmp_path}/ledger.db", public_keys=[known])
     verify(f"sqlite:///{tmp_path}/ledger.db", public_keys=[known, other.public_key().public_bytes_raw()])
+
+
+def roster(backend: Backend) -> Roster:
+    with backend.read() as connection:
+        return model_changes.read_roster(connection)
+
+
+def test_a_pruned_ledger_still_knows_every_change_and_its_roster(evenings: Evenings, tmp_path: Path) -> None:
+    before = roster(evenings.backend)
+    with evenings.backend.read() as connection:
+        history = model_changes.newest_changes(connection, 100)
+    for evening, removed, left in ((1, 4, 2), (3, 2, 0)):  # once, and once more
+        made = planned(evenings.backend, evenings.signed[evening].sequence)
+        assert made.model_changes == removed
+        prune(evenings.backend, made.through.sequence)
+        assert roster(evenings.backend) == before
+        with evenings.backend.read() as connection:
+            assert model_changes.newest_changes(connection, 100) == history
+            assert model_changes.newest_change(connection) == before.sequence
+        assert verify(f"sqlite:///{tmp_path}/ledger.db").model_changes == left
+    with evenings.backend.write() as connection:
+        after, added = model_changes.append_change(
+            connection, model_changes.read_roster(connection), change(ModelAction.UNLOAD, "v2"), NOW
+        )
+    assert added is not None
+    assert roster(evenings.backend) == after != before
+    assert verify(f"sqlite:///{tmp_path}/ledger.db").model_changes == 1
+
+
+def test_the_writer_knows_which_change_stands_also_once_it_was_pruned(evenings: Evenings) -> None:
+    prune(evenings.backend, evenings.signed[3].sequence)
+    stands = roster(evenings.backend).sequence
+    made = replace(full_ledger.recordable(900), roster_sequence=stands)
+    with evenings.backend.write() as connection:
+        [kept] = store.append(connection, [codec.prepare(made)])
+        [other] = store.append(connection, [codec.prepare(replace(full_ledger.recordable(901), roster_sequence=0))])
+    assert not isinstance(kept, Failed)
+    assert isinstance(other, Failed)
+    assert isinstance(other.error, ModelsChanged)
+    assert other.error.sequence == stands

@@ -20,6 +20,7 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import Tracker
+from dejavu_server.forecasting.batcher import Batcher
 
 SHIPPED = load_bundle(default_bundle())
 
@@ -93,6 +94,18 @@ def test_many_queries_get_what_each_gets_alone(model: Forecaster, queries: list[
 def test_they_name_the_outcomes_that_adapted_them() -> None:
     query = asked(Horizon.FINAL, [([2] * 18, None)])
     assert [model.forecast_columns(query).calibration_sequence for model in FORECASTERS] == [0, 17, 17]
+
+
+async def test_all_parts_of_a_request_have_the_outcomes_of_its_first() -> None:
+    """Which sequence of the ledger has adapted the columns is said once for all of them."""
+    query = asked(Horizon.FINAL, [([2] * 18, None)] * 300)
+    model = Forecaster(SHIPPED.manifest, SHIPPED.models, SHIPPED.calibration, SHIPPED.rating_filter)
+    adapted = OnlineState(mode=AdaptationMode.ON, trackers={}, sequence=17)
+    batcher = Batcher(observe=lambda _: model.update(adapted))  # after each part
+    parts = await batcher.forecast_columns(model, query)
+    await batcher.close()
+    assert [part.calibration_sequence for part in parts] == [0, 0]
+    assert model.forecast_columns(query).calibration_sequence == 17
 
 
 @pytest.mark.parametrize("levels", [(0.25, 0.75), ()])

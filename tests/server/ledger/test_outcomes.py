@@ -103,15 +103,6 @@ async def test_a_correction_drops_what_was_learned_from_it(ledger: Ledger) -> No
     assert await ledger.read(snapshots) == [first.sequence]
 
 
-async def test_two_who_report_at_once_make_one_outcome(ledger: Ledger, url: str) -> None:
-    other = await Ledger.open(url)
-    await ledger.commit([issued()])
-    told = await asyncio.gather(*(each.record_outcome(outcome(3)) for each in (ledger, other) for _ in range(10)))
-    assert {(stored.sequence, stored.revision, count) for stored, count in told} == {(2, 0, 1)}
-    assert await other.head() == 2
-    await other.close()
-
-
 async def test_reports_and_forecasts_that_wait_together_keep_their_order(ledger: Ledger) -> None:
     first, (half, halves), late, (third, thirds) = await asyncio.gather(
         recorded(ledger, issued(game(1)), issued(game(2))),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
+from tests.support.harness.laws import examples
 
 from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_replay
@@ -137,7 +138,7 @@ def expected(everything: list[RecordedForecast], wanted: ForecastFilter) -> list
     return [sequence for _, sequence in sorted(found, reverse=True)]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=_EVENTS, after=_EVENTS, wanted=_FILTERS, size=st.integers(1, 7), looked_at=st.integers(1, 9))
 def test_a_walk_tells_once_and_in_order_just_what_matched_when_it_began_whatever_arrives_meanwhile(
     before: list[Any],

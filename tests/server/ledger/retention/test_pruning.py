@@ -34,8 +34,6 @@ from dejavu_server.ledger.errors import ModelsChanged
 from dejavu_server.ledger.queries import model_changes, pruned
 from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.ledger.retention import pruning
-from dejavu_server.ledger.retention.databases import open_source, open_target
-from dejavu_server.ledger.retention.ledger_copy import copy_ledger
 from dejavu_server.ledger.retention.prune_plan import NothingToPrune, PrunePlan, plan
 from dejavu_server.records import LateReason
 from dejavu_server.results import Failed
@@ -237,35 +235,6 @@ async def test_tokens_of_before_expire_and_others_stay_valid(evenings: Evenings,
         else:
             assert await ledger.resume_position(token) == sequence
     await ledger.close()
-
-
-def test_an_interrupted_removal_is_known_and_goes_on(evenings: Evenings, tmp_path: Path) -> None:
-    statement = begin(evenings.backend, evenings.signed[1].sequence)
-
-    def interrupt(at: int) -> None:
-        if at > 10:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        pruning.remove(evenings.backend, statement, interrupt, step=7, pause=lambda _: None)
-    with evenings.backend.read() as connection:
-        assert pruning.unfinished(connection) == statement
-    assert pruning.remove(evenings.backend, statement, pause=lambda _: None) == statement.through - 14
-    with evenings.backend.read() as connection:
-        assert pruning.unfinished(connection) is None
-    assert verify(f"sqlite:///{tmp_path}/ledger.db").pruned_through == statement.through
-
-
-def test_a_pruned_ledger_is_copied_with_what_stands_for_the_rest(evenings: Evenings, tmp_path: Path) -> None:
-    prune(evenings.backend, evenings.signed[1].sequence)
-    with (
-        open_source(f"sqlite:///{tmp_path}/ledger.db") as source,
-        open_target(f"sqlite:///{tmp_path}/copy.db", source) as target,
-    ):
-        copied = copy_ledger(source, target)
-        assert state(learned(target)) == state(learned(evenings.backend))
-    assert rows_at(tmp_path / "copy.db") == rows_at(tmp_path / "ledger.db")
-    assert copied.entries == evenings.signed[3].sequence - evenings.signed[1].sequence
 
 
 EMPTY = OnlineProjection({}, intervals=True).intervals.to_bytes()

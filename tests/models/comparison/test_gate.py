@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.models.comparison.pairs import joined, pairs
+from numpy.typing import ArrayLike
 
-from dejavu_models.comparison import GateDecision, GateSettings, Judgement, PairedForecasts, judge
+from dejavu_models.comparison import GateDecision, GateSettings, Judgement, PairedForecasts, judge, shadow_rows
+from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import Horizon
 from dejavu_server.settings import Settings
+
+
+def pairs(
+    crps: ArrayLike, brier: ArrayLike = 0.0, *, covered: ArrayLike = 0.95, alpha: float = 0.05
+) -> PairedForecasts:
+    """Builds one pair a game from the differences of its scores.
+
+    Args:
+        crps, brier: (n,) or one for all, differences model − other.
+        covered: (n,), whether the intervals held; or the share of them that did, evenly spread.
+        alpha: miscoverage rate of the intervals.
+    """
+    crps = np.atleast_1d(np.asarray(crps, dtype=np.float64))
+    brier = np.broadcast_to(np.asarray(brier, dtype=np.float64), crps.shape)
+    count = len(crps)
+    held = np.asarray(covered)
+    if held.ndim == 0:
+        held = np.floor(np.arange(1, count + 1) * held) > np.floor(np.arange(count) * held)
+    return PairedForecasts(
+        game=np.arange(count),
+        minute=np.full(count, 18),
+        alpha=np.full(count, alpha),
+        crps=4.0 + crps,
+        against_crps=np.full(count, 4.0),
+        brier=0.2 + brier,
+        against_brier=np.full(count, 0.2),
+        covered=held.astype(np.bool_),
+    )
+
+
+def joined(parts: Sequence[PairedForecasts]) -> PairedForecasts:
+    """Joins pairs, one after the other, without renumbering their games."""
+    names = PairedForecasts.__dataclass_fields__
+    return PairedForecasts(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
 
 _SETTINGS = GateSettings()
 _RANDOM = np.random.default_rng(3)
@@ -127,3 +165,34 @@ def test_e_values_stay_finite_after_thousands_of_games() -> None:
 
 def test_a_server_asks_for_the_same_margin_unless_it_is_told_otherwise() -> None:
     assert Settings.model_fields["gate_crps_margin"].default == GateSettings().crps_margin
+
+
+_PAIRS = {
+    "worse": pairs([0.3, 0.5, 0.1], 0.0),
+    "better": pairs([-0.25, -0.5], 0.01),
+    "none": pairs([0.0]).where(np.zeros(1, dtype=np.bool_)),
+    "like it": pairs([-0.375] * 4, -0.02),
+}
+
+
+def test_the_best_of_the_champions_games_comes_first() -> None:
+    rows = shadow_rows(_PAIRS, "champ", LeaderboardMetric.MAE, 2)
+    assert [(row.rank, row.model_version, row.games) for row in rows] == [
+        (1, "better", 2),
+        (1, "like it", 4),
+        (3, "worse", 3),
+    ]
+    last = rows[-1]
+    assert (last.against_version, last.forecasts) == ("champ", 3)
+    assert (last.crps.score, last.crps.against_score) == pytest.approx((4.3, 4.0))
+    assert last.crps.difference.value == pytest.approx(0.3)
+    assert last.crps.difference.lower == pytest.approx(0.3 - 4.302653 * 0.2 / np.sqrt(3.0))
+
+
+def test_a_leaderboard_by_the_brier_score_ranks_them_by_it() -> None:
+    rows = shadow_rows(_PAIRS, "champ", LeaderboardMetric.BRIER, 1)
+    assert [row.model_version for row in rows] == ["like it", "worse", "better"]
+
+
+def test_a_model_with_too_few_games_is_left_out() -> None:
+    assert [row.model_version for row in shadow_rows(_PAIRS, "champ", LeaderboardMetric.CRPS, 4)] == ["like it"]

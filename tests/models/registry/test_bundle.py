@@ -20,9 +20,7 @@ from dejavu_models.errors import (
     BundleTooOld,
     BundleUnfit,
 )
-from dejavu_models.manifest import (
-    SCHEMA_VERSION,
-)
+from dejavu_models.manifest import SCHEMA_VERSION, LineageRecord
 from dejavu_models.registry import bundle
 from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_manifest
 from dejavu_models.registry.registry import default_bundle
@@ -163,6 +161,9 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
         (lambda it: it["verdict"].update(reason="\x1b]0;title\x07"), "verdict.reason"),
         (lambda it: it["verdict"].update(reason="\u202eno"), "verdict.reason"),
         (lambda it: it["verdict"].update(reason="x" * 10_000), "verdict.reason"),
+        (lambda it: it.update(lineage={"parent_version": "champion"}), "lineage"),
+        (lambda it: it.update(lineage={"reason": "x" * 501}), "lineage"),
+        (lambda it: it.update(lineage={"author": "me"}), "lineage"),
     ],
 )
 def test_a_manifest_is_checked_strictly(copy: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:
@@ -294,3 +295,13 @@ def test_the_bundle_that_ships_is_whole_small_and_as_described() -> None:
     assert info.inputs == ("total_points", "last_score")
     assert {golden.horizon for golden in forecaster.manifest.golden} == set(Horizon)
     assert sum(path.stat().st_size for path in default_bundle().iterdir()) < 8_000_000
+
+
+def test_lineage_is_written_only_if_it_is_known(copy: Path) -> None:
+    manifest = read_manifest(copy).model_copy(update={"lineage": None})
+    assert "lineage" not in json.loads(manifest.to_json())
+    lineage = LineageRecord(parent_version="0123456789abcdef", reason="new season", code_version="0.2.0+g1a2b3c4")
+    descendant = manifest.model_copy(update={"lineage": lineage})
+    (copy / MANIFEST).write_text(descendant.to_json())
+    assert read_manifest(copy) == descendant
+    assert descendant.version == manifest.version

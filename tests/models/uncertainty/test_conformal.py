@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from statistics import NormalDist
+import io
 
 import numpy as np
 import pytest
@@ -8,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_models.types import Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import static_score
+from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, UNSCALED, lead_groups
 from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, ConformalScores, ScoreGrid
@@ -63,38 +64,6 @@ def test_each_tail_of_exchangeable_games_is_missed_no_more_often_than_alpha_allo
     assert above <= alpha / 2 * len(values) + 1e-6
 
 
-@given(distributions(), POINTS, LEADS, SHARES)
-def test_a_place_within_what_is_recorded_is_the_quantile_of_its_level(
-    distribution: PredictiveDistribution, point: float, lead: float, share: float
-) -> None:
-    level = max(alpha_of(distribution, share) / 2, DISTRIBUTION_LEVELS[0])
-    levels = (level, 1 - level)
-    found = distribution.values_at(point, lead, [NormalDist().inv_cdf(level) for level in levels])
-    assert found == pytest.approx(distribution.quantiles(point, lead, levels))
-
-
-@given(distributions(), POINTS, LEADS, st.floats(-7, 7), st.floats(0, 3))
-def test_places_however_far_out_rise_with_their_score(
-    distribution: PredictiveDistribution, point: float, lead: float, score: float, more: float
-) -> None:
-    lower, upper = distribution.values_at(point, lead, (score, score + more))
-    assert np.isfinite([lower, upper]).all()
-    assert lower <= upper + 1e-9
-    narrow, wide = distribution.interval_at(point, lead, abs(score)), distribution.interval_at(point, lead, 9.0)
-    assert wide.lower - 1e-9 <= narrow.lower <= point <= narrow.upper <= wide.upper + 1e-9
-
-
-def test_beyond_the_calibration_places_go_on_in_proportion_from_the_median() -> None:
-    cell = scores([float(value) for value in range(-4, 6)])
-    last = -NormalDist().inv_cdf(cell.smallest_level)
-    assert cell.value_at(last) == 5.0
-    assert cell.value_at(-last) == -4.0
-    median = cell.quantile(0.5)
-    assert cell.value_at(2 * last) == pytest.approx(median + 2 * (5.0 - median))
-    assert cell.value_at(-3 * last) == pytest.approx(median + 3 * (-4.0 - median))
-    assert [scores([2.0]).value_at(score) for score in (-3.0, 0.0, 3.0)] == [2.0] * 3
-
-
 @pytest.mark.parametrize("score", [0.4, 1.2, 2.2, 2.4, 3.1, 5.0])
 def test_however_far_out_the_place_of_a_score_is_where_an_outcome_has_that_score(score: float) -> None:
     """static_score inverts values_at, also for residuals with long or short tails."""
@@ -128,15 +97,6 @@ def test_the_probability_of_a_differential_falls_as_it_rises_and_agrees_with_tha
     assert distribution.probability_above(point, lead, distribution.threshold) == of_lead
     near = [distribution.probability_above(point, lead, distribution.threshold + by) for by in (-1e-6, 1e-6)]
     assert near[0] + 1e-9 >= of_lead >= near[1] - 1e-9
-
-
-def test_far_from_the_threshold_the_probability_is_that_of_the_leads_own_games() -> None:
-    close, decided = scores([float(value) for value in range(-20, 21)]), scores([value / 4 for value in range(-20, 21)])
-    distribution = PredictiveDistribution(0.0, (8.5,), (close, decided))
-    for point, value in ((20.0, 22.0), (20.0, 16.5)):
-        due = decided.share_above_one(value - point)
-        assert distribution.probability_above(point, 19.0, value) == pytest.approx(due)
-        assert distribution.probability_above(-point, -19.0, -value) == pytest.approx(1 - due)
 
 
 @given(st.integers(2, 5000))
@@ -191,17 +151,6 @@ def test_scales_let_one_cell_speak_of_groups_that_are_differently_uncertain() ->
         assert np.mean(hits) == pytest.approx(0.8, abs=0.03)
 
 
-@given(distributions(), LEADS, st.floats(0.05, 0.95))
-def test_the_sample_is_what_quantiles_are_taken_from(
-    distribution: PredictiveDistribution, lead: float, level: float
-) -> None:
-    sample = distribution.residuals_for(lead)
-    assert sample.games == distribution.scores(lead).games
-    least = distribution.smallest_alpha / 2
-    chosen = min(max(level, least), 1 - least)
-    assert distribution.quantiles(7.0, lead, [chosen])[0] == pytest.approx(7.0 + sample.quantile(chosen), abs=1e-9)
-
-
 @pytest.mark.parametrize("bad", [[], [1.0, 0.0], [0.0, float("nan")], [0.0, float("inf")], [[0.0]]])
 def test_scores_that_are_none_are_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError):
@@ -218,3 +167,80 @@ def test_cells_and_edges_must_fit_together(edges: tuple[float, ...]) -> None:
 def test_scales_are_positive_and_one_for_each_group(scales: tuple[float, ...]) -> None:
     with pytest.raises(ValueError):
         PredictiveDistribution(0.0, (), (scores([0.0]),), scales)
+
+
+SITUATIONS = st.sampled_from(list(Horizon)).flatmap(
+    lambda horizon: st.builds(
+        Situation, st.just(horizon), st.integers(1, horizon.last_slot), st.sampled_from(MarginSource)
+    )
+)
+
+
+def distribution(situation: Situation, games: int, scale: float) -> PredictiveDistribution:
+    rng = np.random.default_rng(games)
+    leads = rng.normal(0, 10, games)
+    return PredictiveDistribution.fit(
+        situation.horizon,
+        leads,
+        leads,
+        leads + rng.normal(0, scale, games),
+        scales=(scale, scale + 1, scale + 2, scale + 3),
+        min_cell=40,
+    )
+
+
+@given(st.dictionaries(SITUATIONS, st.tuples(st.integers(1, 300), st.floats(1, 15)), min_size=1, max_size=8))
+def test_a_calibration_comes_back_from_its_bytes(drawn: dict[Situation, tuple[int, float]]) -> None:
+    calibration = Calibration({key: distribution(key, *value) for key, value in drawn.items()})
+    content = calibration.to_bytes()
+    back = Calibration.from_bytes(content)
+    assert back.to_bytes() == content
+    assert back.distributions.keys() == calibration.distributions.keys()
+    assert back.smallest_alpha == calibration.smallest_alpha
+    for situation, one in calibration.distributions.items():
+        other = back.distributions[situation]
+        assert (other.threshold, other.edges, other.scales) == (one.threshold, one.edges, one.scales)
+        for mine, its in zip(one.cells, other.cells, strict=True):
+            assert its.residuals == pytest.approx(mine.residuals, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        Situation(Horizon.HALFTIME, 24, MarginSource.UNKNOWN),
+        Situation(Horizon.FINAL, 48, MarginSource.UNKNOWN),
+        Situation(Horizon.FINAL, 0, MarginSource.UNKNOWN),
+    ],
+)
+def test_what_is_no_situation_of_a_game_is_refused(key: Situation) -> None:
+    one = PredictiveDistribution(0.0, (), (ConformalScores(np.zeros(3)),))
+    with pytest.raises(ValueError, match="invalid situation"):
+        Calibration({key: one})
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("situations", np.zeros((1, 2), dtype=np.int16)),
+        ("situations", np.array([[7, 18, 1]], dtype=np.int16)),
+        ("situations", np.array([[1, 18, 3]], dtype=np.int16)),
+        ("cells", np.array([0], dtype=np.int16)),
+        ("cells", np.array([2], dtype=np.int16)),
+        ("edges", np.array([3.5])),
+        ("scales", np.ones((2, 4))),
+        ("scales", np.ones((1, 3))),
+        ("scales", np.zeros((1, 4))),
+        ("sizes", np.array([0], dtype=np.int32)),
+        ("sizes", np.array([4], dtype=np.int32)),
+        ("residuals", np.array([0.0, 1.0, np.nan], dtype=np.float32)),
+    ],
+)
+def test_columns_that_do_not_fit_together_are_refused(column: str, value: np.ndarray) -> None:
+    key = Situation(Horizon.FINAL, 18, MarginSource.KNOWN)
+    good = Calibration({key: PredictiveDistribution(0.0, (), (ConformalScores(np.arange(3.0)),))}).to_bytes()
+    with np.load(io.BytesIO(good)) as columns:
+        changed = dict(columns) | {column: value}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **changed)
+    with pytest.raises(ValueError):
+        Calibration.from_bytes(buffer.getvalue())

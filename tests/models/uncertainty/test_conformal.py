@@ -18,7 +18,6 @@ from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, ConformalSc
 RESIDUALS = st.lists(st.floats(-60, 60), min_size=2, max_size=80)
 POINTS = st.floats(-80, 80)
 LEADS = st.floats(-60, 60)
-SHARES = st.floats(0, 1)
 
 
 def scores(residuals: list[float]) -> ConformalScores:
@@ -35,12 +34,6 @@ def distributions(draw: st.DrawFn) -> PredictiveDistribution:
     cells = tuple(scores(draw(RESIDUALS)) for _ in range(len(edges) + 1))
     scales = tuple(draw(st.lists(st.floats(0.1, 20), min_size=4, max_size=4)))
     return PredictiveDistribution(draw(st.sampled_from([0.0, 0.5])), edges, cells, scales)
-
-
-def alpha_of(distribution: PredictiveDistribution, share: float) -> float:
-    """Returns an alpha between the smallest that the distribution supports and almost 1."""
-    smallest = distribution.smallest_alpha
-    return min(smallest + share * (1 - smallest), 0.9999)
 
 
 def ends(distribution: PredictiveDistribution, alpha: float) -> tuple[float, float]:

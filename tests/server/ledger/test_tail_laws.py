@@ -29,12 +29,14 @@ class Entries:
         head: sequence of the newest entry.
         wanted: sequences that a tail returns.
         failures: how many of the next reads fail.
+        reads: how often it was read.
     """
 
     def __init__(self) -> None:
         self.head = 0
         self.wanted: list[int] = []
         self.failures = 0
+        self.reads = 0
 
     def add(self, count: int, *, market: bool) -> Appended:
         """Appends forecasts, and another kind of entry after them; returns what a writer would hand over."""
@@ -47,6 +49,7 @@ class Entries:
 
     async def read_after(self, sequence: int, limit: int) -> list[Entry]:
         """Returns what was committed when the read begins or ends, as a database would."""
+        self.reads += 1
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
@@ -116,6 +119,11 @@ class Follower:
                 self.tail = Tail(self._entries, self.reached, self)
 
 
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 async def _follow_entries(taken: list[tuple[int, int]]) -> None:
     entries = Entries()
     follower = Follower(entries)
@@ -125,8 +133,7 @@ async def _follow_entries(taken: list[tuple[int, int]]) -> None:
         if kind == FAILURE:
             entries.failures = 1
         elif kind == TURN:
-            for _ in range(count):
-                await asyncio.sleep(0)
+            await _turns(count)
         elif kind == IDLE:
             follower.idle = not follower.idle
         else:
@@ -140,6 +147,10 @@ async def _follow_entries(taken: list[tuple[int, int]]) -> None:
         while entries.wanted and follower.reached < entries.wanted[-1]:
             assert not following.done()
             await asyncio.sleep(0)
+    await _turns(20)
+    reads = entries.reads
+    await _turns(20)
+    assert entries.reads == reads, "it sleeps"
     following.cancel()
     await asyncio.wait([following])
     assert follower.found == sorted(follower.found)

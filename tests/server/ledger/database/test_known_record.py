@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -166,3 +167,13 @@ def test_a_removed_entry_is_not_answered_from_memory() -> None:
         [again] = _record(backend, known, issued())
         assert isinstance(again, IssuedForecast)
         assert (again.sequence, again.revision) == (3, 0)
+
+
+def test_what_is_known_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dejavu_server.ledger.database.recording.known_record.MAX_KEPT", 10)
+    known = KnownRecord()
+    with _opened() as backend:
+        for number in range(40):
+            _record(backend, known, issued(game(number)))
+            assert len(known.revisions) <= 11
+        assert [each.sequence for each in _recorded(backend)] == list(range(1, 41))

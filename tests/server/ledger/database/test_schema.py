@@ -35,12 +35,17 @@ async def test_the_migrations_lead_to_the_schema_that_the_code_uses(ledger: Ledg
     writing.dispose()
 
 
-async def test_one_at_a_time_prepares_a_ledger(url: str, tmp_path: Path) -> None:
+async def test_one_at_a_time_prepares_a_ledger_and_one_that_is_held_for_too_long_is_told(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     opening = asyncio.create_task(Ledger.open(url))
     await asyncio.wait([opening], timeout=0.2)
     assert not opening.done()
+    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.0)
+    with pytest.raises(LedgerUnavailable, match="another process has been preparing the ledger"):
+        await Ledger.open(url)
     os.close(folder)
     await (await opening).close()
 
@@ -68,17 +73,6 @@ async def test_a_ledger_that_is_gone_is_not_made_anew_unless_asked(url: str, tmp
     (tmp_path / "ledger.db").touch()
     with pytest.raises(LedgerUnavailable, match="its file is empty"):
         await Ledger.open(url, make=False)
-
-
-async def test_a_folder_that_is_held_for_too_long_is_told(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.0)
-    folder = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
-    with pytest.raises(LedgerUnavailable, match="another process has been preparing the ledger"):
-        await Ledger.open(url)
-    os.close(folder)
 
 
 async def test_a_ledger_of_a_later_release_is_refused(url: str, tmp_path: Path) -> None:

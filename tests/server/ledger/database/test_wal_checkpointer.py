@@ -14,12 +14,8 @@ from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.sqlite import wal_checkpointer
-from dejavu_server.ledger.database.sqlite.wal_checkpointer import WalCheckpointer
 
 pytestmark = pytest.mark.sqlite
-
-ENOUGH = 400
-"""Forecasts that take more pages than SQLite's own limit of a log, 1000."""
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
@@ -48,19 +44,6 @@ async def test_what_was_committed_is_copied_soon(ledger: Ledger, database: Path)
     copied = size(database)
     await ledger.commit([issued(game(n)) for n in range(20, 40)])  # it goes on with what comes later
     await eventually(lambda: size(database) > copied)
-
-
-async def test_commits_copy_a_log_that_became_long_all_the_same(
-    url: str, database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(WalCheckpointer, "committed", lambda self: None)
-    monkeypatch.setattr("dejavu_server.ledger.database.sqlite.backend.MOST_PAGES", 200)
-    ledger = await Ledger.open(url)
-    before = size(database)
-    for number in range(ENOUGH):
-        await ledger.commit([issued(game(number))])
-    assert size(database) > before
-    await ledger.close()
 
 
 async def test_a_copy_that_fails_fails_no_commit_and_is_made_later(

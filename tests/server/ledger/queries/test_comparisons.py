@@ -161,3 +161,15 @@ async def test_a_forecast_without_a_distribution_is_left_out(ledger: Ledger) -> 
     await ledger.record_shadows([_beside(first, 5.0)])
     await ledger.record_outcome(outcome(4, game(1)))
     assert len(await _pairs(ledger, "v2", "v1")) == 0
+
+
+async def test_a_read_is_small_while_the_models_have_few_forecasts(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [first] = await recorded(ledger, _forecast(game(1), 3.0))
+    await ledger.record_shadows([_beside(first, 5.0)])
+    small = partial(comparisons.is_small, filter_=PairFilter("v2", "v1"))
+    assert await ledger.read(small)
+    monkeypatch.setattr(comparisons, "SMALL_READ", 1)
+    assert not await ledger.read(small)
+    assert await ledger.read(partial(comparisons.is_small, filter_=PairFilter("v1", PERSISTENCE)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 from tests.support.harness.laws import examples
+from tests.support.tampering.tampering import tampered
 
 from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_replay
@@ -203,13 +205,14 @@ def test_a_token_of_other_conditions_is_refused_by_name(book: RecordBook) -> Non
 
 
 @pytest.mark.parametrize("column", ["ledger_id", "epoch"])
-def test_a_token_of_another_ledger_or_epoch_is_refused(book: RecordBook, column: str) -> None:
-    fill(book, 10)
-    token = turn(book, ForecastFilter(), size=3).next_token
-    with book._writing.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE ledger SET {column} = substr('{'07' * 16}', 1, length({column}))")
-    with pytest.raises(InvalidPageToken, match="another ledger"):
-        turn(book, ForecastFilter(), token)
+def test_a_token_of_another_ledger_or_epoch_is_refused(tmp_path: Path, column: str) -> None:
+    with new_book(tmp_path) as book:
+        fill(book, 10)
+        token = turn(book, ForecastFilter(), size=3).next_token
+        with tampered(tmp_path / "ledger.db") as database:
+            database.execute(f"UPDATE ledger SET {column} = substr('{'07' * 16}', 1, length({column}))")
+        with pytest.raises(InvalidPageToken, match="another ledger"):
+            turn(book, ForecastFilter(), token)
 
 
 @given(st.text(max_size=80) | st.binary(min_size=54, max_size=54).map(lambda data: data.hex()))

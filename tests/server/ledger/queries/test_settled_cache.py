@@ -18,7 +18,7 @@ from tests.support.builders.record_book import EVENING, RecordBook, forecast, ne
 from dejavu_feed.game_day import game_day
 from dejavu_models.scorecard import Exclusion, SettledForecasts, scorecard
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.queries import scorecards
+from dejavu_server.ledger.queries import scorecards, settled_cache
 from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
 from dejavu_server.ledger.queries.settled_cache import SettledCache
 
@@ -159,3 +159,9 @@ def test_memory_follows_the_ledger_through_new_games_reports_corrections_and_wit
             for horizon in Horizon:
                 for renew in (False, True):
                     compare(book, cache, ScoreFilter(horizon=horizon, replays=True), renew=renew)
+
+
+def test_a_ledger_that_is_too_large_is_read_each_time(book: RecordBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = SettledCache()
+    monkeypatch.setattr(settled_cache, "MAX_FORECASTS", 10)
+    assert compare(book, cache, ScoreFilter(horizon=Horizon.FINAL))

@@ -151,3 +151,25 @@ def test_a_damaged_backup_is_not_restored(tmp_path: Path) -> None:
     assert not (tmp_path / "restored.db").exists()
     with pytest.raises(LedgerUnavailable, match="no ledger at"):
         restore(tmp_path / "nowhere.db", f"sqlite:///{tmp_path}/restored.db")
+
+
+def test_a_name_that_was_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    write_evenings(tmp_path / "ledger.db", 1)
+    with pytest.raises(FileExistsError, match="already exists"):
+        back_up(
+            f"sqlite:///{tmp_path}/ledger.db",
+            tmp_path / "backup.db",
+            lambda _: (tmp_path / "backup.db").touch(),
+        )
+    assert files(tmp_path) == {"ledger.db", "backup.db"}
+    assert (tmp_path / "backup.db").read_bytes() == b""
+
+
+def test_two_backups_to_one_name_at_once_are_refused(tmp_path: Path) -> None:
+    write_evenings(tmp_path / "ledger.db", 1)
+    with (
+        sqlite_backup.new_ledger_file(tmp_path / "backup.db"),
+        pytest.raises(LedgerUnavailable, match="another process is writing"),
+        sqlite_backup.new_ledger_file(tmp_path / "backup.db"),
+    ):
+        pass

@@ -318,3 +318,11 @@ def test_the_writer_knows_which_change_stands_also_once_it_was_pruned(evenings: 
     assert isinstance(other, Failed)
     assert isinstance(other.error, ModelsChanged)
     assert other.error.sequence == stands
+
+
+def test_a_correction_of_what_is_being_removed_leaves_what_stands_for_it(evenings: Evenings) -> None:
+    statement = begin(evenings.backend, evenings.signed[1].sequence)
+    before = state(learned(evenings.backend))
+    evenings.correct(evenings.games[0][0], 40)
+    pruning.remove(evenings.backend, statement, pause=lambda _: None)
+    assert state(learned(evenings.backend))[1:] == before[1:]

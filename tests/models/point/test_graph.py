@@ -21,7 +21,7 @@ from dejavu_models.point.index import VectorIndex, search_breadth
 from dejavu_trainer.training.index import build_hnsw, build_index
 
 RECENCY, NEIGHBOURS = 6.0, 50
-ENTRIES = {5: 1100, 17: 1300, 18: 3000, 23: 1200, 47: 1500}
+ENTRIES = {5: 1100, 18: 2000, 47: 1500}
 """Vectors of each minute."""
 
 

@@ -35,7 +35,8 @@ async def places(ledger: Ledger, *forecasts: IssuedForecast) -> list[tuple[int, 
     return [(stored.sequence, stored.revision) for stored in await recorded(ledger, *forecasts)]
 
 
-FIRST, CORRECTED = {"pattern": (1.0, 2.0)}, {"pattern": (1.0, 4.0)}
+FIRST: dict[str, Any] = {"pattern": (1.0, 2.0)}
+CORRECTED: dict[str, Any] = {"pattern": (1.0, 4.0)}
 SWAPPED = {"home_team": "GSW", "away_team": "BKN"}
 DAY, NEXT = date(2023, 11, 1), date(2023, 11, 2)
 EVENING = {"generated_time": datetime(2023, 11, 2, 1, tzinfo=UTC)}

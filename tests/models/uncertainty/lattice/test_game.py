@@ -14,9 +14,8 @@ from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.types import DISTRIBUTION_LEVELS, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import static_score
 from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA
-from dejavu_models.uncertainty.lattice.compiled import CompiledTables
+from dejavu_models.uncertainty.lattice.compiled import CompiledLatticeGame, CompiledTables
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.game import GameTables
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
@@ -42,7 +41,7 @@ LIVE = st.none() | st.builds(
 
 def both(
     situation: Situation, lead: float, gain: float, margin: float, live: LiveColumns | None = None
-) -> tuple[GameDistribution, LatticeDistribution]:
+) -> tuple[CompiledLatticeGame, LatticeDistribution]:
     """Returns a game's distribution alone, compiled, and from the batch."""
     model = CALIBRATION.model(MarginSource.KNOWN, live=live is not None)
     point, one = lead + gain, np.ones(1)

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -83,7 +84,10 @@ scores = st.floats(-6, 6).map(lambda score: round(score, 6))
 teams = st.text(max_size=5)
 teams_known = st.builds(TeamKnowledge, finite, st.integers(0, 100), st.none() | st.dates())
 terms = st.builds(ExpectedMarginTerms, finite, finite, finite, finite, finite, st.booleans())
-ratings = st.just({}) | st.fixed_dictionaries({"ratings_date": st.dates(), "finals_since": st.integers(0, 1000)})
+NO_RATINGS: dict[str, Any] = {}
+ratings = st.just(NO_RATINGS) | st.fixed_dictionaries(
+    {"ratings_date": st.dates(), "finals_since": st.integers(0, 1000)}
+)
 forecasts = st.builds(
     lambda ratings, **fields: Forecast(**fields, **ratings),
     ratings,

@@ -113,7 +113,8 @@ def test_a_model_is_promoted_retired_or_watched(
 
 def test_a_judgement_has_the_figures_of_its_games() -> None:
     judgement = _judge(_EQUAL)
-    assert (judgement.games, judgement.coverage) == (400, pytest.approx(0.95))
+    assert judgement.games == 400
+    assert judgement.coverage == pytest.approx(0.95)
     assert judgement.crps_difference == pytest.approx(float(_NOISE.mean()))
     assert _SETTINGS.compare(_EQUAL.where(np.zeros(len(_EQUAL), dtype=np.bool_))) is None
 

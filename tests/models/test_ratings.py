@@ -39,17 +39,6 @@ def test_strengths_and_home_advantage_are_found_from_results() -> None:
     assert found.date == days[-1].item()
 
 
-def test_what_was_expected_is_nearer_to_what_came_than_the_home_advantage_alone() -> None:
-    truth = dict(zip(CODES, np.random.default_rng(3).normal(0, 5, len(CODES)).tolist(), strict=True))
-    days, home, away, final = season_of_games(truth, 2460, 4)
-    seasons, terms = np.full(2460, 2031), [NO_TERMS] * 2460
-    means, variances, _ = carried_expectations(START, seasons, days, home, away, final, terms)
-    late = slice(1230, None)
-    assert np.square(final - means)[late].mean() < 0.9 * np.square(final - final.mean())[late].mean()
-    # The predicted variance is about right.
-    assert (np.square(final - means) / variances)[late].mean() == pytest.approx(1.0, abs=0.15)
-
-
 def test_no_game_knows_of_another_one_of_its_day() -> None:
     day = np.array(["2030-11-01"] * 2, dtype="datetime64[D]")
     season, home, away = np.array([2031, 2031]), np.array(["BOS", "BOS"]), np.array(["BKN", "NYK"])

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,14 +17,11 @@ from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings
-from dejavu_models.metrics import crps, crps_of_quantiles
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import DISTRIBUTION_LEVELS, HORIZONS, AdaptationMode, Forecast, Horizon, MarginSource
+from dejavu_models.types import DISTRIBUTION_LEVELS, HORIZONS, AdaptationMode, Forecast, Horizon
 from dejavu_models.uncertainty.adaptive import Tracker, static_score
-from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES
 
 ON, SHADOW = AdaptationMode.ON, AdaptationMode.SHADOW
 
@@ -52,8 +48,6 @@ def tracker(volatility: float, games: int = 120, seed: int = 0) -> Tracker:
 
 
 WILD, CALM = tracker(2.0), tracker(0.4)
-EXTREME = tracker(9.0, games=1000)
-TRACKERS = st.sampled_from([Tracker(), WILD, CALM, EXTREME])
 
 QUERIES = st.sampled_from(list(Horizon)).flatmap(
     lambda horizon: st.builds(
@@ -206,30 +200,6 @@ def test_a_lead_that_never_was_is_forecast_too(shipped: Forecaster, lead: float,
 
 
 @SHIPPED_STAYS
-@given(QUERIES, TRACKERS)
-def test_what_is_recorded_of_a_distribution_rises_and_lets_its_static_scores_be_told(
-    shipped: Forecaster, query: ForecastQuery, of: Tracker
-) -> None:
-    levels = (0.05, 0.31, 0.69, 0.95)
-    shipped.update(lessons(ON, of))
-    forecast = shipped.forecast(replace(query, record=True, quantile_levels=levels))
-    assert len(forecast.distribution) == len(forecast.static_scores) == len(DISTRIBUTION_LEVELS)
-    assert list(forecast.distribution) == sorted(forecast.distribution)
-    assert all(round(value, 3) == value for value in forecast.distribution)
-    situation = Situation(query.horizon, query.pattern.minutes, MarginSource.UNKNOWN)
-    distribution = shipped.calibration.game(situation, forecast.point, query.pattern.last)
-    for quantile in forecast.quantiles:
-        place = DISTRIBUTION_LEVELS.index(quantile.level)
-        # A rounded score may select the neighbouring residual.
-        near = [forecast.static_scores[place] + by for by in (-1e-6, 1e-6)]
-        lower, upper = distribution.values_at(near)
-        assert lower - 0.001 <= forecast.distribution[place] <= upper + 0.001
-        assert lower <= quantile.value <= upper
-    if of == Tracker():
-        assert forecast.static_scores == pytest.approx(LEVEL_SCORES, abs=1e-6)
-
-
-@SHIPPED_STAYS
 @given(QUERIES, st.integers(-60, 60))
 def test_the_static_score_of_an_outcome_does_not_depend_on_what_was_learned(
     shipped: Forecaster, query: ForecastQuery, outcome: int
@@ -242,17 +212,6 @@ def test_the_static_score_of_an_outcome_does_not_depend_on_what_was_learned(
     due = static_score(static.distribution, static.static_scores, outcome)
     if abs(due) < 2:  # beyond, one of the two forecasts has no recorded quantiles
         assert static_score(adapted.distribution, adapted.static_scores, outcome) == pytest.approx(due, abs=0.15)
-
-
-def test_the_recorded_quantiles_give_the_crps_of_the_whole_distribution(shipped: Forecaster) -> None:
-    query = asked(record=True)
-    forecast = shipped.forecast(query)
-    situation = Situation(Horizon.FINAL, 18, MarginSource.UNKNOWN)
-    distribution = shipped.calibration.game(situation, forecast.point, query.pattern.last)
-    sample = np.array(distribution.quantiles([(rank + 0.5) / 200 for rank in range(200)]))
-    for outcome in (-25.0, 1.0, 6.0, 40.0):
-        due = float(crps([0.0], sample, [outcome])[0])
-        assert crps_of_quantiles(forecast.distribution, outcome) == pytest.approx(due, rel=0.02, abs=0.05)
 
 
 def test_no_bet_is_pushed_on_a_level_final_and_one_may_be_at_the_half(shipped: Forecaster) -> None:

@@ -105,8 +105,6 @@ def lattice_bundle() -> Path:
     return made_once("lattice-bundle", lambda folder: publish_calibrated(folder, symmetric_calibration().rounded()))
 
 
-
-
 def without_totals() -> Forecaster:
     """Returns the default bundle as releases without totals made it."""
     base = load_bundle(default_bundle())

@@ -119,7 +119,7 @@ def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
     situation, lead = draw(SITUATIONS), draw(st.integers(-30, 30))
     point = lead + draw(st.floats(-9, 9))
     game = WHOLE_NUMBERS.game(situation, point, lead, 2.0)
-    options = {"radii": draw(RADII), "widening": draw(WIDENINGS), "policy": draw(POLICIES)}
+    options: dict[str, Any] = {"radii": draw(RADII), "widening": draw(WIDENINGS), "policy": draw(POLICIES)}
     return recorded(game, situation.horizon, draw(markets()), point=point, lead=lead, **options)
 
 

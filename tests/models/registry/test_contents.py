@@ -107,8 +107,8 @@ def test_linear_models_have_cubes_in_their_file_only_if_they_use_them() -> None:
     models, weights = ensemble_from_bytes((default_bundle() / COMBINATION).read_bytes())
     for cube, columns in ((0.0, CUBE), (0.25, CUBE + 1)):
         coefficients = models.coefficients.copy()
-        coefficients[1, :, :, CUBE], coefficients[0, :, :, CUBE] = cube, 0.0
-        coefficients[0, 24:] = np.nan
+        coefficients[..., CUBE] = 0.0
+        coefficients[1, :, :, CUBE] = cube
         content = ensemble_to_bytes(LinearModels(coefficients, models.scales), weights)
         assert from_npz(content)["coefficients"].shape[-1] == columns
         back, _ = ensemble_from_bytes(content)

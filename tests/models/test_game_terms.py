@@ -13,7 +13,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import RatingFilter, Ratings
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHistory, TeamSchedule, game_terms
@@ -100,44 +100,6 @@ def test_the_filter_finds_what_the_terms_are_worth() -> None:
     assert np.square(final - means)[1000:].mean() < np.square(final - ignored)[1000:].mean() - 1
 
 
-def test_a_snapshot_expects_what_the_filter_does() -> None:
-    state = with_coefficients().predict(2031, np.datetime64(OPENING))
-    for terms in (NO_TERMS, GameTerms(-1, 2, 1, 1), GameTerms(1, -3, 0, 0)):
-        for home, away in (("BOS", "LAL"), ("UTA", "ATL")):
-            state = state.update(home, away, 9.0, terms)
-            ratings = state.ratings()
-            assert ratings.expected_margin(home, away, terms) == pytest.approx(
-                state.expected(home, away, terms)[0], abs=1e-12
-            )
-            assert ratings.expected_margin_terms(home, away, terms).margin == ratings.expected_margin(home, away, terms)
-
-
-def test_a_new_season_leaves_what_the_terms_are_worth() -> None:
-    before = with_coefficients()
-    assert before.predict(2033).ratings().coefficients == before.ratings().coefficients == WORTH
-
-
-def test_a_filter_of_an_earlier_release_knows_no_terms() -> None:
-    state = RatingFilter.start(RatingSettings(), with_terms=False).predict(2031, np.datetime64(OPENING))
-    assert (state.with_terms, state.mean.shape, state.covariance.shape) == (False, (31,), (31, 31))
-    terms = GameTerms(-1, 2, 1, 1)
-    for _ in range(3):
-        other = state.update("DEN", "BOS", 7.0)
-        state = state.update("DEN", "BOS", 7.0, terms)
-        assert np.array_equal(state.mean, other.mean)
-        assert np.array_equal(state.covariance, other.covariance)
-    assert state.ratings().coefficients == ()
-    assert state.ratings().expected_margin("DEN", "BOS", terms) == state.expected("DEN", "BOS")[0]
-
-
-def test_ratings_have_a_coefficient_of_every_term_or_none() -> None:
-    strengths = dict.fromkeys(CODES, 0.0)
-    with pytest.raises(ValueError, match="back_to_back, games_in_6_days, playoffs, altitude"):
-        Ratings(strengths, 2.5, OPENING, (1.0, 2.0))
-    with pytest.raises(ValueError, match="finite"):
-        Ratings(strengths, 2.5, OPENING, (1.0, 2.0, float("inf"), 0.0))
-
-
 def test_a_result_counts_with_the_terms_of_its_game() -> None:
     """The visitors are tired: to lose by as much as that is worth says nothing of the teams."""
     state = RatedSchedule(LiveRatings.start(with_coefficients()))
@@ -210,14 +172,3 @@ def test_without_reported_finals_the_schedule_is_not_known(rated: Forecaster) ->
         rated.update(OnlineState(schedule=schedule))
         assert margin_terms(rated, game_date=OPENING).schedule_known is False
         assert margin_terms(rated, home_team="UTA").altitude == 1.5
-
-
-def test_a_model_of_an_earlier_release_has_strength_and_home_advantage_alone() -> None:
-    shipped = load_bundle(default_bundle())
-    day = shipped.ratings.date + timedelta(1)
-    plain = replace(shipped.rating_filter, mean=shipped.rating_filter.mean[:31])
-    plain = replace(plain, covariance=shipped.rating_filter.covariance[:31, :31])
-    model = Forecaster(shipped.manifest, shipped.models, shipped.calibration, plain)
-    model.update(OnlineState(9, schedule=history((0, "BOS", "LAL"), since=day - timedelta(1))))
-    found = margin_terms(model, home_team="DEN", game_date=day, is_playoffs=True)
-    assert found == ExpectedMarginTerms(found.strength_difference, found.home_advantage)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models.native import native, shared_floats
+from dejavu_models.native import shared_floats
 
 WITHOUT = """
 import sys
@@ -30,14 +29,3 @@ def test_a_server_without_them_refuses_to_start_in_one_sentence() -> None:
 @given(st.lists(st.floats() | st.integers(-250, 250).map(float)))
 def test_shared_floats_are_the_floats_given(values: list[float]) -> None:
     assert list(map(float.hex, shared_floats(values))) == list(map(float.hex, values))  # −0 and NaN too
-
-
-def test_equal_whole_numbers_share_one_object() -> None:
-    one, other = shared_floats([float("7"), 0.5, -200.0]), shared_floats([float("7.0"), 0.5, -200.0])
-    assert one[0] is other[0]
-    assert one[2] is other[2]
-
-
-def test_what_is_no_float_is_not_shared() -> None:
-    with pytest.raises(TypeError):
-        native.shared_floats([1.0, "2"])

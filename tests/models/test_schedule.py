@@ -81,17 +81,6 @@ def test_a_final_that_is_reported_late_counts_as_if_it_had_been_in_time() -> Non
     assert folded([*games[:4], *games[5:], games[4]]) == folded(games)
 
 
-def test_the_first_game_of_a_season_has_no_rest_and_a_known_start() -> None:
-    history = folded([(date(2031, 4, 10), "BOS", "LAL")])
-    first = history.before(date(2031, 10, 24), "LAL", "BOS")
-    assert first.home == TeamSchedule(games_in_4_days=1, games_in_6_days=1, road_games=0)
-    assert first.away == TeamSchedule(games_in_4_days=1, games_in_6_days=1, road_games=1)
-
-
-def test_without_a_date_nothing_is_known() -> None:
-    assert folded(seasons(1, 4, 5)).before(None, "BOS", "LAL") == GameSchedule()
-
-
 @pytest.mark.parametrize(
     "history", [ScheduleHistory(), folded([(date(2030, 11, 1), "BOS", "LAL")])], ids=["none", "old"]
 )

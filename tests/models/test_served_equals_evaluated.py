@@ -153,29 +153,6 @@ def test_a_server_expects_what_the_trainer_evaluates(
     assert (final.season, final.date) == (after.season, after.date)
 
 
-def test_no_order_of_the_reports_of_a_day_changes_the_next_day() -> None:
-    evenings = seasons_of(5, 2031, 1, 10)
-    _, state = evaluated(RatingFilter.start(SETTINGS), evenings[:5])
-    in_order, _ = served(state, [evening._replace(reported=evening.games) for evening in evenings[5:]])
-    reversed_, _ = served(state, [evening._replace(reported=evening.games[::-1]) for evening in evenings[5:]])
-    assert reversed_ == pytest.approx(in_order, abs=TOLERANCE)
-
-
-def test_a_final_reported_after_one_of_a_later_day_counts_with_a_difference() -> None:
-    """What equality does not promise: then the trainer knew the final a day earlier."""
-    evenings = seasons_of(5, 2031, 1, 10)
-    _, state = evaluated(RatingFilter.start(SETTINGS), evenings[:5])
-    late = evenings[5].games[0]
-    punctual, after = served(state, evenings[5:8])
-    missed = evenings[5]._replace(reported=evenings[5].games[1:])
-    told = evenings[6]._replace(reported=[*evenings[6].games, late])
-    margins, final = served(state, [missed, told, evenings[7]])
-    first = len(missed.games)
-    assert margins[:first] == punctual[:first]
-    assert np.abs(final.mean - after.mean).max() == pytest.approx(0, abs=0.05)
-    assert not np.allclose(final.mean, after.mean, atol=TOLERANCE)
-
-
 @pytest.fixture(scope="module")
 def shipped() -> Forecaster:
     return load_bundle(default_bundle())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from statistics import mean, stdev
 from typing import Any
 
@@ -61,12 +61,6 @@ def test_the_figures_are_those_of_the_games_with_totals_beside_their_pace() -> N
     assert (level.alpha, level.games, level.forecasts, level.mean_width) == (0.05, 3, 5, 30.0)
     assert level.coverage == pytest.approx(2 / 3)
     assert level.lower < 2 / 3 < level.upper
-
-
-def test_totals_change_no_figure_of_the_differential() -> None:
-    rows = [{**row(game, 18, float(game), 3.0), "error": float(game)} for game in range(5)]
-    without = [{name: value for name, value in each.items() if not name.startswith("total")} for each in rows]
-    assert replace(scorecard(settled(*rows)), total=None) == scorecard(settled(*without))
 
 
 def test_without_settled_totals_there_is_no_scorecard_of_them() -> None:

@@ -1,77 +1,71 @@
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from datetime import date
+from typing import Any
 
 import pytest
 
-from dejavu_models.errors import InvalidAlpha, InvalidMargin, InvalidPattern, InvalidQuantile, InvalidTeam
-from dejavu_models.forecast_query import MAX_QUANTILES, ForecastQuery, ScorePattern
+from dejavu_models.errors import (
+    FieldError,
+    FieldErrors,
+    InvalidInput,
+    InvalidPattern,
+    Unsupported,
+    UnsupportedSlots,
+)
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Horizon, Interval, SimilarGame
 
 NAN, INFINITY = float("nan"), float("inf")
 
 
-@pytest.mark.parametrize("slots", [0, 48, 100])
-def test_a_pattern_has_1_to_47_slots(slots: int) -> None:
-    with pytest.raises(InvalidPattern, match=f"pattern: {slots} slots; expected 1 to 47"):
-        ScorePattern((0.0,) * slots)
-
-
-@pytest.mark.parametrize("bad", [NAN, INFINITY, -INFINITY, 200.5, -1e30])
-def test_a_pattern_names_the_slot_that_is_wrong(bad: float) -> None:
-    with pytest.raises(InvalidPattern) as caught:
-        ScorePattern((1.0, 2.0, bad))
-    assert caught.value.field == "pattern[2]"
+def asked(slots: int = 1, horizon: Horizon = Horizon.FINAL, **fields: Any) -> ForecastQuery:
+    return ForecastQuery(ScorePattern((0.0,) * slots), horizon, **fields)
 
 
 @pytest.mark.parametrize(("horizon", "last"), [(Horizon.HALFTIME, 23), (Horizon.FINAL, 47)])
 def test_a_horizon_is_asked_about_before_it_is_there(horizon: Horizon, last: int) -> None:
-    assert ForecastQuery(ScorePattern((0.0,) * last), horizon).pattern.minutes == last
+    assert asked(last, horizon).pattern.minutes == last
 
 
-@pytest.mark.parametrize("slots", [24, 47])
-def test_the_half_is_not_forecast_once_it_is_there(slots: int) -> None:
-    with pytest.raises(InvalidPattern, match=f"pattern: {slots} slots; expected 1 to 23 to forecast halftime"):
-        ForecastQuery(ScorePattern((0.0,) * slots), Horizon.HALFTIME)
+NO_RATES = (0.0, 1.0, -0.1, NAN, INFINITY)
+REFUSED: list[tuple[Callable[[], object], str, str]] = [
+    *((lambda slots=slots: asked(slots), "pattern", f"{slots} slots; expected 1 to 47") for slots in (0, 48, 100)),
+    *(
+        (
+            lambda slots=slots: asked(slots, Horizon.HALFTIME),
+            "pattern",
+            f"{slots} slots; expected 1 to 23 to forecast h",
+        )
+        for slots in (24, 47)
+    ),
+    *(
+        (lambda bad=bad: ScorePattern((1.0, 2.0, bad)), "pattern[2]", "")
+        for bad in (NAN, INFINITY, -INFINITY, 200.5, -1e30)
+    ),
+    # Aliases are resolved when a request is parsed; queries accept only the code itself.
+    *(
+        (lambda field=field, code=code: asked(**{field: code}), field, "")
+        for field in ("home_team", "away_team")
+        for code in ("XXX", "bos", "BRK", "Boston Celtics", " ")
+    ),
+    (lambda: asked(home_team="BOS", away_team="BOS"), "away_team", "BOS; expected another team than home_team"),
+    *((lambda bad=bad: asked(quantile_levels=(0.5, bad)), "quantile_levels[1]", "") for bad in NO_RATES),
+    (lambda: asked(quantile_levels=(0.5,) * 100), "quantile_levels", "100 levels; expected at most 99"),
+    *((lambda bad=bad: asked(alpha=bad), "alpha", "") for bad in NO_RATES),
+    *((lambda bad=bad: asked(pregame_margin=bad), "pregame_margin", "") for bad in (NAN, INFINITY, 201.0)),
+]
 
 
-@pytest.mark.parametrize("field", ["home_team", "away_team"])
-@pytest.mark.parametrize("code", ["XXX", "bos", "BRK", "Boston Celtics", " "])
-def test_a_team_is_named_by_its_nba_code(field: str, code: str) -> None:
-    """Aliases are resolved when a request is parsed; queries accept only the code itself."""
-    with pytest.raises(InvalidTeam) as caught:
-        ForecastQuery(ScorePattern((0.0,)), **{field: code})  # type: ignore[arg-type]
-    assert caught.value.field == field
-
-
-def test_a_team_does_not_play_itself() -> None:
-    with pytest.raises(InvalidTeam, match="away_team: BOS; expected another team than home_team"):
-        ForecastQuery(ScorePattern((0.0,)), home_team="BOS", away_team="BOS")
-
-
-@pytest.mark.parametrize("bad", [0.0, 1.0, -0.1, NAN, INFINITY])
-def test_a_quantile_names_the_level_that_is_wrong(bad: float) -> None:
-    with pytest.raises(InvalidQuantile) as caught:
-        ForecastQuery(ScorePattern((0.0,)), quantile_levels=(0.5, bad))
-    assert caught.value.field == "quantile_levels[1]"
-
-
-def test_no_more_quantiles_than_percentiles() -> None:
-    ForecastQuery(ScorePattern((0.0,)), quantile_levels=(0.5,) * MAX_QUANTILES)
-    with pytest.raises(InvalidQuantile, match="quantile_levels: 100 levels; expected at most 99"):
-        ForecastQuery(ScorePattern((0.0,)), quantile_levels=(0.5,) * (MAX_QUANTILES + 1))
-
-
-@pytest.mark.parametrize("bad", [0.0, 1.0, -0.1, NAN, INFINITY])
-def test_alpha_is_a_rate(bad: float) -> None:
-    with pytest.raises(InvalidAlpha):
-        ForecastQuery(ScorePattern((0.0,)), alpha=bad)
-
-
-@pytest.mark.parametrize("bad", [NAN, INFINITY, 201.0])
-def test_a_margin_is_finite_and_within_bounds(bad: float) -> None:
-    with pytest.raises(InvalidMargin):
-        ForecastQuery(ScorePattern((0.0,)), pregame_margin=bad)
+@pytest.mark.parametrize(("ask", "field", "said"), REFUSED)
+def test_what_nobody_can_ask_is_refused_by_its_field(ask: Callable[[], object], field: str, said: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        ask()
+    assert refused.value.field == field
+    assert said in str(refused.value)
 
 
 @pytest.mark.parametrize(("lower", "upper"), [(1.0, 0.0), (NAN, 0.0), (0.0, INFINITY)])
@@ -91,3 +85,42 @@ def test_a_similar_game_is_named_for_people_and_says_if_it_stands_for_more() -> 
     game = SimilarGame("BKN", "BOS", date(2021, 3, 14), 1.0, 4.0, 1)
     assert game.label == "2021-03-14 BOS @ BKN"
     assert SimilarGame("BKN", "BOS", date(2021, 3, 14), 1.0, 4.0, 3).label == "2021-03-14 BOS @ BKN and 2 like it"
+
+
+def test_what_one_model_cannot_do_is_not_taken_for_what_nobody_may_ask() -> None:
+    error = UnsupportedSlots("17 slots", "18")
+    assert isinstance(error, Unsupported)
+    assert isinstance(error, FieldError)
+    assert not isinstance(error, InvalidInput)
+    assert (error.field, error.description) == ("pattern", "17 slots; expected 18")
+
+
+class Request:
+    """A request that is read."""
+
+
+def read(_: Request) -> None:
+    raise InvalidPattern("0 slots", "1 to 47")
+
+
+def refuse(request: Request) -> None:
+    faults = FieldErrors()
+    faults.read(read, None, request)
+    faults.add(InvalidInput("x", "y", "alpha"))
+    faults.raise_first()
+
+
+def test_a_refused_request_is_freed_with_its_errors() -> None:
+    gc.disable()
+    try:
+        request = Request()
+        kept, fields = weakref.ref(request), list[str]()
+        try:
+            refuse(request)
+        except InvalidPattern as error:
+            fields = [each.field for each in (error, *error.others)]
+        del request
+        assert fields == ["pattern", "alpha"]
+        assert kept() is None
+    finally:
+        gc.enable()

@@ -23,10 +23,6 @@ def bets(*told: tuple[float, float], orders: list[int] | None = None) -> Settled
     return settled(*rows)
 
 
-def test_without_a_market_there_is_no_record_of_bets() -> None:
-    assert scorecard(settled({})).market is None
-
-
 def test_a_market_without_a_stake_is_counted_and_no_bet() -> None:
     record = scorecard(bets((0.0, 0.0))).market
     assert record is not None
@@ -144,13 +140,6 @@ def test_a_bankroll_runs_in_the_order_of_outcomes() -> None:
     rising = scorecard(bets((0.1, -0.1), (0.2, -0.2), (0.5, 0.5), orders=[1, 3, 2])).market
     assert rising is not None
     assert rising.max_drawdown == pytest.approx(0.2)
-
-
-def test_equal_profits_have_no_sharpe_ratio() -> None:
-    for told in ([(0.1, 0.1)], [(0.1, 0.1)] * 3):
-        record = scorecard(bets(*told)).market
-        assert record is not None
-        assert record.sharpe is None
 
 
 @given(st.lists(st.integers(-20, 40).map(lambda percent: percent / 100), min_size=1, max_size=20))

@@ -1,25 +1,14 @@
+"""What a bet is worth and how much is staked on it: bounds, caps, and what speaks against a stake."""
+
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.models.betting.markets import (
-    ANY_EDGE,
-    DISTRIBUTIONS,
-    LINES,
-    MODEL_ALONE,
-    ODDS,
-    POLICIES,
-    AtLeast,
-    fair,
-    mirrored,
-    steps,
-    three,
-    triples,
-)
 
 from dejavu_models.betting import (
     DEFAULT_POLICY,
@@ -28,11 +17,58 @@ from dejavu_models.betting import (
     MarketSide,
     RiskLevel,
     StakingPolicy,
+    TotalMarket,
     american_to_decimal,
     evaluate_market,
     risk_of,
 )
 from dejavu_models.errors import InvalidMarket
+
+LINES = st.integers(-200, 200).map(lambda halves: halves / 2)
+ODDS = st.floats(1.01, 1000)
+SHARES = st.floats(0, 1)
+POLICIES = st.builds(
+    StakingPolicy,
+    model_share=SHARES,
+    kelly_fraction=SHARES,
+    game_cap=SHARES,
+    evening_cap=SHARES,
+    confidence_threshold=st.floats(0, 1, exclude_max=True),
+    max_edge=st.sampled_from([0.15, 1.0]),
+)
+MODEL_ALONE = StakingPolicy(model_share=1.0, game_cap=0.05, evening_cap=1.0)
+ANY_EDGE = replace(MODEL_ALONE, max_edge=1.0)
+AtLeast = Callable[[int], float]
+
+
+def steps(weights: dict[int, int]) -> AtLeast:
+    """Returns k → P(differential ≥ k) for a discrete distribution with these weights."""
+    whole = sum(weights.values())
+    return lambda k: sum(weight for value, weight in weights.items() if value >= k) / whole
+
+
+DISTRIBUTIONS = st.dictionaries(st.integers(-60, 60), st.integers(1, 100), min_size=1, max_size=12).map(steps)
+
+
+def three(home: float, push: float) -> AtLeast:
+    """Returns k → P(differential ≥ k) with these probabilities of a home win and of a push at line 0."""
+    return lambda k: home if k >= 1 else home + push if k == 0 else 1.0
+
+
+@st.composite
+def triples(draw: st.DrawFn) -> tuple[float, float]:
+    """Draws probabilities of a home win and of a push, in thousandths to limit rounding errors of sums."""
+    home = draw(st.integers(0, 1000))
+    return home / 1000, draw(st.integers(0, 1000 - home)) / 1000
+
+
+def fair(odds: float) -> Market:
+    """Returns a market at line 0 whose prices have no margin."""
+    return Market(0.0, odds, odds / (odds - 1))
+
+
+def mirrored(market: Market) -> Market:
+    return replace(market, line=-market.line, home_odds=market.away_odds, away_odds=market.home_odds)
 
 
 @pytest.mark.parametrize(
@@ -91,13 +127,6 @@ def test_a_policy_stakes_no_less_than_nothing_and_no_more_than_all(field: str, v
 )
 def test_american_odds_are_decimal_ones_in_other_words(american: int, decimal: float) -> None:
     assert american_to_decimal(american) == pytest.approx(decimal, rel=1e-15)
-
-
-@given(st.integers(100, 99_900), st.booleans())
-def test_american_odds_name_what_a_bet_wins(size: int, favourite: bool) -> None:
-    """A positive number is what a stake of 100 wins, a negative one the stake that wins 100."""
-    profit = american_to_decimal(-size if favourite else size) - 1.0
-    assert profit * (size if favourite else 100) == pytest.approx(100 if favourite else size)
 
 
 @pytest.mark.parametrize("american", [0, 99, -99])
@@ -270,13 +299,6 @@ def test_without_the_ratings_of_the_teams_there_is_no_stake() -> None:
     assert (answer.home.win_probability, answer.home.expected_value) == (0.55, rated.home.expected_value)
 
 
-def test_pushes_are_no_part_of_the_edge() -> None:
-    """Of the bets that are decided, the home side wins 0.6; the odds imply a half."""
-    assert not evaluate_market(Market(0.0, 2.0, 2.0), three(0.3, 0.5)).implausible
-    assert evaluate_market(Market(0.0, 2.0, 2.0), three(0.33, 0.5)).implausible
-    assert not evaluate_market(Market(0.0, 2.0, 2.0), three(0.0, 1.0)).implausible
-
-
 def home_of(odds: float, wins: float, push: float) -> MarketAnswer:
     return evaluate_market(fair(odds), three(wins, push), ANY_EDGE)
 
@@ -320,3 +342,102 @@ def test_no_other_share_of_a_bankroll_makes_it_grow_faster_than_kelly_s(
     assert kelly < 1
     for other in (0.0, kelly / 2, (kelly + 1) / 2, min(kelly + 0.01, 0.999), max(kelly - 0.01, 0.0)):
         assert growth(kelly) >= growth(other) - 1e-12
+
+
+@pytest.mark.parametrize(
+    ("staked", "field", "expected"),
+    [
+        ({"game_staked": -1.0}, "game_staked", "a number from 0 to the bankroll, 100"),
+        ({"game_staked": math.nan}, "game_staked", "a number from 0 to the bankroll, 100"),
+        ({"game_staked": 101.0, "evening_staked": 101.0}, "game_staked", "a number from 0 to the bankroll, 100"),
+        ({"evening_staked": 101.0}, "evening_staked", "a number from game_staked, 0, to the bankroll, 100"),
+        ({"evening_staked": math.inf}, "evening_staked", "a number from game_staked, 0, to the bankroll, 100"),
+        (
+            {"game_staked": 20.0, "evening_staked": 10.0},
+            "evening_staked",
+            "a number from game_staked, 20, to the bankroll, 100",
+        ),
+    ],
+)
+def test_what_is_staked_already_is_part_of_the_bankroll(staked: dict[str, float], field: str, expected: str) -> None:
+    for name, made in (("market", Market), ("total_market", TotalMarket)):
+        with pytest.raises(InvalidMarket) as refused:
+            made(5.0, 2.0, 2.0, 100.0, **staked)  # type: ignore[arg-type]
+        assert (refused.value.field, refused.value.expected) == (f"{name}.{field}", expected)
+
+
+def test_a_stake_counts_on_half_of_what_the_model_knows_better() -> None:
+    """The model says 60 %, the market 50 %: staked by 55 %, at 1.95 a Kelly fraction of 7.6 %, of which a quarter."""
+    answer = evaluate_market(Market(0.0, 1.95, 1.95, bankroll=1000.0), three(0.6, 0.0), StakingPolicy())
+    assert (answer.home.win_probability, answer.home.fair_probability) == (0.6, 0.5)
+    assert answer.home.staking_probability == pytest.approx(0.55)
+    assert answer.away.staking_probability == pytest.approx(0.45)
+    assert answer.home.expected_value == pytest.approx(0.55 * 1.95 - 1)
+    assert answer.home.kelly_fraction == pytest.approx(0.0725 / 0.95)
+    assert answer.stake == pytest.approx(1000 * 0.0725 / 0.95 / 4)
+
+
+@given(st.floats(1.01, 100), triples(), POLICIES, st.floats(0.0, 0.15))
+def test_the_market_s_own_probability_stakes_nothing_at_the_market_s_price(
+    odds: float, triple: tuple[float, float], policy: StakingPolicy, margin: float
+) -> None:
+    implied = (1 + margin) / odds, (1 + margin) * (1 - 1 / odds)
+    assume(max(implied) < 0.999)
+    market = Market(0.0, 1 / implied[0], 1 / implied[1])
+    answer = evaluate_market(market, three(*triple), replace(policy, model_share=0.0))
+    assert (answer.side, answer.home.stake_fraction, answer.away.stake_fraction) == (None, 0.0, 0.0)
+
+
+@st.composite
+def staked(draw: st.DrawFn) -> tuple[float, float]:
+    """Draws shares of a bankroll that are staked on a game and on its evening."""
+    low, high = sorted((draw(SHARES), draw(SHARES)))
+    return low, high
+
+
+@given(LINES, st.floats(1.05, 20), st.floats(-0.01, 0.15), DISTRIBUTIONS, POLICIES, st.floats(0.01, 1e9), staked())
+def test_no_stake_exceeds_what_is_left_of_the_caps_of_a_game_and_an_evening(
+    line: float,
+    odds: float,
+    margin: float,
+    at_least: AtLeast,
+    policy: StakingPolicy,
+    bankroll: float,
+    before: tuple[float, float],
+) -> None:
+    away = 1 / (1 + margin - 1 / odds)
+    assume(1 < away <= 1000)
+    on_game, on_evening = (share * bankroll for share in before)
+    market = Market(line, odds, away, bankroll, game_staked=on_game, evening_staked=on_evening)
+    answer = evaluate_market(market, at_least, policy)
+    for side in (answer.home, answer.away):
+        assert side.stake_fraction <= max(0.0, policy.game_cap - before[0]) + 1e-12
+        assert side.stake_fraction <= max(0.0, policy.evening_cap - before[1]) + 1e-12
+    unbound = evaluate_market(Market(line, odds, away, bankroll), at_least, policy)
+    assert answer.stake <= unbound.stake * (1 + 1e-12)
+
+
+@given(st.floats(1.1, 20), triples(), SHARES, SHARES)
+def test_the_more_the_model_counts_the_more_is_staked_on_what_it_holds_likelier(
+    odds: float, triple: tuple[float, float], one: float, other: float
+) -> None:
+    less, more = sorted((one, other))
+    low, high = (
+        evaluate_market(fair(odds), three(*triple), replace(ANY_EDGE, model_share=share)) for share in (less, more)
+    )
+    for name in ("home", "away"):
+        cautious, bold = getattr(low, name), getattr(high, name)
+        assert cautious.stake_fraction <= bold.stake_fraction + 1e-12
+        ends = sorted((bold.fair_probability, bold.win_probability))
+        assert ends[0] - 1e-12 <= bold.staking_probability <= ends[1] + 1e-12
+
+
+def test_bets_of_an_evening_that_state_what_is_staked_keep_its_caps() -> None:
+    """Of games at 2 % each the third has what is left of 5 %, and a second bet on a game nothing."""
+    stakes: list[float] = []
+    for _ in range(4):
+        market = Market(0.0, 2.0, 2.0, bankroll=1000.0, evening_staked=sum(stakes))
+        stakes.append(evaluate_market(market, three(0.65, 0.0), replace(DEFAULT_POLICY, kelly_fraction=1.0)).stake)
+    assert stakes == pytest.approx([20.0, 20.0, 10.0, 0.0])
+    again = Market(0.0, 2.0, 2.0, bankroll=1000.0, game_staked=20.0, evening_staked=20.0)
+    assert evaluate_market(again, three(0.65, 0.0)).side is None

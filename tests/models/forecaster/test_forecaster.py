@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -16,10 +15,9 @@ from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedH
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.online_state import OnlineState
-from dejavu_models.point.compiled import CompiledGame, CompiledModels
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import AdaptationMode, Forecast, Horizon, HorizonSupport
+from dejavu_models.types import AdaptationMode, Horizon, HorizonSupport
 from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_models.uncertainty.calibration import Calibration
 
@@ -52,62 +50,6 @@ def shipped() -> Forecaster:
 
 def query(*differentials: float, **fields: Any) -> ForecastQuery:
     return ForecastQuery(ScorePattern(differentials or tuple(float(m) for m in range(18))), **fields)
-
-
-def assert_alike(one: Forecast, other: Forecast) -> None:
-    """Compares forecasts up to rounding in the LSTM."""
-    assert one.point == pytest.approx(other.point, abs=ROUNDING)
-    assert one.interval.lower == pytest.approx(other.interval.lower, abs=ROUNDING)
-    assert one.interval.upper == pytest.approx(other.interval.upper, abs=ROUNDING)
-    assert one.home_lead_probability == pytest.approx(other.home_lead_probability, abs=0.01)
-    assert [each.value for each in one.quantiles] == pytest.approx(
-        [each.value for each in other.quantiles], abs=ROUNDING
-    )
-    assert one.expected_margin == other.expected_margin
-    assert (one.explanation is None) == (other.explanation is None)
-    if one.explanation and other.explanation:
-        assert one.explanation.components[0].prediction == pytest.approx(other.explanation.components[0].prediction)
-        assert one.explanation.similar_games == other.explanation.similar_games
-        assert one.explanation.attribution is not None
-        assert other.explanation.attribution is not None
-        assert one.explanation.attribution.minutes == pytest.approx(other.explanation.attribution.minutes, abs=ROUNDING)
-
-
-@given(st.lists(QUERIES, min_size=1, max_size=20))
-def test_a_batch_gets_what_each_query_gets_alone(shipped: Forecaster, queries: list[ForecastQuery]) -> None:
-    for together, asked in zip(shipped.forecast_many(queries), queries, strict=True):
-        assert (together.horizon, together.elapsed_minutes) == (asked.horizon, asked.pattern.minutes)
-        assert together.alpha == asked.alpha
-        assert_alike(together, shipped.forecast(asked))
-
-
-def test_no_queries_get_no_forecasts(shipped: Forecaster) -> None:
-    assert shipped.forecast_many([]) == []
-
-
-def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """50 named games at 5 different minutes, both horizons: one pass over 50 games, not over 100 queries."""
-    rng = np.random.default_rng(3)
-    patterns = [rng.normal(0, 2.5, 6 + 2 * (game % 5)).cumsum().round().tolist() for game in range(50)]
-    passes: list[int] = []
-    predict = CompiledModels.predict_many
-
-    def watched(self: CompiledModels, games: Sequence[tuple[Sequence[float], float | None]]) -> list[CompiledGame]:
-        passes.append(len(games))
-        return predict(self, games)
-
-    monkeypatch.setattr(CompiledModels, "predict_many", watched)
-    shipped.forecast_many([query(*pattern, horizon=each, record=True) for pattern in patterns for each in Horizon])
-    assert passes == [50]
-
-
-@given(QUERIES)
-def test_the_interval_holds_the_point_and_narrows_as_alpha_grows(shipped: Forecaster, asked: ForecastQuery) -> None:
-    loose = shipped.forecast(asked)
-    strict = shipped.forecast(replace(asked, alpha=asked.alpha / 2))
-    assert loose.point in loose.interval
-    assert strict.interval.lower <= loose.interval.lower
-    assert loose.interval.upper <= strict.interval.upper
 
 
 @given(QUERIES)
@@ -194,28 +136,18 @@ def test_a_minute_without_a_database_is_explained_without_similar_games(shipped:
 
 @pytest.mark.parametrize("horizon", list(Horizon))
 @pytest.mark.parametrize("teams", [{}, {"home_team": "BOS", "away_team": "BKN"}])
-@pytest.mark.parametrize("shape", ["flat", "ramp", "late"])
+@pytest.mark.parametrize("shape", ["flat", "late"])
 def test_the_probability_rises_with_the_lead(
     shipped: Forecaster, horizon: Horizon, teams: dict[str, str], shape: str
 ) -> None:
     for minute in (6, 12, 18, 23, 30, 42, 47):
         if minute <= horizon.last_slot:
-            course = {"flat": np.ones(minute), "ramp": np.arange(1, minute + 1) / minute, "late": np.eye(minute)[-1]}[
-                shape
-            ]
+            course = {"flat": np.ones(minute), "late": np.eye(minute)[-1]}[shape]
             asked = [query(*(lead * course).tolist(), horizon=horizon, **teams) for lead in range(-30, 31)]
             probabilities = [forecast.home_lead_probability for forecast in shipped.forecast_many(asked)]
             assert probabilities == sorted(probabilities)
             assert probabilities[0] < 0.2
             assert probabilities[-1] > 0.8
-
-
-def test_a_lead_is_not_forecast_to_vanish(shipped: Forecaster) -> None:
-    behind, ahead = shipped.forecast(query(*[-20.0] * 18)), shipped.forecast(query(*[20.0] * 18))
-    assert behind.point == pytest.approx(-20, abs=4)
-    assert ahead.point == pytest.approx(20, abs=4)
-    assert behind.home_lead_probability < 0.02
-    assert ahead.home_lead_probability > 0.98
 
 
 def test_strength_counts_where_both_teams_are_given(shipped: Forecaster) -> None:
@@ -246,13 +178,10 @@ def test_ratings_are_believed_less_than_a_margin_that_is_given(shipped: Forecast
     assert spreads[0] > spreads[1]
 
 
-def test_one_team_alone_tells_nothing(shipped: Forecaster) -> None:
-    assert shipped.forecast(query(home_team="BOS")) == shipped.forecast(query())
-
-
 def test_a_pregame_margin_takes_the_place_of_the_ratings(shipped: Forecaster) -> None:
     given_alone = shipped.forecast(query(pregame_margin=-7.5))
     assert given_alone.expected_margin == -7.5
+    assert shipped.forecast(query(home_team="BOS")) == shipped.forecast(query()), "one team alone tells nothing"
     assert shipped.forecast(query(pregame_margin=-7.5, home_team="BOS", away_team="BKN")) == given_alone
     assert shipped.forecast(query(pregame_margin=7.5)).point > given_alone.point
 
@@ -274,18 +203,13 @@ def test_an_alpha_too_small_is_refused_with_the_smallest_that_can_be_had(shipped
         shipped.forecast(query(alpha=0.99 * float(stated)))
 
 
-def test_the_quantiles_that_a_refusal_names_can_be_had(shipped: Forecaster) -> None:
-    with pytest.raises(QuantileTooExtreme) as refused:
-        shipped.check(query(quantile_levels=(1e-6,)))
-    [(least, greatest)] = re.findall(r"expected (\S+) to (\S+),", str(refused.value))
-    assert max(len(least), len(greatest)) <= 8
-    shipped.check(query(quantile_levels=(float(least), float(greatest))))
-
-
-@pytest.mark.parametrize("level", [1e-6, 1 - 1e-6])
-def test_a_quantile_too_extreme_is_refused_by_its_place(shipped: Forecaster, level: float) -> None:
-    with pytest.raises(QuantileTooExtreme, match=r"quantile_levels\[1\]: .* calibration games"):
-        shipped.check(query(quantile_levels=(0.5, level)))
+def test_a_quantile_too_extreme_is_refused_by_its_place_with_those_that_can_be_had(shipped: Forecaster) -> None:
+    for level in (1e-6, 1 - 1e-6):
+        with pytest.raises(QuantileTooExtreme, match=r"quantile_levels\[1\]: .* calibration games") as refused:
+            shipped.check(query(quantile_levels=(0.5, level)))
+        [bounds] = re.findall(r"expected (\S+) to (\S+),", str(refused.value))
+        assert max(map(len, bounds)) <= 8
+        shipped.check(query(quantile_levels=tuple(map(float, bounds))))
 
 
 def test_a_bundle_of_fewer_minutes_or_horizons_says_what_it_knows(shipped: Forecaster) -> None:
@@ -320,5 +244,4 @@ def test_threads_do_not_disturb_each_other(shipped: Forecaster) -> None:
     ]
     alone = [shipped.forecast(asked) for asked in queries]
     with ThreadPoolExecutor(4) as pool:
-        for one, other in zip(pool.map(shipped.forecast, queries), alone, strict=True):
-            assert_alike(one, other)
+        assert list(pool.map(shipped.forecast, queries)) == alone

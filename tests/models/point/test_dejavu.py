@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import tempfile
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 from dejavu_models.arrays import Floats, to_tenths
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
 from dejavu_models.point.features import anchored, pattern_vectors, recency_weights
-from dejavu_models.point.index import BruteForceIndex, GraphIndex, VectorIndex, read_index
+from dejavu_models.point.index import BruteForceIndex, VectorIndex, read_index
+from dejavu_models.point.shown_entries import records_of, shown
 from dejavu_trainer.training.index import SCAN_LIMIT, build_hnsw, build_index
 
 RECENCY = 6.0
@@ -48,8 +50,7 @@ def dejavu_of(past: Floats, neighbours: int, kernel: Kernel = Kernel.TRICUBE) ->
     return Dejavu(index_of(past, neighbours), entries, DejavuSettings(RECENCY, neighbours, kernel))
 
 
-@pytest.mark.parametrize("neighbours", [25, 100, 400])
-@pytest.mark.parametrize("count", [SCAN_LIMIT, 3000])
+@pytest.mark.parametrize(("count", "neighbours"), [(SCAN_LIMIT, 25), (3000, 100)])
 def test_the_index_finds_what_brute_force_finds(count: int, neighbours: int) -> None:
     past, asked = walks(count, 1), walks(200, 2)
     found = dejavu_of(past, neighbours).query(asked)
@@ -60,11 +61,6 @@ def test_the_index_finds_what_brute_force_finds(count: int, neighbours: int) -> 
     exact = np.sqrt(np.take_along_axis(squares, found.entries, axis=1))
     assert found.distances == pytest.approx(exact, abs=1e-3)
     assert (np.diff(found.distances) >= 0).all()
-
-
-def test_few_vectors_are_scanned_and_many_are_a_graph() -> None:
-    assert isinstance(index_of(walks(SCAN_LIMIT, 1), 25), BruteForceIndex)
-    assert isinstance(index_of(walks(SCAN_LIMIT + 1, 1), 25), GraphIndex)
 
 
 @pytest.mark.parametrize(
@@ -84,16 +80,6 @@ def test_an_entry_that_no_game_can_have_made_is_refused(column: str, value: obje
     values[1] = value
     with pytest.raises(ValueError, match=said):
         replace(entries, **{column: values})
-
-
-@given(st.integers(0, 10_000), st.integers(1, 40), st.sampled_from(Kernel))
-def test_many_patterns_at_once_get_what_each_gets_alone(seed: int, count: int, kernel: Kernel) -> None:
-    dejavu, asked = dejavu_of(walks(500, 3), 50, kernel), walks(count, seed)
-    together = dejavu.query(asked)
-    for row in range(count):
-        alone = dejavu.query(asked[row : row + 1])
-        assert np.array_equal(alone.residuals[0], together.residuals[row])
-        assert np.array_equal(alone.entries[0], together.entries[row])
 
 
 @given(
@@ -122,23 +108,6 @@ def test_the_kth_neighbour_fades_out_so_that_forecasts_do_not_jump() -> None:
     assert found == pytest.approx([2.5])
 
 
-@given(st.integers(1, 5), st.integers(1, 20), st.sampled_from(Kernel))
-def test_each_mode_and_horizon_gets_its_own_mean(count: int, neighbours: int, kernel: Kernel) -> None:
-    rng = np.random.default_rng(count * neighbours)
-    values, games = rng.normal(0, 5, (30, 2, 2)), rng.integers(1, 9, 30).astype(np.int32)
-    found = Neighbors(rng.integers(0, 30, (count, neighbours)), np.sort(rng.random((count, neighbours)), axis=1))
-    together = kernel_regression(values, games, found, kernel)
-    assert together.shape == (count, 2, 2)
-    for mode, horizon in np.ndindex(2, 2):
-        alone = kernel_regression(values[:, mode, horizon], games, found, kernel)
-        assert together[:, mode, horizon] == pytest.approx(alone)
-
-
-@pytest.mark.parametrize("count", [800, 1200])
-def test_the_same_vectors_and_seed_give_the_same_file(count: int) -> None:
-    assert dejavu_of(walks(count, 4), 25).index.content == dejavu_of(walks(count, 4), 25).index.content
-
-
 @pytest.mark.parametrize("count", [500, 1200])
 def test_an_index_comes_back_from_its_bytes(count: int) -> None:
     dejavu, asked = dejavu_of(walks(count, 5), 50), walks(20, 6)
@@ -156,26 +125,23 @@ def test_an_index_of_another_form_is_refused(count: int, minutes: int, missing: 
         read_index(content, minutes, count - missing, 25)
 
 
-def test_vectors_that_are_not_finite_are_refused() -> None:
+def not_finite() -> bytes:
     broken = io.BytesIO()
     np.save(broken, np.full((3, 18), np.nan, dtype=np.float32))
-    with pytest.raises(ValueError, match="the index holds"):
-        read_index(broken.getvalue(), 18, 3, 1)
+    return broken.getvalue()
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"\x93NUMPY"])
-def test_bytes_too_few_to_be_an_index_are_refused(content: bytes) -> None:
-    with pytest.raises(ValueError):
-        read_index(content, 18, 100, 25)
-
-
-def test_a_file_of_hnswlib_is_refused() -> None:
-    index = build_hnsw(pattern_vectors(walks(1200, 5), RECENCY), 0)
+def of_hnswlib() -> bytes:
+    index = build_hnsw(pattern_vectors(walks(100, 5), RECENCY), 0)
     with tempfile.NamedTemporaryFile() as file:
         index.save_index(file.name)
-        content = Path(file.name).read_bytes()
-    with pytest.raises(ValueError, match="neither an array of vectors nor the arrays of a graph"):
-        read_index(content, 18, 1200, 25)
+        return Path(file.name).read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\x93NUMPY", not_finite(), of_hnswlib()])
+def test_bytes_that_are_no_index_are_refused(content: bytes) -> None:
+    with pytest.raises(ValueError):
+        read_index(content, 18, 3, 1)
 
 
 def test_no_more_neighbours_than_entries() -> None:
@@ -207,3 +173,39 @@ def test_entries_that_do_not_fit_together_are_refused() -> None:
         replace(good, residuals=good.residuals[:, :1])
     with pytest.raises(ValueError, match="at least one game"):
         replace(good, games=np.array([1, 0, 1], dtype=np.int32))
+
+
+DAYS = st.dates(date(1946, 8, 1), date(2046, 7, 31))
+
+
+def entries(days: list[date], home: str = "BOS") -> Entries:
+    """Returns entries of games on some days."""
+    count = len(days)
+    numbers = np.arange(2 * count, dtype=np.float32).reshape(count, 2)
+    return Entries(
+        home=np.array([home] * count),
+        away=np.array(["NYK"] * count),
+        date=np.array(days, dtype="M8[D]"),
+        games=np.arange(1, count + 1, dtype=np.int32),
+        increments=numbers,
+        spreads=numbers + 0.5,
+        residuals=np.zeros((count, 2, 2), dtype=np.float32),
+    )
+
+
+@given(st.lists(DAYS, min_size=1, max_size=20))
+def test_an_entry_is_shown_as_its_columns_have_it(days: list[date]) -> None:
+    columns = entries(days)
+    records = records_of(columns.home, columns.away, columns.date, columns.games, columns.increments, columns.spreads)
+    for row, entry in enumerate(shown(records, np.arange(len(days)))):
+        assert (entry.home_team, entry.away_team, entry.date, entry.games) == ("BOS", "NYK", days[row], row + 1)
+        assert entry.increments == columns.increments[row].tolist()
+        assert entry.spreads == columns.spreads[row].tolist()
+
+
+def test_a_team_code_is_ascii_and_a_game_has_a_date() -> None:
+    columns = entries([date(2024, 11, 5)], home="Ökö")
+    with pytest.raises(ValueError, match="ascii"):
+        records_of(columns.home, columns.away, columns.date, columns.games, columns.increments, columns.spreads)
+    with pytest.raises(ValueError, match="date"):
+        replace(columns, date=np.array(["NaT"], dtype="M8[D]"))

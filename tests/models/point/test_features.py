@@ -28,13 +28,6 @@ def test_steps_tell_the_score_its_change_the_clock_and_what_was_expected() -> No
     assert unknown[:, 3:].tolist() == [[0.0, 0.0]] * 3
 
 
-@given(PATTERNS, st.integers(1, 47))
-def test_steps_do_not_depend_on_what_comes_later(patterns: Floats, minutes: int) -> None:
-    margins = np.zeros(len(patterns))
-    whole, part = minute_steps(patterns, margins), minute_steps(patterns[:, :minutes], margins)
-    assert np.array_equal(whole[:, :minutes], part)
-
-
 @given(PATTERNS, st.integers(-100, 100))
 def test_a_lead_gained_in_the_first_minute_moves_only_the_tip_off(patterns: Floats, points: int) -> None:
     assert np.array_equal(anchored(patterns + points)[:, 1:], anchored(patterns)[:, 1:])
@@ -60,9 +53,3 @@ def test_recent_minutes_weigh_more() -> None:
     early[0, 2], late[0, 16] = 5, 5
     at = pattern_vectors(flat, 6.0)
     assert np.linalg.norm(pattern_vectors(late, 6.0) - at) > 2 * np.linalg.norm(pattern_vectors(early, 6.0) - at)
-
-
-def test_vectors_suit_the_index() -> None:
-    vectors = pattern_vectors(np.ones((3, 18)), 6.0)
-    assert vectors.dtype == np.float32
-    assert vectors.flags.c_contiguous

@@ -26,14 +26,6 @@ def games(count: int, minutes: int) -> tuple[Floats, Floats]:
     return rng.normal(0, 2.5, (count, minutes)).cumsum(axis=1), margins
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 64])
-def test_a_batch_gets_what_each_pattern_gets_alone(graph: bytes, count: int) -> None:
-    lstm = Lstm(graph)
-    patterns, margins = games(count, 18)
-    alone = [lstm.residuals(patterns[row : row + 1], margins[row : row + 1]) for row in range(count)]
-    assert lstm.residuals(patterns, margins) == pytest.approx(np.concatenate(alone), abs=1e-4)
-
-
 @pytest.mark.parametrize("minutes", [1, 2, 6, 18, 23, 46])
 def test_what_it_says_after_a_minute_does_not_depend_on_later_ones(graph: bytes, minutes: int) -> None:
     lstm = Lstm(graph)

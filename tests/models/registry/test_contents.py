@@ -16,8 +16,9 @@ from tests.support.builders.calibrations import earlier_calibration
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.manifest import CALIBRATION, COMBINATION, ENTRIES, LSTM, RATINGS, TOTALS, index_name
+from dejavu_models.point.linear import CUBE, LinearModels
 from dejavu_models.registry.bundle import publish, read_manifest
-from dejavu_models.registry.contents import load_contents
+from dejavu_models.registry.contents import ensemble_from_bytes, ensemble_to_bytes, load_contents
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import MarginSource
 from dejavu_models.uncertainty.calibration import Calibration
@@ -100,3 +101,15 @@ def test_pickles_are_never_opened(small_bundle: Path, tmp_path: Path) -> None:
     files = contents(small_bundle) | {COMBINATION: buffer.getvalue()}
     with pytest.raises(BundleCorrupt, match="allow_pickle"):
         publish(tmp_path / "pickled", resealed(read_manifest(small_bundle), files), files)
+
+
+def test_linear_models_have_cubes_in_their_file_only_if_they_use_them() -> None:
+    models, weights = ensemble_from_bytes((default_bundle() / COMBINATION).read_bytes())
+    for cube, columns in ((0.0, CUBE), (0.25, CUBE + 1)):
+        coefficients = models.coefficients.copy()
+        coefficients[..., CUBE] = 0.0
+        coefficients[1, :, :, CUBE] = cube
+        content = ensemble_to_bytes(LinearModels(coefficients, models.scales), weights)
+        assert from_npz(content)["coefficients"].shape[-1] == columns
+        back, _ = ensemble_from_bytes(content)
+        assert np.array_equal(back.coefficients, coefficients, equal_nan=True)

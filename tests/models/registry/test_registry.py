@@ -27,11 +27,7 @@ def test_an_unknown_version_is_refused_with_those_that_are_held(small: Forecaste
     assert caught.value.held == (small.version,)
 
 
-def test_one_version_is_held_once(small: Forecaster) -> None:
-    with pytest.raises(ValueError, match="same version"):
-        Registry([small, small])
-
-
-def test_there_must_be_a_model() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        Registry([])
+def test_there_must_be_a_model_and_each_once(small: Forecaster) -> None:
+    for models, said in (([small, small], "same version"), ([], "at least one")):
+        with pytest.raises(ValueError, match=said):
+            Registry(models)

@@ -46,19 +46,6 @@ def test_no_total_is_below_the_points_so_far(games: list[tuple[int, float, float
         assert found.quantiles([0.0005, 0.9995])[row].min() >= point
 
 
-@given(GAMES, WHEN)
-def test_a_game_alone_has_the_distribution_that_it_has_among_others(
-    games: list[tuple[int, float, float]], when: tuple[int, int]
-) -> None:
-    together = made(games, when)
-    for row, game in enumerate(games):
-        alone = made([game], when)
-        assert alone.mass[0] == pytest.approx(together.mass[row], abs=1e-9)
-        assert MODEL.to_come(HORIZONS[when[0]], when[1], inputs_of([game]))[0] == pytest.approx(
-            MODEL.to_come(HORIZONS[when[0]], when[1], inputs_of(games))[row], abs=1e-9
-        )
-
-
 @given(GAMES, WHEN, st.lists(st.floats(0.001, 0.999), min_size=2, max_size=5).map(sorted))
 def test_quantiles_rise_with_their_levels_and_agree_with_over_and_under(
     games: list[tuple[int, float, float]], when: tuple[int, int], levels: list[float]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +15,6 @@ from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
-from dejavu_models.manifest import TOTALS
 from dejavu_models.online_state import OnlineState
 from dejavu_models.totals.by_date import TotalsByDate
 from dejavu_models.totals.forecast import forecast_total
@@ -44,23 +42,13 @@ def test_a_total_changes_nothing_else_in_an_answer(
     query = ForecastQuery(pattern, horizon, alpha, *named, live=LiveInputs(total_points=points), record=True)
     answer, plain = MODEL.forecast(query), PLAIN.forecast(query)
     assert replace(answer, total=None) == plain
+    assert MODEL.forecast_many([query, query]) == [answer, answer]
     assert MODEL.forecast(replace(query, live=NO_LIVE_INPUTS)) == PLAIN.forecast(replace(query, live=NO_LIVE_INPUTS))
     total = total_of(answer)
     assert points <= total.interval.lower <= total.point <= total.interval.upper
     assert list(total.distribution) == sorted(total.distribution)
     assert len(total.distribution) == len(DISTRIBUTION_LEVELS)
     assert total.expected_total is None or teams
-
-
-def test_a_game_alone_has_the_total_that_it_has_in_a_batch() -> None:
-    patterns = [tuple(float(minute % 7) for minute in range(minutes)) for minutes in (3, 18, 23)]
-    queries = [
-        ForecastQuery(ScorePattern(pattern), horizon, live=LiveInputs(total_points=40 + int(pattern[-1])))
-        for pattern in patterns
-        for horizon in Horizon
-    ]
-    for query, answer in zip(queries, MODEL.forecast_many(queries), strict=True):
-        assert answer.total == MODEL.forecast(query).total
 
 
 @given(st.lists(st.floats(0.002, 0.998), min_size=1, max_size=9))
@@ -111,14 +99,3 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
     assert by_date.are_of_earlier_season(date(2036, 10, 25))
     later = by_date.expected_total("BOS", "LAL", date(2036, 10, 25), is_playoffs=False)
     assert later < by_date.expected_total("BOS", "LAL", None, is_playoffs=False)
-
-
-def test_a_model_says_whether_it_forecasts_totals() -> None:
-    assert not PLAIN.info.totals
-    assert PLAIN.info.inputs == ("total_points", "last_score")
-    files = {**PLAIN.manifest.files, TOTALS: "0" * 64}
-    manifest = PLAIN.manifest.model_copy(update={"files": files})
-    told = Forecaster(manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, KNOWN_TOTALS).info
-    assert told.totals
-    assert told.inputs == ("total_points", "last_score")
-    assert np.isfinite(total_of(MODEL.forecast(WITH_TEAMS)).point)

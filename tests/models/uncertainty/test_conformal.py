@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from itertools import pairwise
-from statistics import NormalDist
+import io
 
 import numpy as np
 import pytest
@@ -9,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
+from dejavu_models.types import Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import static_score
+from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, UNSCALED, lead_groups
 from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, ConformalScores, ScoreGrid
@@ -18,7 +18,6 @@ from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, ConformalSc
 RESIDUALS = st.lists(st.floats(-60, 60), min_size=2, max_size=80)
 POINTS = st.floats(-80, 80)
 LEADS = st.floats(-60, 60)
-SHARES = st.floats(0, 1)
 
 
 def scores(residuals: list[float]) -> ConformalScores:
@@ -35,12 +34,6 @@ def distributions(draw: st.DrawFn) -> PredictiveDistribution:
     cells = tuple(scores(draw(RESIDUALS)) for _ in range(len(edges) + 1))
     scales = tuple(draw(st.lists(st.floats(0.1, 20), min_size=4, max_size=4)))
     return PredictiveDistribution(draw(st.sampled_from([0.0, 0.5])), edges, cells, scales)
-
-
-def alpha_of(distribution: PredictiveDistribution, share: float) -> float:
-    """Returns an alpha between the smallest that the distribution supports and almost 1."""
-    smallest = distribution.smallest_alpha
-    return min(smallest + share * (1 - smallest), 0.9999)
 
 
 def ends(distribution: PredictiveDistribution, alpha: float) -> tuple[float, float]:
@@ -62,84 +55,6 @@ def test_each_tail_of_exchangeable_games_is_missed_no_more_often_than_alpha_allo
         above += values[game] > high
     assert below <= alpha / 2 * len(values) + 1e-6
     assert above <= alpha / 2 * len(values) + 1e-6
-
-
-def test_the_interval_is_no_wider_than_the_finite_sample_needs() -> None:
-    """For 19 residuals and alpha 0.2, the 2nd smallest and the 2nd largest: (19 + 1)·0.1 = 2."""
-    assert ends(one_cell([float(value) for value in range(-9, 10)]), 0.2) == (-8.0, 8.0)
-
-
-def test_the_interval_may_be_asymmetric() -> None:
-    assert ends(one_cell([-1.0] * 50 + [9.0] * 49), 0.1) == (-1.0, 9.0)
-
-
-@given(distributions(), POINTS, LEADS, SHARES)
-def test_the_interval_holds_the_point(
-    distribution: PredictiveDistribution, point: float, lead: float, share: float
-) -> None:
-    assert point in distribution.interval(point, lead, alpha_of(distribution, share))
-
-
-@given(distributions(), POINTS, LEADS, SHARES, SHARES)
-def test_intervals_are_nested(
-    distribution: PredictiveDistribution, point: float, lead: float, one: float, other: float
-) -> None:
-    strict, loose = sorted(alpha_of(distribution, share) for share in (one, other))
-    wide, narrow = (distribution.interval(point, lead, alpha) for alpha in (strict, loose))
-    assert wide.lower <= narrow.lower
-    assert narrow.upper <= wide.upper
-
-
-@given(distributions(), POINTS, LEADS, st.lists(st.floats(0.001, 0.999), min_size=2, max_size=9))
-def test_quantiles_rise_with_the_level(
-    distribution: PredictiveDistribution, point: float, lead: float, levels: list[float]
-) -> None:
-    least = distribution.smallest_alpha / 2
-    chosen = sorted(level for level in levels if least <= level <= 1 - least)
-    values = distribution.quantiles(point, lead, chosen)
-    assert all(one <= other for one, other in pairwise(values))
-
-
-@given(distributions(), POINTS, LEADS, SHARES)
-def test_the_interval_ends_at_quantiles(
-    distribution: PredictiveDistribution, point: float, lead: float, share: float
-) -> None:
-    alpha = alpha_of(distribution, share)
-    low, high = distribution.quantiles(point, lead, [alpha / 2, 1 - alpha / 2])
-    interval = distribution.interval(point, lead, alpha)
-    assert (interval.lower, interval.upper) == (min(low, point), max(high, point))
-
-
-@given(distributions(), POINTS, LEADS, SHARES)
-def test_a_place_within_what_is_recorded_is_the_quantile_of_its_level(
-    distribution: PredictiveDistribution, point: float, lead: float, share: float
-) -> None:
-    level = max(alpha_of(distribution, share) / 2, DISTRIBUTION_LEVELS[0])
-    levels = (level, 1 - level)
-    found = distribution.values_at(point, lead, [NormalDist().inv_cdf(level) for level in levels])
-    assert found == pytest.approx(distribution.quantiles(point, lead, levels))
-
-
-@given(distributions(), POINTS, LEADS, st.floats(-7, 7), st.floats(0, 3))
-def test_places_however_far_out_rise_with_their_score(
-    distribution: PredictiveDistribution, point: float, lead: float, score: float, more: float
-) -> None:
-    lower, upper = distribution.values_at(point, lead, (score, score + more))
-    assert np.isfinite([lower, upper]).all()
-    assert lower <= upper + 1e-9
-    narrow, wide = distribution.interval_at(point, lead, abs(score)), distribution.interval_at(point, lead, 9.0)
-    assert wide.lower - 1e-9 <= narrow.lower <= point <= narrow.upper <= wide.upper + 1e-9
-
-
-def test_beyond_the_calibration_places_go_on_in_proportion_from_the_median() -> None:
-    cell = scores([float(value) for value in range(-4, 6)])
-    last = -NormalDist().inv_cdf(cell.smallest_level)
-    assert cell.value_at(last) == 5.0
-    assert cell.value_at(-last) == -4.0
-    median = cell.quantile(0.5)
-    assert cell.value_at(2 * last) == pytest.approx(median + 2 * (5.0 - median))
-    assert cell.value_at(-3 * last) == pytest.approx(median + 3 * (-4.0 - median))
-    assert [scores([2.0]).value_at(score) for score in (-3.0, 0.0, 3.0)] == [2.0] * 3
 
 
 @pytest.mark.parametrize("score", [0.4, 1.2, 2.2, 2.4, 3.1, 5.0])
@@ -177,27 +92,6 @@ def test_the_probability_of_a_differential_falls_as_it_rises_and_agrees_with_tha
     assert near[0] + 1e-9 >= of_lead >= near[1] - 1e-9
 
 
-def test_far_from_the_threshold_the_probability_is_that_of_the_leads_own_games() -> None:
-    close, decided = scores([float(value) for value in range(-20, 21)]), scores([value / 4 for value in range(-20, 21)])
-    distribution = PredictiveDistribution(0.0, (8.5,), (close, decided))
-    for point, value in ((20.0, 22.0), (20.0, 16.5)):
-        due = decided.share_above_one(value - point)
-        assert distribution.probability_above(point, 19.0, value) == pytest.approx(due)
-        assert distribution.probability_above(-point, -19.0, -value) == pytest.approx(1 - due)
-
-
-def test_a_level_means_the_same_from_both_ends() -> None:
-    """1 − 0.9 is slightly below 0.1 in floating point and must not lose a rank."""
-    thousand = scores([float(value) for value in range(999)])
-    assert thousand.quantile(0.1) == 99.0
-    assert thousand.quantile(0.9) == 998 - 99.0
-    assert thousand.quantile(0.5) == 499.0
-
-
-def test_residuals_on_one_side_still_give_an_interval_around_the_point() -> None:
-    assert ends(one_cell([3.0, 4.0, 5.0]), 0.99) == (0.0, 5.0)
-
-
 @given(st.integers(2, 5000))
 def test_the_smallest_alpha_is_the_smallest(games: int) -> None:
     distribution = one_cell([0.0] * games)
@@ -211,28 +105,6 @@ def test_the_smallest_alpha_is_the_smallest(games: int) -> None:
 def test_no_interval_for_what_is_no_rate(alpha: float) -> None:
     with pytest.raises(ValueError):
         one_cell([float(value) for value in range(100)]).interval(0.0, 0.0, alpha)
-
-
-@given(distributions(), st.lists(st.tuples(LEADS, st.floats(0, 3)), min_size=2, max_size=12))
-def test_the_probability_never_falls_as_the_lead_rises_and_is_never_certain(
-    distribution: PredictiveDistribution, rising: list[tuple[float, float]]
-) -> None:
-    """Point and lead rise together, through all cells and across zero."""
-    leads = np.sort([lead for lead, _ in rising])
-    points = leads + np.cumsum([step for _, step in rising])
-    probabilities = distribution.home_lead_probability(points, leads)
-    assert (np.diff(probabilities) >= 0).all()
-    assert (probabilities > 0).all()
-    assert (probabilities < 1).all()
-
-
-@given(distributions(), st.lists(st.tuples(POINTS, LEADS), min_size=1, max_size=8))
-def test_one_game_gets_the_probability_that_it_gets_among_others(
-    distribution: PredictiveDistribution, games: list[tuple[float, float]]
-) -> None:
-    points, leads = np.array(games).T
-    alone = [distribution.home_lead_probability_of(point, lead) for point, lead in games]
-    assert distribution.home_lead_probability(points, leads).tolist() == alone
 
 
 @given(RESIDUALS, st.integers(-80, 80), st.floats(0.01, 0.99))
@@ -251,40 +123,6 @@ def test_a_tie_is_no_lead_at_the_half_and_none_is_left_at_the_end() -> None:
     exact = [0.0] * 99
     assert [one_cell(exact, 0.5).home_lead_probability_of(point, 0.0) for point in (0.0, 1.0)] == [0.005, 0.995]
     assert [one_cell(exact, 0.0).home_lead_probability_of(point, 0.0) for point in (-0.1, 0.1)] == [0.005, 0.995]
-
-
-def test_lead_probabilities_are_calibrated_for_whole_outcomes() -> None:
-    """Outcomes are integers, forecasts are not: without the half point, half of the ties would count as leads."""
-    rng = np.random.default_rng(5)
-    forecasts = rng.normal(0, 6, 100_000)
-    outcomes = np.round(forecasts + rng.normal(0, 6, 100_000))
-    points = np.linspace(-12, 12, 49)
-    truth = [1 - NormalDist(point, 6).cdf(0.5) for point in points.tolist()]
-    made = PredictiveDistribution.fit(Horizon.HALFTIME, forecasts, np.zeros(100_000), outcomes)
-    assert made.home_lead_probability(points, np.zeros(49)) == pytest.approx(truth, abs=0.008)
-
-
-def games_that_widen_with_the_lead(count: int, seed: int) -> tuple[Floats, Floats, Floats]:
-    """Returns leads, forecasts and outcomes; beyond the first cell the leader loses ground that the forecasts miss."""
-    rng = np.random.default_rng(seed)
-    leads = rng.normal(0, 10, count).round()
-    points = leads + rng.normal(0, 1, count)
-    lost = np.where(np.abs(leads) > 8, -2.0 * np.sign(leads), 0.0)
-    return leads, points, points + lost + rng.normal(0, 2 + np.abs(leads) / 3)
-
-
-def test_intervals_hold_for_close_and_for_decided_games_and_for_both_leaders() -> None:
-    leads, points, outcomes = games_that_widen_with_the_lead(20_000, 1)
-    distribution = PredictiveDistribution.fit(Horizon.FINAL, points, leads, outcomes)
-    assert distribution.edges == LEAD_EDGES
-    leads, points, outcomes = games_that_widen_with_the_lead(20_000, 2)
-    missed: dict[tuple[int, bool], list[bool]] = {}
-    for lead, point, outcome in zip(leads.tolist(), points.tolist(), outcomes.tolist(), strict=True):
-        hit = outcome in distribution.interval(point, lead, 0.2)
-        missed.setdefault((int(lead_groups(np.array([lead]))[0]), lead < 0), []).append(hit)
-    assert len(missed) == 8
-    for hits in missed.values():
-        assert np.mean(hits) == pytest.approx(0.8, abs=0.045)
 
 
 def test_scales_let_one_cell_speak_of_groups_that_are_differently_uncertain() -> None:
@@ -306,26 +144,6 @@ def test_scales_let_one_cell_speak_of_groups_that_are_differently_uncertain() ->
         assert np.mean(hits) == pytest.approx(0.8, abs=0.03)
 
 
-@given(distributions(), LEADS, st.floats(0.05, 0.95))
-def test_the_sample_is_what_quantiles_are_taken_from(
-    distribution: PredictiveDistribution, lead: float, level: float
-) -> None:
-    sample = distribution.residuals_for(lead)
-    assert sample.games == distribution.scores(lead).games
-    least = distribution.smallest_alpha / 2
-    chosen = min(max(level, least), 1 - least)
-    assert distribution.quantiles(7.0, lead, [chosen])[0] == pytest.approx(7.0 + sample.quantile(chosen), abs=1e-9)
-
-
-@given(st.integers(1, 6000), st.integers(1, 2000), st.floats(1, 25))
-def test_no_cell_has_too_few_games_unless_it_is_the_only_one(games: int, least: int, scale: float) -> None:
-    leads = np.random.default_rng(games).normal(0, scale, games)
-    distribution = PredictiveDistribution.fit(Horizon.FINAL, leads, leads, leads, min_cell=least)
-    assert set(distribution.edges) <= set(LEAD_EDGES)
-    assert sum(cell.games for cell in distribution.cells) == games
-    assert len(distribution.cells) == 1 or min(cell.games for cell in distribution.cells) >= least
-
-
 @pytest.mark.parametrize("bad", [[], [1.0, 0.0], [0.0, float("nan")], [0.0, float("inf")], [[0.0]]])
 def test_scores_that_are_none_are_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError):
@@ -342,3 +160,80 @@ def test_cells_and_edges_must_fit_together(edges: tuple[float, ...]) -> None:
 def test_scales_are_positive_and_one_for_each_group(scales: tuple[float, ...]) -> None:
     with pytest.raises(ValueError):
         PredictiveDistribution(0.0, (), (scores([0.0]),), scales)
+
+
+SITUATIONS = st.sampled_from(list(Horizon)).flatmap(
+    lambda horizon: st.builds(
+        Situation, st.just(horizon), st.integers(1, horizon.last_slot), st.sampled_from(MarginSource)
+    )
+)
+
+
+def distribution(situation: Situation, games: int, scale: float) -> PredictiveDistribution:
+    rng = np.random.default_rng(games)
+    leads = rng.normal(0, 10, games)
+    return PredictiveDistribution.fit(
+        situation.horizon,
+        leads,
+        leads,
+        leads + rng.normal(0, scale, games),
+        scales=(scale, scale + 1, scale + 2, scale + 3),
+        min_cell=40,
+    )
+
+
+@given(st.dictionaries(SITUATIONS, st.tuples(st.integers(1, 300), st.floats(1, 15)), min_size=1, max_size=8))
+def test_a_calibration_comes_back_from_its_bytes(drawn: dict[Situation, tuple[int, float]]) -> None:
+    calibration = Calibration({key: distribution(key, *value) for key, value in drawn.items()})
+    content = calibration.to_bytes()
+    back = Calibration.from_bytes(content)
+    assert back.to_bytes() == content
+    assert back.distributions.keys() == calibration.distributions.keys()
+    assert back.smallest_alpha == calibration.smallest_alpha
+    for situation, one in calibration.distributions.items():
+        other = back.distributions[situation]
+        assert (other.threshold, other.edges, other.scales) == (one.threshold, one.edges, one.scales)
+        for mine, its in zip(one.cells, other.cells, strict=True):
+            assert its.residuals == pytest.approx(mine.residuals, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        Situation(Horizon.HALFTIME, 24, MarginSource.UNKNOWN),
+        Situation(Horizon.FINAL, 48, MarginSource.UNKNOWN),
+        Situation(Horizon.FINAL, 0, MarginSource.UNKNOWN),
+    ],
+)
+def test_what_is_no_situation_of_a_game_is_refused(key: Situation) -> None:
+    one = PredictiveDistribution(0.0, (), (ConformalScores(np.zeros(3)),))
+    with pytest.raises(ValueError, match="invalid situation"):
+        Calibration({key: one})
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("situations", np.zeros((1, 2), dtype=np.int16)),
+        ("situations", np.array([[7, 18, 1]], dtype=np.int16)),
+        ("situations", np.array([[1, 18, 3]], dtype=np.int16)),
+        ("cells", np.array([0], dtype=np.int16)),
+        ("cells", np.array([2], dtype=np.int16)),
+        ("edges", np.array([3.5])),
+        ("scales", np.ones((2, 4))),
+        ("scales", np.ones((1, 3))),
+        ("scales", np.zeros((1, 4))),
+        ("sizes", np.array([0], dtype=np.int32)),
+        ("sizes", np.array([4], dtype=np.int32)),
+        ("residuals", np.array([0.0, 1.0, np.nan], dtype=np.float32)),
+    ],
+)
+def test_columns_that_do_not_fit_together_are_refused(column: str, value: np.ndarray) -> None:
+    key = Situation(Horizon.FINAL, 18, MarginSource.KNOWN)
+    good = Calibration({key: PredictiveDistribution(0.0, (), (ConformalScores(np.arange(3.0)),))}).to_bytes()
+    with np.load(io.BytesIO(good)) as columns:
+        changed = dict(columns) | {column: value}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **changed)
+    with pytest.raises(ValueError):
+        Calibration.from_bytes(buffer.getvalue())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.conformal import THRESHOLDS, PredictiveDistribution
+from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL
 from dejavu_trainer.evaluation.regions import conformal_region
 
@@ -80,44 +80,6 @@ class Reference:
         ends = self.system.predict_int(turn * games.points, bins=self.cells(games.leads), confidence=1 - alpha)
         return np.sort(turn[:, None] * ends, axis=1)
 
-    def quantiles(self, games: Games, levels: list[float]) -> Floats:
-        """Returns quantiles, (n, levels), in points: rounded down to a residual below the median, up above it."""
-        low = [100 * level for level in levels if level < 0.5]
-        high = [100 * level for level in levels if level > 0.5]
-        mirrored = [100 * (1 - level) for level in levels]
-        cells, turn = self.cells(games.leads), self.turn(games.leads)
-        ours = self.system.predict_percentiles(games.points, bins=cells, lower_percentiles=low, higher_percentiles=high)
-        theirs = self.system.predict_percentiles(
-            -games.points,
-            bins=cells,
-            lower_percentiles=[each for each in mirrored if each < 50],
-            higher_percentiles=[each for each in mirrored if each > 50],
-        )
-        # Both have the columns below the median first, then those above; mirrored, the latter are the lower levels.
-        theirs = -np.concatenate([theirs[:, len(high) :], theirs[:, : len(high)]], axis=1)
-        return np.where(turn[:, None] > 0, ours, theirs)
-
-    def probabilities(self, games: Games, threshold: float) -> Floats:
-        """Returns P(differential > threshold) by a game's own cell and those of smaller leads: (n, cells), else NaN.
-
-        A conformal p-value at y is randomised; its mean is half-way between those of ≤ y and of < y.
-        """
-        result = np.full((len(games.leads), len(self.edges) + 1), np.nan)
-        turned = self.cells(games.leads) > 0
-        for cell in range(len(self.edges) + 1):
-            count = len(self.system.binned_alphas[1][cell])
-            turn = np.where((games.leads < 0) & turned & (cell > 0), -1.0, 1.0)
-            residuals_needed = turn * (threshold - games.points)
-            bins = np.full(len(games.leads), cell)
-            up_to, below = (
-                self.system.predict_p(np.zeros(len(bins)), y, bins=bins, smoothing=False)
-                for y in (residuals_needed, np.nextafter(residuals_needed, -np.inf))
-            )
-            not_above = (up_to + below) / 2 - 0.5 / (count + 1)
-            result[:, cell] = np.where(turn > 0, 1 - not_above, not_above)
-        result[np.arange(len(self.edges) + 1) > self.cells(games.leads)[:, None]] = np.nan
-        return result
-
 
 SIZES = [(LARGE_CELLS, LEAD_EDGES), (FEW_DECIDED, LEAD_EDGES[:2])]
 
@@ -144,41 +106,6 @@ def test_intervals_are_those_of_crepes(
     ends = [ours.interval(point, lead, alpha) for lead, point, _ in zip(*map(np.ndarray.tolist, asked), strict=True)]
     expected = Reference(past, edges).intervals(asked, alpha)
     assert np.array([(each.lower, each.upper) for each in ends]) == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize(("sizes", "edges"), SIZES)
-def test_quantiles_are_those_of_crepes(sizes: tuple[int, ...], edges: tuple[float, ...]) -> None:
-    levels = [0.01, 0.05, 0.1, 0.25, 0.4, 0.6, 0.75, 0.9, 0.95, 0.99]
-    past, asked = games_of(sizes, 3), games_of((50, 50, 50, 50), 4)
-    ours = ours_of(past)
-    found = [ours.quantiles(point, lead, levels) for lead, point in zip(asked.leads, asked.points, strict=True)]
-    assert np.array(found) == pytest.approx(Reference(past, edges).quantiles(asked, levels), abs=1e-9)
-
-
-@pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("horizon", list(Horizon))
-@pytest.mark.parametrize(("sizes", "edges"), SIZES)
-def test_the_probability_is_that_of_crepes_in_the_cell_or_a_smaller_lead_s(
-    sizes: tuple[int, ...], edges: tuple[float, ...], horizon: Horizon, whole: bool
-) -> None:
-    past, asked = games_of(sizes, 5, whole=whole), games_of((200, 200, 200, 200), 6, whole=whole)
-    reference = Reference(past, edges).probabilities(asked, THRESHOLDS[horizon])
-    expected = np.where(asked.leads > 0, np.nanmax(reference, axis=1), np.nanmin(reference, axis=1))
-    assert ours_of(past, horizon).home_lead_probability(asked.points, asked.leads) == pytest.approx(expected, abs=1e-12)
-    own = reference[np.arange(len(expected)), Reference(past, edges).cells(asked.leads)]
-    assert (own != expected).any(), "the cells of smaller leads made no difference, so nothing was tested of them"
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(12, 400), st.floats(0.01, 0.99))
-def test_at_any_size_and_alpha_the_interval_is_that_of_crepes(seed: int, count: int, alpha: float) -> None:
-    assume((count + 1) * alpha / 2 >= 1)
-    # Exact ranks depend on rounding: crepes takes (n + 1)·α/2 = 13.999… as 13, our code as 14.
-    assume(abs((count + 1) * alpha / 2 - round((count + 1) * alpha / 2)) > 1e-6)
-    past = games_of((count, 0, 0, 0), seed)
-    low, high = Reference(past, ()).intervals(past, alpha)[0]
-    interval = ours_of(past).interval(past.points[0], past.leads[0], alpha)
-    assert interval.lower == pytest.approx(min(low, past.points[0]))
-    assert interval.upper == pytest.approx(max(high, past.points[0]))
 
 
 @st.composite

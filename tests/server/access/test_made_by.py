@@ -56,13 +56,3 @@ async def test_every_kind_of_entry_names_its_maker_and_the_record_shows_it(tmp_p
         connection.execute("UPDATE entries SET canonical = replace(canonical, 'token:clerk', 'token:other')")
     with pytest.raises(LedgerCorrupt, match="hash mismatch"):
         verify(url)
-
-
-async def test_without_tokens_an_entry_is_as_earlier_releases_wrote_it(tmp_path: Path) -> None:
-    async with async_worker(tmp_path) as worker, AsyncDejavuClient(worker.address) as client:
-        forecast = await client.get_prediction((await client.predict(PATTERN, game_id=GAME)).game_id)
-        assert forecast.prediction.recorded_by == ""
-        await client.report_outcome(GAME, 3, horizon=HALFTIME)
-    assert [set(entry) for entry in entries(tmp_path / "ledger.sqlite3")] == [
-        {"kind", "payload", "revision", "sequence"}
-    ] * 2

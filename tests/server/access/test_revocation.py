@@ -64,42 +64,10 @@ async def test_a_revoked_token_ends_its_streams_and_is_refused_while_others_go_o
         kept.cancel()
 
 
-async def test_a_token_made_while_the_server_runs_is_accepted(tmp_path: Path) -> None:
-    path = tmp_path / "tokens.json"
-    token_file.create(path, "alice", BOTH, utc_now())
-    async with (
-        async_worker(tmp_path, tokens=str(path)) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
-        late = bearer(token_file.create(path, "late", BOTH, utc_now()))
-        stub = PredictionServiceStub(channel)
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    await stub.Predict(PredictRequest(pattern=PATTERN), metadata=late)
-                    break
-                except grpc.aio.AioRpcError as error:
-                    assert error.code() is grpc.StatusCode.UNAUTHENTICATED  # noqa: PT017 - until the file is read
-                await asyncio.sleep(0.05)
-
-
 async def until_logged(logs: list[EventDict], event: str) -> None:
     async with asyncio.timeout(20):
         while not any(entry["event"] == event for entry in logs):  # noqa: ASYNC110 - a list
             await asyncio.sleep(0.05)
-
-
-async def test_a_file_that_is_damaged_while_the_server_runs_changes_nothing_and_is_logged(tmp_path: Path) -> None:
-    path = tmp_path / "tokens.json"
-    token = token_file.create(path, "alice", BOTH, utc_now())
-    async with (
-        async_worker(tmp_path, tokens=str(path)) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
-        with structlog.testing.capture_logs() as logs:
-            path.write_text("{")
-            await until_logged(logs, "access_reload_failed")
-        await PredictionServiceStub(channel).Predict(PredictRequest(pattern=PATTERN), metadata=bearer(token))
 
 
 async def test_a_file_that_could_not_be_used_is_read_again_once_it_can(tmp_path: Path) -> None:
@@ -126,23 +94,15 @@ async def test_a_file_that_could_not_be_used_is_read_again_once_it_can(tmp_path:
         assert [entry["event"] for entry in logs].count("access_reload_failed") == 1
 
 
-async def test_a_stream_ends_with_the_json_web_token_of_its_caller(tmp_path: Path) -> None:
+async def test_a_stream_ends_with_the_json_web_token_of_its_caller_and_with_a_withdrawn_key(tmp_path: Path) -> None:
     issuer = TokenIssuer(tmp_path)
     settings: dict[str, Any] = {"jwks": str(issuer.jwks), "jwt_issuer": issuer.ISSUER, "jwt_audience": issuer.AUDIENCE}
     async with async_worker(tmp_path, **settings) as worker, grpc.aio.insecure_channel(worker.address) as channel:
         stub = PredictionServiceStub(channel)
-        expiring = issuer.sign(seconds=-28.5)  # 30 s of leeway: one and a half are left
-        ended = await stream_end(stub, expiring, lambda: None)
-        assert ended.code() is grpc.StatusCode.UNAUTHENTICATED
-
-
-async def test_a_withdrawn_key_ends_the_streams_of_its_tokens(tmp_path: Path) -> None:
-    issuer = TokenIssuer(tmp_path)
-    settings: dict[str, Any] = {"jwks": str(issuer.jwks), "jwt_issuer": issuer.ISSUER, "jwt_audience": issuer.AUDIENCE}
-    async with async_worker(tmp_path, **settings) as worker, grpc.aio.insecure_channel(worker.address) as channel:
-        token = issuer.sign()
-        ended = await stream_end(PredictionServiceStub(channel), token, lambda: TokenIssuer(tmp_path, "two"))
-        assert ended.code() is grpc.StatusCode.UNAUTHENTICATED
+        expiring, lasting = issuer.sign(seconds=-28.5), issuer.sign()  # 30 s of leeway: one and a half are left
+        for token, change in ((expiring, lambda: None), (lasting, lambda: TokenIssuer(tmp_path, "two"))):
+            ended = await stream_end(stub, token, change)
+            assert ended.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_no_token_reaches_the_log(tmp_path: Path) -> None:

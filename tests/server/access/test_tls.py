@@ -56,14 +56,6 @@ async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
         yield Secured(worker, authority, pair)
 
 
-async def test_calls_and_streams_pass_over_tls(secured: Secured) -> None:
-    async with secured.client as client:
-        forecast = await client.predict(PATTERN, game_id=GAME)
-        assert forecast.point_forecast == PATTERN[-1]
-        async with aclosing(client.stream_predictions(include_current=True)) as events:
-            assert (await anext(events)).forecast.sequence == forecast.sequence
-
-
 async def test_plain_text_and_clients_that_trust_another_authority_get_nowhere(
     secured: Secured, tmp_path: Path
 ) -> None:
@@ -72,6 +64,9 @@ async def test_plain_text_and_clients_that_trust_another_authority_get_nowhere(
         async with AsyncDejavuClient(secured.worker.address, credentials=credentials, channels=1) as client:
             with pytest.raises(UnavailableError):
                 await client.predict(PATTERN, timeout=2)
+    async with secured.client as client, aclosing(client.stream_predictions(include_current=True)) as events:
+        forecast = await client.predict(PATTERN, game_id=GAME)
+        assert (await anext(events)).forecast.sequence == forecast.sequence
 
 
 async def test_a_renewed_certificate_is_used_without_a_restart_and_open_connections_go_on(secured: Secured) -> None:
@@ -137,3 +132,5 @@ def test_files_that_do_not_belong_together_are_refused_and_the_key_is_not_shown(
     assert "c2VjcmV0" not in str(caught.value)
     with pytest.raises(AccessFileError, match=r"none\.pem: No such file"):
         TlsCredentials(TlsFiles(tmp_path / "none.pem", one.key))
+    with pytest.raises(AccessFileError, match=r"two-key\.pem"):
+        TlsCredentials(TlsFiles(one.certificate, one.key, two.key))

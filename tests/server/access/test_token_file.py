@@ -32,11 +32,6 @@ def test_a_file_is_made_for_its_owner_alone_and_has_no_token(path: Path) -> None
     assert caller.credential == token_file.digest(token)
 
 
-def test_two_tokens_are_never_equal(path: Path) -> None:
-    made = {token_file.create(path, f"holder{number}", READ, utc_now()) for number in range(20)}
-    assert len(made) == len(token_file.load(path).callers()) == 20
-
-
 def test_a_name_is_free_again_once_its_token_is_revoked(path: Path) -> None:
     token_file.create(path, "alice", READ, utc_now())
     with pytest.raises(ValueError, match="'alice' exists"):
@@ -67,19 +62,21 @@ def test_a_name_that_a_log_or_an_entry_could_misread_is_refused(path: Path, name
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        (None, "No such file"),
         ("", "not a file of tokens"),
         ("[]", "not a file of tokens"),
         ('{"tokens": [{"name": "a"}]}', r"tokens\.0\.scopes"),
         ('{"tokens": [], "secret": 1}', "secret"),
     ],
 )
-def test_a_file_that_is_no_file_of_tokens_is_refused_with_the_place(path: Path, content: str, said: str) -> None:
-    path.write_text(content)
+def test_a_file_that_is_no_file_of_tokens_is_refused_with_the_place(path: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        path.write_text(content)
     with pytest.raises(AccessFileError, match=said):
         token_file.load(path)
 
 
-def test_an_error_never_shows_what_is_in_the_file(path: Path) -> None:
+def test_an_error_never_shows_what_is_in_the_file_and_one_that_everybody_may_change_is_not_read(path: Path) -> None:
     token_file.create(path, "alice", READ, utc_now())
     document = json.loads(path.read_text())
     secret = document["tokens"][0]["sha256"]
@@ -89,19 +86,9 @@ def test_an_error_never_shows_what_is_in_the_file(path: Path) -> None:
         token_file.load(path)
     assert secret not in str(caught.value)
     assert "everything" not in str(caught.value)
-
-
-def test_a_file_that_everybody_may_change_is_refused(path: Path) -> None:
-    token_file.create(path, "alice", READ, utc_now())
     path.chmod(0o666)
     with pytest.raises(AccessFileError, match="everybody may change it"):
         token_file.load(path)
-
-
-def test_a_folder_and_a_missing_file_are_refused(path: Path, tmp_path: Path) -> None:
-    for bad in (path, tmp_path):
-        with pytest.raises(AccessFileError, match=str(bad)):
-            token_file.load(bad)
 
 
 def test_processes_that_add_tokens_at_once_lose_none(path: Path) -> None:

@@ -34,7 +34,7 @@ def length(path: Path) -> int:
 
 async def test_a_ledger_that_could_not_be_made_is_made_later_whatever_was_left_of_it(tmp_path: Path) -> None:
     refused = 0
-    for size in range(0, 40 * STEP, 5 * STEP // 2):
+    for size in range(0, 40 * STEP, 5 * STEP):
         url = f"sqlite:///{tmp_path}/{size}.db"
         with files_no_longer_than(size):
             try:
@@ -46,7 +46,7 @@ async def test_a_ledger_that_could_not_be_made_is_made_later_whatever_was_left_o
         await ledger.close()
         assert stored.sequence == 1
         assert verify(url).entries == 1
-    assert 0 < refused < 16  # otherwise the chosen sizes prove nothing
+    assert 0 < refused < 8  # otherwise the chosen sizes prove nothing
 
 
 async def test_what_was_refused_for_want_of_room_leaves_no_trace(url: str, tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ async def test_what_was_refused_for_want_of_room_leaves_no_trace(url: str, tmp_p
     ledger = await Ledger.open(url)
     acknowledged: list[str] = []
     refused = 0
-    for number in range(120):
-        with files_no_longer_than(max(length(tmp_path / "ledger.db-wal"), 8 * STEP) + number * 1999 % (8 * STEP)):
+    for number in range(60):
+        with files_no_longer_than(max(length(tmp_path / "ledger.db-wal"), 8 * STEP) + number * 3001 % (8 * STEP)):
             try:
                 stored = await recorded(ledger, issued(game(number)), issued(game(1000 + number)))
                 acknowledged += [each.game_id for each in stored]
@@ -63,7 +63,7 @@ async def test_what_was_refused_for_want_of_room_leaves_no_trace(url: str, tmp_p
                 refused += 1
         if number % 10 == 0:
             assert verify(url).entries == len(acknowledged)
-    assert 10 < refused < 110
+    assert 5 < refused < 55
     entries = await ledger.read_after(0, 1000)
     assert [entry.game_id for entry in entries] == acknowledged
     assert [entry.sequence for entry in entries] == list(range(1, len(acknowledged) + 1))
@@ -71,7 +71,7 @@ async def test_what_was_refused_for_want_of_room_leaves_no_trace(url: str, tmp_p
     assert verify(url).entries == len(acknowledged)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 async def test_a_ledger_left_in_the_middle_of_a_full_disk_is_whole_when_opened_again(url: str, seed: int) -> None:
     """Closing moves the write-ahead log into the database, which has no room for it."""
     acknowledged = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from typing import TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -29,17 +29,30 @@ async def refused(ledger: Ledger, *forecasts: IssuedForecast) -> list[bool]:
     return [isinstance(answer, Failed) for answer in await ledger.commit(forecasts)]
 
 
-async def test_after_the_half_nothing_new_is_recorded_of_the_first_half(ledger: Ledger) -> None:
-    await ledger.record_outcome(outcome(3))
-    asked = [minutes(18), minutes(23), minutes(18, FINAL), minutes(23, FINAL), minutes(24, FINAL), minutes(47, FINAL)]
-    assert await refused(ledger, *asked) == [True, True, True, True, False, False]
-    assert await ledger.head() == 3
-
-
-async def test_after_the_end_nothing_new_is_recorded_of_the_game(ledger: Ledger) -> None:
-    await ledger.record_outcome(outcome(3, horizon=FINAL))
-    asked = [minutes(18), minutes(18, FINAL), minutes(47, FINAL), minutes(18, game_id=game(2))]
-    assert await refused(ledger, *asked) == [True, True, True, False]
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        (
+            HALF,
+            {
+                minutes(18): True,
+                minutes(23): True,
+                minutes(18, FINAL): True,
+                minutes(23, FINAL): True,
+                minutes(24, FINAL): False,
+                minutes(47, FINAL): False,
+            },
+        ),
+        (FINAL, {minutes(18): True, minutes(18, FINAL): True, minutes(47, FINAL): True}),
+    ],
+    ids=["half", "final"],
+)
+async def test_nothing_new_is_recorded_of_what_is_known_and_no_other_is_kept_out(
+    ledger: Ledger, known: Horizon, asked: dict[IssuedForecast, bool]
+) -> None:
+    await ledger.record_outcome(outcome(3, horizon=known))
+    other = minutes(18, game_id=game(2))
+    assert await refused(ledger, *asked, other) == [*asked.values(), False]
 
 
 async def test_why_is_told(ledger: Ledger) -> None:
@@ -62,23 +75,6 @@ async def test_a_stored_forecast_is_still_answered_and_a_revision_refused(ledger
     assert await ledger.head() == 2
 
 
-async def test_a_refused_forecast_keeps_no_other_of_its_call_out(ledger: Ledger) -> None:
-    await ledger.record_outcome(outcome(3, game(2)))
-    answers = await ledger.commit([issued(game(n)) for n in (1, 2, 3)])
-    assert [getattr(answer, "sequence", None) for answer in answers] == [2, None, 3]
-
-
-class Step:
-    """Action of one of two workers."""
-
-    def __init__(self, worker: int, what: Sequence[IssuedForecast] | ReportedOutcome) -> None:
-        self.worker = worker
-        self.what = what
-
-    def __repr__(self) -> str:
-        return f"{self.worker}: {self.what}"
-
-
 forecasts = st.builds(
     lambda number, count, horizon, last: minutes(
         min(count, horizon.last_slot), horizon, last=last, game_id=game(number)
@@ -94,7 +90,10 @@ reports = st.builds(
     st.sampled_from(Horizon),
     st.sampled_from((-2, 5)),
 )
-steps = st.builds(Step, st.integers(0, 1), st.lists(forecasts, min_size=1, max_size=4) | reports)
+Step: TypeAlias = tuple[int, list[IssuedForecast] | ReportedOutcome]
+"""What one of two workers does."""
+
+steps = st.tuples(st.integers(0, 1), st.lists(forecasts, min_size=1, max_size=4) | reports)
 
 
 @settings(deadline=None, max_examples=examples(10))
@@ -109,11 +108,12 @@ async def _live(url: str, turns: list[list[Step]]) -> None:
     workers = [await Ledger.open(url) for _ in range(2)]
 
     async def do(step: Step) -> None:
-        if isinstance(step.what, ReportedOutcome):
-            stored, _ = await workers[step.worker].record_outcome(step.what)
-            assert (stored.differential, stored.horizon) == (step.what.differential, step.what.horizon)
+        worker, what = workers[step[0]], step[1]
+        if isinstance(what, ReportedOutcome):
+            stored, _ = await worker.record_outcome(what)
+            assert (stored.differential, stored.horizon) == (what.differential, what.horizon)
             return
-        for asked, answer in zip(step.what, await workers[step.worker].commit(step.what), strict=True):
+        for asked, answer in zip(what, await worker.commit(what), strict=True):
             if isinstance(answer, IssuedForecast):
                 assert (answer.game_id, answer.pattern) == (asked.game_id, asked.pattern)
 
@@ -128,15 +128,3 @@ async def _live(url: str, turns: list[list[Step]]) -> None:
             assert all(entry.forecast.elapsed_minutes > horizon.last_slot for horizon in known.get(entry.game_id, ()))
     for worker in workers:
         await worker.close()
-
-
-@pytest.mark.parametrize("first", ["forecast", "outcome"])
-async def test_of_two_workers_at_once_the_one_that_commits_first_decides(ledger: Ledger, url: str, first: str) -> None:
-    other = await Ledger.open(url)
-    if first == "forecast":
-        assert await refused(ledger, minutes(18)) == [False]
-        assert (await other.record_outcome(outcome(3)))[1] == 1
-    else:
-        await other.record_outcome(outcome(3))
-        assert await refused(ledger, minutes(18)) == [True]
-    await other.close()

@@ -6,22 +6,25 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Connection, select
-from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
+from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.outcomes import MARKET, answered, asked, outcome
+from tests.support.harness.laws import examples
+from tests.support.processes.empty_ledger import empty_ledger
 
 from dejavu_models.betting import MarketSide, StakingPolicy, evaluate_market
 from dejavu_models.errors import InvalidTeam
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_server.ledger import Ledger, LedgerUnavailable, verify
+from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.database.schema import entries, forecasts, markets
-from dejavu_server.ledger.entries import codec, rows
+from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.settlement import Bet, settle
-from dejavu_server.ledger.queries import learning, predictions
-from dejavu_server.records import IssuedForecast, MarketRecording, RecordedForecast
+from dejavu_server.ledger.queries import learning, pages, predictions
+from dejavu_server.records import IssuedForecast, MarketRecording, RecordedForecast, ReportedOutcome
 
 DISTRIBUTION = tuple(round(30 * level - 15, 3) for level in DISTRIBUTION_LEVELS)
 
@@ -75,14 +78,6 @@ async def test_it_settles_every_forecast_of_its_game_and_horizon(ledger: Ledger)
     assert await settled(ledger) == expected
 
 
-async def test_reported_again_it_stands_as_it_was(ledger: Ledger) -> None:
-    await ledger.commit([issued()])
-    first = await ledger.record_outcome(outcome(3))
-    assert await ledger.record_outcome(outcome(3)) == first
-    assert await ledger.record_outcome(outcome(3, home_team="", away_team="")) == first
-    assert await ledger.head() == 2
-
-
 async def test_overtimes_stay_with_the_differential_that_had_them_and_alone_change_nothing(ledger: Ledger) -> None:
     told = replace(outcome(3, horizon=Horizon.FINAL), overtimes=2)
     first, _ = await ledger.record_outcome(told)
@@ -93,28 +88,6 @@ async def test_overtimes_stay_with_the_differential_that_had_them_and_alone_chan
     assert (totals.revision, totals.overtimes) == (1, 2)
     corrected, _ = await ledger.record_outcome(replace(told, differential=4, overtimes=None))
     assert (corrected.revision, corrected.overtimes) == (2, None)
-
-
-async def test_a_corrected_outcome_is_a_revision_also_when_corrected_back_and_settles_anew(ledger: Ledger) -> None:
-    await ledger.commit([issued(point=1.0), issued(alpha=0.1, point=2.0)])
-    told = [await ledger.record_outcome(outcome(differential)) for differential in (3, 5, 5, 3)]
-    assert [(stored.sequence, stored.revision, count) for stored, count in told] == [
-        (3, 0, 2),
-        (4, 1, 2),
-        (4, 1, 2),
-        (5, 2, 2),
-    ]
-    found = [each.settlement for each in await settled(ledger)]
-    assert [(each.outcome_sequence, each.error) for each in found if each] == [(5, -2.0), (5, -1.0)]
-    assert [entry.sequence for entry in await ledger.read_after(2, 10)] == [3, 4, 5]
-
-
-async def test_teams_that_come_later_are_a_revision_and_a_correction_without_them_keeps_them(ledger: Ledger) -> None:
-    await ledger.record_outcome(outcome(3, home_team="", away_team=""))
-    with_teams, _ = await ledger.record_outcome(outcome(3))
-    assert (with_teams.revision, with_teams.home_team, with_teams.away_team) == (1, "BKN", "GSW")
-    corrected, _ = await ledger.record_outcome(outcome(4, home_team="", away_team=""))
-    assert (corrected.revision, corrected.home_team, corrected.away_team) == (2, "BKN", "GSW")
 
 
 async def test_a_correction_drops_what_was_learned_from_it(ledger: Ledger) -> None:
@@ -128,15 +101,6 @@ async def test_a_correction_drops_what_was_learned_from_it(ledger: Ledger) -> No
         return [row[0] for row in connection.exec_driver_sql("SELECT sequence FROM snapshots")]
 
     assert await ledger.read(snapshots) == [first.sequence]
-
-
-async def test_two_who_report_at_once_make_one_outcome(ledger: Ledger, url: str) -> None:
-    other = await Ledger.open(url)
-    await ledger.commit([issued()])
-    told = await asyncio.gather(*(each.record_outcome(outcome(3)) for each in (ledger, other) for _ in range(10)))
-    assert {(stored.sequence, stored.revision, count) for stored, count in told} == {(2, 0, 1)}
-    assert await other.head() == 2
-    await other.close()
 
 
 async def test_reports_and_forecasts_that_wait_together_keep_their_order(ledger: Ledger) -> None:
@@ -153,24 +117,10 @@ async def test_reports_and_forecasts_that_wait_together_keep_their_order(ledger:
 
 
 @pytest.mark.parametrize("unfit", [outcome(3, ""), outcome(0, horizon=Horizon.FINAL)], ids=["no game", "level"])
-async def test_what_is_no_outcome_is_refused(ledger: Ledger, unfit: Any) -> None:
+async def test_what_is_no_outcome_is_refused(ledger: Ledger, unfit: ReportedOutcome) -> None:
     with pytest.raises(ValueError):
         await ledger.record_outcome(unfit)
     assert await ledger.head() == 0
-
-
-async def test_a_report_that_fails_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    await ledger.commit([issued()])
-
-    def failing(*_: object) -> int:
-        raise RuntimeError("not now")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(rows, "outcome_row", failing)
-        with pytest.raises(LedgerUnavailable, match="could not be written"):
-            await ledger.record_outcome(outcome(3))
-    assert await ledger.head() == 1
-    assert (await ledger.record_outcome(outcome(3)))[0].sequence == 2
 
 
 async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Ledger, url: str) -> None:
@@ -252,18 +202,50 @@ async def test_streams_pass_over_markets(ledger: Ledger) -> None:
     assert (await ledger.newest(), await ledger.head()) == (1, 2)
 
 
-async def test_a_game_of_a_replay_is_settled_like_others(ledger: Ledger) -> None:
-    replayed = "99" + GAME[2:]
-    await ledger.commit([issued(replayed)])
-    assert (await ledger.record_outcome(outcome(3, replayed)))[1] == 1
-    assert [each.issued.game_id for each in await settled(ledger)] == [replayed]
+TEAMS = (("", ""), ("BKN", "GSW"), ("BOS", "NYK"))
+"""None, those of the forecasts, and others."""
+
+reports = st.builds(
+    lambda number, differential, teams: outcome(differential, game(number), home_team=teams[0], away_team=teams[1]),
+    st.integers(1, 3),
+    st.integers(-1, 1),
+    st.sampled_from(TEAMS),
+)
 
 
-async def test_teams_the_other_way_round_are_refused_and_nothing_is_recorded(ledger: Ledger) -> None:
-    await ledger.commit([issued(home_team="BKN", away_team="GSW")])
-    with pytest.raises(InvalidTeam, match="BKN, the home team in the forecasts") as refused:
-        await ledger.record_outcome(outcome(-3, home_team="GSW", away_team="BKN"))
-    assert refused.value.field == "home_team"
-    assert await ledger.head() == 1
-    told, settled = await ledger.record_outcome(outcome(3))
-    assert (told.sequence, settled) == (2, 1)
+@settings(deadline=None, max_examples=examples(10))
+@given(st.lists(reports, max_size=25))
+def test_the_last_report_stands_and_settles_and_only_another_one_is_a_revision(told: list[ReportedOutcome]) -> None:
+    with empty_ledger() as url:
+        asyncio.run(_report(url, told))
+
+
+async def _report(url: str, told: list[ReportedOutcome]) -> None:
+    ledger = await Ledger.open(url)
+    await ledger.commit([issued(game(number), point=float(number)) for number in (1, 2, 3)])
+    standing: dict[str, ReportedOutcome] = {}
+    for each in told:
+        expected = each
+        if (before := standing.get(each.game_id)) is not None:
+            if not each.home_team:
+                expected = replace(expected, home_team=before.home_team, away_team=before.away_team)
+            same = (expected.differential, expected.home_team) == (before.differential, before.home_team)
+            expected = before if same else replace(expected, revision=before.revision + 1)
+        head = await ledger.head()
+        if each.home_team == "BOS":
+            with pytest.raises(InvalidTeam):
+                await ledger.record_outcome(each)
+            assert await ledger.head() == head
+            continue
+        stored, settled = await ledger.record_outcome(each)
+        assert settled == 1
+        if expected is not before:
+            expected = replace(expected, sequence=head + 1, recorded_time=stored.recorded_time)
+        assert stored == expected
+        standing[each.game_id] = stored
+    listed = partial(pages.page, filter_=pages.ForecastFilter(settled=True), token="", size=50)
+    found = await ledger.read(listed)
+    assert {each.issued.game_id: each.outcome for each in found.forecasts} == standing
+    outcomes = [entry for entry in await ledger.read_after(3, 100) if isinstance(entry, ReportedOutcome)]
+    assert len(outcomes) == sum(each.revision + 1 for each in standing.values())
+    await ledger.close()

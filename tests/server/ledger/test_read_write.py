@@ -67,11 +67,3 @@ async def test_a_write_that_fails_leaves_no_trace_and_harms_no_other(ledger: Led
     expected = LedgerUnavailable if isinstance(error, RuntimeError) else type(error)
     assert type(failed) is expected, "a fault of the program is logged, and told as what it means for the caller"
     assert await ledger.read(count) == 1
-
-
-async def test_a_closed_ledger_does_neither(ledger: Ledger) -> None:
-    await ledger.close()
-    with pytest.raises(LedgerUnavailable, match="closed"):
-        await ledger.read(count)
-    with pytest.raises(LedgerUnavailable, match="closed"):
-        await ledger.write(count)

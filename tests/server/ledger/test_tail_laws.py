@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.builders.issued_forecasts import game, issued
-from tests.support.builders.outcomes import answered, asked, outcome
-from tests.support.fakes.memory_backend import MemoryBackend
 from tests.support.harness.laws import examples
-from tests.support.harness.subscribers import Subscriber, new_broadcaster
 
-from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_server.ledger import Ledger, LedgerUnavailable
+from dejavu_server.ledger import LedgerUnavailable
 from dejavu_server.ledger import tail as tail_module
 from dejavu_server.ledger.database.recording.known_record import Appended
 from dejavu_server.ledger.tail import Entry, Tail
 from dejavu_server.records import IssuedForecast
-from dejavu_server.streaming.broadcaster import Broadcaster
 
 NEVER = 3600.0
 
@@ -35,12 +29,14 @@ class Entries:
         head: sequence of the newest entry.
         wanted: sequences that a tail returns.
         failures: how many of the next reads fail.
+        reads: how often it was read.
     """
 
     def __init__(self) -> None:
         self.head = 0
         self.wanted: list[int] = []
         self.failures = 0
+        self.reads = 0
 
     def add(self, count: int, *, market: bool) -> Appended:
         """Appends forecasts, and another kind of entry after them; returns what a writer would hand over."""
@@ -53,6 +49,7 @@ class Entries:
 
     async def read_after(self, sequence: int, limit: int) -> list[Entry]:
         """Returns what was committed when the read begins or ends, as a database would."""
+        self.reads += 1
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
@@ -80,7 +77,7 @@ class _Entry:
 operations = st.lists(st.tuples(st.sampled_from(range(9)), st.integers(1, 4)), max_size=40)
 
 
-@settings(deadline=None, max_examples=examples(150))
+@settings(deadline=None, max_examples=examples(75))
 @given(operations, st.integers(1, 5), st.integers(3, 12))
 def test_a_tail_returns_every_entry_once_in_order_unless_its_reader_is_idle(
     taken: list[tuple[int, int]], page_size: int, handed: int
@@ -122,6 +119,11 @@ class Follower:
                 self.tail = Tail(self._entries, self.reached, self)
 
 
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 async def _follow_entries(taken: list[tuple[int, int]]) -> None:
     entries = Entries()
     follower = Follower(entries)
@@ -131,8 +133,7 @@ async def _follow_entries(taken: list[tuple[int, int]]) -> None:
         if kind == FAILURE:
             entries.failures = 1
         elif kind == TURN:
-            for _ in range(count):
-                await asyncio.sleep(0)
+            await _turns(count)
         elif kind == IDLE:
             follower.idle = not follower.idle
         else:
@@ -146,89 +147,13 @@ async def _follow_entries(taken: list[tuple[int, int]]) -> None:
         while entries.wanted and follower.reached < entries.wanted[-1]:
             assert not following.done()
             await asyncio.sleep(0)
+    await _turns(20)
+    reads = entries.reads
+    await _turns(20)
+    assert entries.reads == reads, "it sleeps"
     following.cancel()
     await asyncio.wait([following])
     assert follower.found == sorted(follower.found)
     assert sorted([*follower.found, *follower.skipped]) == entries.wanted
     if IDLE not in {kind for kind, _ in taken}:
         assert not follower.skipped
-
-
-@settings(deadline=None, max_examples=examples(8))
-@given(st.lists(st.tuples(st.sampled_from(range(8)), st.integers(1, 3)), max_size=15))
-def test_a_subscriber_of_a_worker_that_records_gets_every_entry_once_in_order(taken: list[tuple[int, int]]) -> None:
-    asyncio.run(_subscribe(taken))
-
-
-class Resuming:
-    """A subscriber of a worker whose reads fail now and then; resumes on a new broadcaster, as a worker makes one."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.found: list[int] = []
-        self.failures: list[LedgerUnavailable] = []
-        self._ledger = ledger
-        self._token = ledger.token(0)
-        self.read_after = ledger.read_after
-        ledger.read_after = self._failing  # type: ignore[method-assign]
-        self._broadcaster: Broadcaster | None = None
-
-    async def _failing(self, sequence: int, limit: int) -> list[Entry]:
-        if self.failures:
-            raise self.failures.pop()
-        return await self.read_after(sequence, limit)
-
-    async def _working(self) -> Broadcaster:
-        position = 0 if self._broadcaster is None else self._broadcaster.position
-        while self._broadcaster is None or self._broadcaster.ended:
-            await self.close()
-            made = new_broadcaster(self._ledger)
-            with suppress(LedgerUnavailable):
-                await made.start(position)
-                self._broadcaster = made
-        return self._broadcaster
-
-    async def receive(self, count: int) -> None:
-        """Receives until so many entries were received in all."""
-        while len(self.found) < count:
-            with suppress(LedgerUnavailable):  # its broadcaster has ended
-                async with Subscriber(await self._working(), token=self._token) as subscriber:
-                    while len(self.found) < count:
-                        self._take(await subscriber.next())
-
-    def _take(self, message: pb.StreamPredictionsResponse) -> None:
-        self._token = message.resume_token
-        kind = message.WhichOneof("event")
-        if kind == "forecast":
-            self.found.append(message.forecast.sequence)
-        elif kind == "outcome":
-            self.found.append(message.outcome.sequence)
-
-    async def close(self) -> None:
-        if self._broadcaster is not None:
-            await self._broadcaster.close()
-
-
-async def _subscribe(taken: list[tuple[int, int]]) -> None:
-    backend = MemoryBackend()
-    own, other = await Ledger.open_backend(backend), await Ledger.open_backend(backend)
-    resuming = Resuming(own)
-    for number, (kind, count) in enumerate(taken):
-        ledger = own if kind in (OWN, OWN_MARKET, OUTCOME) else other
-        if kind == OUTCOME:
-            await ledger.record_outcome(outcome(3, game(100 * number)))
-        elif kind == FAILURE:
-            resuming.failures[:] = [LedgerUnavailable("for the moment")]
-        elif kind == TURN:
-            await resuming.receive(len(await resuming.read_after(0, 1000)))
-        else:
-            forecasts = [issued(game(100 * number + index)) for index in range(count)]
-            if kind in (OWN_MARKET, FOREIGN_MARKET):
-                forecasts[-1] = asked(forecasts[-1], answered(None))
-            await ledger.commit(forecasts)
-    expected = [entry.sequence for entry in await resuming.read_after(0, 1000)]
-    async with asyncio.timeout(60):
-        await resuming.receive(len(expected))
-    assert resuming.found == expected
-    await resuming.close()
-    for each in (own, other):
-        await each.close()

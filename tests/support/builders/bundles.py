@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tests.support.builders.calibrations import earlier_calibration, symmetric_calibration
+from tests.support.builders.calibrations import symmetric_calibration
 from tests.support.builders.made_once import made_once
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -103,11 +103,6 @@ def lattice_bundle() -> Path:
     """
 
     return made_once("lattice-bundle", lambda folder: publish_calibrated(folder, symmetric_calibration().rounded()))
-
-
-def earlier_bundle() -> Path:
-    """Returns the folder of the default bundle with a calibration of an earlier release; copy it before changing it."""
-    return made_once("earlier-bundle", lambda folder: publish_calibrated(folder, earlier_calibration()))
 
 
 def without_totals() -> Forecaster:

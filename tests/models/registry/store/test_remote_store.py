@@ -148,8 +148,3 @@ def test_a_password_in_a_url_is_in_no_message(tmp_path: Path) -> None:
     with pytest.raises(InvalidModelStore) as refused:
         ModelStore.open("nothing://user:secret@host/models", cache=tmp_path)
     assert "secret" not in str(refused.value)
-
-
-def test_a_file_url_is_a_folder(small_bundle: Path, tmp_path: Path) -> None:
-    version = ModelStore.open(f"file://{tmp_path}/store").put(small_bundle)
-    assert ModelStore.open(tmp_path / "store").versions() == [version]

@@ -6,7 +6,6 @@ import errno
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from dejavu_models.registry import bundle
 from dejavu_models.registry.store import verification
 from dejavu_models.registry.store.folder import FolderFiles
 from dejavu_models.registry.store.store import ModelStore
-from dejavu_models.registry.store.verification import BACKGROUND_NICENESS, verify, verify_in_background
+from dejavu_models.registry.store.verification import verify
 
 
 def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: Path) -> None:
@@ -35,21 +34,6 @@ def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: P
     with pytest.raises(BundleCorrupt, match="ends the process: Segmentation fault"):
         store.put(copy)
     assert store.versions() == []
-
-
-@pytest.mark.parametrize(("check", "niceness"), [(verify, 0), (verify_in_background, BACKGROUND_NICENESS)])
-def test_a_sound_bundle_passes_and_only_beside_calls_its_process_yields(
-    check: Callable[[Path], None], niceness: int, small_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, commands = subprocess.run, list[tuple[str, ...]]()
-
-    def record(command: tuple[str, ...], **options: Any) -> Any:
-        commands.append(command)
-        return run(command, check=options.pop("check"), **options)
-
-    monkeypatch.setattr(subprocess, "run", record)
-    check(small_bundle)
-    assert [command[-1] for command in commands] == [str(niceness)]
 
 
 def test_loading_that_takes_too_long_is_refused(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

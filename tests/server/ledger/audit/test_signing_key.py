@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +49,7 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text().startswith("-----BEGIN PRIVATE KEY-----\n")
     assert public_bytes(load_or_create(path)) == public_bytes(made)
     assert [each.name for each in tmp_path.iterdir()] == ["key.pem"]
 
@@ -67,14 +66,7 @@ def test_of_many_that_find_no_key_one_makes_it_and_all_use_it(tmp_path: Path) ->
     assert [each.name for each in tmp_path.iterdir()] == ["key.pem"]
 
 
-def test_what_it_writes_is_what_others_write_and_read(tmp_path: Path) -> None:
-    key = Ed25519PrivateKey.generate()
-    assert public_bytes(load_or_create(put(tmp_path / "theirs.pem", pem(key)))) == public_bytes(key)
-    load_or_create(tmp_path / "ours.pem")
-    assert (tmp_path / "ours.pem").read_text().startswith("-----BEGIN PRIVATE KEY-----\n")
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o601])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o601])
 def test_a_key_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
     path = put(tmp_path / "key.pem", pem(Ed25519PrivateKey.generate()), mode)
     with pytest.raises(SigningUnavailable, match=rf"mode {mode:04o}.*expected 0600"):
@@ -114,16 +106,12 @@ def test_what_is_no_ed25519_key_is_refused_and_stays(tmp_path: Path, content: by
 
 
 def test_neither_a_folder_nor_a_pipe_is_waited_for_or_replaced(tmp_path: Path) -> None:
-    with pytest.raises(SigningUnavailable):
-        load_or_create(tmp_path)
+    for nothing in (tmp_path, tmp_path / "nowhere" / "key.pem"):
+        with pytest.raises(SigningUnavailable):
+            load_or_create(nothing)
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(SigningUnavailable, match="not a regular file"):
         load_or_create(tmp_path / "pipe")
-
-
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SigningUnavailable, match="No such file or directory"):
-        load_or_create(tmp_path / "nowhere" / "key.pem")
 
 
 def test_a_key_lies_beside_its_ledger_unless_told_otherwise(tmp_path: Path) -> None:
@@ -156,8 +144,3 @@ def test_a_public_key_is_read_as_pem_or_hexadecimal(tmp_path: Path) -> None:
 def test_what_is_no_public_key_is_refused_by_its_file(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ValueError, match=r"key\.txt"):
         read_public_key(put(tmp_path / "key.txt", content))
-
-
-def test_the_supervisor_does_without_signing() -> None:
-    program = "import sys, dejavu_server.supervisor.supervisor; sys.exit('cryptography' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -44,7 +44,7 @@ OUTCOMES = st.builds(
 STEPS = st.lists(st.lists(FORECASTS, min_size=1, max_size=4) | OUTCOMES | st.none(), max_size=14)
 
 
-@settings(max_examples=examples(20), deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(steps=STEPS, late_seconds=st.sampled_from([0, 600]), without_teams=st.booleans())
 def test_what_a_ledger_takes_is_sound(
     steps: list[list[IssuedForecast] | ReportedOutcome | None], late_seconds: int, without_teams: bool

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders import full_ledger
 from tests.support.harness.laws import examples
-from tests.support.tampering.forging import cut_off
 from tests.support.tampering.tamper_kinds import KINDS
 from tests.support.tampering.tampering import CHECKS, TABLES, Specimen, Tampering, full_specimen, rows
 
@@ -26,6 +26,9 @@ from dejavu_server.ledger.entries import codec
 pytestmark = pytest.mark.sqlite
 
 DOCUMENT = Path(__file__).parents[4] / "docs/verification.md"
+
+TOLERANCE = timedelta(days=1)
+"""More than this module takes on a busy machine; kinds of tampering with a time are off by five days."""
 
 CACHES = {"checkpoints", "snapshots"}
 """Tables whose removed rows are not detected (see the docstring of verification.py)."""
@@ -86,10 +89,10 @@ def test_a_kind_of_tampering_is_found_by_the_check_that_the_documentation_names(
         assert list(database.iterdump()) != before
         for kept, check in ((None, kind.alone), (specimen.kept, kind.held)):
             if check is None:
-                verify(url, kept)
+                verify(url, kept, clock_tolerance=TOLERANCE)
                 continue
             with pytest.raises(LedgerError, match=CHECKS[check]):
-                verify(url, kept)
+                verify(url, kept, clock_tolerance=TOLERANCE)
 
 
 def test_the_documentation_counts_the_kinds_of_tampering_and_lists_those_not_found_in_the_ledger_alone() -> None:
@@ -174,37 +177,6 @@ def test_any_bit_of_the_file_may_turn_and_no_row_is_another_unnoticed(specimen: 
         assert _same(rows(database), specimen.rows)
 
 
-@pytest.mark.parametrize("last", [0, 6, 11, 18])
-def test_entries_cut_off_at_the_end_are_found(specimen: Specimen, last: int) -> None:
-    with specimen.copy() as (url, database):
-        cut_off(database, last)
-        with pytest.raises(LedgerCorrupt, match=f"entries were removed: the ledger ends at {last}"):
-            verify(url, specimen.kept)
-        assert verify(url).sequence == last, "not detectable without the external checkpoint"
-
-
-def test_entries_cut_off_at_the_end_are_found_by_the_ledgers_own_checkpoints_too(specimen: Specimen) -> None:
-    own = max(row["sequence"] for row in specimen.rows["checkpoints"])
-    with specimen.copy() as (url, database):
-        cut_off(database, own - 1, checkpoints=False)
-        with pytest.raises(LedgerCorrupt, match=f"own checkpoint is at {own}"):
-            verify(url)
-
-
-def test_entries_removed_at_the_start_are_found_with_a_kept_checkpoint(specimen: Specimen) -> None:
-    with specimen.copy() as (url, database):
-        for table in ("forecasts", "markets", "entries"):
-            column = "forecast_sequence" if table == "markets" else "sequence"
-            database.execute(f"DELETE FROM {table} WHERE {column} <= 2")
-        database.execute("DELETE FROM entries WHERE kind = 'market' AND sequence = 3")
-        database.execute("DELETE FROM snapshots")
-        first = database.execute("SELECT min(sequence) FROM entries").fetchone()[0]
-        hash_ = next(row["hash"] for row in specimen.rows["entries"] if row["sequence"] == first - 1)
-        database.execute("UPDATE ledger SET pruned_through = ?, pruned_hash = ?", (first - 1, hash_))
-        with pytest.raises(LedgerCorrupt, match="were removed"):
-            verify(url, specimen.kept)
-
-
 @pytest.mark.parametrize("with_the_key", [False, True])
 async def test_a_rebuilt_chain_is_found_with_a_kept_checkpoint(
     specimen: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_the_key: bool
@@ -232,12 +204,12 @@ async def test_a_rebuilt_chain_is_found_with_a_kept_checkpoint(
     await ledger.close()
 
     url = f"sqlite:///{path}"
-    assert verify(url).sequence == specimen.kept.sequence, "it is valid by itself"
+    assert verify(url, clock_tolerance=TOLERANCE).sequence == specimen.kept.sequence, "it is valid by itself"
     with pytest.raises(LedgerCorrupt, match="history was rewritten"):
-        verify(url, specimen.kept)
+        verify(url, specimen.kept, clock_tolerance=TOLERANCE)
     if not with_the_key:
         with pytest.raises(LedgerCorrupt, match="signed with another key"):
-            verify(url, public_keys=[specimen.kept.public_key])
+            verify(url, public_keys=[specimen.kept.public_key], clock_tolerance=TOLERANCE)
 
 
 def _same(some: Any, others: Any) -> bool:

@@ -15,13 +15,11 @@ from tests.support.builders.issued_forecasts import current, game, issued, recor
 from tests.support.builders.model_changes import champion, change_models, shadow
 from tests.support.builders.outcomes import outcome
 
-from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import ModelAction
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import (
     Ledger,
     LedgerError,
-    LedgerUnavailable,
     OutcomeAlreadyRecorded,
     leases,
     model_workers,
@@ -246,15 +244,6 @@ class BackendConformance:
             async with asyncio.timeout(20):
                 assert [each.sequence for each in await page] == [1]
         await ledger.close()
-
-    async def test_a_closed_ledger_answers_so(self, backend: Backend) -> None:
-        ledger = await Ledger.open_backend(backend)
-        await ledger.close()
-        await ledger.close()
-        with pytest.raises(LedgerUnavailable, match="closed"):
-            await ledger.commit([issued(game(1))])
-        with pytest.raises(DejavuError, match="closed"):
-            await ledger.head()
 
     async def test_models_change_in_one_order_and_a_forecast_knows_the_change_that_stands(
         self, backend: Backend

@@ -10,16 +10,15 @@ from tests.server.ledger.database.conformance import BackendConformance
 from tests.support.fakes.memory_backend import MemoryBackend
 from tests.support.processes.postgres import database_without_ledger, postgres_ledger
 
-from dejavu_server.ledger import Durability
 from dejavu_server.ledger.database.backend import Backend
 from dejavu_server.ledger.database.postgres.backend import PostgresBackend
 from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 
 
 class TestSqlite(BackendConformance):
-    @pytest.fixture(params=list(Durability), ids=lambda durability: durability.value)
-    def backend(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-        opened = SqliteBackend(f"sqlite:///{tmp_path}/ledger.db", request.param)
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Iterator[Backend]:
+        opened = SqliteBackend(f"sqlite:///{tmp_path}/ledger.db")
         yield opened
         opened.close()
 

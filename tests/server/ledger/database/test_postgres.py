@@ -26,7 +26,7 @@ from dejavu_server.ledger import (
     LedgerUnavailable,
     verify,
 )
-from dejavu_server.ledger.database import migrate, schema, store
+from dejavu_server.ledger.database import schema, store
 from dejavu_server.ledger.database.postgres import backend, errors
 from dejavu_server.ledger.database.postgres.backend import PostgresBackend
 from dejavu_server.ledger.errors import LedgerReplaced
@@ -56,18 +56,6 @@ async def test_many_may_open_a_new_ledger_at_once(empty: str) -> None:
     for ledger in ledgers:
         await ledger.close()
     assert verify(empty).entries == 4
-
-
-def test_a_ledger_that_another_process_makes_between_two_looks_is_one(
-    made: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks: list[str | None] = [None]  # the first one was before
-    revision_of = migrate.revision_of
-    monkeypatch.setattr(migrate, "revision_of", lambda at: looks.pop() if looks else revision_of(at))
-    opened = PostgresBackend(made)
-    opened.open(make=True)
-    opened.close()
-    assert not looks
 
 
 def test_the_migrations_lead_to_the_schema_that_the_code_uses(made: str) -> None:

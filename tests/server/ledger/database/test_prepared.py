@@ -6,13 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import ColumnElement, Select, create_engine, select
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import StaticPool
 
-from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.recording import statements
 from dejavu_server.ledger.database.recording.prepared import MOST_VALUES, PreparedInsert, PreparedQuery
 from dejavu_server.ledger.database.schema import entries, metadata
 
@@ -53,23 +49,3 @@ def test_an_error_of_the_driver_is_one_of_sqlalchemy_without_the_values() -> Non
             assert "UNIQUE" in str(failed.value.orig)
             assert "secret" not in str(failed.value)
     engine.dispose()
-
-
-def test_every_statement_compiles_for_postgresql_with_parameters_by_name() -> None:
-    dialect = psycopg.dialect()  # type: ignore[no-untyped-call]
-    assert isinstance(dialect, postgresql.base.PGDialect)
-    queries = [each for each in vars(statements).values() if isinstance(each, PreparedQuery)]
-    insertions = [each for each in vars(store).values() if isinstance(each, PreparedInsert)]
-    assert len(queries) == 4
-    assert len(insertions) == 3
-    for query in queries:
-        text = query.compiled(dialect, 2)
-        assert text.in_order is None
-        assert "?" not in text.sql
-        values = {"value_0": "a", "value_1": "b"}
-        assert text.sql % dict.fromkeys(text.parameters(values), "NULL")
-    for insertion in insertions:
-        text = insertion.compiled(dialect, ["sequence"])
-        assert text.sql.endswith("(sequence) VALUES (%(sequence)s::BIGINT)")
-        assert not text.constants
-        assert text.parameters({"sequence": 7}) == {"sequence": 7}

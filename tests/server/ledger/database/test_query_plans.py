@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,17 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 from tests.support.builders.issued_forecasts import GAME, current, game, issued
 from tests.support.builders.model_changes import champion, shadow
 from tests.support.builders.outcomes import answered, asked, outcome
+from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
+from dejavu_feed.game_day import game_day
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.recording import prepared
-from dejavu_server.ledger.queries import model_changes, scorecards
+from dejavu_server.ledger.queries import model_changes, pages, scorecards
+from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
+from dejavu_server.ledger.queries.unsettled import unsettled_games
 from dejavu_server.records import IssuedForecast
 
 pytestmark = pytest.mark.sqlite
@@ -85,37 +91,44 @@ async def test_every_statement_finds_its_rows_by_an_index(
             assert not scans, f"{query}\n{plan}"
 
 
-async def test_the_newest_forecasts_of_the_last_hours_are_read_in_order_from_the_first_of_them(
-    ledger: Ledger, tmp_path: Path, statements: dict[str, Any]
-) -> None:
-    await ledger.commit([issued(game(n)) for n in range(20)])
-    statements.clear()
-    await current(ledger, frozenset(), datetime.now(UTC) - timedelta(hours=12), 100)
-    first, page = [text for text in statements if "generated_us" in text]
-    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
-        plans = [
-            [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", statements[query])]
-            for query in (first, page)
-        ]
-    assert plans[0] == ["SEARCH forecasts USING COVERING INDEX ix_forecasts_current (generated_us>?)"]
-    assert plans[1][0] == "SEARCH forecasts USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
-    [newer] = [step for step in plans[1] if "newer" in step]
-    assert newer.endswith("USING INDEX ix_forecasts_game (game_id=? AND horizon=? AND sequence>? AND sequence<?)")
-    assert not [step for step in plans[1] if "TEMP B-TREE" in step]
+TODAY = game_day(EVENING).toordinal()
+CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "everything": ({}, "INTEGER PRIMARY KEY|ix_forecasts_game"),
+    "a game": ({"game_id": GAME}, "ix_forecasts_game"),
+    "days": ({"first_day": TODAY}, "ix_forecasts_day"),
+    "a team": ({"team": "BOS"}, "ix_forecasts_(home|away)"),
+    "a model": ({"model_version": "v1"}, "ix_forecasts_model"),
+}
+"""Conditions of a read, and the index that it goes along."""
+READS: dict[str, Callable[[Connection, dict[str, Any]], object]] = {
+    "page": lambda connection, given: pages.page(connection, ForecastFilter(**given), "", 50),
+    "card": lambda connection, given: scorecards.settled(connection, ScoreFilter(**given)),
+    "size of a card": lambda connection, given: scorecards.is_small(connection, ScoreFilter(**given)),
+    "unsettled games": lambda connection, given: unsettled_games(connection, ScoreFilter(**given), EVENING),
+}
 
 
-async def test_the_size_and_the_position_of_a_scorecard_are_read_from_indexes_alone(
-    ledger: Ledger, tmp_path: Path, statements: dict[str, Any]
+@pytest.fixture(scope="module")
+def book() -> Iterator[RecordBook]:
+    with new_book() as made:
+        made.predict(*(forecast(game(number)) for number in range(5)))
+        yield made
+
+
+@pytest.mark.parametrize(("given", "index"), CONDITIONS.values(), ids=CONDITIONS)
+@pytest.mark.parametrize("name", READS)
+def test_lists_and_cards_go_along_an_index(
+    book: RecordBook, statements: dict[str, Any], name: str, given: dict[str, Any], index: str
 ) -> None:
-    await ledger.read(scorecards.position)
-    for given in ({"game_id": GAME}, {"first_day": 1}, {"team": "BOS"}, {"model_version": "v1"}):
-        await ledger.read(partial(scorecards.is_small, filter_=ScoreFilter(**given)))
-    queries = [text for text in statements if text.startswith("SELECT") and "ledger" not in text]
-    assert len(queries) == 5
-    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
-        for query in queries:
-            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", statements[query])]
-            steps = [step for step in plan if "forecasts" in step or "outcomes" in step]
-            assert steps
-            assert all(step.startswith("SEARCH") for step in steps), plan
-            assert all("COVERING INDEX" in step or step == "SEARCH outcomes" for step in steps) or "team" in query
+    def plan(connection: Connection) -> list[str]:
+        READS[name](connection, given)
+        run = {text: values for text, values in statements.items() if "FROM forecasts" in text}
+        found = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values) for text, values in run.items()]
+        return [row.detail for rows in found for row in rows]
+
+    steps = book.read(plan)
+    assert "SCAN forecasts" not in steps
+    if name == "page":
+        assert not any("TEMP B-TREE" in step for step in steps), "it sorts nothing"
+    if name in {"page", "card"}:
+        assert any(step.startswith("SEARCH forecasts") and re.search(index, step) for step in steps), steps

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import importlib.resources
 import os
 import sqlite3
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.builders.issued_forecasts import issued
 
 from dejavu_server.ledger import (
     Durability,
@@ -24,11 +21,9 @@ from dejavu_server.ledger import (
     LedgerError,
     LedgerSchemaError,
     LedgerUnavailable,
-    verify,
 )
-from dejavu_server.ledger.database import alembic_runner, migrate, schema
+from dejavu_server.ledger.database import migrate, schema
 from dejavu_server.ledger.database.sqlite import backend as sqlite
-from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
 
 pytestmark = pytest.mark.sqlite
 
@@ -40,45 +35,17 @@ async def test_the_migrations_lead_to_the_schema_that_the_code_uses(ledger: Ledg
     writing.dispose()
 
 
-def test_the_schema_names_the_newest_migration() -> None:
-    assert alembic_runner.revisions()[0] == schema.REVISION
-
-
-def test_alembic_is_loaded_to_make_a_ledger_and_not_to_open_it_again(url: str) -> None:
-    program = (
-        "import asyncio, sys, dejavu_server.worker.worker\n"
-        "from dejavu_server.ledger import Ledger\n"
-        "async def main(): await (await Ledger.open(sys.argv[1])).close()\n"
-        "asyncio.run(main())\n"
-        "print('alembic' in sys.modules)"
-    )
-    command = [sys.executable, "-c", program, url]
-    told = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() for _ in range(2)]
-    assert told == ["True", "False"]
-
-
-def test_the_migrations_are_part_of_the_package() -> None:
-    migrations = importlib.resources.files("dejavu_server.ledger.database") / "migrations"
-    assert (migrations / "env.py").is_file()
-    for revision in alembic_runner.revisions():
-        assert (migrations / "versions" / f"{revision}.py").is_file()
-
-
-async def test_many_may_open_a_new_ledger_at_once(url: str) -> None:
-    ledgers = await asyncio.gather(*(Ledger.open(url) for _ in range(8)))
-    stored = [await recorded(ledger, issued(game(number))) for number, ledger in enumerate(ledgers)]
-    assert [answer[0].sequence for answer in stored] == list(range(1, 9))
-    assert len({ledger.token(0) for ledger in ledgers}) == 1
-    for ledger in ledgers:
-        await ledger.close()
-
-
-async def test_one_at_a_time_prepares_a_ledger(url: str, tmp_path: Path) -> None:
+async def test_one_at_a_time_prepares_a_ledger_and_one_that_is_held_for_too_long_is_told(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     opening = asyncio.create_task(Ledger.open(url))
     await asyncio.wait([opening], timeout=0.2)
     assert not opening.done()
+    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.0)
+    with pytest.raises(LedgerUnavailable, match="another process has been preparing the ledger"):
+        await Ledger.open(url)
     os.close(folder)
     await (await opening).close()
 
@@ -99,13 +66,6 @@ def test_durability_is_how_sqlite_waits_for_the_disk(tmp_path: Path, durability:
     writing.dispose()
 
 
-async def test_a_reader_cannot_write(ledger: Ledger, tmp_path: Path) -> None:
-    reading = sqlite_engine.reading_engine(tmp_path / "ledger.db")
-    with reading.connect() as connection, pytest.raises(Exception, match="readonly"):
-        connection.exec_driver_sql("DELETE FROM ledger")
-    reading.dispose()
-
-
 async def test_a_ledger_that_is_gone_is_not_made_anew_unless_asked(url: str, tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailable, match="check the path and its permissions"):
         await Ledger.open(url, make=False)
@@ -113,23 +73,6 @@ async def test_a_ledger_that_is_gone_is_not_made_anew_unless_asked(url: str, tmp
     (tmp_path / "ledger.db").touch()
     with pytest.raises(LedgerUnavailable, match="its file is empty"):
         await Ledger.open(url, make=False)
-
-
-async def test_an_empty_file_becomes_a_ledger(url: str, tmp_path: Path) -> None:
-    (tmp_path / "ledger.db").touch()
-    await (await Ledger.open(url)).close()
-    assert verify(url).entries == 0
-
-
-async def test_a_folder_that_is_held_for_too_long_is_told(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.0)
-    folder = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
-    with pytest.raises(LedgerUnavailable, match="another process has been preparing the ledger"):
-        await Ledger.open(url)
-    os.close(folder)
 
 
 async def test_a_ledger_of_a_later_release_is_refused(url: str, tmp_path: Path) -> None:

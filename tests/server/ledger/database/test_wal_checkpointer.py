@@ -14,12 +14,8 @@ from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.sqlite import wal_checkpointer
-from dejavu_server.ledger.database.sqlite.wal_checkpointer import WalCheckpointer
 
 pytestmark = pytest.mark.sqlite
-
-ENOUGH = 400
-"""Forecasts that take more pages than SQLite's own limit of a log, 1000."""
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
@@ -50,29 +46,6 @@ async def test_what_was_committed_is_copied_soon(ledger: Ledger, database: Path)
     await eventually(lambda: size(database) > copied)
 
 
-async def test_commits_do_not_copy_themselves(url: str, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(WalCheckpointer, "committed", lambda self: None)
-    ledger = await Ledger.open(url)
-    before = size(database)
-    for number in range(ENOUGH):
-        await ledger.commit([issued(game(number))])
-    assert size(database) == before
-    await ledger.close()
-
-
-async def test_commits_copy_a_log_that_became_long_all_the_same(
-    url: str, database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(WalCheckpointer, "committed", lambda self: None)
-    monkeypatch.setattr("dejavu_server.ledger.database.sqlite.backend.MOST_PAGES", 200)
-    ledger = await Ledger.open(url)
-    before = size(database)
-    for number in range(ENOUGH):
-        await ledger.commit([issued(game(number))])
-    assert size(database) > before
-    await ledger.close()
-
-
 async def test_a_copy_that_fails_fails_no_commit_and_is_made_later(
     ledger: Ledger, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,14 +67,3 @@ async def test_a_ledger_that_is_closed_leaves_no_thread_behind(url: str) -> None
     assert threads()
     await ledger.close()
     assert not threads()
-
-
-async def test_entries_are_read_while_they_are_copied(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wal_checkpointer, "PAUSE_SECONDS", 0.0)  # copies all the time
-    ledger = await Ledger.open(url)
-    stored = []
-    for start in range(0, 300, 10):
-        stored += await ledger.commit([issued(game(n)) for n in range(start, start + 10)])
-        assert await ledger.read_after(0, 1000) == stored
-        await asyncio.sleep(0)
-    await ledger.close()

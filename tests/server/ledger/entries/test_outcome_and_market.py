@@ -42,6 +42,8 @@ outcomes = st.builds(
     sequence=st.integers(1, 2**63 - 1),
     revision=st.integers(0, 2**31 - 1),
     overtimes=st.none() | st.integers(0, 20),
+    total_points=st.none() | st.integers(0, 500),
+    withdrawn=st.booleans(),
 )
 odds = st.floats(1, 1000, exclude_min=True)
 shares = st.floats(0, 1)
@@ -104,6 +106,7 @@ def test_an_outcome_reads_back_exactly(told: ReportedOutcome) -> None:
     back = codec.parse_outcome(written(told))
     assert repr(back) == repr(told)
     assert written(back) == written(told)
+    assert ("total_points" in json.loads(written(told))["payload"]) is (told.total_points is not None)
 
 
 @law

@@ -6,7 +6,7 @@ from dataclasses import replace
 from statistics import NormalDist
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import issued
 from tests.support.builders.outcomes import MARKET, answered, outcome
@@ -36,8 +36,17 @@ def forecasts(draw: st.DrawFn) -> IssuedForecast:
     return replace(plain, forecast=forecast)
 
 
+def _plain(lower: float = -10.25, upper: float = 13.25) -> IssuedForecast:
+    made = issued()
+    quantiles = tuple(float(place) for place in range(50))
+    return replace(made, forecast=replace(made.forecast, interval=Interval(lower, upper), distribution=quantiles))
+
+
 @law
 @given(forecasts(), st.integers(-40, 40))
+@example(_plain(), 0)  # a level half is no lead
+@example(_plain(-2.0, 3.0), -2)  # the ends of an interval belong to it
+@example(_plain(-2.0, 3.0), 3)
 def test_a_settlement_is_what_its_figures_are_said_to_be(forecast: IssuedForecast, came: int) -> None:
     settlement = settle(forecast, replace(outcome(came), sequence=17))
     made = forecast.forecast
@@ -68,16 +77,6 @@ def test_a_forecast_without_a_distribution_has_neither_crps_nor_score() -> None:
     assert (settlement.crps, settlement.score) == (None, None)
 
 
-def test_a_level_half_is_no_lead() -> None:
-    assert settle(issued(), outcome(0)).brier == pytest.approx(0.36)
-    assert settle(issued(), outcome(1)).brier == pytest.approx(0.16)
-
-
-def test_the_ends_of_an_interval_belong_to_it() -> None:
-    forecast = replace(issued(), forecast=replace(issued().forecast, interval=Interval(-2.0, 3.0)))
-    assert [settle(forecast, outcome(came)).covered for came in (-3, -2, 3, 4)] == [False, True, True, False]
-
-
 @pytest.mark.parametrize(
     ("side", "came", "profit", "result"),
     [
@@ -86,23 +85,18 @@ def test_the_ends_of_an_interval_belong_to_it() -> None:
         (MarketSide.AWAY, -3, 0.1 * 0.95, MarketResult.WON),
         (MarketSide.AWAY, -2, -0.1, MarketResult.LOST),
         (None, -2, 0.0, None),
+        (MarketSide.HOME, -4, 0.0, MarketResult.PUSH),
+        (MarketSide.AWAY, -4, 0.0, MarketResult.PUSH),
     ],
 )
 def test_a_stake_wins_at_its_odds_or_is_lost(
     side: MarketSide | None, came: int, profit: float, result: MarketResult | None
 ) -> None:
-    bet = Bet.from_market(MARKET, answered(side, stake_fraction=0.1))
+    market = replace(MARKET, line=-4.0) if result is MarketResult.PUSH else MARKET
+    bet = Bet.from_market(market, answered(side, market=market, stake_fraction=0.1))
     settlement = settle(issued(), outcome(came), bet)
     assert settlement.market_profit == pytest.approx(profit)
     assert settlement.market_result is result
-
-
-@pytest.mark.parametrize("side", list(MarketSide))
-def test_on_the_line_a_stake_comes_back(side: MarketSide) -> None:
-    level = replace(MARKET, line=-3.0)
-    bet = Bet.from_market(level, answered(side, market=level, stake_fraction=0.1))
-    settlement = settle(issued(), outcome(-3), bet)
-    assert (settlement.market_profit, settlement.market_result) == (0.0, MarketResult.PUSH)
 
 
 @pytest.mark.parametrize("other", [outcome(3, "0022300002"), outcome(3, horizon=Horizon.FINAL)])

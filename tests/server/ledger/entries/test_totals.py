@@ -2,67 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import TOTAL, issued, recorded
 from tests.support.builders.outcomes import outcome
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.errors import InvalidLiveInput
 from dejavu_models.metrics import crps_of_quantiles
-from dejavu_models.types import Horizon, Quantile, TotalForecast
+from dejavu_models.types import Horizon, TotalForecast
 from dejavu_server.ledger import Ledger, verify
-from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.settlement import settle
 from dejavu_server.ledger.errors import OutcomeStands
 from dejavu_server.ledger.queries import learning
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.records import IssuedForecast
 
 
 def forecast(total: TotalForecast | None = TOTAL, points: int | None = 81, **fields: Any) -> IssuedForecast:
     made = issued(**fields)
     return replace(made, forecast=replace(made.forecast, total=total), live=LiveInputs(points))
-
-
-def entry(made: IssuedForecast) -> str:
-    return codec.encode_entry(codec.FORECAST, codec.prepare(made).payload, 0, 1)
-
-
-def outcome_entry(told: ReportedOutcome) -> str:
-    return codec.encode_entry(codec.OUTCOME, codec.outcome_payload(told), told.revision, told.sequence)
-
-
-@pytest.mark.parametrize("total", [TOTAL, replace(TOTAL, expected_total=None), None])
-def test_a_forecast_is_read_back_with_its_total(total: TotalForecast | None) -> None:
-    made = forecast(total)
-    read = codec.parse(entry(made))
-    assert read == replace(made, sequence=1)
-    assert entry(read) == entry(made)
-    assert ("total" in json.loads(entry(made))["payload"]["forecast"]) is (total is not None)
-
-
-def test_requested_quantiles_are_not_recorded() -> None:
-    asked = replace(TOTAL, quantiles=(Quantile(0.1, 95.0),))
-    made = forecast(asked)
-    made = replace(made, forecast=replace(made.forecast, quantiles=(Quantile(0.1, -3.0),)))
-    assert codec.as_read(made, 1, 0, None).forecast.total == TOTAL
-    assert codec.parse(entry(made)).forecast.total == TOTAL
-
-
-@given(st.none() | st.integers(0, 500), st.booleans())
-def test_an_outcome_is_read_back_with_its_total_and_without_one_has_the_form_of_earlier_releases(
-    total: int | None, withdrawn: bool
-) -> None:
-    told = replace(outcome(3), total_points=total, withdrawn=withdrawn, sequence=4, revision=1)
-    assert codec.parse_outcome(outcome_entry(told)) == told
-    assert ("total_points" in json.loads(outcome_entry(told))["payload"]) is (total is not None)
 
 
 def test_a_total_is_scored_beside_pace_once_both_are_known() -> None:

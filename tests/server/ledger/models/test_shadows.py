@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing
 from dataclasses import replace
+from datetime import UTC, datetime
 
-import pytest
 from sqlalchemy import select
+from tests.support.builders import full_ledger
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.model_changes import shadow
 from tests.support.builders.outcomes import outcome
+from tests.support.fakes.memory_backend import MemoryBackend
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Ledger, verify
+from dejavu_models.uncertainty.adaptive import Observation, TrackerKey, static_score
+from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.ledger.database.schema import forecasts, shadows
 from dejavu_server.ledger.entries.shadows import parse_shadow
+from dejavu_server.ledger.queries import learning
 from dejavu_server.ledger.queries.predictions import canonical_forms
-from dejavu_server.records import ShadowRefusal
-
-
-async def test_it_is_recorded_once_beside_its_forecast(ledger: Ledger, url: str) -> None:
-    [first, second] = await recorded(ledger, issued(game(1)), issued(game(2)))
-    made = await ledger.record_shadows([shadow(first), shadow(second), shadow(first, "v3")])
-    assert [(each.sequence, each.forecast_sequence) for each in made.recorded] == [(3, 1), (4, 2), (5, 1)]
-    again = await ledger.record_shadows([shadow(first), shadow(first, "v4")])
-    assert [each.sequence for each in again.recorded] == [6]
-    assert again.refused == {ShadowRefusal.RECORDED: 1}
-    assert verify(url).shadows == 4
+from dejavu_server.records import IssuedForecast, ShadowForecast, ShadowRefusal
 
 
 async def test_its_row_is_found_by_model_and_scored_as_a_forecast_is(ledger: Ledger, url: str) -> None:
@@ -67,36 +59,23 @@ async def test_one_that_is_not_of_its_forecast_is_left_out(ledger: Ledger, url: 
     assert await ledger.head() == 1
 
 
-async def test_it_is_never_streamed_and_what_follows_it_is(ledger: Ledger, url: str) -> None:
-    async with aclosing(ledger.tail(0, poll_seconds=3600.0)) as tail:
-        [first] = await recorded(ledger, issued(game(1)))
-        assert [each.sequence for each in await anext(tail)] == [1]
-        await ledger.record_shadows([shadow(first)])
-        await recorded(ledger, issued(game(2)))
-        assert [each.sequence for each in await anext(tail)] == [3]
-    assert [each.sequence for each in await ledger.read_after(0, 10)] == [1, 3]
+class FillingBackend(MemoryBackend):
+    """A backend of a disk that has some bytes left."""
+
+    free = 1000
+
+    def free_bytes(self) -> int:
+        return self.free
 
 
-async def test_the_writer_still_knows_the_record_after_it(ledger: Ledger, url: str) -> None:
+async def test_none_is_recorded_while_the_disk_is_kept_for_outcomes() -> None:
+    backend = FillingBackend()
+    ledger = await Ledger.open_backend(backend, limits=RecordingLimits(reserve_bytes=1000))
     [first] = await recorded(ledger, issued(game(1)))
-    known = ledger._writer._known
-    before = known.revisions
-    await ledger.record_shadows([shadow(first)])
-    assert known.revisions is before
-    [again] = await recorded(ledger, issued(game(1)))
-    assert again.sequence == 1
-    assert known.revisions is before
-
-
-async def test_none_is_recorded_while_the_disk_is_kept_for_outcomes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with asyncio.timeout(30):
-        ledger = await Ledger.open(url, limits=RecordingLimits(reserve_bytes=1000))
-        monkeypatch.setattr(ledger._backend, "free_bytes", lambda: 1000)
-        [first] = await recorded(ledger, issued(game(1)))
-        monkeypatch.setattr(ledger._backend, "free_bytes", lambda: 999)
-        made = await ledger.record_shadows([shadow(first)])
-        assert (made.recorded, made.refused) == ((), {ShadowRefusal.DISK_RESERVE: 1})
-        await ledger.close()
+    backend.free = 999
+    made = await ledger.record_shadows([shadow(first)])
+    assert (made.recorded, made.refused) == ((), {ShadowRefusal.DISK_RESERVE: 1})
+    await ledger.close()
 
 
 async def test_no_explanation_is_recorded_of_it(ledger: Ledger) -> None:
@@ -106,3 +85,61 @@ async def test_no_explanation_is_recorded_of_it(ledger: Ledger) -> None:
     read = parse_shadow(text, first.forecast.horizon, first.forecast.alpha)
     assert read == made
     assert (read.forecast.explanation, read.forecast.model_version) == (None, "v2")
+
+
+GAME = "0022300007"
+EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
+
+
+def made(minutes: int, last: float = 2.0, *, version: str = "v1", margin: float | None = None) -> IssuedForecast:
+    """Returns a forecast with a distribution, of a game of January 2024."""
+    plain = full_ledger.recordable(7, slots=minutes, last=last)
+    forecast = replace(plain.forecast, model_version=version)
+    return replace(plain, game_id=GAME, generated_time=EVENING, forecast=forecast, pregame_margin=margin)
+
+
+def beside_of(of: IssuedForecast, made_: IssuedForecast) -> ShadowForecast:
+    """Returns what v2 makes beside a recorded forecast: the values of another one."""
+    return replace(shadow(of), forecast=replace(made_.forecast, model_version="v2"))
+
+
+async def observed(ledger: Ledger) -> dict[TrackerKey, Observation]:
+    games = await ledger.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+    return {each.key: each for game in games for each in game.observations}
+
+
+def halves(version: str) -> list[TrackerKey]:
+    return [TrackerKey(version, Horizon.HALFTIME, quarter) for quarter in (0, 1)]
+
+
+async def settled(ledger: Ledger) -> None:
+    await ledger.record_outcome(outcome(5, GAME, observed_time=EVENING))
+
+
+async def test_it_learns_from_them_as_a_champion_from_its_forecasts(ledger: Ledger) -> None:
+    for minute in (3, 6, 18):
+        [beside, _] = await recorded(ledger, made(minute), made(minute, last=7.0, version="v3"))
+        await ledger.record_shadows([beside_of(beside, made(minute, last=7.0))])
+    await settled(ledger)
+    found = await observed(ledger)
+    assert len(found) == 6
+    for mine, theirs, champion in zip(halves("v2"), halves("v3"), halves("v1"), strict=True):
+        assert found[mine].score == found[theirs].score != found[champion].score
+
+
+async def test_of_its_forecasts_and_shadows_of_a_quarter_the_one_nearest_to_its_middle_counts(ledger: Ledger) -> None:
+    [early, middle] = await recorded(ledger, made(3), made(6))
+    await ledger.record_shadows([shadow(early), beside_of(middle, made(6, last=9.0))])
+    await recorded(ledger, made(5, last=1.0, version="v2"))  # it was promoted
+    await settled(ledger)
+    expected = made(6, last=9.0).forecast
+    observation = (await observed(ledger))[TrackerKey("v2", Horizon.HALFTIME, 0)]
+    assert observation.score == static_score(expected.distribution, expected.static_scores, 5)
+
+
+async def test_nothing_is_learned_beside_a_forecast_that_was_replaced(ledger: Ledger) -> None:
+    [first] = await recorded(ledger, made(6, last=2.0))
+    await ledger.record_shadows([shadow(first)])
+    await recorded(ledger, made(6, last=4.0))
+    await settled(ledger)
+    assert [key.model_version for key in await observed(ledger)] == ["v1"]

@@ -64,14 +64,6 @@ async def test_a_shadow_is_compared_with_the_forecast_that_it_was_made_beside(le
     assert turned.brier == pytest.approx([0.16])
 
 
-async def test_two_shadows_of_a_forecast_are_a_pair(ledger: Ledger) -> None:
-    [first] = await recorded(ledger, _forecast(game(1), 3.0))
-    await ledger.record_shadows([_beside(first, 5.0), _beside(first, 6.0, "v3")])
-    await ledger.record_outcome(outcome(4, game(1)))
-    pairs = await _pairs(ledger, "v3", "v2")
-    assert [*pairs.crps, *pairs.against_crps] == pytest.approx([2.0, 1.0])
-
-
 async def test_forecasts_that_answered_the_same_question_are_a_pair_and_no_others(ledger: Ledger) -> None:
     same = _forecast(game(1), 3.0), _forecast(game(1), 4.0, "v2")
     other = [

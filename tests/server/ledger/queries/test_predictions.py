@@ -11,7 +11,6 @@ from tests.support.harness.ledger_faults import damaged_pages
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import LedgerCorrupt
-from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
 from dejavu_server.ledger.database.sqlite.engine import database_errors
 from dejavu_server.ledger.queries import predictions
@@ -72,7 +71,7 @@ def test_earlier_revisions_come_oldest_first_and_say_that_they_are_superseded(bo
     assert game.latest.issued == made[2]
 
 
-def test_of_very_many_revisions_the_newest_are_told(book: RecordBook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_very_many_revisions_the_newest_are_told(book: RecordBook) -> None:
     many = predictions.MAX_REVISIONS + 5
     book.predict(*(forecast(GAME, lead=float(lead % 7), minute=3) for lead in range(many)))
     game = latest(book)
@@ -97,14 +96,6 @@ def test_a_settled_forecast_comes_with_its_newest_outcome_and_every_revision_of_
     assert settlement.brier == pytest.approx(0.09)
     assert settlement.crps is not None
     assert settlement.market_profit is None
-
-
-def test_what_the_ledger_keeps_of_a_forecast_is_told_whole(book: RecordBook) -> None:
-    made = recorded(book, forecast(GAME))
-    told = latest(book).latest.issued
-    assert told == made
-    assert len(told.forecast.distribution) == 50
-    assert told.forecast.explanation is not None
 
 
 def test_the_first_market_of_a_forecast_is_told_with_its_answer(book: RecordBook) -> None:
@@ -147,21 +138,6 @@ def test_what_is_not_recorded_is_refused_by_the_field_that_nothing_matches(
     assert (caught.value.field, caught.value.expected, caught.value.reason) == (field, expected, "UNKNOWN_GAME")
 
 
-def test_forecasts_come_in_the_order_of_the_places_asked_for(book: RecordBook) -> None:
-    made = book.predict(*(forecast(GAME, minute=minute) for minute in range(1, 8)))
-    told = book.read(lambda connection: predictions.forecasts_at(connection, [5, 99, 2, 7]))
-    assert [each.issued for each in told] == [made[4], made[1], made[6]]
-
-
-def test_an_entry_that_cannot_be_read_is_told_as_damage(book: RecordBook) -> None:
-    recorded(book, forecast(GAME))
-    book.report(GAME, HALF, 9)
-    with book._writing.begin() as connection:
-        connection.exec_driver_sql("UPDATE entries SET canonical = '{}' WHERE kind = 'outcome'")
-    with pytest.raises(LedgerCorrupt):
-        latest(book)
-
-
 def test_damage_is_told_of_as_such_though_it_ends_the_transaction(tmp_path: Path) -> None:
     with new_book(tmp_path) as book:
         recorded(book, forecast(GAME))
@@ -171,19 +147,3 @@ def test_damage_is_told_of_as_such_though_it_ends_the_transaction(tmp_path: Path
     with unsound, database_errors(), opened.connect() as connection:
         predictions.latest_forecast(connection, GAME, Horizon.FINAL, None, "")
     opened.dispose()
-
-
-def test_a_snapshot_sees_one_state_whatever_is_recorded_meanwhile(book: RecordBook) -> None:
-    recorded(book, forecast(GAME))
-
-    def twice(connection: object) -> tuple[int, int]:
-        from sqlalchemy import Connection
-
-        assert isinstance(connection, Connection)
-        with store.snapshot_read(connection):
-            first = len(predictions.forecasts_at(connection, [1, 2]))
-            recorded(book, forecast(GAME, minute=20))
-            return first, len(predictions.forecasts_at(connection, [1, 2]))
-
-    assert book.read(twice) == (1, 1)
-    assert len(book.read(lambda connection: predictions.forecasts_at(connection, [1, 2]))) == 2

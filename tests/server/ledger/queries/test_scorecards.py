@@ -7,21 +7,18 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import timedelta
 from functools import cache
-from statistics import mean
 from typing import Any
 
 import numpy as np
 import pytest
-import sqlalchemy
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from sqlalchemy import Connection
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market, with_total
 
 from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_league_id, is_replay
 from dejavu_models.betting import MarketSide
-from dejavu_models.scorecard import Exclusion, LeftOut, SettledForecasts, scorecard
+from dejavu_models.scorecard import Exclusion, SettledForecasts, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import pages, predictions, scorecards
 from dejavu_server.ledger.queries.pages import ForecastFilter
@@ -78,114 +75,6 @@ def book() -> Iterator[RecordBook]:
 
 def settled(book: RecordBook, wanted: ScoreFilter) -> SettledByModel:
     return book.read(lambda connection: scorecards.settled(connection, wanted))
-
-
-def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
-    """Computes the same from the forecasts themselves, in order of their outcomes' first revisions."""
-    everything = book.read(lambda connection: predictions.forecasts_at(connection, range(1, 1000)))
-
-    def counts(each: RecordedForecast) -> bool:
-        told, day = each.issued.forecast, game_day(each.issued.generated_time).toordinal()
-        return (
-            each.settlement is not None
-            and not each.superseded
-            and each.issued.late is None
-            and told.horizon is wanted.horizon
-            and wanted.model_version in {"", told.model_version}
-            and (wanted.first_day or 0) <= day <= (wanted.last_day or day)
-            and (wanted.min_minutes or 0) <= told.elapsed_minutes <= (wanted.max_minutes or 99)
-            and wanted.game_id in {"", each.issued.game_id}
-            and wanted.arm in {"", each.issued.arm}
-            and wanted.team in {"", each.issued.home_team, each.issued.away_team}
-            and max(told.home_lead_probability, 1.0 - told.home_lead_probability) >= (wanted.min_confidence or 0.0)
-            and (wanted.replays or wanted.game_id != "" or not each.issued.game_id.startswith("99"))
-        )
-
-    def order(each: RecordedForecast) -> tuple[int, int]:
-        game = book.read(
-            lambda connection: predictions.latest_forecast(connection, each.issued.game_id, wanted.horizon)
-        )
-        return game.outcomes[0].sequence, each.issued.sequence
-
-    return sorted(filter(counts, everything), key=order)
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        ScoreFilter(),
-        ScoreFilter(horizon=FINAL),
-        ScoreFilter(replays=True),
-        ScoreFilter(model_version="v2", min_minutes=18, max_minutes=18),
-        ScoreFilter(first_day=TODAY + 1),
-        ScoreFilter(last_day=TODAY + 1, max_minutes=18),
-        ScoreFilter(first_day=TODAY + 1, last_day=TODAY + 1, min_minutes=7),
-        ScoreFilter(model_version="v9"),
-        ScoreFilter(game_id=GAMES[3]),
-        ScoreFilter(game_id=REPLAY, max_minutes=18),
-        ScoreFilter(team="BOS"),
-        ScoreFilter(team="GSW", first_day=TODAY + 1, min_confidence=0.8),
-        ScoreFilter(min_confidence=0.9, model_version="v1"),
-        ScoreFilter(arm="challenger"),
-        ScoreFilter(arm="champion", min_minutes=23),
-        ScoreFilter(arm="champion", model_version="v2"),
-    ],
-)
-def test_the_columns_are_those_of_the_forecasts_that_count(book: RecordBook, wanted: ScoreFilter) -> None:
-    found = settled(book, wanted)
-    count, expected = found.forecasts.exclusion == Exclusion.NONE, wanted_of(book, wanted)
-    told = found.forecasts.where(count)
-    assert len(told) == len(expected)
-    models = [found.models[place] for place in found.model[count]]
-    assert models == [each.issued.forecast.model_version for each in expected]
-    games = [each.issued.game_id for each in expected]
-    assert len(set(zip(told.game.tolist(), games, strict=True))) == len(set(games)) == len(set(told.game.tolist()))
-    assert (np.diff(told.order) >= 0).all()
-    for place, each in enumerate(expected):
-        settlement, issued, outcome = each.settlement, each.issued, each.outcome
-        assert settlement is not None
-        assert outcome is not None
-        assert (told.error[place], told.persistence_error[place]) == (settlement.error, settlement.persistence_error)
-        assert told.minute[place] == issued.forecast.elapsed_minutes
-        assert (told.covered[place], told.brier[place]) == (settlement.covered, settlement.brier)
-        assert told.crps[place] == pytest.approx(math.nan if settlement.crps is None else settlement.crps, nan_ok=True)
-        assert (told.alpha[place], told.probability[place]) == (
-            issued.forecast.alpha,
-            issued.forecast.home_lead_probability,
-        )
-        assert told.width[place] == issued.forecast.interval.upper - issued.forecast.interval.lower
-        assert told.home_led[place] == (outcome.differential > 0)
-        assert math.isnan(told.stake[place]) == (each.market is None)
-        expected_profit = math.nan if settlement.market_profit is None else settlement.market_profit
-        assert told.profit[place] == pytest.approx(expected_profit, nan_ok=True)
-
-
-def test_what_is_read_in_many_parts_is_the_same(book: RecordBook, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = settled(book, ScoreFilter())
-    monkeypatch.setattr(scorecards, "_PARTITION_ROWS", 7)
-    parts = settled(book, ScoreFilter())
-    assert scorecard(parts.forecasts) == scorecard(whole.forecasts)
-    assert (parts.model.tolist(), parts.models) == (whole.model.tolist(), whole.models)
-
-
-def test_a_scorecard_from_the_ledger_is_the_one_that_its_forecasts_make(book: RecordBook) -> None:
-    wanted = ScoreFilter(model_version="v1")
-    card = scorecard(settled(book, wanted).forecasts)
-    by_game: dict[str, list[RecordedForecast]] = {}
-    for each in wanted_of(book, wanted):
-        by_game.setdefault(each.issued.game_id, []).append(each)
-    errors = [mean(abs(each.settlement.error) for each in told if each.settlement) for told in by_game.values()]
-    held = [mean(each.settlement.covered for each in told if each.settlement) for told in by_game.values()]
-    assert (card.games, card.forecasts) == (len(GAMES) - 1, sum(map(len, by_game.values())))
-    assert card.mae is not None
-    assert card.mae.value == pytest.approx(mean(errors))
-    [coverage] = card.coverage
-    assert coverage.coverage == pytest.approx(mean(held))
-    assert card.market is not None
-    superseded = 1  # its market stays
-    counted = sum(each.market is not None for told in by_game.values() for each in told)
-    assert card.market.markets == counted + superseded
-    assert card.left_out == LeftOut(superseded=1, later_minute=1)
 
 
 LATE = {LateReason.LATER_MINUTE: Exclusion.LATER_MINUTE, LateReason.TIME: Exclusion.LATE_TIME}
@@ -283,6 +172,9 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     return SettledForecasts(**typed)
 
 
+MINUTES = st.sampled_from([6, 18, 23])
+
+
 @given(
     common=st.fixed_dictionaries(
         {"horizon": st.sampled_from([HALF, FINAL])},
@@ -292,54 +184,31 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             "last_day": st.integers(TODAY - 1, TODAY + 3),
             "team": st.sampled_from(["BOS", "BKN", "GSW", "LAL"]),
             "min_confidence": st.floats(0.5, 1.0),
-            "model_version": st.sampled_from(["v1", "v2"]),
+            "model_version": st.sampled_from(["v1", "v2", "v9"]),
             "replays": st.booleans(),
         },
-    )
+    ),
+    arm=st.sampled_from(["", "", "champion", "challenger"]),
+    minutes=st.none() | st.tuples(MINUTES, MINUTES),
 )
+@example(common={"horizon": HALF}, arm="", minutes=None)
+@example(common={"horizon": FINAL, "replays": True}, arm="", minutes=None)
 def test_a_filtered_scorecard_is_that_of_the_forecasts_listed_with_the_same_filter(
-    book: RecordBook, common: dict[str, Any]
+    book: RecordBook, common: dict[str, Any], arm: str, minutes: tuple[int, int] | None
 ) -> None:
-    listed: list[RecordedForecast] = []
-    token, more = "", True
-    while more:
-        wanted, after = pages.ForecastFilter(**common, settled=True, superseded=True), token
-        page = book.read(lambda connection: pages.page(connection, wanted, after, 50))  # noqa: B023 - called at once
-        listed += page.forecasts
-        token, more = page.next_token, page.next_token != ""
-    assert scorecard(settled(book, ScoreFilter(**common)).forecasts) == scorecard(columns_of(book, listed))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "index"),
-    [
-        (ScoreFilter(), "ix_forecasts_game"),
-        (ScoreFilter(game_id=GAMES[0]), "ix_forecasts_game"),
-        (ScoreFilter(team="BOS"), "ix_forecasts_home"),
-        (ScoreFilter(first_day=TODAY), "ix_forecasts_day"),
-        (ScoreFilter(model_version="v1"), "ix_forecasts_model"),
-    ],
-    ids=["everything", "a game", "a team", "days", "a model"],
-)
-def test_a_scorecard_reads_the_forecasts_that_count_by_an_index(
-    book: RecordBook, wanted: ScoreFilter, index: str
-) -> None:
-    def plans(connection: Connection) -> list[str]:
-        run: list[tuple[str, Any]] = []
-        note = sqlalchemy.event.listens_for(connection, "before_cursor_execute")
-        note(lambda _, __, statement, parameters, *___: run.append((statement, parameters)))
-        scorecards.settled(connection, wanted)
-        return [
-            "\n".join(row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
-            for statement, parameters in run
-            if statement.startswith("SELECT")
-        ]
-
-    read, markets, superseded = book.read(plans)
-    assert "SCAN forecasts" not in read
-    assert index in read
-    selective = wanted != ScoreFilter()
-    assert ("SCAN outcomes" in read, "SCAN markets" in markets, "SCAN later" in superseded) == (not selective,) * 3
+    least, most = minutes or (1, 47)
+    wanted = pages.ForecastFilter(**common, settled=True, superseded=True)
+    everything = book.read(lambda connection: pages.page(connection, wanted, "", 500))
+    assert not everything.next_token
+    listed = [
+        each
+        for each in everything.forecasts
+        if arm in {"", each.issued.arm} and least <= each.issued.forecast.elapsed_minutes <= most
+    ]
+    found = settled(book, ScoreFilter(**common, arm=arm, min_minutes=least, max_minutes=most))
+    assert scorecard(found.forecasts) == scorecard(columns_of(book, listed))
+    versions = sorted(found.models[place] for place in found.model)
+    assert versions == sorted(each.issued.forecast.model_version for each in listed)
 
 
 def test_a_ledger_without_outcomes_has_nothing_settled() -> None:
@@ -374,15 +243,6 @@ def test_a_read_is_small_if_an_index_leads_to_few_forecasts(
     for most, small in ((forecasts, True), (forecasts - 1, False)):
         monkeypatch.setattr(scorecards, "SMALL_READ", most)
         assert book.read(lambda connection: scorecards.is_small(connection, filter_)) == small
-
-
-def test_the_narrowest_condition_decides_whether_a_read_is_small(
-    book: RecordBook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scorecards, "SMALL_READ", 20)
-    assert not book.read(lambda connection: scorecards.is_small(connection, ScoreFilter(model_version="v1")))
-    narrow = ScoreFilter(model_version="v1", game_id=GAMES[0])
-    assert book.read(lambda connection: scorecards.is_small(connection, narrow))
 
 
 def test_the_position_of_scorecards_moves_with_every_report_and_with_nothing_else() -> None:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from dejavu_feed.game_day import game_day
 from dejavu_models.scorecard import Exclusion, SettledForecasts, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import scorecards, settled_cache
-from dejavu_server.ledger.queries.scorecards import Columns, ScoreFilter, SettledByModel
+from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
 from dejavu_server.ledger.queries.settled_cache import SettledCache
 
 TODAY = game_day(EVENING).toordinal()
@@ -122,53 +123,6 @@ def test_what_is_selected_in_memory_is_what_the_ledger_has(
     compare(book, cache, filter_, renew=renew)
 
 
-class Reads:
-    """Filters that were read from the ledger."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.filters: list[ScoreFilter] = []
-        read = scorecards.read_columns
-
-        def noting(connection: Any, filter_: ScoreFilter, codes: scorecards.Codes) -> Columns:
-            self.filters.append(filter_)
-            return read(connection, filter_, codes)
-
-        monkeypatch.setattr(scorecards, "read_columns", noting)
-
-
-def test_after_new_outcomes_their_games_are_read_and_after_a_correction_everything(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rng, cache = random.Random(7), SettledCache()
-    everything = ScoreFilter(horizon=Horizon.FINAL, replays=True)
-
-    def newly_read(book: RecordBook) -> list[str]:
-        """Returns the game ids of the filters that a scorecard had to be read with; empty: of all games."""
-        before = len(reads.filters)
-        settled = book.read(lambda connection: cache.settled(connection, everything, renew=True))
-        new = [each.game_id for each in reads.filters[before:]]
-        assert_same(settled, book.read(lambda connection: scorecards.settled(connection, everything)))
-        return new
-
-    with new_book() as book:
-        play(book, rng, *GAMES[:6])
-        settle(book, rng, *GAMES[:3])
-        reads = Reads(monkeypatch)
-        assert newly_read(book) == [""]
-        assert newly_read(book) == []
-        play(book, rng, *GAMES[6:8])
-        assert newly_read(book) == []
-        settle(book, rng, *GAMES[3:5])
-        assert newly_read(book) == GAMES[3:5]
-        book.report(GAMES[5], Horizon.HALFTIME, 3, teams=("", ""))
-        assert newly_read(book) == [], "the end of no game was reported"
-        book.report(GAMES[0], Horizon.FINAL, 9, teams=("", ""))
-        assert newly_read(book) == [""]
-        monkeypatch.setattr(settled_cache, "MAX_NEW_OUTCOMES", 1)
-        settle(book, rng, *GAMES[6:8])
-        assert newly_read(book) == [""]
-
-
 @pytest.mark.parametrize(("first", "second"), [tuple(Horizon), tuple(Horizon)[::-1]])
 def test_the_report_of_one_horizon_makes_forecasts_of_the_other_late_in_memory_too(
     first: Horizon, second: Horizon
@@ -188,28 +142,26 @@ def test_the_report_of_one_horizon_makes_forecasts_of_the_other_late_in_memory_t
         assert (late == Exclusion.OBSERVED).any()
 
 
-def test_what_is_not_up_to_date_is_read_from_the_ledger_where_it_is_not_to_be_renewed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rng, cache = random.Random(9), SettledCache()
-    filter_ = ScoreFilter(horizon=Horizon.FINAL, team="BOS", replays=True)
+def test_memory_follows_the_ledger_through_new_games_reports_corrections_and_withdrawals() -> None:
+    rng, cache = random.Random(7), SettledCache()
     with new_book() as book:
         play(book, rng, *GAMES[:8])
-        settle(book, rng, *GAMES[:4])
-        reads = Reads(monkeypatch)
-        assert compare(book, cache, filter_, renew=False)
-        assert reads.filters == [filter_, filter_]
-        compare(book, cache, filter_, renew=True)
-        reads.filters.clear()
-        compare(book, cache, filter_, renew=False)
-        assert reads.filters == [filter_], "only what it is compared with"
-        settle(book, rng, *GAMES[4:])
-        compare(book, cache, filter_, renew=False)
-        assert reads.filters == [filter_] * 3
+        for step in (
+            partial(settle, book, rng, *GAMES[:3]),
+            partial(play, book, rng, *GAMES[8:10]),
+            partial(settle, book, rng, *GAMES[3:5]),
+            partial(book.report, GAMES[5], Horizon.HALFTIME, 3, teams=("", "")),
+            partial(book.report, GAMES[0], Horizon.FINAL, 9, teams=("", "")),
+            partial(settle, book, rng, *GAMES[6:10]),
+            partial(book.withdraw, GAMES[1], Horizon.FINAL),
+        ):
+            step()
+            for horizon in Horizon:
+                for renew in (False, True):
+                    compare(book, cache, ScoreFilter(horizon=horizon, replays=True), renew=renew)
 
 
-def test_a_ledger_that_is_too_large_is_not_kept_in_memory(book: RecordBook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_is_too_large_is_read_each_time(book: RecordBook, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = SettledCache()
     monkeypatch.setattr(settled_cache, "MAX_FORECASTS", 10)
     assert compare(book, cache, ScoreFilter(horizon=Horizon.FINAL))
-    assert not cache._kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
-from sqlalchemy import Connection
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
 from dejavu_common.game_day import day_bounds, game_day
@@ -72,9 +69,7 @@ def test_games_of_this_evening_and_late_forecasts_make_none(book: RecordBook) ->
     ],
     ids=str,
 )
-def test_it_has_to_match_the_filter_of_the_card_and_is_found_game_by_game(
-    book: RecordBook, conditions: dict[str, Any], found: list[str]
-) -> None:
+def test_it_has_to_match_the_filter_of_the_card(book: RecordBook, conditions: dict[str, Any], found: list[str]) -> None:
     other: dict[str, Any] = {"home_team": "LAL", "away_team": "DEN", "model_version": "v2", "minute": 30}
     next_day = EVENING + timedelta(days=1)
     book.predict(
@@ -83,17 +78,3 @@ def test_it_has_to_match_the_filter_of_the_card_and_is_found_game_by_game(
         forecast(REPLAY, horizon=FINAL),
     )
     assert {game for game, _ in unsettled(book, OVER + timedelta(days=1), **conditions)} == set(found)
-
-    def plan(connection: Connection) -> str:
-        run: list[tuple[str, Any]] = []
-        note = sqlalchemy.event.listens_for(connection, "before_cursor_execute")
-        note(lambda _, __, statement, parameters, *___: run.append((statement, parameters)))
-        unsettled_games(connection, ScoreFilter(**{"horizon": FINAL, **conditions}), OVER)
-        [(statement, parameters)] = run
-        return "\n".join(
-            row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        )
-
-    steps = book.read(plan)
-    assert "SCAN forecasts" not in steps
-    assert re.search(r"SEARCH forecasts USING INDEX \w+ \(game_id=\? AND ", steps)

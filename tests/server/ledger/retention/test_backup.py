@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import stat
 from contextlib import closing
@@ -58,28 +57,6 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path, name: str) -> None
     assert (tmp_path / name).read_text() == "mine"
 
 
-def test_a_name_that_was_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
-    write_evenings(tmp_path / "ledger.db", 1)
-    with pytest.raises(FileExistsError, match="already exists"):
-        back_up(
-            f"sqlite:///{tmp_path}/ledger.db",
-            tmp_path / "backup.db",
-            lambda _: (tmp_path / "backup.db").touch(),
-        )
-    assert files(tmp_path) == {"ledger.db", "backup.db"}
-    assert (tmp_path / "backup.db").read_bytes() == b""
-
-
-def test_two_backups_to_one_name_at_once_are_refused(tmp_path: Path) -> None:
-    write_evenings(tmp_path / "ledger.db", 1)
-    with (
-        sqlite_backup.new_ledger_file(tmp_path / "backup.db"),
-        pytest.raises(LedgerUnavailable, match="another process is writing"),
-        sqlite_backup.new_ledger_file(tmp_path / "backup.db"),
-    ):
-        pass
-
-
 def test_a_damaged_ledger_leaves_no_backup(tmp_path: Path) -> None:
     write_evenings(tmp_path / "ledger.db", 1)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
@@ -87,15 +64,6 @@ def test_a_damaged_ledger_leaves_no_backup(tmp_path: Path) -> None:
     with pytest.raises(LedgerCorrupt, match="entry 1"):
         back_up(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "backup.db")
     assert files(tmp_path) == {"ledger.db"}
-
-
-def test_what_a_killed_backup_left_is_overwritten(tmp_path: Path) -> None:
-    write_evenings(tmp_path / "ledger.db", 1)
-    for name in (".backup.db.part", ".backup.db.part-journal"):
-        (tmp_path / name).write_bytes(os.urandom(5000))
-    back_up(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "backup.db")
-    assert files(tmp_path) == {"ledger.db", "backup.db"}
-    assert rows_at(tmp_path / "backup.db") == rows_at(tmp_path / "ledger.db")
 
 
 def test_a_disk_without_space_is_refused_before_anything_is_written(
@@ -183,3 +151,25 @@ def test_a_damaged_backup_is_not_restored(tmp_path: Path) -> None:
     assert not (tmp_path / "restored.db").exists()
     with pytest.raises(LedgerUnavailable, match="no ledger at"):
         restore(tmp_path / "nowhere.db", f"sqlite:///{tmp_path}/restored.db")
+
+
+def test_a_name_that_was_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    write_evenings(tmp_path / "ledger.db", 1)
+    with pytest.raises(FileExistsError, match="already exists"):
+        back_up(
+            f"sqlite:///{tmp_path}/ledger.db",
+            tmp_path / "backup.db",
+            lambda _: (tmp_path / "backup.db").touch(),
+        )
+    assert files(tmp_path) == {"ledger.db", "backup.db"}
+    assert (tmp_path / "backup.db").read_bytes() == b""
+
+
+def test_two_backups_to_one_name_at_once_are_refused(tmp_path: Path) -> None:
+    write_evenings(tmp_path / "ledger.db", 1)
+    with (
+        sqlite_backup.new_ledger_file(tmp_path / "backup.db"),
+        pytest.raises(LedgerUnavailable, match="another process is writing"),
+        sqlite_backup.new_ledger_file(tmp_path / "backup.db"),
+    ):
+        pass

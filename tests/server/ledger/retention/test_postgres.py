@@ -13,10 +13,10 @@ from tests.support.processes.postgres import postgres_ledger
 
 from dejavu_server.ledger import verify
 from dejavu_server.ledger.database.postgres.backend import PostgresBackend
-from dejavu_server.ledger.retention import pruning, stored_rows
+from dejavu_server.ledger.retention import pruning
 from dejavu_server.ledger.retention.backup import back_up, restore
 from dejavu_server.ledger.retention.databases import open_source, open_target
-from dejavu_server.ledger.retention.ledger_copy import StepProgress, TargetRefused, copy_ledger
+from dejavu_server.ledger.retention.ledger_copy import TargetRefused, copy_ledger
 
 
 @pytest.fixture
@@ -30,10 +30,9 @@ def copy(source: str, target: str) -> int:
         return copy_ledger(reading, writing).added
 
 
-@pytest.mark.parametrize("lifecycle", [False, True])
-def test_a_ledger_comes_back_from_postgresql_row_by_row(database: str, tmp_path: Path, lifecycle: bool) -> None:
+def test_a_ledger_comes_back_from_postgresql_row_by_row(database: str, tmp_path: Path) -> None:
     first, last = tmp_path / "first.db", tmp_path / "last.db"
-    evenings = evenings_at(first, 2, lifecycle=lifecycle)
+    evenings = evenings_at(first, 2, lifecycle=True)
     prune(evenings.backend, evenings.signed[0].sequence)
     evenings.play()
     evenings.backend.close()
@@ -42,28 +41,6 @@ def test_a_ledger_comes_back_from_postgresql_row_by_row(database: str, tmp_path:
     assert rows_at(last) == rows_at(first)
     assert verify(database, evenings.signed[1]) == verify(f"sqlite:///{last}", evenings.signed[1])
     assert copy(database, f"sqlite:///{last}") == 0
-
-
-def test_an_interrupted_copy_to_postgresql_goes_on(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stored_rows, "PAGE", 10)
-    write_evenings(tmp_path / "ledger.db", 2)
-    url = f"sqlite:///{tmp_path}/ledger.db"
-
-    def interrupt(progress: StepProgress) -> None:
-        if progress.sequence == 20:
-            raise KeyboardInterrupt
-
-    with (
-        pytest.raises(KeyboardInterrupt),
-        open_source(url) as reading,
-        open_target(database, reading) as writing,
-    ):
-        copy_ledger(reading, writing, report=interrupt)
-    assert copy(url, database) == len(rows_at(tmp_path / "ledger.db")["entries"]) - 20
-    with closing(PostgresBackend(database)) as backend:
-        assert rows(backend) == rows_at(tmp_path / "ledger.db")
 
 
 def test_a_ledger_in_postgresql_is_backed_up_to_a_file_and_restored_from_it(database: str, tmp_path: Path) -> None:
@@ -84,11 +61,8 @@ def test_a_ledger_in_postgresql_is_backed_up_to_a_file_and_restored_from_it(data
         restore(tmp_path / "other.db", database)
 
 
-@pytest.mark.parametrize("lifecycle", [False, True])
-def test_a_ledger_in_postgresql_is_pruned_and_models_know_what_they_knew(
-    database: str, tmp_path: Path, lifecycle: bool
-) -> None:
-    evenings = write_evenings(tmp_path / "ledger.db", 3, lifecycle=lifecycle)
+def test_a_ledger_in_postgresql_is_pruned_and_models_know_what_they_knew(database: str, tmp_path: Path) -> None:
+    evenings = write_evenings(tmp_path / "ledger.db", 3, lifecycle=True)
     copy(f"sqlite:///{tmp_path}/ledger.db", database)
     with closing(PostgresBackend(database)) as backend:
         backend.open(make=False)

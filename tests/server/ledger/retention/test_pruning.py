@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import func, select
 from tests.server.ledger.retention.evenings import FIRST, KEY, TEAMS, Evenings, evenings_at, rows_at
+from tests.support.builders import full_ledger
 from tests.support.builders.issued_forecasts import issued
+from tests.support.builders.model_changes import change
 from tests.support.tampering.forging import append, last
 
 from dejavu_models.live_ratings import LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
+from dejavu_models.registry.stages import ModelAction, Roster
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.ledger import Ledger, LedgerCorrupt, ResumeTokenExpired, verify
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend
+from dejavu_server.ledger.database.schema import shadows
 from dejavu_server.ledger.entries import codec
-from dejavu_server.ledger.queries import learning, pruned
+from dejavu_server.ledger.errors import ModelsChanged
+from dejavu_server.ledger.queries import model_changes, pruned
 from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.ledger.retention import pruning
-from dejavu_server.ledger.retention.databases import open_source, open_target
-from dejavu_server.ledger.retention.ledger_copy import copy_ledger
 from dejavu_server.ledger.retention.prune_plan import NothingToPrune, PrunePlan, plan
 from dejavu_server.records import LateReason
+from dejavu_server.results import Failed
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 START = LiveRatings.start(
@@ -40,7 +46,7 @@ START = LiveRatings.start(
 
 @pytest.fixture
 def evenings(tmp_path: Path) -> Iterator[Evenings]:
-    made = evenings_at(tmp_path / "ledger.db", 4, seed=2)
+    made = evenings_at(tmp_path / "ledger.db", 4, seed=2, lifecycle=True)
     yield made
     made.backend.close()
 
@@ -73,7 +79,7 @@ def state(projection: OnlineProjection) -> tuple[object, ...]:
     return projection.newest, projection.intervals.to_bytes(), margins
 
 
-@pytest.mark.parametrize("evening", range(4))
+@pytest.mark.parametrize("evening", [0, 3])
 def test_models_know_what_they_knew_before_and_learn_on_as_if_nothing_was_removed(
     evenings: Evenings, evening: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +90,7 @@ def test_models_know_what_they_knew_before_and_learn_on_as_if_nothing_was_remove
     prune(evenings.backend, evenings.signed[evening].sequence)
     assert state(learned(evenings.backend)) == before
     assert state(learned(evenings.backend, running)) == before
-    twin = evenings_at(tmp_path / "whole.db", 4, seed=2)
+    twin = evenings_at(tmp_path / "whole.db", 4, seed=2, lifecycle=True)
     for each in (evenings, twin):
         each.play()
         each.correct(each.games[4][0], 33)
@@ -113,6 +119,12 @@ def test_a_game_that_was_removed_does_not_come_back_in_time(evenings: Evenings, 
         verify(f"sqlite:///{tmp_path}/ledger.db")
 
 
+def count_shadows(backend: Backend) -> int:
+    with backend.read() as connection:
+        number: int = connection.execute(select(func.count()).select_from(shadows)).scalar_one()
+        return number
+
+
 def test_each_step_leaves_a_ledger_that_is_valid_and_whose_models_know_the_same(
     evenings: Evenings, tmp_path: Path
 ) -> None:
@@ -121,12 +133,13 @@ def test_each_step_leaves_a_ledger_that_is_valid_and_whose_models_know_the_same(
     def look(at: int) -> None:
         found = verify(f"sqlite:///{tmp_path}/ledger.db")
         assert (found.pruned_through, found.entries) == (at, evenings.signed[3].sequence - at)
+        assert found.shadows == count_shadows(evenings.backend)
         assert state(learned(evenings.backend)) == before
         seen.append(at)
 
     statement = begin(evenings.backend, evenings.signed[1].sequence)
     look(0)
-    pruning.remove(evenings.backend, statement, look, step=11, pause=lambda _: None)
+    pruning.remove(evenings.backend, statement, look, step=16, pause=lambda _: None)
     assert len(seen) > 3
     assert seen[-1] == statement.through
 
@@ -147,6 +160,10 @@ def test_a_ledger_is_pruned_again_and_again(evenings: Evenings, tmp_path: Path) 
         assert verify(f"sqlite:///{tmp_path}/ledger.db", kept).pruned_through == kept.sequence
         assert state(learned(evenings.backend)) == before
     assert rows_at(tmp_path / "ledger.db")["entries"] == []
+    with evenings.backend.read() as connection:
+        assert store.head(connection) == (evenings.signed[3].sequence, evenings.signed[3].hash)
+    evenings.play()
+    assert evenings.signed[4].sequence > evenings.signed[3].sequence
 
 
 def test_less_than_asked_for_is_removed_where_a_game_goes_on_and_the_plan_says_why(evenings: Evenings) -> None:
@@ -207,14 +224,6 @@ def test_a_removed_game_that_is_reported_again_is_not_learned_from_twice(evening
         assert pruned.read_statement(connection) is not None
 
 
-def test_a_correction_of_what_is_being_removed_leaves_what_stands_for_it(evenings: Evenings) -> None:
-    statement = begin(evenings.backend, evenings.signed[1].sequence)
-    before = state(learned(evenings.backend))
-    evenings.correct(evenings.games[0][0], 40)
-    pruning.remove(evenings.backend, statement, pause=lambda _: None)
-    assert state(learned(evenings.backend))[1:] == before[1:]
-
-
 async def test_tokens_of_before_expire_and_others_stay_valid(evenings: Evenings, tmp_path: Path) -> None:
     ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
     tokens = {sequence: ledger.token(sequence) for sequence in (0, 5, evenings.signed[1].sequence)}
@@ -228,76 +237,36 @@ async def test_tokens_of_before_expire_and_others_stay_valid(evenings: Evenings,
     await ledger.close()
 
 
-def test_an_interrupted_removal_is_known_and_goes_on(evenings: Evenings, tmp_path: Path) -> None:
-    statement = begin(evenings.backend, evenings.signed[1].sequence)
-
-    def interrupt(at: int) -> None:
-        if at > 10:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        pruning.remove(evenings.backend, statement, interrupt, step=7, pause=lambda _: None)
-    with evenings.backend.read() as connection:
-        assert pruning.unfinished(connection) == statement
-    assert pruning.remove(evenings.backend, statement, pause=lambda _: None) == statement.through - 14
-    with evenings.backend.read() as connection:
-        assert pruning.unfinished(connection) is None
-    assert verify(f"sqlite:///{tmp_path}/ledger.db").pruned_through == statement.through
-
-
-def test_a_pruned_ledger_is_copied_with_what_stands_for_the_rest(evenings: Evenings, tmp_path: Path) -> None:
-    prune(evenings.backend, evenings.signed[1].sequence)
-    with (
-        open_source(f"sqlite:///{tmp_path}/ledger.db") as source,
-        open_target(f"sqlite:///{tmp_path}/copy.db", source) as target,
-    ):
-        copied = copy_ledger(source, target)
-        assert state(learned(target)) == state(learned(evenings.backend))
-    assert rows_at(tmp_path / "copy.db") == rows_at(tmp_path / "ledger.db")
-    assert copied.entries == evenings.signed[3].sequence - evenings.signed[1].sequence
-
-
-def change_statement(database: sqlite3.Connection) -> None:
-    database.execute(
-        "UPDATE snapshots SET state = replace(state, '\"standing\": ', '\"standing\": 1') WHERE part = 'pruned'"
-    )
-
-
-def change_outcomes(database: sqlite3.Connection) -> None:
-    outcomes = pruned.encode_outcomes([])
-    database.execute("UPDATE snapshots SET state = ? WHERE part = 'pruned-outcomes'", (outcomes,))
-
-
-def change_intervals(database: sqlite3.Connection) -> None:
-    empty = OnlineProjection({}, intervals=True).intervals.to_bytes()
-    database.execute("UPDATE snapshots SET state = ? WHERE part = 'intervals'", (empty,))
-
-
-def drop_statement(database: sqlite3.Connection) -> None:
-    database.execute("DELETE FROM snapshots WHERE part = 'pruned'")
-
-
-def drop_outcomes(database: sqlite3.Connection) -> None:
-    database.execute("DELETE FROM snapshots WHERE part = 'pruned-outcomes'")
+EMPTY = OnlineProjection({}, intervals=True).intervals.to_bytes()
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("statement", "values", "why"),
     [
-        (change_statement, "signature is not valid|cannot be read"),
-        (change_outcomes, "that stand for what was pruned were altered"),
-        (change_intervals, "that stand for what was pruned were altered"),
-        (drop_statement, "were removed, and no signed snapshot says so"),
-        (drop_outcomes, "that stand for what was pruned were altered"),
+        (
+            "UPDATE snapshots SET state = replace(state, '\"standing\": ', '\"standing\": 1') WHERE part = 'pruned'",
+            (),
+            "signature is not valid|cannot be read",
+        ),
+        (
+            "UPDATE snapshots SET state = ? WHERE part = 'pruned-outcomes'",
+            (pruned.encode_outcomes([]),),
+            "were altered",
+        ),
+        ("UPDATE snapshots SET state = ? WHERE part = 'intervals'", (EMPTY,), "were altered"),
+        ("DELETE FROM snapshots WHERE part = 'pruned'", (), "were removed, and no signed snapshot says so"),
+        ("DELETE FROM snapshots WHERE part = 'pruned-outcomes'", (), "were altered"),
+        ("DELETE FROM snapshots WHERE part = 'pruned-models'", (), ""),
     ],
+    ids=["statement", "outcomes", "intervals", "no statement", "no outcomes", "no models"],
 )
 def test_verification_finds_what_was_changed_of_what_stands_for_the_rest(
-    evenings: Evenings, tmp_path: Path, change: Callable[[sqlite3.Connection], None], why: str
+    evenings: Evenings, tmp_path: Path, statement: str, values: tuple[bytes, ...], why: str
 ) -> None:
     prune(evenings.backend, evenings.signed[1].sequence)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
-        change(database)
-    with pytest.raises(LedgerCorrupt, match=why):
+        database.execute(statement, values)
+    with pytest.raises(LedgerCorrupt, match=why or None):
         verify(f"sqlite:///{tmp_path}/ledger.db")
 
 
@@ -311,10 +280,49 @@ def test_another_key_than_the_known_ones_is_found(evenings: Evenings, tmp_path: 
     verify(f"sqlite:///{tmp_path}/ledger.db", public_keys=[known, other.public_key().public_bytes_raw()])
 
 
-def test_the_head_of_a_ledger_without_entries_is_the_last_one_removed(evenings: Evenings) -> None:
-    prune(evenings.backend, evenings.signed[3].sequence)
+def roster(backend: Backend) -> Roster:
+    with backend.read() as connection:
+        return model_changes.read_roster(connection)
+
+
+def test_a_pruned_ledger_still_knows_every_change_and_its_roster(evenings: Evenings, tmp_path: Path) -> None:
+    before = roster(evenings.backend)
     with evenings.backend.read() as connection:
-        assert store.head(connection) == (evenings.signed[3].sequence, evenings.signed[3].hash)
-        assert learning.newest(connection).standing > 0
-    evenings.play()
-    assert evenings.signed[4].sequence > evenings.signed[3].sequence
+        history = model_changes.newest_changes(connection, 100)
+    for evening, removed, left in ((1, 4, 2), (3, 2, 0)):  # once, and once more
+        made = planned(evenings.backend, evenings.signed[evening].sequence)
+        assert made.model_changes == removed
+        prune(evenings.backend, made.through.sequence)
+        assert roster(evenings.backend) == before
+        with evenings.backend.read() as connection:
+            assert model_changes.newest_changes(connection, 100) == history
+            assert model_changes.newest_change(connection) == before.sequence
+        assert verify(f"sqlite:///{tmp_path}/ledger.db").model_changes == left
+    with evenings.backend.write() as connection:
+        after, added = model_changes.append_change(
+            connection, model_changes.read_roster(connection), change(ModelAction.UNLOAD, "v2"), NOW
+        )
+    assert added is not None
+    assert roster(evenings.backend) == after != before
+    assert verify(f"sqlite:///{tmp_path}/ledger.db").model_changes == 1
+
+
+def test_the_writer_knows_which_change_stands_also_once_it_was_pruned(evenings: Evenings) -> None:
+    prune(evenings.backend, evenings.signed[3].sequence)
+    stands = roster(evenings.backend).sequence
+    made = replace(full_ledger.recordable(900), roster_sequence=stands)
+    with evenings.backend.write() as connection:
+        [kept] = store.append(connection, [codec.prepare(made)])
+        [other] = store.append(connection, [codec.prepare(replace(full_ledger.recordable(901), roster_sequence=0))])
+    assert not isinstance(kept, Failed)
+    assert isinstance(other, Failed)
+    assert isinstance(other.error, ModelsChanged)
+    assert other.error.sequence == stands
+
+
+def test_a_correction_of_what_is_being_removed_leaves_what_stands_for_it(evenings: Evenings) -> None:
+    statement = begin(evenings.backend, evenings.signed[1].sequence)
+    before = state(learned(evenings.backend))
+    evenings.correct(evenings.games[0][0], 40)
+    pruning.remove(evenings.backend, statement, pause=lambda _: None)
+    assert state(learned(evenings.backend))[1:] == before[1:]

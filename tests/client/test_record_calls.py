@@ -107,27 +107,6 @@ async def test_wrong_conditions_are_told_with_the_right_ones(
     assert not server.calls
 
 
-@pytest.mark.parametrize(
-    ("price", "kind", "value"),
-    [
-        (-110, "american", -110),
-        (100, "american", 100),
-        (150.0, "american", 150),
-        (1.91, "decimal", 1.91),
-        (99, "decimal", 99.0),
-        (250.5, "decimal", 250.5),
-        (-1.5, "decimal", -1.5),
-        (float("inf"), "decimal", float("inf")),
-    ],
-)
-def test_whole_odds_from_a_hundred_on_are_american_and_all_others_decimal(
-    price: float, kind: str, value: float
-) -> None:
-    for odds in (market(0, price, 2).home, market(0, 2, price).away):
-        assert odds.WhichOneof("price") == kind
-        assert getattr(odds, kind) == value
-
-
 OBSERVED = datetime(2026, 1, 2, 20, 30, 0, 250, tzinfo=timezone(timedelta(hours=-5)))
 OBSERVED_TIME = Timestamp()
 OBSERVED_TIME.FromDatetime(OBSERVED)

@@ -94,12 +94,7 @@ main()
     ("module", "arguments"),
     [
         ("dejavu_client", ["teams"]),
-        ("grpc._cython.cygrpc", ["predict", "1"]),
         ("typer", ["--help"]),
-        ("dejavu_client.cli.stream", ["stream"]),
-        ("dejavu_client.cli.record", ["predictions"]),
-        ("dejavu_feed.nba.live_feed", ["poll"]),
-        ("dejavu_client.cli.replay", ["replay", "--listen", "127.0.0.1:0"]),
         ("dejavu_client.cli.demo", ["demo"]),
     ],
 )

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from pyarrow import parquet
 from tests.support.fakes.recorded import card, figure
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import Run
@@ -203,15 +202,6 @@ def test_a_scorecard_says_what_was_removed_of_the_record(server: FakeServer, run
 def test_a_scorecard_without_games_says_what_was_asked(run: Run) -> None:
     told = run("scorecard", "--date", "2026-01-02", "--replays").stdout
     assert told == "No settled forecasts: the half, 2026-01-02, including replays.\n"
-
-
-def test_a_scorecard_is_written_as_figures(server: FakeServer, run: Run, tmp_path: Path) -> None:
-    server.answers("GetScorecard", *[GetScorecardResponse(scorecard=card())] * 2)
-    rows = list(csv.DictReader(io.StringIO(run("scorecard", "--csv", "-", "--model", "abc").stdout)))
-    assert {row["model_version"] for row in rows} == {"abc"}
-    assert next(row["value"] for row in rows if row["figure"] == "mae") == "5.25"
-    run("scorecard", "--parquet", str(tmp_path / "a"))
-    assert parquet.read_table(tmp_path / "a")["figure"].to_pylist() == [row["figure"] for row in rows]
 
 
 def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, run: Run) -> None:

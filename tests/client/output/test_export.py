@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,14 +15,13 @@ from pyarrow import parquet
 from tests.support.fakes.recorded import card, recorded
 
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
+from dejavu.v1.record_service_pb2 import ScoreFilter
 from dejavu.v1.scorecard_pb2 import LeftOut, Scorecard
 from dejavu_client import FINAL
 from dejavu_client.export import (
     FIGURE_COLUMNS,
     PREDICTION_COLUMNS,
     figure_rows,
-    leaderboard_rows,
     write_csv,
     write_parquet,
 )
@@ -176,15 +174,6 @@ def test_what_a_scorecard_leaves_out_and_warns_of_is_in_its_file(counted: Scorec
     assert ("mae" in rows) == (counted.games > 0)
 
 
-def test_a_leaderboard_s_rows_name_their_version_and_place() -> None:
-    board = [
-        LeaderboardRow(rank=1, model_version="a", scorecard=card()),
-        LeaderboardRow(rank=1, model_version="b", scorecard=card()),
-    ]
-    rows = list(leaderboard_rows(ScoreFilter(), board))
-    assert {(row.rank, row.scope.model_version) for row in rows} == {(1, "a"), (1, "b")}
-
-
 @pytest.mark.parametrize("write", [write_csv, write_parquet])
 def test_a_file_that_is_not_finished_takes_nobody_s_place(tmp_path: Path, write: Any) -> None:
     def broken() -> Iterator[RecordedPrediction]:
@@ -197,10 +186,3 @@ def test_a_file_that_is_not_finished_takes_nobody_s_place(tmp_path: Path, write:
         write(path, PREDICTION_COLUMNS, broken())
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
     assert path.read_text() == "of yesterday"
-
-
-def test_many_rows_are_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dejavu_client.export._ROWS_OF_A_GROUP", 3)
-    assert write_parquet(tmp_path / "a", PREDICTION_COLUMNS, map(recorded, range(1, 9))) == 8
-    assert parquet.ParquetFile(tmp_path / "a").num_row_groups == 3
-    assert parquet.read_table(tmp_path / "a")["sequence"] == pa.chunked_array([[1, 2, 3], [4, 5, 6], [7, 8]])

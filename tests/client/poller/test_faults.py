@@ -122,16 +122,6 @@ async def test_a_read_that_never_ends_is_given_up_and_tried_again(monkeypatch: p
         evening.release.set()
 
 
-async def test_without_the_scoreboard_known_games_are_followed(watch: Watch) -> None:
-    await watch.at(60)
-    watch.evening.fault["scoreboard"] = FeedUnavailable("status 500")
-    await watch.at(SIX_MINUTES + 1)
-
-    assert len(watch.told(Prediction)) == 1
-    (seen,) = watch.poller.games.values()
-    assert (seen.age(watch.evening.clock()) or 0) > 1000, "what the table shows of it grows old"
-
-
 async def test_a_failing_source_is_read_less_and_less_often(watch: Watch) -> None:
     watch.evening.fault["scoreboard"] = FeedUnavailable("status 500")
     read_in = []
@@ -147,18 +137,6 @@ async def test_a_failing_source_is_read_less_and_less_often(watch: Watch) -> Non
     for _ in range(4):
         await watch.turn()
     assert watch.poller.games, "it comes back"
-
-
-async def test_a_game_that_the_scoreboard_drops_is_followed_to_its_end(watch: Watch) -> None:
-    (game_id,) = watch.evening.ids
-    await watch.at(SIX_MINUTES + 1)
-    watch.evening.hidden.add(game_id)
-    await watch.at(HALF)
-    assert len(watch.told(HorizonResult)) == 1
-
-    watch.evening.clock.now = watch.evening.replay.end
-    await watch.turn()
-    assert watch.poller.games[game_id].state.status is GameStatus.FINAL
 
 
 async def test_a_failing_callback_is_nobody_elses_problem() -> None:

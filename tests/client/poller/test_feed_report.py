@@ -65,17 +65,6 @@ async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> Non
     assert (later_data or 0) - (data or 0) == pytest.approx(passed)
 
 
-async def test_a_server_that_is_away_is_told_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
-    evening, server = Evening([game()]), Operations([UnavailableError("away")])
-    async with watching(evening) as watch:
-        reporter = FeedReporter(watch.poller, server, "nba", now=evening.clock)
-        reporter.start()
-        await server.until_reported()
-        await reporter.close()
-    assert server.calls >= 2
-
-
 async def test_a_poller_that_waits_for_another_one_reports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
     evening, server = Evening([game()]), Operations()
@@ -93,12 +82,16 @@ async def test_a_poller_that_waits_for_another_one_reports_nothing(monkeypatch: 
         await reporter.close()
 
 
-async def test_a_token_that_is_renewed_is_used_for_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "errors",
+    [[UnavailableError("away")], [UnauthenticatedError("expired"), PermissionDeniedError("scope")]],
+    ids=["away", "token renewed"],
+)
+async def test_a_report_that_fails_is_made_again(
+    errors: list[DejavuClientError], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
-    evening, server = (
-        Evening([game()]),
-        Operations([UnauthenticatedError("expired"), PermissionDeniedError("scope")]),
-    )
+    evening, server = Evening([game()]), Operations(errors)
     async with watching(evening) as watch:
         reporter = FeedReporter(watch.poller, server, "nba", now=evening.clock)
         reporter.start()

@@ -32,7 +32,6 @@ from dejavu_client.poller.events import (
     OutcomeReported,
     Prediction,
 )
-from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live_payloads import Play
 
 LATE: Final[dict[str, Any]] = {"from_minute": 22}
@@ -363,14 +362,6 @@ async def test_a_final_of_which_plays_and_scoreboard_never_agree_is_left_unrepor
 
     assert not watch.predictor.reports
     assert {fault.kind for fault in watch.told(Fault)} == {FaultKind.STALE}
-
-
-async def test_while_plays_cannot_be_read_nothing_is_reported() -> None:
-    async with watching(Evening([game()]), **LATE) as watch:
-        (game_id,) = watch.evening.ids
-        watch.evening.fault[game_id] = FeedUnavailable("status 403")
-        await watch.at(HALF + 61)
-        assert not watch.predictor.reports
 
 
 async def test_reports_and_closed_horizons_are_told_in_words_and_as_json() -> None:

@@ -43,20 +43,6 @@ async def test_a_server_that_goes_away_between_two_forecasts_is_reported_in_the_
         assert watch.poller.server_failure == ""
 
 
-async def test_another_program_at_the_address_is_not_taken_for_a_server() -> None:
-    with FakeServer() as server:
-        server.health = type(server.health)()  # knows no service, as that of any other program
-        server.stop()
-        server.start()
-        async with (
-            AsyncDejavuClient(server.target) as client,
-            watching(Evening([game()]), client=client) as watch,
-        ):
-            await watch.turn()
-            [fault] = watch.told(Fault)
-    assert f"{server.target} does not know this call" in fault.reason
-
-
 @pytest.mark.parametrize("status", [HealthStatus.NOT_SERVING, HealthStatus.UNKNOWN])
 async def test_a_server_that_makes_no_forecasts_is_reported(status: HealthStatus) -> None:
     class Sick(StoringPredictor):

@@ -6,7 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -60,30 +61,36 @@ def announced(program: subprocess.Popen[str]) -> dict[str, Any]:
     return told
 
 
-def serving(*options: str) -> subprocess.Popen[str]:
+@contextmanager
+def serving(*options: str) -> Iterator[subprocess.Popen[str]]:
     command = [*COMMAND, "--listen", "127.0.0.1:0", "--json", "--delay", "0", *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
 
 
 def test_it_serves_a_bad_day_and_the_same_games_without_faults_for_its_seed() -> None:
-    with serving("--count", "3", "--faults", "403-json,overtime", "--fault-rate", "1", "--speed", "60") as program:
+    games = ("--count", "3", "--seed", "7")
+    with serving(*games, "--faults", "403-json,overtime", "--fault-rate", "1", "--speed", "60") as program:
         bad = announced(program)
         with closing(NbaFeed(bad["url"])) as feed, pytest.raises(FeedUnavailable, match="status 403"):
             all(feed.scoreboard() for _ in count())  # at this speed each file has its fault within five seconds
         program.terminate()
         assert program.wait(20) == 0
-    assert (bad["faults"]["kinds"], bad["faults"]["rate"]) == (["403-json", "overtime"], 1.0)
+    assert bad["faults"] == {"kinds": ["403-json", "overtime"], "seed": 7, "rate": 1.0}
 
-    with serving("--count", "3", "--seed", str(bad["faults"]["seed"]), "--stagger", "60") as program:
+    with serving(*games, "--stagger", "60") as program:
         good = announced(program)
         with closing(NbaFeed(good["url"])) as feed:
-            games = feed.scoreboard().games
+            shown = feed.scoreboard().games
         program.send_signal(signal.SIGINT)
         assert program.wait(20) == 0
         assert program.stderr is not None
         assert program.stderr.read() == ""
-    assert [game.game_id for game in games] == [game["gameId"] for game in good["games"]]
-    assert [game.status for game in games] == [GameStatus.LIVE, GameStatus.SCHEDULED, GameStatus.SCHEDULED]
+    assert [game.game_id for game in shown] == [game["gameId"] for game in good["games"]]
+    assert [game.status for game in shown] == [GameStatus.LIVE, GameStatus.SCHEDULED, GameStatus.SCHEDULED]
     assert [game["homeTeam"] for game in good["games"]] == [game["homeTeam"] for game in bad["games"]]
 
 

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dejavu_feed.eligibility import exclusion_reason
-from dejavu_feed.pattern import Score, elapsed_seconds, period_of
+from dejavu_feed.pattern import Score, period_of
 
 WON = (Score(0.0, 0, 0), Score(720.1, 2, 0), Score(2160.0, 2, 3), Score(2880.0, 5, 3))
 
@@ -36,8 +34,3 @@ def test_a_tie_or_no_away_team_leaves_a_game_out() -> None:
 )
 def test_the_end_of_a_period_is_its_own(elapsed: float, period: int) -> None:
     assert period_of(elapsed) == period
-
-
-@given(st.integers(1, 12), st.integers(0, 299))
-def test_a_moment_before_the_end_of_a_period_is_in_it(period: int, clock: int) -> None:
-    assert period_of(elapsed_seconds(period, clock)) == period

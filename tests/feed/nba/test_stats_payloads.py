@@ -56,17 +56,9 @@ def edited(payload: dict[str, Any], index: int, **changes: Any) -> dict[str, Any
     return payload
 
 
-def test_two_rows_are_one_game() -> None:
-    games = read_game_log(log_payload(GAMES, "2024-25", "Regular Season"))
-    assert [(game.game_id, game.date) for game in games] == sorted(
-        ((game.game_id, game.day) for game in GAMES), key=lambda entry: (entry[1], entry[0])
-    )
-    by_id = {game.game_id: game for game in games}
-    assert by_id[GAME.game_id] == listed()
-
-
-def test_on_neutral_ground_the_list_does_not_tell_the_host_but_the_plays_do() -> None:
+def test_two_rows_are_one_game_and_on_neutral_ground_the_plays_tell_the_host() -> None:
     games = {game.game_id: game for game in read_game_log(log_payload(GAMES, "2024-25", "Regular Season"))}
+    assert games == {game.game_id: listed(game) for game in GAMES}
     assert games[NEUTRAL.game_id].home == ""
     course = read_score_timeline(plays_payload(NEUTRAL), games[NEUTRAL.game_id])
     assert course == ScoreTimeline(NEUTRAL.home, NEUTRAL.away, NEUTRAL.scores)

@@ -86,11 +86,6 @@ def test_a_day_without_games_says_which_days_there_are(tmp_path: Path) -> None:
         recorded_evening(path, date(2024, 1, 1))
 
 
-def test_a_day_on_which_nothing_can_be_played_again_says_why(tmp_path: Path) -> None:
-    with pytest.raises(BadGamesFile, match="away is missing"):
-        recorded_evening(write(tmp_path / "plays.parquet", rows(away=None)), DAY)
-
-
 def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     junk = tmp_path / "junk.parquet"
     junk.write_bytes(b"not parquet")

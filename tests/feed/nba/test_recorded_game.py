@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 from datetime import datetime, timedelta
@@ -56,19 +55,20 @@ class GoingBy:
             return Response(200, b"", hold=0.2)
         if kind is FeedFaultKind.STALE:
             now -= timedelta(minutes=2)
-        payload = self._payload(path, now)
+        answer = json_response(self._payload(path, now))
         if kind is FeedFaultKind.INCOMPLETE or (kind in PAYLOAD_FAULTS and path == PLAYS):
+            payload = json.loads(answer.body)
             PAYLOAD_FAULTS[kind](payload, rng)
-        answer = json_response(payload)
+            answer = json_response(payload)
         return RESPONSE_FAULTS[kind](answer, rng) if kind in RESPONSE_FAULTS else answer
 
     def _payload(self, path: str, now: datetime) -> dict[str, Any]:
         happened = [action for action, moment in zip(self._actions, self._moments, strict=True) if moment <= now]
         last = happened[-1] if happened else self._actions[0]
         shown = {"gameStatus": 3 if last["actionType"] == "game" else 2, "period": last["period"]}
-        game = copy.deepcopy(self._box | shown | {"gameClock": last["clock"]})
+        game = self._box | shown | {"gameClock": last["clock"]}
         files: dict[str, dict[str, Any]] = {
-            PLAYS: {"game": {"gameId": GAME, "actions": copy.deepcopy(happened or self._actions[:1])}},
+            PLAYS: {"game": {"gameId": GAME, "actions": happened or self._actions[:1]}},
             BOX: {"game": game},
             BOARD: {"scoreboard": {"gameDate": "2020-12-22", "games": [game]}},
         }

@@ -24,7 +24,6 @@ from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.service import Abort, FakeServer, heartbeat
 from tests.support.programs.commands import python_m
 
-from dejavu.v1 import model_service_pb2 as models
 from dejavu.v1 import prediction_service_pb2 as predictions
 from dejavu.v1 import record_service_pb2 as record
 from dejavu_feed.replay.http_server import LocalServer, Response
@@ -66,8 +65,6 @@ def stream_of(event: str) -> list[Any]:
 SURFACES: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
     "a forecast": ("Predict", lambda: filled(predictions.PredictResponse()), ("predict", *map(str, PATTERN))),
     "recorded forecasts": ("ListPredictions", lambda: filled(record.ListPredictionsResponse()), ("predictions",)),
-    "a recorded forecast": ("GetPrediction", lambda: filled(record.GetPredictionResponse()), ("prediction", "g")),
-    "models": ("ListModels", lambda: filled(models.ListModelsResponse()), ("models", "list")),
     "a streamed forecast": ("StreamPredictions", lambda: stream_of("forecast"), ("stream",)),
     "an error": (
         "Predict",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import grpc
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, able_model, game
-from tests.support.harness.poller import END, HALF, SIX_MINUTES, Watch, correct, watching
+from tests.support.harness.poller import END, HALF, Watch, correct, watching
 
 from dejavu.v1.prediction_service_pb2 import PredictError
 from dejavu_client import FINAL, HALFTIME
@@ -152,25 +152,6 @@ async def test_a_correction_of_an_older_minute_makes_a_revision_of_the_newest_al
     revised = [prediction for prediction in watch.told(Prediction) if prediction.forecast.revision]
     assert [(len(each.pattern), each.forecast.horizon) for each in revised] == [(12, HALFTIME), (12, FINAL)]
     assert watch.predictor.minutes(FINAL) == [*range(6, 13), 12]
-
-
-async def test_a_minute_whose_completion_is_taken_back_stands_until_it_is_complete_again() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-
-    def with_false_shot(plays: tuple[Play, ...]) -> tuple[Play, ...]:
-        last = plays[-1]
-        return (*plays, replace(last, order=last.order + 1, clock=355.0, elapsed=SIX_MINUTES + 5))
-
-    async with watching(evening) as watch:
-        await watch.at(SIX_MINUTES - 59)
-        evening.edit[game_id] = with_false_shot
-        await watch.turn()
-        del evening.edit[game_id]
-        await watch.turn()
-        assert watch.predictor.minutes(FINAL) == [17, 18], "17 is not asked for again"
-        await watch.at(SIX_MINUTES + 61)
-        assert watch.predictor.minutes(FINAL) == [17, 18, 19]
 
 
 async def test_after_a_slip_in_a_clock_the_minutes_that_are_true_are_forecast() -> None:

@@ -158,20 +158,6 @@ def test_rows_without_a_score_and_starts_of_periods_are_no_news() -> None:
     assert read_score_timeline(payload, SMALL).scores == tuple(Score(*score) for score in scores)
 
 
-def test_scores_may_be_numbers_and_missing_where_nothing_was_scored() -> None:
-    payload = copy.deepcopy(plays_payload(GAME))
-    for play in payload["game"]["actions"]:
-        for key in ("scoreHome", "scoreAway"):
-            play[key] = int(play[key]) if play[key] else None
-    assert read_score_timeline(payload, listed()).scores == GAME.scores
-
-
-def test_actions_count_in_the_order_of_their_ids() -> None:
-    payload = copy.deepcopy(plays_payload(GAME))
-    payload["game"]["actions"].reverse()
-    assert read_score_timeline(payload, listed()).scores == GAME.scores
-
-
 @pytest.mark.parametrize("late", [(4, 3), (2, 0)], ids=["score of its number", "score of its clock"])
 def test_a_play_entered_late_counts_at_its_clock(late: tuple[int, int]) -> None:
     """The first basket has the last number, and either the score at its number or the score at its clock."""
@@ -305,3 +291,12 @@ def test_the_real_plays_are_the_course_of_117_at_116(data_dir: Path) -> None:
     ]
     assert course.scores[1] == Score(70.0, 0, 3)
     assert course.scores[-1] == Score(2873.9, 116, 117)
+
+
+def test_scores_may_be_numbers_or_missing_and_actions_count_in_the_order_of_their_ids() -> None:
+    payload = copy.deepcopy(plays_payload(GAME))
+    payload["game"]["actions"].reverse()
+    for play in payload["game"]["actions"]:
+        for key in ("scoreHome", "scoreAway"):
+            play[key] = int(play[key]) if play[key] else None
+    assert read_score_timeline(payload, listed()).scores == GAME.scores

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.evenings import game
 from tests.support.harness.bad_days import HALF, REGULATION, SIX_MINUTES, BadDay
-from tests.support.harness.laws import NIGHTLY, examples
+from tests.support.harness.laws import examples
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller.events import ForecastMissed, HorizonClosed, OutcomeReported
@@ -62,8 +62,9 @@ def test_an_evening_with_all_faults_and_a_restart_ends_with_the_forecasts_of_one
     assert not day.told_too_late()
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(3600)
-@settings(max_examples=100 if NIGHTLY else 1)
+@settings(max_examples=100)
 @given(seed=SEEDS)
 def test_simulated_evenings_with_all_faults_end_as_good_ones(seed: int) -> None:
     """The last minute may have no score, so that the minute before is the newest."""

@@ -60,9 +60,10 @@ def test_it_stays_frozen_and_is_checked_copied_replaced_and_pickled() -> None:
         game.home = "LAL"  # type: ignore[misc]
     with pytest.raises(FrozenInstanceError):
         del game.home
-    for made in (lambda: Game("NYK"), lambda: replace(game, home="NYK")):
-        with pytest.raises(ValueError, match="same team"):
-            made()
+    with pytest.raises(ValueError, match="same team"):
+        Game("NYK")
+    with pytest.raises(ValueError, match="same team"):
+        replace(game, home="NYK")
     assert replace(game, margin=3.0) == Game("BOS", margin=3.0)
     assert [each.name for each in fields(game)] == ["home", "away", "margin", "tag"]
     for twin in (copy.copy(game), copy.deepcopy(game), pickle.loads(pickle.dumps(game))):

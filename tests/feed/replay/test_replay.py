@@ -196,7 +196,7 @@ def test_the_scoreboard_and_the_box_score_agree_at_any_moment() -> None:
             if state.status is not GameStatus.SCHEDULED:
                 newest = plays(replay, game_id)[-1]
                 assert (newest.home, newest.away) == (state.home_score, state.away_score)
-        clock.step(3.7)
+        clock.step(7.9)
     assert {"Q1 ", "End", "Q2 ", "Hal", "Q3 ", "Q4 "} <= texts
 
 

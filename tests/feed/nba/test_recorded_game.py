@@ -76,7 +76,7 @@ class GoingBy:
 
 
 @pytest.mark.parametrize(
-    ("seed", "turn_seconds"), [(0, 30), *(pytest.param(seed, 10, marks=pytest.mark.nightly) for seed in (0, 1))]
+    ("seed", "turn_seconds"), [(0, 40), *(pytest.param(seed, 10, marks=pytest.mark.nightly) for seed in (0, 1))]
 )
 async def test_the_recorded_game_watched_through_faults_has_true_patterns_alone_and_its_outcomes(
     seed: int, turn_seconds: int, data_dir: Path

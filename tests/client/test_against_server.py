@@ -7,6 +7,7 @@ import csv
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyarrow import parquet
@@ -27,7 +28,7 @@ from dejavu_client import (
 from dejavu_client.cli.main import app
 from dejavu_feed.game_day import game_day
 
-TEAMS = {"home_team": "BKN", "away_team": "GSW"}
+TEAMS: dict[str, Any] = {"home_team": "BKN", "away_team": "GSW"}
 GAMES = {kind: current_game(number) for number, kind in enumerate(CLIENTS, start=1)}
 """A game for each client, as both use one server."""
 CLI_GAME = current_game(3)

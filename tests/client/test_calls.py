@@ -7,6 +7,7 @@ import math
 import socket
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import grpc
 import pytest
@@ -126,7 +127,7 @@ async def test_a_forecast_is_asked_for_with_every_field_given_and_no_other(
 ) -> None:
     answer, client = forecast(point_forecast=4.5), connect()
     server.answers("Predict", PredictResponse(forecast=answer))
-    fields = {
+    fields: dict[str, Any] = {
         "game_id": "0022000001",
         "alpha": 0.0,  # the server refuses it, not the client
         "horizon": FINAL,

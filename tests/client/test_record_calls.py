@@ -111,7 +111,7 @@ OBSERVED = datetime(2026, 1, 2, 20, 30, 0, 250, tzinfo=timezone(timedelta(hours=
 OBSERVED_TIME = Timestamp()
 OBSERVED_TIME.FromDatetime(OBSERVED)
 QUOTED = market(5.5, -110, 1.95, bankroll=1000.0, confidence_threshold=0.6)
-LIMITED = {"from_date": date(2026, 1, 2), "min_minutes": 0, "max_minutes": 12, "model_version": "abc"}
+LIMITED: dict[str, Any] = {"from_date": date(2026, 1, 2), "min_minutes": 0, "max_minutes": 12, "model_version": "abc"}
 CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], Message]] = {
     "an outcome, its time left to the server": (
         "report_outcome",

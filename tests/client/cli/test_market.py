@@ -260,7 +260,7 @@ def test_spread_and_odds_are_given_as_a_sportsbook_prints_them(
 ) -> None:
     server.answers("Predict", QUOTE)
     assert run("predict", "1", *ODDS, *options).exit_code == 0
-    usual = {"line": 5.5, "home": Odds(american=-110), "away": Odds(decimal=1.95)}
+    usual: dict[str, Any] = {"line": 5.5, "home": Odds(american=-110), "away": Odds(decimal=1.95)}
     assert server.calls[0].request.market == Market(**usual | market)
 
 

@@ -56,32 +56,6 @@ async def test_half_and_end_are_forecast_after_every_minute_from_the_sixth_on_in
     assert (end.game.text, end.game.home_score - end.game.away_score) == ("Final", 5)
 
 
-@pytest.mark.parametrize("quarter", [1, 2, 3])
-async def test_a_break_is_not_spent_on_the_forecast_of_the_minute_before(quarter: int) -> None:
-    minute = quarter * QUARTER_MINUTES
-    evening = Evening([game(run=2)])
-    (game_id,) = evening.ids
-
-    def before_the_end(plays: tuple[Play, ...]) -> tuple[Play, ...]:
-        return tuple(each for each in plays if (each.period, each.action, each.detail) != (quarter, "period", "end"))
-
-    def with_a_free_throw(plays: tuple[Play, ...]) -> tuple[Play, ...]:
-        return tuple(replace(play, home=play.home + (play.elapsed >= 60 * minute)) for play in plays)
-
-    async with watching(evening, from_minute=6) as watch:
-        evening.edit[game_id] = before_the_end
-        await watch.at(60.0 * (minute - 1) + 1)
-        await watch.at(60.0 * minute)
-        assert watch.predictor.minutes(FINAL)[-1] == minute - 1, "another free throw may follow"
-        del evening.edit[game_id]
-        await watch.turn()
-        assert watch.predictor.minutes(FINAL)[-1] == minute
-        before = watch.predictor.asked[-1].pattern
-        evening.edit[game_id] = with_a_free_throw
-        await watch.turn()
-        assert watch.predictor.asked[-1].pattern == (*before[:-1], before[-1] + 1), "entered late: a revision"
-
-
 async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> None:
     played = extend_to_overtime(game(lead=3, run=2))
     async with watching(Evening([played])) as watch:

@@ -66,6 +66,9 @@ async def test_the_half_and_the_end_of_a_game_are_reported_once_each() -> None:
     assert [(event.horizon, event.differential, event.settled) for event in told] == [(HALFTIME, 5, 2), (FINAL, 5, 5)]
     assert [event.game.text for event in told] == ["Half", "Final"]
     assert watch.predictor.overtimes == [None, 0]
+    plays = watch.evening.plays(game_id)
+    ends = [play.actual for play in plays if (play.action, play.detail) == ("period", "end") and play.period in (2, 4)]
+    assert [half.observed_time, end.observed_time] == ends, "when the feed says that the period ended"
     assert not watch.told(Fault)
     assert not watch.told(HorizonClosed)
 
@@ -82,15 +85,6 @@ async def test_the_points_of_both_teams_are_reported_too_unless_the_server_refus
     assert watch.predictor.totals == [totals[0], None, totals[1]]
     assert [horizon for horizon, _ in said(watch)] == [HALFTIME, HALFTIME, FINAL]
     assert not watch.told(Fault)
-
-
-async def test_it_was_observed_when_the_feed_says_that_the_period_ended() -> None:
-    async with watching(Evening([game()]), **LATE) as watch:
-        await to_the_end(watch)
-
-    plays = watch.evening.plays(watch.evening.ids[0])
-    ends = [play.actual for play in plays if (play.action, play.detail) == ("period", "end") and play.period in (2, 4)]
-    assert [report.observed_time for report in watch.predictor.reports] == ends
 
 
 async def test_a_period_did_not_end_before_the_plays_before_its_end() -> None:

@@ -14,7 +14,6 @@ from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.game_ids import is_game_id, is_replay
 from dejavu_feed.nba.live_payloads import GameStatus, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.progress import periods_over
 from dejavu_feed.pattern import Score, slots
 from dejavu_feed.replay.games import ReplayGame, simulated_evening
 from dejavu_feed.replay.payloads import clock_text
@@ -128,32 +127,6 @@ def test_a_pattern_built_live_is_the_one_built_in_training(seed: int) -> None:
     clock.now = complete.actual
     clock.step(0.001)
     assert live_pattern(plays(replay, game_id), 18) == slots(game.scores, 18)
-
-
-def test_a_play_at_exactly_six_minutes_belongs_to_the_pattern_and_does_not_complete_it() -> None:
-    clock = SteppedClock()
-    replay = Replay([one_game(*full_game(1080.0, 1100.0))], speed=30, now=clock)
-    (game_id,) = replay.games
-    clock.now = replay.end
-    everything = plays(replay, game_id)
-    at_six = next(index for index, play in enumerate(everything) if play.elapsed == 1080.0)
-
-    assert everything[at_six].clock == 360.0
-    assert live_pattern(everything[: at_six + 1], 18) is None
-    assert live_pattern(everything[: at_six + 2], 18) == (*(0,) * 1, *(3,) * 12, *(6,) * 4, 9)
-
-
-def test_a_buzzer_beater_belongs_to_the_quarter_that_it_ends() -> None:
-    clock = SteppedClock()
-    replay = Replay([one_game(*full_game(1440.0))], speed=30, now=clock)
-    (game_id,) = replay.games
-    clock.now = replay.end
-    everything = plays(replay, game_id)
-    buzzer = next(index for index, play in enumerate(everything) if play.scoring and play.elapsed == 1440.0)
-
-    assert (everything[buzzer].period, everything[buzzer].clock) == (2, 0.0)
-    assert periods_over(everything[: buzzer + 1]) < 2
-    assert halftime_differential(everything[: buzzer + 2]) == 9
 
 
 def test_a_score_that_falls_is_a_correction_and_not_a_shot() -> None:

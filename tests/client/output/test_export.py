@@ -104,6 +104,10 @@ def test_a_recorded_forecast_has_these_columns(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_missing_and_not_nought(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", PREDICTION_COLUMNS, [recorded(7, settled=False)])
+    heading, line = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
+    assert heading.startswith("sequence,revision,superseded,game_id,home_team,away_team,horizon,elapsed_minutes,")
+    assert line.startswith("7,0,false,0022500123,BOS,LAL,half,18,")
+    assert "2026-01-15T02:31:00.000250Z" in line
     [row] = from_csv(tmp_path / "a.csv")
     absent = {name for name, value in row.items() if value is None}
     assert {
@@ -117,14 +121,6 @@ def test_what_is_not_there_is_missing_and_not_nought(tmp_path: Path) -> None:
         "market_profit",
     } <= absent
     assert row["revision"] == 0
-
-
-def test_a_csv_file_is_plain(tmp_path: Path) -> None:
-    write_csv(tmp_path / "a.csv", PREDICTION_COLUMNS, [recorded(7)])
-    heading, line = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
-    assert heading.startswith("sequence,revision,superseded,game_id,home_team,away_team,horizon,elapsed_minutes,")
-    assert line.startswith("7,0,false,0022500123,BOS,LAL,half,18,")
-    assert "2026-01-15T02:31:00.000250Z" in line
 
 
 def test_the_figures_of_a_scorecard_are_rows(tmp_path: Path) -> None:

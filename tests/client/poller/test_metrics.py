@@ -112,14 +112,6 @@ async def test_forecasts_count_as_new_revised_or_missed_and_the_first_ones_with_
     assert measured.value("forecast_latency_seconds_sum") == pytest.approx(0.5)
 
 
-async def test_every_figure_but_the_ages_is_there_from_the_start(measured: Measured) -> None:
-    assert measured.value("faults_total", source="game", kind="malformed") == 0.0
-    assert measured.value("forecasts_total", horizon="halftime", outcome="missed") == 0.0
-    assert measured.value("forecasts_total", horizon="final", outcome="new") == 0.0
-    assert measured.value("forecast_latency_seconds_count") == 0.0
-    assert measured.value("scoreboard_age_seconds") == 0.0
-
-
 async def test_what_the_record_took_is_counted_by_horizon_and_corrections_apart(measured: Measured) -> None:
     watch = measured.watch
     assert measured.value("reports_total", horizon="final", outcome="new") == 0.0

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -16,7 +17,8 @@ from tests.support.fakes.clock import SteppedClock
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable, MalformedFeed
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.nba.live_payloads import GameStatus
-from dejavu_feed.replay.games import simulated_evening
+from dejavu_feed.nba.stats_service import NbaStats
+from dejavu_feed.replay.games import recorded_evening, simulated_evening
 from dejavu_feed.replay.http_server import LocalServer, Response
 from dejavu_feed.replay.replay import Replay
 
@@ -159,17 +161,27 @@ def test_nobody_listening_is_unavailable() -> None:
         feed.scoreboard()
 
 
-def test_without_nba_api_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "nba_api.live.nba.endpoints", None)
+@pytest.mark.parametrize(
+    ("module", "read", "extra"),
+    [
+        ("nba_api.live.nba.endpoints", NbaFeed, "live"),
+        ("nba_api.stats.library.http", NbaStats, "trainer"),
+        ("pyarrow", lambda: recorded_evening(Path("plays.parquet"), date(2023, 3, 6)), "live"),
+    ],
+)
+def test_without_a_library_the_extra_is_named(
+    module: str, read: Callable[[], object], extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(FeedNotInstalled, match=rf"dejavu-forecast\[{extra}\]"):
+        read()
 
-    with pytest.raises(FeedNotInstalled, match=r"dejavu-forecast\[live\]"):
-        NbaFeed()
 
-
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://x", "http://"])
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+@pytest.mark.parametrize("url", ["", "stats.nba.com", "127.0.0.1:8000", "ftp://x", "http://"])
+@pytest.mark.parametrize("kind", [NbaFeed, NbaStats])
+def test_an_address_that_is_none_is_refused(kind: Callable[[str], object], url: str) -> None:
     with pytest.raises(ValueError, match="address"):
-        NbaFeed(url)
+        kind(url)
 
 
 class _AsksForReferer(BaseHTTPRequestHandler):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import random
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
+from dejavu_feed.errors import BadGamesFile
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.games import fill_idle_plays, recorded_evening, simulated_evening
 from dejavu_feed.replay.simulate import simulate_game
@@ -97,13 +96,6 @@ def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
             recorded_evening(path, DAY)
     with pytest.raises(BadGamesFile, match=r"missing.csv: no such file"):
         recorded_evening(tmp_path / "missing.csv", DAY)
-
-
-def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-
-    with pytest.raises(FeedNotInstalled, match=r"dejavu-forecast\[live\]"):
-        recorded_evening(tmp_path / "plays.parquet", DAY)
 
 
 @given(seed=st.integers(0, 10**6))

@@ -210,5 +210,8 @@ def test_wrong_usage_is_explained(run: Run, arguments: tuple[str, ...], stdin: s
     result = run("cache", *arguments, stdin=stdin, width=200)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def test_a_missing_file_is_named(run: Run) -> None:
     missing = run("cache", "warm", "none.jsonl")
     assert (missing.exit_code, "none.jsonl" in missing.stderr, "Traceback" in missing.output) == (1, True, False)

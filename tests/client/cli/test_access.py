@@ -148,3 +148,13 @@ def test_every_command_that_calls_a_server_takes_the_options_and_no_token() -> N
             options = {option for parameter in each.params for option in parameter.opts}
             assert {"--tls", "--ca", "--cert", "--key", "--token-file"} <= options, each.name
             assert ("--token" in options) == (name == "stream"), each.name
+
+
+def test_a_token_in_the_environment_that_is_none_is_refused_without_repeating_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEJAVU_TOKEN", "two words")
+    told = run("models")
+    assert told.exit_code == 2
+    assert "DEJAVU_TOKEN" in told.stderr
+    assert "words" not in told.output

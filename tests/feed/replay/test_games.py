@@ -78,11 +78,13 @@ def test_games_that_cannot_be_played_again_are_left_out_and_named(name: str, tmp
     )
 
 
-def test_a_day_without_games_says_which_days_there_are(tmp_path: Path) -> None:
+def test_a_day_without_games_says_which_days_there_are_or_why_none_can_be_played_again(tmp_path: Path) -> None:
     path = write(tmp_path / "plays.parquet", [*rows(), *rows("202303090BOS")])
 
     with pytest.raises(BadGamesFile, match="20230306 to 20230309"):
         recorded_evening(path, date(2024, 1, 1))
+    with pytest.raises(BadGamesFile, match="no game of 2023-03-06 to replay; 202303060LAL: away is missing"):
+        recorded_evening(write(tmp_path / "plays.csv", rows(away=None)), DAY)
 
 
 def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:

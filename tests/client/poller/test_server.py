@@ -168,19 +168,16 @@ async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> Non
 
 async def test_a_poller_that_waits_for_another_one_reports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
-    evening, server = Evening([game()]), Operations()
-    leads = False
-    monkeypatch.setattr(Poller, "leads", property(lambda _: leads))
-    async with watching(evening) as watch:
-        reporter = FeedReporter(watch.poller, server, "nba", now=evening.clock)
-        reporter.start()
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert server.calls == 0
-        leads = True
-        async with asyncio.timeout(30):
-            await server.called.wait()
-        await reporter.close()
+    server, poller = Operations(), SimpleNamespace(leads=False, games={}, scoreboard_time=None)
+    reporter = FeedReporter(cast("Poller", poller), server, "nba")
+    reporter.start()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert server.calls == 0
+    poller.leads = True
+    async with asyncio.timeout(30):
+        await server.called.wait()
+    await reporter.close()
 
 
 @pytest.mark.parametrize(

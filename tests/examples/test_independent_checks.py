@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.server.ledger.retention.evenings import evenings_at
+from tests.server.ledger.retention.test_models import prune
 from tests.support.harness.documents import ROOT
 from tests.support.processes.recorded_games import GAMES, Record
 from tests.support.processes.servers import running_worker
 from tests.support.programs import examples
 
 from dejavu_client import FINAL, DejavuClient
+from dejavu_server.cli.export_entries import export_entries
+from dejavu_server.ledger.entries import canonical_json, codec
 
 FOLDER = ROOT / "examples" / "python"
 SCORECARD, LEDGER = FOLDER / "recompute_scorecard.py", FOLDER / "check_ledger.py"
@@ -167,17 +171,25 @@ def altered(lines: list[Any], sequence: int, old: str, new: str) -> list[Any]:
     return lines
 
 
-def rewritten(lines: list[Any]) -> list[Any]:
-    """Changes the pattern of the first entry, and makes all hashes fit."""
-    from dejavu_server.ledger.entries import canonical_json, codec
-
-    text = lines[1]["canonical"].replace('"point":', '"point":1', 1)
-    lines[1]["canonical"] = canonical_json.dumps(json.loads(text))
+def rehashed(lines: list[Any]) -> list[Any]:
+    """Makes all hashes fit the entries again."""
     hash_ = bytes.fromhex(lines[0]["pruned_hash"])
     for line in lines[1:]:
         hash_ = codec.chain_hash(hash_, line["canonical"])
         line["hash"] = hash_.hex()
     return lines
+
+
+def rewritten(lines: list[Any]) -> list[Any]:
+    """Changes the point of the first entry, and makes all hashes fit."""
+    text = lines[1]["canonical"].replace('"point":', '"point":1', 1)
+    lines[1]["canonical"] = canonical_json.dumps(json.loads(text))
+    return rehashed(lines)
+
+
+def written(path: Path, lines: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    return path
 
 
 TAMPERED: dict[str, Callable[[list[Any]], list[Any]]] = {
@@ -197,8 +209,7 @@ def test_an_export_that_was_tampered_with_is_not_sound(
     record: Record, entries: Path, tmp_path: Path, complaint: str
 ) -> None:
     lines = TAMPERED[complaint]([json.loads(line) for line in entries.read_text().splitlines()])
-    tampered = tmp_path / "tampered.jsonl"
-    tampered.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    tampered = written(tmp_path / "tampered.jsonl", lines)
     against = ("--target", record.address) if "listed" in complaint else ("--checkpoint", record.kept)
     done = checked(LEDGER, record.address, tampered, *against)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -210,3 +221,59 @@ def test_a_checkpoint_that_was_altered_is_not_signed(record: Record, entries: Pa
     kept.write_text(json.dumps(json.loads(record.kept.read_text()) | {"signedTime": "2020-01-01T00:00:00.000001Z"}))
     done = checked(LEDGER, record.address, entries, "--checkpoint", kept)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "the checkpoint's signature is not valid")
+
+
+def exported(folder: Path, *, pruned: bool = False) -> list[dict[str, Any]]:
+    """Returns the lines of an export of a ledger with changes of models and shadows."""
+    made = evenings_at(folder / "ledger.db", 3, seed=2, lifecycle=True)
+    with closing(made.backend):
+        if pruned:
+            prune(made, 1)
+    export_entries(f"sqlite:///{folder / 'ledger.db'}", folder / "entries.jsonl")
+    return [json.loads(line) for line in (folder / "entries.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_sound_export_says_who_is_champion(tmp_path: Path, pruned: bool) -> None:
+    done = checked(LEDGER, "", written(tmp_path / "sound.jsonl", exported(tmp_path, pruned=pruned)))
+    chained, shadows, models = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert "entries, chained" in chained
+    assert shadows.endswith(" shadows, each beside an earlier forecast of another model")
+    assert models == "5 changes of models; v1 is champion since entry 2"
+
+
+def first(lines: list[dict[str, Any]], kind: str, action: str = "") -> int:
+    """Returns the line of the first entry of a kind, and of an action."""
+    for number, line in enumerate(lines[1:], start=1):
+        entry = json.loads(line["canonical"])
+        if entry["kind"] == kind and action in {"", entry["payload"].get("action")}:
+            return number
+    raise AssertionError(f"no {kind}")
+
+
+def test_models_and_shadows_that_cannot_be_are_found(tmp_path: Path) -> None:
+    lines = exported(tmp_path)
+    shadow, promotion, outcome = first(lines, "shadow"), first(lines, "model", "promote"), first(lines, "outcome")
+    last = len(lines)  # a copy of the shadow, made after the outcome
+    late = {**json.loads(lines[shadow]["canonical"]), "sequence": last}
+    faults: list[tuple[int, Callable[[dict[str, Any]], object], str]] = [
+        (shadow, lambda payload: payload.update(of=outcome), f"a shadow beside entry {outcome}, no forecast before it"),
+        (
+            shadow,
+            lambda payload: payload["forecast"].update(model_version="v1"),
+            "a shadow of the model of its forecast",
+        ),
+        (promotion, lambda payload: payload.update(from_version="v9"), "it replaces v9, not "),
+        (last, lambda payload: payload["forecast"].update(model_version="v7"), "a shadow after the outcome at entry "),
+    ]
+    for number, change, complaint in faults:
+        tampered = [dict(line) for line in lines]
+        if number == last:
+            tampered.append({"sequence": last, "hash": "", "canonical": canonical_json.dumps(late)})
+        entry = json.loads(tampered[number]["canonical"])
+        change(entry["payload"])
+        tampered[number]["canonical"] = canonical_json.dumps(entry)
+        done = checked(LEDGER, "", written(tmp_path / "tampered.jsonl", rehashed(tampered)))
+        assert done.returncode == 1
+        assert complaint in done.stdout.splitlines()[-1]

@@ -10,17 +10,18 @@ import pytest
 from tests.support.fakes.service import FakeServer, forecast
 
 from dejavu.v1.model_service_pb2 import ListModelsRequest
-from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictBatchResponse, PredictBatchResult
+from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictBatchResponse, PredictBatchResult, PredictError
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.cli.demo import simulate_matched_games
 
 
 def margins(server: FakeServer, expected: float) -> None:
-    """Makes the server return an expected margin for every game."""
+    """Makes the server return an expected margin for every game but the first, which is simulated all the same."""
 
     def answer(request: PredictBatchRequest) -> PredictBatchResponse:
-        made = [forecast(each, expected_margin=expected) for each in request.requests]
-        return PredictBatchResponse(results=[PredictBatchResult(forecast=each) for each in made])
+        made = [forecast(each, expected_margin=expected) for each in request.requests[1:]]
+        refused = PredictBatchResult(error=PredictError(code=9, reason="UNSUPPORTED_SLOTS", message="no"))
+        return PredictBatchResponse(results=[refused, *(PredictBatchResult(forecast=each) for each in made)])
 
     server.answers("PredictBatch", answer)
 

@@ -111,6 +111,10 @@ def test_a_game_that_the_list_garbles_does_not_hide_the_others(change: Any, faul
         ({}, "payload.resultSets is missing, expected list"),
         ({"resultSets": [{"name": "Other"}]}, "holds no LeagueGameLog"),
         (
+            {"resultSets": [{**log_payload([], "2024-25", "RS")["resultSets"][0], "rowSet": [["x"]]}]},
+            r"LeagueGameLog.rowSet\[0\] is .*, expected [0-9]+ values",
+        ),
+        (
             {"resultSets": [{"name": "LeagueGameLog", "headers": ["GAME_ID"], "rowSet": []}]},
             "lacks the columns GAME_DATE",
         ),

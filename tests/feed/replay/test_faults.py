@@ -18,7 +18,7 @@ from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.nba.live_feed import LIVE_PATH
-from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.injector import EPISODE_SECONDS, FAULTY_SECONDS, QUIET_SECONDS, FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind, parse_kinds
@@ -158,6 +158,8 @@ def test_a_game_may_stand_at_one_all_before_its_tip_off() -> None:
     assert (start.clock, start.home, start.away) == (720, 1, 1)
     state = day.states()[day.first]
     assert (state.home_score, state.away_score, state.home_periods[0]) == (1, 1, 1)
+    box = json.loads(day.faulty.respond(LIVE_PATH + f"boxscore/boxscore_{day.first}.json").body)
+    assert read_boxscore(box, day.first) == state
 
     day.go_to(SIX_MINUTES + 100)
     assert live_pattern(day.plays(), 18) == live_pattern(day.true_plays(), 18)
@@ -252,3 +254,5 @@ def test_kinds_are_named_and_an_unknown_one_is_refused_by_name() -> None:
     for text, found in (("stale,nonsense", "nonsense"), ("", "''"), ("all,stale", "all")):
         with pytest.raises(ValueError, match=f"{found} is not a kind of fault; expected: all, 403-html"):
             parse_kinds(text)
+    with pytest.raises(ValueError, match="expected 0 to 1"):
+        BadDay(rate=1.5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import count
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from tests.support.programs.commands import python_m
 from typer.testing import CliRunner
 
 from dejavu_client.cli.main import app
@@ -24,7 +24,9 @@ from dejavu_feed.nba import NbaFeed
 from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.http_server import LocalServer, Response
 
-COMMAND = [sys.executable, "-m", "dejavu_client.cli", "replay"]
+
+def command(*options: str) -> list[str]:
+    return [*python_m("dejavu_client.cli"), "replay", "--listen", "127.0.0.1:0", *options]
 
 
 def fails_with(code: int, *options: str) -> str:
@@ -41,8 +43,8 @@ def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -
 
     path = tmp_path / "plays.parquet"
     parquet.write_table(pa.Table.from_pylist(rows("202303060LAL", "PHO") + rows("202303060DEN", None)), path)
-    options = ["--listen", "127.0.0.1:0", "--games", str(path), "--date", "2023-03-06"]
-    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, text=True) as program:
+    options = ("--games", str(path), "--date", "2023-03-06")
+    with subprocess.Popen(command(*options), stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         lines = [program.stdout.readline().strip() for _ in range(5)]
         program.terminate()
@@ -63,12 +65,12 @@ def announced(program: subprocess.Popen[str]) -> dict[str, Any]:
 
 @contextmanager
 def serving(*options: str) -> Iterator[subprocess.Popen[str]]:
-    command = [*COMMAND, "--listen", "127.0.0.1:0", "--json", "--delay", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    started = command("--json", "--delay", "0", *options)
+    with subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         try:
             yield program
         finally:
-            program.kill()
+            program.terminate()
 
 
 def test_it_serves_a_bad_day_and_the_same_games_without_faults_for_its_seed() -> None:

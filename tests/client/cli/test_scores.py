@@ -140,7 +140,7 @@ def test_totals_are_shown_beside_their_pace_and_only_if_there_are_any(
     assert "total points" not in run("scorecard").stdout
 
 
-def returned(games: int = 300, **ends: float) -> dict[str, Any]:
+def returned(games: int = 300, **ends: Any) -> dict[str, Any]:
     return {"market": MarketRecord(bets=31, markets=40, staked=1.0, profit=0.1, roi=0.1, games=games, **ends)}
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
-from tests.support.builders.bundles import copy_of_default, publish_with_components
+from tests.support.builders.bundles import publish_with_components
 from tests.support.programs.upload_server import running_upload_server
 
+from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.bundle_pb2 import MissingFile, MissingFiles
+from dejavu.v1.model_service_pb2_grpc import ModelServiceServicer, add_ModelServiceServicer_to_server
 from dejavu_client import AsyncDejavuClient, DejavuClient
 from dejavu_client.errors import (
     DeadlineExceededError,
@@ -22,7 +25,6 @@ from dejavu_client.errors import (
 )
 from dejavu_client.transport.bundle_folder import CHUNK_BYTES, MOST_FAILURES, BundleFolder, UploadRetries
 from dejavu_models.registry.bundle import read_manifest
-from dejavu_models.registry.store.store import ModelStore
 
 
 @pytest.fixture
@@ -50,24 +52,40 @@ async def test_both_clients_upload_a_bundle(bundle: Path, tmp_path: Path) -> Non
             client.register_bundle(bundle)
 
 
-def test_an_upload_goes_on_after_the_server_was_restarted(tmp_path: Path) -> None:
-    """The client finds the server again at the same address, and sends the rest."""
-    bundle, store = tmp_path / "bundle", tmp_path / "store"
-    version = copy_of_default(bundle)  # many files, so that the server is gone in the middle
-    answer: list[bool] = []
-    with ExitStack() as first:
-        address = first.enter_context(running_upload_server(store))
-        with DejavuClient(address) as client:
-            uploading = threading.Thread(target=lambda: answer.append(client.register_bundle(bundle).created))
-            uploading.start()
-            while not list(store.glob("uploads/*/*.index")):
-                uploading.join(0.001)
-            first.close()
-            assert not answer
-            with running_upload_server(store, port=int(address.rpartition(":")[2])):
-                uploading.join(60)
-    assert len(answer) == 1
-    assert ModelStore.open(store).versions() == [version]
+class Losing(ModelServiceServicer):
+    """Loses the first upload after a chunk, and has that chunk when the client comes again."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.had = 0
+        self.offsets = list[int]()
+
+    def RegisterBundle(self, requests: Iterator[pb.RegisterBundleRequest], context: Any) -> Iterator[Any]:  # noqa: N802 - the contract's name
+        assert next(requests).HasField("header")
+        lost = not self.offsets
+        missing = MissingFiles(files=[MissingFile(file=self.file, offset=self.had)])
+        yield pb.RegisterBundleResponse(missing=missing)
+        for request in requests:
+            self.offsets.append(request.chunk.offset)
+            self.had += len(request.chunk.data)
+            if lost:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the server goes")
+        yield pb.RegisterBundleResponse(registered=pb.RegisteredModel(created=True))
+
+
+def test_an_upload_that_is_lost_goes_on_with_what_the_server_lacks(bundle: Path) -> None:
+    (bundle / "lstm.onnx").write_bytes(bytes(2 * CHUNK_BYTES + 1))
+    losing = Losing("lstm.onnx")  # type: ignore[abstract] # its other methods are not called
+    server = grpc.server(ThreadPoolExecutor(2))
+    add_ModelServiceServicer_to_server(losing, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with DejavuClient(f"127.0.0.1:{port}") as client:
+            assert client.register_bundle(bundle).created
+    finally:
+        server.stop(None).wait()
+    assert losing.offsets == [0, CHUNK_BYTES, 2 * CHUNK_BYTES]
 
 
 async def test_a_folder_that_is_no_bundle_is_not_sent(bundle: Path, tmp_path: Path) -> None:

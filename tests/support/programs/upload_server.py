@@ -57,7 +57,7 @@ async def serve(store: ModelStore, idle_seconds: float, port: int) -> None:
 
 
 @contextmanager
-def running_upload_server(store: Path, idle_seconds: float = IDLE_SECONDS, port: int = 0) -> Iterator[str]:
+def running_upload_server(store: Path, idle_seconds: float = IDLE_SECONDS) -> Iterator[str]:
     """Runs the server in a loop and thread of its own; yields its address."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="upload-server")
@@ -67,7 +67,7 @@ def running_upload_server(store: Path, idle_seconds: float = IDLE_SECONDS, port:
         return asyncio.run_coroutine_threadsafe(work, loop).result(30)
 
     try:
-        server, address = run(start(ModelStore.open(store), idle_seconds, port))
+        server, address = run(start(ModelStore.open(store), idle_seconds, 0))
         try:
             yield address
         finally:

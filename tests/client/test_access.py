@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.fakes.access import SECRET
@@ -52,7 +53,7 @@ async def test_the_token_goes_with_calls_and_streams(guarded: FakeServer, kind: 
 
 @both
 @pytest.mark.parametrize("options", [{}, {"token": "djv_of-another"}])
-async def test_without_a_valid_token_a_call_is_not_authenticated(
+async def test_a_refusal_says_whether_the_token_or_its_scope_is_missing(
     guarded: FakeServer, kind: str, options: dict[str, str]
 ) -> None:
     async with client_of(kind, guarded.target, **options) as client:
@@ -60,14 +61,10 @@ async def test_without_a_valid_token_a_call_is_not_authenticated(
             await client.call("predict", PATTERN)
     assert caught.value.reason == "UNAUTHENTICATED"
     assert len(guarded.calls) == 1, "another attempt would not help"
-
-
-@both
-async def test_a_refusal_names_the_scope_that_the_token_lacks(guarded: FakeServer, kind: str) -> None:
     async with client_of(kind, guarded.target, token=SECRET) as client:
-        with pytest.raises(PermissionDeniedError) as caught:
+        with pytest.raises(PermissionDeniedError) as lacking:
             await client.call("report_outcome", "0022300001", 3)
-    assert (caught.value.reason, caught.value.scope) == ("SCOPE_MISSING", "outcome")
+    assert (lacking.value.reason, lacking.value.scope) == ("SCOPE_MISSING", "outcome")
 
 
 @both
@@ -134,18 +131,18 @@ def test_which_addresses_are_of_this_machine(target: str, local: bool) -> None:
     assert is_local(target) is local
 
 
-@both
-@pytest.mark.parametrize("token", ["", "  ", "two words", "line\nbreak", "schlüssel", 7])
-def test_what_cannot_be_a_token_is_refused_without_repeating_it(kind: str, token: object) -> None:
-    with pytest.raises(ValueError, match="expected") as caught:
-        client_of(kind, "127.0.0.1:1", token=token)
-    assert "words" not in str(caught.value)
-
-
-@both
-def test_two_ways_to_give_a_token_are_one_too_many(kind: str) -> None:
-    with pytest.raises(ValueError, match="one of them"):
-        client_of(kind, "127.0.0.1:1", token=SECRET, metadata=[("Authorization", "Bearer x")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"token": token} for token in ("", "  ", "two words", "line\nbreak", "schlüssel", 7)),
+        {"token": SECRET, "metadata": [("Authorization", "Bearer words")]},
+    ],
+)
+def test_what_cannot_be_a_token_or_is_one_too_many_is_refused_without_repeating_it(options: dict[str, Any]) -> None:
+    for kind in CLIENTS:
+        with pytest.raises(ValueError, match=r"expected|one of them") as caught:
+            client_of(kind, "127.0.0.1:1", **options)
+        assert "words" not in str(caught.value)
 
 
 @both
@@ -182,32 +179,19 @@ async def test_mutual_tls_by_files(mutual: FakeServer, authority: Authority, kin
 
 
 @both
-async def test_without_a_certificate_a_server_that_wants_one_is_not_reached(
-    mutual: FakeServer, authority: Authority, kind: str
+async def test_a_server_that_tls_does_not_reach_is_unavailable_with_the_reason(
+    mutual: FakeServer, server: FakeServer, authority: Authority, kind: str, tmp_path: Path
 ) -> None:
-    async with client_of(kind, mutual.target, credentials=tls_credentials(ca=authority.certificate)) as client:
-        with pytest.raises(UnavailableError, match="client certificate"):
-            await client.call("health", timeout=20.0)
-
-
-@both
-async def test_a_server_of_an_unknown_authority_is_not_trusted(mutual: FakeServer, kind: str, tmp_path: Path) -> None:
-    other = Authority(tmp_path, "other")
-    async with client_of(kind, mutual.target, credentials=tls_credentials(ca=other.certificate)) as client:
-        with pytest.raises(UnavailableError, match="cannot trust"):
-            await client.call("health", timeout=20.0)
-
-
-@both
-async def test_plain_text_to_a_server_with_tls_and_the_reverse_say_so(
-    mutual: FakeServer, server: FakeServer, authority: Authority, kind: str
-) -> None:
-    async with client_of(kind, mutual.target) as client:
-        with pytest.raises(UnavailableError, match="does it expect TLS"):
-            await client.call("health", timeout=20.0)
-    async with client_of(kind, server.target, credentials=tls_credentials(ca=authority.certificate)) as client:
-        with pytest.raises(UnavailableError, match="answers in plain text"):
-            await client.call("health", timeout=20.0)
+    ours, others = (tls_credentials(ca=each.certificate) for each in (authority, Authority(tmp_path, "other")))
+    for target, credentials, reason in (
+        (mutual.target, ours, "client certificate"),
+        (mutual.target, others, "cannot trust"),
+        (mutual.target, None, "does it expect TLS"),
+        (server.target, ours, "answers in plain text"),
+    ):
+        async with client_of(kind, target, credentials=credentials) as client:
+            with pytest.raises(UnavailableError, match=reason):
+                await client.call("health", timeout=20.0)
 
 
 def test_files_of_the_wrong_kind_are_refused_by_name(authority: Authority, tmp_path: Path) -> None:

@@ -1,141 +1,158 @@
-"""Both clients against the real server."""
+"""Both clients and the command line against a real server: one evening of a game, from its forecast to its scores."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+import csv
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyarrow import parquet
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.harness.clients import CLIENTS, AnyClient
 from tests.support.processes.servers import running_worker
+from typer.testing import CliRunner
 
 from dejavu_client import (
     DejavuClient,
-    Forecast,
+    FailedPreconditionError,
     HealthStatus,
     InvalidArgumentError,
     NotFoundError,
-    StreamPredictionsResponse,
+    market,
     predict_request,
 )
+from dejavu_client.cli.main import app
+from dejavu_feed.game_day import game_day
 
-GAME, OTHER_GAME = current_game(1), current_game(2)
+TEAMS: dict[str, Any] = {"home_team": "BKN", "away_team": "GSW"}
+GAMES = {kind: current_game(number) for number, kind in enumerate(CLIENTS, start=1)}
+"""A game for each client, as both use one server."""
+CLI_GAME = current_game(3)
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    with running_worker(tmp_path) as address:
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_worker(tmp_path_factory.mktemp("server")) as address:
         yield address
 
 
 @pytest.fixture(params=CLIENTS)
-def client(request: pytest.FixtureRequest, address: str) -> AnyClient:
-    return CLIENTS[request.param](address)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-async def soon(stream: AsyncGenerator[StreamPredictionsResponse, None]) -> StreamPredictionsResponse:
-    async with asyncio.timeout(10):
-        return await anext(stream)
+@pytest.fixture
+def client(kind: str, address: str) -> AnyClient:
+    return CLIENTS[kind](address, timeout=30.0)
 
 
-async def next_sequence(stream: AsyncGenerator[StreamPredictionsResponse, None]) -> int:
-    """Returns the sequence of the next forecast; skips heartbeats."""
-    while not (response := await soon(stream)).HasField("forecast"):
-        pass
-    return response.forecast.sequence
-
-
-async def test_a_recorded_forecast_asked_for_again_is_the_same_one(client: AnyClient) -> None:
+async def test_what_if_refusal_batch_models_and_health_come_back(client: AnyClient) -> None:
     async with client:
-        first: Forecast = await client.call("predict", PATTERN, game_id=GAME, home_team="BKN", explain=True)
-        again: Forecast = await client.call("predict", PATTERN, game_id=GAME, home_team="BKN", explain=True)
-        assert first == again
-        assert first.sequence > 0
-        assert first.interval_lower <= first.point_forecast <= first.interval_upper
-        assert first.HasField("explanation")
-
-
-async def test_what_the_server_refuses_arrives_with_reason_and_field(client: AnyClient) -> None:
-    async with client:
+        forecast = await client.call("predict", PATTERN, explain=True)
+        assert forecast.interval_lower <= forecast.point_forecast <= forecast.interval_upper
+        assert forecast.HasField("explanation")
         with pytest.raises(InvalidArgumentError) as caught:
             await client.call("predict", [*PATTERN[:-1], float("nan")])
-        assert caught.value.reason == "INVALID_PATTERN"
+        assert (caught.value.reason, bool(caught.value.request_id)) == ("INVALID_PATTERN", True)
         assert [violation.field for violation in caught.value.field_violations] == ["pattern[17]"]
-        assert caught.value.request_id
-        with pytest.raises(NotFoundError) as unknown:
-            await client.call("predict", PATTERN, model_version="none")
-        assert unknown.value.reason == "UNKNOWN_MODEL_VERSION"
-
-
-async def test_a_batch_a_list_and_the_health_come_back(client: AnyClient) -> None:
-    async with client:
         good, bad = await client.call("predict_batch", [predict_request(PATTERN), predict_request([])])
         assert (good.WhichOneof("result"), bad.WhichOneof("result")) == ("forecast", "error")
         (model,) = await client.call("list_models")
-        assert model.active
-        assert await client.call("health") is HealthStatus.SERVING
+        assert (model.active, model.version) == (True, forecast.model_version)
         assert await client.call("health", "dejavu.v1.PredictionService") is HealthStatus.SERVING
         with pytest.raises(NotFoundError):
             await client.call("health", "no.such.Service")
+        assert 0 <= (await client.call("assess_risk", PATTERN, 80)).score <= 100
+        assert len(client.stats.workers) == 1
 
 
-async def test_the_worker_that_answers_is_known(client: AnyClient) -> None:
-    async with client:
-        for _ in range(3):
-            await client.call("predict", PATTERN)
-        assert list(client.stats.workers.values()) == [3]
+async def test_a_game_is_streamed_recorded_settled_and_scored(client: AnyClient, kind: str, address: str) -> None:
+    game = GAMES[kind]
 
+    def an_evening() -> tuple[int, int]:
+        with DejavuClient(address, timeout=30.0) as other:
+            made = other.quote(PATTERN, market(0.5, -110, 2.1), game_id=game, **TEAMS).forecast
+            return made.sequence, other.report_outcome(game, 7, **TEAMS).outcome.sequence
 
-async def test_a_stream_brings_what_others_have_forecast(client: AnyClient, address: str) -> None:
-    async with client:
-        stream = client.stream([GAME], heartbeats=True)
-        assert (await soon(stream)).HasField("heartbeat")
-        with DejavuClient(address) as other:
-            other.predict(PATTERN, game_id=OTHER_GAME)
-            made = other.predict(PATTERN, game_id=GAME, explain=True)
-        assert (await soon(stream)).forecast == made
+    async with client, asyncio.timeout(60):
+        stream = client.stream([game], heartbeats=True)
+        assert (await anext(stream)).HasField("heartbeat")
+        sequences = await asyncio.to_thread(an_evening)
+        events = [await anext(stream) for _ in range(2)]
+        assert (events[0].forecast.sequence, events[1].outcome.sequence) == sequences
         await stream.aclose()
+        resumed = client.stream([game], resume_token=events[0].resume_token)
+        assert (await anext(resumed)).outcome == events[1].outcome
+        await resumed.aclose()
+
+        found = (await client.call("get_prediction", game)).prediction
+        assert (found.forecast.sequence, found.outcome.differential, found.market.line) == (sequences[0], 7, 0.5)
+        assert found.settlement.error == pytest.approx(found.forecast.point_forecast - 7)
+        again = await client.call("predict", PATTERN, game_id=game, **TEAMS)
+        assert again.sequence == sequences[0]
+        with pytest.raises(FailedPreconditionError) as late:
+            await client.call("predict", [*PATTERN[:-1], 3.0], game_id=game, **TEAMS)
+        assert late.value.reason == "OUTCOME_KNOWN"
+        [listed] = await client.all("list_predictions", game_id=game, settled=True, page_size=1)
+        assert listed.forecast.sequence == sequences[0]
+        assert (await client.call("get_scorecard", game_id=game)).games == 1
+        assert (await client.call("get_leaderboard", game_id=game, min_games=1)).rows[0].scorecard.games == 1
+        checkpoint = await client.call("get_checkpoint")
+        assert (len(checkpoint.hash), len(checkpoint.signature)) == (32, 64)
 
 
-async def test_a_token_goes_on_right_after_its_event(client: AnyClient, address: str) -> None:
-    with DejavuClient(address) as other:
-        sequences = [other.predict([*PATTERN[:-1], float(n)], game_id=GAME).sequence for n in range(4)]
-    async with client:
-        current = client.stream(include_current=True)
-        assert (await soon(current)).forecast.sequence == sequences[-1]
-        await current.aclose()
-        with DejavuClient(address) as other:
-            token = next(other.stream_predictions(heartbeats=True)).resume_token
-            later = other.predict([*PATTERN[:-1], 20.0], game_id=GAME)
-        stream = client.stream(resume_token=token)
-        assert (await soon(stream)).forecast.sequence == later.sequence
-        await stream.aclose()
-        with pytest.raises(InvalidArgumentError) as caught:
-            await soon(client.stream(resume_token="another ledger's"))
-        assert caught.value.field_violations[0].field == "resume_token"
+async def test_the_outcome_that_stands_is_read_back_from_the_refusal_without_a_forecast(address: str) -> None:
+    """GetPrediction finds nothing where no forecast is recorded."""
+    observed, game = datetime.now(UTC) - timedelta(minutes=5), current_game(4)
+    with DejavuClient(address, timeout=30.0) as client:
+        client.report_outcome(game, 5, observed_time=observed, **TEAMS)
+        with pytest.raises(FailedPreconditionError, match=r"BKN against GSW: \+5, .*; this report has \+7$") as refused:
+            client.report_outcome(game, 7, refuse_correction=True)
+    stands = dict(refused.value.metadata)
+    assert datetime.fromisoformat(stands["observed_time"]) == observed
+    assert {name: stands[name] for name in ("differential", *TEAMS)} == {"differential": "5", **TEAMS}
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
-async def test_a_stream_outlives_a_restart_of_the_server_and_misses_nothing(kind: str, tmp_path: Path) -> None:
-    def predict(address: str, last: float) -> int:
-        with DejavuClient(address) as other:
-            return other.predict([*PATTERN[:-1], last], game_id=GAME).sequence
+@pytest.fixture
+def run(address: str) -> Callable[..., str]:
+    """Runs `dejavu` with arguments and returns its output."""
 
-    server = running_worker(tmp_path)
-    address = await asyncio.to_thread(server.__enter__)
-    try:
-        async with CLIENTS[kind](address) as client:
-            stream = client.stream(heartbeats=True)
-            assert (await soon(stream)).HasField("heartbeat")
-            first = await asyncio.to_thread(predict, address, 1.0)
-            assert await next_sequence(stream) == first
-            await asyncio.to_thread(server.__exit__, None, None, None)
-            server = running_worker(tmp_path, listen=address)
-            await asyncio.to_thread(server.__enter__)
-            second = await asyncio.to_thread(predict, address, 2.0)
-            assert await next_sequence(stream) == second
-            await stream.aclose()
-    finally:
-        await asyncio.to_thread(server.__exit__, None, None, None)
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, list(arguments), env={"DEJAVU_TARGET": address, "COLUMNS": "120"})
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run
+
+
+def test_the_command_line_tells_a_game_s_story(run: Callable[..., str], tmp_path: Path) -> None:
+    pattern = [f"{lead:g}" for lead in PATTERN]
+    teams = ("--home", "BKN", "--away", "GSW")
+    run("predict", *pattern, "--game-id", CLI_GAME, *teams)
+    assert "No outcome of the half stands." in run("prediction", CLI_GAME)
+    assert "settles 1 forecast" in run("report", CLI_GAME, "-3", "--horizon", "half", *teams)
+    assert "persistence" in run("prediction", CLI_GAME)
+    today = game_day(datetime.now(UTC)).isoformat()
+    assert "GSW @ BKN" in run("predictions", "--settled", "--team", "bkn", "--date", today)
+    assert "Only one game" in run("scorecard", "--game", CLI_GAME)
+    assert "1 game or more" in run("leaderboard", "--min-games", "1", "--metric", "mae")
+
+    # To files: the worker runs in this process and logs to standard output.
+    for command in ("predictions", "scorecard"):
+        run(command, "--game", CLI_GAME, "--csv", str(tmp_path / f"{command}.csv"))
+    run("predictions", "--game", CLI_GAME, "--parquet", str(tmp_path / "predictions.parquet"))
+    [row] = csv.DictReader((tmp_path / "predictions.csv").read_text().splitlines())
+    [same] = parquet.read_table(tmp_path / "predictions.parquet").to_pylist()
+    assert (row["game_id"], row["outcome"]) == (same["game_id"], str(same["outcome"])) == (CLI_GAME, "-3")
+    figures = {
+        row["figure"]: float(row["value"])
+        for row in csv.DictReader((tmp_path / "scorecard.csv").read_text().splitlines())
+    }
+    assert (figures["mae"], figures["crps"]) == (same["absolute_error"], same["crps"])
+
+    assert "it had settled 1 forecast" in run("report", CLI_GAME, "--horizon", "half", "--withdraw")
+    assert "withdrawn" in run("prediction", CLI_GAME)

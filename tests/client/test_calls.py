@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1.health_pb2 import HealthCheckResponse
 from tests.support.fakes.service import Abort, FakeServer, Silence, forecast
 from tests.support.harness.clients import AnyClient
 
-from dejavu.v1.prediction_service_pb2 import PredictBatchResponse, PredictBatchResult, PredictError, PredictResponse
+from dejavu.v1.prediction_service_pb2 import (
+    PredictBatchResponse,
+    PredictBatchResult,
+    PredictError,
+    PredictRequest,
+    PredictResponse,
+)
 from dejavu_client import (
     FINAL,
     HALFTIME,
@@ -22,64 +30,16 @@ from dejavu_client import (
     DeadlineExceededError,
     DejavuClientError,
     FieldViolation,
-    HealthStatus,
     InternalError,
     InvalidArgumentError,
-    NotFoundError,
+    ResourceExhaustedError,
     UnavailableError,
     predict_request,
 )
+from dejavu_client.config import seconds
 
 MakeClient = Callable[..., AnyClient]
 PATTERN = [0.0, 2.0, -3.0]
-
-
-async def test_a_forecast_is_asked_for_with_every_field_given(server: FakeServer, connect: MakeClient) -> None:
-    answer = forecast(point_forecast=4.5)
-    server.answers("Predict", PredictResponse(forecast=answer))
-    got = await connect().call(
-        "predict",
-        PATTERN,
-        game_id="0022000001",
-        alpha=0.2,
-        horizon=FINAL,
-        home_team="BKN",
-        away_team="GSW",
-        pregame_margin=-1.5,
-        model_version="abc",
-        explain=True,
-        quantile_levels=[0.1, 0.9],
-    )
-    assert got == answer
-    request = server.next_call().request
-    assert list(request.pattern) == PATTERN
-    assert (request.game_id, request.home_team, request.away_team, request.model_version) == (
-        "0022000001",
-        "BKN",
-        "GSW",
-        "abc",
-    )
-    assert (request.alpha, request.horizon, request.pregame_margin, request.return_explanation) == (
-        0.2,
-        FINAL,
-        -1.5,
-        True,
-    )
-    assert list(request.quantile_levels) == [0.1, 0.9]
-
-
-async def test_what_is_not_given_is_not_sent(server: FakeServer, connect: MakeClient) -> None:
-    await connect().call("predict", PATTERN)
-    request = server.next_call().request
-    assert not request.HasField("alpha")
-    assert not request.HasField("pregame_margin")
-    assert request == predict_request(PATTERN)
-    assert request.horizon == HALFTIME
-
-
-async def test_a_zero_alpha_is_sent_for_the_server_to_refuse(server: FakeServer, connect: MakeClient) -> None:
-    await connect().call("predict", PATTERN, alpha=0.0)
-    assert server.next_call().request.HasField("alpha")
 
 
 async def test_a_batch_gives_results_and_refusals_in_order(server: FakeServer, connect: MakeClient) -> None:
@@ -91,43 +51,6 @@ async def test_a_batch_gives_results_and_refusals_in_order(server: FakeServer, c
     requests = (predict_request([float(n)], game_id=f"{n:010}") for n in range(2))
     assert await connect().call("predict_batch", requests) == results
     assert [r.game_id for r in server.next_call().request.requests] == ["0000000000", "0000000001"]
-
-
-async def test_models_are_listed_with_the_active_one_first(connect: MakeClient) -> None:
-    (model,) = await connect().call("list_models")
-    assert (model.version, model.active) == ("fake", True)
-
-
-async def test_health_is_what_the_server_says(server: FakeServer, connect: MakeClient) -> None:
-    client = connect()
-    assert await client.call("health") is HealthStatus.SERVING
-    server.health.set("dejavu.v1.PredictionService", HealthCheckResponse.NOT_SERVING)
-    assert await client.call("health", "dejavu.v1.PredictionService") is HealthStatus.NOT_SERVING
-    with pytest.raises(NotFoundError):
-        await client.call("health", "no.such.Service")
-
-
-async def test_a_call_carries_the_default_deadline_of_three_seconds(server: FakeServer, connect: MakeClient) -> None:
-    client = connect()
-    for call in (("predict", PATTERN), ("predict_batch", []), ("list_models",)):
-        await client.call(*call)
-        assert server.next_call().time_remaining == pytest.approx(3.0, abs=0.5)
-
-
-async def test_a_deadline_can_be_set_for_the_client_and_for_a_call(server: FakeServer, connect: MakeClient) -> None:
-    client = connect(timeout=30.0)
-    await client.call("predict", PATTERN)
-    assert server.next_call().time_remaining == pytest.approx(30.0, abs=0.5)
-    await client.call("predict", PATTERN, timeout=60.0)
-    assert server.next_call().time_remaining == pytest.approx(60.0, abs=0.5)
-
-
-async def test_metadata_go_with_every_call(server: FakeServer, connect: MakeClient) -> None:
-    client = connect(metadata=[("authorization", "Bearer x")])
-    await client.call("predict", PATTERN)
-    async for _ in client.stream(heartbeats=True):
-        break
-    assert [call.metadata["authorization"] for call in server.calls] == ["Bearer x"] * 2
 
 
 async def test_no_answer_in_time_says_how_long_it_waited_and_for_whom(server: FakeServer, connect: MakeClient) -> None:
@@ -166,81 +89,6 @@ async def test_a_value_of_the_wrong_type_never_leaves(server: FakeServer, connec
     assert not server.calls
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
-async def test_a_call_that_never_ran_is_tried_three_times_in_all(
-    server: FakeServer, connect: MakeClient, code: grpc.StatusCode
-) -> None:
-    server.answers("Predict", Abort(code), Abort(code))
-    assert (await connect().call("predict", PATTERN)).elapsed_minutes == 3
-    attempts = [call.metadata.get("grpc-previous-rpc-attempts") for call in server.of("Predict")]
-    assert attempts == [None, "1", "2"]
-
-
-async def test_after_the_third_attempt_the_caller_is_told(server: FakeServer, connect: MakeClient) -> None:
-    server.answers("ListModels", *[Abort(grpc.StatusCode.CANCELLED)] * 3)
-    with pytest.raises(CallCancelledError):
-        await connect().call("list_models")
-    assert len(server.calls) == 3
-
-
-@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED])
-async def test_what_a_retry_would_not_help_is_told_at_once(
-    server: FakeServer, connect: MakeClient, code: grpc.StatusCode
-) -> None:
-    server.answers("Predict", Abort(code))
-    with pytest.raises(DejavuClientError):
-        await connect().call("predict", PATTERN)
-    assert len(server.calls) == 1
-
-
-async def test_with_credentials_nothing_goes_out_in_plain_text(server: FakeServer, connect: MakeClient) -> None:
-    with pytest.raises(UnavailableError):
-        await connect(credentials=grpc.ssl_channel_credentials()).call("health")
-    assert await connect().call("health") is HealthStatus.SERVING
-
-
-async def test_calls_take_turns_on_connections_of_their_own(server: FakeServer, connect: MakeClient) -> None:
-    peers = set[str]()
-    client = connect(channels=3)
-    for _ in range(6):
-        await client.call("predict", PATTERN)
-        peers.add(server.next_call().peer)
-    assert len(peers) == 3
-
-
-async def test_the_workers_that_answered_are_counted(server: FakeServer, connect: MakeClient) -> None:
-    client = connect()
-    for worker in ("1", "2", "2"):
-        server.worker = worker
-        await client.call("predict", PATTERN)
-    assert client.stats.workers == {"1": 1, "2": 2}
-
-
-async def test_calls_and_errors_are_counted_by_method(server: FakeServer, connect: MakeClient) -> None:
-    client = connect()
-    server.answers("Predict", Abort(grpc.StatusCode.INTERNAL))
-    with pytest.raises(InternalError):
-        await client.call("predict", PATTERN)
-    await client.call("predict", PATTERN)
-    await client.call("health")
-    stats = client.stats
-    assert set(stats.methods) == {"Predict", "Check"}
-    assert (stats.methods["Predict"].count, stats.methods["Predict"].errors) == (2, 1)
-    assert stats.methods["Predict"].success_rate == 0.5
-    assert stats.methods["Check"].success_rate == 1.0
-
-
-async def test_a_call_slower_than_allowed_is_logged(connect: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    await connect(slow=0.0, very_slow=100.0).call("predict", PATTERN)
-    await connect(slow=0.0, very_slow=0.0).call("predict", PATTERN)
-    await connect(slow=100.0).call("predict", PATTERN)
-    assert [(record.name, record.levelname) for record in caplog.records] == [
-        ("dejavu_client", "WARNING"),
-        ("dejavu_client", "ERROR"),
-    ]
-    assert all(message.startswith("slow_call method='Predict'") for message in caplog.messages)
-
-
 async def test_a_closed_client_refuses_calls_and_streams(server: FakeServer, connect: MakeClient) -> None:
     client = connect()
     await client.call("predict", PATTERN)
@@ -274,12 +122,96 @@ async def test_cancelling_the_task_cancels_an_asynchronous_call(server: FakeServ
     assert len(server.calls) == 1
 
 
-async def test_a_token_function_that_raises_leaves_no_call_on_a_connection() -> None:
-    def token() -> str:
-        raise OSError("no token")
+async def test_a_forecast_is_asked_for_with_every_field_given_and_no_other(
+    server: FakeServer, connect: MakeClient
+) -> None:
+    answer, client = forecast(point_forecast=4.5), connect()
+    server.answers("Predict", PredictResponse(forecast=answer))
+    fields: dict[str, Any] = {
+        "game_id": "0022000001",
+        "alpha": 0.0,  # the server refuses it, not the client
+        "horizon": FINAL,
+        "home_team": "BKN",
+        "away_team": "GSW",
+        "pregame_margin": -1.5,
+        "model_version": "abc",
+        "quantile_levels": [0.1, 0.9],
+    }
+    assert await client.call("predict", PATTERN, explain=True, **fields) == answer
+    assert server.next_call().request == PredictRequest(pattern=PATTERN, return_explanation=True, **fields)
+    await client.call("predict", PATTERN)
+    assert server.next_call().request == PredictRequest(pattern=PATTERN, horizon=HALFTIME)
 
-    async with AsyncDejavuClient("127.0.0.1:1", token=token) as client:
-        for _ in range(5):
-            with pytest.raises(OSError, match="no token"):
-                await client.list_models()
-        assert sum(pooled.calls for pooled in client._pool._channels) == 0
+
+async def test_a_deadline_is_that_of_the_call_else_of_the_client_else_three_seconds(
+    server: FakeServer, connect: MakeClient
+) -> None:
+    client, patient = connect(), connect(timeout=30.0)
+    for of, call, options, expected in (
+        (client, ("predict", PATTERN), {}, 3.0),
+        (client, ("predict_batch", []), {}, 3.0),
+        (client, ("list_models",), {}, 3.0),
+        (patient, ("predict", PATTERN), {}, 30.0),
+        (patient, ("predict", PATTERN), {"timeout": 60.0}, 60.0),
+        (patient, ("get_scorecard",), {}, 60.0),  # scores are waited for longer
+        (patient, ("get_leaderboard",), {"timeout": 2.0}, 2.0),
+        (patient, ("get_leaderboard",), {"timeout": None}, 30.0),
+    ):
+        await of.call(*call, **options)
+        assert server.next_call().time_remaining == pytest.approx(expected, abs=0.5)
+
+
+@pytest.mark.parametrize("value", [0, -0.0, -1.0, 1e7, math.inf, math.nan])
+def test_seconds_to_wait_are_above_zero_and_not_for_ever(value: float) -> None:
+    with pytest.raises(ValueError, match=r"^silence=.* is not a time to wait; expected seconds above 0, up to "):
+        seconds("silence", value)
+
+
+async def test_neither_client_nor_call_is_made_with_no_time(server: FakeServer, connect: MakeClient) -> None:
+    for option in ("timeout", "silence"):
+        with pytest.raises(ValueError, match=rf"^{option}=0 is not a time to wait"):
+            connect(**{option: 0})
+    client = connect()
+    for call in (("predict", PATTERN), ("predict_batch", []), ("list_models",), ("health",)):
+        with pytest.raises(ValueError, match=r"^timeout=nan is not a time to wait"):
+            await client.call(*call, timeout=math.nan)
+    assert not client.stats.methods
+    assert not server.calls
+
+
+@pytest.mark.parametrize(
+    ("aborts", "raised", "attempts"),
+    [
+        ([grpc.StatusCode.UNAVAILABLE] * 2, None, 3),
+        ([grpc.StatusCode.CANCELLED] * 2, None, 3),
+        ([grpc.StatusCode.CANCELLED] * 3, CallCancelledError, 3),
+        ([grpc.StatusCode.INTERNAL], InternalError, 1),
+        ([grpc.StatusCode.RESOURCE_EXHAUSTED], ResourceExhaustedError, 1),
+    ],
+    ids=["unavailable", "cancelled", "three times", "a bug", "overloaded"],
+)
+async def test_a_call_that_never_ran_is_tried_three_times_in_all_and_any_other_once(
+    server: FakeServer,
+    connect: MakeClient,
+    aborts: list[grpc.StatusCode],
+    raised: type[DejavuClientError] | None,
+    attempts: int,
+) -> None:
+    server.answers("Predict", *map(Abort, aborts))
+    with nullcontext() if raised is None else pytest.raises(raised):
+        await connect().call("predict", PATTERN)
+    assert len(server.of("Predict")) == attempts
+
+
+async def test_calls_errors_and_the_workers_that_answered_are_counted(server: FakeServer, connect: MakeClient) -> None:
+    client = connect()
+    server.answers("Predict", Abort(grpc.StatusCode.INTERNAL))
+    with pytest.raises(InternalError):
+        await client.call("predict", PATTERN)
+    server.worker = "2"
+    await client.call("predict", PATTERN)
+    await client.call("health")
+    stats = client.stats
+    assert {name: (of.count, of.errors) for name, of in stats.methods.items()} == {"Predict": (2, 1), "Check": (1, 0)}
+    assert stats.methods["Predict"].success_rate == 0.5
+    assert stats.workers["2"] == 1

@@ -44,18 +44,21 @@ async def test_a_broken_stream_goes_on_with_its_token(server: FakeServer, connec
     assert list(first.game_ids) == list(second.game_ids) == ["0022000001"]
 
 
+async def test_a_stream_begins_where_its_caller_says_and_hands_heartbeats_on_where_wanted(
+    server: FakeServer, connect: MakeClient
+) -> None:
+    server.answers("StreamPredictions", [heartbeat("a"), event(8)])
+    stream = connect().stream(resume_token="after-7", include_current=True, heartbeats=True)
+    assert [(await anext(stream)).WhichOneof("event") for _ in range(2)] == ["heartbeat", "forecast"]
+    await stream.aclose()
+    request = server.next_call().request
+    assert (request.resume_token, request.include_current) == ("after-7", True)
+
+
 async def test_a_heartbeat_moves_the_token_along_unseen(server: FakeServer, connect: MakeClient) -> None:
     server.answers("StreamPredictions", [heartbeat("a"), heartbeat("b"), Ended()], [event(9)])
     assert await sequences(connect(), 1) == [9]
     assert server.of("StreamPredictions")[1].request.resume_token == "b"
-
-
-async def test_heartbeats_are_handed_on_where_wanted(server: FakeServer, connect: MakeClient) -> None:
-    server.answers("StreamPredictions", [heartbeat("a"), event(1)])
-    stream = connect().stream(heartbeats=True)
-    assert (await anext(stream)).HasField("heartbeat")
-    assert (await anext(stream)).HasField("forecast")
-    await stream.aclose()
 
 
 async def test_outcomes_come_in_the_order_of_forecasts_and_move_the_token_along(
@@ -69,18 +72,6 @@ async def test_outcomes_come_in_the_order_of_forecasts_and_move_the_token_along(
     assert [each.WhichOneof("event") for each in got] == ["forecast", "outcome", "forecast"]
     assert (got[1].outcome.differential, got[2].forecast.sequence) == (-4, 3)
     assert server.of("StreamPredictions")[1].request.resume_token == "after-2"
-
-
-async def test_no_forecast_is_handed_on_twice(server: FakeServer, connect: MakeClient) -> None:
-    server.answers("StreamPredictions", [event(1), event(2), Ended()], [event(1), event(2), event(2), event(3)])
-    assert await sequences(connect(), 3) == [1, 2, 3]
-
-
-async def test_a_stream_begins_where_its_caller_says(server: FakeServer, connect: MakeClient) -> None:
-    server.answers("StreamPredictions", [event(8)])
-    await sequences(connect(), 1, resume_token="after-7", include_current=True)
-    request = server.next_call().request
-    assert (request.resume_token, request.include_current) == ("after-7", True)
 
 
 @pytest.mark.parametrize(
@@ -125,14 +116,14 @@ async def test_a_stream_that_falls_silent_is_made_again(server: FakeServer, conn
     assert server.of("StreamPredictions")[0].gone.wait(10)
 
 
-async def test_a_stream_that_never_speaks_counts_as_a_call_without_an_answer(
+async def test_a_stream_counts_once_for_each_connection_and_as_an_error_if_it_never_speaks(
     server: FakeServer, connect: MakeClient
 ) -> None:
-    server.answers("StreamPredictions", [Silence()], [event(1)])
+    server.answers("StreamPredictions", [event(1), event(2), Ended()], [Silence()], [event(3), event(4)])
     client = connect(silence=0.4)
-    assert await sequences(client, 1) == [1]
+    assert await sequences(client, 4) == [1, 2, 3, 4]
     figures = client.stats.methods["StreamPredictions"]
-    assert (figures.count, figures.errors) == (2, 1)
+    assert (figures.count, figures.errors) == (3, 1)
 
 
 async def test_closing_the_client_ends_its_streams(server: FakeServer, connect: MakeClient) -> None:
@@ -165,13 +156,3 @@ async def test_leaving_a_stream_ends_it_on_the_server(server: FakeServer, connec
     await anext(stream)
     await stream.aclose()
     assert await asyncio.to_thread(server.next_call().gone.wait, 10)
-
-
-async def test_a_stream_counts_once_for_each_connection(server: FakeServer, connect: MakeClient) -> None:
-    server.answers(
-        "StreamPredictions", [event(1), event(2), Ended()], [Abort(grpc.StatusCode.UNAVAILABLE)], [event(3), event(4)]
-    )
-    client = connect()
-    await sequences(client, 4)
-    figures = client.stats.methods["StreamPredictions"]
-    assert (figures.count, figures.errors) == (3, 1)

@@ -7,25 +7,6 @@ import pytest
 from dejavu_common.files import atomic_replace, write_atomic
 
 
-@pytest.mark.parametrize("durable", [False, True])
-def test_a_file_is_replaced_as_a_whole(tmp_path: Path, durable: bool) -> None:
-    path = tmp_path / "report.html"
-    write_atomic(path, b"first")
-    with atomic_replace(path, durable=durable) as new:
-        new.write_bytes(b"second")
-    assert path.read_bytes() == b"second"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_readers_see_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
-    path = tmp_path / "plays.parquet"
-    path.write_bytes(b"old")
-    with atomic_replace(path) as new:
-        new.write_bytes(b"half")
-        assert path.read_bytes() == b"old"
-    assert path.read_bytes() == b"half"
-
-
 def test_an_error_leaves_the_old_file_and_no_part_of_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "plays.parquet"
     path.write_bytes(b"old")
@@ -51,3 +32,14 @@ def test_the_temporary_file_may_lie_elsewhere(tmp_path: Path) -> None:
         new.write_text("{}")
     assert path.read_text() == "{}"
     assert not part.exists()
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_readers_see_the_old_file_until_the_new_one_is_complete(tmp_path: Path, durable: bool) -> None:
+    path = tmp_path / "plays.parquet"
+    write_atomic(path, b"old")
+    with atomic_replace(path, durable=durable) as new:
+        new.write_bytes(b"half")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"half"
+    assert list(tmp_path.iterdir()) == [path]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
-import time
 
-from dejavu_common import yielding
 from dejavu_common.yielding import TURNS, Turns
 
 
@@ -36,15 +34,3 @@ async def test_short_work_gives_way_to_nobody() -> None:
     await Turns(60.0).map(done.append, ["first", "second"])
     await asyncio.sleep(0)
     assert done == ["first", "second", "call"]
-
-
-async def test_work_goes_on_once_another_thread_had_its_turn() -> None:
-    done: list[str] = []
-
-    def take_a_turn() -> None:
-        time.sleep(0.05)  # much longer than the turns of the event loop
-        done.append("thread")
-
-    yielding._aside.submit(take_a_turn)
-    await Turns(-1.0).map(done.append, ["first", "second"])
-    assert done == ["thread", "first", "second"]

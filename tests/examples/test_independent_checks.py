@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
+import runpy
 import sqlite3
 import subprocess
 import sys
 from array import array
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.server.ledger.retention.evenings import evenings_at
+from tests.server.ledger.retention.test_models import prune
 from tests.support.harness.documents import ROOT
 from tests.support.processes.recorded_games import GAMES, Record
 from tests.support.processes.servers import running_worker
 from tests.support.programs import examples
 
 from dejavu_client import FINAL, DejavuClient
+from dejavu_server.cli.export_entries import export_entries
+from dejavu_server.ledger.entries import canonical_json, codec
 
 FOLDER = ROOT / "examples" / "python"
 SCORECARD, LEDGER = FOLDER / "recompute_scorecard.py", FOLDER / "check_ledger.py"
 
 
 def checked(program: Path, address: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return examples.run(sys.executable, "-W", "error", program, *map(str, arguments), address=address)
+    """Runs a program in this process: test_document_commands.py runs both as their readers do."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", [str(program), *map(str, arguments)])
+        patch.setenv("DEJAVU_TARGET", address)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(program), run_name="__main__")
+    code = ended.value.code
+    return subprocess.CompletedProcess(sys.argv, code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
 
 
 @pytest.mark.parametrize("program", [SCORECARD, LEDGER])
@@ -151,12 +165,14 @@ def test_an_export_is_sound_and_holds_what_the_server_lists(record: Record, entr
     assert listed.endswith(" forecasts, as the server lists them, are those of the entries")
 
 
-def rewritten(lines: list[Any]) -> list[Any]:
-    """Changes the pattern of the first entry, and makes all hashes fit."""
-    from dejavu_server.ledger.entries import canonical_json, codec
+def altered(lines: list[Any], sequence: int, old: str, new: str) -> list[Any]:
+    assert old in lines[sequence]["canonical"]
+    lines[sequence]["canonical"] = lines[sequence]["canonical"].replace(old, new, 1)
+    return lines
 
-    text = lines[1]["canonical"].replace('"point":', '"point":1', 1)
-    lines[1]["canonical"] = canonical_json.dumps(json.loads(text))
+
+def rehashed(lines: list[Any]) -> list[Any]:
+    """Makes all hashes fit the entries again."""
     hash_ = bytes.fromhex(lines[0]["pruned_hash"])
     for line in lines[1:]:
         hash_ = codec.chain_hash(hash_, line["canonical"])
@@ -164,10 +180,16 @@ def rewritten(lines: list[Any]) -> list[Any]:
     return lines
 
 
-def altered(lines: list[Any], sequence: int, old: str, new: str) -> list[Any]:
-    assert old in lines[sequence]["canonical"]
-    lines[sequence]["canonical"] = lines[sequence]["canonical"].replace(old, new, 1)
-    return lines
+def rewritten(lines: list[Any]) -> list[Any]:
+    """Changes the point of the first entry, and makes all hashes fit."""
+    text = lines[1]["canonical"].replace('"point":', '"point":1', 1)
+    lines[1]["canonical"] = canonical_json.dumps(json.loads(text))
+    return rehashed(lines)
+
+
+def written(path: Path, lines: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    return path
 
 
 TAMPERED: dict[str, Callable[[list[Any]], list[Any]]] = {
@@ -178,6 +200,7 @@ TAMPERED: dict[str, Callable[[list[Any]], list[Any]]] = {
     "the chain does not start from": lambda lines: [lines[0] | {"ledger_id": "0" * 32}, *lines[1:]],
     "the checkpoint's epoch is ": lambda lines: [lines[0] | {"epoch": "0" * 16}, *lines[1:]],
     " or one before it is not the one that was signed": rewritten,
+    "entry 1: point_forecast is listed as ": rewritten,  # which a kept checkpoint or the server's list contradicts
 }
 
 
@@ -186,27 +209,71 @@ def test_an_export_that_was_tampered_with_is_not_sound(
     record: Record, entries: Path, tmp_path: Path, complaint: str
 ) -> None:
     lines = TAMPERED[complaint]([json.loads(line) for line in entries.read_text().splitlines()])
-    tampered = tmp_path / "tampered.jsonl"
-    tampered.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    done = checked(LEDGER, record.address, tampered, "--checkpoint", record.kept)
+    tampered = written(tmp_path / "tampered.jsonl", lines)
+    against = ("--target", record.address) if "listed" in complaint else ("--checkpoint", record.kept)
+    done = checked(LEDGER, record.address, tampered, *against)
     assert done.returncode == 1, done.stdout + done.stderr
     assert complaint in done.stdout.splitlines()[-1]
 
 
 def test_a_checkpoint_that_was_altered_is_not_signed(record: Record, entries: Path, tmp_path: Path) -> None:
-    kept = json.loads(record.kept.read_text())
-    kept["signedTime"] = "2020-01-01T00:00:00.000001Z"
-    altered_file = tmp_path / "kept.json"
-    altered_file.write_text(json.dumps(kept))
-    done = checked(LEDGER, record.address, entries, "--checkpoint", altered_file)
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps(json.loads(record.kept.read_text()) | {"signedTime": "2020-01-01T00:00:00.000001Z"}))
+    done = checked(LEDGER, record.address, entries, "--checkpoint", kept)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "the checkpoint's signature is not valid")
 
 
-def test_a_list_that_is_not_the_entries_is_found(record: Record, entries: Path, tmp_path: Path) -> None:
-    """The chain is rebuilt around a changed forecast, which a kept checkpoint or the server's list contradicts."""
-    lines = rewritten([json.loads(line) for line in entries.read_text().splitlines()])
-    tampered = tmp_path / "tampered.jsonl"
-    tampered.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    done = checked(LEDGER, record.address, tampered, "--target", record.address)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1].startswith("entry 1: point_forecast is listed as ")
+def exported(folder: Path, *, pruned: bool = False) -> list[dict[str, Any]]:
+    """Returns the lines of an export of a ledger with changes of models and shadows."""
+    made = evenings_at(folder / "ledger.db", 3, seed=2, lifecycle=True)
+    with closing(made.backend):
+        if pruned:
+            prune(made, 1)
+    export_entries(f"sqlite:///{folder / 'ledger.db'}", folder / "entries.jsonl")
+    return [json.loads(line) for line in (folder / "entries.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_sound_export_says_who_is_champion(tmp_path: Path, pruned: bool) -> None:
+    done = checked(LEDGER, "", written(tmp_path / "sound.jsonl", exported(tmp_path, pruned=pruned)))
+    chained, shadows, models = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert "entries, chained" in chained
+    assert shadows.endswith(" shadows, each beside an earlier forecast of another model")
+    assert models == "5 changes of models; v1 is champion since entry 2"
+
+
+def first(lines: list[dict[str, Any]], kind: str, action: str = "") -> int:
+    """Returns the line of the first entry of a kind, and of an action."""
+    for number, line in enumerate(lines[1:], start=1):
+        entry = json.loads(line["canonical"])
+        if entry["kind"] == kind and action in {"", entry["payload"].get("action")}:
+            return number
+    raise AssertionError(f"no {kind}")
+
+
+def test_models_and_shadows_that_cannot_be_are_found(tmp_path: Path) -> None:
+    lines = exported(tmp_path)
+    shadow, promotion, outcome = first(lines, "shadow"), first(lines, "model", "promote"), first(lines, "outcome")
+    last = len(lines)  # a copy of the shadow, made after the outcome
+    late = {**json.loads(lines[shadow]["canonical"]), "sequence": last}
+    faults: list[tuple[int, Callable[[dict[str, Any]], object], str]] = [
+        (shadow, lambda payload: payload.update(of=outcome), f"a shadow beside entry {outcome}, no forecast before it"),
+        (
+            shadow,
+            lambda payload: payload["forecast"].update(model_version="v1"),
+            "a shadow of the model of its forecast",
+        ),
+        (promotion, lambda payload: payload.update(from_version="v9"), "it replaces v9, not "),
+        (last, lambda payload: payload["forecast"].update(model_version="v7"), "a shadow after the outcome at entry "),
+    ]
+    for number, change, complaint in faults:
+        tampered = [dict(line) for line in lines]
+        if number == last:
+            tampered.append({"sequence": last, "hash": "", "canonical": canonical_json.dumps(late)})
+        entry = json.loads(tampered[number]["canonical"])
+        change(entry["payload"])
+        tampered[number]["canonical"] = canonical_json.dumps(entry)
+        done = checked(LEDGER, "", written(tmp_path / "tampered.jsonl", rehashed(tampered)))
+        assert done.returncode == 1
+        assert complaint in done.stdout.splitlines()[-1]

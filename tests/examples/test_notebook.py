@@ -7,10 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.support.harness.documents import ROOT
 from tests.support.processes.recorded_games import GAMES, Record
-from tests.support.processes.restartable_server import Restartable
 from tests.support.programs import examples
 
 NOTEBOOK = ROOT / "examples" / "notebook" / "calibration.ipynb"
@@ -39,14 +37,6 @@ def test_the_notebook_draws_the_calibration_of_a_record(record: Record, tmp_path
     tables = [text for output in outputs if (text := "".join(output.get("data", {}).get("text/html", "")))]
     assert [word for word in ("home won", "lower", "upper", "effective games") if word not in tables[1]] == []
     assert any("image/png" in output.get("data", {}) for output in outputs)
-
-
-@pytest.mark.timeout(180)
-def test_a_record_without_outcomes_is_told_in_words(restartable: Restartable, tmp_path: Path) -> None:
-    code, told, _ = execute(restartable.address, tmp_path)
-    assert code != 0
-    assert "has no settled forecast of the final: report outcomes first" in told
-    assert "for games of replays, set DEJAVU_REPLAYS=1" in told
 
 
 def test_the_notebook_is_committed_without_results() -> None:

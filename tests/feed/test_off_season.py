@@ -30,26 +30,6 @@ FINALS = {
 """Last game of a season, and first game of the next."""
 
 
-@pytest.mark.parametrize(("last", "first"), FINALS.values(), ids=map(str, FINALS))
-def test_from_the_finals_to_the_next_season_it_is_a_few_days(last: date, first: date) -> None:
-    assert playing_days(last, first) <= 12
-    assert playing_days(last, first + timedelta(60)) >= 55
-
-
-@pytest.mark.parametrize(("season", "last"), [(each, days[0]) for each, days in FINALS.items()])
-def test_a_season_is_over_with_its_finals_and_not_before(season: int, last: date) -> None:
-    assert is_over(season, last)
-    assert not is_over(season, last - timedelta(days=30))
-    assert not is_over(season + 1, last)
-
-
-@pytest.mark.parametrize(("season", "last", "first"), [(each, *days) for each, days in FINALS.items()])
-def test_the_last_game_and_the_next_season_s_first_are_of_different_seasons(
-    season: int, last: date, first: date
-) -> None:
-    assert (season_on(last), season_on(first)) == (season, season + 1)
-
-
 @given(DAYS)
 def test_a_day_is_of_a_season_that_may_have_games_on_it(day: date) -> None:
     assert season_on(day) in seasons_on(day) or date(2020, 11, 1) <= day <= date(2020, 11, 15)  # the latest summer
@@ -81,3 +61,13 @@ def test_the_days_around_a_day_are_those_within_its_reach(day: date, most: int) 
     first, last = days_around(day, most)
     assert playing_days(first, day) == playing_days(day, last) == most
     assert playing_days(first - timedelta(1), day) > most < playing_days(day, last + timedelta(1))
+
+
+@pytest.mark.parametrize(("season", "last", "first"), [(each, *days) for each, days in FINALS.items()])
+def test_a_season_is_over_with_its_finals_and_the_next_is_a_few_days_away(season: int, last: date, first: date) -> None:
+    assert (season_on(last), season_on(first)) == (season, season + 1)
+    assert is_over(season, last)
+    assert not is_over(season, last - timedelta(days=30))
+    assert not is_over(season + 1, last)
+    assert playing_days(last, first) <= 12
+    assert playing_days(last, first + timedelta(60)) >= 55

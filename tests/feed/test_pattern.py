@@ -1,4 +1,4 @@
-"""Slots computed from scores: the same function builds patterns for training and live games."""
+"""Slots and periods of scores, for training and live games alike, and which games count for training."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
-from dejavu_feed.pattern import Score, elapsed_seconds, live_inputs, period_of, slots
+from dejavu_feed.pattern import Score, live_inputs, period_of, slots
 
 SCORES = st.lists(
     st.builds(
@@ -27,11 +28,6 @@ def test_a_slot_is_the_last_row_not_after_the_end_of_its_minute(scores: list[Sco
         before = [score for score in scores if score.elapsed <= 60 * minute]
         expected.append(before[-1].home - before[-1].away if before else 0)
     assert slots(scores, minutes) == tuple(expected)
-
-
-@given(scores=SCORES, fewer=st.integers(1, 47))
-def test_a_longer_pattern_begins_with_the_shorter_one(scores: list[Score], fewer: int) -> None:
-    assert slots(scores, 48)[:fewer] == slots(scores, fewer)
 
 
 @given(scores=SCORES, minutes=st.integers(1, 48), chronological=st.booleans())
@@ -57,11 +53,6 @@ def test_totals_and_the_last_score_are_those_of_the_points_that_stand(
         assert last.seconds <= 60 * minute - before[max(since)].elapsed < last.seconds + 1
 
 
-@given(scores=SCORES, fewer=st.integers(1, 47))
-def test_more_minutes_begin_with_the_same_totals_and_last_scores(scores: list[Score], fewer: int) -> None:
-    assert live_inputs(scores, 48)[:fewer] == live_inputs(scores, fewer)
-
-
 def test_points_that_are_taken_back_were_not_the_last_score() -> None:
     scores = [(30.0, 2, 0), (50.0, 2, 3), (70.0, 2, 0), (100.0, 2, 0)]
     assert live_inputs(scores, 2) == (
@@ -70,13 +61,32 @@ def test_points_that_are_taken_back_were_not_the_last_score() -> None:
     )
 
 
-@given(period=st.integers(1, 8), left=st.integers(0, 299))
-def test_a_clock_in_a_period_leads_back_to_that_period(period: int, left: int) -> None:
-    assert period_of(elapsed_seconds(period, float(left))) == period
+WON = (Score(0.0, 0, 0), Score(720.1, 2, 0), Score(2160.0, 2, 3), Score(2880.0, 5, 3))
+
+
+def test_a_game_with_a_row_in_each_quarter_and_a_winner_counts() -> None:
+    """A row at tip-off counts for the first quarter, a row at the end of a quarter for that quarter."""
+    assert exclusion_reason("BOS", WON) == ""
+
+
+@pytest.mark.parametrize("quarter", [1, 2, 3, 4])
+def test_a_quarter_without_a_row_leaves_a_game_out(quarter: int) -> None:
+    scores = [score for score in WON if period_of(score.elapsed) != quarter]
+    assert exclusion_reason("BOS", scores) == f"quarter {quarter} has no row"
+
+
+def test_an_overtime_stands_for_no_quarter() -> None:
+    assert exclusion_reason("BOS", (*WON[:3], Score(2880.1, 5, 3))) == "quarter 4 has no row"
+
+
+def test_a_tie_or_no_away_team_leaves_a_game_out() -> None:
+    assert exclusion_reason("BOS", (*WON, Score(2880.0, 5, 5))) == "it ends tied"
+    assert exclusion_reason(None, WON) == "away is missing"
 
 
 @pytest.mark.parametrize(
-    ("elapsed", "period"), [(0.0, 1), (720.0, 1), (720.1, 2), (2880.0, 4), (2880.1, 5), (3180.5, 6)]
+    ("elapsed", "period"),
+    [(0, 1), (720, 1), (720.1, 2), (1440, 2), (2880, 4), (2880.01, 5), (3180, 5), (3181, 6), (3480, 6)],
 )
-def test_a_period_ends_with_its_last_moment(elapsed: float, period: int) -> None:
+def test_the_end_of_a_period_is_its_own(elapsed: float, period: int) -> None:
     assert period_of(elapsed) == period

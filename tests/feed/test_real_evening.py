@@ -10,7 +10,6 @@ import pytest
 from tests.support.builders.halftime import halftime_differential, live_pattern
 from tests.support.fakes.clock import SteppedClock
 
-from dejavu_feed.errors import BadGamesFile
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.games import recorded_evening
@@ -38,22 +37,3 @@ def test_an_evening_read_through_nba_api_gives_the_patterns_of_the_file(data_dir
             assert (state.home_score, state.away_score) == game.scores[-1][1:]
             assert live_pattern(plays, 18) == slots(game.scores, 18)
             assert halftime_differential(plays) == slots(game.scores, 24)[-1]
-
-
-@pytest.mark.parametrize(
-    ("season", "day", "reason"),
-    [
-        (2018, date(2017, 12, 26), "201712260PHO: it ends tied"),
-        (2018, date(2018, 2, 6), "201802060GSW: quarter 3 has no row"),
-    ],
-)
-def test_a_game_that_the_source_has_incomplete_is_left_out(season: int, day: date, reason: str, data_dir: Path) -> None:
-    games, left_out = recorded_evening(data_dir / "nba" / f"plays_{season}.parquet", day)
-
-    assert left_out == (reason,)
-    assert games
-
-
-def test_a_day_of_games_without_an_opponent_is_refused(data_dir: Path) -> None:
-    with pytest.raises(BadGamesFile, match="202303060CLE: away is missing"):
-        recorded_evening(data_dir / "nba" / "plays_2023.parquet", date(2023, 3, 6))

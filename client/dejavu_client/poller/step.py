@@ -5,7 +5,7 @@ A read of the plays runs through these stages; each arrow with a name is a reque
     PlaysRead → [ReadModel → ReadHistory →] missed minutes of what is over → [ReadModel →] due forecasts
               → [RequestForecasts →] comparison with outcomes → [ReportOutcome → …]
 
-The function reads no clock and calls nothing: property tests run whole evenings on plain data.
+The function reads no clock and calls nothing: property tests run whole evenings on a stepped clock.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -10,10 +12,22 @@ from tests.support.fakes.service import Abort, FakeServer, forecast
 from tests.support.harness.clients import Run
 from typer.testing import CliRunner
 
-from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, ADAPTATION_MODE_SHADOW, Adaptation, AdaptationMode
+from dejavu.v1.forecast_pb2 import (
+    ADAPTATION_MODE_ON,
+    ADAPTATION_MODE_SHADOW,
+    SIDE_AWAY,
+    WARNING_REASON_RATINGS_OUTDATED,
+    Adaptation,
+    AdaptationMode,
+    LastScore,
+    TeamKnowledge,
+)
+from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.market_pb2 import RISK_LEVEL_EXTREME
-from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictResponse, RiskFactor
+from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictRequest, PredictResponse, RiskFactor
+from dejavu_client import HALFTIME
 from dejavu_client.cli.main import app
+from dejavu_feed.game_day import game_day
 
 
 @pytest.mark.parametrize(
@@ -131,3 +145,52 @@ def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
     entries = [json.loads(line) for line in run("teams", "--json").stdout.splitlines()]
     assert len(entries) == 30
     assert entries[1] == {"code": "BKN", "city": "Brooklyn", "name": "Nets", "aliases": ["BRK", "NJN"]}
+
+
+def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeServer, run: Run) -> None:
+    warning = Caution(reason=WARNING_REASON_RATINGS_OUTDATED, text="the teams' ratings end too long before")
+    known = TeamKnowledge(deviation=3.61, text="BOS: June 2023 and 2 finals, hardly known")
+
+    def answer(request: PredictRequest) -> PredictResponse:
+        live: dict[str, Any] = {"total_points": request.total_points, "last_score": request.last_score}
+        knowledge: dict[str, Any] = {"ratings_date": "2023-06-12", "warnings": [warning], "home_known": known}
+        return PredictResponse(forecast=forecast(request, **live, **knowledge))
+
+    server.answers("Predict", answer)
+    given = "--home BOS --away LAL --game-date 2026-11-20 --total-points 8 --last-score away:12"
+    shown = run("predict", "0", "2", *given.split(), width=160).stdout
+    assert server.next_call().request == PredictRequest(
+        pattern=[0, 2],
+        horizon=HALFTIME,
+        home_team="BOS",
+        away_team="LAL",
+        game_date="2026-11-20",
+        total_points=8,
+        last_score=LastScore(side=SIDE_AWAY, seconds=12),
+    )
+    for part in (
+        "points of both teams  8",
+        "LAL, 12 s before the end of minute 2",
+        "as of 2023-06-12",
+        "BOS: June 2023 and 2 finals, hardly known (± 3.6 points)",
+        f"Warning: {warning.text}",
+    ):
+        assert part in shown
+    plain = run("predict", "0", "2").stdout
+    assert server.next_call().request == PredictRequest(pattern=[0, 2], horizon=HALFTIME)
+    assert "what-if" in plain
+    assert not [text for text in ("points of both teams", "last score", "Warning") if text in plain]
+
+
+def test_the_date_of_a_game_of_another_day_is_shown(server: FakeServer, run: Run) -> None:
+    today = game_day(datetime.now(UTC))
+    for day, shows in ((today, False), (today - timedelta(1), True), (today + timedelta(1), True)):
+        server.answers("Predict", PredictResponse(forecast=forecast(game_date=day.isoformat())))
+        assert (f"{day}" in run("predict", "0", "2").stdout) is shows
+
+
+@pytest.mark.parametrize("text", ["home", "home:", "12", "left:12", "home:-1", "home:1.5", "home:123456", "home:١"])
+def test_what_is_no_last_score_is_refused_with_what_was_expected(run: Run, text: str) -> None:
+    refused = run("predict", "0", "2", "--last-score", text)
+    assert refused.exit_code == 2
+    assert "expected home or away, and seconds" in " ".join(refused.output.replace("│", " ").split())

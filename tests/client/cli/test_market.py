@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from typing import Any
 
 import pytest
 from tests.support.fakes.service import FakeServer, forecast
@@ -33,10 +34,11 @@ from dejavu.v1.market_pb2 import (
     TotalMarketAnswer,
 )
 from dejavu.v1.prediction_service_pb2 import PredictResponse
-from dejavu_client import FINAL
+from dejavu_client import FINAL, HALFTIME
 
 PRICED = ("--home", "BKN", "--away", "GSW", "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "1.95")
 ODDS = (*PRICED, "--horizon", "final")
+OVER_UNDER = ("--total-line", "221.5", "--over-odds", "-110", "--under-odds", "1.95")
 
 ANSWER = MarketAnswer(
     home=MarketSideAnswer(
@@ -78,11 +80,30 @@ def run(run: Run) -> Run:
     return partial(run, width=80)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--game-staked", "12.5"), "staked before: 12.50 on this game, 12.50 this evening"),
+        (("--evening-staked", "40"), "staked before: 0.00 on this game, 40.00 this evening"),
+        (("--game-staked", "12.5", "--evening-staked", "40"), "staked before: 12.50 on this game, 40.00 this evening"),
+        (("--horizon", "half"), "The model, for the half: BKN −5.5, 40.00"),
+    ],
+)
+def test_the_horizon_and_what_was_staked_before_are_said(
+    server: FakeServer, run: Run, options: tuple[str, ...], said: str
+) -> None:
+    of = forecast(home_team="BKN", away_team="GSW", horizon=HALFTIME if "half" in options else FINAL)
+    server.answers("Predict", PredictResponse(forecast=of, market=ANSWER))
+    assert said in run("predict", "1", *ODDS, "--bankroll", "1000", *options).stdout.splitlines()
+
+
 def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) -> None:
     server.answers("Predict", QUOTE)
     staked = ("--game-staked", "10", "--evening-staked", "25.5")
-    result = run("predict", "0", "-2", *ODDS, "--bankroll", "1000", *staked, "--confidence", "0.6")
+    result = run("predict", "0", "-2", *ODDS, "--bankroll", "1000", *staked, "--confidence", "0.6", "--json")
     assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert (found["forecast"]["homeTeam"], found["market"]["side"]) == ("BKN", "MARKET_SIDE_HOME")
     [call] = server.calls
     assert list(call.request.pattern) == [0.0, -2.0]
     assert call.request.market == Market(
@@ -94,48 +115,6 @@ def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) 
         evening_staked=25.5,
         confidence_threshold=0.6,
     )
-
-
-@pytest.mark.parametrize(
-    ("printed", "line"),
-    [
-        ("BKN-5.5", 5.5),
-        ("bkn +5.5", -5.5),
-        ("GSW+5.5", 5.5),
-        ("GSW −5.5", -5.5),
-        ("Golden State Warriors -3", -3.0),
-        ("Nets+0", 0.0),
-    ],
-)
-def test_a_spread_is_given_as_a_sportsbook_prints_it(server: FakeServer, run: Run, printed: str, line: float) -> None:
-    server.answers("Predict", QUOTE)
-    result = run("predict", "1", *ODDS, "--spread", printed)
-    assert result.exit_code == 0, result.stderr
-    assert server.calls[0].request.market.line == line
-
-
-@pytest.mark.parametrize("typed", ["-50", "+99", "-110.5", "+0"])
-def test_american_odds_are_refused_in_american_units(server: FakeServer, run: Run, typed: str) -> None:
-    result = run("predict", "1", *ODDS, "--home-odds", typed)
-    assert result.exit_code == 2
-    said = " ".join(result.stderr.replace("│", " ").split())
-    assert f"{typed}; expected American odds of +100 or more, or -100 or less, in whole numbers" in said
-    assert server.calls == []
-
-
-@pytest.mark.parametrize(
-    ("typed", "sent"),
-    [
-        ("+120", Odds(american=120)),
-        ("−110", Odds(american=-110)),
-        ("150", Odds(american=150)),
-        ("50", Odds(decimal=50)),
-    ],
-)
-def test_odds_are_sent_as_typed(server: FakeServer, run: Run, typed: str, sent: Odds) -> None:
-    server.answers("Predict", QUOTE)
-    run("predict", "1", *ODDS, "--home-odds", typed)
-    assert server.calls[0].request.market.home == sent
 
 
 def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: FakeServer, run: Run) -> None:
@@ -170,39 +149,11 @@ def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run, ban
     assert "margin of the odds −1 %" in shown
 
 
-def test_a_bet_is_refused_without_its_horizon(server: FakeServer, run: Run) -> None:
-    result = run("predict", "1", *PRICED)
-    assert result.exit_code == 2
-    said = " ".join(result.stderr.replace("│", " ").split())
-    assert "--horizon: required with odds; say which bet it is: half for the lead at the half, final for" in said
-    assert server.calls == []
-
-
 @pytest.mark.parametrize(("away", "warned"), [("2.10", True), ("+120", False), ("120", False)])
 def test_prices_in_two_forms_are_warned_of(server: FakeServer, run: Run, away: str, warned: bool) -> None:
     server.answers("Predict", QUOTE)
     said = run("predict", "1", *ODDS, "--home-odds", "-250", "--away-odds", away).stderr
     assert ("Warning: of -250 and 2.10 one is read as American odds, one as decimal." in said) is warned
-
-
-def test_the_horizon_of_a_bet_is_said_with_it(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW"), market=ANSWER))
-    shown = run("predict", "1", *PRICED, "--horizon", "half").stdout
-    assert "The model, for the half: BKN −5.5, 4.00 %" in shown
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--game-staked", "12.5"), "12.50 on this game, 12.50 this evening"),
-        (("--evening-staked", "40"), "0.00 on this game, 40.00 this evening"),
-        (("--game-staked", "12.5", "--evening-staked", "40"), "12.50 on this game, 40.00 this evening"),
-    ],
-)
-def test_what_was_staked_before_is_said(server: FakeServer, run: Run, options: tuple[str, ...], said: str) -> None:
-    server.answers("Predict", QUOTE)
-    shown = run("predict", "1", *ODDS, "--bankroll", "1000", *options).stdout
-    assert f"staked before: {said}" in shown.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -230,32 +181,6 @@ def test_it_is_said_when_a_bet_is_not_recorded(
     answer.MergeFrom(ANSWER)
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer))
     assert said in run("predict", "1", *ODDS).stdout.splitlines()
-
-
-def test_a_bet_is_compared_with_the_break_even_of_its_price_alone(server: FakeServer, run: Run) -> None:
-    home = MarketSideAnswer(
-        decimal_odds=2.25,
-        win_probability=0.53,
-        staking_probability=0.49,
-        expected_value=0.1,
-        kelly_fraction=0.08,
-        stake_fraction=0.02,
-    )
-    below = MarketAnswer(home=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)
-    server.answers("Predict", *[PredictResponse(forecast=QUOTE.forecast, market=below)] * 2)
-    shown = run("predict", "1", *ODDS).stdout
-    compared = "used 49 %; at this price 44 % breaks even; expected profit of 1 staked +0.10"
-    assert f"{compared}\n" in shown
-    assert "threshold" not in shown
-    asked = run("predict", "1", *ODDS, "--confidence", "0.55").stdout
-    assert f"{compared}; your threshold of 55 % is not reached" in " ".join(asked.split())
-
-
-def test_a_probability_just_above_the_break_even_is_distinguishable_from_it(server: FakeServer, run: Run) -> None:
-    home = MarketSideAnswer(decimal_odds=1 / 0.5274, staking_probability=0.5296, stake_fraction=0.01)
-    near = MarketAnswer(home=home, side=MARKET_SIDE_HOME)
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=near))
-    assert "used 53.0 %; at this price 52.7 % breaks even" in run("predict", "1", *ODDS).stdout
 
 
 _LIKELY = MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, implied_probability=0.417, expected_value=1.39)
@@ -290,47 +215,6 @@ def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
         assert number not in shown.replace(">99 %", "")
 
 
-def test_json_holds_the_forecast_and_the_market(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", QUOTE)
-    shown = run("predict", "1", *ODDS, "--json").stdout
-    assert shown.count("\n") == 1
-    found = json.loads(shown)
-    assert found["forecast"]["homeTeam"] == "BKN"
-    assert found["market"]["home"]["kellyFraction"] == 0.16
-    assert (found["market"]["side"], found["market"]["riskLevel"]) == ("MARKET_SIDE_HOME", "RISK_LEVEL_MODERATE")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--moneyline"], "must be given together; --home-odds, --away-odds missing"),
-        (["--home-odds", "2", "--away-odds", "2"], "must be given together; --spread or --moneyline missing"),
-        (["--bankroll", "100"], "--spread or --moneyline, --home-odds, --away-odds missing"),
-        (["--evening-staked", "5"], "--spread or --moneyline, --home-odds, --away-odds missing"),
-        (["--confidence", "0.5"], "--spread or --moneyline, --home-odds, --away-odds missing"),
-        (["--moneyline", "--home-odds", "evens", "--away-odds", "2"], "--home-odds"),
-        (["--moneyline", "--home-odds", "1e3", "--away-odds", "2"], "'1e3' is not a price"),
-        (["--moneyline", "--home-odds", "inf", "--away-odds", "2"], "'inf' is not a price"),
-        (["--moneyline", *ODDS], "give either --spread or --moneyline"),
-        ([*ODDS, "--spread", "-5.5"], "'-5.5' is not a spread; expected a team and its handicap as printed: BOS-5.5"),
-        ([*ODDS, "--spread", "BKN"], "'BKN' is not a spread"),
-        ([*ODDS, "--spread", "LAL-5.5"], "LAL is not one of the teams of GSW at BKN"),
-        ([*ODDS, "--spread", "LA-5.5"], "'LA' is the city of two teams; expected LAC or LAL"),
-        (["--home", "Bosten", "--away", "LAL"], "'Bosten' is not a team; did you mean BOS (Celtics)?"),
-        (["--home", "Boston", "--away", "celtics"], "celtics and Boston are the same team"),
-        (["--moneyline", "--home-odds", "0.9", "--away-odds", "2"], "0.9; expected decimal odds above 1"),
-        (["--spread", "BKN-5.5"], "BKN is not one of the teams without --home and --away"),
-        (["--home", "BKN"], "give both teams, or none"),
-    ],
-)
-def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
-    result = run("predict", "1", *arguments)
-    assert result.exit_code == 2
-    assert said in " ".join(result.stderr.replace("│", " ").split())
-    assert not server.calls
-
-
-OVER_UNDER = ("--total-line", "221.5", "--over-odds", "-110", "--under-odds", "1.95")
 TOTALS = PredictResponse(
     forecast=QUOTE.forecast,
     total_market=TotalMarketAnswer(
@@ -358,14 +242,86 @@ def test_over_and_under_are_asked_about_alone_or_beside_the_spread(server: FakeS
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("options", "market"),
     [
-        (OVER_UNDER[:4], "--under-odds missing"),
-        (OVER_UNDER, "--total-points"),
-        ((*OVER_UNDER[:2], "--total-points", "14"), "--over-odds, --under-odds missing"),
+        (("--spread", "bkn +5.5"), {"line": -5.5}),
+        (("--spread", "GSW+5.5"), {}),
+        (("--spread", "GSW −5.5"), {"line": -5.5}),
+        (("--spread", "Golden State Warriors -3"), {"line": -3.0}),
+        (("--spread", "Nets+0"), {"line": 0.0}),
+        (("--home-odds", "+120"), {"home": Odds(american=120)}),
+        (("--home-odds", "−110"), {"home": Odds(american=-110)}),
+        (("--home-odds", "150"), {"home": Odds(american=150)}),
+        (("--home-odds", "50"), {"home": Odds(decimal=50)}),
     ],
 )
-def test_what_over_and_under_need_is_said(run: Run, arguments: tuple[str, ...], said: str) -> None:
-    result = run("predict", "2", *arguments, "--horizon", "final")
+def test_spread_and_odds_are_given_as_a_sportsbook_prints_them(
+    server: FakeServer, run: Run, options: tuple[str, ...], market: dict[str, Any]
+) -> None:
+    server.answers("Predict", QUOTE)
+    assert run("predict", "1", *ODDS, *options).exit_code == 0
+    usual: dict[str, Any] = {"line": 5.5, "home": Odds(american=-110), "away": Odds(decimal=1.95)}
+    assert server.calls[0].request.market == Market(**usual | market)
+
+
+NO_AMERICAN = "expected American odds of +100 or more, or -100 or less, in whole numbers"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--moneyline"], "must be given together; --home-odds, --away-odds missing"),
+        (["--home-odds", "2", "--away-odds", "2"], "must be given together; --spread or --moneyline missing"),
+        (["--bankroll", "100"], "--spread or --moneyline, --home-odds, --away-odds missing"),
+        (["--evening-staked", "5"], "--spread or --moneyline, --home-odds, --away-odds missing"),
+        (["--confidence", "0.5"], "--spread or --moneyline, --home-odds, --away-odds missing"),
+        (["--moneyline", "--home-odds", "evens", "--away-odds", "2"], "--home-odds"),
+        (["--moneyline", "--home-odds", "1e3", "--away-odds", "2"], "'1e3' is not a price"),
+        (["--moneyline", "--home-odds", "inf", "--away-odds", "2"], "'inf' is not a price"),
+        (["--moneyline", "--home-odds", "0.9", "--away-odds", "2"], "0.9; expected decimal odds above 1"),
+        ([*ODDS, "--home-odds", "-50"], f"-50; {NO_AMERICAN}"),
+        ([*ODDS, "--home-odds", "+99"], f"+99; {NO_AMERICAN}"),
+        ([*ODDS, "--home-odds", "-110.5"], f"-110.5; {NO_AMERICAN}"),
+        (["--moneyline", *ODDS], "give either --spread or --moneyline"),
+        ([*ODDS, "--spread", "-5.5"], "'-5.5' is not a spread; expected a team and its handicap as printed: BOS-5.5"),
+        ([*ODDS, "--spread", "BKN"], "'BKN' is not a spread"),
+        ([*ODDS, "--spread", "LAL-5.5"], "LAL is not one of the teams of GSW at BKN"),
+        ([*ODDS, "--spread", "LA-5.5"], "'LA' is the city of two teams; expected LAC or LAL"),
+        ([*PRICED], "--horizon: required with odds; say which bet it is: half for the lead at the half, final for"),
+        (["--home", "Bosten", "--away", "LAL"], "'Bosten' is not a team; did you mean BOS (Celtics)?"),
+        (["--home", "Boston", "--away", "celtics"], "celtics and Boston are the same team"),
+        (["--spread", "BKN-5.5"], "BKN is not one of the teams without --home and --away"),
+        (["--home", "BKN"], "give both teams, or none"),
+        (["--horizon", "final", *OVER_UNDER[:4], "--total-points", "2"], "--under-odds missing"),
+        (["--horizon", "final", *OVER_UNDER], "--total-points"),
+        (["--horizon", "final", *OVER_UNDER[:2], "--total-points", "2"], "--over-odds, --under-odds missing"),
+    ],
+)
+def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
+    result = run("predict", "1", *arguments)
     assert result.exit_code == 2
-    assert said in " ".join(result.stderr.split())
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert not server.calls
+
+
+@pytest.mark.parametrize(
+    ("decimal", "probability", "options", "said"),
+    [
+        (2.25, 0.49, (), "used 49 %; at this price 44 % breaks even; expected profit of 1 staked +0.10 "),
+        (2.25, 0.49, ("--confidence", "0.55"), "staked +0.10; your threshold of 55 % is not reached"),
+        (1 / 0.5274, 0.5296, (), "used 53.0 %; at this price 52.7 % breaks even"),
+    ],
+    ids=["a price", "a threshold", "just above"],
+)
+def test_a_bet_is_compared_with_the_break_even_of_its_price_and_a_threshold_that_is_given(
+    server: FakeServer, run: Run, decimal: float, probability: float, options: tuple[str, ...], said: str
+) -> None:
+    home = MarketSideAnswer(
+        decimal_odds=decimal, staking_probability=probability, expected_value=0.1, kelly_fraction=0.08
+    )
+    home.stake_fraction = 0.02
+    answer = MarketAnswer(home=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer))
+    shown = run("predict", "1", *ODDS, *options).stdout
+    assert said in " ".join(shown.split())
+    assert ("threshold" in shown) is bool(options)

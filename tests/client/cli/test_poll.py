@@ -27,7 +27,6 @@ from tests.support.fakes.service import FakeServer
 from tests.support.programs.commands import python_m
 from typer.testing import CliRunner
 
-from dejavu.v1.model_service_pb2 import HorizonSupport, ListModelsResponse, Model
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.cli.main import app
 from dejavu_feed.replay.http_server import LocalServer, Response
@@ -76,9 +75,12 @@ def test_json_tells_an_evening_and_the_program_ends_with_it(stage: Stage) -> Non
         stage.evening.go_to(HALF + 1)
         outcome = next_record(program, "outcome")
         stage.evening.clock.now = stage.evening.replay.end
+        reported = [next_record(program, "reported")["horizon"] for _ in range(2)]
         summary = next_record(program, "summary")
         assert program.wait(20) == 0
 
+    assert reported == ["HORIZON_HALFTIME", "HORIZON_FINAL"]
+    assert [call.request.horizon for call in stage.server.of("ReportOutcome")] == [HALFTIME, FINAL]
     assert (forecast["pattern"][-1], forecast["forecast"]["pointForecast"]) == (3, 3.0)
     assert forecast["forecast"]["gameId"] == stage.evening.ids[0]
     assert (outcome["horizon"], outcome["differential"], outcome["forecasts"], outcome["held"]) == (
@@ -98,20 +100,6 @@ def test_json_tells_an_evening_and_the_program_ends_with_it(stage: Stage) -> Non
         ("BOS", "LAL", FINAL, 18),
     ]
     assert [(each.horizon, len(each.pattern)) for each in second] == [(FINAL, 24)]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly_with_a_summary(number: signal.Signals, stage: Stage) -> None:
-    with stage.start("--json", log=subprocess.PIPE) as program:
-        next_record(program, "game")
-        stage.evening.go_to(SIX_MINUTES + 1)
-        next_record(program, "forecast")
-        next_record(program, "forecast")
-        program.send_signal(number)
-        assert next_record(program, "summary")["forecasts"] == 2
-        assert program.wait(20) == 0
-        assert program.stderr is not None
-        assert "Traceback" not in program.stderr.read()
 
 
 def test_the_page_runs_beside_the_poller_with_its_options_and_ends_with_it(stage: Stage, tmp_path: Path) -> None:
@@ -153,24 +141,6 @@ def test_a_feed_that_hangs_does_not_keep_it_from_ending() -> None:
         assert program.stderr is not None
         assert program.stderr.read() == ""
         release.set()
-
-
-@pytest.mark.parametrize(("options", "reports"), [((), 2), (("--no-report",), 0)])
-def test_it_reports_how_half_and_end_came_out_unless_it_is_told_not_to(
-    stage: Stage, options: tuple[str, ...], reports: int
-) -> None:
-    stage.evening.clock.now = stage.evening.replay.end
-    with stage.start("--json", "--until-final", *options) as program:
-        assert program.stdout is not None
-        told = [json.loads(line) for line in program.stdout]
-        assert program.wait(20) == 0
-
-    asked = [call.request for call in stage.server.calls if call.method == "ReportOutcome"]
-    assert [request.horizon for request in asked] == [HALFTIME, FINAL][:reports]
-    assert [record["horizon"] for record in told if record["event"] == "reported"] == [
-        "HORIZON_HALFTIME",
-        "HORIZON_FINAL",
-    ][:reports]
 
 
 def test_where_there_is_no_terminal_it_prints_lines(stage: Stage) -> None:
@@ -240,27 +210,10 @@ def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
     assert sum("game" in line and "clock" in line for line in screen.display) == 1, "the header once"
 
 
-def test_a_feed_that_is_none_is_a_usage_error() -> None:
-    result = CliRunner().invoke(app, ["poll", "--feed-url", "nowhere"])
-
-    assert result.exit_code == 2
-    assert "nowhere" in result.stderr
-
-
-def test_horizon_first_minute_and_pace_are_options(stage: Stage) -> None:
-    options = ["--horizon", "final", "--from-minute", "10", "--every", "8"]
-    with stage.start("--json", *options) as program:
-        stage.evening.go_to(SIX_MINUTES + 61)
-        forecast = next_record(program, "forecast")["forecast"]
-        program.send_signal(signal.SIGINT)
-        assert program.wait(20) == 0
-
-    assert (forecast["horizon"], forecast["elapsedMinutes"]) == ("HORIZON_FINAL", 18)
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--feed-url", "nowhere"], "nowhere"),
         (["--horizon", "third"], "'third' is not one of 'half', 'final', 'end', 'both'"),
         (["--from-minute", "48"], "'--from-minute': Input should be less than or equal to 47"),
         (["--every", "0"], "'--every': Input should be greater than or equal to 1"),
@@ -274,36 +227,27 @@ def test_an_option_that_cannot_be_is_named(options: list[str], said: str) -> Non
     assert said in " ".join(result.stderr.replace("│", " ").split())
 
 
-def test_what_the_model_cannot_do_is_told_once(stage: Stage) -> None:
-    old = Model(version="old", active=True, horizons=[HorizonSupport(horizon=HALFTIME, min_slots=18, max_slots=18)])
-    stage.server.answers("ListModels", ListModelsResponse(models=[old]))
-    with stage.start("--json") as program:
-        stage.evening.go_to(SIX_MINUTES + 61)
-        limits = next_record(program, "limits")
-        forecast = next_record(program, "forecast")["forecast"]
-        program.send_signal(signal.SIGINT)
-        assert next_record(program, "summary")["forecasts"] == 1
-        assert program.wait(20) == 0
-
-    assert limits["modelVersion"] == "old"
-    assert "the half after minute 18 alone, the end not at all" in limits["reason"]
-    assert (forecast["horizon"], forecast["elapsedMinutes"]) == ("HORIZON_HALFTIME", 18)
-
-
-def test_metrics_are_served_where_asked_and_tell_how_old_each_games_data_is(stage: Stage) -> None:
-    with stage.start("--json", "--metrics-listen", "127.0.0.1:0", log=subprocess.PIPE) as program:
+def test_horizon_pace_reports_and_metrics_are_options(stage: Stage) -> None:
+    options = "--horizon final --from-minute 10 --every 8 --no-report --metrics-listen 127.0.0.1:0"
+    with stage.start("--json", *options.split(), log=subprocess.PIPE) as program:
         assert program.stderr is not None
         url = program.stderr.readline().removeprefix("Metrics at ").strip()
         next_record(program, "game")
-        stage.evening.go_to(SIX_MINUTES + 1)
-        next_record(program, "forecast")
+        stage.evening.go_to(SIX_MINUTES + 61)
+        forecast = next_record(program, "forecast")["forecast"]
         with urllib.request.urlopen(url, timeout=20) as page:
             text = page.read().decode()
-        program.send_signal(signal.SIGINT)
+        stage.evening.go_to(60.0 * 26 + 1)
+        next_record(program, "forecast")
+        program.send_signal(signal.SIGTERM)
+        assert next_record(program, "summary")["forecasts"] == 2
         assert program.wait(20) == 0
+        assert "Traceback" not in program.stderr.read()
 
+    assert (forecast["horizon"], forecast["elapsedMinutes"]) == ("HORIZON_FINAL", 18)
+    assert not stage.server.of("ReportOutcome")
     assert f'dejavu_poll_game_data_age_seconds{{away="LAL",game_id="{stage.evening.ids[0]}",home="BOS"}}' in text
-    assert 'dejavu_poll_forecasts_total{horizon="halftime",outcome="new"} 1.0' in text
+    assert 'dejavu_poll_forecasts_total{horizon="final",outcome="new"} 1.0' in text
 
 
 def test_metrics_that_cannot_be_served_end_it_with_a_reason(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from tests.support.programs.commands import python_m
 from typer.testing import CliRunner
 
 from dejavu_client.cli.main import app
@@ -22,30 +24,15 @@ from dejavu_feed.nba import NbaFeed
 from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.http_server import LocalServer, Response
 
-COMMAND = [sys.executable, "-m", "dejavu_client.cli", "replay"]
+
+def command(*options: str) -> list[str]:
+    return [*python_m("dejavu_client.cli"), "replay", "--listen", "127.0.0.1:0", *options]
 
 
 def fails_with(code: int, *options: str) -> str:
     result = CliRunner().invoke(app, ["replay", *options])
     assert result.exit_code == code, result.stderr
     return " ".join(result.stderr.split())
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_simulated_games_until_it_is_told_to_end(number: signal.Signals) -> None:
-    options = ["--listen", "127.0.0.1:0", "--count", "3", "--seed", "7", "--delay", "0", "--stagger", "60", "--json"]
-    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
-        assert program.stdout is not None
-        assert program.stderr is not None
-        told = json.loads(program.stdout.readline())
-        with closing(NbaFeed(told["url"])) as feed:
-            games = feed.scoreboard().games
-        program.send_signal(number)
-        assert program.wait(20) == 0
-        assert program.stderr.read() == ""
-
-    assert [game.game_id for game in games] == [game["gameId"] for game in told["games"]]
-    assert [game.status for game in games] == [GameStatus.LIVE, GameStatus.SCHEDULED, GameStatus.SCHEDULED]
 
 
 def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -> None:
@@ -56,8 +43,8 @@ def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -
 
     path = tmp_path / "plays.parquet"
     parquet.write_table(pa.Table.from_pylist(rows("202303060LAL", "PHO") + rows("202303060DEN", None)), path)
-    options = ["--listen", "127.0.0.1:0", "--games", str(path), "--date", "2023-03-06"]
-    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, text=True) as program:
+    options = ("--games", str(path), "--date", "2023-03-06")
+    with subprocess.Popen(command(*options), stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         lines = [program.stdout.readline().strip() for _ in range(5)]
         program.terminate()
@@ -69,58 +56,62 @@ def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -
     assert lines[4].startswith("dejavu poll --feed-url http://127.0.0.1:")
 
 
-def test_what_cannot_be_replayed_is_refused_by_name(tmp_path: Path) -> None:
-    assert "needs --date" in fails_with(2, "--games", "plays.parquet")
-    assert "not HOST:PORT" in fails_with(2, "--listen", "8008")
-    assert "missing.parquet" in fails_with(1, "--games", str(tmp_path / "missing.parquet"), "--date", "2023-03-06")
-
-
-def test_an_address_that_is_taken_is_told() -> None:
-    with LocalServer(lambda _: Response(200, b"")) as server:
-        address = server.url.removeprefix("http://")
-        assert f"cannot listen at {address}" in fails_with(1, "--listen", address)
-
-
-def read_until_it_fails(feed: NbaFeed) -> None:
-    while True:
-        feed.scoreboard()
-
-
-def announced(*options: str) -> dict[str, Any]:
+def announced(program: subprocess.Popen[str]) -> dict[str, Any]:
     """Returns the JSON object that a replay prints at its start."""
-    with subprocess.Popen([*COMMAND, "--listen", "127.0.0.1:0", "--json", *options], stdout=subprocess.PIPE) as program:
-        assert program.stdout is not None
-        told: dict[str, Any] = json.loads(program.stdout.readline())
-        program.terminate()
+    assert program.stdout is not None
+    told: dict[str, Any] = json.loads(program.stdout.readline())
     return told
 
 
-def teams(told: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(game["homeTeam"], game["awayTeam"]) for game in told["games"]]
+@contextmanager
+def serving(*options: str) -> Iterator[subprocess.Popen[str]]:
+    started = command("--json", "--delay", "0", *options)
+    with subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            yield program
+        finally:
+            program.terminate()
 
 
-def test_it_serves_a_bad_day_and_says_which_faults_there_are() -> None:
-    options = ["--listen", "127.0.0.1:0", "--count", "2", "--delay", "0", "--faults", "403-json,overtime", "--json"]
-    options += ["--fault-rate", "1", "--speed", "60"]
-    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdout is not None
-        told = json.loads(program.stdout.readline())
-        with closing(NbaFeed(told["url"])) as feed, pytest.raises(FeedUnavailable, match="status 403"):
-            read_until_it_fails(feed)  # at this speed each file has its fault within five seconds
+def test_it_serves_a_bad_day_and_the_same_games_without_faults_for_its_seed() -> None:
+    games = ("--count", "3", "--seed", "7")
+    with serving(*games, "--faults", "403-json,overtime", "--fault-rate", "1", "--speed", "60") as program:
+        bad = announced(program)
+        with closing(NbaFeed(bad["url"])) as feed, pytest.raises(FeedUnavailable, match="status 403"):
+            all(feed.scoreboard() for _ in count())  # at this speed each file has its fault within five seconds
         program.terminate()
         assert program.wait(20) == 0
+    assert bad["faults"] == {"kinds": ["403-json", "overtime"], "seed": 7, "rate": 1.0}
 
-    assert told["faults"]["kinds"] == ["403-json", "overtime"]
-    assert told["faults"]["rate"] == 1.0
-    assert teams(told) == teams(announced("--count", "2", "--seed", str(told["faults"]["seed"])))
+    with serving(*games, "--stagger", "60") as program:
+        good = announced(program)
+        with closing(NbaFeed(good["url"])) as feed:
+            shown = feed.scoreboard().games
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == 0
+        assert program.stderr is not None
+        assert program.stderr.read() == ""
+    assert [game.game_id for game in shown] == [game["gameId"] for game in good["games"]]
+    assert [game.status for game in shown] == [GameStatus.LIVE, GameStatus.SCHEDULED, GameStatus.SCHEDULED]
+    assert [game["homeTeam"] for game in good["games"]] == [game["homeTeam"] for game in bad["games"]]
 
 
-def test_an_unknown_fault_is_a_usage_error_that_names_those_there_are() -> None:
-    message = fails_with(2, "--faults", "gremlins")
-    assert "gremlins is not a kind of fault" in message
-    assert "withdrawn" in message
+@pytest.mark.parametrize(
+    ("code", "options", "said"),
+    [
+        (2, ("--games", "plays.parquet"), "needs --date"),
+        (2, ("--listen", "8008"), "not HOST:PORT"),
+        (2, ("--listen", "::1:8008"), "not HOST:PORT"),
+        (2, ("--faults", "gremlins"), "gremlins is not a kind of fault; expected: all, 403-html"),
+        (1, ("--games", "missing.parquet", "--date", "2023-03-06"), "missing.parquet"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused_by_name(code: int, options: tuple[str, ...], said: str) -> None:
+    assert said in fails_with(code, *options)
 
 
-def test_an_address_to_listen_at_may_be_one_of_ipv6_in_brackets() -> None:
+def test_an_address_is_one_of_ipv6_in_brackets_and_one_that_is_taken_is_told() -> None:
     assert address("[::1]:9109", "--listen") == ("::1", 9109)
-    assert "not HOST:PORT" in fails_with(2, "--listen", "::1:8008")
+    with LocalServer(lambda _: Response(200, b"")) as server:
+        taken = server.url.removeprefix("http://")
+        assert f"cannot listen at {taken}" in fails_with(1, "--listen", taken)

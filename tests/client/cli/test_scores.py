@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from pyarrow import parquet
 from tests.support.fakes.recorded import card, figure
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import Run
@@ -141,37 +140,35 @@ def test_totals_are_shown_beside_their_pace_and_only_if_there_are_any(
     assert "total points" not in run("scorecard").stdout
 
 
+def returned(games: int = 300, **ends: Any) -> dict[str, Any]:
+    return {"market": MarketRecord(bets=31, markets=40, staked=1.0, profit=0.1, roi=0.1, games=games, **ends)}
+
+
+def differs(lower: float, upper: float) -> dict[str, Any]:
+    return {"mae_difference": Figure(value=(lower + upper) / 2, lower=lower, upper=upper)}
+
+
 @pytest.mark.parametrize(
-    ("ends", "games", "said"),
+    ("fields", "said"),
     [
-        ({"roi_lower": -0.1, "roi_upper": 0.2}, 300, "−10 % to +20 %: no significant profit"),
-        ({"roi_lower": 0.02, "roi_upper": 0.2}, 300, "+2 % to +20 %: a profit"),
-        ({"roi_lower": 0.02, "roi_upper": 0.2}, 12, "+2 % to +20 %: a profit, of only 12 games"),
-        ({"roi_lower": -0.3, "roi_upper": -0.1}, 300, "−30 % to −10 %: a loss"),
-        ({}, 3, "too few bets for an interval"),
+        (returned(roi_lower=-0.1, roi_upper=0.2), "return on stakes +10 % −10 % to +20 %: no significant profit"),
+        (returned(roi_lower=0.02, roi_upper=0.2), "return on stakes +10 % +2 % to +20 %: a profit"),
+        (
+            returned(12, roi_lower=0.02, roi_upper=0.2),
+            "return on stakes +10 % +2 % to +20 %: a profit, of only 12 games",
+        ),
+        (returned(roi_lower=-0.3, roi_upper=-0.1), "return on stakes +10 % −30 % to −10 %: a loss"),
+        (returned(3), "return on stakes +10 % too few bets for an interval"),
+        (differs(-1.0, -0.1), "difference −0.55 −1.00 to −0.10 better than persistence"),
+        (differs(0.1, 1.0), "difference +0.55 +0.10 to +1.00 worse than persistence"),
+        (differs(-0.1, 0.1), "difference 0.00 −0.10 to +0.10 no significant difference"),
     ],
 )
-def test_a_return_on_stakes_claims_no_more_than_its_interval(
-    server: FakeServer, run: Run, ends: dict[str, float], games: int, said: str
+def test_a_scorecard_claims_no_more_than_its_intervals(
+    server: FakeServer, run: Run, fields: dict[str, Any], said: str
 ) -> None:
-    market = MarketRecord(bets=31, markets=40, staked=1.0, profit=0.1, roi=0.1, games=games)
-    for end, value in ends.items():
-        setattr(market, end, value)
-    server.answers("GetScorecard", GetScorecardResponse(scorecard=card(market=market)))
-    rows = [" ".join(line.strip("│ ").split()) for line in run("scorecard").stdout.splitlines()]
-    assert f"return on stakes +10 % {said}" in rows
-
-
-@pytest.mark.parametrize(
-    ("lower", "upper", "said"),
-    [(-1.0, -0.1, "better than"), (0.1, 1.0, "worse than"), (-0.1, 0.1, "no significant difference")],
-)
-def test_a_scorecard_claims_no_more_than_its_interval(
-    server: FakeServer, run: Run, lower: float, upper: float, said: str
-) -> None:
-    difference = Figure(value=(lower + upper) / 2, lower=lower, upper=upper)
-    server.answers("GetScorecard", GetScorecardResponse(scorecard=card(mae_difference=difference)))
-    assert said in run("scorecard").stdout
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=card(**fields)))
+    assert said in [" ".join(line.strip("│ ").split()) for line in run("scorecard").stdout.splitlines()]
 
 
 def test_a_scorecard_of_few_games_says_so(server: FakeServer, run: Run) -> None:
@@ -203,15 +200,6 @@ def test_a_scorecard_says_what_was_removed_of_the_record(server: FakeServer, run
 def test_a_scorecard_without_games_says_what_was_asked(run: Run) -> None:
     told = run("scorecard", "--date", "2026-01-02", "--replays").stdout
     assert told == "No settled forecasts: the half, 2026-01-02, including replays.\n"
-
-
-def test_a_scorecard_is_written_as_figures(server: FakeServer, run: Run, tmp_path: Path) -> None:
-    server.answers("GetScorecard", *[GetScorecardResponse(scorecard=card())] * 2)
-    rows = list(csv.DictReader(io.StringIO(run("scorecard", "--csv", "-", "--model", "abc").stdout)))
-    assert {row["model_version"] for row in rows} == {"abc"}
-    assert next(row["value"] for row in rows if row["figure"] == "mae") == "5.25"
-    run("scorecard", "--parquet", str(tmp_path / "a"))
-    assert parquet.read_table(tmp_path / "a")["figure"].to_pylist() == [row["figure"] for row in rows]
 
 
 def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, run: Run) -> None:

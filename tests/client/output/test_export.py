@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,14 +15,13 @@ from pyarrow import parquet
 from tests.support.fakes.recorded import card, recorded
 
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
+from dejavu.v1.record_service_pb2 import ScoreFilter
 from dejavu.v1.scorecard_pb2 import LeftOut, Scorecard
 from dejavu_client import FINAL
 from dejavu_client.export import (
     FIGURE_COLUMNS,
     PREDICTION_COLUMNS,
     figure_rows,
-    leaderboard_rows,
     write_csv,
     write_parquet,
 )
@@ -106,6 +104,10 @@ def test_a_recorded_forecast_has_these_columns(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_missing_and_not_nought(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", PREDICTION_COLUMNS, [recorded(7, settled=False)])
+    heading, line = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
+    assert heading.startswith("sequence,revision,superseded,game_id,home_team,away_team,horizon,elapsed_minutes,")
+    assert line.startswith("7,0,false,0022500123,BOS,LAL,half,18,")
+    assert "2026-01-15T02:31:00.000250Z" in line
     [row] = from_csv(tmp_path / "a.csv")
     absent = {name for name, value in row.items() if value is None}
     assert {
@@ -119,14 +121,6 @@ def test_what_is_not_there_is_missing_and_not_nought(tmp_path: Path) -> None:
         "market_profit",
     } <= absent
     assert row["revision"] == 0
-
-
-def test_a_csv_file_is_plain(tmp_path: Path) -> None:
-    write_csv(tmp_path / "a.csv", PREDICTION_COLUMNS, [recorded(7)])
-    heading, line = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
-    assert heading.startswith("sequence,revision,superseded,game_id,home_team,away_team,horizon,elapsed_minutes,")
-    assert line.startswith("7,0,false,0022500123,BOS,LAL,half,18,")
-    assert "2026-01-15T02:31:00.000250Z" in line
 
 
 def test_the_figures_of_a_scorecard_are_rows(tmp_path: Path) -> None:
@@ -176,15 +170,6 @@ def test_what_a_scorecard_leaves_out_and_warns_of_is_in_its_file(counted: Scorec
     assert ("mae" in rows) == (counted.games > 0)
 
 
-def test_a_leaderboard_s_rows_name_their_version_and_place() -> None:
-    board = [
-        LeaderboardRow(rank=1, model_version="a", scorecard=card()),
-        LeaderboardRow(rank=1, model_version="b", scorecard=card()),
-    ]
-    rows = list(leaderboard_rows(ScoreFilter(), board))
-    assert {(row.rank, row.scope.model_version) for row in rows} == {(1, "a"), (1, "b")}
-
-
 @pytest.mark.parametrize("write", [write_csv, write_parquet])
 def test_a_file_that_is_not_finished_takes_nobody_s_place(tmp_path: Path, write: Any) -> None:
     def broken() -> Iterator[RecordedPrediction]:
@@ -197,10 +182,3 @@ def test_a_file_that_is_not_finished_takes_nobody_s_place(tmp_path: Path, write:
         write(path, PREDICTION_COLUMNS, broken())
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
     assert path.read_text() == "of yesterday"
-
-
-def test_many_rows_are_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dejavu_client.export._ROWS_OF_A_GROUP", 3)
-    assert write_parquet(tmp_path / "a", PREDICTION_COLUMNS, map(recorded, range(1, 9))) == 8
-    assert parquet.ParquetFile(tmp_path / "a").num_row_groups == 3
-    assert parquet.read_table(tmp_path / "a")["sequence"] == pa.chunked_array([[1, 2, 3], [4, 5, 6], [7, 8]])

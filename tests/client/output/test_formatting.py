@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dejavu_client.formatting import chance, outcome_range, percent, signed
+from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED
+from dejavu_client.formatting import chance, outcome_range, percent, signed, warning_label
 
 
 @given(st.floats(-60, 60), st.floats(0, 60), st.integers(-130, 130))
@@ -53,3 +55,8 @@ def test_only_a_certainty_reads_as_one(probability: float, read: str) -> None:
 
 def test_a_share_is_as_precise_as_it_needs_to_be() -> None:
     assert [percent(share) for share in (0.95, 0.625, 0.8, 0.999)] == ["95 %", "62.5 %", "80 %", "99.9 %"]
+
+
+def test_a_reason_of_a_later_release_is_shown_by_its_number() -> None:
+    assert warning_label(WARNING_REASON_RATINGS_OUTDATED) == "ratings outdated"
+    assert warning_label(cast("Any", 99)) == "99"

@@ -24,7 +24,6 @@ from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.service import Abort, FakeServer, heartbeat
 from tests.support.programs.commands import python_m
 
-from dejavu.v1 import model_service_pb2 as models
 from dejavu.v1 import prediction_service_pb2 as predictions
 from dejavu.v1 import record_service_pb2 as record
 from dejavu_feed.replay.http_server import LocalServer, Response
@@ -65,29 +64,8 @@ def stream_of(event: str) -> list[Any]:
 
 SURFACES: dict[str, tuple[str, Callable[[], Any], tuple[str, ...]]] = {
     "a forecast": ("Predict", lambda: filled(predictions.PredictResponse()), ("predict", *map(str, PATTERN))),
-    "an answer as JSON": (
-        "Predict",
-        lambda: filled(predictions.PredictResponse()),
-        ("predict", *map(str, PATTERN), "--json"),
-    ),
     "recorded forecasts": ("ListPredictions", lambda: filled(record.ListPredictionsResponse()), ("predictions",)),
-    "a recorded forecast": ("GetPrediction", lambda: filled(record.GetPredictionResponse()), ("prediction", "g")),
-    "a leaderboard": ("GetLeaderboard", lambda: filled(record.GetLeaderboardResponse()), ("leaderboard",)),
-    "a report": (
-        "ReportOutcome",
-        lambda: filled(record.ReportOutcomeResponse()),
-        ("report", "g", "3", "--horizon", "half"),
-    ),
-    "models": ("ListModels", lambda: filled(models.ListModelsResponse()), ("models", "list")),
-    "a model": ("GetModel", lambda: filled(models.GetModelResponse()), ("models", "show", "m")),
-    "the reason of a change": (
-        "ListModelChanges",
-        lambda: filled(models.ListModelChangesResponse()),
-        ("models", "history"),
-    ),
-    "a comparison": ("CompareModels", lambda: filled(models.CompareModelsResponse()), ("models", "compare", "m")),
     "a streamed forecast": ("StreamPredictions", lambda: stream_of("forecast"), ("stream",)),
-    "a streamed outcome": ("StreamPredictions", lambda: stream_of("outcome"), ("stream",)),
     "an error": (
         "Predict",
         lambda: Abort(grpc.StatusCode.INVALID_ARGUMENT, HOSTILE, HOSTILE, violations=[("pattern", HOSTILE)]),
@@ -110,6 +88,7 @@ def test_json_has_the_texts_as_they_are(server: FakeServer) -> None:
     server.answers("Predict", filled(predictions.PredictResponse()))
     ended = dejavu(server, "predict", *map(str, PATTERN), "--json")
     assert json.loads(ended.stdout)["modelVersion"] == HOSTILE
+    assert not UNSEEN.search(ended.stdout)
 
 
 def test_an_exported_table_runs_no_formula(server: FakeServer) -> None:
@@ -142,11 +121,10 @@ def hostile_evening() -> Iterator[tuple[str, ...]]:
         yield ("poll", "--feed-url", feed.url, "--target", server.target, "--interval", "0.05", "--until-final")
 
 
-@pytest.mark.parametrize("json_option", [(), ("--json",)])
-def test_a_feeds_texts_do_nothing_to_the_terminal(json_option: tuple[str, ...]) -> None:
+def test_a_feeds_texts_do_nothing_to_the_terminal() -> None:
     lines = []
     with hostile_evening() as arguments:
-        command = [*python_m("dejavu_client.cli"), *arguments, *json_option]
+        command = [*python_m("dejavu_client.cli"), *arguments]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdout=pipe, stderr=pipe, encoding="utf-8") as program:
             assert program.stdout is not None

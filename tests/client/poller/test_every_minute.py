@@ -7,7 +7,7 @@ from dataclasses import replace
 import grpc
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, able_model, game
-from tests.support.harness.poller import END, HALF, SIX_MINUTES, Watch, correct, watching
+from tests.support.harness.poller import END, HALF, Watch, correct, watching
 
 from dejavu.v1.prediction_service_pb2 import PredictError
 from dejavu_client import FINAL, HALFTIME
@@ -54,48 +54,6 @@ async def test_half_and_end_are_forecast_after_every_minute_from_the_sixth_on_in
     assert (half.horizon, half.differential, len(half.forecasts)) == (HALFTIME, 5, 18)
     assert (end.horizon, end.differential, len(end.forecasts)) == (FINAL, 5, 42)
     assert (end.game.text, end.game.home_score - end.game.away_score) == ("Final", 5)
-
-
-async def test_a_minute_is_complete_with_a_play_past_its_end_and_not_at_it() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-
-    def at_the_end(plays: tuple[Play, ...]) -> tuple[Play, ...]:
-        return tuple(replace(play, elapsed=600.0) if play.elapsed == 601 else play for play in plays)
-
-    evening.edit[game_id] = at_the_end
-    async with watching(evening) as watch:
-        await go_through(watch, 9, 10)
-        assert watch.predictor.minutes(FINAL) == [9]
-        del evening.edit[game_id]
-        await watch.turn()
-        assert watch.predictor.minutes(FINAL) == [9, 10]
-
-
-@pytest.mark.parametrize("quarter", [1, 2, 3])
-async def test_a_break_is_not_spent_on_the_forecast_of_the_minute_before(quarter: int) -> None:
-    minute = quarter * QUARTER_MINUTES
-    evening = Evening([game(run=2)])
-    (game_id,) = evening.ids
-
-    def before_the_end(plays: tuple[Play, ...]) -> tuple[Play, ...]:
-        return tuple(each for each in plays if (each.period, each.action, each.detail) != (quarter, "period", "end"))
-
-    def with_a_free_throw(plays: tuple[Play, ...]) -> tuple[Play, ...]:
-        return tuple(replace(play, home=play.home + (play.elapsed >= 60 * minute)) for play in plays)
-
-    async with watching(evening, from_minute=6) as watch:
-        evening.edit[game_id] = before_the_end
-        await watch.at(60.0 * (minute - 1) + 1)
-        await watch.at(60.0 * minute)
-        assert watch.predictor.minutes(FINAL)[-1] == minute - 1, "another free throw may follow"
-        del evening.edit[game_id]
-        await watch.turn()
-        assert watch.predictor.minutes(FINAL)[-1] == minute
-        before = watch.predictor.asked[-1].pattern
-        evening.edit[game_id] = with_a_free_throw
-        await watch.turn()
-        assert watch.predictor.asked[-1].pattern == (*before[:-1], before[-1] + 1), "entered late: a revision"
 
 
 async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> None:
@@ -168,25 +126,6 @@ async def test_a_correction_of_an_older_minute_makes_a_revision_of_the_newest_al
     revised = [prediction for prediction in watch.told(Prediction) if prediction.forecast.revision]
     assert [(len(each.pattern), each.forecast.horizon) for each in revised] == [(12, HALFTIME), (12, FINAL)]
     assert watch.predictor.minutes(FINAL) == [*range(6, 13), 12]
-
-
-async def test_a_minute_whose_completion_is_taken_back_stands_until_it_is_complete_again() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-
-    def with_false_shot(plays: tuple[Play, ...]) -> tuple[Play, ...]:
-        last = plays[-1]
-        return (*plays, replace(last, order=last.order + 1, clock=355.0, elapsed=SIX_MINUTES + 5))
-
-    async with watching(evening) as watch:
-        await watch.at(SIX_MINUTES - 59)
-        evening.edit[game_id] = with_false_shot
-        await watch.turn()
-        del evening.edit[game_id]
-        await watch.turn()
-        assert watch.predictor.minutes(FINAL) == [17, 18], "17 is not asked for again"
-        await watch.at(SIX_MINUTES + 61)
-        assert watch.predictor.minutes(FINAL) == [17, 18, 19]
 
 
 async def test_after_a_slip_in_a_clock_the_minutes_that_are_true_are_forecast() -> None:
@@ -302,19 +241,6 @@ async def test_one_horizon_that_has_no_answer_is_asked_for_again_alone() -> None
     assert len(watch.told(Prediction)) == 2
 
 
-async def test_horizons_first_minute_and_pace_can_be_chosen() -> None:
-    async with watching(Evening([game()]), horizons=(FINAL,), from_minute=10, every=12) as watch:
-        await go_through(watch, 8, 47)
-
-    assert [(asked.horizon, asked.minute) for asked in watch.predictor.asked] == [
-        (FINAL, 10),
-        (FINAL, 22),
-        (FINAL, 34),
-        (FINAL, 46),
-    ]
-    assert not watch.told(ForecastMissed)
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -348,41 +274,6 @@ async def test_a_final_whose_plays_lag_behind_is_read_until_they_tell_of_the_end
         (outcome,) = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential) == (FINAL, 3)
         assert watch.poller.games[game_id].read_to_end
-
-
-async def test_a_final_that_is_corrected_after_the_buzzer_is_settled_anew() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-    async with watching(evening) as watch:
-        await go_through(watch, 46, 47)
-        evening.edit[game_id] = lambda plays: correct(plays, until=END, by=-1)
-        evening.clock.now = evening.replay.end
-        await watch.turn()
-        await watch.turn()
-        seen = watch.poller.games[game_id]
-        assert seen.failure == "feed: the final score is 48–51 on the scoreboard, but 48–50 in the plays"
-        del evening.edit[game_id]
-        for _ in range(3):
-            await watch.turn()
-        seen = watch.poller.games[game_id]
-
-    told = [outcome.differential for outcome in watch.told(HorizonResult) if outcome.horizon == FINAL]
-    assert told == [2, 3]
-    assert (seen.failure, seen.read_to_end) == ("", True)
-
-
-async def test_the_summary_holds_probabilities_against_who_takes_the_leader_to_win() -> None:
-    won, lost_at_last = game(lead=3), game("MIA", "NYK", lead=-1)
-    async with watching(Evening([won, lost_at_last], stagger=7200)) as watch:
-        for index in range(2):
-            await watch.at(2701, index)
-            await watch.at(END, index)
-
-    half, end = watch.poller.summary().horizons
-    assert (half.settled, half.nominal, half.brier) == (0, None, None)
-    assert (end.horizon, end.games, end.settled_games, end.settled) == (FINAL, 2, 2, 2)
-    assert end.brier == pytest.approx((0.25**2 + 0.75**2) / 2)
-    assert end.leader_brier == pytest.approx(0.5)
 
 
 async def test_forecasts_of_a_ledger_that_gives_its_places_anew_are_told() -> None:

@@ -24,25 +24,25 @@ async def watch() -> AsyncIterator[Watch]:
         yield watch
 
 
-async def test_while_the_server_is_away_it_keeps_asking_until_the_half(watch: Watch) -> None:
-    watch.predictor.failures = [UnavailableError("away"), DeadlineExceededError("slow")]
-    await watch.at(SIX_MINUTES + 1)
-    assert {seen.failure for seen in watch.poller.games.values()} == {"server: away"}
-    await watch.at(SIX_MINUTES + 61)
+@pytest.mark.parametrize(
+    "errors",
+    [[UnavailableError("away"), DeadlineExceededError("slow")], [UnauthenticatedError("the token has expired")]],
+    ids=["away", "an expired token, and then another one in its file"],
+)
+async def test_while_the_server_does_not_answer_it_keeps_asking_until_the_half(
+    watch: Watch, errors: list[Exception]
+) -> None:
+    watch.predictor.failures = list(errors)
+    for later in range(len(errors)):
+        await watch.at(SIX_MINUTES + 1 + 60 * later)
+        assert {seen.failure for seen in watch.poller.games.values()} == {f"server: {errors[later]}"}
     await watch.at(SIX_MINUTES + 121)
 
-    assert len(watch.predictor.asked) == 3
+    assert len(watch.predictor.asked) == len(errors) + 1
     assert len(watch.told(Prediction)) == 1
     assert {seen.failure for seen in watch.poller.games.values()} == {""}
-    assert [fault.failures for fault in watch.told(Fault)] == [1, 2], "in a row"
-
-
-async def test_an_expired_token_costs_no_forecast_once_another_one_is_in_its_file(watch: Watch) -> None:
-    watch.predictor.failures = [UnauthenticatedError("the token has expired")]
-    await watch.at(SIX_MINUTES + 1)
-    await watch.at(SIX_MINUTES + 61)
-    assert len(watch.told(Prediction)) == 1
-    assert [fault.kind for fault in watch.told(Fault)] == [FaultKind.SERVER]
+    faults = [(fault.kind, fault.failures) for fault in watch.told(Fault)]
+    assert faults == [(FaultKind.SERVER, number + 1) for number in range(len(errors))], "in a row"
 
 
 async def test_a_server_that_stays_away_costs_the_forecast(watch: Watch) -> None:
@@ -122,16 +122,6 @@ async def test_a_read_that_never_ends_is_given_up_and_tried_again(monkeypatch: p
         evening.release.set()
 
 
-async def test_without_the_scoreboard_known_games_are_followed(watch: Watch) -> None:
-    await watch.at(60)
-    watch.evening.fault["scoreboard"] = FeedUnavailable("status 500")
-    await watch.at(SIX_MINUTES + 1)
-
-    assert len(watch.told(Prediction)) == 1
-    (seen,) = watch.poller.games.values()
-    assert (seen.age(watch.evening.clock()) or 0) > 1000, "what the table shows of it grows old"
-
-
 async def test_a_failing_source_is_read_less_and_less_often(watch: Watch) -> None:
     watch.evening.fault["scoreboard"] = FeedUnavailable("status 500")
     read_in = []
@@ -147,18 +137,6 @@ async def test_a_failing_source_is_read_less_and_less_often(watch: Watch) -> Non
     for _ in range(4):
         await watch.turn()
     assert watch.poller.games, "it comes back"
-
-
-async def test_a_game_that_the_scoreboard_drops_is_followed_to_its_end(watch: Watch) -> None:
-    (game_id,) = watch.evening.ids
-    await watch.at(SIX_MINUTES + 1)
-    watch.evening.hidden.add(game_id)
-    await watch.at(HALF)
-    assert len(watch.told(HorizonResult)) == 1
-
-    watch.evening.clock.now = watch.evening.replay.end
-    await watch.turn()
-    assert watch.poller.games[game_id].state.status is GameStatus.FINAL
 
 
 async def test_a_failing_callback_is_nobody_elses_problem() -> None:

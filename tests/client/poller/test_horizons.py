@@ -16,13 +16,6 @@ looks = st.lists(st.tuples(st.integers(0, 47), st.booleans()), max_size=60)
 """Sequence of reads of a poller: number of completed minutes, and whether the server answers."""
 
 
-def test_the_half_is_forecast_until_minute_23_and_the_end_until_47() -> None:
-    assert list(forecast_minutes(HALFTIME, 6, 1)) == list(range(6, 24))
-    assert list(forecast_minutes(FINAL, 6, 1)) == list(range(6, 48))
-    assert list(forecast_minutes(FINAL, 10, 12)) == [10, 22, 34, 46]
-    assert not forecast_minutes(HALFTIME, 24, 1)
-
-
 @given(
     start=st.integers(1, 47),
     step=st.integers(1, 47),

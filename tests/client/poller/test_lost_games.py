@@ -35,25 +35,6 @@ async def test_a_game_that_was_to_begin_when_the_scoreboard_dropped_it_is_follow
     assert len(watch.told(HorizonResult)) == 1
 
 
-async def test_a_box_score_that_cannot_be_read_is_asked_for_less_and_less_often() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-    source = f"box score of {game_id}"
-    async with watching(evening, **ONCE) as watch:
-        await watch.at(60)
-        evening.hidden.add(game_id)
-        evening.fault[source] = FeedUnavailable("status 404")
-        read_in = []
-        for turn in range(16):
-            before = evening.reads[source]
-            await watch.turn()
-            if evening.reads[source] > before:
-                read_in.append(turn)
-
-    assert read_in == [1, 2, 4, 8, 14]
-    assert [fault.failures for fault in watch.told(Fault)] == [1, 2, 3, 4, 5]
-
-
 async def test_without_a_scoreboard_games_are_looked_up_until_they_are_final() -> None:
     evening = Evening([game()])
     (game_id,) = evening.ids
@@ -217,3 +198,22 @@ async def test_a_postponed_game_is_over_and_never_read() -> None:
 
         (seen,) = poller.games.values()
         assert (seen.over, seen.age(evening.clock()), evening.reads[evening.ids[0]]) == (True, None, 0)
+
+
+async def test_a_box_score_that_cannot_be_read_is_asked_for_less_and_less_often() -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    source = f"box score of {game_id}"
+    async with watching(evening, **ONCE) as watch:
+        await watch.at(60)
+        evening.hidden.add(game_id)
+        evening.fault[source] = FeedUnavailable("status 404")
+        read_in = []
+        for turn in range(16):
+            before = evening.reads[source]
+            await watch.turn()
+            if evening.reads[source] > before:
+                read_in.append(turn)
+
+    assert read_in == [1, 2, 4, 8, 14]
+    assert [fault.failures for fault in watch.told(Fault)] == [1, 2, 3, 4, 5]

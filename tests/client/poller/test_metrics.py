@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -15,8 +13,7 @@ from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct
 
 from dejavu_client.errors import UnavailableError
 from dejavu_client.poller.events import Prediction
-from dejavu_client.poller.metrics import register_metrics, serve_poll_metrics
-from dejavu_common.address import Address
+from dejavu_client.poller.metrics import register_metrics
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 
 AGE = "dejavu_poll_game_data_age_seconds"
@@ -37,12 +34,6 @@ class Measured:
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"dejavu_poll_{name}", labels)
-
-
-def page(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        text: str = answer.read().decode()
-    return text
 
 
 @pytest.fixture
@@ -76,37 +67,6 @@ async def test_the_age_is_that_of_the_older_of_score_and_plays(silent: str, meas
 
     assert measured.age(first) == 120.0
     assert measured.value("scoreboard_age_seconds") == (120.0 if silent == "scoreboard" else 0.0)
-
-
-async def test_plays_of_the_past_make_nothing_younger(measured: Measured) -> None:
-    first, _ = measured.ids
-    await measured.watch.at(300)
-    old = measured.watch.evening.plays(first)
-    await measured.watch.at(420)
-    assert measured.age(first) == 0.0
-
-    measured.watch.evening.edit[first] = lambda plays: old
-    for _ in range(3):
-        measured.watch.evening.clock.step(30)
-        await measured.watch.turn()
-    assert measured.age(first) == 90.0
-    assert measured.value("faults_total", source="game", kind="stale") == 2.0, "one turn is left out"
-
-
-async def test_a_scoreboard_of_the_past_makes_nothing_younger(measured: Measured) -> None:
-    first, _ = measured.ids
-    await measured.watch.at(300)
-    old = measured.watch.evening.scoreboard()
-    await measured.watch.at(420)
-    state = measured.watch.poller.games[first].state
-
-    measured.watch.evening.scoreboard = lambda: old  # type: ignore[method-assign]
-    for _ in range(3):
-        measured.watch.evening.clock.step(30)
-        await measured.watch.turn()
-    assert measured.age(first) == 90.0
-    assert measured.watch.poller.games[first].state is state
-    assert measured.value("faults_total", source="scoreboard", kind="stale") == 1.0, "told once"
 
 
 async def test_plays_that_never_came_age_from_the_moment_that_they_could_have(measured: Measured) -> None:
@@ -150,24 +110,6 @@ async def test_forecasts_count_as_new_revised_or_missed_and_the_first_ones_with_
     assert measured.value("faults_total", source="game", kind="server") == 1.0
     assert measured.value("forecast_latency_seconds_count") == 1.0
     assert measured.value("forecast_latency_seconds_sum") == pytest.approx(0.5)
-
-
-async def test_every_figure_but_the_ages_is_there_from_the_start(measured: Measured) -> None:
-    assert measured.value("faults_total", source="game", kind="malformed") == 0.0
-    assert measured.value("forecasts_total", horizon="halftime", outcome="missed") == 0.0
-    assert measured.value("forecasts_total", horizon="final", outcome="new") == 0.0
-    assert measured.value("forecast_latency_seconds_count") == 0.0
-    assert measured.value("scoreboard_age_seconds") == 0.0
-
-
-async def test_figures_are_served_until_the_end(measured: Measured) -> None:
-    await measured.watch.at(60)
-    with serve_poll_metrics(measured.registry, Address("127.0.0.1", 0)) as url:
-        text = await asyncio.to_thread(page, url)
-
-    assert f'{AGE}{{away="LAL",game_id="{measured.ids[0]}",home="BOS"}} 0.0' in text
-    with pytest.raises(OSError):
-        await asyncio.to_thread(page, url)
 
 
 async def test_what_the_record_took_is_counted_by_horizon_and_corrections_apart(measured: Measured) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.poller import Poller
-from dejavu_client.poller.events import Event, ForecastMissed, GameChanged, HorizonResult, Prediction
+from dejavu_client.poller.events import ForecastMissed, GameChanged, HorizonResult, Prediction
 from dejavu_client.requests import HALFTIME
-from dejavu_feed.nba.live_payloads import GameStatus, Scoreboard
+from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.pattern import slots
-from dejavu_feed.replay.games import ReplayGame
 
 
 @pytest.fixture
@@ -41,14 +40,6 @@ async def test_a_play_strictly_past_six_minutes_of_the_second_quarter_triggers_t
     assert prediction.latency == pytest.approx(0.5), "from the play's own time"
 
 
-async def test_a_game_is_forecast_once_however_often_it_is_read(watch: Watch) -> None:
-    for elapsed in (SIX_MINUTES + 1, SIX_MINUTES + 61, SIX_MINUTES + 121, HALF, HALF + 1, HALF + 61):
-        await watch.at(elapsed)
-
-    assert len(watch.predictor.asked) == 1
-    assert len(watch.told(Prediction)) == 1
-
-
 async def test_at_the_half_the_outcome_is_told_once() -> None:
     async with watching(Evening([game(lead=3, run=2)]), **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
@@ -59,54 +50,10 @@ async def test_at_the_half_the_outcome_is_told_once() -> None:
 
         (outcome,) = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential, outcome.newest.persistence) == (HALFTIME, 5, 3)
+        assert (outcome.game.text, outcome.game.home_score - outcome.game.away_score) == ("Half", 5)
         assert (outcome.covered, outcome.errors, outcome.persistence_errors) == (1, (1.5,), (2,))
         assert outcome.brier == pytest.approx((0.0625,))
         assert outcome.leader_brier == (0.0,)
-
-
-async def test_an_outcome_is_told_with_the_score_of_the_half_whatever_the_scoreboard_shows(watch: Watch) -> None:
-    await watch.at(SIX_MINUTES + 1)
-    await watch.at(HALF)  # the scoreboard lags behind the plays, or is ahead of them
-    (outcome,) = watch.told(HorizonResult)
-    assert outcome.game.home_score - outcome.game.away_score == outcome.differential
-    assert (outcome.game.text, outcome.game.period) == ("Half", 2)
-
-
-async def test_an_interval_that_does_not_hold_is_told_as_such() -> None:
-    async with watching(Evening([game(run=4)]), **ONCE) as watch:
-        await watch.at(SIX_MINUTES + 1)
-        await watch.at(HALF)
-
-        (outcome,) = watch.told(HorizonResult)
-        assert outcome.covered == 0
-
-
-async def test_two_pollers_and_a_restart_make_one_forecast() -> None:
-    evening, predictor = Evening([game()]), StoringPredictor()
-    async with watching(evening, predictor, **ONCE) as first, watching(evening, predictor, **ONCE) as second:
-        await first.at(SIX_MINUTES + 1)
-        await second.turn()
-    async with watching(evening, predictor, **ONCE) as restarted:
-        await restarted.turn()
-        await restarted.at(HALF)
-
-    assert predictor.sequence == 2, "and the half"
-    for watch in (first, second, restarted):
-        (prediction,) = watch.told(Prediction)
-        assert prediction.forecast.sequence == 1
-    assert restarted.told(Prediction)[0].latency is None, "it did not see the pattern complete itself"
-    assert len(restarted.told(HorizonResult)) == 1
-
-
-@pytest.mark.parametrize("elapsed", [HALF, HALF + 1, 2000.0, 2880.0])
-async def test_nothing_is_forecast_for_a_half_already_played(elapsed: float, watch: Watch) -> None:
-    await watch.at(elapsed)
-    await watch.turn()
-
-    assert not watch.predictor.asked
-    (missed,) = watch.told(ForecastMissed)
-    assert missed.reason == "polled too late"
-    assert watch.poller.games[missed.game.game_id].horizons[HALFTIME].note == "polled too late"
 
 
 async def test_nothing_is_forecast_when_the_scoreboard_is_past_the_half_and_the_plays_lag_behind(
@@ -134,18 +81,6 @@ async def test_a_correction_before_the_half_makes_a_revision_and_one_after_it_do
     assert watch.told(Prediction)[1].latency is None
     (outcome,) = watch.told(HorizonResult)
     assert (outcome.newest.forecast.revision, outcome.newest.persistence) == (1, 2)
-
-
-async def test_a_half_that_is_corrected_later_is_told_again(watch: Watch) -> None:
-    (game_id,) = watch.evening.ids
-    await watch.at(SIX_MINUTES + 1)
-    await watch.at(HALF)
-    watch.evening.edit[game_id] = lambda plays: correct(plays, until=HALF, by=-2)
-    for _ in range(11):  # after the half the plays are read in every tenth turn
-        await watch.turn()
-
-    assert [outcome.differential for outcome in watch.told(HorizonResult)] == [3, 1]
-    assert watch.evening.reads[game_id] == 3
 
 
 async def test_callbacks_may_be_coroutine_functions() -> None:
@@ -176,63 +111,6 @@ async def test_games_are_told_when_they_are_seen_tip_off_and_end(watch: Watch) -
     assert statuses == [GameStatus.SCHEDULED, GameStatus.LIVE, GameStatus.FINAL]
 
 
-async def test_the_summary_counts_and_compares_on_the_same_games() -> None:
-    evening = Evening([game(run=2), game("MIA", "NYK", run=4), game("UTA", "DEN")], stagger=3600)
-    async with watching(evening, **ONCE) as watch:
-        for index in range(3):
-            for elapsed in (SIX_MINUTES - 59, SIX_MINUTES + 1, HALF):
-                if (index, elapsed) != (2, HALF):
-                    await watch.at(elapsed, index)
-
-        summary = watch.poller.summary()
-        (half,) = summary.horizons
-        assert (summary.games, summary.forecasts, half.settled_games, half.settled, half.covered) == (3, 3, 2, 2, 1)
-        assert half.error == pytest.approx((1.5 + 3.5) / 2)
-        assert half.persistence_error == pytest.approx((2 + 4) / 2)
-        assert half.nominal == pytest.approx(0.95)
-        assert summary.latencies == pytest.approx([0.5] * 3)
-
-
-class HurryingEvening(Evening):
-    """An evening that goes on by five minutes once the plays of all live games were read."""
-
-    def __init__(self, games: Sequence[ReplayGame], *, stagger: float = 0.0) -> None:
-        super().__init__(games, stagger=stagger)
-        self._before = self.reads.copy()
-
-    def scoreboard(self) -> Scoreboard:
-        live = [state.game_id for state in super().scoreboard().games if state.status is GameStatus.LIVE]
-        if all(self.reads[game_id] > self._before[game_id] for game_id in live):
-            self._before = self.reads.copy()
-            self.clock.step(300)
-        return super().scoreboard()
-
-
-async def test_run_ends_by_itself_when_every_game_is_final_and_read_to_its_end() -> None:
-    evening = HurryingEvening([game(), game("MIA", "NYK")], stagger=600)
-    events: list[Event] = []
-    async with Poller(
-        evening, StoringPredictor(), interval=0.0, on_event=[events.append], now=evening.clock, **ONCE
-    ) as poller:
-        async with asyncio.timeout(20):
-            await poller.run(until_final=True)
-
-        assert len([event for event in events if isinstance(event, HorizonResult)]) == 2
-        assert {seen.read_to_end for seen in poller.games.values()} == {True}
-
-
-async def test_run_ends_by_itself_when_the_evening_was_over_before_it_began() -> None:
-    evening = Evening([game()])
-    evening.clock.now = evening.replay.end
-    async with (
-        Poller(evening, StoringPredictor(), interval=0.0, now=evening.clock, **ONCE) as poller,
-        asyncio.timeout(20),
-    ):
-        await poller.run(until_final=True)
-
-        assert poller.summary().games == 1
-
-
 async def test_run_ends_at_once_when_it_is_told_to_stop() -> None:
     evening = Evening([game()])
     seen = asyncio.Event()
@@ -244,18 +122,3 @@ async def test_run_ends_at_once_when_it_is_told_to_stop() -> None:
         poller.stop()
         async with asyncio.timeout(5):
             await running
-
-
-async def test_plays_that_a_turn_began_to_read_during_a_callback_are_read_once() -> None:
-    evening = Evening([game()])
-    evening.go_to(SIX_MINUTES)
-
-    def take_a_turn(event: Event) -> None:
-        if isinstance(event, GameChanged):
-            poller.turn()
-
-    async with Poller(evening, StoringPredictor(), on_event=[take_a_turn], now=evening.clock) as poller:
-        poller.turn()
-        await poller.idle()
-
-        assert [evening.reads[game_id] for game_id in evening.ids] == [1]

@@ -32,7 +32,6 @@ from dejavu_client.poller.events import (
     OutcomeReported,
     Prediction,
 )
-from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live_payloads import Play
 
 LATE: Final[dict[str, Any]] = {"from_minute": 22}
@@ -67,6 +66,9 @@ async def test_the_half_and_the_end_of_a_game_are_reported_once_each() -> None:
     assert [(event.horizon, event.differential, event.settled) for event in told] == [(HALFTIME, 5, 2), (FINAL, 5, 5)]
     assert [event.game.text for event in told] == ["Half", "Final"]
     assert watch.predictor.overtimes == [None, 0]
+    plays = watch.evening.plays(game_id)
+    ends = [play.actual for play in plays if (play.action, play.detail) == ("period", "end") and play.period in (2, 4)]
+    assert [half.observed_time, end.observed_time] == ends, "when the feed says that the period ended"
     assert not watch.told(Fault)
     assert not watch.told(HorizonClosed)
 
@@ -83,15 +85,6 @@ async def test_the_points_of_both_teams_are_reported_too_unless_the_server_refus
     assert watch.predictor.totals == [totals[0], None, totals[1]]
     assert [horizon for horizon, _ in said(watch)] == [HALFTIME, HALFTIME, FINAL]
     assert not watch.told(Fault)
-
-
-async def test_it_was_observed_when_the_feed_says_that_the_period_ended() -> None:
-    async with watching(Evening([game()]), **LATE) as watch:
-        await to_the_end(watch)
-
-    plays = watch.evening.plays(watch.evening.ids[0])
-    ends = [play.actual for play in plays if (play.action, play.detail) == ("period", "end") and play.period in (2, 4)]
-    assert [report.observed_time for report in watch.predictor.reports] == ends
 
 
 async def test_a_period_did_not_end_before_the_plays_before_its_end() -> None:
@@ -363,14 +356,6 @@ async def test_a_final_of_which_plays_and_scoreboard_never_agree_is_left_unrepor
 
     assert not watch.predictor.reports
     assert {fault.kind for fault in watch.told(Fault)} == {FaultKind.STALE}
-
-
-async def test_while_plays_cannot_be_read_nothing_is_reported() -> None:
-    async with watching(Evening([game()]), **LATE) as watch:
-        (game_id,) = watch.evening.ids
-        watch.evening.fault[game_id] = FeedUnavailable("status 403")
-        await watch.at(HALF + 61)
-        assert not watch.predictor.reports
 
 
 async def test_reports_and_closed_horizons_are_told_in_words_and_as_json() -> None:

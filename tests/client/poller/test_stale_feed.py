@@ -89,20 +89,6 @@ async def test_a_play_that_is_withdrawn_takes_a_forecast_back_to_what_is_true() 
     assert (outcome.newest.forecast.revision, outcome.newest.persistence) == (1, 3)
 
 
-async def test_a_slip_in_a_clock_does_not_complete_a_pattern_once_another_play_follows() -> None:
-    evening = Evening([game()])
-    (game_id,) = evening.ids
-
-    def with_slip(plays: tuple[Play, ...]) -> tuple[Play, ...]:
-        return (*plays[:-2], replace(plays[-2], clock=300.0, period=2, elapsed=SIX_MINUTES + 60), plays[-1])
-
-    evening.edit[game_id] = with_slip
-    async with watching(evening, **ONCE) as watch:
-        await watch.at(600)
-
-    assert not watch.predictor.asked
-
-
 async def test_nothing_is_forecast_from_plays_so_old_that_the_half_may_be_over() -> None:
     """The feed serves only plays of the second quarter, which may have ended since."""
     evening = Showing([game()])

@@ -10,7 +10,6 @@ import pytest
 from tests.support.builders.halftime import halftime_differential, live_pattern
 
 from dejavu_feed.nba.live_payloads import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.progress import periods_over
 
 pytestmark = pytest.mark.real_data
 GAME = "0022000001"
@@ -61,24 +60,6 @@ def test_plays_are_ordered_by_order_number_although_neither_action_number_nor_ti
     assert times != sorted(times), "the payload should show the trap"
 
     assert read(by_number) == plays
-
-
-def test_the_pattern_is_complete_with_the_first_play_strictly_past_its_end(plays: tuple[Play, ...]) -> None:
-    """No action of this game falls on 6:00; the first one after it, a rebound at 5:59, does not change the score."""
-    past = next(index for index, play in enumerate(plays) if play.elapsed > 1080)
-
-    assert plays[past - 1].elapsed < 1080
-    assert plays[past].action == "rebound"
-    assert live_pattern(plays[:past], 18) is None
-    assert live_pattern(plays[: past + 1], 18) == live_pattern(plays, 18)
-
-
-def test_the_half_is_over_with_the_end_of_the_second_quarter(plays: tuple[Play, ...]) -> None:
-    end = next(i for i, play in enumerate(plays) if (play.period, play.action, play.detail) == (2, "period", "end"))
-
-    assert periods_over(plays[:end]) < 2
-    assert halftime_differential(plays[:end]) is None
-    assert halftime_differential(plays[: end + 1]) == 18
 
 
 def test_every_change_of_the_score_is_a_made_shot(plays: tuple[Play, ...]) -> None:

@@ -56,17 +56,10 @@ def edited(payload: dict[str, Any], index: int, **changes: Any) -> dict[str, Any
     return payload
 
 
-def test_two_rows_are_one_game() -> None:
-    games = read_game_log(log_payload(GAMES, "2024-25", "Regular Season"))
-    assert [(game.game_id, game.date) for game in games] == sorted(
-        ((game.game_id, game.day) for game in GAMES), key=lambda entry: (entry[1], entry[0])
-    )
-    by_id = {game.game_id: game for game in games}
-    assert by_id[GAME.game_id] == listed()
-
-
-def test_on_neutral_ground_the_list_does_not_tell_the_host_but_the_plays_do() -> None:
+def test_two_rows_are_one_game_and_on_neutral_ground_the_plays_tell_the_host() -> None:
     games = {game.game_id: game for game in read_game_log(log_payload(GAMES, "2024-25", "Regular Season"))}
+    assert games.keys() == {game.game_id for game in GAMES}
+    assert games[GAME.game_id] == listed()
     assert games[NEUTRAL.game_id].home == ""
     course = read_score_timeline(plays_payload(NEUTRAL), games[NEUTRAL.game_id])
     assert course == ScoreTimeline(NEUTRAL.home, NEUTRAL.away, NEUTRAL.scores)
@@ -118,6 +111,10 @@ def test_a_game_that_the_list_garbles_does_not_hide_the_others(change: Any, faul
         ({}, "payload.resultSets is missing, expected list"),
         ({"resultSets": [{"name": "Other"}]}, "holds no LeagueGameLog"),
         (
+            {"resultSets": [{**log_payload([], "2024-25", "RS")["resultSets"][0], "rowSet": [["x"]]}]},
+            r"LeagueGameLog.rowSet\[0\] is .*, expected [0-9]+ values",
+        ),
+        (
             {"resultSets": [{"name": "LeagueGameLog", "headers": ["GAME_ID"], "rowSet": []}]},
             "lacks the columns GAME_DATE",
         ),
@@ -164,20 +161,6 @@ def test_rows_without_a_score_and_starts_of_periods_are_no_news() -> None:
     )
     scores = ((0.0, 0, 0), (60.0, 2, 0), (149.5, 2, 3), (2879.6, 4, 3))
     assert read_score_timeline(payload, SMALL).scores == tuple(Score(*score) for score in scores)
-
-
-def test_scores_may_be_numbers_and_missing_where_nothing_was_scored() -> None:
-    payload = copy.deepcopy(plays_payload(GAME))
-    for play in payload["game"]["actions"]:
-        for key in ("scoreHome", "scoreAway"):
-            play[key] = int(play[key]) if play[key] else None
-    assert read_score_timeline(payload, listed()).scores == GAME.scores
-
-
-def test_actions_count_in_the_order_of_their_ids() -> None:
-    payload = copy.deepcopy(plays_payload(GAME))
-    payload["game"]["actions"].reverse()
-    assert read_score_timeline(payload, listed()).scores == GAME.scores
 
 
 @pytest.mark.parametrize("late", [(4, 3), (2, 0)], ids=["score of its number", "score of its clock"])
@@ -313,3 +296,12 @@ def test_the_real_plays_are_the_course_of_117_at_116(data_dir: Path) -> None:
     ]
     assert course.scores[1] == Score(70.0, 0, 3)
     assert course.scores[-1] == Score(2873.9, 116, 117)
+
+
+def test_scores_may_be_numbers_or_missing_and_actions_count_in_the_order_of_their_ids() -> None:
+    payload = copy.deepcopy(plays_payload(GAME))
+    payload["game"]["actions"].reverse()
+    for play in payload["game"]["actions"]:
+        for key in ("scoreHome", "scoreAway"):
+            play[key] = int(play[key]) if play[key] else None
+    assert read_score_timeline(payload, listed()).scores == GAME.scores

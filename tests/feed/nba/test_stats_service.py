@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -23,7 +22,7 @@ from tests.support.fakes.stats_service import (
     truncated,
 )
 
-from dejavu_feed.errors import FeedError, FeedNotInstalled, MalformedFeed
+from dejavu_feed.errors import FeedError, MalformedFeed
 from dejavu_feed.nba.stats_service import NbaStats, StatsUnavailable
 from dejavu_feed.replay.http_server import LocalServer, Response
 
@@ -127,12 +126,6 @@ def test_nobody_there_is_told_with_the_address() -> None:
         stats.plays(GAME.game_id)
 
 
-@pytest.mark.parametrize("url", ["stats.nba.com", "ftp://stats.nba.com", "http://", ""])
-def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="is not the address of a service; expected something like https"):
-        NbaStats(url)
-
-
 def test_without_an_address_it_asks_whom_nba_api_does(service: StatsStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     from nba_api.stats.library.http import NBAStatsHTTP
 
@@ -140,9 +133,3 @@ def test_without_an_address_it_asks_whom_nba_api_does(service: StatsStandIn, mon
     monkeypatch.setattr(NBAStatsHTTP, "base_url", service.url + "/stats/{endpoint}")
     with closing(NbaStats()) as stats:
         assert stats.plays(GAME.game_id) == plays_payload(GAME)
-
-
-def test_a_missing_library_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "nba_api.stats.library.http", None)
-    with pytest.raises(FeedNotInstalled, match=r"extra trainer: pip install 'dejavu-forecast\[trainer\]'"):
-        NbaStats()

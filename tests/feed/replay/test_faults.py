@@ -18,7 +18,7 @@ from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.nba.live_feed import LIVE_PATH
-from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.injector import EPISODE_SECONDS, FAULTY_SECONDS, QUIET_SECONDS, FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind, parse_kinds
@@ -75,18 +75,11 @@ class BadDay:
         return {state.game_id: state for state in read_scoreboard(self.board()).games}
 
 
-def test_a_403_comes_as_a_page_or_with_the_very_json_that_was_asked_for() -> None:
-    page, with_json = BadDay(FeedFaultKind.FORBIDDEN_PAGE), BadDay(FeedFaultKind.FORBIDDEN_JSON)
-
-    assert (answer := page.with_fault(BOARD)).status == 403
-    assert b"Access Denied" in answer.body
-    assert (answer := with_json.with_fault(BOARD)).status == 403
-    assert json.loads(answer.body) == with_json.truth(BOARD)
-
-
 @pytest.mark.parametrize(
     ("kind", "fits"),
     [
+        (FeedFaultKind.FORBIDDEN_PAGE, lambda answer: answer.status == 403 and b"Access Denied" in answer.body),
+        (FeedFaultKind.FORBIDDEN_JSON, lambda answer: answer.status == 403 and json.loads(answer.body)),
         (FeedFaultKind.SERVER_ERROR, lambda answer: answer.status == 500),
         (FeedFaultKind.EMPTY, lambda answer: (answer.status, answer.body) == (200, b"")),
         (FeedFaultKind.HOLLOW, lambda answer: answer.body in (b"{}", b"[]")),
@@ -99,16 +92,6 @@ def test_an_answer_may_be_none(kind: FeedFaultKind, fits: Callable[[Response], b
 
     for path in (BOARD, day.plays_path()):
         assert fits(day.with_fault(path))
-
-
-def test_a_truncated_body_tells_its_own_length_or_that_of_the_whole() -> None:
-    told = set()
-    for seed in range(8):
-        answer = BadDay(FeedFaultKind.TRUNCATED, seed=seed).with_fault(BOARD)
-        with pytest.raises(ValueError):
-            json.loads(answer.body)
-        told.add("Content-Length" in answer.headers)
-    assert told == {True, False}
 
 
 def test_a_stale_file_is_that_of_some_minutes_ago() -> None:
@@ -139,18 +122,6 @@ def test_plays_listed_twice_or_out_of_order_are_the_same_plays(kind: FeedFaultKi
     assert read_plays(payload, day.first) == day.true_plays()
 
 
-def test_a_play_or_a_game_may_lack_a_field() -> None:
-    day = BadDay(FeedFaultKind.INCOMPLETE)
-    plays = json.loads(day.with_fault(day.plays_path()).body)["game"]["actions"]
-    games = json.loads(day.with_fault(BOARD).body)["scoreboard"]["games"]
-
-    true_plays = day.truth(day.plays_path())["game"]["actions"]
-    assert sum(len(play) for play in plays) == sum(len(play) for play in true_plays[: len(plays)]) - 1
-    assert (
-        sum(len(entry) for entry in games) == sum(len(entry) for entry in day.truth(BOARD)["scoreboard"]["games"]) - 1
-    )
-
-
 def test_shots_are_credited_wrongly_and_corrected_within_minutes() -> None:
     day = BadDay(FeedFaultKind.CORRECTED)
     wrong = 0
@@ -168,10 +139,10 @@ def test_shots_are_credited_wrongly_and_corrected_within_minutes() -> None:
 
 def test_a_play_that_never_was_completes_the_pattern_too_early_and_is_withdrawn() -> None:
     taken_back = set()
-    for seed in range(6):
+    for seed in range(2):
         day = BadDay(FeedFaultKind.WITHDRAWN, seed=seed)
         course = []
-        for life in range(int(SIX_MINUTES) - 200, int(SIX_MINUTES) + 240, 5):
+        for life in range(int(SIX_MINUTES) - 200, int(SIX_MINUTES) + 240, 10):
             day.go_to(life)
             course.append((live_pattern(day.plays(), 18) is not None, live_pattern(day.true_plays(), 18) is not None))
         assert (True, False) in course, "complete, and truly not yet"
@@ -187,6 +158,8 @@ def test_a_game_may_stand_at_one_all_before_its_tip_off() -> None:
     assert (start.clock, start.home, start.away) == (720, 1, 1)
     state = day.states()[day.first]
     assert (state.home_score, state.away_score, state.home_periods[0]) == (1, 1, 1)
+    box = json.loads(day.faulty.respond(LIVE_PATH + f"boxscore/boxscore_{day.first}.json").body)
+    assert read_boxscore(box, day.first) == state
 
     day.go_to(SIX_MINUTES + 100)
     assert live_pattern(day.plays(), 18) == live_pattern(day.true_plays(), 18)
@@ -274,20 +247,6 @@ def test_the_last_pattern_of_a_half_and_of_regulation_is_put_right_while_it_can_
     assert live_pattern(day.plays(), minutes) == live_pattern(day.true_plays(), minutes)
 
 
-def test_at_a_rate_of_0_nothing_passes_and_at_1_every_episode_has_its_fault() -> None:
-    never, always = BadDay(*FeedFaultKind, rate=0.0), BadDay(FeedFaultKind.SERVER_ERROR, rate=1.0)
-    for episode in range(10):  # before the quiet window at the end of the first half
-        seen = set()
-        for into in range(0, int(EPISODE_SECONDS), 5):
-            for day in (never, always):
-                day.go_to(episode * EPISODE_SECONDS + into)
-            seen.add(always.fault_of(BOARD))
-            assert never.fault_of(BOARD) is None
-        assert FeedFaultKind.SERVER_ERROR in seen
-    with pytest.raises(ValueError, match="expected 0 to 1"):
-        BadDay(rate=1.5)
-
-
 def test_kinds_are_named_and_an_unknown_one_is_refused_by_name() -> None:
     assert parse_kinds("all") == frozenset(FeedFaultKind)
     assert all(kind.description for kind in FeedFaultKind)
@@ -295,10 +254,5 @@ def test_kinds_are_named_and_an_unknown_one_is_refused_by_name() -> None:
     for text, found in (("stale,nonsense", "nonsense"), ("", "''"), ("all,stale", "all")):
         with pytest.raises(ValueError, match=f"{found} is not a kind of fault; expected: all, 403-html"):
             parse_kinds(text)
-
-
-def test_what_is_no_file_of_the_evening_is_not_found_as_ever() -> None:
-    day = BadDay(*FeedFaultKind)
-
-    assert day.faulty.respond("/").status == 404
-    assert day.faulty.respond(LIVE_PATH + "playbyplay/playbyplay_0022000001.json").status == 404
+    with pytest.raises(ValueError, match="expected 0 to 1"):
+        BadDay(rate=1.5)

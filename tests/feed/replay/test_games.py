@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import random
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
+from dejavu_feed.errors import BadGamesFile
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.games import fill_idle_plays, recorded_evening, simulated_evening
 from dejavu_feed.replay.simulate import simulate_game
@@ -79,16 +78,13 @@ def test_games_that_cannot_be_played_again_are_left_out_and_named(name: str, tmp
     )
 
 
-def test_a_day_without_games_says_which_days_there_are(tmp_path: Path) -> None:
+def test_a_day_without_games_says_which_days_there_are_or_why_none_can_be_played_again(tmp_path: Path) -> None:
     path = write(tmp_path / "plays.parquet", [*rows(), *rows("202303090BOS")])
 
     with pytest.raises(BadGamesFile, match="20230306 to 20230309"):
         recorded_evening(path, date(2024, 1, 1))
-
-
-def test_a_day_on_which_nothing_can_be_played_again_says_why(tmp_path: Path) -> None:
-    with pytest.raises(BadGamesFile, match="away is missing"):
-        recorded_evening(write(tmp_path / "plays.parquet", rows(away=None)), DAY)
+    with pytest.raises(BadGamesFile, match="no game of 2023-03-06 to replay; 202303060LAL: away is missing"):
+        recorded_evening(write(tmp_path / "plays.csv", rows(away=None)), DAY)
 
 
 def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
@@ -102,13 +98,6 @@ def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
             recorded_evening(path, DAY)
     with pytest.raises(BadGamesFile, match=r"missing.csv: no such file"):
         recorded_evening(tmp_path / "missing.csv", DAY)
-
-
-def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-
-    with pytest.raises(FeedNotInstalled, match=r"dejavu-forecast\[live\]"):
-        recorded_evening(tmp_path / "plays.parquet", DAY)
 
 
 @given(seed=st.integers(0, 10**6))

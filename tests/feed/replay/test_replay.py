@@ -14,7 +14,6 @@ from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.game_ids import is_game_id, is_replay
 from dejavu_feed.nba.live_payloads import GameStatus, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.progress import periods_over
 from dejavu_feed.pattern import Score, slots
 from dejavu_feed.replay.games import ReplayGame, simulated_evening
 from dejavu_feed.replay.payloads import clock_text
@@ -67,15 +66,6 @@ def test_a_game_goes_from_scheduled_over_live_to_final() -> None:
 
     clock.step(86400)
     assert board(replay).games == (final,), "finals are served on and on"
-
-
-def test_speed_shortens_the_breaks_in_proportion() -> None:
-    games = simulated_evening(random.Random(3), 1)
-    clock = SteppedClock()
-    fast, slow = Replay(games, speed=120, now=clock), Replay(games, speed=60, now=clock)
-
-    assert (slow.end - clock.now) == 2 * (fast.end - clock.now)
-    assert (fast.end - clock.now).total_seconds() == pytest.approx(65, abs=8)
 
 
 def test_tip_offs_are_staggered() -> None:
@@ -139,44 +129,6 @@ def test_a_pattern_built_live_is_the_one_built_in_training(seed: int) -> None:
     assert live_pattern(plays(replay, game_id), 18) == slots(game.scores, 18)
 
 
-# Single precision keeps the remaining seconds of a period exact; no clock has a resolution of 1e-14 s.
-@given(elapsed=st.floats(60.0, 1500.0, width=32), minutes=st.integers(1, 24))
-def test_no_rounding_moves_a_play_into_another_minute(elapsed: float, minutes: int) -> None:
-    game = one_game(*full_game(elapsed))
-    clock = SteppedClock()
-    replay = Replay([game], speed=100, now=clock)
-    (game_id,) = replay.games
-    clock.now = replay.end
-
-    assert live_pattern(plays(replay, game_id), minutes) == slots(game.scores, minutes)
-
-
-def test_a_play_at_exactly_six_minutes_belongs_to_the_pattern_and_does_not_complete_it() -> None:
-    clock = SteppedClock()
-    replay = Replay([one_game(*full_game(1080.0, 1100.0))], speed=30, now=clock)
-    (game_id,) = replay.games
-    clock.now = replay.end
-    everything = plays(replay, game_id)
-    at_six = next(index for index, play in enumerate(everything) if play.elapsed == 1080.0)
-
-    assert everything[at_six].clock == 360.0
-    assert live_pattern(everything[: at_six + 1], 18) is None
-    assert live_pattern(everything[: at_six + 2], 18) == (*(0,) * 1, *(3,) * 12, *(6,) * 4, 9)
-
-
-def test_a_buzzer_beater_belongs_to_the_quarter_that_it_ends() -> None:
-    clock = SteppedClock()
-    replay = Replay([one_game(*full_game(1440.0))], speed=30, now=clock)
-    (game_id,) = replay.games
-    clock.now = replay.end
-    everything = plays(replay, game_id)
-    buzzer = next(index for index, play in enumerate(everything) if play.scoring and play.elapsed == 1440.0)
-
-    assert (everything[buzzer].period, everything[buzzer].clock) == (2, 0.0)
-    assert periods_over(everything[: buzzer + 1]) < 2
-    assert halftime_differential(everything[: buzzer + 2]) == 9
-
-
 def test_a_score_that_falls_is_a_correction_and_not_a_shot() -> None:
     game = one_game(*full_game(), Score(2300.0, 9, 0))
     clock = SteppedClock()
@@ -217,7 +169,7 @@ def test_the_scoreboard_and_the_box_score_agree_at_any_moment() -> None:
             if state.status is not GameStatus.SCHEDULED:
                 newest = plays(replay, game_id)[-1]
                 assert (newest.home, newest.away) == (state.home_score, state.away_score)
-        clock.step(3.7)
+        clock.step(7.9)
     assert {"Q1 ", "End", "Q2 ", "Hal", "Q3 ", "Q4 "} <= texts
 
 

@@ -30,14 +30,9 @@ def test_a_game_is_one_that_could_be_played(seed: int, home_edge: float) -> None
         assert slots(scores, REGULATION_MINUTES)[-1] == 0, "an overtime follows a tie"
 
 
-def test_the_same_seed_gives_the_same_game() -> None:
-    assert simulate_game(random.Random(7)) == simulate_game(random.Random(7))
-    assert simulate_game(random.Random(7)) != simulate_game(random.Random(8))
-
-
 def test_games_spread_like_real_ones() -> None:
     rng = random.Random(2023)
-    games = [simulate_game(rng, home_edge=6.0) for _ in range(600)]
+    games = [simulate_game(rng, home_edge=6.0) for _ in range(300)]
     patterns = [slots(game, HALFTIME_MINUTES) for game in games]
 
     assert statistics.mean(game[-1].home - game[-1].away for game in games) == pytest.approx(6.0, abs=2.0)

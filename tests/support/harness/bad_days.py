@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from tests.support.builders.evenings import StoringPredictor
 from tests.support.fakes.clock import SteppedClock
@@ -65,12 +64,13 @@ class DirectFeed:
             raise MalformedFeed(f"{path}: not JSON") from error
 
 
-class FaultyDay:
+class BadDay:
     """Games with faults, at real-time speed, and what the pollers that watch them one after the other emit.
 
     Attributes:
         predictor: the server of the pollers; shared by successive pollers.
         events: all events of all pollers.
+        feed: the feed in use, by default without a connection.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class FaultyDay:
         self.clock = SteppedClock()
         self.replay = Replay(games, stagger=stagger, now=self.clock)
         self.faulty = FaultyReplay(self.replay, kinds, seed=seed, rate=rate)
+        self.feed: Feed = DirectFeed(self.faulty.respond)
         self.predictor = StoringPredictor()
         self.events: list[Event] = []
         self._lives: list[float] = []
@@ -134,42 +135,18 @@ class FaultyDay:
                     late.append(event)
         return late
 
-    def note(self, event: Event) -> None:
+    def _note(self, event: Event) -> None:
         """Takes an event of a poller."""
         self.events.append(event)
         self._lives.append(self._life())
 
-    def turn_seconds(self) -> float:
+    def _turn_seconds(self) -> float:
         """Returns the seconds until the next turn: few where a half or regulation is about to end."""
         life, (before, after) = self._life(), _NEAR_END
         return TURN if any(end - before <= life <= end + after for end in self._ends) else QUIET
 
     def _life(self) -> float:
         return (self.clock.now - self.replay.start).total_seconds()
-
-
-class BadDay(FaultyDay):
-    """A day with faults that pollers watch through the replay's JSON.
-
-    Attributes:
-        feed: the feed in use, by default without a connection.
-    """
-
-    def __init__(self, games: Sequence[ReplayGame], kinds: Sequence[FeedFaultKind] = (), **options: Any) -> None:
-        super().__init__(games, kinds, **options)
-        self.feed: Feed = DirectFeed(self.faulty.respond)
-
-    @asynccontextmanager
-    async def watched(self, client: PredictionClient | None = None) -> AsyncIterator[Poller]:
-        async with Poller(self.feed, client or self.predictor, on_event=[self.note], now=self.clock) as poller:
-            yield poller
-
-    async def run_poller(self, poller: Poller, until: datetime, *, turn: float = TURN) -> None:
-        """Runs turns until a time."""
-        while self.clock.now < until:
-            poller.turn()
-            await poller.idle()
-            self.clock.step(turn)
 
     async def run(self, client: PredictionClient | None = None, *, restart: float | None = None) -> Poller:
         """Polls the whole evening, frequently where a half or regulation is about to end.
@@ -179,13 +156,14 @@ class BadDay(FaultyDay):
             restart: life seconds after which the poller stops and another one starts.
         """
         if restart is not None:
-            async with self.watched(client) as poller:
-                await self._go_on(poller, self.life(restart))
-        async with self.watched(client) as poller:
-            await self._go_on(poller, self.end)
-        return poller
+            await self._poll(client, self.life(restart))
+        return await self._poll(client, self.end)
 
-    async def _go_on(self, poller: Poller, until: datetime) -> None:
-        """Runs turns until a time, with short or long intervals."""
-        while self.clock.now < until:
-            await self.run_poller(poller, self.clock.now + timedelta(seconds=1), turn=self.turn_seconds())
+    async def _poll(self, client: PredictionClient | None, until: datetime) -> Poller:
+        async with Poller(self.feed, client or self.predictor, on_event=[self._note], now=self.clock) as poller:
+            while self.clock.now < until:
+                seconds = self._turn_seconds()
+                poller.turn()
+                await poller.idle()
+                self.clock.step(seconds)
+        return poller

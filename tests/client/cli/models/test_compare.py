@@ -47,9 +47,19 @@ def comparison(
     )
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_a_comparison_shows_scores_chart_and_decision(server: FakeServer, run: Run, width: int) -> None:
-    server.answers("CompareModels", pb.CompareModelsResponse(comparison=comparison()))
+@pytest.mark.parametrize(
+    ("decision", "words", "width"),
+    [
+        (comparison_pb.GATE_DECISION_PROMOTE, "promote: it is not worse, and its intervals hold", 80),
+        (comparison_pb.GATE_DECISION_RETIRE, "retire: it is worse", 120),
+        (comparison_pb.GATE_DECISION_CONTINUE, "go on: there is not enough evidence yet", 80),
+        (99, "the server did not say what to do", 80),
+    ],
+)
+def test_a_comparison_shows_scores_chart_and_decision(
+    server: FakeServer, run: Run, decision: comparison_pb.GateDecision.ValueType, words: str, width: int
+) -> None:
+    server.answers("CompareModels", pb.CompareModelsResponse(comparison=comparison(decision)))
     shown = run("models", "compare", "--against", "previous", "--replays", width=width).stdout
     for part in (
         f"{'b' * 16} against {'a' * 16}",
@@ -61,27 +71,10 @@ def test_a_comparison_shows_scores_chart_and_decision(server: FakeServer, run: R
         "135 games",
     ):
         assert part in shown
-    assert "promote: it is not worse, and its intervals hold (CRPS and Brier at E ≥ 20)" in " ".join(
-        shown.replace("│", " ").split()
-    )
+    assert f"{words} (CRPS and Brier at E ≥ 20)" in " ".join(shown.replace("│", " ").split())
     assert max(map(len, shown.splitlines())) <= width
     request = server.calls[-1].request
     assert (request.model_version, request.against_version, request.include_replays) == ("", "previous", True)
-
-
-@pytest.mark.parametrize(
-    ("decision", "words"),
-    [
-        (comparison_pb.GATE_DECISION_RETIRE, "retire: it is worse"),
-        (comparison_pb.GATE_DECISION_CONTINUE, "go on: there is not enough evidence yet"),
-        (99, "the server did not say what to do"),
-    ],
-)
-def test_each_decision_has_its_words(
-    server: FakeServer, run: Run, decision: comparison_pb.GateDecision.ValueType, words: str
-) -> None:
-    server.answers("CompareModels", pb.CompareModelsResponse(comparison=comparison(decision)))
-    assert words in run("models", "compare").stdout
 
 
 def test_a_comparison_without_games_and_as_json(server: FakeServer, run: Run) -> None:

@@ -1,0 +1,141 @@
+"""The parser on payloads that lack something, or have what no game has: one game, a play or the file is refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Callable
+from datetime import date, timedelta
+from functools import cache
+from typing import Any
+
+import pytest
+from tests.support.fakes.clock import SteppedClock
+
+from dejavu_feed.errors import MalformedFeed
+from dejavu_feed.nba.live_feed import LIVE_PATH
+from dejavu_feed.nba.live_payloads import read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.replay.games import simulated_evening
+from dejavu_feed.replay.replay import Replay
+
+Change = Callable[[Any], object]
+
+
+@cache
+def _evening() -> tuple[str, dict[str, Any]]:
+    clock = SteppedClock()
+    replay = Replay(simulated_evening(random.Random(4), 3), now=clock)
+    clock.step(3600)
+    game_id = next(iter(replay.games))
+    paths = {
+        "board": "scoreboard/todaysScoreboard_00.json",
+        "plays": f"playbyplay/playbyplay_{game_id}.json",
+        "box": f"boxscore/boxscore_{game_id}.json",
+    }
+    return game_id, {name: json.loads(replay.respond(LIVE_PATH + path).body) for name, path in paths.items()}
+
+
+def file(name: str) -> Any:
+    """Returns the scoreboard, plays or box score of an evening at half-time, which the test may change."""
+    return copy.deepcopy(_evening()[1][name])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda game: game.pop("gameId"),
+        lambda game: game.update(gameId="12"),
+        lambda game: game.update(gameStatus="2"),
+        lambda game: game.update(gameStatus=9),
+        lambda game: game.pop("homeTeam"),
+        lambda game: game["awayTeam"].pop("teamTricode"),
+        lambda game: game["awayTeam"].update(score=None),
+        lambda game: game["awayTeam"].update(score=-1),
+        lambda game: game.clear(),
+    ],
+)
+def test_a_fault_in_one_game_does_not_hide_the_others(change: Change) -> None:
+    payload = file("board")
+    true = read_scoreboard(payload).games
+    change(payload["scoreboard"]["games"][1])
+    board = read_scoreboard(payload)
+    assert board.games == (true[0], true[2])
+    assert len(board.faults) == 1
+
+
+def test_what_only_decorates_may_be_missing_and_a_team_outside_of_the_league_keeps_its_code() -> None:
+    payload = file("board")
+    del payload["scoreboard"]["gameDate"]  # nba_api itself fails without this one
+    for game in payload["scoreboard"]["games"]:
+        for key in ("gameClock", "gameTimeUTC", "gameStatusText", "gameLeaders"):
+            del game[key]
+        del game["homeTeam"]["periods"]
+        game["homeTeam"]["teamTricode"] = "leb"
+    games = read_scoreboard(payload).games
+    assert [(game.clock, game.tip_off, game.text, game.home_periods, game.home) for game in games] == [
+        (None, None, "", (), "LEB")
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scoreHome": ""},
+        {"scoreHome": "x"},
+        {"scoreAway": None},
+        {"clock": ""},
+        {"clock": "PT13M00.00S"},
+        {"period": 0},
+        {"orderNumber": None},
+        {"actionType": None},
+    ],
+)
+def test_a_play_without_its_place_clock_or_score_is_not_guessed(change: dict[str, Any]) -> None:
+    payload = file("plays")
+    payload["game"]["actions"][3] |= change
+    with pytest.raises(MalformedFeed):
+        read_plays(payload, _evening()[0])
+
+
+def test_the_answer_of_another_game_is_refused() -> None:
+    for name, read in (("plays", read_plays), ("box", read_boxscore)):
+        payload = file(name)
+        payload["game"]["gameId"] = "0022000001"
+        with pytest.raises(MalformedFeed, match="0022000001"):
+            read(payload, _evening()[0])
+
+
+def test_of_a_play_that_is_listed_twice_the_version_edited_last_counts() -> None:
+    payload = file("plays")
+    true, actions = read_plays(payload, _evening()[0]), payload["game"]["actions"]
+    actions.append(actions[5] | {"scoreHome": "99", "edited": "2020-01-01T00:00:00Z"})
+    actions.insert(0, actions[7] | {"scoreHome": "98", "edited": "2030-01-01T00:00:00Z"})
+    plays = read_plays(payload, _evening()[0])
+    assert [play.order for play in plays] == [play.order for play in true]
+    assert (plays[5], plays[7].home) == (true[5], 98)
+
+
+@pytest.mark.parametrize(
+    ("code", "time", "day"),
+    [
+        ("20230420/SACGSW", "2023-04-23T02:00:00Z", date(2023, 4, 20)),
+        ("2023/XY", "2026-11-21T03:30:00Z", date(2026, 11, 20)),  # 22:30 in New York
+        ("", "2026-11-21T18:30:00Z", date(2026, 11, 21)),
+        ("", "", None),
+    ],
+)
+def test_a_game_s_date_is_that_of_its_code_else_of_its_start(code: str, time: str, day: date | None) -> None:
+    payload = file("board")
+    payload["scoreboard"]["games"][0] |= {"gameCode": code, "gameTimeUTC": time}
+    assert read_scoreboard(payload).games[0].date == day
+
+
+@pytest.mark.parametrize("day", [date(2023, 4, 20), None])
+def test_a_replay_serves_the_date_on_which_its_games_were_played(day: date | None) -> None:
+    clock = SteppedClock()
+    replay = Replay(simulated_evening(random.Random(1), 2, day), now=clock)
+    board = json.loads(replay.respond(LIVE_PATH + "scoreboard/todaysScoreboard_00.json").body)
+    games = read_scoreboard(board).games
+    assert {game.date for game in games} == {day or (clock.now - timedelta(hours=5)).date()}
+    assert {game.tip_off for game in games} == {clock.now}

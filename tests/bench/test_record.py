@@ -28,6 +28,7 @@ def test_a_ledger_that_was_filled_is_a_sound_one_and_is_found_again(tmp_path: Pa
     assert found(filled.path) == filled
 
 
+@pytest.mark.nightly
 def test_every_call_is_made_on_both_ledgers_and_tells_what_it_is_to_tell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -93,6 +93,7 @@ def test_it_has_the_fields_of_an_inference_service(service: Manifest) -> None:
     jsonschema.validate(service, SCHEMA)
 
 
+@pytest.mark.nightly
 def test_kubernetes_takes_its_pod_and_a_field_that_it_does_not_know_would_be_noticed(
     service: Manifest, tmp_path: Path
 ) -> None:

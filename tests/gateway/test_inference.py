@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tests.gateway.conftest import Site
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.tensors import Tensor, infer_request, padded, texts
-from tests.support.processes.gateway import spawned_gateway
 
 from dejavu_gateway.messages import tensors
 from dejavu_gateway.messages.errors import RequestRefused
@@ -171,13 +170,6 @@ def test_a_body_of_binary_tensors_is_refused_by_the_name_of_its_header(site: Sit
     answer = httpx.post(f"http://{site.gateway}{INFER}", content=b"{}", headers=headers, timeout=60)
     assert answer.status_code == 400
     assert "inference-header-content-length: the binary tensor data extension" in answer.json()["error"]
-
-
-@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/dejavu/ready"])
-def test_without_a_server_there_is_neither_life_nor_readiness(path: str, build: Any) -> None:
-    with spawned_gateway("--target", "127.0.0.1:1", "--web", str(build)) as gateway:
-        answer = httpx.get(f"http://{gateway.wait_for('listening')['address']}{path}", timeout=60)
-    assert (answer.status_code, list(answer.json())) == (503, ["error"])
 
 
 NUMBERS = st.none() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.booleans() | st.text(max_size=3)

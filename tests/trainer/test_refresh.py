@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.support.builders.bundles import simulated_games, simulated_seasons, small_bundle
+from tests.support.builders.calibrations import steady_totals
 from tests.support.builders.issued_forecasts import issued
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
-from dejavu_models.registry.bundle import load_bundle, read_manifest
+from dejavu_models.manifest import TOTALS, version_of
+from dejavu_models.registry.bundle import load_bundle, publish, read_manifest
 from dejavu_models.registry.registry import default_bundle
+from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import ReportedOutcome
 from dejavu_trainer.cli.main import main
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
+from dejavu_trainer.refresh import refresh_ratings
+from dejavu_trainer.training.totals import carry_totals
 
 PATTERN = ScorePattern(tuple(float(minute % 5) for minute in range(20)))
 
@@ -75,6 +82,8 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     assert changed == {"ratings.npz"}
     query = ForecastQuery(PATTERN, Horizon.FINAL, 0.2)
     assert new.forecast(query).interval == old.forecast(query).interval
+    assert run("ratings", "--from", simulated_seasons(), "--bundle", bundle, "--out", tmp_path / "again") == 0
+    assert read_manifest(tmp_path / "again").version == new.version
 
 
 def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(
@@ -89,12 +98,6 @@ def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(
     assert run("ratings", "--from", file, "--bundle", bundle) == 1
     assert f"no game after {refreshed.ratings.date}" in capsys.readouterr().err
     assert read_manifest(bundle) == refreshed
-
-
-def test_the_same_games_give_the_same_version(bundle: Path, tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        assert run("ratings", "--from", simulated_seasons(), "--bundle", bundle, "--out", tmp_path / name) == 0
-    assert read_manifest(tmp_path / "one").version == read_manifest(tmp_path / "other").version
 
 
 def test_for_the_next_season_the_ratings_are_nearer_to_each_other(bundle: Path, tmp_path: Path) -> None:
@@ -200,3 +203,25 @@ async def test_an_evening_after_years_without_games_is_refused_naming_the_teams(
     assert "since 2023-06-12" in error
     assert not {"BKN", "GSW"} & set(error.split("since")[0].replace(",", "").split())
     assert read_manifest(shipped) == before
+
+
+def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(tmp_path: Path) -> None:
+    small_bundle(tmp_path / "bundle")
+    base = load_bundle(tmp_path / "bundle", allow_unfit=True)
+    games = simulated_games()
+    newest = games.of_seasons([2034])
+    _, before = carry_totals(steady_totals().ratings.predict(2033), games.of_seasons([2033]))
+    totals = Totals(steady_totals().models, before.predict(2034))
+    contents = {name: (tmp_path / "bundle" / name).read_bytes() for name in base.manifest.all_files}
+    contents[TOTALS] = totals.to_bytes()
+    hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in (*base.manifest.files, TOTALS)}
+    version = version_of(base.manifest.dejavu, base.manifest.ratings, hashes)
+    publish(tmp_path / "bundle", base.manifest.model_copy(update={"files": hashes, "version": version}), contents)
+    new = refresh_ratings(tmp_path / "bundle", newest, tmp_path / "refreshed").forecaster
+    assert new.totals is not None
+    _, after = carry_totals(totals.ratings, newest)
+    assert new.totals.ratings.date == newest.date[-1]
+    # A day's games are updated one after the other in both, and each day once.
+    assert new.totals.ratings.mean == pytest.approx(after.mean, abs=1e-9)
+    for source, model in totals.models.items():
+        assert np.array_equal(new.totals.models[source].point, model.point)

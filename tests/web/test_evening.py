@@ -12,8 +12,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 from tests.support.processes.browser import tab
-from tests.support.processes.gateway import spawned_gateway
-from tests.support.processes.servers import SpawnedServer, spawned_server
+from tests.support.processes.gateway import running_gateway
+from tests.support.processes.servers import spawned_server
 
 from dejavu_client import DejavuClient
 from dejavu_feed.replay.games import simulated_evening
@@ -51,13 +51,6 @@ def polling(feed: str, server: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-@contextmanager
-def showing(server: str, *args: str) -> Iterator[SpawnedServer]:
-    with spawned_gateway("--target", server, "--demo", *args) as gateway:
-        gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
-        yield gateway
-
-
 def sequences_in(ledger: Path, *kinds: str) -> list[int]:
     """Returns the sequences of the entries of some kinds in a ledger.
 
@@ -88,7 +81,7 @@ def test_every_event_of_an_evening_is_shown_once_and_in_order_whatever_is_killed
         spawned_server("--workers", "2", "--ledger", ledger, standby=True) as server,
         ExitStack() as gateways,
     ):
-        gateway = gateways.enter_context(showing(server.address))
+        gateway = gateways.enter_context(running_gateway(server.address, "--demo"))
         address = gateway.address
         with (
             tab(browser, f"http://{address}", script=RECORDER) as opened,
@@ -102,7 +95,7 @@ def test_every_event_of_an_evening_is_shown_once_and_in_order_whatever_is_killed
             wait_for_minute(page, 20)
             gateway.process.kill()
             gateway.exit_code()
-            gateway = gateways.enter_context(showing(server.address, "--listen", address))
+            gateway = gateways.enter_context(running_gateway(server.address, "--demo", "--listen", address))
             opened.until_well()
             wait_for_minute(page, 30)
             page.context.set_offline(True)

@@ -101,17 +101,6 @@ def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys
     assert not [key for key in [*document, *season, "missing"] if f"`{key}`" not in explained]
 
 
-def test_a_service_that_does_not_answer_is_said(
-    service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    service.faults["Regular Season"] = [status(403)] * AT_ONCE.max_attempts
-    assert run("--seasons", "2024-25", "--out", tmp_path, "--url", service.url) == 1
-    assert capsys.readouterr().err.endswith(
-        "dejavu-trainer: 2024-25: the list of games, Regular Season, could not be fetched: status 403, after 3"
-        " attempts; run the same command again to resume\n"
-    )
-
-
 def test_a_season_that_has_not_begun_hides_none_before_it(
     service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,22 +131,6 @@ def test_wrong_usage_is_told(
     assert run(*arguments, "--out", tmp_path / "data") == code
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
-
-
-def test_on_a_terminal_there_is_a_bar_with_the_time_left() -> None:
-    screen = io.StringIO()
-    with FetchDisplay(Console(file=screen, force_terminal=True, width=160, color_system=None)) as shown:
-        shown.begin("2024-25", 100, 60)
-        shown.done("2024-25")
-        shown.waiting(8.0, "status 429")
-        shown._bars.refresh()
-        shown.say("0022400001 [NYK @ BOS]: no plays")
-    seen = screen.getvalue()
-    assert "2024-25" in seen
-    assert "61/100" in seen
-    assert "left" in seen
-    assert "status 429; retrying in 8 s" in seen
-    assert "0022400001 [NYK @ BOS]: no plays" in seen
 
 
 def test_without_a_terminal_there_are_lines_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:

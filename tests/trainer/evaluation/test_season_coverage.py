@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bench.lifecycle.season_chance import factors, spreads
 from tests.support.builders.folds import two_folds
 
 from dejavu_trainer.evaluation.scoring.fold_scores import SERVED
@@ -78,17 +77,3 @@ def test_every_coverage_of_every_season_has_its_interval() -> None:
 
 def test_a_single_season_has_no_spread() -> None:
     assert season_coverages(two_folds()[:1]) == []
-
-
-def test_following_a_season_takes_back_part_of_what_chance_gives() -> None:
-    rng = np.random.default_rng(1)
-    found = np.square([spreads(rng) for _ in range(8)]).mean(axis=0)
-    assert 0 < found[1] < 0.6 * found[0]
-
-
-def test_the_factor_is_of_the_days_before() -> None:
-    squares = np.ones(1250)
-    squares[7:] = 1.2
-    found = factors(squares)
-    assert (found[:14] == 1.0).all()
-    assert (np.diff(found[14::7]) > 0).all()

@@ -6,14 +6,11 @@ import dataclasses
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 from bench.index import (
     Measured,
     breaches,
     main,
-    recall,
-    windows,
 )
 
 
@@ -73,23 +70,6 @@ def test_costs_are_compared_round_by_round_between_the_two_sizes_of_the_promise(
     assert breaches([base, row_of(500_000, [99.0, 990.0, 99.0], [99.0, 990.0, 99.0])]) == []
     [poor] = breaches([dataclasses.replace(base, recall=0.9899)])
     assert "recall 0.9899" in poor
-
-
-def test_recall_counts_whatever_is_as_near_as_the_kth_nearest() -> None:
-    vectors = np.array([[0.0], [1.0], [1.0], [5.0]], dtype=np.float32)
-    asked = np.array([[0.0], [5.0]], dtype=np.float32)
-    assert recall(vectors, asked, np.array([[0, 1], [3, 2]])) == 1.0
-    assert recall(vectors, asked, np.array([[0, 2], [3, 1]])) == 1.0
-    assert recall(vectors, asked, np.array([[0, 3], [3, 0]])) == 0.5
-
-
-def test_a_window_is_what_the_game_did_since_its_start() -> None:
-    game = np.arange(1, 49, dtype=np.int16)[None] ** 2
-    made = windows(game)
-    assert made.shape == (1, 47, 18)
-    assert made[0, 2].tolist() == [0] * 15 + [1, 4, 9]  # minute 3; 0–0 before tip-off
-    assert made[0, 17].tolist() == [minute**2 for minute in range(1, 19)]
-    assert made[0, 46].tolist() == [minute**2 - 29**2 for minute in range(30, 48)]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from bench.overload import beside, run
-from bench.overload.http2 import Headers
 from bench.overload.load import Taken
 
 TAKEN = Taken(
@@ -69,12 +68,3 @@ def test_servers_are_compared_in_one_run() -> None:
     sizes = ["--seconds", "1", "--factors", "2", "--at-once", "240", "--impatient", "16", "--rounds", "1"]
     assert beside.main(sizes, show_line=shown.append) == 0
     assert [line[:20].strip() for line in shown] == ["", *["dejavu-server"] * 4, *["bare grpc.aio echo"] * 4]
-
-
-def test_header_blocks_are_decoded_with_their_table() -> None:
-    headers = Headers()
-    # RFC 7541: a literal that is added to the table, one that is not, then the first by its index.
-    assert headers.decode(b"\x40\x0bgrpc-status\x01\x38" + b"\x00\x01a\x01b") == {b"grpc-status": b"8", b"a": b"b"}
-    assert headers.decode(b"\xbe") == {b"grpc-status": b"8"}
-    assert headers.decode(b"\x7e\x01\x30") == {b"grpc-status": b"0"}
-    assert headers.decode(b"\xbf\xbe") == {b"grpc-status": b"0"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import pytest
@@ -14,25 +13,18 @@ from bench.performance.measuring import (
     ECHO,
     MLSERVER,
     CallsFailed,
-    Contest,
-    alternate,
     new_order,
     timed_calls,
 )
-from bench.performance.processes import callers
-from bench.performance.processes.callers import BATCH, READ
 from bench.performance.report import render
 from bench.performance.samples import Run, Sample
-from bench.performance.sections import batches, single_calls, workers
+from bench.performance.sections import single_calls
 from bench.performance.sections.catalogue import SECTIONS
 from bench.performance.sections.section import CALLS
-from bench.performance.setting import Setting
 from bench.performance.targets import TARGETS, Target
 from psutil import Process
 
 from bench.performance import run as program
-from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1 import record_service_pb2 as record_pb
 
 
 def new_run(*samples: Sample) -> Run:
@@ -83,26 +75,6 @@ def test_each_target_says_whether_it_is_met() -> None:
     assert len(rows) == 1 + len(TARGETS)
 
 
-def test_every_section_has_a_row_of_columns_and_a_plot_that_is_drawn(tmp_path: Path) -> None:
-    cases = {
-        "calls": [single_calls.case_of(1)],
-        "batches": [batches.case_of(1), batches.case_of(50)],
-        "workers": [workers.WHAT_IF],
-    }
-    samples = [
-        Sample(name, case, section.base or "2 things", number, dict.fromkeys(section.columns, 2.0 + number))
-        for name, section in SECTIONS.items()
-        for case in cases.get(name, ["3 cases"])
-        for number in range(2)
-    ]
-    program.write(new_run(*samples), tmp_path / "report.md", None)
-    report = (tmp_path / "report.md").read_text()
-    found = tables(report)
-    for section in SECTIONS.values():
-        assert found[section.title][0][2:] == list(section.columns.values())
-        assert not section.plot or f"images/performance-{section.plot}.svg" in report
-
-
 class FakeCallers(Callers):
     """Callers that call nobody."""
 
@@ -113,42 +85,6 @@ class FakeCallers(Callers):
     def ask(self, order: Order) -> Timings:
         self.orders.append(order)
         return Timings(1.0, [0.001] * (order.calls - self.failed), self.failed)
-
-
-def test_contenders_take_turns_and_the_first_round_does_not_count() -> None:
-    turns: list[str] = []
-
-    def contest(name: str) -> Contest:
-        def take() -> dict[str, float]:
-            turns.append(name)
-            return {"x": float(len(turns))}
-
-        return Contest("a case", name, take)
-
-    run = new_run()
-    alternate(Setting(rounds=2, quick=True), run, "calls", [contest("a"), contest("b")])
-    assert turns == ["b", "a", "a", "b", "b", "a"]
-    assert [(each.contender, each.round, each.figures["x"]) for each in run.samples] == [
-        ("a", 0, 3.0),
-        ("b", 0, 4.0),
-        ("b", 1, 5.0),
-        ("a", 1, 6.0),
-    ]
-
-
-def test_all_contenders_are_asked_for_the_same_forecasts() -> None:
-    server = Server("127.0.0.1:1", Process())
-    single = pb.PredictRequest.FromString(callers.body(3, new_order(server, 1, 10)))
-    explained = pb.PredictRequest.FromString(callers.body(3, new_order(server, 1, 10, explained=True)))
-    batch = new_order(server, 1, 10, protocol=BATCH, batch=2)
-    [_, last] = pb.PredictBatchRequest.FromString(callers.body(1, batch)).requests
-    assert single == last
-    assert single.pattern == explained.pattern
-    assert explained.return_explanation
-    inference = callers.body(3, new_order(server, 1, 10, protocol=callers.INFER))
-    assert struct.pack("<18d", *single.pattern) in inference
-    read = callers.body(0, new_order(server, 1, 10, protocol=READ, games=5))
-    assert record_pb.GetPredictionRequest.FromString(read).game_id == "0020000000"
 
 
 def test_what_has_failed_is_not_timed() -> None:

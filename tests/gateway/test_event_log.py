@@ -137,10 +137,3 @@ def test_current_are_the_newest_forecasts_in_time_of_each_game_and_horizon_of_a_
     assert [event.sequence for event, _ in log.current(ALL)] == [1, 3, 7]
     assert [event.sequence for event, _ in log.current(frozenset({"3", "9"}))] == [7]
     assert rest(log, "t1") == [2, 3, 4, 5, 6, 7]
-
-
-def test_a_page_of_events_is_read_from_any_position() -> None:
-    log = log_of(heartbeat(0), *(forecast(sequence) for sequence in range(1, 31)))
-    found = [event.sequence for start in range(0, 30, 7) for event, _ in log.read(start, 7)]
-    assert found == list(range(1, 31))
-    assert log.read(30, 7) == []

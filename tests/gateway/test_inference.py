@@ -101,11 +101,6 @@ def test_rows_have_the_forecasts_of_a_batch_and_are_not_recorded(site: Site, pat
     assert after["checkpoint"].get("sequence") == before["checkpoint"].get("sequence")
 
 
-def test_data_may_be_nested_or_flat(site: Site) -> None:
-    flat = {"inputs": [tensor("pattern", [value for row in ROWS for value in row], shape=[2, 18])]}
-    assert site.post(INFER, flat).json() == site.post(INFER, BODY).json()
-
-
 def test_a_program_may_leave_the_type_of_its_body_out_and_a_page_may_not(site: Site) -> None:
     url, data = f"http://{site.gateway}{INFER}", json.dumps(BODY).encode()  # as tritonclient.http sends it
     assert httpx.post(url, content=data, timeout=60).status_code == 200
@@ -116,10 +111,6 @@ def test_a_program_may_leave_the_type_of_its_body_out_and_a_page_may_not(site: S
 
 def binary_output(value: Any) -> dict[str, Any]:
     return {**BODY, "outputs": [{"name": "point", "parameters": {"binary_data": value}}]}
-
-
-def test_an_output_may_be_asked_not_to_be_binary(site: Site) -> None:
-    assert [each["name"] for each in site.post(INFER, binary_output(False)).json()["outputs"]] == ["point"]
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,7 @@ def _target(gateway: SpawnedServer) -> str:
     return str(gateway.wait_for("listening")["target"])
 
 
+@pytest.mark.nightly
 async def test_browsers_that_come_back_to_another_gateway_share_a_stream_unless_they_missed_too_much(
     tmp_path: Path,
 ) -> None:
@@ -227,6 +228,7 @@ async def test_browsers_that_come_back_to_another_gateway_share_a_stream_unless_
                 assert "dejavu_dashboard_caught_up_total 1.0" in await _metrics(other)
 
 
+@pytest.mark.nightly
 async def test_browsers_with_old_tokens_that_read_nothing_keep_none_waiting_that_missed_little(tmp_path: Path) -> None:
     async with evening(tmp_path) as (recorder, address, gateway):
         async with following(address) as browser:

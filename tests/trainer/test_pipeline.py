@@ -19,7 +19,7 @@ from dejavu_models.live_ratings import GameResult
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.registry.bundle import load_bundle, read_manifest
 from dejavu_models.types import Horizon
-from dejavu_trainer.data.games import DataError, Games, load_games
+from dejavu_trainer.data.games import DataError, Games
 from dejavu_trainer.evaluation.gate import divide, verdict_of
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.pipeline import FitReport, fit
@@ -227,39 +227,3 @@ def test_a_backtest_that_says_little_about_these_games_is_accepted_with_a_note(g
     assert "none of the seasons" in notes["others"]
     assert "(2020)" in notes["others"]
     assert "does not say which games it is about" in notes["unnamed"]
-
-
-@pytest.mark.nightly
-def test_without_prototypes_every_game_is_held(games: Games, tmp_path: Path) -> None:
-    recipe = replace(RECIPE, prototypes=None)
-    report = fit(games, train=[2031, 2032], calibrate=[2033], out=tmp_path / "whole", recipe=recipe)
-    manifest = report.forecaster.manifest
-    assert manifest.dejavu is not None
-    assert not manifest.dejavu.prototypes
-    assert manifest.dejavu.entries[17] == 3 * SEASON_GAMES
-    assert manifest.dejavu.entries[0] < 50
-    assert load_bundle(report.bundle, allow_unfit=True).version == report.forecaster.version
-
-
-@pytest.mark.real_data
-@pytest.mark.nightly
-def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path, tmp_path: Path) -> None:
-    """CRPS at halftime, each with its own distribution: bootstrap interval entirely below 0."""
-    from dejavu_models import metrics
-    from dejavu_models.types import MarginSource
-    from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-    from dejavu_trainer.training.ratings import carry
-
-    games = load_games(data_dir, range(2015, 2019))
-    report = fit(games, train=[2015, 2016], calibrate=[2017], out=tmp_path / "b", recipe=RECIPE)
-    models, calibration = report.trained.models, report.forecaster.calibration
-    assert isinstance(calibration, LatticeCalibration)
-    past, season = games.of_seasons([2017]), games.of_seasons([2018])
-    state = report.forecaster.rating_filter
-    margins = carry(state, season)[0].margins
-    patterns, halftime = season.levels[:, :18], season.outcomes[:, 0]
-    points = models.predict(patterns, margins).ensemble[:, 0]
-    model = calibration.model(MarginSource.KNOWN, live=False)
-    mine = model.distribution(Horizon.HALFTIME, 18, points, patterns[:, -1], margins).crps(halftime)
-    theirs = metrics.crps(patterns[:, -1], past.outcomes[:, 0] - past.levels[:, 17], halftime)
-    assert metrics.GameBootstrap(len(season)).difference(mine, theirs).upper < 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.support.builders.bundles import simulated_games, simulated_seasons, small_bundle
 from tests.support.builders.calibrations import steady_totals
-from tests.support.builders.issued_forecasts import issued
+from tests.trainer.harness import ledger_of, run
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
@@ -22,21 +22,12 @@ from dejavu_models.registry.bundle import load_bundle, publish, read_manifest
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Ledger
-from dejavu_server.records import ReportedOutcome
-from dejavu_trainer.cli.main import main
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.refresh import refresh_ratings
 from dejavu_trainer.training.totals import carry_totals
 
 PATTERN = ScorePattern(tuple(float(minute % 5) for minute in range(20)))
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
-    return left.value.code if isinstance(left.value.code, int) else int(left.value.code is not None)
 
 
 @pytest.fixture
@@ -116,14 +107,7 @@ def test_for_the_next_season_the_ratings_are_nearer_to_each_other(bundle: Path, 
 async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
     path = tmp_path / "ledger.sqlite3"
-    evening = datetime(2023, 11, 2, 3, 30, tzinfo=UTC)
-    ledger = await Ledger.open(f"sqlite:///{path}")
-    for number in range(3):
-        game, time = f"002230000{number}", evening + timedelta(days=number)
-        pattern = [float(minute % 3) for minute in range(47)]
-        await ledger.commit([issued(game, pattern, horizon=Horizon.FINAL, generated_time=time)])
-        await ledger.record_outcome(ReportedOutcome(game, Horizon.FINAL, 25, "BKN", "GSW", time, time))
-    await ledger.close()
+    await ledger_of(path, 3)
     before = expected_margin(load_bundle(shipped), "BKN", "GSW")
     out = tmp_path / "refreshed"
     for source in (path, f"sqlite:///{path}"):
@@ -153,7 +137,7 @@ async def test_a_ledger_of_replays_is_refused_without_an_option_that_is_not_ther
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "ledger.sqlite3"
-    await (await Ledger.open(f"sqlite:///{path}")).close()
+    await ledger_of(path, 0)
     assert run("ratings", "--from", path, "--bundle", bundle) == 1
     error = capsys.readouterr().err
     assert "the ledger has no game to export; games of replays do not count" in error
@@ -190,12 +174,7 @@ async def test_an_evening_after_years_without_games_is_refused_naming_the_teams(
     """A bundle knows all teams up to one date: that of two teams is not that of the league."""
     shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
     path = tmp_path / "ledger.sqlite3"
-    ledger = await Ledger.open(f"sqlite:///{path}")
-    time = datetime(2025, 11, 2, 3, 30, tzinfo=UTC)
-    pattern = [float(minute % 3) for minute in range(47)]
-    await ledger.commit([issued("0022500001", pattern, horizon=Horizon.FINAL, generated_time=time)])
-    await ledger.record_outcome(ReportedOutcome("0022500001", Horizon.FINAL, 25, "BKN", "GSW", time, time))
-    await ledger.close()
+    await ledger_of(path, 1, first="0022500001", evening=datetime(2025, 11, 2, 3, 30, tzinfo=UTC))
     before = read_manifest(shipped)
     assert run("ratings", "--from", path, "--bundle", shipped) == 1
     error = capsys.readouterr().err

@@ -113,6 +113,7 @@ def test_a_bundle_is_logged_and_registered_once_and_comes_back_as_it_was(
     assert json.loads(report.read_bytes()) == {"seconds": 1.5}
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str) -> None:
     folder = bundle_of_two_seasons()

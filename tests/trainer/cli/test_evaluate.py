@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_seasons, small_bundle, walked_forward
 from tests.support.builders.folds import result_of_two_folds, two_folds
+from tests.trainer.harness import run
 
 from dejavu_models.registry.bundle import load_bundle
-from dejavu_trainer.cli.main import main
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import DataError, write_plays
 from dejavu_trainer.data.simulate import simulate_season
@@ -41,12 +41,6 @@ def patch_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes evaluations give the scores and figures of other games, which are there: computing them takes seconds."""
     monkeypatch.setattr("dejavu_trainer.evaluation.bundle.score_fold", lambda *_, **__: two_folds()[0])
     monkeypatch.setattr("dejavu_trainer.evaluation.bundle.result_of", lambda *_, **__: result_of_two_folds()[0])
-
-
-def run(*arguments: str | Path) -> int:
-    with pytest.raises(SystemExit) as left:
-        main([str(each) for each in arguments])
-    return int(left.value.code or 0)
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from tests.support.builders.bundles import quick_recipe, small_bundle
 from tests.support.harness.documents import ROOT
+from tests.trainer.harness import run
 
 from dejavu_common.rich_console import Console
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import MarginSource
-from dejavu_trainer.cli.main import main
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.reports.fit import print_fit
 from dejavu_trainer.training.recipe import TrainingConfig
@@ -28,14 +28,6 @@ from dejavu_trainer.training.recipe import TrainingConfig
 QUICK = quick_recipe()
 
 GOOD = "game_id,type,home,away,elapsed_s,home_score,away_score\n202301010BOS,RS,BOS,BRK,60,2,0\n"
-
-
-def run(*arguments: object) -> int:
-    """Runs a command in this process and returns its exit code."""
-    with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
-    code = left.value.code
-    return code if isinstance(code, int) else int(code is not None)
 
 
 @pytest.fixture(scope="module", autouse=True)

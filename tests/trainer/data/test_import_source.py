@@ -13,16 +13,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.trainer.harness import run
 
 from dejavu_feed.nba.stats_payloads import read_game_log, read_score_timeline
 from dejavu_feed.teams import TEAMS
-from dejavu_trainer.cli.main import main
 from dejavu_trainer.data.game_list import read_game_list
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.import_plays import CheckedPlays
 from dejavu_trainer.data.import_source import read_source
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.data.source_rows import ESPN_TEAMS, Source
 
 
@@ -280,14 +279,6 @@ def test_a_wrong_value_is_named_by_file_line_and_column(
     assert problem.located(path).startswith(f"{path} line 3: {complaint}")
 
 
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    code = ended.value.code
-    assert isinstance(code, int)
-    return code
-
-
 def test_one_problem_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = hoopr()
     rows[2]["period_number"] = "x"
@@ -312,13 +303,6 @@ def test_a_file_that_is_not_there_is_told_in_words(
     assert capsys.readouterr().err == f"dejavu-trainer: {path}: there is no such file\n"
 
 
-def test_a_missing_input_is_named_before_an_existing_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "plays_2024.parquet"
-    out.write_bytes(b"")
-    assert run("import", tmp_path / "nope.csv", "--season", 2024, "--out", tmp_path) == 1
-    assert "nope.csv: there is no such file" in capsys.readouterr().err
-
-
 def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = written(tmp_path / "espn.csv", complete_hoopr(DAY, "2023-10-25"))
     arguments = ("import", files, "--from", "hoopr", "--season", 2024, "--games", listed, "--out", tmp_path)
@@ -326,23 +310,6 @@ def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, listed: Path, capsys
     printed = capsys.readouterr()
     assert "1 game not in the list, imported under date and home team (202310250DEN)" in printed.err
     assert json.loads(printed.out)["not_in_list"] == ["202310250DEN"]
-
-
-def test_the_same_game_under_two_ids_is_not_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = simulate_season(2031, games=2).to_pylist()
-    rows = [{**row, "game_date": f"{row['game_id'][:4]}-{row['game_id'][4:6]}-{row['game_id'][6:8]}"} for row in rows]
-    first = rows[0]["game_id"]
-    rows += [{**row, "game_id": "0023000001"} for row in rows if row["game_id"] == first]
-    assert run("import", written(tmp_path / "plays.csv", rows), "--season", 2031, "--out", tmp_path) == 1
-    assert f"games {first} and 0023000001 are the same" in capsys.readouterr().err
-    assert not (tmp_path / "plays_2031.parquet").exists()
-
-
-def test_no_error_begins_with_a_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = written(tmp_path / "pbp.csv", hoopr())
-    (tmp_path / "data").write_text("")  # a file where the folder should be
-    assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data") == 1
-    assert "Errno" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("source", [Source.PBPSTATS, Source.NBA_API])

@@ -39,15 +39,17 @@ def alarms(runs: int, spread_of_scales: float) -> float:
     return found / runs
 
 
+@pytest.mark.nightly
 def test_seasons_that_are_alike_rarely_raise_an_alarm() -> None:
     """Conformal intervals on residuals of one law: stated is one alarm in 100 walk-forwards."""
     assert alarms(2000, 0.0) == pytest.approx(0.01, abs=0.008)
 
 
 def test_seasons_whose_errors_differ_in_size_raise_it() -> None:
-    assert alarms(200, 0.15) > 0.8
+    assert alarms(100, 0.15) > 0.8
 
 
+@pytest.mark.nightly
 def test_the_chance_told_is_that_of_the_walk_forward() -> None:
     generator = np.random.default_rng(4)
     games = np.full(SEASONS, float(GAMES))

@@ -72,25 +72,6 @@ def test_costs_are_compared_round_by_round_between_the_two_sizes_of_the_promise(
     assert "recall 0.9899" in poor
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--minutes", "0", "48"), r"--minutes: \[0, 48\] are not in 1 … 47"),
-        (("--sizes", "1000000"), "--sizes: 1000000 windows requested; 200 games have"),
-        (("--queries", "260"), "--queries: 260 is not in 1 … 259"),
-        (("--data", "/nowhere"), "no plays_"),
-    ],
-)
-def test_what_cannot_be_measured_is_refused_by_name(
-    options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main([*TINY, *options])
-    import re
-
-    assert re.search(message, capsys.readouterr().err)
-
-
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
 def test_a_query_among_400_000_costs_at_most_five_times_one_among_10_000_and_finds_99_of_100(

@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bench.latency import Callers, Server
-from bench.load import Order, Timings
 from bench.performance.machine import mlserver_version
 from bench.performance.measuring import (
     DEJAVU,
     ECHO,
     MLSERVER,
     CallsFailed,
-    new_order,
-    timed_calls,
 )
 from bench.performance.report import render
 from bench.performance.samples import Run, Sample
@@ -22,7 +18,6 @@ from bench.performance.sections import single_calls
 from bench.performance.sections.catalogue import SECTIONS
 from bench.performance.sections.section import CALLS
 from bench.performance.targets import TARGETS, Target
-from psutil import Process
 
 from bench.performance import run as program
 
@@ -75,45 +70,6 @@ def test_each_target_says_whether_it_is_met() -> None:
     assert len(rows) == 1 + len(TARGETS)
 
 
-class FakeCallers(Callers):
-    """Callers that call nobody."""
-
-    def __init__(self, failed: int) -> None:
-        self.failed = failed
-        self.orders: list[Order] = []
-
-    def ask(self, order: Order) -> Timings:
-        self.orders.append(order)
-        return Timings(1.0, [0.001] * (order.calls - self.failed), self.failed)
-
-
-def test_what_has_failed_is_not_timed() -> None:
-    server = Server("127.0.0.1:1", Process())
-    take = timed_calls(FakeCallers(failed=1), server, new_order(server, 1, 10))
-    with pytest.raises(CallsFailed, match="1 of 10 calls"):
-        take()
-
-
-CONTENDERS = {ECHO, single_calls.WHAT_IF, single_calls.EXPLAINED, single_calls.NAMED}
-
-
-@pytest.mark.nightly
-def test_a_quick_run_measures_every_contender_in_every_case_and_reports_it(tmp_path: Path) -> None:
-    out = tmp_path / "report.md"
-    assert program.main(["--quick", "--only", "calls", "--mlserver", "off", "--out", str(out)], show=print) == 0
-    run = Run.load(out.with_suffix(".json"))
-    assert {*run.rows("calls")} == {(single_calls.case_of(count), each) for count in (1, 4) for each in CONTENDERS}
-    assert all({*each.figures} == {*CALLS} for each in run.samples)
-    assert all(value > 0 for each in run.samples for value in each.figures.values())
-    report = out.read_text()
-    assert "**MLServer is left out**: `--mlserver off`" in report
-    [head, *rows] = tables(report)["Single calls"]
-    assert head[2:] == list(CALLS.values())
-    assert len(rows) == 2 * len(CONTENDERS)
-    assert "](images/performance-calls.svg)" in report
-    assert (tmp_path / "images" / "performance-calls.svg").read_text().endswith("</svg>\n")
-
-
 def test_a_run_ends_with_the_first_call_that_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,9 +94,12 @@ def test_without_mlserver_the_report_says_so_and_ci_fails(monkeypatch: pytest.Mo
 
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_a_quick_run_of_everything_works() -> None:
+def test_a_quick_run_measures_and_reports_everything(tmp_path: Path) -> None:
     mlserver = str(program.MLSERVER_PYTHON) if mlserver_version(program.MLSERVER_PYTHON) else "off"
-    shown: list[str] = []
-    assert program.main(["--quick", "--mlserver", mlserver], show=shown.append) == 0
-    found = tables(shown[0])
+    out = tmp_path / "report.md"
+    assert program.main(["--quick", "--mlserver", mlserver, "--out", str(out)], show=print) == 0
+    run = Run.load(out.with_suffix(".json"))
+    assert all({*each.figures} == {*CALLS} for each in run.samples if each.section == single_calls.NAME)
+    found = tables(out.read_text())
     assert [section.title for section in SECTIONS.values() if len(found.get(section.title, ())) < 2] == []
+    assert (tmp_path / "images" / "performance-calls.svg").read_text().endswith("</svg>\n")

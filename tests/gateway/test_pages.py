@@ -80,19 +80,18 @@ def test_assets_are_kept_for_good_and_come_compressed(site: Site) -> None:
     ("path", "is_page"),
     [
         *((path, True) for path in ("/nothing", "/nothing/deeper", "/game", "/index.html", "/etc/passwd")),
-        *(
-            (path, False)
-            for path in ("/api/nothing", "/v2/nothing", "/share/nothing", "/assets/nothing.js", "/assets/")
-        ),
-        *((path, False) for path in ("/assets/../index.html", "/assets/%2e%2e/index.html")),
+        *((path, False) for path in ("/api/nothing", "/v2/nothing", "/share/nothing")),
+        *((path, False) for path in ("/assets/nothing.js", "/assets/", "/assets/%2e%2e/index.html")),
     ],
 )
 def test_an_unknown_path_is_an_error_and_a_page_for_a_person_who_may_have_meant_one(
     site: Site, build: Path, path: str, is_page: bool
 ) -> None:
+    said = "there is nothing at this path" if path.startswith("/v2/") else "NOT_FOUND"
     for headers in ({}, {"accept": "application/json"}):
         answer = site.get(path, headers=headers)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND")
+        error = answer.json()["error"]
+        assert (answer.status_code, error if path.startswith("/v2/") else error["code"]) == (404, said)
     page = site.get(path, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     kind = "text/html; charset=utf-8" if is_page else "application/json"
     assert (page.status_code, page.headers["content-type"]) == (404, kind)

@@ -338,7 +338,7 @@ async def test_events_and_messages_of_a_websocket_are_those_of_the_rpc(tmp_path:
             assert (first["event"], first["data"]["reason"]) == ("status", "OK")
             await recorder.record(3)
             await client.report_outcome(game(0), 5)
-            expected, found = [], list[dict[str, Any]]()
+            expected, found = list[dict[str, Any]](), list[dict[str, Any]]()
             while len(expected) < 4:
                 event = await anext(stream)
                 if not event.HasField("heartbeat"):

@@ -279,20 +279,6 @@ def test_a_wrong_value_is_named_by_file_line_and_column(
     assert problem.located(path).startswith(f"{path} line 3: {complaint}")
 
 
-def test_one_problem_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = hoopr()
-    rows[2]["period_number"] = "x"
-    path = written(tmp_path / "plays.csv", rows)
-    assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data") == 1
-    [line] = capsys.readouterr().err.splitlines()
-    place = f"{path} line 4"
-    assert line == f"dejavu-trainer: 1 problem: {place}: period_number is 'x', expected 1 to 14; nothing was written"
-    assert not (tmp_path / "data").exists()
-    assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data", "--json") == 1
-    [problem] = json.loads(capsys.readouterr().out)["problems"]
-    assert (problem["file"], problem["line"], problem["column"]) == (str(path), 4, "period_number")
-
-
 @pytest.mark.parametrize("source", Source)
 def test_a_file_that_is_not_there_is_told_in_words(
     source: Source, tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]

@@ -29,11 +29,14 @@ def test_a_game_that_two_sources_have_is_taken_from_the_first(tmp_path: Path) ->
 
 async def test_a_ledger_is_a_source_by_its_path_and_its_url(tmp_path: Path) -> None:
     url = await ledger_of(tmp_path / "ledger.sqlite3", 3)
+    fingerprints = set()
     for number, source in enumerate((url, str(tmp_path / "ledger.sqlite3"))):
         with open_work_folder(tmp_path / f"work{number}") as work:
             games, _ = gather([source], work)
         assert games.season.tolist() == [2024] * 3
         assert games.final.tolist() == [25] * 3
+        fingerprints.add(games.fingerprint)
+    assert len(fingerprints) == 1, "the same ledger has the same games"
 
 
 async def test_a_ledgers_games_join_those_of_fetched_seasons(tmp_path: Path) -> None:
@@ -42,15 +45,6 @@ async def test_a_ledgers_games_join_those_of_fetched_seasons(tmp_path: Path) -> 
         games, read = gather([str(simulated_seasons()), url], work)
     assert [each.added for each in read] == [4 * SEASON_GAMES, 2]
     assert games.season[:2].tolist() == [2024, 2024]
-
-
-async def test_the_same_ledger_has_the_same_games(tmp_path: Path) -> None:
-    url = await ledger_of(tmp_path / "ledger.sqlite3", 2)
-    prints = set()
-    for number in range(2):
-        with open_work_folder(tmp_path / f"{number}") as work:
-            prints.add(gather([url], work)[0].fingerprint)
-    assert len(prints) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +12,7 @@ from playwright.sync_api import Browser
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.browser import Tab, tab
 from tests.support.processes.gateway import running_gateway
+from tests.support.processes.restartable_server import address_of
 from tests.support.processes.scrapes import scrape_when, value_in
 from tests.support.processes.servers import spawned_server
 from tests.support.programs.model_servers import challenger
@@ -43,12 +42,13 @@ class ChallengedServer:
     challenger: str
 
 
-@contextmanager
-def challenged_server(folder: Path) -> Iterator[ChallengedServer]:
-    """Runs a server that has settled some games of both models, and a gateway of it."""
+@pytest.fixture(scope="module")
+def challenged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChallengedServer]:
+    """A server that has settled some games of both models, and a gateway of it."""
+    folder = tmp_path_factory.mktemp("challenged")
     ledger, store = f"sqlite:///{folder}/ledger.sqlite3", str(folder / "store")
     arguments = ("--workers", "1", "--ledger", ledger, "--model-store", store, "--metrics-listen", "127.0.0.1:0")
-    with spawned_server(*arguments) as server, DejavuClient(server.address, timeout=60.0) as client:
+    with spawned_server(*arguments) as server, DejavuClient(address_of(server), timeout=60.0) as client:
         version = client.register_bundle(challenger(), reason=REASON).model.version
         client.load_model(version, reason=REASON)
         games = [current_game(number) for number in range(GAMES)]
@@ -60,12 +60,6 @@ def challenged_server(folder: Path) -> Iterator[ChallengedServer]:
             client.report_outcome(game, 7 + 3 * number, horizon=FINAL)
         with running_gateway(server.address) as gateway:
             yield ChallengedServer(server.address, f"http://{gateway.address}", champion, version)
-
-
-@pytest.fixture(scope="module")
-def challenged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChallengedServer]:
-    with challenged_server(tmp_path_factory.mktemp("challenged")) as running:
-        yield running
 
 
 def shown(digits: int, value: float) -> str:

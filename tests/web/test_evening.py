@@ -74,10 +74,8 @@ def wait_for_minute(page: Page, minute: int) -> None:
 def test_every_event_of_an_evening_is_shown_once_and_in_order_whatever_is_killed(
     browser: Browser, tmp_path: Path
 ) -> None:
-    replay = Replay(simulated_evening(random.Random(3), 2), speed=SPEED, stagger=300.0, delay=8.0)
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     with (
-        LocalServer(replay.respond) as feed,
         spawned_server("--workers", "2", "--ledger", ledger, standby=True) as server,
         ExitStack() as gateways,
     ):
@@ -85,11 +83,15 @@ def test_every_event_of_an_evening_is_shown_once_and_in_order_whatever_is_killed
         address = gateway.address
         with (
             tab(browser, f"http://{address}", script=RECORDER) as opened,
-            polling(feed.url, server.address) as poller,
             DejavuClient(server.address) as client,
+            ExitStack() as evening,
         ):
             page = opened.page
             opened.open("/", "main")
+            # It begins now: on a busy machine it would be over before all that watches it has started.
+            replay = Replay(simulated_evening(random.Random(3), 2), speed=SPEED, stagger=300.0, delay=8.0)
+            feed = evening.enter_context(LocalServer(replay.respond))
+            poller = evening.enter_context(polling(feed.url, server.address))
             wait_for_minute(page, 10)
             server.workers[0].kill()
             wait_for_minute(page, 20)

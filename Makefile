@@ -185,8 +185,8 @@ nightly-postgres: install  ## the tests of ledger, streams and record on Postgre
 	DEJAVU_TEST_LEDGER=postgresql $(PYTEST) -n 2 --dist worksteal -m "not nightly" --timeout 900 tests/server/ledger tests/server/streaming \
 	  tests/server/forecasting tests/server/api
 
-nightly-images: install  ## build the images and run them hardened; needs root, and Debian's buildah, mmdebstrap and docker-compose
-	$(PYTEST) -m nightly -s tests/deploy
+nightly-images: install  ## build the wheel, and the images, and run them hardened; needs root, and Debian's buildah, mmdebstrap and docker-compose
+	$(PYTEST) -m nightly -s tests/deploy tests/test_supply_chain.py tests/test_wheel.py
 
 # Without the package index, MLServer is left out, and the report says so. CI requires it.
 bench: install  ## measure calls, batches, streams, start, memory … beside an echo and MLServer; writes docs/performance.md

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
-from tests.support.harness.laws import NIGHTLY
 
 import audit_requirements
 import lock_requirements
@@ -125,11 +124,7 @@ def test_an_audit_that_could_not_look_fails(found: Findings, code: int, complete
     assert conclusion("x.txt", found, complete=False)[0] == code
     assert conclusion("x.txt", found, complete=True)[0] == complete
     assert conclusion("x.txt", found, complete=True)[1].startswith(said)
-
-
-def test_what_was_not_audited_is_never_called_clean() -> None:
-    assert "no known" not in conclusion("x.txt", audited(SKIPPED), complete=False)[1]
-    assert "no known" not in conclusion("x.txt", audited(*PACKAGES, BAD, SKIPPED), complete=False)[1]
+    assert code == 0 or "no known" not in conclusion("x.txt", found, complete=False)[1]
 
 
 def test_where_pypi_answers_about_newest_releases_only_those_are_audited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,21 +159,21 @@ def test_pip_audit_without_a_network_is_understood_as_not_audited(
     assert conclusion("lock.txt", found, complete=False)[0] == 3
 
 
-def bill_of_materials(part: str, folder: Path, *options: str) -> Path:
+def bill_of_materials(part: str, folder: Path) -> Path:
     """Writes the bill of materials of a part as `make sbom` does; returns its path."""
     out = folder / "sbom.json"
     program = str(Path(sys.executable).with_name("cyclonedx-py"))
     lock, project = str(ROOT / part / "requirements.txt"), str(ROOT / "pyproject.toml")
     command = [program, "requirements", lock, "--pyproject", project, "--output-reproducible", "--of", "JSON"]
-    subprocess.run([*command, *options, "-o", str(out)], check=True, capture_output=True)
+    subprocess.run([*command, "-o", str(out)], check=True, capture_output=True)
     return out
 
 
-@pytest.mark.parametrize("part", ["server", "client", "trainer"])
+@pytest.mark.parametrize(
+    "part", ["client", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("server", "trainer"))]
+)
 def test_the_bill_of_materials_names_what_the_distribution_needs_with_hashes(part: str, tmp_path: Path) -> None:
-    # Validation takes nine tenths of the time: by day, the smallest bill is validated.
-    out = bill_of_materials(part, tmp_path, *([] if part == "client" or NIGHTLY else ["--no-validate"]))
-    bill = json.loads(out.read_text())
+    bill = json.loads(bill_of_materials(part, tmp_path).read_text())
     named = {each["name"]: each for each in bill["components"]}
     locked = parse((ROOT / part / "requirements.txt").read_text())
     assert bill["bomFormat"] == "CycloneDX"

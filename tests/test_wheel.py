@@ -14,6 +14,8 @@ from packaging.utils import canonicalize_name
 
 from lock_requirements import parse
 
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]  # it compiles the engine
+
 ROOT = Path(__file__).parent.parent
 
 CHECK = """

@@ -8,19 +8,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from bench.fuzz.checks import wrong_with_answer
-from bench.fuzz.messages import BATCH, MANNERS, PREDICT, RECORD, RISK, SHARES, STREAM, Case, Manner, case
+from bench.fuzz.messages import BATCH, PREDICT, RECORD, STREAM, Case, Manner, case
 from bench.fuzz.run import main
 from google.protobuf.message import DecodeError
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.processes.servers import running_worker
 
-from dejavu.v1 import forecast_pb2, market_pb2, record_pb2, record_service_pb2
+from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, LATE_REASON_TIME
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,23 +53,20 @@ OF_ITSELF = {
 ASKED = pb.PredictRequest(pattern=[2, 1], quantile_levels=[0.9, 0.1], pregame_margin=3.5)
 
 
-@pytest.mark.timeout(600)
-def test_eight_hundred_messages_break_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("number", "seed"),
+    [(800, 12), *(pytest.param(100_000, seed, marks=pytest.mark.nightly) for seed in (1, 2))],
+)
+def test_no_messages_break_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int, seed: int) -> None:
     figures = tmp_path / "figures.json"
-    code = main(["--messages", "800", "--seed", "12", "--json", str(figures)])
+    code = main(["--messages", str(number), "--seed", str(seed), "--json", str(figures)])
     assert code == 0, capsys.readouterr().out
     codes = json.loads(figures.read_text())["codes"]
-    assert sum(codes.values()) == 800
+    assert sum(codes.values()) == number
     assert codes["Predict OK"] > 60
     assert codes["Predict INVALID_ARGUMENT"] > 60
     assert all(codes[f"{rpc.name} OK"] > 0 for rpc in RECORD)
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_hundred_thousand_messages_break_nothing(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--messages", "100000", "--seed", str(seed)]) == 0, capsys.readouterr().out
 
 
 def test_a_server_that_gives_way_is_told_of_with_what_did_it(
@@ -103,40 +100,23 @@ def is_answered(told: Case) -> bool:
     return told.rpc is PREDICT and told.manner is Manner.PATIENT and 1 <= len(asked.pattern) <= 23 and asked == plain
 
 
-def test_the_messages_of_a_seed_are_the_same_again_and_of_every_kind() -> None:
-    told = [case(1, number, "token") for number in range(2000)]
-    again = [case(1, number, "token") for number in range(2000)]
-    assert [each.body for each in told] == [each.body for each in again]
-    assert [each.body for each in told] != [case(2, number, "token").body for number in range(2000)]
-    assert {each.rpc for each in told} == set(SHARES)
-    assert {each.manner for each in told} == set(MANNERS)
-
-
 @pytest.mark.parametrize(
     "change",
     [
         {"point_forecast": math.nan},
         {"interval_upper": math.inf},
         {"point_forecast": 3.0},
-        {"interval_lower": 1.5},
         {"home_lead_probability": 1.1},
-        {"coverage_probability": 1.0},
         {"model_version": ""},
         {"sequence": 1},
-        {"game_id": "0022000001"},
         {"game_id": "0022000001", "sequence": 1},
         {"elapsed_minutes": 3},
-        {"expected_margin": math.nan},
         {"expected_margin": 3.0},
         {"quantiles": [{"level": 0.9, "value": 2.0}]},
         {"quantiles": [{"level": 0.9, "value": 0.0}, {"level": 0.1, "value": 2.0}]},
-        {"quantiles": [{"level": 0.9, "value": math.inf}, {"level": 0.1, "value": 2.0}]},
         {"explanation": {**EXPLANATION, "linear_prediction": math.nan}},
         {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0, "games": 1}]}},
-        {"explanation": {**EXPLANATION, "similar_games": [{"games": 1, "increment": math.nan}]}},
-        {"explanation": {"similar_games": EXPLANATION["similar_games"]}},
         {"explanation": {**EXPLANATION, "components": [{"name": "lstm", "prediction": 9.0, "weight": 1.0}]}},
-        {"explanation": {"attribution": {"before_tipoff": 0.5, "minutes": [1.0, -0.75]}}},
         {"explanation": {"attribution": {"before_tipoff": 0.5, "minutes": [0.25], "similar_games": 0.25}}},
     ],
     ids=str,
@@ -155,176 +135,6 @@ def test_an_answer_that_cannot_be_is_found_wherever_it_comes(change: dict[str, A
         sent = answers if "explanation" in change or change.keys() <= OF_ITSELF else answers[:2]
         for rpc, request, response in sent:
             assert bool(wrong_with_answer(rpc, request, response.SerializeToString())) == found
-
-
-def test_a_batch_with_results_too_few_is_found() -> None:
-    batch = pb.PredictBatchRequest(requests=[pb.PredictRequest()] * 2).SerializeToString()
-    assert "0 results for 2 requests" in wrong_with_answer(BATCH, batch, b"")
-
-
-SIDE: dict[str, Any] = {"win_probability": 0.5, "expected_value": 0.1, "kelly_fraction": 0.1, "stake": 1.0}
-MARKET: dict[str, Any] = {"home": SIDE, "away": {**SIDE, "expected_value": -0.1, "stake": 0.0}, "stake": 1.0}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"home": {**SIDE, "expected_value": math.inf}},
-        {"home": {**SIDE, "expected_value": -0.1}},
-        {"home": {**SIDE, "kelly_fraction": 1.1}},
-        {"home": {**SIDE, "win_probability": 0.4}},
-        {"push_probability": -0.1},
-        {"stake": -1.0},
-    ],
-    ids=str,
-)
-def test_a_market_that_cannot_be_is_found(change: dict[str, Any]) -> None:
-    asked = pb.PredictRequest(pattern=ASKED.pattern, quantile_levels=[0.9, 0.1], pregame_margin=3.5)
-    asked.market.line = 5.5
-    for fields, found in ((MARKET, False), ({**MARKET, **change}, True)):
-        response = pb.PredictResponse(forecast=forecast_pb2.Forecast(**SOUND), market=market_pb2.MarketAnswer(**fields))
-        assert bool(wrong_with_answer(PREDICT, asked.SerializeToString(), response.SerializeToString())) == found
-
-
-def test_a_market_that_nobody_asked_about_is_found_and_one_that_is_missing() -> None:
-    plain = pb.PredictResponse(forecast=forecast_pb2.Forecast(**SOUND))
-    weighed = pb.PredictResponse(forecast=plain.forecast, market=market_pb2.MarketAnswer(**MARKET))
-    asked = pb.PredictRequest.FromString(ASKED.SerializeToString())
-    assert wrong_with_answer(PREDICT, asked.SerializeToString(), weighed.SerializeToString())
-    asked.market.line = 5.5
-    assert wrong_with_answer(PREDICT, asked.SerializeToString(), plain.SerializeToString())
-
-
-@pytest.mark.parametrize("change", [{"score": 101.0}, {"score": 20.0}, {"level": 0}, {"score": math.nan}], ids=str)
-def test_a_risk_that_cannot_be_is_found(change: dict[str, Any]) -> None:
-    sound = {"score": 10.0, "level": 1, "factors": [pb.RiskFactor(score=20.0, contribution=10.0)]}
-    for fields, found in ((sound, False), ({**sound, **change}, True)):
-        response = pb.AssessRiskResponse(**fields)
-        assert bool(wrong_with_answer(RISK, b"", response.SerializeToString())) == found
-
-
-GAME = "9900000001"
-OUTCOME: dict[str, Any] = {"game_id": GAME, "horizon": HORIZON_HALFTIME, "differential": 3, "sequence": 7}
-SETTLEMENT: dict[str, Any] = {"error": -2.0, "brier": 0.25, "crps": 1.0}
-FIGURE: dict[str, Any] = {"value": 2.0, "lower": 1.0, "upper": 3.0}
-CARD: dict[str, Any] = {"games": 2, "forecasts": 3, "mae": FIGURE, "ece": 0.1}
-
-
-# Untyped, so that nested messages can be given as dicts of their fields.
-rb: Any = record_service_pb2
-recorded_prediction: Any = record_pb2.RecordedPrediction
-
-
-def recorded(**changes: Any) -> Any:
-    fields = {"outcome": OUTCOME, "settlement": SETTLEMENT, "superseded": False} | changes
-    return recorded_prediction(forecast={**SOUND, "game_id": GAME, "sequence": 5}, **fields)
-
-
-def listed(*told: Any) -> Any:
-    return rb.ListPredictionsResponse(predictions=told)
-
-
-def scored(**changes: Any) -> Any:
-    return rb.GetScorecardResponse(scorecard={**CARD, **changes})
-
-
-def ranked(*values: float) -> Any:
-    return rb.GetLeaderboardResponse(rows=[{"value": value, "scorecard": CARD} for value in values])
-
-
-def reported(**changes: Any) -> Any:
-    return rb.ReportOutcomeResponse(outcome={**OUTCOME, **changes})
-
-
-def proven(**changes: Any) -> Any:
-    sound = {"hash": bytes(32), "public_key": bytes(32), "signature": bytes(64)}
-    return rb.GetCheckpointResponse(checkpoint={**sound, **changes})
-
-
-IMPOSSIBLE = {
-    "Report": (reported(), [reported(differential=4), reported(horizon=0), reported(sequence=0)]),
-    "List": (
-        listed(recorded()),
-        [
-            listed(recorded(), recorded()),
-            listed(recorded(settlement=None)),
-            listed(recorded(settlement={**SETTLEMENT, "brier": 1.5})),
-            listed(recorded(settlement={**SETTLEMENT, "error": 2.0})),
-            listed(recorded(settlement={**SETTLEMENT, "crps": math.nan})),
-        ],
-    ),
-    "Scorecard": (
-        scored(),
-        [scored(games=4), scored(ece=math.nan), scored(mae={**FIGURE, "upper": 1.5}), scored(crps={"lower": math.nan})],
-    ),
-    "Leaderboard": (ranked(1.0, 2.0), [ranked(2.0, 1.0), ranked(2.0, math.nan)]),
-    "Checkpoint": (proven(), [proven(signature=b""), proven(hash=bytes(31))]),
-}
-
-
-class Revision(NamedTuple):
-    """A revision of a forecast: its number, whether it is late, whether another one superseded it."""
-
-    number: int
-    late: bool = False
-    superseded: bool = False
-
-
-@pytest.mark.parametrize(
-    ("told", "sound"),
-    [  # the one that stands, then the others
-        ([Revision(0)], True),
-        ([Revision(1), Revision(0, superseded=True)], True),
-        ([Revision(0), Revision(1, late=True)], True),
-        ([Revision(2), Revision(0, superseded=True), Revision(1, late=True, superseded=True)], True),
-        ([Revision(1, late=True), Revision(0, late=True)], True),
-        ([Revision(0, superseded=True)], False),
-        ([Revision(1)], False),
-        ([Revision(1), Revision(0)], False),
-        ([Revision(0), Revision(1, late=True, superseded=True)], False),
-        ([Revision(0), Revision(1)], False),
-        ([Revision(1, late=True), Revision(0, superseded=True)], False),
-        ([Revision(0, late=True), Revision(1, late=True)], False),
-        ([Revision(2), Revision(1, superseded=True), Revision(0, superseded=True)], False),
-        ([Revision(0), Revision(0)], False),
-    ],
-)
-def test_revisions_that_cannot_be_are_found(told: list[Revision], sound: bool) -> None:
-    prediction, *others = [
-        recorded_prediction(
-            forecast={
-                **SOUND,
-                "game_id": GAME,
-                "sequence": 5,
-                "revision": each.number,
-                "late": LATE_REASON_TIME if each.late else 0,
-            },
-            outcome=OUTCOME,
-            settlement=SETTLEMENT,
-            superseded=each.superseded,
-        )
-        for each in told
-    ]
-    [rpc] = [rpc for rpc in RECORD if rpc.name == "GetPrediction"]
-    asked: Any = rpc.request(game_id=GAME)
-    answer = rb.GetPredictionResponse(prediction=prediction, revisions=others)
-    assert (not wrong_with_answer(rpc, asked.SerializeToString(), answer.SerializeToString())) == sound
-
-
-@pytest.mark.parametrize("name", IMPOSSIBLE)
-def test_an_answer_of_the_record_that_cannot_be_is_found(name: str) -> None:
-    [rpc] = [rpc for rpc in RECORD if rpc.name == name]
-    asked: Any = rpc.request()
-    if name in {"Report", "List"}:
-        asked.game_id = GAME
-    if name == "Report":
-        asked.differential = 3
-    if name == "List":
-        asked.view = record_service_pb2.PREDICTION_VIEW_FULL
-    sound, others = IMPOSSIBLE[name]
-    assert not wrong_with_answer(rpc, asked.SerializeToString(), sound.SerializeToString())
-    for other in others:
-        assert wrong_with_answer(rpc, asked.SerializeToString(), other.SerializeToString()), other
 
 
 @pytest.mark.parametrize("mutations", [8, pytest.param(1000, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)])])

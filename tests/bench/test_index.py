@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
-import hnswlib
-import numpy as np
 import pytest
 from bench.index import (
     Measured,
-    NotReached,
-    Searched,
     breaches,
-    from_both_benches,
     main,
-    measure,
-    recall,
-    simulated,
-    windows,
 )
 
 
@@ -34,6 +23,7 @@ def course(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, list
 TINY = ("--games", "260", "--queries", "60", "--rounds", "2", "--neighbours", "20", "10", "--prototypes", "50")
 
 
+@pytest.mark.nightly
 def test_every_index_is_measured_for_each_number_of_neighbours(capsys: pytest.CaptureFixture[str]) -> None:
     code, rows, wrong = course(capsys, *TINY, "--sizes", "300", "1000", "--minutes", "1", "18")
     assert (code, wrong) == (0, [])
@@ -58,22 +48,12 @@ def test_every_index_is_measured_for_each_number_of_neighbours(capsys: pytest.Ca
         assert row.bytes_an_entry > 4 * row.dimensions
 
 
+@pytest.mark.nightly
 def test_a_search_that_is_too_narrow_is_a_breach(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--sizes", "3000", "--minutes", "--breadth", "10", "--links", "2", "--construction-breadth", "10")
     code, _, wrong = course(capsys, *TINY, *options)
     assert code == 1
     assert any("recall" in each for each in wrong)
-
-
-def test_an_index_that_falls_apart_is_told() -> None:
-    """With only links to equal points, a search reaches fewer entries than requested."""
-    vectors = np.repeat(np.arange(40, dtype=np.float32), 30)[:, None]
-    index = hnswlib.Index(space="l2", dim=1)
-    index.init_index(len(vectors), M=2, ef_construction=10, random_seed=0)
-    index.add_items(vectors, num_threads=1)
-    options = argparse.Namespace(neighbours=[600], recency=6.0, breadth=None, rounds=1)
-    with pytest.raises(NotReached, match="all minutes, 1200 entries: fewer than 600 were reached"):
-        measure([Searched("all minutes", index, vectors, vectors[::30], 0.0)], options)
 
 
 def row_of(entries: int, single: list[float], batched: list[float], found: float = 1.0) -> Measured:
@@ -90,72 +70,6 @@ def test_costs_are_compared_round_by_round_between_the_two_sizes_of_the_promise(
     assert breaches([base, row_of(500_000, [99.0, 990.0, 99.0], [99.0, 990.0, 99.0])]) == []
     [poor] = breaches([dataclasses.replace(base, recall=0.9899)])
     assert "recall 0.9899" in poor
-
-
-def test_recall_counts_whatever_is_as_near_as_the_kth_nearest() -> None:
-    vectors = np.array([[0.0], [1.0], [1.0], [5.0]], dtype=np.float32)
-    asked = np.array([[0.0], [5.0]], dtype=np.float32)
-    assert recall(vectors, asked, np.array([[0, 1], [3, 2]])) == 1.0
-    assert recall(vectors, asked, np.array([[0, 2], [3, 1]])) == 1.0
-    assert recall(vectors, asked, np.array([[0, 3], [3, 0]])) == 0.5
-
-
-def test_a_window_is_what_the_game_did_since_its_start() -> None:
-    game = np.arange(1, 49, dtype=np.int16)[None] ** 2
-    made = windows(game)
-    assert made.shape == (1, 47, 18)
-    assert made[0, 2].tolist() == [0] * 15 + [1, 4, 9]  # minute 3; 0–0 before tip-off
-    assert made[0, 17].tolist() == [minute**2 for minute in range(1, 19)]
-    assert made[0, 46].tolist() == [minute**2 - 29**2 for minute in range(30, 48)]
-
-
-def test_windows_are_seen_from_both_benches() -> None:
-    made = from_both_benches(windows(np.ones((1, 48), dtype=np.int16)))
-    assert made.shape == (2 * 47, 18)
-    assert (made[:47] == -made[47:]).all()
-
-
-@pytest.mark.parametrize("every_game", [False, True])
-def test_courses_that_coincide_are_one_entry_unless_every_game_is_wanted(
-    every_game: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--every-game"] if every_game else []
-    _, rows, _ = course(capsys, *TINY, "--sizes", "--minutes", "2", *options)
-    entries = {row.entries for row in rows if row.kind == "minute 2"}
-    assert entries == {200} if every_game else max(entries) < 150
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--minutes", "0", "48"), r"--minutes: \[0, 48\] are not in 1 … 47"),
-        (("--sizes", "1000000"), "--sizes: 1000000 windows requested; 200 games have"),
-        (("--queries", "260"), "--queries: 260 is not in 1 … 259"),
-        (("--data", "/nowhere"), "no plays_"),
-    ],
-)
-def test_what_cannot_be_measured_is_refused_by_name(
-    options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main([*TINY, *options])
-    import re
-
-    assert re.search(message, capsys.readouterr().err)
-
-
-@pytest.mark.real_data
-@pytest.mark.nightly
-def test_real_games_are_measured_too(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("--sizes", "3000", "--minutes", "18", "--rounds", "1", "--queries", "100")
-    code, rows, _ = course(capsys, "--data", str(data_dir), *options)
-    assert code == 0
-    assert {row.entries for row in rows} == {3000, 11_408}
-
-
-def test_simulated_games_are_the_same_again() -> None:
-    assert (simulated(5, 1) == simulated(5, 1)).all()
-    assert (simulated(5, 1) != simulated(5, 2)).any()
 
 
 @pytest.mark.nightly

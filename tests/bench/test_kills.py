@@ -14,38 +14,23 @@ from dejavu_server.ledger import Ledger
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(300)
-def test_what_is_acknowledged_survives_kills_once_and_streams_in_one_order() -> None:
-    result = rounds(main, Result, "--rounds", "5", "--publishers", "4", "--subscribers", "10")
-    assert result.rounds == {"worker": 4, "supervisor": 1}
-    assert result.acknowledged == result.entries > 100
-    assert result.messages == 10 * result.entries
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(1800)
-def test_fifty_rounds_of_kills_lose_nothing() -> None:
-    result = rounds(main, Result, "--rounds", "50", "--publishers", "8", "--subscribers", "100")
-    assert result.rounds == {"worker": 40, "supervisor": 10}
-    assert result.messages == 100 * result.entries
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(1800)
-def test_fifty_rounds_of_kills_of_two_servers_lose_nothing_and_fail_no_call() -> None:
-    result = rounds(main, Result, "--rounds", "50", "--publishers", "8", "--subscribers", "100", "--servers", "2")
-    assert result.rounds == {"worker": 40, "supervisor": 10}
-    assert result.messages == 100 * result.entries
-    assert not result.errors_without_server
-
-
-@pytest.mark.nightly
 @pytest.mark.timeout(3600)
-def test_fifty_rounds_of_kills_of_two_servers_and_postgresql_lose_nothing() -> None:
-    options = ("--rounds", "50", "--publishers", "8", "--subscribers", "100", "--servers", "2", "--postgres")
-    result = rounds(main, Result, *options)
-    assert result.rounds == {"worker": 40, "supervisor": 5, "database": 5}
+@pytest.mark.parametrize(
+    ("options", "kills"),
+    [
+        pytest.param((), {"worker": 40, "supervisor": 10}, id="one server"),
+        pytest.param(("--servers", "2"), {"worker": 40, "supervisor": 10}, id="two servers"),
+        pytest.param(("--servers", "2", "--postgres"), {"worker": 40, "supervisor": 5, "database": 5}, id="postgresql"),
+    ],
+)
+def test_fifty_rounds_of_kills_lose_nothing_and_two_servers_fail_no_call(
+    options: tuple[str, ...], kills: dict[str, int]
+) -> None:
+    result = rounds(main, Result, "--rounds", "50", "--publishers", "8", "--subscribers", "100", *options)
+    assert result.rounds == kills
+    assert result.acknowledged == result.entries > 100
     assert result.messages == 100 * result.entries
+    assert options != ("--servers", "2") or not result.errors_without_server
 
 
 async def test_whatever_is_lost_or_doubled_is_found(tmp_path: Path) -> None:

@@ -3,12 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from bench.load import Order, request
 
 from bench import latency
-from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
-from dejavu_server.api.converters import prediction
 
 FIGURES = {"callers", "kind", "p50_ms", "p99_ms", "calls_a_second", "cpu_us", "failed"}
 
@@ -43,48 +39,6 @@ def test_what_a_what_if_takes_is_held_against_the_echo_of_the_same_round() -> No
     assert not latency.too_much(*of, 2.1)
     assert not latency.too_much(*of, None)
     assert latency.too_much(rounds[3:], *of[1:], 2.0), "nothing was measured, so nothing is known to hold"
-
-
-def test_every_extra_is_bounded_by_the_echo_too() -> None:
-    rounds = [
-        [sample(latency.ECHO, 100), sample(latency.WHAT_IF, what_if), sample(latency.EXTRAS, 300)]
-        for what_if in (100, 150, 200)
-    ]
-    of = (rounds, 16, latency.EXTRAS)
-    assert latency.too_much(*of, 2.9)
-    assert not latency.too_much(*of, 3.0)
-
-
-def test_every_extra_is_shown_beside_the_plain_what_if_of_the_same_round() -> None:
-    rounds = [
-        [sample(latency.WHAT_IF, plain), sample(latency.EXTRAS, extra)] for plain, extra in ((100, 130), (200, 300))
-    ]
-    assert latency.extra_cpu(rounds, 16) == [1.3, 1.5]
-
-
-def test_a_request_with_every_extra_asks_the_same_and_for_all_that_there_is() -> None:
-    def asked(number: int, *, extras: bool) -> pb.PredictRequest:
-        return request(number, Order("", 1, 10, 0, named=False, extras=extras, minutes=[18, 40], seed=3))
-
-    for number, (minute, horizon) in enumerate([(18, HORIZON_HALFTIME), (40, HORIZON_FINAL)]):
-        plain, extra = asked(number, extras=False), asked(number, extras=True)
-        assert (len(plain.pattern), plain.horizon) == (minute, horizon)
-        assert {field.name for field, _ in plain.ListFields()} == {"pattern", "horizon"}
-        assert list(extra.pattern) == list(plain.pattern)
-        assert (extra.return_explanation, len(extra.quantile_levels)) == (True, 9)
-        assert "" not in {extra.home_team, extra.away_team}
-        assert prediction.forecast_request(extra).query.pattern.minutes == minute
-
-
-def test_the_table_has_a_row_for_each_kind_of_call(capsys: pytest.CaptureFixture[str]) -> None:
-    rounds = [[sample(kind, 100.0) for kind in latency.KINDS]]
-    latency.show(rounds, {"worker": 80.0, "server": 160.0, "echo": 20.0}, [16])
-    lines = capsys.readouterr().out.splitlines()
-    [place] = [number for number, line in enumerate(lines) if line.startswith("16 callers ")]
-    kinds = len(latency.KINDS)
-    assert [line[:16].strip() for line in lines[place + 1 : place + 1 + kinds]] == list(latency.KINDS)
-    assert lines[place + 2].count("× 1.00 [1.00, 1.00]") == len(latency.COLUMNS)
-    assert lines[place + 1 + kinds].endswith("× 1.00 [1.00, 1.00]")
 
 
 @pytest.mark.nightly

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 from bench.overload import beside, run
-from bench.overload.http2 import Headers
 from bench.overload.load import Taken
-from bench.overload.servers import Target
 
 TAKEN = Taken(
     seconds=1.0,
@@ -37,6 +35,7 @@ PHASE = run.Phase(
 )
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(240)
 def test_a_small_run_answers_refuses_and_counts() -> None:
     shown: list[str] = []
@@ -62,15 +61,6 @@ def test_what_must_not_be_is_found() -> None:
         assert len(run.breaches([PHASE, replace(PHASE, **change)])) == 1, change
 
 
-def test_a_phase_is_compared_with_its_control() -> None:
-    target = Target("server", "127.0.0.1:1", "/a/B", b"")
-    taken = replace(TAKEN, codes={"0": 5}, all_codes={"0": 5, "8": 4, "4": 3, "1": 2, "-1": 1}, ok_p99=0.06)
-    compared = beside.result(target, "2 × capacity", taken, TAKEN)
-    assert (compared.goodput, compared.ratio) == (5.0, 0.5)
-    assert compared.slower == pytest.approx(3.0)
-    assert (compared.refused, compared.expired, compared.reset) == (4, 3, 3)
-
-
 @pytest.mark.nightly
 @pytest.mark.timeout(240)
 def test_servers_are_compared_in_one_run() -> None:
@@ -78,20 +68,3 @@ def test_servers_are_compared_in_one_run() -> None:
     sizes = ["--seconds", "1", "--factors", "2", "--at-once", "240", "--impatient", "16", "--rounds", "1"]
     assert beside.main(sizes, show_line=shown.append) == 0
     assert [line[:20].strip() for line in shown] == ["", *["dejavu-server"] * 4, *["bare grpc.aio echo"] * 4]
-
-
-def test_header_blocks_are_decoded_with_their_table() -> None:
-    headers = Headers()
-    # RFC 7541: a literal that is added to the table, one that is not, then the first by its index.
-    assert headers.decode(b"\x40\x0bgrpc-status\x01\x38" + b"\x00\x01a\x01b") == {b"grpc-status": b"8", b"a": b"b"}
-    assert headers.decode(b"\xbe") == {b"grpc-status": b"8"}
-    assert headers.decode(b"\x7e\x01\x30") == {b"grpc-status": b"0"}
-    assert headers.decode(b"\xbf\xbe") == {b"grpc-status": b"0"}
-
-
-def test_the_table_has_a_row_for_each_phase() -> None:
-    lines: list[str] = []
-    capacity = replace(PHASE, name=run.CLOSED, goodput=20.0)
-    run.show([capacity, PHASE, capacity], lines.append)
-    assert [line[:20].strip() for line in lines] == ["", "capacity", "2 × capacity", "capacity"]
-    assert "50%" in lines[2]

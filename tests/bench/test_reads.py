@@ -11,6 +11,7 @@ from bench import record_ledger
 from bench.network import scorecard_callers, unread_streams
 
 
+@pytest.mark.nightly
 def test_unread_streams_are_measured_and_one_that_reads_gets_every_game() -> None:
     shown: list[str] = []
     options = ("--streams", "30", "--games", "60", "--churn-seconds", "1", "--workers", "1", "--json")
@@ -33,6 +34,7 @@ def test_memory_of_unread_streams_beyond_its_bounds_is_found() -> None:
     assert len(broken.breaches(most_mib=100.0)) == 3
 
 
+@pytest.mark.nightly
 def test_scorecards_are_asked_for_alone_and_by_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_ledger, "GAMES_AN_EVENING", 2)
     shown: list[str] = []

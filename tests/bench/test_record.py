@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 from bench.record import Measured, breaches, main
-from bench.record_ledger import fill, found
 
 from bench import record, record_ledger
-from dejavu_server.ledger import verify
 
 
 @pytest.fixture(autouse=True)
@@ -19,15 +17,7 @@ def short_evenings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_ledger, "GAMES_AN_EVENING", 2)
 
 
-def test_a_ledger_that_was_filled_is_a_sound_one_and_is_found_again(tmp_path: Path) -> None:
-    filled = fill(tmp_path / "ledger.sqlite3", 400)
-    assert (filled.evenings, filled.games, filled.forecasts) == (3, 6, 6 * 73)
-    verified = verify(filled.url)
-    assert (verified.forecasts, verified.outcomes, verified.markets) == (filled.forecasts, 8, 6)
-    assert verified.settled == filled.forecasts * 2 // 3
-    assert found(filled.path) == filled
-
-
+@pytest.mark.nightly
 def test_every_call_is_made_on_both_ledgers_and_tells_what_it_is_to_tell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

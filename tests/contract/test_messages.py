@@ -124,25 +124,7 @@ def test_every_message_survives_the_round_trip(cls: type[Message]) -> None:
     check()
 
 
-def test_every_message_of_the_contract_is_tested() -> None:
-    assert {cls.DESCRIPTOR.name for cls in MESSAGES} >= {
-        "PredictRequest",
-        "PredictResponse",
-        "PredictBatchRequest",
-        "PredictBatchResponse",
-        "StreamPredictionsRequest",
-        "StreamPredictionsResponse",
-        "AssessRiskRequest",
-        "AssessRiskResponse",
-        "Market",
-        "MarketAnswer",
-        "Outcome",
-        "RecordedPrediction",
-        "Checkpoint",
-        "Scorecard",
-        "ListModelsRequest",
-        "ListModelsResponse",
-    }
+def test_every_file_of_the_contract_is_tested() -> None:
     contract = Path(__file__).parents[2] / "protos" / "dejavu" / "v1"
     assert {Path(file.DESCRIPTOR.name).name for file in FILES} == {path.name for path in contract.iterdir()}
 

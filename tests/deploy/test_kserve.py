@@ -24,44 +24,6 @@ FILE = KUBERNETES / "kserve" / "inference-service.yaml"
 OWN_FIELDS = {"minReplicas": {"type": "integer", "minimum": 0}, "maxReplicas": {"type": "integer", "minimum": 1}}
 """Fields of a predictor beside those of a pod."""
 
-SCHEMA = {
-    "type": "object",
-    "required": ["apiVersion", "kind", "metadata", "spec"],
-    "additionalProperties": False,
-    "properties": {
-        "apiVersion": {"const": "serving.kserve.io/v1beta1"},
-        "kind": {"const": "InferenceService"},
-        "metadata": {
-            "type": "object",
-            "required": ["name"],
-            "properties": {
-                "annotations": {
-                    "type": "object",
-                    "properties": {
-                        "serving.kserve.io/deploymentMode": {"enum": ["RawDeployment", "Standard", "Serverless"]}
-                    },
-                    "additionalProperties": {"type": "string"},
-                }
-            },
-        },
-        "spec": {
-            "type": "object",
-            "required": ["predictor"],
-            "additionalProperties": False,
-            "properties": {
-                "predictor": {
-                    "type": "object",
-                    "required": ["containers"],
-                    "properties": {
-                        **OWN_FIELDS,
-                        "containers": {"type": "array", "minItems": 1, "maxItems": 1},
-                    },
-                }
-            },
-        },
-    },
-}
-
 
 @pytest.fixture
 def service() -> Manifest:
@@ -87,12 +49,7 @@ def deployment(service: Manifest) -> Manifest:
     }
 
 
-def test_it_has_the_fields_of_an_inference_service(service: Manifest) -> None:
-    import jsonschema  # slow: it makes a grammar of URIs
-
-    jsonschema.validate(service, SCHEMA)
-
-
+@pytest.mark.nightly
 def test_kubernetes_takes_its_pod_and_a_field_that_it_does_not_know_would_be_noticed(
     service: Manifest, tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,28 +46,36 @@ KILLED_AFTER_GRACE_SECONDS = 5
 """How long after the grace time the supervisor kills workers."""
 
 
+Overlay = Callable[[str], list[Manifest]]
+
+
 @pytest.fixture(scope="module")
-def overlays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
-    """What kustomize makes of every overlay, alone and with components."""
+def overlay(tmp_path_factory: pytest.TempPathFactory) -> Overlay:
+    """Returns what kustomize makes of an overlay, alone or with components, by its name."""
     folders = tmp_path_factory.mktemp("kubernetes") / "kubernetes"
     shutil.copytree(KUBERNETES, folders)
-    found = {}
-    for name in OVERLAYS:
-        overlay, _, added = name.partition(" with ")
-        folder = folders / "overlays" / overlay
+
+    @cache
+    def made(name: str) -> list[Manifest]:
+        base, _, added = name.partition(" with ")
+        folder = folders / "overlays" / base
         if added:
             folder = folders / "overlays" / name.replace(", ", "-").replace(" ", "-")
             folder.mkdir()
             components = [f"../../components/{each}" for each in added.split(", ")]
-            own = {"resources": [f"../{overlay}"], "components": components, "namespace": "dejavu"}
+            own = {"resources": [f"../{base}"], "components": components, "namespace": "dejavu"}
             (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
-        found[name] = rendered(folder)
-    return found
+        return rendered(folder)
+
+    return made
 
 
-@pytest.fixture(params=OVERLAYS)
-def objects(request: pytest.FixtureRequest, overlays: dict[str, list[Manifest]]) -> list[Manifest]:
-    return overlays[request.param]
+BY_DAY = {"small", "postgres with tls, redis"}
+
+
+@pytest.fixture(params=[each if each in BY_DAY else pytest.param(each, marks=pytest.mark.nightly) for each in OVERLAYS])
+def objects(request: pytest.FixtureRequest, overlay: Overlay) -> list[Manifest]:
+    return overlay(request.param)
 
 
 def environment(objects: list[Manifest], container: Manifest) -> dict[str, str]:
@@ -76,14 +86,15 @@ def environment(objects: list[Manifest], container: Manifest) -> dict[str, str]:
     }
 
 
+@pytest.mark.nightly
 def test_kubernetes_takes_them_and_a_field_that_it_does_not_know_would_be_noticed(
-    overlays: dict[str, list[Manifest]], tmp_path: Path
+    overlay: Overlay, tmp_path: Path
 ) -> None:
-    [server] = copy.deepcopy(of_kind(overlays["small"], "Deployment", "dejavu-server"))
+    [server] = copy.deepcopy(of_kind(overlay("small"), "Deployment", "dejavu-server"))
     server["spec"]["template"]["spec"]["containers"][0]["readOnlyRoot"] = True
     server["metadata"]["name"] = "broken"
     paths = []
-    for name, objects in {**overlays, "broken": [server]}.items():
+    for name, objects in {**{each: overlay(each) for each in OVERLAYS}, "broken": [server]}.items():
         paths.append(tmp_path / f"{name}.yaml")
         paths[-1].write_text(yaml.safe_dump_all(objects))
     program = str(Path(sys.executable).with_name("kubernetes-validate"))

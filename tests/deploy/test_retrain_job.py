@@ -36,6 +36,7 @@ def pod_of(job: Manifest) -> dict[str, Any]:
     return pod
 
 
+@pytest.mark.nightly
 def test_kubernetes_takes_it(objects: list[Manifest], tmp_path: Path) -> None:
     path = tmp_path / "retrain.yaml"
     path.write_text(yaml.safe_dump_all(objects))

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
-from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.gateway import running_gateway
 from tests.support.processes.restartable_server import address_of
 from tests.support.processes.servers import spawned_server
 
@@ -70,6 +70,5 @@ def site(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Site
                     PATTERN[:minute], game_id=game(number), horizon=FINAL, home_team="BOS", away_team="LAL", timeout=30
                 )
         client.report_outcome(game(0), OUTCOME, horizon=FINAL, home_team="BOS", away_team="LAL", timeout=30)
-        with spawned_gateway("--target", server, "--web", str(build), "--demo") as gateway:
-            gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
-            yield Site(server, str(gateway.wait_for("listening")["address"]))
+        with running_gateway(server, "--web", str(build), "--demo") as gateway:
+            yield Site(server, gateway.address)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.conftest import Site
-from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.gateway import running_gateway
 from tests.support.processes.promtool import expressions, firing, promtool, scraped_series
 from tests.support.processes.servers import running_worker
 
@@ -42,8 +42,7 @@ def test_an_alert_names_only_what_a_gateway_exports(site: Site, name: str) -> No
 def test_an_alert_fires_when_the_server_of_a_gateway_is_gone(tmp_path: Path, stack: ExitStack) -> None:
     promtool()
     with running_worker(tmp_path) as server:
-        gateway = stack.enter_context(spawned_gateway("--target", server))
-        gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+        gateway = stack.enter_context(running_gateway(server))
         metrics = f"http://{gateway.address}/metrics"
         before = httpx.get(metrics, timeout=60).text
     gateway.wait_for("status_changed", lambda entry: entry["reason"] == "SERVER_GONE")

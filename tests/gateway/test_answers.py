@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,11 +15,11 @@ from tests.gateway.conftest import GAMES, MINUTES, OUTCOME, Site
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
-from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
 
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu_client import FINAL, DejavuClient, predict_request
+from dejavu_client import FINAL, DejavuClient
 from dejavu_client.requests import Scope
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
@@ -28,9 +27,7 @@ from dejavu_gateway.api.games import GameEndpoints
 from dejavu_gateway.api.pages import PAGE_PATHS, WebBuild
 from dejavu_gateway.api.share import drawn
 from dejavu_gateway.app import routes
-from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
-from dejavu_gateway.upstream import UpstreamClient
 
 QUERY = "?includeReplays=true&horizon=HORIZON_FINAL"
 
@@ -152,17 +149,6 @@ def test_numbers_are_those_of_the_rpcs(site: Site) -> None:
     assert of_games == listed[::-1]
 
 
-def test_lists_are_read_page_after_page(site: Site) -> None:
-    found, token = list[str](), ""
-    while True:
-        page = site.get(f"/api/predictions{QUERY}&pageSize=4&pageToken={token}").json()
-        found += [each["forecast"]["sequence"] for each in page["predictions"]]
-        token = page["nextPageToken"]
-        if not token:
-            break
-    assert found == [str(sequence) for sequence in range(GAMES * len(MINUTES), 0, -1)]
-
-
 def test_a_day_has_its_games_with_the_newest_forecasts_outcomes_and_neighbours(site: Site) -> None:
     today = game_day(utc_now())
     day = site.get("/api/games").json()
@@ -187,16 +173,17 @@ def test_a_day_has_its_games_with_the_newest_forecasts_outcomes_and_neighbours(s
     assert site.get(f"/api/games?date={today + timedelta(days=1)}").json()["dates"]["previous"] == str(today)
 
 
-def test_a_game_of_the_past_is_under_its_own_day(tmp_path: Path, build: Path) -> None:
+def test_a_game_of_the_past_is_under_its_day_and_a_gateway_may_record_another(tmp_path: Path, build: Path) -> None:
     today, played = game_day(utc_now()), game_day(utc_now()) - timedelta(days=9)
     with running_worker(tmp_path, EveryMinuteForecaster()) as server, DejavuClient(server, timeout=30.0) as client:
         client.predict(PATTERN, game_id=game(0), game_date=played, horizon=FINAL)
-        with spawned_gateway("--target", server, "--web", str(build)) as gateway:
-            gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
-            site = Site(server, str(gateway.wait_for("listening")["address"]))
+        with running_gateway(server, "--web", str(build), "--allow-record") as gateway:
+            site = Site(server, gateway.address)
             assert site.get("/api/games").json()["games"] == []
             assert site.get("/api/games").json()["dates"]["previous"] == f"{played}"
             [listed] = site.get(f"/api/games?date={played}").json()["games"]
+            recorded = site.post("/api/predict", {"pattern": [*PATTERN], "gameId": game(51)}).json()["forecast"]
+            assert recorded["sequence"] == "2"
     assert listed["newest"]["final"]["forecast"]["late"] == "LATE_REASON_GAME_DATE"
     assert listed["course"] == [], f"it was forecast on {today}"
 
@@ -236,27 +223,6 @@ def test_a_browser_cannot_have_a_forecast_recorded(site: Site, path: str, body: 
     error = answer.json()["error"]
     assert (error["reason"], error["message"].partition(":")[0]) == ("RECORDING_NOT_ALLOWED", field)
     assert site.get(f"/api/games/{game(50)}").status_code == 404
-
-
-async def test_a_gateway_that_allows_it_passes_a_game_on(site: Site) -> None:
-    """The rule is the gateway's alone: the server records for whom it trusts."""
-    from dejavu_gateway.api.calls import _what_if_only
-    from dejavu_gateway.api.context import GatewayContext
-    from dejavu_gateway.live.feed import LiveFeed
-    from dejavu_gateway.live.slots import AddressSlots, StreamSlots
-
-    settings, metrics = GatewaySettings(allow_record=True), GatewayMetrics()
-    async with UpstreamClient(site.server) as client:
-        context = GatewayContext(
-            settings,
-            client,
-            LiveFeed(client, settings, metrics),
-            metrics,
-            StreamSlots(1, 1),
-            AddressSlots(1, 1),
-            AddressSlots(1, 1),
-        )
-        _what_if_only(context, predict_request(PATTERN, game_id=game(51)))
 
 
 def test_json_is_revalidated_and_compressed(site: Site) -> None:
@@ -305,10 +271,3 @@ def test_metrics_are_by_template_of_the_path(site: Site) -> None:
     assert 'dejavu_dashboard_requests_total{endpoint="other",status="404"}' in text
     assert "nothing" not in text
     assert "dejavu_dashboard_upstream_streaming 1.0" in text
-
-
-def test_the_status_says_that_all_is_well(site: Site) -> None:
-    status = site.get("/api/status").json()
-    assert (status["reason"], status["serving"], status["streaming"], status["demo"]) == ("OK", True, True, True)
-    assert status["ledger"] == {"ok": True, "message": ""}
-    assert json.dumps(status["newestEventTime"])

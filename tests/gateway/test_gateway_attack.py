@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from tests.gateway.conftest import Site
-from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import SpawnedServer
 from tests.support.programs.costs import MOST_REFERENCES, cpu_seconds, reference_seconds
 
@@ -34,7 +34,6 @@ _REQUEST = (
     b'"awayTeam":"LAL","pregameMargin":3.5,"gameDate":"2023-01-01","totalPoints":200,"modelVersion":"v","market":{"line":1,'
     b'"bankroll":3,"confidenceThreshold":0.5,"home":{"decimal":2},"away":{"decimal":2}}}'
 ) % b",".join([b"-9.5"] * 47)
-_LEVELS = b'{"pattern":[%b],"quantileLevels":[%b]}' % (b",".join([b"-9"] * 47), b",".join([b"0.5"] * 99))
 
 
 def filled(begin: bytes, item: bytes, end: bytes, size: int, most: int = 10**9) -> bytes:
@@ -51,32 +50,19 @@ def _tensor(datatype: bytes, item: bytes, wrong: bytes, most: int) -> bytes:
 BODIES: dict[str, tuple[str, bytes]] = {
     "numbers": (PREDICT, filled(b'{"pattern":[', b"0", b"]}", SMALL_BODY)),
     "objects": (PREDICT, filled(b'{"market":[', b"{}", b"]}", SMALL_BODY)),
-    "a megabyte of numbers": (PREDICT, filled(b'{"pattern":[', b"0", b"]}", 1024 * 1024)),
-    "a megabyte of objects": (BATCH, filled(b'{"requests":[', b"{}", b"]}", 1024 * 1024)),
     "empty requests": (BATCH, filled(b'{"requests":[', b"{}", b"]}", LARGE_BODY)),
     "just the most objects": (BATCH, filled(b'{"requests":[', b"{}", b"]}", LARGE_BODY, 2047)),
-    "just the most numbers": (BATCH, filled(b'{"requests":[{"pattern":[', b"0.5", b"]}]}", LARGE_BODY, 59_900)),
     "the most requests, the last one wrong": (
         BATCH,
         filled(b'{"requests":[', _REQUEST, b',{"x":1}]}', LARGE_BODY, MAX_ITEMS - 1),
     ),
-    "the most requests with levels, the last one wrong": (
-        BATCH,
-        filled(b'{"requests":[', _LEVELS, b',{"x":1}]}', LARGE_BODY, MAX_ITEMS - 1),
-    ),
     "names": (BATCH, b"{%b}" % b",".join(b'"%d":0' % number for number in range(8_100))),
     "a name twice": (BATCH, b'{%b,"8099":1}' % b",".join(b'"%d":0' % number for number in range(8_100))),
-    "many more names": (BATCH, b"{%b}" % b",".join(b'"%d":0' % number for number in range(40_000))),
     "escapes": (BATCH, b'{"requests":"%b"}' % (b"\\u0041" * 60_000)),
     "digits": (BATCH, filled(b'{"requests":[', b"9" * 4000, b"]}", LARGE_BODY)),
-    "long numbers": (BATCH, filled(b'{"requests":[', b"1234567890.12345678e-300", b"]}", LARGE_BODY)),
     "brackets": (BATCH, b"[" * 59_900),
-    "braces": (BATCH, b'{"a":' * 2000),
     "tensor": (INFER, _tensor(b"FP64", b"0", b'"x"', 59_900)),
-    "padded tensor": (INFER, _tensor(b"FP64", b"null", b'"x"', 59_900)),
     "texts": (INFER, _tensor(b"BYTES", b'""', b"1", 59_900)),
-    "integers": (INFER, _tensor(b"INT32", b"1", b"3000000000", 59_900)),
-    "lists": (INFER, _tensor(b"FP64", b"[]", b"[]", 29_900)),
     "shape": (
         INFER,
         filled(b'{"inputs":[{"name":"x","datatype":"FP64","data":[],"shape":[', b"1", b"]}]}", LARGE_BODY, 59_900),
@@ -144,8 +130,7 @@ def attacked(site: Site, build: object) -> Iterator[SpawnedServer]:
         "--max-streams-per-address",
         "16",
     )
-    with spawned_gateway("--target", site.server, "--web", str(build), *options) as gateway:
-        gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+    with running_gateway(site.server, "--web", str(build), *options) as gateway:
         yield gateway
 
 
@@ -226,10 +211,10 @@ async def answered(address: Address, source: str, path: str) -> AsyncIterator[as
     ("begin", "addresses", "each"),
     [
         pytest.param(FOLLOW, 15, 16, id="live streams of 15 addresses"),
-        pytest.param(FOLLOW, 220, 1, id="a live stream of each of 220 addresses"),
-        pytest.param(IDLE, 12, 20, id="idle connections"),
+        pytest.param(FOLLOW, 220, 1, id="a live stream of each of 220 addresses", marks=pytest.mark.nightly),
+        pytest.param(IDLE, 12, 20, id="idle connections", marks=pytest.mark.nightly),
         pytest.param(b"", 220, 1, id="connections that say nothing"),
-        pytest.param(BODY, 12, 20, id="bodies that do not come"),
+        pytest.param(BODY, 12, 20, id="bodies that do not come", marks=pytest.mark.nightly),
     ],
 )
 @pytest.mark.parametrize("browsers", [3, pytest.param(50, marks=[pytest.mark.nightly, pytest.mark.timeout(600)])])
@@ -273,15 +258,17 @@ UPGRADE = (
     b"GET /api/ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-FRAMES = {
-    "pings": b"\x89\x80\0\0\0\0",
-    "pongs": b"\x8a\x80\0\0\0\0",
-    "long pings": b"\x89\xfd\0\0\0\0" + b"x" * 125,
-    "parts of a message": b"\0\x80\0\0\0\0",
-}
 
 
-@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(b"\x89\x80\0\0\0\0", id="pings"),
+        pytest.param(b"\x8a\x80\0\0\0\0", id="pongs", marks=pytest.mark.nightly),
+        pytest.param(b"\x89\xfd\0\0\0\0" + b"x" * 125, id="long pings", marks=pytest.mark.nightly),
+        pytest.param(b"\0\x80\0\0\0\0", id="parts of a message"),
+    ],
+)
 async def test_a_program_that_floods_its_websocket_with_frames_is_cut_off(
     attacked: SpawnedServer, frame: bytes
 ) -> None:
@@ -303,17 +290,12 @@ async def test_a_program_that_floods_its_websocket_with_frames_is_cut_off(
 @pytest.mark.parametrize(
     "more", [b"content-length: 9\r\n\r\n123456789", b"a:b\r\n" * 200 + b"\r\n", b"a: " + b"b" * 9000 + b"\r\n\r\n"]
 )
-async def test_a_request_that_opens_no_websocket_is_refused_and_holds_no_connection(
+async def test_a_request_that_opens_no_websocket_is_refused_and_fills_no_log(
     attacked: SpawnedServer, more: bytes
 ) -> None:
-    assert await refusal(Address.parse(attacked.address), UPGRADE.removesuffix(b"\r\n") + more) == 400
-
-
-async def test_websockets_that_are_refused_fill_no_log(attacked: SpawnedServer) -> None:
-    foreign = UPGRADE.removesuffix(b"\r\n") + b"origin: http://attacker.example\r\n\r\n"
-    for _ in range(3):
-        assert await refusal(Address.parse(attacked.address), foreign) == 403
-    await asyncio.sleep(0.5)  # for the log to be read
+    origin = b"origin: http://attacker.example\r\n\r\n"
+    for rest, status in ((more, 400), (origin, 403)):
+        assert await refusal(Address.parse(attacked.address), UPGRADE.removesuffix(b"\r\n") + rest) == status
     assert not [each for each in attacked.events if each["level"] == "error"], attacked.log()
 
 
@@ -322,7 +304,7 @@ async def test_a_program_that_pings_every_second_is_not_cut_off(attacked: Spawne
 
     address = Address.parse(attacked.address)
     async with connect(f"ws://{address}/api/ws", local_addr=("127.4.0.1", 0)) as program:
-        for _ in range(4):
+        for _ in range(2):
             async with asyncio.timeout(10):
                 await (await program.ping())
             await asyncio.sleep(1.0)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tests.gateway.conftest import Site
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.tensors import Tensor, infer_request, padded, texts
-from tests.support.processes.gateway import spawned_gateway
 
 from dejavu_gateway.messages import tensors
 from dejavu_gateway.messages.errors import RequestRefused
@@ -102,11 +101,6 @@ def test_rows_have_the_forecasts_of_a_batch_and_are_not_recorded(site: Site, pat
     assert after["checkpoint"].get("sequence") == before["checkpoint"].get("sequence")
 
 
-def test_data_may_be_nested_or_flat(site: Site) -> None:
-    flat = {"inputs": [tensor("pattern", [value for row in ROWS for value in row], shape=[2, 18])]}
-    assert site.post(INFER, flat).json() == site.post(INFER, BODY).json()
-
-
 def test_a_program_may_leave_the_type_of_its_body_out_and_a_page_may_not(site: Site) -> None:
     url, data = f"http://{site.gateway}{INFER}", json.dumps(BODY).encode()  # as tritonclient.http sends it
     assert httpx.post(url, content=data, timeout=60).status_code == 200
@@ -117,10 +111,6 @@ def test_a_program_may_leave_the_type_of_its_body_out_and_a_page_may_not(site: S
 
 def binary_output(value: Any) -> dict[str, Any]:
     return {**BODY, "outputs": [{"name": "point", "parameters": {"binary_data": value}}]}
-
-
-def test_an_output_may_be_asked_not_to_be_binary(site: Site) -> None:
-    assert [each["name"] for each in site.post(INFER, binary_output(False)).json()["outputs"]] == ["point"]
 
 
 @pytest.mark.parametrize(
@@ -171,13 +161,6 @@ def test_a_body_of_binary_tensors_is_refused_by_the_name_of_its_header(site: Sit
     answer = httpx.post(f"http://{site.gateway}{INFER}", content=b"{}", headers=headers, timeout=60)
     assert answer.status_code == 400
     assert "inference-header-content-length: the binary tensor data extension" in answer.json()["error"]
-
-
-@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/dejavu/ready"])
-def test_without_a_server_there_is_neither_life_nor_readiness(path: str, build: Any) -> None:
-    with spawned_gateway("--target", "127.0.0.1:1", "--web", str(build)) as gateway:
-        answer = httpx.get(f"http://{gateway.wait_for('listening')['address']}{path}", timeout=60)
-    assert (answer.status_code, list(answer.json())) == (503, ["error"])
 
 
 NUMBERS = st.none() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.booleans() | st.text(max_size=3)

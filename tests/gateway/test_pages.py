@@ -77,36 +77,27 @@ def test_assets_are_kept_for_good_and_come_compressed(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "is_page"),
     [
-        "/assets/other.js",
-        "/assets/../index.html",
-        "/assets/%2e%2e/index.html",
-        "/index.html",
-        "/etc/passwd",
-        "/assets/",
+        *((path, True) for path in ("/nothing", "/nothing/deeper", "/game", "/index.html", "/etc/passwd")),
+        *((path, False) for path in ("/api/nothing", "/v2/nothing", "/share/nothing")),
+        *((path, False) for path in ("/assets/nothing.js", "/assets/", "/assets/%2e%2e/index.html")),
     ],
 )
-def test_nothing_else_is_served(site: Site, path: str) -> None:
-    answer = site.get(path)
-    assert answer.status_code == 404
-    assert answer.json()["error"]["code"] == "NOT_FOUND"
-
-
-@pytest.mark.parametrize("path", ["/nothing", "/nothing/deeper", "/game", "/index.html"])
-def test_an_unknown_path_is_a_page_for_a_person_and_an_error_for_a_program(site: Site, build: Path, path: str) -> None:
-    page = site.get(path, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
-    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
-    assert page.text == (build / "index.html").read_text()
-    assert page.headers["x-frame-options"] == "DENY"
+def test_an_unknown_path_is_an_error_and_a_page_for_a_person_who_may_have_meant_one(
+    site: Site, build: Path, path: str, is_page: bool
+) -> None:
+    said = "there is nothing at this path" if path.startswith("/v2/") else "NOT_FOUND"
     for headers in ({}, {"accept": "application/json"}):
-        assert site.get(path, headers=headers).json()["error"]["reason"] == "UNKNOWN_PATH"
-
-
-@pytest.mark.parametrize("path", ["/api/nothing", "/v2/nothing", "/share/nothing", "/assets/nothing.js"])
-def test_an_unknown_path_of_the_interface_is_an_error_in_a_browser_too(site: Site, path: str) -> None:
-    answer = site.get(path, headers={"accept": "text/html"})
-    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/json")
+        answer = site.get(path, headers=headers)
+        error = answer.json()["error"]
+        assert (answer.status_code, error if path.startswith("/v2/") else error["code"]) == (404, said)
+    page = site.get(path, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    kind = "text/html; charset=utf-8" if is_page else "application/json"
+    assert (page.status_code, page.headers["content-type"]) == (404, kind)
+    if is_page:
+        assert page.text == (build / "index.html").read_text()
+        assert page.headers["x-frame-options"] == "DENY"
 
 
 @pytest.mark.parametrize(

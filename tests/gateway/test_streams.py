@@ -16,7 +16,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
-from tests.support.processes.gateway import FollowingBrowser, following, spawned_gateway
+from tests.support.processes.gateway import spawned_gateway
 from tests.support.processes.servers import SpawnedServer, async_worker, spawned_server
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -27,6 +27,90 @@ from dejavu_common.clock import utc_now
 from dejavu_gateway.live.feed import REACH_BACK_EVENTS
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
+
+SECONDS = 60.0
+
+
+class FollowingBrowser:
+    """Follows a gateway's server-sent events as a browser does: after a lost connection it resumes by the last id.
+
+    Attributes:
+        sequences: sequences of all events, in the order in which they came.
+        texts: their data.
+        statuses: all statuses.
+        resets: all resets.
+        last_id: the last id.
+        connections: number of connections so far.
+    """
+
+    def __init__(self, address: str, query: str = "") -> None:
+        self._url = f"http://{address}/api/stream{query}"
+        self.sequences: list[int] = []
+        self.texts: list[str] = []
+        self.statuses: list[dict[str, Any]] = []
+        self.resets: list[dict[str, Any]] = []
+        self.last_id = ""
+        self.connections = 0
+        self._more = asyncio.Condition()
+
+    async def until(self, holds: Callable[[FollowingBrowser], bool]) -> None:
+        """Waits until something holds."""
+        async with asyncio.timeout(SECONDS), self._more:
+            await self._more.wait_for(lambda: holds(self))
+
+    async def follow(self) -> None:
+        """Follows until cancelled."""
+        async with httpx.AsyncClient(timeout=httpx.Timeout(SECONDS)) as client:
+            while True:
+                headers = {"last-event-id": self.last_id} if self.last_id else {}
+                try:
+                    async with client.stream("GET", self._url, headers=headers) as response:
+                        assert response.status_code == 200, await response.aread()
+                        self.connections += 1
+                        await self._read(response)
+                except httpx.TransportError:
+                    pass
+                await asyncio.sleep(0.05)
+
+    async def _read(self, response: httpx.Response) -> None:
+        fields: dict[str, str] = {}
+        async for line in response.aiter_lines():
+            if not line:
+                async with self._more:
+                    self._dispatch(fields)
+                    self._more.notify_all()
+                fields = {}
+            elif not line.startswith(":"):
+                name, _, value = line.partition(":")
+                fields[name] = value.removeprefix(" ")
+
+    def _dispatch(self, fields: dict[str, str]) -> None:
+        self.last_id = fields.get("id", self.last_id)
+        data = fields.get("data")
+        if data is None:
+            return
+        value = json.loads(data)
+        match fields["event"]:
+            case "prediction":
+                self.sequences.append(int((value.get("forecast") or value["outcome"])["sequence"]))
+                self.texts.append(data)
+            case "status":
+                self.statuses.append(value)
+            case "reset":
+                self.resets.append(value)
+
+
+@asynccontextmanager
+async def following(address: str, query: str = "") -> AsyncIterator[FollowingBrowser]:
+    """Runs a browser, which is at a position of the stream when the block begins."""
+    browser = FollowingBrowser(address, query)
+    task = asyncio.create_task(browser.follow())
+    try:
+        await browser.until(lambda each: bool(each.last_id) or task.done())
+        yield browser
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class Recorder:
@@ -66,20 +150,6 @@ async def evening(folder: Path, *options: str, **settings: Any) -> AsyncIterator
             yield Recorder(client), await ready(gateway), gateway
 
 
-async def test_a_stream_that_goes_on_from_the_board_has_exactly_what_came_after_it(tmp_path: Path) -> None:
-    async with evening(tmp_path, "--demo") as (recorder, address, _), httpx.AsyncClient(timeout=60) as client:
-        await recorder.record(3)
-        async with following(address, "?current=1") as other:
-            await other.until(has_all(recorder))  # the gateway knows them
-        board = (await client.get(f"http://{address}/api/games")).json()
-        assert len(board["games"]) == 3
-        known = len(recorder.sequences)
-        await recorder.record(2)
-        async with following(address, f"?resume={board['resumeToken']}") as browser:
-            await browser.until(has_all(recorder))
-            assert browser.sequences == recorder.sequences[known:]
-
-
 async def test_every_event_comes_once_and_in_order_across_kills_of_a_worker_and_of_the_gateway(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     with spawned_server("--workers", "2", "--ledger", ledger) as server:
@@ -106,15 +176,19 @@ async def test_every_event_comes_once_and_in_order_across_kills_of_a_worker_and_
 
 
 async def test_a_browser_that_comes_back_gets_what_it_missed_from_the_log_or_from_the_server(tmp_path: Path) -> None:
-    async with evening(tmp_path) as (recorder, address, gateway):
-        async with following(address) as browser:
+    """It goes on from its last event, or from the board that it had asked for."""
+    async with evening(tmp_path, "--demo") as (recorder, address, gateway):
+        async with following(address) as browser, httpx.AsyncClient(timeout=60) as client:
             await recorder.record(3)
             await browser.until(has_all(recorder))
+            board = (await client.get(f"http://{address}/api/games")).json()
             token = browser.last_id
+        assert len(board["games"]) == 3
         await recorder.record(5)
-        async with following(address, f"?resume={token}") as again:
-            await again.until(has_all(recorder))
-            assert again.sequences == recorder.sequences[3:]
+        for each in (token, board["resumeToken"]):
+            async with following(address, f"?resume={each}") as again:
+                await again.until(has_all(recorder))
+                assert again.sequences == recorder.sequences[3:]
         with spawned_gateway("--target", _target(gateway)) as fresh:  # knows none of them
             async with following(await ready(fresh), f"?resume={token}") as late:
                 await late.until(has_all(recorder))
@@ -127,6 +201,7 @@ def _target(gateway: SpawnedServer) -> str:
     return str(gateway.wait_for("listening")["target"])
 
 
+@pytest.mark.nightly
 async def test_browsers_that_come_back_to_another_gateway_share_a_stream_unless_they_missed_too_much(
     tmp_path: Path,
 ) -> None:
@@ -153,6 +228,7 @@ async def test_browsers_that_come_back_to_another_gateway_share_a_stream_unless_
                 assert "dejavu_dashboard_caught_up_total 1.0" in await _metrics(other)
 
 
+@pytest.mark.nightly
 async def test_browsers_with_old_tokens_that_read_nothing_keep_none_waiting_that_missed_little(tmp_path: Path) -> None:
     async with evening(tmp_path) as (recorder, address, gateway):
         async with following(address) as browser:
@@ -203,27 +279,6 @@ async def test_a_browser_may_follow_some_games_and_start_with_the_newest_forecas
                 assert resumed.sequences == [recorder.sequences[6], recorder.sequences[8]]
 
 
-async def test_the_data_of_an_event_is_the_rpcs(tmp_path: Path) -> None:
-    async with (
-        evening(tmp_path) as (recorder, address, gateway),
-        AsyncDejavuClient(_target(gateway)) as client,
-        following(address) as browser,
-    ):
-        stream = client.stream_predictions(heartbeats=True)
-        assert (await anext(stream)).HasField("heartbeat")
-        await recorder.record(2)
-        await client.report_outcome(game(0), 5)
-        expected = []
-        async for event in stream:
-            if not event.HasField("heartbeat"):
-                expected.append(MessageToDict(event, always_print_fields_with_no_presence=True))
-            if len(expected) == 3:
-                break
-        await browser.until(lambda each: len(each.texts) == 3)
-        assert [json.loads(text) for text in browser.texts] == expected
-        assert browser.last_id == expected[-1]["resumeToken"]
-
-
 async def test_an_id_of_another_ledger_starts_the_browser_anew_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     ledger = f"sqlite:///{tmp_path / 'other' / 'ledger.sqlite3'}"
@@ -270,21 +325,31 @@ async def _until_closed(stalled: socket.socket) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_a_websocket_has_the_same_messages(tmp_path: Path) -> None:
-    async with evening(tmp_path) as (recorder, address, _):
-        await recorder.record(1)
-        async with connect(f"ws://{address}/api/ws?current=1") as socket_, following(address, "?current=1") as browser:
+async def test_events_and_messages_of_a_websocket_are_those_of_the_rpc(tmp_path: Path) -> None:
+    async with evening(tmp_path) as (recorder, address, gateway):
+        async with (
+            AsyncDejavuClient(_target(gateway)) as client,
+            connect(f"ws://{address}/api/ws") as socket_,
+            following(address) as browser,
+        ):
+            stream = client.stream_predictions(heartbeats=True)
+            assert (await anext(stream)).HasField("heartbeat")
             first = json.loads(await socket_.recv())
             assert (first["event"], first["data"]["reason"]) == ("status", "OK")
             await recorder.record(3)
+            await client.report_outcome(game(0), 5)
+            expected, found = list[dict[str, Any]](), list[dict[str, Any]]()
+            while len(expected) < 4:
+                event = await anext(stream)
+                if not event.HasField("heartbeat"):
+                    expected.append(MessageToDict(event, always_print_fields_with_no_presence=True))
             await browser.until(lambda each: len(each.texts) == 4)
-            found = list[dict[str, Any]]()
             while len(found) < 4:
                 message = json.loads(await asyncio.wait_for(socket_.recv(), 30))
                 if message["event"] == "prediction":
                     found.append(message)
-            assert [each["data"] for each in found] == [json.loads(text) for text in browser.texts]
-            assert found[-1]["id"] == browser.last_id
+            assert [json.loads(text) for text in browser.texts] == [each["data"] for each in found] == expected
+            assert browser.last_id == found[-1]["id"] == expected[-1]["resumeToken"]
         async with connect(f"ws://{address}/api/ws?resume={found[1]['id']}") as resumed:
             events = [json.loads(await asyncio.wait_for(resumed.recv(), 30)) for _ in range(3)]
             assert [each["id"] for each in events[1:]] == [each["id"] for each in found[2:]]

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.support.builders.bundles import simulated_games, simulated_seasons, small_bundle
-from tests.support.builders.issued_forecasts import issued
+from tests.support.builders.calibrations import steady_totals
+from tests.trainer.harness import ledger_of, run
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
-from dejavu_models.registry.bundle import load_bundle, read_manifest
+from dejavu_models.manifest import TOTALS, version_of
+from dejavu_models.registry.bundle import load_bundle, publish, read_manifest
 from dejavu_models.registry.registry import default_bundle
+from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Ledger
-from dejavu_server.records import ReportedOutcome
-from dejavu_trainer.cli.main import main
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
+from dejavu_trainer.refresh import refresh_ratings
+from dejavu_trainer.training.totals import carry_totals
 
 PATTERN = ScorePattern(tuple(float(minute % 5) for minute in range(20)))
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
-    return left.value.code if isinstance(left.value.code, int) else int(left.value.code is not None)
 
 
 @pytest.fixture
@@ -75,6 +73,8 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     assert changed == {"ratings.npz"}
     query = ForecastQuery(PATTERN, Horizon.FINAL, 0.2)
     assert new.forecast(query).interval == old.forecast(query).interval
+    assert run("ratings", "--from", simulated_seasons(), "--bundle", bundle, "--out", tmp_path / "again") == 0
+    assert read_manifest(tmp_path / "again").version == new.version
 
 
 def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(
@@ -89,12 +89,6 @@ def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(
     assert run("ratings", "--from", file, "--bundle", bundle) == 1
     assert f"no game after {refreshed.ratings.date}" in capsys.readouterr().err
     assert read_manifest(bundle) == refreshed
-
-
-def test_the_same_games_give_the_same_version(bundle: Path, tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        assert run("ratings", "--from", simulated_seasons(), "--bundle", bundle, "--out", tmp_path / name) == 0
-    assert read_manifest(tmp_path / "one").version == read_manifest(tmp_path / "other").version
 
 
 def test_for_the_next_season_the_ratings_are_nearer_to_each_other(bundle: Path, tmp_path: Path) -> None:
@@ -113,25 +107,17 @@ def test_for_the_next_season_the_ratings_are_nearer_to_each_other(bundle: Path, 
 async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
     path = tmp_path / "ledger.sqlite3"
-    evening = datetime(2023, 11, 2, 3, 30, tzinfo=UTC)
-    ledger = await Ledger.open(f"sqlite:///{path}")
-    for number in range(3):
-        game, time = f"002230000{number}", evening + timedelta(days=number)
-        pattern = [float(minute % 3) for minute in range(47)]
-        await ledger.commit([issued(game, pattern, horizon=Horizon.FINAL, generated_time=time)])
-        await ledger.record_outcome(ReportedOutcome(game, Horizon.FINAL, 25, "BKN", "GSW", time, time))
-    await ledger.close()
+    await ledger_of(path, 3)
     before = expected_margin(load_bundle(shipped), "BKN", "GSW")
     out = tmp_path / "refreshed"
-    for source in (path, f"sqlite:///{path}"):
-        assert run("ratings", "--from", source, "--bundle", shipped, "--out", out) == 0
-        assert "3, 2023-11-01 to 2023-11-03" in capsys.readouterr().out
-        new = load_bundle(out)
-        assert new.ratings.date == date(2023, 11, 3)
-        margin = expected_margin(new, "BKN", "GSW")
-        assert before is not None
-        assert margin is not None
-        assert margin > before + 1
+    assert run("ratings", "--from", path, "--bundle", shipped, "--out", out) == 0
+    assert "3, 2023-11-01 to 2023-11-03" in capsys.readouterr().out
+    new = load_bundle(out)
+    assert new.ratings.date == date(2023, 11, 3)
+    margin = expected_margin(new, "BKN", "GSW")
+    assert before is not None
+    assert margin is not None
+    assert margin > before + 1
 
 
 def test_a_season_without_games_is_told(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,7 +136,7 @@ async def test_a_ledger_of_replays_is_refused_without_an_option_that_is_not_ther
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "ledger.sqlite3"
-    await (await Ledger.open(f"sqlite:///{path}")).close()
+    await ledger_of(path, 0)
     assert run("ratings", "--from", path, "--bundle", bundle) == 1
     error = capsys.readouterr().err
     assert "the ledger has no game to export; games of replays do not count" in error
@@ -160,8 +146,6 @@ async def test_a_ledger_of_replays_is_refused_without_an_option_that_is_not_ther
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("nowhere", "nowhere: cannot be read: No such file or directory"),
-        ("empty", "contains no plays_{season}.parquet"),
         ("games.parquet", "not a file of games; expected plays_{season}.parquet"),
         ("sqlite:///nowhere.sqlite3", "cannot be exported"),
     ],
@@ -171,7 +155,6 @@ def test_an_unusable_source_is_named_and_the_bundle_stays(
     source: str, reason: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").mkdir()
     (tmp_path / "games.parquet").write_bytes(b"PAR1")
     before = read_manifest(bundle)
     assert run("ratings", "--from", source, "--bundle", bundle) == 1
@@ -187,12 +170,7 @@ async def test_an_evening_after_years_without_games_is_refused_naming_the_teams(
     """A bundle knows all teams up to one date: that of two teams is not that of the league."""
     shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
     path = tmp_path / "ledger.sqlite3"
-    ledger = await Ledger.open(f"sqlite:///{path}")
-    time = datetime(2025, 11, 2, 3, 30, tzinfo=UTC)
-    pattern = [float(minute % 3) for minute in range(47)]
-    await ledger.commit([issued("0022500001", pattern, horizon=Horizon.FINAL, generated_time=time)])
-    await ledger.record_outcome(ReportedOutcome("0022500001", Horizon.FINAL, 25, "BKN", "GSW", time, time))
-    await ledger.close()
+    await ledger_of(path, 1, first="0022500001", evening=datetime(2025, 11, 2, 3, 30, tzinfo=UTC))
     before = read_manifest(shipped)
     assert run("ratings", "--from", path, "--bundle", shipped) == 1
     error = capsys.readouterr().err
@@ -200,3 +178,25 @@ async def test_an_evening_after_years_without_games_is_refused_naming_the_teams(
     assert "since 2023-06-12" in error
     assert not {"BKN", "GSW"} & set(error.split("since")[0].replace(",", "").split())
     assert read_manifest(shipped) == before
+
+
+def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(tmp_path: Path) -> None:
+    small_bundle(tmp_path / "bundle")
+    base = load_bundle(tmp_path / "bundle", allow_unfit=True)
+    games = simulated_games()
+    newest = games.of_seasons([2034])
+    _, before = carry_totals(steady_totals().ratings.predict(2033), games.of_seasons([2033]))
+    totals = Totals(steady_totals().models, before.predict(2034))
+    contents = {name: (tmp_path / "bundle" / name).read_bytes() for name in base.manifest.all_files}
+    contents[TOTALS] = totals.to_bytes()
+    hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in (*base.manifest.files, TOTALS)}
+    version = version_of(base.manifest.dejavu, base.manifest.ratings, hashes)
+    publish(tmp_path / "bundle", base.manifest.model_copy(update={"files": hashes, "version": version}), contents)
+    new = refresh_ratings(tmp_path / "bundle", newest, tmp_path / "refreshed").forecaster
+    assert new.totals is not None
+    _, after = carry_totals(totals.ratings, newest)
+    assert new.totals.ratings.date == newest.date[-1]
+    # A day's games are updated one after the other in both, and each day once.
+    assert new.totals.ratings.mean == pytest.approx(after.mean, abs=1e-9)
+    for source, model in totals.models.items():
+        assert np.array_equal(new.totals.models[source].point, model.point)

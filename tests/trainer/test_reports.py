@@ -23,9 +23,8 @@ from dejavu_trainer.evaluation.result import (
     BacktestResult,
     to_json,
 )
-from dejavu_trainer.evaluation.scoring.fold_scores import FORECASTERS, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.reports import text as text_report
-from dejavu_trainer.reports.cells import NAMES
 from dejavu_trainer.reports.html import page
 from dejavu_trainer.reports.plots import Plot, chosen_games, fan_chart, plots
 from dejavu_trainer.reports.tables import tables
@@ -143,10 +142,6 @@ def test_tables_have_a_cell_for_every_column(result: BacktestResult) -> None:
     for table in tables(result):
         assert table.rows
         assert all(len(row) == len(table.header) for row in table.rows)
-
-
-def test_every_forecaster_has_a_name() -> None:
-    assert set(NAMES) == set(FORECASTERS)
 
 
 def test_a_terminal_gets_the_verdict_the_warning_and_every_table(result: BacktestResult) -> None:

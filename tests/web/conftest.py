@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Browser
 from tests.support.processes.browser import running_browser
-from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
 
 from dejavu_client import FINAL, HALFTIME, DejavuClient
@@ -54,6 +54,5 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
                     )
         client.report_outcome(OVER, HALF, horizon=HALFTIME, timeout=30)
         client.report_outcome(OVER, END, horizon=FINAL, timeout=30)
-        with spawned_gateway("--target", server, "--demo") as gateway:
-            gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+        with running_gateway(server, "--demo") as gateway:
             yield Evening(server, f"http://{gateway.address}")

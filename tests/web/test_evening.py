@@ -12,8 +12,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 from tests.support.processes.browser import tab
-from tests.support.processes.gateway import spawned_gateway
-from tests.support.processes.servers import SpawnedServer, spawned_server
+from tests.support.processes.gateway import running_gateway
+from tests.support.processes.servers import spawned_server
 
 from dejavu_client import DejavuClient
 from dejavu_feed.replay.games import simulated_evening
@@ -51,13 +51,6 @@ def polling(feed: str, server: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-@contextmanager
-def showing(server: str, *args: str) -> Iterator[SpawnedServer]:
-    with spawned_gateway("--target", server, "--demo", *args) as gateway:
-        gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
-        yield gateway
-
-
 def sequences_in(ledger: Path, *kinds: str) -> list[int]:
     """Returns the sequences of the entries of some kinds in a ledger.
 
@@ -81,28 +74,30 @@ def wait_for_minute(page: Page, minute: int) -> None:
 def test_every_event_of_an_evening_is_shown_once_and_in_order_whatever_is_killed(
     browser: Browser, tmp_path: Path
 ) -> None:
-    replay = Replay(simulated_evening(random.Random(3), 2), speed=SPEED, stagger=300.0, delay=8.0)
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     with (
-        LocalServer(replay.respond) as feed,
         spawned_server("--workers", "2", "--ledger", ledger, standby=True) as server,
         ExitStack() as gateways,
     ):
-        gateway = gateways.enter_context(showing(server.address))
+        gateway = gateways.enter_context(running_gateway(server.address, "--demo"))
         address = gateway.address
         with (
             tab(browser, f"http://{address}", script=RECORDER) as opened,
-            polling(feed.url, server.address) as poller,
             DejavuClient(server.address) as client,
+            ExitStack() as evening,
         ):
             page = opened.page
             opened.open("/", "main")
+            # It begins now: on a busy machine it would be over before all that watches it has started.
+            replay = Replay(simulated_evening(random.Random(3), 2), speed=SPEED, stagger=300.0, delay=8.0)
+            feed = evening.enter_context(LocalServer(replay.respond))
+            poller = evening.enter_context(polling(feed.url, server.address))
             wait_for_minute(page, 10)
             server.workers[0].kill()
             wait_for_minute(page, 20)
             gateway.process.kill()
             gateway.exit_code()
-            gateway = gateways.enter_context(showing(server.address, "--listen", address))
+            gateway = gateways.enter_context(running_gateway(server.address, "--demo", "--listen", address))
             opened.until_well()
             wait_for_minute(page, 30)
             page.context.set_offline(True)

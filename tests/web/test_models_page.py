@@ -3,22 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+import httpx
 import pytest
 from google.protobuf.json_format import MessageToDict
 from playwright.sync_api import Browser
+from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.browser import Tab, tab
-from tests.support.programs.challenged_server import GAMES, REASON, ChallengedServer, challenged_server
+from tests.support.processes.gateway import running_gateway
+from tests.support.processes.restartable_server import address_of
+from tests.support.processes.scrapes import scrape_when, value_in
+from tests.support.processes.servers import spawned_server
+from tests.support.programs.model_servers import challenger
 from tests.web.conftest import Evening
 from tests.web.test_pages import AXE, COLORS
 
 from dejavu_client import FINAL, DejavuClient
 
+GAMES = 4
+REASON = "another weight, to try it"
+
+
+@dataclass(frozen=True)
+class ChallengedServer:
+    """A server with a champion and a challenger, and its gateway.
+
+    Attributes:
+        server: HOST:PORT of the server.
+        origin: scheme, host and port of the gateway.
+        champion: version of the champion.
+        challenger: version of the challenger.
+    """
+
+    server: str
+    origin: str
+    champion: str
+    challenger: str
+
 
 @pytest.fixture(scope="module")
 def challenged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChallengedServer]:
-    with challenged_server(tmp_path_factory.mktemp("challenged")) as running:
-        yield running
+    """A server that has settled some games of both models, and a gateway of it."""
+    folder = tmp_path_factory.mktemp("challenged")
+    ledger, store = f"sqlite:///{folder}/ledger.sqlite3", str(folder / "store")
+    arguments = ("--workers", "1", "--ledger", ledger, "--model-store", store, "--metrics-listen", "127.0.0.1:0")
+    with spawned_server(*arguments) as server, DejavuClient(address_of(server), timeout=60.0) as client:
+        version = client.register_bundle(challenger(), reason=REASON).model.version
+        client.load_model(version, reason=REASON)
+        games = [current_game(number) for number in range(GAMES)]
+        champion = client.get_model().model.version
+        for game in games:
+            client.predict(PATTERN, game_id=game, horizon=FINAL, home_team="BOS", away_team="LAL")
+        scrape_when(server, lambda text: value_in(text, "dejavu_shadows_total", outcome="recorded") == GAMES)
+        for number, game in enumerate(games):
+            client.report_outcome(game, 7 + 3 * number, horizon=FINAL)
+        with running_gateway(server.address) as gateway:
+            yield ChallengedServer(server.address, f"http://{gateway.address}", champion, version)
 
 
 def shown(digits: int, value: float) -> str:
@@ -124,28 +165,24 @@ def test_axe_finds_nothing_and_nothing_is_too_wide(browser: Browser, challenged:
     ],
 )
 def test_what_the_page_asks_for_has_the_form_that_is_described(
-    browser: Browser, challenged: ChallengedServer, path: str, template: str
+    challenged: ChallengedServer, path: str, template: str
 ) -> None:
     import jsonschema  # makes its grammar of URIs: in no other process of a run
 
-    with tab(browser, challenged.origin) as opened:
-        request = opened.page.request
-        document = request.get(f"{challenged.origin}/openapi.json").json()
-        answer = request.get(challenged.origin + path)
-        assert answer.status == 200, answer.text()
-        described = document["paths"][template]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-        schema = {**described, "components": document["components"]}
-        jsonschema.validate(answer.json(), schema, cls=jsonschema.Draft202012Validator)
+    document = httpx.get(f"{challenged.origin}/openapi.json", timeout=60).json()
+    answer = httpx.get(challenged.origin + path, timeout=60)
+    assert answer.status_code == 200, answer.text
+    described = document["paths"][template]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    schema = {**described, "components": document["components"]}
+    jsonschema.validate(answer.json(), schema, cls=jsonschema.Draft202012Validator)
 
 
-def test_json_has_the_numbers_of_the_rpcs(browser: Browser, challenged: ChallengedServer) -> None:
-    with DejavuClient(challenged.server) as client, tab(browser, challenged.origin) as opened:
-        request = opened.page.request
-        found = request.get(f"{challenged.origin}/api/comparison?horizon=HORIZON_FINAL").json()
+def test_json_has_the_numbers_of_the_rpcs(challenged: ChallengedServer) -> None:
+    with DejavuClient(challenged.server) as client, httpx.Client(base_url=challenged.origin, timeout=60) as http:
+        found = http.get("/api/comparison?horizon=HORIZON_FINAL").json()
         expected = MessageToDict(client.compare_models(horizon=FINAL), always_print_fields_with_no_presence=True)
         assert found == {"comparison": expected}
-        refused = request.get(f"{challenged.origin}/api/comparison?modelVersion=nothing")
-        assert (refused.status, refused.json()["error"]["code"]) == (404, "NOT_FOUND")
-        changes = request.get(f"{challenged.origin}/api/model-changes").json()
+        refused = http.get("/api/comparison?modelVersion=nothing")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "NOT_FOUND")
         listed = MessageToDict(client.list_model_changes(), always_print_fields_with_no_presence=True)
-        assert changes == listed
+        assert http.get("/api/model-changes").json() == listed

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 import pytest
 from playwright.sync_api import Browser, Route
 from tests.support.processes.browser import tab
-from tests.support.processes.gateway import SilencingRelay, spawned_gateway
+from tests.support.processes.gateway import running_gateway
 from tests.support.processes.restartable_server import Restartable, restartable_server
 from tests.support.processes.servers import SpawnedServer
 from tests.web.conftest import COURSE, IN_PLAY, Evening
 
 from dejavu_client import FINAL, DejavuClient
+from dejavu_common.address import Address
 
 SKEWED_CLOCK = """
 const now = Date.now.bind(Date);
@@ -84,18 +89,78 @@ def test_a_gateway_that_was_killed_is_named_and_nothing_is_missed(browser: Brows
             opened.until_well()
 
 
-def test_a_stream_that_fell_silent_without_an_end_is_opened_anew(browser: Browser, tmp_path: Path) -> None:
+class SilencingRelay:
+    """Passes on what browsers and a gateway say, until it lets the live streams that are open fall silent.
+
+    A context manager, in threads: a proxy, or a network that lost its state, which closes nothing.
+
+    Args:
+        address: HOST:PORT of the gateway.
+
+    Attributes:
+        address: HOST:PORT of the relay.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._to = Address.parse(address)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self._sockets = list[socket.socket]()
+        self._streams = set[socket.socket]()
+        self._silent = set[socket.socket]()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in (self._listening, *self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def fall_silent(self) -> None:
+        """Passes on nothing any more over the connections of streams that are open; other connections work."""
+        self._silent.update(self._streams)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                browser, _ = self._listening.accept()
+                gateway = socket.create_connection(self._to)
+                self._sockets += (browser, gateway)
+                for read, write in ((browser, gateway), (gateway, browser)):
+                    threading.Thread(target=self._pass_on, args=(read, write), daemon=True).start()
+
+    def _pass_on(self, read: socket.socket, write: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := read.recv(65536):
+                if data.startswith(b"GET /api/stream"):
+                    self._streams.update((read, write))
+                if read not in self._silent:
+                    write.sendall(data)
+            write.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
+    """A server and a gateway that nobody stops."""
     with (
-        restartable_server(tmp_path / "ledger.sqlite3") as server,
+        restartable_server(tmp_path_factory.mktemp("live") / "ledger.sqlite3") as server,
         gateway_of(server) as gateway,
-        SilencingRelay(str(gateway.address)) as relay,
-        DejavuClient(server.address) as client,
+    ):
+        yield Evening(server.address, f"http://{gateway.address}")
+
+
+def test_a_stream_that_fell_silent_without_an_end_is_opened_anew(browser: Browser, live: Evening) -> None:
+    with (
+        SilencingRelay(live.origin.removeprefix("http://")) as relay,
+        DejavuClient(live.server) as client,
         tab(browser, f"http://{relay.address}", script=MOVABLE_CLOCK) as opened,
     ):
-        opened.open("/", ".pending")
         forecast(client, 6)
         shown = f'[data-game="{IN_PLAY}"]'
-        opened.page.wait_for_selector(f"{shown}:has-text('after 6 min')")
+        opened.open("/", f"{shown}:has-text('after 6 min')")
         relay.fall_silent()
         forecast(client, 7)
         with opened.page.expect_request(lambda request: "/api/stream?resume=" in request.url):
@@ -105,14 +170,26 @@ def test_a_stream_that_fell_silent_without_an_end_is_opened_anew(browser: Browse
         opened.until_well()
 
 
+def test_a_tab_that_nobody_sees_resumes_where_it_was(browser: Browser, live: Evening) -> None:
+    with DejavuClient(live.server) as client, tab(browser, live.origin, script=HIDING) as opened:
+        forecast(client, 8)
+        shown = f'[data-game="{IN_PLAY}"]'
+        opened.open("/", f"{shown}:has-text('after 8 min')")
+        opened.page.evaluate("window.hide(true)")
+        forecast(client, 9)
+        assert "after 8 min" in opened.page.locator(shown).inner_text()
+        with opened.page.expect_request(lambda request: "/api/stream?resume=" in request.url):
+            opened.page.evaluate("window.hide(false)")
+        opened.page.wait_for_selector(f"{shown}:has-text('after 9 min')")
+
+
 def forecast(client: DejavuClient, minute: int) -> None:
     client.predict(COURSE[:minute], game_id=IN_PLAY, horizon=FINAL, home_team="DEN", away_team="MIA", timeout=30)
 
 
 @contextmanager
 def gateway_of(server: Restartable, *args: str) -> Iterator[SpawnedServer]:
-    with spawned_gateway("--target", server.address, "--demo", *args) as gateway:
-        gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+    with running_gateway(server.address, "--demo", *args) as gateway:
         yield gateway
 
 
@@ -122,25 +199,6 @@ def test_a_wrong_clock_is_named_and_ages_follow_the_server(browser: Browser, eve
         assert "10 min ahead" in opened.problem("skew") or "9 min ahead" in opened.problem("skew")
         badge = opened.page.locator(f'[data-game="{IN_PLAY}"] .badge[data-state]')
         assert badge.get_attribute("data-state") == "live"
-
-
-def test_a_tab_that_nobody_sees_resumes_where_it_was(browser: Browser, tmp_path: Path) -> None:
-    with (
-        restartable_server(tmp_path / "ledger.sqlite3") as server,
-        gateway_of(server) as gateway,
-        DejavuClient(server.address) as client,
-        tab(browser, f"http://{gateway.address}", script=HIDING) as opened,
-    ):
-        opened.open("/", ".pending")
-        forecast(client, 6)
-        shown = f'[data-game="{IN_PLAY}"]'
-        opened.page.wait_for_selector(f"{shown}:has-text('after 6 min')")
-        opened.page.evaluate("window.hide(true)")
-        forecast(client, 7)
-        assert "after 6 min" in opened.page.locator(shown).inner_text()
-        with opened.page.expect_request(lambda request: "/api/stream?resume=" in request.url):
-            opened.page.evaluate("window.hide(false)")
-        opened.page.wait_for_selector(f"{shown}:has-text('after 7 min')")
 
 
 GONE: dict[str, object] = {
@@ -173,20 +231,13 @@ def test_what_the_gateway_finds_wrong_is_shown_until_it_is_right_and_nothing_is_
         link = opened.page.locator(".connection")
         assert link.get_attribute("data-state") == "broken"
         assert link.inner_text() != "live"
+        if key == "SERVER_GONE":
+            ledger = opened.page.locator(".checks > div", has_text="Ledger").first.inner_text()
+            assert "not known: the server cannot be reached" in ledger
         opened.page.unroute("**/api/status")
         opened.page.evaluate("dispatchEvent(new Event('online'))")
         opened.until_well()
         opened.page.wait_for_selector('.connection[data-state="live"]')
-
-
-def test_a_ledger_is_not_called_broken_when_the_server_is_gone(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.page.route("**/api/status", changed_status(**GONE))
-        opened.open("/system", ".model")
-        opened.page.evaluate("dispatchEvent(new Event('online'))")
-        opened.problem("SERVER_GONE")
-        ledger = opened.page.locator(".checks > div", has_text="Ledger").first.inner_text()
-        assert "not known: the server cannot be reached" in ledger
 
 
 def test_a_quiet_feed_turns_the_badge(browser: Browser, evening: Evening) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
-from bench.network.bad_paths import bad_call
 
 from bench.network import bad_paths
 
@@ -16,11 +13,3 @@ def test_the_attack_costs_dejavu_no_call(capsys: pytest.CaptureFixture[str]) -> 
     lines = capsys.readouterr().out.splitlines()
     assert [line[:15].strip() for line in lines[1:]] == ["dejavu-server", "stock grpc.aio"]
     assert "1.000 ×; processes that died: 0" in lines[1]
-
-
-def test_the_paths_are_no_utf_8_and_repeat_with_their_seed() -> None:
-    first, again = ([bad_call(random.Random(seed)) for seed in range(20)] for _ in range(2))
-    assert first == again
-    for data in first:
-        with pytest.raises(UnicodeDecodeError):
-            data.decode()

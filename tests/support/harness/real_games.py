@@ -1,4 +1,4 @@
-"""The real games, loaded once per run."""
+"""The real games, each season of which is loaded once per run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ SEASONS = range(2015, 2024)
 
 def real_games(data_dir: Path, seasons: Sequence[int] = SEASONS) -> Games:
     """Returns the real games of some of SEASONS."""
-    return computed_once("real-games", lambda: load_games(data_dir, SEASONS)).of_seasons(seasons)
+
+    def season(year: int) -> Games:
+        return computed_once(f"real-games-{year}", lambda: load_games(data_dir, [year]))
+
+    return Games.joined([season(year) for year in sorted(set(seasons))])
 
 
 def live_inputs_of(games: Games, game: int, minute: int) -> LiveInputs:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from dejavu_models.arrays import Floats, Integers, Singles
-from dejavu_models.point.graph import Graph, vectors_of
 from dejavu_models.point.index import BruteForceIndex
 
 
@@ -19,12 +18,6 @@ class ReferenceIndex(BruteForceIndex):
     def __init__(self, vectors: Singles) -> None:
         super().__init__(vectors)
         self.vectors = vectors
-
-    @classmethod
-    def of_file(cls, content: bytes) -> ReferenceIndex:
-        """Return the index of the vectors of a graph's file."""
-        graph = Graph.from_bytes(content)
-        return cls(vectors_of(graph.tenths, graph.weights))
 
     def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
         """See `VectorIndex`."""

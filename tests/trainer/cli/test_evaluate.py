@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_seasons, small_bundle, walked_forward
 from tests.support.builders.folds import result_of_two_folds, two_folds
+from tests.trainer.harness import run
 
 from dejavu_models.registry.bundle import load_bundle
-from dejavu_trainer.cli.main import main
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import DataError, write_plays
 from dejavu_trainer.data.simulate import simulate_season
@@ -41,12 +41,6 @@ def patch_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes evaluations give the scores and figures of other games, which are there: computing them takes seconds."""
     monkeypatch.setattr("dejavu_trainer.evaluation.bundle.score_fold", lambda *_, **__: two_folds()[0])
     monkeypatch.setattr("dejavu_trainer.evaluation.bundle.result_of", lambda *_, **__: result_of_two_folds()[0])
-
-
-def run(*arguments: str | Path) -> int:
-    with pytest.raises(SystemExit) as left:
-        main([str(each) for each in arguments])
-    return int(left.value.code or 0)
 
 
 @pytest.fixture(scope="module")
@@ -76,31 +70,17 @@ def test_a_bundle_is_evaluated_on_a_season_that_it_has_not_seen(
     assert {"ensemble", "frozen", "no_teams", "persistence", "linear", "logistic"} <= set(values)
 
 
-@pytest.mark.nightly
-def test_a_report_of_a_season_that_the_bundle_has_not_seen_has_no_warning(
-    data: Path, bundle: Path, tmp_path: Path
-) -> None:
-    page = tmp_path / "report.html"
-    assert run("evaluate", "--data", data, "--season", "2034", "--bundle", bundle, "--html", page) == 0
-    assert page.read_text().startswith("<!doctype html>")
-    assert "!!" not in page.read_text()
-
-
-@pytest.mark.parametrize(
-    ("season", "part"), [("2032", "TRAINED"), pytest.param("2033", "TRAINED", marks=pytest.mark.nightly)]
-)
+@pytest.mark.usefixtures("two_plots")
 def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
-    data: Path,
-    bundle: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    season: str,
-    part: str,
+    data: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     patch_figures(monkeypatch)
-    assert run("evaluate", "--data", data, "--season", season, "--bundle", bundle) == 0
-    out = capsys.readouterr().out
-    assert f"!! The model was {part} on this season" in out
+    page = tmp_path / "report.html"
+    assert run("evaluate", "--data", data, "--season", "2032", "--bundle", bundle, "--html", page) == 0
+    out, html = capsys.readouterr().out, page.read_text()
+    assert "!! The model was TRAINED on this season" in out
+    assert "The model was TRAINED on this season" in html
+    assert html.startswith("<!doctype html>")
     assert "Halftime: all minutes" in out
     assert "Persistence" in out
 
@@ -141,13 +121,6 @@ def test_games_that_the_bundle_was_not_made_from_are_refused(
     assert not out.out
 
 
-def test_a_season_that_is_not_there_is_refused_by_name(
-    data: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("evaluate", "--data", data, "--season", "2035", "--bundle", bundle) == 1
-    assert "plays_2035.parquet" in capsys.readouterr().err
-
-
 def test_references_need_a_season_to_learn_from(data: Path, bundle: Path) -> None:
     forecaster = load_bundle(bundle, allow_unfit=True)
     games = load_games(data, seasons_needed(forecaster, 2031))
@@ -179,7 +152,7 @@ def two_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick", "two_plots")
-def test_a_walk_forward_leaves_its_reports(
+def test_a_walk_forward_leaves_its_reports_and_the_same_again(
     data: Path, walked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It takes over a fold that is there, as an interrupted one does: that takes seconds less."""
@@ -192,31 +165,22 @@ def test_a_walk_forward_leaves_its_reports(
     names = {path.name for path in out.iterdir()}
     assert {"backtest.json", "backtest.html", "backtest.md", "fan-chart.svg"} <= names
     assert len(names) == 5
-    assert json.loads((out / "backtest.json").read_text())["recipe"] == recipes.TrainingConfig(prototypes=None).digest
-
-
-@pytest.mark.nightly
-@pytest.mark.usefixtures("quick")
-def test_a_walk_forward_says_the_same_when_it_is_asked_again(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "walk"
-    arguments = walk_forward(data, out)
-    assert run(*arguments) == 0
-    capsys.readouterr()
+    document = json.loads((out / "backtest.json").read_text())
+    assert document["recipe"] == recipes.TrainingConfig(prototypes=None).digest
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert run(*arguments, "--json") == 0
-    document = json.loads(capsys.readouterr().out)
-    assert document == json.loads(before["backtest.json"])
+    assert run(*walk_forward(data, out), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == document
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_a_walk_forward_refuses_what_it_can_not_test(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_seasons_that_cannot_be_tested_are_refused_by_name(
+    data: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("backtest", "--data", data, "--test", "2032", "--out", tmp_path / "walk") == 1
     assert "testing on 2032 requires games of 2030" in capsys.readouterr().err
     assert run("backtest", "--data", tmp_path, "--test", "2032", "--out", tmp_path / "walk") == 1
     assert "contains no plays_SEASON.parquet" in capsys.readouterr().err
+    assert run("evaluate", "--data", data, "--season", "2035", "--bundle", bundle) == 1
+    assert "plays_2035.parquet" in capsys.readouterr().err
     assert run("backtest", "--data", data, "--test", "20-32", "--out", tmp_path / "walk") == 2
     assert "--test" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +11,9 @@ import pytest
 from tests.support.fakes.stats_service import StatsStandIn, season_of_games, status
 from tests.support.harness.documents import ROOT
 from tests.support.harness.fetch import AT_ONCE, rows_of, truth
+from tests.trainer.harness import run
 
-from dejavu_common.rich_console import Console
 from dejavu_trainer.cli import fetch
-from dejavu_trainer.cli.fetch import FetchDisplay
-from dejavu_trainer.cli.main import main
 
 GAMES = season_of_games(3)
 
@@ -33,16 +30,9 @@ def service() -> Iterator[StatsStandIn]:
         yield service
 
 
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(["fetch", *(str(argument) for argument in arguments)])
-    code = left.value.code
-    return code if isinstance(code, int) else int(code is not None)
-
-
 def test_it_says_what_it_wrote(service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "data"
-    assert run("--seasons", "2024-25", "--out", out, "--url", service.url) == 0
+    assert run("fetch", "--seasons", "2024-25", "--out", out, "--url", service.url) == 0
     told = capsys.readouterr()
     rows = truth(GAMES)
     assert told.out == f"{out / 'plays_2025.parquet'}: {len(rows):,} rows, 5 games\n"
@@ -55,7 +45,7 @@ def test_what_could_not_be_had_is_said_and_listed(
 ) -> None:
     service.faults[GAMES[2].game_id] = [status(500)] * AT_ONCE.max_attempts
     arguments = ("--seasons", "2024-25", "--out", tmp_path, "--url", service.url)
-    assert run(*arguments) == 1
+    assert run("fetch", *arguments) == 1
     told = capsys.readouterr()
     assert told.out.endswith(" rows, 4 games\n")
     assert f"{GAMES[2].game_id} " in told.err
@@ -66,7 +56,7 @@ def test_what_could_not_be_had_is_said_and_listed(
         " retry\n"
     )
     assert listing.is_file()
-    assert run(*arguments) == 0
+    assert run("fetch", *arguments) == 0
     assert not listing.exists()
 
 
@@ -74,7 +64,7 @@ def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys
     game = GAMES[0]
     service.faults[game.game_id] = [status(404)]
     arguments = ("--seasons", "2024-25", "--out", tmp_path, "--url", service.url, "--season-type", "regular", "--json")
-    assert run(*arguments) == 1
+    assert run("fetch", *arguments) == 1
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     (season,) = document["seasons"]
     assert document["stopped"] == ""
@@ -101,21 +91,10 @@ def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys
     assert not [key for key in [*document, *season, "missing"] if f"`{key}`" not in explained]
 
 
-def test_a_service_that_does_not_answer_is_said(
-    service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    service.faults["Regular Season"] = [status(403)] * AT_ONCE.max_attempts
-    assert run("--seasons", "2024-25", "--out", tmp_path, "--url", service.url) == 1
-    assert capsys.readouterr().err.endswith(
-        "dejavu-trainer: 2024-25: the list of games, Regular Season, could not be fetched: status 403, after 3"
-        " attempts; run the same command again to resume\n"
-    )
-
-
 def test_a_season_that_has_not_begun_hides_none_before_it(
     service: StatsStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("--seasons", "2024-25,2030-31", "--out", tmp_path, "--url", service.url) == 1
+    assert run("fetch", "--seasons", "2024-25,2030-31", "--out", tmp_path, "--url", service.url) == 1
     told = capsys.readouterr()
     assert told.out.endswith(" rows, 5 games\n")
     assert told.err.endswith("dejavu-trainer: 2030-31: the NBA lists no finished game\n")
@@ -139,37 +118,6 @@ def test_wrong_usage_is_told(
     complaint: str,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    assert run(*arguments, "--out", tmp_path / "data") == code
+    assert run("fetch", *arguments, "--out", tmp_path / "data") == code
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
-
-
-def test_on_a_terminal_there_is_a_bar_with_the_time_left() -> None:
-    screen = io.StringIO()
-    with FetchDisplay(Console(file=screen, force_terminal=True, width=160, color_system=None)) as shown:
-        shown.begin("2024-25", 100, 60)
-        shown.done("2024-25")
-        shown.waiting(8.0, "status 429")
-        shown._bars.refresh()
-        shown.say("0022400001 [NYK @ BOS]: no plays")
-    seen = screen.getvalue()
-    assert "2024-25" in seen
-    assert "61/100" in seen
-    assert "left" in seen
-    assert "status 429; retrying in 8 s" in seen
-    assert "0022400001 [NYK @ BOS]: no plays" in seen
-
-
-def test_without_a_terminal_there_are_lines_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr("dejavu_trainer.cli.fetch.time.monotonic", lambda: now[0])
-    lines = io.StringIO()
-    with FetchDisplay(Console(file=lines, width=160)) as shown:
-        shown.begin("2024-25", 1_300, 100)
-        for _ in range(40):
-            now[0] += 1.0
-            shown.done("2024-25")
-    assert lines.getvalue().splitlines() == [
-        "2024-25: 1,300 games finished; 100 of them cached, 1,200 to fetch",
-        "2024-25: 130 of 1,300 games, about 20 min left",
-    ]

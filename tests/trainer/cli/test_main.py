@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -13,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.bundles import quick_recipe
+from tests.support.builders.bundles import quick_recipe, small_bundle
 from tests.support.harness.documents import ROOT
+from tests.trainer.harness import run
 
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_common.rich_console import Console
 from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.types import Horizon
-from dejavu_trainer.cli.main import main
+from dejavu_models.types import MarginSource
 from dejavu_trainer.data.games import load_games
+from dejavu_trainer.reports.fit import print_fit
 from dejavu_trainer.training.recipe import TrainingConfig
 
 QUICK = quick_recipe()
@@ -28,19 +30,12 @@ QUICK = quick_recipe()
 GOOD = "game_id,type,home,away,elapsed_s,home_score,away_score\n202301010BOS,RS,BOS,BRK,60,2,0\n"
 
 
-def run(*arguments: object) -> int:
-    """Runs a command in this process and returns its exit code."""
-    with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
-    code = left.value.code
-    return code if isinstance(code, int) else int(code is not None)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def quickly() -> Iterator[None]:
     """Makes `fit` use the quick recipe; the standard one takes minutes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dejavu_trainer.training.recipe.TrainingConfig", partial(replace, QUICK))
+        patch.setattr("dejavu_trainer.training.totals.MIN_GAMES", 100)
         yield
 
 
@@ -50,23 +45,6 @@ def seasons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("seasons")
     assert run("simulate", "--season", "2031-2034", "--games", 150, "--out", folder) == 0
     return folder
-
-
-@pytest.fixture(scope="module")
-def bundle(seasons: Path) -> Path:
-    folder = seasons / "bundle"
-    assert run("fit", "--data", seasons, "--train", "2031-2032", "--calibrate", 2033, "--out", folder) == 0
-    return folder
-
-
-def test_a_fitted_bundle_answers(bundle: Path) -> None:
-    forecaster = load_bundle(bundle, allow_unfit=True)
-    assert forecaster.info.train_seasons == (2031, 2032, 2033)  # refitted on all games
-    assert forecaster.info.calibration_seasons == (2033,)
-    assert forecaster.info.train_games == 450
-    for horizon in Horizon:
-        forecast = forecaster.forecast(ForecastQuery(ScorePattern((1.0,) * 18), horizon, 0.1, "BOS", "LAL"))
-        assert forecast.point in forecast.interval
 
 
 def keys(document: dict[str, Any]) -> Iterator[str]:
@@ -85,7 +63,10 @@ def backtest_of(folder: Path, recipe: TrainingConfig) -> Path:
     return path
 
 
-def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_replaces_a_bundle_and_says_what_it_made(
+    seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = small_bundle(tmp_path / "b")
     tested = backtest_of(tmp_path, replace(QUICK, prototypes=60, prototypes_at=((18, 80), (30, 55))))
     counts = ("--prototypes", 60, "--prototypes-at", "30=55", "--prototypes-at", "18=80")
     arguments = ("--data", seasons, "--train", "2031", "--calibrate", "2032", "--out", tmp_path / "b")
@@ -93,7 +74,7 @@ def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.Cap
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     bundle = load_bundle(tmp_path / "b", allow_unfit=True)
-    assert document["model_version"] == bundle.version
+    assert document["model_version"] == bundle.version != before
     assert bundle.manifest.dejavu is not None
     entries = bundle.manifest.dejavu.entries
     assert document["dejavu"]["entries"] == sum(entries) <= 47 * 60 + 20 - 5
@@ -105,6 +86,17 @@ def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.Cap
     assert set(keys(document)) <= explained
     assert document["bytes"] == sum(file.stat().st_size for file in (tmp_path / "b").iterdir())
     assert captured.err == ""
+    print_fit(Console(file=(printed := io.StringIO()), width=100), document)
+    told = " ".join(printed.getvalue().split())
+    for said in (bundle.version, "UNFIT", "home advantage alone", "whether these are the same was not checked"):
+        assert said in told
+    assert re.search(r"removes \d+\.\d % of the linear models' squared error", told)
+
+    totals = bundle.totals
+    assert totals is not None, "there are games enough, and the season is in play"
+    assert totals.models[MarginSource.KNOWN].games == 300
+    assert (totals.ratings.season, totals.ratings.awaits_season) == (2032, False)
+    assert totals.ratings.date == bundle.ratings.date
 
 
 @pytest.mark.parametrize(
@@ -124,30 +116,6 @@ def test_a_number_of_prototypes_that_cannot_be_read_is_a_usage_error(
     told = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert "--prototypes-at" in told
     assert message in told
-
-
-def test_fit_tells_people_the_version_and_the_verdict(
-    bundle: Path, seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With the same seed, the same model replaces the older bundle."""
-    before = load_bundle(bundle, allow_unfit=True)
-    arguments = ("--data", seasons, "--train", "2031-2032", "--calibrate", 2033, "--out", bundle)
-    assert run("fit", *arguments, "--backtest", backtest_of(tmp_path, replace(QUICK, prototypes=None))) == 0
-    told = capsys.readouterr().out
-    assert before.version in told
-    assert "UNFIT" in told
-    assert "home advantage alone" in told
-    assert re.search(r"removes \d+\.\d % of the linear models' squared error", " ".join(told.split()))
-    assert "whether these are the same was not checked" in " ".join(told.split())
-    assert load_bundle(bundle, allow_unfit=True).version == before.version
-
-
-def test_fit_refuses_what_is_no_backtest(seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "result.json").write_text("{}")
-    arguments = ("--data", seasons, "--train", 2031, "--calibrate", 2032, "--out", tmp_path / "b")
-    assert run("fit", *arguments, "--backtest", tmp_path / "result.json") == 1
-    assert "result.json: is not the result of a backtest" in capsys.readouterr().err
-    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize(
@@ -172,17 +140,6 @@ def test_fit_refuses_seasons_that_it_can_not_use(
     assert run("fit", "--data", seasons, "--train", train, "--calibrate", calibrate, "--out", out) == code
     assert complaint in capsys.readouterr().err
     assert not out.exists()
-
-
-def test_fit_does_not_write_over_what_is_no_bundle(seasons: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = sorted(seasons.iterdir())
-    assert run("fit", "--data", seasons, "--train", 2031, "--calibrate", 2032, "--out", seasons) == 1
-    assert "not a bundle" in capsys.readouterr().err
-    assert sorted(seasons.iterdir()) == before
-
-
-def test_simulate_writes_seasons_that_can_be_read(seasons: Path) -> None:
-    assert len(load_games(seasons, [2031, 2032, 2033, 2034])) == 600
 
 
 def test_simulate_does_not_write_over_a_season_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

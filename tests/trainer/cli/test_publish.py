@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tests.support.builders.bundles import small_bundle
 from tests.support.programs.upload_server import running_upload_server
+from tests.trainer.harness import run
 
 from dejavu_models.registry.store.store import ModelStore
-from dejavu_trainer.cli.main import main
 
 
 @pytest.fixture
@@ -19,17 +19,11 @@ def bundle(tmp_path: Path) -> Path:
     return tmp_path / "bundle"
 
 
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["publish", *arguments])
-    return int(ended.value.code or 0)
-
-
 def test_a_bundle_is_put_into_a_store_once(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = tmp_path / "store"
     documents = []
     for _ in range(2):
-        assert run(str(bundle), "--store", str(store), "--json") == 0
+        assert run("publish", str(bundle), "--store", str(store), "--json") == 0
         documents.append(json.loads(capsys.readouterr().out))
     [version] = ModelStore.open(store).versions()
     assert [(each["model_version"], each["added"]) for each in documents] == [(version, True), (version, False)]
@@ -42,7 +36,7 @@ def test_a_server_registers_it_with_the_reason_of_its_lineage(
     manifest["lineage"] = {"parent_version": "", "reason": "new season", "code_version": ""}
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     with running_upload_server(tmp_path / "store") as address:
-        assert run(str(bundle), "--server", address) == 0
+        assert run("publish", str(bundle), "--server", address) == 0
     assert f"is registered with {address}" in capsys.readouterr().out
     assert ModelStore.open(tmp_path / "store").versions() == [manifest["version"]]
 
@@ -52,7 +46,7 @@ def test_a_refusal_of_the_server_is_told(bundle: Path, tmp_path: Path, capsys: p
     manifest["golden"][0]["point_forecast"] = 99.0
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     with running_upload_server(tmp_path / "store") as address:
-        assert run(str(bundle), "--server", address) == 1
+        assert run("publish", str(bundle), "--server", address) == 1
     told = capsys.readouterr().err
     assert f"{address} did not take the bundle" in told
     assert "golden query" in told
@@ -65,11 +59,11 @@ def test_an_unfit_bundle_is_refused_unless_allowed(
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["verdict"]["fit"] = False
     (bundle / "manifest.json").write_text(json.dumps(manifest))
-    assert run(str(bundle), "--store", str(tmp_path / "store")) == 1
+    assert run("publish", str(bundle), "--store", str(tmp_path / "store")) == 1
     assert "marked unfit" in capsys.readouterr().err
-    assert run(str(bundle), "--store", str(tmp_path / "store"), "--allow-unfit") == 0
+    assert run("publish", str(bundle), "--store", str(tmp_path / "store"), "--allow-unfit") == 0
 
 
 @pytest.mark.parametrize("options", [(), ("--stage",), ("--stage", "--store", "x")])
 def test_options_that_do_nothing_are_wrong_usage(bundle: Path, options: tuple[str, ...]) -> None:
-    assert run(str(bundle), *options) == 2
+    assert run("publish", str(bundle), *options) == 2

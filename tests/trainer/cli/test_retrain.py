@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,15 +11,7 @@ from pathlib import Path
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, bundle_of_two_seasons, simulated_seasons
 from tests.support.harness.documents import ROOT
-
-from dejavu_trainer.cli.main import main
-from dejavu_trainer.retraining.work_folder import open_work_folder
-
-
-def run(*arguments: object) -> int | str | None:
-    with pytest.raises(SystemExit) as ended:
-        main(["retrain", *map(str, arguments)])
-    return ended.value.code
+from tests.trainer.harness import run
 
 
 def options(work: Path) -> tuple[object, ...]:
@@ -30,29 +21,17 @@ def options(work: Path) -> tuple[object, ...]:
 def test_check_says_which_trigger_stands_and_exits_as_grep_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*options(tmp_path), "--check", "--new-games", 2 * SEASON_GAMES) == 0
+    assert run("retrain", *options(tmp_path), "--check", "--new-games", 2 * SEASON_GAMES) == 0
     assert "Due: new games" in capsys.readouterr().out
-    assert run(*options(tmp_path), "--check", "--new-games", 2 * SEASON_GAMES + 1, "--json") == 1
+    assert run("retrain", *options(tmp_path), "--check", "--new-games", 2 * SEASON_GAMES + 1, "--json") == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["due"], document["newer_games"], document["triggers"]) == (False, 2 * SEASON_GAMES, [])
-    assert run("--from", "nowhere", "--work", tmp_path, "--check") == 2
+    assert run("retrain", "--from", "nowhere", "--work", tmp_path, "--check") == 2
     assert "nowhere: cannot be read" in capsys.readouterr().err
 
 
-def test_without_a_trigger_it_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*options(tmp_path / "work"), "--store", tmp_path / "store", "--new-games", 2 * SEASON_GAMES + 1) == 0
-    assert "no trigger stands" in capsys.readouterr().out
-    assert not (tmp_path / "store").exists()
-
-
-def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with open_work_folder(tmp_path):
-        assert run(*options(tmp_path)) == 1
-    assert f"another retrain is running there, process {os.getpid()}" in capsys.readouterr().err
-
-
 def test_a_server_that_is_not_there_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = run("--from", simulated_seasons(), "--work", tmp_path, "--server", "127.0.0.1:1", "--check")
+    code = run("retrain", "--from", simulated_seasons(), "--work", tmp_path, "--server", "127.0.0.1:1", "--check")
     error = capsys.readouterr().err
     assert code == 2
     assert "dejavu models list" in error
@@ -60,7 +39,7 @@ def test_a_server_that_is_not_there_is_told_in_a_line(tmp_path: Path, capsys: py
 
 
 def test_a_problem_that_does_not_exist_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*options(tmp_path), "--accept", "late-games") == 2
+    assert run("retrain", *options(tmp_path), "--accept", "late-games") == 2
     assert "missing-teams" in " ".join(capsys.readouterr().err.split())
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.harness.real_games import real_games
 
 from dejavu_feed.live_inputs import COLUMNS
-from dejavu_trainer.data.games import DataError, Games, count_games, game_date, load_games, parse_seasons
+from dejavu_trainer.data.games import DataError, Games, count_games, load_games, parse_seasons
 from dejavu_trainer.data.plays import write_plays
 
 Row = tuple[str, str, str, str | None, float, int, int]
@@ -114,36 +114,65 @@ def test_an_id_of_the_nba_takes_its_date_from_the_column(tmp_path: Path) -> None
     assert games.home.tolist() == ["BOS", "NYK"]
 
 
-def test_an_id_of_the_nba_without_a_date_is_refused(tmp_path: Path) -> None:
-    save(tmp_path, 2023, named_by_the_nba("0022200564"))
-    with pytest.raises(DataError, match=r"game 0022200564: .* contains no date; expected one in a column game_date"):
+@pytest.mark.parametrize(
+    ("plays", "complaint"),
+    [
+        (
+            dated(named_by_the_nba("0022200564"), None).drop_columns("game_date"),
+            r"0022200564: .* contains no date; expected one in a column game_date",
+        ),
+        (dated(named_by_the_nba("0022200564"), None), "row 1: game_date is missing"),
+        (dated(game("202301010NYK"), date(2023, 1, 2)), "begins with a date other than 2023-01-02"),
+        (dated(game(away=None), date(2023, 1, 1)), "holds no complete game"),
+        (dated(game("2023-01-01BOS"), date(2023, 1, 1)), "not a game id"),
+        (dated(game("202313010BOS"), date(2023, 1, 1)), "not begin with a date"),
+        (dated(game(away="XYZ"), date(2023, 1, 1)), "XYZ"),
+        (pa.table({"game_id": ["x"], "type": ["RS"]}), "lacks the columns home, away, elapsed_s"),
+    ],
+    ids=[
+        "no column of dates",
+        "no date",
+        "another date",
+        "no complete game",
+        "no id",
+        "no date in id",
+        "no team",
+        "no columns",
+    ],
+)
+def test_a_season_that_cannot_be_used_is_refused_by_what_is_wrong(
+    tmp_path: Path, plays: pa.Table, complaint: str
+) -> None:
+    pq.write_table(plays, tmp_path / "plays_2023.parquet")
+    with pytest.raises(DataError, match=complaint):
         load_games(tmp_path, [2023])
 
 
-def test_a_date_that_contradicts_the_id_is_refused(tmp_path: Path) -> None:
-    write_plays(tmp_path, 2023, dated(game("202301010NYK"), date(2023, 1, 2)))
-    with pytest.raises(DataError, match="begins with a date other than 2023-01-02"):
+def test_a_file_that_is_not_there_or_no_parquet_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"plays_2023\.parquet"):
+        load_games(tmp_path, [2023])
+    (tmp_path / "plays_2023.parquet").write_text("game_id,type\n")
+    with pytest.raises(DataError, match=r"plays_2023\.parquet: can't be read"):
         load_games(tmp_path, [2023])
 
 
-def test_a_missing_date_is_named_by_its_row(tmp_path: Path) -> None:
-    write_plays(tmp_path, 2023, dated(named_by_the_nba("0022200564"), None))
-    with pytest.raises(DataError, match="row 1: game_date is missing"):
-        load_games(tmp_path, [2023])
-
-
-def test_games_carry_names_of_the_nba_and_their_date(tmp_path: Path) -> None:
-    save(tmp_path, 2023, game("202301010PHO"))
+def test_games_carry_names_of_the_nba_their_date_and_phase(tmp_path: Path) -> None:
+    save(tmp_path, 2023, game("202301010PHO") + [(row[0], "PO", *row[2:]) for row in game("202305010BOS")])
     games = load_games(tmp_path, [2023])
     assert (games.home[0], games.away[0]) == ("PHX", "BKN")
-    assert games.date.tolist() == [date(2023, 1, 1)]
-    assert games.season.tolist() == [2023]
+    assert games.date.tolist() == [date(2023, 1, 1), date(2023, 5, 1)]
+    assert games.phase.tolist() == ["RS", "PO"]
+    picked = games.select(games.phase == "PO")
+    assert (picked.game_id.tolist(), len(picked.differentials)) == (["202305010BOS"], 1)
+    assert len(games.of_seasons([2022])) == 0
 
 
 def test_files_are_found_in_the_folder_and_in_its_nba_folder(tmp_path: Path) -> None:
     save(tmp_path, 2022, game("202201010BOS"))
     save(tmp_path / "nba", 2023, game())
-    assert load_games(tmp_path, [2023, 2022]).season.tolist() == [2022, 2023]
+    told = list[int]()
+    assert load_games(tmp_path, [2023, 2022], told.append).season.tolist() == [2022, 2023]
+    assert told == [1, 1]
 
 
 def test_games_come_by_date_and_id_in_whatever_order_they_lie(tmp_path: Path) -> None:
@@ -172,21 +201,6 @@ def test_a_correction_counts_from_its_row_on(tmp_path: Path) -> None:
     assert load_games(tmp_path, [2023]).differentials[0, :2].tolist() == [2, 1]
 
 
-def test_selected_games_keep_their_columns_together(tmp_path: Path) -> None:
-    save(tmp_path, 2023, game("202301020ATL") + game("202301010BOS", final=(9, 6)))
-    games = load_games(tmp_path, [2023])
-    picked = games.select(games.final == 3)
-    assert picked.game_id.tolist() == ["202301010BOS"]
-    assert len(picked) == len(picked.differentials) == 1
-    assert len(games.of_seasons([2022])) == 0
-
-
-def test_a_game_tells_its_phase_of_the_season(tmp_path: Path) -> None:
-    playoffs = [(row[0], "PO", *row[2:]) for row in game("202305010BOS")]
-    save(tmp_path, 2023, game() + playoffs)
-    assert load_games(tmp_path, [2023]).phase.tolist() == ["RS", "PO"]
-
-
 def test_what_is_asked_and_what_is_forecast_come_from_the_same_course(tmp_path: Path) -> None:
     save(tmp_path, 2023, game() + game("202301020ATL", final=(9, 6)))
     games = load_games(tmp_path, [2023])
@@ -211,29 +225,6 @@ def test_the_fingerprint_is_of_the_content_not_of_the_file(tmp_path: Path) -> No
     assert len(a) == 64
 
 
-def test_a_season_without_a_complete_game_is_refused(tmp_path: Path) -> None:
-    save(tmp_path, 2023, game(away=None))
-    with pytest.raises(DataError, match="holds no complete game"):
-        load_games(tmp_path, [2023])
-
-
-def test_a_missing_season_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"plays_2023\.parquet"):
-        load_games(tmp_path, [2023])
-
-
-def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
-    (tmp_path / "plays_2023.parquet").write_text("game_id,type\n")
-    with pytest.raises(DataError, match=r"plays_2023\.parquet: can't be read"):
-        load_games(tmp_path, [2023])
-
-
-def test_missing_columns_are_named(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"game_id": ["x"], "type": ["RS"]}), tmp_path / "plays_2023.parquet")
-    with pytest.raises(DataError, match="lacks the columns home, away, elapsed_s"):
-        load_games(tmp_path, [2023])
-
-
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
@@ -246,20 +237,6 @@ def test_a_value_out_of_bounds_is_named_with_its_row(tmp_path: Path, row: Row, c
     rows = game()
     rows[1] = row
     save(tmp_path, 2023, rows)
-    with pytest.raises(DataError, match=complaint):
-        load_games(tmp_path, [2023])
-
-
-@pytest.mark.parametrize(
-    ("game_id", "away", "complaint"),
-    [
-        ("2023-01-01BOS", "BRK", "not a game id"),
-        ("202313010BOS", "BRK", "not begin with a date"),
-        ("202301010BOS", "XYZ", "XYZ"),
-    ],
-)
-def test_an_unknown_team_or_a_malformed_id_is_named(tmp_path: Path, game_id: str, away: str, complaint: str) -> None:
-    save(tmp_path, 2023, game(game_id, away))
     with pytest.raises(DataError, match=complaint):
         load_games(tmp_path, [2023])
 
@@ -281,14 +258,6 @@ def test_a_game_under_two_ids_is_refused(tmp_path: Path) -> None:
         count_games(tmp_path / "plays.csv", plays)
 
 
-def test_progress_is_told_season_by_season(tmp_path: Path) -> None:
-    save(tmp_path, 2022, game("202201010BOS"))
-    save(tmp_path, 2023, game())
-    told = list[int]()
-    load_games(tmp_path, [2022, 2023], told.append)
-    assert told == [1, 1]
-
-
 def test_seasons_are_years_and_ranges() -> None:
     assert parse_seasons("2015-2017") == (2015, 2016, 2017)
     assert parse_seasons(" 2019, 2015-2016,2015 ") == (2015, 2016, 2019)
@@ -305,10 +274,7 @@ def test_listed_seasons_come_back_sorted(seasons: set[int]) -> None:
     assert parse_seasons(",".join(map(str, seasons))) == tuple(sorted(seasons))
 
 
-def test_the_date_is_the_start_of_the_id() -> None:
-    assert game_date("202303060LAL") == date(2023, 3, 6)
-
-
+@pytest.mark.nightly
 @pytest.mark.real_data
 def test_real_seasons_hold_the_games_that_the_rule_leaves(data_dir: Path) -> None:
     games = real_games(data_dir)

@@ -218,6 +218,7 @@ def test_the_delimiter_is_found(tmp_path: Path, name: str, delimiter: str) -> No
     assert checked.plays["elapsed_s"].to_pylist() == [60.0]
 
 
+@pytest.mark.nightly
 @pytest.mark.real_data
 def test_a_real_season_passes_and_counts_the_same_games(tmp_path: Path, data_dir: Path) -> None:
     checked = read_and_check(data_dir / "nba" / "plays_2018.parquet", 2018)

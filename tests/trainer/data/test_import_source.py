@@ -13,16 +13,27 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.harness.checked_plays import labels, timeline
+from tests.trainer.harness import run
 
+from dejavu_feed.nba.stats_payloads import read_game_log, read_score_timeline
 from dejavu_feed.teams import TEAMS
-from dejavu_trainer.cli.main import main
 from dejavu_trainer.data.game_list import read_game_list
 from dejavu_trainer.data.games import load_games
+from dejavu_trainer.data.import_plays import CheckedPlays
 from dejavu_trainer.data.import_source import read_source
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.data.source_rows import ESPN_TEAMS, Source
+
+
+def timeline(checked: CheckedPlays) -> list[tuple[float, int, int]]:
+    assert checked.problems == ()
+    return [(row["elapsed_s"], row["home_score"], row["away_score"]) for row in checked.plays.to_pylist()]
+
+
+def labels(checked: CheckedPlays) -> set[tuple[Any, ...]]:
+    columns = ("game_id", "type", "home", "away", "game_date")
+    return {tuple(row[column] for column in columns) for row in checked.plays.to_pylist()}
+
 
 GAME, NUMBER = "0022300061", 22300061
 DAY = "2023-10-24"
@@ -268,28 +279,6 @@ def test_a_wrong_value_is_named_by_file_line_and_column(
     assert problem.located(path).startswith(f"{path} line 3: {complaint}")
 
 
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    code = ended.value.code
-    assert isinstance(code, int)
-    return code
-
-
-def test_one_problem_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = hoopr()
-    rows[2]["period_number"] = "x"
-    path = written(tmp_path / "plays.csv", rows)
-    assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data") == 1
-    [line] = capsys.readouterr().err.splitlines()
-    place = f"{path} line 4"
-    assert line == f"dejavu-trainer: 1 problem: {place}: period_number is 'x', expected 1 to 14; nothing was written"
-    assert not (tmp_path / "data").exists()
-    assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data", "--json") == 1
-    [problem] = json.loads(capsys.readouterr().out)["problems"]
-    assert (problem["file"], problem["line"], problem["column"]) == (str(path), 4, "period_number")
-
-
 @pytest.mark.parametrize("source", Source)
 def test_a_file_that_is_not_there_is_told_in_words(
     source: Source, tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]
@@ -300,13 +289,6 @@ def test_a_file_that_is_not_there_is_told_in_words(
     assert capsys.readouterr().err == f"dejavu-trainer: {path}: there is no such file\n"
 
 
-def test_a_missing_input_is_named_before_an_existing_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "plays_2024.parquet"
-    out.write_bytes(b"")
-    assert run("import", tmp_path / "nope.csv", "--season", 2024, "--out", tmp_path) == 1
-    assert "nope.csv: there is no such file" in capsys.readouterr().err
-
-
 def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = written(tmp_path / "espn.csv", complete_hoopr(DAY, "2023-10-25"))
     arguments = ("import", files, "--from", "hoopr", "--season", 2024, "--games", listed, "--out", tmp_path)
@@ -314,23 +296,6 @@ def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, listed: Path, capsys
     printed = capsys.readouterr()
     assert "1 game not in the list, imported under date and home team (202310250DEN)" in printed.err
     assert json.loads(printed.out)["not_in_list"] == ["202310250DEN"]
-
-
-def test_the_same_game_under_two_ids_is_not_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = simulate_season(2031, games=2).to_pylist()
-    rows = [{**row, "game_date": f"{row['game_id'][:4]}-{row['game_id'][4:6]}-{row['game_id'][6:8]}"} for row in rows]
-    first = rows[0]["game_id"]
-    rows += [{**row, "game_id": "0023000001"} for row in rows if row["game_id"] == first]
-    assert run("import", written(tmp_path / "plays.csv", rows), "--season", 2031, "--out", tmp_path) == 1
-    assert f"games {first} and 0023000001 are the same" in capsys.readouterr().err
-    assert not (tmp_path / "plays_2031.parquet").exists()
-
-
-def test_no_error_begins_with_a_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = written(tmp_path / "pbp.csv", hoopr())
-    (tmp_path / "data").write_text("")  # a file where the folder should be
-    assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data") == 1
-    assert "Errno" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("source", [Source.PBPSTATS, Source.NBA_API])
@@ -372,3 +337,44 @@ def test_a_season_that_was_imported_is_loaded_for_training(tmp_path: Path, capsy
     assert told.err == "left out 1 game (99): of no part of the season that counts (preseason, All-Star)\n"
     games = load_games(tmp_path / "data", [2024])
     assert games.game_id.tolist() == [f"2024010{day}0DEN" for day in range(1, 9)]
+
+
+def _log(tmp_path: Path, *rows: str) -> Path:
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(["GAME_ID,GAME_DATE,MATCHUP", *rows]) + "\n")
+    return path
+
+
+@pytest.mark.real_data
+def test_a_real_game_of_nba_api_has_the_timeline_of_a_fetch(tmp_path: Path, data_dir: Path) -> None:
+    path = data_dir / "feed" / "playbyplayv3_0022400001.json"
+    log = _log(tmp_path, "0022400001,2024-11-12,ATL @ BOS")
+    checked = read_source([path], Source.NBA_API, 2025, read_game_list(log))
+    assert labels(checked) == {("0022400001", "RS", "BOS", "ATL", date(2024, 11, 12))}
+    headers = ["GAME_ID", "GAME_DATE", "TEAM_ID", "MATCHUP", "WL", "PTS"]
+    points = timeline(checked)[-1][1:]
+    teams = zip(("BOS", "ATL"), ("BOS vs. ATL", "ATL @ BOS"), ("L", "W"), points, strict=True)
+    listing = [["0022400001", "2024-11-12", TEAMS[code].number, text, won, pts] for code, text, won, pts in teams]
+    payload = {"resultSets": [{"name": "LeagueGameLog", "headers": headers, "rowSet": listing}]}
+    [game] = read_game_log(payload)
+    fetched = read_score_timeline(json.loads(path.read_text()), game)
+    assert timeline(checked) == [tuple(score) for score in fetched.scores]
+
+
+@pytest.mark.real_data
+def test_a_real_game_of_the_live_feed_is_read_with_its_teams_from_the_list(tmp_path: Path, data_dir: Path) -> None:
+    path = data_dir / "feed" / "playbyplay_0022000001.json"
+    log = _log(tmp_path, "0022000001,2020-12-22,GSW @ BKN")
+    checked = read_source([path], Source.NBA_API, 2021, read_game_list(log))
+    scores = timeline(checked)
+    assert scores[-1][1:] == (125, 99)
+    assert [home - away for elapsed, home, away in scores if elapsed <= 1080][-1] == 20
+    assert [home - away for elapsed, home, away in scores if elapsed <= 1440][-1] == 18
+
+
+@pytest.mark.real_data
+def test_a_real_list_of_games_is_read(data_dir: Path) -> None:
+    games = read_game_list(data_dir / "feed" / "leaguegamelog_2025-26.json")
+    first = games.by_id["0022500002"]
+    assert (first.day, first.home, first.away) == (date(2025, 10, 21), "LAL", "GSW")
+    assert games.by_teams[first.day, "LAL", "GSW"] == "0022500002"

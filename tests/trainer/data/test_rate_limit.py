@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.fakes.stats_service import StatsStandIn, season_of_games, status, truncated
-from tests.support.harness.fetch import Notes, fetch_from
+from tests.support.harness.fetch import Notes
 
 from dejavu_feed.errors import FeedError, IncompleteGame, MalformedFeed
 from dejavu_feed.nba.stats_service import StatsUnavailable
@@ -78,16 +76,6 @@ def test_between_any_two_requests_there_is_the_spacing(
         except RetriesExhausted:
             time.now += 0.1
     assert all(then - ended >= 0.6 - 1e-9 for (_, ended), (then, _) in pairwise(asked))
-
-
-def test_requests_that_fail_and_fetches_one_after_the_other_keep_the_spacing_at_the_service(tmp_path: Path) -> None:
-    with StatsStandIn(season_of_games(3)) as service:
-        service.faults = {"PlayIn": [status(500)], service.games[0].game_id: [truncated()] * 3}
-        pace = RetryPolicy(spacing=0.04, max_attempts=3, first_wait=0.0)
-        fetch_from(service, tmp_path, pace=pace)
-        fetch_from(service, tmp_path, pace=pace)
-        assert len(service.asked) == 3 + 1 + 5 + 2 + 3 + 1
-        assert min(later.at - sooner.at for sooner, later in pairwise(service.asked)) >= 0.04
 
 
 def test_another_try_waits_twice_as_long_up_to_a_bound() -> None:

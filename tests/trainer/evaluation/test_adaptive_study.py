@@ -94,21 +94,6 @@ def test_what_chance_does_to_a_month_is_what_it_does_to_the_mean_of_its_games(na
     assert off.rows[-1][1] == f"{100 * due:.1f} %"
 
 
-def test_tables_tell_every_season_and_month(narrow: FoldScores) -> None:
-    lived = [replay_fold(narrow, ratings) for ratings in ("frozen", "carried")]
-    frozen, carried, off, months = tables(lived)
-    assert [row[:3] for row in frozen.rows] == [
-        ("2033", "static", "600"),
-        ("", "season", ""),
-        ("all", "static", "600"),
-        ("", "season", ""),
-    ]
-    assert [row[1:] for row in carried.rows[:2]] == [row[1:] for row in carried.rows[2:]]
-    assert [row[0] for row in off.rows] == ["static", "season", "sampling error alone"]
-    assert sum(int(row[2]) for row in months.rows if row[2]) == 600
-    assert all(len(row) == len(months.header) for row in months.rows)
-
-
 def test_where_no_month_has_enough_games_there_is_no_deviation_but_the_reason(narrow: FoldScores) -> None:
     months = np.datetime64("2033-01") + np.arange(len(narrow)) // 50
     lived = [replace(replay_fold(narrow, ratings), month=months) for ratings in ("frozen", "carried")]

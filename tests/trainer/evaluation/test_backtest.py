@@ -202,12 +202,6 @@ def test_a_spoilt_fold_is_refused_by_name(tmp_path: Path, whole: Path, spoil: ob
         backtest(simulated_games(), [2033], RECIPE, tmp_path, calibrate_seasons=1)
 
 
-def test_writing_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(TypeError):
-        write_atomic(tmp_path / "fold-2033-0.npz", "text, not bytes")  # type: ignore[arg-type]
-    assert not list(tmp_path.iterdir())
-
-
 def test_rests_are_removed_and_nothing_else(tmp_path: Path) -> None:
     kept = ("fold-2033-0.npz", "backtest.json", ".hidden")
     for name in (*kept, ".fold-2033-0.npz.abc"):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bench.lifecycle.season_chance import factors, spreads
 from tests.support.builders.folds import two_folds
 
 from dejavu_trainer.evaluation.scoring.fold_scores import SERVED
@@ -40,15 +39,17 @@ def alarms(runs: int, spread_of_scales: float) -> float:
     return found / runs
 
 
+@pytest.mark.nightly
 def test_seasons_that_are_alike_rarely_raise_an_alarm() -> None:
     """Conformal intervals on residuals of one law: stated is one alarm in 100 walk-forwards."""
     assert alarms(2000, 0.0) == pytest.approx(0.01, abs=0.008)
 
 
 def test_seasons_whose_errors_differ_in_size_raise_it() -> None:
-    assert alarms(200, 0.15) > 0.8
+    assert alarms(100, 0.15) > 0.8
 
 
+@pytest.mark.nightly
 def test_the_chance_told_is_that_of_the_walk_forward() -> None:
     generator = np.random.default_rng(4)
     games = np.full(SEASONS, float(GAMES))
@@ -78,17 +79,3 @@ def test_every_coverage_of_every_season_has_its_interval() -> None:
 
 def test_a_single_season_has_no_spread() -> None:
     assert season_coverages(two_folds()[:1]) == []
-
-
-def test_following_a_season_takes_back_part_of_what_chance_gives() -> None:
-    rng = np.random.default_rng(1)
-    found = np.square([spreads(rng) for _ in range(8)]).mean(axis=0)
-    assert 0 < found[1] < 0.6 * found[0]
-
-
-def test_the_factor_is_of_the_days_before() -> None:
-    squares = np.ones(1250)
-    squares[7:] = 1.2
-    found = factors(squares)
-    assert (found[:14] == 1.0).all()
-    assert (np.diff(found[14::7]) > 0).all()

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, simulated_games, simulated_seasons
-from tests.support.builders.issued_forecasts import issued
+from tests.trainer.harness import ledger_of
 
-from dejavu_models.types import Horizon
-from dejavu_server.ledger import Ledger
-from dejavu_server.records import ReportedOutcome
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.retraining.sources import SourceGames, games_from_bytes, games_to_bytes, gather
 from dejavu_trainer.retraining.work_folder import open_work_folder
-
-
-async def ledger_of(path: Path, games: int) -> str:
-    """Writes a ledger with games of BKN against GSW, with all their minutes; returns its URL."""
-    url = f"sqlite:///{path}"
-    evening = datetime(2023, 11, 2, 3, 30, tzinfo=UTC)
-    ledger = await Ledger.open(url)
-    for number in range(games):
-        game, time = f"002230000{number}", evening + timedelta(days=number)
-        pattern = [float((minute * (number + 1)) % 7) for minute in range(47)]
-        await ledger.commit([issued(game, pattern, horizon=Horizon.FINAL, generated_time=time)])
-        await ledger.record_outcome(ReportedOutcome(game, Horizon.FINAL, 25, "BKN", "GSW", time, time))
-    await ledger.close()
-    return url
 
 
 def test_a_game_that_two_sources_have_is_taken_from_the_first(tmp_path: Path) -> None:
@@ -47,11 +29,14 @@ def test_a_game_that_two_sources_have_is_taken_from_the_first(tmp_path: Path) ->
 
 async def test_a_ledger_is_a_source_by_its_path_and_its_url(tmp_path: Path) -> None:
     url = await ledger_of(tmp_path / "ledger.sqlite3", 3)
+    fingerprints = set()
     for number, source in enumerate((url, str(tmp_path / "ledger.sqlite3"))):
         with open_work_folder(tmp_path / f"work{number}") as work:
             games, _ = gather([source], work)
         assert games.season.tolist() == [2024] * 3
         assert games.final.tolist() == [25] * 3
+        fingerprints.add(games.fingerprint)
+    assert len(fingerprints) == 1, "the same ledger has the same games"
 
 
 async def test_a_ledgers_games_join_those_of_fetched_seasons(tmp_path: Path) -> None:
@@ -60,15 +45,6 @@ async def test_a_ledgers_games_join_those_of_fetched_seasons(tmp_path: Path) -> 
         games, read = gather([str(simulated_seasons()), url], work)
     assert [each.added for each in read] == [4 * SEASON_GAMES, 2]
     assert games.season[:2].tolist() == [2024, 2024]
-
-
-async def test_the_same_ledger_has_the_same_games(tmp_path: Path) -> None:
-    url = await ledger_of(tmp_path / "ledger.sqlite3", 2)
-    prints = set()
-    for number in range(2):
-        with open_work_folder(tmp_path / f"{number}") as work:
-            prints.add(gather([url], work)[0].fingerprint)
-    assert len(prints) == 1
 
 
 @pytest.mark.parametrize(

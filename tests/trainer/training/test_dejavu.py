@@ -104,16 +104,6 @@ def test_what_repeats_is_found_by_the_settings_chosen(workers: int) -> None:
     assert sum(steps) == GRID.steps
 
 
-def test_where_nothing_can_be_learned_little_is_gained() -> None:
-    choice = select_settings(past_games(600), past_games(300, seed=1), None, GRID, 0, quiet)
-    assert choice.gain < 0.03
-
-
-def test_the_choice_never_asks_for_more_neighbours_than_there_are() -> None:
-    choice = select_settings(past_games(200), past_games(50, seed=1), 60, GRID, 0, quiet)
-    assert choice.settings.neighbours <= 60
-
-
 def test_a_database_too_small_to_choose_with_is_refused() -> None:
     with pytest.raises(DataError, match="24 entries"):
         select_settings(past_games(200), past_games(50, seed=1), 24, GRID, 0, quiet)

@@ -25,16 +25,6 @@ def test_every_group_has_a_member(count: int, seed: int, values: int) -> None:
     assert groups.max() + 1 == min(count, len(np.unique(points, axis=0)))
 
 
-def test_more_prototypes_fit_closer() -> None:
-    points = np.random.default_rng(2).normal(0, 1, (500, 4)).astype(np.float32)
-    losses = []
-    for count in (1, 10, 100, 500):
-        groups = cluster(points, count, 0)
-        losses.append(np.square(points - group_means(points.astype(float), groups)[groups]).sum())
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] == pytest.approx(0, abs=1e-9)
-
-
 def test_groups_fit_closer_than_games_drawn_at_random() -> None:
     points = np.random.default_rng(3).normal(0, 1, (2000, 6)).astype(np.float32)
     groups = cluster(points, 50, 0)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from tests.support.builders.random_walks import random_walks
 
-from dejavu_models.point.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.linear import fit_linear, linear_residuals
@@ -72,10 +71,6 @@ def test_a_horizon_that_has_passed_has_no_model_and_leaves_nothing() -> None:
     assert np.isfinite(models.coefficients[HALFTIME, :24]).all()
     assert np.isfinite(models.coefficients[FINAL]).all()
     assert (linear_residuals(models, games, margins)[:, 23:, :, HALFTIME] == 0).all()
-
-
-def test_the_order_of_coefficients_is_that_of_the_models() -> None:
-    assert (INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE) == (0, 1, 2, 3)
 
 
 def test_a_cube_that_made_games_is_found_if_it_is_fitted() -> None:

@@ -88,22 +88,6 @@ def test_the_graph_computes_what_was_trained(fitted: TrainedLstm) -> None:
     assert fitted.parity < 1e-4
 
 
-def test_before_it_has_learned_it_says_nothing() -> None:
-    new = examples(5, 6)
-    said = Lstm(fit_lstm(examples(50, 7), replace(QUICK, epochs=0), 0, quiet).graph).residuals(new.levels, new.margins)
-    assert (said == 0).all()
-
-
-def test_it_speaks_in_points() -> None:
-    """Ten times the spread gives ten times the prediction, since scaling is inside the graph."""
-    small, large = examples(80, 8), examples(80, 8)
-    large = LstmExamples(large.levels, large.margins, 10 * large.residuals)
-    one, other = (
-        Lstm(fit_lstm(each, QUICK, 0, quiet).graph).residuals(small.levels, small.margins) for each in (small, large)
-    )
-    assert other == pytest.approx(10 * one, rel=1e-2, abs=1e-2)
-
-
 def test_several_members_are_their_mean() -> None:
     learn, new = examples(60, 9), examples(10, 10)
     recipe = replace(QUICK, epochs=3)

@@ -84,14 +84,6 @@ def test_a_single_season_keeps_what_only_several_can_tell() -> None:
     assert found.noise != RatingSettings().noise
 
 
-@pytest.mark.parametrize("steps", [1, 12])
-def test_all_steps_are_told(steps: int) -> None:
-    games, _ = with_strengths(60, range(2020, 2022), spread=5, noise=8)
-    told = list[int]()
-    fit_ratings(games, steps, told.append)
-    assert sum(told) == steps
-
-
 def test_errors_stand_beside_those_of_the_home_advantage_alone() -> None:
     games, _ = with_strengths(500, range(2020, 2023), spread=8, noise=5)
     start = RatingFilter.start(fit_ratings(games.of_seasons([2020]), 20, quiet))

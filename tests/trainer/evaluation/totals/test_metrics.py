@@ -14,7 +14,6 @@ from dejavu_trainer.evaluation.totals.acceptance import total_checks
 from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED
 from dejavu_trainer.evaluation.totals.metrics import compute_total_metrics, main_minute, total_losses
 from dejavu_trainer.evaluation.totals.scores import TotalForecasts, TotalScores
-from dejavu_trainer.reports.totals import totals
 
 GAMES = 3000
 
@@ -87,13 +86,3 @@ def test_the_aims_are_a_lower_crps_than_both_rivals_and_nominal_coverage(figures
     checks = total_checks(figures, never)
     assert not any(check.passed for check in checks[len(RIVALS) :])
     assert "✗" in checks[-1].found
-
-
-def test_tables_show_every_forecaster_and_as_many_cells_as_columns(figures: MetricsByForecaster) -> None:
-    for horizon in HORIZONS:
-        shown = list(totals(horizon.value.capitalize(), figures[horizon.value]))
-        assert len(shown) == 3
-        assert len(shown[0].rows) == len(SERVED) + len(RIVALS)
-        for table in shown:
-            assert all(len(row) == len(table.header) for row in table.rows)
-            assert all(row[1] for row in table.rows)

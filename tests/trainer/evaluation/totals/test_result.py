@@ -41,6 +41,7 @@ def test_the_aims_and_the_tables_of_totals_are_added(result: BacktestResult, mon
     added = [check for check in result.promises if check.name.startswith("total points")]
     assert [*plain.promises, *added] == list(result.promises)
     assert len(added) == 5
+    assert all(len(row) == len(table.header) for table in tables(result) for row in table.rows)
     titles = [table.title for table in tables(result)]
     assert "Final: total points, by minute" in titles
     assert [title for title in titles if "total points" not in title] == [table.title for table in tables(plain)]

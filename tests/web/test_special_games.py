@@ -1,4 +1,4 @@
-"""The last minute and overtime have no forecast, and the page, the board and an embedded chart say so."""
+"""Games that are told otherwise: at their last minute and in overtime, forecast late only, with swapped teams."""
 
 from __future__ import annotations
 
@@ -9,29 +9,35 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Browser, Page
 from tests.support.processes.browser import Tab, tab
-from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
 from tests.web.conftest import Evening
 from tests.web.test_problems import changed_status
 
 from dejavu_client import FINAL, DejavuClient
+from dejavu_common.clock import utc_now
+from dejavu_feed.game_day import game_day
+from dejavu_feed.game_ids import seasons_on
 
-GAME, FINISHED = "9900000003", "9900000004"
+GAME, FINISHED, SWAPPED = "9900000003", "9900000004", "9900000005"
+YESTERDAY = game_day(utc_now()) - timedelta(days=1)
+LATE = f"002{(seasons_on(YESTERDAY)[0] - 1) % 100:02}00061"
 COURSE = [(7 * minute) % 5 for minute in range(1, 48)]
 PLACES = {"/": f'[data-game="{GAME}"]', f"/game/{GAME}": ".scoreboard", f"/embed/game/{GAME}": ".embed"}
 
 
 @pytest.fixture(scope="module")
 def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
-    with running_worker(tmp_path_factory.mktemp("server"), shipped=True) as server, DejavuClient(server) as client:
+    folder = tmp_path_factory.mktemp("server")
+    with running_worker(folder, shipped=True) as server, DejavuClient(server, timeout=60.0) as client:
         for game_id in (GAME, FINISHED):
             for minute in (46, 47):
-                client.predict(
-                    COURSE[:minute], game_id=game_id, horizon=FINAL, home_team="DET", away_team="NYK", timeout=30
-                )
-        client.report_outcome(FINISHED, 3, horizon=FINAL, overtimes=1, timeout=30)
-        with spawned_gateway("--target", server, "--demo") as gateway:
-            gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+                client.predict(COURSE[:minute], game_id=game_id, horizon=FINAL, home_team="DET", away_team="NYK")
+        client.report_outcome(FINISHED, 3, horizon=FINAL, overtimes=1)
+        for minute, home, away in ((30, "DEN", "UTA"), (31, "UTA", "DEN")):
+            client.predict([5.0] * minute, game_id=SWAPPED, horizon=FINAL, home_team=home, away_team=away)
+        assert client.predict([7.0] * 47, game_id=LATE, horizon=FINAL, game_date=YESTERDAY).late
+        with running_gateway(server, "--demo") as gateway:
             yield Evening(server, f"http://{gateway.address}")
 
 
@@ -92,3 +98,26 @@ def test_a_minute_that_the_viewer_chose_is_shown_as_it_was(browser: Browser, eve
         with later(opened, 7) as page:
             page.wait_for_selector('.scoreboard .badge[data-state="beyond"]')
             assert "DET wins" in page.locator(".winbar").inner_text()
+
+
+@pytest.mark.parametrize("path", [f"/game/{LATE}", f"/embed/game/{LATE}"])
+def test_a_game_that_was_forecast_late_only_is_shown_without_a_score(
+    browser: Browser, evening: Evening, path: str
+) -> None:
+    with tab(browser, evening.origin) as opened:
+        opened.open(path, ".pending:not(:has-text('Loading'))")
+        words = opened.page.inner_text("main")
+        assert "All forecasts of this game were made late" in words
+        assert "even" not in words
+        assert "minute 0" not in words
+        assert not opened.page.locator(".scoreboard, .embed-head").count()
+
+
+@pytest.mark.parametrize("path", [f"/game/{SWAPPED}", f"/embed/game/{SWAPPED}"])
+def test_the_lead_is_that_of_the_team_that_was_home_in_the_forecast_that_is_shown(
+    browser: Browser, evening: Evening, path: str
+) -> None:
+    with tab(browser, evening.origin) as opened:
+        for query, leader in (("", "UTA"), ("?minute=30", "DEN")):
+            opened.open(path + query, ".winbar, .chance-now")
+            assert f"{leader} +5" in opened.page.inner_text("main")

@@ -1,0 +1,37 @@
+"""What several tests of the trainer use: its command line in this process, and ledgers with games."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.support.builders.issued_forecasts import issued
+
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import Ledger
+from dejavu_server.records import ReportedOutcome
+from dejavu_trainer.cli.main import main
+
+
+def run(*arguments: object) -> int:
+    """Runs `dejavu-trainer` with arguments in this process; returns its exit code."""
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    code = left.value.code
+    return code if isinstance(code, int) else int(code is not None)
+
+
+async def ledger_of(
+    path: Path, games: int, *, first: str = "0022300000", evening: datetime = datetime(2023, 11, 2, 3, 30, tzinfo=UTC)
+) -> str:
+    """Writes a ledger with games of BKN against GSW that ended 25 points apart, one an evening; returns its URL."""
+    url = f"sqlite:///{path}"
+    ledger = await Ledger.open(url)
+    for number in range(games):
+        game, time = f"{int(first) + number:010}", evening + timedelta(days=number)
+        pattern = [float((minute * (number + 1)) % 7) for minute in range(47)]
+        await ledger.commit([issued(game, pattern, horizon=Horizon.FINAL, generated_time=time)])
+        await ledger.record_outcome(ReportedOutcome(game, Horizon.FINAL, 25, "BKN", "GSW", time, time))
+    await ledger.close()
+    return url

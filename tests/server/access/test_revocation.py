@@ -99,7 +99,7 @@ async def test_a_stream_ends_with_the_json_web_token_of_its_caller_and_with_a_wi
     settings: dict[str, Any] = {"jwks": str(issuer.jwks), "jwt_issuer": issuer.ISSUER, "jwt_audience": issuer.AUDIENCE}
     async with async_worker(tmp_path, **settings) as worker, grpc.aio.insecure_channel(worker.address) as channel:
         stub = PredictionServiceStub(channel)
-        expiring, lasting = issuer.sign(seconds=-28.5), issuer.sign()  # 30 s of leeway: one and a half are left
+        expiring, lasting = issuer.sign(seconds=-26), issuer.sign()  # 30 s of leeway: four are left
         for token, change in ((expiring, lambda: None), (lasting, lambda: TokenIssuer(tmp_path, "two"))):
             ended = await stream_end(stub, token, change)
             assert ended.code() is grpc.StatusCode.UNAUTHENTICATED

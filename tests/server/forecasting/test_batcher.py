@@ -136,6 +136,15 @@ async def test_a_crowd_is_computed_in_chunks_off_the_loop(
     assert threading.get_ident() not in threads
 
 
+async def test_explained_queries_of_a_call_are_few_in_a_pass(
+    new_batcher: NewBatcher, model: PersistenceForecaster
+) -> None:
+    """Each asks the model of all earlier minutes; a thread that ends no pass for seconds counts as hung."""
+    explained = ForecastQuery(query(1).pattern, explain=True)
+    await new_batcher().forecast_many(model, [explained] * (2 * MAX_ON_LOOP + 1))
+    assert model.groups == [MAX_ON_LOOP, MAX_ON_LOOP, 1]
+
+
 async def test_the_loop_is_free_while_many_are_computed(new_batcher: NewBatcher, model: PersistenceForecaster) -> None:
     batcher = new_batcher()
     release = threading.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from bench.performance import run as program
 from bench.performance.machine import mlserver_version
 from bench.performance.measuring import (
     DEJAVU,
@@ -18,8 +19,6 @@ from bench.performance.sections import single_calls
 from bench.performance.sections.catalogue import SECTIONS
 from bench.performance.sections.section import CALLS
 from bench.performance.targets import TARGETS, Target
-
-from bench.performance import run as program
 
 
 def new_run(*samples: Sample) -> Run:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from tests.server.ledger.retention.evenings import evenings_at
-from tests.server.ledger.retention.test_models import prune
+from tests.server.ledger.retention.test_pruning import prune
 from tests.support.harness.documents import ROOT
 from tests.support.processes.recorded_games import GAMES, Record
 from tests.support.processes.servers import running_worker

@@ -228,7 +228,7 @@ def exported(folder: Path, *, pruned: bool = False) -> list[dict[str, Any]]:
     made = evenings_at(folder / "ledger.db", 3, seed=2, lifecycle=True)
     with closing(made.backend):
         if pruned:
-            prune(made, 1)
+            prune(made.backend, made.signed[1].sequence)
     export_entries(f"sqlite:///{folder / 'ledger.db'}", folder / "entries.jsonl")
     return [json.loads(line) for line in (folder / "entries.jsonl").read_text().splitlines()]
 

@@ -13,6 +13,7 @@ import pytest
 from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.output.live_table import live_table
+from dejavu_client.output.poll_display import Printer
 from dejavu_client.output.poll_events import event_line, event_record, summary_lines, summary_record
 from dejavu_client.poller.events import (
     Event,
@@ -346,3 +347,11 @@ def test_a_record_says_whether_its_game_was_replayed_and_what_was_forecast() -> 
     assert record["pattern"] == list(PATTERN)
     assert record["latencySeconds"] is None
     assert (record["forecast"]["pointForecast"], record["forecast"]["sequence"]) == (6.3, "12")
+
+
+def test_a_log_of_an_evening_has_a_line_a_quarter(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = Printer(stop=lambda: None, as_json=False, by_quarter=True)
+    for minutes, horizon in ((11, FINAL), (12, HALFTIME), (12, FINAL), (13, FINAL), (36, FINAL)):
+        printer(Prediction(state(), (0,) * minutes, forecast(minutes, horizon=horizon), 0.25))
+    printer(GameChanged(state()))
+    assert [line.split("end ")[1][:5] for line in capsys.readouterr().out.splitlines()] == ["+12.0", "+36.0"]

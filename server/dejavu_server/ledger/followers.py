@@ -44,7 +44,7 @@ class Followers:
         self._start_listening()
 
     def appended(self, appended: Appended | None) -> None:
-        """Notifie of a transaction of this process: of its appended entries, or of None if these are not known."""
+        """Notify of a transaction of this process: of its appended entries, or of None if these are not known."""
         for tail in self.tails:
             if appended is None:
                 tail.wake()

@@ -19,7 +19,7 @@ from dejavu_server.cli.serve import app as server
 from dejavu_trainer.cli import evaluate, fetch, fit  # noqa: F401 - registers the commands
 from dejavu_trainer.cli.app import app as trainer
 
-ELLIPSES = ("]...", "0 2 -3 …")
+ELLIPSES = ("]...", "}...", "FILE...", "0 2 -3 …")
 """Texts that end in an ellipsis on purpose."""
 PROGRAMS: Any = {"dejavu": app, "dejavu-server": server, "dejavu-trainer": trainer}
 

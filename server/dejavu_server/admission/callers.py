@@ -179,21 +179,17 @@ class Callers:
     @contextmanager
     def counted_control(self, identity: str, peer: str) -> Iterator[None]:
         """Count a control call; only those with unsent answers are limited, see `counted`."""
-        address = address_of(peer)
-        if not self._limits.loopback and is_loopback(address):
-            yield
-            return
-        with self._until_sent(self._state(identity or address, self._clock())):
+        state = self._limited(identity, peer, self._clock())
+        with nullcontext() if state is None else self._until_sent(state):
             yield
 
     @contextmanager
     def counted_watch(self, identity: str, peer: str) -> Iterator[None]:
         """Count a stream that costs next to nothing; see `counted`."""
-        address = address_of(peer)
-        if not self._limits.loopback and is_loopback(address):
+        state, most = self._limited(identity, peer, self._clock()), WATCHES * self._limits.streams
+        if state is None:
             yield
             return
-        state, most = self._state(identity or address, self._clock()), WATCHES * self._limits.streams
         if most and state.watches >= most:
             raise CallerLimit("streams", f"{most} watches at a time")
         state.watches += 1
@@ -234,12 +230,11 @@ class Callers:
         Raises:
             CallerLimit: if the caller may not make the call now.
         """
-        address = address_of(peer)
-        if not self._limits.loopback and is_loopback(address):
+        limits, now = self._limits, self._clock()
+        state = self._limited(identity, peer, now)
+        if state is None:
             yield
             return
-        limits, now = self._limits, self._clock()
-        state = self._state(identity or address, now)
         if stream and limits.streams and state.streams >= limits.streams:
             raise CallerLimit("streams", f"{limits.streams} streams at a time")
         if not stream and limits.calls and state.calls >= limits.calls:
@@ -260,6 +255,13 @@ class Callers:
             state.streams -= stream
             state.calls -= not stream
             state.batches -= batch
+
+    def _limited(self, identity: str, peer: str, now: float) -> _State | None:
+        """Return the state of a caller; None if the limits do not apply to it."""
+        address = address_of(peer)
+        if not self._limits.loopback and is_loopback(address):
+            return None
+        return self._state(identity or address, now)
 
     def _state(self, caller: str, now: float) -> _State:
         state = self._states.get(caller)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable
 from datetime import UTC, date, timedelta
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -49,11 +49,7 @@ class GameEndpoints:
         day = _day(request.query_params.get("date"))
         default = "1" if context.settings.demo else "0"
         replays = check_flag(request.query_params.get("includeReplays", default), "includeReplays")
-        answer = self._shared.kept(("day", day, replays), context.feed)
-        if answer is None:
-            async with asking(request):
-                answer = await self._day(context, day, replays)
-        return await json_response(request, answer)
+        return await self._answer(request, ("day", day, replays), lambda: _day_answer(context, day, replays))
 
     async def warm(self, context: GatewayContext) -> None:
         """Make the answer that the board asks for, once the server streams: else the first browser would wait longer.
@@ -61,22 +57,26 @@ class GameEndpoints:
         It is made on new connections, by code that has not run, from parts of the ledger that are not in memory.
         """
         await context.feed.begun.wait()
+        day = game_day(utc_now())
         with contextlib.suppress(DejavuClientError):
-            await self._day(context, game_day(utc_now()), replays=True)
-
-    async def _day(self, context: GatewayContext, day: date, replays: bool) -> bytes:
-        return await self._shared.get(("day", day, replays), lambda: _day_answer(context, day, replays), context.feed)
+            await self._shared.get(("day", day, True), lambda: _day_answer(context, day, True), context.feed)
 
     async def game(self, request: Request) -> Response:
         """GET /api/games/{gameId}: one game with all its forecasts."""
         context = context_of(request)
         check_names(request.query_params, ())
         game_id = check_game_id(str(request.path_params["gameId"]))
-        key = ("game", game_id)
-        answer = self._shared.kept(key, context.feed)
+        return await self._answer(request, ("game", game_id), lambda: _game_answer(context, game_id))
+
+    async def _answer(
+        self, request: Request, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]]
+    ) -> Response:
+        """Answer from memory, or in the turn of the request's address."""
+        feed = context_of(request).feed
+        answer = self._shared.kept(key, feed)
         if answer is None:
             async with asking(request):
-                answer = await self._shared.get(key, lambda: _game_answer(context, game_id), context.feed)
+                answer = await self._shared.get(key, make, feed)
         return await json_response(request, answer)
 
 

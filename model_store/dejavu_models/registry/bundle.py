@@ -151,7 +151,7 @@ def check_hash(source: object, name: str, content: bytes, sha256: str) -> None:
 
 
 def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
-    """Write a bundle, verifies it and renames it into place.
+    """Write a bundle, verify it and rename it into place.
 
     Replaces an older bundle at `folder`. Between two renames the folder does not exist for an instant: a reader then
     gets a BundleError, never a partial bundle.
@@ -254,7 +254,8 @@ def _check_minutes(forecaster: Forecaster) -> None:
         for lead, margin in ((0.0, None), (14.0, -4.0), (-40.0, 12.0))
     ]
     for query in queries:
-        if min(_seconds(forecaster, query) for _ in range(3)) > MAX_ANSWER_SECONDS:
+        # A busy machine may slow one answer down: only what is slow each time is refused.
+        if all(_seconds(forecaster, query) > MAX_ANSWER_SECONDS for _ in range(3)):
             asked = f"the {query.horizon.value} from minute {query.pattern.minutes}"
             raise ValueError(f"{asked} takes more than {MAX_ANSWER_SECONDS:g} s")
     for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):

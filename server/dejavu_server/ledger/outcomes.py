@@ -192,7 +192,7 @@ def _contradiction(
     """
     other_horizon = Horizon.HALFTIME if reported.horizon is Horizon.FINAL else Horizon.FINAL
     other = _standing(_newest_revision(connection, reported.game_id, other_horizon))
-    if other is not None and _implausible_swing(reported, before, other):
+    if other is not None and _implausible_swing(reported, other):
         found = f"{reported.differential} {_PLACES[reported.horizon]}"
         recorded = f"{other.differential}, recorded {_PLACES[other.horizon]}"
         return InvalidDifferential(found, f"at most {MAX_SWING} points from {recorded}; correct the wrong one first")
@@ -207,7 +207,7 @@ def _contradiction(
     if row is not None and (row.home_team, row.away_team) != (reported.home_team, reported.away_team):
         return _other_teams(reported, row.home_team, row.away_team, "in the forecasts of this game")
     if before is not None and before.home_team:
-        # Earlier releases recorded outcomes with other teams than the forecasts. They can be corrected to these.
+        # Forecasts that came after the outcome may name other teams: it can be corrected to theirs.
         standing = before if row is None else None
     else:
         standing = other if other is not None and other.home_team else None
@@ -217,13 +217,9 @@ def _contradiction(
     return _other_teams(reported, standing.home_team, standing.away_team, place)
 
 
-def _implausible_swing(reported: ReportedOutcome, before: ReportedOutcome | None, other: ReportedOutcome) -> bool:
-    """Return whether a differential is too far from that of the other horizon.
-
-    Earlier releases recorded such pairs. What brings one no further apart is taken, so that both can be corrected.
-    """
-    swing = abs(reported.differential - other.differential)
-    return swing > MAX_SWING and (before is None or swing > abs(before.differential - other.differential))
+def _implausible_swing(reported: ReportedOutcome, other: ReportedOutcome) -> bool:
+    """Return whether a differential is too far from that of the other horizon."""
+    return abs(reported.differential - other.differential) > MAX_SWING
 
 
 def _loses_points(reported: ReportedOutcome, other: ReportedOutcome) -> bool:

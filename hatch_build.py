@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -71,8 +72,9 @@ def compiled(root: Path) -> Path:
         return target
     library = Path(nanobind.source_dir())
     includes = [sysconfig.get_path("include"), nanobind.include_dir(), library.parent / "ext/robin_map/include"]
-    compiler = [os.environ.get("CXX") or "c++", *FLAGS, *(f"-I{folder}" for folder in [*includes, root / SOURCES])]
-    cached = _cached(root, f"{compiler[0]} {FLAGS} {nanobind.__version__} {target.name}")
+    compiler = shlex.split(os.environ.get("CXX") or "c++")
+    cached = _cached(root, compiler, (nanobind.__version__, target.name))
+    compile_ = [*compiler, *FLAGS, *(f"-I{folder}" for folder in [*includes, root / SOURCES])]
     # The longest first, as far as their sizes tell.
     sources = sorted((root / SOURCES).rglob("*.cpp"), key=lambda path: -path.stat().st_size)
     sources.insert(0, library / "nb_combined.cpp")
@@ -83,11 +85,11 @@ def compiled(root: Path) -> Path:
             built.replace(root / target)
             return target
         objects = [Path(folder, f"{source.stem}.o") for source in sources]
-        commands = [[*compiler, "-c", one, "-o", other] for one, other in zip(sources, objects, strict=True)]
+        commands = [[*compile_, "-c", one, "-o", other] for one, other in zip(sources, objects, strict=True)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, commands))
         linking = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-Wl,-s"]
-        _run([*compiler, "-shared", *linking, *objects, "-o", built])
+        _run([*compile_, "-shared", *linking, *objects, "-o", built])
         with contextlib.suppress(OSError):  # no home, or a full one: compiled again in the next clone
             cached.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(built, f"{cached}.{os.getpid()}")
@@ -97,11 +99,10 @@ def compiled(root: Path) -> Path:
     return target
 
 
-def _cached(root: Path, how: str) -> Path:
+def _cached(root: Path, compiler: Sequence[str], names: Sequence[str]) -> Path:
     """Return where the extension is kept for the user's other clones, by the hash of all that it is compiled from."""
-    digest = hashlib.sha256(how.encode())
-    version = subprocess.run([how.partition(" ")[0], "--version"], check=True, capture_output=True)  # noqa: S603
-    digest.update(version.stdout)
+    version = subprocess.run([*compiler, "--version"], check=True, capture_output=True).stdout  # noqa: S603
+    digest = hashlib.sha256(repr((compiler, version, FLAGS, names)).encode())
     for path in sorted((root / SOURCES).rglob("*.?pp")):
         digest.update(path.name.encode() + path.read_bytes())
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

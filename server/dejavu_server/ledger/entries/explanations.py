@@ -23,10 +23,10 @@ _S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
-def _of_component(index: int, field: str, explanation: Explanation) -> float | None:
-    """Return a field of the prediction of a component of COMPONENTS, by its index; None if there is none."""
+def _of_component(name: str, field: str, explanation: Explanation) -> float | None:
+    """Return a field of the prediction of a component; None if there is none."""
     for each in explanation.components:
-        if each.name == COMPONENTS[index]:
+        if each.name == name:
             value: float = getattr(each, field)
             return value
     return None
@@ -77,9 +77,7 @@ _SIMILAR_GAME: Final = Layout(
 )
 
 _COMPONENT_FIELDS: Final = {
-    f"{name}_{field}": partial(_of_component, index, field)
-    for index, name in enumerate(COMPONENTS)
-    for field in ("prediction", "weight")
+    f"{name}_{field}": partial(_of_component, name, field) for name in COMPONENTS for field in ("prediction", "weight")
 }
 
 EXPLANATION: Final = Layout(

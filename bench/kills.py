@@ -166,7 +166,7 @@ class Subscriber:
             await self._more.wait()
 
     async def follow_by_client(self) -> None:
-        """Follow the stream with the Python client, which resumes by itself."""
+        """Follow the stream with the Python client, which resumes automatically."""
         async with AsyncDejavuClient(self._address, channels=1) as client:
             async with aclosing(client.stream_predictions(heartbeats=True)) as events:
                 async for event in events:

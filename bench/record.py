@@ -212,7 +212,7 @@ def cases() -> list[tuple[Measured, Ask]]:
 
 
 async def measure(small: Filled, large: Filled, rounds: int, seed: int) -> list[Measured]:
-    """Make all calls in turn; discards the first round, which warms up."""
+    """Make all calls in turn; discard the first round, which warms up."""
     subjects = [await opened(each) for each in (small, large)]
     rng, measured = random.Random(seed), cases()
     for number in range(rounds + 1):

@@ -52,7 +52,7 @@ def courses(folder: Path, season: int) -> Iterator[Course]:
 
 
 def usual(games: Sequence[Course]) -> dict[str, tuple[tuple[float, ...], ...]]:
-    """Return by factor, for each of MINUTES, the quantiles at SHARES; leaves out the first, which is 0."""
+    """Return by factor, for each of MINUTES, the quantiles at SHARES; leave out the first, which is 0."""
     levels = [share / 100 for share in SHARES[1:-1]] + [0.999]
     table: dict[str, list[tuple[float, ...]]] = {name: [] for name in risk.WEIGHTS}
     for minute in MINUTES:

@@ -25,7 +25,7 @@ class TestedSeasons(NamedTuple):
 
 
 def read_tested_seasons(description: str | None, arguments: list[str] | None) -> TestedSeasons:
-    """Read the options and loads the games.
+    """Read the options and load the games.
 
     Raises:
         SystemExit: an option is unknown or malformed, or help is asked for.

@@ -157,7 +157,7 @@ async def measured(load: Load, seconds: float, side: Side) -> Block:
 
 
 async def started(stack: AsyncExitStack, folder: Path, manifest: bytes) -> Side:
-    """Start a server with a store that has the challenger, and registers it."""
+    """Start a server with a store that has the challenger, and register it."""
     store = ModelStore.open(folder / "store")
     await asyncio.to_thread(store.put, folder.parent / "challenger")
     url = f"sqlite:///{folder / 'ledger.sqlite3'}"

@@ -156,7 +156,7 @@ def gain(predicted: Floats, target: Floats) -> float:
 
 
 def lstm_residuals(past: Fitted, asking: RatedGames) -> Floats:
-    """Fit an LSTM and predicts with it: (n, 47, 2 modes, 2 horizons), in points."""
+    """Fit an LSTM and predict with it: (n, 47, 2 modes, 2 horizons), in points."""
     examples = LstmExamples(past.rated.games.levels, past.rated.margins, past.residuals)
     lstm = Lstm(fit_lstm(examples, LstmConfig(), 0, ignore).graph)
     modes = [lstm.residuals(asking.games.levels, margins_in_mode(mode, asking.margins)) for mode in MARGIN_SOURCES]

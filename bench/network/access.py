@@ -51,7 +51,7 @@ class Case:
         self.failed = 0
 
     async def block(self, calls: int, callers: int) -> None:
-        """Make what-if calls and appends the CPU time of each."""
+        """Make what-if calls and append the CPU time of each."""
         left = calls
 
         async def caller() -> None:

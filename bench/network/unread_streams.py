@@ -126,7 +126,7 @@ def _open(channel: grpc.aio.Channel, *, current: bool = True) -> Any:
 
 
 async def read_all(address: str, result: Result) -> None:
-    """Read all current forecasts and judges them."""
+    """Read all current forecasts and judge them."""
     start = time.monotonic()
     sequences: list[int] = []
     async with grpc.aio.insecure_channel(address, options=NO_BUFFERS) as channel:

@@ -73,7 +73,7 @@ def dejavu_server(cpus: set[int], *options: str) -> Iterator[SpawnedServer]:
 
 @contextmanager
 def dejavu(cpus: set[int]) -> Iterator[Target]:
-    """Run a `dejavu-server` of one worker, and gives it as a target."""
+    """Run a `dejavu-server` of one worker, and give it as a target."""
     with dejavu_server(cpus) as server:
         yield Target("dejavu-server", server.address, METHOD, REQUEST)
 

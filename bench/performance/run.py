@@ -40,7 +40,7 @@ class MlserverMissing(Exception):
 
 
 def measure(setting: Setting, sections: Sequence[str], run: Run) -> None:
-    """Measure sections, one after the other; says on standard error how long each took.
+    """Measure sections, one after the other; say on standard error how long each took.
 
     Raises:
         CallsFailed: if a call failed.

@@ -123,7 +123,7 @@ class Operator:
         self._choose = choose
 
     async def call(self, method: str, request: Any) -> Any:
-        """Return the answer to a change; repeats it while a server is not available."""
+        """Return the answer to a change; repeat it while a server is not available."""
         while True:
             try:
                 return await getattr(self._choose.choice(self._stubs), method)(request, timeout=SECONDS)
@@ -141,7 +141,7 @@ class Operator:
         [_] = [answer async for answer in self._stubs[0].RegisterBundle(header())]
 
     async def promote(self, version: str) -> None:
-        """Stage a model and makes it the champion."""
+        """Stage a model and make it the champion."""
         await self.call("LoadModel", models_pb.LoadModelRequest(model_version=version, reason="bench"))
         await self.call("PromoteModel", models_pb.PromoteModelRequest(model_version=version, force=True))
 

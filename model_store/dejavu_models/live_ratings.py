@@ -58,7 +58,7 @@ class LiveRatings:
     Attributes:
         filter: state of the rating filter.
         since: local date of the last game included in the bundle's own ratings.
-        games: NBA code → number of reported games of the filter's season; teams without any are omitted. Those that the
+        games: NBA code → number of reported games of the filter's season; teams without any are omitted. Games that the
             bundle's ratings include count as well: of a bundle made in a season, they say how well that knows a team.
         finals: number of reported games by which the filter was updated, of all seasons.
         unseen: NBA code → date on which the knowledge of the team ends, before a gap (see `after`); without the teams

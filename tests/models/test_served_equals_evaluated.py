@@ -131,7 +131,7 @@ def served(
 @example(seed=1, days=12, share=0.5, is_over=True, missing=1, followed=False, with_terms=True)
 # a season over, and nobody said so
 @example(seed=1, days=12, share=0.5, is_over=False, missing=0, followed=True, with_terms=True)
-# a bundle of an earlier release
+# a bundle without the terms of the schedule
 @example(seed=1, days=12, share=0.25, is_over=True, missing=0, followed=False, with_terms=False)
 def test_a_server_expects_what_the_trainer_evaluates(
     seed: int, days: int, share: float, is_over: bool, missing: int, followed: bool, with_terms: bool

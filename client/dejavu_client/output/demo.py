@@ -17,7 +17,7 @@ from dejavu_common.rich_console import Console
 
 _PURPOSE: Final = (
     "Dejavu says during a game where it will end: a point, an interval that holds as often as it says, and who wins, "
-    "in a record that nobody can edit unnoticed."
+    "in a record whose edits are detected."
 )
 _NEXT: Final = (
     "Next:\n"

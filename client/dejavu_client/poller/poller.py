@@ -89,8 +89,8 @@ class Poller:
     Callbacks may be coroutine functions. A callback that raises is logged and does not affect anything else.
 
     Attributes:
-        games: the games by id, in the scoreboard's order; each is immutable and replaced as it changes. Those that the
-            feed no longer shows are forgotten some days later (`reporting.KEPT`), or once there are too many
+        games: the games by id, in the scoreboard's order; each is immutable and replaced as it changes. Games that
+            the feed no longer shows are forgotten some days later (`reporting.KEPT`), or once there are too many
             (`reporting.MAX_WATCHED`).
         scoreboard_time: when the scoreboard was last read; None before the first read.
         scoreboard_failure: why the last read of the scoreboard failed; "" if it succeeded.
@@ -269,7 +269,7 @@ class Poller:
         await self._run(game_id, self._step(game_id, observation))
 
     async def _run(self, game_id: str, effects: list[Effect]) -> None:
-        """Carry out the requests of a transition and those that follow from their answers."""
+        """Carry out the requests of a transition, and the further requests that their answers cause."""
         while effects:
             follow_up: list[Effect] = []
             for effect in effects:

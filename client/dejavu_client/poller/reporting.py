@@ -101,7 +101,7 @@ def forgettable(
 
     Args:
         games: the games by id.
-        kept: ids of games that stay, such as those that the scoreboard shows.
+        kept: ids of games that stay, such as the games on the scoreboard.
         now: current time, aware.
         room: number of games that stay at most, if the rest can be forgotten; those not seen for longest go first.
         keeps_record: whether the server may keep a track record.

@@ -280,7 +280,7 @@ class AsyncCaller:
 
     @asynccontextmanager
     async def _pooled(self) -> AsyncIterator[PooledChannel[AsyncConnection]]:
-        """Yield a channel of the pool for one call, and gives it back."""
+        """Yield a channel of the pool for one call, and give it back."""
         pooled = self._take()
         try:
             yield pooled
@@ -289,7 +289,7 @@ class AsyncCaller:
                 await connection.channel.close()
 
     async def _upload(self, bundle: BundleFolder, timeout: float | None) -> RegisteredModel:
-        """Upload a bundle, and continues the upload if it is cut off; return the registered model."""
+        """Upload a bundle, and continue the upload if it is cut off; return the registered model."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
         retries, deadline = UploadRetries(), time.monotonic() + seconds
         with self._calls.call("RegisterBundle", seconds), client_span("RegisterBundle"):

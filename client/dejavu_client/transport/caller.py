@@ -276,7 +276,7 @@ class Caller:
 
     @contextmanager
     def _pooled(self) -> Iterator[PooledChannel[Connection]]:
-        """Yield a channel of the pool for one call, and gives it back."""
+        """Yield a channel of the pool for one call, and give it back."""
         pooled = self._take()
         try:
             yield pooled
@@ -285,7 +285,7 @@ class Caller:
                 connection.channel.close()
 
     def _upload(self, bundle: BundleFolder, timeout: float | None) -> RegisteredModel:
-        """Upload a bundle, and continues the upload if it is cut off; return the registered model."""
+        """Upload a bundle, and continue the upload if it is cut off; return the registered model."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
         retries, deadline = UploadRetries(), time.monotonic() + seconds
         with self._calls.call("RegisterBundle", seconds), client_span("RegisterBundle"):

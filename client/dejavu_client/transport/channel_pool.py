@@ -149,7 +149,7 @@ class ChannelPool(Generic[ConnectionT]):
             return any(not each.out and each not in tried for each in self._servers)
 
     def set_servers(self, addresses: Sequence[ServerAddress]) -> None:
-        """Set the servers: leave those that are gone, and redistribute the connections."""
+        """Set the servers, drop connections to removed ones, and redistribute the rest."""
         with self._lock:
             if self._closed:
                 return

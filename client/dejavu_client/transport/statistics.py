@@ -112,7 +112,7 @@ class CallRecorder:
         self.record(method, time.perf_counter() - start)
 
     def record(self, method: str, seconds: float, error: BaseException | None = None) -> None:
-        """Count a completed call and logs it if it was slow."""
+        """Count a completed call and log it if it was slow."""
         with self._lock:
             self._tallies.setdefault(method, _Tally()).add(seconds, error is not None)
         if seconds > self._slow:
@@ -133,7 +133,7 @@ class CallRecorder:
             raise from_rpc_error(error, self._target, timeout) from error
 
     def answered(self, worker: str) -> None:
-        """Count an answer of a worker; ignores an empty name."""
+        """Count an answer of a worker; ignore an empty name."""
         if worker:
             with self._lock:
                 self._workers[worker] += 1

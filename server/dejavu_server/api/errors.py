@@ -264,7 +264,7 @@ def batch_error(failure: Failure) -> pb.PredictError:
 
 
 def item_error(error: BaseException) -> pb.PredictError:
-    """Return why one request of many was refused; logs an error that is not in the table."""
+    """Return why one request of many was refused; log an error that is not in the table."""
     failure = describe(error)
     if failure.reason == INTERNAL:
         _log.error("batch_item_failed", exc_info=error)

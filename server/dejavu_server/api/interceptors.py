@@ -142,7 +142,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     async def end_streams(self) -> None:
-        """End streams that do not end on their own, with DRAINING; rejects later streams the same way."""
+        """End streams that do not end on their own, with DRAINING; reject later streams the same way."""
         self._draining = True
         if self._streams:
             _, pending = await asyncio.wait(self._streams, timeout=DRAIN_STREAM_SECONDS)

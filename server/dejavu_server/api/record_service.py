@@ -127,7 +127,7 @@ class RecordService:
         return await self._share(score_filter, score_filter, response)
 
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
-        """Rank the model versions, and compares the staged models with the champion."""
+        """Rank the model versions, and compare the staged models with the champion."""
         asked = record_requests.leaderboard_query(request)
         roster = await self._roster.get()
         filter_ = PairFilter("", roster.champion, asked.filter.horizon, not asked.filter.real_only, scope=asked.filter)

@@ -202,7 +202,7 @@ class _Answers:
         return self._answers[key][0]
 
     def keep(self, key: Hashable, answer: Message) -> None:
-        """Keep an answer, and drops those that were used longest ago, itself included if it alone is too large."""
+        """Keep an answer, and drop those that were used longest ago, itself included if it alone is too large."""
         _, replaced = self._answers.pop(key, (None, 0))
         size = answer.ByteSize()
         self._answers[key] = answer, size

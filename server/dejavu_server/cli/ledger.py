@@ -214,7 +214,7 @@ def export_entries(
 
 @contextmanager
 def exit_on_ledger_error(*, as_json: bool = False, option: str = "--ledger") -> Iterator[None]:
-    """Like `exit_on_error`; turns an invalid URL, which `option` gave, into exit code 2."""
+    """Like `exit_on_error`; turn an invalid URL, which `option` gave, into exit code 2."""
     from dejavu_server.ledger import InvalidLedgerUrl  # noqa: PLC0415 - see the module docstring
 
     with exit_on_error(as_json=as_json):

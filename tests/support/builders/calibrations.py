@@ -1,4 +1,4 @@
-"""Calibrations for tests, of random walks with about 4.6 points a minute, and those of earlier releases."""
+"""Calibrations for tests, of random walks with about 4.6 points a minute, and those without whole numbers."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def steady_totals() -> Totals:
 
 
 def earlier_calibration() -> Calibration:
-    """Returns distributions on all numbers, as those of earlier releases, around linear models of random walks."""
+    """Returns distributions on all numbers around linear models of random walks."""
 
     def calibrate() -> Calibration:
         # Imported late: tests of the client build bundles too, and do without the trainer.

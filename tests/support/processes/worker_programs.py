@@ -22,7 +22,7 @@ _PYTHON = sys.executable  # tests replace sys.executable
 _WORKER = (
     f"#!{_PYTHON}",
     "import json, os, signal, sys, time",
-    "if sys.argv[3] == 'dejavu_server.fork_server': sys.exit('an earlier release, which has none')",
+    "if sys.argv[3] == 'dejavu_server.fork_server': sys.exit('a server without one')",
     "order = json.loads(sys.stdin.readline())",
     "def report(**fields):",
     """    line = json.dumps({"address": "127.0.0.1:1", **fields}) + "\\n" """,

@@ -207,7 +207,7 @@ class ProgressBars(Bars, Progress):
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Advance]:
-        """Show a bar of `total` units; fills it on success, even if fewer units were reported."""
+        """Show a bar of `total` units; fill it on success, even if fewer units were reported."""
         task = self._bars.add_task(name, total=total)
         yield partial(self._bars.advance, task)
         self._bars.update(task, completed=total)

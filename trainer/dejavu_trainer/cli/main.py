@@ -9,7 +9,7 @@ from dejavu_common.shown_text import escape_output
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command given by the arguments (by default those of the process) and exits with its exit code.
+    """Run the command given by the arguments (by default those of the process) and exit with its exit code.
 
     Raises:
         SystemExit: always. 0: success; 1: refused or failed, reason on stderr; 2: usage error; 130: interrupted.

@@ -157,7 +157,7 @@ def _parse(values: dict[str | None, Any], season: int) -> tuple[dict[str, Any], 
 
 
 def _inconsistencies(play: dict[str, Any], season: int) -> list[tuple[str, str]]:
-    """Check that the valid values of a row are consistent; fills in its date if there is a date column."""
+    """Check that the valid values of a row are consistent; fill in its date if there is a date column."""
     messages = list[tuple[str, str]]()
     home = play["home"]
     try:

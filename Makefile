@@ -40,10 +40,8 @@ $(VENV)/.demo: $(INSTALLING)
 	@PYTHON=$(PYTHON) server/install.sh demo
 	@touch $@
 
-$(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt
-	test -x $(GEN)/bin/python || $(PYTHON) -m venv $(GEN)
-	$(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt pip
-	DEJAVU_COMPILE=0 HNSWLIB_NO_NATIVE=1 $(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt --group gen -e '.[postgres,redis,server]'
+$(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt server/install.sh
+	@PYTHON=$(PYTHON) server/install.sh gen
 	@touch $@
 
 # The peer that make bench compares with, whose protobuf is older than ours.
@@ -97,7 +95,7 @@ sbom: install  ## write a CycloneDX bill of materials of server, client and trai
 	for part in server client trainer; do $(BIN)/cyclonedx-py requirements $$part/requirements.txt --pyproject pyproject.toml \
 	  --output-reproducible --of JSON -o dist/sbom-$$part.cdx.json || exit 1; done
 
-check: check-style check-types check-contract check-imports check-web  ## format, lint, strict types, contract lint and drift, import directions
+check: check-style check-types check-contract check-imports check-web test-protobuf6  ## format, lint, strict types, contract lint and drift, import directions
 
 check-style: install
 	$(BIN)/ruff format --check .
@@ -148,7 +146,7 @@ FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_mes
          tests/server/forecasting/test_batcher.py tests/trainer/data tests/trainer/training
 
 # Node is optional: without it, or without npm's registry, its tests are skipped. CI requires it.
-test: install test-protobuf6  ## all tests except the nightly ones
+test: install  ## all tests except the nightly ones
 	@! command -v node >/dev/null || $(MAKE) --no-print-directory install-node $(WEB)/node_modules/.installed || test "$(DEJAVU_CI)" != 1
 	$(ALL) -p no:randomly
 

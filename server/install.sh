@@ -1,9 +1,10 @@
 #!/bin/sh
-# Makes .venv in a clone: `demo` for what the demo needs, `all` for everything (make demo, make install).
+# Creates .venv in a clone: `demo` with what the demo needs, `all` with everything (make demo, make install); or .venv-gen,
+# `gen`, on the older protobuf of the code generator (make gen).
 # Installs with uv, which takes a tenth of pip's time, if it is on the machine or in the package index, else with pip.
 set -eu
 cd "$(dirname "$0")/.."
-part=$1 bin=.venv/bin began=$(date +%s)
+part=$1 venv=.venv began=$(date +%s)
 # Without the compiled models nothing is served; hnswlib for any CPU, as its wheel is kept.
 export DEJAVU_COMPILE=1 HNSWLIB_NO_NATIVE=1
 
@@ -17,12 +18,21 @@ install() {
   { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
 case $part in
 demo | all) ;;
-*) echo "install.sh: expected demo or all, not $part" >&2; exit 2 ;;
+gen) venv=.venv-gen ;;
+*) echo "install.sh: expected demo, all or gen, not $part" >&2; exit 2 ;;
 esac
-[ -x "$bin/python" ] || { step "Creating .venv"; "${PYTHON:-python3}" -m venv .venv; }
+bin=$venv/bin
+[ -x "$bin/python" ] || { step "Creating $venv"; "${PYTHON:-python3}" -m venv "$venv"; }
 uv=$(command -v uv || :)
 if [ -z "$uv" ] && { [ -x "$bin/uv" ] || pip install --only-binary :all: --require-hashes -r server/requirements-uv.txt 2>/dev/null; }; then
   uv=$bin/uv
+fi
+if [ "$part" = gen ]; then
+  step "Installing the code generator"
+  [ -n "$uv" ] || pip install -c constraints-gen.txt pip # an older one knows no groups
+  DEJAVU_COMPILE=0 install -c constraints-gen.txt --group gen -e '.[postgres,redis,server]'
+  step "Installed"
+  exit
 fi
 step "Installing what compiles the models"
 install --require-hashes -r server/requirements-build.txt

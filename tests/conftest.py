@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 from tests.support.builders.made_once import end_run, start_run
 from tests.support.harness.laws import EXAMPLES
-from tests.support.processes import preloaded
+from tests.support.processes import leftovers, preloaded
 from tests.support.processes.postgres import named_ledgers, on_postgres, shared_server, stop_shared_server
 
 # No deadline: machines are shared. print_blob makes failures of CI reproducible locally.
@@ -28,6 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CI = os.environ.get("DEJAVU_CI") == "1"
 RUN = pytest.StashKey[Path]()
+LEFTOVERS = pytest.StashKey[subprocess.Popen[bytes]]()
 
 SLOW_LIBRARIES = ("jsonschema", "matplotlib", "scipy", "sklearn", "torch")
 LOADED_SLOW_LIBRARIES = pytest.StashKey[list[str]]()
@@ -37,9 +39,11 @@ LOADED_SLOW_LIBRARIES = pytest.StashKey[list[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Creates the folder that all processes of the run share; collects no garbage while modules are imported.
 
+    What the tests start ends with this process, however that ends.
     Servers start as forks by day. Every nightly part starts them as users do; one of them runs the tests of the day.
     """
     gc.disable()
+    config.stash[LEFTOVERS] = leftovers.end_with_this_process()
     if "nightly" not in (config.option.markexpr or ""):
         preloaded.enable()
     if folder := start_run():
@@ -47,18 +51,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Removes the folder, in the process that created it."""
+    """Removes the folder, in the process that created it; ends what tests left running."""
     if folder := config.stash.get(RUN, None):
         stop_shared_server()
         end_run(folder)
+    if waiting := config.stash.get(LEFTOVERS, None):
+        waiting.communicate()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "nightly" not in (config.option.markexpr or ""):
-        nightly = pytest.mark.skip(reason="slow: run by make nightly")
-        for item in items:
-            if item.get_closest_marker("nightly"):
-                item.add_marker(nightly)
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("nightly")])
+        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
     if on_postgres():
         sqlite = pytest.mark.skip(reason="about the files of a ledger in SQLite")
         for item in items:

@@ -1,0 +1,49 @@
+"""Ends the processes that a test process started, after its own end, even if that was a SIGKILL or a crash.
+
+Linux only: processes are found by their environment in /proc. Forks of the preloaded interpreter have that of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_MARK = "DEJAVU_STARTED_BY"
+
+
+def end_with_this_process() -> subprocess.Popen[bytes]:
+    """Marks all processes that this one starts from now on, and has them killed once it has ended.
+
+    Returns:
+        The process that waits for that: on its standard input, which closes with this process.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != _MARK}  # outlive what started us
+    os.environ[_MARK] = str(os.getpid())
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", __file__, f"{_MARK}={os.getpid()}"],
+        stdin=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for the tests, which end what they started in order
+    )
+
+
+def _kill_marked(mark: bytes) -> bool:
+    """Returns whether any was found: it may have started others meanwhile."""
+    found = False
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark in path.read_bytes().split(b"\0"):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+                found = True
+    return found
+
+
+if __name__ == "__main__":
+    sys.stdin.read()
+    while _kill_marked(os.fsencode(sys.argv[1])):
+        time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Builds the compiled models (model_store/native) with the package: `dejavu_models._native`.
+"""Builds the compiled models (model_store/native) with the package, `dejavu_models._native`, and records its revision.
 
 Where there is no C++ compiler, or DEJAVU_COMPILE=0 is set, the package is built without them: the typed client does not
 need them, and a server refuses to start. DEJAVU_COMPILE=1 makes a build fail that cannot compile them.
@@ -38,13 +38,19 @@ FLAGS = [
 """Signals of floats are not looked at, so loops may be vectorised; nanobind needs objects that may alias."""
 
 
+REVISION = Path("client", "dejavu_common", "revision.txt")
+"""Read by `dejavu_common.build`."""
+
+
 class CompiledModels(BuildHookInterface[Any]):
     """Compiles the extension beside its package, and adds it to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile unless it is up to date; `version` is "standard" or "editable"."""
+        """Record the revision, and compile unless that is up to date; `version` is "standard" or "editable"."""
+        _record_revision(Path(self.root))
+        build_data["artifacts"].append(f"/{REVISION.as_posix()}")
         wish = os.environ.get("DEJAVU_COMPILE", "")
-        if wish == "0":
+        if wish == "0" or self.target_name == "sdist":
             return
         try:
             extension = compiled(Path(self.root))
@@ -56,6 +62,16 @@ class CompiledModels(BuildHookInterface[Any]):
         build_data["artifacts"].append(f"/{extension.as_posix()}")
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
+
+
+def _record_revision(root: Path) -> None:
+    """Write the commit that is built; without the history, keep what a source distribution has brought."""
+    revision = os.environ.get("DEJAVU_REVISION", "")
+    if not revision and (root / ".git").exists():
+        asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)  # noqa: S607
+        revision = asked.stdout.strip()
+    if revision or not (root / REVISION).exists():
+        (root / REVISION).write_text(f"{revision or 'unknown'}\n")
 
 
 def compiled(root: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from dejavu_client.access import is_local
 from dejavu_client.cli.access import add_options, client_options, options_given
 from dejavu_client.cli.options import Target, address
 from dejavu_client.config import DEFAULT_TARGET
-from dejavu_common import descriptors
+from dejavu_common import build, descriptors
 from dejavu_common.shown_text import escape_output
 from dejavu_gateway.limits import GatewayLimits
 from dejavu_gateway.logs import configure, get_logger
@@ -33,7 +32,7 @@ log = get_logger()
 
 def _show_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"dejavu-dashboard {version('dejavu-forecast')}")
+        typer.echo(build.described("dejavu-dashboard"))
         raise typer.Exit
 
 

@@ -168,7 +168,7 @@ class LineageRecord(_Record):
     Attributes:
         parent_version: version of the model that it was made from or is meant to replace; empty if it has none.
         reason: why it was made, such as "new season"; empty if it was not said.
-        code_version: version of the code that fitted it, such as 0.2.0+g1a2b3c4; empty if it was not said.
+        code_version: version of the code that fitted it, such as 1.0.0+g1a2b3c4; empty if it was not said.
     """
 
     parent_version: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16})?$")] = ""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dejavu_common import tracing
+from dejavu_common import build, tracing
 from dejavu_common.processes import die_with_parent
 from dejavu_models.errors import DejavuError
 from dejavu_server.supervisor.heartbeat import send_heartbeats
@@ -100,10 +100,8 @@ def run(supervisor: int, models: PreloadedModels | None = None) -> int:
 def _configure_tracing() -> None:
     if not tracing.requested():
         return
-    from importlib.metadata import version  # noqa: PLC0415 - it loads the parser of emails
-
     try:
-        tracing.configure("dejavu-server", version("dejavu-forecast"))
+        tracing.configure("dejavu-server", build.release())
     except ModuleNotFoundError as error:
         advice = "pip install 'dejavu-forecast[tracing]'"
         _log.error("tracing_unavailable", missing=error.name, advice=advice, effect="no spans are sent")

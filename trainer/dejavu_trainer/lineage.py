@@ -12,6 +12,7 @@ from typing import Final
 import dejavu_feed
 import dejavu_models
 import dejavu_trainer
+from dejavu_common.build import release
 
 _LIBRARIES: Final = ("dejavu-forecast", "hnswlib", "numpy", "onnx", "onnxruntime", "scipy", "torch")
 """Libraries whose versions are recorded in a bundle."""
@@ -27,10 +28,10 @@ def libraries() -> dict[str, str]:
 
 @cache
 def code_version() -> str:
-    """Return the version of the code that makes bundles, such as 0.2.0+sha256.1a2b3c4d5e6f.
+    """Return the version of the code that makes bundles, such as 1.0.1+sha256.1a2b3c4d5e6f.
 
-    It ends with a hash of the sources, since a release's number stays the same while they are developed. The same
-    sources have the same version, whether they are installed or in a repository.
+    It ends with a hash of their sources, which most commits leave as they are: the same ones have the same version,
+    whether they are installed or in a repository.
     """
     digest = hashlib.sha256()
     for package in _PACKAGES:
@@ -39,4 +40,4 @@ def code_version() -> str:
             content = file.read_bytes()
             digest.update(f"{package.__name__}/{file.relative_to(root).as_posix()} {len(content)}\n".encode())
             digest.update(content)
-    return f"{version('dejavu-forecast')}+sha256.{digest.hexdigest()[:12]}"
+    return f"{release().partition('.dev')[0]}+sha256.{digest.hexdigest()[:12]}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ import typer
 from dejavu_client.cli.errors import FAILED, report_bug
 from dejavu_client.cli.group import CommandGroup
 from dejavu_client.logs import log_to_stderr
-from dejavu_common import tracing
+from dejavu_common import build, tracing
 from dejavu_common.rich_console import Console
 from dejavu_common.shown_text import escape_output
 
@@ -38,7 +37,7 @@ app = typer.Typer(
 
 def _show_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"dejavu {version('dejavu-forecast')}")
+        typer.echo(build.described("dejavu"))
         raise typer.Exit
 
 
@@ -63,7 +62,7 @@ def root(
     """Forecast NBA games in progress: query a dejavu-server, stream its forecasts, replay an evening of games."""
     log_to_stderr(log_level)
     try:
-        tracing.configure("dejavu", version("dejavu-forecast"))
+        tracing.configure("dejavu", build.release())
     except ModuleNotFoundError as error:
         Console(stderr=True).print(f"no traces: {error.name} is missing: pip install 'dejavu-forecast[tracing]'")
 

@@ -14,6 +14,7 @@ import typer
 from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dejavu_common import build
 from dejavu_server.access.exposure import fault
 from dejavu_server.cli import ledger as ledger_commands
 from dejavu_server.cli import retention as _retention_commands  # noqa: F401 - adds commands to those of `ledger`
@@ -89,9 +90,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _show_version(requested: bool) -> None:
     if requested:
-        from importlib.metadata import version  # noqa: PLC0415 - it loads the parser of emails
-
-        typer.echo(f"dejavu-server {version('dejavu-forecast')}")
+        typer.echo(build.described("dejavu-server"))
         raise typer.Exit
 
 

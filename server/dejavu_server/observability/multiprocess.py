@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, make_ws
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from dejavu_common import build
 from dejavu_common.address import Address
 from dejavu_common.files import atomic_replace
 from dejavu_common.http_server import serve_wsgi
@@ -70,10 +71,14 @@ class SupervisorMetrics:
         self.hangs = counter("dejavu_worker_hangs", "Workers killed because a part made no progress.", ["part"])
         for part in ("loop", "compute", "ledger-writer", "ledger-reader"):
             self.hangs.labels(part)
-        build = {name: version(package) for name, package in (("version", "dejavu-forecast"), ("grpc", "grpcio"))}
-        build["python"] = platform.python_version()
-        info = Gauge("dejavu_build_info", "Versions of the server; always 1.", [*build], registry=self.registry)
-        info.labels(**build).set(1)
+        versions = {
+            "version": build.release(),
+            "revision": build.revision(),
+            "grpc": version("grpcio"),
+            "python": platform.python_version(),
+        }
+        info = Gauge("dejavu_build_info", "Versions of the server; always 1.", [*versions], registry=self.registry)
+        info.labels(**versions).set(1)
         self._changing = threading.Lock()
         _WorkersCollector(self.registry, folder, self._changing)
 

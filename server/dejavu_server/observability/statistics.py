@@ -137,7 +137,7 @@ class WorkerStatistics(BaseModel):
     Attributes:
         name: its name.
         started: when it started to serve, in seconds since 1970.
-        versions: of the packages dejavu-forecast and grpcio and of Python, by name.
+        versions: of dejavu-forecast, its revision, grpcio and Python, by name.
         cpu_seconds: CPU time of its process, in seconds.
         resident_bytes: resident memory of its process, in bytes.
     """

@@ -48,7 +48,7 @@ class WorkerStatus(ProcessMessage):
         address: the address that it serves on; empty if the start failed.
         refusal: why the start failed; empty if it succeeded.
         models: versions of the loaded models, the active one first.
-        versions: of the packages dejavu-forecast and grpcio and of Python, by name.
+        versions: of dejavu-forecast, its revision, grpcio and Python, by name.
         ledger: whether the worker has the ledger open.
         beats: whether the worker sends heartbeats, so that missing ones mean that it hangs.
     """

@@ -61,7 +61,7 @@ class WorkerProcess:
     Attributes:
         slot: index of the worker in the server; -1 before its start message.
         models: versions of its models, the active one first, once it serves.
-        versions: of the packages dejavu-forecast and grpcio and of Python, by name, once it serves.
+        versions: of dejavu-forecast, its revision, grpcio and Python, by name, once it serves.
         serves: whether it started to serve.
         serves_since: when it started to serve, by the monotonic clock.
         first_mebibytes: its resident memory when it started to serve.

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_common import build
 from dejavu_models.errors import DejavuError
 from dejavu_server.api.cache.what_ifs import CachedWhatIfs, answer_of
 from dejavu_server.forecasting.cache.answers import Answer, AnswerCache
@@ -88,7 +88,7 @@ async def new_cache(
         lasting = [] if settings.model_store else models.models()  # which models there are may change with a store
         shared = RedisStore(
             settings.cache,
-            SharedEntries(fingerprint(version("dejavu-forecast"), settings, lasting), _secret(settings.cache_secret)),
+            SharedEntries(fingerprint(build.release(), settings, lasting), _secret(settings.cache_secret)),
             partial(_read, models, timedelta(seconds=settings.cache_seconds)),
             metrics,
             generation,

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
@@ -16,6 +15,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
+from dejavu_common import build
 from dejavu_common.rich_console import Console
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import MAX_SLOTS
@@ -135,7 +135,7 @@ def check_free(folder: Path, season: int, *, overwrite: bool) -> None:
 
 def _show_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"dejavu-trainer {version('dejavu-forecast')}")
+        typer.echo(build.described("dejavu-trainer"))
         raise typer.Exit
 
 

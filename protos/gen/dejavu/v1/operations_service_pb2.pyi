@@ -601,6 +601,7 @@ class WorkerInfo(_message.Message):
     PYTHON_VERSION_FIELD_NUMBER: _builtins.int
     CPU_SECONDS_FIELD_NUMBER: _builtins.int
     RESIDENT_BYTES_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, as in the metadata dejavu-worker of its responses."""
     version: _builtins.str
@@ -613,6 +614,8 @@ class WorkerInfo(_message.Message):
     """CPU time since its start, in seconds."""
     resident_bytes: _builtins.int
     """Resident memory, in bytes."""
+    revision: _builtins.str
+    """Commit from which its release was built; "unknown" without the history."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it started to serve."""
@@ -627,10 +630,11 @@ class WorkerInfo(_message.Message):
         python_version: _builtins.str = ...,
         cpu_seconds: _builtins.float = ...,
         resident_bytes: _builtins.int = ...,
+        revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_seconds", b"cpu_seconds", "grpc_version", b"grpc_version", "name", b"name", "python_version", b"python_version", "resident_bytes", b"resident_bytes", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_seconds", b"cpu_seconds", "grpc_version", b"grpc_version", "name", b"name", "python_version", b"python_version", "resident_bytes", b"resident_bytes", "revision", b"revision", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -201,6 +201,7 @@ def _worker(worker: WorkerStatistics) -> pb.WorkerInfo:
     return pb.WorkerInfo(
         name=worker.name,
         version=worker.versions.get("dejavu-forecast", ""),
+        revision=worker.versions.get("revision", ""),
         start_time=_timestamp(worker.started),
         grpc_version=worker.versions.get("grpcio", ""),
         python_version=worker.versions.get("python", ""),

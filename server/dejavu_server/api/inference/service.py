@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache, partial
-from importlib.metadata import version
 
 from dejavu.inference import open_inference_pb2 as pb
+from dejavu_common import build
 from dejavu_common.clock import utc_now
 from dejavu_common.yielding import Turns
 from dejavu_feed.game_day import game_day
@@ -129,4 +129,4 @@ def _forecast(reader: RowReader, row: int, result: Result[IssuedForecast]) -> Fo
 
 @cache
 def _release() -> str:
-    return version("dejavu-forecast")
+    return build.release()

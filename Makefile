@@ -13,7 +13,6 @@ PROTOS := $(wildcard protos/dejavu/v1/*.proto protos/dejavu/inference/*.proto)
 # Baseline of the breaking-change check: the tag of the last release, or its image if the clone has no tags; none before 1.0.
 RELEASE := $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
 BASE    ?= $(if $(RELEASE),.git#ref=$(RELEASE),$(wildcard protos/released/v*.binpb))
-VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 NODE_SOURCES := $(wildcard $(NODE)/src/*.ts $(NODE)/protos/*.proto) $(PROTOS)
 
@@ -23,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The page's tools need Node 20.19 or newer; without it, the committed build stays as it is.
 WEB_NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); if (a > 20 || (a === 20 && b >= 19)) console.log("yes")' 2>/dev/null)
 
-.PHONY: help install install-node web check-web gen lock audit sbom check check-style check-types check-contract check-imports check-layers check-gen release-image test test-fast test-protobuf6 bench demo demo-page format clean \
+.PHONY: help install install-node web check-web gen lock audit sbom check check-style check-types check-contract check-imports check-layers check-gen release test test-fast test-protobuf6 bench demo demo-page format clean \
   nightly nightly-bench nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images
 
 help:  ## list the targets
@@ -132,9 +131,10 @@ else
 	@echo "the build of the page is not checked: Node 20.19 or newer is needed"
 endif
 
-release-image: install  ## write the image of the released contract, the baseline for later releases
-	rm -f protos/released/v*.binpb
-	$(BIN)/buf build --exclude-source-info -o protos/released/v$(VERSION).binpb
+release: install  ## build and verify release VERSION in dist/, without uploading it; ARGS=--prepare first, ARGS=--images with images
+	@test -n "$(VERSION)" || { echo "Which release? make release VERSION=X.Y.Z"; exit 1; }
+	$(PIP) install --require-hashes -r deploy/requirements-release.txt
+	$(BIN)/python deploy/release.py $(VERSION) $(ARGS)
 
 # Many tests wait for processes that they start, so run more of them at a time than there are cores. Limit numeric
 # libraries to one thread per process; by default they start one per core.

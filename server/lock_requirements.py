@@ -29,6 +29,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements-redis.txt": ("--extra", "redis"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
     "server/requirements-uv.txt": ("--group", "pyproject.toml:uv"),
+    "deploy/requirements-release.txt": ("--group", "pyproject.toml:release"),
     "trainer/requirements-build.txt": ("--group", "pyproject.toml:build-hnswlib"),
     # Requirements of the server's image (deploy/Dockerfile): everything its options may need, stores in S3 included.
     "deploy/requirements-server.txt": tuple(

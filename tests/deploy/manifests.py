@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from release import changes
 from tests.deploy.containers import DOCKERFILE, ROOT, require
 
 from dejavu_server.cli.options import options
@@ -18,7 +19,7 @@ from dejavu_server.settings import Settings
 
 KUBERNETES = ROOT / "deploy/kubernetes"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-VERSION: str = PROJECT["version"]
+VERSION = changes((ROOT / "CHANGELOG.md").read_text())[0]
 
 Manifest = dict[str, Any]
 

@@ -58,7 +58,7 @@ def issued(
     generated_time: datetime | None = None,
     bare: bool = False,
 ) -> IssuedForecast:
-    """Returns a forecast, by default made now; not yet recorded. If `bare`, only with fields of release 0.1.0."""
+    """Returns a forecast, by default made now; not yet recorded. If `bare`, only with what every one has."""
     now = datetime.now(UTC) if generated_time is None else generated_time
     similar = SimilarGame("BOS", "NYK", date(2021, 3, 14), distance=1.5, differential_at_horizon=3.0, games=4)
     explanation = Explanation(

@@ -188,8 +188,10 @@ def is_market(each: record_pb2.RecordedPrediction) -> bool:
 
 
 def is_late_market(each: record_pb2.RecordedPrediction) -> bool:
-    """Return whether the market of a forecast in time was sent after the outcome was observed."""
-    return each.market_answer.recording == market_pb2.MARKET_RECORDING_OUTCOME_KNOWN and not each.forecast.late
+    """Return whether a market was sent after the outcome was observed, or with a forecast that was made after it."""
+    if each.forecast.late:
+        return each.forecast.late == forecast_pb2.LATE_REASON_OBSERVED and each.HasField("market_answer")
+    return each.market_answer.recording == market_pb2.MARKET_RECORDING_OUTCOME_KNOWN
 
 
 def lacks_total(each: record_pb2.RecordedPrediction) -> bool:

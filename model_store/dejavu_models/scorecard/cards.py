@@ -25,12 +25,15 @@ def doubtful_games(settled: SettledForecasts) -> int:
     """Return the number of games of doubtful identity.
 
     These are games with an id such as the NBA gives to none; with forecasts that name different teams, or the same ones
-    the other way round, among themselves or than the outcome; and those whose two teams play another game on the same
-    evening. Neither late forecasts nor replays count: those of past games are all made on one day.
+    the other way round, among themselves or than the outcome; those whose two teams play another game on the same
+    evening; and those of whose forecasts an outcome's time leaves out some, and not all. Otherwise neither late
+    forecasts nor replays count: those of past games are all made on one day.
     """
     counted = settled.in_time & ~settled.replay
     named = settled.where(counted & (settled.home > 0) & (settled.away > 0))
     doubtful = set(settled.game[counted & (settled.other_teams | ~settled.in_league)].tolist())
+    observed = settled.game[(settled.exclusion == Exclusion.OBSERVED) & ~settled.replay]
+    doubtful.update(np.intersect1d(observed, settled.game[counted]).tolist())
     teams = np.unique(np.stack((named.game, named.home, named.away), axis=1), axis=0)[:, 0]
     doubtful.update(teams[1:][teams[1:] == teams[:-1]].tolist())
     pair = np.sort(np.stack((named.home, named.away), axis=1), axis=1)
@@ -109,7 +112,9 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
     """Compute the scorecard of settled forecasts, given the number of unsettled games."""
     excluded = np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:]
     bet_on = (settled.exclusion == Exclusion.NONE) | (settled.exclusion == Exclusion.SUPERSEDED)
-    left_out = LeftOut(*excluded)._replace(late_markets=int((bet_on & settled.late_market).sum()))
+    after = (settled.exclusion == Exclusion.OBSERVED) & (settled.late_market | ~np.isnan(settled.stake))
+    late_market = after | (bet_on & settled.late_market)
+    left_out = LeftOut(*excluded)._replace(late_markets=int(late_market.sum()))
     market = market_record(settled.where(bet_on))
     withdrawn = settled.exclusion == Exclusion.WITHDRAWN
     empty = Scorecard(

@@ -152,6 +152,13 @@ class InvalidDifferential(InvalidInput):
     default_field = "differential"
 
 
+class InvalidTime(InvalidInput):
+    """A time is malformed, before 1970, in the future, outside the season of the game id, or before its game's end."""
+
+    reason = "INVALID_TIME"
+    default_field = "observed_time"
+
+
 class InvalidOvertimes(InvalidInput):
     """The number of overtimes is too large, or of the half."""
 

@@ -8,7 +8,7 @@ The connection's transaction must hold the write lock from its start, as for all
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from dejavu_models.errors import InvalidInput, InvalidLiveInput, InvalidTeam
@@ -16,13 +16,22 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.entries import codec, rows
-from dejavu_server.ledger.errors import InvalidDifferential, LedgerCorrupt, OutcomeStands, UnknownOutcome
+from dejavu_server.ledger.errors import (
+    InvalidDifferential,
+    InvalidTime,
+    LedgerCorrupt,
+    OutcomeStands,
+    UnknownOutcome,
+)
 from dejavu_server.ledger.queries import learning, reporting
 from dejavu_server.records import ReportedOutcome
 from dejavu_server.results import Failed, Result
 
 MAX_SWING: Final = 100
 """Largest plausible change of a differential from the half to the end, in points; none in the NBA came near it."""
+
+FEED_LAG: Final = timedelta(minutes=5)
+"""How much later than the play a forecast may be made, at most as usual."""
 
 _PLACES: Final = {Horizon.HALFTIME: "at the half", Horizon.FINAL: "at the end"}
 
@@ -54,7 +63,8 @@ def record_outcome(
     Returns:
         The outcome as recorded, and the number of forecasts that it settles. Fails with an InvalidInput if it cannot
         be true together with what is recorded of the game: with the differential at the other horizon (`MAX_SWING`),
-        or with the teams of the newest forecast or of an outcome. Another differential or team is likely of another
+        with the teams of the newest forecast or of an outcome, or, by its time, with the minutes of the forecasts (see
+        `_too_early`). Another differential or team is likely of another
         game, and swapped teams give the differential the wrong sign. Fails with an OutcomeStands if it would correct
         the outcome, and `correct` is false.
     """
@@ -63,6 +73,8 @@ def record_outcome(
     if before is not None and _agree(before, reported):
         return before, reporting.count(connection, reported.game_id, reported.horizon)
     contradiction = _contradiction(connection, reported, before)
+    if contradiction is None and newest is None:  # only the first report decides what was made with hindsight
+        contradiction = _too_early(connection, reported)
     if contradiction is not None:
         return Failed(contradiction)
     if before is not None and not correct and not _only_adds(before, reported):
@@ -215,6 +227,29 @@ def _contradiction(
         return None
     place = f"in the outcome that is recorded {_PLACES[standing.horizon]}"
     return _other_teams(reported, standing.home_team, standing.away_team, place)
+
+
+def _too_early(connection: Connection, reported: ReportedOutcome) -> InvalidTime | None:
+    """Return the error of a first report whose time lets a part of a game's forecasts count that cannot be the earlier.
+
+    A forecast made after it would be late. So that nobody leaves out the minutes of a game that went badly, or does so
+    by a wrong time zone: what was left to play after the earlier forecasts takes its time. A report from before all of
+    them is of a past game, and leaves out all.
+    """
+    made = reporting.made(connection, reported.game_id, reported.horizon)
+    if not any(each.made > reported.observed_time for each in made):
+        return None
+    over = (
+        (each.made + timedelta(minutes=reported.horizon.last_slot + 1 - each.minute) - FEED_LAG, each)
+        for each in made
+        if each.made <= reported.observed_time
+    )
+    earliest, last = max(over, default=(reported.observed_time, None))
+    if last is None or earliest <= reported.observed_time:
+        return None
+    forecast = f"the game's forecast after minute {last.minute} is of {last.made:%Y-%m-%dT%H:%M:%SZ}"
+    expected = f"{earliest:%Y-%m-%dT%H:%M:%SZ} or later: {forecast}, and of others a time after this one"
+    return InvalidTime(f"{reported.observed_time:%Y-%m-%dT%H:%M:%SZ}", expected)
 
 
 def _implausible_swing(reported: ReportedOutcome, other: ReportedOutcome) -> bool:

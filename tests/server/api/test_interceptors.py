@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -12,6 +14,12 @@ from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_common.clock import utc_now
+from dejavu_server.access import token_file
+from dejavu_server.access.authenticator import Authenticator
+from dejavu_server.access.caller import AccessScope
+from dejavu_server.admission.callers import CallerLimits, Callers
+from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, current_permit
 from dejavu_server.api.interceptors import CallInterceptor
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.errors import ServerDraining
@@ -21,6 +29,8 @@ if TYPE_CHECKING:
 
 REQUEST = pb.PredictRequest(pattern=PATTERN)
 PREDICT = "/dejavu.v1.PredictionService/Predict"
+BATCH = "/dejavu.v1.PredictionService/PredictBatch"
+"""Its answers keep their places until they are sent."""
 
 
 @pytest.mark.parametrize(("sent", "returned"), [("abc-1", "abc-1"), ("x" * 1000, "x" * 128)], ids=["short", "cut"])
@@ -70,6 +80,78 @@ async def test_what_a_caller_gets_wrong_is_no_trouble_of_the_operator_s(service:
         while not log:  # noqa: ASYNC110 - the call is logged after the response, without an event to wait for
             await asyncio.sleep(0)
     assert {entry["log_level"] for entry in log} == {"debug"}
+
+
+class NeverRead:
+    """The context of a call whose caller reads nothing: no status is ever sent."""
+
+    def __init__(self) -> None:
+        self.aborting = asyncio.Event()
+
+    def peer(self) -> str:
+        return "ipv4:192.0.2.1:4000"
+
+    def set_trailing_metadata(self, _: object) -> None:
+        pass
+
+    async def abort(self, *_: object) -> None:
+        self.aborting.set()
+        await asyncio.Event().wait()
+
+
+@dataclass
+class Details:
+    """Details of a call."""
+
+    method: str
+    invocation_metadata: tuple[tuple[str, str | bytes], ...] = ()
+
+
+@pytest.mark.parametrize("reason", ["without a token", "beyond the caller's rate"])
+async def test_a_refused_call_keeps_no_place_while_its_status_is_not_read(reason: str, tmp_path: Path) -> None:
+    async def answer(*_: object) -> bytes:
+        raise AssertionError("called")
+
+    async def handler(_: object) -> Any:
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    interceptor = CallInterceptor("w", Metrics(CollectorRegistry()))
+    if reason == "without a token":
+        tokens = tmp_path / "tokens"
+        token_file.create(tokens, "operator", (AccessScope.PREDICT,), utc_now())
+        interceptor.authenticator = Authenticator(tokens, None)
+    else:
+        interceptor.callers = Callers(CallerLimits(rate=1e-9))
+        with interceptor.callers.counted("", NeverRead().peer(), stream=False):
+            pass  # the only call that its rate allows
+    admission = AdmissionController(call_limits(1, 1))
+    permit = admission.admit(BATCH, None)
+    assert isinstance(permit, Permit)
+    current_permit.set(permit)
+    wrapped = await interceptor.intercept_service(handler, Details(BATCH))
+    assert wrapped is not None
+    assert not isinstance(admission.admit(BATCH, None), Permit)
+    context = NeverRead()
+    behaviour: Any = wrapped.unary_unary
+    call = asyncio.create_task(behaviour(b"", context))
+    await context.aborting.wait()
+    assert isinstance(admission.admit(BATCH, None), Permit)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_a_call_of_no_method_keeps_no_place() -> None:
+    async def no_handler(_: object) -> None:
+        return None
+
+    admission = AdmissionController(call_limits(1, 1))
+    permit = admission.admit("/x/Y", None)
+    assert isinstance(permit, Permit)
+    current_permit.set(permit)
+    interceptor = CallInterceptor("w", Metrics(CollectorRegistry()))
+    assert await interceptor.intercept_service(no_handler, Details("/x/Y")) is None
+    assert admission.in_progress(CallKind.CONTROL) == 0
 
 
 class Bench:

@@ -20,6 +20,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import verify
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, LATE_MINUTES
+from dejavu_server.ledger.errors import InvalidTime
 from dejavu_server.ledger.queries import completed_games, current_forecasts, learning, pages, predictions, scorecards
 from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
 from dejavu_server.ledger.queries.pages import ForecastFilter
@@ -265,6 +266,34 @@ def test_what_is_made_after_the_outcome_was_observed_is_late_and_supersedes_noth
         assert len(lesson.observations) == 1
 
 
+@pytest.mark.parametrize(
+    ("seen", "counted"),
+    [(29, None), (59, None), (60, 2), (-1, 0), (400, 3)],
+    ids=["before the lost bet", "too early for what was left to play", "possible", "of a past game", "after all"],
+)
+def test_no_time_of_an_outcome_leaves_out_the_minutes_that_went_badly(
+    book: RecordBook, seen: int, counted: int | None
+) -> None:
+    """Nor does a wrong time zone: after 22 minutes 26 are left to play, and a forecast is 5 minutes late at most."""
+    for minute, after in ((10, 0), (22, 39), (47, 90)):
+        made = forecast(GAME, minute=minute, horizon=FINAL, generated_time=EVENING + timedelta(minutes=after))
+        book.predict(with_market(made, stake=0.02))
+    if counted is None:
+        with pytest.raises(
+            InvalidTime, match=r"expected 20\d\d-.* or later: the game's forecast after minute (10|22) is of"
+        ):
+            book.report(GAME, FINAL, 11, seen=EVENING + timedelta(minutes=seen))
+        return
+    book.report(GAME, FINAL, 11, seen=EVENING + timedelta(minutes=seen))
+    found = card(book)
+    assert (found.forecasts, found.left_out.observed, found.left_out.late_markets) == (
+        counted,
+        3 - counted,
+        3 - counted,
+    )
+    assert found.doubtful_games == (counted == 2)
+
+
 def test_no_later_report_makes_late_what_was_in_time(book: RecordBook) -> None:
     said(book, 47)
     book.report(GAME, FINAL, 11)
@@ -286,8 +315,8 @@ def lateness(book: RecordBook, horizon: Horizon) -> list[LateReason | None]:
 @pytest.mark.parametrize("first", [HALF, FINAL])
 def test_what_is_said_of_the_half_after_the_end_was_observed_is_late(book: RecordBook, first: Horizon) -> None:
     said(book, 20, horizon=HALF)
-    said(book, 21, horizon=HALF, after=timedelta(minutes=5))
-    seen = {HALF: EVENING + timedelta(minutes=9), FINAL: EVENING + timedelta(minutes=4)}
+    said(book, 21, horizon=HALF, after=timedelta(minutes=35))
+    seen = {HALF: EVENING + timedelta(minutes=39), FINAL: EVENING + timedelta(minutes=30)}
     second = HALF if first is FINAL else FINAL
     book.report(GAME, first, 11, seen=seen[first])
     learned = book.read(lambda connection: next(learning.settled_games_after(connection, 0)))
@@ -307,7 +336,7 @@ def test_what_is_said_of_the_end_from_before_the_half_after_the_half_was_observe
     assert lateness(book, FINAL) == [None, LateReason.OBSERVED, None]
     book.report(GAME, FINAL, 11)
     found = card(book)
-    assert (found.forecasts, found.left_out) == (2, LeftOut(observed=1))
+    assert (found.forecasts, found.left_out) == (2, LeftOut(observed=1, late_markets=1))
     assert found.market is not None
     assert found.market.bets == 2
 

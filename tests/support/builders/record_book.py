@@ -132,7 +132,8 @@ class RecordBook:
         outcome = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen, total_points=total_points)
         with self._writing.begin() as connection:
             answer = outcomes.record_outcome(connection, outcome, seen)
-        assert not isinstance(answer, Failed)
+        if isinstance(answer, Failed):
+            raise answer.error
         return answer[0]
 
     def withdraw(self, game_id: str, horizon: Horizon) -> None:

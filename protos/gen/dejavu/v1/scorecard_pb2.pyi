@@ -67,7 +67,8 @@ class Scorecard(_message.Message):
     doubtful_games: _builtins.int
     """Number of games that match the filter which may not be what they are recorded as: the NBA gives no game such an id;
     their forecasts name different teams, or the same ones the other way round, among themselves or than the outcome; or
-    the same two teams have another game on the same date. Replays and late forecasts do not count. The server has no schedule to refuse them by.
+    the same two teams have another game on the same date; or the outcome was observed before some of their forecasts, and not before all.
+    Otherwise replays and late forecasts do not count. The server has no schedule to refuse them by.
     """
     unsettled_games: _builtins.int
     """Number of games that match the filter, of evenings before today's (which begins at 11:00 UTC), with forecasts in time
@@ -522,7 +523,7 @@ class LeftOut(_message.Message):
     """Recorded before their outcome was withdrawn, if none stands since; they are not settled, and have no other reason."""
     late_markets: _builtins.int
     """Markets of forecasts that are not left out, or superseded, which were sent after the outcome was observed
-    (MARKET_RECORDING_OUTCOME_KNOWN): they are no bets.
+    (MARKET_RECORDING_OUTCOME_KNOWN), and those of forecasts made after it: they are no bets.
     """
     def __init__(
         self,

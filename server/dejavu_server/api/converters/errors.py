@@ -26,13 +26,6 @@ class TooManyGames(InvalidInput):
     default_field = "game_ids"
 
 
-class InvalidTime(InvalidInput):
-    """A time is malformed, before 1970, in the future, or outside the season of the game id."""
-
-    reason = "INVALID_TIME"
-    default_field = "observed_time"
-
-
 class InvalidDate(InvalidInput):
     """A date is malformed, or the last date is before the first."""
 

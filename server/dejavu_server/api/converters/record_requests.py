@@ -29,12 +29,11 @@ from dejavu_server.api.converters.errors import (
     InvalidMinutes,
     InvalidPageSize,
     InvalidScoreFilter,
-    InvalidTime,
     InvalidView,
 )
 from dejavu_server.api.converters.fields import check_game_id, horizon_of, iso_date, team
 from dejavu_server.api.converters.record import METRIC_VALUES
-from dejavu_server.ledger.errors import InvalidDifferential, InvalidOvertimes
+from dejavu_server.ledger.errors import InvalidDifferential, InvalidOvertimes, InvalidTime
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import ReportedOutcome

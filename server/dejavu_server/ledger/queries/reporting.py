@@ -5,10 +5,12 @@ All run on a connection in a transaction that holds the write lock.
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, false, func, insert, select, union_all
 
+from dejavu_common.clock import from_microseconds
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
@@ -31,6 +33,24 @@ def newest_teams(connection: Connection, game_id: str) -> Any | None:
         connection.execute(statement, {"game_id": game_id}).one_or_none() for statement in (_TEAMS_IN_TIME, _TEAMS)
     )
     return next((row for row in found if row is not None), None)
+
+
+class Made(NamedTuple):
+    """A forecast of a game.
+
+    Attributes:
+        made: when it was made.
+        minute: minute of play after which it was made.
+    """
+
+    made: datetime
+    minute: int
+
+
+def made(connection: Connection, game_id: str, horizon: Horizon) -> list[Made]:
+    """Return the forecasts of a game from before a horizon, of both horizons; late ones and replays left out."""
+    last = {"game_id": game_id, "last": horizon.last_slot}
+    return [Made(from_microseconds(row.generated_us), row.minute) for row in connection.execute(_MADE, last)]
 
 
 def count(connection: Connection, game_id: str, horizon: Horizon) -> int:
@@ -85,6 +105,13 @@ _COUNT = (
     select(func.count())
     .select_from(forecasts)
     .where(forecasts.c.game_id == bindparam("game_id"), forecasts.c.horizon == bindparam("horizon"))
+)
+
+_MADE = select(forecasts.c.generated_us, forecasts.c.minute).where(
+    forecasts.c.game_id == bindparam("game_id"),
+    forecasts.c.minute <= bindparam("last"),
+    forecasts.c.replay == false(),
+    forecasts.c.late == "",
 )
 
 _ADD_OUTCOME = insert(outcomes)

@@ -8,10 +8,11 @@ import random
 from collections import Counter
 from functools import partial
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_gateway.live.slots import AddressSlots, NoSlotError, StreamSlots
+from dejavu_gateway.live.slots import MAX_WAITING, AddressSlots, NoSlotError, StreamSlots
 
 
 async def turns(rounds: int = 20) -> None:
@@ -34,7 +35,26 @@ async def test_an_address_that_takes_what_it_can_leaves_slots_for_others() -> No
         task.cancel()
 
 
-@given(seed=st.integers(0, 10_000), steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=40))
+async def test_an_address_has_so_many_requests_waiting_and_no_more() -> None:
+    slots = AddressSlots(4, 2)
+    waiting = [asyncio.create_task(slots.acquire("a")) for _ in range(2 + MAX_WAITING)]
+    await turns()
+    with pytest.raises(NoSlotError, match=f"{MAX_WAITING} requests of your address wait already"):
+        await slots.acquire("a")
+    async with asyncio.timeout(30):
+        await slots.acquire("b")
+    waiting.pop().cancel()
+    await turns()
+    waiting.append(asyncio.create_task(slots.acquire("a")))
+    await turns()
+    assert not waiting[-1].done()
+    for task in waiting:
+        task.cancel()
+
+
+@given(
+    seed=st.integers(0, 10_000), steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=MAX_WAITING)
+)
 def test_every_slot_comes_back_however_waits_end(seed: int, steps: list[tuple[str, bool]]) -> None:
     async def run() -> None:
         slots, rng = AddressSlots(3, 2), random.Random(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final, cast
 
@@ -12,7 +13,8 @@ from starlette.requests import HTTPConnection, Request
 
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.live.slots import AddressSlots, StreamSlots
+from dejavu_gateway.live.slots import AddressSlots, NoSlotError, StreamSlots
+from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
 from dejavu_gateway.upstream import UpstreamClient
@@ -51,11 +53,22 @@ def context_of(connection: HTTPConnection) -> GatewayContext:
 
 @contextlib.asynccontextmanager
 async def asking(request: Request) -> AsyncIterator[None]:
-    """Holds a slot to ask the server: else an address with its connections full of requests has all others wait."""
-    context = context_of(request)
+    """Hold a slot to ask the server: else an address with its connections full of requests has all others wait.
+
+    Raises:
+        RequestRefused: if too many requests of the address wait already.
+    """
+    context, address = context_of(request), client_address(request)
     slots = context.what_ifs if request.method == "POST" else context.reads
-    async with slots.held(client_address(request)):
+    try:
+        await slots.acquire(address)
+    except NoSlotError as error:
+        status = HTTPStatus.TOO_MANY_REQUESTS
+        raise RequestRefused(status, "RESOURCE_EXHAUSTED", str(error), "TOO_MANY_REQUESTS", retry_after=1.0) from None
+    try:
         yield
+    finally:
+        slots.release(address)
 
 
 def client_address(connection: HTTPConnection) -> str:

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 
 class NoSlotError(Exception):
-    """An address has its share of the live streams already."""
+    """An address has its share of the live streams, or of the waiting requests, already."""
+
+
+MAX_WAITING = 32
+"""Requests of one address that wait for a slot. Behind a proxy all its browsers' connections have one share: without a
+limit one of them fills it with waiting requests."""
 
 
 class StreamSlots:
@@ -86,7 +91,13 @@ class AddressSlots:
         self._own: dict[str, _Own] = {}
 
     async def acquire(self, address: str) -> None:
-        """Wait for a slot, which `release` must give back; not if the wait is cancelled."""
+        """Wait for a slot, which `release` must give back; not if the wait is cancelled.
+
+        Raises:
+            NoSlotError: if too many requests of the address wait already.
+        """
+        if address in self._own and self._own[address].users >= self._per_address + MAX_WAITING:
+            raise NoSlotError(f"{MAX_WAITING} requests of your address wait already")
         own = self._own.setdefault(address, _Own(asyncio.Semaphore(self._per_address)))
         own.users += 1
         async with AsyncExitStack() as undo:

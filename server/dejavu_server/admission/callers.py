@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
@@ -38,6 +38,9 @@ DAY_SECONDS: Final = 86_400
 UNSENT: Final = 2
 """Factor of a caller's limit if calls whose answers are being sent count too: a caller can have an answer and call
 again before the server knows that it was sent."""
+
+MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of answers that one caller may have unread: as many as one answer may have. Their memory is the worker's."""
 
 WATCHES: Final = 10
 """Ratio of a caller's limits of health watches and of streams: clients have one watch per connection, without a token.
@@ -76,11 +79,45 @@ class _State:
     batches: int = 0
     unsent: int = 0  # calls of any kind but streams that were not yet answered, or whose answers are being sent
     unsent_batches: int = 0
+    unsent_bytes: int = 0
     streams: int = 0
     watches: int = 0
     day: int = 0
     games: Counter[str] = field(default_factory=Counter)
     ledger_bytes: int = 0
+
+
+class UnsentAnswer:
+    """The answer of a call, which counts for its caller until it is sent."""
+
+    def __init__(self, state: _State, batch: bool) -> None:
+        self._state = state
+        self._batch = batch
+        self._size = 0
+        state.unsent += 1
+        state.unsent_batches += batch
+
+    def made(self, size: int) -> None:
+        """Count the bytes of the answer.
+
+        Raises:
+            CallerLimit: if the caller has too many unread ones already.
+        """
+        unsent = self._state.unsent_bytes
+        if unsent and unsent + size > MAX_UNSENT_BYTES:
+            raise CallerLimit("bytes", f"{MAX_UNSENT_BYTES // 1024**2} MiB of answers that it has not read")
+        self._size = size
+        self._state.unsent_bytes += size
+
+    def sent(self, _: Permit | None = None) -> None:
+        """Take note that it was sent, or that the caller has gone."""
+        self._state.unsent -= 1
+        self._state.unsent_batches -= self._batch
+        self._state.unsent_bytes -= self._size
+
+
+unsent_answer: ContextVar[UnsentAnswer | None] = ContextVar("unsent_answer", default=None)
+"""The answer of the current call; None: it is not limited, or of a stream."""
 
 
 class Recording:
@@ -127,6 +164,9 @@ class Recording:
             if not state.games[game]:
                 del state.games[game]
 
+
+limited_caller: ContextVar[str] = ContextVar("limited_caller", default="")
+"""Token or address of the current call's caller; empty if it is not limited."""
 
 current_recording: ContextVar[Recording | None] = ContextVar("current_recording", default=None)
 """The daily quota of the current call's caller; None: unlimited."""
@@ -206,16 +246,16 @@ class Callers:
             raise CallerLimit("calls", f"{most} calls whose answers it has not read")
         if batch and most_batches and state.unsent_batches >= most_batches:
             raise CallerLimit("batches", f"{most_batches} batches whose answers it has not read")
-        state.unsent += 1
-        state.unsent_batches += batch
+        answer = UnsentAnswer(state, batch)
+        unsent_answer.set(answer)
         try:
             yield
         finally:
             permit = current_permit.get()
             if permit is None or permit.is_released:
-                _sent(state, batch)
+                answer.sent()
             else:
-                permit.on_release = partial(_sent, state, batch)
+                permit.on_release = answer.sent
 
     @contextmanager
     def counted(self, identity: str, peer: str, *, stream: bool, batch: bool = False) -> Iterator[None]:
@@ -261,6 +301,7 @@ class Callers:
         address = address_of(peer)
         if not self._limits.loopback and is_loopback(address):
             return None
+        limited_caller.set(identity or address)
         return self._state(identity or address, now)
 
     def _state(self, caller: str, now: float) -> _State:
@@ -281,11 +322,6 @@ class Callers:
                 return
             self._states.move_to_end(caller)
         self._states.popitem(last=False)
-
-
-def _sent(state: _State, batch: bool, _: Permit | None = None) -> None:
-    state.unsent -= 1
-    state.unsent_batches -= batch
 
 
 def _take_token(state: _State, rate: float, now: float) -> None:

@@ -193,8 +193,9 @@ class AdmissionController:
             return self._expired
         kind, now = kind_of(method), self.clock()
         limit = self._limits[kind]
-        if not limit.acquire(now) and not (make_room(kind) and limit.acquire(now)):
-            return self._overloaded[kind]
+        while not limit.acquire(now):  # after a burst, more than one too many are in progress
+            if not make_room(kind):
+                return self._overloaded[kind]
         return Permit(kind, limit, now, self._request_seconds)
 
     def overloaded(self, kind: CallKind) -> Overloaded:

@@ -40,7 +40,7 @@ from dejavu_server.access.caller import (
     Unauthenticated,
     current_caller,
 )
-from dejavu_server.admission.callers import Callers
+from dejavu_server.admission.callers import Callers, unsent_answer
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded
 from dejavu_server.api.errors import INTERNAL, describe, pushback, status
@@ -176,7 +176,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # Decode single requests here: gRPC itself answers malformed bytes with UNKNOWN and the text of an exception.
         if handler.unary_unary is not None:
             decoding = _decode_request(deserialize, handler.unary_unary)
-            return grpc.unary_unary_rpc_method_handler(self._unary(method, decoding), None, write)
+            return grpc.unary_unary_rpc_method_handler(self._unary(method, decoding, write), None, None)
         if handler.unary_stream is not None:
             decoding = _decode_request(deserialize, handler.unary_stream)
             return grpc.unary_stream_rpc_method_handler(self._stream(method, decoding), None, write)
@@ -185,7 +185,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(streaming, deserialize, write)
         raise NotImplementedError(f"{method}: client-streaming methods are not supported")
 
-    def _unary(self, method: str, behaviour: Behaviour) -> Behaviour:
+    def _unary(self, method: str, behaviour: Behaviour, write: Callable[[Any], bytes] | None) -> Behaviour:
         def answer(request: Any, context: Context, _: Metadata) -> Awaitable[Any]:
             remaining = _remaining(context)
             if remaining is None:
@@ -195,7 +195,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             answered: Awaitable[Any] = behaviour(request, context)
             return answered
 
-        return self._observed(method, answer, timed=True)
+        return self._observed(method, answer, timed=True, write=write)
 
     def _stream(self, method: str, behaviour: Behaviour) -> Behaviour:
         messages = self._metrics.messages.labels(method)
@@ -215,7 +215,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._observed(method, answer)
 
     def _observed(
-        self, method: str, answer: Callable[[Any, Context, Metadata], Awaitable[Any]], *, timed: bool = False
+        self,
+        method: str,
+        answer: Callable[[Any, Context, Metadata], Awaitable[Any]],
+        *,
+        timed: bool = False,
+        write: Callable[[Any], bytes] | None = None,
     ) -> Behaviour:
         """Wrap the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._metrics.in_flight.labels(method)
@@ -235,6 +240,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     current_caller.set(self.authenticator.authorize(method, _authorization.get()))
                 with self._counted(kind, peer, stream=not timed):
                     response = await answer(request, context, metadata)
+                    if write is not None:
+                        response = write(response)
+                    if response is not None and (unsent := unsent_answer.get()) is not None:
+                        unsent.made(len(response))
                 _answered()
                 return response
             except asyncio.CancelledError:

@@ -175,7 +175,8 @@ _ErrorT = TypeVar("_ErrorT", bound=DejavuError)
 
 def copy_of(error: _ErrorT) -> _ErrorT:
     """Return a copy of an error for another caller, because raising an error extends its traceback."""
-    copy = type(error)(str(error))
+    copy: _ErrorT = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
     copy.__cause__ = error.__cause__
     return copy
 

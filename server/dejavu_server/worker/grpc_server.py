@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, Never
+from typing import Any, Final, NamedTuple, Never
 
 import grpc
 from grpc._cython import cygrpc
 from grpc.aio._server import Server
 
 from dejavu_common.tasks import retrieve
+from dejavu_server.admission.callers import address_of
 from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
 from dejavu_server.api.handlers import Handler, Handlers
 from dejavu_server.api.refusals import Admissions, Refusal
@@ -43,6 +44,10 @@ STREAMS_AT_ONCE: Final = 896
 All subscribers of a worker that died come to another one together. The core would cancel those beyond its queue, with
 no reason that tells their clients when to come back.
 """
+
+MANY_WITHOUT_REQUEST: Final = 8
+"""Calls of one kind and address that have no request yet, from which on the oldest of them makes room for others:
+clients send headers and request together."""
 
 _LAST_ANSWERS_SECONDS: Final = 1.0
 
@@ -80,6 +85,14 @@ class GrpcServer(Server):
         raise NotImplementedError("add the methods with add_methods")
 
 
+class _WithoutRequest(NamedTuple):
+    """A call that was admitted, and whose request has not been received."""
+
+    path: str
+    state: Any
+    address: str
+
+
 class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not typed
     """Overrides how calls are accepted."""
 
@@ -98,7 +111,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._calls = set[asyncio.Task[None]]()
         self._waiting = deque[tuple[asyncio.Future[None], str, Any, Any]]()
         # Calls by kind, oldest first.
-        self._without_request = {kind: OrderedDict[Permit, tuple[str, Any]]() for kind in CallKind}
+        self._without_request = {kind: OrderedDict[Permit, _WithoutRequest]() for kind in CallKind}
         self._sweeps = False
 
     def add_registered_method_handlers(self, method_handlers: dict[str, Handler]) -> None:
@@ -163,7 +176,8 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         """Answer a call, or refuse it."""
         loop, permit = self._event_loop, None
         if self._admissions is not None:
-            answer = self._admissions.admit(path, cygrpc._ServicerContext(state, None, None, loop), self._make_room)
+            context = cygrpc._ServicerContext(state, None, None, loop)
+            answer = self._admissions.admit(path, context, self._make_room)
             if isinstance(answer, Refusal):
                 if answer.code != _DEADLINE_EXCEEDED:  # whose callers have gone: the core ends those calls itself
                     self._run(_refuse(state, answer, loop))
@@ -171,7 +185,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             permit = answer
             current_permit.set(permit)  # the task of the call copies it
             permit.on_request = self._forget
-            self._without_request[permit.kind][permit] = path, state
+            self._without_request[permit.kind][permit] = _WithoutRequest(path, state, address_of(context.peer()))
             self._sweep_later()
         call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
@@ -182,7 +196,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         without_request = self._without_request[permit.kind].pop(permit, None)
         if without_request is not None and self._admissions is not None:
             # The core refused the request, or its caller went first. A call that `_sweep` ended was counted there.
-            self._admissions.count_no_request(without_request[0])
+            self._admissions.count_no_request(without_request.path)
         permit.release()
 
     def _forget(self, permit: Permit) -> None:
@@ -190,10 +204,20 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._without_request[permit.kind].pop(permit, None)
 
     def _make_room(self, kind: CallKind) -> bool:
-        """End the oldest call of a kind that has sent no request for a while; return whether there was one."""
-        oldest = next(iter(self._without_request[kind]), None)
-        if oldest is None or self._admissions is None or oldest.keeps_place_until > self._admissions.now:
+        """End a call of a kind that has sent no request; return whether there was one to end.
+
+        It is the oldest, if that has had its time, else the oldest of the address that has most of them, if those are
+        many: by headers alone, a caller without a token would hold the places of all others.
+        """
+        calls = self._without_request[kind]
+        oldest = next(iter(calls), None)
+        if oldest is None or self._admissions is None:
             return False
+        if oldest.keeps_place_until > self._admissions.now:
+            [(address, number)] = Counter(call.address for call in calls.values()).most_common(1)
+            if number < MANY_WITHOUT_REQUEST:
+                return False
+            oldest = next(permit for permit, call in calls.items() if call.address == address)
         self._end_without_request(oldest, self._admissions.no_room)
         return True
 
@@ -214,10 +238,10 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._sweep_later()
 
     def _end_without_request(self, permit: Permit, refusal: Callable[[str, Any], Refusal]) -> None:
-        path, state = self._without_request[permit.kind].pop(permit)
+        call = self._without_request[permit.kind].pop(permit)
         permit.release()
-        context = cygrpc._ServicerContext(state, None, None, self._event_loop)
-        self._run(_refuse(state, refusal(path, context), self._event_loop))
+        context = cygrpc._ServicerContext(call.state, None, None, self._event_loop)
+        self._run(_refuse(call.state, refusal(call.path, context), self._event_loop))
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._event_loop.create_task(coroutine)

@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from dejavu_server.admission.callers import (
     BURST_SECONDS,
     DAY_SECONDS,
+    MAX_UNSENT_BYTES,
     CallerLimits,
     Callers,
     address_of,
     current_recording,
     is_loopback,
     reserved,
+    unsent_answer,
 )
+from dejavu_server.admission.controller import AdmissionController, Permit, call_limits, current_permit
 from dejavu_server.admission.errors import CallerLimit
 
 ENDS = ["goes on", "is recorded", "was known", "fails", "is cancelled"]
@@ -93,6 +96,35 @@ def test_a_caller_gets_its_rate_and_one_burst_and_no_more(rate: float, pauses: l
             assert refused(callers) is None, "it waited as it was told"
         made += 1
     assert made <= max(1.0, rate * BURST_SECONDS) + rate * (clock.now - start) + 1
+
+
+def test_a_caller_has_so_many_bytes_of_answers_unread_and_no_more() -> None:
+    copy_context().run(try_unread_bytes)
+
+
+def try_unread_bytes() -> None:
+    callers, admission = Callers(CallerLimits(calls=8), Clock()), AdmissionController(call_limits(8, 8))
+
+    def answer(size: int) -> Permit:
+        """Answers a call; returns its permit, which is released once the answer is sent."""
+        permit = admission.admit("/dejavu.v1.RecordService/ListPredictions", None)
+        assert isinstance(permit, Permit)
+        current_permit.set(permit)
+        with call(callers):
+            made = unsent_answer.get()
+            assert made is not None
+            made.made(size)
+        return permit
+
+    answer(2 * MAX_UNSENT_BYTES).release()  # one answer may be of any size
+    first = answer(MAX_UNSENT_BYTES - 10)
+    second = answer(10)
+    with pytest.raises(CallerLimit, match="16 MiB of answers that it has not read"):
+        answer(1)
+    second.release()
+    answer(9)
+    first.release()
+    answer(MAX_UNSENT_BYTES - 9)
 
 
 def test_callers_do_not_share_limits() -> None:

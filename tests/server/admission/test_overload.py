@@ -23,6 +23,7 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_server.admission.controller import PATIENCE_SECONDS, CallKind
 from dejavu_server.api.converters import prediction
 from dejavu_server.forecasting.batcher import Batcher
+from dejavu_server.worker.grpc_server import MANY_WITHOUT_REQUEST
 from dejavu_server.worker.worker import Worker
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
@@ -86,11 +87,11 @@ async def until_idle(worker: Worker) -> None:
     await until(lambda: not worker.admission.in_progress(CallKind.PREDICT))
 
 
-async def send_headers_only(worker: Worker) -> asyncio.StreamWriter:
-    """Makes a call that sends its headers and no request; returns its connection."""
+async def send_headers_only(worker: Worker, address: str = "127.0.0.1") -> asyncio.StreamWriter:
+    """Makes a call from an address that sends its headers and no request; returns its connection."""
     host, _, port = worker.address.rpartition(":")
     complete = wire.call(PREDICT, b"")
-    _, writer = await asyncio.open_connection(host, int(port))
+    _, writer = await asyncio.open_connection(host, int(port), local_addr=(address, 0))
     writer.write(complete[: -len(wire.frame(wire.DATA, wire.END_STREAM, 1, b""))])
     return writer
 
@@ -208,3 +209,32 @@ async def test_calls_that_send_headers_again_and_again_do_not_keep_others_from_t
         holding.cancel()
         for writer in writers:
             writer.close()
+
+
+async def test_no_number_of_headers_of_one_address_keeps_others_from_their_forecasts(tmp_path: Path) -> None:
+    """Of an anonymous caller, at a rate at which all places would be taken by calls that are still patient."""
+    places = 2 * MANY_WITHOUT_REQUEST
+    async with (
+        async_worker(tmp_path, max_in_flight=places, cache="off") as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+        asyncio.timeout(60),
+    ):
+        stub: Any = PredictionServiceStub(channel)
+        assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
+        writers: list[asyncio.StreamWriter] = []
+
+        async def hold() -> None:
+            while True:
+                writers.append(await send_headers_only(worker, "127.0.0.2"))
+                await asyncio.sleep(PATIENCE_SECONDS / places / 8)
+
+        holding = asyncio.create_task(hold())
+        try:
+            await until(lambda: len(writers) > 4 * places)
+            for _ in range(20):
+                assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
+                await asyncio.sleep(0.02)
+        finally:
+            holding.cancel()
+            for writer in writers:
+                writer.close()

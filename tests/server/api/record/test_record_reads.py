@@ -14,11 +14,9 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.unused_ledger import UnusedLedger
-from tests.support.harness.waiting import until
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.scorecard_pb2 import Scorecard
-from dejavu_server.admission.errors import Overloaded
 from dejavu_server.api import shared_reads
 from dejavu_server.api.record_service import RecordService
 from dejavu_server.ledger import Ledger, LedgerUnavailable
@@ -86,12 +84,6 @@ def slow(ledger: Ledger) -> SlowRecord:
     return SlowRecord(ledger)
 
 
-@pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes every scorecard a large one."""
-    monkeypatch.setattr(scorecards, "SMALL_READ", -1)
-
-
 async def test_callers_that_ask_for_the_same_share_one_read_and_its_answer_is_kept(slow: SlowRecord) -> None:
     service = service_of(slow)
     calls = [ask(service) for _ in range(20)]
@@ -143,24 +135,6 @@ async def test_a_read_goes_on_while_one_of_its_callers_waits_and_is_stopped_when
     assert (slow.most, slow.stopped) == (1, 1)
     slow.released.set()
     assert await other == pb.GetScorecardResponse()
-
-
-async def test_too_many_different_reads_are_refused_and_the_others_answered(
-    slow: SlowRecord, large: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shared_reads, "MAX_WAITING_LARGE", 2)
-    service = service_of(slow)
-    calls = []
-    for team in ("", "BOS", "NYK"):  # one reads, two wait
-        calls.append(ask(service, team))
-        await until(lambda: len(service._scorecards._reads) == len(calls) and service._scorecards._large.slot.locked())
-    await until(lambda: service._scorecards._large.waiting == 2)
-    with pytest.raises(Overloaded, match="2 other reads"):
-        await ask(service, "LAL")
-    shared = ask(service, "NYK")
-    slow.released.set()
-    assert await asyncio.gather(*calls, shared) == [pb.GetScorecardResponse()] * 4
-    assert await ask(service, "LAL") == pb.GetScorecardResponse()
 
 
 async def test_a_small_scorecard_does_not_wait_for_large_ones(

@@ -1,0 +1,64 @@
+"""Reads of the ledger wait in turn, so many and no more, and no caller fills the line."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dejavu.v1 import record_service_pb2 as pb
+from dejavu_server.admission.callers import limited_caller
+from dejavu_server.admission.errors import CallerLimit, Overloaded
+from dejavu_server.api.shared_reads import MAX_WAITING_LARGE, SharedReads
+from dejavu_server.ledger.database.backend import StopSignal
+
+ANSWER = pb.GetScorecardResponse()
+
+
+class Line:
+    """Large reads that end when they may."""
+
+    def __init__(self) -> None:
+        self.reads = SharedReads()
+        self.may_end = asyncio.Event()
+
+    async def _read(self, _: StopSignal, __: bool) -> pb.GetScorecardResponse:
+        await self.may_end.wait()
+        return ANSWER
+
+    async def _is_small(self) -> bool:
+        return False
+
+    async def ask(self, key: str, caller: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
+        """Asks for a read, and returns once it runs, waits or was refused."""
+        limited_caller.set(caller)
+        asked = asyncio.create_task(self.reads.get(key, self._is_small, self._read))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return asked
+
+
+async def test_too_many_different_reads_are_refused_and_the_others_answered() -> None:
+    line = Line()
+    asked = [await line.ask(str(number)) for number in range(MAX_WAITING_LARGE + 1)]  # one reads, the others wait
+    with pytest.raises(Overloaded, match=f"{MAX_WAITING_LARGE} other reads"):
+        await (await line.ask("one more"))
+    asked.append(await line.ask("0"))
+    line.may_end.set()
+    assert await asyncio.gather(*asked) == [ANSWER] * len(asked)
+    assert await (await line.ask("one more")) == ANSWER
+
+
+async def test_a_caller_that_asks_for_all_that_it_can_leaves_room_for_others() -> None:
+    line = Line()
+    greedy = [await line.ask(str(number), "greedy") for number in range(40)]
+    refused = [asked for asked in greedy if asked.done()]
+    assert len(refused) == 40 - 1 - MAX_WAITING_LARGE // 4
+    for asked in refused:
+        with pytest.raises(CallerLimit, match="8 reads of this size that wait"):
+            await asked
+    others = [await line.ask(f"of {other}", other) for other in "abc"]
+    line.may_end.set()
+    assert await asyncio.gather(*others) == [ANSWER] * 3
+    assert await (await line.ask("again", "greedy")) == ANSWER
+    await asyncio.gather(*greedy, return_exceptions=True)

@@ -21,7 +21,7 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_feed.replay.http_server import LocalServer
 
 DOCUMENTS = (
-    "README.md",
+    "docs/first-evening.md",
     "docs/calls.md",
     "docs/clients.md",
     "docs/record.md",

@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 GEN    := .venv-gen
+DOCS   := .venv-docs
 MLSERVER := .venv-mlserver
 NODE   := examples/node
 WEB    := client/dejavu_gateway/web
@@ -22,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The page's tools need Node 20.19 or newer; without it, the committed build stays as it is.
 WEB_NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); if (a > 20 || (a === 20 && b >= 19)) console.log("yes")' 2>/dev/null)
 
-.PHONY: help install install-node web check-web gen lock audit sbom check check-style check-types check-contract check-imports check-layers check-gen release test test-fast test-protobuf6 bench demo demo-page format clean \
+.PHONY: help docs install install-node web check-web gen lock audit sbom check check-style check-types check-contract check-imports check-layers check-gen release test test-fast test-protobuf6 bench demo demo-page format clean \
   nightly nightly-bench nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images
 
 help:  ## list the targets
@@ -41,6 +42,10 @@ $(VENV)/.demo: $(INSTALLING)
 
 $(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt server/install.sh
 	@PYTHON=$(PYTHON) server/install.sh gen
+	@touch $@
+
+$(DOCS)/.installed: docs/requirements.txt server/install.sh
+	@PYTHON=$(PYTHON) server/install.sh docs
 	@touch $@
 
 # The peer that make bench compares with, whose protobuf is older than ours.
@@ -94,7 +99,11 @@ sbom: install  ## write a CycloneDX bill of materials of server, client and trai
 	for part in server client trainer; do $(BIN)/cyclonedx-py requirements $$part/requirements.txt --pyproject pyproject.toml \
 	  --output-reproducible --of JSON -o dist/sbom-$$part.cdx.json || exit 1; done
 
-check: check-style check-types check-contract check-imports check-web test-protobuf6  ## format, lint, strict types, contract lint and drift, import directions
+# Strict: a link or an anchor that leads nowhere fails the build, and so does a page that the navigation lacks.
+docs: $(DOCS)/.installed  ## build the site of documentation into site/, and check its links
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
+check: check-style check-types check-contract check-imports check-web test-protobuf6 docs  ## format, lint, strict types, contract lint and drift, import directions, the documentation's links
 
 check-style: install
 	$(BIN)/ruff format --check .
@@ -198,4 +207,4 @@ demo-page: $(VENV)/.demo  ## the same with the page in a browser, until Ctrl-C
 	$(BIN)/dejavu demo --page
 
 clean:  ## remove all files that the targets created
-	rm -rf $(VENV) $(GEN) $(MLSERVER) $(NODE)/node_modules $(NODE)/dist $(NODE)/src/gen $(WEB)/node_modules $(WEB)/src/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(GEN) $(DOCS) $(MLSERVER) $(NODE)/node_modules $(NODE)/dist $(NODE)/src/gen $(WEB)/node_modules $(WEB)/src/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build site

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Creates .venv in a clone: `demo` with what the demo needs, `all` with everything (make demo, make install); or .venv-gen,
-# `gen`, on the older protobuf of the code generator (make gen).
+# `gen`, on the older protobuf of the code generator (make gen); or .venv-docs, `docs`, with what builds the site of
+# documentation (make docs).
 # Installs with uv, which takes a tenth of pip's time, if it is on the machine or in the package index, else with pip.
 set -eu
 cd "$(dirname "$0")/.."
@@ -18,8 +19,8 @@ install() {
   { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
 case $part in
 demo | all) ;;
-gen) venv=.venv-gen ;;
-*) echo "install.sh: expected demo, all or gen, not $part" >&2; exit 2 ;;
+gen | docs) venv=.venv-$part ;;
+*) echo "install.sh: expected demo, all, gen or docs, not $part" >&2; exit 2 ;;
 esac
 bin=$venv/bin
 [ -x "$bin/python" ] || { step "Creating $venv"; "${PYTHON:-python3}" -m venv "$venv"; }
@@ -31,6 +32,12 @@ if [ "$part" = gen ]; then
   step "Installing the code generator"
   [ -n "$uv" ] || pip install -c constraints-gen.txt pip # an older one knows no groups
   DEJAVU_COMPILE=0 install -c constraints-gen.txt --group gen -e '.[postgres,redis,server]'
+  step "Installed"
+  exit
+fi
+if [ "$part" = docs ]; then
+  step "Installing what builds the documentation"
+  install --require-hashes -r docs/requirements.txt
   step "Installed"
   exit
 fi

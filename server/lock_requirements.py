@@ -43,6 +43,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "client/requirements-dashboard.txt": ("--extra", "dashboard"),
     "client/requirements-live.txt": ("--extra", "live"),
     "trainer/requirements.txt": ("--extra", "trainer"),
+    "docs/requirements.txt": ("--group", "pyproject.toml:docs"),
     "requirements-dev.txt": ("--extra", "dev"),
 }
 """Each lock, with the parts of pyproject.toml that it locks in addition to the base requirements."""
@@ -130,6 +131,11 @@ def needed(direct: Iterable[Requirement]) -> Iterator[str]:
             waiting += [each for each in parsed if each.marker is None or each.marker.evaluate({"extra": extra})]
 
 
+def is_installed(name: str) -> bool:
+    """Return whether a package is installed in the environment of this Python."""
+    return any(metadata.distributions(name=name))
+
+
 def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str], omitted: str = "") -> list[str]:
     """Return the differences of a lock from its requirements; empty if it is up to date.
 
@@ -144,13 +150,14 @@ def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str], o
     except ValueError as error:
         return [str(error)]
     names = {name for name in needed(direct) if not re.fullmatch(omitted, name)}
+    everything = all(map(is_installed, names))  # else it is not known what the packages elsewhere need
     found = [f"{name} is needed and not locked" for name in sorted(names - locked.keys())]
     for name, each in locked.items():
         if not each.hashes:
             found.append(f"{name} has no hash")
         if each.version.partition("+")[0] != pinned.get(name, each.version):
             found.append(f"{name} is {each.version}, but {pinned[name]} in constraints.txt")
-        if each.everywhere and name not in names:
+        if everything and each.everywhere and name not in names:
             found.append(f"{name} is locked and not needed")
     for requirement in direct:
         name = canonicalize_name(requirement.name)

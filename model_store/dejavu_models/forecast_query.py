@@ -116,9 +116,8 @@ class ForecastQuery:
         total_market: odds on the total points to evaluate, which needs `live.total_points`; None if not given.
 
     Raises:
-        InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile, InvalidGameDate, InvalidLiveInput,
-            InvalidMarket: if a value is out of bounds or contradicts another; `others` has the errors
-            of further fields.
+        InvalidInput: if a value is out of bounds or contradicts another, a subclass for each field, such as
+            InvalidPattern; `others` has the errors of further fields.
     """
 
     pattern: ScorePattern

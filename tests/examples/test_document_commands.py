@@ -47,7 +47,7 @@ ELSEWHERE = {
 """Commands that no reader below runs → why."""
 
 READERS: dict[str, dict[str, str | None]] = {
-    "of the README": {"README.md": None},
+    "of the README and of a first evening": {"README.md": None, "docs/first-evening.md": None},
     "of the track record and of the calls": {
         "docs/record.md": None,
         "docs/verification.md": None,

@@ -21,7 +21,7 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_feed.replay.http_server import LocalServer
 
 DOCUMENTS = (
-    "README.md",
+    "docs/first-evening.md",
     "docs/calls.md",
     "docs/clients.md",
     "docs/record.md",
@@ -155,3 +155,11 @@ def test_links_within_the_project_lead_somewhere(document: Path) -> None:
             path = document.parent / target if target else document
             assert path.exists(), link
             assert not anchor or anchor in anchors(path), link
+
+
+@pytest.mark.parametrize("document", LINKED, ids=lambda path: path.stem)
+def test_lists_and_tables_are_such_on_github_and_on_the_site(document: Path) -> None:
+    """Python-Markdown, which the site is made with, wants a blank line before them, and four spaces in nested lists."""
+    prose = re.sub(r"^```.*?^```$", "```", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(r"^(?!\s|#|\||[*-] |\d+\. ).+\n(?:[*-] |\d+\. |\|).*", prose, re.MULTILINE) == []
+    assert re.findall(r"^ {1,3}(?:[*-]|\d+\.) .*", prose, re.MULTILINE) == []

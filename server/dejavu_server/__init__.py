@@ -1,8 +1,13 @@
 """gRPC server: supervisor, workers, ledger and streams."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# gRPC's core would print what a peer sends as it is, such as the server name of a handshake: forged lines of the log.
+# To be set before gRPC is imported; ERROR shows why handshakes fail.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 @contextmanager

@@ -362,6 +362,19 @@ async def test_events_and_messages_of_a_websocket_are_those_of_the_rpc(tmp_path:
             assert closed.value.rcvd.code == 1008
 
 
+async def test_a_message_that_is_no_text_ends_its_websocket_and_fills_no_log(tmp_path: Path) -> None:
+    no_text = bytes([0x81, 0x82, 0, 0, 0, 0, 0xFF, 0xFE])  # a masked text frame
+    async with evening(tmp_path) as (_, address, gateway):
+        async with connect(f"ws://{address}/api/ws") as socket_:
+            await socket_.recv()
+            socket_.transport.write(no_text)
+            await asyncio.wait_for(socket_.wait_closed(), 30)
+        gateway.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(gateway.exit_code) == 0
+        assert not gateway.other_lines
+        assert not [event for event in gateway.events if event["level"] == "error"]
+
+
 async def _read_on(socket_: ClientConnection) -> None:
     while True:
         await socket_.recv()

@@ -292,6 +292,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             )
             self.transport.close()
 
+    def send_receive_event_to_app(self) -> None:
+        """Pass a message on; drop the connection if it is no text, of which uvicorn would log a traceback each time."""
+        if self.curr_msg_data_type == "text":
+            b"".join(self.frames).decode()  # data_received answers the error
+        super().send_receive_event_to_app()
+
     def _may_send(self, size: int) -> bool:
         """Count received bytes; return whether they are within the limit of a program."""
         now = self.loop.time()

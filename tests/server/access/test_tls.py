@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -13,12 +15,13 @@ import structlog
 from cryptography import x509
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.fakes.certificates import Authority, KeyPair
-from tests.support.processes.servers import async_worker
+from tests.support.processes.servers import async_worker, spawned_server
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.errors import UnavailableError
+from dejavu_common.address import Address
 from dejavu_server.access.files import AccessFileError
 from dejavu_server.access.tls import TlsCredentials, TlsFiles
 from dejavu_server.worker.worker import Worker
@@ -118,6 +121,32 @@ async def test_mutual_tls_admits_only_clients_with_a_certificate_of_the_authorit
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call(refused)
             assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+
+
+def test_no_handshake_writes_what_its_sender_likes_into_the_log(tmp_path: Path) -> None:
+    """gRPC's core would print the server name that a handshake asks for, before any certificate or token."""
+    forged = b'x\x1b]0;owned\x07\n{"event": "access_reloaded", "level": "info", "path": "tokens"}\n'
+    name = "a" * 40 + "." + "b" * (len(forged) - 41)
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["h2"])
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(received, sent, server_hostname=name).do_handshake()
+    hello = sent.read().replace(name.encode(), forged)
+    assert forged in hello
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    files = ("--tls-cert", str(pair.certificate), "--tls-key", str(pair.key))
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    with spawned_server("--workers", "1", "--ledger", ledger, *files, new_interpreter=True) as server:
+        for _ in range(3):
+            with socket.create_connection(Address.parse(server.address), timeout=30) as asking:
+                asking.sendall(hello)
+                asking.recv(1000)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.exit_code() == 0
+    assert not server.other_lines
+    assert not [event for event in server.events if event["event"] == "access_reloaded"]
 
 
 def test_files_that_do_not_belong_together_are_refused_and_the_key_is_not_shown(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ PROGRAMS = ("server", "client", "poller", "dashboard", "trainer")
 """Targets of deploy/Dockerfile."""
 
 _NAMED = re.compile(rf"(?P<before>dejavu-(?:{'|'.join(PROGRAMS)}):|newTag: |ARG VERSION=)(?P<version>\d+\.\d+\.\d+)\b")
-_MOST_MEGABYTES = 200
-"""Most megabytes of an installed server."""
+_MOST_MEBIBYTES = 200
+"""Most mebibytes of an installed server, bytecode included."""
 
 
 class NotReady(Exception):
@@ -76,8 +76,11 @@ def problems(version: str) -> Iterator[str]:
         yield f"version {version!r}; expected X.Y.Z"
     if _output("git", "status", "--porcelain"):
         yield "the tree has changes that are not committed"
-    if _output("git", "tag", "--list", f"v{version}"):
-        yield f"v{version} is tagged already"
+    if (
+        _output("git", "tag", "--list", f"v{version}")
+        and f"v{version}" not in _output("git", "tag", "--points-at").split()
+    ):
+        yield f"v{version} is the tag of another commit"
     newest = changes((ROOT / "CHANGELOG.md").read_text())[0]
     if newest != version:
         yield f"the first section of CHANGELOG.md is of {newest}"
@@ -177,10 +180,10 @@ def verify(version: str) -> None:
         _run(sys.executable, "-m", "venv", plain)
         _run(plain / "bin/python", *install, "--find-links", DIST, f"{DISTRIBUTION}[server]=={version}")
         _run(plain / "bin/python", "-m", "pip", "-q", "uninstall", "-y", "pip", "setuptools")
-        size = sum(path.lstat().st_size for path in (plain / "lib").rglob("*") if path.is_file()) / 1e6
-    sys.stdout.write(f"the server is {size:.0f} MB installed\n")
-    if size > _MOST_MEGABYTES:
-        raise NotReady(f"the server is {size:.0f} MB installed; expected at most {_MOST_MEGABYTES}")
+        size = sum(path.lstat().st_size for path in (plain / "lib").rglob("*") if path.is_file()) / 2**20
+    sys.stdout.write(f"the server is {size:.0f} MiB installed\n")
+    if size > _MOST_MEBIBYTES:
+        raise NotReady(f"the server is {size:.0f} MiB installed; expected at most {_MOST_MEBIBYTES}")
 
 
 def sums() -> None:

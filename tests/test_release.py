@@ -68,5 +68,5 @@ def test_a_release_is_built_and_verified_by_one_command(tmp_path: Path) -> None:
     assert {f"dejavu_forecast-{NEXT}.tar.gz", "dejavu.binpb", "sbom-server.cdx.json", "NOTES.md", "SHA256SUMS"} <= built
     with tarfile.open(clone / f"dist/dejavu_forecast-{NEXT}.tar.gz") as archive:
         assert not [name for name in archive.getnames() if name.endswith(".so")]
-    git(clone, "tag", f"v{NEXT}")
-    assert "is tagged already" in release(clone, NEXT).stderr
+    git(clone, "tag", f"v{NEXT}", "HEAD~1")
+    assert f"v{NEXT} is the tag of another commit" in release(clone, NEXT).stderr

@@ -1,0 +1,13 @@
+"""Makes a forecast with the bundle of the installed package, as a check of a wheel."""
+
+from __future__ import annotations
+
+import sys
+
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.registry.registry import Registry
+
+point = Registry.load([]).get().forecast(ForecastQuery(ScorePattern((0.0,) * 18))).point
+if not abs(point) < 5.0:
+    sys.exit(f"a tied game is forecast to be {point} at the half; expected within ±5")
+sys.stdout.write(f"a tied game after 18 minutes: {point:+.2f} at the half\n")

@@ -12,8 +12,13 @@ from typing import Final, NamedTuple, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
+from dejavu.v1.cache_service_pb2 import WarmCacheRequest
+from dejavu.v1.model_service_pb2 import RegisterBundleRequest
+from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumnsRequest
 from dejavu_models.errors import DejavuError
 
 VARINT: Final = 0
@@ -30,12 +35,23 @@ MAX_FIELDS: Final = 4096
 To parse an empty message takes 0.1 µs and makes 100 bytes of its two: half a million of them cost more than a batch.
 """
 
-MAX_BYTES: Final[Mapping[type[Message], int]] = {ModelInferRequest: 768 * 1024}
-"""Largest requests where the largest message is more than any needs. Numbers and texts of tensors become up to sixteen
-times as large when they are parsed; the most rows, as whole numbers that are negative, have 600 kB."""
+MAX_BYTES: Final = 64 * 1024
+"""Largest request in bytes: it stays in memory while a stream lasts, or until an answer is read. A stream of the most
+games has 24 kB."""
 
-MAX_LASTING_BYTES: Final = 64 * 1024
-"""Largest request of a stream, in bytes: it stays in memory while the stream lasts. The most games have 24 kB."""
+_BYTES_OF: Final[Mapping[type[Message], int | None]] = {
+    # Numbers and texts of tensors become up to sixteen times as large when they are parsed; the most rows, as whole
+    # numbers that are negative, have 600 kB.
+    ModelInferRequest: 768 * 1024,
+    HealthCheckRequest: 1024,  # of streams and calls without a token
+    ServerReflectionRequest: 4096,
+    # As large as the server receives: many forecasts, or a piece of a bundle.
+    PredictBatchRequest: None,
+    PredictColumnsRequest: None,
+    WarmCacheRequest: None,
+    RegisterBundleRequest: None,
+}
+"""Largest requests of other sizes."""
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -46,14 +62,9 @@ class MalformedRequest(DejavuError):
     reason = "INVALID_MESSAGE"
 
 
-def checked(message: type[MessageT], *, lasts: bool = False) -> Callable[[bytes], MessageT]:
-    """Return what decodes requests, and raise MalformedRequest on bytes that are none, or have too many fields.
-
-    Args:
-        message: their type.
-        lasts: whether their calls are streams.
-    """
-    most = MAX_LASTING_BYTES if lasts else MAX_BYTES.get(message)
+def checked(message: type[MessageT]) -> Callable[[bytes], MessageT]:
+    """Return what decodes requests of a type; it raises MalformedRequest on bytes that are none, or too many."""
+    most = _BYTES_OF.get(message, MAX_BYTES)
 
     def deserialize(data: bytes) -> MessageT:
         if most is not None and len(data) > most:

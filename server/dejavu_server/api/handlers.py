@@ -63,8 +63,7 @@ def handlers(
             if method.name in encoded or method.name in raw
             else GetMessageClass(method.output_type).SerializeToString
         )
-        lasts = method.server_streaming and not method.client_streaming
-        read = None if method.name in raw else checked(GetMessageClass(method.input_type), lasts=lasts)
+        read = None if method.name in raw else checked(GetMessageClass(method.input_type))
         methods[method.name] = make(behaviour, read, write)
     return methods
 
@@ -74,7 +73,7 @@ def reflection_handlers(services: Iterable[str]) -> Handlers:
     servicer = reflection.aio.ReflectionServicer([*services, reflection.SERVICE_NAME])
     info = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
-        checked(reflection_pb2.ServerReflectionRequest, lasts=True),
+        checked(reflection_pb2.ServerReflectionRequest),
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     return {"ServerReflectionInfo": info}

@@ -52,6 +52,10 @@ from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.streaming.errors import ServerDraining
 
 
+class _Refused(asyncio.CancelledError):
+    """Ends the task of a call whose status is being sent; gRPC sends none itself for a cancelled one."""
+
+
 def clear_frames(error: BaseException) -> None:
     """Clear the variables of all frames in the tracebacks of an error and of those that led to it.
 
@@ -125,6 +129,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._streams: dict[asyncio.Task[Any], Principal] = {}
         self._ended: dict[asyncio.Task[Any], DejavuError] = {}
         self._draining = False
+        self._sending = set[asyncio.Task[None]]()
         self._failure_logs: defaultdict[tuple[str, str], FailureLog] = defaultdict(
             partial(FailureLog, _log, failed="call_failed")
         )
@@ -264,7 +269,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if self._log.is_enabled_for(logging.DEBUG):
                     self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
 
-        return _freeing_aborted(traced(method, call))
+        return _freeing_refused(traced(method, call))
 
     def _counted(self, kind: CallKind, peer: str, *, stream: bool) -> AbstractContextManager[None]:
         """Return what counts a call of the current caller, and raise a CallerLimit if it may not be made."""
@@ -352,12 +357,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             _release_place()
         else:
             _answered()
-        try:
-            await context.abort(
-                failure.code, failure.message, (*metadata, *pushback(failure.code, failure.retry_delay), *details)
-            )
-        except grpc.aio.InternalError:  # the caller has disconnected
-            raise asyncio.CancelledError from None
+        trailers = (*metadata, *pushback(failure.code, failure.retry_delay), *details)
+        # In a task of its own: gRPC keeps the request while this one runs, and the caller may never read the status.
+        sending = asyncio.create_task(_send_status(context, failure.code, failure.message, trailers))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        await asyncio.sleep(0)  # the core has the status now
+        raise _Refused
+
+
+async def _send_status(context: Context, code: grpc.StatusCode, message: str, trailers: Metadata) -> None:
+    try:
+        await context.abort(code, message, trailers)
+    except grpc.aio.AbortError as sent:
+        sent.__traceback__ = None  # the context keeps it, and its frames keep the context
+    except grpc.aio.InternalError:  # the caller has disconnected
+        pass
 
 
 def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:
@@ -393,14 +408,14 @@ def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -
     return decoding
 
 
-def _freeing_aborted(behaviour: Behaviour) -> Behaviour:
-    """Wrap a behaviour so that nothing of an aborted call is kept once it has ended."""
+def _freeing_refused(behaviour: Behaviour) -> Behaviour:
+    """Wrap a behaviour so that nothing of a refused call is kept once it has ended."""
 
     async def call(request: Any, context: Context) -> Any:
         try:
             return await behaviour(request, context)
-        except grpc.aio.AbortError as aborted:
-            clear_frames(aborted)
+        except _Refused as refused:
+            clear_frames(refused)
             del request, context  # of this frame, which still runs
             raise
 

@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
-from dejavu_server.api.decoding import MAX_LASTING_BYTES
+from dejavu_server.api.decoding import MAX_BYTES
 from dejavu_server.worker.limits import MAX_REQUEST_BYTES
 
 WATCH, STREAM = "/grpc.health.v1.Health/Watch", "/dejavu.v1.PredictionService/StreamPredictions"
@@ -31,14 +31,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
 
 
 @pytest.mark.parametrize(
-    ("method", "request_"),
+    ("method", "request_", "most"),
     [
-        (WATCH, HealthCheckRequest(service="x" * MAX_LASTING_BYTES)),
-        (STREAM, StreamPredictionsRequest(resume_token="x" * MAX_LASTING_BYTES)),
+        (WATCH, HealthCheckRequest(service="x" * 1024), 1024),
+        (STREAM, StreamPredictionsRequest(resume_token="x" * MAX_BYTES), MAX_BYTES),
     ],
 )
 async def test_a_stream_that_asks_for_far_more_than_any_is_refused(
-    server: SpawnedServer, method: str, request_: HealthCheckRequest | StreamPredictionsRequest
+    server: SpawnedServer, method: str, request_: HealthCheckRequest | StreamPredictionsRequest, most: int
 ) -> None:
     """Its request stays in memory as long as it lasts."""
     async with grpc.aio.insecure_channel(server.address) as channel:
@@ -46,7 +46,7 @@ async def test_a_stream_that_asks_for_far_more_than_any_is_refused(
         call = stream(request_.SerializeToString(), timeout=5)
         assert (await call.code(), await call.details()) == (
             grpc.StatusCode.INVALID_ARGUMENT,
-            f"the request has {request_.ByteSize()} bytes; expected at most {MAX_LASTING_BYTES}",
+            f"the request has {request_.ByteSize()} bytes; expected at most {most}",
         )
 
 

@@ -115,9 +115,9 @@ OF_PREDICT = [
     *(_predict("INVALID_GAME_ID", "game_id", found or repr(value), ID, game_id=value)
       for value, found in (
           ("002200001", ""), ("00220000011", ""), ("002200000x", ""), ("٠٠٢٢٠٠٠٠٠١", ""), (GAME + "\n", ""),
-          ("-022000001", ""), ("00220\x0000001", ""), ("../../etc", ""), ("0" * 2**20, "1048576 characters"))),
+          ("-022000001", ""), ("00220\x0000001", ""), ("../../etc", ""), ("0" * 2**15, "32768 characters"))),
     *(_team("home_team", value) for value in ("Gotham Knights", "BO", "BO\tS", " ", "BOS\0", "\u202eSOB")),
-    _team("home_team", "x" * 2**20, "1048576 characters"),
+    _team("home_team", "x" * 2**15, "32768 characters"),
     _team("home_team", "\U000e0001" * 32, "32 characters"),
     _team("away_team", "FCB"),
     *(_predict("INVALID_TEAM", "away_team", away, "another team than home_team", home_team=home, away_team=told)
@@ -128,17 +128,17 @@ OF_PREDICT = [
                quantile_levels=[*[0.5] * at, level])
       for at, level in enumerate((0.0, 1.0, -0.5, 50.0, math.nan, -math.inf))),
     *(_predict("INVALID_QUANTILE_LEVELS", "quantile_levels", f"{n} levels", "at most 99", quantile_levels=[0.5] * n)
-      for n in (100, 150_000)),
+      for n in (100, 8_000)),
     *(_predict("QUANTILE_TOO_EXTREME", "quantile_levels[1]", f"{level}", "from ", UNSUPPORTED,
                quantile_levels=[0.5, level])
       for level in (5e-324, 1 - 1e-9)),
     *(_predict("INVALID_HORIZON", "horizon", f"{h}", HORIZON, horizon=h) for h in (3, -1, 2**31 - 1)),
     *(_predict("UNKNOWN_MODEL_VERSION", "model_version", found or repr(version), "or empty", NOT_FOUND,
                model_version=version)
-      for version, found in (("0123456789abcdef", ""), ("../default", ""), ("f" * 2**20, "1048576 characters"))),
+      for version, found in (("0123456789abcdef", ""), ("../default", ""), ("f" * 2**15, "32768 characters"))),
     *(_predict("INVALID_GAME_DATE", "game_date", repr(text), DATE, game_date=text)
       for text in ("2023-6-12", "20230612", "2023-02-30", "2023-W24-1", "2023-06-12T20:00", "\0")),
-    _predict("INVALID_GAME_DATE", "game_date", "655360 characters", DATE, game_date="2023-06-12" * 2**16),
+    _predict("INVALID_GAME_DATE", "game_date", "40960 characters", DATE, game_date="2023-06-12" * 2**12),
     *(_predict("INVALID_GAME_DATE", "game_date", day, DATES, game_date=day)
       for day in ("0001-01-01", "1946-07-31", "2046-08-01", "9999-12-31")),
     *(_predict("INVALID_GAME_DATE", "game_date", day or "none, which means ", PAST_SEASON, game_id=PAST_GAME,
@@ -209,7 +209,7 @@ BAD_REQUESTS = [
             b"\x19" + bytes(4),  # a double cut short
             b"\x0a\x0a" + b"\xff\xfe" * 5,  # a text that is no UTF-8
             b"\x32\x03\xed\xa0\x80",  # a text with a surrogate
-            b"\x93\x03" * 50_000,  # groups nested 50,000 deep
+            b"\x93\x03" * 30_000,  # groups nested 30,000 deep
             bytes(range(255, 200, -1)),
         )
     ),
@@ -217,6 +217,10 @@ BAD_REQUESTS = [
     _no_message(BATCH, b"\x0a\x01\x0c"),  # a request in it that is no message
     _no_message(CHECK, b"\x0a\x01\xff"),  # a text that is no UTF-8
     *(_no_message(path, b"\xff\xff") for path in (STREAM, RISK, MODELS, WATCH, REFLECTION)),
+    *(BadRequest(path, b"\x82\x7d\xd0\x86\x03" + bytes(50_000), INVALID, "INVALID_MESSAGE", "", "50005 bytes", "at most")
+      for path in (CHECK, WATCH, REFLECTION)),  # a field that no release knows: it would be kept, and read by nobody
+    BadRequest(PREDICT, b"\x82\x7d\xf0\xa2\x04" + bytes(70_000), INVALID, "INVALID_MESSAGE", "", "70005 bytes",
+               "at most 65536"),
     BadRequest(BATCH, b"\x0a\x00" * 100_000, INVALID, "INVALID_MESSAGE", "", "200000 bytes", "more than 4096 fields"),
     *(_other(BATCH, pb.PredictBatchRequest(requests=[request] * size), "INVALID_BATCH", "requests",
              f"{size} requests", "1 to 1000")
@@ -243,7 +247,7 @@ BAD_REQUESTS = [
       for total, expected in ((7, "8 (the lead) to 500"), (501, "to 500"), (2**32 - 1, "to 500"))),
     *(_other(CHECK, health_pb2.HealthCheckRequest(service=service), "UNKNOWN_SERVICE", "service", found,
              "dejavu.v1.PredictionService")
-      for service, found in (("nope", "'nope'"), ("\0", "'\\x00'"), ("x" * 2**20, "1048576 characters"))),
+      for service, found in (("nope", "'nope'"), ("\0", "'\\x00'"), ("x" * 1000, "1000 characters"))),
 ]  # fmt: skip
 
 ACCEPTED: dict[str, tuple[str, bytes]] = {

@@ -18,11 +18,10 @@ from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumns
 from dejavu_models.registry.store.uploads import UploadLimits
 from dejavu_server.api.converters.columns import MAX_COLUMNS, MAX_QUANTILE_VALUES
 from dejavu_server.api.converters.prediction import MAX_BATCH
-from dejavu_server.api.decoding import MAX_BYTES
 from dejavu_server.api.inference.specification import INPUTS, MAX_ROWS
 from dejavu_server.worker.limits import MAX_REQUEST_BYTES
 
-LARGEST, LARGEST_TENSORS = MAX_REQUEST_BYTES - 64, MAX_BYTES[ModelInferRequest] - 64
+LARGEST, LARGEST_TENSORS = MAX_REQUEST_BYTES - 64, 768 * 1024 - 64
 SERVICE, INFER = "/dejavu.v1.PredictionService", "/inference.GRPCInferenceService/ModelInfer"
 
 
@@ -139,4 +138,4 @@ def test_the_largest_requests_are_not_too_large() -> None:
     rows.inputs.add(name="pattern").contents.int64_contents.extend([-200] * 47 * MAX_ROWS)
     for _ in INPUTS:
         rows.inputs.add(name="x" * 20).contents.fp64_contents.extend([0.5] * MAX_ROWS)
-    assert rows.ByteSize() < MAX_BYTES[ModelInferRequest]
+    assert rows.ByteSize() < LARGEST_TENSORS

@@ -42,8 +42,14 @@ def gateway_app(
     """
     feed = LiveFeed(client, settings, metrics)
     streams = StreamSlots(settings.limits.streams, settings.limits.streams_per_address)
-    reads = AddressSlots(settings.limits.reads, settings.limits.reads_per_address)
-    what_ifs = AddressSlots(settings.limits.what_ifs, settings.limits.what_ifs_per_address)
+    limits = settings.limits
+    reads = AddressSlots(limits.reads, limits.reads_per_address, line_of_address=limits.reads_line)
+    what_ifs = AddressSlots(
+        limits.what_ifs,
+        limits.what_ifs_per_address,
+        line_of_address=limits.what_ifs_line // 8,
+        line=limits.what_ifs_line,
+    )
     context = GatewayContext(settings, client, feed, metrics, streams, reads, what_ifs)
     games, warming = GameEndpoints(), BackgroundTask()
 

@@ -29,8 +29,10 @@ class GatewayLimits:
         replay_bytes: most bytes of them.
         reads: most reads of the server at once, so that it still answers others; more wait for their turn.
         reads_per_address: most of them for one address; a browser has six connections.
+        reads_line: most reads of one address that run or wait; behind a proxy they hold connections of all browsers.
         what_ifs: most calls that have the server compute at once; all are of one caller for it, which limits those.
         what_ifs_per_address: most of them for one address.
+        what_ifs_line: most that run or wait, an eighth of them for one address; a parsed body takes up to 0.7 MB.
         catching_up: most streams to the server for browsers that resume from before those events.
         catching_up_per_address: most of them for one address.
         catch_up_seconds: how long one of them lasts at most; the browser then resumes where it was, after others.
@@ -49,8 +51,10 @@ class GatewayLimits:
     replay_bytes: int = 64 * 1024 * 1024
     reads: int = 32
     reads_per_address: int = 6
+    reads_line: int = 40
     what_ifs: int = 16
     what_ifs_per_address: int = 4
+    what_ifs_line: int = 96
     catching_up: int = 16
     catching_up_per_address: int = 4
     catch_up_seconds: float = 30.0

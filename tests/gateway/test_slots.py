@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_gateway.live.slots import MAX_WAITING, AddressSlots, NoSlotError, StreamSlots
+from dejavu_gateway.live.slots import AddressSlots, NoSlotError, StreamSlots
 
 
 async def turns(rounds: int = 20) -> None:
@@ -35,26 +35,19 @@ async def test_an_address_that_takes_what_it_can_leaves_slots_for_others() -> No
         task.cancel()
 
 
-async def test_an_address_has_so_many_requests_waiting_and_no_more() -> None:
-    slots = AddressSlots(4, 2)
-    waiting = [asyncio.create_task(slots.acquire("a")) for _ in range(2 + MAX_WAITING)]
-    await turns()
-    with pytest.raises(NoSlotError, match=f"{MAX_WAITING} requests of your address wait already"):
-        await slots.acquire("a")
-    async with asyncio.timeout(30):
-        await slots.acquire("b")
-    waiting.pop().cancel()
-    await turns()
-    waiting.append(asyncio.create_task(slots.acquire("a")))
-    await turns()
-    assert not waiting[-1].done()
-    for task in waiting:
-        task.cancel()
+def test_so_many_requests_are_in_line_of_an_address_and_of_all_and_no_more() -> None:
+    slots = AddressSlots(4, 2, line_of_address=3, line=5)
+    with contextlib.ExitStack() as line:
+        for address in "aaabb":
+            line.enter_context(slots.in_line(address))
+        for address, message in (("a", "your address has 3 requests in line already"), ("c", "5 requests are in line")):
+            with pytest.raises(NoSlotError, match=message), slots.in_line(address):
+                pass
+    with slots.in_line("a"), slots.in_line("c"):
+        pass
 
 
-@given(
-    seed=st.integers(0, 10_000), steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=MAX_WAITING)
-)
+@given(seed=st.integers(0, 10_000), steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=40))
 def test_every_slot_comes_back_however_waits_end(seed: int, steps: list[tuple[str, bool]]) -> None:
     async def run() -> None:
         slots, rng = AddressSlots(3, 2), random.Random(seed)

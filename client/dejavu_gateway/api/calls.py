@@ -15,7 +15,7 @@ from starlette.responses import Response
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
 from dejavu.v1.record_service_pb2 import GetLeaderboardRequest, GetScorecardRequest, ScoreFilter
 from dejavu_gateway import upstream
-from dejavu_gateway.api.context import GatewayContext, asking, context_of
+from dejavu_gateway.api.context import GatewayContext, asking, context_of, in_line
 from dejavu_gateway.http.answers import json_response
 from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY, read_message
 from dejavu_gateway.messages.decode import from_query
@@ -60,15 +60,16 @@ class CallEndpoint:
 
     async def answer(self, request: Request) -> Response:
         """Answer a request."""
-        context = context_of(request)
         if self.method == "POST":
-            message = await read_message(request, self.described, self.max_bytes)
-        else:
-            path_parameters = [(name, str(value)) for name, value in request.path_params.items()]
-            parameters = [*request.query_params.multi_items(), *path_parameters]
-            message, others = from_query(parameters, self.described, self.also)
-            if self.complete is not None:
-                message = self.complete(message, others)
+            with in_line(request):
+                return await self._ask(request, await read_message(request, self.described, self.max_bytes))
+        path_parameters = [(name, str(value)) for name, value in request.path_params.items()]
+        parameters = [*request.query_params.multi_items(), *path_parameters]
+        message, others = from_query(parameters, self.described, self.also)
+        return await self._ask(request, message if self.complete is None else self.complete(message, others))
+
+    async def _ask(self, request: Request, message: Message) -> Response:
+        context = context_of(request)
         if self.check is not None:
             self.check(context, message)
         async with asking(request):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -51,24 +51,41 @@ def context_of(connection: HTTPConnection) -> GatewayContext:
     return cast("GatewayContext", connection.scope[CONTEXT_KEY])
 
 
+@contextlib.contextmanager
+def in_line(request: Request) -> Iterator[None]:
+    """Count a request that asks the server, from before its body is read.
+
+    Else one client fills the connections of its proxy with requests that wait, or the memory with their bodies.
+
+    Raises:
+        RequestRefused: if too many are in line already.
+    """
+    with contextlib.ExitStack() as counted:
+        try:
+            counted.enter_context(_slots(request).in_line(client_address(request)))
+        except NoSlotError as error:
+            code, reason = HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS"
+            raise RequestRefused(code, "RESOURCE_EXHAUSTED", str(error), reason, retry_after=1.0) from None
+        yield
+
+
 @contextlib.asynccontextmanager
 async def asking(request: Request) -> AsyncIterator[None]:
     """Hold a slot to ask the server: else an address with its connections full of requests has all others wait.
 
+    A request with a body is `in_line` already.
+
     Raises:
-        RequestRefused: if too many requests of the address wait already.
+        RequestRefused: if too many are in line already.
     """
-    context, address = context_of(request), client_address(request)
-    slots = context.what_ifs if request.method == "POST" else context.reads
-    try:
-        await slots.acquire(address)
-    except NoSlotError as error:
-        status = HTTPStatus.TOO_MANY_REQUESTS
-        raise RequestRefused(status, "RESOURCE_EXHAUSTED", str(error), "TOO_MANY_REQUESTS", retry_after=1.0) from None
-    try:
-        yield
-    finally:
-        slots.release(address)
+    with contextlib.nullcontext() if request.method == "POST" else in_line(request):
+        async with _slots(request).held(client_address(request)):
+            yield
+
+
+def _slots(request: Request) -> AddressSlots:
+    context = context_of(request)
+    return context.what_ifs if request.method == "POST" else context.reads
 
 
 def client_address(connection: HTTPConnection) -> str:

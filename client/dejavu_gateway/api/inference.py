@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu_gateway import upstream
-from dejavu_gateway.api.context import asking, context_of
+from dejavu_gateway.api.context import asking, context_of, in_line
 from dejavu_gateway.http.answers import JSON, json_response
 from dejavu_gateway.http.bodies import LARGE_BODY, read_body
 from dejavu_gateway.messages.encode import JsonObject, dump
@@ -97,12 +97,13 @@ async def model_infer(request: Request) -> Response:
     context, (name, version) = context_of(request), _model_of(request)
     if BINARY_HEADER in request.headers:
         raise binary_refused(f"header {BINARY_HEADER}")
-    asked = await read_body(request, lambda value: infer_request(value, name, version), LARGE_BODY, untyped=True)
-    async with asking(request):
-        response = await context.client.call(upstream.MODEL_INFER, asked)
-        # In a thread, as browsers wait for their events meanwhile.
-        body = await asyncio.to_thread(lambda: dump(infer_response_body(response)))
-        return await json_response(request, body)
+    with in_line(request):
+        asked = await read_body(request, lambda value: infer_request(value, name, version), LARGE_BODY, untyped=True)
+        async with asking(request):
+            response = await context.client.call(upstream.MODEL_INFER, asked)
+            # In a thread, as browsers wait for their events meanwhile.
+            body = await asyncio.to_thread(lambda: dump(infer_response_body(response)))
+            return await json_response(request, body)
 
 
 _MODEL: Final = ("/v2/models/{modelName}", "/v2/models/{modelName}/versions/{modelVersion}")

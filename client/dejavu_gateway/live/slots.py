@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -11,12 +12,7 @@ from dataclasses import dataclass
 
 
 class NoSlotError(Exception):
-    """An address has its share of the live streams, or of the waiting requests, already."""
-
-
-MAX_WAITING = 32
-"""Requests of one address that wait for a slot. Behind a proxy all its browsers' connections have one share: without a
-limit one of them fills it with waiting requests."""
+    """An address has its share of the live streams, or of the requests in line, already."""
 
 
 class StreamSlots:
@@ -83,21 +79,40 @@ class AddressSlots:
     Args:
         number: slots.
         per_address: slots that one address gets at most.
+        line_of_address: requests of one address that may be in line (see `in_line`), those that have a slot included.
+        line: requests of all addresses that may be.
     """
 
-    def __init__(self, number: int, per_address: int) -> None:
+    def __init__(
+        self, number: int, per_address: int, *, line_of_address: int = sys.maxsize, line: int = sys.maxsize
+    ) -> None:
         self._all = asyncio.Semaphore(number)
         self._per_address = per_address
         self._own: dict[str, _Own] = {}
+        self._line = Counter[str]()
+        self._most_of_address, self._most = line_of_address, line
 
-    async def acquire(self, address: str) -> None:
-        """Wait for a slot, which `release` must give back; not if the wait is cancelled.
+    @contextlib.contextmanager
+    def in_line(self, address: str) -> Iterator[None]:
+        """Count a request from before its body is read until it is answered.
 
         Raises:
-            NoSlotError: if too many requests of the address wait already.
+            NoSlotError: if too many of the address, or of all, are in line.
         """
-        if address in self._own and self._own[address].users >= self._per_address + MAX_WAITING:
-            raise NoSlotError(f"{MAX_WAITING} requests of your address wait already")
+        if self._line[address] >= self._most_of_address:
+            raise NoSlotError(f"your address has {self._most_of_address} requests in line already")
+        if self._line.total() >= self._most:
+            raise NoSlotError(f"{self._most} requests are in line already")
+        self._line[address] += 1
+        try:
+            yield
+        finally:
+            self._line[address] -= 1
+            if not self._line[address]:
+                del self._line[address]
+
+    async def acquire(self, address: str) -> None:
+        """Wait for a slot, which `release` must give back; not if the wait is cancelled."""
         own = self._own.setdefault(address, _Own(asyncio.Semaphore(self._per_address)))
         own.users += 1
         async with AsyncExitStack() as undo:

@@ -4,8 +4,7 @@ A caller is identified by its token, else by its address: of IPv6 the first 64 b
 has. The state is that of this worker: a caller that spreads its calls over all workers gets the limits of each. A
 connection stays with one worker.
 
-An answer counts until it is sent. A caller that never reads could otherwise occupy the places of all callers, health
-checks included, without any traffic.
+An answer counts until it is sent: a caller that never reads keeps it in memory, without any traffic.
 """
 
 from __future__ import annotations
@@ -41,6 +40,9 @@ again before the server knows that it was sent."""
 
 MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """Bytes of answers that one caller may have unread: as many as one answer may have. Their memory is the worker's."""
+
+MAX_ALL_UNSENT_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of answers that all callers together may have unread; beyond them, each may have one."""
 
 WATCHES: Final = 10
 """Ratio of a caller's limits of health watches and of streams: clients have one watch per connection, without a token.
@@ -90,7 +92,8 @@ class _State:
 class UnsentAnswer:
     """The answer of a call, which counts for its caller until it is sent."""
 
-    def __init__(self, state: _State, batch: bool) -> None:
+    def __init__(self, callers: Callers, state: _State, batch: bool) -> None:
+        self._callers = callers
         self._state = state
         self._batch = batch
         self._size = 0
@@ -106,14 +109,18 @@ class UnsentAnswer:
         unsent = self._state.unsent_bytes
         if unsent and unsent + size > MAX_UNSENT_BYTES:
             raise CallerLimit("bytes", f"{MAX_UNSENT_BYTES // 1024**2} MiB of answers that it has not read")
+        if unsent and self._callers.unsent_bytes + size > MAX_ALL_UNSENT_BYTES:
+            raise CallerLimit("bytes", "one answer that it has not read, as all have many")
         self._size = size
         self._state.unsent_bytes += size
+        self._callers.unsent_bytes += size
 
     def sent(self, _: Permit | None = None) -> None:
         """Take note that it was sent, or that the caller has gone."""
         self._state.unsent -= 1
         self._state.unsent_batches -= self._batch
         self._state.unsent_bytes -= self._size
+        self._callers.unsent_bytes -= self._size
 
 
 unsent_answer: ContextVar[UnsentAnswer | None] = ContextVar("unsent_answer", default=None)
@@ -204,6 +211,9 @@ class Callers:
         limits: the limits.
         clock: returns the time in seconds since 1970.
         most: callers whose state is kept.
+
+    Attributes:
+        unsent_bytes: bytes of all answers that are being sent.
     """
 
     def __init__(self, limits: CallerLimits, clock: Callable[[], float] = time.time, most: int = MAX_CALLERS) -> None:
@@ -211,6 +221,7 @@ class Callers:
         self._clock = clock
         self._most = most
         self._states: OrderedDict[str, _State] = OrderedDict()
+        self.unsent_bytes = 0
 
     def __len__(self) -> int:
         """Return the number of callers whose state is kept."""
@@ -246,7 +257,7 @@ class Callers:
             raise CallerLimit("calls", f"{most} calls whose answers it has not read")
         if batch and most_batches and state.unsent_batches >= most_batches:
             raise CallerLimit("batches", f"{most_batches} batches whose answers it has not read")
-        answer = UnsentAnswer(state, batch)
+        answer = UnsentAnswer(self, state, batch)
         unsent_answer.set(answer)
         try:
             yield

@@ -84,7 +84,9 @@ _RECORD_PREFIXES: Final = ("/dejavu.v1.RecordService/", "/dejavu.v1.LeaseService
 
 
 class Permit:
-    """The permit of an admitted call; counts against a limit until it is released.
+    """The permit of an admitted call; counts against a limit until its answer was made.
+
+    An answer that its caller does not read keeps no place of others. What it may keep in memory: `callers`.
 
     Args:
         kind: kind of the call.
@@ -98,13 +100,14 @@ class Permit:
         expires: when it must have sent its request.
         on_request: called when the request was received.
         on_release: called when it is released.
+        is_released: whether it was: its answer was sent, or its caller has gone.
     """
 
-    __slots__ = ("_answered", "_limit", "expires", "keeps_place_until", "kind", "on_release", "on_request")
+    __slots__ = ("_limit", "expires", "is_released", "keeps_place_until", "kind", "on_release", "on_request")
 
     def __init__(self, kind: CallKind, limit: ConcurrencyLimit, admitted: float, request_seconds: float) -> None:
         self._limit: ConcurrencyLimit | None = limit
-        self._answered = False
+        self.is_released = False
         self.kind = kind
         self.keeps_place_until = admitted + PATIENCE_SECONDS
         self.expires = admitted + request_seconds
@@ -116,25 +119,17 @@ class Permit:
         self.on_request(self)
 
     def answered(self) -> None:
-        """Take note that the answer was made and is about to be sent."""
-        if self._limit is not None and not self._answered:
-            self._answered = self._limit.answer()
-
-    @property
-    def is_released(self) -> bool:
-        """Whether it was released."""
-        return self._limit is None
+        """Give the place back, as the answer was made and is about to be sent."""
+        limit, self._limit = self._limit, None
+        if limit is not None:
+            limit.release()
 
     def release(self) -> None:
         """Release the permit; further calls do nothing."""
-        limit, self._limit = self._limit, None
-        if limit is None:
-            return
-        if self._answered:
-            limit.sent()
-        else:
-            limit.release()
-        self.on_release(self)
+        self.answered()
+        if not self.is_released:
+            self.is_released = True
+            self.on_release(self)
 
 
 def _do_nothing(_: Permit) -> None:
@@ -213,7 +208,7 @@ class AdmissionController:
         return self._limits[CallKind.PREDICT].in_progress == 1 and not self._limits[CallKind.BATCH].in_progress
 
     def in_progress(self, kind: CallKind) -> int:
-        """Return the number of calls in progress of a kind, without those whose answers are being sent."""
+        """Return the number of calls in progress of a kind."""
         return self._limits[kind].in_progress
 
 
@@ -235,8 +230,7 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
 
     return {
         CallKind.CONTROL: fixed(1024),
-        # More unread answers than one caller may have by default.
-        CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight, sending=2 * max_in_flight),
+        CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight),
         CallKind.BATCH: fixed(batch_limit(max_in_flight)),
         CallKind.RECORD: fixed(4 * max_in_flight),
         CallKind.STREAM: fixed(max_streams),

@@ -32,17 +32,10 @@ from prometheus_client import Counter, Histogram
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
-from dejavu_server.access.caller import (
-    CallerLabels,
-    MethodDenied,
-    Principal,
-    ScopeMissing,
-    Unauthenticated,
-    current_caller,
-)
+from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller
 from dejavu_server.admission.callers import Callers, unsent_answer
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
-from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded
+from dejavu_server.admission.errors import DeadlineExceeded
 from dejavu_server.api.errors import INTERNAL, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
@@ -85,10 +78,6 @@ _DEADLINE_JITTER = 0.01
 """Seconds by which the cancellation of a caller whose deadline passed can travel faster than its request did."""
 
 Behaviour = Callable[..., Any]
-
-_REFUSALS = (CallerLimit, MethodDenied, ScopeMissing, Unauthenticated)
-"""Errors of calls that no caller is charged for: these give their places back before their statuses are sent, since a
-caller who never reads them would keep the places of all others, without a token."""
 
 _SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
 
@@ -152,7 +141,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             handler = await continuation(handler_call_details)
             if handler is None:  # gRPC answers it; the path is not kept, because callers can invent any number
                 self._metrics.calls.labels(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED.name).inc()
-                _release_place()
+                _request_received()  # none is needed for that answer
+                _answered()
                 return None
             wrapped = self._handlers[method] = self._wrap(method, handler)
         return wrapped
@@ -353,10 +343,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 cause=None if cause is None else str(getattr(cause, "orig", cause)),
             )
         details = rpc_status.to_status(status(failure)).trailing_metadata
-        if isinstance(error, _REFUSALS):
-            _release_place()
-        else:
-            _answered()
+        _answered()
         trailers = (*metadata, *pushback(failure.code, failure.retry_delay), *details)
         # In a task of its own: gRPC keeps the request while this one runs, and the caller may never read the status.
         sending = asyncio.create_task(_send_status(context, failure.code, failure.message, trailers))
@@ -384,13 +371,6 @@ def _request_received() -> None:
     """Take note that the request of the current call was received."""
     if (permit := current_permit.get()) is not None:
         permit.request_received()
-
-
-def _release_place() -> None:
-    """Let another call have the place of the current one, which is refused."""
-    if (permit := current_permit.get()) is not None:
-        permit.request_received()
-        permit.release()
 
 
 def _answered() -> None:

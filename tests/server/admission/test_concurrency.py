@@ -58,24 +58,3 @@ def test_a_burst_is_let_in_again_only_after_a_calm() -> None:
     assert [concurrency.acquire(BURST_SECONDS + CALM_SECONDS / 2) for _ in range(2)] == [True, False]
     later = BURST_SECONDS + 2 * CALM_SECONDS
     assert [concurrency.acquire(later) for _ in range(3)] == [True, True, False]
-
-
-@given(st.integers(1, 20), st.integers(0, 20), st.lists(st.sampled_from(["acquire", "answer", "sent", "release"])))
-def test_answers_that_are_being_sent_take_no_room_up_to_a_limit(limit: int, sending: int, steps: list[str]) -> None:
-    concurrency = ConcurrencyLimit(limit, limit, sending=sending)
-    computed = answered = 0
-    for step in steps:
-        if step == "acquire":
-            assert concurrency.acquire(0.0) == (computed < limit)
-            computed = min(limit, computed + 1)
-        elif step == "answer" and computed:
-            moved = concurrency.answer()
-            assert moved == (answered < sending)
-            computed, answered = computed - moved, answered + moved
-        elif step == "release" and computed:
-            concurrency.release()
-            computed -= 1
-        elif step == "sent" and answered:
-            concurrency.sent()
-            answered -= 1
-        assert (concurrency.in_progress, concurrency.sending) == (computed, answered)

@@ -23,12 +23,10 @@ NO_WINDOW = wire.frame(wire.SETTINGS, 0, 0, (4).to_bytes(2, "big") + (0).to_byte
 """SETTINGS_INITIAL_WINDOW_SIZE 0: the peer may send headers, and no data."""
 
 
-async def unread_call(
-    worker: Worker, method: str = PREDICT, body: bytes = REQUEST.SerializeToString(), calls: int = 1
-) -> asyncio.StreamWriter:
-    """Makes calls from 127.0.0.2 whose answers cannot be sent; returns their connection."""
+async def unread_calls(worker: Worker, method: str, body: bytes, address: str, calls: int) -> asyncio.StreamWriter:
+    """Makes calls from an address whose answers cannot be sent; returns their connection."""
     host, _, port = worker.address.rpartition(":")
-    _, writer = await asyncio.open_connection(host, int(port), local_addr=("127.0.0.2", 0))
+    _, writer = await asyncio.open_connection(host, int(port), local_addr=(address, 0))
     complete = wire.call(method, wire.prefixed(body)).removeprefix(wire.PREFACE)
     settings, call = complete[:9], complete[9:]
     writer.write(wire.PREFACE + settings + NO_WINDOW)
@@ -73,16 +71,17 @@ async def test_callers_who_call_again_when_they_are_answered_are_not_refused(tmp
     ],
     ids=["predict", "batch", "health"],
 )
-async def test_one_caller_who_reads_no_answers_keeps_nobody_out(
+async def test_callers_who_read_no_answers_keep_nobody_out(
     tmp_path: Path, method: str, body: bytes, connections: int
 ) -> None:
-    """Without any traffic, for as long as its connections last; of health checks without a token."""
+    """Without any traffic, for as long as their connections last; of health checks without a token."""
     async with (
         async_worker(tmp_path, caller_loopback="on", cache="off") as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
         asyncio.timeout(60),
     ):
-        writers = [await unread_call(worker, method, body, calls=128) for _ in range(connections)]
+        addresses = (f"127.0.0.{number}" for number in range(2, 2 + connections))
+        writers = [await unread_calls(worker, method, body, address, 128) for address in addresses]
         await asyncio.sleep(1)
         try:
             call: Any = channel.unary_unary(method)

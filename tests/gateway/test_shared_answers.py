@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dejavu_gateway.api import shared_answers
-from dejavu_gateway.api.shared_answers import SharedAnswers
+from dejavu_gateway.api.shared_answers import MAX_KEPT_BYTES, SharedAnswers
 
 
 class Feed:
@@ -46,6 +47,22 @@ async def test_an_answer_is_kept_until_the_next_event() -> None:
     feed.log.token = "b"
     assert await shared.get("day", make, live) == b"2"
     assert await shared.get("other", make, live) == b"3"
+
+
+async def test_answers_are_kept_up_to_a_number_of_bytes() -> None:
+    shared, feed, made = SharedAnswers(), Feed(), Counter[str]()
+    live: Any = feed
+
+    async def get(key: str) -> None:
+        async def make() -> bytes:
+            made[key] += 1
+            return bytes(MAX_KEPT_BYTES // 2)
+
+        assert len(await shared.get(key, make, live)) == MAX_KEPT_BYTES // 2
+
+    for key in "aabbcca":
+        await get(key)
+    assert made == {"a": 2, "b": 1, "c": 1}
 
 
 async def test_an_answer_is_not_kept_for_long_nor_without_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:

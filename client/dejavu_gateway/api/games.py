@@ -30,6 +30,10 @@ PAGE_SIZE: Final = 500
 MAX_FORECASTS: Final = 20_000
 """Most forecasts that one answer is made from; an evening of 15 games has 1,300."""
 
+MAX_OF_GAME: Final = 1000
+"""Most forecasts of one game in an answer, the newest; each takes 30 kB of memory with its explanation. A game with a
+revision of every minute has 200."""
+
 _FIRST_DAY, _LAST_DAY = date(1946, 8, 1), date(2046, 7, 31)
 """The days that a game may be on, as in PredictRequest."""
 
@@ -81,7 +85,7 @@ class GameEndpoints:
 
 
 async def game_history(client: UpstreamClient, game_id: str, *, explain: bool) -> list[RecordedPrediction]:
-    """Return all recorded forecasts of a game, revisions included, in the order of the ledger.
+    """Return the recorded forecasts of a game, revisions included, in the order of the ledger; of many the newest.
 
     Raises:
         DejavuClientError: if the server does not answer.
@@ -91,19 +95,21 @@ async def game_history(client: UpstreamClient, game_id: str, *, explain: bool) -
     )
     if explain:
         request.view = PREDICTION_VIEW_FULL
-    found = [each async for each in _pages(client, request)]
+    found = [each async for each in _pages(client, request, MAX_OF_GAME)]
     found.reverse()
     return found
 
 
-async def _pages(client: UpstreamClient, request: ListPredictionsRequest) -> AsyncIterator[RecordedPrediction]:
+async def _pages(
+    client: UpstreamClient, request: ListPredictionsRequest, most: int = MAX_FORECASTS
+) -> AsyncIterator[RecordedPrediction]:
     count = 0
     while True:
         page = await client.call(upstream.LIST_PREDICTIONS, request)
         for each in page.predictions:
             yield each
         count += len(page.predictions)
-        if not page.next_page_token or count >= MAX_FORECASTS:
+        if not page.next_page_token or count >= most:
             return
         request.page_token = page.next_page_token
 

@@ -14,6 +14,7 @@ KEPT_SECONDS: Final = 60.0
 """Time to keep an answer: a change without an event, such as a market, shows after this time."""
 
 MAX_KEPT: Final = 16
+MAX_KEPT_BYTES: Final = 32 * 1024 * 1024
 
 MAX_MAKING: Final = 2
 """Most concurrent computations of an answer: one begun before the newest event, and one since."""
@@ -77,7 +78,7 @@ class SharedAnswers:
                 one.task.cancel()
         self._kept[key] = one.begun, asyncio.get_running_loop().time() + KEPT_SECONDS, answer
         self._kept.move_to_end(key)
-        while len(self._kept) > MAX_KEPT:
+        while len(self._kept) > MAX_KEPT or sum(len(kept) for *_, kept in self._kept.values()) > MAX_KEPT_BYTES:
             self._kept.popitem(last=False)
         return answer
 

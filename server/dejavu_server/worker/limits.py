@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dejavu_server.admission.callers import CallerLimits
 from dejavu_server.admission.controller import batch_limit
 from dejavu_server.settings import Settings
@@ -49,6 +51,13 @@ def caller_limits(settings: Settings) -> CallerLimits:
     )
 
 
+CONNECTION_BYTES: Final = 48 * 1024
+"""Memory of a connection that says nothing, by measurement."""
+
+_CONNECTIONS_SHARE: Final = 0.4
+"""Of the memory of a worker that is replaced above a limit, the share that connections may take."""
+
+
 def connection_options(settings: Settings) -> list[tuple[str, int]]:
     """Return the options of gRPC's core for the age of connections.
 
@@ -63,6 +72,19 @@ def connection_options(settings: Settings) -> list[tuple[str, int]]:
     if settings.connection_idle_seconds:
         options.append(("grpc.max_connection_idle_ms", _milliseconds(settings.connection_idle_seconds)))
     return options
+
+
+def max_connections(descriptors: int, max_rss: int) -> int:
+    """Return how many connections a worker accepts; gRPC closes further ones at once, and those that are open stay.
+
+    Args:
+        descriptors: the worker's limit of descriptors, of which files need some.
+        max_rss: resident memory in MiB above which the worker is replaced, and all its streams end; 0: none.
+    """
+    most = int(0.85 * descriptors)
+    if max_rss:
+        most = min(most, int(_CONNECTIONS_SHARE * max_rss * _MEBIBYTE / CONNECTION_BYTES))
+    return max(1, min(most, 2**31 - 1))  # the core takes no larger number
 
 
 def queue_options(settings: Settings) -> list[tuple[str, int]]:

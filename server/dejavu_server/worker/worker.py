@@ -59,6 +59,7 @@ from dejavu_server.worker.limits import (
     CHANNEL_OPTIONS,
     caller_limits,
     connection_options,
+    max_connections,
     queue_options,
 )
 from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, server_name, watch_challengers
@@ -82,12 +83,6 @@ async def wait_for_server_failure(server: GrpcServer) -> Exception | None:
         return error
     return None
 
-
-ACCEPTED_SHARE = 0.85
-"""Share of all descriptors that connections may take; gRPC closes further ones at once. The rest is for files."""
-
-_MAX_CONNECTIONS = 2**31 - 1
-"""The core takes no larger number."""
 
 _log = structlog.get_logger(__name__)
 
@@ -162,10 +157,7 @@ class Worker:
                 *CHANNEL_OPTIONS.items(),
                 *connection_options(settings),
                 *queue_options(settings),
-                (
-                    "grpc.max_allowed_incoming_connections",
-                    min(_MAX_CONNECTIONS, int(ACCEPTED_SHARE * descriptors.limit())),
-                ),
+                ("grpc.max_allowed_incoming_connections", max_connections(descriptors.limit(), settings.max_rss)),
                 ("grpc.so_reuseport", int(reuse_port)),
             ],
         )

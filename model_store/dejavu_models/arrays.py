@@ -22,6 +22,10 @@ Tenths = NDArray[np.int16]
 """Differences of scores, in tenths of a point."""
 
 
+_KINDS = "biufUM"
+"""Kinds of arrays that a bundle has: complex numbers would lose a part, without a word."""
+
+
 def to_tenths(points: Floats) -> Tenths:
     """Round differences in points."""
     limits = np.iinfo(np.int16)
@@ -42,10 +46,14 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
         ValueError: if the content is invalid.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as columns:
-            return dict(columns)
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            columns = dict(archive)
     except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"not an archive of arrays: {error}") from error
+    for name, column in columns.items():
+        if column.dtype.kind not in _KINDS:
+            raise ValueError(f"array {name} is {column.dtype}; expected numbers, texts or dates")
+    return columns
 
 
 def npz_members(content: bytes) -> list[zipfile.ZipInfo]:

@@ -79,17 +79,18 @@ class Entries:
     def __post_init__(self) -> None:
         count, by_horizon = len(self.games), (len(HORIZONS),)
         kinds = {
-            "home": ("U", ()),
-            "away": ("U", ()),
-            "date": ("M", ()),
-            "games": ("i", ()),
-            "increments": ("f", by_horizon),
-            "spreads": ("f", by_horizon),
-            "residuals": ("f", (len(MARGIN_SOURCES), *by_horizon)),
+            "home": (np.str_, ()),
+            "away": (np.str_, ()),
+            "date": (np.datetime64, ()),
+            "games": (np.int32, ()),
+            "increments": (np.float32, by_horizon),
+            "spreads": (np.float32, by_horizon),
+            "residuals": (np.float32, (len(MARGIN_SOURCES), *by_horizon)),
         }
         for name, (kind, shape) in kinds.items():
             column = getattr(self, name)
-            if column.dtype.kind != kind or column.shape != (count, *shape):
+            right = column.dtype.isnative and issubclass(column.dtype.type, kind)
+            if not right or column.shape != (count, *shape):
                 raise ValueError(f"entries: column {name} is {column.dtype} of shape {column.shape}")
         if not count or (self.games < 1).any():
             raise ValueError("entries: there must be entries, and each must represent at least one game")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from rich.table import Table
@@ -18,11 +22,6 @@ from dejavu_common.rich_console import Console
 _PURPOSE: Final = (
     "Dejavu says during a game where it will end: a point, an interval that holds as often as it says, and who wins, "
     "in a record whose edits are detected."
-)
-_NEXT: Final = (
-    "Next:\n"
-    "  make demo-page                    # such an evening in your browser\n"
-    "  .venv/bin/dejavu-server --help    # a server of your own (see README.md)"
 )
 _WHY: Final = (
     "Persistence repeats the current lead. Scores move nearly at random from the lead on, so it is hard to beat. What "
@@ -78,7 +77,19 @@ def print_results(
     console.print(_WHY)
     console.print(_SMALL, style="dim", highlight=False)
     console.print()
-    console.print(_NEXT, highlight=False)
+    console.print(_next(), highlight=False)
+
+
+def _next() -> str:
+    """Return the commands to go on with, as this shell finds them: in a clone, programs are in .venv."""
+    folder = "" if shutil.which("dejavu") else f"{os.path.relpath(Path(sys.executable).parent)}{os.sep}"
+    page, server = f"{folder}dejavu demo --page", f"{folder}dejavu-server --help"
+    width = max(len(page), len(server))
+    return (
+        "Next:\n"
+        f"  {page:{width}}    # such an evening in your browser\n"
+        f"  {server:{width}}    # a server of your own (see README.md)"
+    )
 
 
 def _held(card: Scorecard, _: HorizonSummary) -> str:

@@ -52,7 +52,7 @@ def test_coverage_brier_latency_and_the_record_come_before_the_error_beside_pers
                 "interval above, which does not tell them apart."
             ),
             "Persistence repeats the current lead.",
-            "Next: make demo-page",
+            "dejavu demo --page",
         )
     ]
     assert places == sorted(places)

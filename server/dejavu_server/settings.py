@@ -83,7 +83,7 @@ class Settings(ProcessMessage):
         option(
             "A model bundle; repeatable, the first one is active.",
             "DIR",
-            default="the shipped one",
+            default="the shipped one, or its refreshed copy",
             validation_alias="bundle",
         ),
     ] = ()

@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Creates the folder that all processes of the run share; collects no garbage while modules are imported.
 
     What the tests start ends with this process, however that ends.
+    Default ledgers are in that folder, and no bundle that the user has refreshed is served.
     Servers start as forks by day. Every nightly part starts them as users do; one of them runs the tests of the day.
     """
     gc.disable()
@@ -48,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
         preloaded.enable()
     if folder := start_run():
         config.stash[RUN] = folder
+        os.environ["XDG_STATE_HOME"] = str(folder / "state")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
 
-from dejavu_feed.pattern import Score, period_of
+from dejavu_feed.pattern import QUARTER_MINUTES, Score, period_of, slots
 
 QUARTERS = frozenset({1, 2, 3, 4})
+
+LARGEST_CHANGE: Final = 18
+"""Largest plausible change of the differential in one minute, in points; the largest of 14,151 real games is 12."""
 
 
 def exclusion_reason(away: str | None, scores: Sequence[Score]) -> str:
     """Return why a game is excluded; "" if it is eligible.
 
-    Some sources list games that were never played, without an away team, and truncate others. A game is eligible if it
-    has an away team, a row in each quarter (a row at tip-off counts for the first) and a winner.
+    Some sources list games that were never played, without an away team, truncate others, or mix the rows of a game. A
+    game is eligible if it has an away team, a row in each quarter (a row at tip-off counts for the first) and a winner,
+    and its differential changes by at most LARGEST_CHANGE in every minute but the last, in which an export of a ledger
+    has all that was not followed.
 
     Args:
         away: the away team; None if it is missing in a row.
@@ -25,4 +32,8 @@ def exclusion_reason(away: str | None, scores: Sequence[Score]) -> str:
         return f"quarter {min(empty)} has no row"
     if scores[-1].home == scores[-1].away:
         return "it ends tied"
+    levels = (0, *slots(scores, 4 * QUARTER_MINUTES - 1))
+    largest, minute = max((abs(after - before), minute) for minute, (before, after) in enumerate(pairwise(levels), 1))
+    if largest > LARGEST_CHANGE:
+        return f"its differential changes by {largest} points in minute {minute}"
     return ""

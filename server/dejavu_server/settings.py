@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import platformdirs
 from pydantic import AfterValidator, Field
 
+from dejavu_common.state_folder import state_folder
 from dejavu_server.cache_location import check_location
 from dejavu_server.ledger_url import check_ledger_url
 from dejavu_server.options import ProcessMessage, check_address, check_path, option
@@ -22,7 +22,7 @@ MAX_SECONDS = 86_400
 
 def default_ledger() -> str:
     """Return the URL of the ledger in the user's state folder."""
-    return f"sqlite:///{platformdirs.user_state_path('dejavu') / 'ledger.sqlite3'}"
+    return f"sqlite:///{state_folder() / 'ledger.sqlite3'}"
 
 
 class Settings(ProcessMessage):
@@ -83,7 +83,7 @@ class Settings(ProcessMessage):
         option(
             "A model bundle; repeatable, the first one is active.",
             "DIR",
-            default="the shipped one",
+            default="the shipped one, or its refreshed copy",
             validation_alias="bundle",
         ),
     ] = ()

@@ -84,6 +84,12 @@ def test_a_tie_or_no_away_team_leaves_a_game_out() -> None:
     assert exclusion_reason(None, WON) == "away is missing"
 
 
+def test_a_change_of_the_lead_that_no_minute_has_room_for_leaves_a_game_out() -> None:
+    for points, reason in ((18, ""), (19, "its differential changes by 19 points in minute 2")):
+        assert exclusion_reason("BOS", (WON[0], Score(120.0, 0, points), Score(180.0, 0, 5), *WON[1:])) == reason
+    assert exclusion_reason("BOS", (*WON[:3], Score(2880.0, 40, 3))) == "", "a ledger's game, not followed to its end"
+
+
 @pytest.mark.parametrize(
     ("elapsed", "period"),
     [(0, 1), (720, 1), (720.1, 2), (1440, 2), (2880, 4), (2880.01, 5), (3180, 5), (3181, 6), (3480, 6)],

@@ -24,7 +24,7 @@ from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
-from dejavu_trainer.refresh import refresh_ratings
+from dejavu_trainer.refresh import refresh_ratings, results_of
 from dejavu_trainer.training.totals import carry_totals
 
 PATTERN = ScorePattern(tuple(float(minute % 5) for minute in range(20)))
@@ -45,7 +45,7 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "refreshed"
-    assert run("ratings", "--from", simulated_seasons(), "--bundle", bundle, "--out", out, "--json") == 0
+    assert run("refresh", bundle, "--from", simulated_seasons(), "--out", out, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     old, new = load_bundle(bundle), load_bundle(out)
     games = simulated_games().of_seasons([2034])
@@ -63,7 +63,6 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     assert expected_margin(new) == refreshed.expected_margin("BOS", "LAL") != expected_margin(old)
     assert new.manifest.refresh is not None
     assert (new.manifest.refresh.games, new.manifest.refresh.of_version) == (len(games), old.version)
-    assert new.manifest.refresh.data_fingerprint == games.fingerprint
     assert document["ratings_date"] == new.manifest.ratings.date.isoformat() == str(games.date[-1])
     assert (document["model_version"], document["games"]) == (new.version, len(games))
     assert new.version != old.version
@@ -73,7 +72,7 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     assert changed == {"ratings.npz"}
     query = ForecastQuery(PATTERN, Horizon.FINAL, 0.2)
     assert new.forecast(query).interval == old.forecast(query).interval
-    assert run("ratings", "--from", simulated_seasons(), "--bundle", bundle, "--out", tmp_path / "again") == 0
+    assert run("refresh", bundle, "--from", simulated_seasons(), "--out", tmp_path / "again") == 0
     assert read_manifest(tmp_path / "again").version == new.version
 
 
@@ -82,23 +81,27 @@ def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(
 ) -> None:
     version = read_manifest(bundle).version
     file = simulated_seasons() / "plays_2034.parquet"
-    assert run("ratings", "--from", file, "--bundle", bundle) == 0
+    assert run("refresh", bundle, "--from", file) == 0
     assert f"with the models of {version}" in capsys.readouterr().out
     refreshed = read_manifest(bundle)
     assert refreshed.version != version
-    assert run("ratings", "--from", file, "--bundle", bundle) == 1
-    assert f"no game after {refreshed.ratings.date}" in capsys.readouterr().err
+    assert run("refresh", bundle, "--from", file, "--json") == 0
+    told = capsys.readouterr()
+    assert f"no game after {refreshed.ratings.date}, the newest final that its ratings know; nothing was" in told.err
+    assert json.loads(told.out)["games"] == 0
     assert read_manifest(bundle) == refreshed
 
 
-def test_for_the_next_season_the_ratings_are_nearer_to_each_other(bundle: Path, tmp_path: Path) -> None:
+def test_once_a_season_is_over_the_ratings_are_for_the_next_one_and_nearer_to_each_other(
+    bundle: Path, tmp_path: Path
+) -> None:
+    results = results_of(simulated_games().of_seasons([2034]))
     spreads = []
-    for option in ((), ("--next-season",)):
-        out = tmp_path / f"out{len(option)}"
-        assert run("ratings", "--from", simulated_seasons(), "--bundle", bundle, "--out", out, *option) == 0
-        strengths = load_bundle(out).ratings.strengths.values()
-        spreads.append((read_manifest(out).ratings.season, max(strengths) - min(strengths)))
-        assert load_bundle(out).rating_filter.awaits_season is bool(option)
+    for today in (date(2034, 6, 30), date(2034, 9, 1)):
+        refresh_ratings(bundle, results, tmp_path / "out", today)
+        strengths = load_bundle(tmp_path / "out").ratings.strengths.values()
+        spreads.append((read_manifest(tmp_path / "out").ratings.season, max(strengths) - min(strengths)))
+        assert load_bundle(tmp_path / "out").rating_filter.awaits_season is (today.month == 9)
     (season, spread), (next_season, regressed) = spreads
     assert (season, next_season) == (2034, 2035)
     assert regressed < spread
@@ -110,7 +113,7 @@ async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFi
     await ledger_of(path, 3)
     before = expected_margin(load_bundle(shipped), "BKN", "GSW")
     out = tmp_path / "refreshed"
-    assert run("ratings", "--from", path, "--bundle", shipped, "--out", out) == 0
+    assert run("refresh", shipped, "--from", path, "--out", out) == 0
     assert "3, 2023-11-01 to 2023-11-03" in capsys.readouterr().out
     new = load_bundle(out)
     assert new.ratings.date == date(2023, 11, 3)
@@ -123,12 +126,12 @@ async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_season_without_games_is_told(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_plays(tmp_path, 2037, simulate_season(2037, games=100))
     (tmp_path / "plays_2034.parquet").write_bytes((simulated_seasons() / "plays_2034.parquet").read_bytes())
-    arguments = ("ratings", "--from", tmp_path, "--bundle", bundle, "--out")
+    arguments = ("refresh", bundle, "--from", tmp_path, "--out")
     assert run(*arguments, tmp_path / "out", "--json") == 0
     assert json.loads(capsys.readouterr().out)["missing_seasons"] == [2035, 2036]
     assert run(*arguments, tmp_path / "out") == 0
     assert "no games of 2034–35, 2035–36: the ratings know nothing of them" in " ".join(capsys.readouterr().out.split())
-    assert run(*arguments[:2], tmp_path / "plays_2034.parquet", *arguments[3:], tmp_path / "out") == 0
+    assert run("refresh", bundle, "--from", tmp_path / "plays_2034.parquet", "--out", tmp_path / "out") == 0
     assert "warning" not in capsys.readouterr().out
 
 
@@ -137,7 +140,7 @@ async def test_a_ledger_of_replays_is_refused_without_an_option_that_is_not_ther
 ) -> None:
     path = tmp_path / "ledger.sqlite3"
     await ledger_of(path, 0)
-    assert run("ratings", "--from", path, "--bundle", bundle) == 1
+    assert run("refresh", bundle, "--from", path) == 1
     error = capsys.readouterr().err
     assert "the ledger has no game to export; games of replays do not count" in error
     assert "--include-replays" not in error
@@ -157,7 +160,7 @@ def test_an_unusable_source_is_named_and_the_bundle_stays(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "games.parquet").write_bytes(b"PAR1")
     before = read_manifest(bundle)
-    assert run("ratings", "--from", source, "--bundle", bundle) == 1
+    assert run("refresh", bundle, "--from", source) == 1
     error = capsys.readouterr().err
     assert reason in error
     assert "Traceback" not in error
@@ -172,7 +175,7 @@ async def test_an_evening_after_years_without_games_is_refused_naming_the_teams(
     path = tmp_path / "ledger.sqlite3"
     await ledger_of(path, 1, first="0022500001", evening=datetime(2025, 11, 2, 3, 30, tzinfo=UTC))
     before = read_manifest(shipped)
-    assert run("ratings", "--from", path, "--bundle", shipped) == 1
+    assert run("refresh", shipped, "--from", path) == 1
     error = capsys.readouterr().err
     assert "no game of ATL, BOS, CHA" in error
     assert "since 2023-06-12" in error
@@ -192,7 +195,7 @@ def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(tmp_path
     hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in (*base.manifest.files, TOTALS)}
     version = version_of(base.manifest.dejavu, base.manifest.ratings, hashes)
     publish(tmp_path / "bundle", base.manifest.model_copy(update={"files": hashes, "version": version}), contents)
-    new = refresh_ratings(tmp_path / "bundle", newest, tmp_path / "refreshed").forecaster
+    new = refresh_ratings(tmp_path / "bundle", results_of(newest), tmp_path / "refreshed", date(2034, 6, 30)).forecaster
     assert new.totals is not None
     _, after = carry_totals(totals.ratings, newest)
     assert new.totals.ratings.date == newest.date[-1]

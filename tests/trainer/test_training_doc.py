@@ -11,7 +11,7 @@ from tests.support.harness.documents import ROOT
 import dejavu_trainer.cli.fetch
 import dejavu_trainer.cli.fit
 import dejavu_trainer.cli.import_games
-import dejavu_trainer.cli.ratings  # noqa: F401 - registers the commands
+import dejavu_trainer.cli.refresh  # noqa: F401 - registers the commands
 from dejavu_trainer.cli.app import app
 from dejavu_trainer.data.plays import DATED
 
@@ -23,7 +23,7 @@ def test_every_column_is_explained() -> None:
     assert set(DATED.names) <= CODE
 
 
-@pytest.mark.parametrize("name", ["fetch", "fit", "import", "ratings", "simulate"])
+@pytest.mark.parametrize("name", ["fetch", "fit", "import", "refresh", "simulate"])
 def test_every_command_is_shown_with_its_options(name: str) -> None:
     assert f"dejavu-trainer {name}" in TEXT
     for parameter in typer.main.get_group(app).commands[name].params:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
-import numpy as np
-
 from dejavu_feed.game_ids import PLAYOFF_PHASES
+from dejavu_feed.off_season import season_on
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings
@@ -20,6 +21,10 @@ from dejavu_models.registry.contents import ratings_to_bytes
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.import_plays import SEASON_ENDS
 from dejavu_trainer.data.plays import DataError, season_of_file
+
+
+class NothingNewer(DataError):
+    """No game is later than those that the ratings know."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,8 @@ class Refresh:
     missing_seasons: tuple[int, ...]
 
 
-def load_later_games(path: Path, season: int) -> Games:
-    """Read the games of a season and of later ones.
+def load_results(path: Path, season: int) -> list[GameResult]:
+    """Read the results of a season and of later ones, by date.
 
     Args:
         path: a folder of plays_{season}.parquet, with or without the subfolder nba/, or one such file.
@@ -58,24 +63,35 @@ def load_later_games(path: Path, season: int) -> Games:
     if not later:
         found = f"seasons {', '.join(map(str, sorted(seasons)))}" if seasons else "no plays_{season}.parquet"
         raise DataError(f"{path}: contains {found}; expected the season {season} or a later one")
-    return load_games(path.parent if path.is_file() else path, later)
+    return results_of(load_games(path.parent if path.is_file() else path, later))
 
 
-def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool = False) -> Refresh:
+def results_of(games: Games) -> list[GameResult]:
+    """Return the results of games, in their order."""
+    return [_result(games, index) for index in range(len(games))]
+
+
+def seasons_to_learn(manifest: Manifest, today: date) -> range:
+    """Return the seasons that may have finals before a day that the ratings of a bundle do not know."""
+    return range(manifest.ratings.season, season_on(today) + 1)
+
+
+def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, today: date) -> Refresh:
     """Publish a bundle with the same models and newer ratings, and a model version of its own.
 
     The ratings are updated as a server updates them with reported finals, by the games after the newest one that they
-    know.
+    know. If the season of the newest game is over, they are for the next one.
 
     Args:
         bundle: folder of the bundle to refresh.
-        games: games; the later ones are used.
+        results: results, by date; the later ones are used.
         out: folder of the new bundle, which may be the same; an existing bundle there is replaced.
-        next_season: whether the season of the newest game is over, so that the ratings are for the next one.
+        today: the day for whose season the ratings are.
 
     Raises:
-        DataError: if no game is later than those that the ratings know; or if they leave a gap in which results are
-            missing, and a team has had none since (`LiveRatings.unseen`): a bundle knows all teams up to one date.
+        NothingNewer: if no game is later than those that the ratings know.
+        DataError: if the games leave a gap in which results are missing, and a team has had none since
+            (`LiveRatings.unseen`): a bundle knows all teams up to one date.
         FileExistsError: if `out` is neither empty nor a bundle.
         BundleError: if the bundle does not load, or the new one fails its checks.
     """
@@ -84,17 +100,18 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
     before = old.manifest
     contents = {name: (bundle / name).read_bytes() for name in before.all_files}
     state = old.bundled_ratings
-    used = np.zeros(len(games), dtype=np.bool_)
-    for index in range(len(games)):
-        updated = state.after(_result(games, index))
-        used[index], state = updated.ratings.finals > state.ratings.finals, updated
+    learned = list[GameResult]()
+    for result in results:
+        updated = state.after(result)
+        if updated.ratings.finals > state.ratings.finals:
+            learned.append(result)
+        state = updated
     ratings = state.ratings
-    if not used.any():
-        raise DataError(f"no game after {before.ratings.date}, the newest final that the ratings of {bundle} know")
+    if not learned:
+        raise NothingNewer(f"{bundle}: no game after {before.ratings.date}, the newest final that its ratings know")
     if ratings.unseen:
         raise DataError(_incomplete(ratings))
-    learned = games.select(used)
-    season = int(learned.season[-1]) + next_season
+    season = learned[-1].season + (season_on(today) > learned[-1].season)
     rating_filter = ratings.filter.predict(season)
     contents[RATINGS] = ratings_to_bytes(rating_filter)
     totals = old.totals
@@ -106,9 +123,9 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
     added = RefreshRecord(
         of_version=before.version,
         games=len(learned),
-        first_date=learned.date[0].item(),
-        last_date=learned.date[-1].item(),
-        data_fingerprint=learned.fingerprint,
+        first_date=learned[0].day,
+        last_date=learned[-1].day,
+        data_fingerprint=_fingerprint(learned),
     )
     manifest = before.model_copy(
         update={
@@ -125,7 +142,7 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
     forecaster = publish(out, manifest.model_copy(update={"golden": golden}), contents)
     known = before.ratings.date
     first_missing = known.year + ((known.month, known.day) > SEASON_ENDS) + 1
-    missing = sorted(set(range(first_missing, int(learned.season[-1]))) - set(learned.season.tolist()))
+    missing = sorted(set(range(first_missing, learned[-1].season)) - {result.season for result in learned})
     return Refresh(forecaster, before, added, out, tuple(missing))
 
 
@@ -139,6 +156,12 @@ def _result(games: Games, index: int) -> GameResult:
         is_playoffs=str(games.phase[index]) in PLAYOFF_PHASES,
         total=None if games.final_total[index] < 0 else int(games.final_total[index]),
     )
+
+
+def _fingerprint(results: Sequence[GameResult]) -> str:
+    """Return the SHA-256 of results, a line of JSON each."""
+    lines = (json.dumps([*result._replace(day=result.day.isoformat())]) + "\n" for result in results)  # type: ignore[arg-type]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _incomplete(ratings: LiveRatings) -> str:

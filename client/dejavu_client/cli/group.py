@@ -46,7 +46,6 @@ _SERVER = (
     "grpc_channelz",
     "grpc_reflection",
     "numpy",
-    "platformdirs",
     "prometheus_client",
     "pydantic",
     "sqlalchemy",

@@ -49,6 +49,7 @@ def live_table(
     scoreboard_trouble: str,
     server_trouble: str = "",
     limits: str = "",
+    outdated_ratings: str = "",
     leadership: Leadership | None = None,
     now: datetime,
 ) -> RenderableType:
@@ -61,6 +62,7 @@ def live_table(
         scoreboard_trouble: why the last read failed; "" if it succeeded.
         server_trouble: why the server does not answer; "" if it does.
         limits: horizons and minutes that the server's model cannot forecast; "" if none.
+        outdated_ratings: which ratings of the model are too old, and what to do about it; "" if none.
         leadership: who works; None if only this poller can.
         now: current time, aware.
     """
@@ -76,8 +78,7 @@ def live_table(
         notices.append(Text(f"scoreboard{age}: {scoreboard_trouble}", style="yellow"))
     if server_trouble:
         notices.append(Text(f"server: {server_trouble}", style="yellow"))
-    if limits:
-        notices.append(Text(limits, style="yellow"))
+    notices += [Text(text, style="yellow") for text in (limits, outdated_ratings) if text]
     newest = [each.newest for game in watched for each in game.horizons.values() if each.newest]
     texts = dict.fromkeys(warning.text for each in newest for warning in each.forecast.warnings)
     notices += [Text(text, style="yellow") for text in texts]

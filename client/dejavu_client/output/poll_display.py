@@ -116,6 +116,7 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
                 scoreboard_trouble=poller.scoreboard_failure,
                 server_trouble=poller.server_failure,
                 limits=poller.limits,
+                outdated_ratings=poller.outdated_ratings,
                 leadership=poller.leadership,
                 now=utc_now(),
             ),

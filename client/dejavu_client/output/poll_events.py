@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -28,6 +28,8 @@ from dejavu_client.requests import FINAL
 from dejavu_client.transport.statistics import percentile
 from dejavu_feed.game_ids import is_replay
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
+
+_WithoutGame: TypeAlias = events.Fault | events.ModelLimits | events.RatingsOutdated | events.LeadershipChanged
 
 LEGEND = "half, end, intervals: home − away, in points · score: away–home"
 """Explains the values in the lines and the table."""
@@ -57,7 +59,7 @@ def minute_ranges(minutes: tuple[int, ...]) -> str:
 
 def event_line(event: events.Event) -> str:
     """Format an event on one line."""
-    if isinstance(event, events.Fault | events.ModelLimits | events.LeadershipChanged):
+    if isinstance(event, _WithoutGame):
         return _line_without_game(event)
     about = f"{teams(event.game)}  {event.game.text}  {score(event.game)}".rstrip()
     match event:
@@ -95,12 +97,12 @@ def event_line(event: events.Event) -> str:
             return f"{about}  {horizon_label(event.horizon)} closed{until}: outcome already recorded"
 
 
-def _line_without_game(event: events.Fault | events.ModelLimits | events.LeadershipChanged) -> str:
+def _line_without_game(event: _WithoutGame) -> str:
     match event:
         case events.Fault():
             again = f" (failure {event.failures} in a row)" if event.failures > 1 else ""
             return f"{event.source}: {event.reason}{again}"
-        case events.ModelLimits():
+        case events.ModelLimits() | events.RatingsOutdated():
             return event.reason
         case events.LeadershipChanged():
             return leadership_line(event.status)
@@ -122,7 +124,7 @@ def leadership_line(status: Leadership) -> str:
 def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
     """Return an event as a JSON object, with forecasts in protobuf's JSON form."""
     record: dict[str, Any] = {"time": now.isoformat(timespec="milliseconds")}
-    if isinstance(event, events.Fault | events.ModelLimits | events.LeadershipChanged):
+    if isinstance(event, _WithoutGame):
         return record | _record_without_game(event)
     record["game"] = _game_record(event.game)
     match event:
@@ -167,7 +169,7 @@ def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
             return record | {"event": "closed", "horizon": Horizon.Name(event.horizon), "minute": event.minute}
 
 
-def _record_without_game(event: events.Fault | events.ModelLimits | events.LeadershipChanged) -> dict[str, Any]:
+def _record_without_game(event: _WithoutGame) -> dict[str, Any]:
     match event:
         case events.Fault():
             return {
@@ -179,6 +181,8 @@ def _record_without_game(event: events.Fault | events.ModelLimits | events.Leade
             }
         case events.ModelLimits():
             return {"event": "limits", "modelVersion": event.model_version, "reason": event.reason}
+        case events.RatingsOutdated():
+            return {"event": "ratings", "modelVersion": event.model_version, "reason": event.reason}
         case events.LeadershipChanged(status=status):
             return {"event": "leadership", "role": status.role, "leader": status.leader, "reason": status.reason}
 

@@ -51,6 +51,7 @@ from dejavu_client.poller.events import (
     ModelLimits,
     OutcomeReported,
     Prediction,
+    RatingsOutdated,
 )
 from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.poller.leadership import LeaderElection, LeaderRole, Leadership, LeaseClient, lease_name
@@ -88,6 +89,7 @@ __all__ = [
     "Poller",
     "Prediction",
     "PredictionClient",
+    "RatingsOutdated",
     "Summary",
     "WatchedGame",
     "lease_name",

@@ -1,4 +1,4 @@
-"""Capabilities of the server's model: a poller requests nothing else and reports the limits once."""
+"""Capabilities of the server's model: a poller requests nothing else, and reports limits and old ratings once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Horizon
 from dejavu.v1.model_service_pb2 import Model
 from dejavu_client.errors import DejavuClientError, NotFoundError
 from dejavu_client.formatting import horizon_label
@@ -19,15 +19,17 @@ _REFRESH_AFTER: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class ModelCapabilities:
-    """Horizons and minutes that a model can forecast.
+    """Horizons and minutes that a model can forecast, and whether its ratings are of use today.
 
     Attributes:
         version: version of the model.
         minutes: for each supported horizon, the minutes of play after which the model can forecast it.
+        outdated_ratings: the server's warning that ratings are too old to be used today; "" if none are.
     """
 
     version: str
     minutes: Mapping[Horizon.ValueType, range]
+    outdated_ratings: str = ""
 
     def of(self, horizon: Horizon.ValueType) -> range:
         """Return the minutes after which the model can forecast a horizon; an empty range if it can't."""
@@ -46,6 +48,11 @@ class ModelCapabilities:
             return ""
         return f"model {self.version} forecasts {', '.join(gaps)}; other forecasts are not requested"
 
+    @property
+    def advice(self) -> str:
+        """The warning of outdated ratings, with what to do about it; "" if none are."""
+        return f"{self.outdated_ratings}; run `dejavu-trainer refresh`" if self.outdated_ratings else ""
+
 
 def _span(minutes: range) -> str:
     first, last = minutes[0], minutes[-1]
@@ -62,7 +69,8 @@ def capabilities_of(models: Iterable[Model]) -> ModelCapabilities:
     if active is None:
         raise NotFoundError("the server has no active model")
     minutes = {support.horizon: range(support.min_slots, support.max_slots + 1) for support in active.horizons}
-    return ModelCapabilities(active.version, minutes)
+    outdated = [each.text for each in active.warnings if each.reason == WARNING_REASON_RATINGS_OUTDATED]
+    return ModelCapabilities(active.version, minutes, "; ".join(outdated))
 
 
 class CapabilityCache:

@@ -168,6 +168,19 @@ class ForecastMissed:
 
 
 @dataclass(frozen=True, slots=True)
+class RatingsOutdated:
+    """Team ratings of the server's model are too old to be used in forecasts of today's games.
+
+    Attributes:
+        model_version: version of the model.
+        reason: which ratings, and what to do about it.
+    """
+
+    model_version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelLimits:
     """The server's model does not support all configured forecasts. Unsupported ones are not requested.
 
@@ -243,6 +256,7 @@ Event = (
     | HorizonClosed
     | ForecastMissed
     | ModelLimits
+    | RatingsOutdated
     | LeadershipChanged
     | Fault
 )

@@ -15,7 +15,16 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError, UnimplementedError
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.capabilities import CapabilityCache
-from dejavu_client.poller.events import Event, Fault, FaultKind, LeadershipChanged, ModelLimits, Prediction, feed_fault
+from dejavu_client.poller.events import (
+    Event,
+    Fault,
+    FaultKind,
+    LeadershipChanged,
+    ModelLimits,
+    Prediction,
+    RatingsOutdated,
+    feed_fault,
+)
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_client.poller.leadership import LeaderElection, Leadership
 from dejavu_client.poller.predictor import (
@@ -52,6 +61,7 @@ from dejavu_client.poller.watched_game import PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError
+from dejavu_feed.game_ids import is_replay
 from dejavu_feed.nba.live_feed import Feed
 
 EventT = TypeVar("EventT", bound=Event)
@@ -98,6 +108,8 @@ class Poller:
         server_failure: why the server did not answer when it was last asked; "" if it did, or was not asked yet.
         leadership: who works, as far as is known; None without an election.
         limits: description of the unsupported part of `minutes`; "" if there is none, or if unknown.
+        outdated_ratings: which ratings of the server's model are too old for today's games, and what to do about it;
+            "" if none are, if unknown, or while all games are replays, which have dates of their own.
     """
 
     def __init__(
@@ -126,6 +138,7 @@ class Poller:
         self.scoreboard_failure = ""
         self.server_failure = ""
         self.limits = ""
+        self.outdated_ratings = ""
         self._feed = feed
         self._client = client
         self._model = CapabilityCache(client.list_models, now)
@@ -315,6 +328,11 @@ class Poller:
             self.limits = limits
             if limits:
                 await self._emit(ModelLimits(model.version, limits))
+        outdated = "" if all(map(is_replay, self.games)) else model.advice
+        if outdated != self.outdated_ratings:
+            self.outdated_ratings = outdated
+            if outdated:
+                await self._emit(RatingsOutdated(model.version, outdated))
         return ModelRead()
 
     async def _read_history(self, game_id: str, version: str) -> HistoryRead:
@@ -367,6 +385,8 @@ class Poller:
         else:
             self.server_failure = ""
             self._server_backoff = PollBackoff()
+            if not all(map(is_replay, self.games)):
+                await self._read_model()  # before the first forecast is due, there is time to refresh old ratings
 
     async def _server_failed(self, error: Exception, kind: FaultKind) -> None:
         self.server_failure = str(error)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dejavu_models.errors import UnknownModel
+from dejavu_common.state_folder import state_folder
+from dejavu_models.errors import BundleError, UnknownModel
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.bundle import load_bundle, read_manifest
 from dejavu_models.registry.stages import Roster
 from dejavu_models.types import Forecast, ModelInfo, SimilarGame
 
@@ -20,9 +21,27 @@ def default_bundle() -> Path:
     return installed if installed.is_dir() else package.parent / "bundles" / "default"
 
 
+def refreshed_bundle() -> Path:
+    """Return the folder for the shipped bundle with refreshed ratings, in the user's state folder; it may not exist."""
+    return state_folder() / "bundle"
+
+
+def served_bundle() -> Path:
+    """Return the folder of the bundle that a server serves by default.
+
+    That is the refreshed one, if it was made of the shipped bundle; else, as after an upgrade, the shipped one.
+    """
+    refreshed, shipped = refreshed_bundle(), default_bundle()
+    try:
+        record = read_manifest(refreshed).refresh
+    except BundleError:  # there is none, or it is of another version of this program
+        return shipped
+    return refreshed if record and record.of_version == read_manifest(shipped).version else shipped
+
+
 def bundle_folders(bundles: Sequence[Path]) -> Sequence[Path]:
-    """Return the folders of bundles; that of the shipped one if none is given."""
-    return bundles or (default_bundle(),)
+    """Return the folders of bundles; `served_bundle` if none is given."""
+    return bundles or (served_bundle(),)
 
 
 class Chosen(NamedTuple):
@@ -65,7 +84,7 @@ class Registry:
         allow_unfit: bool = False,
         find: Callable[[Path], Forecaster | None] = lambda _: None,
     ) -> Registry:
-        """Load bundles, or the default bundle if none is given.
+        """Load bundles, or `served_bundle` if none is given.
 
         Args:
             bundles: their folders, the active one first.

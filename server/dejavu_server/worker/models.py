@@ -43,6 +43,11 @@ class PreloadedModels:
     def __len__(self) -> int:
         return len(self._loaded)
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of the bundles."""
+        return tuple(self._loaded)
+
     def __contains__(self, forecaster: Forecaster) -> bool:
         return any(each is forecaster for _, each in self._loaded.values())
 
@@ -83,6 +88,8 @@ NOTHING_PRELOADED: Final = PreloadedModels({})
 def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOADED) -> Registry:
     """Load the bundles of the settings; unfit ones only if allowed.
 
+    Without any in the settings, all workers of a fork server have the bundle that it loaded: not one refreshed since.
+
     Args:
         settings: settings of the worker.
         preloaded: models that need not be loaded if their bundles are still the same.
@@ -91,7 +98,9 @@ def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOAD
         BundleError: if a bundle can't be loaded, is unfit, or was given twice.
     """
     try:
-        return Registry.load(settings.bundles, allow_unfit=settings.allow_unfit, find=preloaded.get)
+        return Registry.load(
+            settings.bundles or preloaded.folders, allow_unfit=settings.allow_unfit, find=preloaded.get
+        )
     except BundleUnfit as error:
         raise BundleUnfit(f"{error} (use --allow-unfit to serve it anyway)") from error
     except ValueError as error:

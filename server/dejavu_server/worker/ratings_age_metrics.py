@@ -75,7 +75,7 @@ class RatingsAge(PeriodicTask):
                     **known,
                     max_days=info.max_ratings_days,
                     effect="teams count as unknown in forecasts of today's games",
-                    advice="report finals (dejavu poll), or renew the bundle's ratings (dejavu-trainer ratings)",
+                    advice="report finals (dejavu poll), or refresh the bundle's ratings (dejavu-trainer refresh)",
                 )
             else:
                 self._outdated.discard(info.version)

@@ -25,6 +25,7 @@ from dejavu_client.poller.events import (
     MinuteForecast,
     ModelLimits,
     Prediction,
+    RatingsOutdated,
 )
 from dejavu_client.poller.summary import HorizonSummary, summarize
 from dejavu_client.poller.watched_game import WatchedGame, watched_horizons
@@ -323,6 +324,7 @@ EVENTS: list[tuple[Event, str, str]] = [
         "LAL @ BOS  Q2 05:44  48–52  end, minutes 6–7, 9 missed: polled too late",
     ),
     (ModelLimits("abc", "model abc forecasts the end not at all"), "limits", "model abc forecasts the end not at all"),
+    (RatingsOutdated("abc", "too old; run `it`"), "ratings", "too old; run `it`"),
     (
         Fault("scoreboard", "status 500", 3, kind=FaultKind.UNAVAILABLE),
         "fault",

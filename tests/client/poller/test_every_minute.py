@@ -9,6 +9,7 @@ import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, able_model, game
 from tests.support.harness.poller import END, HALF, Watch, correct, watching
 
+from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED
 from dejavu.v1.prediction_service_pb2 import PredictError
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.errors import UnavailableError
@@ -22,8 +23,10 @@ from dejavu_client.poller.events import (
     HorizonResult,
     ModelLimits,
     Prediction,
+    RatingsOutdated,
 )
 from dejavu_feed.errors import FeedUnavailable
+from dejavu_feed.game_ids import REPLAY_PREFIX
 from dejavu_feed.nba.live_payloads import Play, Scoreboard
 from dejavu_feed.pattern import QUARTER_MINUTES, slots
 from dejavu_feed.replay.games import extend_to_overtime
@@ -184,6 +187,41 @@ async def test_what_the_model_cannot_do_is_said_once_and_not_asked_for() -> None
     assert watch.poller.limits == limits.reason
     assert not watch.told(ForecastMissed), "what can't be forecast is not missed"
     assert len(watch.told(HorizonResult)) == 2
+
+
+class GamesOfTheNba(Evening):
+    """Has ids of the NBA instead of a replay's."""
+
+    def scoreboard(self) -> Scoreboard:
+        board = super().scoreboard()
+        return replace(board, games=tuple(replace(state, game_id=f"00{state.game_id[2:]}") for state in board.games))
+
+    def plays(self, game_id: str) -> tuple[Play, ...]:
+        return super().plays(f"{REPLAY_PREFIX}{game_id[2:]}")
+
+
+async def test_ratings_that_are_too_old_for_the_games_of_the_nba_are_said_once_before_they_begin() -> None:
+    model = able_model(version="old")
+    model.warnings.add(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings of the teams end on 2024-06-17")
+    predictor = StoringPredictor()
+    predictor.models = [model]
+    async with watching(GamesOfTheNba([game()]), predictor) as watch:
+        await watch.at(1)
+        await watch.at(2)
+        (outdated,) = watch.told(RatingsOutdated)
+        assert outdated.reason == "the ratings of the teams end on 2024-06-17; run `dejavu-trainer refresh`"
+        assert (outdated.model_version, watch.poller.outdated_ratings) == ("old", outdated.reason)
+        predictor.models = [able_model(version="refreshed")]
+        await go_through(watch, 6, 7)
+        assert watch.told(Prediction)
+        assert watch.poller.outdated_ratings == ""
+    assert len(watch.told(RatingsOutdated)) == 1
+
+    predictor.models = [model]
+    async with watching(Evening([game()]), predictor) as watch:
+        await go_through(watch, 6, 7)
+    assert watch.told(Prediction)
+    assert not watch.told(RatingsOutdated), "a replay has a date of its own"
 
 
 async def test_a_model_that_comes_later_is_found_within_minutes() -> None:

@@ -1,15 +1,30 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from tests.support.builders.bundles import write_refreshed_manifest
 
 from dejavu_models.errors import UnknownModel
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import Registry, default_bundle
+from dejavu_models.registry.bundle import MANIFEST, load_bundle
+from dejavu_models.registry.registry import Registry, default_bundle, refreshed_bundle, served_bundle
 
 
 def test_without_a_bundle_named_the_one_that_ships_is_held() -> None:
     assert Registry.load([]).get().version == load_bundle(default_bundle()).version
+
+
+def test_its_refreshed_copy_takes_its_place_until_another_one_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert served_bundle() == default_bundle()
+    for of_version, served in (("", refreshed_bundle()), ("feedfacefeedface", default_bundle())):
+        write_refreshed_manifest(refreshed_bundle(), of_version)
+        assert served_bundle() == served
+    (refreshed_bundle() / MANIFEST).write_text('{"schema_version": 99}')
+    assert served_bundle() == default_bundle()
 
 
 def test_the_first_is_active_and_each_is_found_by_its_version(small: Forecaster) -> None:

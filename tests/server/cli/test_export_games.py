@@ -113,7 +113,7 @@ async def test_totals_and_last_scores_are_those_that_were_recorded(ledger: Ledge
 async def test_of_a_games_patterns_the_longest_counts_and_of_those_the_newest(
     ledger: Ledger, url: str, tmp_path: Path
 ) -> None:
-    first, corrected = walk(1), [*walk(1)[:46], 30.0]
+    first, corrected = walk(1), [*walk(1)[:46], walk(1)[46] + 1]
     await ledger.commit([at("0022300001", first)])
     await ledger.commit([at("0022300001", corrected)])
     await ledger.commit([at("0022300001", walk(2, 30))])

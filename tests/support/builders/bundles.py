@@ -18,7 +18,17 @@ from tests.support.builders.made_once import made_once
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import CALIBRATION, COMBINATION, RATINGS, TOTALS, Golden, Manifest, file_names, version_of
+from dejavu_models.manifest import (
+    CALIBRATION,
+    COMBINATION,
+    RATINGS,
+    TOTALS,
+    Golden,
+    Manifest,
+    RefreshRecord,
+    file_names,
+    version_of,
+)
 from dejavu_models.point.ensemble import EnsembleWeights
 from dejavu_models.point.linear import SLOPE
 from dejavu_models.ratings import RatingFilter
@@ -39,6 +49,17 @@ def copy_of_default(folder: Path) -> str:
     """Copies the default bundle to a folder; returns its version."""
     shutil.copytree(default_bundle(), folder)
     return read_manifest(folder).version
+
+
+def write_refreshed_manifest(folder: Path, of_version: str = "") -> None:
+    """Writes the manifest, and nothing else, of a bundle that was refreshed; by default of the shipped one."""
+    shipped = read_manifest(default_bundle())
+    day = shipped.ratings.date
+    record = RefreshRecord(
+        of_version=of_version or shipped.version, games=1, first_date=day, last_date=day, data_fingerprint="0" * 64
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).write_text(shipped.model_copy(update={"refresh": record}).to_json())
 
 
 def publish_variant(folder: Path, dejavu_weight: float, *, lost: float = 0.0) -> str:

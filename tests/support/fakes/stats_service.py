@@ -18,10 +18,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
+from dejavu_feed.game_ids import season_of
 from dejavu_feed.pattern import Score, elapsed_seconds, period_of
 from dejavu_feed.replay.http_server import LocalServer, Response
 from dejavu_feed.replay.simulate import simulate_game
 from dejavu_feed.teams import TEAMS
+from dejavu_models.live_ratings import GameResult
 
 Fault = Callable[[Response], Response]
 
@@ -59,6 +61,14 @@ class PlayedOnce:
     def rows(self) -> list[tuple[object, ...]]:
         """The expected rows of a file of plays."""
         return [(self.game_id, self.type, self.home, self.away, *score, self.day) for score in self.scores]
+
+    @property
+    def result(self) -> GameResult:
+        """The result, as a server learns it."""
+        final, season = self.scores[-1], season_of(self.game_id)
+        assert season is not None
+        differential, total = final.home - final.away, final.home + final.away
+        return GameResult(self.home, self.away, season, self.day, differential, self.type != "RS", total)
 
 
 class Asked(NamedTuple):

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from contextlib import redirect_stdout
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import DataError, write_plays
 from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.evaluation.bundle import Evaluation, evaluate, seasons_needed
-from dejavu_trainer.refresh import refresh_ratings
+from dejavu_trainer.refresh import refresh_ratings, results_of
 from dejavu_trainer.reports.plots import plots
 from dejavu_trainer.training import recipe as recipes
 
@@ -95,7 +96,7 @@ def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
 ) -> None:
     original = load_bundle(bundle, allow_unfit=True)
     games = load_games(data, seasons_needed(original, 2034))
-    refresh_ratings(bundle, games, tmp_path / "refreshed")
+    refresh_ratings(bundle, results_of(games), tmp_path / "refreshed", date(2034, 6, 30))
     refreshed = load_bundle(tmp_path / "refreshed", allow_unfit=True)
     before, after = evaluated[1], evaluate(refreshed, games, 2034)
     assert (before.seen, after.seen) == (None, "ratings")

@@ -39,12 +39,9 @@ def test_a_team_that_plays_twice_on_a_day_is_found() -> None:
 
 def test_impossible_scores_are_found() -> None:
     games = made_games(300)
-    jump, runaway = games.differentials.copy(), games.differentials.copy()
-    jump[5, 20:] += 40
+    runaway = games.differentials.copy()
     runaway[5] = np.linspace(2, 90, 48).astype(np.int16)
-    for differentials in (jump, runaway):
-        found = changed(games, differentials=differentials, final=differentials[:, -1])
-        assert kinds(found) == {ProblemKind.IMPLAUSIBLE_SCORES}
+    assert kinds(changed(games, differentials=runaway, final=runaway[:, -1])) == {ProblemKind.IMPLAUSIBLE_SCORES}
 
 
 def test_a_final_may_contradict_the_end_of_regulation_in_one_of_a_thousand_games_only() -> None:

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             fit,
             import_games,
             publish,
-            ratings,
+            refresh,
             retrain,
         )
         from dejavu_trainer.cli.app import app

@@ -144,6 +144,28 @@ def missing_path(folder: Path, season: int) -> Path:
     return folder / f"missing_{season}.csv"
 
 
+def fetch_list(stats: Stats, season: int, phase: Phase, client: RetryingClient) -> tuple[ListedGame, ...]:
+    """Fetch the list of the games of a part of a season, sorted by date and id; empty before there were play-ins.
+
+    Raises:
+        FetchStopped: if it could not be fetched.
+    """
+    if phase is Phase.PLAY_IN and season < _FIRST_PLAY_IN:
+        return ()
+    name = season_name(season)
+
+    def request() -> tuple[ListedGame, ...]:
+        games = read_game_log(stats.game_log(name, phase.nba_name))
+        if other := [game.game_id for game in games if season_of(game.game_id) != season]:
+            raise MalformedFeed(f"holds game {other[0]} of another season")
+        return games
+
+    try:
+        return client.call(request)
+    except RetriesExhausted as error:
+        raise FetchStopped(f"{name}: the list of games, {phase.nba_name}, could not be fetched: {error}") from error
+
+
 def fetch(
     stats: Stats,
     seasons: Sequence[int],
@@ -215,7 +237,12 @@ class _Season:
 
     def fetch(self) -> FetchResult:
         listed = sorted(
-            ((game, phase) for phase in Phase if phase in self.phases for game in self._list(phase)),
+            (
+                (game, phase)
+                for phase in Phase
+                if phase in self.phases
+                for game in fetch_list(self.stats, self.season, phase, self.client)
+            ),
             key=lambda entry: (entry[0].date, entry[0].game_id),
         )
         finished = [(game, phase) for game, phase in listed if game.over]
@@ -242,23 +269,6 @@ class _Season:
             missing=missing,
             stopped=stopped,
         )
-
-    def _list(self, phase: Phase) -> tuple[ListedGame, ...]:
-        if phase is Phase.PLAY_IN and self.season < _FIRST_PLAY_IN:
-            return ()
-
-        def request() -> tuple[ListedGame, ...]:
-            games = read_game_log(self.stats.game_log(self.name, phase.nba_name))
-            if other := [game.game_id for game in games if season_of(game.game_id) != self.season]:
-                raise MalformedFeed(f"holds game {other[0]} of another season")
-            return games
-
-        try:
-            return self.client.call(request)
-        except RetriesExhausted as error:
-            raise FetchStopped(
-                f"{self.name}: the list of games, {phase.nba_name}, could not be fetched: {error}"
-            ) from error
 
     def _cached(self, game: ListedGame) -> ScoreTimeline | None:
         """Return the cached game if its final score still matches the list, else None."""

@@ -11,14 +11,10 @@ from typing import Final
 import numpy as np
 
 from dejavu_feed.teams import TEAMS
-from dejavu_models.arrays import Floats
 from dejavu_trainer.data.games import Games
 
 LARGEST_MARGIN: Final = 80
 """Largest plausible final margin, in points; the record is 73 (Memphis on 2 December 2021)."""
-
-LARGEST_CHANGE: Final = 18
-"""Largest plausible change of the differential in one minute, in points."""
 
 RARE: Final = 1e-4
 """Probability that a complete season is taken for one that lacks a team's games."""
@@ -73,16 +69,10 @@ def _duplicates(games: Games) -> Iterator[GameProblem]:
 
 
 def _implausible(games: Games) -> Iterator[GameProblem]:
-    changes: Floats = np.abs(np.diff(games.differentials.astype(np.float64), axis=1, prepend=0.0))
     end = games.differentials[:, -1]
     tolerated = 1 + int(DOUBTFUL_SHARE * len(games))
     for wrong, most, what in (
         (np.abs(games.final) > LARGEST_MARGIN, 0, f"final margins above {LARGEST_MARGIN} points"),
-        (
-            changes.max(axis=1) > LARGEST_CHANGE,
-            0,
-            f"differentials that change by over {LARGEST_CHANGE} points in a minute",
-        ),
         (
             (end != 0) & (end != games.final),
             tolerated,

@@ -8,7 +8,6 @@ import stat
 import tempfile
 from pathlib import Path
 
-import platformdirs
 import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dejavu_common.files import sync
+from dejavu_common.state_folder import state_folder
 from dejavu_server.ledger.database.backends import folder_of
 from dejavu_server.ledger.errors import LedgerUnavailable
 
@@ -46,11 +46,7 @@ def key_path(ledger_url: str, signing_key: str = "") -> Path:
     """
     if signing_key:
         return Path(signing_key).expanduser()
-    return (folder_of(ledger_url) or _state_folder()) / FILE_NAME
-
-
-def _state_folder() -> Path:
-    return platformdirs.user_state_path("dejavu")
+    return (folder_of(ledger_url) or state_folder()) / FILE_NAME
 
 
 def load_or_create(path: Path) -> Ed25519PrivateKey:
@@ -129,7 +125,7 @@ def _load(path: Path) -> Ed25519PrivateKey:
 
 def _create(path: Path) -> None:
     key = Ed25519PrivateKey.generate()
-    if path.parent == _state_folder():  # that of a ledger in a file exists, as the ledger does
+    if path.parent == state_folder():  # that of a ledger in a file exists, as the ledger does
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # creates it with mode 0600
     try:

@@ -1,17 +1,25 @@
-"""Output of `ratings`: the JSON document and the text."""
+"""Output of `refresh`: the JSON document and the text."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from dejavu_common.rich_console import Console
+from dejavu_models.manifest import Manifest
 from dejavu_trainer.refresh import Refresh
 
 
-def refresh_document(refreshed: Refresh) -> dict[str, Any]:
-    """Return the result of a refresh; docs/training.md lists the keys."""
+def refresh_document(refreshed: Refresh, left_out: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the result of a refresh; docs/training.md lists the keys.
+
+    Args:
+        refreshed: the refresh.
+        left_out: games without a usable result, each with the reason.
+    """
     manifest, before = refreshed.forecaster.manifest, refreshed.before
     return {
         "bundle": str(refreshed.bundle),
@@ -23,7 +31,20 @@ def refresh_document(refreshed: Refresh) -> dict[str, Any]:
         "ratings_date_before": before.ratings.date.isoformat(),
         "season": manifest.ratings.season,
         "missing_seasons": list(refreshed.missing_seasons),
+        "left_out": list(left_out),
         "ratings": {code: round(points, 2) for code, points in refreshed.forecaster.ratings.strengths.items()},
+    }
+
+
+def unchanged_document(bundle: Path, manifest: Manifest, left_out: Sequence[str]) -> dict[str, Any]:
+    """Return the result of a refresh without a newer game, which wrote nothing."""
+    return {
+        "bundle": str(bundle),
+        "model_version": manifest.version,
+        "games": 0,
+        "ratings_date": manifest.ratings.date.isoformat(),
+        "season": manifest.ratings.season,
+        "left_out": list(left_out),
     }
 
 

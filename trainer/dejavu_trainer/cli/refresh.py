@@ -1,0 +1,114 @@
+"""The command `refresh`: newer ratings for a bundle, from the NBA's lists of games, from files or from a ledger."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+
+import typer
+
+from dejavu_common.rich_console import Console
+from dejavu_common.state_folder import state_folder
+from dejavu_feed.errors import FeedError
+from dejavu_feed.game_day import game_day
+from dejavu_feed.nba.stats_service import STATS_URL, NbaStats
+from dejavu_models.registry.bundle import check_target, read_manifest
+from dejavu_models.registry.registry import default_bundle, refreshed_bundle
+from dejavu_trainer.cli.app import Json, app, exit_on_error, parsed, print_json
+from dejavu_trainer.data.rate_limit import FetchStopped, RetryingClient, RetryPolicy
+from dejavu_trainer.reports.refresh import print_refresh, refresh_document, unchanged_document
+
+if TYPE_CHECKING:
+    from dejavu_models.live_ratings import GameResult
+    from dejavu_models.manifest import Manifest
+
+_POLICY = RetryPolicy(max_attempts=3)
+"""Fewer attempts than of a fetch of seasons: somebody waits for this one."""
+
+
+@app.command()
+def refresh(
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="BUNDLE", help="Folder of the bundle; by default the shipped one.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the new bundle; by default it replaces the old one, and of the shipped one it goes to "
+            "where servers without --bundle find it."
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="LEDGER|GAMES",
+            help="Later games, instead of the NBA's list: a folder with plays_{season}.parquet, one such file, or a "
+            "ledger (its path, or sqlite:///PATH).",
+        ),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Base URL to use instead of https://stats.nba.com, such as a mirror.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the teams' ratings of a bundle up to date with later games, without fitting anything else.
+
+    By default fetches the finals of all days before today from the NBA, at most
+    one request every 0.6 s: three for each season since the ratings end. An
+    interrupted run resumes where it stopped. Writes the whole bundle or nothing.
+    """
+    from dejavu_trainer.refresh import NothingNewer, refresh_ratings
+
+    old = bundle or default_bundle()
+    target = out or bundle or refreshed_bundle()
+    today = game_day(datetime.now(UTC))
+    with exit_on_error(FeedError):
+        manifest = read_manifest(old)
+        check_target(target)
+        results, left_out = _fetched(manifest, url, today) if source is None else (_read(source, manifest), ())
+        try:
+            document = refresh_document(refresh_ratings(old, results, target, today), left_out)
+        except NothingNewer as nothing:
+            document = unchanged_document(old, manifest, left_out)
+            typer.echo(f"{nothing}; nothing was written", err=True)
+    if as_json:
+        print_json(document)
+    elif document["games"]:
+        print_refresh(Console(), document)
+        served = "dejavu-server" if target == refreshed_bundle() else f"dejavu-server --bundle {target}"
+        typer.echo(f"{served} serves it from its next start, or from a SIGHUP on.")
+
+
+def _fetched(manifest: Manifest, url: str | None, today: date) -> tuple[tuple[GameResult, ...], tuple[str, ...]]:
+    """Return the finals from the NBA that the ratings may lack, and the games that have no usable result."""
+    from dejavu_trainer.data.finals import fetch_finals
+    from dejavu_trainer.refresh import seasons_to_learn
+
+    folder = state_folder() / "refresh" / quote(url or STATS_URL, safe="")
+    client = RetryingClient(_POLICY, lambda seconds, reason: _say(f"{reason}; retrying in {seconds:.0f} s"))
+    with closing(parsed("--url", NbaStats, url)) as stats:
+        try:
+            finals = fetch_finals(stats, seasons_to_learn(manifest, today), today, folder, client, _say)
+        except FetchStopped as stopped:
+            raise FetchStopped(
+                f"{stopped}; the bundle is as it was; run the same command again to resume, or give games with --from"
+            ) from stopped
+    for game in finals.left_out:
+        _say(f"left out: {game}")
+    return finals.results, finals.left_out
+
+
+def _read(source: str, manifest: Manifest) -> list[GameResult]:
+    from dejavu_trainer.data.ledger_export import games_folder
+    from dejavu_trainer.refresh import load_results
+
+    with games_folder(source) as folder:
+        return load_results(folder, manifest.ratings.date.year)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

@@ -190,6 +190,17 @@ class Story:
         found = await self.client.compare_models(version, horizon=FINAL)
         assert (found.games >= games, found.decision) == (True, decision), found
 
+    async def loaded(self, version: str) -> pb.ModelStage.ValueType:
+        """Loads a model, and returns its stage; after a kill while it loads, it is not tried for a time."""
+        async with asyncio.timeout(4 * SECONDS):
+            while True:
+                try:
+                    return (await self.client.load_model(version)).model.stage
+                except FailedPreconditionError as error:
+                    if "ended worker" not in str(error):
+                        raise
+                    await asyncio.sleep(1)
+
     async def october(self) -> None:
         """Registers and stages a challenger; unproven, it is not promoted."""
         [champion] = await self.client.list_models()
@@ -199,7 +210,7 @@ class Story:
         assert registered.model.version == self.good
         load_request = pb.LoadModelRequest(model_version=self.good, reason="watch it")
         await self.killed(ModelAction.LOAD, lambda stub: stub.LoadModel(load_request), 1.0)
-        assert (await self.client.load_model(self.good)).model.stage == pb.MODEL_STAGE_STAGED
+        assert await self.loaded(self.good) == pb.MODEL_STAGE_STAGED
         with pytest.raises(FailedPreconditionError) as refused:
             await self.client.promote_model(self.good)
         assert refused.value.reason == "MODEL_NOT_PROVEN"

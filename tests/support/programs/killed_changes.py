@@ -137,9 +137,9 @@ async def _ended(asked: asyncio.Future[Any]) -> bool:
     try:
         await asked
     except grpc.aio.AioRpcError as error:
-        if error.code() not in LOST:
+        if error.code() not in LOST and "it is not tried again within" not in (error.details() or ""):
             raise
-        return False
+        return False  # lost, or refused because it ended its worker: so a bundle is that crashes whoever loads it
     return True
 
 

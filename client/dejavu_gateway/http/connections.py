@@ -35,6 +35,10 @@ SWEEP_SECONDS: Final = 1.0
 SEND_BUFFER: Final = 128 * 1024
 """Bytes that the kernel buffers for a browser; by default that grows to megabytes."""
 
+READ_BYTES: Final = 16 * 1024
+"""Bytes read of a connection at a time, and of a body that nobody has asked for: the loop's own 256 KiB would be
+in memory for all connections at once, before any of them can be refused."""
+
 END_SECONDS: Final = 1.0
 """Time that a connection that is ended at once waits for the network to take its last bytes."""
 
@@ -115,6 +119,31 @@ class StrictConnection(h11.Connection):
         return event
 
 
+class SmallReads(asyncio.BufferedProtocol):
+    """Passes what is read to another protocol, a little at a time.
+
+    Args:
+        protocol: the other one; its connection was made already.
+    """
+
+    _buffer = bytearray(READ_BYTES)  # of all connections: what is in it has been passed on before the next one reads
+
+    def __init__(self, protocol: HttpConnection) -> None:
+        self._protocol = protocol
+        self.eof_received = protocol.eof_received  # type: ignore[method-assign]
+        self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Return where to read to."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Pass on what was read."""
+        self._protocol.data_received(bytes(memoryview(self._buffer)[:nbytes]))
+
+
 class HttpConnection(H11Protocol):
     """A connection that speaks HTTP/1.1.
 
@@ -138,6 +167,7 @@ class HttpConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count the connection, or refuse it."""
         super().connection_made(transport)
+        transport.set_protocol(SmallReads(self))
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         limit = self._gate.admit(self, _address(self))
         if limit:
@@ -160,11 +190,18 @@ class HttpConnection(H11Protocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
+        if self._is_in_body and len(self.cycle.body) >= READ_BYTES:
+            self.flow.pause_reading()  # until the application asks for it
         state = self.conn.their_state
         if state in _RECEIVING or (state is h11.IDLE and self.conn.trailing_data[0]):
             self._arm()
         else:
             self._disarm()
+
+    def on_response_complete(self) -> None:
+        """Drop what was received of the body: nobody will ask for it."""
+        self.cycle.body = bytearray()
+        super().on_response_complete()
 
     @property
     def is_waiting(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, Final
 
+from dejavu_feed.game_day import game_day
 from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.timeline import TimedPlay, Timeline
 from dejavu_feed.teams import TEAMS
@@ -50,9 +51,9 @@ class LiveGame:
 
     @property
     def day(self) -> date:
-        """Local date of the game when it was played; if that is not known, of the replay."""
+        """Local date of the game when it was played; if that is not known, that of the evening of the replay."""
         recorded = self.timeline.game.day
-        return self.tip_off.astimezone(EASTERN).date() if recorded is None else recorded
+        return game_day(self.tip_off.astimezone(UTC)) if recorded is None else recorded
 
     @property
     def code(self) -> str:
@@ -69,7 +70,7 @@ def scoreboard(games: Sequence[LiveGame], now: datetime) -> Json:
     return {
         "meta": _meta("scoreboard/todaysScoreboard_00.json", now),
         "scoreboard": {
-            "gameDate": f"{now.astimezone(EASTERN):%Y-%m-%d}",
+            "gameDate": f"{game_day(now.astimezone(UTC))}",
             "leagueId": "00",
             "leagueName": "National Basketball Association",
             "games": [_scoreboard_entry(game) for game in games],

@@ -26,14 +26,14 @@ def doubtful_games(settled: SettledForecasts) -> int:
 
     These are games with an id such as the NBA gives to none; with forecasts that name different teams, or the same ones
     the other way round, among themselves or than the outcome; those whose two teams play another game on the same
-    evening; and those of whose forecasts an outcome's time leaves out some, and not all. Otherwise neither late
+    evening; and those whose outcome's time leaves out forecasts that their date does not. Otherwise neither late
     forecasts nor replays count: those of past games are all made on one day.
     """
     counted = settled.in_time & ~settled.replay
     named = settled.where(counted & (settled.home > 0) & (settled.away > 0))
     doubtful = set(settled.game[counted & (settled.other_teams | ~settled.in_league)].tolist())
     observed = settled.game[(settled.exclusion == Exclusion.OBSERVED) & ~settled.replay]
-    doubtful.update(np.intersect1d(observed, settled.game[counted]).tolist())
+    doubtful.update(observed.tolist())
     teams = np.unique(np.stack((named.game, named.home, named.away), axis=1), axis=0)[:, 0]
     doubtful.update(teams[1:][teams[1:] == teams[:-1]].tolist())
     pair = np.sort(np.stack((named.home, named.away), axis=1), axis=1)

@@ -42,7 +42,10 @@ MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """Bytes of answers that one caller may have unread: as many as one answer may have. Their memory is the worker's."""
 
 MAX_ALL_UNSENT_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of answers that all callers together may have unread; beyond them, each may have one."""
+"""Bytes of answers that all callers together may have unread, and those without limits alone; beyond them, each with
+limits may have FEW_UNSENT_BYTES."""
+
+FEW_UNSENT_BYTES: Final = 1024 * 1024
 
 WATCHES: Final = 10
 """Ratio of a caller's limits of health watches and of streams: clients have one watch per connection, without a token.
@@ -106,21 +109,23 @@ class UnsentAnswer:
         Raises:
             CallerLimit: if the caller has too many unread ones already.
         """
-        unsent = self._state.unsent_bytes
-        if unsent and unsent + size > MAX_UNSENT_BYTES:
-            raise CallerLimit("bytes", f"{MAX_UNSENT_BYTES // 1024**2} MiB of answers that it has not read")
-        if unsent and self._callers.unsent_bytes + size > MAX_ALL_UNSENT_BYTES:
-            raise CallerLimit("bytes", "one answer that it has not read, as all have many")
+        unsent, most = self._state.unsent_bytes, MAX_UNSENT_BYTES
+        if self._state is self._callers.unlimited:
+            most = MAX_ALL_UNSENT_BYTES
+        elif self._callers.unsent_bytes + size > MAX_ALL_UNSENT_BYTES:
+            most = FEW_UNSENT_BYTES
+        if unsent and unsent + size > most:
+            raise CallerLimit("bytes", f"{most // 1024**2} MiB of answers that it has not read")
         self._size = size
         self._state.unsent_bytes += size
-        self._callers.unsent_bytes += size
+        self._callers.unsent_bytes += size * (self._state is not self._callers.unlimited)
 
     def sent(self, _: Permit | None = None) -> None:
         """Take note that it was sent, or that the caller has gone."""
         self._state.unsent -= 1
         self._state.unsent_batches -= self._batch
         self._state.unsent_bytes -= self._size
-        self._callers.unsent_bytes -= self._size
+        self._callers.unsent_bytes -= self._size * (self._state is not self._callers.unlimited)
 
 
 unsent_answer: ContextVar[UnsentAnswer | None] = ContextVar("unsent_answer", default=None)
@@ -213,7 +218,8 @@ class Callers:
         most: callers whose state is kept.
 
     Attributes:
-        unsent_bytes: bytes of all answers that are being sent.
+        unsent_bytes: bytes of all answers that are being sent to callers with limits.
+        unlimited: what counts the answers to callers without limits, all together.
     """
 
     def __init__(self, limits: CallerLimits, clock: Callable[[], float] = time.time, most: int = MAX_CALLERS) -> None:
@@ -222,6 +228,7 @@ class Callers:
         self._most = most
         self._states: OrderedDict[str, _State] = OrderedDict()
         self.unsent_bytes = 0
+        self.unlimited = _State(tokens=0.0, refilled=0.0)
 
     def __len__(self) -> int:
         """Return the number of callers whose state is kept."""
@@ -231,7 +238,7 @@ class Callers:
     def counted_control(self, identity: str, peer: str) -> Iterator[None]:
         """Count a control call; only those with unsent answers are limited, see `counted`."""
         state = self._limited(identity, peer, self._clock())
-        with nullcontext() if state is None else self._until_sent(state):
+        with self._until_sent(self.unlimited if state is None else state):
             yield
 
     @contextmanager
@@ -252,7 +259,8 @@ class Callers:
     @contextmanager
     def _until_sent(self, state: _State, *, batch: bool = False) -> Iterator[None]:
         """Count a call while the block runs, and from then on until its answer was sent or its caller has gone."""
-        most, most_batches = UNSENT * self._limits.calls, 3 * self._limits.batches // 2
+        limited = state is not self.unlimited
+        most, most_batches = limited * UNSENT * self._limits.calls, limited * 3 * self._limits.batches // 2
         if most and state.unsent >= most:
             raise CallerLimit("calls", f"{most} calls whose answers it has not read")
         if batch and most_batches and state.unsent_batches >= most_batches:
@@ -284,7 +292,8 @@ class Callers:
         limits, now = self._limits, self._clock()
         state = self._limited(identity, peer, now)
         if state is None:
-            yield
+            with nullcontext() if stream else self._until_sent(self.unlimited):
+                yield
             return
         if stream and limits.streams and state.streams >= limits.streams:
             raise CallerLimit("streams", f"{limits.streams} streams at a time")

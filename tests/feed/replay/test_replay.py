@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -32,6 +33,14 @@ def get(replay: Replay, path: str) -> Any:
 
 def board(replay: Replay) -> Scoreboard:
     return read_scoreboard(get(replay, "scoreboard/todaysScoreboard_00.json"))
+
+
+@pytest.mark.parametrize("hour", [23, 5, 10])
+def test_games_of_one_evening_have_its_date_also_after_midnight(hour: int) -> None:
+    """Else the page, whose evenings go on until the morning, would not show games that are replayed at night."""
+    clock = SteppedClock(datetime(2026, 1, 15 + (hour < 12), hour, 30, tzinfo=UTC))
+    found = board(Replay(simulated_evening(random.Random(1), 2), speed=60, now=clock))
+    assert {str(game.date) for game in found.games} == {found.date} == {"2026-01-15"}
 
 
 def plays(replay: Replay, game_id: str) -> tuple[Play, ...]:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from dejavu_server.admission.callers import (
     BURST_SECONDS,
     DAY_SECONDS,
+    FEW_UNSENT_BYTES,
+    MAX_ALL_UNSENT_BYTES,
     MAX_UNSENT_BYTES,
     CallerLimits,
     Callers,
@@ -105,12 +107,12 @@ def test_a_caller_has_so_many_bytes_of_answers_unread_and_no_more() -> None:
 def try_unread_bytes() -> None:
     callers, admission = Callers(CallerLimits(calls=8), Clock()), AdmissionController(call_limits(8, 8))
 
-    def answer(size: int) -> Permit:
+    def answer(size: int, peer: str = "ipv4:10.0.0.1:1") -> Permit:
         """Answers a call; returns its permit, which is released once the answer is sent."""
         permit = admission.admit("/dejavu.v1.RecordService/ListPredictions", None)
         assert isinstance(permit, Permit)
         current_permit.set(permit)
-        with call(callers):
+        with call(callers, peer):
             made = unsent_answer.get()
             assert made is not None
             made.made(size)
@@ -125,6 +127,18 @@ def try_unread_bytes() -> None:
     answer(9)
     first.release()
     answer(MAX_UNSENT_BYTES - 9)
+    for number in range(2, 6):  # others fill what all may have together: a few answers are still sent to each
+        answer(MAX_UNSENT_BYTES, f"ipv4:10.0.0.{number}:1")
+    for size in (1000, FEW_UNSENT_BYTES // 2):
+        answer(size, "ipv4:10.0.0.9:1").answered()
+    with pytest.raises(CallerLimit, match="1 MiB of answers that it has not read"):
+        answer(FEW_UNSENT_BYTES, "ipv4:10.0.0.9:1")
+    local = "ipv4:127.0.0.1:1"  # without limits, but of these
+    filling = [answer(MAX_ALL_UNSENT_BYTES // 4, local) for _ in range(4)]
+    with pytest.raises(CallerLimit, match="64 MiB of answers that it has not read"):
+        answer(1, local)
+    filling[0].release()
+    answer(1, local)
 
 
 def test_callers_do_not_share_limits() -> None:

@@ -67,7 +67,7 @@ class Scorecard(_message.Message):
     doubtful_games: _builtins.int
     """Number of games that match the filter which may not be what they are recorded as: the NBA gives no game such an id;
     their forecasts name different teams, or the same ones the other way round, among themselves or than the outcome; or
-    the same two teams have another game on the same date; or the outcome was observed before some of their forecasts, and not before all.
+    the same two teams have another game on the same date; or the outcome was observed before some of their forecasts, whose date is not past.
     Otherwise replays and late forecasts do not count. The server has no schedule to refuse them by.
     """
     unsettled_games: _builtins.int

@@ -104,17 +104,7 @@ def build(version: str) -> None:
         _run("auditwheel", "repair", "--wheel-dir", DIST, compiled)
     _run("twine", "check", "--strict", *sorted(DIST.glob("dejavu_forecast-*")))
     _run("buf", "build", "-o", DIST / "dejavu.binpb")
-    for part in ("server", "client", "trainer"):
-        bill = (
-            "--pyproject",
-            "pyproject.toml",
-            "--output-reproducible",
-            "--of",
-            "JSON",
-            "-o",
-            DIST / f"sbom-{part}.cdx.json",
-        )
-        _run("cyclonedx-py", "requirements", f"{part}/requirements.txt", *bill)
+    _run("make", "--no-print-directory", "-o", "install", "sbom")
     (DIST / "NOTES.md").write_text(changes((ROOT / "CHANGELOG.md").read_text())[1] + "\n")
 
 
@@ -164,26 +154,25 @@ def verify(version: str) -> None:
     [pure] = DIST.glob("*-py3-none-any.whl")
     with tempfile.TemporaryDirectory() as folder:
         client, server = Path(folder, "client"), Path(folder, "server")
-        install = ("-m", "pip", "--disable-pip-version-check", "install", "-q", "--only-binary", ":all:")
-        for environment, wanted in (
-            (client, [pure]),
-            (server, ["--find-links", DIST, f"{DISTRIBUTION}[server,live]=={version}"]),
-        ):
-            _run(sys.executable, "-m", "venv", environment)
-            _run(environment / "bin/python", *install, *wanted)
+        for environment in (client, server):
+            _run(sys.executable, "-m", "venv", "--without-pip", environment)
+        _install(client, pure)
+        _install(server, "--find-links", DIST, f"{DISTRIBUTION}[server]=={version}")
+        size = sum(path.lstat().st_size for path in (server / "lib").rglob("*") if path.is_file()) / 2**20
+        _install(server, "--find-links", DIST, f"{DISTRIBUTION}[server,live]=={version}")
         for program in (client / "bin/dejavu", server / "bin/dejavu", server / "bin/dejavu-server"):
             said = _output(program, "--version")
             if not said.startswith(f"{program.name} {version} "):
                 raise NotReady(f"{program.name} --version says {said!r}")
         _run(server / "bin/dejavu", "demo", "--count", "1", "--seconds", "5", cwd=folder)
-        plain = Path(folder, "plain")
-        _run(sys.executable, "-m", "venv", plain)
-        _run(plain / "bin/python", *install, "--find-links", DIST, f"{DISTRIBUTION}[server]=={version}")
-        _run(plain / "bin/python", "-m", "pip", "-q", "uninstall", "-y", "pip", "setuptools")
-        size = sum(path.lstat().st_size for path in (plain / "lib").rglob("*") if path.is_file()) / 2**20
     sys.stdout.write(f"the server is {size:.0f} MiB installed\n")
     if size > _MOST_MEBIBYTES:
         raise NotReady(f"the server is {size:.0f} MiB installed; expected at most {_MOST_MEBIBYTES}")
+
+
+def _install(environment: Path, *wanted: str | Path) -> None:
+    pip = ("-m", "pip", "--disable-pip-version-check", "--python", environment / "bin/python")
+    _run(sys.executable, *pip, "install", "-q", "--only-binary", ":all:", *wanted)
 
 
 def sums() -> None:

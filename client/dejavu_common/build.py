@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
-DISTRIBUTION = "dejavu-forecast"
-"""Name of the package in the index."""
 
-
+@cache
 def release() -> str:
     """Return the version of the installed package, such as 1.0.0, or 1.0.1.dev3+g12345678 between releases."""
     from importlib.metadata import version  # noqa: PLC0415 - it loads the parser of emails
 
-    return version(DISTRIBUTION)
+    return version("dejavu-forecast")
 
 
+@cache
 def revision() -> str:
     """Return the commit from which the package was built; "unknown" without the history."""
     try:

@@ -41,8 +41,8 @@ def gateway_app(
         any_host: whether requests for any host name are answered.
     """
     feed = LiveFeed(client, settings, metrics)
-    streams = StreamSlots(settings.limits.streams, settings.limits.streams_per_address)
     limits = settings.limits
+    streams = StreamSlots(limits.streams, limits.streams_per_address)
     reads = AddressSlots(limits.reads, limits.reads_per_address, line_of_address=limits.reads_line)
     what_ifs = AddressSlots(
         limits.what_ifs,

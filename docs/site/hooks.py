@@ -59,7 +59,7 @@ def diagram(source: str, *_: Any, **__: Any) -> str:
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Replace the files of docs/ by those that the site has."""
+    """Replace the files that MkDocs found in docs/ with the files of the site."""
     for file in [file for file in files if file.src_dir == config.docs_dir]:
         files.remove(file)
     added = [

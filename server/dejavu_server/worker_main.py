@@ -110,8 +110,8 @@ def _configure_tracing() -> None:
 async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None = None) -> int:
     """Start a worker, report its status to the supervisor and drain it on SIGTERM; return the exit code."""
     from dejavu_server.observability import metrics  # noqa: PLC0415 - already imported by import_modules
+    from dejavu_server.observability.statistics import package_versions  # noqa: PLC0415
     from dejavu_server.supervisor.protocol import WorkerStatus  # noqa: PLC0415
-    from dejavu_server.worker.statistics import package_versions  # noqa: PLC0415
     from dejavu_server.worker.worker import Worker  # noqa: PLC0415
 
     settings = order.settings

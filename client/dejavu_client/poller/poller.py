@@ -109,7 +109,7 @@ class Poller:
         leadership: who works, as far as is known; None without an election.
         limits: description of the unsupported part of `minutes`; "" if there is none, or if unknown.
         outdated_ratings: which ratings of the server's model are too old for today's games, and what to do about it;
-            "" if none are, if unknown, or while all games are replays, which have dates of their own.
+            "" if none are, if unknown, or while all games are replays.
     """
 
     def __init__(
@@ -328,12 +328,17 @@ class Poller:
             self.limits = limits
             if limits:
                 await self._emit(ModelLimits(model.version, limits))
-        outdated = "" if all(map(is_replay, self.games)) else model.advice
+        outdated = "" if self._replays_only else model.advice
         if outdated != self.outdated_ratings:
             self.outdated_ratings = outdated
             if outdated:
                 await self._emit(RatingsOutdated(model.version, outdated))
         return ModelRead()
+
+    @property
+    def _replays_only(self) -> bool:
+        """Whether all games are replays, which have dates of their own; also without games."""
+        return all(map(is_replay, self.games))
 
     async def _read_history(self, game_id: str, version: str) -> HistoryRead:
         try:
@@ -385,7 +390,7 @@ class Poller:
         else:
             self.server_failure = ""
             self._server_backoff = PollBackoff()
-            if not all(map(is_replay, self.games)):
+            if not self._replays_only:
                 await self._read_model()  # before the first forecast is due, there is time to refresh old ratings
 
     async def _server_failed(self, error: Exception, kind: FaultKind) -> None:

@@ -36,8 +36,8 @@ SEND_BUFFER: Final = 128 * 1024
 """Bytes that the kernel buffers for a browser; by default that grows to megabytes."""
 
 READ_BYTES: Final = 16 * 1024
-"""Bytes read of a connection at a time, and of a body that nobody has asked for: the loop's own 256 KiB would be
-in memory for all connections at once, before any of them can be refused."""
+"""Maximum of bytes read at once, and of an unrequested body. The loop's default of 256 KiB would be in memory for all
+connections at once, before any of them can be refused."""
 
 END_SECONDS: Final = 1.0
 """Time that a connection that is ended at once waits for the network to take its last bytes."""
@@ -199,7 +199,7 @@ class HttpConnection(H11Protocol):
             self._disarm()
 
     def on_response_complete(self) -> None:
-        """Drop what was received of the body: nobody will ask for it."""
+        """Drop the received part of the body, which is not needed any more."""
         self.cycle.body = bytearray()
         super().on_response_complete()
 

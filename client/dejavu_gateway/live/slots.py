@@ -79,8 +79,8 @@ class AddressSlots:
     Args:
         number: slots.
         per_address: slots that one address gets at most.
-        line_of_address: requests of one address that may be in line (see `in_line`), those that have a slot included.
-        line: requests of all addresses that may be.
+        line_of_address: maximum of requests of one address in line (see `in_line`), including those with a slot.
+        line: the same for all addresses together.
     """
 
     def __init__(

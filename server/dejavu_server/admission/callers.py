@@ -95,9 +95,9 @@ class _State:
 class UnsentAnswer:
     """The answer of a call, which counts for its caller until it is sent."""
 
-    def __init__(self, callers: Callers, state: _State, batch: bool) -> None:
-        self._callers = callers
+    def __init__(self, state: _State, total: _State | None, batch: bool) -> None:
         self._state = state
+        self._total = total  # of all callers with limits; None: this one has none
         self._batch = batch
         self._size = 0
         state.unsent += 1
@@ -109,27 +109,32 @@ class UnsentAnswer:
         Raises:
             CallerLimit: if the caller has too many unread ones already.
         """
-        unsent, most = self._state.unsent_bytes, MAX_UNSENT_BYTES
-        if self._state is self._callers.unlimited:
+        unsent = self._state.unsent_bytes
+        if self._total is None:
             most = MAX_ALL_UNSENT_BYTES
-        elif self._callers.unsent_bytes + size > MAX_ALL_UNSENT_BYTES:
+        elif self._total.unsent_bytes + size > MAX_ALL_UNSENT_BYTES:
             most = FEW_UNSENT_BYTES
+        else:
+            most = MAX_UNSENT_BYTES
         if unsent and unsent + size > most:
             raise CallerLimit("bytes", f"{most // 1024**2} MiB of answers that it has not read")
         self._size = size
-        self._state.unsent_bytes += size
-        self._callers.unsent_bytes += size * (self._state is not self._callers.unlimited)
+        self._add_bytes(size)
 
     def sent(self, _: Permit | None = None) -> None:
         """Take note that it was sent, or that the caller has gone."""
         self._state.unsent -= 1
         self._state.unsent_batches -= self._batch
-        self._state.unsent_bytes -= self._size
-        self._callers.unsent_bytes -= self._size * (self._state is not self._callers.unlimited)
+        self._add_bytes(-self._size)
+
+    def _add_bytes(self, size: int) -> None:
+        self._state.unsent_bytes += size
+        if self._total is not None:
+            self._total.unsent_bytes += size
 
 
 unsent_answer: ContextVar[UnsentAnswer | None] = ContextVar("unsent_answer", default=None)
-"""The answer of the current call; None: it is not limited, or of a stream."""
+"""The answer of the current call; None: it is of a stream, or nothing counts it."""
 
 
 class Recording:
@@ -216,10 +221,6 @@ class Callers:
         limits: the limits.
         clock: returns the time in seconds since 1970.
         most: callers whose state is kept.
-
-    Attributes:
-        unsent_bytes: bytes of all answers that are being sent to callers with limits.
-        unlimited: what counts the answers to callers without limits, all together.
     """
 
     def __init__(self, limits: CallerLimits, clock: Callable[[], float] = time.time, most: int = MAX_CALLERS) -> None:
@@ -227,8 +228,8 @@ class Callers:
         self._clock = clock
         self._most = most
         self._states: OrderedDict[str, _State] = OrderedDict()
-        self.unsent_bytes = 0
-        self.unlimited = _State(tokens=0.0, refilled=0.0)
+        # Of the answers to all callers with limits, and to those without.
+        self._total, self._unlimited = (_State(tokens=0.0, refilled=0.0) for _ in range(2))
 
     def __len__(self) -> int:
         """Return the number of callers whose state is kept."""
@@ -238,7 +239,7 @@ class Callers:
     def counted_control(self, identity: str, peer: str) -> Iterator[None]:
         """Count a control call; only those with unsent answers are limited, see `counted`."""
         state = self._limited(identity, peer, self._clock())
-        with self._until_sent(self.unlimited if state is None else state):
+        with self._until_sent(state):
             yield
 
     @contextmanager
@@ -257,15 +258,22 @@ class Callers:
             state.watches -= 1
 
     @contextmanager
-    def _until_sent(self, state: _State, *, batch: bool = False) -> Iterator[None]:
-        """Count a call while the block runs, and from then on until its answer was sent or its caller has gone."""
-        limited = state is not self.unlimited
-        most, most_batches = limited * UNSENT * self._limits.calls, limited * 3 * self._limits.batches // 2
-        if most and state.unsent >= most:
-            raise CallerLimit("calls", f"{most} calls whose answers it has not read")
-        if batch and most_batches and state.unsent_batches >= most_batches:
-            raise CallerLimit("batches", f"{most_batches} batches whose answers it has not read")
-        answer = UnsentAnswer(self, state, batch)
+    def _until_sent(self, state: _State | None, *, batch: bool = False) -> Iterator[None]:
+        """Count a call while the block runs, and from then on until its answer was sent or its caller has gone.
+
+        Args:
+            state: the caller's; None if it has no limits.
+            batch: whether the call is a batch.
+        """
+        if state is None:
+            answer = UnsentAnswer(self._unlimited, None, batch)
+        else:
+            most, most_batches = UNSENT * self._limits.calls, 3 * self._limits.batches // 2
+            if most and state.unsent >= most:
+                raise CallerLimit("calls", f"{most} calls whose answers it has not read")
+            if batch and most_batches and state.unsent_batches >= most_batches:
+                raise CallerLimit("batches", f"{most_batches} batches whose answers it has not read")
+            answer = UnsentAnswer(state, self._total, batch)
         unsent_answer.set(answer)
         try:
             yield
@@ -292,7 +300,7 @@ class Callers:
         limits, now = self._limits, self._clock()
         state = self._limited(identity, peer, now)
         if state is None:
-            with nullcontext() if stream else self._until_sent(self.unlimited):
+            with nullcontext() if stream else self._until_sent(None):
                 yield
             return
         if stream and limits.streams and state.streams >= limits.streams:

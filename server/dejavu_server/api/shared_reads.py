@@ -178,7 +178,7 @@ class SharedReads:
     ) -> _M:
         small = await is_small()
         lane = self._small if small else self._large
-        await lane.acquire(limited_caller.get())  # whoever asked first: its context is that of this task
+        await lane.acquire(limited_caller.get())  # the first caller, whose context this task has
         shared.running = True
         if small:
             self._no_small_read.clear()
@@ -224,7 +224,7 @@ class _Answers:
         return self._answers[key][0]
 
     def keep(self, key: Hashable, answer: Message) -> None:
-        """Keep an answer, and drop those that were used longest ago, itself included if it alone is too large."""
+        """Keep an answer, and evict the least recently used ones, or the answer itself if it alone is too large."""
         _, replaced = self._answers.pop(key, (None, 0))
         size = answer.ByteSize()
         self._answers[key] = answer, size

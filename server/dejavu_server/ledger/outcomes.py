@@ -31,7 +31,7 @@ MAX_SWING: Final = 100
 """Largest plausible change of a differential from the half to the end, in points; none in the NBA came near it."""
 
 FEED_LAG: Final = timedelta(minutes=5)
-"""How much later than the play a forecast may be made, at most as usual."""
+"""Usual maximum of the time from a minute of play to its forecast."""
 
 _PLACES: Final = {Horizon.HALFTIME: "at the half", Horizon.FINAL: "at the end"}
 
@@ -63,10 +63,9 @@ def record_outcome(
     Returns:
         The outcome as recorded, and the number of forecasts that it settles. Fails with an InvalidInput if it cannot
         be true together with what is recorded of the game: with the differential at the other horizon (`MAX_SWING`),
-        with the teams of the newest forecast or of an outcome, or, by its time, with the minutes of the forecasts (see
-        `_too_early`). Another differential or team is likely of another
-        game, and swapped teams give the differential the wrong sign. Fails with an OutcomeStands if it would correct
-        the outcome, and `correct` is false.
+        with the teams of the newest forecast or of an outcome, or with the minutes of the forecasts before its time
+        (`_too_early`). Another differential or team is likely of another game, and swapped teams give the differential
+        the wrong sign. Fails with an OutcomeStands if it would correct the outcome, and `correct` is false.
     """
     newest = _newest_revision(connection, reported.game_id, reported.horizon)
     before = _standing(newest)
@@ -230,11 +229,11 @@ def _contradiction(
 
 
 def _too_early(connection: Connection, reported: ReportedOutcome) -> InvalidTime | None:
-    """Return the error of a first report whose time lets a part of a game's forecasts count that cannot be the earlier.
+    """Return the error of a first report whose time lies between forecasts and is too early for the play in between.
 
-    A forecast made after it would be late. So that nobody leaves out the minutes of a game that went badly, or does so
-    by a wrong time zone: what was left to play after the earlier forecasts takes its time. A report from before all of
-    them is of a past game, and leaves out all.
+    Forecasts made after that time count as late, so an early one would leave out the minutes that went badly, on
+    purpose or by a wrong time zone. The minutes left to play after each earlier forecast must fit before it. A time
+    before all forecasts is that of a past game, all of which are late.
     """
     made = reporting.made(connection, reported.game_id, reported.horizon)
     if not any(each.made > reported.observed_time for each in made):

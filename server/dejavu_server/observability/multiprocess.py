@@ -10,14 +10,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import platform
 import shutil
 import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -25,10 +23,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, make_ws
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from dejavu_common import build
 from dejavu_common.address import Address
 from dejavu_common.files import atomic_replace
 from dejavu_common.http_server import serve_wsgi
+from dejavu_server.observability.statistics import package_versions
 from dejavu_server.observability.worker_usage import ServingWorker, WorkerUsage
 
 _log = structlog.get_logger(__name__)
@@ -71,12 +69,8 @@ class SupervisorMetrics:
         self.hangs = counter("dejavu_worker_hangs", "Workers killed because a part made no progress.", ["part"])
         for part in ("loop", "compute", "ledger-writer", "ledger-reader"):
             self.hangs.labels(part)
-        versions = {
-            "version": build.release(),
-            "revision": build.revision(),
-            "grpc": version("grpcio"),
-            "python": platform.python_version(),
-        }
+        labels = {"dejavu-forecast": "version", "grpcio": "grpc"}
+        versions = {labels.get(name, name): value for name, value in package_versions().items()}
         info = Gauge("dejavu_build_info", "Versions of the server; always 1.", [*versions], registry=self.registry)
         info.labels(**versions).set(1)
         self._changing = threading.Lock()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import platform
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dejavu_common import build
 from dejavu_common.files import atomic_replace
 from dejavu_common.processes import cpu_seconds, resident_mebibytes
 from dejavu_server.observability.failure_log import FailureLog
@@ -102,6 +105,16 @@ _MEBIBYTE: Final = 1024 * 1024
 Values = Mapping[str, float]
 
 _log = structlog.get_logger(__name__)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of dejavu-forecast, grpcio and Python, and the revision, by name."""
+    return {
+        "dejavu-forecast": build.release(),
+        "revision": build.revision(),
+        "grpcio": version("grpcio"),
+        "python": platform.python_version(),
+    }
 
 
 def key(sample: str, *labels: str) -> str:

@@ -52,7 +52,7 @@ def caller_limits(settings: Settings) -> CallerLimits:
 
 
 CONNECTION_BYTES: Final = 48 * 1024
-"""Memory of a connection that says nothing, by measurement."""
+"""Measured memory of an idle connection."""
 
 _CONNECTIONS_SHARE: Final = 0.4
 """Of the memory of a worker that is replaced above a limit, the share that connections may take."""
@@ -75,7 +75,7 @@ def connection_options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def max_connections(descriptors: int, max_rss: int) -> int:
-    """Return how many connections a worker accepts; gRPC closes further ones at once, and those that are open stay.
+    """Return the maximum number of connections of a worker; gRPC closes further ones at once, and keeps open ones.
 
     Args:
         descriptors: the worker's limit of descriptors, of which files need some.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
 import secrets
 import time
-from importlib.metadata import version
 from pathlib import Path
 
-from dejavu_common import build
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.observability.statistics import (
@@ -18,16 +15,8 @@ from dejavu_server.observability.statistics import (
     Statistics,
     StatisticsReader,
     WorkerStatistics,
+    package_versions,
 )
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of the packages dejavu-forecast and grpcio and of Python, and the revision, by name."""
-    return {
-        **{package: version(package) for package in ("dejavu-forecast", "grpcio")},
-        "revision": build.revision(),
-        "python": platform.python_version(),
-    }
 
 
 class StatisticsReporter(PeriodicTask):

@@ -294,7 +294,7 @@ class ModelLineage(_message.Message):
     data_fingerprint: _builtins.str
     """SHA-256 of the games that it was fitted on, in hexadecimal."""
     code_version: _builtins.str
-    """Version of the code that fitted it, for example 0.2.0 or 0.2.0+g1a2b3c4; empty if it was not said."""
+    """Version of the code that fitted it, for example 1.0.0 or 1.0.0+g1a2b3c4; empty if it was not said."""
     manifest_sha256: _builtins.str
     """SHA-256 of its manifest, in hexadecimal; empty on a server without a model store."""
     def __init__(

@@ -546,7 +546,7 @@ class ServerInfo(_message.Message):
     server_id: _builtins.str
     """Identifies a run of the server: 16 hexadecimal digits; another one after each start."""
     version: _builtins.str
-    """Release, for example 0.2.0."""
+    """Release, for example 1.0.0."""
     uptime_seconds: _builtins.float
     """Time since then, in seconds."""
     configured_workers: _builtins.int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu_common import build
@@ -76,7 +76,7 @@ class OpenInferenceService:
 
     async def server_metadata(self, _: pb.ServerMetadataRequest, __: Context) -> pb.ServerMetadataResponse:
         """Return name and version of the server."""
-        return pb.ServerMetadataResponse(name=SERVER_NAME, version=_release())
+        return pb.ServerMetadataResponse(name=SERVER_NAME, version=build.release())
 
     async def model_metadata(self, request: pb.ModelMetadataRequest, _: Context) -> pb.ModelMetadataResponse:
         """Return versions and tensors of a model."""
@@ -125,8 +125,3 @@ def _forecast(reader: RowReader, row: int, result: Result[IssuedForecast]) -> Fo
             reader.name_row(result.error, row)
         raise result.error
     return result.forecast
-
-
-@cache
-def _release() -> str:
-    return build.release()

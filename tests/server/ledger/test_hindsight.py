@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import pytest
@@ -85,7 +86,9 @@ forecasts = st.builds(
     st.sampled_from((0.0, 1.0)),
 )
 reports = st.builds(
-    lambda number, horizon, differential: outcome(differential, game(number), horizon=horizon),
+    lambda number, horizon, differential: outcome(
+        differential, game(number), horizon=horizon, observed_time=datetime.now(UTC) + timedelta(days=1)
+    ),  # after the game, of which two workers make all forecasts within a second
     st.integers(1, 2),
     st.sampled_from(Horizon),
     st.sampled_from((-2, 5)),

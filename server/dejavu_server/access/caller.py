@@ -128,4 +128,7 @@ NOBODY = Principal("", frozenset())
 """The caller of a method that needs no token."""
 
 current_caller: ContextVar[Principal] = ContextVar("current_caller", default=ANYBODY)
-"""The caller of the current call; set before its behaviour runs."""
+"""The caller of the current call; set when it arrives."""
+
+current_denial: ContextVar[DejavuError | None] = ContextVar("current_denial", default=None)
+"""Why the caller of the current call may not make it; None: it may."""

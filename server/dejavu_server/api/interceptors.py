@@ -32,7 +32,7 @@ from prometheus_client import Counter, Histogram
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
-from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller
+from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller, current_denial
 from dejavu_server.admission.callers import Callers, unsent_answer
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
@@ -61,7 +61,6 @@ def clear_frames(error: BaseException) -> None:
         each = each.__context__
 
 
-AUTHORIZATION = "authorization"
 WORKER = "dejavu-worker"
 WORKERS = "dejavu-workers"
 
@@ -86,9 +85,6 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 _response_metadata: ContextVar[Metadata] = ContextVar("response_metadata")
 """Response metadata of the current call: its request id and its worker."""
 
-_authorization: ContextVar[str | bytes | None] = ContextVar("authorization")
-"""The `authorization` metadata of the current call."""
-
 _log = structlog.get_logger(__name__)
 
 
@@ -102,7 +98,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         max_call_seconds: deadline of a unary call that has none of its own.
 
     Attributes:
-        authenticator: refuses calls without a token that allows them; None: everybody may call everything.
+        authenticator: says which tokens are still valid; None: calls need none.
         callers: limits what each caller does; None: nothing.
     """
 
@@ -231,8 +227,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
             try:
-                if self.authenticator is not None:
-                    current_caller.set(self.authenticator.authorize(method, _authorization.get()))
+                if (denial := current_denial.get()) is not None:
+                    raise denial
                 with self._counted(kind, peer, stream=not timed):
                     response = await answer(request, context, metadata)
                     if write is not None:
@@ -308,19 +304,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise
 
     def _identify(self, call: grpc.HandlerCallDetails) -> None:
-        """Set the request id of a call in its log context and its response metadata, and keep its authorization.
+        """Set the request id of a call in its log context and its response metadata.
 
         The metadata are already decoded here; a handler that reads them from its context decodes them again. A call
         runs in one task, and so in its own context, from here to its end: nothing needs to be unbound.
         """
         request_id = ""
-        authorization: str | bytes | None = None
         for key, value in call.invocation_metadata or ():
             if key == REQUEST_ID:
                 request_id = request_id or accepted_id(value)
-            elif key == AUTHORIZATION:
-                authorization = value
-        _authorization.set(authorization)
         request_id = request_id or next(self._ids)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         _response_metadata.set(((REQUEST_ID, request_id), *self._worker_metadata))

@@ -1,4 +1,4 @@
-"""Refusals of calls that were not admitted, prepared so that sending one costs little.
+"""Admission of calls, and refusals of those that were not admitted, prepared so that sending one costs little.
 
 Under overload most of the CPU goes into refusals, so their texts and details are encoded once. A refusal that may pass
 says when to try again, in google.rpc.RetryInfo and in `grpc-retry-pushback-ms`, which gRPC obeys.
@@ -16,11 +16,15 @@ from grpc_status import rpc_status
 from prometheus_client import Counter
 
 from dejavu_models.errors import DejavuError
+from dejavu_server.access.authenticator import Authenticator
+from dejavu_server.access.caller import NOBODY, current_caller, current_denial
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, kind_of
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
+
+AUTHORIZATION = "authorization"
 
 NO_REQUEST = "NO_REQUEST"
 """Why a call is counted as refused that ended before its request was received: it was too large, or its caller went."""
@@ -59,6 +63,9 @@ class Admissions:
         controller: decides.
         metrics: the metrics to update.
         metadata: trailing metadata of every refusal.
+
+    Attributes:
+        authenticator: authorizes calls by their tokens; None: everybody may call everything.
     """
 
     def __init__(self, controller: AdmissionController, metrics: Metrics, metadata: Trailers) -> None:
@@ -67,16 +74,21 @@ class Admissions:
         self._prepared: dict[tuple[str, str], _Prepared] = {}
         self._metrics = metrics
         self._ids = generate_ids(mark="r")
+        self.authenticator: Authenticator | None = None
 
     def admit(self, method: str, context: Context, make_room: Callable[[CallKind], bool]) -> Permit | Refusal:
-        """Return the permit of a call, or its refusal.
+        """Return the permit of a call, or its refusal; set its caller.
+
+        A call that its token does not allow is answered as such later. Until then its place is one of control calls: by
+        headers alone, nobody takes those of forecasts.
 
         Args:
             method: path of its method.
             context: its context.
             make_room: ends a call of a kind that has not sent its request; returns whether there was one.
         """
-        answer = self._controller.admit(method, context.time_remaining(), make_room)
+        place = method if self._authorize(method, context) else UNKNOWN_METHOD
+        answer = self._controller.admit(place, context.time_remaining(), make_room)
         return answer if isinstance(answer, Permit) else self._refusal(method, answer, context)
 
     def no_request(self, method: str, context: Context) -> Refusal:
@@ -95,6 +107,20 @@ class Admissions:
     def now(self) -> float:
         """The time by which permits expire."""
         return self._controller.clock()
+
+    def _authorize(self, method: str, context: Context) -> bool:
+        """Set the caller of a call, and why it may not make the call; return whether it may."""
+        if self.authenticator is None:
+            return True
+        metadata = dict(context.invocation_metadata() or ())
+        caller, denial = NOBODY, None
+        try:
+            caller = self.authenticator.authorize(method, metadata.get(AUTHORIZATION))
+        except DejavuError as error:
+            denial = error.with_traceback(None)
+        current_caller.set(caller)
+        current_denial.set(denial)
+        return denial is None
 
     def _refusal(self, method: str, error: DejavuError, context: Context) -> Refusal:
         prepared = self._prepared.get(key := (method, str(error)))

@@ -150,9 +150,10 @@ class Worker:
         self.admission = AdmissionController(call_limits(settings.max_in_flight, settings.max_streams))
         """Admits calls."""
         self._calls.callers = Callers(caller_limits(settings))
+        self._admissions = Admissions(self.admission, self.metrics, worker_metadata(name, workers))
         self._server = GrpcServer(
             interceptors=[self._calls],
-            admissions=Admissions(self.admission, self.metrics, worker_metadata(name, workers)),
+            admissions=self._admissions,
             options=[
                 *CHANNEL_OPTIONS.items(),
                 *connection_options(settings),
@@ -347,7 +348,7 @@ class Worker:
         """Start to ask for tokens, if the settings say so; return the port's credentials, None for plain text."""
         tokens = await asyncio.to_thread(authenticator, self._settings, self.metrics.set_access_reload)
         if tokens is not None:
-            self._calls.authenticator = tokens
+            self._calls.authenticator = self._admissions.authenticator = tokens
             stack.push_async_callback(tokens.close)
             tokens.start(self._calls.end_unauthorized)
         tls = await asyncio.to_thread(tls_credentials, self._settings, self.metrics.set_access_reload)

@@ -20,6 +20,9 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_common.clock import utc_now
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import AccessScope
 from dejavu_server.admission.controller import PATIENCE_SECONDS, CallKind
 from dejavu_server.api.converters import prediction
 from dejavu_server.forecasting.batcher import Batcher
@@ -207,6 +210,23 @@ async def test_calls_that_send_headers_again_and_again_do_not_keep_others_from_t
                 await asyncio.sleep(PATIENCE_SECONDS / 3)
     finally:
         holding.cancel()
+        for writer in writers:
+            writer.close()
+
+
+async def test_headers_without_a_token_take_no_place_of_forecasts(tmp_path: Path) -> None:
+    """From any number of addresses, at a rate at which all places would be taken by calls that are still patient."""
+    token = token_file.create(tmp_path / "tokens", "analyst", (AccessScope.PREDICT,), utc_now())
+    metadata = [("authorization", f"Bearer {token}")]
+    async with (
+        async_worker(tmp_path, max_in_flight=MOST, cache="off", tokens=str(tmp_path / "tokens")) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        stub: Any = PredictionServiceStub(channel)
+        writers = [await send_headers_only(worker, f"127.0.0.{2 + number}") for number in range(4 * MOST)]
+        await until(lambda: worker.admission.in_progress(CallKind.CONTROL) == len(writers))
+        assert not worker.admission.in_progress(CallKind.PREDICT)
+        assert await code_of(stub.Predict(REQUEST, metadata=metadata)) is grpc.StatusCode.OK
         for writer in writers:
             writer.close()
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,10 +13,7 @@ from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_common.clock import utc_now
-from dejavu_server.access import token_file
-from dejavu_server.access.authenticator import Authenticator
-from dejavu_server.access.caller import AccessScope
+from dejavu_server.access.caller import Unauthenticated, current_denial
 from dejavu_server.admission.callers import CallerLimits, Callers
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, current_permit
 from dejavu_server.api.interceptors import CallInterceptor
@@ -109,7 +105,7 @@ class Details:
 
 @pytest.mark.parametrize("reason", ["without a token", "beyond the caller's rate"])
 async def test_a_refused_call_keeps_neither_place_nor_request_while_its_status_is_not_read(
-    reason: str, tmp_path: Path
+    reason: str,
 ) -> None:
     async def answer(*_: object) -> bytes:
         raise AssertionError("called")
@@ -119,9 +115,7 @@ async def test_a_refused_call_keeps_neither_place_nor_request_while_its_status_i
 
     interceptor = CallInterceptor("w", Metrics(CollectorRegistry()))
     if reason == "without a token":
-        tokens = tmp_path / "tokens"
-        token_file.create(tokens, "operator", (AccessScope.PREDICT,), utc_now())
-        interceptor.authenticator = Authenticator(tokens, None)
+        current_denial.set(Unauthenticated("the call has no token"))
     else:
         interceptor.callers = Callers(CallerLimits(rate=1e-9))
         with interceptor.callers.counted("", NeverRead().peer(), stream=False):

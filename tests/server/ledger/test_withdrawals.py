@@ -50,7 +50,7 @@ def forecasts_of(number: int) -> list[IssuedForecast]:
 
 
 def text_of(card: Scorecard) -> str:
-    """Returns a scorecard with ten digits of its figures: their sums, and so their rounding, follow the first reports."""
+    """Returns a scorecard with ten digits of its figures: the last ones follow the order of the first reports."""
     return re.sub(r"-?\d+\.\d+(e-\d+)?", lambda number: f"{float(number[0]):.10g}", repr(card))
 
 

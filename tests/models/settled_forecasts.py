@@ -45,6 +45,8 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "in_league": True,
         "in_time": True,
         "replay": False,
+        "made_us": 0,
+        "outcome_too_soon": False,
         "corrected": False,
     }
     whole = [{**usual, "order": place, "market_sequence": place, **row} for place, row in enumerate(rows)]

@@ -151,7 +151,7 @@ def _doubts(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
         (scorecard.corrected_games, "corrected: the outcome was another one before"),
         (scorecard.unsettled_games, "unsettled: the outcome was never reported"),
         (scorecard.unsettled_totals, "without a total: its points were never reported"),
-        (scorecard.doubtful_games, "doubtful: the id or the teams may not be theirs"),
+        (scorecard.doubtful_games, "doubtful: the id, the teams or the times may be wrong"),
     ):
         if games:
             yield pluralize(games, "game"), why

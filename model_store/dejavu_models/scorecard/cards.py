@@ -14,34 +14,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from dejavu_models.scorecard.doubtful import doubtful_games
 from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate, Units, coverages, crps, estimate
 from dejavu_models.scorecard.market import MarketRecord, market_record
 from dejavu_models.scorecard.reliability import ReliabilityBin, calibration_error, reliability
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 from dejavu_models.scorecard.totals import TotalScorecard, total_scorecard
-
-
-def doubtful_games(settled: SettledForecasts) -> int:
-    """Return the number of games of doubtful identity.
-
-    These are games with an id such as the NBA gives to none; with forecasts that name different teams, or the same ones
-    the other way round, among themselves or than the outcome; those whose two teams play another game on the same
-    evening; and those whose outcome's time leaves out forecasts that their date does not. Otherwise neither late
-    forecasts nor replays count: those of past games are all made on one day.
-    """
-    counted = settled.in_time & ~settled.replay
-    named = settled.where(counted & (settled.home > 0) & (settled.away > 0))
-    doubtful = set(settled.game[counted & (settled.other_teams | ~settled.in_league)].tolist())
-    observed = settled.game[(settled.exclusion == Exclusion.OBSERVED) & ~settled.replay]
-    doubtful.update(observed.tolist())
-    teams = np.unique(np.stack((named.game, named.home, named.away), axis=1), axis=0)[:, 0]
-    doubtful.update(teams[1:][teams[1:] == teams[:-1]].tolist())
-    pair = np.sort(np.stack((named.home, named.away), axis=1), axis=1)
-    played = np.unique(np.column_stack((named.day, pair, named.game)), axis=0)
-    again = (played[1:, :3] == played[:-1, :3]).all(axis=1)
-    doubtful.update(played[1:, 3][again].tolist(), played[:-1, 3][again].tolist())
-    return len(doubtful)
-
 
 LEADERBOARD_ALPHA = 0.05
 """Miscoverage rate of the intervals that the COVERAGE_GAP leaderboard compares."""
@@ -80,7 +58,7 @@ class Scorecard:
         reliability: by probability, ascending.
         total: None if no total is settled.
         withdrawn_games: games whose outcome was withdrawn.
-        doubtful_games: games that may not be as recorded (see `doubts`).
+        doubtful_games: games that may not be as recorded (see `doubtful`).
         corrected_games: games with a current outcome and an earlier report of another differential or total.
         unsettled_games: games of past evenings without a reported outcome.
         unsettled_totals: games with a current outcome without total points, and with counting forecasts of these.

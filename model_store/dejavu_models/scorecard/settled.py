@@ -64,6 +64,8 @@ class SettledForecasts:
         in_league: whether the NBA numbers games like this one.
         in_time: whether it is not late, regardless of its outcome.
         replay: whether the game is of a replay or a simulated season.
+        made_us: when it was made, in microseconds since 1970.
+        outcome_too_soon: whether its outcome was observed sooner after it than the play in between takes.
         corrected: whether another report of the outcome had another differential or total.
         total_open: whether there is a forecast of the total, and the outcome has none.
         total_error: point forecast of the total − total, in points; NaN, as the next ones, without a settled total.
@@ -101,6 +103,8 @@ class SettledForecasts:
     in_league: NDArray[np.bool_]
     in_time: NDArray[np.bool_]
     replay: NDArray[np.bool_]
+    made_us: NDArray[np.int64]
+    outcome_too_soon: NDArray[np.bool_]
     corrected: NDArray[np.bool_]
     total_open: NDArray[np.bool_]
     total_error: Floats

@@ -63,6 +63,7 @@ class CallerLimits:
         rate: calls a second.
         streams: streams in progress; WATCHES times as many of the cheap kind (CallKind.WATCH).
         games: games of which forecasts are recorded in a day (UTC).
+        game_forecasts: forecasts of one game that are recorded in a day: not all that the ledger takes of it.
         ledger_bytes: bytes of entries recorded in a day.
         loopback: whether callers of this machine are limited too.
     """
@@ -72,6 +73,7 @@ class CallerLimits:
     rate: float = 0.0
     streams: int = 0
     games: int = 0
+    game_forecasts: int = 0
     ledger_bytes: int = 0
     loopback: bool = False
 
@@ -160,14 +162,17 @@ class Recording:
         if not self._day <= state.day <= self._day + 1:
             state.day, state.games, state.ledger_bytes = self._day, Counter(), 0
         tomorrow = DAY_SECONDS - self._now % DAY_SECONDS
-        games = {game for game, _ in entries}
+        games = Counter(game for game, _ in entries)
         if limits.games and len(state.games) + sum(game not in state.games for game in games) > limits.games:
             raise CallerLimit("games", f"{limits.games} games a day", tomorrow)
+        most = limits.game_forecasts
+        if most and any(state.games[game] + number > most for game, number in games.items()):
+            raise CallerLimit("game_forecasts", f"{most} forecasts of a game a day", tomorrow)
         size = sum(size for _, size in entries)
         if limits.ledger_bytes and state.ledger_bytes + size > limits.ledger_bytes:
             raise CallerLimit("ledger_bytes", f"{limits.ledger_bytes} bytes of the ledger a day", tomorrow)
-        if limits.games:
-            state.games.update(game for game, _ in entries)
+        if limits.games or most:
+            state.games.update(games)
         state.ledger_bytes += size
 
     def give_back(self, entries: Sequence[tuple[str, int]]) -> None:
@@ -176,7 +181,7 @@ class Recording:
         if state.day != self._day:
             return  # it was dropped at midnight
         state.ledger_bytes -= sum(size for _, size in entries)
-        for game, _ in entries if self._limits.games else ():
+        for game, _ in entries if self._limits.games or self._limits.game_forecasts else ():
             state.games[game] -= 1
             if not state.games[game]:
                 del state.games[game]

@@ -7,6 +7,7 @@ wait for a thread, can't crowd out forecasts.
 from __future__ import annotations
 
 import enum
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -91,28 +92,35 @@ class Permit:
     Args:
         kind: kind of the call.
         limit: the limit, in which the call is counted.
-        admitted: when it was admitted, by the clock of the controller.
+        clock: the clock of the controller.
         request_seconds: time for which it may count before its request has been received.
 
     Attributes:
         kind: see above.
-        keeps_place_until: until when another call cannot have its place.
+        keeps_place_until: until when another call cannot have its place; any time before its request is awaited.
         expires: when it must have sent its request.
         on_request: called when the request was received.
         on_release: called when it is released.
         is_released: whether it was: its answer was sent, or its caller has gone.
     """
 
-    __slots__ = ("_limit", "expires", "is_released", "keeps_place_until", "kind", "on_release", "on_request")
+    __slots__ = ("_clock", "_limit", "expires", "is_released", "keeps_place_until", "kind", "on_release", "on_request")
 
-    def __init__(self, kind: CallKind, limit: ConcurrencyLimit, admitted: float, request_seconds: float) -> None:
+    def __init__(
+        self, kind: CallKind, limit: ConcurrencyLimit, clock: Callable[[], float], request_seconds: float
+    ) -> None:
         self._limit: ConcurrencyLimit | None = limit
         self.is_released = False
         self.kind = kind
-        self.keeps_place_until = admitted + PATIENCE_SECONDS
-        self.expires = admitted + request_seconds
+        self._clock = clock
+        self.keeps_place_until = math.inf
+        self.expires = clock() + request_seconds
         self.on_request: Callable[[Permit], object] = _do_nothing
         self.on_release: Callable[[Permit], object] = _do_nothing
+
+    def await_request(self) -> None:
+        """Begin to count its patience, not earlier: a busy worker may read its request late."""
+        self.keeps_place_until = self._clock() + PATIENCE_SECONDS
 
     def request_received(self) -> None:
         """Take note that the request was received."""
@@ -191,7 +199,7 @@ class AdmissionController:
         while not limit.acquire(now):  # after a burst, more than one too many are in progress
             if not make_room(kind):
                 return self._overloaded[kind]
-        return Permit(kind, limit, now, self._request_seconds)
+        return Permit(kind, limit, self.clock, self._request_seconds)
 
     def overloaded(self, kind: CallKind) -> Overloaded:
         """Return the error of a call for which there is no room."""

@@ -141,6 +141,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 _answered()
                 return None
             wrapped = self._handlers[method] = self._wrap(method, handler)
+        if (permit := current_permit.get()) is not None:
+            permit.await_request()
         return wrapped
 
     async def end_streams(self) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from dejavu_models.errors import InvalidInput, InvalidLiveInput, InvalidTeam
+from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
@@ -30,7 +31,7 @@ from dejavu_server.results import Failed, Result
 MAX_SWING: Final = 100
 """Largest plausible change of a differential from the half to the end, in points; none in the NBA came near it."""
 
-FEED_LAG: Final = timedelta(minutes=5)
+FEED_LAG: Final = timedelta(seconds=FEED_LAG_SECONDS)
 """Usual maximum of the time from a minute of play to its forecast."""
 
 _PLACES: Final = {Horizon.HALFTIME: "at the half", Horizon.FINAL: "at the end"}

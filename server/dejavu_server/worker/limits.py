@@ -38,6 +38,10 @@ CHANNEL_OPTIONS = {
 }
 
 
+_GAME_FORECASTS: Final = 200
+"""Forecasts of one game that a caller can record at least: a poller's, of both horizons, and corrections."""
+
+
 def caller_limits(settings: Settings) -> CallerLimits:
     """Return the limits of each caller."""
     return CallerLimits(
@@ -46,9 +50,15 @@ def caller_limits(settings: Settings) -> CallerLimits:
         rate=settings.caller_rate,
         streams=settings.caller_streams,
         games=settings.caller_games,
+        game_forecasts=_caller_game_forecasts(settings) if settings.caller_games else 0,
         ledger_bytes=settings.caller_ledger_mib * _MEBIBYTE,
         loopback=settings.caller_loopback == "on",
     )
+
+
+def _caller_game_forecasts(settings: Settings) -> int:
+    """Return how many forecasts of a game a caller may record by a worker: a quarter of the game's by all workers."""
+    return max(_GAME_FORECASTS, settings.max_game_forecasts // (4 * settings.workers))
 
 
 CONNECTION_BYTES: Final = 48 * 1024

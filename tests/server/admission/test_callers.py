@@ -190,9 +190,9 @@ def test_any_number_of_addresses_takes_a_bounded_amount_of_memory(numbers: list[
             pass  # one that has a call in progress is not forgotten
 
 
-def test_games_and_bytes_are_limited_by_day() -> None:
+def test_what_is_recorded_is_limited_by_day() -> None:
     clock = Clock()
-    callers = Callers(CallerLimits(games=2, ledger_bytes=100), clock)
+    callers = Callers(CallerLimits(games=2, game_forecasts=2, ledger_bytes=100), clock)
 
     def record(games: set[str], size: int) -> None:
         with call(callers):
@@ -202,7 +202,7 @@ def test_games_and_bytes_are_limited_by_day() -> None:
 
     record({"a", "b"}, 50)
     record({"a"}, 50)
-    for games, size, limit in (({"c"}, 0, "games"), ({"a"}, 1, "ledger_bytes")):
+    for games, size, limit in (({"c"}, 0, "games"), ({"a"}, 0, "game_forecasts"), ({"b"}, 1, "ledger_bytes")):
         with pytest.raises(CallerLimit) as caught:
             record(games, size)
         assert caught.value.limit == limit

@@ -440,7 +440,8 @@ def test_a_total_that_was_forecast_and_is_not_reported_shows_on_the_card(book: R
         ({"game_id": "0022500002", "home_team": "LAL", "away_team": "DEN"}, 0),
         ({"game_id": "0022500002", "home_team": "BKN", "away_team": "GSW"}, 2),
         ({"game_id": "0022500002", "home_team": "GSW", "away_team": "BKN"}, 2),
-        ({"game_id": "0022500002", "home_team": "", "away_team": ""}, 0),
+        ({"game_id": "0022500002", "home_team": "LAL", "away_team": "GSW"}, 2),
+        ({"game_id": "0022500002", "home_team": "", "away_team": ""}, 1),
         ({"game_id": "0022500002", "generated_time": EVENING + timedelta(days=1)}, 0),
         ({"game_id": GAME, "home_team": "GSW", "away_team": "BKN"}, 1),
         ({"game_id": GAME, "home_team": "LAL"}, 1),
@@ -454,6 +455,37 @@ def test_a_game_of_doubtful_identity_shows_on_the_card(book: RecordBook, second:
     for game_id in {GAME, second["game_id"]}:
         book.report(game_id, FINAL, 11, teams=("", ""))
     assert card(book).doubtful_games == doubtful
+
+
+@pytest.mark.parametrize(
+    ("minutes", "end", "doubtful"),
+    [
+        ([(6, 0), (46, 40)], 42, False),
+        ([(6, 0), (46, 120)], 125, False),
+        ([(6, 5), (7, 5.1), (8, 5.2), (40, 35)], 43, False),  # behind a feed that was late
+        ([(6, 0), (46, 34)], 42, True),
+        ([(6, 0), (40, 90), (46, 90.5)], 95, True),
+        ([(6, 0)], 36, True),
+        ([(6, 0), (46, 90)], 92, False),
+    ],
+)
+def test_a_game_that_is_told_faster_than_it_can_be_played_shows_on_the_card(
+    book: RecordBook, minutes: list[tuple[int, float]], end: float, doubtful: bool
+) -> None:
+    """Forecasts that are made after the game, one after another, are in the right order and in time."""
+    for minute, after in minutes:
+        said(book, minute, after=timedelta(minutes=after))
+    book.report(GAME, FINAL, 11, seen=EVENING + timedelta(minutes=end))
+    found = card(book)
+    assert (found.forecasts, found.doubtful_games) == (len(minutes), doubtful)
+
+
+def test_a_game_with_forecasts_in_time_and_others_after_its_evening_shows_on_the_card(book: RecordBook) -> None:
+    """Somebody else may have recorded the first one, half a day before the game."""
+    said(book, 1)
+    assert said(book, 20, after=timedelta(hours=13)).late is LateReason.GAME_DATE
+    book.report(GAME, FINAL, 11)
+    assert card(book).doubtful_games == 1
 
 
 def test_late_forecasts_make_no_game_doubtful_nor_do_replays(book: RecordBook) -> None:

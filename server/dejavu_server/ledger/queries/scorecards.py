@@ -13,13 +13,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, false, func, or_, select
 
 from dejavu_feed.game_ids import is_league_id
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import MarketSide
 from dejavu_models.scorecard import Exclusion, SettledForecasts
+from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.canonical_value import canonical_number
@@ -204,10 +205,10 @@ _LATE = {
 
 def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
     """Return `Columns`, save those of bets, and sequence, first_report and differential, for some rows."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 21
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 23
     sequence, first_report, differentials, minute, alpha, late, version, values, *attributes = raw
     home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
-    observed, withdrawn, corrected, game_id, other_teams = standing
+    observed, withdrawn, corrected, game_id, other_teams, made_us, too_soon = standing
     differential = np.array(differentials, dtype=np.float64)
     try:
         exclusion = np.array([_LATE[reason] for reason in late], dtype=np.int64)
@@ -245,6 +246,8 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "other_teams": np.array(other_teams, dtype=np.bool_),
         "in_league": np.array([is_league_id(game) for game in game_id], dtype=np.bool_),
         "in_time": in_time,
+        "made_us": np.array(made_us, dtype=np.int64),
+        "outcome_too_soon": np.array(too_soon, dtype=np.bool_),
         **totals,
     }
 
@@ -347,6 +350,14 @@ _OTHER_TEAMS = or_(
 """Whether an outcome names another team than a forecast."""
 
 
+_MINUTES_LEFT = case({each.value: each.minutes for each in Horizon}, value=outcomes.c.horizon) - forecasts.c.minute
+
+_TOO_SOON = (
+    outcomes.c.observed_us - forecasts.c.generated_us < _MINUTES_LEFT * 60_000_000 - FEED_LAG_SECONDS * 1_000_000
+)
+"""Whether an outcome was observed sooner after a forecast than the play in between takes."""
+
+
 class _Statements(NamedTuple):
     """Statements that read the forecasts, their markets, and which of them are superseded.
 
@@ -389,6 +400,8 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             _CORRECTED,
             forecasts.c.game_id,
             _OTHER_TEAMS,
+            forecasts.c.generated_us,
+            _TOO_SOON,
         )
         .join_from(
             forecasts,

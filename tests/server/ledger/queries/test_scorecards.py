@@ -15,10 +15,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market, with_total
 
+from dejavu_common.clock import microseconds
 from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_league_id, is_replay
 from dejavu_models.betting import MarketSide
 from dejavu_models.scorecard import Exclusion, SettledForecasts, scorecard
+from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import pages, predictions, scorecards
 from dejavu_server.ledger.queries.pages import ForecastFilter
@@ -94,6 +96,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
         assert outcome is not None
         side = None if each.market_answer is None else each.market_answer.side
         first = first_report(each.issued.game_id, told.horizon)
+        took, left = outcome.observed_time - each.issued.generated_time, told.horizon.minutes - told.elapsed_minutes
         return (
             first,
             told.elapsed_minutes,
@@ -127,6 +130,8 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             is_league_id(each.issued.game_id),
             each.issued.late is None,
             is_replay(each.issued.game_id),
+            microseconds(each.issued.generated_time),
+            took < timedelta(minutes=left, seconds=-FEED_LAG_SECONDS),
             outcome.revision > 0,  # each corrects the differential
             *total(each),
         )
@@ -152,7 +157,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     )
     names = [each.name for each in fields(SettledForecasts)]
     columns = np.array([row(each) for each in listed], dtype=np.float64).reshape(len(listed), len(names)).T
-    integers = dict.fromkeys(("game", "minute", "day", "market_sequence", "order", "exclusion"), np.int64)
+    integers = dict.fromkeys(("game", "minute", "day", "market_sequence", "order", "exclusion", "made_us"), np.int64)
     flags = (
         "covered",
         "late_market",
@@ -163,6 +168,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
         "in_league",
         "in_time",
         "replay",
+        "outcome_too_soon",
         "corrected",
     )
     whole = {**integers, **dict.fromkeys(("home", "away"), np.int32), **dict.fromkeys(flags, np.bool_)}

@@ -295,11 +295,18 @@ def reliability_figures(games: list[str], probability: Array, led: Array, weight
 def coverage_figures(
     prefix: str, counted: list[record_pb2.RecordedPrediction], told: Sequence[Any], outcome: Array
 ) -> Figures:
-    """Return the coverage of each alpha, with Wilson's interval at the effective number of games; `told` has ends."""
+    """Return the coverage of each alpha, with Wilson's interval at the effective number of games; `told` has ends.
+
+    A server tells it of 20 alphas, those of most games.
+    """
     figures: Figures = {}
     alphas = np.array([each.forecast.alpha for each in counted])
     ends = np.array([(each.interval_lower, each.interval_upper) for each in told])
-    for alpha in sorted(set(alphas.tolist())):
+    games_of: dict[float, set[str]] = {}
+    for each, alpha in zip(counted, alphas.tolist(), strict=True):
+        games_of.setdefault(alpha, set()).add(each.forecast.game_id)
+    most = sorted(games_of, key=lambda alpha: (-len(games_of[alpha]), -int((alphas == alpha).sum()), alpha))[:20]
+    for alpha in sorted(most):
         chosen = np.flatnonzero(alphas == alpha)
         units, (low, high), value = Units([counted[place] for place in chosen]), ends[chosen].T, outcome[chosen]
         shares = units.means((low <= value) & (value <= high))

@@ -219,6 +219,13 @@ def test_a_version_whose_figure_is_of_too_few_games_is_not_listed(metric: Leader
     assert bool(leaderboard(cards, metric, 100)) == (metric is not CRPS)
 
 
+def test_of_many_alphas_those_of_most_games_have_a_coverage() -> None:
+    """Every recorded forecast may have its own; a card stays readable, and the usual alpha on it."""
+    usual = [{"game": game, "alpha": 0.05} for game in range(3)]
+    told = scorecard(settled(*usual, *({"game": 0, "alpha": 0.1 + number / 1000} for number in range(500)))).coverage
+    assert [each.alpha for each in told] == [0.05, *(0.1 + number / 1000 for number in range(19))]
+
+
 def test_the_coverage_gap_is_the_distance_from_the_nominal_one_at_alpha_5() -> None:
     def covering(share: float, games: int = 100, alpha: float = 0.05) -> Scorecard:
         return replace(BARE, games=games, coverage=(Coverage(alpha, games, games, share, 0.0, 1.0, 20.0),))

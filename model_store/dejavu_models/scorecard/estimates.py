@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,12 +112,21 @@ def crps(settled: SettledForecasts) -> ScoreEstimate | None:
     return estimate(Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored]), least=0.0)
 
 
+MAX_ALPHAS: Final = 20
+"""Most alphas whose coverage a scorecard has: every forecast may have its own."""
+
+
 def coverages(settled: SettledForecasts) -> Iterator[Coverage]:
-    """Yield the coverage of each alpha, ascending."""
+    """Yield the coverage of each alpha, ascending; of the MAX_ALPHAS alphas of most games, if there are more."""
     # Every forecast may have its own alpha: one stable sort groups them all and keeps the order of games.
     order = np.argsort(settled.alpha, kind="stable")
     alphas, starts = np.unique(settled.alpha[order], return_index=True)
-    for alpha, chosen in zip(alphas, np.split(order, starts[1:]), strict=True):
+    parts = np.split(order, starts[1:])
+    if len(parts) > MAX_ALPHAS:
+        games = [len(np.unique(settled.game[chosen])) for chosen in parts]
+        most = np.sort(np.lexsort((alphas, -np.array(list(map(len, parts))), -np.array(games)))[:MAX_ALPHAS])
+        alphas, parts = alphas[most], [parts[index] for index in most.tolist()]
+    for alpha, chosen in zip(alphas, parts, strict=True):
         units = Units.of(settled.game[chosen], settled.minute[chosen])
         shares, widths = units.means(settled.covered[chosen]), units.means(settled.width[chosen])
         share = min(float(shares.mean()), 1.0)  # the mean of ones can exceed 1 by rounding

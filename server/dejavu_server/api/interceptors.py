@@ -20,7 +20,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, Never
@@ -33,9 +33,10 @@ from prometheus_client import Counter, Histogram
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller, current_denial
-from dejavu_server.admission.callers import Callers, unsent_answer
+from dejavu_server.admission.callers import Callers, address_of, unsent_answer
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
+from dejavu_server.admission.watches import MAX_WATCHES, Watches
 from dejavu_server.api.errors import INTERNAL, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
@@ -96,6 +97,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: the metrics to update.
         workers: number of workers that share the port, sent to callers.
         max_call_seconds: deadline of a unary call that has none of its own.
+        max_watches: health watches and reflection streams that there may be.
 
     Attributes:
         authenticator: says which tokens are still valid; None: calls need none.
@@ -103,7 +105,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """
 
     def __init__(
-        self, worker: str, metrics: Metrics, *, workers: int = 1, max_call_seconds: float = MAX_CALL_SECONDS
+        self,
+        worker: str,
+        metrics: Metrics,
+        *,
+        workers: int = 1,
+        max_call_seconds: float = MAX_CALL_SECONDS,
+        max_watches: int = MAX_WATCHES,
     ) -> None:
         self._worker_metadata = worker_metadata(worker, workers)
         self._metrics = metrics
@@ -114,6 +122,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._streams: dict[asyncio.Task[Any], Principal] = {}
         self._ended: dict[asyncio.Task[Any], DejavuError] = {}
         self._draining = False
+        self._watches = Watches(max_watches, self._end)
         self._sending = set[asyncio.Task[None]]()
         self._failure_logs: defaultdict[tuple[str, str], FailureLog] = defaultdict(
             partial(FailureLog, _log, failed="call_failed")
@@ -259,13 +268,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return _freeing_refused(traced(method, call))
 
-    def _counted(self, kind: CallKind, peer: str, *, stream: bool) -> AbstractContextManager[None]:
+    def _counted(self, kind: CallKind, peer: str, *, stream: bool) -> AbstractContextManager[object]:
         """Return what counts a call of the current caller, and raise a CallerLimit if it may not be made."""
         if self.callers is None:
             return nullcontext()
         caller = current_caller.get().identity
         if kind is CallKind.WATCH:
-            return self.callers.counted_watch(caller, peer)
+            with ExitStack() as watch:
+                watch.enter_context(self._watches.counted(caller or address_of(peer)))
+                watch.enter_context(self.callers.counted_watch(caller, peer))
+                return watch.pop_all()
         if kind is CallKind.CONTROL and not stream:
             return self.callers.counted_control(caller, peer)
         return self.callers.counted(caller, peer, stream=stream, batch=kind is CallKind.BATCH)

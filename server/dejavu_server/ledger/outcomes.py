@@ -64,7 +64,7 @@ def record_outcome(
     Returns:
         The outcome as recorded, and the number of forecasts that it settles. Fails with an InvalidInput if it cannot
         be true together with what is recorded of the game: with the differential at the other horizon (`MAX_SWING`),
-        with the teams of the newest forecast or of an outcome, or with the minutes of the forecasts before its time
+        with the teams of every forecast or of an outcome, or with the minutes of the forecasts before its time
         (`_too_early`). Another differential or team is likely of another game, and swapped teams give the differential
         the wrong sign. Fails with an OutcomeStands if it would correct the outcome, and `correct` is false.
     """
@@ -216,7 +216,9 @@ def _contradiction(
     if not reported.home_team:
         return None
     row = reporting.newest_teams(connection, reported.game_id)
-    if row is not None and (row.home_team, row.away_team) != (reported.home_team, reported.away_team):
+    if row is not None and not reporting.are_named(
+        connection, reported.game_id, reported.home_team, reported.away_team
+    ):
         return _other_teams(reported, row.home_team, row.away_team, "in the forecasts of this game")
     if before is not None and before.home_team:
         # Forecasts that came after the outcome may name other teams: it can be corrected to theirs.

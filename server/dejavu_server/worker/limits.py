@@ -6,6 +6,7 @@ from typing import Final
 
 from dejavu_server.admission.callers import CallerLimits
 from dejavu_server.admission.controller import batch_limit
+from dejavu_server.admission.watches import MAX_WATCHES
 from dejavu_server.settings import Settings
 
 _MEBIBYTE = 1024 * 1024
@@ -95,6 +96,18 @@ def max_connections(descriptors: int, max_rss: int) -> int:
     if max_rss:
         most = min(most, int(_CONNECTIONS_SHARE * max_rss * _MEBIBYTE / CONNECTION_BYTES))
     return max(1, min(most, 2**31 - 1))  # the core takes no larger number
+
+
+WATCH_BYTES: Final = 25 * 1024
+"""Measured memory of a health watch; what its client sends and nobody reads may take 64 KiB more."""
+
+_WATCHES_SHARE: Final = 0.1
+"""Of the memory of a worker that is replaced above a limit, the share that health watches may take."""
+
+
+def max_watches(max_rss: int) -> int:
+    """Return the maximum number of health watches and reflection streams of a worker; see `max_connections`."""
+    return min(MAX_WATCHES, int(_WATCHES_SHARE * max_rss * _MEBIBYTE / WATCH_BYTES)) if max_rss else MAX_WATCHES
 
 
 def queue_options(settings: Settings) -> list[tuple[str, int]]:

@@ -60,6 +60,7 @@ from dejavu_server.worker.limits import (
     caller_limits,
     connection_options,
     max_connections,
+    max_watches,
     queue_options,
 )
 from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, server_name, watch_challengers
@@ -146,7 +147,7 @@ class Worker:
         self._preloaded = preloaded or NOTHING_PRELOADED
         self._resources = AsyncExitStack()
         self._health = HealthService(SERVICES, parts=[LEDGER])
-        self._calls = CallInterceptor(name, self.metrics, workers=workers)
+        self._calls = CallInterceptor(name, self.metrics, workers=workers, max_watches=max_watches(settings.max_rss))
         self.admission = AdmissionController(call_limits(settings.max_in_flight, settings.max_streams))
         """Admits calls."""
         self._calls.callers = Callers(caller_limits(settings))

@@ -130,3 +130,14 @@ async def test_the_teams_of_late_forecasts_count_where_there_are_no_others(ledge
     )
     assert (first.late, second.late) == (None, LateReason.LATER_MINUTE)
     assert [field for field, _ in await refused(ledger, 10, FINAL, "GSW", "BKN")] == ["home_team", "away_team"]
+
+
+async def test_a_forecast_with_other_teams_does_not_keep_the_outcome_from_being_reported(ledger: Ledger) -> None:
+    """Else who may record chooses which games are settled; with several pairs of teams they show as doubtful."""
+    made = [
+        issued(pattern=(1.0,) * minute, horizon=FINAL, home_team=home, away_team=away)
+        for minute, home, away in ((20, "BKN", "GSW"), (40, "BKN", "GSW"), (41, "GSW", "BKN"))
+    ]
+    assert [each.late for each in await recorded(ledger, *made)] == [None] * 3
+    assert [field for field, _ in await refused(ledger, 10, FINAL, "BOS", "NYK")] == ["home_team", "away_team"]
+    await report(ledger, 10, FINAL, "BKN", "GSW")

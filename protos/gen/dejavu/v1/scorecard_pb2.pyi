@@ -95,7 +95,7 @@ class Scorecard(_message.Message):
 
     @_builtins.property
     def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageFigure]:
-        """Coverage by alpha, ascending."""
+        """Coverage by alpha, ascending: at most 20, those of the most games."""
 
     @_builtins.property
     def crps(self) -> Global___Figure:
@@ -217,7 +217,7 @@ class TotalScorecard(_message.Message):
 
     @_builtins.property
     def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageFigure]:
-        """Coverage of the totals' intervals by alpha, ascending."""
+        """Coverage of the totals' intervals by alpha, ascending, as above."""
 
     def __init__(
         self,

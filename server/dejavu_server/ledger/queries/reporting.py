@@ -35,6 +35,17 @@ def newest_teams(connection: Connection, game_id: str) -> Any | None:
     return next((row for row in found if row is not None), None)
 
 
+def are_named(connection: Connection, game_id: str, home_team: str, away_team: str) -> bool:
+    """Return whether a forecast of the game names these teams.
+
+    One is enough: else a single forecast with other teams would keep the outcome of its game from being reported.
+    Scorecards count a game with several pairs of teams as doubtful. A late one counts only if all are late, as above.
+    """
+    teams = {"game_id": game_id, "home_team": home_team, "away_team": away_team}
+    statement = _NAMED_IN_TIME if connection.execute(_TEAMS_IN_TIME, teams).one_or_none() else _NAMED
+    return connection.execute(statement, teams).one_or_none() is not None
+
+
 class Made(NamedTuple):
     """A forecast of a game.
 
@@ -98,8 +109,13 @@ def _newest_teams(*conditions: ColumnElement[bool]) -> Select[Any]:
     return select(newest.c.home_team, newest.c.away_team).order_by(newest.c.sequence.desc()).limit(1)
 
 
+_OF_TEAMS = tuple(
+    unindexed(column) == bindparam(column.name) for column in (forecasts.c.home_team, forecasts.c.away_team)
+)
 _TEAMS_IN_TIME = _newest_teams(in_time(forecasts))
 _TEAMS = _newest_teams()
+_NAMED_IN_TIME = _newest_teams(in_time(forecasts), *_OF_TEAMS)
+_NAMED = _newest_teams(*_OF_TEAMS)
 
 _COUNT = (
     select(func.count())

@@ -23,7 +23,7 @@ class AccessScope(enum.Enum):
     """Record the forecasts of named games, and markets with them; needs `PREDICT` too."""
 
     OUTCOME = "outcome"
-    """Report and withdraw outcomes, which teach the models."""
+    """Report and withdraw outcomes, which teach the models, and lead the pollers."""
 
     MODELS = "models"
     """Register models, and change which of them answers."""

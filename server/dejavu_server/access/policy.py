@@ -41,9 +41,10 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
                 "GetSocket",
             )
         },
-        "/dejavu.v1.LeaseService/AcquireLease": _needs(AccessScope.RECORD),
+        # Who holds the pollers' lease keeps the others from forecasts and reports of a whole evening.
+        "/dejavu.v1.LeaseService/AcquireLease": _needs(AccessScope.OUTCOME),
         "/dejavu.v1.LeaseService/GetLease": _needs(AccessScope.READ),
-        "/dejavu.v1.LeaseService/ReleaseLease": _needs(AccessScope.RECORD),
+        "/dejavu.v1.LeaseService/ReleaseLease": _needs(AccessScope.OUTCOME),
         **{
             f"/dejavu.v1.ModelService/{method}": _needs(AccessScope.READ)
             for method in ("ListModels", "GetModel", "CompareModels", "ListModelChanges")

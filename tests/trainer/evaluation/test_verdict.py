@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tests.support.builders.folds import result_of_two_folds, walk_fold
 
+from dejavu_models.manifest import MAX_TEXT
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
@@ -47,6 +48,7 @@ def test_too_narrow_and_too_wide_intervals_are_unfit(scale: float, broken: set[s
     verdict = judge([walk_fold(2033, scale=scale)], resamples=50)
     assert not verdict.fit
     assert "coverage at" in verdict.reason
+    assert len(verdict.reason) <= MAX_TEXT, "no manifest has room for it"
     assert broken <= {check.name for check in verdict.checks if not check.passed}
 
 

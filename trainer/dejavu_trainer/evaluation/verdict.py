@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 
+from dejavu_models.manifest import MAX_TEXT
 from dejavu_models.metrics import GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.checks import Check, coverage_check, groups_check, seasons_check, series_name
@@ -74,12 +75,21 @@ def judge(
     failed = [check for check in checks if not check.passed]
     tested = f"{len(pooled):,} games of {', '.join(map(str, np.unique(pooled.season)))}"
     if failed:
-        failures = "; ".join(f"{check.name}: {check.found} (required: {check.promise})" for check in failed[:3])
-        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
-        return Verdict(False, f"On {tested}: {failures}{more}.", tuple(checks))
+        return Verdict(False, _reason(f"On {tested}", failed), tuple(checks))
     reason = f"On {tested}: CRPS below persistence for both horizons; coverage consistent with nominal in every group"
     reason += " and season." if len(folds) > 1 else "."
     return Verdict(True, reason, tuple(checks))
+
+
+def _reason(tested: str, failed: Sequence[Check]) -> str:
+    """Return the failed checks, three at most, and as many as a manifest has room for."""
+    failures = [f"{check.name}: {check.found} (required: {check.promise})" for check in failed]
+    for shown in (3, 2, 1):
+        more = [f"and {len(failures) - shown} more"] if len(failures) > shown else []
+        reason = f"{tested}: {'; '.join([*failures[:shown], *more])}."
+        if len(reason) <= MAX_TEXT:
+            return reason
+    return f"{tested}: {len(failures)} requirements are not met; the report of the backtest has them."
 
 
 def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, bootstrap: GameBootstrap) -> Check:

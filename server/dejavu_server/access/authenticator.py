@@ -171,6 +171,9 @@ class Authenticator:
         else:
             self._verifier = content
             self._verified.clear()
+            if not content.keys:
+                effect = "no JSON Web Token is accepted"
+                _log.warning("access_without_keys", path=str(self._jwks), effect=effect)
 
     async def _reload(self) -> None:
         """Load the files that were replaced."""

@@ -83,7 +83,10 @@ class JwtVerifier:
 
 
 def _keys(path: Path) -> dict[str, jwt.PyJWK]:
-    """Return the keys of a JWKS file by their id; keys that are not for signatures with a public key are left out."""
+    """Return the keys of a JWKS file by their id; keys that are not for signatures with a public key are left out.
+
+    None is a valid set too (RFC 7517): an issuer that withdraws all of its keys.
+    """
     try:
         listed = json.loads(files.read(path))["keys"]
         keys = {}
@@ -95,8 +98,6 @@ def _keys(path: Path) -> dict[str, jwt.PyJWK]:
                 keys[str(key.key_id)] = key
     except (ValueError, TypeError, KeyError, AttributeError, jwt.PyJWTError, RecursionError) as error:
         raise AccessFileError(f"{path}: not a JWKS file: {type(error).__name__}") from None
-    if not keys:
-        raise AccessFileError(f"{path}: no public key for signatures in it ({', '.join(ALGORITHMS)})")
     return keys
 
 

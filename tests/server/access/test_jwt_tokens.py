@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,9 @@ def test_what_is_no_token_is_refused_with_a_reason_that_does_not_repeat_it(verif
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", '{"keys": 1}', '{"keys": []}', '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}']
+    "content", ["", "{}", '{"keys": 1}', '{"keys": [1]}', '{"keys": [{"kty": "RSA", "use": "sig"}]}']
 )
-def test_a_file_without_public_keys_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_no_set_of_keys_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "jwks.json"
     path.write_text(content)
     with pytest.raises(AccessFileError, match=r"jwks\.json"):
@@ -114,3 +115,18 @@ def test_a_verified_token_is_accepted_until_it_expires(issuer: TokenIssuer) -> N
     assert not access.is_valid(caller)
     with pytest.raises(Unauthenticated, match="expired"):
         access.authorize(METHOD, f"Bearer {token}")
+
+
+@pytest.mark.parametrize("content", ['{"keys": []}', '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'])
+async def test_an_issuer_that_withdraws_all_keys_ends_their_tokens(issuer: TokenIssuer, content: str) -> None:
+    access = authenticator(issuer, [0.0])
+    looked, token = asyncio.Event(), issuer.sign(seconds=100)
+    caller = access.authorize(METHOD, f"Bearer {token}")
+    issuer.jwks.write_text(content)
+    access.start(looked.set)
+    async with asyncio.timeout(30):
+        await looked.wait()
+    assert not access.is_valid(caller)
+    with pytest.raises(Unauthenticated):
+        access.authorize(METHOD, f"Bearer {token}")
+    await access.close()

@@ -37,7 +37,7 @@ func main() {
 		Horizon:           dejavu.Horizon_HORIZON_FINAL,
 		HomeTeam:          "BOS",
 		AwayTeam:          "LAL",
-		GameDate:          "2023-11-01",
+		GameDate:          "2024-11-01",
 		ReturnExplanation: true,
 	})
 	if err != nil {

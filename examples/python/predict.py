@@ -18,7 +18,7 @@ def main() -> None:
             PATTERN,
             home_team="BOS",
             away_team="LAL",
-            game_date="2023-11-01",  # the ratings of the bundle that ships are of June 2023
+            game_date="2024-11-01",  # the ratings of the bundle that ships are of June 2024
             alpha=0.2,
             explain=True,
             quantile_levels=[0.1, 0.5, 0.9],
@@ -32,7 +32,7 @@ def main() -> None:
             print(f"  {game.label}: {game.increment:+.1f} from there, so {game.differential_at_horizon:+.1f} here")
         for warning in forecast.warnings:
             print(f"  warning: {warning.text}")
-        win = client.predict(PATTERN, home_team="BOS", away_team="LAL", game_date="2023-11-01", horizon=FINAL)
+        win = client.predict(PATTERN, home_team="BOS", away_team="LAL", game_date="2024-11-01", horizon=FINAL)
         print(f"the home team wins: {win.home_lead_probability:.0%}")
 
         try:

@@ -22,7 +22,7 @@ from dejavu_client import DejavuClient, Forecast
 pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 
 LEVELS = [0.1, 0.5, 0.9]
-DAY = "2023-11-01"
+DAY = "2024-11-01"
 """The levels that the program requests."""
 MADE = {"generatedTime", "expiresTime"}
 """Fields that differ between two what-ifs."""

@@ -164,15 +164,15 @@ def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings
     assert live.filter.awaits_season
     for game in range(110):
         home, away = ("BOS", "BKN") if game % 2 else ("LAL", "DEN")
-        live = live.after(GameResult(home, away, 2024, date(2023, 10, 24) + timedelta(2 * game), 20.0))
+        live = live.after(GameResult(home, away, 2025, date(2024, 10, 24) + timedelta(2 * game), 20.0))
     shipped.update(OnlineState(9, ratings=live))
     june = ForecastQuery(
-        ScorePattern((0.0, 2.0, 3.0)), Horizon.FINAL, 0.2, "BOS", "BKN", game_date=date(2024, 6, 10), record=True
+        ScorePattern((0.0, 2.0, 3.0)), Horizon.FINAL, 0.2, "BOS", "BKN", game_date=date(2025, 6, 10), record=True
     )  # fmt: skip
-    october = replace(june, game_date=date(2024, 10, 22))
+    october = replace(june, game_date=date(2025, 10, 22))
     in_june, in_october = shipped.forecast(june), shipped.forecast(october)
     now = live.filter.ratings().expected_margin("BOS", "BKN")
-    due = live.filter.predict(2025).ratings().expected_margin("BOS", "BKN")
+    due = live.filter.predict(2026).ratings().expected_margin("BOS", "BKN")
     assert (in_june.expected_margin, in_october.expected_margin) == (now, due)
     assert due < now - 1
     for forecast, query, is_known in ((in_june, june, True), (in_october, october, False)):

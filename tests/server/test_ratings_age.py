@@ -19,7 +19,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Horizon
 
-SHIPPED = date(2023, 6, 12)
+SHIPPED = date(2024, 6, 17)
 """Date of the newest final that the ratings of the shipped bundle know."""
 FIRST, LAST = days_around(SHIPPED, 30)
 OUTDATED, AHEAD = forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, forecast_pb2.WARNING_REASON_RATINGS_AHEAD
@@ -41,7 +41,7 @@ def answer(forecast: Forecast) -> tuple[object, ...]:
     return tuple(getattr(forecast, name) for name in SAME)
 
 
-async def test_ratings_of_june_2023_are_not_used_in_november_2026_and_the_answer_says_so(
+async def test_ratings_of_june_2024_are_not_used_in_november_2026_and_the_answer_says_so(
     client: AsyncDejavuClient,
 ) -> None:
     for game_date in ("2026-11-20", None):
@@ -49,10 +49,10 @@ async def test_ratings_of_june_2023_are_not_used_in_november_2026_and_the_answer
         assert not forecast.HasField("expected_margin")
         assert answer(forecast) == answer(await client.predict(PATTERN, horizon=FINAL))
         assert (forecast.home_team, forecast.away_team) == ("BOS", "LAL")
-        assert (forecast.ratings_date, forecast.finals_since) == ("2023-06-12", 0)
+        assert (forecast.ratings_date, forecast.finals_since) == ("2024-06-17", 0)
         [warning] = forecast.warnings
         assert warning.reason == OUTDATED
-        assert "end on 2023-06-12" in warning.text
+        assert "end on 2024-06-17" in warning.text
 
 
 async def test_within_the_limit_the_forecast_is_bit_equal_to_one_whose_age_is_not_counted(
@@ -60,7 +60,7 @@ async def test_within_the_limit_the_forecast_is_bit_equal_to_one_whose_age_is_no
 ) -> None:
     pattern = ScorePattern(tuple(map(float, PATTERN)))
     expected = Registry.load([]).get().forecast(ForecastQuery(pattern, Horizon.FINAL, 0.05, "BOS", "LAL"))
-    for game_date in (SHIPPED, date(2023, 10, 24), date(2023, 11, 1), LAST):
+    for game_date in (SHIPPED, date(2024, 10, 22), date(2024, 11, 1), LAST):
         forecast = await named(client, game_date)
         assert forecast.expected_margin == expected.expected_margin
         assert answer(forecast) == (
@@ -71,7 +71,7 @@ async def test_within_the_limit_the_forecast_is_bit_equal_to_one_whose_age_is_no
             expected.model_version,
         )
         assert not forecast.warnings
-        assert (forecast.game_date, forecast.ratings_date) == (game_date.isoformat(), "2023-06-12")
+        assert (forecast.game_date, forecast.ratings_date) == (game_date.isoformat(), "2024-06-17")
 
 
 async def test_beyond_the_limit_they_are_not_used_and_ratings_from_after_the_game_are_named(
@@ -114,7 +114,7 @@ async def test_a_reported_final_renews_the_ratings_on_every_worker_at_the_same_p
             [model] = await each.list_models()
             assert (model.ratings_date, model.finals_since, model.ratings_age_days) == (observed, 1, 0)
             [warning] = model.warnings
-            assert "the ratings of 28 teams, with no final since a gap, end on 2023-06-12" in warning.text
+            assert "the ratings of 28 teams, with no final since a gap, end on 2024-06-17" in warning.text
         again = await named(client, game_id=current_game(9))
         assert again == recorded
 
@@ -131,9 +131,9 @@ async def test_old_ratings_and_one_final_do_not_pass_as_fresh(client: AsyncDejav
         answered = await client.quote(PATTERN, odds, horizon=FINAL, home_team="BOS", away_team="NYK", game_id=game_id)
         forecast = answered.forecast
         for known, code in ((forecast.home_known, "BOS"), (forecast.away_known, "NYK")):
-            assert (known.finals, known.earlier_date) == (1, "2023-06-12")
+            assert (known.finals, known.earlier_date) == (1, "2024-06-17")
             assert known.deviation > 3.05
-            assert known.text == f"{code}: June 2023 and 1 final, hardly known"
+            assert known.text == f"{code}: June 2024 and 1 final, hardly known"
         text = f"{forecast.home_known.text}; {forecast.away_known.text}: "
         assert [warning.text for warning in forecast.warnings] == [f"{text}the interval allows for it"]
         assert answered.market.stake == answered.market.side == 0
@@ -146,20 +146,20 @@ async def test_old_ratings_and_one_final_do_not_pass_as_fresh(client: AsyncDejav
 
 
 async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: AsyncDejavuClient) -> None:
-    """Before, any final after three years made the ratings of all teams current."""
+    """Before, any final after years made the ratings of all teams current."""
     report = await client.report_outcome(current_game(1), 5, horizon=FINAL, home_team="BOS", away_team="NYK")
     async with asyncio.timeout(20):
         while (forecast := await pair(client, "WAS", "OKC")).calibration_sequence < report.outcome.sequence:
             await asyncio.sleep(0.05)
             assert forecast.warnings
     assert answer(forecast) == answer(await client.predict(PATTERN, horizon=FINAL))
-    assert (forecast.ratings_date, forecast.finals_since) == ("2023-06-12", 1)
+    assert (forecast.ratings_date, forecast.finals_since) == ("2024-06-17", 1)
     assert not forecast.HasField("expected_margin")
     [warning] = forecast.warnings
     assert warning.reason == OUTDATED
-    assert warning.text.startswith("the ratings of WAS and OKC end on 2023-06-12, too long before")
+    assert warning.text.startswith("the ratings of WAS and OKC end on 2024-06-17, too long before")
     [warning] = (await pair(client, "BOS", "OKC")).warnings
-    assert warning.text.startswith("the ratings of OKC end on 2023-06-12, too long before")
+    assert warning.text.startswith("the ratings of OKC end on 2024-06-17, too long before")
     known = await pair(client, "BOS", "NYK")
     assert known.HasField("expected_margin")
     assert [each.reason for each in known.warnings] == [LITTLE_KNOWN]
@@ -167,7 +167,7 @@ async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: Asyn
     recorded = await pair(client, "WAS", "OKC", game_id=game)
     listed = await client.get_prediction(game, horizon=FINAL, elapsed_minutes=len(PATTERN))
     assert listed.prediction.forecast.warnings == recorded.warnings
-    early = await pair(client, "WAS", "OKC", game_date="2023-11-01")
+    early = await pair(client, "WAS", "OKC", game_date="2024-11-01")
     assert [each.reason for each in early.warnings] == [AHEAD]
     assert not early.HasField("expected_margin")
     assert early.ratings_date == known.ratings_date
@@ -177,8 +177,8 @@ async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: Asyn
         while (forecast := await pair(client, "BOS", "NYK")).finals_since:
             await asyncio.sleep(0.05)
             assert [each.reason for each in forecast.warnings] == [LITTLE_KNOWN]
-    assert forecast.ratings_date == "2023-06-12"
-    assert "the teams end on 2023-06-12" in forecast.warnings[0].text
+    assert forecast.ratings_date == "2024-06-17"
+    assert "the teams end on 2024-06-17" in forecast.warnings[0].text
 
 
 async def test_a_larger_limit_lets_teams_that_were_not_seen_be_used(tmp_path: Path) -> None:
@@ -194,4 +194,4 @@ async def test_a_larger_limit_lets_teams_that_were_not_seen_be_used(tmp_path: Pa
         [model] = await client.list_models()
     assert forecast.HasField("expected_margin")
     assert [each.reason for each in forecast.warnings] == [LITTLE_KNOWN]
-    assert (forecast.ratings_date, list(model.warnings)) == ("2023-06-12", [])
+    assert (forecast.ratings_date, list(model.warnings)) == ("2024-06-17", [])

@@ -114,9 +114,9 @@ async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFi
     before = expected_margin(load_bundle(shipped), "BKN", "GSW")
     out = tmp_path / "refreshed"
     assert run("refresh", shipped, "--from", path, "--out", out) == 0
-    assert "3, 2023-11-01 to 2023-11-03" in capsys.readouterr().out
+    assert "3, 2024-11-01 to 2024-11-03" in capsys.readouterr().out
     new = load_bundle(out)
-    assert new.ratings.date == date(2023, 11, 3)
+    assert new.ratings.date == date(2024, 11, 3)
     margin = expected_margin(new, "BKN", "GSW")
     assert before is not None
     assert margin is not None
@@ -178,7 +178,7 @@ async def test_an_evening_after_years_without_games_is_refused_naming_the_teams(
     assert run("refresh", shipped, "--from", path) == 1
     error = capsys.readouterr().err
     assert "no game of ATL, BOS, CHA" in error
-    assert "since 2023-06-12" in error
+    assert "since 2024-06-17" in error
     assert not {"BKN", "GSW"} & set(error.split("since")[0].replace(",", "").split())
     assert read_manifest(shipped) == before
 

@@ -1,5 +1,5 @@
 /**
- * Requests one forecast: `npm run predict -- [--game ID] [--home BOS] [--away LAL] [--date 2023-11-01] [--final] [--json] [DIFFERENTIAL …]`.
+ * Requests one forecast: `npm run predict -- [--game ID] [--home BOS] [--away LAL] [--date 2024-11-01] [--final] [--json] [DIFFERENTIAL …]`.
  *
  * Without a game id it is a what-if, which is not recorded; with one it is recorded.
  */
@@ -15,7 +15,7 @@ const { values, positionals } = parseArgs({
     game: { type: "string", default: "" },
     home: { type: "string", default: "BOS" },
     away: { type: "string", default: "LAL" },
-    date: { type: "string", default: "2023-11-01" },
+    date: { type: "string", default: "2024-11-01" },
     final: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
@@ -32,7 +32,7 @@ try {
     gameId: values.game,
     homeTeam: values.home,
     awayTeam: values.away,
-    // The shipped ratings are of June 2023. A game with an id is of today, unless its season is over.
+    // The shipped ratings are of June 2024. A game with an id is of today, unless its season is over.
     gameDate: values.game ? "" : values.date,
     horizon: values.final ? "HORIZON_FINAL" : "HORIZON_HALFTIME",
     quantileLevels: [0.1, 0.5, 0.9],

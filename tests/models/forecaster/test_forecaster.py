@@ -169,7 +169,7 @@ def test_ratings_are_believed_less_than_a_margin_that_is_given(shipped: Forecast
     """A bundle's ratings are frozen, so model errors are larger with them, on average over minutes."""
     spreads = np.zeros(2)
     for minute in range(1, 24):
-        asked = [query(*[0.0] * minute, home_team="BOS", away_team="DET", horizon=horizon, record=True)]
+        asked = [query(*[0.0] * minute, home_team="MIA", away_team="SAC", horizon=horizon, record=True)]
         rated = shipped.forecast(asked[0])
         asked.append(query(*[0.0] * minute, pregame_margin=rated.expected_margin, horizon=horizon, record=True))
         made = [shipped.forecast(each) for each in asked]

@@ -15,6 +15,7 @@ from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import CASES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.margin_model import TABLES
+from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import out_of_season_points
 from dejavu_trainer.training.ratings import RatedGames, carry
@@ -57,13 +58,13 @@ def test_its_prototypes_stand_for_all_training_games_and_are_named_by_them(data_
 def test_its_ratings_count_every_game_and_stand_for_the_season_after(data_dir: Path) -> None:
     forecaster = load_bundle(default_bundle())
     record = forecaster.manifest.ratings
-    games = real_games(data_dir)
+    games = Games.joined([real_games(data_dir), load_games(data_dir / "seasons", [2024])])
     settings = RatingSettings(record.noise, record.daily, record.carry, record.seasonal, record.home_daily)
     start = RatingFilter.start(settings, with_terms=forecaster.rating_filter.with_terms)
     _, state = carry(start, games)
     assert record.date == games.date[-1].item()
-    assert record.season == 2024
-    due = state.predict(2024).ratings()
+    assert record.season == 2025
+    due = state.predict(2025).ratings()
     assert forecaster.ratings.home_advantage == pytest.approx(due.home_advantage)
     assert forecaster.ratings.coefficients == pytest.approx(due.coefficients)
     assert dict(forecaster.ratings.strengths) == pytest.approx(dict(due.strengths))

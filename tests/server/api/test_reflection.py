@@ -13,7 +13,7 @@ import pytest
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import running_worker
 
-GAME_OF_2023 = "0022300001"
+GAME_OF_2024 = "0022400001"
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,13 @@ def test_the_services_are_listed(address: str) -> None:
 
 def test_predict_is_called(address: str) -> None:
     asked = {"pattern": PATTERN, "home_team": "BKN", "away_team": "GS", "quantile_levels": [0.9, 0.1]}
-    asked |= {"game_id": GAME_OF_2023, "game_date": "2023-11-01"}
+    asked |= {"game_id": GAME_OF_2024, "game_date": "2024-11-01"}
     request = json.dumps({**asked, "return_explanation": True})
     called = grpcurl("-d", request, address, "dejavu.v1.PredictionService/Predict")
     assert called.returncode == 0, called.stderr
     forecast = json.loads(called.stdout)["forecast"]
     assert (forecast["game_id"], forecast["home_team"], forecast["horizon"]) == (
-        GAME_OF_2023,
+        GAME_OF_2024,
         "BKN",
         "HORIZON_HALFTIME",
     )

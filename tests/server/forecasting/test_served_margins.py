@@ -19,17 +19,17 @@ from dejavu_models.team_filter import carried_expectations
 
 NO_GAME = GameTerms()
 GAMES = (
-    (date(2023, 10, 24), "BOS", "NYK", 31, "002", NO_GAME),
-    (date(2023, 10, 24), "LAL", "DEN", -12, "002", NO_GAME),
-    (date(2023, 10, 25), "BOS", "LAL", 3, "002", NO_GAME),
-    (date(2023, 10, 26), "MIA", "LAL", 8, "002", GameTerms(back_to_back=-1, games_in_6_days=-2)),
-    (date(2023, 10, 26), "DEN", "BOS", 6, "002", GameTerms(back_to_back=-1, games_in_6_days=-1, altitude=1)),
-    (date(2024, 6, 12), "DEN", "NYK", -9, "004", GameTerms(playoffs=1, altitude=1)),
-    (date(2024, 6, 17), "BOS", "DEN", 22, "004", GameTerms(games_in_6_days=-1, playoffs=1)),
-    (date(2024, 10, 22), "NYK", "LAL", 5, "002", NO_GAME),
-    (date(2024, 10, 22), "BOS", "DEN", 11, "002", NO_GAME),
-    (date(2024, 10, 23), "LAL", "BOS", -4, "002", NO_GAME),
-    (date(2024, 10, 24), "UTA", "BOS", 7, "002", GameTerms(back_to_back=-1, games_in_6_days=-2, altitude=1)),
+    (date(2024, 10, 24), "BOS", "NYK", 31, "002", NO_GAME),
+    (date(2024, 10, 24), "LAL", "DEN", -12, "002", NO_GAME),
+    (date(2024, 10, 25), "BOS", "LAL", 3, "002", NO_GAME),
+    (date(2024, 10, 26), "MIA", "LAL", 8, "002", GameTerms(back_to_back=-1, games_in_6_days=-2)),
+    (date(2024, 10, 26), "DEN", "BOS", 6, "002", GameTerms(back_to_back=-1, games_in_6_days=-1, altitude=1)),
+    (date(2025, 6, 12), "DEN", "NYK", -9, "004", GameTerms(playoffs=1, altitude=1)),
+    (date(2025, 6, 17), "BOS", "DEN", 22, "004", GameTerms(games_in_6_days=-1, playoffs=1)),
+    (date(2025, 10, 22), "NYK", "LAL", 5, "002", NO_GAME),
+    (date(2025, 10, 22), "BOS", "DEN", 11, "002", NO_GAME),
+    (date(2025, 10, 23), "LAL", "BOS", -4, "002", NO_GAME),
+    (date(2025, 10, 24), "UTA", "BOS", 7, "002", GameTerms(back_to_back=-1, games_in_6_days=-2, altitude=1)),
 )
 """Days, home and away teams, finals, parts of the season and terms: a season that the bundle does not know, and the
 next. Before the first final nothing is known of the schedule, nor after the break until June before the 17th."""
@@ -53,7 +53,7 @@ def with_terms() -> Forecaster:
 async def test_a_server_expects_what_the_trainer_evaluates_into_the_next_season(tmp_path: Path) -> None:
     days, home, away, finals, parts = (np.array(column) for column in list(zip(*GAMES, strict=True))[:5])
     terms = [game[5] for game in GAMES]
-    seasons = np.array([2024 if day < date(2024, 8, 1) else 2025 for day in days])
+    seasons = np.array([2025 if day < date(2025, 8, 1) else 2026 for day in days])
     model = with_terms()
     due, _, _ = carried_expectations(
         model.rating_filter, seasons, days.astype("datetime64[D]"), home, away, finals, terms

@@ -118,6 +118,18 @@ def test_late_forecasts_teach_nothing_and_are_not_exported(book: RecordBook) -> 
     assert game.scores[-2].home - game.scores[-2].away == 4
 
 
+@pytest.mark.parametrize(("leads", "learned"), [((3.0,), 1), ((3.0, 3.0), 1), ((90.0, 3.0), 0), ((3.0, 90.0), 0)])
+def test_nothing_is_learned_from_a_minute_that_is_told_in_two_ways(
+    book: RecordBook, leads: tuple[float, ...], learned: int
+) -> None:
+    """Else who may record, and not report, widens the intervals of all with patterns that no game has."""
+    for number, lead in enumerate(leads):
+        said(book, 18, lead, alpha=0.05 + number / 1000)
+    book.report(GAME, FINAL, 5)
+    [lesson] = book.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+    assert len(lesson.observations) == learned
+
+
 def test_a_market_that_comes_late_is_answered_and_no_bet(book: RecordBook) -> None:
     stored = said(book, 6)
     said(book, 9)

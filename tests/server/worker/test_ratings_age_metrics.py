@@ -33,12 +33,12 @@ async def test_a_reported_final_ends_what_the_log_and_the_metrics_say_of_outdate
         ):
             [model] = worker.models
             [listed] = await client.list_models()
-            assert age(model) == listed.ratings_age_days > 700
+            assert age(model) == listed.ratings_age_days > 400
             assert figures.get_sample_value("dejavu_finals_since", {"model": model}) == 0
             await client.report_outcome(current_game(1), 12, horizon=FINAL, home_team="NYK", away_team="MIA")
             await until(lambda: age(model) <= 0)
             assert figures.get_sample_value("dejavu_finals_since", {"model": model}) == 1
     [outdated] = [entry for entry in log if entry["event"] == "ratings_outdated"]
-    assert (outdated["log_level"], outdated["model"], outdated["ratings_date"]) == ("warning", model, "2023-06-12")
+    assert (outdated["log_level"], outdated["model"], outdated["ratings_date"]) == ("warning", model, "2024-06-17")
     assert outdated["age_days"] == listed.ratings_age_days
     assert [entry["finals_since"] for entry in log if entry["event"] == "ratings_current"] == [1]

@@ -33,7 +33,7 @@ async def test_a_ledger_is_a_source_by_its_path_and_its_url(tmp_path: Path) -> N
     for number, source in enumerate((url, str(tmp_path / "ledger.sqlite3"))):
         with open_work_folder(tmp_path / f"work{number}") as work:
             games, _ = gather([source], work)
-        assert games.season.tolist() == [2024] * 3
+        assert games.season.tolist() == [2025] * 3
         assert games.final.tolist() == [25] * 3
         fingerprints.add(games.fingerprint)
     assert len(fingerprints) == 1, "the same ledger has the same games"
@@ -44,7 +44,7 @@ async def test_a_ledgers_games_join_those_of_fetched_seasons(tmp_path: Path) -> 
     with open_work_folder(tmp_path / "work") as work:
         games, read = gather([str(simulated_seasons()), url], work)
     assert [each.added for each in read] == [4 * SEASON_GAMES, 2]
-    assert games.season[:2].tolist() == [2024, 2024]
+    assert games.season[:2].tolist() == [2025, 2025]
 
 
 @pytest.mark.parametrize(

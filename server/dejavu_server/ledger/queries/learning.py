@@ -247,7 +247,9 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
     """Return the observations of the outcomes that were first reported after a sequence, up to another, by outcome.
 
     There is one for each model version and quarter, of the first forecast, or shadow, in this order of preference: no
-    pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier.
+    pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier. Nothing is
+    learned from a minute with forecasts of different patterns: of two stories of a game one is wrong, and a caller with
+    the scope record alone would widen the intervals of all.
     """
 
     def order(row: Any) -> tuple[Any, ...]:
@@ -267,9 +269,13 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
 
     between = {"after": after, "last": last}
     candidates = list(connection.execute(_SETTLED, between))
+    patterns: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
+    for each in candidates:
+        patterns[each.first_sequence, each.minute].add(each.pattern)
     if connection.execute(_ANY_SHADOW).first() is not None:
         candidates += connection.execute(_SETTLED_SHADOWS, between)
-    chosen = [(key, next(group)) for key, group in groupby(sorted(candidates, key=order), key=key)]
+    told = (each for each in candidates if len(patterns[each.first_sequence, each.minute]) <= 1)
+    chosen = [(key, next(group)) for key, group in groupby(sorted(told, key=order), key=key)]
     texts = canonical_forms(connection, [row.sequence for _, row in chosen])
     result: defaultdict[int, list[Observation]] = defaultdict(list)
     with store.decoding():
@@ -344,6 +350,7 @@ def _settled(made: Table, *, shadow: bool) -> Select[Any]:
         forecasts.c.minute,
         forecasts.c.alpha,
         forecasts.c.margin_given,
+        forecasts.c.pattern,
     ).join_from(
         outcomes,
         forecasts,

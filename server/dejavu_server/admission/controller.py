@@ -31,7 +31,10 @@ class CallKind(enum.Enum):
     """Batches of forecasts."""
 
     RECORD = "record"
-    """Reads and writes of the record, leases, and changes of models."""
+    """Reads of the record, and changes of models."""
+
+    REPORT = "report"
+    """Reports and withdrawals of outcomes, and leases: few, and no reader takes their places."""
 
     STREAM = "stream"
     """Streams of forecasts, which last."""
@@ -62,6 +65,16 @@ _KINDS: Final = {
             "ListModelChanges",
         )
     },
+    **{
+        f"/dejavu.v1.{method}": CallKind.REPORT
+        for method in (
+            "RecordService/ReportOutcome",
+            "RecordService/WithdrawOutcome",
+            "LeaseService/AcquireLease",
+            "LeaseService/GetLease",
+            "LeaseService/ReleaseLease",
+        )
+    },
     "/dejavu.v1.PredictionService/StreamPredictions": CallKind.STREAM,
     "/grpc.health.v1.Health/Watch": CallKind.WATCH,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": CallKind.WATCH,
@@ -81,7 +94,7 @@ It is then refused like one for which there is no room. With REQUEST_SECONDS alo
 anybody, would hold the places of all forecasts.
 """
 
-_RECORD_PREFIXES: Final = ("/dejavu.v1.RecordService/", "/dejavu.v1.LeaseService/")
+_RECORD_PREFIX: Final = "/dejavu.v1.RecordService/"
 
 
 class Permit:
@@ -150,7 +163,7 @@ current_permit: ContextVar[Permit | None] = ContextVar("current_permit", default
 
 def kind_of(method: str) -> CallKind:
     """Return the kind of a call by the path of its method."""
-    return _KINDS.get(method) or (CallKind.RECORD if method.startswith(_RECORD_PREFIXES) else CallKind.CONTROL)
+    return _KINDS.get(method) or (CallKind.RECORD if method.startswith(_RECORD_PREFIX) else CallKind.CONTROL)
 
 
 class AdmissionController:
@@ -241,6 +254,7 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
         CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight),
         CallKind.BATCH: fixed(batch_limit(max_in_flight)),
         CallKind.RECORD: fixed(4 * max_in_flight),
+        CallKind.REPORT: fixed(max_in_flight),
         CallKind.STREAM: fixed(max_streams),
         CallKind.WATCH: fixed(16_384),
     }

@@ -21,9 +21,11 @@ from dejavu_common.tasks import retrieve
 from dejavu_models.comparison import shadow_rows
 from dejavu_models.scorecard import leaderboard, scorecard
 from dejavu_server.access.caller import current_caller
+from dejavu_server.admission.callers import limited_caller
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.record import outcome_message
+from dejavu_server.api.fair_queue import FairQueue
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, SharedReads
 from dejavu_server.ledger.access import LedgerAccess
@@ -37,6 +39,9 @@ from dejavu_server.ledger.queries.unsettled import UnsettledGame, unsettled_game
 from dejavu_server.records import Checkpoint
 
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
+
+MAX_LOOKUPS_WAITING = 64
+"""Lookups that may wait, each for up to some forty milliseconds."""
 
 _M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")
@@ -79,7 +84,7 @@ class RecordService:
         self._signer = signer
         self._game_message = partial(record.game_message, course_of=course_of)
         # Lookups use at most one reader thread, scorecards two; the others stay free for streams.
-        self._lookup_slot = asyncio.Semaphore(1)
+        self._lookups = FairQueue(MAX_LOOKUPS_WAITING)
         self._position = LatestRead(partial(ledger.read, scorecards.position))
         self._roster = LatestRead(partial(ledger.read, model_changes.read_roster))
         self._scorecards = SharedReads()
@@ -103,7 +108,7 @@ class RecordService:
         query = partial(
             predictions.latest_forecast, game_id=game_id, horizon=horizon, minute=minute, model_version=model
         )
-        return await self._read_with_slot(self._lookup_slot, query, self._game_message)
+        return await self._look_up(query, self._game_message)
 
     async def list_predictions(self, request: pb.ListPredictionsRequest, _: Context) -> pb.ListPredictionsResponse:
         """Return a page of recorded forecasts."""
@@ -114,7 +119,7 @@ class RecordService:
             return pb.ListPredictionsResponse(predictions=messages, next_page_token=page.next_token)
 
         query = partial(pages.page, filter_=filter_, token=token, size=size, explanation=explanation)
-        return await self._read_with_slot(self._lookup_slot, query, response)
+        return await self._look_up(query, response)
 
     async def get_scorecard(self, request: pb.GetScorecardRequest, _: Context) -> pb.GetScorecardResponse:
         """Score settled forecasts."""
@@ -176,13 +181,13 @@ class RecordService:
 
         return await self._scorecards.get((await self._position.get(), query, evening), is_small, read)
 
-    async def _read_with_slot(self, slot: asyncio.Semaphore, query: Query[_R], response: Callable[[_R], _T]) -> _T:
-        """Wait for the slot, read and build the response, and hold the slot until that ends.
+    async def _look_up(self, query: Query[_R], response: Callable[[_R], _T]) -> _T:
+        """Wait for the slot of lookups, read and build the response, and hold the slot until that ends.
 
         A thread cannot be cancelled: the next read waits for its end even if the caller has disconnected.
         """
-        await slot.acquire()
+        await self._lookups.acquire(limited_caller.get())
         reading = asyncio.ensure_future(self._ledger.read(lambda connection: response(query(connection))))
-        reading.add_done_callback(lambda _: slot.release())
+        reading.add_done_callback(lambda _: self._lookups.release())
         reading.add_done_callback(retrieve)  # also if the caller disconnected
         return await asyncio.shield(reading)

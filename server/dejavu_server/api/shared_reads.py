@@ -3,14 +3,14 @@
 A read is identified by what it reads and by how new the ledger was when its caller asked, so that no caller gets an
 answer older than an entry that it knows of. The newest answers are kept. Few reads run at a time, each in the lane of
 its size: a small one never waits for a large one, which makes way for it. In each lane a bounded number of reads
-waits, and of one caller a quarter of them; more are refused.
+waits, and callers have their turns; more are refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from dejavu_common.tasks import retrieve
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller
-from dejavu_server.admission.errors import CallerLimit, Overloaded
+from dejavu_server.api.fair_queue import FairQueue
 from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.errors import copy_of
 
@@ -46,42 +46,6 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=Message)
-
-
-class _Lane:
-    """A slot for one read at a time, and the number of reads that may wait for it."""
-
-    def __init__(self, max_waiting: int) -> None:
-        self._slot = asyncio.Semaphore(1)
-        self._waiting = Counter[str]()
-        self._max_waiting = max_waiting
-
-    async def acquire(self, caller: str) -> None:
-        """Wait for the slot, which `release` gives back.
-
-        Args:
-            caller: who asks; empty if not limited.
-
-        Raises:
-            Overloaded, CallerLimit: if too many reads wait, of all callers or of this one.
-        """
-        if self._slot.locked():
-            waiting, most = self._waiting.total(), self._max_waiting // 4
-            if waiting >= self._max_waiting:
-                raise Overloaded(f"{waiting} other reads of this size wait already; retry later, or ask for less")
-            if caller and self._waiting[caller] >= most:
-                raise CallerLimit("reads", f"{most} reads of this size that wait")
-        self._waiting[caller] += 1
-        try:
-            await self._slot.acquire()
-        finally:
-            self._waiting[caller] -= 1
-            if not self._waiting[caller]:
-                del self._waiting[caller]
-
-    def release(self) -> None:
-        """Give the slot to the read that has waited longest."""
-        self._slot.release()
 
 
 class _Stop:
@@ -127,7 +91,7 @@ class SharedReads:
     def __init__(self) -> None:
         self._answers = _Answers()
         self._reads: dict[Hashable, _Read] = {}
-        self._small, self._large = _Lane(MAX_WAITING_SMALL), _Lane(MAX_WAITING_LARGE)
+        self._small, self._large = FairQueue(MAX_WAITING_SMALL), FairQueue(MAX_WAITING_LARGE)
         self._no_small_read = threading.Event()
         self._no_small_read.set()
 
@@ -148,7 +112,7 @@ class SharedReads:
                 once the signal is set.
 
         Raises:
-            Overloaded, CallerLimit: if too many other reads wait, of all callers or of this one.
+            Overloaded: if too many other reads wait.
             Exception: whatever the read raised.
         """
         kept: _M | None = self._answers.get(key)

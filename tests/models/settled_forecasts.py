@@ -45,6 +45,7 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "in_league": True,
         "in_time": True,
         "replay": False,
+        "margin": math.nan,
         "made_us": 0,
         "outcome_too_soon": False,
         "corrected": False,

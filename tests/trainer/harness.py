@@ -23,7 +23,7 @@ def run(*arguments: object) -> int:
 
 
 async def ledger_of(
-    path: Path, games: int, *, first: str = "0022400000", evening: datetime = datetime(2024, 11, 2, 3, 30, tzinfo=UTC)
+    path: Path, games: int, *, first: str = "0022400001", evening: datetime = datetime(2024, 11, 2, 3, 30, tzinfo=UTC)
 ) -> str:
     """Writes a ledger with games of BKN against GSW that ended 25 points apart, one an evening; returns its URL."""
     url = f"sqlite:///{path}"

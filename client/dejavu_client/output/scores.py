@@ -81,6 +81,9 @@ def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None
         columns = [replace(each, header=metric) if each.header == _RANKED_BY else each for each in _LEADERS]
         console.print(listing(columns, board.rows))
         console.print(Text(about, style="dim"))
+        for row in board.rows:
+            for games, why in _doubts(row.scorecard):
+                console.print(Text(f"beware  {row.model_version}: {games} {why}", style="yellow"))
     if board.shadows:
         console.print()
         console.print(listing(_SHADOWS, board.shadows))
@@ -151,7 +154,7 @@ def _doubts(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
         (scorecard.corrected_games, "corrected: the outcome was another one before"),
         (scorecard.unsettled_games, "unsettled: the outcome was never reported"),
         (scorecard.unsettled_totals, "without a total: its points were never reported"),
-        (scorecard.doubtful_games, "doubtful: the id, the teams or the times may be wrong"),
+        (scorecard.doubtful_games, "doubtful: the id, teams, times or leads may be wrong"),
     ):
         if games:
             yield pluralize(games, "game"), why
@@ -359,6 +362,7 @@ def _record_line(horizon: Horizon.ValueType, card: Scorecard) -> str:
         f"{horizon_label(horizon)}, {pluralize(card.games, 'game')}, {pluralize(card.forecasts, 'forecast')}: "
         f"MAE {card.mae.value:.2f} (persistence {card.persistence_mae.value:.2f}) · {held} · "
         f"CRPS {card.crps.value:.2f} · Brier {card.brier.value:.3f} · ECE {card.ece:.3f}"
+        + "".join(f" · beware: {games} {why}" for games, why in _doubts(card))
     )
 
 
@@ -375,6 +379,7 @@ def record_entry(record: Record) -> list[dict[str, object]]:
             "crps": card.crps.value,
             "brier": card.brier.value,
             "ece": card.ece,
+            "beware": [f"{games} {why}" for games, why in _doubts(card)],
         }
         for horizon, card in record.items()
         if card.games

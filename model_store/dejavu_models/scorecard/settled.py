@@ -64,6 +64,7 @@ class SettledForecasts:
         in_league: whether the NBA numbers games like this one.
         in_time: whether it is not late, regardless of its outcome.
         replay: whether the game is of a replay or a simulated season.
+        margin: pregame_margin of the request; NaN without one.
         made_us: when it was made, in microseconds since 1970.
         outcome_too_soon: whether its outcome was observed sooner after it than the play in between takes.
         corrected: whether another report of the outcome had another differential or total.
@@ -103,6 +104,7 @@ class SettledForecasts:
     in_league: NDArray[np.bool_]
     in_time: NDArray[np.bool_]
     replay: NDArray[np.bool_]
+    margin: Floats
     made_us: NDArray[np.int64]
     outcome_too_soon: NDArray[np.bool_]
     corrected: NDArray[np.bool_]

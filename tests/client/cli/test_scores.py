@@ -82,7 +82,7 @@ def test_what_is_left_out_is_said_with_its_reason_also_where_nothing_counts(serv
     beware = {
         "1 game withdrawn: the outcome was taken back",
         "2 games corrected: the outcome was another one before",
-        "3 games doubtful: the id, the teams or the times may be wrong",
+        "3 games doubtful: the id, teams, times or leads may be wrong",
         "4 games unsettled: the outcome was never reported",
         "5 games without a total: its points were never reported",
     }

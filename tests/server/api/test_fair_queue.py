@@ -1,4 +1,4 @@
-"""Reads that wait for one slot: callers have their turns, and who asks for little does not yield to who asks for much."""
+"""Reads that wait for one slot: callers have their turns, and and few requests do not yield to many."""
 
 from __future__ import annotations
 

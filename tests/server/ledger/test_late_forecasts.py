@@ -492,6 +492,27 @@ def test_a_game_that_is_told_faster_than_it_can_be_played_shows_on_the_card(
     assert (found.forecasts, found.doubtful_games) == (len(minutes), doubtful)
 
 
+@pytest.mark.parametrize(
+    ("told", "doubtful"),
+    [
+        ([(18, 3.0, {}), (18, 8.0, {"alpha": 0.1}), (19, 20.0, {}), (24, -30.0, {})], False),
+        ([(18, 3.0, {}), (18, 28.0, {"alpha": 0.1})], True),
+        ([(18, 3.0, {}), (19, 28.0, {})], True),
+        ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": 4.0})], False),
+        ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {})], False),
+        ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": -9.0})], True),
+    ],
+)
+def test_a_game_whose_forecasts_contradict_one_another_shows_on_the_card(
+    book: RecordBook, told: list[tuple[int, float, dict[str, float]]], doubtful: bool
+) -> None:
+    """Persistence, with which a forecast is compared, is what its caller says of the lead; a margin takes it back."""
+    for number, (minute, lead, more) in enumerate(told):
+        said(book, minute, lead, after=timedelta(minutes=2 * number), **more)
+    book.report(GAME, FINAL, 5)
+    assert card(book).doubtful_games == doubtful
+
+
 def test_a_game_with_forecasts_in_time_and_others_after_its_evening_shows_on_the_card(book: RecordBook) -> None:
     """Somebody else may have recorded the first one, half a day before the game."""
     said(book, 1)

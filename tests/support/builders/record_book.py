@@ -54,6 +54,7 @@ def forecast(
     away_team: str = "GSW",
     generated_time: datetime = EVENING,
     distribution: bool = True,
+    pregame_margin: float | None = None,
 ) -> IssuedForecast:
     """Returns a forecast of a game with a constant lead, ready to be recorded."""
     made = issued(
@@ -74,7 +75,7 @@ def forecast(
         home_lead_probability=probability,
         distribution=quantiles if distribution else (),
     )
-    return replace(made, forecast=adjusted)
+    return replace(made, forecast=adjusted, pregame_margin=pregame_margin)
 
 
 NO_CAPS = StakingPolicy(game_cap=1.0, evening_cap=1.0)

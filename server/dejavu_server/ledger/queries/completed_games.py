@@ -16,10 +16,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, case, select
 
-from dejavu_feed.game_ids import COMPETITIVE, is_replay, season_of
+from dejavu_feed.game_ids import COMPETITIVE, is_league_id, is_replay, season_of
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, from_json
 from dejavu_feed.pattern import REGULATION_MINUTES, Score
 from dejavu_feed.teams import team_code
+from dejavu_models.scorecard.doubtful import MAX_CORRECTION
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_server.ledger.database.canonical_value import canonical_text
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
@@ -85,7 +86,7 @@ def completed_games(
         for row in page:
             if include_replays or not is_replay(row.game_id):
                 game = _game(row, min_minutes)
-                yield game if isinstance(game, SkippedGame) else replace(game, live=_live_inputs(connection, game, row))
+                yield game if isinstance(game, SkippedGame) else _with_live_inputs(connection, game, row)
         sequence = page[-1].first_sequence
 
 
@@ -95,6 +96,8 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
 
     if row.pattern is None:
         return skipped("it was not forecast")
+    if not is_replay(row.game_id) and not is_league_id(row.game_id):
+        return skipped("the NBA gives no game such an id")
     phase = "RS" if is_replay(row.game_id) else COMPETITIVE.get(row.game_id[:3])
     if phase is None:
         return skipped("it is of no regular season, play-in or playoffs")
@@ -118,18 +121,23 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
     return CompletedGame(row.game_id, season, day, phase, home, away, scores)
 
 
-def _live_inputs(connection: Connection, game: CompletedGame, row: Row[Any]) -> dict[int, LiveInputs]:
-    """Return the recorded inputs of each minute with the differential of the game's scores; the newest ones."""
+def _with_live_inputs(connection: Connection, game: CompletedGame, row: Row[Any]) -> CompletedGame | SkippedGame:
+    """Add the recorded inputs of each minute with the differential of the game's scores; the newest ones.
+
+    Skips a game of which another forecast has another differential: one of the two callers tells another game.
+    """
     differentials = {score.elapsed / 60: score.home - score.away for score in game.scores}
     found: dict[int, LiveInputs] = {}
     for minute, pattern, text in connection.execute(_REQUESTS, {"game_id": game.game_id}):
-        request = json.loads(text)
-        live = from_json(request)
-        if live != NO_LIVE_INPUTS and json.loads(pattern)[-1] == differentials.get(minute):
+        live, last = from_json(json.loads(text)), json.loads(pattern)[-1]
+        if abs(last - differentials.get(minute, last)) > MAX_CORRECTION:
+            told = f"{differentials[minute]:+g} and {last:+g}"
+            return SkippedGame(game.game_id, f"its forecasts differ about minute {minute}: {told}")
+        if live != NO_LIVE_INPUTS and last == differentials.get(minute):
             found[minute] = live
     if row.total_points is not None:
         found[REGULATION_MINUTES] = LiveInputs(total_points=row.total_points)
-    return found
+    return replace(game, live=found)
 
 
 def _lowest_scores(differentials: list[int], final: int) -> tuple[Score, ...]:

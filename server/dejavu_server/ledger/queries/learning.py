@@ -13,16 +13,19 @@ ignore every game of an earlier one.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import numpy as np
 from sqlalchemy import Connection, Select, Table, and_, bindparam, delete, func, insert, literal, select, update
 
 from dejavu_feed.game_ids import COMPETITIVE, is_of_season
+from dejavu_models.scorecard.doubtful import MAX_CORRECTION
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import (
     QUARTER_MIDPOINTS,
@@ -248,8 +251,8 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
 
     There is one for each model version and quarter, of the first forecast, or shadow, in this order of preference: no
     pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier. Nothing is
-    learned from a minute with forecasts of different patterns: of two stories of a game one is wrong, and a caller with
-    the scope record alone would widen the intervals of all.
+    learned from a minute with forecasts of patterns that differ by more than feeds are corrected: of two stories of a
+    game one is wrong, and a caller with the scope record alone would widen the intervals of all.
     """
 
     def order(row: Any) -> tuple[Any, ...]:
@@ -269,12 +272,10 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
 
     between = {"after": after, "last": last}
     candidates = list(connection.execute(_SETTLED, between))
-    patterns: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
-    for each in candidates:
-        patterns[each.first_sequence, each.minute].add(each.pattern)
+    contradictory = _contradictory(candidates)
     if connection.execute(_ANY_SHADOW).first() is not None:
         candidates += connection.execute(_SETTLED_SHADOWS, between)
-    told = (each for each in candidates if len(patterns[each.first_sequence, each.minute]) <= 1)
+    told = (each for each in candidates if (each.first_sequence, each.minute) not in contradictory)
     chosen = [(key, next(group)) for key, group in groupby(sorted(told, key=order), key=key)]
     texts = canonical_forms(connection, [row.sequence for _, row in chosen])
     result: defaultdict[int, list[Observation]] = defaultdict(list)
@@ -289,6 +290,18 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
             score = static_score(forecast.distribution, forecast.static_scores, row.differential)
             result[first].append(Observation(tracker, score))
     return result
+
+
+def _contradictory(rows: Iterable[Any]) -> set[tuple[int, int]]:
+    """Return the outcomes and minutes with patterns that contradict one another."""
+    patterns: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
+    for each in rows:
+        patterns[each.first_sequence, each.minute].add(each.pattern)
+    return {
+        at
+        for at, texts in patterns.items()
+        if len(texts) > 1 and np.ptp([json.loads(text) for text in texts], axis=0).max() > MAX_CORRECTION
+    }
 
 
 _COMPETITIVE = func.substr(outcomes.c.game_id, 1, 3).in_(sorted(COMPETITIVE))

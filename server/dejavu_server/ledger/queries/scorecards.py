@@ -5,6 +5,7 @@ The scores are those of `entries.settlement.settle`, computed here for thousands
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -205,10 +206,10 @@ _LATE = {
 
 def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
     """Return `Columns`, save those of bets, and sequence, first_report and differential, for some rows."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 23
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 24
     sequence, first_report, differentials, minute, alpha, late, version, values, *attributes = raw
     home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
-    observed, withdrawn, corrected, game_id, other_teams, made_us, too_soon = standing
+    observed, withdrawn, corrected, game_id, other_teams, made_us, too_soon, margin_key = standing
     differential = np.array(differentials, dtype=np.float64)
     try:
         exclusion = np.array([_LATE[reason] for reason in late], dtype=np.int64)
@@ -246,6 +247,7 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "other_teams": np.array(other_teams, dtype=np.bool_),
         "in_league": np.array([is_league_id(game) for game in game_id], dtype=np.bool_),
         "in_time": in_time,
+        "margin": np.array([np.nan if key is None else json.loads(key)[-1] for key in margin_key], dtype=np.float64),
         "made_us": np.array(made_us, dtype=np.int64),
         "outcome_too_soon": np.array(too_soon, dtype=np.bool_),
         **totals,
@@ -402,6 +404,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             _OTHER_TEAMS,
             forecasts.c.generated_us,
             _TOO_SOON,
+            case((forecasts.c.margin_given, forecasts.c.key)),  # its last part
         )
         .join_from(
             forecasts,

@@ -130,6 +130,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             is_league_id(each.issued.game_id),
             each.issued.late is None,
             is_replay(each.issued.game_id),
+            math.nan if each.issued.pregame_margin is None else each.issued.pregame_margin,
             microseconds(each.issued.generated_time),
             took < timedelta(minutes=left, seconds=-FEED_LAG_SECONDS),
             outcome.revision > 0,  # each corrects the differential

@@ -1,6 +1,7 @@
 """Authenticates callers: opaque tokens from a file, or JSON Web Tokens, as `authorization: Bearer TOKEN`.
 
-Verifying a JWT takes about 0.1 ms, so callers of verified ones are cached until they expire, by the hash of the token.
+Verifying a JWT takes 0.1 to 0.6 ms, so callers of verified ones are cached until they expire, by the hash of the token,
+and so are the hashes of those with a wrong signature.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LOOK_SECONDS = 1.0
 """Interval of the checks for replaced files, and for streams that outlived their token."""
 
 CACHED_TOKENS = 4096
-"""Maximum number of verified JWTs to remember; the one that was used longest ago is forgotten first."""
+"""Maximum number of verified JWTs to remember, and of refused ones; that of longest ago is forgotten first."""
 
 MAX_TOKEN = 8192
 """Maximum length of a token, in characters."""
@@ -67,6 +68,7 @@ class Authenticator:
         self._callers: dict[bytes, Principal] = {}
         self._verifier: JwtVerifier | None = None
         self._verified: OrderedDict[bytes, Principal] = OrderedDict()
+        self._refused: OrderedDict[bytes, str] = OrderedDict()  # with the reasons
         self._versions: dict[Path, FileVersion] = {}
         self._unusable: dict[Path, str] = {}  # why a file that was replaced cannot be used
         self._watch: PeriodicTask | None = None
@@ -143,7 +145,16 @@ class Authenticator:
         # Signed tokens have two dots. Anything else is not tried, so that the reason names the right kind.
         if self._verifier is None or token.count(".") != 2:
             raise Unauthenticated("the token is not known to this server, or was revoked")
-        caller = self._verifier.verify(token, credential)
+        if (reason := self._refused.get(credential)) is not None:
+            raise Unauthenticated(reason)
+        try:
+            caller = self._verifier.verify(token, credential)
+        except Unauthenticated as error:
+            if error.forged:
+                self._refused[credential] = str(error)
+                if len(self._refused) > CACHED_TOKENS:
+                    self._refused.popitem(last=False)
+            raise
         self._verified[credential] = caller
         if len(self._verified) > CACHED_TOKENS:
             self._verified.popitem(last=False)
@@ -171,6 +182,7 @@ class Authenticator:
         else:
             self._verifier = content
             self._verified.clear()
+            self._refused.clear()
             if not content.keys:
                 effect = "no JSON Web Token is accepted"
                 _log.warning("access_without_keys", path=str(self._jwks), effect=effect)

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Final
 
 from dejavu_models.errors import DejavuError
 
@@ -36,9 +37,18 @@ ALL_SCOPES = frozenset(AccessScope)
 
 
 class Unauthenticated(DejavuError):
-    """The call has no valid token."""
+    """The call has no valid token.
+
+    Args:
+        message: why.
+        forged: whether its signature is not that of its key, which no time mends.
+    """
 
     reason = "UNAUTHENTICATED"
+
+    def __init__(self, message: str, *, forged: bool = False) -> None:
+        super().__init__(message)
+        self.forged = forged
 
 
 class MethodDenied(DejavuError):
@@ -96,6 +106,10 @@ class Principal:
                 raise ScopeMissing(self.identity, scope.value, action)
 
 
+NO_CALLER: Final = "none"
+"""Name of the caller of calls without a token, for metrics."""
+
+
 class CallerLabels:
     """Names of callers for metrics, limited in number.
 
@@ -108,13 +122,13 @@ class CallerLabels:
         self._labels: dict[str, str] = {}
 
     def of(self, identity: str) -> str:
-        """Return the name of a token; "none" without a caller, "other" for the subject of a JWT."""
+        """Return the name of a token; NO_CALLER without a caller, "other" for the subject of a JWT."""
         label = self._labels.get(identity)
         if label is not None:
             return label
         kind, _, name = identity.partition(":")
         if not name:
-            return "none"
+            return NO_CALLER
         if kind != "token" or len(self._labels) >= self._limit:
             return "other"
         self._labels[identity] = name

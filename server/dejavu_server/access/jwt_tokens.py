@@ -68,6 +68,8 @@ class JwtVerifier:
             expires = float(claims["exp"]) + LEEWAY_SECONDS
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("the token has expired") from None
+        except jwt.InvalidSignatureError:
+            raise Unauthenticated("the token is not signed by its key", forged=True) from None
         except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise Unauthenticated(f"the token is not valid: {type(error).__name__}") from None
         subject = claims["sub"]

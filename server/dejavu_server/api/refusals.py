@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
-from dejavu_server.access.caller import NOBODY, current_caller, current_denial
+from dejavu_server.access.caller import NO_CALLER, NOBODY, Unauthenticated, current_caller, current_denial
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, kind_of
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
@@ -79,15 +79,18 @@ class Admissions:
     def admit(self, method: str, context: Context, make_room: Callable[[CallKind], bool]) -> Permit | Refusal:
         """Return the permit of a call, or its refusal; set its caller.
 
-        A call that its token does not allow is answered as such later. Until then its place is one of control calls: by
-        headers alone, nobody takes those of forecasts.
+        A call without a valid token is refused at once: a flood of them costs little. One whose token lacks a scope is
+        answered as such later, and until then has a place of control calls: it takes none of those of forecasts.
 
         Args:
             method: path of its method.
             context: its context.
             make_room: ends a call of a kind that has not sent its request; returns whether there was one.
         """
-        place = method if self._authorize(method, context) else UNKNOWN_METHOD
+        denial = self._denial(method, context)
+        if isinstance(denial, Unauthenticated):
+            return self._refusal(method, denial, context)
+        place = method if denial is None else UNKNOWN_METHOD
         answer = self._controller.admit(place, context.time_remaining(), make_room)
         return answer if isinstance(answer, Permit) else self._refusal(method, answer, context)
 
@@ -108,10 +111,10 @@ class Admissions:
         """The time by which permits expire."""
         return self._controller.clock()
 
-    def _authorize(self, method: str, context: Context) -> bool:
-        """Set the caller of a call, and why it may not make the call; return whether it may."""
-        if self.authenticator is None:
-            return True
+    def _denial(self, method: str, context: Context) -> DejavuError | None:
+        """Set the caller of a call, and why it may not make the call; return that, None if it may."""
+        if self.authenticator is None or not method:  # of no method, which gRPC answers
+            return None
         metadata = dict(context.invocation_metadata() or ())
         caller, denial = NOBODY, None
         try:
@@ -120,7 +123,7 @@ class Admissions:
             denial = error.with_traceback(None)
         current_caller.set(caller)
         current_denial.set(denial)
-        return denial is None
+        return denial
 
     def _refusal(self, method: str, error: DejavuError, context: Context) -> Refusal:
         prepared = self._prepared.get(key := (method, str(error)))
@@ -142,11 +145,13 @@ class Admissions:
             metadata = (*self._metadata, *pushback(failure.code, retry), *details)
             refusals.append(Refusal(status_number(failure.code), failure.message, metadata))
         label = method or UNKNOWN_METHOD
-        counters = (
+        counters = [
             self._metrics.calls.labels(label, failure.code.name),
             self._metrics.refused.labels(label, failure.reason),
-        )
-        return _Prepared(counters, itertools.cycle(refusals))
+        ]
+        if isinstance(error, Unauthenticated):
+            counters.append(self._metrics.callers.labels(NO_CALLER, failure.code.name))
+        return _Prepared(tuple(counters), itertools.cycle(refusals))
 
 
 def _request_id(context: Context) -> str:

@@ -224,7 +224,7 @@ async def test_headers_without_a_token_take_no_place_of_forecasts(tmp_path: Path
     ):
         stub: Any = PredictionServiceStub(channel)
         writers = [await send_headers_only(worker, f"127.0.0.{2 + number}") for number in range(4 * MOST)]
-        await until(lambda: worker.admission.in_progress(CallKind.CONTROL) == len(writers))
+        await until(lambda: refusals(worker, "UNAUTHENTICATED") == len(writers))
         assert not worker.admission.in_progress(CallKind.PREDICT)
         assert await code_of(stub.Predict(REQUEST, metadata=metadata)) is grpc.StatusCode.OK
         for writer in writers:

@@ -18,6 +18,7 @@ from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS
 from dejavu_gateway.api.pages import PAGE_PATHS, WebBuild
 from dejavu_gateway.api.share import share_image
 from dejavu_gateway.api.streams import ServerSentEvents, websocket
+from dejavu_gateway.http.bodies import BodyMemory
 from dejavu_gateway.http.envelope import Envelope, Receive, Scope, Send
 from dejavu_gateway.live.feed import LiveFeed
 from dejavu_gateway.live.slots import AddressSlots, StreamSlots
@@ -48,9 +49,11 @@ def gateway_app(
         limits.what_ifs,
         limits.what_ifs_per_address,
         line_of_address=limits.what_ifs_line // 8,
-        line=limits.what_ifs_line,
+        max_waiting=limits.what_ifs_line,
     )
-    context = GatewayContext(settings, client, feed, metrics, streams, reads, what_ifs)
+    context = GatewayContext(
+        settings, client, feed, metrics, streams, reads, what_ifs, BodyMemory(limits.unparsed_bytes)
+    )
     games, warming = GameEndpoints(), BackgroundTask()
 
     @contextlib.asynccontextmanager

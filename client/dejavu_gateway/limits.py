@@ -24,6 +24,8 @@ class GatewayLimits:
         keep_alive_seconds: how long an idle connection is kept.
         answer_seconds: within which a request is answered, live streams apart.
         stalled_seconds: after which a browser that reads nothing is cut off; it resumes.
+        unread_bytes: most bytes of answers that wait in the gateway to be read, by all browsers.
+        unread_bytes_per_address: most of them for one address, unless it is that of a trusted proxy.
         heartbeat_seconds: silence after which a live stream sends its position.
         replay_events: most events kept for browsers that resume.
         replay_bytes: most bytes of them.
@@ -32,9 +34,12 @@ class GatewayLimits:
         reads_line: most reads of one address that run or wait; behind a proxy they hold connections of all browsers.
         what_ifs: most calls that have the server compute at once; all are of one caller for it, which limits those.
         what_ifs_per_address: most of them for one address.
-        what_ifs_line: most that run or wait, an eighth of them for one address; a parsed body takes up to 0.7 MB.
+        what_ifs_line: most that wait; an eighth as many of one address run, wait, or have their bodies read. A parsed
+            body takes up to 0.7 MB.
+        unparsed_bytes: most bytes of bodies that are received, and not parsed yet.
         catching_up: most streams to the server for browsers that resume from before those events.
         catching_up_per_address: most of them for one address.
+        catch_up_stalled_seconds: after which a browser that reads nothing meanwhile is cut off.
         catch_up_seconds: how long one of them lasts at most; the browser then resumes where it was, after others.
     """
 
@@ -46,6 +51,8 @@ class GatewayLimits:
     keep_alive_seconds: int = 30
     answer_seconds: float = 75.0
     stalled_seconds: float = 15.0
+    unread_bytes: int = 64 * 1024 * 1024
+    unread_bytes_per_address: int = 8 * 1024 * 1024
     heartbeat_seconds: float = 10.0
     replay_events: int = 5000
     replay_bytes: int = 64 * 1024 * 1024
@@ -55,8 +62,10 @@ class GatewayLimits:
     what_ifs: int = 16
     what_ifs_per_address: int = 4
     what_ifs_line: int = 96
+    unparsed_bytes: int = 64 * 1024 * 1024
     catching_up: int = 16
     catching_up_per_address: int = 4
+    catch_up_stalled_seconds: float = 3.0
     catch_up_seconds: float = 30.0
 
     @property

@@ -23,11 +23,12 @@ from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ListPredictions
 from dejavu_common.address import Address
 from dejavu_gateway.api.context import CONTEXT_KEY, GatewayContext, client_address
 from dejavu_gateway.cli import command
-from dejavu_gateway.http.bodies import read_body
+from dejavu_gateway.http.bodies import BodyMemory, read_body
 from dejavu_gateway.http.envelope import is_same_origin
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.live.feed import LiveFeed
 from dejavu_gateway.live.slots import AddressSlots, StreamSlots
+from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings, TrustedProxies
 from dejavu_gateway.upstream import UpstreamClient
@@ -192,7 +193,7 @@ async def test_browsers_that_hang_up_do_not_add_up_to_threads() -> None:
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
     try:
         for number in range(1, 2 * most):
-            asking = asyncio.create_task(read_body(Request(scope, receive), parse, max_bytes=200_000))
+            asking = asyncio.create_task(read_body(Request(scope, receive), parse, 200_000, BodyMemory(10**9)))
             if number <= most:
                 await has_begun.wait()
                 has_begun.clear()
@@ -203,6 +204,37 @@ async def test_browsers_that_hang_up_do_not_add_up_to_threads() -> None:
         assert len(begun) == most
     finally:
         go.set()
+
+
+async def test_bodies_that_are_received_take_a_bounded_amount_of_memory() -> None:
+    memory, hangs = BodyMemory(250_000), asyncio.Event()
+
+    async def receive() -> dict[str, object]:
+        if hangs.is_set():
+            await asyncio.Event().wait()
+        hangs.set()
+        return {"type": "http.request", "body": b" " * 100_000 + b"1", "more_body": True}
+
+    def read() -> asyncio.Task[object]:
+        hangs.clear()
+        return asyncio.create_task(read_body(Request(scope, receive), lambda value: value, 200_000, memory))
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+    slow = []
+    for _ in range(2):
+        slow.append(read())
+        await hangs.wait()
+    with pytest.raises(RequestRefused, match="too many bodies"):
+        await read()
+    slow.pop().cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    slow.append(read())
+    await hangs.wait()
+    await asyncio.sleep(0)
+    assert not slow[-1].done()
+    for each in slow:
+        each.cancel()
 
 
 def about_a_game_nothing(request: ListPredictionsRequest) -> object:
@@ -318,6 +350,7 @@ async def test_what_is_no_address_does_not_count_as_one(forwarded: str) -> None:
             StreamSlots(1, 1),
             AddressSlots(1, 1),
             AddressSlots(1, 1),
+            BodyMemory(1),
         )
         scope = {"type": "http", "client": ("127.0.0.2", 1), "headers": [], CONTEXT_KEY: context}
         said = [(b"x-forwarded-for", forwarded.encode())]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dejavu_gateway.api import shared_answers
-from dejavu_gateway.api.shared_answers import MAX_KEPT_BYTES, SharedAnswers
+from dejavu_gateway.api.shared_answers import MAX_KEPT, MAX_KEPT_BYTES, SharedAnswers
 
 
 class Feed:
@@ -63,6 +63,22 @@ async def test_answers_are_kept_up_to_a_number_of_bytes() -> None:
     for key in "aabbcca":
         await get(key)
     assert made == {"a": 2, "b": 1, "c": 1}
+
+
+async def test_answers_that_are_asked_for_once_do_not_push_out_one_of_many() -> None:
+    shared, feed, made = SharedAnswers(), Feed(), Counter[str]()
+    live: Any = feed
+
+    async def get(key: str) -> None:
+        async def make() -> bytes:
+            made[key] += 1
+            return b""
+
+        await shared.get(key, make, live)
+
+    for key in ("board", "board", *(f"day {number}" for number in range(3 * MAX_KEPT)), "board"):
+        await get(key)
+    assert made["board"] == 1
 
 
 async def test_an_answer_is_not_kept_for_long_nor_without_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dejavu_common.fair_slots import TooManyWaitError
 from dejavu_gateway.live.slots import AddressSlots, NoSlotError, StreamSlots
 
 
@@ -35,16 +36,33 @@ async def test_an_address_that_takes_what_it_can_leaves_slots_for_others() -> No
         task.cancel()
 
 
-def test_so_many_requests_are_in_line_of_an_address_and_of_all_and_no_more() -> None:
-    slots = AddressSlots(4, 2, line_of_address=3, line=5)
+def test_so_many_requests_are_in_line_of_an_address_and_no_more_however_many_others_are() -> None:
+    slots = AddressSlots(4, 2, line_of_address=3)
     with contextlib.ExitStack() as line:
-        for address in "aaabb":
-            line.enter_context(slots.in_line(address))
-        for address, message in (("a", "your address has 3 requests in line already"), ("c", "5 requests are in line")):
-            with pytest.raises(NoSlotError, match=message), slots.in_line(address):
-                pass
-    with slots.in_line("a"), slots.in_line("c"):
+        for number in range(300):
+            line.enter_context(slots.in_line(f"{number // 3}"))
+        with pytest.raises(NoSlotError, match="your address has 3 requests in line already"), slots.in_line("0"):
+            pass
+        with slots.in_line("one more"):
+            pass
+    with slots.in_line("0"):
         pass
+
+
+async def test_many_that_wait_make_room_for_an_address_that_waits_with_fewer() -> None:
+    slots = AddressSlots(2, 2, max_waiting=3)
+    many = [asyncio.create_task(slots.acquire("many")) for _ in range(5)]
+    await turns()
+    one = asyncio.create_task(slots.acquire("one"))
+    await turns()
+    assert [task.done() for task in (*many, one)] == [True, True, False, False, True, False]
+    assert isinstance(many[-1].exception(), TooManyWaitError)
+    slots.release("many")
+    slots.release("many")
+    await turns()
+    assert one.done()
+    for task in many:
+        task.cancel()
 
 
 @given(seed=st.integers(0, 10_000), steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=40))

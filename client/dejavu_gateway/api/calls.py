@@ -62,7 +62,9 @@ class CallEndpoint:
         """Answer a request."""
         if self.method == "POST":
             with in_line(request):
-                return await self._ask(request, await read_message(request, self.described, self.max_bytes))
+                return await self._ask(
+                    request, await read_message(request, self.described, self.max_bytes, context_of(request).bodies)
+                )
         path_parameters = [(name, str(value)) for name, value in request.path_params.items()]
         parameters = [*request.query_params.multi_items(), *path_parameters]
         message, others = from_query(parameters, self.described, self.also)

@@ -11,6 +11,8 @@ from typing import Final, cast
 
 from starlette.requests import HTTPConnection, Request
 
+from dejavu_common.fair_slots import TooManyWaitError
+from dejavu_gateway.http.bodies import BodyMemory
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.live.feed import LiveFeed
 from dejavu_gateway.live.slots import AddressSlots, NoSlotError, StreamSlots
@@ -44,6 +46,7 @@ class GatewayContext:
     streams: StreamSlots
     reads: AddressSlots
     what_ifs: AddressSlots
+    bodies: BodyMemory
 
 
 def context_of(connection: HTTPConnection) -> GatewayContext:
@@ -64,9 +67,13 @@ def in_line(request: Request) -> Iterator[None]:
         try:
             counted.enter_context(_slots(request).in_line(client_address(request)))
         except NoSlotError as error:
-            code, reason = HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS"
-            raise RequestRefused(code, "RESOURCE_EXHAUSTED", str(error), reason, retry_after=1.0) from None
+            raise _refused(str(error)) from None
         yield
+
+
+def _refused(message: str) -> RequestRefused:
+    code, reason = HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS"
+    return RequestRefused(code, "RESOURCE_EXHAUSTED", message, reason, retry_after=1.0)
 
 
 @contextlib.asynccontextmanager
@@ -78,9 +85,16 @@ async def asking(request: Request) -> AsyncIterator[None]:
     Raises:
         RequestRefused: if too many are in line already.
     """
+    slots, address = _slots(request), client_address(request)
     with contextlib.nullcontext() if request.method == "POST" else in_line(request):
-        async with _slots(request).held(client_address(request)):
+        try:
+            await slots.acquire(address)
+        except TooManyWaitError:
+            raise _refused("too many requests wait already") from None
+        try:
             yield
+        finally:
+            slots.release(address)
 
 
 def _slots(request: Request) -> AddressSlots:

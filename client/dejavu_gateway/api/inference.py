@@ -98,7 +98,9 @@ async def model_infer(request: Request) -> Response:
     if BINARY_HEADER in request.headers:
         raise binary_refused(f"header {BINARY_HEADER}")
     with in_line(request):
-        asked = await read_body(request, lambda value: infer_request(value, name, version), LARGE_BODY, untyped=True)
+        asked = await read_body(
+            request, lambda value: infer_request(value, name, version), LARGE_BODY, context.bodies, untyped=True
+        )
         async with asking(request):
             response = await context.client.call(upstream.MODEL_INFER, asked)
             # In a thread, as browsers wait for their events meanwhile.

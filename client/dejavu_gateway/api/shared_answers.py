@@ -13,7 +13,7 @@ from dejavu_gateway.live.feed import LiveFeed
 KEPT_SECONDS: Final = 60.0
 """Time to keep an answer: a change without an event, such as a market, shows after this time."""
 
-MAX_KEPT: Final = 16
+MAX_KEPT: Final = 64
 MAX_KEPT_BYTES: Final = 32 * 1024 * 1024
 
 MAX_MAKING: Final = 2
@@ -29,23 +29,35 @@ class _Making:
     waiting: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """An answer, the newest event at its start, until when it holds, and whether it was asked for again."""
+
+    begun: str
+    until: float
+    answer: bytes
+    again: bool = False
+
+
 class SharedAnswers:
     """Answers that many browsers ask for: computed once for concurrent requests, and kept while nothing changes.
 
     A computation that nobody waits for is cancelled: otherwise a browser that asks and hangs up, again and again,
-    would have the gateway make any number of them.
+    would have the gateway make any number of them. Nor do answers that are asked for once push out those of many.
     """
 
     def __init__(self) -> None:
         self._making: defaultdict[Hashable, list[_Making]] = defaultdict(list)
-        self._kept: OrderedDict[Hashable, tuple[str, float, bytes]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
 
     def kept(self, key: Hashable, feed: LiveFeed) -> bytes | None:
         """Return the answer of a key that is kept; None if there is none that still holds."""
         kept, token = self._kept.get(key), _position(feed)
-        if kept is None or not token or kept[0] != token or asyncio.get_running_loop().time() >= kept[1]:
+        if kept is None or not token or kept.begun != token or asyncio.get_running_loop().time() >= kept.until:
             return None
-        return kept[2]
+        kept.again = True
+        self._kept.move_to_end(key)
+        return kept.answer
 
     async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]], feed: LiveFeed) -> bytes:
         """Return the answer of a key: one that is kept or being made, or else a new one.
@@ -76,11 +88,16 @@ class SharedAnswers:
             if not one.waiting:
                 self._remove(key, one)  # at once: a new request must not wait for a cancelled one
                 one.task.cancel()
-        self._kept[key] = one.begun, asyncio.get_running_loop().time() + KEPT_SECONDS, answer
-        self._kept.move_to_end(key)
-        while len(self._kept) > MAX_KEPT or sum(len(kept) for *_, kept in self._kept.values()) > MAX_KEPT_BYTES:
-            self._kept.popitem(last=False)
+        self._keep(key, _Kept(one.begun, asyncio.get_running_loop().time() + KEPT_SECONDS, answer))
         return answer
+
+    def _keep(self, key: Hashable, kept: _Kept) -> None:
+        kept.again = key in self._kept
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
+        while len(self._kept) > MAX_KEPT or sum(len(each.answer) for each in self._kept.values()) > MAX_KEPT_BYTES:
+            once = (each for each, answer in self._kept.items() if not answer.again and each != key)
+            del self._kept[next(once, next(iter(self._kept)))]
 
     def _remove(self, key: Hashable, one: _Making) -> None:
         making = self._making[key]

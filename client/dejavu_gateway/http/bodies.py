@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final, TypeVar
 
@@ -25,27 +26,58 @@ _IN_THREAD_FROM = 32 * 1024
 """Bytes from which a body is parsed in a thread: it would keep browsers waiting for their events."""
 
 
-async def read_message(request: Request, message_type: type[MessageT], max_bytes: int) -> MessageT:
+class BodyMemory:
+    """Bytes of bodies that are received and not parsed yet, of all requests.
+
+    Args:
+        most: how many there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    def take(self, size: int) -> None:
+        """Count further bytes.
+
+        Raises:
+            RequestRefused: if there are too many, these included, which count nevertheless.
+        """
+        self._held += size
+        if self._held > self._most:
+            message, reason = "too many bodies are being received; retry later", "TOO_MANY_REQUESTS"
+            raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", message, reason, retry_after=1.0)
+
+    def give_back(self, size: int) -> None:
+        """Count bytes no longer."""
+        self._held -= size
+
+
+async def read_message(request: Request, message_type: type[MessageT], max_bytes: int, memory: BodyMemory) -> MessageT:
     """Return the message that the body of a request describes in JSON.
 
     Args:
         request: the request.
         message_type: type of the message.
         max_bytes: largest body.
+        memory: counts its bytes.
 
     Raises:
         RequestRefused: if the body is too large, of another type, or does not describe the message.
     """
-    return await read_body(request, lambda value: from_json(value, message_type), max_bytes)
+    return await read_body(request, lambda value: from_json(value, message_type), max_bytes, memory)
 
 
-async def read_body(request: Request, parse: Callable[[object], _T], max_bytes: int, *, untyped: bool = False) -> _T:
+async def read_body(
+    request: Request, parse: Callable[[object], _T], max_bytes: int, memory: BodyMemory, *, untyped: bool = False
+) -> _T:
     """Return the parsed JSON of a body.
 
     Args:
         request: the request.
         parse: makes it of the JSON data; may run in a thread.
         max_bytes: largest body.
+        memory: counts its bytes.
         untyped: whether a program may leave the type out. Pages of other sites may not: browsers send an Origin.
 
     Raises:
@@ -56,17 +88,18 @@ async def read_body(request: Request, parse: Callable[[object], _T], max_bytes: 
     if kind != JSON and not allowed:  # keeps pages of other sites from sending one without asking first (CORS)
         message = f"the body is of type {kind[:60]!r}; expected {JSON}"
         raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_ARGUMENT", message, "UNSUPPORTED_MEDIA_TYPE")
-    body = await _read(request, max_bytes)
-    if len(body) < _IN_THREAD_FROM:
-        return parse(read_json(body))
-    return await asyncio.to_thread(lambda: parse(read_json(body)))
+    async with _received(request, max_bytes, memory) as body:
+        if len(body) < _IN_THREAD_FROM:
+            return parse(read_json(body))
+        return await asyncio.to_thread(lambda: parse(read_json(body)))
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
-    """Return the body of a request.
+@asynccontextmanager
+async def _received(request: Request, max_bytes: int, memory: BodyMemory) -> AsyncIterator[bytes]:
+    """Receive the body of a request, whose bytes count until the end of the block.
 
     Raises:
-        RequestRefused: if it is larger than `max_bytes`.
+        RequestRefused: if it is larger than `max_bytes`, or too many bytes of all bodies are held.
     """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and (len(declared) > 12 or int(declared) > max_bytes):
@@ -75,12 +108,16 @@ async def _read(request: Request, max_bytes: int) -> bytes:
         message = "the body is compressed; expected plain JSON"
         raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_ARGUMENT", message, "UNSUPPORTED_ENCODING")
     chunks, size = list[bytes](), 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > max_bytes:
-            raise _too_large(max_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            memory.take(len(chunk))
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            chunks.append(chunk)
+        yield b"".join(chunks)
+    finally:
+        memory.give_back(size)
 
 
 def _too_large(max_bytes: int) -> RequestRefused:

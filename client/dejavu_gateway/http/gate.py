@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -96,7 +96,8 @@ class ConnectionGate:
         self._metrics.connections.set(len(self._admitted))
 
     def sweep(self, now: float) -> None:
-        """Drop the connections that have taken nothing for too long."""
+        """Drop the connections that have taken nothing for too long, and those with most of too many unread bytes."""
+        self._drop_unread()
         for transport, admitted in list(self._admitted.items()):
             size = transport.get_write_buffer_size()
             if not size or size < admitted.unsent or not admitted.unsent:
@@ -105,6 +106,24 @@ class ConnectionGate:
                 transport.abort()
             else:
                 admitted.unsent = size
+
+    def _drop_unread(self) -> None:
+        """Drop connections, of the addresses with most unread bytes first, until these are within their limits."""
+        unread: defaultdict[str, list[tuple[int, asyncio.Transport]]] = defaultdict(list)
+        for transport, admitted in self._admitted.items():
+            unread[admitted.share].append((transport.get_write_buffer_size(), transport))
+        held = Counter({share: sum(size for size, _ in each) for share, each in unread.items()})
+        for share, size in held.most_common():
+            over = held.total() > self.limits.unread_bytes
+            if not over and (size <= self.limits.unread_bytes_per_address or share in self._trusted):
+                continue
+            for bytes_, transport in sorted(unread[share], key=lambda each: each[0], reverse=True):
+                fits = held[share] <= self.limits.unread_bytes_per_address or share in self._trusted
+                if fits and held.total() <= self.limits.unread_bytes:
+                    break
+                transport.abort()
+                held[share] -= bytes_
+                self._metrics.cut_off.labels("unread").inc()
 
     def _make_room(self, share: str) -> bool:
         """Drop a connection without a live stream (streams have slots of their own); return whether there was one.

@@ -305,7 +305,8 @@ class Browser:
             async for response in responses:
                 if not response.HasField("heartbeat"):
                     event = LiveEvent.of(response)
-                    await self._send([(event, event.chunk)])
+                    async with asyncio.timeout(self._feed.settings.limits.catch_up_stalled_seconds):
+                        await self._send([(event, event.chunk)])
                 self._token = response.resume_token
                 position = self._feed.log.position(self._token)
                 if position is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+
+from dejavu_common.fair_slots import FairSlots
 
 
 class NoSlotError(Exception):
@@ -67,42 +66,33 @@ class StreamSlots:
                 del self._by_address[address]
 
 
-@dataclass(slots=True)
-class _Own:
-    slots: asyncio.Semaphore
-    users: int = 0
-
-
-class AddressSlots:
-    """Slots that are shared by all addresses, with a limit for each; waiting requests are served in turn.
+class AddressSlots(FairSlots):
+    """Slots that are shared by all addresses, with a limit for each; addresses wait in turn.
 
     Args:
         number: slots.
         per_address: slots that one address gets at most.
         line_of_address: maximum of requests of one address in line (see `in_line`), including those with a slot.
-        line: the same for all addresses together.
+        max_waiting: most requests that wait for a slot; the newest of the address that has most makes room for one of
+            another address.
     """
 
     def __init__(
-        self, number: int, per_address: int, *, line_of_address: int = sys.maxsize, line: int = sys.maxsize
+        self, number: int, per_address: int, *, line_of_address: int = sys.maxsize, max_waiting: int = sys.maxsize
     ) -> None:
-        self._all = asyncio.Semaphore(number)
-        self._per_address = per_address
-        self._own: dict[str, _Own] = {}
+        super().__init__(number, per_caller=per_address, max_waiting=max_waiting)
         self._line = Counter[str]()
-        self._most_of_address, self._most = line_of_address, line
+        self._most_of_address = line_of_address
 
     @contextlib.contextmanager
     def in_line(self, address: str) -> Iterator[None]:
         """Count a request from before its body is read until it is answered.
 
         Raises:
-            NoSlotError: if too many of the address, or of all, are in line.
+            NoSlotError: if too many of the address are in line.
         """
         if self._line[address] >= self._most_of_address:
             raise NoSlotError(f"your address has {self._most_of_address} requests in line already")
-        if self._line.total() >= self._most:
-            raise NoSlotError(f"{self._most} requests are in line already")
         self._line[address] += 1
         try:
             yield
@@ -110,34 +100,3 @@ class AddressSlots:
             self._line[address] -= 1
             if not self._line[address]:
                 del self._line[address]
-
-    async def acquire(self, address: str) -> None:
-        """Wait for a slot, which `release` must give back; not if the wait is cancelled."""
-        own = self._own.setdefault(address, _Own(asyncio.Semaphore(self._per_address)))
-        own.users += 1
-        async with AsyncExitStack() as undo:
-            undo.callback(self._leave, address, own)
-            await undo.enter_async_context(own.slots)
-            await self._all.acquire()
-            undo.pop_all()
-
-    @contextlib.asynccontextmanager
-    async def held(self, address: str) -> AsyncIterator[None]:
-        """Wait for a slot, and hold it until the end of the block."""
-        await self.acquire(address)
-        try:
-            yield
-        finally:
-            self.release(address)
-
-    def release(self, address: str) -> None:
-        """Give a slot back."""
-        own = self._own[address]
-        self._all.release()
-        own.slots.release()
-        self._leave(address, own)
-
-    def _leave(self, address: str, own: _Own) -> None:
-        own.users -= 1
-        if not own.users:
-            del self._own[address]

@@ -21,13 +21,11 @@ from dejavu_common.tasks import retrieve
 from dejavu_models.comparison import shadow_rows
 from dejavu_models.scorecard import leaderboard, scorecard
 from dejavu_server.access.caller import current_caller
-from dejavu_server.admission.callers import limited_caller
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.record import outcome_message
-from dejavu_server.api.fair_queue import FairQueue
 from dejavu_server.api.handlers import Context
-from dejavu_server.api.shared_reads import LatestRead, SharedReads
+from dejavu_server.api.shared_reads import LatestRead, ReadSlot, SharedReads
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
 from dejavu_server.ledger.queries import comparisons, model_changes, pages, predictions, pruned, scorecards
@@ -84,7 +82,7 @@ class RecordService:
         self._signer = signer
         self._game_message = partial(record.game_message, course_of=course_of)
         # Lookups use at most one reader thread, scorecards two; the others stay free for streams.
-        self._lookups = FairQueue(MAX_LOOKUPS_WAITING)
+        self._lookups = ReadSlot(MAX_LOOKUPS_WAITING)
         self._position = LatestRead(partial(ledger.read, scorecards.position))
         self._roster = LatestRead(partial(ledger.read, model_changes.read_roster))
         self._scorecards = SharedReads()
@@ -186,8 +184,8 @@ class RecordService:
 
         A thread cannot be cancelled: the next read waits for its end even if the caller has disconnected.
         """
-        await self._lookups.acquire(limited_caller.get())
+        release = await self._lookups.acquire()
         reading = asyncio.ensure_future(self._ledger.read(lambda connection: response(query(connection))))
-        reading.add_done_callback(lambda _: self._lookups.release())
+        reading.add_done_callback(lambda _: release())
         reading.add_done_callback(retrieve)  # also if the caller disconnected
         return await asyncio.shield(reading)

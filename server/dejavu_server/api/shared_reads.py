@@ -18,10 +18,11 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from dejavu_common.fair_slots import FairSlots, TooManyWaitError
 from dejavu_common.tasks import retrieve
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.callers import limited_caller
-from dejavu_server.api.fair_queue import FairQueue
+from dejavu_server.admission.errors import Overloaded
 from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.errors import copy_of
 
@@ -46,6 +47,32 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=Message)
+
+
+class ReadSlot:
+    """A slot for one read at a time, for which callers wait in turn.
+
+    Args:
+        max_waiting: how many reads may wait.
+    """
+
+    def __init__(self, max_waiting: int) -> None:
+        self._slots = FairSlots(1, max_waiting=max_waiting)
+        self._max_waiting = max_waiting
+
+    async def acquire(self) -> Callable[[], None]:
+        """Wait for the slot on behalf of the current caller; return what gives it back.
+
+        Raises:
+            Overloaded: if too many reads wait, and no other caller has more of them.
+        """
+        caller = limited_caller.get()
+        try:
+            await self._slots.acquire(caller)
+        except TooManyWaitError:
+            waiting = f"{self._max_waiting} other reads of this size wait already"
+            raise Overloaded(f"{waiting}; retry later, or ask for less") from None
+        return partial(self._slots.release, caller)
 
 
 class _Stop:
@@ -91,7 +118,7 @@ class SharedReads:
     def __init__(self) -> None:
         self._answers = _Answers()
         self._reads: dict[Hashable, _Read] = {}
-        self._small, self._large = FairQueue(MAX_WAITING_SMALL), FairQueue(MAX_WAITING_LARGE)
+        self._small, self._large = ReadSlot(MAX_WAITING_SMALL), ReadSlot(MAX_WAITING_LARGE)
         self._no_small_read = threading.Event()
         self._no_small_read.set()
 
@@ -142,7 +169,7 @@ class SharedReads:
     ) -> _M:
         small = await is_small()
         lane = self._small if small else self._large
-        await lane.acquire(limited_caller.get())  # the first caller, whose context this task has
+        release = await lane.acquire()  # for the first caller, whose context this task has
         shared.running = True
         if small:
             self._no_small_read.clear()
@@ -153,7 +180,7 @@ class SharedReads:
         finally:
             if small:
                 self._no_small_read.set()
-            lane.release()
+            release()
 
     def _abandon(self, key: Hashable, shared: _Read) -> None:
         """End a read that lost its last caller; the next that asks for the same starts another one."""

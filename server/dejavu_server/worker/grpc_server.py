@@ -26,6 +26,7 @@ from grpc._cython import cygrpc
 from grpc.aio._server import Server
 
 from dejavu_common.tasks import retrieve
+from dejavu_server.access.caller import current_caller
 from dejavu_server.admission.callers import address_of
 from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
 from dejavu_server.api.handlers import Handler, Handlers
@@ -46,7 +47,7 @@ no reason that tells their clients when to come back.
 """
 
 MANY_WITHOUT_REQUEST: Final = 8
-"""Calls of one kind and address that have no request yet, from which on the oldest of them makes room for others:
+"""Calls of one kind and caller that have no request yet, from which on the oldest of them makes room for others:
 clients send headers and request together."""
 
 _LAST_ANSWERS_SECONDS: Final = 1.0
@@ -90,7 +91,7 @@ class _WithoutRequest(NamedTuple):
 
     path: str
     state: Any
-    address: str
+    caller: str
 
 
 class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not typed
@@ -185,7 +186,8 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             permit = answer
             current_permit.set(permit)  # the task of the call copies it
             permit.on_request = self._forget
-            self._without_request[permit.kind][permit] = _WithoutRequest(path, state, address_of(context.peer()))
+            caller = current_caller.get().identity or address_of(context.peer())
+            self._without_request[permit.kind][permit] = _WithoutRequest(path, state, caller)
             self._sweep_later()
         call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
@@ -206,18 +208,18 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
     def _make_room(self, kind: CallKind) -> bool:
         """End a call of a kind that has sent no request; return whether there was one to end.
 
-        It is the oldest, if that has had its time, else the oldest of the address that has most of them, if those are
-        many: by headers alone, a caller without a token would hold the places of all others.
+        It is the oldest, if that has had its time, else the oldest of the caller (its token or address) that has most
+        of them, if those are many: by headers alone, a caller would hold the places of all others.
         """
         calls = self._without_request[kind]
         oldest = next(iter(calls), None)
         if oldest is None or self._admissions is None:
             return False
         if oldest.keeps_place_until > self._admissions.now:
-            [(address, number)] = Counter(call.address for call in calls.values()).most_common(1)
+            [(caller, number)] = Counter(call.caller for call in calls.values()).most_common(1)
             if number < MANY_WITHOUT_REQUEST:
                 return False
-            oldest = next(permit for permit, call in calls.items() if call.address == address)
+            oldest = next(permit for permit, call in calls.items() if call.caller == caller)
         self._end_without_request(oldest, self._admissions.no_room)
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ async def refusal(call: Any) -> tuple[str, str, int]:
     milliseconds = retry.retry_delay.ToMilliseconds()
     assert dict(await call.trailing_metadata())["grpc-retry-pushback-ms"] == str(milliseconds)
     return info.reason, info.metadata["limit"], milliseconds
+
+
+async def no_messages() -> AsyncIterator[Any]:
+    return
+    yield
 
 
 async def begins(stream: Any) -> bool:
@@ -108,21 +114,20 @@ async def test_one_caller_leaves_half_of_the_places_of_batches_to_others(tmp_pat
             assert code is grpc.StatusCode.OK or (await refusal(call))[:2] == ("CALLER_LIMIT", "batches")
 
 
-async def test_uploads_are_streams_of_their_caller(tmp_path: Path) -> None:
-    """They share the places of health checks, and one that sends nothing lasts half a minute."""
+async def test_a_caller_has_one_upload_at_a_time(tmp_path: Path) -> None:
+    """Few have a place, for a quarter of an hour at most, however little they send."""
     async with (
-        async_worker(
-            tmp_path, shipped=True, model_store=str(tmp_path / "store"), caller_loopback="on", caller_streams=2
-        ) as worker,
+        async_worker(tmp_path, shipped=True, model_store=str(tmp_path / "store"), caller_loopback="on") as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
         stub: Any = ModelServiceStub(channel)
-        uploads = [stub.RegisterBundle() for _ in range(2)]
-        for upload in uploads:
-            await upload.initial_metadata()  # admitted: of streams opened together, any may come third
-        assert (await refusal(stub.RegisterBundle()))[:2] == ("CALLER_LIMIT", "streams")
-        for upload in uploads:
-            upload.cancel()
+        upload = stub.RegisterBundle()
+        await upload.initial_metadata()
+        assert (await refusal(stub.RegisterBundle()))[:2] == ("CALLER_LIMIT", "uploads")
+        upload.cancel()
+        async with asyncio.timeout(30):
+            while await stub.RegisterBundle(no_messages()).code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                pass
 
 
 async def test_one_caller_has_a_number_of_watches_and_makes_room_when_it_ends_one(tmp_path: Path) -> None:

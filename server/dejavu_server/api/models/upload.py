@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -24,7 +24,8 @@ from dejavu_models.registry.store.errors import InvalidChunk, UploadTooLarge
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.registry.store.uploads import Upload
 from dejavu_models.registry.store.verification import verify_in_background
-from dejavu_server.admission.errors import DeadlineExceeded
+from dejavu_server.admission.callers import limited_caller
+from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded
 from dejavu_server.api.handlers import Context
 
 ResultT = TypeVar("ResultT")
@@ -63,6 +64,7 @@ class BundleReceiver:
         self._check = check
         self._idle_seconds = idle_seconds
         self._max_seconds = max_seconds
+        self._uploading = set[str]()  # callers
 
     async def register_bundle(
         self, requests: AsyncIterator[pb.RegisterBundleRequest], _: Context
@@ -70,10 +72,28 @@ class BundleReceiver:
         """Receive one bundle.
 
         Raises:
+            CallerLimit: if the caller has another upload.
             BundleError, DejavuError: if it is refused; see docs/calls.md. What was received until then stays, as far
                 as it can be part of the bundle.
         """
-        messages = _Messages(requests, self._idle_seconds, self._max_seconds)
+        with self._one_of_a_caller():
+            async for response in self._receive_bundle(_Messages(requests, self._idle_seconds, self._max_seconds)):
+                yield response
+
+    @contextmanager
+    def _one_of_a_caller(self) -> Iterator[None]:
+        """Count an upload of the current caller: one that sends little, for long, leaves the others' places alone."""
+        caller = limited_caller.get()
+        if caller in self._uploading:
+            raise CallerLimit("uploads", "one upload at a time")
+        if caller:
+            self._uploading.add(caller)
+        try:
+            yield
+        finally:
+            self._uploading.discard(caller)
+
+    async def _receive_bundle(self, messages: _Messages) -> AsyncGenerator[pb.RegisterBundleResponse, None]:
         header = await self._header(messages)
         manifest = await asyncio.to_thread(parse_manifest, header.manifest, _SOURCE)
         self._store.check_fit(manifest, _SOURCE)

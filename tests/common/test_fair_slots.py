@@ -1,4 +1,4 @@
-"""Reads that wait for one slot: callers have their turns, and and few requests do not yield to many."""
+"""Work that waits for slots: callers have their turns, and and few requests do not yield to many."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_server.admission.errors import Overloaded
-from dejavu_server.api.fair_queue import FairQueue
+from dejavu_common.fair_slots import FairSlots, TooManyWaitError
 
 MOST = 4
 
@@ -18,7 +17,7 @@ class Reads:
     """Reads of callers that last until they are ended."""
 
     def __init__(self) -> None:
-        self.queue = FairQueue(MOST)
+        self.slots = FairSlots(1, max_waiting=MOST)
         self.running: list[str] = []
         self.order: list[str] = []
         self.asked: dict[asyncio.Task[None], str] = {}
@@ -45,7 +44,7 @@ class Reads:
         await asyncio.gather(*self.asked, return_exceptions=True)
 
     async def _read(self, caller: str) -> None:
-        await self.queue.acquire(caller)
+        await self.slots.acquire(caller)
         self.running.append(caller)
         self.order.append(caller)
         try:
@@ -53,7 +52,7 @@ class Reads:
             self.ends.clear()
         finally:
             self.running.remove(caller)
-            self.queue.release()
+            self.slots.release(caller)
 
 
 async def settle() -> None:
@@ -81,7 +80,7 @@ async def test_one_reads_at_a_time_and_only_who_waits_with_most_is_refused(steps
             asked = await reads.ask(step)
             failed = [each for each in reads.asked if each.done() and not each.cancelled() and each.exception()]
             for each in failed:
-                assert isinstance(each.exception(), Overloaded)
+                assert isinstance(each.exception(), TooManyWaitError)
                 assert before.total() == MOST
                 assert before[reads.asked.pop(each)] == max(before.values())
                 assert (each is asked) == (before[step] == max(before.values()))

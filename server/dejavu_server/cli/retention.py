@@ -74,6 +74,7 @@ def restore(
         {"ledger": url, **asdict(result)},
         f"{url}: {result.ledger_id}, {result.entries:,} entries up to sequence {result.sequence:,}, verified",
         f"  epoch  {result.epoch}: resume tokens of before expire",
+        "  signed by whichever server wrote it; `ledger verify --public-key FILE` tells whether that was yours",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,18 +66,18 @@ def game_numbers(
     home, known = np.empty(len(query)), ~np.isnan(margins)
     given = np.where(known, margins, 0.0)
     values = np.empty((len(query), 4 + len(levels)))
-    for minute in np.unique(query.minutes).tolist():
+    # In plain Python: the functions of numpy for it take longer than a forecast.
+    groups: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
+    for row, group in enumerate(zip(query.minutes.tolist(), known.tolist(), strict=True)):
+        groups[group].append(row)
+    for (minute, is_known), rows in groups.items():
         scores, grid = state.scores(query.horizon, minute, query.alpha, levels)
         other = state.other_scores(query.horizon, minute, query.alpha)
         at = AdaptedScores(other.scores + grid.scores, other.levels + grid.levels)
-        for source in (MarginSource.UNKNOWN, MarginSource.KNOWN):
-            rows = np.flatnonzero((query.minutes == minute) & (known == (source is MarginSource.KNOWN)))
-            if not len(rows):
-                continue
-            situation = Situation(query.horizon, minute, source)
-            home[rows], values[rows] = calibration.columns(situation, points[rows], leads[rows], given[rows], at)
-            if scores is not None:
-                home[rows] = [adapted_probability(scores, each) for each in home[rows].tolist()]
+        situation = Situation(query.horizon, minute, MarginSource.KNOWN if is_known else MarginSource.UNKNOWN)
+        home[rows], values[rows] = calibration.columns(situation, points[rows], leads[rows], given[rows], at)
+        if scores is not None:
+            home[rows] = [adapted_probability(scores, each) for each in home[rows].tolist()]
     # As whole as the numbers around the points; see `distribution.around_point`.
     for lower in (0, 2):
         np.minimum(values[:, lower], np.floor(points), out=values[:, lower])

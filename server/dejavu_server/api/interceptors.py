@@ -18,6 +18,7 @@ import asyncio
 import logging
 import time
 import traceback
+from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager, nullcontext
@@ -121,6 +122,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._handlers: dict[str, Handler] = {}
         self._streams: dict[asyncio.Task[Any], Principal] = {}
         self._ended: dict[asyncio.Task[Any], DejavuError] = {}
+        self._in_flight = Counts[str]()  # by method
         self._draining = False
         self._watches = Watches(max_watches, self._end)
         self._sending = set[asyncio.Task[None]]()
@@ -153,6 +155,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if (permit := current_permit.get()) is not None:
             permit.await_request()
         return wrapped
+
+    def sample(self) -> None:
+        """Set the metric of the calls in progress, which costs too much at every call."""
+        for method, number in self._in_flight.items():
+            self._metrics.in_flight.labels(method).set(number)
 
     async def end_streams(self) -> None:
         """End streams that do not end on their own, with DRAINING; reject later streams the same way."""
@@ -225,14 +232,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         write: Callable[[Any], bytes] | None = None,
     ) -> Behaviour:
         """Wrap the behaviour of a method with metrics, log and error statuses."""
-        in_flight = self._metrics.in_flight.labels(method)
+        in_flight = self._in_flight
         kind = kind_of(method)
         counters = cache(partial(self._counters, method, timed=timed))
 
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
             _request_received()
-            in_flight.inc()
+            in_flight[method] += 1
             peer = context.peer()
             metadata = _response_metadata.get()
             context.set_trailing_metadata(metadata)
@@ -255,7 +262,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 code = describe(error).code
                 await self._fail(method, error, context, metadata)
             finally:
-                in_flight.dec()
+                in_flight[method] -= 1
                 elapsed = time.perf_counter() - started
                 counter, seconds = counters(code)
                 counter.inc()

@@ -66,6 +66,7 @@ class MetricsSampler:
         batcher: has the queue.
         ledger: has ledger and streams.
         updater: teaches the models.
+        sample_calls: sets the metric of the calls in progress.
         model: returns the version of the model that answers by default, empty if it is not known; None: no coverage is
             computed.
         clock: returns the current time, aware and in UTC.
@@ -78,6 +79,7 @@ class MetricsSampler:
         ledger: LedgerManager,
         updater: OnlineUpdater,
         *,
+        sample_calls: Callable[[], None],
         model: Callable[[], str] | None,
         clock: Callable[[], datetime],
     ) -> None:
@@ -85,6 +87,7 @@ class MetricsSampler:
         self._batcher = batcher
         self._ledger = ledger
         self._updater = updater
+        self._sample_calls = sample_calls
         self._model = model
         self._clock = clock
         self._covered: tuple[str, scorecards.Position] | None = None
@@ -115,6 +118,7 @@ class MetricsSampler:
 
     async def _sample_queue(self) -> None:
         self._metrics.waiting.set(self._batcher.unanswered)
+        self._sample_calls()
 
     async def sample_ledger(self) -> None:
         """Set the lags of streams and models, and the age of the newest checkpoint.

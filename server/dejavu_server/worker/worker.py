@@ -214,6 +214,7 @@ class Worker:
             batcher,
             self._ledger_manager,
             self._online_updater,
+            sample_calls=self._calls.sample,
             model=(lambda: models.versions[0] if models.versions else "") if self._first else None,
             clock=self._clock,
         )

@@ -267,11 +267,13 @@ async def test_calls_are_counted(bench: Bench) -> None:
     stream = bench.stream(b"")
     await stream.read()
     await bench.begun.wait()
+    bench.interceptor.sample()
     assert bench.value("dejavu_calls_in_flight", method="/test/Call") == 1
     assert bench.value("dejavu_calls_in_flight", method="/test/Stream") == 1
     bench.finish.set()
     await call
     assert await stream.read() is grpc.aio.EOF
+    bench.interceptor.sample()
     assert bench.value("dejavu_calls_in_flight", method="/test/Call") == 0
     assert bench.value("dejavu_calls_in_flight", method="/test/Stream") == 0
     assert bench.value("dejavu_calls_total", method="/test/Call", code="OK") == 1

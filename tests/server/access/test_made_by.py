@@ -36,22 +36,25 @@ async def test_every_kind_of_entry_names_its_maker_and_the_record_shows_it(tmp_p
             AsyncDejavuClient(address, metadata=[("authorization", f"Bearer {clerk}")]) as reports,
         ):
             await polls.predict(PATTERN, game_id=GAME)
-            await reports.predict(PATTERN, game_id=GAME)  # recorded already: the maker stays
-            await reports.quote(PATTERN, market(-2.5, home_odds=1.9, away_odds=1.9), game_id=GAME)
+            await polls.predict(PATTERN, game_id=GAME)  # recorded already
+            await reports.quote([*PATTERN[:-1], 40.0], market(-2.5, home_odds=1.9, away_odds=1.9), game_id=GAME)
+            of_minute = [each async for each in reports.list_predictions(game_id=GAME)]
             reported = await reports.report_outcome(GAME, 3, horizon=HALFTIME)
             withdrawn = await polls.withdraw_outcome(GAME, horizon=HALFTIME)
-            stored = await polls.get_prediction(GAME)
     assert [(entry["kind"], entry["made_by"]) for entry in entries(ledger)] == [
         ("forecast", "token:poller"),
+        ("forecast", "token:clerk"),  # and no correction of the poller's
         ("market", "token:clerk"),
         ("outcome", "token:clerk"),
         ("outcome", "token:poller"),
     ]
     assert (reported.outcome.recorded_by, withdrawn.outcome.recorded_by) == ("token:clerk", "token:poller")
-    assert stored.prediction.recorded_by == "token:poller"
-    assert [outcome.recorded_by for outcome in stored.outcomes] == ["token:clerk", "token:poller"]
+    assert {(each.recorded_by, each.superseded) for each in of_minute} == {
+        ("token:poller", False),
+        ("token:clerk", False),
+    }
     url = f"sqlite:///{ledger}"
-    assert verify(url).sequence == 4
+    assert verify(url).sequence == 5
     with closing(sqlite3.connect(ledger)) as connection, connection:
         connection.execute("UPDATE entries SET canonical = replace(canonical, 'token:clerk', 'token:other')")
     with pytest.raises(LedgerCorrupt, match="hash mismatch"):

@@ -272,7 +272,7 @@ class Forecast(_message.Message):
     """Position in the ledger, starting at 1, in commit order; gaps have no meaning. 0: not recorded."""
     revision: _builtins.int
     """How often the pattern, the teams, the game_date, total_points or last_score were corrected or added, for one game,
-    horizon, minute, alpha, model version and pregame_margin: 0, 1, …
+    horizon, minute, alpha, model version, pregame_margin and caller (recorded_by): 0, 1, …
     """
     expected_margin: _builtins.float
     """The expected final differential before the game that the forecast uses, in points (home − away): the request's

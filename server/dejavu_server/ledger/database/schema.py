@@ -70,7 +70,7 @@ forecasts = Table(
     "forecasts",
     metadata,
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
-    Column("key", _Text, nullable=False),  # game, horizon, minute, alpha, model version, margin: canonical JSON
+    Column("key", _Text, nullable=False),  # game, horizon, minute, alpha, model version, margin, caller: JSON
     Column("revision", Integer, nullable=False),
     Column("pattern", _Text, nullable=False),  # canonical JSON
     Column("game_id", _Text, nullable=False),

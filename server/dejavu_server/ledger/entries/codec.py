@@ -160,7 +160,9 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     forecast = issued.forecast
     minute, alpha = int(forecast.elapsed_minutes), float(forecast.alpha)
     margin = None if issued.pregame_margin is None else issued.pregame_margin + 0.0  # −0 + 0 is 0
-    key = dumps([issued.game_id, forecast.horizon.value, minute, alpha, forecast.model_version, margin])
+    # Of each caller by itself: nobody corrects what another one has recorded.
+    of = [issued.game_id, forecast.horizon.value, minute, alpha, forecast.model_version, margin, issued.recorded_by]
+    key = dumps(of)
     pattern = dumps([value + 0.0 for value in issued.pattern.differentials])
     return PreparedForecast(issued, key, pattern, PAYLOAD.json(issued))
 

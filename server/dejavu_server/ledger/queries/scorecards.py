@@ -247,7 +247,7 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "other_teams": np.array(other_teams, dtype=np.bool_),
         "in_league": np.array([is_league_id(game) for game in game_id], dtype=np.bool_),
         "in_time": in_time,
-        "margin": np.array([np.nan if key is None else json.loads(key)[-1] for key in margin_key], dtype=np.float64),
+        "margin": np.array([np.nan if key is None else json.loads(key)[5] for key in margin_key], dtype=np.float64),
         "made_us": np.array(made_us, dtype=np.int64),
         "outcome_too_soon": np.array(too_soon, dtype=np.bool_),
         **totals,
@@ -404,7 +404,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             _OTHER_TEAMS,
             forecasts.c.generated_us,
             _TOO_SOON,
-            case((forecasts.c.margin_given, forecasts.c.key)),  # its last part
+            case((forecasts.c.margin_given, forecasts.c.key)),  # its sixth part; see `codec.prepare`
         )
         .join_from(
             forecasts,

@@ -211,11 +211,13 @@ class Scope(CommonConditions, total=False):
     Attributes:
         min_minutes, max_minutes: first and last minute of play after which the forecasts were made, inclusive.
         arm: arm of an A/B test in which they were made, "champion" or "challenger"; any by default.
+        recorded_by: caller who recorded them, such as "token:poller"; any by default.
     """
 
     min_minutes: int | None
     max_minutes: int | None
     arm: str
+    recorded_by: str
 
 
 class ModelScope(Scope, total=False):

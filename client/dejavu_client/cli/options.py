@@ -129,6 +129,9 @@ Arm = Annotated[
         metavar="ARM", help="Only forecasts made in this arm of an A/B test: champion, challenger.", show_default=False
     ),
 ]
+RecordedBy = Annotated[
+    str, typer.Option(metavar="CALLER", help="Only forecasts that this caller recorded, such as token:poller.")
+]
 Replays = Annotated[bool, typer.Option("--replays", help="Include games of replays and simulated seasons.")]
 PageOption = Annotated[
     bool,

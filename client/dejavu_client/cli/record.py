@@ -157,6 +157,7 @@ def scorecard(
     horizon: Horizon = "half",
     model: options.Model = "",
     arm: options.Arm = "",
+    recorded_by: options.RecordedBy = "",
     minute: options.Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
@@ -175,7 +176,7 @@ def scorecard(
     )
     scope["from_date"], scope["to_date"] = options.days(date, first, last)
     scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
-    scope["model_version"], scope["arm"] = model, arm
+    scope["model_version"], scope["arm"], scope["recorded_by"] = model, arm, recorded_by
     with connect(target, timeout) as client:
         card = client.get_scorecard(timeout=timeout, **scope)
     counted = score_filter(**scope)
@@ -192,6 +193,7 @@ def leaderboard(
     game: options.Game = "",
     horizon: Horizon = "half",
     arm: options.Arm = "",
+    recorded_by: options.RecordedBy = "",
     minute: options.Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
@@ -217,7 +219,7 @@ def leaderboard(
     )
     scope["from_date"], scope["to_date"] = options.days(date, first, last)
     scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
-    scope["arm"] = arm
+    scope["arm"], scope["recorded_by"] = arm, recorded_by
     code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
     with connect(target, timeout) as client:
         board = client.get_leaderboard(metric=code, min_games=min_games, timeout=timeout, **scope)

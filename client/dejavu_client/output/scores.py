@@ -301,6 +301,7 @@ def _scope(scope: ScoreFilter) -> str:
     parts = [f"the {horizon_label(scope.horizon)}"]
     parts += [f"model {scope.model_version}"] if scope.model_version else []
     parts += [f"arm {scope.arm}"] if scope.arm else []
+    parts += [f"recorded by {scope.recorded_by}"] if scope.recorded_by else []
     parts += [f"games of {scope.team}"] if scope.team else []
     parts += [f"game {scope.game_id}"] if scope.game_id else []
     parts += _range("", scope.from_date, scope.to_date)

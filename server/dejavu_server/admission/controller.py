@@ -234,8 +234,8 @@ class AdmissionController:
 
 
 def batch_limit(max_in_flight: int) -> int:
-    """Return the limit of batches in progress, at least 1, given that of single forecasts."""
-    return max(1, max_in_flight // 2)
+    """Return the limit of batches in progress, at least 1, given that of single forecasts; one takes up to 10 MiB."""
+    return max(1, max_in_flight // 4)
 
 
 def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, ConcurrencyLimit]:

@@ -37,6 +37,7 @@ from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated
 from dejavu_server.admission.callers import Callers, address_of, unsent_answer
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
+from dejavu_server.admission.pending_statuses import STATUS_SECONDS, PendingStatuses
 from dejavu_server.admission.watches import MAX_WATCHES, Watches
 from dejavu_server.api.errors import INTERNAL, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
@@ -126,6 +127,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._draining = False
         self._watches = Watches(max_watches, self._end)
         self._sending = set[asyncio.Task[None]]()
+        self._statuses = PendingStatuses()
         self._failure_logs: defaultdict[tuple[str, str], FailureLog] = defaultdict(
             partial(FailureLog, _log, failed="call_failed")
         )
@@ -359,20 +361,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         _answered()
         trailers = (*metadata, *pushback(failure.code, failure.retry_delay), *details)
         # In a task of its own: gRPC keeps the request while this one runs, and the caller may never read the status.
-        sending = asyncio.create_task(_send_status(context, failure.code, failure.message, trailers))
+        sending = asyncio.create_task(self._send_status(context, failure.code, failure.message, trailers))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
         await asyncio.sleep(0)  # the core has the status now
         raise _Refused
 
-
-async def _send_status(context: Context, code: grpc.StatusCode, message: str, trailers: Metadata) -> None:
-    try:
-        await context.abort(code, message, trailers)
-    except grpc.aio.AbortError as sent:
-        sent.__traceback__ = None  # the context keeps it, and its frames keep the context
-    except grpc.aio.InternalError:  # the caller has disconnected
-        pass
+    async def _send_status(self, context: Context, code: grpc.StatusCode, message: str, trailers: Metadata) -> None:
+        """End a call with a status; without one if its peer has too many, or does not read it."""
+        with self._statuses.counted(address_of(context.peer())) as fits:
+            if not fits:
+                return
+            try:
+                async with asyncio.timeout(STATUS_SECONDS):
+                    await context.abort(code, message, trailers)
+            except grpc.aio.AbortError as sent:
+                sent.__traceback__ = None  # the context keeps it, and its frames keep the context
+            except (grpc.aio.InternalError, TimeoutError):  # the caller has disconnected, or does not read
+                pass
 
 
 def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:

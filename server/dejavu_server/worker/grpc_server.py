@@ -29,6 +29,7 @@ from dejavu_common.tasks import retrieve
 from dejavu_server.access.caller import current_caller
 from dejavu_server.admission.callers import address_of
 from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
+from dejavu_server.admission.pending_statuses import STATUS_SECONDS, PendingStatuses
 from dejavu_server.api.handlers import Handler, Handlers
 from dejavu_server.api.refusals import Admissions, Refusal
 
@@ -114,6 +115,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         # Calls by kind, oldest first.
         self._without_request = {kind: OrderedDict[Permit, _WithoutRequest]() for kind in CallKind}
         self._sweeps = False
+        self._statuses = PendingStatuses()
 
     def add_registered_method_handlers(self, method_handlers: dict[str, Handler]) -> None:
         super().add_registered_method_handlers(method_handlers)
@@ -181,7 +183,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             answer = self._admissions.admit(path, context, self._make_room)
             if isinstance(answer, Refusal):
                 if answer.code != _DEADLINE_EXCEEDED:  # whose callers have gone: the core ends those calls itself
-                    self._run(_refuse(state, answer, loop))
+                    self._run(self._refuse(state, answer, context.peer()))
                 return
             permit = answer
             current_permit.set(permit)  # the task of the call copies it
@@ -243,23 +245,28 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         call = self._without_request[permit.kind].pop(permit)
         permit.release()
         context = cygrpc._ServicerContext(call.state, None, None, self._event_loop)
-        self._run(_refuse(call.state, refusal(call.path, context), self._event_loop))
+        self._run(self._refuse(call.state, refusal(call.path, context), context.peer()))
+
+    async def _refuse(self, state: Any, refusal: Refusal, peer: str) -> None:
+        """End a call with a status, as its whole answer; without one if its peer has too many, or does not read it."""
+        with (
+            self._statuses.counted(address_of(peer)) as fits,
+            # The caller has disconnected, or does not read.
+            contextlib.suppress(cygrpc.ExecuteBatchError, TimeoutError),
+        ):
+            if fits:
+                async with asyncio.timeout(STATUS_SECONDS):
+                    await cygrpc._send_error_status_from_server(
+                        state,
+                        refusal.code,
+                        refusal.message,
+                        refusal.metadata,
+                        cygrpc.SendInitialMetadataOperation(None, 0),
+                        self._event_loop,
+                    )
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._event_loop.create_task(coroutine)
         self._calls.add(task)  # the event loop itself keeps no strong reference
         task.add_done_callback(self._calls.discard)
         return task
-
-
-async def _refuse(state: Any, refusal: Refusal, loop: asyncio.AbstractEventLoop) -> None:
-    """End a call with a status, as its whole answer."""
-    with contextlib.suppress(cygrpc.ExecuteBatchError):  # the caller has disconnected
-        await cygrpc._send_error_status_from_server(
-            state,
-            refusal.code,
-            refusal.message,
-            refusal.metadata,
-            cygrpc.SendInitialMetadataOperation(None, 0),
-            loop,
-        )

@@ -28,12 +28,13 @@ CHANNEL_OPTIONS = {
     "grpc.http2.bdp_probe": 0,
     "grpc.enable_channelz": 1,  # the service is a setting
     "grpc.max_channel_trace_event_memory_per_node": 0,
-    # Clients may send a keepalive ping every 10 s, with or without calls; the server sends one every minute.
+    # Clients may send a keepalive ping every 10 s, with or without calls; the server sends one every 30 s,
+    # which ends the connections of those that do not read.
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,
-    "grpc.keepalive_time_ms": 60_000,
-    "grpc.keepalive_timeout_ms": 20_000,
-    "grpc.http2.ping_timeout_ms": 20_000,  # without it gRPC waits a minute for the answer to a ping
+    "grpc.keepalive_time_ms": 30_000,
+    "grpc.keepalive_timeout_ms": 10_000,
+    "grpc.http2.ping_timeout_ms": 10_000,  # without it gRPC waits a minute for the answer to a ping
     # A connection on which no client begins HTTP/2 is closed after this time.
     "grpc.server_handshake_timeout_ms": 10_000,
 }

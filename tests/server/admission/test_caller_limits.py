@@ -103,7 +103,7 @@ async def test_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:
 async def test_one_caller_leaves_half_of_the_places_of_batches_to_others(tmp_path: Path) -> None:
     explained = [pb.PredictRequest(pattern=[game] * 17, return_explanation=True) for game in range(200)]
     async with (
-        async_worker(tmp_path, caller_loopback="on", max_in_flight=8, shipped=True) as worker,
+        async_worker(tmp_path, caller_loopback="on", max_in_flight=16, shipped=True) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
         stub: Any = PredictionServiceStub(channel)

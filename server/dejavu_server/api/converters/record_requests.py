@@ -234,7 +234,10 @@ def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
     if request.arm not in {"", CHAMPION, CHALLENGER}:
         expected = f"{CHAMPION} or {CHALLENGER}, or none for all"
         faults.add(InvalidArm(quoted(request.arm), expected, field="filter.arm"))
-    return ScoreFilter(**common, horizon=horizon, min_minutes=first, max_minutes=last, arm=request.arm)
+    caller = _storable(request.recorded_by)
+    return ScoreFilter(
+        **common, horizon=horizon, min_minutes=first, max_minutes=last, arm=request.arm, recorded_by=caller
+    )
 
 
 def _common_fields(

@@ -89,6 +89,7 @@ forecasts = Table(
     # Inputs of its scores (entries/scored_values.py): one value, since a scorecard reads very many.
     Column("scored_values", LargeBinary, nullable=False),
     Column("arm", _Text, nullable=False),  # of an A/B test; empty without one
+    Column("recorded_by", _Text, nullable=False),  # identity of the caller; empty if it is not known
     # Inputs of the scores of its total (entries/total_values.py); NULL if it has none.
     Column("total_values", LargeBinary),
     UniqueConstraint("key", "revision"),

@@ -45,6 +45,7 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
             forecast.distribution,
         ),
         "arm": issued.arm,
+        "recorded_by": issued.recorded_by,
         "total_values": total_values.pack(issued),
     }
 

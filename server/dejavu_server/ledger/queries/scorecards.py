@@ -48,16 +48,23 @@ class ScoreFilter(CommonFilter):
     Attributes:
         min_minutes, max_minutes: bounds of the minute of play.
         arm: arm of an A/B test in which the forecasts were made; empty: any, and none.
+        recorded_by: identity of the caller who recorded them; empty: any.
     """
 
     horizon: Horizon = Horizon.HALFTIME
     min_minutes: int | None = None
     max_minutes: int | None = None
     arm: str = ""
+    recorded_by: str = ""
 
     def parameters(self) -> dict[str, object]:
         """See `CommonFilter.parameters`."""
-        own = {"min_minutes": self.min_minutes, "max_minutes": self.max_minutes, "arm": self.arm or None}
+        own = {
+            "min_minutes": self.min_minutes,
+            "max_minutes": self.max_minutes,
+            "arm": self.arm or None,
+            "recorded_by": self.recorded_by or None,
+        }
         # Not super(), which a dataclass with slots does not have.
         return CommonFilter.parameters(self) | {name: value for name, value in own.items() if value is not None}
 
@@ -113,22 +120,25 @@ class Codes:
     Attributes:
         models: those of model versions.
         arms: those of arms.
+        callers: those of callers.
     """
 
     def __init__(self) -> None:
         self.models: defaultdict[str, int] = defaultdict(lambda: len(self.models))
         self.arms: defaultdict[str, int] = defaultdict(lambda: len(self.arms))
+        self.callers: defaultdict[str, int] = defaultdict(lambda: len(self.callers))
 
     def copy(self) -> Codes:
         """Return a copy, which gets codes of its own from here on."""
         copy = Codes()
         copy.models.update(self.models)
         copy.arms.update(self.arms)
+        copy.callers.update(self.callers)
         return copy
 
 
 Columns = dict[str, NDArray[Any]]
-"""Columns of `SettledForecasts`, and model, arm (codes) and confidence: equal in length."""
+"""Columns of `SettledForecasts`, and model, arm, caller (codes) and confidence: equal in length."""
 
 
 def is_small(connection: Connection, filter_: ScoreFilter) -> bool:
@@ -206,10 +216,10 @@ _LATE = {
 
 def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
     """Return `Columns`, save those of bets, and sequence, first_report and differential, for some rows."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 24
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 25
     sequence, first_report, differentials, minute, alpha, late, version, values, *attributes = raw
     home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
-    observed, withdrawn, corrected, game_id, other_teams, made_us, too_soon, margin_key = standing
+    observed, withdrawn, corrected, game_id, other_teams, made_us, too_soon, margin_key, caller = standing
     differential = np.array(differentials, dtype=np.float64)
     try:
         exclusion = np.array([_LATE[reason] for reason in late], dtype=np.int64)
@@ -231,6 +241,7 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "confidence": np.array(confidence, dtype=np.float64),
         "replay": np.array(replay, dtype=np.bool_),
         "arm": np.array([codes.arms[name] for name in arm], dtype=np.int8),
+        "caller": np.array([codes.callers[name] for name in caller], dtype=np.int32),
         "minute": np.array(minute, dtype=np.int64),
         "error": scored.point - differential,
         "persistence_error": scored.last_known - differential,
@@ -302,6 +313,7 @@ CONDITIONS: dict[str, ColumnElement[bool]] = {
     "max_minutes": forecasts.c.minute <= bindparam("max_minutes"),
     "real": forecasts.c.replay == false(),
     "arm": forecasts.c.arm == bindparam("arm"),
+    "recorded_by": forecasts.c.recorded_by == bindparam("recorded_by"),
 }
 
 _SELECTIVE = frozenset({"game", "team", "model", "first_day", "last_day"})
@@ -405,6 +417,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             forecasts.c.generated_us,
             _TOO_SOON,
             case((forecasts.c.margin_given, forecasts.c.key)),  # its sixth part; see `codec.prepare`
+            forecasts.c.recorded_by,
         )
         .join_from(
             forecasts,

@@ -103,10 +103,13 @@ def _selected(kept: _Kept, filter_: ScoreFilter) -> SettledByModel:
         chosen &= (columns["home"] == team) | (columns["away"] == team)
     if filter_.min_confidence is not None:
         chosen &= columns["confidence"] >= filter_.min_confidence
-    if filter_.model_version:
-        chosen &= columns["model"] == codes.models.get(filter_.model_version, -1)
-    if filter_.arm:
-        chosen &= columns["arm"] == codes.arms.get(filter_.arm, -1)
+    for text, name, numbers in (
+        (filter_.model_version, "model", codes.models),
+        (filter_.arm, "arm", codes.arms),
+        (filter_.recorded_by, "caller", codes.callers),
+    ):
+        if text:
+            chosen &= columns[name] == numbers.get(text, -1)
     if filter_.min_minutes is not None:
         chosen &= columns["minute"] >= filter_.min_minutes
     if filter_.max_minutes is not None:

@@ -37,6 +37,7 @@ FILTERS = st.builds(
     model_version=st.sampled_from(["", "v1", "v2", "v3"]),
     replays=st.booleans(),
     arm=st.sampled_from(["", "", "champion", "challenger"]),
+    recorded_by=st.sampled_from(["", "", "token:poller", "token:nobody"]),
     min_minutes=st.sampled_from([None, 10, 20]),
     max_minutes=st.sampled_from([None, 10, 20]),
 )
@@ -64,6 +65,7 @@ def play(book: RecordBook, rng: random.Random, *games: str) -> None:
                     generated_time=when,
                 )
                 made = replace(made, arm=rng.choice(("", "champion", "challenger")))
+                made = replace(made, recorded_by=rng.choice(("", "token:poller", "token:clerk")))
                 if rng.random() < 0.5:
                     made = with_total(made, points=int(abs(made.pattern.last)) + 4 * minute)
                 book.predict(with_market(made, stake=0.05) if rng.random() < 0.3 else made)

@@ -1,0 +1,48 @@
+"""The limit of refused calls whose statuses are being sent: a peer that does not read them keeps them in memory.
+
+Each takes some 30 KiB of gRPC's core. A peer that reads has its status within milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+STATUS_SECONDS: Final = 2.0
+"""How long a status is kept for a peer that does not read it; the call then ends without one."""
+
+MAX_STATUSES: Final = 1024
+"""Statuses that are being sent at a time; further calls end without one."""
+
+MAX_STATUSES_OF_ADDRESS: Final = 256
+
+
+class PendingStatuses:
+    """Counts the statuses that are being sent.
+
+    Args:
+        most: how many there may be.
+        most_of_address: how many of them to one address.
+    """
+
+    def __init__(self, most: int = MAX_STATUSES, most_of_address: int = MAX_STATUSES_OF_ADDRESS) -> None:
+        self._most = most
+        self._most_of_address = most_of_address
+        self._addresses = Counter[str]()
+        self._all = 0
+
+    @contextmanager
+    def counted(self, address: str) -> Iterator[bool]:
+        """Count a status to an address while the block sends it. Returns a context that says whether it may."""
+        fits = self._all < self._most and self._addresses[address] < self._most_of_address
+        self._all += 1
+        self._addresses[address] += 1
+        try:
+            yield fits
+        finally:
+            self._all -= 1
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]

@@ -19,6 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -46,6 +47,7 @@ SHARED = ("horizon", "model_version", "from_date", "to_date", "team", "game_id",
 
 Array = NDArray[Any]
 Figures = dict[str, float]
+Metadata = tuple[tuple[str, str], ...]
 
 
 def main() -> int:
@@ -62,12 +64,16 @@ def main() -> int:
         game_id=options.game,
         min_confidence=options.min_confidence,
         include_replays=options.replays,
+        recorded_by=options.recorded_by,
     )
+    token = options.token_file.read_text().strip() if options.token_file else ""
+    metadata: Metadata = (("authorization", f"Bearer {token}"),) if token else ()
     try:
         with grpc.insecure_channel(options.target) as channel:
             service = RecordServiceStub(channel)
-            card = service.GetScorecard(pb.GetScorecardRequest(filter=score_filter), timeout=60).scorecard
-            settled = list(listed(service, score_filter))
+            request = pb.GetScorecardRequest(filter=score_filter)
+            card = service.GetScorecard(request, timeout=60, metadata=metadata).scorecard
+            settled = list(listed(service, score_filter, metadata))
     except grpc.RpcError as error:
         print(f"{options.target}: {error.code().name}: {error.details()}", file=sys.stderr)
         return 2
@@ -91,7 +97,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--horizon", choices=("half", "final"), default="half")
     for name, kind in (("min-minute", int), ("max-minute", int), ("min-confidence", float)):
         parser.add_argument(f"--{name}", type=kind)
-    for name in ("model", "team", "game"):
+    parser.add_argument("--token-file", type=Path, metavar="FILE")
+    for name in ("model", "team", "game", "recorded-by"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--from", dest="first", metavar="DATE")
     parser.add_argument("--to", dest="last", metavar="DATE")
@@ -99,7 +106,9 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def listed(service: RecordServiceStub, score_filter: pb.ScoreFilter) -> Iterator[record_pb2.RecordedPrediction]:
+def listed(
+    service: RecordServiceStub, score_filter: pb.ScoreFilter, metadata: Metadata
+) -> Iterator[record_pb2.RecordedPrediction]:
     """Yield the settled forecasts that match a filter, superseded and late ones included."""
     request = pb.ListPredictionsRequest(
         page_size=500,
@@ -111,9 +120,11 @@ def listed(service: RecordServiceStub, score_filter: pb.ScoreFilter) -> Iterator
     first = score_filter.min_minutes if score_filter.HasField("min_minutes") else 1
     last = score_filter.max_minutes if score_filter.HasField("max_minutes") else 47
     while True:
-        page = service.ListPredictions(request, timeout=60)
-        # A list filters by one minute; a scorecard by a range.
-        yield from (each for each in page.predictions if first <= each.forecast.elapsed_minutes <= last)
+        page = service.ListPredictions(request, timeout=60, metadata=metadata)
+        # A list filters by one minute and not by caller; a scorecard by a range.
+        caller = score_filter.recorded_by
+        of_caller = (each for each in page.predictions if caller in {"", each.recorded_by})
+        yield from (each for each in of_caller if first <= each.forecast.elapsed_minutes <= last)
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token

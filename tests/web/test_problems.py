@@ -170,21 +170,25 @@ def test_a_stream_that_fell_silent_without_an_end_is_opened_anew(browser: Browse
         opened.until_well()
 
 
+HIDDEN = "9900000012"
+"""A game of its own: a game's minutes only rise, in whichever order tests run."""
+
+
 def test_a_tab_that_nobody_sees_resumes_where_it_was(browser: Browser, live: Evening) -> None:
     with DejavuClient(live.server) as client, tab(browser, live.origin, script=HIDING) as opened:
-        forecast(client, 8)
-        shown = f'[data-game="{IN_PLAY}"]'
+        forecast(client, 8, HIDDEN)
+        shown = f'[data-game="{HIDDEN}"]'
         opened.open("/", f"{shown}:has-text('after 8 min')")
         opened.page.evaluate("window.hide(true)")
-        forecast(client, 9)
+        forecast(client, 9, HIDDEN)
         assert "after 8 min" in opened.page.locator(shown).inner_text()
         with opened.page.expect_request(lambda request: "/api/stream?resume=" in request.url):
             opened.page.evaluate("window.hide(false)")
         opened.page.wait_for_selector(f"{shown}:has-text('after 9 min')")
 
 
-def forecast(client: DejavuClient, minute: int) -> None:
-    client.predict(COURSE[:minute], game_id=IN_PLAY, horizon=FINAL, home_team="DEN", away_team="MIA", timeout=30)
+def forecast(client: DejavuClient, minute: int, game_id: str = IN_PLAY) -> None:
+    client.predict(COURSE[:minute], game_id=game_id, horizon=FINAL, home_team="DEN", away_team="MIA", timeout=30)
 
 
 @contextmanager

@@ -21,6 +21,9 @@ from dejavu_server.ledger.database.schema import leases
 MAX_LEASES: Final = 64
 """Most concurrent leases, without those of the servers."""
 
+MAX_LEASES_OF_CALLER: Final = 8
+"""Most of them of one caller who is known."""
+
 MIN_TTL: Final = timedelta(seconds=1)
 MAX_TTL: Final = timedelta(minutes=5)
 
@@ -134,7 +137,7 @@ def acquire(
         Whether the holder has it, and the current lease.
 
     Raises:
-        TooManyLeases: if it would be one more than MAX_LEASES.
+        TooManyLeases: if it would be one more than MAX_LEASES, or than MAX_LEASES_OF_CALLER of the caller.
     """
     time = database_time(connection) if now is None else now
     row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
@@ -151,6 +154,9 @@ def acquire(
         others = select(func.count()).select_from(leases).where(leases.c.name.not_in(RESERVED))
         if name not in RESERVED and connection.execute(others).scalar_one() >= MAX_LEASES:
             raise TooManyLeases(f"{MAX_LEASES} leases stand; expected fewer: release one, or wait until it expires")
+        own = others.where(leases.c.caller == caller)
+        if caller and connection.execute(own).scalar_one() >= MAX_LEASES_OF_CALLER:
+            raise TooManyLeases(f"the caller has {MAX_LEASES_OF_CALLER} leases; expected fewer: release one")
         connection.execute(insert(leases).values(name=name, **values))
     return True, _lease(name, holder, acquired, expires, time)
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, create_engine
 
 from dejavu_server.ledger import Ledger, leases
 from dejavu_server.ledger.database import schema
-from dejavu_server.ledger.leases import MAX_LEASES, TooManyLeases
+from dejavu_server.ledger.leases import MAX_LEASES, MAX_LEASES_OF_CALLER, TooManyLeases
 
 NAME, TTL = "poll", timedelta(seconds=10)
 SECOND = 1_000_000
@@ -110,3 +110,12 @@ async def test_leases_are_no_part_of_the_record(ledger: Ledger) -> None:
     assert timedelta() < lease.remaining <= TTL
     assert await ledger.read(partial(leases.standing, name=NAME)) is not None
     assert await ledger.head() == head
+
+
+def test_one_caller_leaves_leases_for_others(connection: Connection) -> None:
+    for number in range(MAX_LEASES_OF_CALLER):
+        assert acquired(connection, "a", 0.0, name=f"lease-{number}", caller="token:many")
+    with pytest.raises(TooManyLeases, match="the caller has 8 leases"):
+        acquired(connection, "a", 1.0, name="one more", caller="token:many")
+    assert acquired(connection, "a", 1.0, name="lease-0", caller="token:many"), "it is renewed"
+    assert acquired(connection, "b", 1.0, name="one more", caller="token:poller")

@@ -30,14 +30,14 @@ _MAX_VARINT_BYTES: Final = 10
 _MAX_LENGTH_BYTES: Final = 5
 
 MAX_FIELDS: Final = 4096
-"""Most fields of a request, elements of its lists included: a stream of the most games has 2001.
+"""Most fields of a request, elements of its lists included: a stream of the most games has 201.
 
 To parse an empty message takes 0.1 µs and makes 100 bytes of its two: half a million of them cost more than a batch.
 """
 
 MAX_BYTES: Final = 64 * 1024
 """Largest request in bytes: it stays in memory while a stream lasts, or until an answer is read. A stream of the most
-games has 24 kB."""
+games has 2.4 kB."""
 
 _BYTES_OF: Final[Mapping[type[Message], int | None]] = {
     # Numbers and texts of tensors become up to sixteen times as large when they are parsed; the most rows, as whole

@@ -471,7 +471,7 @@ class StreamPredictionsRequest(_message.Message):
     """
     @_builtins.property
     def game_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """NBA ids of the games to stream, at most 2000; empty: all."""
+        """NBA ids of the games to stream, at most 200; empty: all."""
 
     def __init__(
         self,

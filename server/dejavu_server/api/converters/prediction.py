@@ -52,8 +52,8 @@ from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
 MAX_BATCH = 1000
 """Maximum number of requests in a batch."""
 
-MAX_GAMES = 2000
-"""Maximum number of games of a stream request: more than a season has, but quick to validate."""
+MAX_GAMES = 200
+"""Maximum number of games of a stream request, which are kept while it lasts: more than ten evenings have."""
 
 _LATE_VALUES = {reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason}
 

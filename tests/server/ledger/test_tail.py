@@ -17,6 +17,7 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
 from tests.support.harness.ledger_faults import add_unreadable_entry
 from tests.support.processes.ledger_writer import Writer
+from tests.support.processes.postgres import on_postgres
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt
 from dejavu_server.ledger.database import notify
@@ -88,6 +89,9 @@ async def test_outcomes_set_the_event_of_a_listener_and_forecasts_do_not(ledger:
     committed = asyncio.Event()
     ledger.listen(committed)
     async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages, asyncio.timeout(20):
+        if on_postgres():
+            await committed.wait()  # once it listens: for what was committed until then
+            committed.clear()
         await ledger.commit([issued(game(1))])
         await collect(pages, 1)
         assert not committed.is_set()

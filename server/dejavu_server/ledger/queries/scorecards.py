@@ -14,7 +14,21 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, false, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+)
 
 from dejavu_feed.game_ids import is_league_id
 from dejavu_feed.teams import TEAMS
@@ -366,9 +380,10 @@ _OTHER_TEAMS = or_(
 
 _MINUTES_LEFT = case({each.value: each.minutes for each in Horizon}, value=outcomes.c.horizon) - forecasts.c.minute
 
-_TOO_SOON = (
-    outcomes.c.observed_us - forecasts.c.generated_us < _MINUTES_LEFT * 60_000_000 - FEED_LAG_SECONDS * 1_000_000
-)
+_LEAST_US = cast(_MINUTES_LEFT, BigInteger) * 60_000_000 - FEED_LAG_SECONDS * 1_000_000
+"""Microseconds that the play after a forecast takes at least; more than an integer of PostgreSQL without the cast."""
+
+_TOO_SOON = outcomes.c.observed_us - forecasts.c.generated_us < _LEAST_US
 """Whether an outcome was observed sooner after a forecast than the play in between takes."""
 
 

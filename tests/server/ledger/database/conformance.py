@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from contextlib import aclosing
 from dataclasses import replace
@@ -27,7 +28,8 @@ from dejavu_server.ledger import (
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection
 from dejavu_server.ledger.errors import ModelsChanged, ReadStopped
-from dejavu_server.ledger.queries import learning, model_changes, predictions
+from dejavu_server.ledger.queries import learning, model_changes, predictions, scorecards
+from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import IssuedForecast, ShadowRefusal
 from dejavu_server.results import Failed
 
@@ -220,6 +222,22 @@ class BackendConformance:
             lambda connection: predictions.latest_forecast(connection, "0022300001", Horizon.HALFTIME, None, "")
         )
         assert [each.differential for each in found.outcomes] == [7, 5]
+        await ledger.close()
+
+    async def test_settled_forecasts_are_scored(self, backend: Backend) -> None:
+        ledger = await Ledger.open_backend(backend)
+        made = [
+            issued(game(number), (1.0,), horizon=Horizon.FINAL, generated_time=_EVENING, pregame_margin=margin)
+            for number, margin in ((1, None), (2, 4.5))
+        ]
+        await recorded(ledger, *made)
+        for number, minutes in ((1, 30), (2, 130)):  # the minutes that remain take 47 at least
+            seen = _EVENING + timedelta(minutes=minutes)
+            await ledger.record_outcome(outcome(5, game(number), horizon=Horizon.FINAL, observed_time=seen))
+        wanted = ScoreFilter(horizon=Horizon.FINAL)
+        settled = (await ledger.read(lambda connection: scorecards.settled(connection, wanted))).forecasts
+        assert settled.outcome_too_soon.tolist() == [True, False]
+        assert settled.margin.tolist() == pytest.approx([math.nan, 4.5], nan_ok=True)
         await ledger.close()
 
     async def test_a_snapshot_of_the_online_state_is_kept_replaced_and_dropped(self, backend: Backend) -> None:

@@ -3,7 +3,8 @@
 A read is identified by what it reads and by how new the ledger was when its caller asked, so that no caller gets an
 answer older than an entry that it knows of. The newest answers are kept. Few reads run at a time, each in the lane of
 its size: a small one never waits for a large one, which makes way for it. In each lane a bounded number of reads
-waits, and callers have their turns; more are refused.
+waits, and callers have their turns; more are refused. Callers share a read that runs, and those of one identity one
+that waits: nobody waits in the turn of another one, who may have many reads before it.
 """
 
 from __future__ import annotations
@@ -102,10 +103,14 @@ class _Read:
     """A read that is waiting or running.
 
     Attributes:
+        key: identifies what it reads.
+        caller: for whom it waits.
         callers: how many wait for its answer.
         running: whether it has its slot; a thread is then busy with it, which only `stop` ends.
     """
 
+    key: Hashable
+    caller: str
     task: asyncio.Task[Any] = field(init=False)
     callers: int = 0
     running: bool = False
@@ -117,7 +122,8 @@ class SharedReads:
 
     def __init__(self) -> None:
         self._answers = _Answers()
-        self._reads: dict[Hashable, _Read] = {}
+        self._running: dict[Hashable, _Read] = {}
+        self._waiting: dict[tuple[Hashable, str], _Read] = {}  # by what they read and for whom
         self._small, self._large = ReadSlot(MAX_WAITING_SMALL), ReadSlot(MAX_WAITING_LARGE)
         self._no_small_read = threading.Event()
         self._no_small_read.set()
@@ -145,11 +151,12 @@ class SharedReads:
         kept: _M | None = self._answers.get(key)
         if kept is not None:
             return kept
-        shared = self._reads.get(key)
+        caller = limited_caller.get()
+        shared = self._running.get(key) or self._waiting.get((key, caller))
         if shared is None:
-            shared = self._reads[key] = _Read()
+            shared = self._waiting[key, caller] = _Read(key, caller)
             shared.task = asyncio.create_task(self._run(shared, is_small, read), name="shared-read")
-            shared.task.add_done_callback(partial(self._finish, key, shared))
+            shared.task.add_done_callback(partial(self._finish, shared))
         shared.callers += 1
         try:
             answer: _M = await asyncio.shield(shared.task)
@@ -159,7 +166,7 @@ class SharedReads:
         finally:
             shared.callers -= 1
             if not shared.callers and not shared.task.done():
-                self._abandon(key, shared)
+                self._abandon(shared)
 
     async def _run(
         self,
@@ -170,34 +177,43 @@ class SharedReads:
         small = await is_small()
         lane = self._small if small else self._large
         release = await lane.acquire()  # for the first caller, whose context this task has
+        kept: _M | None = self._answers.get(shared.key)
+        if kept is not None:  # another caller's turn came first
+            release()
+            return kept
         shared.running = True
+        self._running[shared.key] = shared
         if small:
             self._no_small_read.clear()
         else:
             shared.stop.makes_way = self._no_small_read
         try:
-            return await read(shared.stop, small)
+            answer = await read(shared.stop, small)
+            self._answers.keep(shared.key, answer)
+            return answer
         finally:
             if small:
                 self._no_small_read.set()
             release()
 
-    def _abandon(self, key: Hashable, shared: _Read) -> None:
+    def _abandon(self, shared: _Read) -> None:
         """End a read that lost its last caller; the next that asks for the same starts another one."""
-        self._forget(key, shared)
+        self._forget(shared)
         if shared.running:
             shared.stop.set()
         else:
             shared.task.cancel()
 
-    def _finish(self, key: Hashable, shared: _Read, task: asyncio.Task[Any]) -> None:
-        self._forget(key, shared)
-        if not task.cancelled() and task.exception() is None:  # retrieved, or asyncio would log it
-            self._answers.keep(key, task.result())
+    def _finish(self, shared: _Read, task: asyncio.Task[Any]) -> None:
+        self._forget(shared)
+        if not task.cancelled():
+            task.exception()  # retrieved, or asyncio would log it
 
-    def _forget(self, key: Hashable, shared: _Read) -> None:
-        if self._reads.get(key) is shared:
-            del self._reads[key]
+    def _forget(self, shared: _Read) -> None:
+        if self._waiting.get((shared.key, shared.caller)) is shared:
+            del self._waiting[shared.key, shared.caller]
+        if self._running.get(shared.key) is shared:
+            del self._running[shared.key]
 
 
 class _Answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -21,8 +22,10 @@ class Line:
     def __init__(self) -> None:
         self.reads = SharedReads()
         self.may_end = asyncio.Event()
+        self.begun: list[str] = []
 
-    async def _read(self, _: StopSignal, __: bool) -> pb.GetScorecardResponse:
+    async def _read(self, _: StopSignal, __: bool, key: str) -> pb.GetScorecardResponse:
+        self.begun.append(key)
         await self.may_end.wait()
         return ANSWER
 
@@ -32,7 +35,7 @@ class Line:
     async def ask(self, key: str, caller: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
         """Asks for a read, and returns once it runs, waits or was refused."""
         limited_caller.set(caller)
-        asked = asyncio.create_task(self.reads.get(key, self._is_small, self._read))
+        asked = asyncio.create_task(self.reads.get(key, self._is_small, partial(self._read, key=key)))
         for _ in range(10):
             await asyncio.sleep(0)
         return asked
@@ -47,6 +50,20 @@ async def test_too_many_different_reads_are_refused_and_the_others_answered() ->
     line.may_end.set()
     assert await asyncio.gather(*asked) == [ANSWER] * len(asked)
     assert await (await line.ask("one more")) == ANSWER
+
+
+async def test_nobody_waits_in_the_turn_of_a_caller_who_asked_first_and_for_much() -> None:
+    """Who shares a read that waits would wait behind all others of the caller who began it, and be refused with it."""
+    line = Line()
+    greedy = [await line.ask(str(number), "greedy") for number in range(20)]
+    greedy.append(await line.ask("what all ask", "greedy"))
+    same = [await line.ask("what all ask", caller) for caller in ("one", "other", "one")]
+    line.may_end.set()
+    async with asyncio.timeout(30):
+        assert await asyncio.gather(*same) == [ANSWER] * 3
+    assert sum(asked.done() for asked in greedy) < 6
+    await asyncio.gather(*greedy)
+    assert line.begun.count("what all ask") == 1
 
 
 async def test_a_caller_that_asks_for_all_that_it_can_leaves_room_for_others() -> None:

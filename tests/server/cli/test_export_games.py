@@ -149,6 +149,12 @@ async def test_what_cannot_be_a_game_to_train_on_is_left_out_and_told(ledger: Le
     await ledger.record_outcome(ended("0012300006", 5))
     await ledger.commit([at("0022300007", [200.0, -200.0] * 23 + [0.0])])
     await ledger.record_outcome(ended("0022300007", 5))
+    told = walk(10)
+    await ledger.commit([at("0022300010", told[:30])])
+    await ledger.commit([at("0022300010", [*told[:11], told[11] + 9, *told[12:]], alpha=0.051)])
+    await ledger.record_outcome(ended("0022300010", 5))
+    await ledger.commit([at("0022399999", walk(11))])
+    await ledger.record_outcome(ended("0022399999", 5))
     await lived(ledger, "9900000008", 8)
     await ledger.commit([at("0022300009", walk(9))])  # still in progress
     done = export_games(url, tmp_path, min_minutes=47)
@@ -160,6 +166,8 @@ async def test_what_cannot_be_a_game_to_train_on_is_left_out_and_told(ledger: Le
         SkippedGame("0022300005", "a differential of it is not a whole number of points"),
         SkippedGame("0012300006", "it is of no regular season, play-in or playoffs"),
         SkippedGame("0022300007", "its differentials move by more than 400 points"),
+        SkippedGame("0022300010", f"its forecasts differ about minute 12: {told[11]:+g} and {told[11] + 9:+g}"),
+        SkippedGame("0022399999", "the NBA gives no game such an id"),
     )
 
 

@@ -124,16 +124,17 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
 def _with_live_inputs(connection: Connection, game: CompletedGame, row: Row[Any]) -> CompletedGame | SkippedGame:
     """Add the recorded inputs of each minute with the differential of the game's scores; the newest ones.
 
-    Skips a game of which another forecast has another differential: one of the two callers tells another game.
+    Skips a game of which a forecast has other differentials: one of two callers tells another game.
     """
-    differentials = {score.elapsed / 60: score.home - score.away for score in game.scores}
+    differentials = [score.home - score.away for score in game.scores[1:-1]]
     found: dict[int, LiveInputs] = {}
-    for minute, pattern, text in connection.execute(_REQUESTS, {"game_id": game.game_id}):
-        live, last = from_json(json.loads(text)), json.loads(pattern)[-1]
-        if abs(last - differentials.get(minute, last)) > MAX_CORRECTION:
-            told = f"{differentials[minute]:+g} and {last:+g}"
-            return SkippedGame(game.game_id, f"its forecasts differ about minute {minute}: {told}")
-        if live != NO_LIVE_INPUTS and last == differentials.get(minute):
+    for minute, text_of_pattern, text in connection.execute(_REQUESTS, {"game_id": game.game_id}):
+        live, pattern = from_json(json.loads(text)), json.loads(text_of_pattern)
+        for number, pair in enumerate(zip(pattern, differentials, strict=False), 1):
+            if abs(pair[0] - pair[1]) > MAX_CORRECTION:
+                told = f"{pair[0]:+g} and {pair[1]:+g}"
+                return SkippedGame(game.game_id, f"its forecasts differ about minute {number}: {told}")
+        if live != NO_LIVE_INPUTS and pattern[-1:] == differentials[minute - 1 : minute]:
             found[minute] = live
     if row.total_points is not None:
         found[REGULATION_MINUTES] = LiveInputs(total_points=row.total_points)

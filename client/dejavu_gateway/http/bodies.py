@@ -30,21 +30,21 @@ class BodyMemory:
     """Bytes of bodies that are received and not parsed yet, of all requests.
 
     Args:
-        most: how many there may be.
+        most: how many there may be of bodies beyond SMALL_BODY: few large ones must not keep out all others.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._held = 0
 
-    def take(self, size: int) -> None:
-        """Count further bytes.
+    def take(self, size: int, received: int) -> None:
+        """Count further bytes of a body, and those that it has with them.
 
         Raises:
             RequestRefused: if there are too many, these included, which count nevertheless.
         """
         self._held += size
-        if self._held > self._most:
+        if self._held > self._most and received > SMALL_BODY:
             message, reason = "too many bodies are being received; retry later", "TOO_MANY_REQUESTS"
             raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", message, reason, retry_after=1.0)
 
@@ -111,7 +111,7 @@ async def _received(request: Request, max_bytes: int, memory: BodyMemory) -> Asy
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            memory.take(len(chunk))
+            memory.take(len(chunk), size)
             if size > max_bytes:
                 raise _too_large(max_bytes)
             chunks.append(chunk)

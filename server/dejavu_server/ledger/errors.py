@@ -117,7 +117,7 @@ class UnknownOutcome(FieldError):
 
 
 class GameFull(DejavuError):
-    """A new forecast or revision of a game of which the ledger has as many as may be, or since too long a time."""
+    """A new forecast or revision of a game of which the ledger has as many as the limit allows."""
 
     reason = "GAME_FULL"
 

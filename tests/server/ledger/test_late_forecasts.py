@@ -20,13 +20,12 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import verify
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, LATE_MINUTES
-from dejavu_server.ledger.errors import GameFull, InvalidTime
+from dejavu_server.ledger.errors import InvalidTime
 from dejavu_server.ledger.queries import completed_games, current_forecasts, learning, pages, predictions, scorecards
 from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import IssuedForecast, LateReason, MarketRecording
-from dejavu_server.results import Failed
 
 GAME = "0022500001"
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
@@ -407,16 +406,6 @@ def test_minutes_that_are_filled_in_the_next_day_are_late_whatever_date_they_giv
     late = None if game_id != GAME else LateReason.GAME_DATE
     assert reasons == [None, None, late, late]
     assert verify(f"sqlite:///{tmp_path / 'ledger.db'}").forecasts == 4
-
-
-def test_a_game_of_last_week_is_over_and_is_no_longer_recorded(book: RecordBook) -> None:
-    """Not late either: a game that goes on for ever, and all games before it, could not be pruned."""
-    said(book, 20)
-    assert said(book, 21, after=timedelta(days=7)).late is LateReason.GAME_DATE
-    [refused] = book.predict(forecast(GAME, minute=22, generated_time=EVENING + timedelta(days=7, seconds=1)))
-    assert isinstance(refused, Failed)
-    assert isinstance(refused.error, GameFull)
-    assert "recorded 7 days ago" in str(refused.error)
 
 
 @pytest.mark.parametrize(

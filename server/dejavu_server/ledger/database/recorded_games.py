@@ -22,11 +22,6 @@ LONGEST_GAME: Final = timedelta(hours=12)
 """Time after its first forecast after which a game must be over; one with four overtimes takes less than four hours."""
 
 
-RECORDING_DAYS: Final = 7
-"""Days after its first forecast in which further ones of a game are recorded, late ones too: a game that goes on for
-ever could never be pruned, and nothing older than it."""
-
-
 class RecordingLimits(NamedTuple):
     """Recorded state of a game.
 
@@ -108,17 +103,11 @@ class RecordedGames:
         """Return whether an outcome that a forecast after a minute would precede was reported and withdrawn."""
         return any(minute <= horizon.last_slot for horizon in self._withdrawn.get(game_id, ()))
 
-    def full(self, issued: IssuedForecast, limits: RecordingLimits) -> Failed | None:
-        """Return a failure if no further forecast of its game is recorded, otherwise None."""
-        game_id = issued.game_id
-        if self._counts[game_id] >= limits.forecasts:
-            recorded = f"{limits.forecasts:,} forecasts of game {game_id} are recorded, which is the limit"
-            return Failed(GameFull(recorded))
-        age = issued.generated_time - self._first.get(game_id, issued.generated_time)
-        if age > timedelta(days=RECORDING_DAYS) and not is_replay(game_id):
-            began = f"the first forecast of game {game_id} was recorded {age.days} days ago"
-            return Failed(GameFull(f"{began}; further ones are recorded for {RECORDING_DAYS} days"))
-        return None
+    def full(self, game_id: str, limits: RecordingLimits) -> Failed | None:
+        """Return a failure if no further forecast of a game is recorded, otherwise None."""
+        if self._counts[game_id] < limits.forecasts:
+            return None
+        return Failed(GameFull(f"{limits.forecasts:,} forecasts of game {game_id} are recorded, which is the limit"))
 
     def late(self, issued: IssuedForecast, late_after: timedelta) -> LateReason | None:
         """Return why a forecast that is recorded now is late; None if it is in time."""

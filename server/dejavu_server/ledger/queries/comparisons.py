@@ -23,8 +23,7 @@ from dejavu_server.ledger.database.schema import forecasts, outcomes, shadows
 from dejavu_server.ledger.database.standing import FIRST_REPORT, STANDS, in_time
 from dejavu_server.ledger.entries import scored_values
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.queries.filters import unindexed
-from dejavu_server.ledger.queries.scorecards import CONDITIONS, SMALL_READ, ScoreFilter
+from dejavu_server.ledger.queries.scorecards import CONDITIONS, LATER, SMALL_READ, ScoreFilter, superseded_by_key
 
 _PARTITION_ROWS: Final = 5000
 """Rows held as Python objects at a time."""
@@ -222,12 +221,4 @@ _COUNTS: Final = tuple(
     for table in (forecasts, shadows)
 )
 
-_later = forecasts.alias("later")
-
-_SUPERSEDED: Final = (
-    select(forecasts.c.sequence)
-    .join_from(
-        forecasts, _later, and_(unindexed(_later.c.key) == forecasts.c.key, _later.c.revision > forecasts.c.revision)
-    )
-    .where(_later.c.revision > 0, in_time(_later), _later.c.horizon == bindparam("horizon"))
-)
+_SUPERSEDED: Final = superseded_by_key(LATER.c.horizon == bindparam("horizon"))

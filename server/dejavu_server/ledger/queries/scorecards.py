@@ -356,7 +356,7 @@ _COUNTS: dict[str, Select[int]] = {
 }
 """Counts of the forecasts that a condition leads to; without any such condition, of all."""
 
-_later = forecasts.alias("later")
+LATER: Final = forecasts.alias("later")
 _other = outcomes.alias("other_revision")
 _CORRECTED = exists().where(
     _other.c.game_id == outcomes.c.game_id,
@@ -458,11 +458,30 @@ def _statements(conditions: frozenset[str]) -> _Statements:
         .join(entries, entries.c.sequence == markets.c.sequence)
         .where(*where)
     )
-    superseded = (
-        select(forecasts.c.sequence)
-        .join_from(
-            forecasts, _later, and_(driving(_later.c.key) == forecasts.c.key, _later.c.revision > forecasts.c.revision)
-        )
-        .where(_later.c.revision > 0, in_time(_later), *where)
+    replaced = superseded_by_key() if not conditions & _SELECTIVE else _superseded_one_by_one()
+    return _Statements(settled_forecasts, with_market, replaced.where(*where))
+
+
+def superseded_by_key(*of_later: ColumnElement[bool]) -> Select[Any]:
+    """Select the forecasts that a later revision in time replaces, each once: a forecast may have thousands of them.
+
+    It begins with the keys that have one, which are few.
+
+    Args:
+        of_later: conditions of the later revisions, rows of LATER.
+    """
+    newest = (
+        select(LATER.c.key, func.max(LATER.c.revision).label("revision"))
+        .where(LATER.c.revision > 0, in_time(LATER), *of_later)
+        .group_by(LATER.c.key)
+        .subquery()
     )
-    return _Statements(settled_forecasts, with_market, superseded)
+    return select(forecasts.c.sequence).join_from(
+        newest, forecasts, and_(forecasts.c.key == newest.c.key, forecasts.c.revision < newest.c.revision)
+    )
+
+
+def _superseded_one_by_one() -> Select[Any]:
+    """Select the same, beginning with the forecasts, of which few match; only of those in time, which may count."""
+    replaced = exists().where(LATER.c.key == forecasts.c.key, LATER.c.revision > forecasts.c.revision, in_time(LATER))
+    return select(forecasts.c.sequence).where(in_time(forecasts), replaced.correlate_except(LATER))

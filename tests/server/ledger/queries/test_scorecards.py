@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import timedelta
@@ -268,3 +270,20 @@ def test_the_position_of_scorecards_moves_with_every_report_and_with_nothing_els
         [refused] = made.predict(forecast(GAMES[0], lead=9.0))
         assert isinstance(refused, Failed)
         assert not moved()
+
+
+@pytest.mark.parametrize("wanted", [ScoreFilter(horizon=FINAL), ScoreFilter(horizon=FINAL, game_id=GAMES[0])])
+def test_thousands_of_revisions_of_one_minute_take_no_memory_of_their_pairs(wanted: ScoreFilter) -> None:
+    """Of 1,500 there are a million: for those of 5,000 a worker had no room, nor had its successors."""
+    with new_book() as record:
+        told = (forecast(GAMES[0], minute=18, horizon=FINAL, lead=float(number % 40)) for number in range(1500))
+        record.predict(*told)
+        record.report(GAMES[0], FINAL, 3)
+        tracemalloc.start()
+        try:
+            found = settled(record, wanted).forecasts
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert Counter(found.exclusion.tolist()) == {Exclusion.SUPERSEDED: 1499, Exclusion.NONE: 1}
+    assert peak < 20_000_000

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_models.arrays import Floats
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 
 FEED_LAG_SECONDS: Final = 300
@@ -17,6 +18,9 @@ MAX_CORRECTION: Final = 6
 
 MAX_MINUTE_SWING: Final = 18
 """Points by which a lead changes in a minute at most: in eleven seasons two games have one that changes by more."""
+
+_MANY_TEAMS: Final = 64
+"""More than there are teams, by whose integers they are told apart."""
 
 _MINUTE_US: Final = 60_000_000
 
@@ -40,53 +44,68 @@ def doubtful_games(settled: SettledForecasts) -> int:
 
     Otherwise late forecasts do not count: those of past games are all made on one day.
     """
-    left_out = settled.where(~settled.replay)
-    games = settled.where(settled.in_time & ~settled.replay)
-    unnamed = (games.home == 0) | (games.away == 0)
-    parts = (
-        left_out.game[left_out.exclusion == Exclusion.OBSERVED],
-        np.intersect1d(left_out.game[left_out.exclusion == Exclusion.GAME_DATE], games.game),
-        games.game[games.other_teams | ~games.in_league | games.outcome_too_soon | unnamed],
-        _of_many_teams(games),
-        _of_teams_with_many_games(games.where(~unnamed)),
-        games.game[_faster_than_play(games)],
-        _of_two_stories(games.where(games.exclusion != Exclusion.SUPERSEDED)),
+    kept = np.flatnonzero(settled.in_time & ~settled.replay)
+    games, first, place = np.unique(settled.game[kept], return_index=True, return_inverse=True)
+    home, away = settled.home[kept].astype(np.int64), settled.away[kept].astype(np.int64)
+    teams = _MANY_TEAMS * home + away
+    unnamed = (home == 0) | (away == 0)
+    rows = (
+        settled.other_teams[kept] | ~settled.in_league[kept] | settled.outcome_too_soon[kept] | unnamed,
+        teams != teams[first][place],
+        _several_margins(settled.margin[kept], place, len(games)),
+        _faster_than_play(settled.minute[kept], settled.made_us[kept], first, place),
     )
-    return len(np.unique(np.concatenate(parts)))
+    doubtful = np.zeros(len(games), dtype=np.bool_)
+    doubtful[place[np.logical_or.reduce(rows)]] = True
+    doubtful[_of_busy_teams(settled.day[kept], (home, away), place, len(games))] = True
+    real = settled.game[~settled.replay]
+    reason = settled.exclusion[~settled.replay]
+    counted = settled.exclusion[kept] != Exclusion.SUPERSEDED  # a correction contradicts what it corrects
+    stories = _two_stories(settled.persistence_error[kept][counted], settled.minute[kept][counted], place[counted])
+    doubtful[place[counted][stories]] = True
+    doubtful |= np.isin(games, real[reason == Exclusion.GAME_DATE])
+    observed = np.unique(real[reason == Exclusion.OBSERVED])
+    return int((doubtful | np.isin(games, observed)).sum()) + len(np.setdiff1d(observed, games))
 
 
-def _of_many_teams(games: SettledForecasts) -> NDArray[np.int64]:
-    """Return the games that have different teams, or the same ones the other way round."""
-    teams = np.unique(np.column_stack((games.game, games.home, games.away)), axis=0)[:, 0]
-    again: NDArray[np.int64] = teams[1:][teams[1:] == teams[:-1]]
-    return again
+def _several_margins(margin: Floats, place: NDArray[np.int64], games: int) -> NDArray[np.bool_]:
+    """Return which forecasts have another margin than the first one of their game that has any."""
+    given = np.flatnonzero(~np.isnan(margin))[::-1]
+    first = np.full(games, np.nan)
+    first[place[given]] = margin[given]
+    several: NDArray[np.bool_] = ~np.isnan(margin) & (margin != first[place])
+    return several
 
 
-def _of_teams_with_many_games(games: SettledForecasts) -> NDArray[np.int64]:
-    """Return the games of teams that have several on one day."""
-    rows = [np.column_stack((games.day, team, games.game)) for team in (games.home, games.away)]
-    played = np.unique(np.concatenate(rows), axis=0)
-    again = (played[1:, :2] == played[:-1, :2]).all(axis=1)
-    return np.concatenate((played[1:, 2][again], played[:-1, 2][again]))
+def _of_busy_teams(
+    day: NDArray[np.int32], teams: tuple[NDArray[np.int64], ...], place: NDArray[np.int64], games: int
+) -> NDArray[np.int64]:
+    """Return the games, by their places, of teams that have several on one day."""
+    evenings = [(_MANY_TEAMS * day.astype(np.int64) + team)[team > 0] * games + place[team > 0] for team in teams]
+    played = np.unique(np.concatenate(evenings))
+    again = np.flatnonzero(played[1:] // games == played[:-1] // games) if games else np.zeros(0, dtype=np.int64)
+    return np.concatenate((played[again], played[again + 1])) % max(games, 1)
 
 
-def _of_two_stories(games: SettledForecasts) -> NDArray[np.int64]:
-    """Return the games with leads that no game has one after another, or with several margins expected before them."""
-    margins = np.unique(np.column_stack((games.game, games.margin))[~np.isnan(games.margin)], axis=0)[:, 0]
-    order = np.lexsort((games.persistence_error, games.minute, games.game))
-    game, minute, error = games.game[order], games.minute[order], games.persistence_error[order]
-    swing = np.abs(np.diff(error)) - MAX_MINUTE_SWING * np.diff(minute)  # of one outcome: as that of the leads
-    contradictory = (swing > MAX_CORRECTION) & (game[1:] == game[:-1])
-    return np.concatenate((game[1:][contradictory], margins[1:][margins[1:] == margins[:-1]].astype(np.int64)))
+def _two_stories(persistence_error: Floats, minute: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which forecasts have leads that no game has after those of the forecasts before them."""
+    order = np.lexsort((persistence_error, minute, place))
+    swing = np.abs(np.diff(persistence_error[order]))  # of one outcome: as that of the leads
+    contradictory = np.zeros(len(order), dtype=np.bool_)
+    contradictory[order[1:]] = (swing - MAX_MINUTE_SWING * np.diff(minute[order]) > MAX_CORRECTION) & (
+        place[order[1:]] == place[order[:-1]]
+    )
+    return contradictory
 
 
-def _faster_than_play(games: SettledForecasts) -> NDArray[np.bool_]:
+def _faster_than_play(
+    minute: NDArray[np.int64], made_us: NDArray[np.int64], first: NDArray[np.int64], place: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Return which forecasts, in order of time, come sooner after an earlier one of the game than play allows."""
-    order = np.lexsort((games.minute, games.made_us, games.game))
-    ahead = (games.minute * _MINUTE_US - games.made_us)[order] // 1_000_000
-    _, first, place = np.unique(games.game[order], return_index=True, return_inverse=True)
-    # The least value so far within each game: every game's values are below those of the games before it.
+    ahead = (minute * _MINUTE_US - made_us) // 1_000_000
     ahead = np.clip(ahead - ahead[first][place], -_LONGEST_SECONDS, _LONGEST_SECONDS) - 4 * _LONGEST_SECONDS * place
-    fast = np.empty(len(order), dtype=np.bool_)
-    fast[order] = ahead - np.minimum.accumulate(ahead) > FEED_LAG_SECONDS
+    order = np.lexsort((minute, made_us, place))
+    # The least value so far within each game: every game's values are below those of the games before it.
+    fast = np.zeros(len(order), dtype=np.bool_)
+    fast[order] = ahead[order] - np.minimum.accumulate(ahead[order]) > FEED_LAG_SECONDS
     return fast

@@ -308,7 +308,7 @@ def coverage_figures(
 ) -> Figures:
     """Return the coverage of each alpha, with Wilson's interval at the effective number of games; `told` has ends.
 
-    A server tells it of 20 alphas, those of most games.
+    A server tells it of 20 alphas: 0.05, and those of most games.
     """
     figures: Figures = {}
     alphas = np.array([each.forecast.alpha for each in counted])
@@ -316,7 +316,9 @@ def coverage_figures(
     games_of: dict[float, set[str]] = {}
     for each, alpha in zip(counted, alphas.tolist(), strict=True):
         games_of.setdefault(alpha, set()).add(each.forecast.game_id)
-    most = sorted(games_of, key=lambda alpha: (-len(games_of[alpha]), -int((alphas == alpha).sum()), alpha))[:20]
+    most = sorted(
+        games_of, key=lambda alpha: (alpha != 0.05, -len(games_of[alpha]), -int((alphas == alpha).sum()), alpha)
+    )[:20]
     for alpha in sorted(most):
         chosen = np.flatnonzero(alphas == alpha)
         units, (low, high), value = Units([counted[place] for place in chosen]), ends[chosen].T, outcome[chosen]

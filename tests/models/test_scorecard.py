@@ -221,9 +221,10 @@ def test_a_version_whose_figure_is_of_too_few_games_is_not_listed(metric: Leader
 
 def test_of_many_alphas_those_of_most_games_have_a_coverage() -> None:
     """Every recorded forecast may have its own; a card stays readable, and the usual alpha on it."""
-    usual = [{"game": game, "alpha": 0.05} for game in range(3)]
-    told = scorecard(settled(*usual, *({"game": 0, "alpha": 0.1 + number / 1000} for number in range(500)))).coverage
-    assert [each.alpha for each in told] == [0.05, *(0.1 + number / 1000 for number in range(19))]
+    more = [{"game": game, "alpha": 0.5} for game in range(3)]
+    made = ({"game": game, "alpha": 0.1 + number / 1000} for game in (0, 1) for number in range(300))
+    told = scorecard(settled({"game": 0, "alpha": 0.05}, *more, *made)).coverage
+    assert [each.alpha for each in told] == [0.05, *(0.1 + number / 1000 for number in range(18)), 0.5]
 
 
 def test_the_coverage_gap_is_the_distance_from_the_nominal_one_at_alpha_5() -> None:

@@ -112,19 +112,23 @@ def crps(settled: SettledForecasts) -> ScoreEstimate | None:
     return estimate(Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored]), least=0.0)
 
 
+USUAL_ALPHA: Final = 0.05
+"""Miscoverage rate of the intervals that are shown and compared."""
+
 MAX_ALPHAS: Final = 20
 """Most alphas whose coverage a scorecard has: every forecast may have its own."""
 
 
 def coverages(settled: SettledForecasts) -> Iterator[Coverage]:
-    """Yield the coverage of each alpha, ascending; of the MAX_ALPHAS alphas of most games, if there are more."""
+    """Yield the coverage of each alpha, ascending; of USUAL_ALPHA and those of most games, if there are many."""
     # Every forecast may have its own alpha: one stable sort groups them all and keeps the order of games.
     order = np.argsort(settled.alpha, kind="stable")
     alphas, starts = np.unique(settled.alpha[order], return_index=True)
     parts = np.split(order, starts[1:])
     if len(parts) > MAX_ALPHAS:
         games = [len(np.unique(settled.game[chosen])) for chosen in parts]
-        most = np.sort(np.lexsort((alphas, -np.array(list(map(len, parts))), -np.array(games)))[:MAX_ALPHAS])
+        others = alphas != USUAL_ALPHA  # which stays, whatever others a caller adds
+        most = np.sort(np.lexsort((alphas, -np.array(list(map(len, parts))), -np.array(games), others))[:MAX_ALPHAS])
         alphas, parts = alphas[most], [parts[index] for index in most.tolist()]
     for alpha, chosen in zip(alphas, parts, strict=True):
         units = Units.of(settled.game[chosen], settled.minute[chosen])

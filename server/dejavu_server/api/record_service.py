@@ -38,8 +38,8 @@ from dejavu_server.records import Checkpoint
 
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
 
-MAX_LOOKUPS_WAITING = 64
-"""Lookups that may wait, each for up to some forty milliseconds."""
+MAX_LOOKUPS_WAITING = 256
+"""Lookups that may wait: as many as there are calls of their kind. One takes up to some forty milliseconds."""
 
 _M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")

@@ -95,7 +95,7 @@ class Scorecard(_message.Message):
 
     @_builtins.property
     def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageFigure]:
-        """Coverage by alpha, ascending: at most 20, those of the most games."""
+        """Coverage by alpha, ascending: at most 20, that of 0.05 and those of the most games."""
 
     @_builtins.property
     def crps(self) -> Global___Figure:

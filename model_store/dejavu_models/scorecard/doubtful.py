@@ -61,8 +61,8 @@ def doubtful_games(settled: SettledForecasts) -> int:
     real = settled.game[~settled.replay]
     reason = settled.exclusion[~settled.replay]
     counted = settled.exclusion[kept] != Exclusion.SUPERSEDED  # a correction contradicts what it corrects
-    stories = _two_stories(settled.persistence_error[kept][counted], settled.minute[kept][counted], place[counted])
-    doubtful[place[counted][stories]] = True
+    stories = settled.persistence_error[kept][counted], settled.minute[kept][counted], place[counted]
+    doubtful[_of_two_stories(*stories)] = True
     doubtful |= np.isin(games, real[reason == Exclusion.GAME_DATE])
     observed = np.unique(real[reason == Exclusion.OBSERVED])
     return int((doubtful | np.isin(games, observed)).sum()) + len(np.setdiff1d(observed, games))
@@ -87,15 +87,21 @@ def _of_busy_teams(
     return np.concatenate((played[again], played[again + 1])) % max(games, 1)
 
 
-def _two_stories(persistence_error: Floats, minute: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which forecasts have leads that no game has after those of the forecasts before them."""
+def _of_two_stories(
+    persistence_error: Floats, minute: NDArray[np.int64], place: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the games, by their places, with leads of a minute, or of consecutive ones, that no game has."""
     order = np.lexsort((persistence_error, minute, place))
-    swing = np.abs(np.diff(persistence_error[order]))  # of one outcome: as that of the leads
-    contradictory = np.zeros(len(order), dtype=np.bool_)
-    contradictory[order[1:]] = (swing - MAX_MINUTE_SWING * np.diff(minute[order]) > MAX_CORRECTION) & (
-        place[order[1:]] == place[order[:-1]]
-    )
-    return contradictory
+    if not len(order):
+        return order
+    # Of one outcome, so errors differ as the leads do.
+    place, minute, error = place[order], minute[order], persistence_error[order]
+    begins = np.flatnonzero(np.append(True, (np.diff(place) != 0) | (np.diff(minute) != 0)))
+    least, most = error[begins], error[np.append(begins[1:], len(order)) - 1]
+    wide = np.flatnonzero(most - least > MAX_CORRECTION)
+    swing = np.maximum(most[1:] - least[:-1], most[:-1] - least[1:]) - MAX_MINUTE_SWING * np.diff(minute[begins])
+    far = np.flatnonzero((swing > MAX_CORRECTION) & (np.diff(place[begins]) == 0))
+    return place[begins][np.concatenate((wide, far))]
 
 
 def _faster_than_play(

@@ -498,6 +498,7 @@ def test_a_game_that_is_told_faster_than_it_can_be_played_shows_on_the_card(
         ([(18, 3.0, {}), (18, 8.0, {"alpha": 0.1}), (19, 20.0, {}), (24, -30.0, {})], False),
         ([(18, 3.0, {}), (18, 28.0, {})], False),  # a correction
         ([(18, 3.0, {}), (18, 28.0, {"alpha": 0.1})], True),
+        ([(18, 3.0 + 6.0 * number, {"alpha": 0.1 + 0.1 * number}) for number in range(4)], True),
         ([(18, 3.0, {}), (19, 28.0, {})], True),
         ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": 4.0})], False),
         ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {})], False),

@@ -47,6 +47,12 @@ limits may have FEW_UNSENT_BYTES."""
 
 FEW_UNSENT_BYTES: Final = 1024 * 1024
 
+MAX_ALL_UNSENT: Final = 2048
+"""Calls of all callers with limits that may be unanswered or unread; beyond them each may have FEW_UNSENT. gRPC's core
+keeps some 20 KiB of each."""
+
+FEW_UNSENT: Final = 16
+
 WATCHES: Final = 10
 """Ratio of a caller's limits of health watches and of streams: clients have one watch per connection, without a token.
 One with unread data from its caller may take a hundred KiB."""
@@ -104,6 +110,8 @@ class UnsentAnswer:
         self._size = 0
         state.unsent += 1
         state.unsent_batches += batch
+        if total is not None:
+            total.unsent += 1
 
     def made(self, size: int) -> None:
         """Count the bytes of the answer.
@@ -127,6 +135,8 @@ class UnsentAnswer:
         """Take note that it was sent, or that the caller has gone."""
         self._state.unsent -= 1
         self._state.unsent_batches -= self._batch
+        if self._total is not None:
+            self._total.unsent -= 1
         self._add_bytes(-self._size)
 
     def _add_bytes(self, size: int) -> None:
@@ -274,6 +284,8 @@ class Callers:
             answer = UnsentAnswer(self._unlimited, None, batch)
         else:
             most, most_batches = UNSENT * self._limits.calls, 3 * self._limits.batches // 2
+            if most and self._total.unsent >= MAX_ALL_UNSENT:
+                most = FEW_UNSENT
             if most and state.unsent >= most:
                 raise CallerLimit("calls", f"{most} calls whose answers it has not read")
             if batch and most_batches and state.unsent_batches >= most_batches:

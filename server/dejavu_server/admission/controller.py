@@ -114,10 +114,21 @@ class Permit:
         expires: when it must have sent its request.
         on_request: called when the request was received.
         on_release: called when it is released.
+        on_drop: called if its call is to end without a status.
         is_released: whether it was: its answer was sent, or its caller has gone.
     """
 
-    __slots__ = ("_clock", "_limit", "expires", "is_released", "keeps_place_until", "kind", "on_release", "on_request")
+    __slots__ = (
+        "_clock",
+        "_limit",
+        "expires",
+        "is_released",
+        "keeps_place_until",
+        "kind",
+        "on_drop",
+        "on_release",
+        "on_request",
+    )
 
     def __init__(
         self, kind: CallKind, limit: ConcurrencyLimit, clock: Callable[[], float], request_seconds: float
@@ -130,6 +141,7 @@ class Permit:
         self.expires = clock() + request_seconds
         self.on_request: Callable[[Permit], object] = _do_nothing
         self.on_release: Callable[[Permit], object] = _do_nothing
+        self.on_drop: Callable[[], object] = lambda: None
 
     def await_request(self) -> None:
         """Begin to count its patience, not earlier: a busy worker may read its request late."""

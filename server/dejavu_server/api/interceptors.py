@@ -370,15 +370,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def _send_status(self, context: Context, code: grpc.StatusCode, message: str, trailers: Metadata) -> None:
         """End a call with a status; without one if its peer has too many, or does not read it."""
         with self._statuses.counted(address_of(context.peer())) as fits:
-            if not fits:
-                return
             try:
-                async with asyncio.timeout(STATUS_SECONDS):
+                async with asyncio.timeout(STATUS_SECONDS if fits else 0.0):
                     await context.abort(code, message, trailers)
             except grpc.aio.AbortError as sent:
                 sent.__traceback__ = None  # the context keeps it, and its frames keep the context
-            except (grpc.aio.InternalError, TimeoutError):  # the caller has disconnected, or does not read
+            except grpc.aio.InternalError:  # the caller has disconnected
                 pass
+            except TimeoutError:
+                # gRPC keeps the call until its peer has read the status, or has gone.
+                if (permit := current_permit.get()) is not None:
+                    permit.on_drop()
 
 
 def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:

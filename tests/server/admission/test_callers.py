@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import copy_context
 
@@ -21,11 +22,21 @@ from dejavu_server.admission.callers import (
     address_of,
     current_recording,
     is_loopback,
+    limited_caller,
     reserved,
     unsent_answer,
 )
 from dejavu_server.admission.controller import AdmissionController, Permit, call_limits, current_permit
 from dejavu_server.admission.errors import CallerLimit
+
+
+@pytest.fixture(autouse=True)
+def _no_caller() -> Iterator[None]:
+    """Leaves no caller in the context of this thread, which later tests have too."""
+    token = limited_caller.set("")
+    yield
+    limited_caller.reset(token)
+
 
 ENDS = ["goes on", "is recorded", "was known", "fails", "is cancelled"]
 

@@ -17,7 +17,7 @@ class TooManyWaitError(Exception):
 
 
 class FairSlots:
-    """Slots, and those that wait for them; must be used from one event loop only.
+    """Slots with a fair order of waiting callers; must be used from one event loop only.
 
     Args:
         number: slots.
@@ -86,7 +86,7 @@ class FairSlots:
         self._held[caller] += 1
 
     def _next(self) -> str | None:
-        """Return whose turn it is, of those that wait and may have another slot; None if there is none."""
+        """Return the next waiting caller that may have another slot; None if there is none."""
         return next((each for each in self._lines if self._held[each] < self._per_caller), None)
 
     def _make_room(self, caller: str) -> None:

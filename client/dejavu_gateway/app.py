@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router, WebSocketRoute
 
+from dejavu_common.stream_slots import StreamSlots
 from dejavu_common.tasks import BackgroundTask
 from dejavu_gateway.api import system
 from dejavu_gateway.api.calls import CALLS, CallEndpoint
@@ -21,7 +22,7 @@ from dejavu_gateway.api.streams import ServerSentEvents, websocket
 from dejavu_gateway.http.bodies import BodyMemory
 from dejavu_gateway.http.envelope import Envelope, Receive, Scope, Send
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.live.slots import AddressSlots, StreamSlots
+from dejavu_gateway.live.slots import AddressSlots
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings

@@ -21,13 +21,14 @@ from tests.support.processes.servers import running_worker
 
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ListPredictionsResponse
 from dejavu_common.address import Address
+from dejavu_common.stream_slots import StreamSlots
 from dejavu_gateway.api.context import CONTEXT_KEY, GatewayContext, client_address
 from dejavu_gateway.cli import command
 from dejavu_gateway.http.bodies import BodyMemory, read_body
 from dejavu_gateway.http.envelope import is_same_origin
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.live.slots import AddressSlots, StreamSlots
+from dejavu_gateway.live.slots import AddressSlots
 from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings, TrustedProxies

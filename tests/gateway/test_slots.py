@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_common.fair_slots import TooManyWaitError
-from dejavu_gateway.live.slots import AddressSlots, NoSlotError, StreamSlots
+from dejavu_common.stream_slots import NoSlotError, StreamSlots
+from dejavu_gateway.live.slots import AddressSlots
 
 
 async def turns(rounds: int = 20) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final, cast
 
 from starlette.requests import HTTPConnection, Request
 
 from dejavu_common.fair_slots import TooManyWaitError
+from dejavu_common.stream_slots import NoSlotError, StreamSlots
 from dejavu_gateway.http.bodies import BodyMemory
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.live.slots import AddressSlots, NoSlotError, StreamSlots
-from dejavu_gateway.messages.errors import RequestRefused
+from dejavu_gateway.live.slots import AddressSlots
+from dejavu_gateway.messages.errors import too_many_requests
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
 from dejavu_gateway.upstream import UpstreamClient
@@ -67,13 +67,8 @@ def in_line(request: Request) -> Iterator[None]:
         try:
             counted.enter_context(_slots(request).in_line(client_address(request)))
         except NoSlotError as error:
-            raise _refused(str(error)) from None
+            raise too_many_requests(str(error)) from None
         yield
-
-
-def _refused(message: str) -> RequestRefused:
-    code, reason = HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS"
-    return RequestRefused(code, "RESOURCE_EXHAUSTED", message, reason, retry_after=1.0)
 
 
 @contextlib.asynccontextmanager
@@ -85,16 +80,14 @@ async def asking(request: Request) -> AsyncIterator[None]:
     Raises:
         RequestRefused: if too many are in line already.
     """
-    slots, address = _slots(request), client_address(request)
-    with contextlib.nullcontext() if request.method == "POST" else in_line(request):
+    async with contextlib.AsyncExitStack() as held:
+        if request.method != "POST":
+            held.enter_context(in_line(request))
         try:
-            await slots.acquire(address)
+            await held.enter_async_context(_slots(request).held(client_address(request)))
         except TooManyWaitError:
-            raise _refused("too many requests wait already") from None
-        try:
-            yield
-        finally:
-            slots.release(address)
+            raise too_many_requests("too many requests wait already") from None
+        yield
 
 
 def _slots(request: Request) -> AddressSlots:

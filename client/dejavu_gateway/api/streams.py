@@ -12,13 +12,13 @@ from typing import Final
 from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from dejavu_common.stream_slots import NoSlotError
 from dejavu_gateway.api.context import client_address, context_of
 from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
 from dejavu_gateway.http.connections import CONNECTION_KEY, HttpConnection
 from dejavu_gateway.http.envelope import UNLIMITED, Receive, Scope, Send
 from dejavu_gateway.live.browser import RETRY_SECONDS, Browser
 from dejavu_gateway.live.event_log import LiveEvent
-from dejavu_gateway.live.slots import NoSlotError
 from dejavu_gateway.messages.encode import JsonObject, dump
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from dejavu_gateway.http.answers import JSON
 from dejavu_gateway.messages.decode import MessageT, from_json, read_json
-from dejavu_gateway.messages.errors import RequestRefused
+from dejavu_gateway.messages.errors import RequestRefused, too_many_requests
 
 _T = TypeVar("_T")
 
@@ -38,15 +38,18 @@ class BodyMemory:
         self._held = 0
 
     def take(self, size: int, received: int) -> None:
-        """Count further bytes of a body, and those that it has with them.
+        """Count newly received bytes of a body.
+
+        Args:
+            size: the new bytes.
+            received: all bytes of the body so far, these included.
 
         Raises:
             RequestRefused: if there are too many, these included, which count nevertheless.
         """
         self._held += size
         if self._held > self._most and received > SMALL_BODY:
-            message, reason = "too many bodies are being received; retry later", "TOO_MANY_REQUESTS"
-            raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", message, reason, retry_after=1.0)
+            raise too_many_requests("too many bodies are being received; retry later")
 
     def give_back(self, size: int) -> None:
         """Count bytes no longer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -112,17 +113,17 @@ class ConnectionGate:
         unread: defaultdict[str, list[tuple[int, asyncio.Transport]]] = defaultdict(list)
         for transport, admitted in self._admitted.items():
             unread[admitted.share].append((transport.get_write_buffer_size(), transport))
-        held = Counter({share: sum(size for size, _ in each) for share, each in unread.items()})
-        for share, size in held.most_common():
-            over = held.total() > self.limits.unread_bytes
-            if not over and (size <= self.limits.unread_bytes_per_address or share in self._trusted):
-                continue
-            for bytes_, transport in sorted(unread[share], key=lambda each: each[0], reverse=True):
-                fits = held[share] <= self.limits.unread_bytes_per_address or share in self._trusted
-                if fits and held.total() <= self.limits.unread_bytes:
+        by_share = Counter({share: sum(size for size, _ in each) for share, each in unread.items()})
+        total = by_share.total()
+        for share, held in by_share.most_common():
+            remaining = held
+            most = sys.maxsize if share in self._trusted else self.limits.unread_bytes_per_address
+            for unsent, transport in sorted(unread[share], key=lambda each: each[0], reverse=True):
+                if remaining <= most and total <= self.limits.unread_bytes:
                     break
                 transport.abort()
-                held[share] -= bytes_
+                remaining -= unsent
+                total -= unsent
                 self._metrics.cut_off.labels("unread").inc()
 
     def _make_room(self, share: str) -> bool:

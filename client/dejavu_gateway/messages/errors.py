@@ -105,6 +105,12 @@ def invalid_field(field: str, description: str, reason: str = "INVALID_REQUEST")
     return invalid([FieldViolation(field, description)], reason)
 
 
+def too_many_requests(message: str) -> RequestRefused:
+    """Return the answer to a request for which there is no room now."""
+    code, reason = HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS"
+    return RequestRefused(code, "RESOURCE_EXHAUSTED", message, reason, retry_after=DEFAULT_RETRY_SECONDS)
+
+
 def not_found(message: str) -> RequestRefused:
     """Return the answer to a request for an unknown path."""
     return RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", message)

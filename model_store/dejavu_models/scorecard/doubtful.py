@@ -11,7 +11,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 
 FEED_LAG_SECONDS: Final = 300
-"""Time by which a feed may be late, and later not."""
+"""Maximum usual time from a minute of play until a feed tells it, in seconds."""
 
 MAX_CORRECTION: Final = 6
 """Points by which feeds correct a differential afterwards. Forecasts that differ by more tell different games."""
@@ -20,7 +20,7 @@ MAX_MINUTE_SWING: Final = 18
 """Points by which a lead changes in a minute at most: in eleven seasons two games have one that changes by more."""
 
 _MANY_TEAMS: Final = 64
-"""More than there are teams, by whose integers they are told apart."""
+"""Exclusive upper bound of the integers that identify teams, so that one integer identifies a pair of them."""
 
 _MINUTE_US: Final = 60_000_000
 

@@ -141,7 +141,7 @@ class Permit:
         self.expires = clock() + request_seconds
         self.on_request: Callable[[Permit], object] = _do_nothing
         self.on_release: Callable[[Permit], object] = _do_nothing
-        self.on_drop: Callable[[], object] = lambda: None
+        self.on_drop: Callable[[], object] = _do_nothing
 
     def await_request(self) -> None:
         """Begin to count its patience, not earlier: a busy worker may read its request late."""
@@ -165,7 +165,7 @@ class Permit:
             self.on_release(self)
 
 
-def _do_nothing(_: Permit) -> None:
+def _do_nothing(*_: Permit) -> None:
     pass
 
 

@@ -7,11 +7,11 @@ caller, even one without a token and with many addresses, takes the places of it
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
+from dejavu_common.stream_slots import NoSlotError, StreamSlots
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.errors import CallerLimit
 
@@ -30,7 +30,7 @@ class Watches:
     def __init__(self, most: int, end: Callable[[asyncio.Task[object], DejavuError], None]) -> None:
         self._most = most
         self._end = end
-        self._callers: dict[asyncio.Task[object], str] = {}  # oldest first
+        self._slots = StreamSlots(most)
 
     @contextmanager
     def counted(self, caller: str) -> Iterator[None]:
@@ -45,20 +45,10 @@ class Watches:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a watch must run in its own task")
-        if len(self._callers) >= self._most:
-            self._make_room(caller)
-        self._callers[task] = caller
-        try:
-            yield
-        finally:
-            self._callers.pop(task, None)
-
-    def _make_room(self, caller: str) -> None:
-        counts = Counter(self._callers.values())
-        [(largest, number)] = counts.most_common(1)
         error = CallerLimit("streams", f"{self._most} watches of all callers, of which it has most")
-        if number <= counts[caller]:
-            raise error
-        oldest = next(task for task, each in self._callers.items() if each == largest)
-        del self._callers[oldest]
-        self._end(oldest, error)
+        with ExitStack() as slot:
+            try:
+                slot.enter_context(self._slots.held(caller, lambda: self._end(task, error)))
+            except NoSlotError:
+                raise error from None
+            yield

@@ -4,7 +4,7 @@ A read is identified by what it reads and by how new the ledger was when its cal
 answer older than an entry that it knows of. The newest answers are kept. Few reads run at a time, each in the lane of
 its size: a small one never waits for a large one, which makes way for it. In each lane a bounded number of reads
 waits, and callers have their turns; more are refused. Callers share a read that runs, and those of one identity one
-that waits: nobody waits in the turn of another one, who may have many reads before it.
+that waits: a caller must not wait behind the many reads of another one.
 """
 
 from __future__ import annotations

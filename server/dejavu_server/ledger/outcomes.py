@@ -216,9 +216,8 @@ def _contradiction(
     if not reported.home_team:
         return None
     row = reporting.newest_teams(connection, reported.game_id)
-    if row is not None and not reporting.are_named(
-        connection, reported.game_id, reported.home_team, reported.away_team
-    ):
+    teams = reported.home_team, reported.away_team
+    if row is not None and tuple(row) != teams and not reporting.are_named(connection, reported.game_id, *teams):
         return _other_teams(reported, row.home_team, row.away_team, "in the forecasts of this game")
     if before is not None and before.home_team:
         # Forecasts that came after the outcome may name other teams: it can be corrected to theirs.

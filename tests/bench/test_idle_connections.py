@@ -8,6 +8,7 @@ import pytest
 from bench.faults.idle_connections import Outcome, main
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_new_clients_are_answered_beside_more_idle_connections_than_the_soft_limit_permits() -> None:
     shown: list[str] = []

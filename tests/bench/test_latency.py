@@ -9,6 +9,7 @@ from bench import latency
 FIGURES = {"callers", "kind", "p50_ms", "p99_ms", "calls_a_second", "cpu_us", "failed"}
 
 
+@pytest.mark.nightly
 def test_each_kind_of_call_is_measured_in_each_round_and_none_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert latency.main(["--rounds", "1", "--calls", "5", "--callers", "1", "4", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

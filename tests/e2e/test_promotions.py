@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
+import pytest
 from bench.promotions.run import run
 from tests.support.builders.calls import PATTERN, refusal
 from tests.support.processes.servers import spawned_server
@@ -22,6 +23,7 @@ from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu_client import AsyncDejavuClient
 
 
+@pytest.mark.nightly
 async def test_promotions_and_rollbacks_under_load_are_seen_by_no_caller(tmp_path: Path) -> None:
     options = Namespace(rounds=4, publishers=3, subscribers=4, workers=2, servers=2, seed=1, json=True, postgres=False)
     result = await run(options, tmp_path)
@@ -29,6 +31,7 @@ async def test_promotions_and_rollbacks_under_load_are_seen_by_no_caller(tmp_pat
     assert dict(result.rounds) == {"promote": 3, "rollback": 2}
 
 
+@pytest.mark.nightly
 async def test_a_server_whose_store_lacks_the_bundle_stops_the_promotion(tmp_path: Path) -> None:
     new = challenger_version()
     (tmp_path / "other").mkdir()

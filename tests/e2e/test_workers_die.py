@@ -119,6 +119,7 @@ sys.addaudithook(die)
 """
 
 
+@pytest.mark.nightly
 def test_a_model_that_kills_the_worker_that_loads_it_kills_each_worker_once_at_most(tmp_path: Path) -> None:
     version, store, site = publish_variant(tmp_path / "bundle", 0.1), tmp_path / "store", tmp_path / "site"
     armed = tmp_path / "armed"

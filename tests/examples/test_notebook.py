@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.harness.documents import ROOT
 from tests.support.processes.recorded_games import GAMES, Record
 from tests.support.programs import examples
@@ -28,6 +29,7 @@ def execute(address: str, folder: Path) -> tuple[int, str, list[dict[str, Any]]]
     return done.returncode, done.stderr, [output for cell in cells for output in cell.get("outputs", [])]
 
 
+@pytest.mark.nightly
 def test_the_notebook_draws_the_calibration_of_a_record(record: Record, tmp_path: Path) -> None:
     code, told, outputs = execute(record.address, tmp_path)
     assert code == 0, told

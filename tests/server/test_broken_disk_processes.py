@@ -112,6 +112,7 @@ def held_by_permissions() -> tuple[str, ...]:
     return BOUND_BY_PERMISSIONS
 
 
+@pytest.mark.nightly
 def test_a_server_starts_on_a_folder_that_it_may_not_write_and_records_once_it_may(folder: Path) -> None:
     folder.chmod(0o555)
     with serving(folder / "ledger.sqlite3", *held_by_permissions()) as server:
@@ -131,6 +132,7 @@ def test_a_server_starts_on_a_folder_that_it_may_not_write_and_records_once_it_m
     assert verify(f"sqlite:///{folder}/ledger.sqlite3").entries == 3
 
 
+@pytest.mark.nightly
 def test_workers_whose_disk_takes_no_more_record_again_once_it_does(folder: Path) -> None:
     with serving(folder / "ledger.sqlite3") as server:
         stream = server.client.stream_predictions(heartbeats=True)
@@ -194,6 +196,7 @@ def test_a_full_disk_costs_named_forecasts_until_there_is_room(
     assert verify(f"sqlite:///{copy}/ledger.sqlite3").entries == more + 6
 
 
+@pytest.mark.nightly
 def test_a_disk_with_less_room_than_the_reserve_takes_outcomes_and_no_forecasts(
     folder: Path, small_disk: tuple[str, ...]
 ) -> None:
@@ -253,6 +256,7 @@ def test_a_full_disk_for_temporary_files_ends_no_worker_and_keeps_none_from_star
         assert server.figure("dejavu_worker_deaths_total") == 1
 
 
+@pytest.mark.nightly
 def test_the_successors_of_killed_workers_make_no_ledger_in_the_place_of_one_that_is_away(folder: Path) -> None:
     with serving(folder / "ledger.sqlite3") as server:
         assert server.predict(0) == [1]

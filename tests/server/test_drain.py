@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.calls import GAME, PATTERN
@@ -61,6 +62,7 @@ async def test_a_client_that_can_go_elsewhere_sees_no_drain(tmp_path: Path) -> N
     assert_quiet(one, two, again)
 
 
+@pytest.mark.nightly
 async def test_streams_go_on_at_the_server_s_successor_and_lose_nothing(tmp_path: Path) -> None:
     """One server, and for a while none: calls may fail meanwhile, with what may be tried again; streams do not."""
     with ExitStack() as stack:

@@ -115,6 +115,7 @@ def database() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.mark.nightly
 def test_what_was_answered_outlives_a_killed_database_and_all_is_well_once_it_is_back(
     database: PostgresServer, tmp_path: Path
 ) -> None:

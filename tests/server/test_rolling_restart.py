@@ -112,6 +112,7 @@ def test_never_fewer_workers_serve_than_before(tmp_path: Path, old: str) -> None
     assert 'dejavu_reloads_total{outcome="failed"} 0.0' in lines
 
 
+@pytest.mark.nightly
 async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_later(tmp_path: Path, old: str) -> None:
     with server_in(tmp_path, "--metrics-listen", "127.0.0.1:0", workers=1) as server:
         address = await asyncio.to_thread(lambda: server.address)
@@ -157,6 +158,7 @@ def wait_for_spare(server: SpawnedServer) -> set[int]:
     return pids
 
 
+@pytest.mark.nightly
 def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, old: str) -> None:
     """The server runs from a copy of its package, which is changed as an installation would change it."""
     release = shutil.copytree(Path(dejavu_server.__file__).parent, tmp_path / "release" / "dejavu_server")
@@ -176,6 +178,7 @@ def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, 
         assert server.stop() == 0
 
 
+@pytest.mark.nightly
 def test_a_reload_asked_for_at_any_time_never_ends_a_server(tmp_path: Path, old: str) -> None:
     with server_in(tmp_path, workers=1) as server:
         server.wait_for("starting")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page
 from tests.support.processes.browser import tab
 from tests.support.processes.gateway import running_gateway
@@ -71,6 +72,7 @@ def wait_for_minute(page: Page, minute: int) -> None:
     )
 
 
+@pytest.mark.nightly
 def test_every_event_of_an_evening_is_shown_once_and_in_order_whatever_is_killed(
     browser: Browser, tmp_path: Path
 ) -> None:

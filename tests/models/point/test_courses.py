@@ -75,6 +75,7 @@ def test_a_game_that_no_model_has_is_without_a_course(shipped: Forecaster) -> No
     assert registry.course(replace(forecast, elapsed_minutes=19), game) == ()
 
 
+@pytest.mark.nightly
 @pytest.mark.real_data
 def test_the_shipped_courses_are_those_of_all_training_games(data_dir: object, shipped: Forecaster) -> None:
     games = real_games(data_dir, shipped.info.train_seasons)  # type: ignore[arg-type]

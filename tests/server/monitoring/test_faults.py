@@ -38,6 +38,7 @@ def alerts(folder: Path, before: str, *after: str) -> set[str]:
     } - OLD_RATINGS
 
 
+@pytest.mark.nightly
 def test_a_killed_and_a_hung_worker(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
     arguments = ("--workers", "2", "--ledger", ledger, "--hang-seconds", "2", *METRICS)
@@ -52,6 +53,7 @@ def test_a_killed_and_a_hung_worker(tmp_path: Path) -> None:
         assert "DejavuWorkerHung" in alerts(tmp_path, before, hung)
 
 
+@pytest.mark.nightly
 def test_a_ledger_that_is_gone_and_a_broken_file_of_tokens(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.json"
     token_file.create(tokens, "tests", tuple(ALL_SCOPES), utc_now())

@@ -181,6 +181,7 @@ async def test_a_worker_that_names_a_hung_part_is_killed_whatever_the_part(
 RUNS_WITHOUT_BEATS = ("report(beats=True)", "while True: pass")
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("short_turns")
 async def test_time_in_which_a_worker_got_no_core_is_no_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

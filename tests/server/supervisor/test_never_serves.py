@@ -50,6 +50,7 @@ def test_a_server_without_a_worker_ends_with_the_reason_once_it_has_tried_often_
     assert server.other_lines == []
 
 
+@pytest.mark.nightly
 def test_a_server_that_is_a_worker_short_serves_on_says_so_and_tries_until_it_has_it_back(tmp_path: Path) -> None:
     bundle, away = tmp_path / "bundle", tmp_path / "away"
     copy_of_default(bundle)

@@ -108,6 +108,7 @@ async def test_where_no_successor_starts_the_worker_stays_and_it_is_tried_again(
         await until(lambda: count(figures) == 1)
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(180)
 async def test_a_server_recycles_a_worker_under_load_and_fails_no_call(tmp_path: Path) -> None:
     """The worker of a real server takes memory on a signal; its supervisor waits for a second instead of thirty."""

@@ -152,6 +152,7 @@ def two_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dejavu_trainer.reports.html.plots", lambda *drawn: islice(plots(*drawn), 2))
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("quick", "two_plots")
 def test_a_walk_forward_leaves_its_reports_and_the_same_again(
     data: Path, walked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -44,6 +44,7 @@ def bucket(s3: str) -> str:
     return name
 
 
+@pytest.mark.nightly
 def test_two_servers_share_a_store_in_s3(bucket: str, small_bundle: Path, tmp_path: Path) -> None:
     """Each has copies of its own; what one stores, the other finds at once."""
     one, other = (ModelStore.open(f"s3://{bucket}/dejavu", cache=tmp_path / name) for name in ("one", "other"))

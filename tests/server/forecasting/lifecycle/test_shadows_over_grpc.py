@@ -16,6 +16,7 @@ from dejavu_client import DejavuClient, DejavuClientError
 _GAMES = 3
 
 
+@pytest.mark.nightly
 def test_a_challenger_is_compared_on_what_the_champion_answered(tmp_path: Path) -> None:
     challenger = publish_variant(tmp_path / "challenger", 0.3)
     ledger, store = f"sqlite:///{tmp_path}/ledger.sqlite3", str(tmp_path / "store")

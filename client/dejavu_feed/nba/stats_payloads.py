@@ -6,8 +6,9 @@ their name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
 from operator import itemgetter
@@ -15,15 +16,21 @@ from typing import Any, Final
 
 from dejavu_common.game_day import parse_day
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
-from dejavu_feed.game_ids import is_game_id
+from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_game_id, is_of_season
 from dejavu_feed.nba.fields import brief, game_clock, optional_text, points, required
 from dejavu_feed.pattern import Score, elapsed_seconds
 from dejavu_feed.teams import TEAMS
 
 _CODES: Final = {team.number: code for code, team in TEAMS.items()}
+_MATCHUP: Final = 40
+"""Characters of a matchup that are kept; "NYK @ BOS" has 9."""
+
 _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "TEAM_ID", "MATCHUP", "WL", "PTS")
 _MOST_POINTS: Final = 3
 """Maximum points of one shot."""
+
+_LEAST_POINTS, _MOST_TEAM_POINTS, _GREATEST_MARGIN = 15, 250, 100
+"""Bounds of a final: so far a team had 18 (1950) to 186 points (1983), and won by at most 73 (2021)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,8 @@ class ScoreTimeline:
 def read_game_log(payload: object) -> tuple[ListedGame, ...]:
     """Parse a LeagueGameLog of teams into games sorted by date and id. The log has two rows per game, one per team.
 
-    A game with inconsistent rows is returned with its fault; the other games are still returned.
+    A game with inconsistent rows, or a result that no game has, is returned with its fault; the other games are still
+    returned.
 
     Raises:
         MalformedFeed: if the payload is not a game log, or a row has no id or date.
@@ -92,7 +100,16 @@ def read_game_log(payload: object) -> tuple[ListedGame, ...]:
         if not is_game_id(game_id):
             raise MalformedFeed(f"LeagueGameLog.rowSet[{index}].GAME_ID is {game_id[:20]!r}, expected ten digits")
         games.setdefault(game_id, []).append(row)
-    return tuple(sorted((_listed(*game) for game in games.items()), key=lambda game: (game.date, game.game_id)))
+    listed = _once_a_day([_listed(*game) for game in games.items()])
+    return tuple(sorted(listed, key=lambda game: (game.date, game.game_id)))
+
+
+def _once_a_day(games: Sequence[ListedGame]) -> Iterator[ListedGame]:
+    """Yield games; those of a team with several on one day with that as their fault."""
+    days = Counter((game.date, code) for game in games for code in game.points)
+    for game in games:
+        often = [code for code in game.points if days[game.date, code] > 1]
+        yield replace(game, points={}, fault=f"the list has {often[0]} in two games that day") if often else game
 
 
 def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
@@ -100,7 +117,7 @@ def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
     matchups = [str(row["MATCHUP"]) for row in rows]
     # "BOS vs. NYK" is the home team's row. At a neutral site both rows are "…@…"; then the plays determine the host.
     hosts = [row for row in rows if " vs. " in str(row["MATCHUP"])]
-    teams = next((matchup for matchup in matchups if "@" in matchup), matchups[0])
+    teams = next((matchup for matchup in matchups if "@" in matchup), matchups[0])[:_MATCHUP]
     home = _team(hosts[0]["TEAM_ID"]) if len(hosts) == 1 else ""
     codes = [_team(row["TEAM_ID"]) for row in rows]
     fault = ""
@@ -110,11 +127,35 @@ def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
         fault = f"the list names team {brief(rows[codes.index('')]['TEAM_ID'])}, which is not in the league"
     elif codes[0] == codes[1]:
         fault = f"the list has {codes[0]} playing itself"
-    if fault:
-        return ListedGame(game_id, day, teams, {}, fault=fault)
-    over = all(row["WL"] in ("W", "L") and isinstance(row["PTS"], int) for row in rows)
+    elif not is_of_season(game_id, day):
+        fault = f"the list has it on {day}, outside the season of its id"
+    over = not fault and all(row["WL"] in ("W", "L") and row["PTS"] is not None for row in rows)
     points = {code: row["PTS"] for code, row in zip(codes, rows, strict=True)} if over else {}
-    return ListedGame(game_id, day, teams, points, home, over)
+    if over:
+        fault = _impossible(points, [code for code, row in zip(codes, rows, strict=True) if row["WL"] == "W"])
+    return (
+        ListedGame(game_id, day, teams, {}, fault=fault)
+        if fault
+        else ListedGame(game_id, day, teams, points, home, over)
+    )
+
+
+def _impossible(points: Mapping[str, Any], winners: Sequence[str]) -> str:
+    """Return why no game has a final; "" if one can.
+
+    Args:
+        points: code → points of both teams.
+        winners: the teams that won, as the list says.
+    """
+    final = f"the list has {', '.join(f'{code} {brief(value)}' for code, value in points.items())}"
+    if not all(type(value) is int and _LEAST_POINTS <= value <= _MOST_TEAM_POINTS for value in points.values()):
+        return f"{final}; expected {_LEAST_POINTS} to {_MOST_TEAM_POINTS} points of each team"
+    margin = max(points.values()) - min(points.values())
+    if not 1 <= margin <= _GREATEST_MARGIN:
+        return f"{final}; expected a winner by 1 to {_GREATEST_MARGIN} points"
+    if winners != [max(points, key=lambda code: points[code])]:
+        return f"{final}, and {' and '.join(winners) or 'nobody'} as the winner"
+    return ""
 
 
 def read_score_timeline(payload: object, game: ListedGame) -> ScoreTimeline:
@@ -218,6 +259,9 @@ def _team(number: object) -> str:
 
 def _date(text: str, game_id: str) -> date:
     try:
-        return parse_day(text[:10])  # some seasons have 2024-10-22T00:00:00
+        day = parse_day(text[:10])  # some seasons have 2024-10-22T00:00:00
     except ValueError:
         raise MalformedFeed(f"game {game_id}.GAME_DATE is {text[:20]!r}, expected a date") from None
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise MalformedFeed(f"game {game_id}.GAME_DATE is {day}, expected a date from {FIRST_DAY} to {LAST_DAY}")
+    return day

@@ -90,6 +90,21 @@ def test_a_game_without_a_winner_is_not_over() -> None:
             r"names team \[1\], which is not in the league",
         ),
         (lambda rows, where: rows.__setitem__(0, rows[1]), "playing itself"),
+        *(
+            (lambda rows, where, points=points: rows[0].__setitem__(where("PTS"), points), "expected 15 to 250 points")
+            for points in (5000, -5000, 10**400, True, 3, "110", 110.0)
+        ),
+        (lambda rows, where: rows[0].__setitem__(where("PTS"), rows[1][where("PTS")]), "expected a winner by 1 to 100"),
+        (lambda rows, where: rows[0].__setitem__(where("PTS"), 249), "expected a winner by 1 to 100"),
+        (lambda rows, where: rows[0].__setitem__(where("WL"), "L"), "and nobody as the winner"),
+        (
+            lambda rows, where: [row.__setitem__(where("WL"), wins) for row, wins in zip(rows, "LW", strict=False)],
+            "as the winner",
+        ),
+        (
+            lambda rows, where: [row.__setitem__(where("GAME_DATE"), "2023-10-22") for row in rows[:2]],
+            "the list has it on 2023-10-22, outside the season of its id",
+        ),
     ],
 )
 def test_a_game_that_the_list_garbles_does_not_hide_the_others(change: Any, fault: str) -> None:
@@ -101,6 +116,18 @@ def test_a_game_that_the_list_garbles_does_not_hide_the_others(change: Any, faul
     (wrong,) = [game for game in games if game.fault]
     with pytest.raises(AssertionError, match=fault):
         raise AssertionError(wrong.fault)
+
+
+def test_two_games_of_a_team_on_a_day_are_faults_both() -> None:
+    payload = copy.deepcopy(log_payload(GAMES, "2024-25", "Regular Season"))
+    rows, where = payload["resultSets"][0]["rowSet"], payload["resultSets"][0]["headers"].index
+    again = [[*row] for row in rows[:2]]
+    for row in again:
+        row[where("GAME_ID")] = "0022401230"
+    rows.extend(again)
+    wrong = {game.game_id: game for game in read_game_log(payload) if game.fault}
+    assert wrong.keys() == {rows[0][where("GAME_ID")], "0022401230"}
+    assert all("in two games that day" in game.fault and not game.points for game in wrong.values())
 
 
 @pytest.mark.parametrize(
@@ -133,6 +160,7 @@ def test_what_is_no_list_is_refused(payload: Any, complaint: str) -> None:
         ("GAME_DATE", "2024-W43-2", "GAME_DATE is '2024-W43-2', expected a date"),
         ("GAME_DATE", "20241022", "GAME_DATE is '20241022', expected a date"),
         ("GAME_DATE", "OCT 22, 2024", "GAME_DATE is 'OCT 22, 2024', expected a date"),
+        ("GAME_DATE", "0001-01-01", "GAME_DATE is 0001-01-01, expected a date from 1946"),
     ],
 )
 def test_a_row_without_an_id_or_a_date_refuses_the_list(column: str, value: object, complaint: str) -> None:

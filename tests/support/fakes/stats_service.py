@@ -83,8 +83,9 @@ def season_of_games(regular: int = 6, *, seed: int = 1, season: int = 2025) -> l
     rng = random.Random(seed)
     games = []
     for number, kind in enumerate(["RS"] * regular + ["PI", "PO"], 1):
-        home, away = rng.sample(sorted(TEAMS), 2)
         day = date(season - 1, 10, 22) + timedelta(number // 3)
+        busy = {team for game in games if game.day == day for team in (game.home, game.away)}
+        home, away = rng.sample([team for team in sorted(TEAMS) if team not in busy], 2)
         game_id = f"{PREFIXES[kind]}{(season - 1) % 100:02d}{number:05d}"
         games.append(PlayedOnce(game_id, kind, day, home, away, tuple(simulate_game(rng)), neutral=number == 2))
     return games

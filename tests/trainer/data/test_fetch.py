@@ -194,12 +194,21 @@ def test_faults_that_pass_leave_no_trace(service: StatsStandIn, tmp_path: Path) 
     assert files_of(tmp_path / "with") == files_of(tmp_path / "without")
 
 
-def test_a_list_of_another_season_is_not_believed(service: StatsStandIn, tmp_path: Path) -> None:
-    wrong = json.dumps(log_payload(season_of_games(2, season=2024), "2023-24", "Regular Season"))
+@pytest.mark.parametrize(
+    ("games", "what"),
+    [
+        (season_of_games(2, season=2024)[:2], "0022300001 of another season"),
+        ([game for game in GAMES if game.type == "PO"], f"{GAMES[-1].game_id} of another part of the season"),
+    ],
+)
+def test_a_list_of_another_season_is_not_believed(
+    service: StatsStandIn, tmp_path: Path, games: list[PlayedOnce], what: str
+) -> None:
+    wrong = json.dumps(log_payload(games, "2024-25", "Regular Season"))
     service.faults["Regular Season"] = [text(wrong)]
     notes = Notes()
     (fetched,) = fetch_from(service, tmp_path, notes=notes)
-    assert notes.waits == [(0.0, "holds game 0022300001 of another season")]
+    assert notes.waits == [(0.0, f"holds game {what}")]
     assert rows_of(tmp_path / "plays_2025.parquet") == truth(GAMES)
     assert fetched.missing == ()
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from dejavu_common.shown_text import spreadsheet_cell
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
-from dejavu_feed.game_ids import season_of
+from dejavu_feed.game_ids import COMPETITIVE, season_of
 from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
 from dejavu_feed.nba.stats_service import Stats
 from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_part
@@ -158,6 +158,8 @@ def fetch_list(stats: Stats, season: int, phase: Phase, client: RetryingClient) 
         games = read_game_log(stats.game_log(name, phase.nba_name))
         if other := [game.game_id for game in games if season_of(game.game_id) != season]:
             raise MalformedFeed(f"holds game {other[0]} of another season")
+        if other := [game.game_id for game in games if COMPETITIVE.get(game.game_id[:3]) != phase.code]:
+            raise MalformedFeed(f"holds game {other[0]} of another part of the season")
         return games
 
     try:

@@ -81,7 +81,7 @@ class Asked(NamedTuple):
 def season_of_games(regular: int = 6, *, seed: int = 1, season: int = 2025) -> list[PlayedOnce]:
     """Simulates games of a season: regular ones (the second at a neutral site), one play-in and one playoff game."""
     rng = random.Random(seed)
-    games = []
+    games = list[PlayedOnce]()
     for number, kind in enumerate(["RS"] * regular + ["PI", "PO"], 1):
         day = date(season - 1, 10, 22) + timedelta(number // 3)
         busy = {team for game in games if game.day == day for team in (game.home, game.away)}

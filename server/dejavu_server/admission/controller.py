@@ -34,7 +34,7 @@ class CallKind(enum.Enum):
     """Reads of the record, and changes of models."""
 
     REPORT = "report"
-    """Reports and withdrawals of outcomes, and leases: few, and no reader takes their places."""
+    """Reports and withdrawals of outcomes, and leases taken: few, and no reader takes their places."""
 
     STREAM = "stream"
     """Streams of forecasts, which last."""
@@ -65,13 +65,13 @@ _KINDS: Final = {
             "ListModelChanges",
         )
     },
+    "/dejavu.v1.LeaseService/GetLease": CallKind.RECORD,
     **{
         f"/dejavu.v1.{method}": CallKind.REPORT
         for method in (
             "RecordService/ReportOutcome",
             "RecordService/WithdrawOutcome",
             "LeaseService/AcquireLease",
-            "LeaseService/GetLease",
             "LeaseService/ReleaseLease",
         )
     },

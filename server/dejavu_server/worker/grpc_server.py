@@ -211,20 +211,25 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
     def _make_room(self, kind: CallKind) -> bool:
         """End a call of a kind that has sent no request; return whether there was one to end.
 
-        It is the oldest, if that has had its time, else the oldest of the caller (its token or address) that has most
-        of them, if those are many: by headers alone, a caller would hold the places of all others.
+        It is one that has had its time, or whose caller (its token or address) has many; of those the oldest of the
+        caller that has most: by headers alone, a caller would take the places of others that upload slowly.
         """
-        calls = self._without_request[kind]
-        oldest = next(iter(calls), None)
-        if oldest is None or self._admissions is None:
+        calls, admissions = self._without_request[kind], self._admissions
+        if admissions is None:
             return False
-        if oldest.keeps_place_until > self._admissions.now:
-            [(caller, number)] = Counter(call.caller for call in calls.values()).most_common(1)
-            if number < MANY_WITHOUT_REQUEST:
-                return False
-            oldest = next(permit for permit, call in calls.items() if call.caller == caller)
-        self._end_without_request(oldest, self._admissions.no_room)
-        return True
+        numbers = Counter(call.caller for call in calls.values())
+        ends = max(
+            (
+                permit
+                for permit, call in calls.items()
+                if permit.keeps_place_until <= admissions.now or numbers[call.caller] >= MANY_WITHOUT_REQUEST
+            ),
+            key=lambda permit: numbers[calls[permit].caller],
+            default=None,
+        )
+        if ends is not None:
+            self._end_without_request(ends, admissions.no_room)
+        return ends is not None
 
     def _sweep_later(self) -> None:
         if self._admissions is None or self._sweeps:

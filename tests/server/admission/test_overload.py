@@ -99,6 +99,17 @@ async def send_headers_only(worker: Worker, address: str = "127.0.0.1") -> async
     return writer
 
 
+async def begin_slow_call(worker: Worker, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+    """Makes a call from an address that sends its headers; returns its connection, and its request, still to be sent."""
+    host, _, port = worker.address.rpartition(":")
+    headers = wire.call(PREDICT, b"")[: -len(wire.frame(wire.DATA, wire.END_STREAM, 1, b""))]
+    complete = wire.call(PREDICT, wire.prefixed(REQUEST.SerializeToString()))
+    assert complete.startswith(headers)
+    reader, writer = await asyncio.open_connection(host, int(port), local_addr=(address, 0))
+    writer.write(headers)
+    return reader, writer, complete[len(headers) :]
+
+
 async def first_ended(calls: list[Any], number: int) -> list[Any]:
     """Waits until so many of the calls have ended; returns those."""
     waiting = {asyncio.ensure_future(call.code()): call for call in calls}
@@ -232,7 +243,8 @@ async def test_headers_without_a_token_take_no_place_of_forecasts(tmp_path: Path
 
 
 async def test_no_number_of_headers_of_one_address_keeps_others_from_their_forecasts(tmp_path: Path) -> None:
-    """Of an anonymous caller, at a rate at which all places would be taken by calls that are still patient."""
+    """Of an anonymous caller, at a rate at which all places would be taken by calls that are still patient; nor those
+    whose request arrives more slowly than that caller's headers."""
     places = 2 * MANY_WITHOUT_REQUEST
     async with (
         async_worker(tmp_path, max_in_flight=places, cache="off") as worker,
@@ -251,9 +263,13 @@ async def test_no_number_of_headers_of_one_address_keeps_others_from_their_forec
         holding = asyncio.create_task(hold())
         try:
             await until(lambda: len(writers) > 4 * places)
+            reader, slow, request = await begin_slow_call(worker, "127.0.0.3")
+            writers.append(slow)
             for _ in range(20):
-                assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
-                await asyncio.sleep(0.02)
+                answer = await stub.Predict(REQUEST)
+                await asyncio.sleep(PATIENCE_SECONDS / 5)
+            slow.write(request)
+            await reader.readuntil(answer.forecast.model_version.encode())
         finally:
             holding.cancel()
             for writer in writers:

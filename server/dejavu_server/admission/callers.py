@@ -9,6 +9,7 @@ An answer counts until it is sent: a caller that never reads keeps it in memory,
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
 from collections import Counter, OrderedDict
@@ -48,8 +49,11 @@ limits may have FEW_UNSENT_BYTES."""
 FEW_UNSENT_BYTES: Final = 1024 * 1024
 
 MAX_ALL_UNSENT: Final = 2048
-"""Calls of all callers with limits that may be unanswered or unread; beyond them each may have FEW_UNSENT. gRPC's core
-keeps some 20 KiB of each."""
+"""Calls of all callers with limits that may be unanswered or unread. gRPC's core keeps some 20 KiB of each. Beyond them
+a new call ends the one whose answer is unread for longest, if that is UNREAD_SECONDS; else each caller may have
+FEW_UNSENT."""
+
+UNREAD_SECONDS: Final = 2.0
 
 FEW_UNSENT: Final = 16
 
@@ -131,7 +135,7 @@ class UnsentAnswer:
         self._size = size
         self._add_bytes(size)
 
-    def sent(self, _: Permit | None = None) -> None:
+    def sent(self) -> None:
         """Take note that it was sent, or that the caller has gone."""
         self._state.unsent -= 1
         self._state.unsent_batches -= self._batch
@@ -245,6 +249,8 @@ class Callers:
         self._states: OrderedDict[str, _State] = OrderedDict()
         # Of the answers to all callers with limits, and to those without.
         self._total, self._unlimited = (_State(tokens=0.0, refilled=0.0) for _ in range(2))
+        # Answers to callers with limits, oldest first: since when each is unread, and what ends its call.
+        self._unread = OrderedDict[UnsentAnswer, tuple[float, Callable[[], object]]]()
 
     def __len__(self) -> int:
         """Return the number of callers whose state is kept."""
@@ -284,7 +290,7 @@ class Callers:
             answer = UnsentAnswer(self._unlimited, None, batch)
         else:
             most, most_batches = UNSENT * self._limits.calls, 3 * self._limits.batches // 2
-            if most and self._total.unsent >= MAX_ALL_UNSENT:
+            if most and self._total.unsent >= MAX_ALL_UNSENT and not self._end_unread():
                 most = FEW_UNSENT
             if most and state.unsent >= most:
                 raise CallerLimit("calls", f"{most} calls whose answers it has not read")
@@ -299,7 +305,25 @@ class Callers:
             if permit is None or permit.is_released:
                 answer.sent()
             else:
-                permit.on_release = answer.sent
+                permit.on_release = lambda _: self._sent(answer)
+                if state is not None:
+                    self._unread[answer] = time.monotonic(), _ending(permit)
+
+    def _sent(self, answer: UnsentAnswer) -> None:
+        self._unread.pop(answer, None)
+        answer.sent()
+
+    def _end_unread(self) -> bool:
+        """End the call whose answer is unread for longest; return whether there was one that is unread for long."""
+        oldest = next(iter(self._unread), None)
+        if oldest is None:
+            return False
+        since, end = self._unread[oldest]
+        if since + UNREAD_SECONDS > time.monotonic():
+            return False
+        del self._unread[oldest]
+        end()
+        return True
 
     @contextmanager
     def counted(self, identity: str, peer: str, *, stream: bool, batch: bool = False) -> Iterator[None]:
@@ -367,6 +391,18 @@ class Callers:
                 return
             self._states.move_to_end(caller)
         self._states.popitem(last=False)
+
+
+def _ending(permit: Permit) -> Callable[[], object]:
+    """Return what ends the current call without an answer that its caller reads."""
+    task = asyncio.current_task()
+
+    def end() -> None:
+        if task is not None:
+            task.cancel()  # it waits until the answer is sent
+        permit.on_drop()
+
+    return end
 
 
 def _take_token(state: _State, rate: float, now: float) -> None:

@@ -100,7 +100,7 @@ async def send_headers_only(worker: Worker, address: str = "127.0.0.1") -> async
 
 
 async def begin_slow_call(worker: Worker, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
-    """Makes a call from an address that sends its headers; returns its connection, and its request, still to be sent."""
+    """Makes a call from an address that sends its headers; returns its connection and its request."""
     host, _, port = worker.address.rpartition(":")
     headers = wire.call(PREDICT, b"")[: -len(wire.frame(wire.DATA, wire.END_STREAM, 1, b""))]
     complete = wire.call(PREDICT, wire.prefixed(REQUEST.SerializeToString()))

@@ -14,9 +14,11 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.admission.callers import FEW_UNSENT, MAX_ALL_UNSENT, UNREAD_SECONDS
 from dejavu_server.worker.worker import Worker
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
+HEALTH = "/grpc.health.v1.Health/Check"
 REQUEST = pb.PredictRequest(pattern=PATTERN)
 
 NO_WINDOW = wire.frame(wire.SETTINGS, 0, 0, (4).to_bytes(2, "big") + (0).to_bytes(4, "big"))
@@ -67,7 +69,7 @@ async def test_callers_who_call_again_when_they_are_answered_are_not_refused(tmp
             pb.PredictBatchRequest(requests=[REQUEST]).SerializeToString(),
             3,
         ),
-        ("/grpc.health.v1.Health/Check", b"", 9),
+        (HEALTH, b"", 9),
     ],
     ids=["predict", "batch", "health"],
 )
@@ -87,6 +89,26 @@ async def test_callers_who_read_no_answers_keep_nobody_out(
             call: Any = channel.unary_unary(method)
             for _ in range(20):
                 assert await call(body, timeout=10).code() is grpc.StatusCode.OK
+        finally:
+            for writer in writers:
+                writer.close()
+
+
+async def test_unread_answers_of_many_addresses_limit_no_other_caller(tmp_path: Path) -> None:
+    """Those that are unread for longest end, instead of the calls of callers who read."""
+    async with (
+        async_worker(tmp_path, caller_loopback="on", cache="off") as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+        asyncio.timeout(60),
+    ):
+        addresses = [f"127.0.0.{2 + number}" for number in range(MAX_ALL_UNSENT // 128 + 1)]
+        writers = await asyncio.gather(*(unread_calls(worker, HEALTH, b"", address, 128) for address in addresses))
+        await asyncio.sleep(UNREAD_SECONDS)
+        stub = PredictionServiceStub(channel)
+        try:
+            for _ in range(3):
+                codes = await asyncio.gather(*(code_of_a_call(stub) for _ in range(2 * FEW_UNSENT)))
+                assert set(codes) == {grpc.StatusCode.OK}
         finally:
             for writer in writers:
                 writer.close()

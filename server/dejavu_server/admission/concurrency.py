@@ -21,6 +21,7 @@ class ConcurrencyLimit:
         limit: calls in progress, at least 1.
         burst: calls in progress for BURST_SECONDS after the limit is reached, if it was not within CALM_SECONDS before;
             at least `limit`.
+        reserved: how many of them only callers that have no other may be; below `limit`.
 
     Attributes:
         in_progress: number of calls in progress, 0 to `burst`.
@@ -29,24 +30,29 @@ class ConcurrencyLimit:
         ValueError: if a limit is out of its range.
     """
 
-    def __init__(self, limit: int, burst: int) -> None:
-        if not 1 <= limit <= burst:
-            raise ValueError(f"limit={limit} and burst={burst} do not limit anything; expected 1 <= limit <= burst")
+    def __init__(self, limit: int, burst: int, reserved: int = 0) -> None:
+        if not 0 <= reserved < limit <= burst:
+            expected = "expected 0 <= reserved < limit <= burst"
+            raise ValueError(f"limit={limit}, burst={burst} and reserved={reserved} do not limit anything; {expected}")
         self._limit = limit
+        self._reserved = reserved
         self._burst = burst
         self._last_full = float("-inf")
         self._burst_ends = float("-inf")
         self.in_progress = 0
 
-    def acquire(self, now: float) -> bool:
+    def acquire(self, now: float, *, only: bool = True) -> bool:
         """Count a call in, unless it exceeds the limit.
 
         Args:
             now: the time in seconds; must not decrease.
+            only: whether its caller has no other call in progress.
 
         Returns:
             Whether it was counted; if so, `release` must follow.
         """
+        if self._reserved and not only and self.in_progress >= self._limit - self._reserved:
+            return False
         if self.in_progress >= self._limit:
             if now - self._last_full > CALM_SECONDS:
                 self._burst_ends = now + BURST_SECONDS

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Final
@@ -104,12 +105,13 @@ class Permit:
 
     Args:
         kind: kind of the call.
-        limit: the limit, in which the call is counted.
+        caller: its token or address.
+        give_back: gives its place back.
         clock: the clock of the controller.
         request_seconds: time for which it may count before its request has been received.
 
     Attributes:
-        kind: see above.
+        kind, caller: see above.
         keeps_place_until: until when another call cannot have its place; any time before its request is awaited.
         expires: when it must have sent its request.
         on_request: called when the request was received.
@@ -120,7 +122,8 @@ class Permit:
 
     __slots__ = (
         "_clock",
-        "_limit",
+        "_give_back",
+        "caller",
         "expires",
         "is_released",
         "keeps_place_until",
@@ -131,11 +134,17 @@ class Permit:
     )
 
     def __init__(
-        self, kind: CallKind, limit: ConcurrencyLimit, clock: Callable[[], float], request_seconds: float
+        self,
+        kind: CallKind,
+        caller: str,
+        give_back: Callable[[CallKind, str], object],
+        clock: Callable[[], float],
+        request_seconds: float,
     ) -> None:
-        self._limit: ConcurrencyLimit | None = limit
+        self._give_back: Callable[[CallKind, str], object] | None = give_back
         self.is_released = False
         self.kind = kind
+        self.caller = caller
         self._clock = clock
         self.keeps_place_until = math.inf
         self.expires = clock() + request_seconds
@@ -153,9 +162,9 @@ class Permit:
 
     def answered(self) -> None:
         """Give the place back, as the answer was made and is about to be sent."""
-        limit, self._limit = self._limit, None
-        if limit is not None:
-            limit.release()
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back(self.kind, self.caller)
 
     def release(self) -> None:
         """Release the permit; further calls do nothing."""
@@ -195,6 +204,7 @@ class AdmissionController:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = {kind: limits[kind] for kind in CallKind}
+        self._callers = {kind: Counter[str]() for kind in CallKind}
         # Made once: under overload most of the CPU goes into refusals.
         self._overloaded = {
             kind: Overloaded(f"the worker has too many {kind.value} calls in progress; try again later")
@@ -205,13 +215,18 @@ class AdmissionController:
         self.clock = clock
 
     def admit(
-        self, method: str, remaining: float | None, make_room: Callable[[CallKind], bool] = lambda _: False
+        self,
+        method: str,
+        remaining: float | None,
+        make_room: Callable[[CallKind], bool] = lambda _: False,
+        caller: str = "",
     ) -> Permit | DejavuError:
         """Decide about a call.
 
         Args:
             method: path of its method.
             remaining: seconds until its deadline; None if it has none.
+            caller: its token or address.
             make_room: ends a call of a kind that has not sent its request; returns whether there was one.
 
         Returns:
@@ -220,11 +235,19 @@ class AdmissionController:
         if remaining is not None and remaining <= 0:
             return self._expired
         kind, now = kind_of(method), self.clock()
-        limit = self._limits[kind]
-        while not limit.acquire(now):  # after a burst, more than one too many are in progress
+        limit, callers = self._limits[kind], self._callers[kind]
+        while not limit.acquire(now, only=not callers[caller]):  # after a burst, more than one too many are in progress
             if not make_room(kind):
                 return self._overloaded[kind]
-        return Permit(kind, limit, self.clock, self._request_seconds)
+        callers[caller] += 1
+        return Permit(kind, caller, self._give_back, self.clock, self._request_seconds)
+
+    def _give_back(self, kind: CallKind, caller: str) -> None:
+        self._limits[kind].release()
+        callers = self._callers[kind]
+        callers[caller] -= 1
+        if not callers[caller]:
+            del callers[caller]
 
     def overloaded(self, kind: CallKind) -> Overloaded:
         """Return the error of a call for which there is no room."""
@@ -261,11 +284,15 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
     def fixed(limit: int) -> ConcurrencyLimit:
         return ConcurrencyLimit(limit, limit)
 
+    def shared(limit: int) -> ConcurrencyLimit:
+        """The last quarter is for callers that have no call of the kind yet: a few callers cannot take it all."""
+        return ConcurrencyLimit(limit, limit, reserved=limit // 4)
+
     return {
         CallKind.CONTROL: fixed(1024),
         CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight),
-        CallKind.BATCH: fixed(batch_limit(max_in_flight)),
-        CallKind.RECORD: fixed(4 * max_in_flight),
+        CallKind.BATCH: shared(batch_limit(max_in_flight)),
+        CallKind.RECORD: shared(4 * max_in_flight),
         CallKind.REPORT: fixed(max_in_flight),
         CallKind.STREAM: fixed(max_streams),
         CallKind.WATCH: fixed(16_384),

@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import NO_CALLER, NOBODY, Unauthenticated, current_caller, current_denial
+from dejavu_server.admission.callers import address_of
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, kind_of
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
@@ -91,7 +92,8 @@ class Admissions:
         if isinstance(denial, Unauthenticated):
             return self._refusal(method, denial, context)
         place = method if denial is None else UNKNOWN_METHOD
-        answer = self._controller.admit(place, context.time_remaining(), make_room)
+        caller = current_caller.get().identity or address_of(context.peer())
+        answer = self._controller.admit(place, context.time_remaining(), make_room, caller)
         return answer if isinstance(answer, Permit) else self._refusal(method, answer, context)
 
     def no_request(self, method: str, context: Context) -> Refusal:

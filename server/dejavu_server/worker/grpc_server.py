@@ -26,7 +26,6 @@ from grpc._cython import cygrpc
 from grpc.aio._server import Server
 
 from dejavu_common.tasks import retrieve
-from dejavu_server.access.caller import current_caller
 from dejavu_server.admission.callers import address_of
 from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
 from dejavu_server.admission.pending_statuses import STATUS_SECONDS, PendingStatuses
@@ -92,7 +91,6 @@ class _WithoutRequest(NamedTuple):
 
     path: str
     state: Any
-    caller: str
 
 
 class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not typed
@@ -188,8 +186,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             permit = answer
             current_permit.set(permit)  # the task of the call copies it
             permit.on_request = self._forget
-            caller = current_caller.get().identity or address_of(context.peer())
-            self._without_request[permit.kind][permit] = _WithoutRequest(path, state, caller)
+            self._without_request[permit.kind][permit] = _WithoutRequest(path, state)
             self._sweep_later()
         call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
@@ -217,14 +214,14 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         calls, admissions = self._without_request[kind], self._admissions
         if admissions is None:
             return False
-        numbers = Counter(call.caller for call in calls.values())
+        numbers = Counter(permit.caller for permit in calls)
         ends = max(
             (
                 permit
-                for permit, call in calls.items()
-                if permit.keeps_place_until <= admissions.now or numbers[call.caller] >= MANY_WITHOUT_REQUEST
+                for permit in calls
+                if permit.keeps_place_until <= admissions.now or numbers[permit.caller] >= MANY_WITHOUT_REQUEST
             ),
-            key=lambda permit: numbers[calls[permit].caller],
+            key=lambda permit: numbers[permit.caller],
             default=None,
         )
         if ends is not None:

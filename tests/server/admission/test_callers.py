@@ -111,11 +111,7 @@ def test_a_caller_gets_its_rate_and_one_burst_and_no_more(rate: float, pauses: l
     assert made <= max(1.0, rate * BURST_SECONDS) + rate * (clock.now - start) + 1
 
 
-def test_a_caller_has_so_many_bytes_of_answers_unread_and_no_more() -> None:
-    copy_context().run(try_unread_bytes)
-
-
-def try_unread_bytes() -> None:
+async def test_a_caller_has_so_many_bytes_of_answers_unread_and_no_more() -> None:
     callers, admission = Callers(CallerLimits(calls=8), Clock()), AdmissionController(call_limits(8, 8))
 
     def answer(size: int, peer: str = "ipv4:10.0.0.1:1") -> Permit:

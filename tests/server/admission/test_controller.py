@@ -23,6 +23,7 @@ HEALTH = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 PREDICT = "/dejavu.v1.PredictionService/Predict"
+PREDICT_BATCH = "/dejavu.v1.PredictionService/PredictBatch"
 
 
 @given(st.lists(st.tuples(st.sampled_from([*METHODS, HEALTH, ""]), st.booleans()), max_size=300))
@@ -98,3 +99,17 @@ def test_an_expired_call_is_refused_and_takes_no_room() -> None:
     controller = AdmissionController(call_limits(1, 1), clock=lambda: 0.0)
     assert isinstance(controller.admit(PREDICT, 0.0), DeadlineExceeded)
     assert controller.in_progress(CallKind.PREDICT) == 0
+
+
+@pytest.mark.parametrize("method", [PREDICT_BATCH, "/dejavu.v1.RecordService/ListPredictions"])
+def test_a_caller_without_a_call_has_a_place_that_callers_with_many_cannot_take(method: str) -> None:
+    controller = AdmissionController(call_limits(64, 8), clock=lambda: 0.0)
+    held = [controller.admit(method, None, caller=f"busy {number % 5}") for number in range(1000)]
+    taken = [permit for permit in held if isinstance(permit, Permit)]
+    first = controller.admit(method, None, caller="idle")
+    assert isinstance(first, Permit)
+    assert isinstance(controller.admit(method, None, caller="idle"), Overloaded), "it has one now"
+    for permit in (*taken, first):
+        permit.release()
+    again = [controller.admit(method, None, caller=f"busy {number % 5}") for number in range(1000)]
+    assert sum(isinstance(permit, Permit) for permit in again) == len(taken)

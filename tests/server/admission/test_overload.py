@@ -265,11 +265,12 @@ async def test_no_number_of_headers_of_one_address_keeps_others_from_their_forec
             await until(lambda: len(writers) > 4 * places)
             reader, slow, request = await begin_slow_call(worker, "127.0.0.3")
             writers.append(slow)
+            answers = []
             for _ in range(20):
-                answer = await stub.Predict(REQUEST)
+                answers.append(await stub.Predict(REQUEST))
                 await asyncio.sleep(PATIENCE_SECONDS / 5)
             slow.write(request)
-            await reader.readuntil(answer.forecast.model_version.encode())
+            await reader.readuntil(answers[0].forecast.model_version.encode())
         finally:
             holding.cancel()
             for writer in writers:

@@ -87,10 +87,17 @@ class GrpcServer(Server):
 
 
 class _WithoutRequest(NamedTuple):
-    """A call that was admitted, and whose request has not been received."""
+    """A call that was admitted, and whose request has not been received.
+
+    Attributes:
+        path: path of its method.
+        state: the core's call, which is gone once the task has ended: to use it then would end the process.
+        task: answers it.
+    """
 
     path: str
     state: Any
+    task: asyncio.Task[None]
 
 
 class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not typed
@@ -185,13 +192,13 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
                 return
             permit = answer
             current_permit.set(permit)  # the task of the call copies it
-            permit.on_request = self._forget
-            self._without_request[permit.kind][permit] = _WithoutRequest(path, state)
-            self._sweep_later()
         call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
         if permit is not None:
+            permit.on_request = self._forget
             permit.on_drop = task.cancel
+            self._without_request[permit.kind][permit] = _WithoutRequest(path, state, task)
+            self._sweep_later()
             task.add_done_callback(partial(self._release, permit))
 
     def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
@@ -245,13 +252,26 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._sweep_later()
 
     def _end_without_request(self, permit: Permit, refusal: Callable[[str, Any], Refusal]) -> None:
-        call = self._without_request[permit.kind].pop(permit)
+        call = self._without_request[permit.kind][permit]
+        if call.task.done():
+            self._release(permit, call.task)
+            return
+        self._forget(permit)
         permit.release()
         context = cygrpc._ServicerContext(call.state, None, None, self._event_loop)
-        self._run(self._refuse(call.state, refusal(call.path, context), context.peer()))
+        self._run(self._refuse(call.state, refusal(call.path, context), context.peer(), call.task))
 
-    async def _refuse(self, state: Any, refusal: Refusal, peer: str) -> None:
-        """End a call with a status, as its whole answer; without one if its peer has too many, or does not read it."""
+    async def _refuse(self, state: Any, refusal: Refusal, peer: str, task: asyncio.Task[None] | None = None) -> None:
+        """End a call with a status, as its whole answer; without one if its peer has too many, or does not read it.
+
+        Args:
+            state: the core's call.
+            refusal: the status.
+            peer: its peer.
+            task: has begun to answer the call; the call is gone if it has ended.
+        """
+        if task is not None and task.done():
+            return
         with (
             self._statuses.counted(address_of(peer)) as fits,
             # The caller has disconnected, or does not read.

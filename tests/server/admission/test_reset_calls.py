@@ -1,0 +1,64 @@
+"""Calls that their peers reset, at any moment, end no worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import struct
+
+from bench.fuzz import wire
+from tests.support.builders.calls import PATTERN
+from tests.support.processes.servers import spawned_server
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_client import DejavuClient
+
+PREDICT = "/dejavu.v1.PredictionService/Predict"
+RST_STREAM, CANCEL = 0x3, struct.pack(">I", 8)
+SECONDS = 4.0
+
+
+def frames(stream: int, rng: random.Random) -> bytes:
+    """Returns the headers of a call, with a request or without, and mostly its reset."""
+    request = pb.PredictRequest(pattern=PATTERN).SerializeToString()
+    deadline = rng.choice([[], [(b"grpc-timeout", b"1m")], [(b"grpc-timeout", b"20m")]])
+    complete = wire.call(PREDICT, wire.prefixed(request), deadline).removeprefix(wire.PREFACE)[9:]
+    length = int.from_bytes(complete[:3], "big") + 9
+    number = stream.to_bytes(4, "big")
+    headers, body = (part[:5] + number + part[9:] for part in (complete[:length], complete[length:]))
+    reset = wire.frame(RST_STREAM, 0, stream, CANCEL)
+    return headers + (body if rng.random() < 0.1 else b"") + (reset if rng.random() < 0.05 else b"")
+
+
+async def reset_calls(host: str, port: int, address: str, rng: random.Random) -> int:
+    """Makes calls from an address, on one connection after the other; returns their number."""
+    calls, loop = 0, asyncio.get_running_loop()
+    until = loop.time() + SECONDS
+    while loop.time() < until:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(host, port, local_addr=(address, 0))
+            writer.write(wire.PREFACE + wire.frame(wire.SETTINGS, 0, 0))
+            for stream in range(1, 2 * rng.randrange(1, 60), 2):
+                writer.write(frames(stream, rng))
+                calls += 1
+                if rng.random() < 0.3:
+                    await asyncio.sleep(rng.choice([0, 0.001, 0.01]))
+            writer.close()
+    return calls
+
+
+def test_calls_that_are_reset_before_their_requests_came_end_no_worker() -> None:
+    """Nor do those whose connection closes, while others take their places: the core has let go of such calls by then."""
+    with spawned_server("--workers", "1", "--max-in-flight", "16", "--cache", "off") as server:
+        host, _, port = server.address.rpartition(":")
+
+        async def attack() -> None:
+            tasks = [reset_calls(host, int(port), f"127.0.0.{2 + seed}", random.Random(seed)) for seed in range(16)]
+            assert sum(await asyncio.gather(*tasks)) > 1000
+
+        workers = [worker.pid for worker in server.workers]
+        asyncio.run(attack())
+        with DejavuClient(server.address, timeout=30.0) as client:
+            assert client.predict(PATTERN).model_version
+        assert [worker.pid for worker in server.workers] == workers

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, not_, select, text, update
 
 from dejavu_common.clock import EPOCH
 from dejavu_models.errors import DejavuError, InvalidInput, quoted
@@ -26,6 +26,7 @@ MAX_LEASES_OF_CALLER: Final = 8
 
 MIN_TTL: Final = timedelta(seconds=1)
 MAX_TTL: Final = timedelta(minutes=5)
+_MAX_TTL_US: Final = MAX_TTL // timedelta(microseconds=1)
 
 MODEL_GATE: Final = "model-gate"
 """The lease of the worker that judges the models."""
@@ -141,7 +142,7 @@ def acquire(
     """
     time = database_time(connection) if now is None else now
     row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-    stands = row is not None and row.expires_us > time
+    stands = row is not None and _stands(row.expires_us, time)
     if row is not None and stands and (row.holder, row.caller) != (holder, caller):
         return False, _lease(name, row.holder, row.acquired_us, row.expires_us, time)
     expires = time + round(ttl / timedelta(microseconds=1))
@@ -150,7 +151,7 @@ def acquire(
     if row is not None:
         connection.execute(update(leases).where(leases.c.name == name).values(values))
     else:
-        connection.execute(delete(leases).where(leases.c.expires_us <= time))
+        connection.execute(delete(leases).where(not_(leases.c.expires_us.between(time + 1, time + _MAX_TTL_US))))
         others = select(func.count()).select_from(leases).where(leases.c.name.not_in(RESERVED))
         if name not in RESERVED and connection.execute(others).scalar_one() >= MAX_LEASES:
             raise TooManyLeases(f"{MAX_LEASES} leases stand; expected fewer: release one, or wait until it expires")
@@ -167,16 +168,21 @@ def release(connection: Connection, name: str, holder: str, caller: str, now: in
     mine = (leases.c.name == name) & (leases.c.holder == holder) & (leases.c.caller == caller)
     stood = connection.execute(select(leases.c.expires_us).where(mine)).scalar_one_or_none()
     connection.execute(delete(leases).where(mine))
-    return stood is not None and stood > time
+    return stood is not None and _stands(stood, time)
 
 
 def standing(connection: Connection, name: str, now: int | None = None) -> Lease | None:
     """Return the lease of a name; None if it is free. The arguments are those of `acquire`."""
     time = database_time(connection) if now is None else now
     row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-    if row is None or row.expires_us <= time:
+    if row is None or not _stands(row.expires_us, time):
         return None
     return _lease(name, row.holder, row.acquired_us, row.expires_us, time)
+
+
+def _stands(expires_us: int, now: int) -> bool:
+    """Return whether a lease has not expired. One that lasts longer than any is from before the clock was set back."""
+    return now < expires_us <= now + _MAX_TTL_US
 
 
 def _lease(name: str, holder: str, acquired_us: int, expires_us: int, now: int) -> Lease:

@@ -49,7 +49,7 @@ async def reset_calls(host: str, port: int, address: str, rng: random.Random) ->
 
 
 def test_calls_that_are_reset_before_their_requests_came_end_no_worker() -> None:
-    """Nor do those whose connection closes, while others take their places: the core has let go of such calls by then."""
+    """Nor do those whose connection closes, while others take their places: the core has let go of them by then."""
     with spawned_server("--workers", "1", "--max-in-flight", "16", "--cache", "off") as server:
         host, _, port = server.address.rpartition(":")
 

@@ -46,6 +46,12 @@ def test_one_holder_has_it_until_it_expires(connection: Connection) -> None:
     assert not acquired(connection, "a", 10.1), "who comes back finds out that it was lost"
 
 
+def test_a_lease_from_before_the_clock_was_set_back_does_not_stand(connection: Connection) -> None:
+    assert acquired(connection, "a", 3600.0)
+    assert leases.standing(connection, NAME, 0) is None
+    assert acquired(connection, "b", 0.0)
+
+
 def test_a_renewal_extends_it_and_keeps_since_when_it_is_held(connection: Connection) -> None:
     _, first = leases.acquire(connection, NAME, "a", "", TTL, 5 * SECOND)
     granted, renewed = leases.acquire(connection, NAME, "a", "", TTL, 9 * SECOND)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from dejavu_models.registry.store.errors import ModelStoreUnavailable
-from dejavu_models.registry.store.folder import FolderFiles, StoredFiles
+from dejavu_models.registry.store.folder import MAX_FILE_BYTES, FolderFiles, StoredFiles
 
 MAX_CACHED_BYTES: Final = 2 * 1024**3
 """Size above which the copies that were used least recently are removed."""
@@ -39,14 +39,14 @@ class CachedFiles:
         self._max_bytes = max_bytes
         self.name = remote.name
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, most: int = MAX_FILE_BYTES) -> bytes | None:
         """See `StoredFiles`."""
         if is_hash_of := _SHA256.fullmatch(Path(path).name):
             copy = self._copy(path)
             if copy is not None and hashlib.sha256(copy).hexdigest() == is_hash_of.group():
                 return copy
         try:
-            content = self._remote.read(path)
+            content = self._remote.read(path, most)
         except ModelStoreUnavailable:
             copy = None if is_hash_of else self._copy(path)
             if copy is None:

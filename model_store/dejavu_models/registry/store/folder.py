@@ -13,6 +13,9 @@ from dejavu_common.files import sync
 from dejavu_models.errors import BundleCorrupt, BundleIncomplete
 from dejavu_models.registry.store.errors import ModelStoreUnavailable
 
+MAX_FILE_BYTES: Final = 256 * 1024**2
+"""Largest file that is read: as large as the largest bundle that a server takes by default."""
+
 _UNFINISHED: Final = ".new"
 """End of the name of a file while it is written; it begins with a dot."""
 
@@ -23,10 +26,15 @@ class StoredFiles(Protocol):
     name: str
     """Place of the files, for messages."""
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, most: int = MAX_FILE_BYTES) -> bytes | None:
         """Return the content of a file; None if there is none.
 
+        Args:
+            path: the file.
+            most: largest size in bytes.
+
         Raises:
+            BundleCorrupt: if it is larger.
             ModelStoreUnavailable: if the storage fails.
         """
 
@@ -63,10 +71,11 @@ class FolderFiles:
         self._folder = folder
         self.name = str(folder)
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, most: int = MAX_FILE_BYTES) -> bytes | None:
         """See `StoredFiles`."""
         with disk(self.name):
             try:
+                check_size(self.name, path, (self._folder / path).stat().st_size, most)
                 return (self._folder / path).read_bytes()
             except FileNotFoundError:
                 return None
@@ -111,6 +120,12 @@ class FolderFiles:
             with suppress(OSError):  # another process removed it
                 if file.stat().st_mtime < oldest:
                     file.unlink()
+
+
+def check_size(store: str, path: str, size: int, most: int) -> None:
+    """Raise BundleCorrupt if a file of a store is too large to be read."""
+    if size > most:
+        raise BundleCorrupt(f"{store}: {path} has {size} bytes; expected at most {most}")
 
 
 @contextmanager

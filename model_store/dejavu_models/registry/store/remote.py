@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 import fsspec
 
+from dejavu_models.errors import BundleCorrupt
 from dejavu_models.registry.store.errors import InvalidModelStore, ModelStoreUnavailable
+from dejavu_models.registry.store.folder import MAX_FILE_BYTES, check_size
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "s3": {
@@ -42,11 +44,13 @@ class RemoteFiles:
             raise InvalidModelStore(f"{self.name} cannot be used as a model store: {error}") from error
         self._root = str(root).rstrip("/")
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, most: int = MAX_FILE_BYTES) -> bytes | None:
         """See `StoredFiles`."""
+        file = f"{self._root}/{path}"
         with self._reported():
             try:
-                return bytes(self._files.cat_file(f"{self._root}/{path}"))
+                check_size(self.name, path, self._files.size(file) or 0, most)
+                return bytes(self._files.cat_file(file))
             except FileNotFoundError:
                 return None
 
@@ -73,6 +77,8 @@ class RemoteFiles:
         """Turn any error of a storage library, which has classes of its own, into one of ours."""
         try:
             yield
+        except BundleCorrupt:
+            raise
         except Exception as error:
             reason = str(error) or type(error).__name__
             raise ModelStoreUnavailable(f"the model store {self.name} fails: {reason}") from error

@@ -35,6 +35,9 @@ from dejavu_models.registry.store.verification import verify
 FILES, MANIFESTS, UPLOADS = "files", "manifests", "uploads"
 
 _VERSION: Final = re.compile(r"[0-9a-f]{16}")
+_MANIFEST_BYTES: Final = 1024**2
+"""Largest manifest: as large as one that is uploaded may be."""
+
 _LEFT_SECONDS: Final = 86_400.0
 """Age in seconds after which leftovers of a process killed while it wrote are removed."""
 
@@ -284,7 +287,7 @@ class ModelStore:
         return content is not None and hashlib.sha256(content).hexdigest() == sha256
 
     def _manifest_text(self, version: str) -> bytes:
-        text = self._files.read(_manifest_path(version)) if _VERSION.fullmatch(version) else None
+        text = self._files.read(_manifest_path(version), _MANIFEST_BYTES) if _VERSION.fullmatch(version) else None
         if text is None:
             raise BundleNotFound(f"{self.name} has no model {quoted(version)}")
         return text

@@ -6,12 +6,15 @@ the key derived it at the removal; an earlier backup shows the rest.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import timedelta
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.ledger.audit import signing_key
 from dejavu_server.ledger.database import pruned_changes
@@ -20,6 +23,10 @@ from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries import learning, pruned
 from dejavu_server.ledger.queries.pruned import PrunedStatement
+from dejavu_server.records import Checkpoint
+
+MIN_AGE: Final = timedelta(days=7)
+"""Nothing younger is removed: games are corrected within days, and streams resume within hours."""
 
 
 def sign(key: Ed25519PrivateKey, statement: PrunedStatement, ledger_id: str) -> PrunedStatement:
@@ -70,6 +77,40 @@ def check(connection: Connection, identity: Identity, public_keys: Collection[by
     if pruned.digest(state, *removed) != statement.digest:
         raise LedgerCorrupt("the snapshots that stand for what was pruned were altered")
     return statement
+
+
+def check_cut(statement: PrunedStatement, own: Sequence[Checkpoint], kept: Checkpoint | None) -> None:
+    """Check that a statement, whose signature is valid, ends at a checkpoint that was signed long before it.
+
+    Args:
+        statement: the statement.
+        own: the checkpoints in the ledger.
+        kept: a checkpoint that was stored elsewhere, whose key then must have signed the statement, too; None: not
+            known, or the permitted keys are.
+
+    Raises:
+        LedgerCorrupt: if there is no such checkpoint, or it contradicts the statement's times or key.
+    """
+    cut = next((each for each in own if (each.sequence, each.hash) == (statement.through, statement.hash)), None)
+    removed = f"entries up to {statement.through} were removed"
+    if cut is None:
+        raise LedgerCorrupt(f"{removed}, and the ledger has no checkpoint of the last of them")
+    before, pruned_time = from_microseconds(statement.before_us), from_microseconds(statement.pruned_us)
+    if statement.before_us != microseconds(cut.signed_time):
+        raise LedgerCorrupt(
+            f"{removed}, recorded before {before:%Y-%m-%d %H:%M} by the statement, and before "
+            f"{cut.signed_time:%Y-%m-%d %H:%M} by the checkpoint there"
+        )
+    if pruned_time - before < MIN_AGE:
+        raise LedgerCorrupt(
+            f"{removed} on {pruned_time:%Y-%m-%d}, less than {MIN_AGE.days} days after the last of them"
+        )
+    keys = {each.public_key for each in own if each.sequence >= cut.sequence} if kept is None else {kept.public_key}
+    if statement.public_key not in keys:
+        raise LedgerCorrupt(
+            f"{removed} by a statement with another key than the checkpoint's: {statement.public_key.hex()}; "
+            "if the key was replaced, --public-key names both"
+        )
 
 
 def read_state(state: bytes) -> AdaptiveState:

@@ -49,7 +49,7 @@ class Verification:
         settled: number of settled forecasts.
         checkpoints: number of signed heads in the ledger.
         snapshots: number of snapshots of the online state.
-        keys: public keys of the checkpoints in the ledger, in hexadecimal.
+        keys: public keys of the checkpoints in the ledger, and of the statement of removed entries, in hexadecimal.
         recorded_before: the entries that were removed were recorded before this time, ISO 8601; empty: none were.
         pruned_time: when the newest of them were removed, as above.
     """
@@ -142,7 +142,10 @@ def _verify(
     if checkpoint is not None:
         _check_external(connection, identity, verifier, checkpoint)
     stored_checkpoints.check_hashes(connection, identity, max((each.sequence for each in own), default=0))
+    snapshots = _check_snapshots(connection, identity, public_keys)
     removed = pruned.read_statement(connection)
+    if removed is not None:
+        pruned_statement.check_cut(removed, own, None if public_keys else checkpoint)
     times = () if removed is None else (removed.before_us, removed.pruned_us)
     recorded_before, pruned_time = (from_microseconds(each).isoformat() for each in times) if times else ("", "")
     return Verification(
@@ -158,8 +161,8 @@ def _verify(
         model_changes=verifier.counts[codec.MODEL],
         settled=raw_rows.count_settled(connection),
         checkpoints=len(own),
-        snapshots=_check_snapshots(connection, identity, public_keys),
-        keys=tuple(sorted({each.public_key.hex() for each in own})),
+        snapshots=snapshots,
+        keys=tuple(sorted({each.public_key.hex() for each in (*own, *(() if removed is None else (removed,)))})),
         recorded_before=recorded_before,
         pruned_time=pruned_time,
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Table, exists, func, select
 
 from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_server.ledger.audit import checkpoints as audit_checkpoints
+from dejavu_server.ledger.audit.pruned_statement import MIN_AGE
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import (
     checkpoints,
@@ -29,9 +30,6 @@ from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.database.store import ChainHead, Identity
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
 from dejavu_server.records import Checkpoint, LateReason
-
-MIN_AGE: Final = timedelta(days=7)
-"""Nothing younger is removed: games are corrected within days, and streams resume within hours."""
 
 SHOWN: Final = 5
 """Games that a message names."""

@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from dejavu_models.errors import BundleCorrupt, BundleIncomplete, BundleNotFound
 from dejavu_models.registry.bundle import read_manifest
 from dejavu_models.registry.store.cache import CachedFiles
 from dejavu_models.registry.store.errors import InvalidModelStore, ModelStoreUnavailable
-from dejavu_models.registry.store.folder import FolderFiles
+from dejavu_models.registry.store.folder import MAX_FILE_BYTES, FolderFiles
 from dejavu_models.registry.store.store import ModelStore
 
 
@@ -101,10 +102,10 @@ class Failing(FolderFiles):
 
     fails = False
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, most: int = MAX_FILE_BYTES) -> bytes | None:
         if self.fails:
             raise ModelStoreUnavailable("no storage")
-        return super().read(path)
+        return super().read(path, most)
 
 
 def test_a_model_that_was_loaded_before_loads_while_the_storage_fails(small_bundle: Path, tmp_path: Path) -> None:
@@ -116,6 +117,15 @@ def test_a_model_that_was_loaded_before_loads_while_the_storage_fails(small_bund
     assert store.load(version).version == version
     with pytest.raises(ModelStoreUnavailable):
         store.load("0" * 16)
+
+
+def test_a_file_larger_than_any_is_not_read(memory: str, small_bundle: Path, tmp_path: Path) -> None:
+    store = ModelStore.open(memory, cache=tmp_path / "cache")
+    version = store.put(small_bundle)
+    fsspec.filesystem("memory").pipe_file(f"{memory.removeprefix('memory:/')}/manifests/{'0' * 16}.json", b" " * 2**21)
+    with pytest.raises(BundleCorrupt, match=r"0\.json has 2097152 bytes; expected at most 1048576"):
+        store.load("0" * 16)
+    assert store.load(version).version == version
 
 
 def test_copies_that_were_not_used_lately_make_room(tmp_path: Path) -> None:

@@ -26,12 +26,13 @@ from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.ledger import Ledger, LedgerCorrupt, ResumeTokenExpired, verify
+from dejavu_server.ledger.audit import checkpoints as signing
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend
 from dejavu_server.ledger.database.schema import shadows
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import ModelsChanged
-from dejavu_server.ledger.queries import model_changes, pruned
+from dejavu_server.ledger.queries import checkpoints, model_changes, pruned
 from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.ledger.retention import pruning
 from dejavu_server.ledger.retention.prune_plan import NothingToPrune, PrunePlan, plan
@@ -270,14 +271,50 @@ def test_verification_finds_what_was_changed_of_what_stands_for_the_rest(
         verify(f"sqlite:///{tmp_path}/ledger.db")
 
 
+OTHER = Ed25519PrivateKey.generate()
+KNOWN, UNKNOWN = (key.public_key().public_bytes_raw() for key in (KEY, OTHER))
+
+
+def remove(evenings: Evenings, found: PrunePlan, key: Ed25519PrivateKey = KEY, now: datetime = NOW) -> None:
+    pruning.remove(evenings.backend, pruning.begin(evenings.backend, found, key, now), pause=lambda _: None)
+
+
 def test_another_key_than_the_known_ones_is_found(evenings: Evenings, tmp_path: Path) -> None:
-    found = planned(evenings.backend, evenings.signed[1].sequence)
-    other = Ed25519PrivateKey.generate()
-    pruning.remove(evenings.backend, pruning.begin(evenings.backend, found, other, NOW), pause=lambda _: None)
-    known = KEY.public_key().public_bytes_raw()
+    remove(evenings, planned(evenings.backend, evenings.signed[1].sequence), OTHER)
+    url = f"sqlite:///{tmp_path}/ledger.db"
     with pytest.raises(LedgerCorrupt, match="what was pruned is signed with another key"):
-        verify(f"sqlite:///{tmp_path}/ledger.db", public_keys=[known])
-    verify(f"sqlite:///{tmp_path}/ledger.db", public_keys=[known, other.public_key().public_bytes_raw()])
+        verify(url, public_keys=[KNOWN])
+    with pytest.raises(LedgerCorrupt, match="by a statement with another key than the checkpoint's"):
+        verify(url)
+    with evenings.backend.write() as connection:  # as if that key were the ledger's by now
+        identity, head = checkpoints.head(connection)
+        checkpoints.add(connection, signing.sign(OTHER, identity, head, NOW))
+    assert verify(url).keys == tuple(sorted(key.hex() for key in (KNOWN, UNKNOWN)))
+    with pytest.raises(LedgerCorrupt, match="by a statement with another key than the checkpoint's"):
+        verify(url, evenings.signed[-1])
+    verify(url, evenings.signed[-1], public_keys=[KNOWN, UNKNOWN])
+
+
+def test_a_removal_at_other_times_than_its_checkpoint_says_is_found(evenings: Evenings, tmp_path: Path) -> None:
+    found = planned(evenings.backend, evenings.signed[1].sequence)
+    remove(evenings, replace(found, before=datetime(2023, 1, 1, tzinfo=UTC)))
+    with pytest.raises(LedgerCorrupt, match="recorded before 2023-01-01 00:00 by the statement"):
+        verify(f"sqlite:///{tmp_path}/ledger.db")
+
+
+def test_a_removal_of_what_was_young_is_found(evenings: Evenings, tmp_path: Path) -> None:
+    found = planned(evenings.backend, evenings.signed[1].sequence)
+    remove(evenings, found, now=found.before + timedelta(days=6))
+    with pytest.raises(LedgerCorrupt, match="less than 7 days after the last of them"):
+        verify(f"sqlite:///{tmp_path}/ledger.db")
+
+
+def test_a_removal_without_its_checkpoint_is_found(evenings: Evenings, tmp_path: Path) -> None:
+    remove(evenings, planned(evenings.backend, evenings.signed[1].sequence))
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
+        database.execute("DELETE FROM checkpoints WHERE sequence = ?", (evenings.signed[1].sequence,))
+    with pytest.raises(LedgerCorrupt, match="the ledger has no checkpoint of the last of them"):
+        verify(f"sqlite:///{tmp_path}/ledger.db")
 
 
 def roster(backend: Backend) -> Roster:

@@ -48,6 +48,8 @@ def main() -> int:
         identity, *lines = options.entries.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         entries, hashes = check_chain(json.loads(identity), lines)
         print(f"{len(entries)} entries, chained; the last hash is {hashes[max(hashes)].hex()}")
+        if first := min(hashes):
+            print(f"The first {first} entries are not in the export: nothing here says what they were.")
         for line in (check_shadows(entries), check_models(json.loads(identity), entries)):
             if line:
                 print(line)

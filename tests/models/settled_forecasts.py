@@ -47,7 +47,7 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "replay": False,
         "margin": math.nan,
         "made_us": 0,
-        "outcome_too_soon": False,
+        "outcome_doubtful": False,
         "corrected": False,
     }
     whole = [{**usual, "order": place, "market_sequence": place, **row} for place, row in enumerate(rows)]

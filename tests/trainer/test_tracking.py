@@ -127,6 +127,22 @@ def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str) -> 
     assert mlflow.get_run(logged.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.timeout(300)
+def test_a_server_cannot_have_files_written_into_a_folder_here(server: str, bundle: Path, tmp_path: Path) -> None:
+    mlflow, place = client(server), tmp_path / "here"
+    if known := mlflow.get_experiment_by_name(EXPERIMENT):
+        mlflow.rename_experiment(known.experiment_id, "before")
+    hostile = mlflow.create_experiment(EXPERIMENT, artifact_location=place.as_uri())
+    try:
+        with pytest.raises(TrackingError, match="as the place of files, a folder here"):
+            MlflowTracker(server).log(bundle, {})
+        assert not place.exists()
+    finally:
+        mlflow.rename_experiment(hostile, "hostile")
+        if known:
+            mlflow.rename_experiment(known.experiment_id, EXPERIMENT)
+
+
 def test_a_server_that_does_not_answer_is_told_in_a_line(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:1: ") as failed:

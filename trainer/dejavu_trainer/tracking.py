@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from dejavu_common.shown_text import visible
 from dejavu_models.manifest import Manifest
 from dejavu_models.registry.bundle import read_manifest
 
@@ -29,6 +31,11 @@ BUNDLE: Final = "bundle"
 
 _VERSION_TAG: Final = "dejavu.model_version"
 _MOST_RUNS: Final = 100
+_ARTIFACT_SCHEMES: Final = frozenset(
+    {"mlflow-artifacts", "http", "https", "s3", "gs", "wasb", "wasbs", "abfs", "abfss"}
+)
+"""Schemes of places that are on no machine's disk: the client writes wherever the server says, also into a folder."""
+
 _LONGEST_VALUE: Final = 500
 """Longest value of a parameter that every MLflow server takes."""
 
@@ -102,7 +109,14 @@ class MlflowTracker:
                 if run.info.status == "RUNNING":
                     self._client.set_terminated(run.info.run_id, "KILLED")
             tags = {_VERSION_TAG: manifest.version}
-            run_id: str = self._client.create_run(experiment, tags=tags, run_name=manifest.version).info.run_id
+            run = self._client.create_run(experiment, tags=tags, run_name=manifest.version).info
+            run_id: str = run.run_id
+            if urlsplit(run.artifact_uri).scheme not in _ARTIFACT_SCHEMES:
+                self._client.set_terminated(run_id, "FAILED")
+                raise TrackingError(
+                    f"{self._uri}: names {visible(run.artifact_uri)[:200]} as the place of files, a folder here;"
+                    " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
+                )
             for name, value in parameters(manifest).items():
                 self._client.log_param(run_id, name, value[:_LONGEST_VALUE])
             for name, number in metrics(manifest).items():

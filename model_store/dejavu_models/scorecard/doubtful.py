@@ -37,6 +37,7 @@ def doubtful_games(settled: SettledForecasts) -> int:
     - with forecasts that name no teams, or different ones, or the same ones the other way round, among themselves or
       than the outcome; or with a team that has another game on the same evening;
     - whose forecasts and outcome follow each other faster than play: they may all have been made after the game;
+    - whose outcome is further from a lead than the minutes that remained allow;
     - whose forecasts contradict one another, in the lead or in the margin expected before the game: what is compared
       with them, such as persistence, is then what the caller chose;
     - whose outcome's time leaves out forecasts, and those with forecasts in time and others after their evening:
@@ -50,7 +51,7 @@ def doubtful_games(settled: SettledForecasts) -> int:
     teams = _MANY_TEAMS * home + away
     unnamed = (home == 0) | (away == 0)
     rows = (
-        settled.other_teams[kept] | ~settled.in_league[kept] | settled.outcome_too_soon[kept] | unnamed,
+        settled.other_teams[kept] | ~settled.in_league[kept] | settled.outcome_doubtful[kept] | unnamed,
         teams != teams[first][place],
         _several_margins(settled.margin[kept], place, len(games)),
         _faster_than_play(settled.minute[kept], settled.made_us[kept], first, place),

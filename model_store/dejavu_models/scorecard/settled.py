@@ -66,7 +66,8 @@ class SettledForecasts:
         replay: whether the game is of a replay or a simulated season.
         margin: pregame_margin of the request; NaN without one.
         made_us: when it was made, in microseconds since 1970.
-        outcome_too_soon: whether its outcome was observed sooner after it than the play in between takes.
+        outcome_doubtful: whether its outcome was observed sooner after it, or is further from its lead, than the play
+            in between allows.
         corrected: whether another report of the outcome had another differential or total.
         total_open: whether there is a forecast of the total, and the outcome has none.
         total_error: point forecast of the total − total, in points; NaN, as the next ones, without a settled total.
@@ -106,7 +107,7 @@ class SettledForecasts:
     replay: NDArray[np.bool_]
     margin: Floats
     made_us: NDArray[np.int64]
-    outcome_too_soon: NDArray[np.bool_]
+    outcome_doubtful: NDArray[np.bool_]
     corrected: NDArray[np.bool_]
     total_open: NDArray[np.bool_]
     total_error: Floats

@@ -8,10 +8,14 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem, sync
 
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.registry.store.errors import InvalidModelStore, ModelStoreUnavailable
 from dejavu_models.registry.store.folder import MAX_FILE_BYTES, check_size
+
+READ_SECONDS: Final = 60.0
+"""How long reading a file may take in all."""
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "s3": {
@@ -50,9 +54,14 @@ class RemoteFiles:
         with self._reported():
             try:
                 check_size(self.name, path, self._files.size(file) or 0, most)
-                return bytes(self._files.cat_file(file))
+                return bytes(self._content(file))
             except FileNotFoundError:
                 return None
+
+    def _content(self, file: str) -> Any:
+        if isinstance(self._files, AsyncFileSystem):  # its own time-outs are of each packet
+            return sync(self._files.loop, self._files._cat_file, file, timeout=READ_SECONDS)
+        return self._files.cat_file(file)
 
     def write(self, path: str, content: bytes, *, replace: bool) -> bool:
         """See `StoredFiles`."""

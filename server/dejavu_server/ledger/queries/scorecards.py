@@ -35,7 +35,7 @@ from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import MarketSide
 from dejavu_models.scorecard import Exclusion, SettledForecasts
-from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS
+from dejavu_models.scorecard.doubtful import FEED_LAG_SECONDS, MAX_CORRECTION, MAX_MINUTE_SWING
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.canonical_value import canonical_number
@@ -194,12 +194,14 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
     """
     values = filter_.parameters()
     statements = _statements(frozenset({*values, *(["real"] if filter_.real_only else [])}))
-    parts: dict[str, list[NDArray[Any]]] = {name: [column] for name, column in _scored([], codes).items()}
+    parts: dict[str, list[NDArray[Any]]] = {
+        name: [column] for name, column in _scored([], codes, filter_.horizon).items()
+    }
     # Not an option of the connection, which its later statements would have too.
     streamed = {"yield_per": _PARTITION_ROWS}
     with connection.execute(statements.forecasts, values, execution_options=streamed) as result:
         for rows in result.partitions():
-            for name, column in _scored(rows, codes).items():
+            for name, column in _scored(rows, codes, filter_.horizon).items():
                 parts[name].append(column)
     markets_ = connection.execute(statements.markets, values).all()
     superseded = connection.execute(statements.superseded, values).scalars().all()
@@ -228,7 +230,7 @@ _LATE = {
 }
 
 
-def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
+def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
     """Return `Columns`, save those of bets, and sequence, first_report and differential, for some rows."""
     raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 25
     sequence, first_report, differentials, minute, alpha, late, version, values, *attributes = raw
@@ -243,6 +245,9 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         raise LedgerCorrupt("the ledger is damaged: a forecast cannot be scored") from error
     exclusion[np.array(observed, dtype=np.bool_) & (exclusion == Exclusion.NONE)] = Exclusion.OBSERVED
     in_time = exclusion == Exclusion.NONE
+    minutes = np.array(minute, dtype=np.int64)
+    persistence_error = scored.last_known - differential
+    too_far = np.abs(persistence_error) > MAX_CORRECTION + MAX_MINUTE_SWING * (horizon.minutes - minutes)
     exclusion[np.array(withdrawn, dtype=np.bool_)] = Exclusion.WITHDRAWN
     return {
         "sequence": np.array(sequence, dtype=np.int64),
@@ -256,9 +261,9 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "replay": np.array(replay, dtype=np.bool_),
         "arm": np.array([codes.arms[name] for name in arm], dtype=np.int8),
         "caller": np.array([codes.callers[name] for name in caller], dtype=np.int32),
-        "minute": np.array(minute, dtype=np.int64),
+        "minute": minutes,
         "error": scored.point - differential,
-        "persistence_error": scored.last_known - differential,
+        "persistence_error": persistence_error,
         "covered": scored.covered(differential),
         "alpha": np.array(alpha, dtype=np.float64),
         "width": scored.upper - scored.lower,
@@ -274,7 +279,7 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "in_time": in_time,
         "margin": np.array([np.nan if key is None else json.loads(key)[5] for key in margin_key], dtype=np.float64),
         "made_us": np.array(made_us, dtype=np.int64),
-        "outcome_too_soon": np.array(too_soon, dtype=np.bool_),
+        "outcome_doubtful": np.array(too_soon, dtype=np.bool_) | too_far,
         **totals,
     }
 

@@ -230,14 +230,17 @@ class BackendConformance:
             issued(game(number), (1.0,), horizon=Horizon.FINAL, generated_time=_EVENING, pregame_margin=margin)
             for number, margin in ((1, None), (2, 4.5))
         ]
+        made.append(issued(game(3), (1.0,) * 46, horizon=Horizon.FINAL, generated_time=_EVENING))
         await recorded(ledger, *made)
         for number, minutes in ((1, 30), (2, 130)):  # the minutes that remain take 47 at least
             seen = _EVENING + timedelta(minutes=minutes)
             await ledger.record_outcome(outcome(5, game(number), horizon=Horizon.FINAL, observed_time=seen))
+        far = outcome(44, game(3), horizon=Horizon.FINAL, observed_time=_EVENING + timedelta(minutes=130))
+        await ledger.record_outcome(far)  # 43 points in two minutes
         wanted = ScoreFilter(horizon=Horizon.FINAL)
         settled = (await ledger.read(lambda connection: scorecards.settled(connection, wanted))).forecasts
-        assert settled.outcome_too_soon.tolist() == [True, False]
-        assert settled.margin.tolist() == pytest.approx([math.nan, 4.5], nan_ok=True)
+        assert settled.outcome_doubtful.tolist() == [True, False, True]
+        assert settled.margin.tolist() == pytest.approx([math.nan, 4.5, math.nan], nan_ok=True)
         await ledger.close()
 
     async def test_a_snapshot_of_the_online_state_is_kept_replaced_and_dropped(self, backend: Backend) -> None:

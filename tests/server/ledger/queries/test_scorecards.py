@@ -171,7 +171,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
         "in_league",
         "in_time",
         "replay",
-        "outcome_too_soon",
+        "outcome_doubtful",
         "corrected",
     )
     whole = {**integers, **dict.fromkeys(("home", "away"), np.int32), **dict.fromkeys(flags, np.bool_)}

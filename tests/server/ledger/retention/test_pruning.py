@@ -286,6 +286,7 @@ def test_another_key_than_the_known_ones_is_found(evenings: Evenings, tmp_path: 
         verify(url, public_keys=[KNOWN])
     with pytest.raises(LedgerCorrupt, match="by a statement with another key than the checkpoint's"):
         verify(url)
+    evenings.correct(evenings.games[-1][0], 3)
     with evenings.backend.write() as connection:  # as if that key were the ledger's by now
         identity, head = checkpoints.head(connection)
         checkpoints.add(connection, signing.sign(OTHER, identity, head, NOW))

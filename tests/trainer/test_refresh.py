@@ -22,7 +22,7 @@ from dejavu_models.registry.bundle import load_bundle, publish, read_manifest
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
-from dejavu_trainer.data.plays import write_plays
+from dejavu_trainer.data.plays import DataError, write_plays
 from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.refresh import refresh_ratings, results_of
 from dejavu_trainer.training.totals import carry_totals
@@ -203,3 +203,25 @@ def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(tmp_path
     assert new.totals.ratings.mean == pytest.approx(after.mean, abs=1e-9)
     for source, model in totals.models.items():
         assert np.array_equal(new.totals.models[source].point, model.point)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (
+            [GameResult("DET", "NYK", 2034, date(2033, 11, 1), 400, False)],
+            "NYK @ DET of 2033-11-01 with a final differential of 400",
+        ),
+        ([GameResult("DET", "NYK", 2034, date(2033, 11, 1), 0, False)], "differential of 0; expected 1 to 80 points"),
+        (
+            [GameResult("DET", team, 2034, date(2033, 11, 1), 60, False) for team in ("NYK", "BOS")],
+            "the results have DET in 2 games on 2033-11-01",
+        ),
+    ],
+)
+def test_results_that_no_game_has_are_refused(
+    bundle: Path, tmp_path: Path, wrong: list[GameResult], complaint: str
+) -> None:
+    with pytest.raises(DataError, match=complaint):
+        refresh_ratings(bundle, wrong, tmp_path / "out", date(2033, 11, 2))
+    assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -21,6 +22,7 @@ from dejavu_models.registry.contents import ratings_to_bytes
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.import_plays import SEASON_ENDS
 from dejavu_trainer.data.plays import DataError, season_of_file
+from dejavu_trainer.retraining.data_checks import LARGEST_MARGIN
 
 
 class NothingNewer(DataError):
@@ -90,12 +92,13 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
 
     Raises:
         NothingNewer: if no game is later than those that the ratings know.
-        DataError: if the games leave a gap in which results are missing, and a team has had none since
-            (`LiveRatings.unseen`): a bundle knows all teams up to one date.
+        DataError: if a result is of no game; if the games leave a gap in which results are missing, and a team has had
+            none since (`LiveRatings.unseen`): a bundle knows all teams up to one date.
         FileExistsError: if `out` is neither empty nor a bundle.
         BundleError: if the bundle does not load, or the new one fails its checks.
     """
     check_target(out)
+    _check(results)
     old = load_bundle(bundle, allow_unfit=True)
     before = old.manifest
     contents = {name: (bundle / name).read_bytes() for name in before.all_files}
@@ -156,6 +159,17 @@ def _result(games: Games, index: int) -> GameResult:
         is_playoffs=str(games.phase[index]) in PLAYOFF_PHASES,
         total=None if games.final_total[index] < 0 else int(games.final_total[index]),
     )
+
+
+def _check(results: Sequence[GameResult]) -> None:
+    """Raise DataError if there is a result that no game has, or a team has two on a day."""
+    for result in results:
+        if not 1 <= abs(result.differential) <= LARGEST_MARGIN:
+            what = f"{result.away} @ {result.home} of {result.day} with a final differential of {result.differential}"
+            raise DataError(f"the results have {what}; expected 1 to {LARGEST_MARGIN} points")
+    days = Counter((result.day, team) for result in results for team in (result.home, result.away))
+    if often := next((key for key, number in days.items() if number > 1), None):
+        raise DataError(f"the results have {often[1]} in {days[often]} games on {often[0]}")
 
 
 def _fingerprint(results: Sequence[GameResult]) -> str:

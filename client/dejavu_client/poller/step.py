@@ -201,7 +201,8 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
     changed = last_change(plays, now)
     regulation = game.state.status is not GameStatus.FINAL and game.state.period <= 4
     if changed is not None and regulation:
-        if game.last_change is not None and changed < game.last_change:
+        # A time after now is from before this machine's clock was set back.
+        if game.last_change is not None and changed < game.last_change <= now:
             old, newer = f"{changed:%H:%M:%S} UTC", f"{game.last_change:%H:%M:%S} UTC"
             _fail(transition, StaleFeed(f"plays until {old}, but an earlier read had {newer}"))
             return

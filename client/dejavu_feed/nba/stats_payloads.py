@@ -29,7 +29,7 @@ _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "TEAM_ID", "MATCHUP", "WL", "PTS")
 _MOST_POINTS: Final = 3
 """Maximum points of one shot."""
 
-_LEAST_POINTS, _MOST_TEAM_POINTS, _GREATEST_MARGIN = 15, 250, 100
+_LEAST_POINTS, _MOST_TEAM_POINTS, _GREATEST_MARGIN = 15, 250, 80
 """Bounds of a final: so far a team had 18 (1950) to 186 points (1983), and won by at most 73 (2021)."""
 
 

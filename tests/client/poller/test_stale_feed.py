@@ -241,3 +241,18 @@ async def test_a_half_that_may_be_over_keeps_nobody_from_forecasting_the_end() -
     (fault,) = late.told(Fault)
     assert fault.kind is FaultKind.STALE
     assert "the half may be over" in fault.reason
+
+
+async def test_a_clock_that_is_set_back_makes_no_plays_stale() -> None:
+    evening = Showing([game()])
+    (game_id,) = evening.ids
+    async with watching(evening, **ONCE) as watch:
+        await watch.at(SIX_MINUTES - 59)
+        evening.go_to(SIX_MINUTES + 1)
+        evening.shown, played = evening.scoreboard().games[0], evening.plays(game_id)
+        evening.edit[game_id] = lambda plays: played
+        evening.clock.step(-20 * 60)  # plays from then on are of the future by this clock
+        await watch.turn()
+
+    assert [prediction.pattern[-1] for prediction in watch.told(Prediction)] == [3]
+    assert not watch.told(Fault)

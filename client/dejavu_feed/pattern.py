@@ -17,6 +17,9 @@ REGULATION_MINUTES = 4 * QUARTER_MINUTES
 QUARTER_SECONDS = 60 * QUARTER_MINUTES
 OVERTIME_SECONDS = 300
 
+LARGEST_MARGIN = 80
+"""Largest plausible final margin, in points; the record is 73 (Memphis on 2 December 2021)."""
+
 
 class Score(NamedTuple):
     """The score from a point in game time on."""

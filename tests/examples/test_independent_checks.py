@@ -236,7 +236,8 @@ def exported(folder: Path, *, pruned: bool = False) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("pruned", [False, True])
 def test_a_sound_export_says_who_is_champion(tmp_path: Path, pruned: bool) -> None:
     done = checked(LEDGER, "", written(tmp_path / "sound.jsonl", exported(tmp_path, pruned=pruned)))
-    chained, shadows, models = done.stdout.splitlines()
+    chained, *beginning, shadows, models = done.stdout.splitlines()
+    assert [line.endswith("nothing here says what they were.") for line in beginning] == [True] * pruned
     assert done.returncode == 0
     assert "entries, chained" in chained
     assert shadows.endswith(" shadows, each beside an earlier forecast of another model")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_feed.off_season import season_on
+from dejavu_feed.pattern import LARGEST_MARGIN
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings
@@ -22,7 +23,6 @@ from dejavu_models.registry.contents import ratings_to_bytes
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.import_plays import SEASON_ENDS
 from dejavu_trainer.data.plays import DataError, season_of_file
-from dejavu_trainer.retraining.data_checks import LARGEST_MARGIN
 
 
 class NothingNewer(DataError):

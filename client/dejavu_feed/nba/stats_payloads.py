@@ -18,7 +18,7 @@ from dejavu_common.game_day import parse_day
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_game_id, is_of_season
 from dejavu_feed.nba.fields import brief, game_clock, optional_text, points, required
-from dejavu_feed.pattern import Score, elapsed_seconds
+from dejavu_feed.pattern import LARGEST_MARGIN, Score, elapsed_seconds
 from dejavu_feed.teams import TEAMS
 
 _CODES: Final = {team.number: code for code, team in TEAMS.items()}
@@ -29,8 +29,8 @@ _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "TEAM_ID", "MATCHUP", "WL", "PTS")
 _MOST_POINTS: Final = 3
 """Maximum points of one shot."""
 
-_LEAST_POINTS, _MOST_TEAM_POINTS, _GREATEST_MARGIN = 15, 250, 80
-"""Bounds of a final: so far a team had 18 (1950) to 186 points (1983), and won by at most 73 (2021)."""
+_LEAST_POINTS, _MOST_TEAM_POINTS = 15, 250
+"""Bounds of a team's points in a game: so far 18 (1950) to 186 (1983)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,8 @@ def _impossible(points: Mapping[str, Any], winners: Sequence[str]) -> str:
     if not all(type(value) is int and _LEAST_POINTS <= value <= _MOST_TEAM_POINTS for value in points.values()):
         return f"{final}; expected {_LEAST_POINTS} to {_MOST_TEAM_POINTS} points of each team"
     margin = max(points.values()) - min(points.values())
-    if not 1 <= margin <= _GREATEST_MARGIN:
-        return f"{final}; expected a winner by 1 to {_GREATEST_MARGIN} points"
+    if not 1 <= margin <= LARGEST_MARGIN:
+        return f"{final}; expected a winner by 1 to {LARGEST_MARGIN} points"
     if winners != [max(points, key=lambda code: points[code])]:
         return f"{final}, and {' and '.join(winners) or 'nobody'} as the winner"
     return ""

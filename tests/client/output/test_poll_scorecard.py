@@ -34,7 +34,6 @@ async def summary() -> Summary:
     async with watching(evening, predictor, horizons=(HALFTIME,), from_minute=21) as watch:
         for minute in (22, 23):
             await watch.at(60.0 * minute + 1)
-        await watch.at(60.0 * 21 + 1, 1)
         await watch.at(HALF)
         await watch.at(HALF, 1)
         return watch.poller.summary()

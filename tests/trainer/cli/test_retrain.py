@@ -47,8 +47,11 @@ def test_a_watch_ends_with_sigterm(tmp_path: Path) -> None:
     arguments = [str(each) for each in (*options(tmp_path), "--watch", "--new-games", 2 * SEASON_GAMES + 1, "--json")]
     command = [sys.executable, "-u", "-m", "dejavu_trainer", "retrain", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "{\n"  # it has looked once
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
-        assert process.wait(30) == 0
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "{\n"  # it has looked once
+            process.send_signal(signal.SIGTERM)
+            process.stdout.read()
+            assert process.wait(30) == 0
+        finally:
+            process.kill()

@@ -200,21 +200,23 @@ def _once(settings: RetrainSettings, *, as_json: bool) -> None:
 
 def _watch(settings: RetrainSettings, seconds: float, *, as_json: bool) -> None:
     """Check repeatedly until SIGTERM or Ctrl-C; report failures, and retry at the next check."""
+    stopped = False
+
+    def stop(number: int, _frame: object) -> None:
+        nonlocal stopped
+        signal.signal(number, signal.SIG_IGN)  # once is enough
+        stopped = True  # too: what is raised in a finalizer is lost
+        raise _Stopped
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
-    try:
-        while True:
+        signal.signal(number, stop)
+    with contextlib.suppress(_Stopped):
+        while not stopped:
             with contextlib.suppress(typer.Exit):  # the reason is on stderr
                 _once(settings, as_json=as_json)
-            time.sleep(seconds)
-    except _Stopped:
-        return
+            if not stopped:
+                time.sleep(seconds)
 
 
 class _Stopped(BaseException):
     """The watch was ended while it worked: the next run continues from its work folder."""
-
-
-def _stop(number: int, _frame: object) -> None:
-    signal.signal(number, signal.SIG_IGN)  # once is enough
-    raise _Stopped

@@ -10,11 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from dejavu_feed.pattern import LARGEST_MARGIN
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.games import Games
-
-LARGEST_MARGIN: Final = 80
-"""Largest plausible final margin, in points; the record is 73 (Memphis on 2 December 2021)."""
 
 RARE: Final = 1e-4
 """Probability that a complete season is taken for one that lacks a team's games."""

@@ -50,6 +50,8 @@ def render(run: Run, images: Mapping[str, str]) -> str:
     elif any(target.values(run) for target in TARGETS):
         parts += ["## Targets\n", _targets(run)]
     for name in run.sections:
+        if not run.rows(name):  # it is left out
+            continue
         parts.append(_section(run, SECTIONS[name], images))
     return "\n".join(parts)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.performance.measuring import DEJAVU, ECHO, MLSERVER
 from bench.performance.samples import Run
-from bench.performance.sections import batches, beside_batches, memory, single_calls, start, streams, workers
+from bench.performance.sections import batches, beside_batches, memory, newcomer, single_calls, start, streams, workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,13 @@ TARGETS = (
         _ratio(streams.NAME, streams.case_of(1000), DEJAVU, "last_ms", ECHO),
     ),
     Target("start to SERVING, as by default", 1.5, _value(start.NAME, start.CASE, start.DEFAULT, "seconds"), unit="s"),
+    Target("clone to the first forecast", 60, _value(newcomer.NAME, "clone", newcomer.CONTENDER, "first"), unit="s"),
+    Target(
+        "clone to the end of the demo: CPU",
+        90,
+        _value(newcomer.NAME, "clone", newcomer.CONTENDER, "cpu_seconds"),
+        unit="s",
+    ),
     Target(
         "memory (PSS) of a worker, two workers as by default",
         110,

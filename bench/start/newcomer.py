@@ -24,8 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -112,43 +112,38 @@ def run(machine: Path, command: str, wheel: Path) -> Run:
     return Run(first, seconds, cpu_seconds, mib)
 
 
+def measured(cases: Sequence[str], rounds: int) -> Iterator[tuple[str, Run]]:
+    """Run cases, each on a machine of its own, and yield each run."""
+    with tempfile.TemporaryDirectory(prefix="dejavu-newcomer-") as folder:
+        build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+        compiled = {**os.environ, "DEJAVU_COMPILE": "1"}
+        subprocess.run([*build, "-w", f"{folder}/dist", str(ROOT)], check=True, env=compiled)
+        [wheel] = Path(folder, "dist").glob("*.whl")
+        for case in cases:
+            packages, command = CASES[case]
+            machine = Path(folder, case)
+            make_machine(machine, packages)
+            subprocess.run(["mount", "-t", "proc", "proc", str(machine / "proc")], check=True)
+            try:
+                for _ in range(rounds):
+                    yield case, run(machine, command, wheel)
+            finally:
+                subprocess.run(["umount", str(machine / "proc")], check=False)
+
+
 def main() -> None:
     """Parse the options, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=CASES, action="append", help="cases; by default all")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dejavu-newcomer-") as folder:
-        build = [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "-q",
-            "--no-deps",
-            "--no-build-isolation",
-            "-w",
-            f"{folder}/dist",
-            str(ROOT),
-        ]
-        subprocess.run(build, check=True, env={**os.environ, "DEJAVU_COMPILE": "1"})
-        [wheel] = Path(folder, "dist").glob("*.whl")
-        for case in options.only or CASES:
-            packages, command = CASES[case]
-            machine = Path(folder, case)
-            make_machine(machine, packages)
-            mount = ["mount", "-t", "proc", "proc", str(machine / "proc")]
-            subprocess.run(mount, check=True)
-            try:
-                runs = [run(machine, command, wheel) for _ in range(options.rounds)]
-            finally:
-                subprocess.run(["umount", machine / "proc"], check=False)
-            for name in Run.__slots__:
-                values = sorted(asdict(each)[name] for each in runs)
-                print(
-                    f"{case:6} {name:12} {statistics.median(values):7.1f} [{values[0]:.1f}, {values[-1]:.1f}]",
-                    flush=True,
-                )
+    runs: dict[str, list[Run]] = {}
+    for case, made in measured(options.only or list(CASES), options.rounds):
+        runs.setdefault(case, []).append(made)
+    for case, of_case in runs.items():
+        for name in Run.__slots__:
+            values = sorted(float(getattr(each, name)) for each in of_case)
+            print(f"{case:6} {name:12} {statistics.median(values):7.1f} [{values[0]:.1f}, {values[-1]:.1f}]")
 
 
 def _cpu_seconds() -> float:

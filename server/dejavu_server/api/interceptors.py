@@ -389,8 +389,15 @@ def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:
 
 
 def _request_received() -> None:
-    """Take note that the request of the current call was received."""
+    """Take note that the request of the current call was received.
+
+    Raises:
+        asyncio.CancelledError: if the call was ended at that moment, as it had none: gRPC's core refuses a second
+            answer, and never frees it.
+    """
     if (permit := current_permit.get()) is not None:
+        if permit.is_released:
+            raise asyncio.CancelledError
         permit.request_received()
 
 

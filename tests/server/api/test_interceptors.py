@@ -136,6 +136,25 @@ async def test_a_refused_call_keeps_neither_place_nor_request_while_its_status_i
         await call
 
 
+async def test_a_call_that_was_ended_before_its_request_came_is_not_answered_too() -> None:
+    async def answer(*_: object) -> bytes:
+        raise AssertionError("called")
+
+    async def handler(_: object) -> Any:
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    permit = AdmissionController(call_limits(1, 1)).admit(BATCH, None)
+    assert isinstance(permit, Permit)
+    current_permit.set(permit)
+    interceptor = CallInterceptor("w", Metrics(CollectorRegistry()))
+    wrapped = await interceptor.intercept_service(handler, Details(BATCH))
+    assert wrapped is not None
+    permit.release()  # its place was given to another call
+    behaviour: Any = wrapped.unary_unary
+    with pytest.raises(asyncio.CancelledError):
+        await behaviour(b"", NeverRead())
+
+
 async def test_a_call_of_no_method_keeps_no_place() -> None:
     async def no_handler(_: object) -> None:
         return None

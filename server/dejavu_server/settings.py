@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from dejavu_common.state_folder import state_folder
+from dejavu_models.betting import DEFAULT_POLICY
 from dejavu_server.cache_location import check_location
 from dejavu_server.ledger_url import check_ledger_url
 from dejavu_server.options import ProcessMessage, check_address, check_path, option
@@ -345,16 +346,16 @@ class Settings(ProcessMessage):
             ge=0,
             le=1,
         ),
-    ] = 0.5
+    ] = DEFAULT_POLICY.model_share
     kelly_fraction: Annotated[
         float, option("Fraction of the full Kelly stake to bet, above 0, at most 1.", "SHARE", gt=0, le=1)
-    ] = 0.25
+    ] = DEFAULT_POLICY.kelly_fraction
     game_cap: Annotated[
         float,
         option(
             "Maximum of the stakes on one game, as a share of the bankroll, above 0, at most 1.", "SHARE", gt=0, le=1
         ),
-    ] = 0.02
+    ] = DEFAULT_POLICY.game_cap
     evening_cap: Annotated[
         float,
         option(
@@ -363,7 +364,7 @@ class Settings(ProcessMessage):
             gt=0,
             le=1,
         ),
-    ] = 0.05
+    ] = DEFAULT_POLICY.evening_cap
     confidence_threshold: Annotated[
         float,
         option(
@@ -372,7 +373,7 @@ class Settings(ProcessMessage):
             ge=0,
             lt=1,
         ),
-    ] = 0.55
+    ] = DEFAULT_POLICY.confidence_threshold
     max_edge: Annotated[
         float,
         option(
@@ -381,7 +382,7 @@ class Settings(ProcessMessage):
             ge=0,
             le=1,
         ),
-    ] = 0.15
+    ] = DEFAULT_POLICY.max_edge
     log_level: Annotated[Literal["debug", "info", "warning", "error"], option("Minimum level to log.")] = "info"
     log_format: Annotated[
         Literal["auto", "json", "console"], option("Log format; auto: console on a terminal, json elsewhere.")

@@ -21,8 +21,8 @@ from dejavu_client.poller.events import (
 from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, at_horizon
 from dejavu_client.poller.predictor import OUTCOME_KNOWN
 from dejavu_client.poller.transition import MAY_PASS, DueForecast, Transition
+from dejavu_feed.nba.game_progress import completed_at, completed_minutes
 from dejavu_feed.nba.live_payloads import Play
-from dejavu_feed.nba.progress import completed_at, completed_minutes
 from dejavu_feed.pattern import Score, live_inputs, slots
 
 _STALE_AFTER: Final = 120.0

@@ -21,8 +21,8 @@ from dejavu_client.poller.horizons import HORIZON_RULES, at_horizon
 from dejavu_client.poller.transition import MAY_PASS, ReportOutcome, Transition
 from dejavu_client.poller.watched_game import PendingOutcome, PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL
+from dejavu_feed.nba.game_progress import earliest_end, ended_at
 from dejavu_feed.nba.live_payloads import MAX_GAMES, GameState, GameStatus, Play
-from dejavu_feed.nba.progress import earliest_end, ended_at
 from dejavu_feed.pattern import Score, elapsed_seconds
 
 KEPT: Final = timedelta(days=2)

@@ -39,8 +39,8 @@ from dejavu_client.poller.transition import (
 )
 from dejavu_client.poller.watched_game import PlaysInProgress, PollBackoff, WatchedGame, watched_horizons
 from dejavu_feed.errors import FeedError, StaleFeed
+from dejavu_feed.nba.game_progress import completed_minutes, last_change, periods_over
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_feed.nba.progress import completed_minutes, last_change, periods_over
 from dejavu_feed.pattern import elapsed_seconds, period_seconds
 
 SCOREBOARD: Final = "scoreboard"

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.requests import FINAL
+from dejavu_feed.nba.game_progress import final_score
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
-from dejavu_feed.nba.progress import final_score
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MAX_SKIP = 5

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.fields import brief
+from dejavu_feed.nba.typed_fields import brief
 
 if TYPE_CHECKING:  # comes with nba_api
     import requests

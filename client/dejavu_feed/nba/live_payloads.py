@@ -15,7 +15,7 @@ from typing import Final
 from dejavu_common.game_day import game_day
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.game_ids import is_game_id
-from dejavu_feed.nba.fields import (
+from dejavu_feed.nba.typed_fields import (
     MAX_PERIOD,
     brief,
     clock_seconds,

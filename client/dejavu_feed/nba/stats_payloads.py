@@ -17,7 +17,7 @@ from typing import Any, Final
 from dejavu_common.game_day import parse_day
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_game_id, is_of_season
-from dejavu_feed.nba.fields import brief, game_clock, optional_text, points, required
+from dejavu_feed.nba.typed_fields import brief, game_clock, optional_text, points, required
 from dejavu_feed.pattern import LARGEST_MARGIN, Score, elapsed_seconds
 from dejavu_feed.teams import TEAMS
 

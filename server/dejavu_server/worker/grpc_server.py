@@ -29,8 +29,8 @@ from dejavu_common.tasks import retrieve
 from dejavu_server.admission.callers import address_of
 from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
 from dejavu_server.admission.pending_statuses import STATUS_SECONDS, PendingStatuses
+from dejavu_server.api.admissions import Admissions, Refusal
 from dejavu_server.api.handlers import Handler, Handlers
-from dejavu_server.api.refusals import Admissions, Refusal
 
 ACCEPTED_AT_ONCE: Final = 8
 """Calls of a method that the core may hand over in one turn of the event loop; the others wait in the core.

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from dejavu_feed.game_ids import COMPETITIVE
-from dejavu_feed.nba.fields import clock_seconds
+from dejavu_feed.nba.typed_fields import clock_seconds
 from dejavu_feed.pattern import Score, elapsed_seconds, period_seconds
 from dejavu_feed.teams import TEAMS, team_code
 from dejavu_trainer.data.game_list import day_of, nba_id

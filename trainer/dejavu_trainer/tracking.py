@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,7 @@ class MlflowTracker:
         try:
             # Imported late: it is optional, and takes seconds.
             from mlflow import MlflowClient  # noqa: PLC0415
+            from mlflow.store.artifact import artifact_repository_registry  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise TrackingError(
                 f"{error.name} is not installed; install the extra mlflow:"
@@ -87,6 +88,7 @@ class MlflowTracker:
             ) from None
         self._uri = uri
         self._client = MlflowClient(uri, uri)
+        self._place: Callable[..., Any] = artifact_repository_registry.get_artifact_repository
 
     def log(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
         """Log a bundle: parameters and metrics of its manifest, a report, and its files.
@@ -117,6 +119,8 @@ class MlflowTracker:
                     f"{self._uri}: names {visible(run.artifact_uri)[:200]} as the place of files, a folder here;"
                     " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
                 )
+            # Not by the client, which asks the server for the place again.
+            place = self._place(run.artifact_uri, tracking_uri=self._uri)
             for name, value in parameters(manifest).items():
                 self._client.log_param(run_id, name, value[:_LONGEST_VALUE])
             for name, number in metrics(manifest).items():
@@ -124,8 +128,8 @@ class MlflowTracker:
             with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
                 path = Path(folder, "report.json")
                 path.write_text(json.dumps(report, indent=2) + "\n")
-                self._client.log_artifact(run_id, str(path))
-            self._client.log_artifacts(run_id, str(bundle), BUNDLE)
+                place.log_artifact(str(path))
+            place.log_artifacts(str(bundle), BUNDLE)
             self._client.set_terminated(run_id)
         return TrackedRun(self._uri, run_id)
 

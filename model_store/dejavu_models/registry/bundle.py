@@ -243,6 +243,8 @@ def _check_minutes(forecaster: Forecaster) -> None:
             ScorePattern(tuple(lead * slot / slots for slot in range(1, slots + 1))),
             horizon,
             alpha=0.2,
+            home_team=teams[0],
+            away_team=teams[1],
             pregame_margin=margin,
             explain=True,
             explain_steps=True,
@@ -251,7 +253,12 @@ def _check_minutes(forecaster: Forecaster) -> None:
         )
         for horizon in HORIZONS
         for slots in forecaster.calibration.minutes(horizon)
-        for lead, margin in ((0.0, None), (14.0, -4.0), (-40.0, 12.0))
+        for lead, margin, teams in (
+            (0.0, None, ("", "")),
+            (0.0, None, ("BOS", "LAL")),
+            (14.0, -4.0, ("", "")),
+            (-40.0, 12.0, ("", "")),
+        )
     ]
     for query in queries:
         # A busy machine may slow one answer down: only what is slow each time is refused.

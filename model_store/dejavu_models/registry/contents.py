@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import numpy as np
 
@@ -39,6 +40,9 @@ from dejavu_models.totals.totals import Totals
 from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+
+_MAX_STRENGTH: Final = 1000.0
+"""Bound of strengths, home advantage and terms of the ratings, in points; those of a bundle are below 30."""
 
 MAX_SIZE = 256 * 1024**2
 """Most bytes that the arrays of a bundle take; those of the default bundle take 20 MB."""
@@ -128,9 +132,11 @@ def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
     size = len(state["mean"])
     if size not in STATE_SIZES or state["mean"].shape != (size,) or state["covariance"].shape != (size, size):
         raise ValueError(f"it holds a state of shape {state['mean'].shape}; expected one of {STATE_SIZES} values")
-    for name in ("mean", "covariance"):
-        if state[name].dtype != np.float64 or not np.isfinite(state[name]).all():
-            raise ValueError(f"its {name} is {state[name].dtype}; expected finite float64")
+    for name, most in (("mean", _MAX_STRENGTH), ("covariance", _MAX_STRENGTH**2)):
+        if state[name].dtype != np.float64 or not (np.abs(state[name]) <= most).all():  # NaN is not either
+            raise ValueError(f"its {name} is {state[name].dtype}; expected finite float64 within ±{most:g}")
+    if (np.diag(state["covariance"]) < 0).any():
+        raise ValueError("its covariance has negative variances")
     settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
     return RatingFilter(
         settings,

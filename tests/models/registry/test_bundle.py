@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from tests.models.registry.manifests import contents, resealed, rewrite
 
+from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import (
     BundleCorrupt,
     BundleError,
@@ -308,3 +310,20 @@ def test_lineage_is_written_only_if_it_is_known(copy: Path) -> None:
     (copy / MANIFEST).write_text(descendant.to_json())
     assert read_manifest(copy) == descendant
     assert descendant.version == manifest.version
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("mean", 1e300, "its mean is float64; expected finite float64 within ±1000"),
+        ("mean", math.nan, "its mean is float64; expected finite"),
+        ("covariance", -80.0, "its covariance has negative variances"),
+        ("covariance", 1e9, r"its covariance is float64; expected finite float64 within ±1e\+06"),
+    ],
+)
+def test_ratings_that_no_team_has_are_refused(copy: Path, name: str, value: float, reason: str) -> None:
+    arrays = from_npz((copy / "ratings.npz").read_bytes())
+    arrays[name].reshape(-1)[0] = value
+    files = contents(copy) | {"ratings.npz": to_npz(**arrays)}
+    with pytest.raises(BundleCorrupt, match=reason):
+        publish(copy.parent / "wrong", resealed(read_manifest(copy), files), files)

@@ -28,7 +28,8 @@ MAX_CALLERS: Final = 4096
 """Callers whose state is kept; beyond them that of a caller that has not called for long is dropped."""
 
 MAX_LOOKED_AT: Final = 16
-"""Callers that are looked at for one without calls in progress before one with such calls is dropped."""
+"""Callers that are looked at for one without calls in progress before one with such calls is dropped; and unread
+answers for one of a caller with many."""
 
 BURST_SECONDS: Final = 2.0
 """A caller that has paused may make as many calls at once as its rate allows in this time."""
@@ -50,8 +51,7 @@ FEW_UNSENT_BYTES: Final = 1024 * 1024
 
 MAX_ALL_UNSENT: Final = 2048
 """Calls of all callers with limits that may be unanswered or unread. gRPC's core keeps some 20 KiB of each. Beyond them
-a new call ends the one whose answer is unread for longest, if that is UNREAD_SECONDS; else each caller may have
-FEW_UNSENT."""
+a new call ends one whose answer is unread for UNREAD_SECONDS; if there is none, each caller may have FEW_UNSENT."""
 
 UNREAD_SECONDS: Final = 2.0
 
@@ -116,6 +116,11 @@ class UnsentAnswer:
         state.unsent_batches += batch
         if total is not None:
             total.unsent += 1
+
+    @property
+    def unsent_of_caller(self) -> int:
+        """Calls of its caller that were not yet answered, or whose answers are being sent."""
+        return self._state.unsent
 
     def made(self, size: int) -> None:
         """Count the bytes of the answer.
@@ -314,14 +319,15 @@ class Callers:
         answer.sent()
 
     def _end_unread(self) -> bool:
-        """End the call whose answer is unread for longest; return whether there was one that is unread for long."""
-        oldest = next(iter(self._unread), None)
-        if oldest is None:
+        """End a call whose answer is unread for long; return whether there was one.
+
+        It is the oldest one of the caller that has most, of the MAX_LOOKED_AT oldest: who reads slowly has few.
+        """
+        until = time.monotonic() - UNREAD_SECONDS
+        old = [answer for answer in islice(self._unread, MAX_LOOKED_AT) if self._unread[answer][0] <= until]
+        if not old:
             return False
-        since, end = self._unread[oldest]
-        if since + UNREAD_SECONDS > time.monotonic():
-            return False
-        del self._unread[oldest]
+        _, end = self._unread.pop(max(old, key=lambda answer: answer.unsent_of_caller))
         end()
         return True
 

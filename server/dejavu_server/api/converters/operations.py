@@ -55,7 +55,7 @@ def stats_message(
         server: the statistics.
         name: where the server runs.
         workers: number of workers that it was started with.
-        coverage_days: days of the games whose intervals are counted.
+        coverage_days: number of days whose games count towards the coverage.
         now: the time, in seconds since 1970.
     """
     states = server.states

@@ -242,7 +242,7 @@ def _checked(before: ChainHead, page: list[stored_rows.Entry]) -> ChainHead:
     for entry in page:
         if entry.sequence != before.sequence + 1:
             raise LedgerCorrupt(
-                f"the source is damaged: entry {entry.sequence} follows on {before.sequence}; entries have no gaps"
+                f"the source is damaged: entry {entry.sequence} follows entry {before.sequence}; expected no gaps"
             )
         if codec.chain_hash(before.hash, entry.canonical) != entry.hash:
             raise LedgerCorrupt(f"the source is damaged: entry {entry.sequence} or the one before it was altered")

@@ -23,7 +23,7 @@ _SAME: Final = 1e-9
 """Relative difference up to which two numbers count as equal: a later release may add in another order."""
 
 _ROUNDED: Final = 0.0006
-"""Points by which a recorded quantile may differ from the distribution's: they are rounded to 0.001."""
+"""Maximum difference, in points, between a recorded quantile, which is rounded to 0.001, and the distribution's."""
 
 _SCORE_ROUNDED: Final = 1e-3
 """Maximum error of a recorded, adapted score: rounding to 0.000001, through a map with a slope of at least 0.01."""

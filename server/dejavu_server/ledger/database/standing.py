@@ -57,7 +57,7 @@ def sent_after(forecasts: FromClause, requested_us: ColumnElement[float]) -> Col
 
     Args:
         forecasts: the table or alias.
-        requested_us: when it was sent, in microseconds since 1970; NULL if with the request for the forecast.
+        requested_us: when it was sent, in microseconds since 1970; NULL if it came with the request for the forecast.
     """
     return _reported(forecasts, _report.c.observed_us < requested_us)
 

@@ -43,7 +43,7 @@ class Column(Generic[RowT]):
     """An export column.
 
     Attributes:
-        kind: type of its values, which may be missing; a list is of floats.
+        kind: type of its values, each of which may be None; lists contain floats.
         pick: returns the value of a row; None if it is missing.
     """
 
@@ -185,7 +185,7 @@ def time_of(timestamp: Timestamp) -> datetime:
 def _field(
     path: str, convert: Callable[[Any], Value] | None = None, *, message: Descriptor = RecordedPrediction.DESCRIPTOR
 ) -> Callable[[Any], Value]:
-    """Return a getter of the field at a dotted path; it gives None if the field, or a message on it, is not set."""
+    """Return a getter of the field at a dotted path; None if the field, or a message on the path, is not set."""
     steps = []
     for name in path.split("."):
         field = message.fields_by_name[name]

@@ -1,4 +1,4 @@
-"""Builds requests for forecasts and from the track record from plain Python values, for both clients."""
+"""Builds forecast and track-record requests from plain Python values, for both clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ HorizonName = Literal["half", "halftime", "final"]
 _HORIZONS: dict[object, Horizon.ValueType] = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL}
 
 _LEAST_AMERICAN = 100
-"""Minimum absolute value of American odds, which are whole numbers. Decimal odds this large need a fraction."""
+"""Minimum absolute value of American odds, which are whole numbers. A whole number this large is read as American, so
+decimal odds need a fractional part."""
 
 
 class PredictOptions(TypedDict, total=False):
@@ -42,9 +43,10 @@ class PredictOptions(TypedDict, total=False):
         explain: whether to return an explanation with the forecast.
         quantile_levels: levels of the quantiles to return, in (0, 1); at most 99.
         game_date: local date of the game, as a date or YYYY-MM-DD; None or empty for today in US Eastern. The age of
-            the teams' ratings is counted to it; see `warnings` of the forecast.
+            the teams' ratings is measured up to this date; see `warnings` of the forecast.
         total_points: points of both teams together at the end of the pattern's last minute; None if not known.
-        last_score: the last score before that end, as `LastScore(Side.HOME, 12)`; None if unknown or without a score.
+        last_score: last score before the end of the pattern, as `LastScore(Side.HOME, 12)`; None if unknown, or if
+            nobody has scored.
         total_market: odds on the points of both teams, created with `total_market`; evaluated by `quote`.
     """
 
@@ -111,11 +113,11 @@ def market(
             −5.5 on the board) is a line of 5.5, an away favorite's spread of −5.5 a line of −5.5.
         home_odds: odds of the home side: American if a whole number ≥ 100 or below 0 (−110), otherwise decimal (1.91).
         away_odds: odds of the away side, read by the same rule.
-        bankroll: amount available for stakes, in any currency; None for 1, which makes stakes shares of the bankroll.
-        game_staked: amount of it that you have staked on this game already: towards its caps of a game and an evening
-            the server counts only stakes that you state.
-        evening_staked: amount of it that you have staked this evening already, on this game and others; None for
-            game_staked.
+        bankroll: amount available for stakes, in any currency; None for 1: stakes are then shares of the bankroll.
+        game_staked: amount of the bankroll that you have already staked on this game. Towards its caps per game and
+            evening, the server counts only the stakes that you state.
+        evening_staked: amount of the bankroll that you have already staked this evening, on this game and others; None
+            for game_staked.
         confidence_threshold: minimum win probability to consider a bet; None for the server's default.
     """
     return Market(
@@ -146,7 +148,7 @@ def total_market(
         over_odds: odds of over, read as those of `market`.
         under_odds: odds of under, read by the same rule.
         bankroll: see `market`.
-        game_staked: see `market`; a stake on the market of the same request is added to it.
+        game_staked: see `market`; the server adds the stake on the `market` of the same request.
         evening_staked: see `market`.
         confidence_threshold: see `market`.
     """
@@ -173,7 +175,7 @@ class CommonConditions(TypedDict, total=False):
     Attributes:
         game_id: NBA game id, ten digits.
         from_date, to_date: first and last local date of the games, inclusive, as dates or YYYY-MM-DD; None or empty for
-            any. A forecast without a date has that of the evening on which it was made.
+            any. A forecast without a date counts for the evening on which it was made.
         team: NBA code or alias of the home or away team.
         horizon: `HALFTIME` or `FINAL`, or its name; by default lists have both, scores only `HALFTIME`.
         min_confidence: minimum probability of the likelier side, in [0.5, 1].
@@ -286,7 +288,7 @@ def _live_inputs(given: Mapping[str, Any]) -> LiveInputs:
 
 
 def _iso_date(name: str, day: object) -> str:
-    """Return a date as YYYY-MM-DD, of a datetime only its date; a text as it is, for the server to check; None as "".
+    """Return a date or datetime as YYYY-MM-DD; a string unchanged, for the server to check; "" for None.
 
     Raises:
         TypeError: if it is neither a date, a text nor None; names the option.

@@ -16,7 +16,7 @@ _UNSEEN: Final = re.compile(
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 except tab and line feed, DEL, C1
     "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0"  # invisible, ALM
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"  # zero-width, separators of lines, bidirectional
-    "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd\U00013430-\U0001343f"  # around other characters
+    "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd\U00013430-\U0001343f"  # prepended marks, joiners
     "\ufe00-\ufe0f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # variation selectors, tags
     "\ud800-\udfff"  # lone surrogates: bytes of an argument or a file name that are not UTF-8
     "]"
@@ -31,9 +31,9 @@ _FORMULA: Final = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def visible(text: str, *, line: bool = False) -> str:
-    r"""Return a text with the characters that act on a terminal or cannot be seen as escapes, such as \u001b.
+    r"""Escape the characters of a text that act on a terminal or are invisible, for example as \u001b.
 
-    The escapes are those of JSON: a JSON document stays one, and of the same values.
+    The escapes are those of JSON, so an escaped JSON document stays valid and keeps its values.
 
     Args:
         text: the text.
@@ -51,7 +51,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def visible_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Make the fields of a log record `visible`: a processor of structlog, to go before its renderer for people."""
+    """Make the fields of a log record `visible`: a structlog processor, placed before the human-readable renderer."""
     for name, value in event.items():
         if value is not None and not isinstance(value, bool | int | float):
             text = value if isinstance(value, str) else repr(value)
@@ -73,7 +73,7 @@ def escape_output() -> None:
 
 
 def unescaped(stream: IO[str]) -> IO[str]:
-    """Return the stream behind one of `escape_output`; any other stream as it is."""
+    """Return the stream wrapped by `escape_output`; any other stream unchanged."""
     return stream.stream if isinstance(stream, _EscapedStream) else stream
 
 
@@ -82,7 +82,7 @@ def _escaped(stream: Any) -> Any:
 
 
 class _EscapedStream:
-    """A text stream whose texts are `visible`; in all else the stream behind it."""
+    """A text stream that makes what it writes `visible`; otherwise it delegates to the wrapped stream."""
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream

@@ -1,4 +1,4 @@
-"""Slots for streams: a new one ends the oldest of the caller that has most, so that nobody takes those of others."""
+"""Stream slots: when all are taken, a new stream evicts the oldest one of the caller that holds the most."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class NoSlotError(Exception):
 class StreamSlots:
     """Slots for live streams, held for as long as they last.
 
-    Once all are held, a new stream gets the slot of the oldest one of the caller that holds most. An caller that
-    holds as many as any other gets no more, so that nothing is gained by opening streams again and again.
+    When all slots are held, a new stream takes the slot of the oldest stream of the caller that holds the most. A
+    caller that holds as many as any other gets no further slot, so reopening streams gains nothing.
 
     Args:
         number: slots.
@@ -31,7 +31,7 @@ class StreamSlots:
 
     @contextlib.contextmanager
     def held(self, caller: str, evict: Callable[[], None]) -> Iterator[None]:
-        """Hold a slot until the end of the block, or until `evict` is called, which is to end the stream.
+        """Hold a slot until the end of the block, or until `evict` is called; `evict` must end the stream.
 
         Raises:
             NoSlotError: if the caller has its share.

@@ -95,7 +95,7 @@ class ColumnsQuery:
         margins = self.pregame_margins
         if len(margins) not in {0, len(self)}:
             raise InvalidMargin(
-                f"{len(margins)} margins", f"none, or one of each of the {len(self)} games", field="pregame_margins"
+                f"{len(margins)} margins", f"none, or one for each of the {len(self)} games", field="pregame_margins"
             )
         wrong = np.flatnonzero(np.abs(margins) > MAX_DIFFERENTIAL)
         if len(wrong):

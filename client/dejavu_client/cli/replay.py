@@ -73,7 +73,10 @@ def replay(
     fault_rate: Annotated[
         float,
         typer.Option(
-            metavar="SHARE", min=0, max=1, help="Share of each file's five-minute episodes that have a fault."
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Share of the five-minute episodes with a fault, for each file of the feed.",
         ),
     ] = 0.5,
     scorecard_from: Annotated[
@@ -92,7 +95,7 @@ def replay(
     """
     if scorecard_from:
         address(scorecard_from, "--scorecard-from")
-        client_options(scorecard_from)  # refuses wrong ones now, rather than at the end
+        client_options(scorecard_from)  # reports wrong access options now, not at the end
     host, port = address(listen, "--listen")
     try:
         kinds = parse_kinds(faults) if faults else frozenset()

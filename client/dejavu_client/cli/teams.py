@@ -13,7 +13,7 @@ from dejavu_feed.teams import TEAMS, also_called
 
 
 def teams(as_json: Json = False) -> None:
-    """List the teams and what they may be called, in any case: BOS, Boston, Celtics or Boston Celtics."""
+    """List the teams and their accepted names (case-insensitive): BOS, Boston, Celtics or Boston Celtics."""
     if as_json:
         for code, team in TEAMS.items():
             entry = {"code": code, "city": team.city, "name": team.name, "aliases": also_called(code)}

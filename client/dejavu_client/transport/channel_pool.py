@@ -1,17 +1,18 @@
 """Pool of connections to one or several servers, so that one process reaches all their workers.
 
-Each connection is to one server, which has about as many of them as each other one. The workers of a server share one
-port. The kernel assigns each new connection to a worker by a hash, and the connection stays with
-that worker. Each answer names its worker and the number of workers. While the pool reaches fewer workers than it could,
-it replaces a connection to a worker that another connection reaches too: the kernel may assign the new one to another
-worker. Each call goes to the least recently used worker, over its least recently used connection.
+Each connection is to one server; connections are spread evenly over the servers. The workers of a server share one
+port. The kernel assigns each new connection to a worker by a hash, and the connection stays with that worker. Each
+answer names its worker and the number of workers. While the pool reaches fewer workers than it could, it replaces a
+connection to a worker that another connection reaches too: the kernel may assign the new one to another worker. Each
+call goes to the least recently used worker, over its least recently used connection.
 
-A connection may go silent: its worker hangs or is stopped, and TCP still accepts what is sent. A call that waits asks
-`check` what to do: wait, have a probe sent over the same connection, or send the request over another one, because the
-probe was not answered either. New calls avoid a silent connection. A new one is dialed in its place, which takes calls
-once it has answered a probe.
+A connection may go silent: its worker hangs or is stopped, and TCP still accepts what is sent. A waiting call asks
+`check` what to do: wait, have a probe sent over the same connection or, if the probe is not answered either, send the
+request over another connection. New calls avoid a silent connection. A replacement is dialed, which takes calls once it
+has answered a probe.
 
-Calls avoid a server that is out (`servers.Server`) as long as there is another one. Probes find out when it is back.
+Calls avoid a server that is out (takes no calls at present, see `servers.Server`) while another one is available.
+Probes find out when it is back.
 
 This module does no I/O and never waits, so the synchronous and the asynchronous client use it in the same way. See
 docs/decisions/0011 and 0047.
@@ -124,7 +125,7 @@ class ChannelPool(Generic[ConnectionT]):
             return pooled
 
     def answered(self, pooled: PooledChannel[ConnectionT], identity: WorkerIdentity) -> None:
-        """Record that something came from the server over a channel, and from which worker, if it said so."""
+        """Record that the server sent something over a channel, and from which worker, if that was named."""
         pooled.heard = self._now()
         server = pooled.server
         if pooled.silent:
@@ -138,13 +139,13 @@ class ChannelPool(Generic[ConnectionT]):
                 self._update_worker(pooled, identity)
 
     def refused(self, pooled: PooledChannel[ConnectionT]) -> None:
-        """Record that a call was refused without anything from the server: its connection was lost, or never made."""
+        """Record that a call failed without a response: its connection was lost or never established."""
         with self._lock:
             if len(self._servers) > 1:
                 pooled.server.take_out(self._now(), self._turns)
 
     def has_other(self, tried: Collection[Server]) -> bool:
-        """Return whether a server takes calls, as far as is known, that is not among those."""
+        """Return whether a server outside `tried` is available, as far as is known."""
         with self._lock:
             return any(not each.out and each not in tried for each in self._servers)
 
@@ -168,7 +169,7 @@ class ChannelPool(Generic[ConnectionT]):
             self._redialling = False
 
     def check(self, pooled: PooledChannel[ConnectionT], since: float) -> SilenceCheck:
-        """Return what a call should do that has waited on a channel since that time, by the pool's clock."""
+        """Return the next step for a call that has waited on a channel since `since`, on the pool's clock."""
         with self._lock:
             now, heard = self._now(), max(since, pooled.heard)
             quiet = heard + QUIET_SECONDS - now
@@ -194,7 +195,7 @@ class ChannelPool(Generic[ConnectionT]):
     def to_probe(self) -> Sequence[PooledChannel[ConnectionT]]:
         """Return the channels over which to send a probe now, each once.
 
-        They are those dialed in place of silent ones, and one to each server that is out and due for it.
+        These are the replacements of silent channels, and one channel to each server that is out and due for a probe.
         """
         if not self._to_probe:
             return ()
@@ -211,14 +212,14 @@ class ChannelPool(Generic[ConnectionT]):
     def connection_lost(self, pooled: PooledChannel[ConnectionT]) -> None:
         """Record that a probe found the connection lost, or refused: gRPC reports that to calls, and dials again.
 
-        A channel that waits for its first answer in place of a silent one goes on waiting.
+        A silent channel stays silent, for example a replacement that has not answered yet.
         """
         with self._lock:
             if not pooled.silent:
                 pooled.heard = self._now()
 
     def give_back(self, pooled: PooledChannel[ConnectionT]) -> list[ConnectionT]:
-        """End a call's use of a channel. Returns the connections to close: replaced ones without calls in progress."""
+        """End a call's use of a channel; return the connections to close: replaced ones without calls in progress."""
         with self._lock:
             pooled.calls -= 1
             if not self._replaced:
@@ -228,7 +229,7 @@ class ChannelPool(Generic[ConnectionT]):
             return idle
 
     def close(self) -> list[ConnectionT]:
-        """Close the pool to new calls. Returns all open connections, which the caller must close."""
+        """Close the pool to new calls; return all open connections, which the caller must close."""
         with self._lock:
             self._closed = True
             connections = [pooled.connection for pooled in (*self._channels, *self._replaced)]
@@ -238,9 +239,9 @@ class ChannelPool(Generic[ConnectionT]):
     def _usable(self, tried: Collection[Server]) -> list[PooledChannel[ConnectionT]]:
         """Return the channels to choose from for a call.
 
-        Silent ones, and those to servers that are out, only if all are. While some are known to answer, one that has
-        not answered its first call or its last probe yet gets a single call at a time: if its worker hangs, no more
-        than that call waits for it.
+        Silent channels, and channels to servers that are out, are included only if there are no others. If some
+        channels are known to answer, a channel without an answer to its first call or last probe gets one call at a
+        time: if its worker hangs, only that call waits.
         """
         live = [each for each in self._channels if not each.silent] if self._silent else self._channels
         if len(self._servers) > 1:
@@ -251,7 +252,7 @@ class ChannelPool(Generic[ConnectionT]):
         return live or self._channels
 
     def _mark_silent(self, pooled: PooledChannel[ConnectionT]) -> None:
-        """Mark a channel, and the others to its worker from which nothing was heard since the probe either."""
+        """Mark a channel as silent, and all channels to its worker that were not heard from since the probe."""
         if pooled.silent or pooled not in self._channels:
             return
         log.warning("silent_connection", worker=pooled.worker)
@@ -272,7 +273,7 @@ class ChannelPool(Generic[ConnectionT]):
                 self._replacements.reset()
 
     def _replace_silent(self) -> None:
-        """Dial in place of the silent channels whose time has come; one at a time takes calls if none else can."""
+        """Replace the silent channels that are due; if all are silent, one replacement takes calls unprobed."""
         now = self._now()
         for index, silent in enumerate(self._channels):
             if not silent.silent or now < silent.replace_at:
@@ -301,7 +302,7 @@ class ChannelPool(Generic[ConnectionT]):
         self._worker_turns = {worker: self._worker_turns[worker] for worker in reached if worker in self._worker_turns}
         if reached - known:  # reached another worker, or the replacement of one
             self._backoff.reset()
-        # A connection whose worker is unknown may reach the missing one: redial one at a time.
+        # A connection to a still unknown worker may reach a missing worker, so redial one connection at a time.
         in_use = [each for each in self._channels if not each.server.out]
         settled = len(self._channels) == self._limit and all(each.worker for each in in_use)
         self._redialling = settled and any(map(self._misses_workers, self._servers))
@@ -327,7 +328,7 @@ class ChannelPool(Generic[ConnectionT]):
         return PooledChannel(self._dial(server.address), server)
 
     def _check_servers(self) -> None:
-        """Has the servers that are out probed, over one connection each."""
+        """Schedule a probe of each server that is out and due, over one connection."""
         now = self._now()
         for server in self._servers:
             if server.out and server.is_check_due(now):

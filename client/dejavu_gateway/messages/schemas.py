@@ -28,7 +28,8 @@ def schemas(descriptors: Iterable[Descriptor], *, answers: bool) -> dict[str, Js
 
     Args:
         descriptors: the messages.
-        answers: whether the gateway sends them, with all fields that are always there; else browsers send them.
+        answers: whether the gateway sends the messages: fields that are always present are then required; else browsers
+            send them.
     """
     found: dict[str, JsonObject] = {}
     waiting = list(descriptors)

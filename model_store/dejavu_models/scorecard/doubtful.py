@@ -1,4 +1,4 @@
-"""Games that may not be as recorded: of doubtful identity, or with times that no game has."""
+"""Games that may not be as recorded: of doubtful identity, with impossible times, or with contradictory forecasts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from dejavu_models.arrays import Floats
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 
 FEED_LAG_SECONDS: Final = 300
-"""Maximum usual time from a minute of play until a feed tells it, in seconds."""
+"""Longest usual delay between a minute of play and its appearance in a feed, in seconds."""
 
 MAX_CORRECTION: Final = 6
-"""Points by which feeds correct a differential afterwards. Forecasts that differ by more tell different games."""
+"""Points by which feeds correct a differential afterwards. Forecasts whose leads differ by more describe different
+games."""
 
 MAX_MINUTE_SWING: Final = 18
-"""Points by which a lead changes in a minute at most: in eleven seasons two games have one that changes by more."""
+"""Maximum change of a lead within a minute, in points; exceeded in two games in eleven seasons."""
 
 _MANY_TEAMS: Final = 64
 """Exclusive upper bound of the integers that identify teams, so that one integer identifies a pair of them."""
@@ -25,25 +26,25 @@ _MANY_TEAMS: Final = 64
 _MINUTE_US: Final = 60_000_000
 
 _LONGEST_SECONDS: Final = 1_000_000
-"""More than any game takes, less than the largest integer divided by the games of a ledger."""
+"""Longer than any game, and so small that multiples of it by the number of games fit in an int64."""
 
 
 def doubtful_games(settled: SettledForecasts) -> int:
     """Return the number of doubtful games.
 
-    These are games, replays left out,
+    These are games, except replays,
 
-    - with an id such as the NBA gives to none;
-    - with forecasts that name no teams, or different ones, or the same ones the other way round, among themselves or
-      than the outcome; or with a team that has another game on the same evening;
+    - with an id of a form that the NBA never assigns;
+    - whose forecasts name no teams, or disagree about the teams or their sides with each other or with the outcome; or
+      with a team that has another game on the same evening;
     - whose forecasts and outcome follow each other faster than play: they may all have been made after the game;
     - whose outcome is further from a lead than the minutes that remained allow;
-    - whose forecasts contradict one another, in the lead or in the margin expected before the game: what is compared
-      with them, such as persistence, is then what the caller chose;
-    - whose outcome's time leaves out forecasts, and those with forecasts in time and others after their evening:
-      somebody else may have told that time, or recorded the first forecasts.
+    - whose forecasts contradict each other in the lead or the pregame margin: the caller then chose the reference, such
+      as persistence;
+    - with forecasts made after the observed time of the outcome, or with both timely forecasts and some made after the
+      evening: somebody else may have reported that time, or recorded the timely forecasts.
 
-    Otherwise late forecasts do not count: those of past games are all made on one day.
+    Apart from that, late forecasts are ignored: forecasts of past games are all made on one day.
     """
     kept = np.flatnonzero(settled.in_time & ~settled.replay)
     games, first, place = np.unique(settled.game[kept], return_index=True, return_inverse=True)
@@ -70,7 +71,7 @@ def doubtful_games(settled: SettledForecasts) -> int:
 
 
 def _several_margins(margin: Floats, place: NDArray[np.int64], games: int) -> NDArray[np.bool_]:
-    """Return which forecasts have another margin than the first one of their game that has any."""
+    """Return which forecasts have a margin that differs from the first margin of their game."""
     given = np.flatnonzero(~np.isnan(margin))[::-1]
     first = np.full(games, np.nan)
     first[place[given]] = margin[given]
@@ -81,7 +82,7 @@ def _several_margins(margin: Floats, place: NDArray[np.int64], games: int) -> ND
 def _of_busy_teams(
     day: NDArray[np.int32], teams: tuple[NDArray[np.int64], ...], place: NDArray[np.int64], games: int
 ) -> NDArray[np.int64]:
-    """Return the games, by their places, of teams that have several on one day."""
+    """Return the indices of games with a team that has several games on one day."""
     evenings = [(_MANY_TEAMS * day.astype(np.int64) + team)[team > 0] * games + place[team > 0] for team in teams]
     played = np.unique(np.concatenate(evenings))
     again = np.flatnonzero(played[1:] // games == played[:-1] // games) if games else np.zeros(0, dtype=np.int64)
@@ -91,11 +92,11 @@ def _of_busy_teams(
 def _of_two_stories(
     persistence_error: Floats, minute: NDArray[np.int64], place: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return the games, by their places, with leads of a minute, or of consecutive ones, that no game has."""
+    """Return the indices of games with implausibly different leads in one minute or in consecutive ones."""
     order = np.lexsort((persistence_error, minute, place))
     if not len(order):
         return order
-    # Of one outcome, so errors differ as the leads do.
+    # The errors of a game share one outcome, so they differ exactly as the leads do.
     place, minute, error = place[order], minute[order], persistence_error[order]
     begins = np.flatnonzero(np.append(True, (np.diff(place) != 0) | (np.diff(minute) != 0)))
     least, most = error[begins], error[np.append(begins[1:], len(order)) - 1]
@@ -108,11 +109,11 @@ def _of_two_stories(
 def _faster_than_play(
     minute: NDArray[np.int64], made_us: NDArray[np.int64], first: NDArray[np.int64], place: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Return which forecasts, in order of time, come sooner after an earlier one of the game than play allows."""
+    """Return which forecasts were made sooner after an earlier forecast of their game than play allows."""
     ahead = (minute * _MINUTE_US - made_us) // 1_000_000
     ahead = np.clip(ahead - ahead[first][place], -_LONGEST_SECONDS, _LONGEST_SECONDS) - 4 * _LONGEST_SECONDS * place
     order = np.lexsort((minute, made_us, place))
-    # The least value so far within each game: every game's values are below those of the games before it.
+    # Running minimum within each game: the offset puts a game's values below those of all games before it.
     fast = np.zeros(len(order), dtype=np.bool_)
     fast[order] = ahead[order] - np.minimum.accumulate(ahead[order]) > FEED_LAG_SECONDS
     return fast

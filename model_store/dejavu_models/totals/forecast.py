@@ -21,11 +21,11 @@ def forecast_total(
 ) -> TotalForecast:
     """Forecast the points of both teams at the horizon of a query.
 
-    The interval has whole ends and holds both; see `around_point`.
+    The interval is closed and its ends are whole numbers; see `around_point`.
 
     Args:
         tables: tables of the query's horizon and minute, for the source of the expected total.
-        query: the query; its interval and quantiles are those of the total too.
+        query: the query; its alpha and quantile levels apply to the total too.
         points: points of both teams at the end of its pattern.
         expected: expected final total before tip-off, in points; None if unknown.
         policy: staking policy for its market of total points.

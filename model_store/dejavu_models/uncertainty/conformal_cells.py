@@ -20,11 +20,11 @@ UNSCALED: Final = (1.0,) * (len(LEAD_EDGES) + 1)
 
 MIN_CELL: Final = 1000
 """Minimum calibration games per cell if there is more than one cell. A probability from n residuals has a squared error
-of p(1 − p)/n, which in smaller cells outweighs the gain; chosen on the seasons 2017 and 2018."""
+of p(1 − p)/n; in smaller cells it outweighs the gain from splitting. Chosen on the seasons 2017 and 2018."""
 
 LATE_MIN_CELL: Final = 400
-"""Minimum for forecasts of the final from the fourth quarter. There, close games differ from others in more than scale:
-the trailing team fouls, and a tie goes to overtime. Chosen on the same seasons."""
+"""Minimum for forecasts of the final that are made in the fourth quarter. There, close games differ from others in more
+than scale: the trailing team fouls, and a tie goes to overtime. Chosen on the same seasons."""
 
 _LATE = 36
 

@@ -28,7 +28,7 @@ from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 AUTHORIZATION = "authorization"
 
 NO_REQUEST = "NO_REQUEST"
-"""Why a call is counted as refused that ended before its request was received: it was too large, or its caller went."""
+"""Reason of a call that ended before its request was received: the request was too large, or the caller went away."""
 
 DELAYS = 16
 """Number of different delays."""
@@ -51,7 +51,7 @@ class Refusal(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """The refusals of one method for one reason, in turn, and what counts them."""
+    """The refusals of one method for one reason, to be sent in turn, and the counters of these."""
 
     counters: tuple[Counter, ...]
     refusals: Iterator[Refusal]
@@ -80,8 +80,8 @@ class Admissions:
     def admit(self, method: str, context: Context, make_room: Callable[[CallKind], bool]) -> Permit | Refusal:
         """Return the permit of a call, or its refusal; set its caller.
 
-        A call without a valid token is refused at once: a flood of them costs little. One whose token lacks a scope is
-        answered as such later, and until then has a place of control calls: it takes none of those of forecasts.
+        A call without a valid token is refused at once: a flood of them costs little. A call whose token lacks a scope
+        gets that answer later, and until then takes a place of control calls, not one of forecasts.
 
         Args:
             method: path of its method.
@@ -97,11 +97,11 @@ class Admissions:
         return answer if isinstance(answer, Permit) else self._refusal(method, answer, context)
 
     def no_request(self, method: str, context: Context) -> Refusal:
-        """Return the refusal of a call that was admitted and whose request was not received in time."""
+        """Return the refusal of an admitted call whose request was not received in time."""
         return self._refusal(method, self._controller.no_request, context)
 
     def no_room(self, method: str, context: Context) -> Refusal:
-        """Return the refusal of a call that was admitted, and whose place another one got before its request came."""
+        """Return the refusal of an admitted call whose place was given to another one before its request came."""
         return self._refusal(method, self._controller.overloaded(kind_of(method)), context)
 
     def count_no_request(self, method: str) -> None:
@@ -110,12 +110,12 @@ class Admissions:
 
     @property
     def now(self) -> float:
-        """The time by which permits expire."""
+        """The current time, on the clock by which permits expire."""
         return self._controller.clock()
 
     def _denial(self, method: str, context: Context) -> DejavuError | None:
-        """Set the caller of a call, and why it may not make the call; return that, None if it may."""
-        if self.authenticator is None or not method:  # of no method, which gRPC answers
+        """Set the caller of a call, and the reason why it may not make the call; return the reason, None if it may."""
+        if self.authenticator is None or not method:  # without a method, gRPC answers the call
             return None
         metadata = dict(context.invocation_metadata() or ())
         caller, denial = NOBODY, None
@@ -163,7 +163,7 @@ def _request_id(context: Context) -> str:
 
 
 def _spread(delay: Duration, number: int) -> Duration:
-    """Return one of DELAYS delays from half the given one to one and a half of it, in an order that is not theirs."""
+    """Return one of DELAYS delays between 0.5 and 1.5 times the given one; consecutive numbers give mixed lengths."""
     spread = Duration()
     spread.FromMilliseconds(int(delay.ToMilliseconds() * (0.5 + (number * 7 % DELAYS) / DELAYS)))
     return spread

@@ -1,4 +1,4 @@
-"""Decoding of requests: bytes that are no message, or have far more parts than any request, are refused.
+"""Decoding of requests: bytes that are not a message, or have far more parts than any request needs, are refused.
 
 Source of the wire format: https://protobuf.dev/programming-guides/encoding/
 """
@@ -30,40 +30,40 @@ _MAX_VARINT_BYTES: Final = 10
 _MAX_LENGTH_BYTES: Final = 5
 
 MAX_FIELDS: Final = 4096
-"""Most fields of a request, elements of its lists included: a stream of the most games has 201.
+"""Maximum number of fields of a request, elements of its lists included; a stream of as many games as allowed has 201.
 
-To parse an empty message takes 0.1 µs and makes 100 bytes of its two: half a million of them cost more than a batch.
+Parsing an empty message takes 0.1 µs and turns its 2 bytes into 100: half a million of them cost more than a batch.
 """
 
 MAX_BYTES: Final = 64 * 1024
-"""Largest request in bytes: it stays in memory while a stream lasts, or until an answer is read. A stream of the most
-games has 2.4 kB."""
+"""Largest request in bytes: it stays in memory while a stream lasts, or until an answer is read. The request for a
+stream of as many games as allowed has 2.4 kB."""
 
 _BYTES_OF: Final[Mapping[type[Message], int | None]] = {
-    # Numbers and texts of tensors become up to sixteen times as large when they are parsed; the most rows, as whole
-    # numbers that are negative, have 600 kB.
+    # Numbers and texts of tensors become up to sixteen times as large when they are parsed. As many rows as allowed
+    # have 600 kB if all numbers are negative integers.
     ModelInferRequest: 768 * 1024,
     HealthCheckRequest: 1024,  # of streams and calls without a token
     ServerReflectionRequest: 4096,
-    # As large as the server receives: many forecasts, or a piece of a bundle.
+    # Limited only by what the server receives: many forecasts, or a piece of a bundle.
     PredictBatchRequest: None,
     PredictColumnsRequest: None,
     WarmCacheRequest: None,
     RegisterBundleRequest: None,
 }
-"""Largest requests of other sizes."""
+"""Largest requests of the types with a limit of their own."""
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 
 class MalformedRequest(DejavuError):
-    """The bytes of a request are no message of its method, or far more than any request has."""
+    """The bytes of a request are not a message of its method, or far more than any request has."""
 
     reason = "INVALID_MESSAGE"
 
 
 def checked(message: type[MessageT]) -> Callable[[bytes], MessageT]:
-    """Return what decodes requests of a type; it raises MalformedRequest on bytes that are none, or too many."""
+    """Return a decoder of requests of a type; it raises MalformedRequest on bytes that are not one, or on too many."""
     most = _BYTES_OF.get(message, MAX_BYTES)
 
     def deserialize(data: bytes) -> MessageT:
@@ -80,13 +80,13 @@ def checked(message: type[MessageT]) -> Callable[[bytes], MessageT]:
 
 
 def _check_fields(data: bytes, message: Descriptor) -> None:
-    """Raise MalformedRequest if a message has too many fields; ValueError if it is none, or has a group."""
+    """Raise MalformedRequest if a message has too many fields; ValueError if it is not a message, or has a group."""
     if next(islice(_fields(data, message), MAX_FIELDS, None), None) is not None:
         raise MalformedRequest(f"the {len(data)} bytes of the request have more than {MAX_FIELDS} fields and elements")
 
 
 def _fields(data: bytes, message: Descriptor) -> Iterator[int]:
-    """Yield the numbers of the fields of a message, and of those of its messages that have lists of messages."""
+    """Yield the numbers of the fields of a message, and of the messages in it that have lists of messages."""
     lists = _with_lists(message)
     for number, kind, begin, end in fields(data):
         yield number
@@ -96,7 +96,7 @@ def _fields(data: bytes, message: Descriptor) -> Iterator[int]:
 
 @cache
 def _with_lists(message: Descriptor) -> Mapping[int, Descriptor]:
-    """Return the messages in a message that have lists of messages themselves, by the number of their field."""
+    """Return the types of a message's fields that have lists of messages themselves, by the number of the field."""
     return {
         field.number: inner
         for field in message.fields
@@ -124,7 +124,7 @@ def fields(data: bytes) -> Iterator[Field]:
     """Yield the fields of a message in their order.
 
     Raises:
-        ValueError: if the bytes are no message, or have a group.
+        ValueError: if the bytes are not a message, or have a group.
     """
     at = 0
     try:

@@ -193,9 +193,9 @@ class Failure(NamedTuple):
     reason: str
     message: str
     violations: tuple[Violation, ...] = ()
-    """Invalid fields; the first is the one of the reason. Empty if the error names no field."""
+    """Invalid fields; the reason belongs to the first. Empty if the error names no field."""
     metadata: Mapping[str, str] = MappingProxyType({})
-    """What else programs can use, for the metadata of google.rpc.ErrorInfo."""
+    """Further values for programs, sent as the metadata of google.rpc.ErrorInfo."""
     retry_delay: Duration | None = None
     """How long to wait before the same request; None if it would fail again."""
 
@@ -278,7 +278,7 @@ def status_number(code: grpc.StatusCode) -> int:
 
 
 def _metadata(error: DejavuError) -> dict[str, str]:
-    """Return what an error tells programs beside its reason."""
+    """Return what an error tells programs in addition to its reason."""
     match error:
         case OutcomeStands(outcome=ReportedOutcome() as outcome):
             return _outcome_metadata(outcome)

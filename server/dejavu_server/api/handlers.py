@@ -28,7 +28,7 @@ _MAKERS: Final = {
     (False, True): grpc.unary_stream_rpc_method_handler,
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
-"""What makes the handler of a method, by whether its requests and its responses are streams."""
+"""Functions that make the handler of a method, by whether its requests and its responses are streams."""
 
 
 def handlers(

@@ -98,7 +98,7 @@ class HealthService:
         self._notify()
 
     def drain(self) -> None:
-        """Report NOT_SERVING permanently and ends all watches."""
+        """Report NOT_SERVING permanently and end all watches."""
         self._serving, self._draining = False, True
         self._notify()
 

@@ -49,14 +49,14 @@ from dejavu_server.streaming.errors import ServerDraining
 
 
 class _Refused(asyncio.CancelledError):
-    """Ends the task of a call whose status is being sent; gRPC sends none itself for a cancelled one."""
+    """Ends the task of a call whose status is being sent; for a cancelled task gRPC sends no status of its own."""
 
 
 def clear_frames(error: BaseException) -> None:
     """Clear the variables of all frames in the tracebacks of an error and of those that led to it.
 
     Frames that are executed at the moment are left as they are. Coroutines that only wait are ended (up to Python
-    3.12): so a coroutine that goes on must not hand out an error that it has caught itself.
+    3.12), so a coroutine that is to go on must not hand out an error that it has caught itself.
     """
     each: BaseException | None = error
     while each is not None:
@@ -74,10 +74,10 @@ DRAIN_STREAM_SECONDS = 0.25
 """How long a drain waits for streams to send their final messages before it ends them."""
 
 _DEADLINE_ROUNDING = 0.01
-"""How much later than its caller's, as a part of the whole time, the deadline of a call can be here."""
+"""How much later the deadline of a call can be here than at its caller, as a share of the whole time."""
 
 _DEADLINE_JITTER = 0.01
-"""Seconds by which the cancellation of a caller whose deadline passed can travel faster than its request did."""
+"""Seconds by which the cancellation of a call whose deadline passed can travel faster than its request did."""
 
 Behaviour = Callable[..., Any]
 
@@ -99,11 +99,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: the metrics to update.
         workers: number of workers that share the port, sent to callers.
         max_call_seconds: deadline of a unary call that has none of its own.
-        max_watches: health watches and reflection streams that there may be.
+        max_watches: maximum number of health watches and reflection streams.
 
     Attributes:
-        authenticator: says which tokens are still valid; None: calls need none.
-        callers: limits what each caller does; None: nothing.
+        authenticator: knows which tokens are still valid; None: calls need no token.
+        callers: limits what each caller does; None: there are no such limits.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             handler = await continuation(handler_call_details)
             if handler is None:  # gRPC answers it; the path is not kept, because callers can invent any number
                 self._metrics.calls.labels(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED.name).inc()
-                _request_received()  # none is needed for that answer
+                _request_received()  # gRPC's answer needs no request
                 _answered()
                 return None
             wrapped = self._handlers[method] = self._wrap(method, handler)
@@ -278,7 +278,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return _freeing_refused(traced(method, call))
 
     def _counted(self, kind: CallKind, peer: str, *, stream: bool) -> AbstractContextManager[object]:
-        """Return what counts a call of the current caller, and raise a CallerLimit if it may not be made."""
+        """Return a context that counts a call of the current caller; raise a CallerLimit if it may not be made."""
         if self.callers is None:
             return nullcontext()
         caller = current_caller.get().identity
@@ -292,14 +292,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self.callers.counted(caller, peer, stream=stream, batch=kind is CallKind.BATCH)
 
     def _counters(self, method: str, code: grpc.StatusCode, *, timed: bool) -> tuple[Counter, Histogram | None]:
-        """Return what counts the calls of a method that end with a code, and what their durations are added to."""
+        """Return the counter of the calls of a method that end with a code, and the histogram of their durations."""
         metrics = self._metrics
         seconds = metrics.seconds.labels(method, code.name) if timed else None
         return metrics.calls.labels(method, code.name), seconds
 
     @contextmanager
     def _ended_from_outside(self) -> Iterator[None]:
-        """Let `_end` cancel the current stream; raise its error for that cancellation."""
+        """Let `_end` cancel the current stream; turn that cancellation into the error that `_end` gives."""
         if self._draining:
             raise ServerDraining()
         task = asyncio.current_task()
@@ -360,7 +360,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         details = rpc_status.to_status(status(failure)).trailing_metadata
         _answered()
         trailers = (*metadata, *pushback(failure.code, failure.retry_delay), *details)
-        # In a task of its own: gRPC keeps the request while this one runs, and the caller may never read the status.
+        # Sent in its own task: gRPC keeps the request while this one runs, and the caller may never read the status.
         sending = asyncio.create_task(self._send_status(context, failure.code, failure.message, trailers))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
@@ -368,7 +368,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         raise _Refused
 
     async def _send_status(self, context: Context, code: grpc.StatusCode, message: str, trailers: Metadata) -> None:
-        """End a call with a status; without one if its peer has too many, or does not read it."""
+        """End a call with a status; without one if too many wait for its peer, or if the peer does not read it."""
         with self._statuses.counted(address_of(context.peer())) as fits:
             try:
                 async with asyncio.timeout(STATUS_SECONDS if fits else 0.0):
@@ -392,8 +392,8 @@ def _request_received() -> None:
     """Take note that the request of the current call was received.
 
     Raises:
-        asyncio.CancelledError: if the call was ended at that moment, as it had none: gRPC's core refuses a second
-            answer, and never frees it.
+        asyncio.CancelledError: if the call was ended at that moment, since its request had not come: gRPC's core
+            refuses a second answer, and never frees it.
     """
     if (permit := current_permit.get()) is not None:
         if permit.is_released:
@@ -402,7 +402,7 @@ def _request_received() -> None:
 
 
 def _answered() -> None:
-    """Take note that what ends the current call is about to be sent."""
+    """Take note that the answer that ends the current call is about to be sent."""
     if (permit := current_permit.get()) is not None:
         permit.answered()
 
@@ -424,7 +424,7 @@ def _freeing_refused(behaviour: Behaviour) -> Behaviour:
             return await behaviour(request, context)
         except _Refused as refused:
             clear_frames(refused)
-            del request, context  # of this frame, which still runs
+            del request, context  # also in this frame, which still runs
             raise
 
     return call

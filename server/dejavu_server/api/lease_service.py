@@ -25,14 +25,14 @@ class LeaseService:
     """Grants leases.
 
     Args:
-        ledger: the ledger whose database has them.
+        ledger: the ledger whose database contains them.
     """
 
     def __init__(self, ledger: LedgerAccess) -> None:
         self._ledger = ledger
 
     async def acquire_lease(self, request: pb.AcquireLeaseRequest, _: Context) -> pb.AcquireLeaseResponse:
-        """Grant or renews a lease."""
+        """Grant or renew a lease."""
         name, holder = leases.check_free_name(request.name, "name"), leases.check_name(request.holder, "holder")
         ttl = leases.check_ttl(_timedelta(request.ttl))
         caller = current_caller.get().identity
@@ -48,7 +48,7 @@ class LeaseService:
         return pb.ReleaseLeaseResponse(released=released)
 
     async def get_lease(self, request: pb.GetLeaseRequest, _: Context) -> pb.GetLeaseResponse:
-        """Return the lease that stands."""
+        """Return the current lease."""
         name = leases.check_name(request.name, "name")
         lease = await self._ledger.read(partial(leases.standing, name=name))
         return pb.GetLeaseResponse(lease=None if lease is None else _message(lease))

@@ -14,7 +14,7 @@ from dejavu_server.observability.statistics import ServerStatistics
 OPERATIONS_SERVICE = pb.DESCRIPTOR.services_by_name["OperationsService"]
 
 MAX_FEEDS = 8
-"""Most feeds that a worker takes reports of: the series of a metric can be added, not removed."""
+"""Maximum number of feeds that a worker accepts reports on: metric series can be added, but not removed."""
 
 
 class OperationsService:
@@ -25,7 +25,7 @@ class OperationsService:
         metrics: metrics of the worker.
         name: where the server runs.
         workers: number of workers of the server.
-        coverage_days: days of the games whose intervals are counted.
+        coverage_days: number of days whose games count towards the coverage.
         clock: returns the time, in seconds since 1970.
     """
 

@@ -36,7 +36,7 @@ class PredictionService:
 
     Args:
         forecast_service: makes the forecasts.
-        ledger_manager: streams them.
+        ledger_manager: streams the forecasts.
         clock: returns the current time, aware and in UTC.
         course_of: returns courses of similar games; None: forecasts have none.
         what_ifs: the cache of what-ifs; None: they are always computed.

@@ -39,7 +39,7 @@ from dejavu_server.records import Checkpoint
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
 
 MAX_LOOKUPS_WAITING = 256
-"""Lookups that may wait: as many as there are calls of their kind. One takes up to some forty milliseconds."""
+"""Maximum number of waiting lookups: as many as calls of their kind are admitted. One takes up to some 40 ms."""
 
 _M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")
@@ -47,12 +47,12 @@ _T = TypeVar("_T")
 
 
 class _Scored(NamedTuple):
-    """What a scorecard or leaderboard is made of.
+    """Data from which a scorecard or leaderboard is made.
 
     Attributes:
         settled: the settled forecasts that match its filter.
         unsettled: the games of past evenings that nobody settled, with the models of their forecasts.
-        removed: what was removed of the record; None if nothing was.
+        removed: statement of what was removed from the record; None if nothing was.
     """
 
     settled: SettledByModel
@@ -89,7 +89,7 @@ class RecordService:
         self._settled = SettledCache()
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
-        """Record an outcome and settles its forecasts."""
+        """Record an outcome and settle its forecasts."""
         reported = record_requests.outcome(request, self._clock(), current_caller.get().identity)
         outcome, settled = await self._ledger.record_outcome(reported, correct=not request.refuse_correction)
         return pb.ReportOutcomeResponse(outcome=outcome_message(outcome), settled_forecasts=settled)
@@ -161,9 +161,9 @@ class RecordService:
         filter_: ScoreFilter,
         response: Callable[[Connection, _Scored], _M],
     ) -> _M:
-        """Return the response to a query, computed from the settled forecasts of a filter as they are by now.
+        """Return the response to a query, computed from the current settled forecasts that match a filter.
 
-        The games that nobody settled are those of past evenings, and so change with the evening, too.
+        The unsettled games are those of past evenings, so the response also changes with the evening.
         """
         evening, _ = day_bounds(self._clock())
         is_small = partial(self._ledger.read, partial(scorecards.is_small, filter_=filter_))

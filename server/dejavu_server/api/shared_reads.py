@@ -1,10 +1,10 @@
-"""Shares expensive reads of the ledger between the callers that ask for the same, and ends those whose callers went.
+"""Shares expensive reads of the ledger between callers that ask for the same, and ends reads whose callers have gone.
 
 A read is identified by what it reads and by how new the ledger was when its caller asked, so that no caller gets an
 answer older than an entry that it knows of. The newest answers are kept. Few reads run at a time, each in the lane of
 its size: a small one never waits for a large one, which makes way for it. In each lane a bounded number of reads
-waits, and callers have their turns; more are refused. Callers share a read that runs, and those of one identity one
-that waits: a caller must not wait behind the many reads of another one.
+waits, and callers have their turns; more are refused. All callers share a read that runs, but only callers of one
+identity share a read that waits: a caller must not wait behind the many reads of another one.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.errors import copy_of
 
 MAX_WAITING_SMALL = 64
-"""Small reads that may wait, each for some ten milliseconds."""
+"""Maximum number of waiting small reads; each takes some ten milliseconds."""
 
 MAX_WAITING_LARGE = 32
-"""Large reads that may wait. They are quick if the settled forecasts are in memory, else they take seconds; callers
-that have waited too long give up, and their reads never start.
+"""Maximum number of waiting large reads. They are quick if the settled forecasts are in memory, else they take seconds;
+callers that have waited too long give up, and their reads never start.
 """
 
 PAUSE_SECONDS = 0.005
@@ -44,7 +44,7 @@ longer pauses the large read never ends while many small ones come, and all of t
 
 MAX_ANSWERS = 256
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-"""Most answers that are kept, and their size in bytes as messages."""
+"""Maximum number of answers that are kept, and their maximum total size as messages, in bytes."""
 
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=Message)
@@ -62,7 +62,7 @@ class ReadSlot:
         self._max_waiting = max_waiting
 
     async def acquire(self) -> Callable[[], None]:
-        """Wait for the slot on behalf of the current caller; return what gives it back.
+        """Wait for the slot on behalf of the current caller; return a function that gives it back.
 
         Raises:
             Overloaded: if too many reads wait, and no other caller has more of them.
@@ -80,7 +80,7 @@ class _Stop:
     """Tells a read to stop, and a large one to pause while a small one runs; see `StopSignal`.
 
     Attributes:
-        makes_way: set while no small read runs; None for a small read.
+        makes_way: event that is set while no small read runs; None for a small read.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class _Read:
         key: identifies what it reads.
         caller: for whom it waits.
         callers: how many wait for its answer.
-        running: whether it has its slot; a thread is then busy with it, which only `stop` ends.
+        running: whether it has its slot; a thread is then busy with it, and only `stop` ends that.
     """
 
     key: Hashable
@@ -242,7 +242,7 @@ class _Answers:
 
 
 class LatestRead(Generic[_T]):
-    """Shares reads of a value that changes: each caller gets that of a read which started after it asked.
+    """Shares reads of a value that changes: each caller gets the value of a read that started after it asked.
 
     Args:
         read: reads the value.
@@ -273,8 +273,8 @@ class LatestRead(Generic[_T]):
             while self._next is not None:
                 answer, self._next = self._next, None
                 answer.add_done_callback(retrieve)  # also if all callers have gone
-                # In a task of its own, since the frame of this coroutine, which goes on, would else be in the traceback
-                # of an error: those frames are cleared once a caller has it, see `interceptors.clear_frames`.
+                # Read in a task of its own: otherwise the frame of this coroutine, which goes on, would be in the
+                # traceback of an error, whose frames are cleared once a caller has it (`interceptors.clear_frames`).
                 reading = asyncio.ensure_future(self._read())
                 await asyncio.wait([reading])
                 if reading.cancelled():

@@ -16,7 +16,7 @@ Behaviour = Callable[..., Any]
 
 
 def traced(method: str, behaviour: Behaviour) -> Behaviour:
-    """Wrap the behaviour of a method in a span below that of its caller; return it as it is if tracing is off.
+    """Wrap the behaviour of a method in a span below that of its caller; return it unchanged if tracing is off.
 
     The span and every log line of the call have the same request id and trace id.
     """

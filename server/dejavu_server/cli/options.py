@@ -18,7 +18,7 @@ class Option(NamedTuple):
         value: placeholder for its value; empty for a switch.
         default: describes its default.
         meaning: meaning of the option.
-        limits: describes its limits, if it is a number that has two; else empty.
+        limits: its range, if it is a number with a lower and an upper limit; else empty.
     """
 
     flag: str

@@ -10,14 +10,14 @@ DejavuError
 │   ├── InvalidLedgerUrl         the URL does not name a database that can hold a ledger
 │   └── ResumeTokenExpired       token of this ledger whose following entries are gone (also a FieldError)
 ├── OutcomeAlreadyRecorded       a forecast that would be recorded after its outcome was known
-├── OutcomeStands                a report that would correct an outcome, of a caller who asked not to
+├── OutcomeStands                a report that would correct an outcome, although its caller asked not to
 ├── UnknownOutcome               no outcome to withdraw (also a FieldError)
-├── GameFull                     a forecast of a game of which as many are recorded as the limit allows
-├── ModelsChanged                a forecast whose model was chosen before a change of models that stands by now
+├── GameFull                     a forecast of a game that already has as many as the limit allows
+├── ModelsChanged                a forecast whose model was chosen before the newest change of models
 └── InvalidInput
     ├── InvalidResumeToken       not a token, or a token of another ledger
     ├── InvalidDifferential      out of bounds, 0 at the end, or too far from that of the game's other horizon
-    └── InvalidOvertimes         too many, or of the half
+    └── InvalidOvertimes         too many, or given for halftime
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class OutcomeStands(DejavuError):
 
 
 class UnknownOutcome(FieldError):
-    """No outcome was ever reported of a game and horizon."""
+    """No outcome was ever reported for a game and horizon."""
 
     reason = "UNKNOWN_OUTCOME"
     default_field = "game_id"
@@ -117,15 +117,15 @@ class UnknownOutcome(FieldError):
 
 
 class GameFull(DejavuError):
-    """A new forecast or revision of a game of which the ledger has as many as the limit allows."""
+    """A new forecast or revision of a game that already has as many in the ledger as the limit allows."""
 
     reason = "GAME_FULL"
 
 
 class ModelsChanged(DejavuError):
-    """A new forecast whose model was chosen by a roster that another change of models has replaced by now.
+    """A new forecast whose model was chosen by a roster that a later change of models has replaced.
 
-    The server computes such a forecast again, with the model that answers since.
+    The server computes such a forecast again, with the model that answers now.
 
     Args:
         sequence: sequence number of the newest change of models; 0 if there is none.
@@ -160,7 +160,7 @@ class InvalidTime(InvalidInput):
 
 
 class InvalidOvertimes(InvalidInput):
-    """The number of overtimes is too large, or of the half."""
+    """The number of overtimes is too large, or was given for halftime."""
 
     reason = "INVALID_OVERTIMES"
     default_field = "overtimes"

@@ -29,7 +29,7 @@ class Followers:
 
     @contextmanager
     def tail(self, source: EntrySource, after: int, reader: TailReader | None) -> Iterator[Tail]:
-        """Give a tail of the ledger that starts after a sequence; it is woken until the end of the block."""
+        """Yield a tail of the ledger that starts after a sequence; commits wake it until the end of the block."""
         tail = Tail(source, after, reader)
         self.tails.add(tail)
         self._start_listening()
@@ -44,7 +44,7 @@ class Followers:
         self._start_listening()
 
     def appended(self, appended: Appended | None) -> None:
-        """Notify of a transaction of this process: of its appended entries, or of None if these are not known."""
+        """Notify the tails of a transaction of this process, given its appended entries; None if they are not known."""
         for tail in self.tails:
             if appended is None:
                 tail.wake()

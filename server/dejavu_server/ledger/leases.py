@@ -19,10 +19,10 @@ from dejavu_models.errors import DejavuError, InvalidInput, quoted
 from dejavu_server.ledger.database.schema import leases
 
 MAX_LEASES: Final = 64
-"""Most concurrent leases, without those of the servers."""
+"""Maximum number of concurrent leases, not counting those of the servers."""
 
 MAX_LEASES_OF_CALLER: Final = 8
-"""Most of them of one caller who is known."""
+"""Maximum number of them for one caller, if its identity is known."""
 
 MIN_TTL: Final = timedelta(seconds=1)
 MAX_TTL: Final = timedelta(minutes=5)
@@ -44,7 +44,7 @@ _NOW: Final = {
 
 
 class InvalidLeaseName(InvalidInput):
-    """The name of a lease, or of its holder, has another form."""
+    """The name of a lease, or of its holder, is malformed."""
 
     reason = "INVALID_LEASE_NAME"
     default_field = "name"
@@ -58,7 +58,7 @@ class InvalidLeaseTtl(InvalidInput):
 
 
 class TooManyLeases(DejavuError):
-    """The ledger has its most concurrent leases."""
+    """The ledger, or the caller, already has the maximum number of concurrent leases."""
 
     reason = "TOO_MANY_LEASES"
 
@@ -70,7 +70,8 @@ class Lease:
     Attributes:
         name: name of the lease.
         holder: who holds it.
-        acquired_time: since when, without a break; aware, UTC, by the database's clock, as are all times here.
+        acquired_time: since when the holder has had it without a break. Like all times here, it is aware, in UTC, and
+            by the database's clock.
         expires_time: when it expires.
         remaining: remaining time when it was read.
     """
@@ -86,7 +87,7 @@ def check_name(text_: str, field: str) -> str:
     """Return the name of a lease or of a holder.
 
     Raises:
-        InvalidLeaseName: if it has another form.
+        InvalidLeaseName: if it is malformed.
     """
     if not _NAME.fullmatch(text_):
         raise InvalidLeaseName(quoted(text_), _NAME_RULE, field=field)
@@ -97,7 +98,7 @@ def check_free_name(text_: str, field: str) -> str:
     """Return the name of a lease that a caller may have.
 
     Raises:
-        InvalidLeaseName: if it has another form, or is that of a lease of the servers.
+        InvalidLeaseName: if it is malformed, or names a lease of the servers.
     """
     if check_name(text_, field) in RESERVED:
         raise InvalidLeaseName(quoted(text_), "a lease that the servers do not use themselves", field=field)
@@ -138,7 +139,7 @@ def acquire(
         Whether the holder has it, and the current lease.
 
     Raises:
-        TooManyLeases: if it would be one more than MAX_LEASES, or than MAX_LEASES_OF_CALLER of the caller.
+        TooManyLeases: if there would be more than MAX_LEASES, or more than MAX_LEASES_OF_CALLER of the caller.
     """
     time = database_time(connection) if now is None else now
     row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
@@ -181,7 +182,7 @@ def standing(connection: Connection, name: str, now: int | None = None) -> Lease
 
 
 def _stands(expires_us: int, now: int) -> bool:
-    """Return whether a lease has not expired. One that lasts longer than any is from before the clock was set back."""
+    """Return whether a lease still stands; not if it would last too long, as after the clock was set back."""
     return now < expires_us <= now + _MAX_TTL_US
 
 

@@ -45,7 +45,7 @@ _T = TypeVar("_T")
 
 READERS = 6
 """Reader threads, each with its own connection: for the tail, two subscribers that catch up, a lookup and two
-scorecards. What is read beside them takes a millisecond.
+scorecards. All other reads take a millisecond.
 """
 
 
@@ -53,9 +53,9 @@ class Ledger:
     """Durable record of every forecast for a named game and every outcome, in one order across all writers.
 
     The key of a forecast is its game, horizon, minute, alpha, model version and pregame_margin. Recording a key again
-    with the pattern, teams and date of its newest revision changes nothing; with others it adds the next revision. One
-    that comes late in its game is marked and does not count (see `store.append`). Once the outcome of the forecast is
-    recorded, neither new forecasts nor revisions are recorded.
+    with the pattern, teams and date of its newest revision changes nothing; with others it adds the next revision. A
+    forecast that comes late in its game is marked and does not count (see `store.append`). Once the outcome of the
+    forecast is recorded, neither new forecasts nor revisions are recorded.
 
     Create it with `open` or `open_backend`, use it in one event loop and close it.
 
@@ -254,8 +254,8 @@ class Ledger:
     async def write(self, change: Query[_T], *, aside: bool = False) -> _T:
         """Return the result of a change, in its own transaction that holds the write lock.
 
-        It may be called more than once. It must not write entries: use the methods for their kinds. One `aside`, for
-        which nobody waits, does not report its failure.
+        It may be called more than once. It must not write entries: use the methods for their kinds. The failure of a
+        change `aside`, for which nobody waits, is not reported.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
@@ -268,7 +268,7 @@ class Ledger:
 
         Args:
             query: the query, called on a reader thread.
-            stop: ends the query early once it is set, which cancelling this call does not.
+            stop: ends the query early once it is set; cancelling this call does not end it.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the ledger cannot be read.

@@ -28,7 +28,7 @@ class WorkerReport:
     """Report of a worker.
 
     Attributes:
-        server, worker: which one.
+        server, worker: names of the server and of its worker.
         state: JSON, as reported.
         age: age when it was read.
     """
@@ -65,7 +65,7 @@ def withdraw(connection: Connection, server: str, worker: str) -> None:
 def live(connection: Connection, now: int | None = None) -> list[WorkerReport]:
     """Return the reports that count, by server and worker.
 
-    Not those of a future far off: the clock of the database was set back since.
+    Reports from well in the future do not count: the clock of the database was set back after them.
     """
     time = database_time(connection) if now is None else now
     rows = connection.execute(

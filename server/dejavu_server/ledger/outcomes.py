@@ -32,13 +32,13 @@ MAX_SWING: Final = 100
 """Largest plausible change of a differential from the half to the end, in points; none in the NBA came near it."""
 
 FEED_LAG: Final = timedelta(seconds=FEED_LAG_SECONDS)
-"""Usual maximum of the time from a minute of play to its forecast."""
+"""Longest usual delay between a minute of play and its forecast."""
 
 _PLACES: Final = {Horizon.HALFTIME: "at the half", Horizon.FINAL: "at the end"}
 
 
 class _StoredOutcome(NamedTuple):
-    """Newest revision of an outcome, and the sequence of the first report since none stood."""
+    """Newest revision of an outcome, and the sequence of the first report since its last withdrawal, if any."""
 
     outcome: ReportedOutcome
     first_sequence: int
@@ -49,11 +49,11 @@ def record_outcome(
 ) -> Result[tuple[ReportedOutcome, int]]:
     """Record an outcome, unless it is the current one already. It settles every forecast of its game and horizon.
 
-    A report without teams or total points agrees with an outcome that has them; a correction without teams keeps these,
-    and one without total points or overtimes those of the differential that stands. A report that adds teams or total
-    points to that differential is recorded as a revision, but corrects nothing. Other overtimes alone change nothing,
-    as another time does not. After a withdrawal, a report is the first one again: online updates take it in the order
-    in which it comes.
+    A report without teams or total points agrees with an outcome that has them. A revision without teams keeps those of
+    the current outcome; one without total points or overtimes keeps these, too, if it has the same differential. A
+    report that only adds teams or total points is recorded as a revision, but corrects nothing. Different overtimes
+    alone change nothing, nor does a different time. After a withdrawal, a report is the first one again: online updates
+    take it in the order in which it comes.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -65,8 +65,8 @@ def record_outcome(
         The outcome as recorded, and the number of forecasts that it settles. Fails with an InvalidInput if it cannot
         be true together with what is recorded of the game: with the differential at the other horizon (`MAX_SWING`),
         with the teams of every forecast or of an outcome, or with the minutes of the forecasts before its time
-        (`_too_early`). Another differential or team is likely of another game, and swapped teams give the differential
-        the wrong sign. Fails with an OutcomeStands if it would correct the outcome, and `correct` is false.
+        (`_too_early`). Another differential or team probably belongs to another game, and swapped teams give the
+        differential the wrong sign. Fails with an OutcomeStands if it would correct the outcome and `correct` is false.
     """
     newest = _newest_revision(connection, reported.game_id, reported.horizon)
     before = _standing(newest)
@@ -233,9 +233,9 @@ def _contradiction(
 def _too_early(connection: Connection, reported: ReportedOutcome) -> InvalidTime | None:
     """Return the error of a first report whose time lies between forecasts and is too early for the play in between.
 
-    Forecasts made after that time count as late, so an early one would leave out the minutes that went badly, on
-    purpose or by a wrong time zone. The minutes left to play after each earlier forecast must fit before it. A time
-    before all forecasts is that of a past game, all of which are late.
+    Forecasts made after that time count as late, so a time that is too early would leave out the minutes that went
+    badly, on purpose or by a wrong time zone. The minutes left to play after each earlier forecast must fit before it.
+    A time before all forecasts means that the game is past, and all its forecasts are late.
     """
     made = reporting.made(connection, reported.game_id, reported.horizon)
     if not any(each.made > reported.observed_time for each in made):
@@ -267,7 +267,7 @@ def _loses_points(reported: ReportedOutcome, other: ReportedOutcome) -> bool:
 
 
 def _other_teams(reported: ReportedOutcome, home_team: str, away_team: str, place: str) -> InvalidTeam | None:
-    """Return an error that names each team of a report that is not the one known; None if both are."""
+    """Return an error that names each team of a report that differs from the known one; None if neither does."""
     sides = (("home", reported.home_team, home_team), ("away", reported.away_team, away_team))
     errors = [
         InvalidTeam(found, f"{known}, the {side} team {place}", field=f"{side}_team")

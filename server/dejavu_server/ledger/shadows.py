@@ -27,9 +27,9 @@ def append_shadows(
 ) -> ShadowsRecorded:
     """Record shadows in order, except inadmissible ones, which are left out and counted.
 
-    None is recorded with hindsight, by the rule for forecasts (`store.append`), at the time when the shadow is
-    recorded. One of a forecast that was recorded late, or that a later revision replaced, is recorded, and counts no
-    more than that forecast does.
+    No shadow is recorded with hindsight: the rule for forecasts (`store.append`) is applied when a shadow is recorded.
+    A shadow of a forecast that was recorded late, or that a later revision replaced, is recorded, but counts no more
+    than that forecast does.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -84,7 +84,7 @@ def _append(
 def _refusal(
     draft: PreparedShadow, row: ForecastRow | None, known: KnownRecord, *, exists: bool
 ) -> ShadowRefusal | None:
-    """Return why a shadow is not recorded, given the row of its forecast, if there is one; None if it is."""
+    """Return why a shadow is not recorded, given the row of its forecast, if there is one; None if it is recorded."""
     forecast = draft.shadow.forecast
     if row is None:
         return ShadowRefusal.NO_FORECAST

@@ -25,7 +25,7 @@ PAGE_SIZE: Final = 500
 """Entries that a tail reads per page."""
 
 MAX_HANDED: Final = 1000
-"""Most handed-over forecasts that wait for a tail; beyond it the tail reads the ledger, to bound memory."""
+"""Maximum number of handed-over forecasts that wait for a tail; beyond it the tail reads the ledger, to save memory."""
 
 
 class EntrySource(Protocol):
@@ -46,7 +46,7 @@ class TailReader(Protocol):
         """Whether it has no use for entries at the moment."""
 
     def skip_to(self, sequence: int) -> None:
-        """Called when entries were skipped: up to this sequence, that of a forecast or outcome."""
+        """Called when entries up to this sequence, that of a forecast or outcome, were skipped."""
 
 
 class Tail:
@@ -91,7 +91,7 @@ class Tail:
         return True
 
     def wake(self) -> None:
-        """Has the ledger read: another process, or something else of this one, may have written."""
+        """Make the tail read the ledger: another process, or an unknown transaction of this one, may have written."""
         self._unread = True
         self._woken.set()
 
@@ -132,8 +132,8 @@ class Tail:
 
     async def _next_read(self) -> list[Entry]:
         self._unread = False  # before reading: later commits cause another read
-        # Committed before the read, so a page that is not full reaches at least this entry, which may be of
-        # another kind that is not read.
+        # This entry was committed before the read, so a page that is not full reaches at least up to it; it may be of a
+        # kind that is not read.
         committed = self._handed[-1].through if self._handed else 0
         if self._reader is not None and self._reader.idle:
             newest = await self._source.newest()

@@ -182,7 +182,7 @@ class Writer:
             self._backend.notify()  # only now: it takes as long as a small commit, and the callers wait
 
     def _appended(self, group: list[_Call]) -> Appended | None:
-        """Return the entries appended by a transaction; None if it did more than to record forecasts or shadows."""
+        """Return the entries appended by a transaction; None if it did more than record forecasts or shadows."""
         return None if any(call.work is not None for call in group) else self._known.appended
 
     def _answer(
@@ -208,7 +208,7 @@ class Writer:
             self._on_commit(appended)
 
     def _refusal(self) -> DejavuError | None:
-        """Return why no new forecast is recorded at the moment; None if they are."""
+        """Return why no new forecast is recorded at the moment; None if forecasts are recorded."""
         reserve = self._limits.reserve_bytes
         free = self._backend.free_bytes() if reserve else None
         if free is None or free >= reserve:

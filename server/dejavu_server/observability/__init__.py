@@ -1,1 +1,4 @@
-"""Metrics and logs of supervisor and workers. Imports nothing here: the supervisor must load it without gRPC."""
+"""Metrics and logs of supervisor and workers.
+
+This file imports nothing, so that the supervisor can load the package without gRPC.
+"""

@@ -1,4 +1,4 @@
-"""Watches the disk of a ledger: its size, its free space, and whether that is below the reserve."""
+"""Watches the size of a ledger and the free space of its disk, with an alarm below the reserve."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ class DiskWatch:
         self.below_reserve = False
 
     async def look(self, ledger: Ledger) -> None:
-        """Look at the disk of a ledger. A ledger that does not say its size may still be read and written."""
+        """Look at the disk of a ledger. Failure to get the size is not fatal: the ledger may still work."""
         try:
             size, free = await ledger.size_bytes(), await ledger.free_bytes()
         except LedgerError as error:
-            self._unknown.failed(error, traceback=False, cause=str(error.__cause__), effect="metrics keep the last")
+            self._unknown.failed(
+                error, traceback=False, cause=str(error.__cause__), effect="metrics keep their last values"
+            )
             return
         self._unknown.succeeded()
         self._on_size_bytes(size)

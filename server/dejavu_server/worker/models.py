@@ -55,8 +55,8 @@ class PreloadedModels:
     def load(cls, settings: Settings) -> Self:
         """Load and warm up the bundles of the settings, without those that cannot be loaded.
 
-        Each worker loads those again and says why it can't. With a model store, the ledger says which models are
-        loaded, and each worker does it.
+        Each worker tries to load those again and reports the error. With a model store, nothing is preloaded: each
+        worker loads the models that the ledger names.
         """
         loaded = {}
         for folder in () if settings.model_store else bundle_folders(settings.bundles):
@@ -88,7 +88,7 @@ NOTHING_PRELOADED: Final = PreloadedModels({})
 def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOADED) -> Registry:
     """Load the bundles of the settings; unfit ones only if allowed.
 
-    Without any in the settings, all workers of a fork server have the bundle that it loaded: not one refreshed since.
+    Without bundles in the settings, all workers of a fork server use the bundle that it loaded, not a newer refresh.
 
     Args:
         settings: settings of the worker.
@@ -156,7 +156,7 @@ def warm_up_model(forecaster: Forecaster) -> None:
 
 
 def new_batcher(stack: AsyncExitStack, metrics: Metrics, admission: AdmissionController) -> Batcher:
-    """Return the computation of a worker's forecasts.
+    """Return a batcher that computes the forecasts of a worker.
 
     Args:
         stack: closes it.

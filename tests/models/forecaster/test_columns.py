@@ -123,7 +123,7 @@ def test_a_bundle_on_all_numbers_answers_the_same(levels: tuple[float, ...]) -> 
         ({"minutes": np.array([2, 2])}, "patterns", "4 slots, the sum of minutes"),
         ({"patterns": np.array([1.0, 2.0, 1.0, np.nan, 2.0])}, "patterns[3]", "minute 2 of game 1"),
         ({"patterns": np.array([1.0, 2.0, 1.0, 201.0, 2.0])}, "patterns[3]", "±200"),
-        ({"pregame_margins": np.zeros(3)}, "pregame_margins", "one of each of the 2 games"),
+        ({"pregame_margins": np.zeros(3)}, "pregame_margins", "one for each of the 2 games"),
         ({"pregame_margins": np.array([np.nan, np.inf])}, "pregame_margins[1]", "±200"),
         ({"alpha": 0.0}, "alpha", "between 0 and 1"),
         ({"alpha": np.nan}, "alpha", "between 0 and 1"),

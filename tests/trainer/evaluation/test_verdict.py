@@ -195,4 +195,4 @@ def test_what_a_test_of_groups_can_not_exclude_is_told_beside_it(good: list[Fold
     assert [power.games for power in of_80] == sorted({power.games for power in of_80})
     assert of_80[0].passes_from < of_80[-1].passes_from
     smallest = powers[0]
-    assert f"a group of {smallest.games} games passes at 95 % from" in groups_check(groups).found
+    assert f"at nominal 95 %, a group of {smallest.games} games passes if" in groups_check(groups).found

@@ -28,7 +28,7 @@ _TOTAL: Final = list(COLUMNS).index("total_points")
 def scoring_of(scores: Sequence[Score]) -> Scoring:
     """Derive the live inputs from a game's plays.
 
-    All are unknown if each row is at the end of a minute: those scores are only the lowest ones with the game's
+    All are unknown if every row is at the end of a minute: such scores are reconstructed, the lowest with the game's
     differentials.
     """
     if not any(score.elapsed % 60 for score in scores):

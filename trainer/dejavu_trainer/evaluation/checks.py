@@ -19,7 +19,7 @@ from dejavu_trainer.evaluation.season_coverage import SeasonCoverage
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A requirement (the promise), its result, and whether that meets it."""
+    """A requirement (the promise), the result, and whether the result meets the requirement."""
 
     name: str
     promise: str
@@ -33,9 +33,10 @@ def coverage_check(name: str, result: CoverageCheck, probability: float = LEVEL)
     Args:
         name: name of the check.
         result: the coverage, with its interval.
-        probability: confidence level of that interval, to be named.
+        probability: confidence level of the interval, for display only.
     """
-    # The normal interval of a coverage near 100 % can exceed it. The displayed one ends there, `agrees` uses it all.
+    # The normal interval of a coverage near 100 % can exceed it. The displayed interval is cut off there; `agrees` uses
+    # the full one.
     shown = Estimate(*(min(max(each, 0.0), 1.0) for each in result.found))
     return Check(
         name=name,
@@ -46,7 +47,7 @@ def coverage_check(name: str, result: CoverageCheck, probability: float = LEVEL)
 
 
 def groups_check(groups: Sequence[CoverageGroup]) -> Check:
-    """Check that the coverage of every group is within its bounds, and states the power of the check."""
+    """Check that the coverage of every group is within its bounds; state the power of the check."""
     excluded = [group for group in groups if not group.agrees]
     by_binomial = sum(not group.binomial[0] <= group.held <= group.binomial[1] for group in groups)
     found = (
@@ -61,12 +62,13 @@ def groups_check(groups: Sequence[CoverageGroup]) -> Check:
         )
     for weakest in group_powers(groups)[:1]:
         found += (
-            f"; power: a group of {weakest.games} games passes at {weakest.level} % from"
-            f" {100 * weakest.passes_from:.1f} to {100 * weakest.passes_to:.1f} %"
+            f"; power: at nominal {weakest.level} %, a group of {weakest.games} games passes if"
+            f" {100 * weakest.passes_from:.1f} to {100 * weakest.passes_to:.1f} % are covered"
         )
         if weakest.excluded_below is not None:
             found += (
-                f", {100 * POWER:g} % sure to be excluded only if {100 * weakest.excluded_below:.1f} % or less hold"
+                f", and is excluded with {100 * POWER:g} % probability if its true coverage is"
+                f" {100 * weakest.excluded_below:.1f} %"
             )
     return Check(
         name="coverage by minute and |lead|",
@@ -79,7 +81,7 @@ def groups_check(groups: Sequence[CoverageGroup]) -> Check:
 
 
 def seasons_check(seasons: Sequence[SeasonCoverage]) -> Check:
-    """Check that no coverage differs between seasons by more than chance: at least one."""
+    """Check that no coverage differs between seasons by more than chance; `seasons` must not be empty."""
     beyond = [each for each in seasons if not each.agrees]
     worst = max(seasons, key=lambda each: each.spread / each.bound)
     by_season = ", ".join(f"{season}: {100 * found.value:.1f}" for season, found in worst.seasons.items())
@@ -90,9 +92,9 @@ def seasons_check(seasons: Sequence[SeasonCoverage]) -> Check:
             f" ({100 * LEVEL:g} % for all together)"
         ),
         found=(
-            f"{len(beyond)} of {len(seasons)} beyond; largest: {series_name(worst.forecaster, worst.horizon)} at"
-            f" {worst.level} %: {100 * worst.spread:.2f} points, {worst.spread / worst.chance:.2f} times the"
-            f" {100 * worst.chance:.2f} of chance ({by_season})"
+            f"{len(beyond)} of {len(seasons)} above the bound; largest:"
+            f" {series_name(worst.forecaster, worst.horizon)} at {worst.level} %: {100 * worst.spread:.2f} points,"
+            f" {worst.spread / worst.chance:.2f} times the {100 * worst.chance:.2f} expected by chance ({by_season})"
         ),
         passed=not beyond,
     )

@@ -27,7 +27,7 @@ def totals(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetrics]]) -> I
     """Yield the tables of a horizon: all minutes, some minutes, and seasons.
 
     Args:
-        horizon: its name, as a title starts.
+        horizon: its name, capitalized as at the start of a title.
         by_kind: metrics by kind and name of the group (`compute_total_metrics`).
     """
     metrics = ("mae", "crps", "winkler_95", *(f"coverage_{level}" for level in LEVELS))

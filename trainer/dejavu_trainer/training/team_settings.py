@@ -1,4 +1,4 @@
-"""Fits the settings of a filter of teams.
+"""Fits the settings of the Kalman filter that rates teams (`TeamFilter`).
 
 They maximize the likelihood of the training games' outcomes, each predicted from earlier games: prediction error
 decomposition (Schweppe 1965; Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, 1989, section
@@ -35,10 +35,10 @@ def fit_settings(
 
     Args:
         start: the state before the first game, with the settings from which the search starts.
-        games: n training games. The settings between seasons are only estimated from several seasons; with a single
-            one, they stay as they are.
+        games: n training games. `carry` and `seasonal` are estimated only if there are several seasons; otherwise they
+            stay unchanged.
         outcomes: (n,), the filter's target of each game, in points.
-        terms: n terms of the games.
+        terms: (n, k), regressors of each game's outcome; ignored by a filter without terms.
         steps: maximum number of likelihood evaluations; each runs over all games once.
         advance: called as steps are done, `steps` in total.
     """
@@ -71,7 +71,7 @@ def mean_nll(start: TeamFilter, games: Games, outcomes: Floats, terms: Sequence[
         start: the state before the first game, with the settings in question.
         games: n games.
         outcomes: (n,), the filter's target of each game, in points.
-        terms: n terms of the games.
+        terms: (n, k), regressors of each game's outcome; ignored by a filter without terms.
     """
     expected, variance, _ = carried(start, games, outcomes, terms)
     burn_in = round(BURN_IN * int((games.season == games.season[0]).sum()))

@@ -17,7 +17,7 @@ MAX_FILE_BYTES: Final = 256 * 1024**2
 """Largest file that is read: as large as the largest bundle that a server takes by default."""
 
 _UNFINISHED: Final = ".new"
-"""End of the name of a file while it is written; it begins with a dot."""
+"""Suffix of the name of an unfinished file; the whole name also begins with a dot."""
 
 
 class StoredFiles(Protocol):
@@ -39,7 +39,7 @@ class StoredFiles(Protocol):
         """
 
     def write(self, path: str, content: bytes, *, replace: bool) -> bool:
-        """Write a file, so that it survives a power loss; return whether it did.
+        """Write a file so that it survives a power loss; return False if it exists and is not to be replaced.
 
         Args:
             path: the file.
@@ -130,7 +130,7 @@ def check_size(store: str, path: str, size: int, most: int) -> None:
 
 @contextmanager
 def disk(name: object) -> Iterator[None]:
-    """Turn an OSError into a ModelStoreUnavailable that names the failed operation."""
+    """Turn an OSError into a ModelStoreUnavailable that names the store, or its folder."""
     try:
         yield
     except OSError as error:
@@ -171,7 +171,7 @@ class FolderContents(Mapping[str, bytes]):
 
 
 def _link(new: Path, target: Path) -> bool:
-    """Give a file its name unless another file has it, which a rename would replace; return whether it did."""
+    """Hard-link a file to its final name unless that name is taken (a rename would replace it); return success."""
     try:
         target.hardlink_to(new)
     except OSError:  # another file has the name, or the file system knows no hard links

@@ -18,7 +18,7 @@ from dejavu_server.forecasting.cache.answers import CacheOff
 CACHE_SERVICE = pb.DESCRIPTOR.services_by_name["CacheService"]
 
 WARMED_AT_ONCE: Final = 64
-"""Requests that are computed together."""
+"""Maximum number of requests that are computed together."""
 
 
 class CacheService:

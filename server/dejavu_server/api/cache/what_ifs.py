@@ -20,7 +20,7 @@ Predict = Callable[[pb.PredictRequest, Context], Awaitable[pb.PredictResponse]]
 
 
 class CachedWhatIfs:
-    """Answers of what-ifs; a request that names a game must be given to none of its methods but `find`.
+    """Cached answers to what-ifs. Only `find` accepts a request that names a game.
 
     Args:
         cache: the cache.
@@ -53,7 +53,7 @@ class CachedWhatIfs:
         return answer.data
 
     async def warm(self, request: pb.PredictRequest, context: Context, predict: Predict) -> bool:
-        """Sees to it that the answer to a what-if is in the cache; returns whether it was.
+        """Ensure that the answer to a what-if is cached; return whether it already was.
 
         Raises:
             DejavuError: if it is refused.
@@ -78,7 +78,7 @@ def answer_of(response: pb.PredictResponse, longest: timedelta, data: bytes | No
 
     Args:
         response: the response.
-        longest: how long it may be kept; it is kept no longer than it is current.
+        longest: how long it may be kept, but never longer than it is current.
         data: the serialized response, if that is known.
     """
     forecast = response.forecast

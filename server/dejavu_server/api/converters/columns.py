@@ -1,4 +1,4 @@
-"""Converts requests and answers of columns."""
+"""Converts PredictColumns requests and responses (many games in one message, one array per field)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dejavu_server.api.converters.errors import InvalidBatch
 from dejavu_server.api.converters.fields import HORIZONS, horizon_of
 
 MAX_COLUMNS: Final = 5000
-"""Maximum number of games of a request, of which patterns are at most a megabyte: below a message's limit."""
+"""Maximum number of games per request: their patterns take at most a megabyte, below the limit of a message."""
 
 MAX_QUANTILE_VALUES: Final = 100_000
 """Maximum number of quantiles of an answer, games × levels: 800 kB."""
@@ -28,14 +28,14 @@ def columns_query(request: pb.PredictColumnsRequest) -> ColumnsQuery:
         InvalidInput: if a value is invalid; names the field, and `others` has the errors of further fields.
     """
     games, levels = len(request.minutes), len(request.quantile_levels)
-    # All before the copies: a message can hold a million slots.
+    # Check all sizes before copying: a message can hold a million slots.
     if not 1 <= games <= MAX_COLUMNS:
         raise InvalidBatch(f"{games} games", f"1 to {MAX_COLUMNS}", field="minutes")
     longest = games * HORIZONS.get(request.horizon, Horizon.FINAL).last_slot
     if len(request.patterns) > longest:
-        raise InvalidPattern(f"{len(request.patterns)} slots", f"at most {longest} of {games} games", field="patterns")
+        raise InvalidPattern(f"{len(request.patterns)} slots", f"at most {longest} for {games} games", field="patterns")
     if len(request.pregame_margins) > games:
-        expected = f"none, or one of each of the {games} games"
+        expected = f"none, or one for each of the {games} games"
         raise InvalidMargin(f"{len(request.pregame_margins)} margins", expected, field="pregame_margins")
     check_level_count(levels)
     if games * levels > MAX_QUANTILE_VALUES:

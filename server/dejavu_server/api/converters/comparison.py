@@ -11,7 +11,7 @@ from dejavu_models.comparison import Comparison, GateDecision, GateSettings, Jud
 from dejavu_server.forecasting.lifecycle.evidence import ModelPair
 
 MAX_POINTS: Final = 500
-"""Most points of the e-values after each game."""
+"""Maximum number of points in the series of e-values after each game."""
 
 _DECISIONS: Final = {decision: pb.GateDecision.Value(f"GATE_DECISION_{decision.name}") for decision in GateDecision}
 
@@ -19,13 +19,13 @@ _DECISIONS: Final = {decision: pb.GateDecision.Value(f"GATE_DECISION_{decision.n
 def comparison_message(
     pair: ModelPair, comparison: Comparison | None, judgement: Judgement, settings: GateSettings
 ) -> pb.ModelComparison:
-    """Convert a comparison at one horizon, and what the gate says to those at all horizons.
+    """Convert a comparison at one horizon, and the gate's judgement of the comparisons at all horizons.
 
     Args:
         pair: the models.
         comparison: the comparison; None without games.
-        judgement: what the gate says.
-        settings: what it asks for.
+        judgement: the judgement of the gate.
+        settings: the requirements of the gate.
     """
     message = pb.ModelComparison(
         model_version=pair.model_version,

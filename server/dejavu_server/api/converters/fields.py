@@ -35,7 +35,7 @@ HORIZONS: Final = {
 def message_of(kind: type[_MessageT], source: object, **others: Any) -> _MessageT:
     """Return a message with the given fields, and all remaining ones from attributes of the source.
 
-    Not for what every call builds: naming the fields is faster.
+    Do not use it for messages that every call builds: naming the fields is faster.
 
     Raises:
         AttributeError: if the source lacks a field.
@@ -112,7 +112,7 @@ def _since_epoch(instant: datetime) -> tuple[int, int]:
 
 
 def instant(timestamp: Timestamp) -> datetime:
-    """Convert a Timestamp to an instant, aware and in UTC, without what is less than a microsecond.
+    """Convert a Timestamp to an instant, aware and in UTC, cut to whole microseconds.
 
     Raises:
         OverflowError: if no datetime can hold it.

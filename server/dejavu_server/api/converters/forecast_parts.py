@@ -32,7 +32,7 @@ def add_parts(
     distribution: bool,
     course_of: CourseOf | None,
 ) -> None:
-    """Add to a message what its forecast has of these parts; explanation and distribution only if requested."""
+    """Add those of these parts that a forecast has to its message; explanation and distribution only if requested."""
     for each in forecast.quantiles:
         message.quantiles.add(level=each.level, value=each.value)
     if forecast.ratings_date is not None:

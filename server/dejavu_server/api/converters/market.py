@@ -69,7 +69,7 @@ def market(request: PredictRequest) -> Market:
 def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
     """Convert odds at a horizon to a message, with prices as they were given.
 
-    Those of markets that were recorded without their American odds, before the ledger kept these, are decimal.
+    Prices recorded before the ledger kept American odds are decimal.
     """
     return market_pb2.Market(
         line=market.line,
@@ -95,7 +95,7 @@ def market_answer_message(
         answer: the evaluation.
         warnings: see `reliability.market_warnings`.
         recording: whether the market is recorded.
-        standing: the recorded market, if that is another one.
+        standing: the recorded market, if it is not this one.
     """
     return message_of(
         market_pb2.MarketAnswer,
@@ -113,7 +113,7 @@ def market_answer_message(
 
 
 def staked(given: market_pb2.Market | market_pb2.TotalMarket) -> dict[str, float]:
-    """Read what is staked already: on the game, and on the evening, which has at least what the game has."""
+    """Read what is staked already: on the game, and on the evening; if the latter is not given, it is the former."""
     evening = given.evening_staked if given.HasField("evening_staked") else given.game_staked
     return {"game_staked": given.game_staked + 0.0, "evening_staked": evening + 0.0}  # −0 + 0 is 0
 

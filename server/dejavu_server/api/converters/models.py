@@ -1,4 +1,4 @@
-"""Converts models, their changes and what these rest on to messages, and shares of games from them."""
+"""Converts models, changes of models and the evidence for them, and shares of games to messages."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def change_message(change: ModelChange | None) -> model_change_pb2.ModelChange |
 
 
 def evidence_message(evidence: ModelEvidence | None) -> model_change_pb2.ModelEvidence | None:
-    """Convert what a change rests on; None if it rests on nothing measured."""
+    """Convert the evidence for a change; None if nothing was measured."""
     if evidence is None:
         return None
     return message_of(model_change_pb2.ModelEvidence, evidence, against_version=evidence.against)

@@ -21,13 +21,13 @@ from dejavu_server.observability.quantiles import QuantileEstimate, quantile
 from dejavu_server.observability.statistics import CountedWindow, ServerStatistics, Values, WorkerStatistics, by_labels
 
 SHARES: Final = (0.5, 0.95, 0.99)
-"""Shares of the quantiles of durations."""
+"""Levels of the quantiles of durations."""
 
 MAX_AGE_SECONDS: Final = 1_000_000
 """Largest age of a feed's data that can be reported, in seconds."""
 
 FEED_SECONDS: Final = 900.0
-"""Age from which a report about a feed is not shown."""
+"""Age from which a report about a feed is no longer shown."""
 
 _BOUNDS: Final = (*LATENCY_BUCKETS, math.inf)
 _FEED: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -55,7 +55,7 @@ def stats_message(
         server: the statistics.
         name: where the server runs.
         workers: number of workers that it was started with.
-        coverage_days: days of the games whose intervals are counted.
+        coverage_days: number of days whose games count towards the coverage.
         now: the time, in seconds since 1970.
     """
     states = server.states

@@ -53,7 +53,7 @@ MAX_BATCH = 1000
 """Maximum number of requests in a batch."""
 
 MAX_GAMES = 200
-"""Maximum number of games of a stream request, which are kept while it lasts: more than ten evenings have."""
+"""Maximum number of games of a stream request, which are kept while the stream lasts: more than ten evenings have."""
 
 _LATE_VALUES = {reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason}
 
@@ -90,9 +90,9 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     if game_id and not is_game_id(game_id):
         faults.read(check_game_id, None, game_id, "game_id")
     pattern = faults.read(_pattern, _ANY_PATTERN, request)
-    # Where it is invalid, the horizon that takes the longest patterns.
+    # In place of an invalid horizon, the one that takes the longest patterns.
     horizon = HORIZONS.get(request.horizon) or faults.read(horizon_of, Horizon.FINAL, request.horizon)
-    # What most requests do not have is not read: this is on the path of every call.
+    # Fields that most requests do not have are read only if they are set: this is on the path of every call.
     home_team = faults.read(team, "", request.home_team, "home_team") if request.home_team else ""
     away_team = faults.read(team, "", request.away_team, "away_team") if request.away_team else ""
     levels = faults.read(_levels, (), request) if request.quantile_levels else ()
@@ -200,7 +200,7 @@ def put_forecast(
     set_timestamp(message.generated_time, issued.generated_time)
     set_timestamp(message.expires_time, issued.expires_time)
     message.game_date = issued.day.isoformat()
-    # A field costs as much if it is set to its default, so what few forecasts have is set only if it is there.
+    # Setting a field to its default costs as much as any value, so what few forecasts have is set only if it is there.
     if issued.game_id:
         _put_place(message, issued)
     if forecast.calibration_sequence:
@@ -280,7 +280,7 @@ def risk_message(assessment: risk.RiskAssessment) -> AssessRiskResponse:
 
 def _pattern(request: PredictRequest) -> ScorePattern:
     slots = request.pattern  # each access makes an object
-    # Before the copy: a message can hold a million slots.
+    # Check the size before copying: a message can hold a million slots.
     check_slots(len(slots), HORIZONS.get(request.horizon, Horizon.FINAL))
     return ScorePattern(shared_floats(slots[:]))  # a slice: protobuf copies all at once
 

@@ -266,7 +266,7 @@ def _common_fields(
 
 
 def _storable(text: str) -> str:
-    """Return a text to search for, without NUL, which no recorded text has and PostgreSQL takes for an error."""
+    """Return a text to search for, without NUL, which no recorded text contains and PostgreSQL rejects."""
     return text.replace("\0", "\ufffd")
 
 

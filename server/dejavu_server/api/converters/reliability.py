@@ -18,7 +18,7 @@ _WARNING_VALUES = {
 }
 
 _MOST_NAMED: Final = 5
-"""Teams up to which a warning about a model names them."""
+"""Maximum number of teams for a warning about a model to name them."""
 
 _NO_STAKE_YET: Final = "no stake until both teams are known as well as in a usual December"
 
@@ -113,7 +113,7 @@ def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Warning]:
 
 
 def knowledge_text(team: str, known: TeamKnowledge) -> str:
-    """Says how well a team is known: BOS: June 2023 and 2 finals, hardly known."""
+    """Describe how well a team is known: BOS: June 2023 and 2 finals, hardly known."""
     finals = f"{known.finals or 'no'} final{'' if known.finals == 1 else 's'}"
     since = finals if known.earlier_date is None else f"{known.earlier_date:%B %Y} and {finals}"
     how = "well" if are_known([known]) else "hardly" if known.deviation > OPENING_DEVIATION else "partly"
@@ -171,7 +171,7 @@ def _and(names: Sequence[str]) -> str:
 def _implausible_edge(answer: MarketAnswer, home: str) -> forecast_pb2.Warning:
     wins, loses = answer.home.win_probability, answer.away.win_probability
     implied = fair_probability(answer.home.decimal_odds, answer.away.decimal_odds)
-    # The edge is of bets that are decided; the table shows the share of all bets.
+    # The edge is that of bets that are decided; the table shows the share of all bets.
     decided = " of the bets that are not returned" if answer.push_probability else ""
     return forecast_pb2.Warning(
         reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE,

@@ -36,7 +36,7 @@ _QUANTILES: Final[dict[str, Callable[[Forecast], Sequence[Quantile]]]] = {
 
 
 def requested_outputs(request: pb.ModelInferRequest, tensors: Tensors, *, totals: bool) -> Sequence[str]:
-    """Return the names of the outputs that a request shall have: those that it names, or all that it may have.
+    """Return the names of the outputs to answer a request with: those that it names, or all that it may have.
 
     Args:
         request: the request.
@@ -44,9 +44,9 @@ def requested_outputs(request: pb.ModelInferRequest, tensors: Tensors, *, totals
         totals: whether its model forecasts total points.
 
     Raises:
-        InvalidTensor: if it names one that is unknown, for the second time, or without the input that it needs.
-        InvalidParameter: if it has a parameter for one.
-        UnsupportedTotals: if it names one that the model does not have.
+        InvalidTensor: if it names an output that is unknown, one twice, or one without the input that it needs.
+        InvalidParameter: if it has a parameter for an output.
+        UnsupportedTotals: if it names an output that the model does not have.
     """
     available = [
         name
@@ -75,7 +75,7 @@ def requested_outputs(request: pb.ModelInferRequest, tensors: Tensors, *, totals
 def infer_response(
     request: pb.ModelInferRequest, forecasts: Sequence[Forecast], outputs: Sequence[str], tensors: Tensors
 ) -> pb.ModelInferResponse:
-    """Return the response to a request: raw if its contents were.
+    """Return the response to a request; its contents are raw if those of the request were.
 
     Args:
         request: the request.

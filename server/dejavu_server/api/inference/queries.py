@@ -1,4 +1,4 @@
-"""Requests for forecasts from tensors: one for each row. What a valid one is, says ForecastQuery."""
+"""Requests for forecasts from tensors: one for each row. ForecastQuery checks whether they are valid."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from dejavu_server.api.inference.tensors import Tensors, check_parameters
 from dejavu_server.records import ForecastRequest
 
 PARAMETERS: Final = ("alpha", "horizon")
-"""Parameters of a request, which hold for all rows: the inputs of these names are for each."""
+"""Parameters of a request, which apply to all rows; the inputs with these names have a value for each row."""
 
 _HORIZONS: Final = {horizon.value: horizon for horizon in Horizon}
 _NOT_GIVEN: Final = -1
-"""A whole number in place of a value that is not given; for floats that is NaN, for texts the empty one."""
+"""Whole number that stands for a value that is not given; for floats this is NaN, for texts the empty one."""
 
 _INDEXED: Final = re.compile(r"(\w+)(\[\d+\])")
 
@@ -44,8 +44,8 @@ class RowReader:
     Args:
         request: the request.
         tensors: its inputs.
-        model_version: the model that shall answer.
-        today: date of games without one.
+        model_version: the model that is to answer.
+        today: date of the games for which none is given.
         caller: identity of the caller; empty if it is not known.
 
     Raises:
@@ -118,7 +118,7 @@ class RowReader:
         )
 
     def _live_inputs(self, row: int) -> LiveInputs:
-        """Read the live inputs of a row; one whose first part is not given is not given."""
+        """Read the live inputs of a row; a live input is not given if its first part is not."""
         given = {}
         for each in self._live:
             first = self._live_part(each, 0, row)
@@ -157,7 +157,7 @@ class RowReader:
 
 
 class _Common(NamedTuple):
-    """What parameters say of all rows; None where they don't."""
+    """Values that parameters give for all rows; None if they don't."""
 
     alpha: float | None
     horizon: Horizon | None
@@ -180,7 +180,7 @@ def _read_parameters(request: pb.ModelInferRequest) -> _Common:
 
 
 def _number_parameter(parameter: pb.InferParameter, field: str) -> float:
-    """Return a number, which may be a text: earlier versions of the protocol have no parameters that are fractions."""
+    """Return a number, which may be sent as a text: earlier versions of the protocol have no fractional parameters."""
     kind = parameter.WhichOneof("parameter_choice")
     if kind == "string_param":
         try:

@@ -56,7 +56,7 @@ class OpenInferenceService:
         self._clock = clock
 
     async def server_live(self, _: pb.ServerLiveRequest, __: Context) -> pb.ServerLiveResponse:
-        """Says that the server lives."""
+        """Confirm that the server lives."""
         return pb.ServerLiveResponse(live=True)
 
     async def server_ready(self, _: pb.ServerReadyRequest, __: Context) -> pb.ServerReadyResponse:
@@ -91,7 +91,7 @@ class OpenInferenceService:
         tensors = read_inputs(request)
         model = await self._models.obtain(request.model_version) if request.model_version else self._models.get()
         outputs = requested_outputs(request, tensors, totals=model.info.totals)
-        # The version by its own name: one model answers all rows, whatever becomes of models meanwhile.
+        # By its version, not by an alias: one model answers all rows, however models are changed meanwhile.
         reader = RowReader(request, tensors, model.version, game_day(self._clock()), current_caller.get().identity)
         turns = Turns()
         requests = await turns.map(reader.read, range(tensors.rows))

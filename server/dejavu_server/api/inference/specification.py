@@ -50,7 +50,7 @@ class OutputTensor(NamedTuple):
 
     Attributes:
         shape: as metadata describe it.
-        needs: names of the inputs without which there is none.
+        needs: names of the inputs without which there is no such output.
         of_totals: whether only models of total points have it.
     """
 

@@ -21,7 +21,7 @@ from dejavu_server.api.inference.errors import InvalidParameter, InvalidTensor
 from dejavu_server.api.inference.specification import INPUTS, LEVELS, MAX_ROWS, PATTERN, ValueKind
 
 TENSOR_PARAMETERS: Final = ("content_type",)
-"""Parameters of an input that are accepted and change nothing: how MLServer's clients made it."""
+"""Parameters of an input that are accepted and change nothing; MLServer's clients send them."""
 
 _LENGTH: Final = struct.Struct("<I")
 _MAX_DIMENSIONS: Final = 2
@@ -55,7 +55,7 @@ class Tensors(NamedTuple):
 
     Attributes:
         numbers: values of numeric inputs by name: whole numbers or floats of 64 bits.
-        texts: values of the other ones by name.
+        texts: values of the other inputs by name.
         rows: number of rows.
         raw: whether the contents were raw.
     """
@@ -98,7 +98,7 @@ def read_inputs(request: pb.ModelInferRequest) -> Tensors:
 
 
 def check_parameters(given: Mapping[str, pb.InferParameter], known: Sequence[str], field: str) -> None:
-    """Raise InvalidParameter, naming the field, if a parameter is none of the known ones."""
+    """Raise InvalidParameter, naming the field, if a parameter is not one of the known ones."""
     for name in given:
         if name not in known:
             expected = " or ".join(known) if known else "no parameters"
@@ -106,7 +106,7 @@ def check_parameters(given: Mapping[str, pb.InferParameter], known: Sequence[str
 
 
 def _rows(inputs: Sequence[pb.ModelInferRequest.InferInputTensor]) -> int:
-    """Return the number of rows, which the pattern has."""
+    """Return the number of rows, which is that of the pattern."""
     pattern = next((tensor for tensor in inputs if tensor.name == PATTERN), None)
     if pattern is None:
         raise InvalidTensor(f"no {PATTERN!r}", f"an input {PATTERN!r} of shape [rows, minutes]")
@@ -116,7 +116,7 @@ def _rows(inputs: Sequence[pb.ModelInferRequest.InferInputTensor]) -> int:
 
 
 def _shape(tensor: pb.ModelInferRequest.InferInputTensor, rows: int) -> tuple[int, ...]:
-    """Return the shape of a tensor, which is one that it may have."""
+    """Return the shape of a tensor after checking that it may have it."""
     shape = tuple(tensor.shape[: _MAX_DIMENSIONS + 1])
     if tensor.name == PATTERN:
         if not 1 <= shape[1] <= MAX_SLOTS:
@@ -158,7 +158,7 @@ def _read_numbers(
 
 
 def _widest(kind: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the datatype of 64 bits that has the values of another."""
+    """Return the datatype of 64 bits that can hold the values of another one."""
     return np.dtype(f"{kind.kind}8")
 
 

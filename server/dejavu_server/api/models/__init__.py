@@ -1,1 +1,1 @@
-"""ModelService: the models of a server, and the changes of which of them answers."""
+"""ModelService: the models of a server, and changes of the model that answers."""

@@ -27,8 +27,8 @@ class ModelComparisons:
 
     Args:
         ledger: the ledger.
-        settings: what the gate asks for; its margins are those of comparisons.
-        reads: runs comparisons and keeps the newest; those of the scorecards, so that few reads run at a time.
+        settings: the requirements of the gate; their margins are used in comparisons.
+        reads: runs comparisons and keeps the newest; shared with the scorecards, so that few reads run at a time.
     """
 
     def __init__(self, ledger: LedgerAccess, settings: GateSettings, reads: SharedReads | None = None) -> None:
@@ -80,7 +80,7 @@ def _version(name: str, roster: Roster, field: str) -> str:
     """Return the version of a registered model.
 
     Raises:
-        NotRegistered: if there is none; names the field.
+        NotRegistered: if there is no such model; names the field.
     """
     try:
         version = roster.version_of(name)

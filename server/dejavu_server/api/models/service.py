@@ -57,12 +57,12 @@ class ModelService:
         loaded: the models of this worker.
         clock: returns the current time, aware and in UTC.
         lifecycle: changes the models; None: the server has no model store.
-        store: has their bundles.
+        store: contains their bundles.
         history: lists the changes.
         comparer: compares models.
 
     Attributes:
-        receiver: receives bundles, and has their models registered by `registered`; None: none are received.
+        receiver: receives bundles, and registers their models by `registered`; None: bundles are not received.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ModelService:
         return pb.GetModelResponse(model=await self._model(version, roster), replicas=replicas)
 
     async def _model(self, version: str, roster: Roster) -> pb.Model:
-        """Describe a model by what is loaded of it, or by its manifest."""
+        """Describe a model as it is loaded here, or otherwise by its manifest."""
         info = next((each for each in self._loaded.models() if each.version == version), None)
         manifest, sha256 = await self._manifest(version)
         if info is not None:
@@ -160,7 +160,7 @@ class ModelService:
         return await self._changed(pb.LoadModelResponse, version, change)
 
     async def unload_model(self, request: pb.UnloadModelRequest, _: Context) -> pb.UnloadModelResponse:
-        """Take a staged model back."""
+        """Unstage a model."""
         caller = current_caller.get().identity
         changed = await self._lifecycle.unload(request.model_version, request.reason, caller)
         return await self._changed(pb.UnloadModelResponse, *changed)

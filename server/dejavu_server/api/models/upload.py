@@ -44,7 +44,8 @@ class BundleReceiver:
 
     Args:
         store: the store.
-        register: registers the stored model of a version, with the reason given, unless it is registered; returns it.
+        register: registers the stored model of a version, with the given reason, unless it is registered already;
+            returns the model.
         check: verifies the bundle in a folder; raises a BundleError to refuse it.
         idle_seconds: seconds without a message after which an upload ends.
         max_seconds: seconds after which it ends in any case.
@@ -73,7 +74,7 @@ class BundleReceiver:
 
         Raises:
             CallerLimit: if the caller has another upload.
-            BundleError, DejavuError: if it is refused; see docs/calls.md. What was received until then stays, as far
+            BundleError, DejavuError: if it is refused; see docs/calls.md. What was received until then is kept, as far
                 as it can be part of the bundle.
         """
         with self._one_of_a_caller():
@@ -82,7 +83,7 @@ class BundleReceiver:
 
     @contextmanager
     def _one_of_a_caller(self) -> Iterator[None]:
-        """Count an upload of the current caller: one that sends little, for long, leaves the others' places alone."""
+        """Allow the current caller one upload at a time, so that slow uploads of one caller do not take all places."""
         caller = limited_caller.get()
         if caller in self._uploading:
             raise CallerLimit("uploads", "one upload at a time")
@@ -114,7 +115,7 @@ class BundleReceiver:
         """Return the first message.
 
         Raises:
-            InvalidChunk: if there is none, or it is no header.
+            InvalidChunk: if there is none, or it is not a header.
             UploadTooLarge: if the manifest is too large.
             InvalidReason: if the reason is too long.
         """
@@ -131,7 +132,7 @@ class BundleReceiver:
         return message.header
 
     async def _begin(self, stack: AsyncExitStack, text: bytes, manifest: Manifest) -> Upload:
-        """Begin or continues an upload, until the stack is closed."""
+        """Begin or continue an upload, until the stack is closed."""
         missing = await asyncio.to_thread(self._store.missing, manifest)
         upload = self._store.uploads.begin(text, manifest.version, missing)
         stack.push_async_callback(_in_thread, upload.__exit__, None, None, None)
@@ -141,7 +142,7 @@ class BundleReceiver:
         """Receive chunks until no file is missing, or the caller sends no more.
 
         Raises:
-            InvalidChunk: if a message is no chunk, or not the next one.
+            InvalidChunk: if a message is not a chunk, or not the next one.
         """
         while upload.offsets and (message := await messages.next()) is not None:
             if message.WhichOneof("part") != "chunk":
@@ -184,7 +185,7 @@ class _Messages:
 
 
 async def _in_thread(work: Callable[..., ResultT], *arguments: object) -> ResultT:
-    """Run what uses the disk on a thread, to its end also if the call is cancelled: it may hold files."""
+    """Run work that uses the disk on a thread, to its end even if the call is cancelled: it may hold files."""
     running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(running)

@@ -1,4 +1,4 @@
-"""Changes of models, independent of gRPC: their preconditions, and the wait of their callers.
+"""Model changes, independent of gRPC: their preconditions, and waiting until they are in force.
 
 A model is staged or promoted only while every live worker of the ledger reports it loaded; that is checked again in the
 transaction that records the change.
@@ -48,7 +48,7 @@ class Gate(Protocol):
 
 
 class ModelLifecycle:
-    """Changes which models are staged, serve and answer for which games.
+    """Controls which models are staged, which one is the champion, and which games each model answers.
 
     Args:
         ledger: records the changes.
@@ -90,7 +90,7 @@ class ModelLifecycle:
         return await self._workers.workers()
 
     async def register(self, version: str, reason: str = "", caller: str = "") -> ModelChange | None:
-        """Register a model whose bundle is in the store; return the change, None if it was registered.
+        """Register a model whose bundle is in the store; return the change, or None if it was registered already.
 
         Raises:
             BundleError: if its bundle is not in the store.
@@ -103,7 +103,7 @@ class ModelLifecycle:
         )
 
     async def load(self, version: str, reason: str = "", caller: str = "") -> ModelChange | None:
-        """Stage a model once every worker has it loaded; return the change, None if it was staged.
+        """Stage a model once every worker has it loaded; return the change, or None if it was staged already.
 
         Raises:
             NotRegistered, WrongStage, TooManyChallengers, InvalidReason: if that is not possible.
@@ -132,7 +132,7 @@ class ModelLifecycle:
             force: whether to promote it without evidence.
 
         Returns:
-            Its version, and the change; None if it was the champion.
+            Its version, and the change (None if it was the champion already).
 
         Raises:
             NotRegistered, WrongStage, InvalidReason: if that is not possible.
@@ -177,10 +177,10 @@ class ModelLifecycle:
             from_version: the champion to be replaced; empty: the current one.
             reason: why.
             caller: identity of the caller.
-            evidence: its evidence; None without measurement.
+            evidence: measured evidence for the rollback; None if nothing was measured.
 
         Returns:
-            The version of the champion, and the change; None if `from_version` was not the champion any more.
+            The version of the champion, and the change (None if `from_version` was not the champion any more).
 
         Raises:
             NotRegistered, WrongStage, InvalidReason: if that is not possible.
@@ -221,10 +221,10 @@ class ModelLifecycle:
             except WrongStage:
                 if not judged.outdated:
                     raise
-        raise WrongStage("the champion changes faster than this change is made; expected it to stay")
+        raise WrongStage("the champion changed during each attempt at this change; expected it to stay the same")
 
     async def unload(self, name: str, reason: str = "", caller: str = "") -> tuple[str, ModelChange | None]:
-        """Take a staged model back to the stage none; return its version, and the change, None if there was none.
+        """Unstage a model; return its version, and the change (None if it was not staged).
 
         Raises:
             NotRegistered, ModelInUse, WrongStage, InvalidReason: if that is not possible.
@@ -235,13 +235,13 @@ class ModelLifecycle:
     async def retire(
         self, name: str, reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
     ) -> tuple[str, ModelChange | None]:
-        """Retire a model; return its version, and the change, None if there was none.
+        """Retire a model; return its version, and the change (None if it was retired already).
 
         Args:
             name: its version or alias.
             reason: why.
             caller: identity of the caller.
-            evidence: its evidence; None without measurement.
+            evidence: measured evidence for the retirement; None if nothing was measured.
 
         Raises:
             NotRegistered, ModelInUse, InvalidReason: if that is not possible.
@@ -257,7 +257,7 @@ class ModelLifecycle:
     async def route(
         self, shares: Sequence[tuple[str, float]], reason: str = "", caller: str = ""
     ) -> tuple[tuple[tuple[str, float], ...], ModelChange | None]:
-        """Set the shares of games that staged models answer; return the current ones, and the change, None if equal.
+        """Set the shares of games of staged models; return the current shares, and the change (None if unchanged).
 
         Args:
             shares: version or alias of each model, and its share.
@@ -308,7 +308,7 @@ class ModelLifecycle:
                 except ModelLoadFailed:
                     if everywhere:
                         raise
-                    continue  # a worker came between the look and the transaction
+                    continue  # a worker joined between the check and the transaction
                 return recorded
 
     async def _record(self, prepare: Callable[[Roster], ModelChange], caller: str) -> ModelChange | None:
@@ -318,7 +318,7 @@ class ModelLifecycle:
     async def _change(
         self, prepare: Callable[[Connection, Roster], ModelChange], caller: str
     ) -> tuple[Roster, ModelChange | None]:
-        """Record a change and wait until it is in force, in all workers if they are quick."""
+        """Record a change; wait until it is in force here, and for a limited time in the other workers."""
 
         def by_caller(connection: Connection, roster: Roster) -> ModelChange:
             return replace(prepare(connection, roster), changed_by=caller)
@@ -334,11 +334,11 @@ class _Judged:
     """A change that rests on which model is the champion.
 
     Args:
-        champion: the champion that its evidence is against.
+        champion: the champion that the change was judged against.
         change: the change.
 
     Attributes:
-        outdated: whether it was refused because that is another one by now.
+        outdated: whether the change was refused because the champion has changed since.
     """
 
     def __init__(self, champion: str, change: ModelChange) -> None:

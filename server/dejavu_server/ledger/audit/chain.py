@@ -45,7 +45,7 @@ _TABLES = {
 """The table with one row for each entry of a kind."""
 
 _OF_WRONG_VALUES = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, struct.error)
-"""Exceptions of entries with values that no server writes, such as a number for a text."""
+"""Exceptions raised for entries with values that no server writes, such as a number instead of a string."""
 
 
 class ChainVerifier:
@@ -67,7 +67,7 @@ class ChainVerifier:
         self._times = times
         self.sequence, self.hash = identity.pruned_through, identity.pruned_hash
         self.counts = Counter[str]()
-        # Game → horizon → sequence of the first report, of current outcomes.
+        # Current outcomes: game → horizon → sequence of the first report.
         self._outcomes: dict[str, dict[Horizon, int]] = {}
         self._recorded = RecordedGames()
         self._roster = model_changes.pruned_roster(connection, identity.pruned_through)
@@ -105,14 +105,14 @@ class ChainVerifier:
         expected = codec.chain_hash(self.hash, text)
         _check(expected == hash_, f"entry {sequence}: hash mismatch: this entry or the one before it was altered")
         _check(kind in _TABLES, f"entry {sequence}: its kind is unknown: {kind!r}")
-        _check(sequence == self.sequence + 1, f"entry {sequence}: it follows on {self.sequence}; entries have no gaps")
+        _check(sequence == self.sequence + 1, f"entry {sequence}: it follows entry {self.sequence}; expected no gaps")
         # The columns kind and sequence are not hashed; the canonical form contains both values.
         begins, ends = f'{{"kind":{canonical_json.dumps(kind)},', f',"sequence":{sequence}}}'
         _check(
             text.startswith(begins) and text.endswith(ends),
             f"entry {sequence}: kind or sequence does not match the canonical form",
         )
-        # Otherwise a text could say two things: the first of equal keys to one reader, the last to another.
+        # Otherwise duplicate keys could be read in two ways: some parsers take the first, others the last.
         _check(_canonical(text) == text, f"entry {sequence}: its text is not in canonical form")
         self.sequence, self.hash = sequence, hash_
         self.counts[kind] += 1
@@ -170,13 +170,13 @@ class ChainVerifier:
             f"entry {sequence}: calibration_sequence is {learned!r}; expected an earlier entry",
         )
         fault = market_answers.fault_of(forecast, market, answer, learned_since=learned is not None)
-        _check(fault is None, f"entry {sequence}: the market's answer is not that to the forecast at {target}: {fault}")
+        _check(fault is None, f"entry {sequence}: the market's answer does not match the forecast at {target}: {fault}")
         _check(
             sent is not None or sequence == target + 1,
-            f"entry {sequence}: recorded with hindsight: the market was sent with the forecast at {target}, "
-            "it says, and does not follow on it",
+            f"entry {sequence}: recorded with hindsight: it claims that the market was sent with the forecast at "
+            f"{target}, but does not directly follow it",
         )
-        # Its request may have named no date, and the limit of time is a setting that the ledger does not have.
+        # The market's request may have had no date, and the ledger does not contain the time limit, a setting.
         late = self._recorded.late(replace(forecast, generated_time=made, game_date=None), timedelta.max)
         _check(
             forecast.late is None and late is None,
@@ -212,7 +212,7 @@ class ChainVerifier:
         self._check_hindsight(row, beside.game_id, beside.minute)
 
     def _first_sequence(self, row: Raw, outcome: ReportedOutcome) -> int:
-        """Return the sequence of the first report of an outcome's game and horizon since none stood."""
+        """Return the sequence of the first report of an outcome since its last withdrawal, if any."""
         of_game = self._outcomes.setdefault(outcome.game_id, {})
         if outcome.horizon not in of_game:
             stored = row["outcomes_first_sequence"]
@@ -221,7 +221,7 @@ class ChainVerifier:
         return of_game.pop(outcome.horizon) if outcome.withdrawn else of_game[outcome.horizon]
 
     def _check_hindsight(self, row: Raw, game_id: str, minute: int) -> None:
-        """Check that a forecast was not recorded after an outcome it precedes (see `store.append`)."""
+        """Check that no outcome that a forecast precedes stood when the entry was recorded (see `store.append`)."""
         for horizon, sequence in self._outcomes.get(game_id, {}).items():
             _check(
                 minute > horizon.last_slot,
@@ -231,10 +231,10 @@ class ChainVerifier:
     def _check_late(self, row: Raw, issued: IssuedForecast) -> None:
         """Check that a forecast is marked as late exactly if it is.
 
-        The limit of time is a setting that the ledger does not have.
+        The ledger does not contain the time limit (a setting), so a missing mark for that reason is accepted.
         """
         entry = f"entry {row['entry_sequence']}"
-        # Before the end of an unfinished removal, they are being removed.
+        # Entries up to `_removed_through` belong to an unfinished removal, whose outcomes do not make them late.
         self._recorded.removed = self._removed if issued.sequence > self._removed_through else frozenset()
         reason = self._recorded.late(issued, timedelta(0))
         if issued.late is None and reason is not None:
@@ -292,10 +292,10 @@ def _check_row(row: Raw, name: str, expected: rows.Row | None) -> None:
 
 
 def _fault_of_choice(issued: IssuedForecast, roster: Roster) -> str | None:
-    """Return why a forecast cannot be of the model that the roster chose for its game, in words; None if it can.
+    """Describe why a forecast cannot be from the model that the roster chose for its game; None if it can.
 
-    A forecast of a server with a model store has the sequence of the change of models by which its model was chosen,
-    unless the request named a model. Others, and those of servers without a store, may be of any model.
+    With a model store, a forecast has the sequence of the model change that chose its model, unless the request named
+    a model. Forecasts without that sequence may be from any model.
 
     Args:
         issued: the forecast.
@@ -304,7 +304,10 @@ def _fault_of_choice(issued: IssuedForecast, roster: Roster) -> str | None:
     if issued.roster_sequence is None:
         return None
     if issued.roster_sequence != roster.sequence:
-        return f"its model was chosen by the change at {issued.roster_sequence}, but that at {roster.sequence} stood"
+        return (
+            f"its model was chosen by the change at {issued.roster_sequence}, "
+            f"but the change at {roster.sequence} was in force"
+        )
     chosen, version = roster.route(issued.game_id), issued.forecast.model_version
     if version != chosen:
         return f"it claims to be of model {version}, but {chosen} was chosen for its game"

@@ -33,7 +33,8 @@ from dejavu_server.records import Checkpoint
 _log = structlog.get_logger(__name__)
 
 _RECENT = 0.9
-"""Share of the interval in which another worker's checkpoint makes a new one unnecessary: timers are not exact."""
+"""Share of the interval for which another worker's checkpoint makes a new one unnecessary; below 1, since timers are
+not exact."""
 
 
 def signed_text(checkpoint: Checkpoint) -> str:

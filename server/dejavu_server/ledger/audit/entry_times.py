@@ -20,8 +20,9 @@ from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.records import Checkpoint
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=120)
-"""Default difference that is no contradiction. A forecast is dated before it is recorded: by up to the 60 s that a call
-may take (`interceptors.MAX_CALL_SECONDS`), and the wait for the disk. The rest is for corrections of the clock."""
+"""Default for the difference that does not count as a contradiction. A forecast is dated before it is recorded: by up
+to the 60 s that a call may take (`interceptors.MAX_CALL_SECONDS`), and the wait for the disk. The rest is for
+corrections of the clock."""
 
 _LATEST: Final = 2**63 - 1
 
@@ -31,14 +32,15 @@ class SignedTimes:
 
     Args:
         checkpoints: the checkpoints, in any order.
-        tolerance: difference that is no contradiction.
+        tolerance: difference that does not count as a contradiction.
     """
 
     def __init__(self, checkpoints: Iterable[Checkpoint], tolerance: timedelta = CLOCK_TOLERANCE) -> None:
         self._tolerance_us = tolerance // timedelta(microseconds=1)
         signed = sorted((each.sequence, microseconds(each.signed_time)) for each in checkpoints)
         self._sequences = array("q", (sequence for sequence, _ in signed))
-        # After the checkpoint at each index, or up to it: the latest time signed so far, the earliest from there on.
+        # For each checkpoint, the latest time signed up to it, a lower bound of the times of entries after it; and the
+        # earliest time signed from it on, an upper bound of the times of entries up to it.
         self._after = array("q", (time for _, time in signed))
         self._up_to = array("q", self._after)
         for index in range(1, len(signed)):

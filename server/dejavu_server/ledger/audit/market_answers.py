@@ -2,7 +2,7 @@
 
 The answer's arithmetic is recomputed with its own win probabilities. These came from the model's distribution, of which
 the forecast has only 50 quantiles and the probability that the home team leads, so they can be bounded but not
-recomputed. An answer moved to a forecast with another distribution leaves the bounds.
+recomputed. An answer that was moved to a forecast with another distribution falls outside the bounds.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _SAME: Final = 1e-9
 """Relative difference up to which two numbers count as equal: a later release may add in another order."""
 
 _ROUNDED: Final = 0.0006
-"""Points by which a recorded quantile may differ from the distribution's: they are rounded to 0.001."""
+"""Maximum difference, in points, between a recorded quantile, which is rounded to 0.001, and the distribution's."""
 
 _SCORE_ROUNDED: Final = 1e-3
-"""Scores by which a recorded, adapted score may be off: rounded to 0.000001, on a map with a slope from 0.01 on."""
+"""Maximum error of a recorded, adapted score: rounding to 0.000001, through a map with a slope of at least 0.01."""
 
 _FEW_GAMES: Final = 19
-"""Calibration games to reckon with if their number is not recorded."""
+"""Number of calibration games to assume if none is recorded."""
 
 
 def fault_of(
     issued: IssuedForecast, market: Market, answer: MarketAnswer, *, learned_since: bool = False
 ) -> str | None:
-    """Return a contradiction of the answer to a market that was sent with a forecast; None if there is none.
+    """Describe how the answer to a market contradicts its odds or its forecast; None if it does not.
 
     Answers to forecasts without recorded quantiles are checked less closely. If the model has learned since the
     forecast, the answer was computed from a distribution that the ledger does not have, and only its arithmetic is
@@ -68,11 +68,12 @@ _SHARES = (
 def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
     """Evaluate the market again with the probabilities and the policy of the answer; return differences.
 
-    That the ratings were not used, which allows no stake, is taken as it is; see `_forecast_fault`.
+    `unrated`, which rules out a stake, is taken from the answer; `_forecast_fault` checks it.
     """
     home, away = answer.home, answer.away
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
-    at_least = {at: 1.0 - away.win_probability, above: home.win_probability}  # equal for a half line
+    # One key, not two, if the line is a half-integer.
+    at_least = {at: 1.0 - away.win_probability, above: home.win_probability}
     expected = evaluate_market(market, at_least.__getitem__, answer.policy, unrated=answer.unrated)
     for side, again, given in (("home", expected.home, home), ("away", expected.away, away)):
         if (name := _difference(again, given)) is not None:
@@ -104,7 +105,7 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
     known = forecast.expected_margin is not None and are_known(forecast.teams_known)
     if answer.unrated is not (forecast.ratings_date is not None and not known):
         found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
-        return f"it counts the teams as {found}, where the forecast's ratings have them as {expected}"
+        return f"it treats the teams as {found}, but by the forecast's ratings they are {expected}"
     bounds = _Bounds.of(forecast, issued.pattern.last)
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     for name, differential, probability in (
@@ -131,10 +132,10 @@ class _Bounds(NamedTuple):
     """P(differential > value) by a recorded forecast; see `PredictiveDistribution.probability_above`.
 
     Attributes:
-        quantiles: the recorded quantiles, in points, that the distribution has without extrapolating its tails.
+        quantiles: the recorded quantiles, in points, except those from extrapolated tails.
         scores: their standard-normal scores in the model's own distribution, ascending.
-        nominal: their scores at the levels as issued: the same unless intervals were adapted.
-        slack: share by which the count of residuals may differ from the level of a quantile.
+        nominal: their scores at the issued levels; equal to `scores` unless intervals were adapted.
+        slack: maximum difference between the share of residuals below a quantile and its level.
         threshold: differential, in points, above which the home team leads.
         home_leads: P(differential > threshold).
         lead: last known differential, in points.
@@ -193,14 +194,14 @@ class _Bounds(NamedTuple):
         return _Range(lower, upper)
 
     def _moved(self, score: float, share: float) -> float:
-        """Return the score of a level that is higher by a share."""
+        """Add a share to the level of a score; return the new score, moved the same way by its rounding error."""
         level = NORMAL.cdf(score) + share
         if not 0.0 < level < 1.0:
             return math.copysign(math.inf, share)
         return NORMAL.inv_cdf(level) + math.copysign(_SCORE_ROUNDED, share)
 
     def _shift(self) -> _Range:
-        """Return bounds of smaller leads' contribution to the score at the threshold: towards the leader, or 0."""
+        """Return bounds of the shift of the threshold score by smaller leads; it favors the leader or is 0."""
         at_threshold, own = self._home_leads_score(), self._own(self.threshold)
         lower, upper = at_threshold.lower - own.upper, at_threshold.upper - own.lower
         return _Range(
@@ -218,14 +219,14 @@ class _Bounds(NamedTuple):
         return _between(score, self.nominal, self.scores)
 
     def _as_issued(self, score: float) -> _Range:
-        """Return bounds of the score, as issued, of a score in the model's own distribution."""
+        """Return bounds of the issued score that corresponds to a score in the model's own distribution."""
         if self.scores == self.nominal or math.isinf(score):
             return _Range(score, score)
         return _between(score, self.scores, self.nominal)
 
 
 def _between(value: float, start: Sequence[float], end: Sequence[float]) -> _Range:
-    """Return the range of an increasing, odd map at a value, which is known only at ascending points."""
+    """Return bounds, at a value, of an increasing odd function that is known only at ascending points."""
     below = bisect_right(start, value - _SCORE_ROUNDED) - 1
     past = bisect_left(start, value + _SCORE_ROUNDED)
     return _Range(end[below] if below >= 0 else -math.inf, end[past] if past < len(start) else math.inf)

@@ -85,8 +85,8 @@ def check_cut(statement: PrunedStatement, own: Sequence[Checkpoint], kept: Check
     Args:
         statement: the statement.
         own: the checkpoints in the ledger.
-        kept: a checkpoint that was stored elsewhere, whose key then must have signed the statement, too; None: not
-            known, or the permitted keys are.
+        kept: a checkpoint that was stored elsewhere; its key must have signed the statement, too. None if there is no
+            such checkpoint, or if the permitted keys are known.
 
     Raises:
         LedgerCorrupt: if there is no such checkpoint, or it contradicts the statement's times or key.

@@ -17,10 +17,11 @@ def check(connection: Connection, *, pruned: bool) -> None:
 
     Args:
         connection: a read connection.
-        pruned: whether entries were removed at the start; the first revision that is left may then be any.
+        pruned: whether entries were removed at the start; the first revision that is left may then have any number.
 
     Raises:
-        LedgerCorrupt: at a revision that nothing precedes, or that changes nothing; the message names its entry.
+        LedgerCorrupt: at a revision whose predecessor is missing or comes later, or that changes nothing; the message
+            names its entry.
     """
     for each in revisions.forecast_revisions(connection):
         _check(each, "forecast", pruned)

@@ -39,7 +39,7 @@ class SigningUnavailable(LedgerUnavailable):
 
 
 def key_path(ledger_url: str, signing_key: str = "") -> Path:
-    """Return the path of a ledger's key: the configured one, else a file in the ledger's folder, or the user's.
+    """Return the path of a ledger's key: the configured one, else a file in the folder of the ledger or of the user.
 
     Raises:
         InvalidLedgerUrl: if the URL can't name a ledger.
@@ -55,8 +55,8 @@ def load_or_create(path: Path) -> Ed25519PrivateKey:
     If several processes find it missing at once, one creates the key and all use it.
 
     Raises:
-        SigningUnavailable: if the file exists but holds no such key, or others than its owner may access it (that of
-            root may be readable by its group); or if it is missing and can't be created.
+        SigningUnavailable: if the file exists but holds no such key, or others than its owner may access it (a file
+            of root may be readable by its group); or if it is missing and can't be created.
     """
     try:
         try:
@@ -125,7 +125,7 @@ def _load(path: Path) -> Ed25519PrivateKey:
 
 def _create(path: Path) -> None:
     key = Ed25519PrivateKey.generate()
-    if path.parent == state_folder():  # that of a ledger in a file exists, as the ledger does
+    if path.parent == state_folder():  # the folder of a ledger file exists already
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # creates it with mode 0600
     try:

@@ -42,7 +42,7 @@ def read(connection: Connection, identity: Identity, public_keys: Collection[byt
 
 
 def check_hashes(connection: Connection, identity: Identity, last: int) -> None:
-    """Check that the checkpoints up to the sequence `last` have the hashes of their entries, and these are there.
+    """Check that the entries of the checkpoints up to the sequence `last` exist, and have the hashes that were signed.
 
     Raises:
         LedgerCorrupt: if an entry of a checkpoint is missing or has another hash.
@@ -59,7 +59,7 @@ def check_hashes(connection: Connection, identity: Identity, last: int) -> None:
 
 
 def is_hex(value: object, digits: int) -> bool:
-    """Return whether a stored value is text of so many lower-case hexadecimal digits."""
+    """Return whether a stored value is text of exactly `digits` lower-case hexadecimal digits."""
     return isinstance(value, str) and re.fullmatch(rf"[0-9a-f]{{{digits}}}", value) is not None
 
 

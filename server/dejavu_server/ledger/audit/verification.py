@@ -1,9 +1,10 @@
 """Verifies a ledger: the hash chain from first to last entry, and all tables against it.
 
 docs/verification.md lists the checks. Without an external checkpoint, a chain that was rebuilt as a whole, or cut off
-at the end, is valid; the ledger's own checkpoints detect it only while they exist, and unless it was signed again (with
-another key, `public_keys` detects that). Never detected: a removed row of `checkpoints` or `snapshots`, because nothing
-is derived from it; a history rebuilt before the external checkpoint was made; later entries as a server records them.
+at the end, is valid. The ledger's own checkpoints detect this only while they exist, and only if the chain was not
+signed again (with another key, which `public_keys` detects). Never detected: a removed row of `checkpoints` or
+`snapshots`, because nothing is derived from it; a history rebuilt before the external checkpoint was made; later
+entries such as a server would record.
 """
 
 from __future__ import annotations

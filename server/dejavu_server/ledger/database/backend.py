@@ -16,24 +16,24 @@ from sqlalchemy import Connection
 __all__ = ["CACHED_QUERIES", "Backend", "CommitListener", "Connection", "Durability", "Query", "StopSignal"]
 
 CACHED_QUERIES: Final = 100
-"""Queries that an engine keeps as text, of 10 KiB each. Requests for records with ever other filters would fill
-SQLAlchemy's default, 500.
+"""Number of compiled queries that an engine keeps, of 10 KiB each. Requests for records with ever different filters
+would fill SQLAlchemy's default of 500.
 """
 
 _T = TypeVar("_T")
 
 Query: TypeAlias = Callable[[Connection], _T]
-"""A function of `ledger.queries` with all arguments bound but the connection, which only it looks into."""
+"""A function of `ledger.queries` with all arguments bound except the connection, which its callers do not look into."""
 
 
 class Durability(enum.Enum):
     """Durability of a committed forecast."""
 
     PROCESS = "process"
-    """The death of any process. A power loss may lose the last commits but never corrupts the ledger."""
+    """It survives the death of any process. A power loss may lose the last commits but never corrupts the ledger."""
 
     POWER = "power"
-    """Also a power loss: every commit waits for the disk."""
+    """It also survives a power loss: every commit waits for the disk."""
 
 
 class StopSignal(Protocol):
@@ -53,9 +53,9 @@ class CommitListener(Protocol):
 class Backend(Protocol):
     """A database that holds one ledger.
 
-    All methods block, and may be called from any thread, save `listen`. Wherever the database fails, also in the block
-    of a context manager, they raise a LedgerError: LedgerUnavailable if a later attempt may succeed, LedgerCorrupt if
-    the database is damaged, LedgerSchemaError if its tables are not those of this release.
+    All methods block, and may be called from any thread, except `listen`. Wherever the database fails, also in the
+    block of a context manager, they raise a LedgerError: LedgerUnavailable if a later attempt may succeed,
+    LedgerCorrupt if the database is damaged, LedgerSchemaError if its tables are not those of this release.
     """
 
     def open(self, *, make: bool) -> None:
@@ -86,7 +86,7 @@ class Backend(Protocol):
         """Check the structure of the whole database on a read connection; `thorough` includes its indexes."""
 
     def probe(self) -> None:
-        """Test whether the ledger can be written: commit a change of nothing, and check the free space."""
+        """Test whether the ledger can be written: commit a transaction without changes, and check the free space."""
 
     def free_bytes(self) -> int | None:
         """Return the space left to the database; None if it is not known."""
@@ -101,7 +101,7 @@ class Backend(Protocol):
         """
 
     def listen(self, committed: Callable[[], None]) -> CommitListener | None:
-        """Call a function in the event loop whenever another transaction was committed; call it there too.
+        """Call a function in the event loop, where this is called too, whenever another transaction was committed.
 
         Returns:
             The subscription; None if notifications do not work here. They may be lost: poll as well.

@@ -69,7 +69,7 @@ class Notifier:
         self.own = ""
         self._folder = folder
         self._names: list[str] = []
-        self._listed_ns = 0  # change of the folder that `_names` is from; 0: not to be relied on
+        self._listed_ns = 0  # change of the folder as of which `_names` was read; 0: list it again
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 

@@ -19,7 +19,7 @@ from dejavu_server.ledger.entries.model_changes import parse_change
 from dejavu_server.ledger.errors import LedgerCorrupt
 
 PART: Final = "pruned-models"
-"""Part of the snapshot with them, at the last sequence to remove; there is none if no change was removed."""
+"""`part` of the snapshot that holds them, if any were removed; its sequence is the last one to remove."""
 
 
 def read(connection: Connection) -> list[ModelChange]:

@@ -16,7 +16,7 @@ from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.errors import LedgerCorrupt
 
 PART: Final = "pruned-outcomes"
-"""Part of the snapshot with the outcomes, at the last sequence to remove."""
+"""`part` of the snapshot that holds the removed outcomes; its sequence is the last one to remove."""
 
 
 def read(connection: Connection) -> frozenset[str]:

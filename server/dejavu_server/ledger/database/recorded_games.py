@@ -19,15 +19,15 @@ LATE_MINUTES: Final = 2
 """Minutes of play by which a forecast may be behind the newest of its game: feeds correct recent plays."""
 
 LONGEST_GAME: Final = timedelta(hours=12)
-"""Time after its first forecast after which a game must be over; one with four overtimes takes less than four hours."""
+"""Time after its first forecast by which a game must be over; one with four overtimes takes less than four hours."""
 
 
 class RecordingLimits(NamedTuple):
-    """Recorded state of a game.
+    """Limits of the recording of forecasts.
 
     Attributes:
         late_after: time after which a forecast comes too late for the newest minute of its game.
-        forecasts: most forecasts of one game, revisions included.
+        forecasts: maximum number of forecasts of one game, revisions included.
         reserve_bytes: free space of the disk below which no new forecast is recorded, so that outcomes still are; 0: no
             limit.
     """
@@ -41,7 +41,7 @@ DEFAULT_LIMITS: Final = RecordingLimits()
 
 
 class RecordedGames:
-    """Newest recorded minute of each game, since when, its first forecast, how many there are, and its outcomes.
+    """For each game, newest minute and since when it is recorded, first forecast, number of forecasts, and outcomes.
 
     It follows the order of the ledger.
 
@@ -126,7 +126,7 @@ class RecordedGames:
         return None
 
     def _is_over(self, issued: IssuedForecast) -> bool:
-        """Return whether a game was over by the date given for it, or by its first forecast; a replay always is."""
+        """Return whether a game was over, by the date given for it or by its first forecast; False for a replay."""
         if is_replay(issued.game_id):
             return False
         made, given = issued.generated_time, issued.game_date

@@ -5,8 +5,8 @@
 canonical form of the entries, those of a shadow also from that of its forecast.
 Scores are not stored: they are computed from a forecast and the current outcome when they are read.
 `snapshots` caches the online state computed from the outcomes. `checkpoints` holds signed heads of the chain. `ledger`
-has one row that identifies the ledger. `leases` and `model_workers` are not part of the record: they have the holders
-of leases, and the models loaded by each worker.
+has one row that identifies the ledger. `leases` and `model_workers` are not part of the record: they contain the
+holders of leases, and the models loaded by each worker.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ metadata = MetaData(
 # In SQLite only an INTEGER primary key is the rowid, so that reading in order scans the table itself.
 _Sequence = BigInteger().with_variant(Integer, "sqlite")
 
-# In the order of their bytes on PostgreSQL too, in any locale of the database.
+# Texts are ordered by their bytes on PostgreSQL too, in any locale of the database.
 _Text = Text().with_variant(Text(collation="C"), "postgresql")
 
 ledger = Table(
@@ -108,7 +108,7 @@ outcomes = Table(
     "outcomes",
     metadata,
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
-    # Of the first report since no outcome stood; sets the order of online updates.
+    # Sequence of the first report since the last withdrawal, if any; sets the order of online updates.
     Column("first_sequence", _Sequence, nullable=False),
     Column("game_id", _Text, nullable=False),
     Column("horizon", _Text, nullable=False),

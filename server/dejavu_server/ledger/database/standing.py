@@ -29,8 +29,8 @@ FIRST_REPORT: ColumnElement[int] = case(
 )
 """Sequence of the first report of a row of `outcomes`, regardless of later corrections and withdrawals.
 
-It is the order of games in a record. That of online updates is `first_sequence`, by which a report after a withdrawal
-is a new one: who reports a game again would choose its place in the record.
+It orders the games in a track record. Online updates use `first_sequence`, which restarts after a withdrawal; in a
+record that would let a caller choose a game's place by reporting it again.
 """
 
 _report = outcomes.alias("first_report")
@@ -39,9 +39,9 @@ _report = outcomes.alias("first_report")
 def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
     """Return whether a row of `forecasts`, or of an alias of it, was made after its outcome was observed.
 
-    The outcome of the end concerns any forecast, that of the half any forecast from before the half. The first report
-    of each counts, even if corrected or withdrawn: no later report undoes hindsight or creates it. Replays are exempt,
-    since their games are over.
+    A final outcome applies to all forecasts, a halftime outcome to those from before halftime. The first report of
+    each outcome counts, even if corrected or withdrawn: no later report undoes hindsight or creates it. Replays are
+    exempt, since their games are over.
 
     Args:
         forecasts: the table or alias.
@@ -53,11 +53,11 @@ def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = No
 
 
 def sent_after(forecasts: FromClause, requested_us: ColumnElement[float]) -> ColumnElement[bool]:
-    """Return whether a market of a row of `forecasts` was sent after such an outcome was observed, as above.
+    """Return whether a forecast's market was sent after its outcome was observed, as in `observed_before`.
 
     Args:
         forecasts: the table or alias.
-        requested_us: when it was sent, in microseconds since 1970; NULL if with the request for the forecast.
+        requested_us: when it was sent, in microseconds since 1970; NULL if it came with the request for the forecast.
     """
     return _reported(forecasts, _report.c.observed_us < requested_us)
 

@@ -31,7 +31,7 @@ from dejavu_server.results import Failed, Result
 def market_recording(
     market: Market, standing: Market | None, outcome_known: bool, late: bool, mismatched: bool
 ) -> MarketRecording:
-    """Return whether a market is the recorded one of its forecast, or is to be recorded.
+    """Return whether a market is recorded, or is to be recorded, for its forecast, and otherwise why not.
 
     Args:
         market: the market.
@@ -139,7 +139,7 @@ def append(
         connection: a connection in a transaction that holds the write lock.
         drafts: the forecasts.
         limits: limits of a game's forecasts.
-        refusal: why no new forecast is recorded at the moment; None if they are.
+        refusal: why no new forecast is recorded at the moment; None if forecasts are recorded.
         known: knowledge of earlier calls about the same ledger; None to read everything.
 
     Returns:
@@ -204,9 +204,9 @@ def _with_market(
     outcome_known: bool,
     late: bool,
 ) -> IssuedForecast:
-    """Return a stored forecast with what became of the market of a request for it, which is recorded if it is to be.
+    """Return a stored forecast, with whether the market of a request for it is recorded (see `market_recording`).
 
-    The first market of a forecast is recorded, and added to `markets_`: those recorded, by the forecast's sequence.
+    The first market of a forecast is recorded, and added to `markets_`, the recorded ones by the forecast's sequence.
     """
     market, answer = requested.market, requested.forecast.market
     if market is None:
@@ -268,7 +268,7 @@ class _EntryBatch:
             for name in ("home_lead_probability", "distribution", "teams_known")
         )
         changed = None if same else new.calibration_sequence
-        # Only a market that follows on its forecast has the forecast's time: verification knows no other bound of it.
+        # Only a market that directly follows its forecast has the forecast's time: verification knows no other bound.
         together = requested.generated_time == stored.generated_time and self._sequence == stored.sequence
         sent = None if together else requested.generated_time
         payload = codec.market_payload(stored.sequence, requested.market, answer, changed, sent)

@@ -9,7 +9,7 @@
     {"kind":"shadow","payload":{"forecast":{…},"of":6},"revision":0,"sequence":7}
     {"kind":"model","payload":{"action":"promote","changed_us":…,…},"revision":0,"sequence":8}
 
-`shadows` and `model_changes` have the payloads of the last two.
+The payloads of the last two are described in `shadows` and `model_changes`.
 
 It is deterministic JSON (`canonical_json`).
 
@@ -58,7 +58,7 @@ MODEL: Final = "model"
 # Numbers that an entry has as floats, under the names of their fields.
 _ODDS = ("line", "home_odds", "away_odds", "bankroll", "game_staked", "evening_staked")
 _AMERICAN = ("home_american", "away_american")
-"""Written only for odds that were given in that form, so that markets with decimal odds read as they always did."""
+"""Written only for odds that were given in American form, so that markets with decimal odds look as they always did."""
 _ANSWER = ("push_probability", "overround", "stake")
 _SIDE_ANSWER = (
     "decimal_odds",
@@ -74,7 +74,7 @@ _SIDE_ANSWER = (
 _POLICY = ("model_share", "kelly_fraction", "game_cap", "evening_cap", "confidence_threshold", "max_edge")
 
 _HASHED_AT_ONCE: Final = 2047
-"""Bytes up to which hashlib keeps the interpreter's lock: to give it up takes longer than to hash them."""
+"""Bytes up to which hashlib keeps the interpreter's lock: giving it up would take longer than hashing them."""
 
 
 _REQUEST: Final = Layout(
@@ -160,7 +160,7 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     forecast = issued.forecast
     minute, alpha = int(forecast.elapsed_minutes), float(forecast.alpha)
     margin = None if issued.pregame_margin is None else issued.pregame_margin + 0.0  # −0 + 0 is 0
-    # Of each caller by itself: nobody corrects what another one has recorded.
+    # The caller is part of the key: nobody corrects what another one has recorded.
     of = [issued.game_id, forecast.horizon.value, minute, alpha, forecast.model_version, margin, issued.recorded_by]
     key = dumps(of)
     pattern = dumps([value + 0.0 for value in issued.pattern.differentials])
@@ -174,7 +174,7 @@ def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReas
         forecast = replace(forecast, quantiles=(), market=None)
     if forecast.total is not None and (forecast.total.quantiles or forecast.total.market is not None):
         forecast = replace(forecast, total=replace(forecast.total, quantiles=(), market=None))
-    # By its constructor: `replace` takes twice as long, and this is under the write lock.
+    # The constructor is called, since `replace` takes twice as long, and this runs under the write lock.
     return IssuedForecast(
         game_id=issued.game_id,
         home_team=issued.home_team,
@@ -297,8 +297,8 @@ def market_payload(
         forecast_sequence: sequence of the forecast that it was sent with.
         market: the market.
         answer: its evaluation.
-        calibration_sequence: the newest outcome that the evaluation had learned from, if that was not the forecast's.
-        requested_time: when it was sent; None if with the request for the forecast.
+        calibration_sequence: the newest outcome that the evaluation had learned from; None if it is the forecast's.
+        requested_time: when it was sent; None if it came with the request for the forecast.
 
     Raises:
         ValueError: if a value is not finite.
@@ -357,7 +357,7 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
 
 
 def market_circumstances(canonical: str) -> tuple[int | None, int | None]:
-    """Return the newest outcome that a market's answer had learned from, and when it was sent; None: as its forecast.
+    """Return the newest outcome that a market's answer had learned from, and when it was sent; None: the forecast's.
 
     Raises:
         ValueError: if the text is not the canonical form of a market entry.
@@ -368,7 +368,7 @@ def market_circumstances(canonical: str) -> tuple[int | None, int | None]:
 
 
 def text_of(value: Any) -> str:
-    """Return a value that is a text; raise a ValueError if it is none."""
+    """Return a value that is a text; raise a ValueError if it is not."""
     if type(value) is not str:
         raise ValueError(f"{value!r}; expected a text")
     return value
@@ -382,7 +382,7 @@ def _whole(value: Any) -> int:
 
 @contextmanager
 def entry_of(kind: str, canonical: str) -> Iterator[dict[str, Any]]:
-    """Give the JSON object of an entry; raise a ValueError if it, or a part read from it, is not of the kind."""
+    """Yield the JSON object of an entry; raise a ValueError if it, or a part read in the block, is not of the kind."""
     try:
         entry: dict[str, Any] = json.loads(canonical)
         if entry["kind"] != kind:

@@ -1,4 +1,4 @@
-"""Layout of a JSON object: the attributes of an object that it has, and their names."""
+"""Layout of a JSON object: which attributes of a Python object it contains, and under which names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from dejavu_server.ledger.entries.canonical_json import dumps
 
 ITSELF: Final = "."
-"""Path of a member that is made from the same object as the one it is a member of."""
+"""Path of a member that is made from the object itself, not from one of its attributes."""
 
 
 class Kind(enum.Enum):
@@ -20,19 +20,19 @@ class Kind(enum.Enum):
     """The value itself, see `canonical_json.dumps`."""
 
     INTEGER = "integer"
-    """It, as an int."""
+    """The value as an int."""
 
     NUMBER = "number"
-    """It, as a float."""
+    """The value as a float."""
 
     NUMBERS = "numbers"
-    """Its items, as floats."""
+    """The items of the value, as floats."""
 
     OBJECT = "object"
     """An object by the layout of the member."""
 
     OBJECTS = "objects"
-    """Its items, by the layout of the member."""
+    """The items of the value, by the layout of the member."""
 
 
 class Member(NamedTuple):
@@ -43,11 +43,11 @@ class Member(NamedTuple):
         kind: form of the value.
         path: attributes that lead to the value, with dots between, or a function of the object; empty: the attribute of
             that name.
-        of: layout of an object or of each of several ones.
+        of: layout of the object, or of each item, for OBJECT and OBJECTS.
         convert: called with the value, unless that is None and written as null; its result is written.
-        null: whether None is written as null; otherwise there is no None.
+        null: whether None is written as null; otherwise the value is never None.
         any: whether the name is left out if the value counts as false.
-        when: path to a value, as above; the name is left out if that is None. Empty: it never is.
+        when: path to a value, as above; the name is left out if that value is None. Empty: the name is never left out.
     """
 
     name: str

@@ -24,7 +24,7 @@ _NUMBERS: Final = ("crps_difference", "brier_difference", "coverage")
 def change_payload(change: ModelChange) -> str:
     """Return the payload of a change's canonical form.
 
-    An e-value beyond the largest double is recorded as that.
+    An e-value beyond the largest double is recorded as the largest double.
 
     Raises:
         ValueError: if the time is not UTC, or a number is not finite.

@@ -24,11 +24,11 @@ BYTES_WITHOUT_QUANTILES: Final = 8 * LEADING
 
 
 class Columns(NamedTuple):
-    """Scored values of n forecasts: numbers (n,) each, in points save the probability.
+    """Scored values of n forecasts: numbers (n,) each, in points except the probability.
 
     Attributes:
         quantiles: (levels, m), of the m forecasts that have any.
-        has_quantiles: (n,), which these are.
+        has_quantiles: (n,), whether the forecast has quantiles.
     """
 
     point: Floats

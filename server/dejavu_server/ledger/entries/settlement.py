@@ -62,7 +62,7 @@ def settle(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = N
     Args:
         issued: the forecast.
         outcome: the outcome of its game and horizon.
-        bet: the bet it advised, if it was sent a market.
+        bet: the bet that the forecast's answer advised, if a market was sent with its request.
 
     Raises:
         ValueError: if the outcome is of another game or horizon.

@@ -78,7 +78,7 @@ def parse_shadow(canonical: str, horizon: Horizon, alpha: float) -> ShadowForeca
 
     Args:
         canonical: the text.
-        horizon: horizon of the shadowed forecast, whose entry alone has it.
+        horizon: horizon of the shadowed forecast; only the forecast's entry contains it.
         alpha: likewise.
 
     Raises:

@@ -124,7 +124,7 @@ def _pairs(model: _Columns, other: _Columns, crps: Floats, brier: Floats) -> Pai
 
 
 def _forecasts_of(connection: Connection, filter_: PairFilter, version: str, superseded: set[int]) -> _Columns:
-    """Read the forecasts of a model that count, its own or shadows: one for each question, its own if there is one."""
+    """Read the forecasts of a model that count: for each question its own, or its shadow if it has none."""
     scope = {} if filter_.scope is None else filter_.scope.parameters()
     values = {**scope, "horizon": filter_.horizon.value, "version": version, "since": filter_.since}
     parts = [_scored([], version)]

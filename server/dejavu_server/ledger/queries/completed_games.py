@@ -27,7 +27,7 @@ from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
 from dejavu_server.ledger.database.standing import STANDS
 
 MIN_MINUTES = 37
-"""Fewest minutes that a pattern may cover: it must reach the last quarter; games with an empty quarter don't count."""
+"""Minimum minutes of a pattern, so that it reaches the last quarter: games with an empty quarter don't count."""
 
 MAX_SCORE = 400
 """Highest score of one team in a file of plays, in points."""
@@ -122,9 +122,9 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
 
 
 def _with_live_inputs(connection: Connection, game: CompletedGame, row: Row[Any]) -> CompletedGame | SkippedGame:
-    """Add the recorded inputs of each minute with the differential of the game's scores; the newest ones.
+    """Add the newest recorded inputs of each minute, from forecasts with the differential of the game's scores.
 
-    Skips a game of which a forecast has other differentials: one of two callers tells another game.
+    Skips a game if a forecast of it has other differentials: then one of the callers describes another game.
     """
     differentials = [score.home - score.away for score in game.scores[1:-1]]
     found: dict[int, LiveInputs] = {}

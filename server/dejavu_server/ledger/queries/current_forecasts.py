@@ -21,7 +21,7 @@ from dejavu_server.ledger.queries.filters import unindexed
 from dejavu_server.records import IssuedForecast
 
 MAX_SEQUENCES_SCANNED = 5000
-"""Most sequences that a page looks at; a few milliseconds of work, so that a page may be short or empty."""
+"""Maximum number of sequences that a page looks at, a few milliseconds of work; so a page may be short or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def page(connection: Connection, filter_: CurrentFilter, after: int, limit: int)
         connection: a read connection.
         filter_: the filter, the same for all pages.
         after: what `start`, or the previous page, returned.
-        limit: most forecasts on the page.
+        limit: maximum number of forecasts on the page.
 
     Raises:
         LedgerCorrupt: if an entry cannot be read back.
@@ -78,7 +78,7 @@ def page(connection: Connection, filter_: CurrentFilter, after: int, limit: int)
     return CurrentPage(found, rows[-1].sequence if len(rows) == limit else last)
 
 
-# Over the recent forecasts in the index that covers this; SQLite would search the table from its first row.
+# Reads the recent forecasts from the index that covers this; SQLite would search the table from its first row.
 _FIRST = select(func.min(unindexed(forecasts.c.sequence))).where(
     forecasts.c.generated_us >= bindparam("since_us"),
     unindexed(forecasts.c.sequence) <= bindparam("up_to"),

@@ -4,7 +4,7 @@ A model learns from its forecasts, and as a challenger from its shadows. Minute 
 was late or replaced, are those of the shadowed forecast.
 
 A corrected outcome keeps the sequence of its first report, so the online state is a function of the ledger alone: all
-readers at the same position have the same state. A withdrawn one is left out; reported again, it is a first report.
+readers at the same position have the same state. A withdrawn outcome is left out; the next report of it is a first one.
 
 Only competitive games of the NBA are learned from (`dejavu_feed.game_ids.COMPETITIVE`): no preseason or All-Star games,
 and no replays. Nor are games whose id is of another season than their date: ratings that have reached a later season
@@ -75,7 +75,7 @@ class SettledGame:
 
 
 class Newest(NamedTuple):
-    """The newest outcomes to learn from, withdrawn ones included and not.
+    """The newest outcomes to learn from: with withdrawn ones (`reported`) and without them (`standing`).
 
     Attributes:
         reported: sequence of the newest report, correction or withdrawal; 0 if there is none. It shows a reader whether
@@ -101,7 +101,7 @@ def newest(connection: Connection) -> Newest:
 
 
 def newest_up_to(connection: Connection, sequence: int) -> Newest:
-    """Return what `newest` returned when the ledger ended at a sequence, of whose games nothing was recorded since."""
+    """Return what `newest` returned when the ledger ended at a sequence, if its games have no later entries."""
     reported: int | None = connection.execute(_NEWEST.where(outcomes.c.sequence <= sequence)).scalar_one()
     standing: int | None = connection.execute(_NEWEST_STANDING.where(outcomes.c.sequence <= sequence)).scalar()
     removed = pruned.read_statement(connection)
@@ -116,13 +116,13 @@ NOTHING_LEARNED = b""
 def history(connection: Connection, reported: int) -> bytes:
     """Identify the ledger up to the newest report, which determines the learned state.
 
-    Ledgers of one origin that went apart, such as a copy that was restored, differ; also where the sequences are equal.
+    Ledgers that diverged from one origin, such as a restored copy, differ in this even where the sequences are equal.
     """
     if not reported:
         return NOTHING_LEARNED
     digest: bytes | None = connection.execute(_HASH, {"sequence": reported}).scalar_one_or_none()
     identity = store.identity(connection)
-    if digest is None:  # pruned: the hash to which the rest is chained identifies all removed entries
+    if digest is None:  # it was pruned: the hash that the rest is chained to identifies all removed entries
         return b"%s/%d/%d/%s" % (identity.ledger_id.encode(), reported, identity.pruned_through, identity.pruned_hash)
     return b"%s/%d/%s" % (identity.ledger_id.encode(), reported, digest)
 
@@ -157,9 +157,9 @@ def settled_games_after(
 ) -> Iterator[SettledGame]:
     """Yield the standing outcomes to learn from that were first reported after a sequence, in order.
 
-    Pruned outcomes are among them without observations, and are left out with these: the state of the intervals
-    starts from the snapshot that stands for them (`first_snapshot`). A pruned outcome that was reported again is not
-    learned from twice.
+    Without observations, pruned outcomes are included. With observations they are left out: the state of the
+    intervals starts from the snapshot that stands for them (`first_snapshot`). A pruned outcome that was reported
+    again is not learned from twice.
 
     Args:
         connection: a read connection.
@@ -211,7 +211,7 @@ def read_snapshot(connection: Connection, part: str, before: int) -> tuple[int, 
 def write_snapshot(connection: Connection, part: str, sequence: int, state: bytes, *, read_at: int) -> None:
     """Write a snapshot, unless an outcome that it includes was corrected or withdrawn after its input was read.
 
-    Nor is one written among those that were pruned, by a worker that had not noticed.
+    Nor is one written for pruned outcomes, by a worker that has not noticed the pruning.
 
     A stored snapshot is replaced only if it differs, because it was damaged or written by another release.
 
@@ -251,8 +251,8 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
 
     There is one for each model version and quarter, of the first forecast, or shadow, in this order of preference: no
     pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier. Nothing is
-    learned from a minute with forecasts of patterns that differ by more than feeds are corrected: of two stories of a
-    game one is wrong, and a caller with the scope record alone would widen the intervals of all.
+    learned from a minute with forecasts whose patterns differ by more than feeds are corrected: at least one of them is
+    wrong, and so any caller with the scope record could otherwise widen the intervals of everybody.
     """
 
     def order(row: Any) -> tuple[Any, ...]:
@@ -348,10 +348,10 @@ _OUTCOMES = (
 
 
 def _settled(made: Table, *, shadow: bool) -> Select[Any]:
-    """Select the settled forecasts that were recorded in time and not replaced, or what was made in their shadow.
+    """Select the settled forecasts that were recorded in time and not replaced, or the shadows of these.
 
-    Which those are follows from what was reported up to the first report of the outcome: no later one changes what is
-    learned.
+    Which forecasts these are depends only on what was reported up to the first report of the outcome: no later report
+    changes what is learned.
     """
     selected = select(
         outcomes.c.first_sequence,

@@ -101,9 +101,9 @@ def newest_changes(
 
     Args:
         connection: a read connection.
-        limit: most changes to return.
+        limit: maximum number of changes to return.
         before: only those before this sequence; None: all.
-        model_version: only those of this model, as the model or as the champion until then; empty: of any.
+        model_version: only changes of this model, of its share, or that replaced it as the champion; empty: all.
 
     Raises:
         LedgerCorrupt: if one cannot be read.

@@ -27,7 +27,7 @@ from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageC
 from dejavu_server.records import RecordedForecast
 
 MAX_ROWS_SCANNED = 1000
-"""Most forecasts that a page scans on each of its index scans; a quarter of it on each of the two scans of a team.
+"""Maximum number of forecasts that a page reads on each of its index scans; a quarter of it on each of a team's two.
 
 A team's forecasts are scattered over the file, so each one costs a page read.
 """
@@ -82,7 +82,7 @@ def page(connection: Connection, filter_: ForecastFilter, token: str, size: int,
         connection: a read connection.
         filter_: the filter.
         token: token from the previous page; empty for the first page.
-        size: most forecasts on the page.
+        size: maximum number of forecasts on the page.
         explanation: whether to read their explanations.
 
     Raises:
@@ -153,7 +153,7 @@ _GAME = {
     horizon: _IndexScan((_f.game_id == bindparam("game")) & (_f.horizon == horizon.value) & _BEFORE)
     for horizon in Horizon
 }
-# The day on which the page starts; the days before it; of these, those after the day of the floor; and that day.
+# The day on which the page starts; the days before it; the days between it and the day of the floor; the latter day.
 _DAY = _IndexScan((_f.day == bindparam("before_day")) & _BEFORE, _f.sequence >= bindparam("day_floor"), by_day=True)
 _DAYS_BEFORE = _IndexScan((_f.day >= bindparam("first_day")) & (_f.day < bindparam("before_day")) & _START, by_day=True)
 _DAYS_BETWEEN = _IndexScan(

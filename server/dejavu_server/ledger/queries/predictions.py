@@ -23,7 +23,7 @@ from dejavu_server.ledger.entries.settlement import Bet, settle
 from dejavu_server.records import LateReason, RecordedForecast, ReportedOutcome
 
 MAX_REVISIONS = 500
-"""Most earlier revisions of a forecast, and most revisions of an outcome, that are returned: the newest ones."""
+"""Maximum number of other revisions of a forecast, and of revisions of an outcome, to return: the newest ones."""
 
 _NAMED = 5  # number of values in an error
 

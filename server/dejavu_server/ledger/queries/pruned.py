@@ -25,10 +25,10 @@ from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.errors import LedgerCorrupt
 
 STATEMENT: Final = "pruned"
-"""Part of the snapshot with the statement of the removal, at the last removed sequence."""
+"""`part` of the snapshot that holds the statement of the removal; its sequence is the last one to remove."""
 
 OUTCOMES: Final = pruned_games.PART
-"""Part of the snapshot with the outcomes, at the same sequence."""
+"""`part` of the snapshot that holds the outcomes, at the same sequence."""
 
 
 class PrunedOutcome(NamedTuple):
@@ -55,7 +55,7 @@ class PrunedStatement:
             since 1970.
         pruned_us: when the statement was signed, as above.
         reported, standing: `learning.Newest` as of `through`.
-        intervals: sequence of the snapshot of the intervals at the removal; 0: none was learned.
+        intervals: sequence of the snapshot of the intervals at the removal; 0: nothing was learned.
         digest: SHA-256 of that snapshot's state, of the removed outcomes and changes of models, in hexadecimal.
         public_key: ed25519 public key: 32 bytes.
         signature: ed25519 signature over `signed_text`: 64 bytes.
@@ -157,7 +157,7 @@ def write(
     outcomes: Sequence[PrunedOutcome],
     changes: Sequence[str] = (),
 ) -> None:
-    """Store statement, outcomes and change in place of those before, in a transaction that holds the write lock.
+    """Replace the stored statement, outcomes and changes, in a transaction that holds the write lock.
 
     Removes the snapshots of the intervals that belong to removed outcomes, except the last one, their summary.
     """

@@ -38,8 +38,9 @@ def newest_teams(connection: Connection, game_id: str) -> Any | None:
 def are_named(connection: Connection, game_id: str, home_team: str, away_team: str) -> bool:
     """Return whether a forecast of the game names these teams.
 
-    One is enough: else a single forecast with other teams would keep the outcome of its game from being reported.
-    Scorecards count a game with several pairs of teams as doubtful. A late one counts only if all are late, as above.
+    One is enough: otherwise a single forecast with other teams would keep the outcome of its game from being reported.
+    Scorecards count a game with several pairs of teams as doubtful. A late forecast counts only if all are late, as in
+    `newest_teams`.
     """
     teams = {"game_id": game_id, "home_team": home_team, "away_team": away_team}
     statement = _NAMED_IN_TIME if connection.execute(_TEAMS_IN_TIME, teams).one_or_none() else _NAMED

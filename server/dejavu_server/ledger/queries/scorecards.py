@@ -52,7 +52,7 @@ _PARTITION_ROWS = 5000
 
 
 SMALL_READ = 5000
-"""Most forecasts that a small read goes through: some 50 ms of work."""
+"""Maximum number of forecasts that a small read goes through: some 50 ms of work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +101,8 @@ class Position(NamedTuple):
     """Identity of a scorecard's inputs: equal positions on one evening mean equal inputs.
 
     After an outcome stands in the ledger, neither forecasts nor markets of its game and horizon are recorded (see
-    `store.append`), so that only another outcome, or the withdrawal of one, changes any scorecard; and the end of an
-    evening, the games of which are unsettled then.
+    `store.append`), so a scorecard changes only with another outcome, or the withdrawal of one, and at the end of an
+    evening, when games of the evening start to count as unsettled.
 
     Attributes:
         ledger: the identity of the ledger.
@@ -231,7 +231,7 @@ _LATE = {
 
 
 def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
-    """Return `Columns`, save those of bets, and sequence, first_report and differential, for some rows."""
+    """Return `Columns` for some rows, without those of bets, but with sequence, first_report and differential."""
     raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 25
     sequence, first_report, differentials, minute, alpha, late, version, values, *attributes = raw
     home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
@@ -285,9 +285,9 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
 
 
 def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats) -> Columns:
-    """Return each forecast's stake, profit, expected profit and caps, as shares, and place of its market.
+    """Return each forecast's stake, profit, expected profit and caps, as shares, and the sequence of its market.
 
-    Without a market, and with one that was sent late, they are NaN, and the place is 0.
+    Without a market, and with one that was sent late, they are NaN, and the sequence is 0.
 
     Args:
         rows: of each market its forecast_sequence, whether it was sent after the outcome was observed, its sequence,
@@ -359,7 +359,7 @@ _COUNTS: dict[str, Select[int]] = {
     "model": _count(CONDITIONS["model"]),
     "all": _count(),
 }
-"""Counts of the forecasts that a condition leads to; without any such condition, of all."""
+"""Queries that count the forecasts that a condition leads to; `all` is for filters without such a condition."""
 
 LATER: Final = forecasts.alias("later")
 _other = outcomes.alias("other_revision")
@@ -386,7 +386,7 @@ _OTHER_TEAMS = or_(
 _MINUTES_LEFT = case({each.value: each.minutes for each in Horizon}, value=outcomes.c.horizon) - forecasts.c.minute
 
 _LEAST_US = cast(_MINUTES_LEFT, BigInteger) * 60_000_000 - FEED_LAG_SECONDS * 1_000_000
-"""Microseconds that the play after a forecast takes at least; more than an integer of PostgreSQL without the cast."""
+"""Minimum microseconds of the play after a forecast; without the cast, an integer of PostgreSQL would overflow."""
 
 _TOO_SOON = outcomes.c.observed_us - forecasts.c.generated_us < _LEAST_US
 """Whether an outcome was observed sooner after a forecast than the play in between takes."""
@@ -395,7 +395,7 @@ _TOO_SOON = outcomes.c.observed_us - forecasts.c.generated_us < _LEAST_US
 class _Statements(NamedTuple):
     """Statements that read the forecasts, their markets, and which of them are superseded.
 
-    Joined into one, each forecast would look for a market and a later revision, which few have.
+    Joined into one statement, they would look for a market and a later revision of each forecast, which few have.
     """
 
     forecasts: Select[Any]
@@ -468,9 +468,9 @@ def _statements(conditions: frozenset[str]) -> _Statements:
 
 
 def superseded_by_key(*of_later: ColumnElement[bool]) -> Select[Any]:
-    """Select the forecasts that a later revision in time replaces, each once: a forecast may have thousands of them.
+    """Select the forecasts that a later revision in time replaces, each once, even if it has thousands of them.
 
-    It begins with the keys that have one, which are few.
+    It begins with the keys that have such a revision, which are few.
 
     Args:
         of_later: conditions of the later revisions, rows of LATER.
@@ -487,6 +487,6 @@ def superseded_by_key(*of_later: ColumnElement[bool]) -> Select[Any]:
 
 
 def _superseded_one_by_one() -> Select[Any]:
-    """Select the same, beginning with the forecasts, of which few match; only of those in time, which may count."""
+    """Select what `superseded_by_key` does, beginning with the forecasts, if few match; leaves out late ones."""
     replaced = exists().where(LATER.c.key == forecasts.c.key, LATER.c.revision > forecasts.c.revision, in_time(LATER))
     return select(forecasts.c.sequence).where(in_time(forecasts), replaced.correlate_except(LATER))

@@ -1,8 +1,8 @@
 """Keeps the settled forecasts of a ledger in memory, from which any scorecard can be selected.
 
 They take some 220 bytes a forecast. After new outcomes only the games of these are read; after a correction, a
-withdrawal or a restore, all is read again. The first report of the other horizon may make forecasts late: its game is
-read again.
+withdrawal or a restore, everything is read again. The first report of a game at the other horizon may make forecasts
+late, so the game is read again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from dejavu_server.ledger.queries import scorecards
 from dejavu_server.ledger.queries.scorecards import TEAM_CODES, Codes, Columns, Position, ScoreFilter, SettledByModel
 
 MAX_FORECASTS = 500_000
-"""Most forecasts of a ledger that is kept in memory: some 110 MB. A larger one is read for every scorecard."""
+"""Maximum number of forecasts of a ledger that is kept in memory: 110 MB. A larger one is read for each scorecard."""
 
 MAX_NEW_OUTCOMES = 60
-"""Most new outcomes, the halves and ends of two evenings, whose games are read one by one."""
+"""Maximum number of new outcomes whose games are read one by one: the halves and ends of two evenings."""
 
 
 class _Kept(NamedTuple):
@@ -41,7 +41,7 @@ class SettledCache:
         self._kept: dict[Horizon, _Kept] = {}
 
     def settled(self, connection: Connection, filter_: ScoreFilter, *, renew: bool) -> SettledByModel:
-        """Return what `scorecards.settled` returns, from memory if possible; `models` may have some without forecasts.
+        """Return what `scorecards.settled` returns, from memory if possible; `models` may have unused ones, too.
 
         Args:
             connection: a read connection.
@@ -69,7 +69,7 @@ def _fits(connection: Connection) -> bool:
 
 
 def _renewed(connection: Connection, kept: _Kept | None, horizon: Horizon) -> _Kept:
-    """Return the settled forecasts as of now, given those of earlier."""
+    """Return the current settled forecasts, given those that were kept before."""
     now = scorecards.read_position(connection)
     everything = ScoreFilter(horizon=horizon, replays=True)
     if kept is not None and kept.position.ledger == now.ledger:
@@ -137,4 +137,4 @@ _SETTLED_BEFORE = (
     .where(outcomes.c.game_id.in_(bindparam("games", expanding=True)))
     .group_by(outcomes.c.game_id)
 )
-"""Those of some games that were settled before, with their first reports (`standing.FIRST_REPORT`)."""
+"""Those of some games that were settled before, with the sequences of their first reports (`standing.FIRST_REPORT`)."""

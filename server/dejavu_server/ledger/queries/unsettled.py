@@ -23,7 +23,7 @@ class UnsettledGame(NamedTuple):
 def unsettled_games(connection: Connection, filter_: ScoreFilter, before: datetime) -> list[UnsettledGame]:
     """Return the games with matching forecasts made before a time, and without a report.
 
-    A game whose outcome was withdrawn is not among them, nor one of which all forecasts are late.
+    A game whose outcome was withdrawn is not among them, nor one whose forecasts are all late.
 
     Args:
         connection: a read connection.

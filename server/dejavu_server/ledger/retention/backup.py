@@ -44,8 +44,8 @@ def back_up(url: str, path: Path, report: Report = lambda _: None) -> Verificati
 def restore(path: Path, url: str, report: Report = lambda _: None) -> CopiedLedger:
     """Write the ledger of a backup to a new ledger, with a new epoch.
 
-    The epoch makes every resume token expire that a server handed out before, or another server goes on to hand out:
-    entries after the backup are not in the new ledger, and others will get their sequences.
+    The new epoch makes all resume tokens of the old ledger expire, also those that a server still hands out: entries
+    after the backup are not in the new ledger, and others will get their sequences.
 
     Args:
         path: the backup.
@@ -66,7 +66,7 @@ def restore(path: Path, url: str, report: Report = lambda _: None) -> CopiedLedg
     if target is None or file_bytes(target):
         with open_source(backup) as source, open_target(url, source) as backend:
             return copy_ledger(source, backend, epoch=epoch, report=report)
-    target.unlink(missing_ok=True)  # an empty file is no ledger
+    target.unlink(missing_ok=True)  # an empty file is not a ledger
     target.parent.mkdir(parents=True, exist_ok=True)
     found = _write_ledger(backup, target, report, change=lambda backend: _set_epoch(backend, epoch))
     return CopiedLedger(found.ledger_id, epoch, found.sequence, found.hash, found.entries, found.entries)

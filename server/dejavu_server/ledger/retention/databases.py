@@ -46,7 +46,7 @@ def open_target(url: str, source: Backend) -> Iterator[Backend]:
 
 @contextmanager
 def open_existing(url: str) -> Iterator[Backend]:
-    """Open a ledger to write to it; create none.
+    """Open an existing ledger to write to it.
 
     Raises:
         InvalidLedgerUrl: if the URL names no database that can hold a ledger.
@@ -76,7 +76,7 @@ def check_space(source: Backend, target: Backend) -> None:
 
 
 def too_small(needed: int, free: int) -> LedgerUnavailable:
-    """Return the error of a copy for which there is no space; both in bytes."""
+    """Return the error of a copy for which there is no space, given the needed and the free bytes."""
     return LedgerUnavailable(
         f"no space for the copy: it takes {needed / 2**20:,.0f} MiB, and the disk has {free / 2**20:,.0f} MiB left"
     )

@@ -1,7 +1,7 @@
 """Copies a ledger to another database, entry by entry, and checks the copy row by row.
 
-The content of the target is the progress: an interrupted copy continues after the target's newest entry. Until it is
-complete, the target has an epoch of its own. So if a server is started on half a copy, resume tokens of the source
+The content of the target shows the progress: an interrupted copy continues after the target's newest entry. Until it
+is complete, the target has an epoch of its own. So if a server is started on half a copy, resume tokens of the source
 expire there with a reason, and no stream skips missing entries.
 
 Rows of the index are copied, not derived: `audit.verification` derives all of them again from the entries of the copy.
@@ -35,7 +35,7 @@ class StepProgress(NamedTuple):
 
     Attributes:
         step: current step: copying, comparing or verifying.
-        sequence: the entry that was last done.
+        sequence: the last entry that was copied, compared or verified.
         head: the entry to reach; it rises while a server records.
     """
 
@@ -54,7 +54,7 @@ class CopiedLedger:
         sequence: sequence of the last entry that was copied.
         hash: its hash, in hexadecimal.
         entries: entries of the copy.
-        added: entries that this run has added; the others were there.
+        added: entries that this run has added; the others were there before.
     """
 
     ledger_id: str
@@ -191,7 +191,7 @@ class _Copy:
             self._report(StepProgress("copying", self.at.sequence, self._head.sequence))
 
     def compare(self) -> None:
-        """Compare every row of the entries with the source's, from where it has compared last."""
+        """Compare the rows of all entries that were not compared yet with those of the source."""
         while self._compared < self.at.sequence:
             through = min(self._compared + _COMPARED_AT_ONCE, self.at.sequence)
             with self._source.read() as connection:
@@ -205,7 +205,7 @@ class _Copy:
             self._report(StepProgress("comparing", through, self.at.sequence))
 
     def replace_summaries(self) -> bool:
-        """Copy checkpoints and snapshots; return False if entries were added since, of which they may say more."""
+        """Copy checkpoints and snapshots; return False if entries were added since: the summaries may then be newer."""
         with self._source.read() as source, store.snapshot_read(source):
             if store.head(source) != self.at:
                 return False
@@ -242,7 +242,7 @@ def _checked(before: ChainHead, page: list[stored_rows.Entry]) -> ChainHead:
     for entry in page:
         if entry.sequence != before.sequence + 1:
             raise LedgerCorrupt(
-                f"the source is damaged: entry {entry.sequence} follows on {before.sequence}; entries have no gaps"
+                f"the source is damaged: entry {entry.sequence} follows entry {before.sequence}; expected no gaps"
             )
         if codec.chain_hash(before.hash, entry.canonical) != entry.hash:
             raise LedgerCorrupt(f"the source is damaged: entry {entry.sequence} or the one before it was altered")

@@ -56,7 +56,7 @@ class PrunePlan:
         games: the games to remove, by id.
         first_day, last_day: days of the forecasts to remove; None without any.
         unsettled: games among them whose outcome is missing.
-        limited_by: why less is removed than was asked for; empty if not.
+        limited_by: why less is removed than was asked for; empty if everything is.
     """
 
     ledger_id: str
@@ -78,7 +78,7 @@ class PrunePlan:
 
 
 class _Span(NamedTuple):
-    """First and last entry of a game, or of an evening, in words."""
+    """First and last entry of a game or of an evening, and its description."""
 
     first: int
     last: int
@@ -104,7 +104,7 @@ def plan(
 
     Raises:
         NothingToPrune: if nothing can be removed; the message says why.
-        LedgerCorrupt: if the checkpoint to verify from is not that of its entry.
+        LedgerCorrupt: if the checkpoint to verify from has another hash than its entry.
     """
     limit = min(before or datetime.max.replace(tzinfo=UTC), (now or datetime.now(UTC)) - MIN_AGE)
     with store.snapshot_read(connection):
@@ -176,7 +176,7 @@ def _spans(connection: Connection) -> Iterator[_Span]:
 
 
 def _unsettled(connection: Connection) -> dict[str, int]:
-    """Return the games with forecasts whose outcome is missing, with the first of these."""
+    """Return the games with forecasts whose outcome is missing, each with the sequence of the first such forecast."""
     settled = exists().where(
         outcomes.c.game_id == forecasts.c.game_id, outcomes.c.horizon == forecasts.c.horizon, STANDS
     )

@@ -121,7 +121,7 @@ def remove(
 
 
 def _learned(connection: Connection, through: int) -> tuple[AdaptiveState, int, list[PrunedOutcome]]:
-    """Return the state of the intervals up to a sequence, that of the last outcome in it, and the outcomes."""
+    """Return the state of the intervals up to a sequence, the sequence of the last outcome in it, and the outcomes."""
     state, start = AdaptiveState(), 0
     stored = learning.read_snapshot(connection, learning.INTERVALS, through + 1)
     if stored is not None:

@@ -32,7 +32,7 @@ CHAIN: Final = (entries, forecasts, outcomes, markets, shadows, model_changes)
 """Tables whose rows belong to one entry each; the entries first, since the others refer to them."""
 
 _SUMMARIES: Final = (checkpoints, snapshots)
-"""Tables whose rows say something of all entries up to one."""
+"""Tables whose rows summarize all entries up to a sequence."""
 
 _ROWS_AT_ONCE: Final = 50  # of the summaries: a snapshot may have a megabyte
 
@@ -70,7 +70,7 @@ def entries_after(connection: Connection, after: int, through: int) -> list[Entr
     """Return the first entries after a sequence, up to another, in order.
 
     Raises:
-        LedgerCorrupt: if a value has another type than was written.
+        LedgerCorrupt: if a value does not have the type that was written.
     """
     rows = connection.execute(_ENTRIES_AFTER, {"after": after, "through": through, "limit": PAGE})
     page: list[Entry] = []
@@ -130,7 +130,7 @@ def _summaries(connection: Connection, table: Table, through: int) -> Iterator[l
 
 
 def is_empty(connection: Connection) -> bool:
-    """Return whether a ledger has neither entries nor anything that refers to some."""
+    """Return whether a ledger has neither entries nor rows that refer to entries."""
     pruned = connection.execute(select(ledger.c.pruned_through)).scalar_one()
     return pruned == 0 and all(
         connection.execute(select(table.c.sequence).limit(1)).first() is None for table in (entries, *_SUMMARIES)
@@ -160,7 +160,7 @@ def newest_hash(connection: Connection, sequence: int) -> bytes | None:
 
 
 def difference(source: Rows, target: Rows) -> str | None:
-    """Return which row two ledgers do not share, in words; None if they share all."""
+    """Describe a row that two ledgers do not share; None if they share all."""
     for name, rows in source.items():
         if rows != target[name]:
             pairs = zip(rows, target[name], strict=False)

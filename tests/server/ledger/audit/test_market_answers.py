@@ -191,7 +191,7 @@ def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:
     assert fault_of(unrated, market, replace(refused, unrated=False)) is not None
     assert fault_of(unrated, market, staked) is not None
     known = replace(forecast, forecast=rated)
-    fault = "it counts the teams as known too little, where the forecast's ratings have them as known"
+    fault = "it treats the teams as known too little, but by the forecast's ratings they are known"
     assert fault_of(known, market, refused) == fault
     # A team that is used and hardly known has no stake either.
     for deviation, right, wrong in ((DECEMBER_DEVIATION, staked, refused), (2.56, refused, staked)):

@@ -1,7 +1,7 @@
-"""The ceiling on the same games: with ratings of the teams in hindsight, and as a plain diffusion.
+"""Reference forecasts of the same games: one with ratings in hindsight (a ceiling), one as a plain diffusion.
 
 The first needs results of later games; the second is the simplest model with a distribution for every minute. They show
-how much better ratings could make the forecasts, and how little a model of the course of a game adds to a random walk
+how much forecasts could gain from better ratings, and how little a model of a game's course adds to a random walk
 towards the expected margin.
 """
 
@@ -18,7 +18,7 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import RatedGames
 
 RIDGE: Final = 7.0
-"""Penalty of a team's strength: the games that it weighs as much as. It has the lowest error on 2015 to 2018."""
+"""Ridge penalty of a team's strength, as an equivalent number of games. It has the lowest error on 2015 to 2018."""
 
 
 def hindsight_margins(games: Games) -> Floats:
@@ -26,8 +26,8 @@ def hindsight_margins(games: Games) -> Floats:
 
     In each season, the strengths of the teams and the home advantage are fitted by ridge regression; the game itself
     is left out (by the leverages), so that only what the other games say about its teams is known. Strengths are
-    constant over the season, and who plays is not known: better ratings in this sense are possible, but no forecast of
-    ratings.
+    constant over the season and lineups are unknown, so hindsight could do better still; no forecast can have even
+    these ratings.
 
     Args:
         games: n games.

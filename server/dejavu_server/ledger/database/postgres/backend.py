@@ -1,6 +1,6 @@
 """PostgreSQL as the backend of a ledger: any number of processes of any number of machines.
 
-A write locks the one row of `ledger` before it reads, in a transaction in which each statement sees earlier commits: so
+A write locks the one row of `ledger` before it reads, in a transaction whose statements see all earlier commits. So
 writers on any machines take turns, in one order.
 Decision: docs/decisions/0047-several-servers.md.
 """
@@ -61,7 +61,7 @@ def connection_parameters(url: str) -> dict[str, Any]:
     """Return the parameters of a connection; what the URL sets is kept, and the environment adds what libpq reads.
 
     Raises:
-        InvalidLedgerUrl: if the URL is none of PostgreSQL, or contains a password; the message never repeats it.
+        InvalidLedgerUrl: if the URL is not one of PostgreSQL, or contains a password; the message never repeats it.
     """
     try:
         check_ledger_url(url)
@@ -164,7 +164,8 @@ class PostgresBackend:
                 _roll_back(connection, raw, error)
                 lost = connection.invalidated and isinstance(error, psycopg.Error)
                 connection.close()
-                # Lost, or no longer the primary's, while it was idle: try a new one. Once: each may take seconds.
+                # The idle connection was lost, or is no longer one to the primary: try a new one, but only once, since
+                # each attempt may take seconds.
                 if lost and time.monotonic() - began < _AT_ONCE_SECONDS:
                     began -= _AT_ONCE_SECONDS
                     continue
@@ -238,8 +239,8 @@ class PostgresBackend:
     def notify(self) -> None:
         """See `Backend.notify`.
 
-        After the commit rather than in it: a full queue of notifications would else make commits fail, and PostgreSQL
-        lets commits with notifications wait for each other.
+        It is called after the commit rather than in it: a full queue of notifications would make commits fail, and
+        PostgreSQL lets commits with notifications wait for each other.
         """
         if self._identity is None:
             return

@@ -44,7 +44,7 @@ _SETTINGS: Final = (
 # Commits wait for the log to be written: with `off`, killing the database would lose answered calls.
 _WRITING: Final = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';"
-    # Of a machine that vanished while it held the write lock.
+    # Ends the session of a machine that vanished while it held the write lock.
     " SET idle_in_transaction_session_timeout = 5000;"
 )
 _READING: Final = "SET default_transaction_read_only = on; SET idle_in_transaction_session_timeout = 60000;"
@@ -149,7 +149,7 @@ def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: flo
 
     @event.listens_for(engine, "checkout")
     def replace_if_closed(connection: GuardedConnection, _record: Any, _proxy: Any) -> None:
-        # The server says nothing on an idle connection but that it ends it: after a restart, no call has to fail first.
+        # On an idle connection the server sends nothing but its end: so no call has to fail first after a restart.
         if connection.closed or is_readable(connection):
             raise DisconnectionError("the server closed the connection")
 
@@ -167,7 +167,7 @@ def driver_connection(connection: Connection) -> GuardedConnection:
     """Return the driver's connection of an open connection of SQLAlchemy.
 
     Raises:
-        TypeError: if it is none of an engine of `new_engine`, or closed.
+        TypeError: if it does not come from an engine of `new_engine`, or is closed.
     """
     raw = connection.connection.driver_connection
     if not isinstance(raw, GuardedConnection):

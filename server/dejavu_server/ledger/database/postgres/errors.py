@@ -39,7 +39,7 @@ _CORRUPT: Final = {
     "58P01": "a file of its database is missing",
     # Writers read under the write lock, so only damage can violate a constraint.
     "23": "its entries contradict each other",
-    # Of values as text: invalid UTF-8 or JSON.
+    # Values that are invalid as text: not UTF-8, or not JSON.
     "22021": "its entries cannot be read back",
     "22P02": "its entries cannot be read back",
     "22P05": "its entries cannot be read back",
@@ -94,7 +94,7 @@ def database_errors() -> Iterator[None]:
 
     Raises:
         LedgerError: the ledger error.
-        ValueError: if the driver itself refused a value: it is that of a call, and says nothing of the ledger.
+        ValueError: if the driver itself refused a value, which came from a call and says nothing about the ledger.
     """
     try:
         yield

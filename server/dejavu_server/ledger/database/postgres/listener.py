@@ -1,7 +1,7 @@
 """Listens for the notifications of others' commits, over a connection of its own in the event loop.
 
 After every (re)connect it reports a commit before any notification, so that its users read the ledger and miss no
-commit of the time without a connection.
+commit made while there was no connection.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PostgresListener:
     Args:
         parameters: of libpq.
         channel: the channel of the ledger.
-        committed: called at every notification but own ones, and after every connect.
+        committed: called at every notification except those of this process, and after every connect.
         own_session: returns the process id of the database's session that sends the notifications of this process,
             which knows what it has committed; 0 if there is none.
 

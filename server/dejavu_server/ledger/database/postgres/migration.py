@@ -1,4 +1,4 @@
-"""Creates or migrates the tables of a ledger in PostgreSQL: the first process that opens it does, the others wait.
+"""Creates or migrates the tables of a ledger in PostgreSQL: the first process that opens it does so, the others wait.
 
 Everything runs in one transaction under an advisory lock, so after a failure the database is unchanged.
 """
@@ -31,8 +31,8 @@ def ensure_schema(engine: Engine, *, make: bool = True) -> None:
         make: whether to create a ledger if none exists.
 
     Raises:
-        LedgerSchemaError: if the tables were written by a later release, are no ledger, or are not exactly those of
-            this release.
+        LedgerSchemaError: if the tables were written by a later release, are not a ledger, or are not exactly those
+            of this release.
         LedgerUnavailable: if there is no ledger and `make` is false, or another process prepares one for too long.
         sqlalchemy.exc.SQLAlchemyError, psycopg.Error: if the database fails.
     """
@@ -63,7 +63,7 @@ def ensure_schema(engine: Engine, *, make: bool = True) -> None:
             if raw.closed:
                 connection.invalidate()
             else:
-                raw.rollback()  # nothing, after the commit
+                raw.rollback()  # does nothing after the commit
                 raw.answer_seconds = patience
     if older and before is not None:
         _log.info("ledger_migrated", before=before, schema=REVISION)

@@ -1,4 +1,4 @@
-"""Compares the objects of a PostgreSQL schema with the schema of this release: nothing may be missing, nothing more.
+"""Compares the objects of a PostgreSQL schema with the schema of this release: none may be missing or additional.
 
 A trigger or a rule can drop or alter entries, a view, a policy or a child table can hide or add rows, an unlogged table
 is empty after a crash, and without its unique index a table takes rows twice. The catalogs are compared, except the
@@ -29,7 +29,7 @@ from sqlalchemy.schema import Constraint
 from dejavu_server.ledger.database.schema import metadata
 from dejavu_server.ledger.errors import LedgerSchemaError
 
-# Of the objects `c` in the schema of the ledger, without those of extensions.
+# Restricts `c` to the objects in the schema of the ledger, without those of extensions.
 _HERE = (
     "JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema() WHERE NOT EXISTS"
     " (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"

@@ -27,7 +27,7 @@ from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.records import IssuedForecast
 
 MAX_KEPT: Final = 1500
-"""Most cached keys, an evening's; beyond it the cache is dropped."""
+"""Maximum number of cached keys, those of an evening; beyond it the cache is dropped."""
 
 
 class LedgerPosition(NamedTuple):
@@ -91,7 +91,7 @@ class KnownRecord:
 
     Attributes:
         games: the newest minute of each game, its outcomes, the number of its forecasts.
-        revisions: by key, the newest revision that was recorded in time and the newest one, if there are such.
+        revisions: by key, the newest revision that was recorded in time and the newest of all, if there are any.
         markets: recorded markets, by the sequence of their forecast.
         appended: entries added by the last call of `store.append`; None if it failed.
     """
@@ -113,7 +113,7 @@ class KnownRecord:
         self._without_market: set[int] = set()
 
     def read(self, connection: Connection, drafts: Sequence[PreparedForecast]) -> LedgerPosition:
-        """Read the unknown part of the drafts' needs; return the position of the ledger.
+        """Read what the drafts need and is not known yet; return the position of the ledger.
 
         Raises:
             LedgerCorrupt: if something cannot be read back.

@@ -16,7 +16,7 @@ from sqlalchemy import ClauseElement, ColumnElement, Connection, Dialect, Table,
 from sqlalchemy.exc import DBAPIError
 
 MOST_VALUES = 512
-"""Most values in a list of one statement; databases take many times as many parameters."""
+"""Maximum length of the list in one statement; databases allow many times as many parameters."""
 
 _NAMES = tuple(f"value_{index}" for index in range(MOST_VALUES))
 
@@ -44,7 +44,7 @@ class PreparedQuery:
     """A query without parameters, or with one list of values.
 
     Args:
-        build: returns the query, given the parameters of the list, to be used with `in_`. It is called once for each
+        build: builds the query from the parameters of the list, which it uses with `in_`. It is called once for each
             of a few lengths.
     """
 
@@ -56,7 +56,7 @@ class PreparedQuery:
 
         Args:
             connection: the connection; a write needs the write lock.
-            values: the list, of any length. The rows of its parts follow each other.
+            values: the list, of any length. A long list is queried in chunks, whose rows are concatenated.
 
         Raises:
             sqlalchemy.exc.DBAPIError: if the database fails.
@@ -118,7 +118,7 @@ def run_on_driver(
     Args:
         connection: the connection.
         sql: the statement.
-        parameters: in the form that the driver takes; if `many`, of each of several executions.
+        parameters: in the form that the driver takes; if `many`, a sequence with one item per execution.
         many: whether to execute it several times.
 
     Raises:
@@ -157,5 +157,5 @@ def _compile(statement: ClauseElement, dialect: Dialect, columns: Sequence[str] 
 
 def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
     if len(names) > 1:
-        return itemgetter(*names)  # returns a tuple only of several
+        return itemgetter(*names)  # itemgetter returns a tuple only for several names
     return lambda values: tuple(values[name] for name in names)

@@ -49,7 +49,7 @@ def _recorded_markets(sequences: Sequence[ColumnElement[int]]) -> ClauseElement:
 
 def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
     other = forecasts.alias("other")
-    # One statement: the lock is held meanwhile.
+    # A single statement, since the write lock is held meanwhile.
     return union_all(
         select(
             outcomes.c.game_id,

@@ -128,7 +128,7 @@ class SqliteBackend:
         self._path = database_path(url)
         self._writing = writing_engine(self._path, durability)
         self._reading = reading_engine(self._path, immutable=immutable)
-        self._kept: list[Connection] = []  # the one of the last transaction
+        self._kept: list[Connection] = []  # the connection of the last transaction
         self._checkpointer = WalCheckpointer(self._path)
         self._files: OpenFiles | None = None
         self._runtime: Path | None = None
@@ -155,7 +155,7 @@ class SqliteBackend:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """See `Backend.write`. Neither writes to files that were removed or replaced, nor counts commits to them."""
-        # Contexts of their own, and SQLAlchemy's transactions, would take half of the time of a commit of nothing.
+        # Separate context managers, and SQLAlchemy's transactions, would take half of the time of an empty commit.
         try:
             try:
                 connection = self._kept.pop()

@@ -28,7 +28,7 @@ def copy_pages(source: Path, target: Path, report: Callable[[int, int], None] = 
     Args:
         source: a database in WAL mode, or one that nothing writes to.
         target: an empty file.
-        report: called with the number of pages copied, and of all.
+        report: called with the number of pages copied, and the number of all pages.
 
     Raises:
         LedgerError: if the source is damaged, or the target's disk is full.

@@ -36,7 +36,7 @@ BUSY_SECONDS = 2.0
 
 
 STEPS_PER_CHECK = 50_000
-"""Steps of SQLite's virtual machine between two checks whether to stop: a thousand rows, some milliseconds."""
+"""Steps of SQLite's virtual machine between two checks of the stop signal: a thousand rows, some milliseconds."""
 
 MAX_CONNECTIONS = 8
 """Connections kept open by an engine: one per reader thread of a ledger, and some for other uses."""
@@ -179,7 +179,7 @@ def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> En
 
 
 def primary_code(error: BaseException | None) -> int:
-    """Return SQLite's primary result code of an error; 0 if it has none, as errors of the Python driver itself."""
+    """Return SQLite's primary result code of an error; 0 if it has none, like errors of the Python driver itself."""
     # The low byte of an extended result code is the primary code.
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
@@ -206,10 +206,10 @@ def from_driver(cause: BaseException | None) -> LedgerError:
 
 @contextmanager
 def stopping(connection: Connection, stop: StopSignal) -> Iterator[None]:
-    """End the statements of a connection once an event is set.
+    """End the statements of a connection once `stop` is set.
 
     Raises:
-        ReadStopped: if one was ended, or would have been started.
+        ReadStopped: if a statement was ended, or would have been started.
     """
     raw = connection.connection.driver_connection
     if raw is None:

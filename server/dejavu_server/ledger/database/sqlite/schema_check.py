@@ -1,9 +1,9 @@
-"""Compares the objects of a SQLite database with the schema of this release: nothing may be missing, nothing more.
+"""Compares the objects of a SQLite database with the schema of this release: none may be missing or additional.
 
 A trigger can drop or alter entries, a view or a changed table can hide them, and without its unique index a table takes
-rows twice. SQLite's stored statements are compared word by word, so any difference is found except the order of
-columns, the names of constraints and quotes around the schema's names, in which a migrated database differs from a new
-one. Words are separated as SQLite does: a quoted name can contain the text of a constraint, and a quoted type that of
+rows twice. SQLite's stored statements are compared word by word. Only the ways in which a migrated database differs
+from a new one are ignored: the order of columns, the names of constraints, and quotes around names of the schema.
+Statements are split into words as in SQLite, since a quoted name or type can contain the text of a constraint, such as
 NOT NULL.
 """
 
@@ -29,7 +29,8 @@ _OF_SQLITE = {"sqlite_sequence", "sqlite_stat1", "sqlite_stat2", "sqlite_stat3",
 _VERSIONS = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, PRIMARY KEY (version_num))"
 
 _WORD = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+|[^\s\w]""", re.ASCII)
-"""Texts, names in quotes of any kind, words, other characters. Beyond ASCII no character is a space or has a case."""
+"""Texts, names in quotes of any kind, words, other characters. As in SQLite, only ASCII characters count as spaces or
+have upper and lower case."""
 
 _VERSION_TABLE = frozenset({"alembic_version", "version_num"})
 
@@ -95,7 +96,7 @@ def _parts(sql: str) -> _Parts:
 
 
 def _normalized(word: str) -> str:
-    """Return a word in lower case, a name of the schema without its quotes, and anything else in quotes as it is."""
+    """Lower-case a word, or unquote a name of the schema; return anything else in quotes unchanged."""
     if word[0] in '"`[':
         name = word[1:-1].lower()
         return name if name in _names() else word

@@ -1,8 +1,8 @@
 """Copies committed data from SQLite's write-ahead log into the database, outside of the commits.
 
 SQLite itself does so in every commit that makes the log long enough: its caller then waits for two flushes of the disk,
-as long as a dozen commits. Here a thread does it soon after a commit, and a commit only if the log is long
-nevertheless. Decision: docs/decisions/0043-write-path.md.
+as long as a dozen commits. Here a thread does it soon after a commit; a commit does it only if the log has become too
+long nevertheless. Decision: docs/decisions/0043-write-path.md.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Final
 from dejavu_server.ledger.database.sqlite.engine import connect
 
 PAUSE_SECONDS: Final = 0.25
-"""Least time between a commit and the copy, and between two copies: pages that are written often are copied once."""
+"""Minimum time between a commit and the copy, and between two copies: pages that are written often are copied once."""
 
 MOST_PAGES: Final = 8000
-"""Pages of the log at which a commit copies them itself: 32 MiB. SQLite starts the log from its beginning only if no
-commit comes during a copy.
+"""Number of pages in the log from which a commit copies them itself: 32 MiB. SQLite starts the log from its beginning
+only if no commit comes during a copy.
 """
 
 
@@ -38,7 +38,7 @@ class WalCheckpointer:
         self._thread: threading.Thread | None = None
 
     def committed(self) -> None:
-        """Has the log copied soon; call it after a commit."""
+        """Make the thread copy the log soon; call this after a commit."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="wal-checkpointer", daemon=True)
             self._thread.start()

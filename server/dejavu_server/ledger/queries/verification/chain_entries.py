@@ -17,7 +17,7 @@ def chain_entries(connection: Connection, through: int) -> Iterator[tuple[int, s
     """Yield sequence, canonical form and hash of every entry up to a sequence, in order.
 
     Raises:
-        LedgerCorrupt: if a value has another type than was written, which SQLite allows.
+        LedgerCorrupt: if a value does not have the type that was written; SQLite allows others.
     """
     last = 0
     while page := connection.execute(_ENTRIES, {"after": last, "through": through}).all():

@@ -37,20 +37,20 @@ KEYS = {table.name: f"{table.name}_{next(iter(table.primary_key)).name}" for tab
 """Label of each table's primary key in a row."""
 
 LABELS = {table.name: [(column.name, f"{table.name}_{column.name}") for column in table.columns] for table in _DERIVED}
-"""Names of each table's columns, with their labels in a row; not of those that the database computes."""
+"""Names of each table's columns, with their labels in a row."""
 
 
 def entries_after(connection: Connection, sequence: int) -> Sequence[Raw]:
     """Return the first PAGE entries after a sequence, with all rows that follow from each; labels begin with entry_.
 
-    Beside a market stands the entry of its forecast, `market_forecast_canonical`, beside a shadow the row of its
-    forecast, under labels that begin with beside_.
+    The row of a market has the entry of its forecast (`market_forecast_canonical`); that of a shadow has the row of its
+    forecast, with labels that begin with beside_.
     """
     return connection.execute(_ENTRIES.where(entries.c.sequence > sequence)).mappings().all()
 
 
 def orphans(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Yield tables with rows without an origin, and the origin that these rows lack."""
+    """Yield each table that has orphaned rows, and what these rows lack."""
     for table in _DERIVED:
         if connection.execute(select(func.count()).where(table.c.sequence.not_in(select(entries.c.sequence)))).scalar():
             yield table.name, "an entry"

@@ -23,8 +23,8 @@ class Revision(NamedTuple):
         sequence, revision: of its entry.
         content: what a revision changes: of a forecast pattern and teams, of an outcome differential, teams and
             whether it is withdrawn.
-        given: what a revision may change too, if it has it: of a forecast, by its request, date of the game (ISO 8601)
-            and live inputs; of an outcome the total points. None for each that it has not.
+        given: optional values, which a revision may change too if it has them: of a forecast the date of the game (ISO
+            8601) and the live inputs in its request, of an outcome the total points. None for each that is missing.
         late: whether it is marked as late; never for an outcome.
         before_sequence, before, before_given: sequence, content and what was given of the revision before it; None if
             there is none. A date that was not given is the day on which it was made.
@@ -47,12 +47,12 @@ class Revision(NamedTuple):
 
     @property
     def repeats_before(self) -> bool:
-        """Whether it changes nothing of the revision before it."""
+        """Whether it changes nothing compared with the revision before it."""
         return self.content == self.before and self._agrees(self.before_given)
 
     @property
     def repeats_in_time(self) -> bool:
-        """Whether it changes nothing of the newest revision before it that is not marked as late."""
+        """Whether it changes nothing compared with the newest revision before it that is not marked as late."""
         return self.content == self.in_time and self._agrees(self.in_time_given)
 
     def _agrees(self, other: tuple[Any, ...]) -> bool:
@@ -90,7 +90,7 @@ _earlier_outcome = outcomes.alias("earlier_outcome")
 
 
 def _request(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
-    """Return the request of the forecast at a sequence as JSON, from its entry: no row has all of it."""
+    """Return the request of the forecast at a sequence as JSON, from its entry, since no row contains all of it."""
     text = canonical_text(entries.c.canonical, "payload", "request")
     return select(text).where(entries.c.sequence == sequence).scalar_subquery()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,6 +92,15 @@ def dashboard(  # noqa: PLR0917 - each is an option
         bool,
         typer.Option("--demo", envvar="DEJAVU_DASHBOARD_DEMO", help="Show games of replays as games: a demonstration."),
     ] = False,
+    evening: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            envvar="DEJAVU_DASHBOARD_EVENING",
+            help="Day to show as tonight, as for a replay of past games; by default today.",
+        ),
+    ] = None,
     web: Annotated[Path | None, _option("DEJAVU_DASHBOARD_WEB", "Folder of another build of the page.", "DIR")] = None,
     max_connections: Annotated[
         int, _count("DEJAVU_DASHBOARD_MAX_CONNECTIONS", "Most connections.")
@@ -146,6 +156,7 @@ def dashboard(  # noqa: PLR0917 - each is an option
         trusted_proxies=proxies,
         allow_record=allow_record,
         demo=demo,
+        evening=None if evening is None else evening.date(),
         grace_seconds=grace,
         limits=GatewayLimits(
             connections=max_connections,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -62,6 +63,7 @@ class GatewaySettings:
         trusted_proxies: reverse proxies whose X-Forwarded-For is believed.
         allow_record: whether browsers may have forecasts recorded.
         demo: whether games of replays count as games: a demonstration.
+        evening: the day that is shown as tonight; None: today.
         grace_seconds: time that a drain waits for requests in progress.
         poll_seconds: interval at which the health of the server is read.
         limits: limits of browsers.
@@ -73,6 +75,7 @@ class GatewaySettings:
     trusted_proxies: TrustedProxies = TrustedProxies()
     allow_record: bool = False
     demo: bool = False
+    evening: date | None = None
     grace_seconds: float = 5.0
     poll_seconds: float = 2.0
     limits: GatewayLimits = field(default_factory=GatewayLimits)

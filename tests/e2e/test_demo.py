@@ -106,9 +106,12 @@ def test_a_demo_with_the_page_keeps_it_until_it_is_interrupted() -> None:
             assert next(line for line in lines if line.startswith("The page stays at"))
             with urllib.request.urlopen(f"{url}api/games", timeout=60) as answer:
                 games = json.load(answer)["games"]
-            assert [len(each["outcomes"]) for each in games] == [2, 2]
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0
+            try:
+                assert [len(each["outcomes"]) for each in games] == [2, 2]
+                process.send_signal(signal.SIGINT)
+                assert process.wait(60) == 0
+            finally:
+                process.kill()
         assert remaining(Path(folder)) == []
 
 

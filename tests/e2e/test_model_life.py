@@ -88,6 +88,7 @@ class Season:
             for course in courses
         ]
         ends = await self._client.predict_batch(asked, timeout=SECONDS)
+        assert [each.WhichOneof("result") for each in ends] == ["forecast"] * GAMES, ends
         made = await self._shadows(challenger, sequences)
         async with asyncio.TaskGroup() as reporting:
             for number, answer in zip(numbers, ends, strict=True):

@@ -169,7 +169,7 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
             _subscribed(address) as subscriber,
             # The replay and its clients share this process: that a call waited for them is not worth a log line.
             AsyncDejavuClient(address, slow=math.inf, very_slow=math.inf) as client,
-            _page(address, shown=page) as url,
+            _page(address, client, shown=page) as url,
         ):
             games = await simulate_matched_games(client, rng, count)
             speed = _GAME_DAY_SECONDS / seconds
@@ -192,12 +192,14 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
 
 
 @asynccontextmanager
-async def _page(target: str, *, shown: bool) -> AsyncIterator[str]:
+async def _page(target: str, client: AsyncDejavuClient, *, shown: bool) -> AsyncIterator[str]:
     """Serve and open the page if it is to be shown; yield its URL, else an empty one."""
     if not shown:
         yield ""
         return
-    async with running_page(target, "--listen", "127.0.0.1:0", "--demo") as url:
+    day = await _evening(client)
+    evening = () if day is None else ("--evening", day.isoformat())
+    async with running_page(target, "--listen", "127.0.0.1:0", "--demo", *evening) as url:
         typer.echo(f"Page at {url}", err=True)
         open_page(url)
         yield url
@@ -215,14 +217,18 @@ async def _until_interrupted(url: str) -> None:
         raise
 
 
+async def _evening(client: AsyncDejavuClient) -> date | None:
+    """Return the day after the newest final that the model knows, on which it uses the ratings of the teams."""
+    [active] = [model for model in await client.list_models() if model.active]
+    return date.fromisoformat(active.ratings_date) + timedelta(days=1) if active.ratings_date else None
+
+
 async def simulate_matched_games(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[ReplayGame, ...]:
     """Simulate games with the margins that the model expects; with other margins its forecasts would be biased.
 
-    They are played on the day after the newest final that the model knows, so that it uses the ratings of their teams.
+    They are played on the `_evening` of the model.
     """
-    pairs = draw_matchups(rng, count)
-    [active] = [model for model in await client.list_models() if model.active]
-    day = date.fromisoformat(active.ratings_date) + timedelta(days=1) if active.ratings_date else None
+    pairs, day = draw_matchups(rng, count), await _evening(client)
     requests = [
         predict_request([0], horizon=FINAL, home_team=home, away_team=away, game_date=day) for home, away in pairs
     ]

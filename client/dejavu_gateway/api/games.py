@@ -50,7 +50,7 @@ class GameEndpoints:
         """GET /api/games: the games of a day."""
         context = context_of(request)
         check_names(request.query_params, ("date", "includeReplays"))
-        day = _day(request.query_params.get("date"))
+        day = _day(request.query_params.get("date"), _tonight(context))
         default = "1" if context.settings.demo else "0"
         replays = check_flag(request.query_params.get("includeReplays", default), "includeReplays")
         return await self._answer(request, ("day", day, replays), lambda: _day_answer(context, day, replays))
@@ -61,7 +61,7 @@ class GameEndpoints:
         It is made on new connections, by code that has not run, from parts of the ledger that are not in memory.
         """
         await context.feed.begun.wait()
-        day = game_day(utc_now())
+        day = _tonight(context)
         with contextlib.suppress(DejavuClientError):
             await self._shared.get(("day", day, True), lambda: _day_answer(context, day, True), context.feed)
 
@@ -114,9 +114,13 @@ async def _pages(
         request.page_token = page.next_page_token
 
 
-def _day(text: str | None) -> date:
+def _tonight(context: GatewayContext) -> date:
+    return context.settings.evening or game_day(utc_now())
+
+
+def _day(text: str | None, tonight: date) -> date:
     if text is None:
-        return game_day(utc_now())
+        return tonight
     try:
         day = parse_day(text)
     except ValueError:
@@ -131,7 +135,7 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> byte
         from_date=day.isoformat(), to_date=day.isoformat(), include_replays=replays, page_size=PAGE_SIZE
     )
     # Before anything is read: what is recorded meanwhile is sent once more by a stream that resumes from there.
-    is_now = day == game_day(utc_now()) and context.feed.board.report.streaming
+    is_now = day == _tonight(context) and context.feed.board.report.streaming
     token = context.feed.log.token if is_now else ""
     games: dict[str, list[RecordedPrediction]] = {}
     async for each in _pages(context.client, request):  # newest first

@@ -34,13 +34,14 @@ export default function Tonight() {
   const [waited, setWaited] = createSignal(false);
   const timer = setTimeout(() => setWaited(true), WAIT_MS);
   onCleanup(() => clearTimeout(timer));
-  const live = () => !chosen() || chosen() === gameDay(now());
+  const live = () => !chosen() || chosen() === tonight()?.date;
   // A board that stays open goes on to the next evening, once for each day.
   const today = createMemo(() => gameDay(now()));
   createEffect(on(today, () => !chosen() && tonight() && void loadTonight(), { defer: true }));
   const shown = createMemo(() => {
     const listed = new Set((board()?.games ?? []).map((game) => game.gameId));
-    const isToday = (game: Game) => Object.values(game.newest).some((one) => one?.day === today());
+    const evening = tonight()?.date ?? today();
+    const isToday = (game: Game) => Object.values(game.newest).some((one) => one?.day === evening);
     return games().filter((game) => listed.has(game.id) || (live() && isToday(game)));
   });
   const minute = createMemo(() => Math.floor(now() / 60_000));

@@ -38,6 +38,9 @@ MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6
 """Tolerance, in points, between a loaded bundle's answers and the golden ones computed before writing."""
 
+_MAX_POINTS = 1000.0
+"""Bound of the points of an answer: several times what any game has."""
+
 MAX_ANSWER_SECONDS = 0.02
 """Most seconds of CPU of an answer with all that can be asked for; those of the default bundle take up to 0.003.
 
@@ -270,6 +273,9 @@ def _check_minutes(forecaster: Forecaster) -> None:
         distances = [each.distance for each in similar]
         if not np.isfinite([answer.point, answer.home_lead_probability, *answer.distribution, *distances]).all():
             raise ValueError(f"the {query.horizon.value} from minute {query.pattern.minutes} is not finite")
+        if max(map(abs, (answer.point, *answer.distribution))) > _MAX_POINTS:
+            asked = f"the {query.horizon.value} from minute {query.pattern.minutes}"
+            raise ValueError(f"{asked} is beyond ±{_MAX_POINTS:g} points")
 
 
 def _seconds(forecaster: Forecaster, query: ForecastQuery) -> float:

@@ -26,7 +26,8 @@ MAX_LEASES_OF_CALLER: Final = 8
 
 MIN_TTL: Final = timedelta(seconds=1)
 MAX_TTL: Final = timedelta(minutes=5)
-_MAX_TTL_US: Final = MAX_TTL // timedelta(microseconds=1)
+_LONGEST_US: Final = 2 * MAX_TTL // timedelta(microseconds=1)
+"""No lease lasts longer, whatever small corrections the clock gets."""
 
 MODEL_GATE: Final = "model-gate"
 """The lease of the worker that judges the models."""
@@ -152,7 +153,7 @@ def acquire(
     if row is not None:
         connection.execute(update(leases).where(leases.c.name == name).values(values))
     else:
-        connection.execute(delete(leases).where(not_(leases.c.expires_us.between(time + 1, time + _MAX_TTL_US))))
+        connection.execute(delete(leases).where(not_(leases.c.expires_us.between(time + 1, time + _LONGEST_US))))
         others = select(func.count()).select_from(leases).where(leases.c.name.not_in(RESERVED))
         if name not in RESERVED and connection.execute(others).scalar_one() >= MAX_LEASES:
             raise TooManyLeases(f"{MAX_LEASES} leases stand; expected fewer: release one, or wait until it expires")
@@ -183,7 +184,7 @@ def standing(connection: Connection, name: str, now: int | None = None) -> Lease
 
 def _stands(expires_us: int, now: int) -> bool:
     """Return whether a lease still stands; not if it would last too long, as after the clock was set back."""
-    return now < expires_us <= now + _MAX_TTL_US
+    return now < expires_us <= now + _LONGEST_US
 
 
 def _lease(name: str, holder: str, acquired_us: int, expires_us: int, now: int) -> Lease:

@@ -52,6 +52,11 @@ def test_a_lease_from_before_the_clock_was_set_back_does_not_stand(connection: C
     assert acquired(connection, "b", 0.0)
 
 
+def test_a_clock_that_is_corrected_costs_no_lease(connection: Connection) -> None:
+    assert leases.acquire(connection, NAME, "a", "", leases.MAX_TTL, 60 * SECOND)[0]
+    assert not acquired(connection, "b", 59.0)
+
+
 def test_a_renewal_extends_it_and_keeps_since_when_it_is_held(connection: Connection) -> None:
     _, first = leases.acquire(connection, NAME, "a", "", TTL, 5 * SECOND)
     granted, renewed = leases.acquire(connection, NAME, "a", "", TTL, 9 * SECOND)

@@ -24,7 +24,7 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_models.registry.registry import Registry
 from dejavu_server.api.health import LEDGER
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.database.recorded_games import RecordingLimits
+from dejavu_server.ledger.database.recording_rules import RecordingLimits
 from dejavu_server.ledger.database.sqlite import backend as sqlite
 from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
 from dejavu_server.ledger.errors import DiskReserveReached

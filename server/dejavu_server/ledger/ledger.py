@@ -21,7 +21,7 @@ from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection, Durability, Query, StopSignal
 from dejavu_server.ledger.database.backends import new_backend
-from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
+from dejavu_server.ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.shadows import prepare

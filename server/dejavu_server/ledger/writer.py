@@ -19,8 +19,8 @@ import structlog
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection, Query
-from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.ledger.database.recording.known_record import Appended, KnownRecord
+from dejavu_server.ledger.database.recording_rules import RecordingLimits
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.shadows import PreparedShadow
 from dejavu_server.ledger.errors import DiskReserveReached, LedgerError, LedgerUnavailable, copy_of

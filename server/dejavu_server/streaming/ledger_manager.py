@@ -23,7 +23,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
 from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
 from dejavu_server.ledger.database.backends import check_url
-from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
+from dejavu_server.ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import LedgerReplaced, copy_of
 from dejavu_server.observability.activity import Activity

@@ -15,7 +15,7 @@ from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.ledger import Durability
 from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.recorded_games import RecordingLimits
+from dejavu_server.ledger.database.recording_rules import RecordingLimits
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster

@@ -19,7 +19,7 @@ from dejavu_models.scorecard import NOTHING_LEFT_OUT, LeftOut, Scorecard, scorec
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import verify
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, LATE_MINUTES
+from dejavu_server.ledger.database.recording_rules import DEFAULT_LIMITS, LATE_MINUTES
 from dejavu_server.ledger.errors import InvalidTime
 from dejavu_server.ledger.queries import completed_games, current_forecasts, learning, pages, predictions, scorecards
 from dejavu_server.ledger.queries.current_forecasts import CurrentFilter

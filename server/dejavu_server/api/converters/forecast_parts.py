@@ -16,7 +16,7 @@ from dejavu_models.types import (
     TeamKnowledge,
     TotalForecast,
 )
-from dejavu_server.api.converters.reliability import knowledge_text
+from dejavu_server.api.converters.forecast_warnings import knowledge_text
 
 _MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
 

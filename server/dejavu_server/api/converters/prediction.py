@@ -44,8 +44,8 @@ from dejavu_server.api.converters.fields import (
     timestamp,
 )
 from dejavu_server.api.converters.forecast_parts import CourseOf, add_parts
+from dejavu_server.api.converters.forecast_warnings import forecast_warnings, market_warnings, model_warnings
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
-from dejavu_server.api.converters.reliability import forecast_warnings, market_warnings, model_warnings
 from dejavu_server.api.converters.total_market import total_market
 from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
 

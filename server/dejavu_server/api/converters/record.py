@@ -14,9 +14,9 @@ from dejavu_models.comparison.shadow_rows import PairedScore
 from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scorecard, ScoreEstimate, TotalScorecard
 from dejavu_server.api.converters.fields import HORIZON_VALUES, message_of, timestamp
 from dejavu_server.api.converters.forecast_parts import CourseOf
+from dejavu_server.api.converters.forecast_warnings import market_warnings
 from dejavu_server.api.converters.market import market_answer_message, market_message
 from dejavu_server.api.converters.prediction import forecast_message
-from dejavu_server.api.converters.reliability import market_warnings
 from dejavu_server.ledger.queries.predictions import RecordedGame
 from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.records import (

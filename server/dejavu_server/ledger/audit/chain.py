@@ -22,7 +22,7 @@ from dejavu_server.ledger.audit import market_answers
 from dejavu_server.ledger.audit.entry_times import SignedTimes
 from dejavu_server.ledger.database import pruned_games
 from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.database.recorded_games import RecordedGames
+from dejavu_server.ledger.database.recording_rules import RecordedGames
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import canonical_json, codec, rows, shadows
 from dejavu_server.ledger.entries.model_changes import change_row, parse_change

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from dejavu_models.betting import Market
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.recording.known_record import Appended, KnownRecord, KnownRevision
 from dejavu_server.ledger.database.recording.prepared import PreparedInsert
+from dejavu_server.ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast

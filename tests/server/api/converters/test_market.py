@@ -18,8 +18,8 @@ from dejavu_models.betting import RiskLevel as Level
 from dejavu_models.errors import InvalidHorizon
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters import prediction
+from dejavu_server.api.converters.forecast_warnings import market_warnings
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES, market_answer_message, market_message
-from dejavu_server.api.converters.reliability import market_warnings
 
 
 def request(market: MarketMessage | None = None, **fields: Any) -> PredictRequest:

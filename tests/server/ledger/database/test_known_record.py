@@ -19,8 +19,8 @@ from tests.support.harness.laws import examples
 
 from dejavu_server.ledger import outcomes
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.ledger.database.recording.known_record import KnownRecord
+from dejavu_server.ledger.database.recording_rules import RecordingLimits
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast
 from dejavu_server.results import Failed, Result

@@ -15,7 +15,7 @@ from tests.support.fakes.memory_backend import MemoryBackend
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import Observation, TrackerKey, static_score
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.database.recorded_games import RecordingLimits
+from dejavu_server.ledger.database.recording_rules import RecordingLimits
 from dejavu_server.ledger.database.schema import forecasts, shadows
 from dejavu_server.ledger.entries.shadows import parse_shadow
 from dejavu_server.ledger.queries import learning

@@ -14,13 +14,13 @@ from sqlalchemy import Connection
 
 from dejavu_models.betting import Market
 from dejavu_server.ledger.database import pruned_changes, pruned_games
-from dejavu_server.ledger.database.recorded_games import RecordedGames
 from dejavu_server.ledger.database.recording.statements import (
     NEWEST_OF_KEYS,
     POSITION,
     RECORDED_MARKETS,
     STATE_OF_GAMES,
 )
+from dejavu_server.ledger.database.recording_rules import RecordedGames
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.errors import LedgerCorrupt

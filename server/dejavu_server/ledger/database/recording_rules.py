@@ -1,4 +1,4 @@
-"""State of each game when a forecast is recorded: newest minute, outcomes, number of forecasts."""
+"""Rules of recording: whether a forecast is late or beyond a limit, given minutes, outcomes and forecasts of its game."""
 
 from __future__ import annotations
 

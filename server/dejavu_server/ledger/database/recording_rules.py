@@ -1,4 +1,4 @@
-"""Rules of recording: whether a forecast is late or beyond a limit, given minutes, outcomes and forecasts of its game."""
+"""Rules of recording: whether a forecast is late or beyond a limit, given the minutes and outcomes of its game."""
 
 from __future__ import annotations
 

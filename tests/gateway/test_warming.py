@@ -13,6 +13,7 @@ from dejavu_client import UnavailableError
 from dejavu_gateway.api.context import CONTEXT_KEY
 from dejavu_gateway.api.games import GameEndpoints
 from dejavu_gateway.live.slots import AddressSlots
+from dejavu_gateway.settings import GatewaySettings
 
 
 class Server:
@@ -33,7 +34,7 @@ def context_of(server: Server) -> Any:
     """A gateway's context with a stream that has not begun."""
     board = SimpleNamespace(report=SimpleNamespace(streaming=True))
     feed = SimpleNamespace(log=SimpleNamespace(token="a"), board=board, begun=asyncio.Event())
-    settings = SimpleNamespace(demo=False, trusted_proxies=())
+    settings = GatewaySettings()
     return SimpleNamespace(client=server, feed=feed, settings=settings, reads=AddressSlots(1, 1))
 
 

@@ -23,7 +23,8 @@ Tenths = NDArray[np.int16]
 
 
 _KINDS = "biufUM"
-"""Kinds of arrays that a bundle has: complex numbers would lose a part, without a word."""
+"""Kinds of arrays that a bundle may have. Complex numbers are excluded: they would silently lose their imaginary
+part."""
 
 
 def to_tenths(points: Floats) -> Tenths:
@@ -57,7 +58,7 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
 
 
 def npz_members(content: bytes) -> list[zipfile.ZipInfo]:
-    """Read the directory of a .npz file: the name of each array, and the bytes read of it.
+    """Return the directory of a .npz file: one entry per array, with its name and size.
 
     Raises:
         ValueError: if it has no directory.

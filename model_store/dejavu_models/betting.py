@@ -6,13 +6,13 @@ bankroll, w·ln(1 + b·f) + l·ln(1 − f): f = (b·w − l) / (b·(w + l)), or 
 interpretation of information rate, 1956; Thorp, The Kelly criterion in blackjack, sports betting and the stock market,
 2006).
 
-The model is not shown to be better than the market: w lies between the probability that the odds imply, without the
-bookmaker's margin, and the model's (Baker & McHale, Optimal betting under parameter uncertainty, Decision Analysis 10,
-2013). A part of that Kelly fraction is staked (Thorp 2006, section 7; MacLean, Ziemba & Blazenko, Growth versus
-security in dynamic investment analysis, 1992), up to what the caps of a game and of an evening leave.
+The model is not shown to be better than the market, so w lies between two probabilities: the one that the odds imply
+without the bookmaker's margin, and the model's (Baker & McHale, Optimal betting under parameter uncertainty, Decision
+Analysis 10, 2013). A part of the Kelly fraction at w is staked (Thorp 2006, section 7; MacLean, Ziemba & Blazenko,
+Growth versus security in dynamic investment analysis, 1992), within what is left of the caps per game and per evening.
 
-The edge is the distance from the probability that the odds imply, without the bookmaker's margin, to the estimate. An
-implausibly large edge suggests an error of the model; there is no stake then.
+The edge is the model's probability, given that there is no push, minus the probability that the odds imply without the
+bookmaker's margin. An implausibly large edge, of either sign, suggests an error of the model; there is no stake then.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ RISK_BOUNDS: Final = (0.005, 0.01, 0.02)
 """Lower bounds of moderate, high and extreme risk of a bet: share of the bankroll, stake × P(loss)."""
 
 PLAUSIBLE_OVERROUNDS: Final = (-0.01, 0.15)
-"""Bounds of the bookmaker's margin of two prices that belong together.
+"""Bounds of the overround (the bookmaker's margin) within which two prices can belong to the same market.
 
 A sportsbook takes a few percent on two sides, and more while a game is played; the best prices of two sportsbooks may
-imply a little less than 1 together. Beyond the bounds one price is mistyped, or of another line.
+imply a little less than 1 together. Beyond the bounds, one of the prices is mistyped or belongs to another line.
 """
 
 NOTICE: Final = "not shown to be better than the market"
@@ -78,11 +78,11 @@ class Market:
             wins above it, away below.
         home_odds, away_odds: decimal odds, above 1 and at most 1000.
         bankroll: amount available for staking, open stakes included, above 0 and finite; 1 gives stakes as shares.
-        game_staked, evening_staked: amounts of it that are staked already: on any market of this game, and on all games
-            of the evening, this one included; 0 ≤ game_staked ≤ evening_staked ≤ bankroll.
+        game_staked, evening_staked: amounts of the bankroll that are staked already: on any market of this game, and on
+            all games of the evening including this one; 0 ≤ game_staked ≤ evening_staked ≤ bankroll.
         confidence_threshold: minimum win probability of a bet worth considering, in [0, 1); None uses the policy's.
-        home_american, away_american: the American odds that were given; None for decimal ones. They are kept only to
-            return the market as it was given, and must be the same odds.
+        home_american, away_american: the American odds, if the odds were given in this form; else None. They are kept
+            only to return the market as it was given, and must equal the decimal odds.
 
     Raises:
         InvalidMarket: if a value is out of bounds, or American and decimal odds differ, with the field names of the
@@ -183,8 +183,9 @@ class StakingPolicy:
     """How probabilities become stakes.
 
     Attributes:
-        model_share: weight of the model's probability relative to the market's, in [0, 1]; 0 is the market's own.
-        kelly_fraction: multiplier of the Kelly fraction at that probability, in [0, 1].
+        model_share: weight of the model's probability relative to the market's, in [0, 1]; with 0, only the market's
+            counts.
+        kelly_fraction: multiplier of the Kelly fraction at the weighted probability, in [0, 1].
         game_cap: maximum share of the bankroll staked on one game, in [0, 1].
         evening_cap: maximum share of the bankroll staked on the games of one evening, in [0, 1].
         confidence_threshold: minimum win probability of a bet worth considering, in [0, 1), unless the market has one.
@@ -219,10 +220,11 @@ class MarketSideAnswer:
     Attributes:
         win_probability: P(the side wins), by the model.
         fair_probability: P(the side wins), by the market: implied by both odds, without the bookmaker's margin.
-        staking_probability: P(the side wins) by which it is staked: between the two.
+        staking_probability: P(the side wins) that determines the stake: between the two probabilities above.
         implied_probability: 1 / decimal_odds, including the bookmaker's margin.
         expected_value: expected profit for a stake of 1, at the staking probability.
-        kelly_fraction: full Kelly share of the bankroll at that probability; not capped. 0 if no stake is allowed.
+        kelly_fraction: full Kelly share of the bankroll at the staking probability, not capped; 0 if no stake is
+            allowed.
         stake_fraction: share of the bankroll to stake, after the policy's fraction and caps.
         stake: stake_fraction × bankroll.
     """
@@ -243,17 +245,18 @@ class MarketAnswer:
     """Evaluation of a market.
 
     Attributes:
-        home, away: the sides; over and under of a market of total points.
+        home, away: evaluations of the two sides; for a market of total points, of over and under.
         push_probability: P(differential = line), or P(total = line).
         overround: sum of the implied probabilities − 1.
         side: the side to bet on: the one with the higher expected value, if its stake is above 0; else None. Both
             sides may have a stake if the overround is negative.
         stake: stake on that side, in the currency of the bankroll; 0 without a side.
-        confidence_met: whether the win probability of that side (without one: of the likelier side) reaches the
+        confidence_met: whether the win probability of `side`, or of the likelier side if `side` is None, reaches the
             threshold.
         policy: the policy that was applied, with the threshold of the market if it has one.
         implausible: whether the edge is larger than is plausible, so that there is no stake.
-        mismatched: whether the two prices do not belong together, so that there is no stake and no edge to judge.
+        mismatched: whether the two prices cannot belong to the same market (PLAUSIBLE_OVERROUNDS), so that there is no
+            stake and no edge to judge.
         unrated: whether the ratings of the teams that were named could not be used, or know a team less well than in a
             usual December, so that there is no stake.
     """
@@ -308,15 +311,17 @@ def evaluate_market(
 ) -> MarketAnswer:
     """Evaluate both sides of a market and choose the side to bet on.
 
-    None is chosen if the edge is implausible, if the two prices do not belong together, or if it is `unrated`. The
-    stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
+    No side is chosen if the edge is implausible, if the two prices cannot belong to the same market, or if `unrated`.
+    The stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
 
     Args:
-        market: line and odds. Of a market of total points, over is the home side of the answer and under the away side.
+        market: line and odds. For a market of total points, the home side of the answer is over and the away side is
+            under.
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
-        unrated: whether teams are named that the ratings do not know well enough: the odds do.
-        staked: share of the bankroll staked on another market of the same game, added to the stated ones.
+        unrated: whether the query names teams that the ratings do not know well enough, although the bookmaker does.
+        staked: share of the bankroll staked on another market of the same game, added to the amounts that `market`
+            states.
     """
     if market.confidence_threshold is not None:
         policy = replace(policy, confidence_threshold=market.confidence_threshold)
@@ -359,7 +364,7 @@ def evaluate_market(
 def fair_probability(odds: float, other_odds: float) -> float:
     """Return the probability that decimal odds of a side imply, without the bookmaker's margin.
 
-    It is removed in proportion: the implied probabilities of both sides are divided by their sum.
+    The margin is removed in proportion: the implied probabilities of both sides are divided by their sum.
     """
     return other_odds / (odds + other_odds)
 
@@ -384,7 +389,7 @@ def _side(
     fair = decided * fair_probability(odds, other)
     staking = fair + policy.model_share * (wins - fair)
     expected = profit * staking - (decided - staking)
-    # A positive expected value implies decided > 0; it can be rounding. So can be a fraction above 1.
+    # A positive expected value implies decided > 0, but it can be due to rounding, as can a fraction above 1.
     kelly = min(most, expected / (profit * decided)) if expected > _ROUNDING else 0.0
     fraction = min(room, policy.kelly_fraction * kelly)
     return MarketSideAnswer(

@@ -1,4 +1,4 @@
-"""Forecasts of many games as columns, to score whole seasons: options once, no objects per game."""
+"""Forecasts of many games as columns, to score whole seasons: options are given once, without objects per game."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ColumnsQuery:
         pregame_margins: (n,), expected final differentials before the games, in points; NaN if unknown. Empty: all are
             unknown.
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
-        checked: whether all values are known to be valid, as those of a part of a request.
+        checked: whether all values are known to be valid, as in a part of a request that was checked.
 
     Raises:
         InvalidPattern, InvalidMargin, InvalidAlpha, InvalidQuantile: if a value is out of bounds or columns differ in
@@ -108,7 +108,7 @@ class ColumnsQuery:
 
     @property
     def offsets(self) -> Integers:
-        """(n + 1,), the first slot of each game in `patterns`, then the number of slots."""
+        """(n + 1,), the first slot of each game in `patterns`, then the total number of slots."""
         return np.concatenate([[0], np.cumsum(self.minutes)])
 
     @property
@@ -150,11 +150,11 @@ class ColumnsQuery:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColumnsForecast:
-    """Forecasts of n games, equal to those of each game alone.
+    """Forecasts of n games; each equals the forecast of the game alone.
 
     Attributes:
         model_version: version of the model.
-        calibration_sequence: sequence of the ledger up to which outcomes have adapted them.
+        calibration_sequence: ledger sequence of the newest outcome applied to calibration and ratings; 0 if none.
         points: (n,), point forecasts, in points.
         lower, upper: (n,), ends of the intervals, in points.
         home_lead_probabilities: (n,).

@@ -151,7 +151,7 @@ class InvalidGameId(InvalidInput):
 
 
 class InvalidTeam(InvalidInput):
-    """A team is not an NBA code or alias, both teams are the same, or they are not those recorded of the game."""
+    """A team is not an NBA code or alias, both teams are the same, or they are not those recorded for the game."""
 
     reason = "INVALID_TEAM"
     default_field = "home_team"
@@ -193,7 +193,7 @@ class InvalidMarket(InvalidInput):
 
 
 class InvalidLiveInput(InvalidInput):
-    """A live input is out of bounds, or contradicts the pattern or another one; the reason is INVALID_ and its name."""
+    """A live input is out of bounds, or contradicts the pattern or another input; the reason is INVALID_ + its name."""
 
     reason = "INVALID_LIVE_INPUT"
     default_field = "live_input"
@@ -224,7 +224,7 @@ class UnsupportedSlots(Unsupported):
 
 
 class UnsupportedTotals(Unsupported):
-    """The model does not forecast total points, so it cannot weigh a market of them."""
+    """The model does not forecast total points, so it cannot evaluate a market of total points."""
 
     reason = "UNSUPPORTED_TOTALS"
     default_field = "total_market"

@@ -35,7 +35,7 @@ MAX_QUANTILES = 99
 
 def are_differentials(values: Sequence[float]) -> bool:
     """Return whether all values, at least one, are finite differentials within ±200, in points."""
-    # The sum is NaN if any value is: comparing would find out only by chance.
+    # The sum is NaN if any value is; min() and max() would reveal a NaN only by chance.
     return not math.isnan(sum(values)) and min(values) >= -MAX_DIFFERENTIAL and max(values) <= MAX_DIFFERENTIAL
 
 
@@ -104,14 +104,15 @@ class ForecastQuery:
         pregame_margin: expected final differential before the game, in points; overrides the teams' ratings. None
             if not given.
         explain: whether to include the explanation.
-        explain_steps: whether its minutes are the steps between the forecasts that are issued minute by minute, which
-            takes a search for similar games at every earlier minute; else similar games are a term of their own.
+        explain_steps: whether the explanation's minutes are the steps between the forecasts that are issued minute by
+            minute, which takes a search for similar games at every earlier minute; else similar games are a separate
+            term.
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
         record: whether to include the distribution, which the ledger uses for scoring.
         market: odds to evaluate; None if not given.
-        game_date: local date of the game, to which the age of the ratings is counted, and before which the games of
-            its teams are; None: the age is not counted, and their schedule is not known.
-        is_playoffs: whether the game is of the play-in or the playoffs; not if that is not known.
+        game_date: local date of the game: the age of the ratings is measured up to it, and the teams' schedule consists
+            of their games before it. None: the age is not checked, and the schedule is not known.
+        is_playoffs: whether the game is of the play-in or the playoffs; False if that is not known.
         live: the live inputs at the end of the pattern.
         total_market: odds on the total points to evaluate, which needs `live.total_points`; None if not given.
 
@@ -162,7 +163,7 @@ class ForecastQuery:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it asks for the forecast of a pattern and a margin, and for nothing else."""
+        """Whether the query asks only for a forecast from a pattern and, if given, a margin."""
         return not (
             self.home_team
             or self.away_team

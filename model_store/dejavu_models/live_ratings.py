@@ -1,4 +1,4 @@
-"""Ratings that advance with reported finals, from where a bundle's end, together with the schedule of the season."""
+"""Ratings that start where a bundle's ratings end and advance with reported finals, and the schedule of the season."""
 
 from __future__ import annotations
 
@@ -58,13 +58,15 @@ class LiveRatings:
     Attributes:
         filter: state of the rating filter.
         since: local date of the last game included in the bundle's own ratings.
-        games: NBA code → number of reported games of the filter's season; teams without any are omitted. Games that the
-            bundle's ratings include count as well: of a bundle made in a season, they say how well that knows a team.
+        games: NBA code → number of reported games of the filter's season; teams without any are omitted. Reported games
+            that the bundle's ratings include count as well: for a bundle made during a season, they tell how well its
+            ratings know a team.
         finals: number of reported games by which the filter was updated, of all seasons.
         unseen: NBA code → date on which the knowledge of the team ends, before a gap (see `after`); without the teams
             that have had a result since, and empty without a gap.
         seen: NBA code → local date of the newest result of the team; teams without any are known up to `since`.
-        earlier: NBA code → that date before the first result of the filter's season; teams without any are omitted.
+        earlier: NBA code → the team's date in `seen` (else `since`) before its first result of the filter's season;
+            teams without such a result are omitted.
     """
 
     filter: RatingFilter
@@ -92,13 +94,15 @@ class LiveRatings:
     def after(self, result: GameResult, terms: GameTerms = NO_TERMS) -> Self:
         """Return the state after a result.
 
-        `RatedSchedule.after` knows the terms. Without them, the game counts as one without any.
+        The terms come from `RatedSchedule.after`; by default the game has none.
 
-        Ignores games of an earlier season, and only counts those on or before `since`, which the filter includes. A
-        game reported late is applied at the newest date seen, so the date never moves backwards.
+        Games of an earlier season are ignored. Games on or before `since`, which the filter already includes, are only
+        added to the number of games. A game reported late is applied at the newest date seen, so the date never moves
+        backwards.
 
-        A result more than MAX_RATINGS_DAYS after the newest one, summers not counted, leaves a gap: only teams with a
-        result since are known then. It says next to nothing of the others, which have played without being seen.
+        A result more than MAX_RATINGS_DAYS after the newest one, summers not counted, leaves a gap: after it, only
+        teams with a new result are known. The other teams have played unseen games, of which this result tells next to
+        nothing.
 
         Raises:
             KeyError: if a team is not an NBA code.
@@ -129,7 +133,7 @@ class LiveRatings:
         for code in {result.home, result.away} & unseen.keys():
             if playing_days(result.day, newest) <= MAX_RATINGS_DAYS:
                 del unseen[code]
-            else:  # a game of before the gap, or from within it, that was reported late
+            else:  # a game from before or within the gap that was reported late
                 unseen[code] = max(unseen[code], result.day)
         return unseen
 
@@ -138,9 +142,9 @@ class LiveRatings:
         return _are_known(self.games, home, away)
 
     def finals_on(self, code: str, game_date: date | None) -> tuple[int, date | None]:
-        """Return the finals of a team that are known of the season of a game, and the date of the newest before them.
+        """Return the number of a team's known finals in a game's season, and the date up to which it was known before.
 
-        That date is None if all that is known of the team is of the season.
+        The date is None if the team is known only from these finals.
         """
         finals = 0 if self.filter.is_of_earlier_season(game_date) else self.games.get(code, 0)
         return finals, self.earlier.get(code) if finals else self.seen.get(code, self.since)
@@ -183,7 +187,8 @@ class RatedSchedule:
 
     Attributes:
         ratings: the ratings.
-        schedule: games of the season; also those that the bundle's own ratings include, for the days after them.
+        schedule: games of the season, including reported games that the bundle's own ratings include: they count for
+            the days after them.
         totals: the ratings of totals; None if the bundle has none.
     """
 
@@ -201,7 +206,7 @@ class RatedSchedule:
         return cls(LiveRatings.start(ratings), totals=None if totals is None else LiveTotals(totals))
 
     def after(self, result: GameResult) -> Self:
-        """Return the state after a result, whose terms are those by the games reported before it; see `LiveRatings`.
+        """Return the state after a result; its terms follow from the games reported before it. See `LiveRatings`.
 
         Raises:
             KeyError: if a team is not an NBA code.
@@ -209,7 +214,7 @@ class RatedSchedule:
         schedule = self.schedule.before(result.day, result.home, result.away)
         terms = game_terms(schedule, result.home, is_playoffs=result.is_playoffs)
         ratings, totals = self.ratings.after(result, terms), self.totals
-        # Finals that the ratings ignore, or only count, are treated alike by those of totals.
+        # Ratings of totals ignore, or only count, the same finals as the ratings of margins.
         if totals is not None and ratings.finals > self.ratings.finals:
             of_total = total_terms(schedule, result.home, is_playoffs=result.is_playoffs)
             totals = totals.after(result, of_total)

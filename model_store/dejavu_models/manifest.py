@@ -27,19 +27,20 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*\.[a-z
 
 
 MAX_TEXT = 500
-"""Most characters of a text."""
+"""Maximum number of characters of a text."""
 
 MAX_LIST = 200
-"""Most elements of a list."""
+"""Maximum number of elements of a list."""
 
 MAX_ENTRIES = 50_000
-"""Most entries of a database; that of nine seasons has 11,000. A search that is led through all of them takes 3 ms."""
+"""Maximum number of entries of a database; one of nine seasons has 11,000. A search that visits every entry takes 3
+ms."""
 
 MAX_NEIGHBOURS = 200
-"""Most neighbours of a query; recipes have 50. The time of a search grows faster than they do."""
+"""Maximum number of neighbours of a query; recipes have 50. The time of a search grows faster than this number."""
 
-# A caller who may upload bundles writes these: what does not fit into a message of the contract, or would reach a
-# terminal as a command, must not get as far as the store.
+# Texts may come from callers who upload bundles. A text that does not fit into a message of the contract, or that a
+# terminal would take for a command, must not reach the store.
 Text = Annotated[
     str,
     StringConstraints(
@@ -167,8 +168,8 @@ class LineageRecord(_Record):
 
     Attributes:
         parent_version: version of the model that it was made from or is meant to replace; empty if it has none.
-        reason: why it was made, such as "new season"; empty if it was not said.
-        code_version: version of the code that fitted it, such as 1.0.0+g1a2b3c4; empty if it was not said.
+        reason: why it was made, such as "new season"; empty if not given.
+        code_version: version of the code that fitted it, such as 1.0.0+g1a2b3c4; empty if not given.
     """
 
     parent_version: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16})?$")] = ""
@@ -195,7 +196,7 @@ class Manifest(_Record):
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
         files: name → SHA-256 of every file that determines forecasts; without TOTALS, there are no forecasts of totals.
-        refresh: later games in the ratings; None if they end with the games of all parts.
+        refresh: later games in the ratings; None if the ratings end with the games of training and calibration.
         courses: SHA-256 of the courses of the entries, which determine no forecast; None if the bundle has none.
         lineage: where the bundle comes from; None if it was not said.
     """
@@ -290,7 +291,7 @@ def version_of(dejavu: DejavuRecord | None, ratings: RatingsRecord, files: Mappi
 
 
 def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration) -> ModelInfo:
-    """Describe a model by its manifest, and by what its calibration supports."""
+    """Describe a model by its manifest and by the minutes, levels and inputs that its calibration supports."""
     minutes = {horizon: calibration.minutes(horizon) for horizon in HORIZONS}
     return ModelInfo(
         version=manifest.version,

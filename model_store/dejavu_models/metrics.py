@@ -29,13 +29,13 @@ from dejavu_models.arrays import Floats
 from dejavu_models.types import DISTRIBUTION_LEVELS
 
 _EQUAL_RATIOS: Final = 1e-9
-"""Difference up to which two ratios count as equal."""
+"""Largest difference of two ratios that count as equal."""
 
 LEVEL: Final = 0.95
 """Confidence level of the intervals of metrics."""
 
 LEVEL_SCORE: Final = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0)
-"""Standard-normal score at which an interval of that level ends."""
+"""Standard-normal score at which an interval of LEVEL ends."""
 
 
 def absolute_error(forecast: ArrayLike, outcome: ArrayLike) -> Floats:
@@ -328,7 +328,7 @@ _EXACT_DEGREES = 100
 
 @lru_cache(maxsize=256)
 def student_quantile(degrees: int) -> float:
-    """Return the 0.975 quantile of Student's t, to ten digits; docs/decisions/0030-by-hand.md says why without scipy.
+    """Return the 0.975 quantile of Student's t, to ten digits; without scipy, see docs/decisions/0030-by-hand.md.
 
     Up to _EXACT_DEGREES degrees of freedom, inverts the finite sum for the distribution function by bisection; beyond,
     uses the asymptotic expansion of the quantile (Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.3,

@@ -20,4 +20,4 @@ except ImportError as error:
     ) from error
 
 shared_floats: Final[Callable[[list[float]], tuple[float, ...]]] = native.shared_floats
-"""Returns floats as a tuple; equal whole numbers are one object, as the ledger keeps patterns."""
+"""Returns floats as a tuple in which equal whole numbers share one object; the ledger keeps patterns in this way."""

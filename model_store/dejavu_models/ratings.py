@@ -27,17 +27,19 @@ STATE_SIZES: Final = (FIRST_TERM, FIRST_TERM + len(GameTerms._fields))
 
 MAX_RATINGS_DAYS: Final = 30
 """Default of the greatest age at which ratings are used, in days; summers are not counted (`dejavu_feed.off_season`).
-It is longer than any pause of a season but that of 2020."""
+It is longer than any pause of a season except that of 2020."""
 
 # How well teams and margins are known in usual seasons: 2016 to 2023, without the two that the pandemic moved
 # (`python -m bench.lifecycle.team_knowledge`).
 DECEMBER_DEVIATION: Final = 2.55
 """Largest standard deviation of a team's strength in games of December, in points. Beyond, there is no stake."""
 OPENING_DEVIATION: Final = 3.05
-"""Largest one of all games, that of opening nights. Beyond, a forecast has a warning."""
+"""Largest standard deviation of a team's strength in all games, reached on opening nights, in points. Beyond, a
+forecast has a warning."""
 USUAL_VARIANCES: Final = {MarginSource.UNKNOWN: math.inf, MarginSource.RATED: 27.3, MarginSource.KNOWN: 13.6}
-"""Variance of the expected margin, in points squared, that the tables of each source include: the mean of margins that
-are frozen before a season, on which those of RATED are fitted, and the largest of two teams with KNOWN_GAMES games."""
+"""Variance of the expected margin, in points squared, that the tables of each source include. RATED: its mean for
+margins frozen before a season, on which these tables are fitted; KNOWN: its maximum for two teams with KNOWN_GAMES
+games."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Ratings:
             terms: the terms of the game; ignored by ratings without terms.
 
         Raises:
-            KeyError: if one is not an NBA code.
+            KeyError: if a team is not an NBA code.
         """
         return self.expected_margin_terms(home, away, terms).margin
 
@@ -92,7 +94,7 @@ class Ratings:
             schedule_known: whether the schedule of both teams is known (`GameSchedule.is_known`).
 
         Raises:
-            KeyError: if one is not an NBA code.
+            KeyError: if a team is not an NBA code.
         """
         difference = self.strengths[home] - self.strengths[away]
         if not self.coefficients:
@@ -154,10 +156,10 @@ class MarginUncertainty(NamedTuple):
 
 
 class RatingsByDate:
-    """The ratings of a filter by the date of a game, and their expectations of it; thread-safe.
+    """The ratings of a filter by the date of a game, and the margins that they expect; thread-safe.
 
-    A game of a season that the filter has not reached has the ratings that its first final will find: regressed to the
-    mean, as the trainer expects the games of an opening night.
+    For a game of a season that the filter has not reached, the ratings are those before the season's first final:
+    regressed to the mean, as in the trainer's expectations for an opening night.
 
     Args:
         state: the filter, with at least one game.
@@ -180,7 +182,7 @@ class RatingsByDate:
         self.uncertainty = lru_cache(maxsize=1024)(self._uncertainty)
 
     def are_of_earlier_season(self, game_date: date | None) -> bool:
-        """Return whether a game is of a later season than the filter's; not if its date is unknown."""
+        """Return whether a game is of a later season than the filter's; False if its date is unknown."""
         return self._filter.is_of_earlier_season(game_date)
 
     def on(self, game_date: date | None) -> Ratings:
@@ -188,7 +190,7 @@ class RatingsByDate:
         if game_date is None or not self.are_of_earlier_season(game_date):
             return self.newest
         season = season_on(game_date)
-        if season not in self._later:  # two threads may both compute them: they are equal
+        if season not in self._later:  # two threads may both compute them, with equal results
             self._later[season] = self._filter.predict(season).ratings()
         return self._later[season]
 
@@ -210,7 +212,7 @@ class RatingsByDate:
         return self.on(game_date).expected_margin_terms(home, away, terms, schedule_known=schedule.is_known)
 
     def _schedule_before(self, home: str, away: str, game_date: date | None) -> GameSchedule:
-        # Without a final, it is not known whether the season has begun or whether nothing was reported.
+        # Without any final, it is not known whether the season has not begun or nothing was reported.
         history = self._schedule
         return history.before(game_date, home, away) if history and history.games else GameSchedule()
 
@@ -241,9 +243,10 @@ def are_usable(newest: date, game_date: date | None, max_days: int, end: date | 
     """Return whether ratings may be used for a game.
 
     Args:
-        newest: date of the newest final that they know.
-        game_date: date of the game; None: their age is not counted.
-        max_days: their greatest age, in days without summers; also the most that they may be ahead of the game.
+        newest: date of the newest final that the ratings know.
+        game_date: date of the game; None: the age of the ratings is not checked.
+        max_days: maximum age of the ratings, in days without summers; also the maximum number of days that they may be
+            ahead of the game.
         end: date on which the knowledge of the game's teams ends, if that is before `newest` (`LiveRatings.unseen`).
     """
     if game_date is None:

@@ -32,7 +32,7 @@ WINDOW = 6
 
 WEIGHTS: Final[Mapping[str, float]] = {"volatility": 0.35, "swing": 0.25, "pace": 0.15, "trend": 0.25}
 """Weights of the factors, set by judgement and not fitted: volatility, which uses the whole game, has the most weight;
-pace has the least, as it says nothing about the lead. If a factor is missing, the other weights are scaled up."""
+pace has the least, since it tells nothing about the lead. If a factor is missing, the other weights are scaled up."""
 
 UNITS: Final[Mapping[str, str]] = {
     "volatility": "points",
@@ -150,7 +150,7 @@ def measure(pattern: ScorePattern, total_points: int | None = None) -> dict[str,
 
 
 def percentile_score(name: str, minutes: int, value: float) -> float:
-    """Return the percentage of games in which a factor is below `value` after this many minutes.
+    """Return the percentage of games in which a factor is below `value` after a number of minutes.
 
     Non-decreasing in `value`. Interpolates linearly between the known quantiles; a value of 0 scores 0, a value that
     one game in a thousand exceeds scores 100.

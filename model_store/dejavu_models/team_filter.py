@@ -31,11 +31,12 @@ FIRST_TERM: Final = LEVEL + 1
 _TEAM_VARIANCE = 25.0
 _LEVEL_VARIANCE = 1.0
 _TERM_VARIANCE = 1.0
-"""Prior variance of such a coefficient, in points squared: few are worth more than two points."""
+"""Prior variance of the coefficient of a term, in points squared: few terms are worth more than two points."""
 _LONGEST_GAP = 10
 """Maximum number of days of drift between two games: no games are played during a break."""
 _LONGEST_BREAK: Final = 30
-"""Days of play without a game of any team up to which games may not have been played, rather than not seen."""
+"""Maximum number of days of play without any game that can be a break; in a longer time, games were played but not
+seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class TeamFilter:
         covariance: (31 + terms, 31 + terms), in points squared.
         season: season of the teams, as the year in which it ends; None before the first game.
         date: date of the last game.
-        awaits_season: whether `season` begins after `date`, so that its change has been applied and no game of it has.
+        awaits_season: whether `season` begins after `date`: the change of season has been applied, but no game of it.
         away_sign: sign of the away team's number in a game's expectation: −1 for a margin, 1 for a total.
     """
 
@@ -99,20 +100,21 @@ class TeamFilter:
         return len(self.mean) > FIRST_TERM
 
     def is_of_earlier_season(self, game_date: dt.date | None) -> bool:
-        """Return whether a game is of a later season than the teams'; not if its date is unknown."""
+        """Return whether a game is of a later season than the teams'; False if its date is unknown."""
         return game_date is not None and self.season is not None and season_on(game_date) > self.season
 
     def predict(self, season: int, day: np.datetime64 | None = None) -> Self:
         """Predict the state before a game of `season` on `day`: adds drift variance, and regresses in a new season.
 
-        A new season counts instead of the drift since the last game, and each season in between counts too. So the
-        result is the same however many steps lead to it: first to a season, as a bundle is published, then to its
-        first game, or to that game at once.
+        A change of season takes the place of the drift since the last game, and every season in between is a change of
+        its own. So the number of steps does not matter: the result is the same first to a season, as when a bundle is
+        published, and then to its first game, or directly to that game.
 
-        Days of play add all their drift if games were played on them and not seen, as in a season that was missed.
+        If games were played but not seen, as in a season that was missed, all days of play since the last seen game add
+        drift.
 
         Args:
-            season: the season, as the year in which it ends; one before the state's own changes nothing.
+            season: the season, as the year in which it ends; a season before the state's own counts as the state's.
             day: local date of the game; None if it is not known yet, only the season.
         """
         mean, covariance, chosen = self.mean.copy(), self.covariance.copy(), self.settings
@@ -146,7 +148,7 @@ class TeamFilter:
         )
 
     def _unseen_days(self, season: int, until: dt.date) -> int:
-        """Return the unseen days of play of a season, up to one; 0 if there may have been none."""
+        """Return the number of unseen days of play of a season, up to a date; 0 if they may have had no games."""
         begin = summer(season - 1)[1]
         if self.date is not None:
             begin = max(begin, self.date.astype("datetime64[D]").item())
@@ -180,9 +182,9 @@ class TeamFilter:
     def _predicted(self, home: str, away: str, terms: Sequence[float]) -> tuple[float, Floats, float]:
         """Return mean of a game's outcome, its covariance with the state, and its variance.
 
-        A game loads on three components of the state and on the coefficients of its terms that are not 0. They are
-        summed explicitly, in the order of the state: a matrix product with a design vector has a summation order that
-        depends on the machine.
+        A game loads on three components of the state and on the coefficients of its terms that are not 0. These
+        components are summed explicitly, in the order of the state: a matrix product with a design vector has a
+        summation order that depends on the machine.
         """
         one, other, sign = _INDEX[home], _INDEX[away], self.away_sign
         loads = [(index, load) for index, load in enumerate(terms, FIRST_TERM) if load] if self.with_terms else []

@@ -84,7 +84,8 @@ class Attribution:
 
 
 COMPONENTS: Final = ("dejavu", "lstm")
-"""Models that may correct the linear ones: similar games, and the recurrent network. A bundle has any of them."""
+"""Models that may correct the linear ones: similar games, and the recurrent network. A bundle may have both, one or
+none."""
 
 
 class ComponentPrediction(NamedTuple):
@@ -164,7 +165,7 @@ class WarningReason(enum.Enum):
     """The newest final that the ratings know is too long before the game: they are not used."""
 
     RATINGS_AHEAD = "ratings_ahead"
-    """The ratings know finals from after the game: they are used only if these are from close to it."""
+    """The ratings know finals from after the game: they are used only if these finals are from shortly after it."""
 
     MODEL_UNFIT = "model_unfit"
     """The recipe of the model failed its backtest."""
@@ -180,8 +181,9 @@ class TeamKnowledge:
 
     Attributes:
         deviation: standard deviation of its strength, in points.
-        finals: number of its finals of the season that the ratings know.
-        earlier_date: local date up to which they know it from before those; None if from those alone.
+        finals: number of the team's finals of the season that the ratings know.
+        earlier_date: local date up to which the ratings know the team from before these finals; None if they know it
+            from these finals alone.
     """
 
     deviation: float
@@ -196,11 +198,12 @@ class ExpectedMarginTerms:
 
     Attributes:
         strength_difference: strength of the home team minus that of the visitors.
-        home_advantage: of any home team.
-        schedule: for games on the day before and on the last six days.
-        playoffs: of a home team in the play-in and the playoffs, in addition; 0 in other games.
-        altitude: of a home team high above sea level, in addition; 0 elsewhere.
-        schedule_known: whether these games of both teams were known; always false for a model that knows no schedule.
+        home_advantage: advantage of any home team.
+        schedule: effect of games on the day before and on the last six days.
+        playoffs: additional advantage of a home team in the play-in and the playoffs; 0 in other games.
+        altitude: additional advantage of a home team high above sea level; 0 elsewhere.
+        schedule_known: whether the games of both teams on these days were known; always false for a model that knows no
+            schedule.
     """
 
     strength_difference: float
@@ -223,10 +226,11 @@ class TotalForecast:
 
     Attributes:
         point: forecast total, in points; lies in the interval.
-        interval: contains the outcome with probability 1 − alpha of the forecast; whole numbers, none below the points
-            that there are.
+        interval: contains the outcome with probability 1 − alpha of the forecast; whole numbers, not below the current
+            points.
         quantiles: in the order of the requested levels.
-        expected_total: expected final total before the game that was used, in points; None if the teams are not rated.
+        expected_total: the expected final total, as of before the game, that the forecast used, in points; None if the
+            teams are not rated.
         distribution: quantiles of the total at DISTRIBUTION_LEVELS, in points; empty unless the forecast is to be
             recorded.
         market: evaluation of the query's market of total points; None without one.
@@ -252,8 +256,8 @@ class Forecast:
         model_version: version of the bundle that produced it.
         explanation: None unless requested.
         quantiles: in the order of the requested levels.
-        expected_margin: expected final differential before the game that was used, in points; None if neither the
-            margin nor both teams were given.
+        expected_margin: the expected final differential, as of before the game, that the forecast used, in points; None
+            if neither the margin nor both teams were given.
         calibration_sequence: ledger sequence of the newest outcome applied to calibration and ratings; 0 if none.
         adaptation: None if adaptation is off.
         distribution: quantiles of the differential at DISTRIBUTION_LEVELS, in points, rounded to 0.001; empty unless
@@ -261,18 +265,18 @@ class Forecast:
         static_scores: standard-normal scores of the quantiles of `distribution` under the model as calibrated; empty
             if they equal those of DISTRIBUTION_LEVELS, which is the case unless intervals are adapted.
         market: evaluation of the query's market; None without one.
-        ratings_date: local date of the newest final that the teams' ratings know, whether or not they were used: where
-            the knowledge of these teams ends, unless the ratings are ahead of the game. None if both teams were not
-            given, or the margin was.
+        ratings_date: local date of the newest final that the teams' ratings know, whether or not they were used. Unless
+            the ratings are ahead of the game, it is the date on which their knowledge of its teams ends. None unless
+            both teams were given, and no margin.
         finals_since: number of finals that these ratings know beyond those of the bundle.
         warnings: reasons why the forecast is less reliable than usual.
-        outdated_teams: NBA codes of the teams for which the ratings end on `ratings_date`, before a gap; empty if they
-            end then for all teams.
+        outdated_teams: NBA codes of the teams for which the ratings end on `ratings_date`, before a gap; empty if the
+            ratings of all teams end then.
         expected_margin_terms: what `expected_margin` is made of; None unless it is from the teams' ratings.
         total: forecast of the points of both teams; None if the query has no total points, or the model no totals.
         teams_known: uncertainty of the ratings of home and away; empty if they provide neither margin nor total.
-        widened_by: share by which the distribution is wider than calibrated, as the ratings know the teams less well
-            than its tables include; 0 if they know them as well.
+        widened_by: share by which the distribution is wider than calibrated, because the ratings know the teams less
+            well than its tables assume; 0 if they know the teams well enough.
     """
 
     horizon: Horizon
@@ -325,9 +329,9 @@ class ModelInfo:
 
     Attributes:
         ratings_date: local date of the newest final that the team ratings know.
-        finals_since: number of finals that they know beyond those of the bundle.
-        unseen_teams: NBA code → date on which they end for a team that has had no final since a gap.
-        max_ratings_days: greatest age at which they are used; see `ratings.are_usable`.
+        finals_since: number of finals that the ratings know beyond those of the bundle.
+        unseen_teams: NBA code → date on which the ratings end for a team that has had no final since a gap.
+        max_ratings_days: greatest age at which ratings are used; see `ratings.are_usable`.
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
         whole_numbers: whether its distributions are on whole numbers: intervals and quantiles have whole ends.
         inputs: optional inputs that its forecasts depend on: total_points, last_score.

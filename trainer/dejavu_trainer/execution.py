@@ -1,4 +1,4 @@
-"""Runs independent work items on several threads, and reports progress, however it is displayed."""
+"""Runs independent work items on several threads, and reports progress independently of how it is displayed."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ def libraries() -> dict[str, str]:
 def code_version() -> str:
     """Return the version of the code that makes bundles, such as 1.0.1+sha256.1a2b3c4d5e6f.
 
-    It ends with a hash of their sources, which most commits leave as they are: the same ones have the same version,
-    whether they are installed or in a repository.
+    It ends with a hash of the sources of this code, which most commits leave unchanged. The same sources have the same
+    version, whether they are installed or in a repository.
     """
     digest = hashlib.sha256()
     for package in _PACKAGES:

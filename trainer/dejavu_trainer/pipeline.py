@@ -68,7 +68,7 @@ class FitReport:
         recipe: the training configuration.
         trained: the trained models and the selected settings.
         ratings: errors of the pregame expected margins on the calibration games; see `training.ratings.rating_errors`.
-        note: reductions of the verdict's meaning; empty if there are none.
+        note: limits of the verdict's meaning for these games; empty if there are none.
     """
 
     forecaster: Forecaster
@@ -92,7 +92,7 @@ def fit(
     workers: int | None = None,
     lineage: LineageRecord | None = None,
 ) -> FitReport:
-    """Train, calibrates and publish a bundle that forecasts both horizons from every minute.
+    """Train, calibrate and publish a bundle that forecasts both horizons from every minute.
 
     The same games, seasons, seed and recipe give the same model version on the same machine.
 
@@ -224,7 +224,7 @@ def _golden(fitted: CalibratedModels, ratings: RatingFilter) -> Iterator[Golden]
 
 
 def _metrics_of(errors: dict[str, tuple[float, float]], weights: WeightSelection) -> Iterator[MetricRecord]:
-    """Yield the errors of the ratings, and the CRPS of fitted and fixed weights with the selected ones."""
+    """Yield the errors of the ratings, the CRPS of fitted and of fixed weights, and which of the two were selected."""
     for name, (mae, rmse) in errors.items():
         yield MetricRecord(name=f"calibration.expected_margin.{name}.mae", value=mae)
         yield MetricRecord(name=f"calibration.expected_margin.{name}.rmse", value=rmse)

@@ -32,7 +32,7 @@ class Publication:
     Attributes:
         manifest: manifest of the bundle.
         store: name of the target store; empty if none was named.
-        added: whether it was put there now, rather than before.
+        added: whether the bundle was put into the store now; False if it was there already.
         server: address of the server that registered it; empty if none was named.
         staged: whether the server was asked to stage it.
     """
@@ -54,7 +54,7 @@ def publish_bundle(
         store: folder or URL of a model store; empty: none.
         server: HOST:PORT of a server with a model store; empty: none. Token and TLS are those of the environment
             (DEJAVU_TOKEN_FILE and so on).
-        reason: why it is registered; by default that of its lineage.
+        reason: why it is registered; by default the reason in its lineage.
         stage: whether to have the server stage it, as a challenger.
         allow_unfit: whether to put an unfit bundle into the store.
 

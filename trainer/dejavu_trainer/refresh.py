@@ -38,8 +38,8 @@ class Refresh:
         before: manifest of the bundle that was refreshed.
         games: the games by which the ratings were updated.
         bundle: folder of the published bundle.
-        missing_seasons: seasons of which there were no games, between the newest final that the ratings knew and the
-            newest game.
+        missing_seasons: seasons between the newest final that the ratings knew and the newest game, of which there were
+            no games.
     """
 
     forecaster: Forecaster
@@ -74,7 +74,7 @@ def results_of(games: Games) -> list[GameResult]:
 
 
 def seasons_to_learn(manifest: Manifest, today: date) -> range:
-    """Return the seasons that may have finals before a day that the ratings of a bundle do not know."""
+    """Return the seasons that may have finals, before a day, that the ratings of a bundle do not know yet."""
     return range(manifest.ratings.season, season_on(today) + 1)
 
 
@@ -82,18 +82,18 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
     """Publish a bundle with the same models and newer ratings, and a model version of its own.
 
     The ratings are updated as a server updates them with reported finals, by the games after the newest one that they
-    know. If the season of the newest game is over, they are for the next one.
+    know. If the season of the newest game is over, the new ratings are for the next season.
 
     Args:
         bundle: folder of the bundle to refresh.
         results: results, by date; the later ones are used.
         out: folder of the new bundle, which may be the same; an existing bundle there is replaced.
-        today: the day for whose season the ratings are.
+        today: today's date, whose season the new ratings are for.
 
     Raises:
         NothingNewer: if no game is later than those that the ratings know.
-        DataError: if a result is of no game; if the games leave a gap in which results are missing, and a team has had
-            none since (`LiveRatings.unseen`): a bundle knows all teams up to one date.
+        DataError: if a result is impossible; if the games leave a gap in which results are missing, and a team has had
+            no result since (`LiveRatings.unseen`): a bundle knows all teams up to the same date.
         FileExistsError: if `out` is neither empty nor a bundle.
         BundleError: if the bundle does not load, or the new one fails its checks.
     """
@@ -162,7 +162,7 @@ def _result(games: Games, index: int) -> GameResult:
 
 
 def _check(results: Sequence[GameResult]) -> None:
-    """Raise DataError if there is a result that no game has, or a team has two on a day."""
+    """Raise DataError if a result is impossible, or a team has two results on a day."""
     for result in results:
         if not 1 <= abs(result.differential) <= LARGEST_MARGIN:
             what = f"{result.away} @ {result.home} of {result.day} with a final differential of {result.differential}"

@@ -24,7 +24,7 @@ MODEL: Final = "dejavu"
 """Name of the registered model whose versions the bundles are."""
 
 CHALLENGER: Final = "challenger"
-"""Alias of the newest registered version. Which one serves is known by the servers only."""
+"""Alias of the newest registered version. Only the servers know which version serves."""
 
 BUNDLE: Final = "bundle"
 """Folder of the bundle in the artifacts of a run."""
@@ -34,7 +34,7 @@ _MOST_RUNS: Final = 100
 _ARTIFACT_SCHEMES: Final = frozenset(
     {"mlflow-artifacts", "http", "https", "s3", "gs", "wasb", "wasbs", "abfs", "abfss"}
 )
-"""Schemes of places that are on no machine's disk: the client writes wherever the server says, also into a folder."""
+"""Schemes of URLs that are not on a local disk: the client writes wherever the server says, even into a folder."""
 
 _LONGEST_VALUE: Final = 500
 """Longest value of a parameter that every MLflow server takes."""
@@ -119,7 +119,7 @@ class MlflowTracker:
                     f"{self._uri}: names {visible(run.artifact_uri)[:200]} as the place of files, a folder here;"
                     " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
                 )
-            # Not by the client, which asks the server for the place again.
+            # The client is not used here: it would ask the server for the place again.
             place = self._place(run.artifact_uri, tracking_uri=self._uri)
             for name, value in parameters(manifest).items():
                 self._client.log_param(run_id, name, value[:_LONGEST_VALUE])
@@ -182,7 +182,7 @@ class MlflowTracker:
 
 
 def manifest_document(bundle: Path) -> dict[str, Any]:
-    """Return the manifest of a bundle as JSON: the report of a fit that is not at hand any more.
+    """Return the manifest of a bundle as JSON: a substitute for the report of a fit that is no longer available.
 
     Raises:
         BundleError: if it cannot be read.

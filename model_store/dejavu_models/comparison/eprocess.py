@@ -5,17 +5,17 @@ if the hypothesis holds. By Ville's inequality it ever reaches 20 with a probabi
 is looked at, and whatever is decided from it (Ramdas, Grünwald, Vovk & Shafer, Game-theoretic statistics and safe
 anytime-valid inference, Statistical Science 38, 2023).
 
-This one is a bet. A gambler with a capital of 1 stakes a share of the capital on each game; after game t it is
+This one is a bet. A gambler with a capital of 1 stakes a share of the capital on each game; after game t the capital is
 Π (1 + λᵢ yᵢ), i ≤ t, with yᵢ at least −1/λᵢ (a betting martingale: Waudby-Smith & Ramdas, Estimating means of bounded
 random variables by betting, JRSS B 86, 2024). The best λ depends on the unknown mean and variance, so the capital is
 divided between a large and a small stake, which are bet separately.
 
-The hypothesis is about averages: *after no game t is the average of the conditional means μ₁ … μₜ of y₁ … yₜ, each
-given the knowledge before its game, above 0*. It may be above 0 in some games and below in others, as with a model that
-is much worse in few games (the weak null: Choe & Ramdas, Comparing sequential forecasters, Operations Research 72,
-2024, arXiv 2110.00115). Stakes that rise and fall with the data would weigh games: large where models agree and small
-where they differ, they would hide the losses of the latter. Stakes that only fall do not: with λ₁ ≥ λ₂ ≥ … and all sums
-Sᵢ = μ₁ + … + μᵢ ≤ 0,
+The hypothesis is about averages: *the average of the conditional means μ₁ … μₜ of y₁ … yₜ, each given the knowledge
+before its game, is not above 0 after any game t*. A single conditional mean may be above 0 in some games and below in
+others, as with a model that is much worse in few games (the weak null: Choe & Ramdas, Comparing sequential forecasters,
+Operations Research 72, 2024, arXiv 2110.00115). Stakes that rise and fall with the data would weight the games: if they
+were large where models agree and small where they differ, they would hide the losses where they differ. Stakes that
+only fall do not: with λ₁ ≥ λ₂ ≥ … and all sums Sᵢ = μ₁ + … + μᵢ ≤ 0,
 
     Σ λᵢ μᵢ = λₜ Sₜ + Σ (λᵢ − λᵢ₊₁) Sᵢ ≤ 0,
 
@@ -23,9 +23,9 @@ and Π (1 + λᵢ yᵢ) / (1 + λᵢ μᵢ) is a martingale, with Π (1 + λᵢ 
 
 A stake needs a bound of a game's loss, and a bound of the worst possible game would allow no useful stake. So
 differences are clipped to a bound that is known before the game and grows with the data: the fifth largest difference
-so far. It never falls, so stakes, which are shares of the greatest allowed one, never rise. A disaster counts in full
-from the sixth of its size on; clipping removes less than the sum of the five largest differences in all. What it
-removes is no evidence that few games could give: that an event of one game in fifty does not happen.
+so far. The bound never falls, so stakes, which are shares of the greatest allowed stake, never rise. A large difference
+counts in full from the sixth one of its size on; in all, clipping removes less than the sum of the five largest
+differences. What is lost is evidence about events as rare as one game in fifty, which few games could not give anyway.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ WEIGHTS: Final = (0.5, 0.5)
 """Share of the capital given to each stake, in all 1."""
 
 LARGEST: Final = 5
-"""Differences are clipped to the fifth largest so far: with fewer, single games set the stakes for a season; with more,
-more of the first disasters is lost."""
+"""Differences are clipped to the fifth largest so far. With a smaller number, single games would set the stakes for a
+season; with a larger one, more of the first large differences would be lost."""
 
 
 def clipping_bounds(differences: Floats, smallest: float) -> Floats:
-    """Return the bound of each difference, from those before it: it never falls.
+    """Return the bound of each difference, derived from the differences before it; the bounds never fall.
 
     Args:
         differences: (n,), in order.
         smallest: bound of the first, above 0.
 
     Returns:
-        (n,), the absolute difference that is number LARGEST in size of all before, at least `smallest`.
+        (n,), before each difference, the fifth largest (LARGEST) absolute difference so far, at least `smallest`.
     """
     largest = [smallest] * LARGEST  # a heap
     bounds = np.empty(len(differences))
@@ -72,7 +72,7 @@ def log_e_process(gains: Floats, largest_losses: Floats) -> Floats:
 
     Args:
         gains: (n,), in order, each at least −largest_loss.
-        largest_losses: (n,), bound of the loss of each game, above 0, known before it; it never falls.
+        largest_losses: (n,), bound of the loss of each game, above 0, known before the game; the bounds never fall.
 
     Returns:
         (n,), natural logarithms of the e-values after each gain.
@@ -93,13 +93,13 @@ def log_e_process(gains: Floats, largest_losses: Floats) -> Floats:
 def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
     """Compute the evidence that a model is worse than another by less than a margin.
 
-    The hypothesis that it speaks against: the average over the games so far of the expected difference, clipped to its
+    It is evidence against this hypothesis: the average over the games so far of the expected difference, clipped to its
     bound, given the knowledge before each game, is at least the margin.
 
     Args:
         differences: (n,), score of the model − score of the other of each game, in the order in which games ended;
             lower scores are better.
-        margin: the most that it may be worse, at least 0 and less than the bound.
+        margin: the most that the model may be worse, at least 0 and less than the bound.
         bound: clipping bound of the first game's difference, fixed before it; see `clipping_bounds`.
 
     Returns:
@@ -113,9 +113,9 @@ def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
 
 
 def worse(differences: Floats, margin: float, bound: float) -> Floats:
-    """Compute the evidence that a model is worse than another by more than a margin; as `not_worse`.
+    """Compute the evidence that a model is worse than another by more than a margin; see `not_worse`.
 
-    The hypothesis that it speaks against: that average is at most the margin.
+    It is evidence against the hypothesis that the average, as in `not_worse`, is at most the margin.
     """
     bounds = clipping_bounds(differences, bound)
     return log_e_process(np.clip(differences, -bounds, bounds) - margin, bounds + margin)

@@ -27,7 +27,7 @@ BRIER_MARGIN_SHARE: Final = 0.05
 5.3 points, 0.160 to 0.169 on the season 2018)."""
 
 _STATEMENTS: Final = 2 * len(HORIZONS)
-"""Number of e-values that a model is worse: of each score at each horizon."""
+"""Number of e-values for a model being worse: one for each score at each horizon."""
 
 _NAMES: Final = {Horizon.HALFTIME: "half", Horizon.FINAL: "end"}
 
@@ -78,10 +78,10 @@ class Judgement:
         decision: the decision.
         reason: why, for people.
         games: number of games compared at the horizon with the most.
-        crps_e_value, brier_e_value: the least evidence of any horizon that the model is not worse; for a retirement,
-            the most that it is. 1 without games.
-        crps_difference, brier_difference: mean difference a game at the horizon with the most games.
-        coverage: share of the model's usual intervals that held at that horizon.
+        crps_e_value, brier_e_value: e-value that the model is not worse, the smallest of all horizons; for a
+            retirement, e-value that it is worse, the largest. 1 without games.
+        crps_difference, brier_difference: mean difference per game, at the horizon with the most games.
+        coverage: coverage of the model's intervals at the same horizon, for the alpha with the most forecasts.
     """
 
     decision: GateDecision
@@ -97,10 +97,9 @@ class Judgement:
 def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettings) -> Judgement:
     """Decide about a model that was compared with another.
 
-    A horizon counts for a promotion if it has at least half as many games as the other: a few forecasts of one that a
-    server is hardly asked for cannot hold up a promotion. Besides the e-values, which are about differences of which
-    the largest few are clipped (`eprocess`), the plain mean differences have to lie below the margin, or above it for a
-    retirement.
+    A horizon counts for a promotion if it has at least half as many games as the other, so that a horizon that is
+    hardly ever requested cannot hold up a promotion. Since e-values are computed from differences whose largest few are
+    clipped (`eprocess`), the plain mean differences must lie below the margin as well, or above it for a retirement.
 
     Args:
         comparisons: by horizon; None without pairs.
@@ -123,7 +122,7 @@ def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettin
 
 
 def _worse(known: Mapping[Horizon, Comparison], settings: GateSettings) -> str | None:
-    """Return why a model is worse; None if that is not shown."""
+    """Return why a model is worse; None if it is not shown to be worse."""
     scores = [score for each in known.values() for score in (each.crps, each.brier)]
     e_values = [score.worse_e_value for score in scores]
     mean = (sum(e_values) + _STATEMENTS - len(e_values)) / _STATEMENTS  # without games, an e-value is 1

@@ -20,12 +20,12 @@ from dejavu_models.scorecard.estimates import ScoreEstimate, Units, estimate
 FIRST_BOUND_IN_MARGINS: Final = 15.0
 """Clipping bound of the first games' differences, in margins; it grows with the observed ones (`eprocess`).
 
-With a smaller one, evidence grows faster if models differ little, and more of the first differences is lost if they
+With a smaller bound, evidence grows faster if models differ little, but more of the first differences is lost if models
 differ much.
 """
 
 MAX_ALPHAS: Final = 20
-"""Most alphas with a coverage, those with the most forecasts: a caller can ask for any number."""
+"""Maximum number of alphas with a coverage, those with the most forecasts: callers can request any number of alphas."""
 
 _MAX_LOG: Final = 600.0
 """Natural logarithm of the largest e-value that is returned: the largest float is exp(709)."""
@@ -70,8 +70,8 @@ class ScoreComparison:
         score, against_score: mean over games of the model's score and of the other's.
         difference: mean difference a game, model − other, with Student's interval.
         margin: the most that the model may be worse.
-        not_worse, worse: (games,), e-values after each game that the model is worse by less than the margin, and by
-            more; see `eprocess`.
+        not_worse, worse: (games,), after each game, the e-value of the statement that the model is worse by less than
+            the margin, and of the statement that it is worse by more; see `eprocess`.
     """
 
     score: float
@@ -83,12 +83,12 @@ class ScoreComparison:
 
     @property
     def not_worse_e_value(self) -> float:
-        """E-value after the last game that the model is worse by less than the margin."""
+        """E-value, after the last game, of the statement that the model is worse by less than the margin."""
         return float(self.not_worse[-1])
 
     @property
     def worse_e_value(self) -> float:
-        """E-value after the last game that the model is worse by more than the margin."""
+        """E-value, after the last game, of the statement that the model is worse by more than the margin."""
         return float(self.worse[-1])
 
 
@@ -108,7 +108,7 @@ class Comparison:
 
     Attributes:
         games, forecasts: number of games, and of forecasts of each model.
-        coverage: of the model's intervals, by alpha, ascending; of at most MAX_ALPHAS.
+        coverage: of the model's intervals, by alpha, ascending; at most MAX_ALPHAS of them.
     """
 
     games: int
@@ -119,7 +119,7 @@ class Comparison:
 
     @property
     def usual_coverage(self) -> IntervalCoverage:
-        """Coverage of the alpha with the most forecasts; of several, the smallest alpha."""
+        """Coverage of the alpha with the most forecasts; in case of a tie, of the smallest alpha."""
         return max(self.coverage, key=lambda each: each.forecasts)
 
 
@@ -129,7 +129,7 @@ def compare(pairs: PairedForecasts, crps_margin: float, brier_margin: float) -> 
     Args:
         pairs: their forecasts.
         crps_margin: the most that the model may be worse in CRPS, in points: above 0, fixed before the first game.
-        brier_margin: the same of the Brier score.
+        brier_margin: the same for the Brier score.
     """
     if not len(pairs):
         return None

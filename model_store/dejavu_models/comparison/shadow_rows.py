@@ -47,7 +47,7 @@ class ShadowRow:
 def shadow_rows(
     pairs: Mapping[str, PairedForecasts], against_version: str, metric: LeaderboardMetric, min_games: int
 ) -> list[ShadowRow]:
-    """Rank staged models, best first, ties by name, by the difference in Brier score if asked so, else in CRPS.
+    """Rank staged models, best first, ties by name, by the difference in Brier score if that is `metric`, else in CRPS.
 
     Args:
         pairs: model version → its forecasts and those of the champion.

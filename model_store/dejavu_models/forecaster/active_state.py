@@ -65,20 +65,20 @@ class ActiveState:
     def scores(
         self, horizon: Horizon, minute: int, alpha: float, levels: tuple[float, ...]
     ) -> tuple[ScoreMap | None, AdaptedScores]:
-        """Return the score map in force, None without adaptation, and where interval and quantiles are taken."""
+        """Return the score map in force (None without adaptation), and the scores of interval ends and quantiles."""
         adapter = self.adapter(horizon, minute)
         scores = adapter.map if adapter is not None and self.mode is AdaptationMode.ON else None
         return scores, adapted_scores(scores, alpha, levels)
 
     def other_scores(self, horizon: Horizon, minute: int, alpha: float) -> AdaptedScores:
-        """Return where the interval is taken that is not issued: as calibrated, or as adapted in the shadow."""
+        """Return the scores at the ends of the interval that is not issued: calibrated, or adapted in the shadow."""
         adapter = self.adapter(horizon, minute)
         scores = adapter.map if adapter is not None and self.mode is not AdaptationMode.ON else None
         return adapted_scores(scores, alpha, ())
 
     @staticmethod
     def asks_for_ratings(query: ForecastQuery) -> bool:
-        """Return whether a query asks for the ratings of its teams: it has both, and no margin."""
+        """Return whether a query asks for the ratings of its teams: it has both teams and no margin."""
         return query.pregame_margin is None and query.home_team != "" and query.away_team != ""
 
     def warnings(self, query: ForecastQuery, max_days: int) -> tuple[WarningReason, ...]:
@@ -99,7 +99,7 @@ class ActiveState:
     def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
         """Return how well the ratings know the teams of a query, home first; empty if not requested.
 
-        A given margin says nothing of the total.
+        It is requested by a query with both teams, unless the query has a margin and no total points.
         """
         if not (query.home_team and query.away_team) or not (
             query.pregame_margin is None or query.live.total_points is not None
@@ -114,7 +114,7 @@ class ActiveState:
     def excess_variance(self, query: ForecastQuery, source: MarginSource) -> float:
         """Return the variance of a query's expected margin beyond the usual one of its source, in points squared.
 
-        That of a margin that the query gives is not known.
+        Return 0 for a margin that is given in the query, since its variance is not known.
         """
         if not self.asks_for_ratings(query):
             return 0.0
@@ -136,7 +136,8 @@ class ActiveState:
     def expected_total(self, query: ForecastQuery, max_days: int) -> tuple[MarginSource, float | None]:
         """Return the expected final total before the game, in points, and its source; None if it is unknown.
 
-        A given margin says nothing of it. Ratings of totals know as much of a team as those of margins, or less.
+        Ratings are used even if the query gives a margin, which says nothing about the total. Ratings of totals know a
+        team as well as ratings of margins do, or less well.
         """
         totals = self._totals
         if totals is None or not (query.home_team and query.away_team):

@@ -31,14 +31,14 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 @dataclass(frozen=True, slots=True)
 class GameNumbers:
-    """Numbers of the forecasts of n games, equal to those of each game alone.
+    """Numbers of the forecasts of n games; they equal the numbers of each game alone.
 
     Attributes:
         points: (n,), point forecasts, in points.
         home: (n,), P(the home team leads).
         ends: (n, 2), ends of the intervals, in points.
         other_ends: (n, 2), ends of the intervals that are not issued, static or adapted; equal to `ends` where no
-            outcome has adapted any.
+            outcome has adapted the intervals.
         quantiles: (n, levels), in points.
     """
 
@@ -66,7 +66,7 @@ def game_numbers(
     home, known = np.empty(len(query)), ~np.isnan(margins)
     given = np.where(known, margins, 0.0)
     values = np.empty((len(query), 4 + len(levels)))
-    # In plain Python: the functions of numpy for it take longer than a forecast.
+    # In plain Python: grouping with NumPy takes longer than a forecast.
     groups: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
     for row, group in enumerate(zip(query.minutes.tolist(), known.tolist(), strict=True)):
         groups[group].append(row)
@@ -78,7 +78,7 @@ def game_numbers(
         home[rows], values[rows] = calibration.columns(situation, points[rows], leads[rows], given[rows], at)
         if scores is not None:
             home[rows] = [adapted_probability(scores, each) for each in home[rows].tolist()]
-    # As whole as the numbers around the points; see `distribution.around_point`.
+    # Widen the intervals to the whole numbers around the points; see `distribution.around_point`.
     for lower in (0, 2):
         np.minimum(values[:, lower], np.floor(points), out=values[:, lower])
         np.maximum(values[:, lower + 1], np.ceil(points), out=values[:, lower + 1])

@@ -53,10 +53,10 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 
 LEAST_IN_ONE_PASS: Final = 8
-"""Least number of queries with the same options that are answered in one pass: fewer cost less one by one."""
+"""Minimum number of queries with the same options that are answered in one pass; fewer are faster one by one."""
 
 _LEAST_SPREAD: Final = 1.0
-"""In points: in the last minutes, most of a distribution may lie on one whole number."""
+"""Lower bound of a spread, in points: in the last minutes, most of a distribution may lie on one whole number."""
 
 
 class Forecaster:
@@ -65,13 +65,15 @@ class Forecaster:
     Args:
         manifest: manifest of the bundle.
         models: the point models.
-        calibration: predictive distributions around the point forecasts; those on whole numbers may shift them.
+        calibration: predictive distributions around the point forecasts; with distributions on whole numbers, live
+            inputs may shift the forecasts.
         ratings: state of the rating filter, for the season that the bundle serves.
         totals: tables and ratings of total points; None if the bundle has none.
 
     Attributes:
         policy: staking policy for queries with a market. Set it before the first query.
-        max_ratings_days: greatest age of ratings that are used, see `ratings.are_usable`; to be set as early.
+        max_ratings_days: greatest age of ratings that are used, see `ratings.are_usable`. Set it before the first query
+            too.
         totals: tables and ratings of total points; None if the bundle has none.
     """
 
@@ -117,7 +119,7 @@ class Forecaster:
 
     @property
     def bundled_ratings(self) -> RatedSchedule:
-        """The ratings of the bundle, those of totals too, before the first result."""
+        """The ratings of the bundle, including those of totals, before the first result."""
         return RatedSchedule.start(self.rating_filter, None if self.totals is None else self.totals.ratings)
 
     def update(self, state: OnlineState) -> None:
@@ -182,7 +184,8 @@ class Forecaster:
         """Check and answer one query.
 
         Raises:
-            UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if the model does not support it.
+            UnsupportedHorizon, UnsupportedSlots, UnsupportedTotals, AlphaTooSmall, QuantileTooExtreme: if the model
+                does not support it.
         """
         self.check(query)
         return self.forecast_many([query])[0]
@@ -190,9 +193,9 @@ class Forecaster:
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
         """Answer queries accepted by `check`, in order, in one batch and with one online state.
 
-        Queries that ask for a pattern and a margin only are answered in one pass, others one by one; of those, queries
-        with the same pattern and margin share one computation, for instance the two horizons of a game. Each answer is
-        that to the query alone.
+        Enough plain queries (`ForecastQuery.is_plain`) with the same options are answered in one pass, all others one
+        by one. Among the others, queries with the same pattern and margin share one computation, for instance the two
+        horizons of a game. Each answer is the same as if the query were alone.
         """
         return self._forecast_many(queries, self._active)
 
@@ -243,7 +246,8 @@ class Forecaster:
 
         Args:
             query: the request.
-            state: the online state to answer with, that of the other parts of a request; by default the one in force.
+            state: the online state to answer with, to be the same for all parts of a request; by default the one in
+                force.
         """
         state = state or self._active
         if isinstance(self.calibration, LatticeCalibration):
@@ -332,7 +336,8 @@ class Forecaster:
     def _widening(self, distribution: GameDistribution, query: ForecastQuery, variance: float) -> float:
         """Return the factor by which a distribution is wider if its expected margin has additional variance.
 
-        The margin enters the forecast by the slope of the linear models, so its variance does by the square.
+        The margin enters the forecast with the slope of the linear models, so its variance enters with the squared
+        slope.
         """
         if not variance:
             return 1.0
@@ -354,7 +359,7 @@ class Forecaster:
 
 
 def _plain_groups(queries: Sequence[ForecastQuery]) -> list[list[int]]:
-    """Return the indices of queries that ask for a pattern and a margin only, by their options; of large groups."""
+    """Return the indices of plain queries, grouped by options; only groups of at least LEAST_IN_ONE_PASS queries."""
     groups: defaultdict[tuple[Horizon, float, tuple[float, ...]], list[int]] = defaultdict(list)
     for index, query in enumerate(queries):
         if query.is_plain:
@@ -367,7 +372,7 @@ def _situation(query: ForecastQuery, source: MarginSource) -> Situation:
 
 
 def _live(query: ForecastQuery) -> LiveColumns | None:
-    """Return the live inputs of a query that the tables use, (1,) each; None if it has not all of them."""
+    """Return the live inputs of a query that the tables use, (1,) each; None unless it has all of them."""
     if query.live == live_inputs.NO_LIVE_INPUTS:
         return None
     columns = dict(zip(live_inputs.COLUMNS, live_inputs.numbers(query.live, query.pattern.minutes), strict=True))

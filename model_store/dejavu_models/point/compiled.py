@@ -1,7 +1,7 @@
 """Point forecasts by the compiled models: the same numbers as `PointEnsemble.predict`, in one call for any games.
 
 Most forecasts are of one game, and NumPy takes about a microsecond a step, however short the arrays are. The compiled
-models need one call from patterns, ending at any minutes, to forecasts.
+models compute all forecasts in one call, even if the patterns end at different minutes.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ class CompiledModels:
             margin: expected final differential before the game, in points; None if unknown.
 
         Raises:
-            KeyError: if there is no database for the minute, and there are some.
+            KeyError: if there are databases, but none for the minute.
         """
         prediction = self._models.predict(differentials, math.nan if margin is None else margin)
         return CompiledGame(self._models, prediction, self._components)
 
     def predict_many(self, games: Sequence[tuple[Sequence[float], float | None]]) -> list[CompiledGame]:
-        """Predict games that may end at different minutes: pattern and expected margin each, as in `predict`."""
+        """Predict games, each by pattern and expected margin (see `predict`); patterns may end at different minutes."""
         offsets = [0, *accumulate(len(differentials) for differentials, _ in games)]
         patterns = np.fromiter(chain.from_iterable(differentials for differentials, _ in games), float, offsets[-1])
         margins = [math.nan if margin is None else margin for _, margin in games]
@@ -88,14 +88,14 @@ class CompiledModels:
 
         Args:
             patterns: (slots,), differentials of all games, finite, in points.
-            offsets: (n + 1,), the first slot of each game, then the number of slots.
+            offsets: (n + 1,), the first slot of each game, then the total number of slots.
             margins: (n,), expected final differentials before the games, in points; NaN if unknown.
 
         Returns:
             (n, 2), differentials at the horizons, in points; meaningless for a horizon that has passed.
 
         Raises:
-            KeyError: if there is no database for a minute, and there are some.
+            KeyError: if there are databases, but none for one of the minutes.
         """
         points: Floats = self._models.points(patterns, offsets, margins)
         return points
@@ -125,10 +125,10 @@ class CompiledGame:
 
         Args:
             horizon: its index in HORIZONS.
-            point: point forecast that was issued, in points; what live inputs add to the models' counts as known with
-                the last minute.
+            point: point forecast that was issued, in points; what live inputs add to the models' forecast is attributed
+                to the last minute.
             calibration_games: number of games behind the distribution of the forecast.
-            steps: whether the contributions of the minutes contain the similar games.
+            steps: whether the contributions of the minutes include that of the similar games.
         """
         numbers = native.Explanation(self._models, self._prediction, horizon, point, calibration_games, steps)
         return Explanation(

@@ -14,8 +14,8 @@ from dejavu_models.arrays import Tenths, from_npz, to_npz
 from dejavu_models.types import MAX_SLOTS
 
 Courses = Tenths
-"""(entries, MAX_SLOTS − minute): change since the minute at the end of each later one; for an entry of several games,
-the mean."""
+"""(entries, MAX_SLOTS − minute): change from the database's minute to the end of each later minute; for an entry of
+several games, the mean."""
 
 
 def courses_to_bytes(courses: Mapping[int, Courses]) -> bytes:

@@ -1,7 +1,7 @@
 """Dejavu: kernel regression over the past games most similar to a pattern.
 
-Keeps one database per minute of the game, so patterns with different time remaining do not mix. Predicts the residuals
-of the linear models on the neighbours, so differences in strength or lead do not bias the forecast.
+Keeps one database per minute of the game, so patterns with different time remaining do not mix. The forecast averages
+the linear models' residuals of the neighbours, so differences in strength or lead do not bias it.
 
 Nadaraya–Watson regression (Nadaraya 1964; Watson 1964) over K nearest neighbours, with the distance to the K-th
 neighbour as bandwidth: the bandwidth adapts to how common a pattern is. Large databases use a navigable small-world
@@ -27,10 +27,11 @@ from dejavu_models.point.shown_entries import records_of
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, SimilarGame
 
 MAX_POINTS: Final = 1000
-"""Bound of what an entry says in points, far beyond any game: one that is all of an answer would ruin a record."""
+"""Bound of the increments, spreads and residuals of an entry, in points, far beyond any game: an unbounded entry that
+dominates an answer would ruin a track record."""
 
 _FIRST_DAY, _LAST_DAY = np.datetime64("1946-01-01"), np.datetime64("2200-12-31")
-"""The days that an entry may be of, as in a manifest."""
+"""First and last possible date of an entry, as in a manifest."""
 
 
 class Kernel(enum.Enum):
@@ -58,7 +59,7 @@ class Entries:
 
     Attributes:
         home, away: NBA codes of the teams (of a prototype: of the game nearest to its mean).
-        date: local date of that game, datetime64[D].
+        date: local date of the game (of a prototype: of the same nearest game), datetime64[D].
         games: number of games the entry represents, int32, at least 1.
         increments: (m, 2), mean increment to each horizon, in points; 0 for a horizon that has passed.
         spreads: (m, 2), standard deviation of the increments, in points; 0 for one game.
@@ -94,7 +95,7 @@ class Entries:
                 raise ValueError(f"entries: column {name} is {column.dtype} of shape {column.shape}")
         if not count or (self.games < 1).any():
             raise ValueError("entries: there must be entries, and each must represent at least one game")
-        if not ((self.date >= _FIRST_DAY) & (self.date <= _LAST_DAY)).all():  # not of none either
+        if not ((self.date >= _FIRST_DAY) & (self.date <= _LAST_DAY)).all():  # NaT is not either
             raise ValueError(f"entries: each must have a date from {_FIRST_DAY} to {_LAST_DAY}")
         if not all((np.abs(column) <= MAX_POINTS).all() for column in (self.increments, self.spreads, self.residuals)):
             raise ValueError(f"entries: increments, spreads and residuals must be within ±{MAX_POINTS}")
@@ -259,5 +260,5 @@ class Dejavu:
         return Neighbors(entries, np.sqrt(squares))
 
     def weights(self, minutes: int) -> Singles:
-        """Return the weights of the anchored minutes of patterns of so many minutes, (minutes,)."""
+        """Return the weights of the anchored minutes in patterns with this number of minutes, (minutes,)."""
         return features.recency_weights(minutes, self.settings.recency).astype(np.float32)

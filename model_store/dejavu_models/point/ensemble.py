@@ -70,10 +70,10 @@ class PointEnsemble:
         lstm: None if it is not a component.
         minutes: Dejavu databases by minute; the keys are the minutes that the bundle supports. Empty if Dejavu is not a
             component.
-        weights: weights of the components; a component that is alone has all of it.
+        weights: weights of the components; a single component has the full weight.
 
     Raises:
-        ValueError: if a component that is missing has a weight.
+        ValueError: if a missing component has a weight.
     """
 
     linear: LinearModels
@@ -108,7 +108,7 @@ class PointEnsemble:
             margins: (n,), expected final differentials before the game, in points; NaN if unknown.
 
         Raises:
-            KeyError: if there is no database for the minute, and there are some.
+            KeyError: if there are databases, but none for the minute.
         """
         return self.predict_from_residuals(patterns, margins, self.lstm_residuals(patterns, margins)[:, -1])
 

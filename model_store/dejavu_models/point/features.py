@@ -83,12 +83,14 @@ def minute_steps(patterns: Floats, margins: Floats) -> Singles:
 
 
 def steps_like(steps: Singles, patterns: Floats, margin: float | None) -> Singles:
-    """Build the LSTM input for other patterns of as many minutes, at a third of the cost of `minute_steps` for one.
+    """Build the LSTM input for other patterns of as many minutes.
+
+    For one pattern, this takes a third of the time of `minute_steps`.
 
     Args:
         steps: (n, m, 5), an input of games whose margins are all known, or all unknown.
         patterns: (n, m), in points.
-        margin: expected final differential before the games, in points; None if unknown, as of `steps`.
+        margin: expected final differential before the games, in points; None if unknown, like those of `steps`.
     """
     result = steps.copy()
     _put_patterns(result, patterns)

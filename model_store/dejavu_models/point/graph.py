@@ -1,7 +1,7 @@
 """Search graphs as arrays: how bundles store them.
 
-hnswlib's own file contains room for links that are not there, and 32 bits for each number: as arrays a graph takes a
-fifth of that.
+hnswlib's own file reserves room for absent links and 32 bits for each number; as arrays, a graph takes a fifth of its
+size.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _within_runs(lengths: Integers) -> Integers:
 
 
 def _reached(sources: Integers, targets: Integers, start: int, count: int) -> int:
-    """Return the number of `count` vectors reachable from one by links, itself included."""
+    """Return how many of `count` vectors can be reached from vector `start` by links, itself included."""
     reached = np.zeros(count, dtype=np.bool_)
     reached[start] = True
     known = 0

@@ -1,7 +1,8 @@
-"""Nearest-neighbour indexes by Euclidean distance: all vectors compared for few of them, HNSW graphs for many.
+"""Nearest-neighbour indexes by Euclidean distance: brute force for few vectors, HNSW graphs for many.
 
 A graph is approximate and faster only from about a thousand vectors on (`python -m bench.index`). The trainer builds it
-with hnswlib; the compiled models search it in hnswlib's order, on fully checked arrays. hnswlib's loader checks none.
+with hnswlib; the compiled models search it in hnswlib's order, on fully checked arrays. hnswlib's own loader checks
+nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dejavu_models.native import native
 from dejavu_models.point.graph import Graph, vectors_of
 
 LANES = 4
-"""Dimensions of graphs are padded to a multiple of this, which are compared at a time."""
+"""Number of dimensions that are compared at a time; the dimensions of graphs are padded to a multiple of it."""
 
 _ARRAY = b"\x93NUMPY"
 """Magic bytes of the file of an index that compares all vectors."""
@@ -30,7 +31,7 @@ class VectorIndex(Protocol):
 
     Attributes:
         compiled: the search in the compiled models.
-        content: bytes of its file, for `read_index`; empty if it was read from them.
+        content: bytes of its file, for `read_index`; empty if the index was read from a file.
     """
 
     compiled: Any
@@ -130,7 +131,7 @@ def search_breadth(neighbours: int) -> int:
 
 
 def read_index(content: bytes, dimensions: int, count: int, neighbours: int) -> VectorIndex:
-    """Read an index from the bytes of its file, which are checked whole.
+    """Read an index from the bytes of its file, and check all of them.
 
     Args:
         content: the bytes.
@@ -139,7 +140,7 @@ def read_index(content: bytes, dimensions: int, count: int, neighbours: int) -> 
         neighbours: number of neighbours that searches will ask for.
 
     Raises:
-        ValueError, KeyError: if it is no index, or has other dimensions or another size than expected.
+        ValueError, KeyError: if the content is no index, or has other dimensions or another size than expected.
     """
     if content.startswith(_ARRAYS):
         graph = Graph.from_bytes(content)

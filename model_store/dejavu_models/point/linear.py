@@ -1,7 +1,7 @@
 """Linear models on lead and expected margin: the base of all forecasts. The final margin may also depend on lead³.
 
 One model per horizon and minute, with and without the expected margin. From minute 18 to halftime hardly anything beats
-it (docs/model-card.md), so Dejavu and the LSTM only predict its residuals.
+the linear models (docs/model-card.md), so Dejavu and the LSTM only predict their residuals.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE = range(4)
 """Order of the coefficients."""
 
 CUBE_UNIT: Final = 1000.0
-"""Cubed points that the last coefficient is per: coefficients then have similar sizes."""
+"""Unit of the cubed lead, in cubic points: with it, the last coefficient has a size similar to that of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class LinearModels:
         return result
 
     def increment(self, coefficients: Sequence[Any] | Floats, lead: Any, margin: Any) -> Any:
-        """Predict increments, in points: a number, or an array if these are arrays, which must broadcast.
+        """Predict increments, in points: a number, or an array if the arguments are arrays, which must broadcast.
 
         Args:
             coefficients: in the order of INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE.

@@ -29,7 +29,7 @@ OPSET: Final = 20
 """Version of ONNX's operators that the exporter writes."""
 
 MAX_BYTES: Final = 4 * 1024**2
-"""Most bytes of a graph; one of 32 units has 25,000."""
+"""Maximum number of bytes of a graph; a graph of 32 units has 25,000."""
 
 MAX_NETWORKS: Final = 16
 MAX_UNITS: Final = 256
@@ -215,7 +215,7 @@ class _Graph:
         return weights
 
     def _first_minutes(self, name: bytes) -> bytes:
-        """Return the value from which another one is sliced: its first minutes, as many as the input has."""
+        """Return the value whose first minutes, as many as the input has, are sliced to give a named value."""
         whole, starts, ends, axes, steps = self._made(name, "Slice", 5)
         for constant, expected in ((starts, 0), (axes, 0), (steps, 1)):
             self._expect(constant, [expected])
@@ -265,7 +265,7 @@ class _Graph:
         """Return the inputs of the node that computes a value as its first output; that node counts as used.
 
         Raises:
-            ValueError: if it is of another operator, or has other attributes or numbers of inputs and outputs.
+            ValueError: if the node has another operator, other attributes, or other numbers of inputs and outputs.
         """
         node = self._maker_of(name)
         found = [*node.input]
@@ -284,7 +284,7 @@ class _Graph:
         return _checked(self._read(names), *shape)
 
     def _read(self, names: list[bytes]) -> Singles:
-        """Return the only one of some constants; the exporter writes equal ones once, the others as copies."""
+        """Return the only one of some constants; the exporter writes equal constants once, and copies of that one."""
         [name] = names if len(names) == 1 else [b""]
         if name not in self._tensors:
             [name] = self._made(name, "Identity", 1)
@@ -300,13 +300,13 @@ class _Graph:
 def _checked(values: Singles, *shape: int) -> Singles:
     if values.shape != shape:
         raise ValueError(f"an LSTM with weights of shape {values.shape} where {shape} is expected")
-    if not (np.abs(values) <= MAX_WEIGHT).all():  # which NaN is not either
+    if not (np.abs(values) <= MAX_WEIGHT).all():  # NaN is not either
         raise ValueError(f"an LSTM with weights that are not finite, or beyond ±{MAX_WEIGHT:g}")
     return values
 
 
 def _array(tensor: Any) -> Any:
-    """Return the values of a tensor, whose only data are in the message."""
+    """Return the values of a tensor, all of which must be in the message."""
     dims, dtype = [*tensor.dims], _DTYPES.get(tensor.data_type)
     if dtype is None or len(dims) > 3 or min(dims, default=1) < 1:
         raise ValueError("an ONNX graph with a tensor of another form than the trainer's")
@@ -343,7 +343,7 @@ def _same(found: Mapping[str, object], expected: Mapping[str, object]) -> bool:
 
 
 def _shape_of(value: Any) -> tuple[bytes, tuple[int, ...]]:
-    """Return name and shape of an input or output of float32; 0 for a size that is free."""
+    """Return name and shape of an input or output of float32; 0 for a dynamic size."""
     tensor = value.type.tensor_type
     sizes = [
         dimension.dim_value if not dimension.dim_param else 0 if not dimension.HasField("dim_value") else -1

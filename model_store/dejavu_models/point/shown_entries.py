@@ -1,7 +1,7 @@
 """Displayed data of the entries of a database: teams, date, number of games, and their continuation.
 
-One record per entry: a look-up takes a fifth of the time of one per column, and the compiled models read the records in
-place.
+There is one record per entry instead of one array per column: a look-up takes a fifth of the time, and the compiled
+models read the records in place.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def shown(records: Records, rows: Integers) -> list[ShownEntry]:
         rows: positions in it.
     """
     return [
-        # Numbers of subarrays are NumPy's, also in a list.
+        # tolist() leaves NumPy arrays in the subarray fields; float() makes plain numbers of them.
         ShownEntry(home.decode(), away.decode(), date_of(day), games, list(map(float, ends)), list(map(float, spreads)))
         for home, away, day, games, ends, spreads in records[rows].tolist()
     ]

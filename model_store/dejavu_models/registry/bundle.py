@@ -42,7 +42,8 @@ _MAX_POINTS = 1e6
 """Bound of the points of an answer: what a scorecard can show. Models of a few games exceed those of any game."""
 
 MAX_ANSWER_SECONDS = 0.02
-"""Most seconds of CPU of an answer with all that can be asked for; those of the default bundle take up to 0.003.
+"""Maximum CPU time of an answer with everything that can be requested, in seconds; the default bundle takes up to
+0.003.
 
 A server answers up to 128 queries in one pass, and replaces a worker that makes no progress for some seconds.
 """
@@ -58,7 +59,7 @@ def load_bundle(
     Args:
         folder: folder of the bundle.
         allow_unfit: whether to accept a bundle whose recipe failed its backtest.
-        before_parsing: called when all files have been read, and none has been parsed but the manifest.
+        before_parsing: called when all files have been read, but only the manifest has been parsed.
 
     Raises:
         BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
@@ -77,7 +78,7 @@ def load_bundle(
         raise BundleUnfit(f"{folder}: model {manifest.version} is marked unfit: {manifest.verdict.reason}")
     before_parsing()
     forecaster = load_contents(folder, manifest, contents)
-    # What was read, decompressed and rearranged on the way takes 8 MB, of 150 that a worker has.
+    # The contents, and what was made from them on the way, take 8 MB of the 150 MB of a worker.
     del contents
     return_freed_memory()
     return forecaster
@@ -103,7 +104,7 @@ def parse_manifest(text: bytes, source: object) -> Manifest:
 
     Args:
         text: the content.
-        source: what it is of, for messages.
+        source: origin of the content, for messages.
 
     Raises:
         BundleCorrupt, BundleTooNew, BundleTooOld: if it is not a manifest that this code reads.
@@ -144,10 +145,10 @@ def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
 
 
 def check_hash(source: object, name: str, content: bytes, sha256: str) -> None:
-    """Check that a file is the one that its manifest means.
+    """Check that a file has the SHA-256 that its manifest lists.
 
     Raises:
-        BundleCorrupt: if it is not; the message names the source and the file.
+        BundleCorrupt: if it has another one; the message names the source and the file.
     """
     if hashlib.sha256(content).hexdigest() != sha256:
         raise BundleCorrupt(f"{source}: {name} does not match the manifest: its SHA-256 differs")
@@ -208,7 +209,7 @@ def check_target(folder: Path) -> None:
 
 
 def check_answers(forecaster: Forecaster) -> None:
-    """Check that a bundle gives its golden answers, and finite ones in time for every horizon and minute.
+    """Check that a bundle gives its golden answers, and fast and finite answers for every horizon and minute.
 
     Raises:
         BundleCorrupt: if it does not.
@@ -218,7 +219,7 @@ def check_answers(forecaster: Forecaster) -> None:
         _check_minutes(forecaster)
     except BundleCorrupt:
         raise
-    except Exception as error:  # any: its numbers are of any size and kind
+    except Exception as error:  # whatever it is: the bundle may contain any numbers
         raise BundleCorrupt(f"{forecaster.version}: it cannot answer: {error}") from error
 
 
@@ -240,7 +241,7 @@ def check_golden(forecaster: Forecaster) -> None:
 
 
 def _check_minutes(forecaster: Forecaster) -> None:
-    """Ask for what-ifs and named forecasts of every horizon and minute."""
+    """Check the time and the numbers of forecasts with explanation to every horizon from every minute."""
     queries = [
         ForecastQuery(
             ScorePattern(tuple(lead * slot / slots for slot in range(1, slots + 1))),
@@ -264,7 +265,7 @@ def _check_minutes(forecaster: Forecaster) -> None:
         )
     ]
     for query in queries:
-        # A busy machine may slow one answer down: only what is slow each time is refused.
+        # A busy machine may slow one answer down: only a query that is slow every time is refused.
         if all(_seconds(forecaster, query) > MAX_ANSWER_SECONDS for _ in range(3)):
             asked = f"the {query.horizon.value} from minute {query.pattern.minutes}"
             raise ValueError(f"{asked} takes more than {MAX_ANSWER_SECONDS:g} s")

@@ -45,7 +45,7 @@ _MAX_STRENGTH: Final = 1000.0
 """Bound of strengths, home advantage and terms of the ratings, in points; those of a bundle are below 30."""
 
 MAX_SIZE = 256 * 1024**2
-"""Most bytes that the arrays of a bundle take; those of the default bundle take 20 MB."""
+"""Maximum number of bytes of a bundle's arrays; those of the default bundle take 20 MB."""
 
 
 def load_contents(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
@@ -133,7 +133,7 @@ def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
     if size not in STATE_SIZES or state["mean"].shape != (size,) or state["covariance"].shape != (size, size):
         raise ValueError(f"it holds a state of shape {state['mean'].shape}; expected one of {STATE_SIZES} values")
     for name, most in (("mean", _MAX_STRENGTH), ("covariance", _MAX_STRENGTH**2)):
-        if state[name].dtype != np.float64 or not (np.abs(state[name]) <= most).all():  # NaN is not either
+        if state[name].dtype != np.float64 or not (np.abs(state[name]) <= most).all():  # NaN fails too
             raise ValueError(f"its {name} is {state[name].dtype}; expected finite float64 within ±{most:g}")
     if (np.diag(state["covariance"]) < 0).any():
         raise ValueError("its covariance has negative variances")
@@ -150,7 +150,7 @@ def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
 
 @contextlib.contextmanager
 def _refusing(source: object, name: str) -> Iterator[None]:
-    """Convert errors while parsing a file to BundleCorrupt with the file name: any, as the file has any content."""
+    """Convert errors of any type while parsing a file, which may have any content, to BundleCorrupt with its name."""
     try:
         yield
     except Exception as error:
@@ -188,7 +188,7 @@ def calibration_from_bytes(content: bytes) -> Calibration | LatticeCalibration:
     """Deserialize a calibration of either kind, identified by its columns.
 
     Raises:
-        ValueError, KeyError: if the content is of neither.
+        ValueError, KeyError: if the content is of neither kind.
     """
     of_lattice = any(each.filename == "lattice.npy" for each in npz_members(content))
     return LatticeCalibration.from_bytes(content) if of_lattice else Calibration.from_bytes(content)

@@ -29,12 +29,12 @@ def refreshed_bundle() -> Path:
 def served_bundle() -> Path:
     """Return the folder of the bundle that a server serves by default.
 
-    That is the refreshed one, if it was made of the shipped bundle; else, as after an upgrade, the shipped one.
+    It is the refreshed bundle if that was made from the shipped one; else, as after an upgrade, it is the shipped one.
     """
     refreshed, shipped = refreshed_bundle(), default_bundle()
     try:
         record = read_manifest(refreshed).refresh
-    except BundleError:  # there is none, or it is of another version of this program
+    except BundleError:  # there is no refreshed bundle, or it is of another version of this program
         return shipped
     return refreshed if record and record.of_version == read_manifest(shipped).version else shipped
 
@@ -49,7 +49,8 @@ class Chosen(NamedTuple):
 
     Attributes:
         forecaster: the model.
-        roster_sequence: sequence number of the last change of the roster that chose it; None: no roster did.
+        roster_sequence: sequence number of the last change of the roster that chose the model; None if no roster chose
+            it.
         arm: "champion" or "challenger" while games are routed to several models; else empty.
     """
 
@@ -89,7 +90,7 @@ class Registry:
         Args:
             bundles: their folders, the active one first.
             allow_unfit: whether to accept bundles whose recipe failed its backtest.
-            find: returns the model of a folder that need not be loaded, or None.
+            find: returns the model of a folder, or None if it must be loaded.
 
         Raises:
             BundleError: if a bundle cannot be loaded.
@@ -127,14 +128,15 @@ class Registry:
         """Do nothing: these models do not change."""
 
     def challengers(self) -> list[Forecaster]:
-        """Return none: these models have no challengers."""
+        """Return an empty list: these models have no challengers."""
         return []
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Return the course that a similar game of a forecast took.
 
         Args:
-            forecast: an explained forecast, of any model version: refreshed bundles have the entries of their origin.
+            forecast: an explained forecast, of any model version: a refreshed bundle has the same entries as the bundle
+                that it was made from.
             game: one of its similar games.
 
         Returns:

@@ -25,10 +25,11 @@ from dejavu_models.errors import DejavuError, FieldError, InvalidInput, quoted
 def arm(shares: Sequence[tuple[str, float]], game_id: str) -> str | None:
     """Return the model in whose share a game lies; None if it lies in none of them.
 
-    A share that grows takes no game from another model: a game moves to or from an arm once at most.
+    The shares follow each other. If the last one grows, it takes games from no other share; if another one grows, those
+    after it move up.
 
     Args:
-        shares: model and its share of games, each in (0, 1), at most 1 in all.
+        shares: model and its share of games, each in (0, 1], at most 1 in all.
         game_id: the game.
     """
     digest = hashlib.sha256(f"dejavu arm {game_id}".encode()).digest()
@@ -44,14 +45,15 @@ CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 PREVIOUS: Final = "previous"
 ALIASES: Final = (CHAMPION, CHALLENGER, PREVIOUS)
-"""Names that a request can use for a version: of the model that serves, the newest challenger, the one that served
-before."""
+"""Names that a request can use instead of a version: for the model that serves, for the newest challenger, and for the
+model that served before."""
 
 MAX_CHALLENGERS: Final = 4
-"""Most staged models at a time: each costs every worker its memory, and every recorded forecast its computation."""
+"""Maximum number of staged models: each takes memory in every worker, and computing time for every recorded
+forecast."""
 
 MAX_REASON: Final = 500
-"""Most characters of the reason for a change."""
+"""Maximum number of characters of the reason for a change."""
 
 
 class ModelStage(enum.Enum):
@@ -113,8 +115,8 @@ class ModelChange:
         model_version: version of the model; empty for ROUTE.
         from_version: the champion until then, for PROMOTE and ROLLBACK; empty if there was none.
         reason: why, for people; empty if none was given.
-        forced: whether the gate would have refused it.
-        evidence: its evidence; None without measurement.
+        forced: whether the change was made although the gate would have refused it.
+        evidence: evidence of the gate; None if nothing was measured.
         shares: for ROUTE, the share of games of each model that is not the champion, in order; empty: none.
         changed_time: when; aware, UTC, whole microseconds.
         changed_by: identity of the caller; empty if it is not known.
@@ -153,13 +155,13 @@ class WrongStage(DejavuError):
 
 
 class TooManyChallengers(DejavuError):
-    """As many models are staged as workers load."""
+    """The maximum number of staged models is reached."""
 
     reason = "TOO_MANY_CHALLENGERS"
 
 
 class InvalidShares(InvalidInput):
-    """The shares of games are not between 0 and 1, or more than all of them, or of a model that is not staged."""
+    """A share is not in (0, 1] or is of a model that is not staged, a model occurs twice, or the sum is more than 1."""
 
     reason = "INVALID_SHARES"
     default_field = "shares"
@@ -186,7 +188,7 @@ class Roster:
     Attributes:
         stages: stage by version, in the order in which the models came to it.
         champion: version of the model that serves; empty if there is none yet.
-        previous: version of the one that served before, which a rollback returns to; empty if there is none.
+        previous: version of the model that served before, which a rollback returns to; empty if there is none.
         shares: share of games of each model that is not the champion, in order.
         sequence: sequence number of the last change; 0 without any.
     """
@@ -210,7 +212,7 @@ class Roster:
     def route(self, game_id: str) -> str:
         """Return the version that answers for a game: the same one for as long as the shares stay the same.
 
-        A share that grows takes games from the champion only: a game moves to or from an arm once at most.
+        If the last share grows, it takes games from the champion only; see `arm`.
 
         Args:
             game_id: the game; empty for a what-if, which the champion answers.
@@ -265,12 +267,12 @@ class Roster:
         """Check that a change is possible.
 
         Raises:
-            NotRegistered: if its model is not registered; for a rollback, if there is no previous model.
-            ModelInUse: if it would take a model away that answers requests.
-            WrongStage: if the stage of its model does not allow it.
+            NotRegistered: if its model is not registered.
+            ModelInUse: if it would take away a model that answers requests.
+            WrongStage: if the stage of its model does not allow it; for a rollback, if its model is not `previous`.
             TooManyChallengers: if it would stage more than MAX_CHALLENGERS models, `previous` not counted.
-            InvalidShares: if its shares cannot be.
-            InvalidReason: if its reason is too long.
+            InvalidShares: if its shares are invalid.
+            InvalidReason: if its reason is too long or contains NUL.
         """
         _check_reason(change.reason)
         version = change.model_version
@@ -360,6 +362,6 @@ class Roster:
 
 
 def _move(stages: dict[str, ModelStage], version: str, stage: ModelStage) -> None:
-    """Give a model a stage, as the newest of it."""
+    """Give a model a stage, as the newest model in that stage."""
     del stages[version]
     stages[version] = stage

@@ -1,9 +1,10 @@
 """Schedule of the two teams of a game: rest, games in few days, road trips, time zones and altitude.
 
-From the dates and teams of earlier games alone. Training folds over a table of games and a server over the outcomes in
-its ledger, with the same code; anything before the beginning of the history is None, in both.
+The schedule follows from the dates and teams of earlier games alone. The same code computes it for training, from a
+table of games, and for a server, from the outcomes in its ledger. In both, anything that depends on games before the
+beginning of the history is None.
 
-A game counts for the days after its own: on a day, no game influences another. No team plays twice a day.
+A game counts only from the next day on: games of one day do not influence each other. No team plays twice a day.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from dejavu_feed.home_cities import HOME_CITIES, host_city, utc_offset
 from dejavu_feed.off_season import playing_days, season_on, summer
 
 MAX_REST: Final = 7
-"""Most days of rest that are distinguished: longer pauses, such as the All-Star break, count as these."""
+"""Maximum number of days of rest: longer pauses, such as the All-Star break, count as this many."""
 
 MAX_BREAK: Final = 14
-"""Most days without any game of the league, summers not counted, that are a break of the season. After more, games were
-played that the history does not know. The longest breaks are those of the All-Star game, 7 days, and around a summer,
-12 (`dejavu_feed.off_season`); that of 2020 is taken for a hole."""
+"""Maximum number of days without any game of the league, summers not counted, in a break of the season. After a longer
+time, games were played that the history does not know: it has a gap. The longest breaks are the All-Star break, 7 days,
+and those around a summer, 12 (`dejavu_feed.off_season`); that of 2020 is taken for a gap."""
 
 _WINDOWS: Final = (4, 6)
 _MAX_GAMES: Final = 128
-"""Most games kept of a team: more than a season has (82, play-in and four rounds of playoffs: 112)."""
+"""Maximum number of games kept per team: more than a season has (82, with play-in and four rounds of playoffs 112)."""
 
 
 class TeamSchedule(NamedTuple):
@@ -38,11 +39,12 @@ class TeamSchedule(NamedTuple):
     Attributes:
         rest_days: days without a game since the last one of the season, 0 to MAX_REST; None for the season's first.
         is_back_to_back: whether it played the day before; None for the season's first game.
-        games_in_4_days: games on the four days that end with the game's, itself included: 3 is a "three in four".
+        games_in_4_days: games on the four days that end with the day of the game, including the game: 3 is a "three in
+            four".
         games_in_6_days: likewise on six days.
-        road_games: consecutive games on the road, itself included; 0 at home.
-        time_zones: hours by which clocks in the game's city are ahead of those where the last game of the season was:
-            3 from Los Angeles to Boston, −3 back; None for the season's first game.
+        road_games: consecutive games on the road, including this one; 0 at home.
+        time_zones: hours by which clocks in the game's city are ahead of those in the city of the team's last game of
+            the season: 3 from Los Angeles to Boston, −3 back; None for the season's first game.
     """
 
     rest_days: int | None = None
@@ -72,7 +74,7 @@ class GameSchedule(NamedTuple):
 
 
 class Appearance(NamedTuple):
-    """A game of a team: local date, code of the city's team, and whether it is the team's own game at home."""
+    """A game of a team: local date, code of the team whose city it is in, and whether the team is the home team."""
 
     day: date
     city: str
@@ -89,7 +91,8 @@ class ScheduleHistory:
     Attributes:
         season: the season, as the year in which it ends; None before the first game.
         newest: local date of the newest game; before the first of a season, the last day of the summer.
-        known_from: local date from which on all games are known; of the summer before if none of the season is missing.
+        known_from: local date from which on all games are known; a date in the summer before if no game of the season
+            is missing.
         games: NBA code → games of the team since then, ascending; teams without any are omitted.
     """
 
@@ -99,7 +102,7 @@ class ScheduleHistory:
     games: Mapping[str, tuple[Appearance, ...]] = field(default_factory=dict)
 
     def after(self, day: date, home: str, away: str) -> Self:
-        """Return the history with one more game; ignore games of an earlier season, or from before a hole.
+        """Return the history with one more game; ignore games of an earlier season, or from before a gap.
 
         Args:
             day: local date of the game.
@@ -122,7 +125,8 @@ class ScheduleHistory:
     def before(self, day: date | None, home: str, away: str) -> GameSchedule:
         """Return the schedule of a game, from the games of the days before it.
 
-        All of a team is None if more than MAX_BREAK days without any game lie before the game: the history is too old.
+        If there was no game on more than MAX_BREAK days before the game, the history is too old: the schedules of both
+        teams are unknown then.
 
         Args:
             day: local date of the game; None if it is not known.
@@ -130,7 +134,7 @@ class ScheduleHistory:
             away: NBA code of the away team.
 
         Raises:
-            KeyError: if one is not an NBA code.
+            KeyError: if a team is not an NBA code.
         """
         if day is None:
             return GameSchedule()
@@ -145,7 +149,7 @@ class ScheduleHistory:
         )
 
     def _of_season(self, season: int) -> Self | None:
-        """Return the history for a season, without games if it is a later one; None for an earlier one."""
+        """Return the history for a season: without games for a later season, None for an earlier one."""
         if self.season is not None and season < self.season:
             return None
         if season == self.season:
@@ -155,7 +159,7 @@ class ScheduleHistory:
 
     def _team(self, code: str, game: Appearance) -> TeamSchedule:
         games = self.games.get(code, ())
-        earlier = games[: bisect_left(games, game.day, key=_DAY)]  # forecasts wait for this: no look at every game
+        earlier = games[: bisect_left(games, game.day, key=_DAY)]  # not a look at every game: forecasts wait for this
         last = earlier[-1] if earlier else None
         rest = None if last is None else (game.day - last.day).days - 1
         in_4, in_6 = (self._games_in(days, earlier, game.day) for days in _WINDOWS)

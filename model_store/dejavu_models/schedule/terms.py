@@ -1,7 +1,7 @@
 """Terms of a game by which its expected margin and total differ from those of the same teams on another day.
 
-Training and servers compute them here, from the same `ScheduleHistory`. Further terms without gain are named in
-docs/evaluation.md.
+Training and servers compute them here, from the same `ScheduleHistory`. docs/evaluation.md names further terms that
+gained nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def game_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> GameT
 
     Args:
         schedule: the known part of its schedule.
-        home: NBA code of the home team, whose city has the altitude if the schedule has none.
+        home: NBA code of the home team; its city gives the altitude if the schedule has none.
         is_playoffs: whether it is of the play-in or the playoffs.
 
     Raises:
@@ -71,7 +71,9 @@ def game_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> GameT
 
 
 def total_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> TotalTerms:
-    """Return the terms of the total of a game; see `game_terms`. An unknown schedule counts as rest of both teams.
+    """Return the terms of the total of a game; see `game_terms`.
+
+    If the schedule is unknown, both teams count as rested.
 
     Raises:
         KeyError: if the home team is not an NBA code.

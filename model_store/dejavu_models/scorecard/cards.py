@@ -26,7 +26,7 @@ LEADERBOARD_ALPHA = USUAL_ALPHA
 
 
 class LeftOut(NamedTuple):
-    """Numbers of settled forecasts that do not count, by Exclusion, and of markets of others that are no bets."""
+    """Numbers of settled forecasts that do not count, by Exclusion, and of markets sent after observed outcomes."""
 
     superseded: int = 0
     later_minute: int = 0
@@ -61,7 +61,7 @@ class Scorecard:
         doubtful_games: games that may not be as recorded (see `doubtful`).
         corrected_games: games with a current outcome and an earlier report of another differential or total.
         unsettled_games: games of past evenings without a reported outcome.
-        unsettled_totals: games with a current outcome without total points, and with counting forecasts of these.
+        unsettled_totals: games whose current outcome has no total points, although forecasts of them count.
     """
 
     games: int = 0

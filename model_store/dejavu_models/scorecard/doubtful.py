@@ -26,7 +26,7 @@ _MANY_TEAMS: Final = 64
 _MINUTE_US: Final = 60_000_000
 
 _LONGEST_SECONDS: Final = 1_000_000
-"""Longer than any game, and so small that multiples of it by the number of games fit in an int64."""
+"""A time longer than any game, in seconds; times the number of games it still fits in an int64."""
 
 
 def doubtful_games(settled: SettledForecasts) -> int:

@@ -18,7 +18,7 @@ from dejavu_models.types import MAX_SLOTS
 
 @dataclass(frozen=True, slots=True)
 class ScoreEstimate:
-    """Mean over games, with its 95 % Student's t interval over the game means, within the values that it can have.
+    """Mean over games, with its 95 % Student's t interval over the game means, cut off at possible values.
 
     Attributes:
         games: number of games.
@@ -89,8 +89,8 @@ class Units(NamedTuple):
 def estimate(means: Floats, least: float = -math.inf, most: float = math.inf) -> ScoreEstimate:
     """Return the mean of the game means, with Student's interval (Biometrika 6, 1908) within its possible values.
 
-    With few games Student's interval reaches beyond what a bounded figure can be. Cutting it there takes away
-    impossible values only: it contains the true mean as often as before.
+    With few games, Student's interval may reach beyond the bounds of a figure. Cutting it off there removes only
+    impossible values, so it contains the true mean as often as before.
 
     Args:
         means: (games,), each within the bounds.
@@ -116,18 +116,18 @@ USUAL_ALPHA: Final = 0.05
 """Miscoverage rate of the intervals that are shown and compared."""
 
 MAX_ALPHAS: Final = 20
-"""Most alphas whose coverage a scorecard has: every forecast may have its own."""
+"""Maximum number of alphas whose coverage a scorecard has: every forecast may have its own alpha."""
 
 
 def coverages(settled: SettledForecasts) -> Iterator[Coverage]:
-    """Yield the coverage of each alpha, ascending; of USUAL_ALPHA and those of most games, if there are many."""
+    """Yield the coverage of each alpha, ascending; if there are many, of USUAL_ALPHA and those with the most games."""
     # Every forecast may have its own alpha: one stable sort groups them all and keeps the order of games.
     order = np.argsort(settled.alpha, kind="stable")
     alphas, starts = np.unique(settled.alpha[order], return_index=True)
     parts = np.split(order, starts[1:])
     if len(parts) > MAX_ALPHAS:
         games = [len(np.unique(settled.game[chosen])) for chosen in parts]
-        others = alphas != USUAL_ALPHA  # which stays, whatever others a caller adds
+        others = alphas != USUAL_ALPHA  # USUAL_ALPHA stays, whatever other alphas callers request
         most = np.sort(np.lexsort((alphas, -np.array(list(map(len, parts))), -np.array(games), others))[:MAX_ALPHAS])
         alphas, parts = alphas[most], [parts[index] for index in most.tolist()]
     for alpha, chosen in zip(alphas, parts, strict=True):

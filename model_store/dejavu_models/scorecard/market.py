@@ -13,17 +13,17 @@ from dejavu_models.metrics import ratio_interval
 from dejavu_models.scorecard.settled import SettledForecasts
 
 _DUST: Final = 1e-9
-"""Share of a bankroll that sums of stakes may miss by rounding."""
+"""Tolerance for rounding in sums of stakes, as a share of the bankroll."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarketRecord:
     """Track record of the recommended stakes, game by game in the order of outcomes.
 
-    The bets of a game are open at the same time and correlated. Each stakes its share of the bankroll before the game,
-    and their sum is the profit of the game. In the order in which the markets were recorded, each stakes at most what
-    those before it leave of the caps of a game and of an evening: an answer knows nothing of the others, and a later
-    market takes nothing from a bet that was placed.
+    The bets of a game are open at the same time and correlated. Each bet stakes its share of the bankroll as of before
+    the game, and the profit of a game is the sum of the profits of its bets. Bets are taken in the order in which their
+    markets were recorded, and each stakes at most what those before it leave of the caps per game and per evening: an
+    answer does not know the other markets, and a later market takes nothing from a bet that was placed.
 
     Attributes:
         bets: number of forecasts with a stake.
@@ -101,7 +101,7 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
 
 
 def _within_caps(settled: SettledForecasts) -> Floats:
-    """Return the stakes, each at most the rest of its caps after earlier markets; 0 without a market."""
+    """Return the stakes, each at most what earlier markets leave of its caps; 0 without a market."""
     stake = np.nan_to_num(settled.stake)
     on_game: defaultdict[int, float] = defaultdict(float)
     on_evening: defaultdict[int, float] = defaultdict(float)

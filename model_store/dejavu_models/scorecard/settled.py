@@ -22,7 +22,7 @@ class Exclusion(enum.IntEnum):
     LATE_TIME = 3
     """It was recorded long after the newest minute of its game."""
     REPORTED = 4
-    """It was made after a report of an outcome that it precedes, which was withdrawn since."""
+    """It was made after a report of an outcome that it precedes; the report has been withdrawn since."""
     GAME_DATE = 5
     """It was made after the evening of the date given for its game."""
     OBSERVED = 6
@@ -46,31 +46,32 @@ class SettledForecasts:
         probability: forecast probability that the home team leads at the horizon.
         home_led: whether the home team led.
         brier: (probability − home_led)².
-        leader_brier: that score of the leader: a team that is ahead leads with certainty, a tie is even.
+        leader_brier: Brier score of the leader, by which a team that is ahead leads with certainty, and a tie is even.
         crps: in points; NaN if not available.
         stake: stake on the requested market, as a share of the bankroll; 0 for no bet, NaN without a market. See
             `MarketRecord` for the caps of a game and of an evening.
         profit: profit of that stake, as a share of the bankroll; NaN without a market.
         expected_profit: expected profit of that stake as recorded, as a share of the bankroll; NaN without a market.
-        game_cap: cap of the stakes on one game that the market was answered with; NaN without a market.
-        evening_cap: the same of the stakes on one evening.
+        game_cap: cap of the stakes on one game in the answer to the market; NaN without a market.
+        evening_cap: the same for the stakes on one evening.
         day: ordinal of the local date of the game: its evening.
-        late_market: whether the market was sent after the outcome was observed, and so is none here.
+        late_market: whether the market was sent after the outcome was observed; it does not count as a market then.
         market_sequence: position of the market in the ledger; orders the stakes, up to the caps. 0 without a market.
-        order: ascending in the order of outcomes; orders the bets.
+        order: a number that ascends in the order of outcomes; orders the bets.
         exclusion: an Exclusion; only forecasts with NONE count, and bets on these and on superseded ones.
-        home, away: integers of the teams, equal exactly for one team; 0 if the request named none.
+        home, away: integer ids of the teams, equal exactly for one team; 0 if the request named none.
         other_teams: whether the outcome names another team than the forecast, or the same ones the other way round.
-        in_league: whether the NBA numbers games like this one.
-        in_time: whether it is not late, regardless of its outcome.
+        in_league: whether the game's id is of a form that the NBA assigns.
+        in_time: whether the forecast was made in time, even if its outcome has been withdrawn since.
         replay: whether the game is of a replay or a simulated season.
         margin: pregame_margin of the request; NaN without one.
-        made_us: when it was made, in microseconds since 1970.
-        outcome_doubtful: whether its outcome was observed sooner after it, or is further from its lead, than the play
-            in between allows.
+        made_us: when the forecast was made, in microseconds since 1970.
+        outcome_doubtful: whether the outcome was observed sooner after the forecast, or is further from its lead, than
+            the play in between allows.
         corrected: whether another report of the outcome had another differential or total.
-        total_open: whether there is a forecast of the total, and the outcome has none.
-        total_error: point forecast of the total − total, in points; NaN, as the next ones, without a settled total.
+        total_open: whether there is a forecast of the total, but the outcome has no total.
+        total_error: point forecast of the total − total, in points; NaN, like the following figures, without a settled
+            total.
         total_pace_error: pace × time − total, in points.
         total_covered: whether the total lay in its interval; False without a settled total.
         total_width: width of that interval, in points.

@@ -13,7 +13,7 @@ from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate, Units, co
 from dejavu_models.scorecard.settled import SettledForecasts
 
 _NO_SPREAD: Final = 1e-12
-"""Points; residuals of games that differ by less are equal but for rounding."""
+"""Residuals of games that differ by less than this, in points, are equal except for rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def total_scorecard(settled: SettledForecasts) -> TotalScorecard | None:
 
 
 def _relative(difference: Floats, rival: Floats) -> ScoreEstimate | None:
-    """Return the ratio of two means over games, with the interval of returns on stakes.
+    """Return the ratio of two means over games, with its interval (`metrics.ratio_interval`, as for returns on stakes).
 
     Args:
         difference: (games,), numerators.

@@ -1,4 +1,4 @@
-"""The ratings of totals by the date of a game, and their expectations of it."""
+"""The ratings of totals by the date of a game, and the totals that they expect."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TotalsByDate:
         self.expected_total = lru_cache(maxsize=1024)(self._expected_total)
 
     def are_of_earlier_season(self, game_date: date | None) -> bool:
-        """Return whether a game is of a later season than the filter's; not if its date is unknown."""
+        """Return whether a game is of a later season than the filter's; False if its date is unknown."""
         return self._filter.is_of_earlier_season(game_date)
 
     def _expected_total(self, home: str, away: str, game_date: date | None, is_playoffs: bool) -> float:

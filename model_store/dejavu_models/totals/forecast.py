@@ -37,7 +37,7 @@ def forecast_total(
     levels = query.quantile_levels
     market = None
     if query.total_market is not None:
-        # Teams that are named and not rated: the odds know them, the model does not.
+        # Teams are named but not rated: the bookmaker knows them, the model does not.
         unrated = bool(query.home_team and query.away_team) and (expected is None or not well_known)
         market = evaluate_market(
             query.total_market,

@@ -26,7 +26,7 @@ class TotalDistribution(Protocol):
         """Return the probability of a total or less, in [0, 1]."""
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
-        """Return the least totals with at least a level at or below them, in the order of the levels, in (0, 1)."""
+        """Return, for each level in (0, 1), the least total that is not exceeded with at least this probability."""
 
 
 class TotalTables:
@@ -35,7 +35,7 @@ class TotalTables:
     Args:
         model: tables of one source of the expected total.
         horizon: the horizon.
-        minute: minute after which the games are.
+        minute: number of minutes played.
     """
 
     def __init__(self, model: TotalModel, horizon: Horizon, minute: int) -> None:

@@ -1,8 +1,8 @@
 """Distribution of the total points of both teams at both horizons from every minute, on whole numbers.
 
-Like that of margins (`uncertainty.lattice.margin_model`): small tables, fitted on all games before the forecast ones.
-The points still to come are fitted by least squares, with a scale that depends on them and, late, on the lead, and the
-shape of the standardised residuals. Totals below the current points have no probability.
+Like the distribution of margins (`uncertainty.lattice.margin_model`), it consists of small tables, fitted on all games
+before the forecast ones. The points still to come are fitted by least squares, with a scale that depends on them and,
+late, on the lead, and the shape of the standardised residuals. Totals below the current points have no probability.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class TotalModel:
 
         Args:
             horizon: the horizon.
-            minute: minute after which the games are.
+            minute: number of minutes played.
             inputs: inputs of the games.
         """
         # Summed term by term, not as a matrix product, whose order of summation depends on the number of games.
@@ -90,7 +90,7 @@ class TotalModel:
 
         Args:
             horizon: the horizon.
-            minute: minute after which the games are.
+            minute: number of minutes played.
             inputs: inputs of the games; points must be whole.
         """
         row = ROWS[HORIZONS.index(horizon), minute]

@@ -24,7 +24,7 @@ class Totals:
     """Tables and ratings of total points.
 
     Attributes:
-        models: tables by the source of the expected total, which is known as an expected margin is.
+        models: tables by the source of the expected total, which has the same sources as an expected margin.
         ratings: state of the filter of totals, with at least one game, for the season that the bundle serves.
 
     Raises:

@@ -2,8 +2,8 @@
 
 The static score of an outcome is its standard-normal score in the recorded forecast: N(0, 1) over games while the
 calibration is valid. A factor of the season multiplies all scores of a horizon: the root of the mean square of recent
-ones (`season_scale`). It follows the volatility of the season and keeps the shape. States are a pure function of the
-ordered scores.
+scores (`season_scale`). It follows the volatility of the season and keeps the shape of the distribution. States are a
+pure function of the ordered scores.
 """
 
 from __future__ import annotations
@@ -204,9 +204,10 @@ def _tracker(record: Mapping[str, Any]) -> tuple[TrackerKey, Tracker]:
 
 
 def _mid_rank_score(scores: Sequence[float], below: int, not_above: int) -> float:
-    """Return the score of the middle of the shares below, and at or below, what quantiles from `below` on equal.
+    """Return the score midway between the shares of outcomes below a value, and at or below it.
 
-    The shares end halfway between the levels of two quantiles: where bins of equal probability meet.
+    `below` and `not_above` are the numbers of quantiles below the value, and at or below it. Each share ends halfway
+    between the levels of two quantiles, where bins of equal probability meet.
     """
 
     def share(index: int) -> float:
@@ -222,8 +223,8 @@ def static_score(distribution: Sequence[float], static_scores: Sequence[float], 
     """Return the standard-normal score of an outcome in a recorded forecast, under the model as calibrated.
 
     Interpolates linearly between the recorded quantiles; beyond them, extrapolates in proportion to the distance from
-    the median. If several quantiles equal the outcome, which of whole numbers they mostly do, the score is that of the
-    middle of its probability: half of the outcomes that are equal count as lower ones (mid-rank).
+    the median. If several quantiles equal the outcome, as is usual on whole numbers, the score is that of the middle of
+    the outcome's probability: half of the outcomes that equal it count as lower (mid-rank).
 
     Args:
         distribution: quantiles at DISTRIBUTION_LEVELS, in points, ascending.

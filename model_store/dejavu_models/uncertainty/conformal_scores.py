@@ -94,7 +94,7 @@ class ConformalScores:
 
     @cached_property
     def _reach(self) -> float:
-        """Absolute score of that level; 0 with a single residual."""
+        """Absolute score of the level `_tail`; 0 with a single residual."""
         return -NORMAL.inv_cdf(self._tail)
 
     def value_at(self, score: float) -> float:
@@ -102,8 +102,8 @@ class ConformalScores:
 
         Beyond the outermost level that is recorded and has a quantile, extrapolates in proportion: twice the score is
         twice as far from the median. `adaptive.static_score` scores outcomes in the same way, so the adapted intervals
-        agree with the scores they are tracked by. The few residuals beyond are not used: they would disagree with
-        those scores, and say nothing about the games for which intervals are widened.
+        agree with the scores that the tracker gets. The few residuals beyond that level are not used: they would
+        disagree with these scores, and tell nothing about the games for which intervals are widened.
         """
         if -self._reach <= score <= self._reach:
             return self.quantile(NORMAL.cdf(score))

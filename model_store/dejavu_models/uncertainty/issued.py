@@ -136,7 +136,7 @@ class AdaptedScores(NamedTuple):
     """Where quantiles are taken in the model's own distribution: at the ends of an interval, then at some levels.
 
     Attributes:
-        scores: standard-normal scores; 0 where there is no adaptation, whose levels are never extrapolated.
+        scores: standard-normal scores; 0 without adaptation, since levels are never extrapolated then.
         levels: their levels.
     """
 

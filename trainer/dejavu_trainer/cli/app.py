@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class _Commands(typer.core.TyperGroup):
-    """Lists commands with the first paragraph of their help, which would else be cut at the terminal's width."""
+    """Lists commands with the first paragraph of their help, which would otherwise be cut at the terminal's width."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, or None if it is unknown."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dejavu_models.manifest import Manifest
 
 _POLICY = RetryPolicy(max_attempts=3)
-"""Fewer attempts than of a fetch of seasons: somebody waits for this one."""
+"""Fewer attempts than in a fetch of seasons: somebody is waiting for the result of a refresh."""
 
 
 @app.command()

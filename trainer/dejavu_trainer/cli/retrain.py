@@ -31,7 +31,8 @@ if TYPE_CHECKING:  # scipy takes seconds to load
 
 NOT_DUE: Final = 1
 FAILED_CHECK: Final = 2
-"""Exit codes of --check, as grep has them: 0 a trigger is met, 1 none is, 2 it could not be determined."""
+"""Exit code of a failed --check. Its exit codes are like those of grep: 0 if a trigger is met, 1 if none is, 2 on
+failure."""
 
 
 @app.command()
@@ -205,7 +206,7 @@ def _watch(settings: RetrainSettings, seconds: float, *, as_json: bool) -> None:
     def stop(number: int, _frame: object) -> None:
         nonlocal stopped
         signal.signal(number, signal.SIG_IGN)  # once is enough
-        stopped = True  # too: what is raised in a finalizer is lost
+        stopped = True  # in addition, since an exception raised in a finalizer is lost
         raise _Stopped
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -145,7 +145,7 @@ def missing_path(folder: Path, season: int) -> Path:
 
 
 def fetch_list(stats: Stats, season: int, phase: Phase, client: RetryingClient) -> tuple[ListedGame, ...]:
-    """Fetch the list of the games of a part of a season, sorted by date and id; empty before there were play-ins.
+    """Fetch the games of a part of a season, sorted by date and id; empty for the play-in of a season without one.
 
     Raises:
         FetchStopped: if it could not be fetched.

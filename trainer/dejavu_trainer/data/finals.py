@@ -1,4 +1,4 @@
-"""Fetches the finals of seasons from the NBA's lists of games: three requests a season, and those of neutral ground."""
+"""Fetches finals from the NBA's lists of games: three requests a season, and one per game on neutral ground."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fetch_finals(
     """Fetch the finals of seasons, up to the day before a game day: later games may be in progress.
 
     Lists that are complete are kept for the day: a repeated fetch, also after a kill, requests only the others. A list
-    does not name the home team of a game on neutral ground: its plays do, which are fetched too.
+    does not name the home team of a game on neutral ground; the game's plays do, so these are fetched too.
 
     Args:
         stats: the statistics service.

@@ -43,7 +43,7 @@ def nba_id(text: str) -> str:
     """Return an NBA id of ten digits; tables that hold ids as numbers lack the leading zeros.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if the text is no such id.
     """
     padded = text.removesuffix(".0").zfill(10)
     if not is_game_id(padded):
@@ -55,7 +55,7 @@ def day_of(value: Any) -> date:
     """Return the date of a value: a date, a time, or a text that begins with one as YYYY-MM-DD.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if the value is none of these.
     """
     if isinstance(value, datetime):
         return value.date()
@@ -94,7 +94,7 @@ def _teams(matchup: str) -> tuple[str, str]:
     """Return the home and the away team of a matchup such as "GSW @ LAL"; both empty if one is not of the NBA.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if the text is not a matchup.
     """
     match = _MATCHUP.fullmatch(matchup)
     if match is None:

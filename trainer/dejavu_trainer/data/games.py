@@ -228,7 +228,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
 
 
 def _recorded(plays: pa.Table, order: NDArray[np.intp]) -> list[tuple[float, ...]]:
-    """Return the live inputs of each row, NaN where null, in an order; empty without these columns."""
+    """Return the live inputs of each row, NaN where null, in the given order; empty without these columns."""
     if RECORDED_FIELDS[0].name not in plays.column_names:
         return []
     columns = [plays[field.name].fill_null(np.nan) for field in RECORDED_FIELDS]

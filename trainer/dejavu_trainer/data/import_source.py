@@ -39,7 +39,7 @@ class _Game:
     Attributes:
         path: file of the game.
         rows: number and score of each row with a score.
-        told: home and away team, by the column of `SourceEvent`, each with the first row that named it.
+        told: home and away team as first named, by the field of `SourceEvent`.
     """
 
     path: Path
@@ -159,7 +159,8 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
         (reason, count), *_ = Counter(each.reason for each in left_out).most_common(1)
         raise DataError(f"no game of the season that ends in {season}; {count} left out: {reason}")
     rows = [row for key in sorted(kept) for row in kept[key]]
-    # Ids made of date and home team, though a list of games was given: the NBA's are wanted, and these lack them.
+    # A list of games is given for the sake of the NBA's ids: report the games that still have an id of date and home
+    # team.
     unlisted = tuple(game_id for _, game_id in sorted(kept) if games.by_id and not is_game_id(game_id))
     return CheckedPlays(pa.Table.from_pylist(rows, schema=DATED), (), tuple(left_out), unlisted)
 

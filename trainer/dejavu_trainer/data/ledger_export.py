@@ -1,6 +1,6 @@
 """Games of a ledger, exported by the server's own command in another process.
 
-That command decides which games count, and which revision of an outcome.
+The server's command decides which games count, and which revision of an outcome.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _SQLITE_HEADER: Final = b"SQLite format 3\0"
 _NO_REPLAYS_HINT: Final = "; replays are skipped without --include-replays"
 
 FEWEST_MINUTES: Final = 37
-"""Least minutes that an export allows: enough where only the results are needed."""
+"""Smallest `min_minutes` that an export allows; it suffices where only results are needed."""
 
 
 def ledger_url(source: str) -> str | None:
-    """Return the URL of a ledger, or None if a source is none.
+    """Return the URL of a ledger, or None if a source is not a ledger.
 
     Args:
         source: a URL of a ledger, or a path.
@@ -47,14 +47,15 @@ def export_ledger(
     """Write the completed games of a ledger to plays_{season}.parquet in a folder.
 
     Args:
-        url: URL of the ledger. It may contain a password: it is passed on by the environment, which others can't see.
+        url: URL of the ledger. Since it may contain a password, it is passed on in the environment, which other users
+            can't see.
         folder: the folder.
-        min_minutes: fewest minutes that must be known of a game; the export's own default if not given.
+        min_minutes: minimum number of minutes that must be known of a game; the export's own default if not given.
         include_replays: whether to export games of replays and simulated seasons too.
         source: name of the ledger in errors; by default, the part of the URL after the password.
 
     Raises:
-        DataError: if it cannot be exported, or has no such game.
+        DataError: if the ledger cannot be exported, or has no such game.
     """
     options = ["--out", str(folder)]
     if min_minutes is not None:
@@ -65,7 +66,7 @@ def export_ledger(
     environment = {**os.environ, "DEJAVU_LEDGER": url}
     exported = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603 - our own program
     if exported.returncode:
-        # An option of the export, not of this command.
+        # The hint names an option of the export that this command does not have.
         reason = (exported.stderr.strip().splitlines() or ["dejavu-server ended without a reason"])[-1]
         reason = reason.replace(_NO_REPLAYS_HINT, "; games of replays do not count")
         raise DataError(f"{source or url.rpartition('@')[2]}: cannot be exported: {reason}")
@@ -73,7 +74,7 @@ def export_ledger(
 
 @contextmanager
 def games_folder(source: str) -> Iterator[Path]:
-    """Give the folder or file with the games of a source: its own path, or a temporary export of a ledger.
+    """Yield the folder or file with the games of a source: the source itself, or a temporary export if it is a ledger.
 
     Args:
         source: a folder of plays_{season}.parquet, one such file, or a ledger: its path, or its URL.

@@ -39,7 +39,8 @@ DATED = SCHEMA.append(pa.field(DATE, pa.date32()))
 """SCHEMA with the local date of each game, which an id of the NBA does not contain."""
 
 RECORDED_FIELDS = tuple(pa.field(name, pa.float32()) for name in live_inputs.COLUMNS)
-"""Columns of an export of a ledger: the live inputs at the time of the row, null where it does not know them."""
+"""Columns of an export of a ledger: the live inputs at the time of the row, null where the ledger does not know
+them."""
 
 EXPORTED = pa.schema([*DATED, *RECORDED_FIELDS])
 """DATED with RECORDED_FIELDS."""
@@ -106,8 +107,8 @@ def require_columns(path: Path, columns: Collection[str], required: Collection[s
 def read_plays(path: Path) -> pa.Table:
     """Read the rows of a file in file order, with the columns and types of `SCHEMA`.
 
-    Those of `DATED` and `EXPORTED` are added if the file has them. Only they of `RECORDED_FIELDS` may be null, and
-    `away`: some sources mark games that were never played in this way.
+    The columns of `DATED` and `EXPORTED` are added if the file has them. Only the columns of `RECORDED_FIELDS` and
+    `away` may be null; with a null in `away`, some sources mark games that were never played.
 
     Raises:
         DataError: if the file is not parquet, lacks a column, or a value has a wrong type, is missing or out of bounds.

@@ -3,8 +3,8 @@
 Only this module knows these files' columns:
 
 - hoopR's load_nba_pbp (ESPN): one row per play, with the score after it, the teams and the date. Ids are ESPN's.
-- pbpstats saves responses of the NBA's PlayByPlayV2 (pbp/stats_{game_id}.json): SCORE is "away - home", on rows that
-  score only; PERSON1TYPE gives the side of the player or team.
+- pbpstats saves responses of the NBA's PlayByPlayV2 (pbp/stats_{game_id}.json): SCORE is "away - home" and is given
+  only on rows that score; PERSON1TYPE gives the side of the player or team.
 - nba_api: PlayByPlayV3 and the live feed's play-by-play, whose scores may be empty on rows that score nothing.
 """
 
@@ -96,7 +96,7 @@ class SourceRow:
         return "" if value is None or value in ("", "NA") or value != value else str(value).strip()  # noqa: PLR0124 - NaN
 
     def required(self, column: str) -> str:
-        """Return a value as text; it is a problem if it is missing."""
+        """Return a value as text; add a problem if it is missing."""
         if not (text := self.text(column)):
             self.problems.append((column, f"{column} is missing"))
         return text
@@ -141,12 +141,12 @@ class SourceEvent:
 
     Attributes:
         game: id of the game in the source.
-        score: the score from its time on; None if the row has none.
+        score: the score from the time of the row on; None if the row has none.
         home, away: NBA codes; empty if the row has none.
         unknown: a team that is not of the NBA; empty if there is none.
         phase: RS, PI or PO; empty if the game is none of these.
         day: local date; None if the row has none.
-        number: place of the row by order of entry; None for the order of the file.
+        number: place of the row in the order of entry; None if that is the order of the file.
     """
 
     game: str
@@ -247,7 +247,7 @@ def _sides(team: str, at_home: bool, away: bool) -> tuple[str, str]:
 
 
 def _nba_team(row: SourceRow, number_column: str, code_column: str) -> str:
-    """Return the team of a row by its number, which a club that moved keeps, or by its code; empty if it has none."""
+    """Return the team of a row by its number, which a club keeps if it moves, or by its code; empty if it has none."""
     number = row.text(number_column).removesuffix(".0")
     by_number = _CODES.get(int(number)) if number.isdecimal() else None
     return by_number or _code(row.text(code_column))

@@ -26,7 +26,7 @@ _LATE: Final = f"{LATE[0]}–{LATE[1]}"
 
 @dataclass(frozen=True, slots=True)
 class _Aim:
-    """A score's largest accepted difference from a reference's, as a share of it.
+    """A score's largest accepted difference from a reference's score, as a share of the reference's score.
 
     Attributes:
         most: of the difference itself.
@@ -43,7 +43,7 @@ class _Aim:
 def acceptance_checks(
     figures: MetricsByForecaster, seasons: Sequence[SeasonCoverage], groups: Sequence[CoverageGroup]
 ) -> tuple[Check, ...]:
-    """Return all acceptance checks; they are about the ensemble with teams.
+    """Return all acceptance checks; they concern the ensemble with known teams.
 
     Args:
         figures: metrics of all folds.

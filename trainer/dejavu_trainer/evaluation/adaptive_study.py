@@ -5,7 +5,7 @@ in order: a day's forecasts use the trackers updated with earlier days, then the
 on a server that receives outcomes. Every season starts with fresh trackers, like a new bundle.
 
 A fold stores the ends of three intervals. Quantiles and scores between these ends are interpolated linearly in the
-standard-normal score; beyond them they are extrapolated in proportion to it. Static metrics are therefore exact.
+standard-normal score; beyond them they are extrapolated in proportion to the score. Static metrics are therefore exact.
 """
 
 from __future__ import annotations

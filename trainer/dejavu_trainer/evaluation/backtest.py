@@ -1,8 +1,8 @@
 """Walk-forward backtest: evaluates a recipe season by season, using only earlier games.
 
-For test season S, models, distributions and the settings of the ratings are fitted on all seasons before S; the number
-of calibration seasons only names the newest of them. The ratings are carried from game to game
-throughout; forecasts are also made with ratings frozen before the season, as on a server.
+For test season S, models, distributions and the settings of the ratings are fitted on all seasons before S; the newest
+of these are only called calibration seasons. The ratings are carried from game to game throughout; forecasts are also
+made with ratings frozen before the season, as on a server.
 
 The scores of each season are a file, written atomically, so that a killed walk-forward can resume.
 """
@@ -36,7 +36,7 @@ from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 
 CALIBRATE_SEASONS: Final = 2
-"""Seasons that are named as the newest ones."""
+"""Number of newest seasons that are called calibration seasons."""
 
 FORM = 4
 """Format version of the files; incremented with every change of the scores or their storage."""

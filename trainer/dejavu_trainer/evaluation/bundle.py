@@ -95,7 +95,7 @@ def evaluate(
             raise DataError(f"there are no games {description}")
     frozen = rating_filter
     knows_results = forecaster.ratings.date >= test.games.date[0].item()
-    if knows_results:  # ratings frozen before the season are those that such a bundle had then
+    if knows_results:  # use the ratings that the bundle would have had before the season
         _, frozen = carry(start, earlier.games)
     ratings = frozen.predict(season).ratings()
     scored = score_fold(

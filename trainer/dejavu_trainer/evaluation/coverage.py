@@ -1,7 +1,7 @@
 """Coverage over all minutes and by group, with the chance in test and calibration.
 
-Coverage is tested with the game as the unit, since the minutes of one game are dependent. Sampling error of both the
-test and the calibration is counted. With several seasons, each has its own calibration; their sampling errors are
+Coverage is tested with the game as the unit, since the minutes of one game are dependent. The sampling errors of both
+the test and the calibration are included. With several seasons, each has its own calibration; their sampling errors are
 treated as independent, although the calibrations may share seasons.
 """
 
@@ -34,7 +34,7 @@ for each; in both, jointly for all groups."""
 
 
 POWER: Final = 0.8
-"""Probability of being excluded, with which the power of a group's test is stated."""
+"""Probability of exclusion for which the power of a group's test is stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def coverage_of(
 def covered_shares(
     fold: FoldScores, forecaster: str, horizon: Horizon, minutes: Sequence[int], level: int
 ) -> tuple[Floats, Floats] | None:
-    """Return the share of the minutes that were covered and the expected one by game, (n,) each.
+    """Return the share of each game's minutes that were covered, and the expected share, (n,) each.
 
     None if the calibration is too small for the level.
     """
@@ -212,7 +212,7 @@ def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
 def _counts(
     folds: Sequence[FoldScores],
 ) -> Iterator[tuple[tuple[str, str, int, str, int], int, list[tuple[int, int]]]]:
-    """Yield the first five fields of each group, its covered games, and its games and cell's games by fold."""
+    """Yield each group's first five fields, covered games, and by fold its games and its cell's calibration games."""
     groups = [lead_groups(fold.leads) for fold in folds]
     for forecaster, horizon in product(SERVED, HORIZONS):
         hits = [losses(fold, forecaster, horizon) for fold in folds]

@@ -54,10 +54,11 @@ def verdict_of(backtest: Path, recipe: TrainingConfig, games: Games) -> tuple[Ve
     Args:
         backtest: the file.
         recipe: the recipe of the bundle.
-        games: the games that the bundle is made from. A season that the walk-forward used as well must be the same.
+        games: the games that the bundle is made from. A season that the walk-forward used as well must have the same
+            games.
 
     Returns:
-        The verdict, and reductions of its meaning for these games; empty if there are none.
+        The verdict, and a note on limits of its meaning for these games; empty if there are none.
 
     Raises:
         DataError: if the file can't be read, has another recipe, or other games of a season.

@@ -36,7 +36,7 @@ QUARTERS: Final = ("first quarter", "second quarter", "third quarter", "fourth q
 """By the minute of the forecast: 1–12, 13–24, 25–36, 37–47."""
 
 LATE: Final = (42, 47)
-"""First and last of the minutes that are also summarized together, of forecasts of the final."""
+"""First and last of the minutes whose forecasts of the final are also summarized together."""
 
 REFERENCES: Final = ("persistence", "linear", "logistic")
 """Forecasters that differences are computed against."""
@@ -139,7 +139,7 @@ def cases_of(horizon: Horizon) -> slice:
 def losses(fold: FoldScores, forecaster: str, horizon: Horizon) -> dict[str, Floats]:
     """Compute the loss of each forecast by metric, (n, minutes); a metric is its mean (rmse: the root of it).
 
-    There is none for ece, which is not a mean.
+    There is no loss for ece, which is not a mean.
     """
     forecasts, cases = fold.forecasts[forecaster], cases_of(horizon)
     outcome = fold.outcomes[:, [HORIZONS.index(horizon)]].astype(np.float64)

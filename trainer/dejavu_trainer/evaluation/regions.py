@@ -71,7 +71,7 @@ def _conformal_region(tests: tuple[tuple[int, int], ...], alpha: float, level: f
 
 
 def detected_rates(trials: int, first: int, last: int, power: float = 0.8) -> tuple[float, float]:
-    """Return the true rates from which on a region excludes a count with some probability.
+    """Return the true rates at and beyond which a count lies outside a region with some probability.
 
     Args:
         trials: number of events.
@@ -80,8 +80,8 @@ def detected_rates(trials: int, first: int, last: int, power: float = 0.8) -> tu
         power: probability of a count outside it.
 
     Returns:
-        The largest rate at which a count below `first` has that probability, and the smallest for one above `last`; NaN
-        where the region has no count outside.
+        The largest rate at which a count below `first` has this probability, and the smallest rate at which a count
+        above `last` has it; NaN where there is no count beyond the region.
 
     Raises:
         ValueError: if the region does not lie in 0 to `trials`, or the power is not in (0, 1).

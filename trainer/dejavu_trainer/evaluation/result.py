@@ -77,7 +77,7 @@ class BacktestResult:
         method: provenance of the run.
         folds: the tested folds, in order.
         verdict: whether the recipe's forecasts may be served.
-        promises: acceptance checks: aims beyond the verdict, which they do not decide.
+        promises: acceptance checks; they are aims that do not decide the verdict.
         ratings: error of the pregame expected margin, by EXPECTATIONS and metric (mae, rmse, in points).
         figures: all other metrics.
         coverages: coverage over all minutes.
@@ -113,7 +113,7 @@ def result_of(
     resamples: int = 2000,
     advance: Advance = ignore,
 ) -> BacktestResult:
-    """Compute all metrics, check and the verdict of some folds.
+    """Compute all metrics, all checks and the verdict of some folds.
 
     Args:
         folds: at least one fold, each of one season.

@@ -45,8 +45,8 @@ class SeasonCoverage:
         excluded: seasons whose interval does not contain the expected coverage.
         spread: standard deviation of the coverage between the seasons.
         chance: root mean square of that standard deviation if seasons differ by chance alone.
-        bound: largest spread that agrees with chance; if seasons differ by chance alone, no spread of the walk-forward
-            exceeds its bound with probability LEVEL.
+        bound: largest spread that agrees with chance; if seasons differ by chance alone, then with probability LEVEL no
+            spread of the walk-forward exceeds its bound.
     """
 
     forecaster: str
@@ -72,7 +72,7 @@ def season_coverages(folds: Sequence[FoldScores], seed: int = 0) -> list[SeasonC
         seed: random seed of the simulation.
 
     Returns:
-        None of those for which a calibration is too small; empty if there are fewer than two folds.
+        The coverages, without those for which a calibration is too small; empty if there are fewer than two folds.
     """
     if len(folds) < 2:
         return []
@@ -104,7 +104,8 @@ def chance_shares(folds: Sequence[FoldScores]) -> tuple[Floats, Floats]:
 
     Returns:
         Shares, (folds, seasons): 1 for the tested season, −w(c) for a calibration season. And the number of games of
-        each season, (seasons,); of those that are not tested, the mean of what is left of a calibration.
+        each season, (seasons,); for a season that is not tested, the calibration games of a fold that are not from
+        tested seasons, divided evenly among such seasons.
     """
     games = {int(fold.season[0]): float(len(fold)) for fold in folds}
     for fold in folds:

@@ -82,7 +82,7 @@ def judge(
 
 
 def _reason(tested: str, failed: Sequence[Check]) -> str:
-    """Return the failed checks, three at most, and as many as a manifest has room for."""
+    """Return the failed checks: at most three, and not more than a manifest has room for."""
     failures = [f"{check.name}: {check.found} (required: {check.promise})" for check in failed]
     for shown in (3, 2, 1):
         more = [f"and {len(failures) - shown} more"] if len(failures) > shown else []

@@ -28,7 +28,7 @@ _CEILING_NOTE: Final = (
 
 
 def ceiling(result: BacktestResult) -> Iterator[Table]:
-    """Yield the table of simple models and of ratings in hindsight on the same games."""
+    """Yield the table with the metrics of simple models and of ratings in hindsight, on the same games."""
     half, final = (result.figures[horizon.value] for horizon in (Horizon.HALFTIME, Horizon.FINAL))
     late = f"{LATE[0]}–{LATE[1]}"
     columns = (

@@ -299,8 +299,8 @@ def _ratings(result: BacktestResult) -> Figure:
 def chosen_games(fold: FoldScores) -> dict[str, int]:
     """Select four test games by fixed rules: largest comeback, closest, most one-sided, and median CRPS.
 
-    By the largest lead lost, the smallest and the largest mean |lead| over all minutes, and the median of the mean
-    CRPS; the first game wins a tie.
+    They have the largest lead that was lost, the smallest and the largest mean |lead| over all minutes, and the median
+    of the mean CRPS; the first game wins a tie.
 
     Returns:
         The index of each game, by the name of its rule.

@@ -20,7 +20,7 @@ class Basis:
     Attributes:
         model_version: version of the model; empty if there is none.
         seasons: seasons that it knows, by the year in which they end.
-        calibrated: those of them that its intervals were calibrated on.
+        calibrated: the seasons among these that its intervals were calibrated on.
         last_day: local date of the newest game that it was made from.
     """
 
@@ -31,15 +31,15 @@ class Basis:
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> Basis:
-        """Return the basis that a bundle is."""
+        """Return the basis for a model, from the manifest of its bundle."""
         calibrated = frozenset(manifest.calibrate.seasons)
         return cls(manifest.version, calibrated | set(manifest.train.seasons), calibrated, manifest.calibrate.last_date)
 
     @classmethod
     def of_server_model(cls, model: dict[str, Any]) -> Basis:
-        """Return the basis that a model is, as `dejavu models list --json` describes it.
+        """Return the basis for a model, from its description by `dejavu models list --json`.
 
-        The date of its newest game is not known: the end of its newest season is taken.
+        The date of its newest game is not known; it is replaced by the last day of its newest season.
         """
         calibrated = frozenset(int(season) for season in model.get("calibrationSeasons", ()))
         seasons = calibrated | {int(season) for season in model.get("trainSeasons", ())}
@@ -66,11 +66,11 @@ class Basis:
         }
 
     def known(self, games: Games) -> Games:
-        """Return the games that its intervals were calibrated on, of those given."""
+        """Return the given games that its intervals were calibrated on."""
         return games.select(
             np.isin(games.season, sorted(self.calibrated)) & (games.date <= np.datetime64(self.last_day))
         )
 
     def newer(self, games: Games) -> Games:
-        """Return the games after those of its basis."""
+        """Return the given games that are later than its own."""
         return games.select(games.date > np.datetime64(self.last_day))

@@ -12,7 +12,7 @@ from dejavu_models.types import HORIZONS
 from dejavu_trainer.retraining.server import run_client
 
 MIN_GAMES: Final = 100
-"""Fewest games of a scorecard whose coverage is looked at."""
+"""Minimum number of games for a coverage to be checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,11 @@ class CoverageFigure:
 
     @property
     def of_whole_ends(self) -> float:
-        """What ends that are whole and belong to the interval add to the coverage of a calibrated model.
+        """Excess coverage of a calibrated model, since the ends of an interval are whole and belong to it.
 
-        An end is the whole number in which a level is reached, so on average half of its probability too much belongs
-        to the interval, on either side. The probability is that of a normal distribution with intervals as wide.
+        An end is the whole number at which the cumulative probability reaches a level. So, on either side, the interval
+        has too much probability: on average, half of the probability of the end, which is taken from a normal
+        distribution whose intervals are as wide.
         """
         if not self.mean_width or not 0 < self.alpha < 1:
             return 0.0

@@ -15,13 +15,13 @@ from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.games import Games
 
 RARE: Final = 1e-4
-"""Probability that a complete season is taken for one that lacks a team's games."""
+"""Probability that a complete season is mistaken for one that lacks games of a team."""
 
 DOUBTFUL_SHARE: Final = 0.001
 """Share of games whose final may contradict the end of regulation: in the seasons 2015 to 2023, 4 of 11,508 do."""
 
 SHOWN: Final = 3
-"""Most games that a message names."""
+"""Maximum number of games that a message names."""
 
 
 class ProblemKind(enum.Enum):
@@ -43,7 +43,7 @@ class GameProblem:
 def problems(games: Games) -> list[GameProblem]:
     """Return the problems of games; empty if there are none.
 
-    That two games of one source have the same date and teams is refused when they are loaded.
+    Two games of one source with the same date and teams are not looked for here: loading refuses them.
     """
     return [*_duplicates(games), *_implausible(games), *_missing_teams(games)]
 
@@ -54,7 +54,7 @@ def _duplicates(games: Games) -> Iterator[GameProblem]:
         days.update([(day, home), (day, away)])
     if twice := [f"{team} on {day}" for (day, team), count in days.items() if count > 1]:
         yield GameProblem(ProblemKind.DUPLICATE_GAMES, f"teams that play twice on a day: {_named(twice)}")
-    # No two games ever took the same course, minute by minute: it is one game under two dates or teams.
+    # No two games ever took the same course, minute by minute: equal courses are one game under two dates or teams.
     courses = np.column_stack([games.differentials, games.final])
     _, first, counts = np.unique(courses, axis=0, return_index=True, return_counts=True)
     same = []
@@ -83,7 +83,7 @@ def _implausible(games: Games) -> Iterator[GameProblem]:
 
 
 def _missing_teams(games: Games) -> Iterator[GameProblem]:
-    """Find teams with fewer games in a season than a Poisson distribution gives, all teams looked at together."""
+    """Find teams with too few games in a season for a Poisson distribution, corrected for testing all teams."""
     from scipy.stats import poisson
 
     for season in np.unique(games.season).tolist():

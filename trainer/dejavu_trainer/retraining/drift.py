@@ -1,9 +1,9 @@
 """Tests whether newer games differ from those that a model was made from.
 
-A game is one observation: its minutes are dependent. Only differentials are compared, which every game has; a
-ledger has points only where callers sent them. Each quantity is one value a game, and its means are compared by Welch's
-test (Biometrika 34, 1947), which assumes no equal variances. For spreads, the value is the distance from the median of
-its group, which makes it the test of Brown and Forsythe (JASA 69, 1974). The tests are looked at together, so their
+A game is one observation: its minutes are dependent. Only differentials are compared, which every game has; a ledger
+has points only where callers sent them. Each quantity is one value a game, and its means are compared by Welch's test
+(Biometrika 34, 1947), which assumes no equal variances. For spreads, the value is the distance from the median of its
+group, which makes it the test of Brown and Forsythe (JASA 69, 1974). Any of the tests can raise an alarm, so their
 p-values are corrected by the method of Holm (Scandinavian Journal of Statistics 6, 1979).
 
 With thousands of games an irrelevant difference is significant. So an alarm also requires an effect: a difference of
@@ -23,13 +23,14 @@ from dejavu_models.types import Horizon
 from dejavu_trainer.data.games import Games
 
 LEVEL: Final = 0.01
-"""Probability of any alarm of one look if nothing has changed, at most; looks add up (`bench.lifecycle.drift`)."""
+"""Maximum probability of any alarm in one comparison if nothing has changed; over comparisons it adds up
+(`bench.lifecycle.drift`)."""
 
 SMALLEST_EFFECT: Final = 0.2
-"""Fewest standard deviations by which means differ in an alarm."""
+"""Minimum difference of the means for an alarm, in standard deviations."""
 
 MIN_GAMES: Final = 100
-"""Fewest games on each side."""
+"""Minimum number of games on each side of a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ class GameValues:
     """Compared quantities of n games, one value per game.
 
     Attributes:
-        scoring: points that move the differential, over all minutes (of a minute, the fewest that explain its change).
-        pace: minutes in which it changes.
+        scoring: number of points that moved the differential, over all minutes (for each minute, the fewest that
+            explain the change).
+        pace: number of minutes in which the differential changes.
         halftime, final: the differential, home − away, at the half and at the end, in points.
     """
 
@@ -74,8 +76,8 @@ QUANTITIES: Final[dict[str, Callable[[GameValues], Floats]]] = {
     "spread at the half": lambda games: _distance(games.halftime),
     "spread at the end": lambda games: _distance(games.final),
 }
-"""What is compared: the values of GameValues; the home edge is the mean of the finals, a spread that of the distances
-from the median."""
+"""What is compared: the values of GameValues; the home edge is the mean of the final differentials, a spread is the
+mean of the distances from the median."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Drift:
 
 
 def drifts(before: Games, after: Games) -> list[Drift]:
-    """Compare newer games with older ones; nothing if one side has fewer than MIN_GAMES.
+    """Compare newer games with older ones; return an empty list if one side has fewer than MIN_GAMES.
 
     Returns:
         One element for each of QUANTITIES, in their order.

@@ -92,7 +92,7 @@ class Retrain:
             DataError: if there are too few games.
             GamesRefused, ChallengerUnfit: if the games or the model are refused; nothing is published.
             RetrainError: if the server refuses the bundle or does not answer.
-            TrackingError: the same of MLflow.
+            TrackingError: if MLflow refuses the bundle or does not answer.
             DejavuError: if the store refuses the bundle or fails.
             FitError: if the LSTM can't be fitted.
         """
@@ -140,8 +140,8 @@ class Retrain:
     def _basis(self, parent: Basis) -> Basis:
         """Return the newer of the parent and the last challenger, which the gate may not have judged yet.
 
-        One that was found unfit counts only for those who would make it in the same way: else each new game, as long as
-        a trigger stands, would have another one made that is as unfit.
+        A challenger that was found unfit counts only if this retrain would make it in the same way (`_method`). If it
+        never counted, each new game would lead to another unfit challenger as long as a trigger is met.
         """
         last = self._work.last
         if last is None or last.get("unfit_by", self._method()) != self._method():
@@ -150,7 +150,7 @@ class Retrain:
         return made if made.last_day >= parent.last_day else parent
 
     def _method(self) -> str:
-        """Return a hash of what, besides the games, decide whether a challenger is made and published."""
+        """Return a hash of everything besides the games that decides whether a challenger is made and published."""
         settings = self._settings
         return self._work.key(
             recipe=settings.recipe.digest,
@@ -251,7 +251,7 @@ class Retrain:
         return bundle
 
     def _publish(self, bundle: Path) -> TrackedRun | None:
-        """Publish a bundle everywhere. Each place takes it whole or not at all, and a second time changes nothing."""
+        """Publish a bundle everywhere. Each place takes it whole or not at all; publishing it again changes nothing."""
         settings = self._settings
         with self._progress.step("Publish", 2) as advance:
             if settings.store or settings.server:

@@ -10,13 +10,14 @@ from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.backtest import CALIBRATE_SEASONS
 
 CALIBRATION_GAMES: Final = 2000
-"""Fewest games to calibrate on: with fewer, the sampling error of the calibration costs more than older games do."""
+"""Minimum number of games to calibrate on: with fewer, the sampling error of the calibration costs more than older
+games do."""
 
 TEST_SEASONS: Final = 2
-"""Most seasons that a retrain backtests: each takes as long as a fit."""
+"""Maximum number of seasons that a retrain backtests; each takes as long as a fit."""
 
 TEST_GAMES: Final = 300
-"""Fewest games of a season that is tested."""
+"""Minimum number of games of a tested season."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class SeasonPlan:
 
     Attributes:
         train: training seasons of the bundle.
-        calibrate: the later ones, that its intervals are calibrated on.
+        calibrate: the later seasons, on which its intervals are calibrated.
         test: seasons of the walk-forward; none if there are too few for one.
         calibrate_seasons: calibration seasons of each of its folds.
     """
@@ -43,13 +44,13 @@ def plan_seasons(
     test_seasons: int = TEST_SEASONS,
     test_games: int = TEST_GAMES,
 ) -> SeasonPlan:
-    """Choose the seasons: calibrates on the newest with enough games together, the season in play included.
+    """Choose the seasons: calibrate on the newest ones that together have enough games, including the season in play.
 
     Args:
         games: number of games by season.
-        calibration_games: fewest games to calibrate on.
-        test_seasons: most seasons to test; 0: none.
-        test_games: fewest games of a tested season.
+        calibration_games: minimum number of games to calibrate on.
+        test_seasons: maximum number of seasons to test; 0: none.
+        test_games: minimum number of games of a tested season.
 
     Raises:
         DataError: if no season is left to train on.
@@ -72,7 +73,7 @@ def plan_seasons(
 
 
 def _testable(games: Mapping[int, int], span: int, test_games: int) -> list[int]:
-    """Return the seasons with enough games, `span` seasons directly before to calibrate on, and one before those."""
+    """Return the seasons with enough games that follow `span` seasons to calibrate on and at least one before those."""
     return [
         season
         for season in sorted(games)

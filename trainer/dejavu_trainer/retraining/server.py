@@ -10,7 +10,7 @@ from typing import Any, Final
 from dejavu_trainer.retraining.errors import RetrainError
 
 _SECONDS: Final = 120
-"""Most seconds of one command."""
+"""Time limit of one command, in seconds."""
 
 
 def run_client(*arguments: str, server: str) -> str:

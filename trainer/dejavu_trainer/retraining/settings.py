@@ -24,9 +24,10 @@ class RetrainSettings:
         sources: where the games come from; see `sources.gather`.
         work: folder for the results of its steps.
         store: address of the model store that gets the challenger; none if empty.
-        server: addresses of a server that registers and loads it; none if empty.
+        server: address of a server that registers and loads it; none if empty.
         mlflow: address of a tracking server that gets it too; none if empty.
-        parent: folder of the bundle that serves; the model of the server if not given, and without one the shipped one.
+        parent: folder of the bundle that serves; by default the model of the server or, without a server, the shipped
+            bundle.
         reason: reason of an unconditional retrain; empty if the triggers decide.
         seasons: seasons to read; all if empty.
         include_replays: whether to take games of replays from ledgers.
@@ -37,7 +38,7 @@ class RetrainSettings:
         triggers: bounds of the triggers.
         accepted: kinds of problems of the games that do not stop it.
         allow_unfit: whether to publish a model whose recipe failed its backtest.
-        today: today's date; that of the clock if not given.
+        today: returns today's date; by default the date of the clock.
     """
 
     sources: tuple[str, ...]
@@ -72,7 +73,7 @@ class Due:
             was published, or found unfit, since.
         sources: sources read.
         games: number of games at hand.
-        newer: those of them after the games of `compared_with`.
+        newer: number of these games that are later than those of `compared_with`.
         unfit: whether `compared_with` was found unfit, and not published.
     """
 
@@ -90,7 +91,7 @@ class Challenger:
     """A challenger that was made and published.
 
     Attributes:
-        due: why.
+        due: why it was made.
         bundle: folder of its bundle.
         model_version: its version.
         plan: seasons by their part.

@@ -95,7 +95,7 @@ def games_from_bytes(content: bytes, source: object) -> Games:
     """Deserialize the output of `games_to_bytes`.
 
     Raises:
-        DataError: if it is none; the message names the source.
+        DataError: if the content is invalid; the message names the source.
     """
     try:
         columns = from_npz(content)

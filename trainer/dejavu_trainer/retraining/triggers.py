@@ -20,13 +20,13 @@ NEW_GAMES: Final = 400
 """New games after which a new model is due: about a third of a season."""
 
 SEASON_GAMES: Final = 300
-"""Fewest games of a season that makes a new model due when it is over."""
+"""Minimum number of games of a season that makes a new model due when it is over."""
 
 PAUSE_GAMES: Final = 100
-"""Fewest new games between a model that was made and the next one that coverage or drift makes due."""
+"""Minimum number of games, newer than those of the last model, for coverage or drift to make a new model due."""
 
 OVER_AFTER: Final = timedelta(days=MAX_RATINGS_DAYS)
-"""Time after its newest game at which a season is over."""
+"""Time after the newest game of a season when the season counts as over."""
 
 
 class TriggerKind(enum.Enum):
@@ -60,9 +60,10 @@ class TriggerSettings:
 
     Attributes:
         new_games: new games that make a new model due.
-        season_games: fewest games of a new season.
-        pause_games: fewest new games for coverage and drift.
-        coverage_tolerance: distance of a coverage's interval from the nominal one above which the trigger is met.
+        season_games: minimum number of games of a new season.
+        pause_games: minimum number of new games for coverage and drift to be checked.
+        coverage_tolerance: distance between the interval of a coverage and the expected coverage above which the
+            trigger is met.
     """
 
     new_games: int = NEW_GAMES

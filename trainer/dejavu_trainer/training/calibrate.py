@@ -42,7 +42,7 @@ MIN_FOLLOWED_GAMES = 1000
 class CalibratedModels:
     """Trained models with their predictive distributions, and the games behind both.
 
-    Models and distributions are fitted on all games; the two parts only name the newest ones.
+    Models and distributions are fitted on all games; the division into two parts only tells which games are the newest.
 
     Attributes:
         recipe: the training configuration.
@@ -80,7 +80,7 @@ class CalibratedModels:
         )
 
     def without(self, games: NDArray[np.bool_], progress: Progress | None = None) -> CalibratedModels:
-        """Fit the same recipe without some of the newest games, a mask of `calibrate`, which it then has not seen."""
+        """Fit the same recipe without some newest games, a mask of `calibrate`, which the new models have not seen."""
         return fit_recipe(self.train.games, self.calibrate.games.select(~games), self.recipe, self.seed, progress)
 
 
@@ -170,7 +170,7 @@ def fit_calibration(rated: RatedGames, frozen_margins: Floats, advance: Advance 
 
 
 def fits_live_tables(games: Games) -> NDArray[np.bool_]:
-    """Return on which games tables with live inputs are fitted, (n,): pace needs the points at the end too."""
+    """Return which games tables with live inputs are fitted on, (n,); pace also needs the points at the end."""
     return live_inputs(games)[1] & (games.final_total >= 0)
 
 

@@ -36,8 +36,8 @@ class DejavuGrid:
 
     Attributes:
         recencies: recency settings, in minutes.
-        neighbours: numbers of neighbours. A search in a graph costs in proportion to them, and more of them explain no
-            more (docs/decisions/0055-similar-games.md).
+        neighbours: numbers of neighbours. A search in a graph takes time in proportion to this number, and more
+            neighbours explain no more (docs/decisions/0055-similar-games.md).
         minutes: minutes of the game at which the candidates are evaluated.
     """
 

@@ -60,7 +60,7 @@ def build_index(tenths: Tenths, weights: Floats, neighbours: int, seed: int) -> 
         with _file_in_memory() as path:
             build_hnsw(_padded(vectors), seed).save_index(path)
             graph = read_hnswlib(Path(path).read_bytes(), tenths, weights)
-        # In a graph that falls apart a search may find fewer vectors than requested.
+        # In a graph that is not connected, a search may find fewer vectors than requested.
         if graph.is_connected():
             return GraphIndex.built(graph, neighbours)
     return BruteForceIndex.built(vectors)
@@ -86,7 +86,7 @@ def read_hnswlib(content: bytes, tenths: Tenths, weights: Floats) -> Graph:
     Args:
         content: the file.
         tenths: source of its vectors, in tenths of a point.
-        weights: by which they were weighted.
+        weights: weights of the vectors' dimensions.
     """
     header = _Header(*_HEADER.unpack_from(content))
     count, dimensions = header.vectors, (header.label_offset - header.vector_offset) // 4

@@ -38,7 +38,7 @@ class MarginGames(NamedTuple):
         outcomes: (n, 2), differentials by horizon, in points.
         margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
         residuals: (n, cases), outcome less point forecast, in points, by models that have not seen the game's season.
-        live: live inputs with columns by minute, (n, 47) each; None: do without.
+        live: live inputs with columns by minute, (n, 47) each; None: fit tables without them.
         totals: (n, 2), points of both teams by horizon; required with live inputs.
     """
 
@@ -98,7 +98,7 @@ def _least_squares(inputs: Floats, values: Floats) -> Floats:
 
 
 def _fit_pace(totals: Floats, live: LiveColumns) -> Floats:
-    """Fit the points still to come until totals, (n,); see `pace_of`."""
+    """Fit the coefficients of the points still to come, from the totals at the horizon, (n,); see `pace_of`."""
     inputs = np.stack([np.ones(len(totals)), live.total_points], axis=1)
     coefficients = _least_squares(inputs, totals - live.total_points)
     return np.append(coefficients, np.log(np.maximum(inputs @ coefficients, 1.0).mean()))

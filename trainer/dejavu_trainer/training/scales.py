@@ -25,7 +25,7 @@ def fit_scales(terms: Sequence[Floats], residuals: Floats, late: int) -> Floats:
     Args:
         terms: by case, (n, k); the first is 1. Terms that are 0 in all games get the coefficient 0.
         residuals: (n, cases), in points.
-        late: minute from which the final has terms of its own: its slopes are smoothed apart.
+        late: minute from which the final has terms of its own: its slopes are smoothed separately.
 
     Returns:
         (cases, k).
@@ -51,8 +51,8 @@ def standardized(terms: Sequence[Floats], residuals: Floats, scales: Floats) -> 
 def _fit_scale(terms: Floats, residuals: Floats, start: Floats, free: NDArray[np.intp]) -> Floats:
     """Fit the logarithm of the scale by Newton's method.
 
-    Minimizes Σ log σ + |r/σ|^POWER / POWER, the likelihood of a generalised normal distribution of that power; the
-    other coefficients stay.
+    Minimizes Σ log σ + |r/σ|^POWER / POWER, the negative log-likelihood of a generalised normal distribution of that
+    power. Only the coefficients `free` are changed.
     """
     sizes, inputs, result = np.abs(residuals) ** POWER, terms[:, free], start.copy()
     gram = inputs.T @ inputs
@@ -66,7 +66,7 @@ def _fit_scale(terms: Floats, residuals: Floats, start: Floats, free: NDArray[np
 
 
 def _smoothed_together(late: int) -> list[list[int]]:
-    """Return the rows whose slopes are smoothed together: by horizon, those of late minutes apart."""
+    """Return the rows whose slopes are smoothed together: by horizon, those of late minutes separately."""
     groups: dict[tuple[int, bool], list[int]] = {}
     for row, (index, minute) in enumerate(CASES):
         groups.setdefault((index, HORIZONS[index] is Horizon.FINAL and minute >= late), []).append(row)

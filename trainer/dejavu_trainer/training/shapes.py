@@ -24,7 +24,8 @@ class LateShapes(NamedTuple):
         first: minute from which they do.
         centers: (centers,), sizes of the lead, in points.
         widths: of the kernels around them, in points.
-        mirrored: whether residuals are towards the home team, so that those of the other side count mirrored.
+        mirrored: whether residuals are positive towards the home team, so that each game also counts with home and away
+            exchanged.
     """
 
     first: int
@@ -39,7 +40,7 @@ def fit_shapes(residuals: Floats, leads: Floats, late: LateShapes) -> tuple[Floa
     Args:
         residuals: (n, cases), standardised.
         leads: (n, 47), differentials after minutes 1 to 47, in points.
-        late: of the final.
+        late: shapes of the final, late in a game.
 
     Returns:
         (cases, 107) of all games, and (late minutes, centers, 107) by the size of the lead.

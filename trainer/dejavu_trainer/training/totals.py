@@ -74,7 +74,7 @@ def fit_totals(games: Games, steps: int, advance: Advance) -> Totals | None:
     """Fit ratings and tables of totals.
 
     Args:
-        games: games, of which the first of each season are among them.
+        games: games, from the first of each season on.
         steps: likelihood evaluations in the search for the settings of the ratings.
         advance: called as they are done, `steps` in total.
 

@@ -20,11 +20,11 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class CachedFiles:
-    """Remote files, and local copies of those that were read. See `StoredFiles`.
+    """Remote files, with local copies of the files that were read. See `StoredFiles`.
 
-    A file named by its SHA-256 is read from the copy if that still has this hash. Any other file is read from the
-    storage, and from the copy only while the storage fails: so a server starts without it. A folder that cannot be
-    written makes reading slower, nothing else.
+    A file named by its SHA-256 is read from the copy if the copy still has this hash. Any other file is read from the
+    storage, and from the copy only while the storage fails, so that a server can start without the storage. If the
+    folder cannot be written, reading is slower, but works.
 
     Args:
         remote: the files.
@@ -68,7 +68,7 @@ class CachedFiles:
         return self._remote.names(path)
 
     def _copy(self, path: str) -> bytes | None:
-        """Return the copy of a file, which is then used most recently; None if there is none that can be read."""
+        """Return the copy of a file, and mark it as the most recently used; None if there is no readable copy."""
         with suppress(ModelStoreUnavailable, OSError):
             copy = self._copies.read(path)
             if copy is not None:

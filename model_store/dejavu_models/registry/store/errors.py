@@ -7,7 +7,7 @@ DejavuError
 ├── UploadInProgress          another upload of the same bundle is in progress
 ├── UploadTooLarge            a bundle, or its manifest, is larger than a server takes
 └── InvalidInput
-    └── InvalidChunk          a chunk is of no file that is missing, or not the next piece of it
+    └── InvalidChunk          a chunk is not of a missing file, or not the next piece of its file
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class ModelStoreUnavailable(DejavuError):
 
 
 class TooManyUploads(DejavuError):
-    """As many uploads are in progress as a server takes; it may pass."""
+    """As many uploads are in progress as a server takes; a later retry may succeed."""
 
     reason = "TOO_MANY_UPLOADS"
 
 
 class UploadInProgress(DejavuError):
-    """Another upload of the same bundle is in progress; it may pass."""
+    """Another upload of the same bundle is in progress; a later retry may succeed."""
 
     reason = "UPLOAD_IN_PROGRESS"
 
@@ -46,7 +46,7 @@ class UploadTooLarge(DejavuError):
 
 
 class InvalidChunk(InvalidInput):
-    """A chunk of an upload is of no file that is missing, or not the next piece of it."""
+    """A chunk of an upload is not of a missing file, or not the next piece of its file."""
 
     reason = "INVALID_CHUNK"
     default_field = "chunk"

@@ -59,7 +59,7 @@ class StoredFiles(Protocol):
 
 
 class FolderFiles:
-    """Files in a folder, which is made when the first is written. See `StoredFiles`.
+    """Files in a folder, which is made when the first file is written. See `StoredFiles`.
 
     Any number of processes may read and write them at once.
 
@@ -130,7 +130,7 @@ def check_size(store: str, path: str, size: int, most: int) -> None:
 
 @contextmanager
 def disk(name: object) -> Iterator[None]:
-    """Turn an OSError into a ModelStoreUnavailable that names the store, or its folder."""
+    """Turn an OSError into a ModelStoreUnavailable that names the store or its folder (`name`)."""
     try:
         yield
     except OSError as error:

@@ -15,7 +15,7 @@ from dejavu_models.registry.store.errors import InvalidModelStore, ModelStoreUna
 from dejavu_models.registry.store.folder import MAX_FILE_BYTES, check_size
 
 CALL_SECONDS: Final = 60.0
-"""How long a call of the storage may take in all, such as reading a file."""
+"""Maximum time of a whole call of the storage, such as reading a file, in seconds."""
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "s3": {
@@ -78,7 +78,7 @@ class RemoteFiles:
 
     def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Return the result of a method of the storage, within CALL_SECONDS if its kind of storage allows that."""
-        if isinstance(self._files, AsyncFileSystem):  # its own time-outs are of each packet
+        if isinstance(self._files, AsyncFileSystem):  # its own time-outs are per packet
             method = getattr(self._files, f"_{name}")  # its documented asynchronous form
             return sync(self._files.loop, method, *arguments, timeout=CALL_SECONDS, **options)
         return getattr(self._files, name)(*arguments, **options)

@@ -153,7 +153,7 @@ class ModelStore:
         return load_contents(f"model {version}", manifest, contents)
 
     def missing(self, manifest: Manifest) -> dict[str, str]:
-        """Return the files of a bundle that the store lacks, or has altered: name → SHA-256.
+        """Return the files of a bundle that are missing from the store, or altered in it: name → SHA-256.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
@@ -161,7 +161,7 @@ class ModelStore:
         return {name: sha256 for name, sha256 in manifest.all_files.items() if not self._has_file(sha256)}
 
     def is_complete(self, version: str) -> bool:
-        """Return whether there is a bundle of a version, with all its files as they were.
+        """Return whether there is a bundle of a version, with all its files unaltered.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
@@ -223,7 +223,7 @@ class ModelStore:
         return manifest.version
 
     def check_fit(self, manifest: Manifest, source: str = "") -> None:
-        """Check that the recipe of a bundle passed its backtest, or need not.
+        """Check that the recipe of a bundle passed its backtest, unless this store accepts unfit bundles.
 
         Raises:
             BundleUnfit: if not.
@@ -273,7 +273,7 @@ class ModelStore:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _is_corrupt(self, version: str) -> bool:
-        """Return whether there is a manifest of a version that is none."""
+        """Return whether the stored manifest of a version cannot be read as one."""
         try:
             self.manifest(version)
         except BundleCorrupt:

@@ -34,10 +34,10 @@ class UploadLimits:
     """Limits of uploads.
 
     Attributes:
-        bundle_bytes: most bytes of the files that one upload sends, those of earlier attempts included.
-        chunk_bytes: most bytes of a chunk, and of a manifest.
-        at_once: most uploads in progress.
-        unfinished: most bundles of which parts are kept; beyond it the one that waits longest is removed.
+        bundle_bytes: maximum size of the files of one upload, those of earlier attempts included, in bytes.
+        chunk_bytes: maximum size of a chunk, and of a manifest, in bytes.
+        at_once: maximum number of uploads in progress.
+        unfinished: maximum number of incomplete bundles; beyond it, the one that has been waiting longest is removed.
         keep_seconds: how long parts of a bundle are kept after the last attempt, in seconds.
     """
 
@@ -75,15 +75,15 @@ class Upload:
 
     @property
     def offsets(self) -> dict[str, int]:
-        """The files that are not complete, in the order in which to send them: name → bytes that are there."""
+        """The files that are not complete, in the order in which to send them: name → number of bytes received."""
         return {name: size for name, size in self._sizes.items() if not self._is_complete(name)}
 
     def write(self, name: str, offset: int, data: bytes) -> None:
-        """Add the next piece of a file, or its first one again.
+        """Add the next piece of a file, or start it again with its first piece.
 
         Raises:
-            InvalidChunk: if the file is not missing, or the piece is neither.
-            BundleCorrupt: if the file before it is not the one that the manifest means; it is removed.
+            InvalidChunk: if the file is not missing, or the piece is neither the next nor the first one.
+            BundleCorrupt: if the file of the piece before does not match the manifest; that file is removed.
             UploadTooLarge: if the chunk or the bundle is too large.
             ModelStoreUnavailable: if the disk fails.
         """
@@ -112,8 +112,8 @@ class Upload:
         """Return the files, once all are complete; they can be read until the upload ends.
 
         Raises:
-            BundleIncomplete: if one is not complete. It stays, since nobody can tell the beginning of a file from
-                another one: a caller that has no more of it begins it again.
+            BundleIncomplete: if a file is not complete. It stays, since the beginning of the right file cannot be told
+                from a wrong file: a caller that has no more data of it must send it again from the start.
             ModelStoreUnavailable: if the disk fails.
         """
         self.close()
@@ -134,7 +134,7 @@ class Upload:
         return self._hashes[name].hexdigest() == self._missing[name]
 
     def _file(self, name: str) -> BinaryIO:
-        """Return the file for the next piece, which is the one of the piece before or a new one."""
+        """Return the file for the next piece: that of the piece before, or a new one."""
         if self._open is not None and self._open[0] != name:
             before = self._open[0]
             self.close()
@@ -181,7 +181,7 @@ class Uploads:
 
         Raises:
             UploadInProgress: if another upload of the same bundle is in progress.
-            TooManyUploads: if as many uploads are in progress as may be.
+            TooManyUploads: if the maximum number of uploads is in progress.
             ModelStoreUnavailable: if the disk fails.
         """
         folder = self._path(manifest_text, version)
@@ -232,13 +232,13 @@ class Uploads:
         """Remove abandoned uploads, so that there is room for one more.
 
         Raises:
-            TooManyUploads: if as many are in progress as may be.
+            TooManyUploads: if the maximum number of uploads is in progress.
         """
         waiting, in_progress = [], 0
         for folder in self._folder.iterdir():
             if folder == wanted or not folder.is_dir() or folder.name.startswith(self.CHECKED):
                 continue
-            (folder / _LOCK).touch()  # its process may have ended before it made it
+            (folder / _LOCK).touch()  # its process may have ended before it made the lock file
             with (folder / _LOCK).open("rb") as lock:
                 if not _lock(lock):
                     in_progress += 1
@@ -254,7 +254,7 @@ class Uploads:
 
 
 def _lock(file: BinaryIO) -> bool:
-    """Lock a file unless it is locked; return whether it did. The lock ends when the file is closed."""
+    """Lock a file unless it is locked; return whether this worked. The lock ends when the file is closed."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

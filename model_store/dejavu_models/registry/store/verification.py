@@ -1,10 +1,10 @@
 """Verifies a bundle in a separate process, so that a harmful one affects no other.
 
 A malicious file can crash a process or fill its memory, and a server has secrets that its models must not read. So an
-uploaded bundle is loaded first by `python -m dejavu_models.registry.store.verification FOLDER NICENESS`: in an
-empty working directory, without the environment of the server, with limits of time and memory, and, once the files of
-the bundle have been read, without the right to open any other. It makes a forecast of every minute. It exits with 0,
-or prints the reason for the refusal and exits with 1.
+uploaded bundle is loaded first by `python -m dejavu_models.registry.store.verification FOLDER NICENESS`: in an empty
+working directory, without the environment of the server, with limits of time and memory, and, once the files of the
+bundle have been read, without the right to open any other. It makes forecasts from every minute. It exits with 0, or
+prints the reason for the refusal and exits with 1.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from typing import Final
 from dejavu_models.errors import BundleCorrupt, BundleError
 
 MAX_MEMORY: Final = 4 * 1024**3
-"""Most bytes of address space for loading a bundle and answering its golden queries."""
+"""Maximum address space for loading a bundle and making its answers, in bytes."""
 
 MAX_SECONDS: Final = 60
-"""Most seconds of CPU for that."""
+"""Maximum CPU time of a verification, in seconds."""
 
 MAX_WAIT_SECONDS: Final = 300
-"""Most seconds until it ends: on a busy machine it waits for the CPU most of the time."""
+"""Maximum wall time of a verification, in seconds: on a busy machine it waits for the CPU most of the time."""
 
 BACKGROUND_NICENESS: Final = 5
 """Niceness of a verification: calls come first, and it still ends, with a third of the weight of a worker."""
 
 ENVIRONMENT: Final = ("PATH", "PYTHON", "LD_LIBRARY_PATH", "LANG", "LC_", "TMPDIR", "OMP_", "OPENBLAS_", "MALLOC_")
-"""How the variables begin that the process has of the environment: what Python needs to find its modules, and the
-server's settings of libraries. OpenBLAS would else reserve memory for a thread of each core."""
+"""Prefixes of the environment variables that the process gets: those that Python needs to find its modules, and the
+server's settings of libraries. Without the latter, OpenBLAS would reserve memory for one thread per core."""
 
 _REFUSED: Final = 1
 
 
 def verify(folder: Path, niceness: int = 0) -> None:
-    """Load the bundle in a folder in another process, compare its answers with its golden queries, ask every minute.
+    """Load the bundle in a folder in another process, check its golden answers, and make forecasts from every minute.
 
     Args:
         folder: the folder.
@@ -95,7 +95,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Imported under the limits: they take most of the memory.
+    # Imported under the limits, since these imports take most of the memory.
     from dejavu_models.registry.bundle import check_answers, load_bundle  # noqa: PLC0415
 
     try:
@@ -109,7 +109,7 @@ def main() -> None:
 def open_no_more() -> None:
     """Give up the right to open files and connections, write files and start processes, for good."""
     for encoding in ("ascii", "cp437", "latin-1", "utf-8"):
-        codecs.lookup(encoding)  # names in archives are in these; Python reads an encoding when it is first used
+        codecs.lookup(encoding)  # archives use these for names, and Python reads an encoding's module on first use
     for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
         resource.setrlimit(limit, (0, 0))
 

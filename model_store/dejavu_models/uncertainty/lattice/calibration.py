@@ -105,7 +105,7 @@ class LatticeCalibration:
         return self._tables_of(situation, live=False).columns(points, leads, margins, at)
 
     def _tables_of(self, situation: Situation, *, live: bool) -> MarginTables:
-        # A number, because hashing a situation with its enums costs more than all of the scale.
+        # A number, because hashing a situation with its enums takes longer than computing the scale.
         horizon, minute, source = situation
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * (live + 2 * source))
         tables = self._tables.get(key)

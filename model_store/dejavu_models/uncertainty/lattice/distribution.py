@@ -13,7 +13,7 @@ from dejavu_models.arrays import Floats, Integers
 from dejavu_models.types import Interval
 
 LARGEST: Final = 80
-"""Largest differential with a probability of its own; all beyond count as this one."""
+"""Largest differential with a probability of its own; all larger ones count as this one."""
 
 VALUES: Final[Integers] = np.arange(-LARGEST, LARGEST + 1)
 EDGES: Final[Floats] = np.arange(-LARGEST - 0.5, LARGEST + 1)
@@ -24,9 +24,7 @@ TOLERANCE: Final = 1e-12
 
 
 def around_point(point: float, lower: float, upper: float) -> Interval:
-    """Return an interval with whole ends; one that does not reach the point forecast, a real number, is widened to
-    the whole numbers around it.
-    """
+    """Return an interval with whole ends, widened if needed to the whole numbers around the point forecast."""
     return Interval(float(min(lower, math.floor(point))), float(max(upper, math.ceil(point))))
 
 
@@ -61,7 +59,7 @@ class WholeNumberDistribution:
         return np.where(columns < 0, 1.0, np.where(columns > last, 0.0, share))
 
     def quantiles(self, levels: Sequence[float]) -> Integers:
-        """Return the least whole numbers with at least a level at or below them, (n, levels); non-decreasing.
+        """Return, for each level, the least whole numbers not exceeded with this probability or more, (n, levels).
 
         Args:
             levels: in (0, 1).
@@ -140,7 +138,7 @@ def from_cumulative(below: Floats, *, ties: bool) -> LatticeDistribution:
 
     Args:
         below: (n, 162), by EDGES, non-decreasing.
-        ties: whether a differential of 0 can be; if not, its probability is shared among all others.
+        ties: whether a differential of 0 is possible; if not, its probability is shared among all others.
     """
     mass = np.diff(below, axis=1)
     mass[:, 0] += below[:, 0]

@@ -1,7 +1,7 @@
 """Distribution of one game on whole numbers by the compiled models.
 
-`MarginModel.distribution`, of the trainer, is the reference: equal to it within rounding. A forecast needs few values
-of its distribution, the two ends of an interval and a probability, which are computed in closed form.
+The reference is `MarginModel.distribution`, which the trainer uses: results equal within rounding. A forecast needs few
+values of its distribution, the two ends of an interval and a probability, which are computed in closed form.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from dejavu_models.uncertainty.lattice.shapes import LEVELS, LOG_STEP, ONE_SHAPE
 MIN_PROBABILITY: Final = 1e-9
 REACH: Final = -LEVEL_SCORES[0]
 AT_REACH: Final = REACH + 1e-5
-"""Scores are stored with 6 decimals: the outermost recorded one may come back a little larger."""
+"""Bound of recorded scores: they are stored with 6 decimals, so the outermost one may come back a little larger."""
 
 ROUNDING: Final = 1e-3
 INNER: Final = 0.01
 CLEAR: Final = 0.05
-"""Part of a point by which the inverse of a shape is off at most between the levels INNER and 1 − INNER, because it
-leaves out the floors: those sum to 3e-6, and between two of these levels 0.01 lies on at most 160 points."""
+"""Maximum error, in points, of the inverse of a shape between the levels INNER and 1 − INNER, due to leaving out the
+floors: these sum to 3e-6, and between two of the levels 0.01 lies on at most 160 points."""
 
 
 class MarginTables:
@@ -48,7 +48,7 @@ class MarginTables:
     Args:
         model: tables of one kind of request.
         horizon: the horizon.
-        minute: minute after which the games are.
+        minute: number of minutes played.
     """
 
     def __init__(self, model: MarginModel, horizon: Horizon, minute: int) -> None:
@@ -99,8 +99,8 @@ class MarginTables:
 class LatticeGame:
     """Distribution of one game on whole numbers; implements `GameDistribution`.
 
-    Intervals have whole ends and hold both. One that does not reach the point forecast, a real number, is widened to
-    the whole numbers around it.
+    Intervals have whole ends, both included. An interval that does not contain the point forecast, a real number, is
+    widened to the whole numbers around it.
 
     Args:
         games: number of games behind the tables.
@@ -141,7 +141,7 @@ class LatticeGame:
         return around_point(self._point, *self.values_at((-reach, reach)))
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
-        """Return the least whole numbers with at least a level at or below them, in the order of the levels.
+        """Return, for each level, the least whole number that is not exceeded with at least this probability.
 
         Raises:
             ValueError: if a level is beyond the outermost of SHAPE_LEVELS.
@@ -162,7 +162,7 @@ class LatticeGame:
         return values
 
     def probability_above(self, value: float) -> float:
-        """See `GameDistribution.probability_above`; exact, between whole numbers it does not change."""
+        """See `GameDistribution.probability_above`; exact, and constant between whole numbers."""
         probability: float = self._native.probability_above(value)
         return probability
 
@@ -189,7 +189,7 @@ def _constants() -> Any:
 
 @lru_cache(maxsize=64)
 def _recorded(grid: ScoreGrid) -> Any:
-    """Return a grid in the compiled models. A server has one for each horizon, new after each outcome."""
+    """Return a grid in the compiled models. A server uses one per horizon, and a new one after each outcome."""
     return _grid(grid.scores.tolist(), levels_of(grid).tolist())
 
 

@@ -51,7 +51,7 @@ def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, p
 
     Args:
         horizon: the horizon.
-        minute: minute after which the games are.
+        minute: number of minutes played.
         leads: (n,), differentials after the minute, in points.
         margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
         pace: (n,), see `pace_of`; 0 if unknown.
@@ -72,7 +72,8 @@ def pace_of(coefficients: Floats, live: LiveColumns) -> Floats:
     """Return the logarithm of the expected points to come, relative to those of an average game, (n,).
 
     Args:
-        coefficients: (3,), of the points to come on 1 and points, then the logarithm of their mean.
+        coefficients: (3,): regression coefficients of the points to come, a constant and the slope on the points so
+            far; then the logarithm of the mean points to come.
         live: the inputs of n games.
     """
     to_come = coefficients[0] + coefficients[1] * live.total_points
@@ -84,13 +85,13 @@ def win_terms(minute: int, leads: Floats, margins: Floats, pace: Floats, live: L
     """Return the terms of the joint win probability, (n, WIN_TERMS).
 
     Lead and expected margin count in units of a random walk over the time that is left; how much they count changes
-    smoothly over the game, and quickly in its last minutes. Without live inputs the last four are 0.
+    smoothly over the game, and quickly in its last minutes. Without live inputs, the last four terms are 0.
 
     Args:
-        minute: minute after which the games are.
+        minute: number of minutes played.
         leads: (n,), see `scale_terms`.
-        margins: (n,), see there.
-        pace: (n,), see there.
+        margins: (n,), see `scale_terms`.
+        pace: (n,), see `scale_terms`.
         live: the live inputs, if they are used.
     """
     left = (Horizon.FINAL.minutes - minute) / Horizon.FINAL.minutes

@@ -1,13 +1,13 @@
 """Distribution of the differential at both horizons from every minute, on whole numbers, around a point forecast.
 
-Small tables, fitted on all games before the forecast ones (`dejavu_trainer.training.lattice`): a scale that
-follows pace, lead and favourite (normalised conformal prediction: Papadopoulos, Gammerman & Vovk, 2008); the shape of
-the standardised residuals, late in a game by the size of the lead; and one win probability for all minutes, a logistic
-regression, averaged with that of the distribution in log-odds. The residuals are those of the linear models, each
-season's by coefficients from the other seasons (cross-conformal: Vovk 2015; CV+ of Barber, Candès, Ramdas &
-Tibshirani, Predictive inference with the jackknife+, 2021). For exchangeable games an interval at level 1 − alpha from
-such residuals covers with probability 1 − 2·alpha at least, in practice with 1 − alpha, as a walk-forward shows. They
-exclude Dejavu and the LSTM, which make them smaller, if anything.
+Small tables, fitted on all games before the forecast ones (`dejavu_trainer.training.lattice`): a scale that follows
+pace, lead and favourite (normalised conformal prediction: Papadopoulos, Gammerman & Vovk, 2008); the shape of the
+standardised residuals, late in a game by the size of the lead; and one win probability for all minutes, a logistic
+regression, averaged with that of the distribution in log-odds. The residuals are those of the linear models, for each
+season with coefficients from the other seasons (cross-conformal: Vovk 2015; CV+ of Barber, Candès, Ramdas & Tibshirani,
+Predictive inference with the jackknife+, 2021). For exchangeable games an interval at level 1 − alpha from such
+residuals covers with probability 1 − 2·alpha at least, in practice with 1 − alpha, as a walk-forward shows. The
+residuals leave out Dejavu and the LSTM, which would make them smaller, if anything.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from dejavu_models.uncertainty.lattice.inputs import (
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_tables, cumulative, mixed
 
 CELLS_FROM: Final = 36
-"""Minute from which the shape at the end depends on the lead: the trailing team fouls, a tie is played on."""
+"""Minute from which the shape for the end of the game depends on the lead: the trailing team fouls, a tie is played
+on."""
 
 CENTERS: Final[Floats] = np.array([0.0, 3.0, 6.0, 10.0, 15.0, 21.0])
 """Sizes of the lead at which there is a shape, in points; between them shapes are mixed."""
@@ -112,7 +113,7 @@ class MarginModel:
 
         Args:
             horizon: the horizon.
-            minute: minute after which the games are.
+            minute: number of minutes played.
             points: (n,), point forecasts, in points, with the shifts of the live inputs if they are used.
             leads: (n,), differentials after the minute, in points.
             margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.

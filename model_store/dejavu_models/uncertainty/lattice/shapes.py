@@ -84,7 +84,7 @@ def mixed(shapes: Floats, centers: Floats, values: Floats, sizes: Floats) -> Flo
         shapes: (centers, 107), the shapes at some sizes.
         centers: (centers,), these sizes, ascending from 0.
         values: (n, k), standardised.
-        sizes: (n,), non-negative; beyond the last center counts as that one.
+        sizes: (n,), non-negative; a size beyond the last center counts as the last center.
 
     Returns:
         (n, k), see `cumulative`: linear in the size between two centers.

@@ -69,13 +69,14 @@ def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[P
         rest = past.select(~which)
         out_of_season[which] = _linear_points(fit_linear(*rest) if len(rest.games) else models, past.select(which))
     scales = models.scales[:, :, MarginSource.KNOWN]
-    # A minimum of all games leaves one cell, but for the fourth quarter's (see `conformal_cells.min_cell_size`).
+    # With all games as the minimum, there is one cell, except in the fourth quarter (see
+    # `conformal_cells.min_cell_size`).
     distributions = fit_distributions(out_of_season, past.games, scales, len(past.games))
     return _linear_points(models, rated), distributions
 
 
 def persistence_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[PredictiveDistribution]]:
-    """Forecast that the lead does not change, with the changes of all earlier games; see `linear_baseline`."""
+    """Forecast that the lead stays, with its changes in all earlier games as distribution; see `linear_baseline`."""
     unscaled = np.ones((len(HORIZONS), MAX_SLOTS + 1, len(UNSCALED)))
     points, of_past = (np.repeat(each.games.levels[:, :, None], len(HORIZONS), axis=2) for each in (rated, past))
     return points, fit_distributions(of_past, past.games, unscaled, MIN_CELL)

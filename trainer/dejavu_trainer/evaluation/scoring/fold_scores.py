@@ -50,7 +50,7 @@ On whole numbers, their scores are multiplied by a factor of the season, as a se
 """
 
 STATIC: Final = {"ensemble": "static", "frozen": "static_frozen"}
-"""Names of some of SERVED without the factor of the season."""
+"""Name, by some of SERVED, of the same forecasts without the factor of the season."""
 
 NO_LIVE: Final = "no_live"
 """The ensemble without total points and last scores, as for requests that do not have them."""
@@ -120,7 +120,7 @@ class FoldScores:
 
 
 def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> FoldScores:
-    """Score calibrated models on games later than all their own: at least one; see `score_fold`."""
+    """Score calibrated models on one or more games later than all games of the models; see `score_fold`."""
     earlier = models.games
     return score_fold(
         models.models,
@@ -167,7 +167,7 @@ def score_fold(
     by_name = {"ensemble": points["ensemble"], "frozen": frozen, "no_teams": no_teams}
     if isinstance(calibration, LatticeCalibration):
         known = ScoringTables.of_source(calibration, MarginSource.KNOWN, games)
-        # By tables with live inputs, the games behind an interval are those that have them.
+        # If tables with live inputs are used, only games with live inputs are behind an interval.
         counted = calibrate.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate
         forecasts, cell_games = _on_whole_numbers(calibration, known, by_name, points, test, frozen_margins, counted)
     else:
@@ -237,7 +237,7 @@ def _on_all_numbers(
     test: RatedGames,
     calibrate: RatedGames,
 ) -> tuple[dict[str, Forecasts], NDArray[np.int32]]:
-    """Like `_on_whole_numbers`, for bundles of releases whose distributions lie on all numbers."""
+    """Like `_on_whole_numbers`, for bundles of releases whose distributions are not on whole numbers."""
     distributions = {
         name: [calibration.distributions[Situation(HORIZONS[index], minute, source)] for index, minute in CASES]
         for name, source in zip(served, (MarginSource.KNOWN, MarginSource.RATED, MarginSource.UNKNOWN), strict=True)

@@ -42,8 +42,8 @@ class Forecasts:
         crps: (n, cases), in points.
         pit: (n, cases), probability integral transform of the outcomes (Dawid 1984); uniform on (0, 1) if the forecasts
             are calibrated.
-        held: (n, cases, alphas), whether the outcome counts as within the interval, if that is not whether it lies
-            between its ends (inclusive); see `lattice_scores`.
+        held: (n, cases, alphas), whether the outcome counts as within the interval; None if it does exactly when it
+            lies between the ends (inclusive). See `lattice_scores`.
     """
 
     probability: Singles
@@ -68,10 +68,10 @@ def named_columns(forecasts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 def split_columns(
     columns: Mapping[str, NDArray[Any]],
 ) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, NDArray[Any]]]]:
-    """Split columns into those of no forecaster, and by forecaster and field what `named_columns` returned.
+    """Split columns into those without a forecaster and, by forecaster and field, those that `named_columns` returned.
 
     Raises:
-        ValueError: if a name has more than one point.
+        ValueError: if a name has more than one dot.
     """
     others: dict[str, NDArray[Any]] = {}
     forecasts: dict[str, dict[str, NDArray[Any]]] = {}

@@ -70,7 +70,7 @@ class ScoringTables:
 def season_factors(points: Floats, tables: ScoringTables, margins: Floats) -> Floats:
     """Return the factors of the scores before each game of a season, (n, 2) by horizon, from the days before.
 
-    As a server that is new at the season's start has them: from the forecasts at the middle of each quarter.
+    They are the factors of a server that starts with the season, from the forecasts at the middle of each quarter.
 
     Args:
         points: (n, 47 minutes, 2 horizons), point forecasts, in points.

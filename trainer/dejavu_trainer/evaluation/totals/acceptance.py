@@ -16,7 +16,7 @@ _RIVALS: Final = {"pace": "pace × time", "season_mean": "the season's mean"}
 
 
 def total_checks(figures: MetricsByForecaster, scores: TotalScores) -> tuple[Check, ...]:
-    """Return the acceptance checks on totals with teams, of the final from the half.
+    """Return the acceptance checks on forecasts of the final total, with known teams, from the half.
 
     Args:
         figures: metrics of the scores (`compute_total_metrics`).

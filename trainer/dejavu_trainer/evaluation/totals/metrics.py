@@ -26,7 +26,7 @@ from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED
 from dejavu_trainer.evaluation.totals.scores import TotalScores
 
 DIFFERENCES: Final = ("mae", "crps")
-"""Scores that every forecaster has, which differences are computed for."""
+"""Scores that every forecaster has and for which differences are computed."""
 
 
 class _Group(NamedTuple):
@@ -79,7 +79,7 @@ def main_minute(horizon: Horizon) -> int:
 
 
 def total_losses(scores: TotalScores, forecaster: str, horizon: Horizon) -> dict[str, Floats]:
-    """Compute the loss of each forecast by metric, (n, minutes), whose mean a metric is."""
+    """Compute the loss of each forecast by metric, (n, minutes); a metric is its mean."""
     forecasts, cases = scores.forecasts[forecaster], cases_of(horizon)
     outcome = scores.outcomes[:, [HORIZONS.index(horizon)]].astype(np.float64)
     result = {

@@ -16,8 +16,8 @@ from dejavu_trainer.evaluation.totals.scores import TotalForecasts
 from dejavu_trainer.training.totals import TotalGames
 
 FORMER_GAMES: Final = 50
-"""Games of the season before that the season's mean starts with: alone, the first evenings of a season would be noise,
-and the rival weaker than it can be."""
+"""Number of games with the mean of the season before that a season's mean starts with: without them, it would be mostly
+noise on the first evenings of a season, and the rival weaker than it can be."""
 
 
 def pace_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
@@ -60,7 +60,7 @@ def _season_means(games: TotalGames) -> Floats:
     for season in np.unique(games.season):
         rows = np.flatnonzero(games.season == season)
         of_season, days = came[rows], games.date[rows]
-        # Without an earlier season, its own mean is used: these games are only residuals of earlier seasons.
+        # The first season starts with its own mean: its games are not tested, they only give residuals.
         before = of_season.mean(axis=0) if former is None else former
         sums = np.vstack([np.zeros(len(CASES)), np.cumsum(of_season, axis=0)])
         earlier = np.searchsorted(days, days)  # games of the season on earlier days
@@ -70,7 +70,7 @@ def _season_means(games: TotalGames) -> Floats:
 
 
 def _around(of_past: Floats, expected: Floats, past: TotalGames, games: TotalGames) -> TotalForecasts:
-    """Score points still to come, (n, cases), with the residuals of those of the past."""
+    """Score expected points still to come, (n, cases), with the residuals of past games as their distribution."""
     residuals, errors = to_come(past) - of_past, to_come(games) - expected
     zeros = np.zeros(len(errors))
     crps = np.stack([metrics.crps(zeros, residuals[:, row], errors[:, row]) for row in range(len(CASES))], axis=1)

@@ -40,12 +40,12 @@ def backtest_totals(
         games: games of all seasons up to the last test season.
         seasons: test seasons, ascending.
         rating_steps: likelihood evaluations in the search for the settings of the ratings.
-        out: folder for totals-{season}-{key}.npz, which exists; None: nothing is stored.
+        out: existing folder for totals-{season}-{key}.npz; None: nothing is stored.
         fresh: whether to recompute every season.
         advance: called with 1 after each season.
 
     Returns:
-        The scores of the seasons that have total points, with enough games before them that have.
+        The scores of the seasons that have total points, and enough earlier games with total points.
 
     Raises:
         DataError: if stored scores can't be read.

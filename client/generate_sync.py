@@ -59,7 +59,8 @@ TEXTS = {
     task that awaits a call cancels the call.
 """: "\n",
 }
-"""Passages that read differently in the synchronous files; each occurs in a source, and once in it."""
+"""Passages that read differently in the synchronous files; each occurs in at least one source, and only once in a
+source."""
 
 NAMES = {
     "AsyncDejavuClient": "DejavuClient",
@@ -122,10 +123,10 @@ def _formatted(source: str) -> str:
 
 
 def main() -> None:
-    """Write the synchronous files, or with --check exits with 1 if one differs.
+    """Write the synchronous files; with --check, exit with 1 if one differs.
 
     Raises:
-        ValueError: if a passage of TEXTS occurs in no source, as after it was edited there.
+        ValueError: if a passage of TEXTS occurs in no source, for example after it was edited there.
     """
     sources = "".join(source.read_text() for source in SOURCES)
     if unused := [passage for passage in TEXTS if passage not in sources]:

@@ -18,7 +18,7 @@ from dejavu_client.logs import get_logger
 from dejavu_common.address import Address
 
 TokenSource = str | Callable[[], str]
-"""A bearer token, or a function that returns the newest one, which is called for each attempt of a call."""
+"""A bearer token, or a function that returns the newest token and is called before each attempt of a call."""
 
 AUTHORIZATION = "authorization"
 
@@ -37,15 +37,15 @@ def tls_credentials(
     """Return credentials for a TLS connection, from files in PEM format.
 
     Args:
-        ca: certificates of the authorities that may have signed the server's certificate; None for those that gRPC
-            trusts by default.
-        certificate: the client's own certificate and those between it and its authority, for mutual TLS.
+        ca: certificates of the authorities that may have signed the server's certificate; None for the authorities that
+            gRPC trusts by default.
+        certificate: the client's own certificate, followed by any intermediate certificates, for mutual TLS.
         key: private key of `certificate`, not encrypted.
 
     Raises:
         OSError: if a file cannot be read.
-        ValueError: if a file has unexpected content, the key is not that of the certificate, or only one of both is
-            given.
+        ValueError: if a file has unexpected content, the key does not belong to the certificate, or only one of
+            `certificate` and `key` is given.
     """
     if (certificate is None) != (key is None):
         given, missing = ("certificate", "key") if key is None else ("key", "certificate")
@@ -113,7 +113,7 @@ class TokenFile:
         return f"TokenFile({str(self.path)!r})"
 
     def _version(self) -> tuple[int, int, int]:
-        """Return the identity of the file's version, with its inode, since files are usually replaced by a rename."""
+        """Return the identity of the file's version, inode included, since files are usually replaced by a rename."""
         stat = self.path.stat()
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
@@ -127,14 +127,15 @@ class TokenFile:
 
 
 def checked_token(token: object, what: str = "token") -> str:
-    """Return a token that can be sent.
+    """Return a token after checking that it can be sent.
 
     Args:
         token: the token.
         what: description for the error message, which does not contain the token.
 
     Raises:
-        ValueError: if it is empty, not text, or contains anything but printable ASCII without spaces.
+        ValueError: if the token is not text, is empty, or contains anything but printable ASCII characters except
+            spaces.
     """
     if not isinstance(token, str):
         raise ValueError(f"{what} is of type {type(token).__name__}; expected text")
@@ -149,7 +150,7 @@ def checked_token(token: object, what: str = "token") -> str:
 def bearer_metadata(
     target: str, token: TokenSource | None, metadata: CallMetadata, *, encrypted: bool
 ) -> Callable[[], CallMetadata]:
-    """Return a function that returns the metadata of a call: those given, and the token.
+    """Return a function that returns the metadata of a call: `metadata` and the token.
 
     Args:
         target: server address, in gRPC's notation.
@@ -158,7 +159,8 @@ def bearer_metadata(
         encrypted: whether the token may be sent: the connection is encrypted, or the caller allows plain text.
 
     Raises:
-        ValueError: if the token would be sent in plain text to another machine, is not a token, or there are two.
+        ValueError: if the token would be sent in plain text to another machine, is invalid, or `metadata` has a token
+            too.
     """
     if token is None:
         return lambda: metadata
@@ -191,7 +193,7 @@ def is_local(target: str) -> bool:
 def _is_loopback(endpoint: str) -> bool:
     try:
         host = Address.parse(endpoint).host
-    except ValueError:  # without a port
+    except ValueError:  # the endpoint has no port
         host = endpoint.strip("[]")
     if host.lower().rstrip(".") == "localhost":
         return True

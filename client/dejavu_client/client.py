@@ -69,11 +69,11 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
         target: server address, in gRPC's notation; for several servers of one ledger HOST:PORT,HOST:PORT,… or
             dns:///NAME:PORT, whose records are looked up again and again.
         timeout: deadline of a call, in seconds, including its retries; does not apply to streams.
-        channels: number of connections, used in turn, or of servers if larger; also the maximum number of server
-            workers reached at a time.
+        channels: number of connections, used in turn (one per server if there are more servers); also the maximum
+            number of server workers reached at a time.
         credentials: TLS credentials, e.g. of `tls_credentials`; None for plain text.
-        token: bearer token that says who calls, or a function that returns the newest one, e.g. a `TokenFile`; None for
-            none. It is asked before each attempt of a call.
+        token: bearer token that identifies the caller, or a function that returns the newest one, e.g. a `TokenFile`;
+            None for none. The function is called before each attempt of a call.
         allow_plaintext_token: whether to send the token to another machine without TLS, where others can read it.
         metadata: metadata to send with every call.
         silence: seconds without a message, heartbeats included, after which a stream is considered dead.
@@ -83,8 +83,8 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
 
     Raises:
         ValueError: if `timeout`, `silence` or `channels` is out of range, `target` is a list with an entry that is no
-            address, or the token is none, or would be sent in plain text to another machine. A call raises it for its
-            own `timeout`, and if `token` returns none.
+            address, or the token is invalid or would be sent in plain text to another machine. A call raises it if its
+            own `timeout` is out of range, or if the function `token` returns an invalid token.
 
     A call that gets no answer raises a DejavuClientError; `dejavu_client.errors` lists its subclasses.
     """
@@ -156,7 +156,7 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
         return list(response.results)
 
     def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
-        """Return statistics of the last minutes and since the start, and the state, over all workers of the server.
+        """Return the server's state, and statistics of the last minutes and since the start, over all of its workers.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
@@ -176,8 +176,8 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
         """Report the age of a feed's data, for `get_service_stats`. Nothing is recorded. Safe to repeat.
 
         Args:
-            feed: name of the feed, e.g. nba: 1 to 32 of a to z, 0 to 9 and hyphen.
-            read_age_seconds: time since it was last read with success, in seconds.
+            feed: name of the feed, e.g. nba: 1 to 32 characters of a to z, 0 to 9 and hyphen.
+            read_age_seconds: time since the feed was last read successfully, in seconds.
             data_age_seconds: age of the oldest data of a game in play, in seconds; None without such a game.
             live_games: number of games in play.
             timeout: deadline of this call, in seconds; None for the client's.
@@ -233,7 +233,7 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
 
         Raises:
             ValueError: if `observed_time` has no time zone.
-            FailedPreconditionError: if it would correct an outcome, and `refuse_correction` is set.
+            FailedPreconditionError: if the report would correct an outcome, and `refuse_correction` is set.
         """
         request = ReportOutcomeRequest(
             game_id=game_id,

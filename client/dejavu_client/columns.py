@@ -1,6 +1,6 @@
 """Forecasts of many games as columns: requests and responses as Arrow or numpy arrays or plain lists.
 
-Neither library is needed: columns are buffers, which `numpy.asarray` shows without a copy.
+Neither library is needed: columns are buffers, which `numpy.asarray` wraps without a copy.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class ForecastColumns:
     """Forecasts of n games, in the order of the request.
 
     Attributes:
-        model_version: version of the model that made them.
-        calibration_sequence: sequence of the ledger up to which outcomes have adapted them.
+        model_version: version of the model that made the forecasts.
+        calibration_sequence: sequence number in the ledger up to which outcomes have adapted the forecasts.
         points: (n,) float64, point forecasts of the differentials, in points.
         lower, upper: (n,) float64, ends of the intervals, in points.
         home_lead_probabilities: (n,) float64.
         levels: levels of the quantiles.
-        quantiles: (n × levels,) float64, in points: those of the first game, then those of the second, …
+        quantiles: (n × levels,) float64, in points: all quantiles of the first game, then all of the second, …
     """
 
     model_version: str
@@ -73,7 +73,7 @@ class ForecastColumns:
 
 
 class ColumnsOptions(TypedDict, total=False):
-    """Options of a request of columns, the same for all games but the margins.
+    """Options of a column request; all but the margins apply to all games.
 
     Attributes:
         pregame_margins: expected final differential of each game, in points; NaN or null where unknown. None: all are
@@ -95,7 +95,7 @@ def columns_request(patterns: Any, minutes: Any = None, **options: Unpack[Column
     """Build a request; see `DejavuClient.predict_columns`.
 
     Raises:
-        TypeError: if there are no minutes, and patterns are not those of each game.
+        TypeError: if `minutes` is None, and `patterns` does not have one row per game.
     """
     margins = options.get("pregame_margins")
     values = _values(patterns)
@@ -111,7 +111,7 @@ def columns_request(patterns: Any, minutes: Any = None, **options: Unpack[Column
 
 
 def columns_of(response: PredictColumnsResponse, levels: Sequence[float]) -> ForecastColumns:
-    """Return the columns of a response, whose quantiles are at these levels."""
+    """Return the columns of a response with quantiles at these levels."""
     return ForecastColumns(
         model_version=response.model_version,
         calibration_sequence=response.calibration_sequence,
@@ -137,7 +137,7 @@ def _values(values: Any) -> list[Any]:
 
 
 def _without_padding(row: list[Any]) -> list[Any]:
-    """Return a pattern without the NaN or null at its end, with which arrays of two dimensions are padded."""
+    """Return a pattern without the padding of a two-dimensional array: NaN or null at its end."""
     length = len(row)
     while length and (row[length - 1] is None or row[length - 1] != row[length - 1]):
         length -= 1

@@ -2,12 +2,12 @@
 
 gRPC does the retries, configured by service_config.json next to this file, which clients in other languages can load
 too: two more attempts, after about 0.5 and 1 second, on UNAVAILABLE and on CANCELLED (a draining server cancels calls
-that it never ran; a call cancelled by the caller ends at once). They end well before the default deadline. Retries are
-safe: the server answers a repeated request for a recorded forecast with the stored one. The retry policy excludes
-streams, which the client resumes with a token, and health checks, which must report the current state.
+that it never ran; a call cancelled by the caller ends at once). These attempts end well before the default deadline.
+Retries are safe: the server answers a repeated request for a recorded forecast with the stored one. The retry policy
+excludes streams, which the client resumes with a token, and health checks, which must report the current state.
 
-service_config_servers.json is for several servers: calls rotate over those that are SERVING. This client has one
-channel per connection, so it uses only the health check of that file, and repeats requests itself
+service_config_servers.json is for several servers: calls rotate over the servers that are SERVING. This client has one
+channel per connection, so it uses only the health check of this file, and repeats requests itself
 (transport/retry_budget.py).
 """
 
@@ -23,16 +23,16 @@ DEFAULT_TIMEOUT = 3.0
 SCORES_TIMEOUT = 60.0
 """Deadline of scorecard calls. They take a few seconds per million settled forecasts and run one at a time."""
 MODELS_TIMEOUT = 75.0
-"""Deadline of changes of models. A server waits up to a minute until all its workers have loaded one."""
+"""Deadline of changes of models. A server waits up to a minute until all workers have loaded a model."""
 UPLOAD_TIMEOUT = 600.0
-"""Deadline of the upload of a bundle, with all its attempts."""
+"""Deadline of the upload of a bundle, including all attempts."""
 DEFAULT_CHANNELS = 4
 DEFAULT_SILENCE = 60.0
 DEFAULT_SLOW = 0.2
 DEFAULT_VERY_SLOW = 1.0
 
 MAX_SECONDS = 1e6
-"""Maximum timeout: eleven days, which clocks and libraries still handle."""
+"""Maximum timeout: eleven days, a length that clocks and libraries can still handle."""
 
 Metadata = Sequence[tuple[str, str | bytes]]
 """Key–value pairs sent with every call."""
@@ -58,7 +58,7 @@ def seconds(name: str, value: float) -> float:
 
 @cache
 def service_config(*, several: bool = False) -> str:
-    """Return a gRPC service config in JSON: the retry policy, and for several servers that their health counts."""
+    """Return a gRPC service config in JSON: the retry policy and, for several servers, the health check."""
     name = "service_config_servers.json" if several else "service_config.json"
     return json.dumps(json.loads(files("dejavu_client").joinpath(name).read_text(encoding="utf-8")))
 
@@ -67,9 +67,9 @@ def channel_options(*, several: bool = False, authority: str = "") -> list[tuple
     """Return the options of every channel of the pool.
 
     Args:
-        several: whether the channel is to one of several servers. A request is then repeated by the client, which
-            sends it to another one, instead of by gRPC.
-        authority: name of the server, for its certificate; empty for that of the target.
+        several: whether the channel is to one of several servers. The client then repeats requests itself, so that it
+            can send them to another server, instead of gRPC.
+        authority: name that the server's certificate must have; empty for the name in the target.
     """
     return [
         ("grpc.service_config", service_config(several=several)),
@@ -79,8 +79,9 @@ def channel_options(*, several: bool = False, authority: str = "") -> list[tuple
         ("grpc.service_config_disable_resolution", 1),
         # Otherwise channels of one process to one address share a connection, and so a worker.
         ("grpc.use_local_subchannel_pool", 1),
-        # The server permits a ping every 10 s. Calls notice a silent connection earlier, by probes; this ends streams.
-        # gRPC waits for the answer to a ping for the longer of the two times, the second being a minute by default.
+        # The server permits a ping every 10 s. Calls notice a silent connection earlier, by probes; pings end streams.
+        # gRPC waits for the answer to a ping for the longer of the two timeouts; ping_timeout_ms is a minute by
+        # default.
         ("grpc.keepalive_time_ms", 12_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.ping_timeout_ms", 10_000),

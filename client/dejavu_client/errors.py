@@ -63,8 +63,8 @@ class DejavuClientError(Exception):
         field_violations: the rejected fields.
         request_id: the server's id of the call, as in its log; empty if the call never reached the server.
         retry_after: seconds to wait before sending the same request again; None if the server did not suggest that.
-        metadata: further data for programs, by name; of OUTCOME_STANDS the current outcome:
-            differential, revision, sequence, observed_time, and home_team and away_team if it has teams.
+        metadata: further data for programs, by name; for the reason OUTCOME_STANDS the current outcome: differential,
+            revision, sequence, observed_time, and home_team and away_team if it has teams.
     """
 
     message: str
@@ -139,10 +139,10 @@ class ClientClosedError(DejavuClientError):
 
 
 _UNREACHABLE: Final = ("connect to", "resolution", "resolving")
-"""Texts in gRPC's messages about a connection that was never made."""
+"""Texts in gRPC's messages about a connection that was never established."""
 
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
-"""Metadata key by which a server says when to retry (gRFC A6); gRPC itself reads it for the codes that it retries."""
+"""Metadata key with which a server says when to retry (gRFC A6); gRPC itself obeys it for the codes that it retries."""
 
 PASSING = (CallCancelledError, DeadlineExceededError, ResourceExhaustedError, UnavailableError)
 """Transient errors: the same call may succeed later."""
@@ -163,14 +163,15 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and timeout is not None:
         message = f"no answer from {target} within {timeout:g} s"
     elif code is grpc.StatusCode.UNAVAILABLE and not details.get("reason"):
-        # Without a reason the message is gRPC's, not the server's: a socket error alone does not help the user.
+        # Without a reason, the message comes from gRPC, not from the server: a socket error alone does not help the
+        # user.
         unreachable = any(sign in message for sign in _UNREACHABLE)
         hint = _reach_hint(message, target) if unreachable else f"lost {target}"
         message = f"{hint} ({_cause(message)})"
     elif not details.get("reason") and (
         code is grpc.StatusCode.UNIMPLEMENTED or (code is grpc.StatusCode.NOT_FOUND and not call.details())
     ):
-        # gRPC's answer if the peer is another program, or a release without the method or the service.
+        # gRPC gives this answer if the peer is another program, or a release without the method or the service.
         message = f"{target} does not know this call: an older dejavu-server, or another program ({message})"
     trailing = call.trailing_metadata()
     request_id = metadata_value(trailing, "x-request-id")
@@ -180,7 +181,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
 
 
 def _reach_hint(message: str, target: str) -> str:
-    """Describe possible causes of a connection that was never made."""
+    """Describe possible causes why a connection was never established."""
     if "WRONG_VERSION_NUMBER" in message:
         return f"cannot reach {target} by TLS: it answers in plain text"
     if "CERTIFICATE_VERIFY_FAILED" in message:
@@ -201,7 +202,7 @@ def from_predict_error(error: PredictError) -> DejavuClientError:
     """Convert the error of one request of a batch to the exception that a single call would have raised.
 
     Args:
-        error: the error of that request.
+        error: the error of the request.
     """
     code = next((code for code in grpc.StatusCode if code.value[0] == error.code), grpc.StatusCode.UNKNOWN)
     return EXCEPTIONS.get(code, InternalError)(
@@ -238,7 +239,7 @@ def _details(error: grpc.Call) -> dict[str, Any]:
 
 
 def _pushback(text: str) -> float | None:
-    """Return the seconds of a server's pushback; None if it sent none, or one that asks not to retry."""
+    """Return a server's pushback, the wait it asks for, in seconds; None if there is none, or it forbids retries."""
     return int(text) / 1e3 if text.isascii() and text.isdigit() and len(text) < len("2147483647") else None
 
 

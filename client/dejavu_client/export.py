@@ -81,7 +81,7 @@ def write_csv(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT])
     """Write a CSV file (comma-separated, UTF-8, with a header line), or to standard output for `-`.
 
     Times are ISO 8601 in UTC, flags are `true` and `false`, lists are space-separated numbers, and missing values are
-    empty. Texts that a spreadsheet would run as a formula get a ' before them.
+    empty. Texts that a spreadsheet would run as a formula are prefixed with '.
 
     Returns:
         Number of rows written.
@@ -135,7 +135,7 @@ def arrow_schema(columns: Sequence[Column[RowT]]) -> Any:
 
 
 def arrow_batch(columns: Sequence[Column[RowT]], schema: Any, rows: Sequence[RowT]) -> Any:
-    """Return the rows as a pyarrow.RecordBatch of the schema of these columns; missing values are null."""
+    """Return the rows as a pyarrow.RecordBatch with the schema of these columns; missing values are null."""
     pa = pyarrow()
     values = [[column.pick(row) for row in rows] for column in columns]
     return pa.record_batch(
@@ -173,7 +173,7 @@ def _groups(rows: Iterable[RowT]) -> Iterator[list[RowT]]:
 
 
 def horizon_name(horizon: Horizon.ValueType) -> str:
-    """Return a horizon's name on the command line and in files: half or final; both if it is unspecified."""
+    """Return a horizon's name on the command line and in files: "half" or "final"; "both" if it is unspecified."""
     return _HORIZONS.get(horizon, "both")
 
 

@@ -13,7 +13,7 @@ from dejavu.v1.record_pb2 import Outcome
 from dejavu_feed.horizon import MAX_SLOTS
 
 _LONGEST_END: Final = timedelta(hours=2)
-"""No last minute with all overtimes after it takes longer."""
+"""Upper bound of the time from the last minute of regulation to the end of the game, overtimes included."""
 
 
 def signed(points: float, digits: int = 1) -> str:
@@ -25,8 +25,8 @@ def signed(points: float, digits: int = 1) -> str:
 def outcome_range(lower: float, upper: float) -> str:
     """Format an interval by its smallest and largest outcome, both included: −28…−10.
 
-    Outcomes are whole points, so rounded ends would show outcomes outside as inside, and inside as outside. Ends
-    without a whole number between them are shown themselves, with a decimal.
+    Outcomes are whole points, so rounding the ends could show an outcome outside the interval as inside, or the
+    reverse. If there is no whole number between the ends, the ends themselves are shown, with one decimal.
 
     Args:
         lower: lower end of the interval, in points, included.
@@ -44,7 +44,7 @@ def total_text(forecast: Forecast) -> str:
 
 
 def total_range(total: TotalForecast) -> str:
-    """Format the interval of a total, whose ends are whole: 208…243."""
+    """Format the interval of a total, whose ends are whole numbers: 208…243."""
     return f"{total.interval_lower:.0f}…{total.interval_upper:.0f}"
 
 
@@ -73,14 +73,14 @@ def outcome_verb(horizon: Horizon.ValueType) -> str:
 
 
 def is_last(forecast: Forecast) -> bool:
-    """Return whether no later forecast can follow: in the last minute of regulation and in overtime there is none."""
+    """Return whether no later forecast can follow: none is made in the last minute of regulation or in overtime."""
     return forecast.horizon == HORIZON_FINAL and forecast.elapsed_minutes == MAX_SLOTS
 
 
 def is_played_out(forecast: Forecast, now: datetime) -> bool:
     """Return whether a game without an outcome is in its last minute or overtime, by its newest forecast.
 
-    Not if that was made too long ago: then the outcome was not reported.
+    False if this forecast was made too long ago: then the game is over, and its outcome was not reported.
     """
     return is_last(forecast) and not is_given_up(forecast, now)
 
@@ -98,13 +98,16 @@ def after_overtime(outcome: Outcome) -> str:
 
 
 def enum_word(enum: EnumDescriptor, value: int) -> str | None:
-    """Return the last word of an enum value's name, in small letters; None if it is unspecified or unknown."""
+    """Return the last word of an enum value's name, in lower case; None if the value is unspecified or unknown."""
     values = enum.values_by_number
     return values[value].name.rpartition("_")[2].lower() if value in values and value else None
 
 
 def warning_label(reason: WarningReason.ValueType) -> str:
-    """Return the reason of a warning in words: ratings outdated. One of a later release is its number."""
+    """Return the reason of a warning in words, such as "ratings outdated".
+
+    A reason of a later release is shown as its number.
+    """
     values = WarningReason.DESCRIPTOR.values_by_number
     name = values[reason].name if reason in values else f"{reason}"
     return name.removeprefix("WARNING_REASON_").replace("_", " ").lower()

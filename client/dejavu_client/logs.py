@@ -1,7 +1,8 @@
 """Client logging: structlog events sent to the standard library's logger `dejavu_client`.
 
-A library must not print to standard output, as unconfigured structlog does. Unconfigured, the standard library writes
-warnings and errors to stderr. A host program that configures logging receives all records in its own format.
+A library must not print to standard output, which structlog does without configuration. The standard library, without
+configuration, writes warnings and errors to stderr. A host program that configures logging receives all records in its
+own format.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_OF_A_BATCH = 10_000
-"""Forecasts held as messages at a time; as columns they take a fraction of the memory."""
+"""Maximum number of forecasts held as messages at a time; as columns they take a fraction of the memory."""
 
 
 class RecordedPredictions(Iterator[RecordedPrediction]):
@@ -102,7 +102,7 @@ class _Batches:
             self._convert()
 
     def table(self) -> pa.Table:
-        """Return all of them."""
+        """Return all forecasts that were added."""
         import pyarrow as pa  # noqa: PLC0415 - an extra
 
         self._convert()
@@ -125,7 +125,7 @@ def _data_frame(table: pa.Table) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415 - an extra
     import pyarrow as pa  # noqa: PLC0415
 
-    # Otherwise whole numbers and flags with missing values would become floats and objects.
+    # By default, whole numbers and flags with missing values would become floats and objects.
     types = {
         pa.int64(): pd.Int64Dtype(),
         pa.float64(): pd.Float64Dtype(),

@@ -145,7 +145,7 @@ def total_market(
 
     Args:
         line: total, in points, at which both sides are level.
-        over_odds: odds of over, read as those of `market`.
+        over_odds: odds of over, read by the same rule as those of `market`.
         under_odds: odds of under, read by the same rule.
         bankroll: see `market`.
         game_staked: see `market`; the server adds the stake on the `market` of the same request.
@@ -177,7 +177,7 @@ class CommonConditions(TypedDict, total=False):
         from_date, to_date: first and last local date of the games, inclusive, as dates or YYYY-MM-DD; None or empty for
             any. A forecast without a date counts for the evening on which it was made.
         team: NBA code or alias of the home or away team.
-        horizon: `HALFTIME` or `FINAL`, or its name; by default lists have both, scores only `HALFTIME`.
+        horizon: `HALFTIME` or `FINAL`, or its name; by default lists include both, scores only `HALFTIME`.
         min_confidence: minimum probability of the likelier side, in [0.5, 1].
         include_replays: include games of replays and simulated seasons.
     """
@@ -195,7 +195,7 @@ class Conditions(CommonConditions, total=False):
     """Filter of the recorded forecasts to list.
 
     Attributes:
-        settled: True for forecasts with a known outcome only, False for the others only.
+        settled: True for only the forecasts with a known outcome, False for only the others.
         model_version: version of the model that made the forecasts.
         elapsed_minutes: minute of play after which the forecasts were made.
         include_superseded: include earlier revisions.
@@ -212,8 +212,8 @@ class Scope(CommonConditions, total=False):
 
     Attributes:
         min_minutes, max_minutes: first and last minute of play after which the forecasts were made, inclusive.
-        arm: arm of an A/B test in which they were made, "champion" or "challenger"; any by default.
-        recorded_by: caller who recorded them, such as "token:poller"; any by default.
+        arm: arm of an A/B test in which the forecasts were made, "champion" or "challenger"; by default any.
+        recorded_by: caller who recorded the forecasts, such as "token:poller"; by default any.
     """
 
     min_minutes: int | None
@@ -226,7 +226,7 @@ class ModelScope(Scope, total=False):
     """A scope that can be limited to one model version.
 
     Attributes:
-        model_version: version of the model that made the forecasts; any by default.
+        model_version: version of the model that made the forecasts; by default any version.
     """
 
     model_version: str
@@ -291,7 +291,7 @@ def _iso_date(name: str, day: object) -> str:
     """Return a date or datetime as YYYY-MM-DD; a string unchanged, for the server to check; "" for None.
 
     Raises:
-        TypeError: if it is neither a date, a text nor None; names the option.
+        TypeError: if `day` is neither a date, a text nor None; the message names the option.
     """
     if day is None or isinstance(day, str):
         return day or ""

@@ -37,7 +37,7 @@ class Address(NamedTuple):
         return cls(host, int(port))
 
     def resolve(self) -> tuple[socket.AddressFamily, Any]:
-        """Resolve the address for a socket that is to listen there; wait for the resolver of names.
+        """Resolve the address for a listening socket; block until the name resolver answers.
 
         Returns:
             The address family, and the numeric address for `socket.bind`.

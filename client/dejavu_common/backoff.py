@@ -12,9 +12,9 @@ class Backoff:
         first: first delay, in seconds.
         longest: largest delay, in seconds.
         factor: growth of the delay.
-        chance: random numbers in [0, 1), so that clients do not all retry together; None for no jitter. Each delay is
-            then the half to the whole of what it would be ("equal jitter", Brooker, Exponential Backoff And Jitter, AWS
-            2015).
+        chance: random numbers in [0, 1), so that clients do not all retry together; None for no jitter. With jitter,
+            each delay is between half and all of its full length ("equal jitter", Brooker, Exponential Backoff And
+            Jitter, AWS 2015).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Time: aware times in UTC, exact microseconds since 1970, and waiting for at most a time."""
+"""Time: aware times in UTC, exact microseconds since 1970, and waiting with a time limit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def from_microseconds(value: int) -> datetime:
 
 
 async def wait_until_set(event: asyncio.Event, seconds: float) -> None:
-    """Wait until an event is set, at most for a time."""
+    """Wait until an event is set, but no longer than `seconds`."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -26,5 +26,5 @@ def limit() -> int:
 
 def count() -> int:
     """Return the number of open files of this process."""
-    # The size of this folder since Linux 6.2; before, it is 0.
+    # Since Linux 6.2, the size of this folder is the number of open files; before, it is 0.
     return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208 - every second

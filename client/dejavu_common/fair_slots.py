@@ -1,6 +1,7 @@
-"""Slots for which callers wait in turn: who asks for much waits longer, and others do not.
+"""Slots for which callers wait in turn: a caller with many requests waits longer, and the others do not.
 
-Source of the order: fair queueing without weights (Nagle, RFC 970), with work for packets and callers for hosts.
+The order is that of fair queueing without weights (Nagle, RFC 970), with work instead of packets and callers instead of
+hosts.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from contextlib import asynccontextmanager
 
 
 class TooManyWaitError(Exception):
-    """As many wait for a slot as may."""
+    """The maximum number of callers already waits for a slot."""
 
 
 class FairSlots:
     """Slots with a fair order of waiting callers; must be used from one event loop only.
 
     Args:
-        number: slots.
-        per_caller: slots that one caller gets at most.
-        max_waiting: how many may wait. The newest of the caller that has most of them makes room for one of another.
+        number: number of slots.
+        per_caller: maximum number of slots that one caller gets.
+        max_waiting: maximum number of waiting requests. Beyond it, the newest request of the caller with the most makes
+            room for one of another caller.
     """
 
     def __init__(self, number: int, *, per_caller: int = sys.maxsize, max_waiting: int = sys.maxsize) -> None:
@@ -31,16 +33,16 @@ class FairSlots:
         self._max_waiting = max_waiting
         self._held = Counter[str]()
         self._waiting = 0
-        self._lines: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # whose turn is next comes first
+        self._lines: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # the next caller comes first
 
     async def acquire(self, caller: str) -> None:
-        """Wait for a slot, which `release` gives back; not if the wait is cancelled.
+        """Wait for a slot, which the caller must `release` unless the wait was cancelled.
 
         Raises:
-            TooManyWaitError: if too many wait, and no other caller has more of them; also while it waits, if another
-                caller that has fewer needs its place.
+            TooManyWaitError: if too many requests wait, and no other caller has more of them; also during the wait, if
+                another caller that has fewer needs the place.
         """
-        if self._free and self._held[caller] < self._per_caller:  # who waits then has its share of them
+        if self._free and self._held[caller] < self._per_caller:  # all who wait while slots are free have their share
             self._give(caller)
             return
         if self._waiting >= self._max_waiting:
@@ -53,12 +55,12 @@ class FairSlots:
         except asyncio.CancelledError:
             if turn.cancelled():
                 self._remove(caller, turn)
-            elif turn.exception() is None:  # it had its slot already
+            elif turn.exception() is None:  # the slot was already assigned
                 self.release(caller)
             raise
 
     def release(self, caller: str) -> None:
-        """Give a slot of a caller to the one whose turn it is."""
+        """Give a slot of a caller to the caller whose turn it is."""
         self._free += 1
         self._held[caller] -= 1
         if not self._held[caller]:
@@ -68,7 +70,7 @@ class FairSlots:
             self._remove(following, turn)
             if following in self._lines:
                 self._lines.move_to_end(following)
-            if not turn.done():  # else it was cancelled just now
+            if not turn.done():  # otherwise it was cancelled just now
                 self._give(following)
                 turn.set_result(None)
 

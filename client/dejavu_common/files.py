@@ -1,4 +1,4 @@
-"""Atomic file writes: readers see the old file or the new one, never a part."""
+"""Atomic file writes: readers see the old file or the new one, never a partial one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_replace(path: Path, *, durable: bool = False, temporary: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary path. Replaces `path` with the file written there, or removes that file after an error.
+    """Yield a temporary path; replace `path` with the file written there, or remove the temporary file after an error.
 
     Args:
         path: the file to write.

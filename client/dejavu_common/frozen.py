@@ -17,7 +17,8 @@ def fast_frozen(cls: type[_T]) -> type[_T]:
     """Give a dataclass with `frozen=True, slots=True` the faster constructor, with the same arguments and defaults.
 
     Raises:
-        TypeError: if the class inherits slots, or a field is not an argument, only by keyword, or made by a factory.
+        TypeError: if the class inherits slots, or a field is not an argument, is keyword-only, or has a default
+            factory.
     """
     slots, parameters = cls.__dict__.get("__slots__"), fields(cls)  # type: ignore[arg-type]  # any dataclass
     names = [each.name for each in parameters]

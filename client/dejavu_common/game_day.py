@@ -21,12 +21,14 @@ def game_day(instant: datetime) -> date:
 
 
 def parse_day(text: str) -> date:
-    """Parse a day as YYYY-MM-DD; `date.fromisoformat` takes 20240506 and week dates such as 2024-W01-1 too.
+    """Parse a day in the form YYYY-MM-DD only.
+
+    `date.fromisoformat` also accepts 20240506 and week dates such as 2024-W01-1.
 
     Raises:
         ValueError: if the text is anything else.
     """
-    day = date.fromisoformat(text[: len("YYYY-MM-DD") + 1])  # no more, as it may be long
+    day = date.fromisoformat(text[: len("YYYY-MM-DD") + 1])  # no more, because the text may be long
     if day.isoformat() != text:
         raise ValueError(f"{text[:20]!r} is not written YYYY-MM-DD")
     return day

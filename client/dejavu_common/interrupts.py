@@ -11,16 +11,16 @@ _INTERRUPTED = 128 + signal.SIGINT
 def exit_quietly() -> None:
     """Make Ctrl-C end the program at once and without output, unless its parent ignores it.
 
-    Raise nothing while modules load: extension modules turn exceptions into others.
+    Ctrl-C must not raise an exception while modules load: extension modules turn exceptions into others.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _exit)
 
 
 def raise_again() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again. A command calls it when its modules are loaded, before it does things.
+    """Let Ctrl-C raise KeyboardInterrupt again; a command calls it after its modules are loaded.
 
-    Does nothing without `exit_quietly`, or if the program handles the signal itself by now.
+    Does nothing if `exit_quietly` was not called, or if the program handles the signal itself by now.
     """
     if signal.getsignal(signal.SIGINT) is _exit:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Processes: children that must not outlive their parent, forked processes, and the usage of one."""
+"""Processes: children that must not outlive their parent, forked processes, and the resource usage of a process."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def become_subreaper() -> None:
 
 
 def thread_count() -> int:
-    """Return the number of threads of this process, those of libraries included."""
+    """Return the number of threads of this process, including threads of libraries."""
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names only
 
 
 def replace_in_command_line(old: bytes, new: bytes) -> None:
     """Replace a part of the command line that ps and /proc show of this process; do nothing if it has no such part.
 
-    A forked process keeps the command line of the one that forked it, although it does something else.
+    A forked process keeps the command line of its parent, although it does something else.
 
     Args:
         old: the part.
@@ -98,12 +98,12 @@ def state_and_cpu_seconds(stat: Path) -> tuple[str, float]:
     Raises:
         OSError: if it has ended.
     """
-    fields = stat.read_text().rpartition(")")[2].split()  # before it, the program's name, which may contain spaces
+    fields = stat.read_text().rpartition(")")[2].split()  # before ")": the program's name, which may contain spaces
     return fields[0], (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
 
 
 def return_freed_memory() -> None:
-    """Return memory that was freed to the system, where the C library can: else the heap keeps it for reuse."""
+    """Return freed memory to the system if the C library can: otherwise the heap keeps it for reuse."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -27,7 +27,7 @@ class Console(rich.console.Console):  # noqa: TID251
 
     @property
     def file(self) -> IO[str]:
-        """The file that it writes to: its own escape sequences must reach the terminal."""
+        """The file that it writes to, unescaped: the console's own escape sequences must reach the terminal."""
         return unescaped(super().file)
 
     @file.setter
@@ -35,7 +35,7 @@ class Console(rich.console.Console):  # noqa: TID251
         self._file = new_file
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return a text to print. Escaped here already, so that tables measure the displayed text."""
+        """Return a text to print. It is escaped here already, so that tables measure the displayed text."""
         return super().render_str(visible(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -45,7 +45,7 @@ class Console(rich.console.Console):  # noqa: TID251
             yield segment if text == segment.text else Segment(text, segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Raise the BrokenPipeError that rich is handling, which the program handles; rich would exit with 1."""
+        """Raise the BrokenPipeError that rich is handling, so that the program handles it; rich would exit with 1."""
         raise  # noqa: PLE0704
 
 

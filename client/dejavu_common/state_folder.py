@@ -1,4 +1,4 @@
-"""The user's folder for what programs keep from run to run: the default ledger, its key, a refreshed bundle."""
+"""The user's folder for data that programs keep between runs: the default ledger, its key, a refreshed bundle."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from pathlib import Path
 def state_folder() -> Path:
     """Return the folder dejavu/ in XDG_STATE_HOME, by default in ~/.local/state; it may not exist."""
     home = Path(os.environ.get("XDG_STATE_HOME", "").strip() or "~/.local/state")
-    with suppress(RuntimeError):  # a user without a home, as in some containers: programs get paths of their own there
+    with suppress(RuntimeError):  # a user without a home, as in some containers, where paths are set explicitly
         home = home.expanduser()
     return home / "dejavu"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 
 class NoSlotError(Exception):
-    """A caller has its share of the slots already."""
+    """The caller already has its share of the slots."""
 
 
 class StreamSlots:
@@ -19,8 +19,8 @@ class StreamSlots:
     caller that holds as many as any other gets no further slot, so reopening streams gains nothing.
 
     Args:
-        number: slots.
-        per_caller: slots that one caller gets at most.
+        number: number of slots.
+        per_caller: maximum number of slots that one caller gets.
     """
 
     def __init__(self, number: int, per_caller: int = sys.maxsize) -> None:
@@ -34,7 +34,7 @@ class StreamSlots:
         """Hold a slot until the end of the block, or until `evict` is called; `evict` must end the stream.
 
         Raises:
-            NoSlotError: if the caller has its share.
+            NoSlotError: if the caller already has its share.
         """
         if self._by_caller[caller] >= self._per_caller:
             raise NoSlotError(f"your address has {self._per_caller} live streams already")

@@ -25,14 +25,14 @@ class BackgroundTask:
         return self._task is not None
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Start the task, which the event loop shows under a name."""
+        """Start the task under a name, which debugging output shows."""
         self._task = asyncio.create_task(work, name=name)
 
     async def end(self) -> None:
         """Cancel the task and wait for its end. Safe to call more than once.
 
-        The cancellation is repeated: up to Python 3.11, `asyncio.wait_for` loses one that comes as what it waits for
-        ends, and redis-py waits so for each command that it sends.
+        The cancellation is repeated: up to Python 3.11, `asyncio.wait_for` loses a cancellation that arrives just as
+        the awaited operation ends, and redis-py uses it for each command that it sends.
         """
         while self._task is not None:
             self._task.cancel()
@@ -49,7 +49,7 @@ async def repeat(
     Args:
         seconds: pause before each repetition.
         work: the work.
-        on_failure: called while an exception of the work is handled, to log it.
+        on_failure: called inside the handler of an exception of the work, to log it.
         at_once: whether to do it first without a pause.
     """
     if not at_once:
@@ -63,6 +63,6 @@ async def repeat(
 
 
 def retrieve(done: asyncio.Future[Any]) -> None:
-    """Look at how a future or task ended; asyncio logs the exceptions that remain unread."""
+    """Retrieve the exception of a done future or task, if any; asyncio logs exceptions that are never retrieved."""
     if not done.cancelled():
         done.exception()

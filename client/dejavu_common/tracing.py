@@ -2,7 +2,7 @@
 
 `configure` reads OpenTelemetry's variables: OTEL_EXPORTER_OTLP_ENDPOINT switches tracing on, OTEL_TRACES_SAMPLER
 selects traces, and so on (opentelemetry.io/docs/specs/otel/configuration). Spans are made here, because
-opentelemetry-instrumentation-grpc fails handlers that write to their context, and costs more than our interceptor.
+opentelemetry-instrumentation-grpc makes handlers fail that write to their context, and costs more than our interceptor.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ def active() -> bool:
 
 
 def span(name: str, **attributes: str | int | float | bool) -> AbstractContextManager[object]:
-    """Return a span of work within this process, below the current one; nothing if tracing is off."""
+    """Return a span of work within this process, below the current one; an empty context if tracing is off."""
     return _NOTHING if _tracer is None else _tracer.start_as_current_span(name, attributes=attributes)
 
 
 def client_span(method: str) -> AbstractContextManager[object]:
-    """Return a span of a call that this process makes, by the name of its method; nothing if tracing is off."""
+    """Return a span, named after the method, of a call that this process makes; an empty context if tracing is off."""
     if _tracer is None:
         return _NOTHING
     from opentelemetry.trace import SpanKind  # noqa: PLC0415 - optional
@@ -118,14 +118,14 @@ def server_span(method: str, metadata: Iterable[tuple[str, str | bytes]]) -> Ite
         context=parent,
         kind=SpanKind.SERVER,
         attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name},
-        record_exception=False,  # how a call ended is an attribute; the errors of callers are not those of the program
+        record_exception=False,  # an attribute says how a call ended; errors of callers are not errors of the program
         set_status_on_exception=False,
     ) as current:
         yield current
 
 
 def with_trace(metadata: Callable[[], CallMetadata]) -> Callable[[], CallMetadata]:
-    """Return a function that adds the current span to the metadata of a call, for its server.
+    """Return a function that returns the metadata of a call with the current span added, for the server.
 
     Args:
         metadata: returns the other metadata of the call.

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 SECONDS: Final = 0.0007
-"""Seconds of work before yielding: a concurrent call waits for several times as long."""
+"""Seconds of work before yielding; a concurrent call waits for several times as long."""
 
 TURNS: Final = 8
-"""Turns of the event loop to yield for, about as many as a call takes. An empty one takes a microsecond."""
+"""Number of turns of the event loop to yield for, about as many as a call takes. An empty turn takes a microsecond."""
 
 _T = TypeVar("_T")
 
@@ -24,7 +24,7 @@ async def give_way() -> None:
 
     gRPC reads calls on threads of its own. On a busy processor, yielding to tasks is not enough: the loop never waits,
     and the kernel may leave these threads waiting for five milliseconds. So the loop waits for a thread that does
-    nothing. sched_yield takes less, but gives another busy process a whole time slice, during which no call is
+    nothing. sched_yield takes less time, but gives another busy process a whole time slice, during which no call is
     answered.
     """
     await asyncio.get_running_loop().run_in_executor(_aside, _do_nothing)
@@ -33,9 +33,10 @@ async def give_way() -> None:
 
 
 class Turns:
-    """Lets other calls have their turn whenever the work of one has taken long enough.
+    """Lets other calls have their turn whenever the work of one call has taken long enough.
 
-    Use one for all steps of the work: if each of many short steps had its own, it would never be time to give way.
+    Use one object for all steps of the work: if each of many short steps had its own, it would never be time to give
+    way.
 
     Args:
         seconds: time to work before yielding.
@@ -46,11 +47,11 @@ class Turns:
         self._began = time.perf_counter()
 
     def others_had_theirs(self) -> None:
-        """Start to count again: the work has waited for a thread, and other calls had their turn meanwhile."""
+        """Restart the count, because the work has waited for a thread, and other calls had their turn meanwhile."""
         self._began = time.perf_counter()
 
     async def give_way(self) -> None:
-        """Give way if it is time to."""
+        """Give way if the work has taken long enough."""
         if time.perf_counter() - self._began > self._seconds:
             await give_way()
             self._began = time.perf_counter()
@@ -64,7 +65,7 @@ class Turns:
         """
         results = []
         for values in zip(*columns, strict=True):
-            if time.perf_counter() - self._began > self._seconds:  # as above, without a coroutine a row
+            if time.perf_counter() - self._began > self._seconds:  # like `give_way`, without a coroutine per row
                 await give_way()
                 self._began = time.perf_counter()
             results.append(work(*values))

@@ -17,10 +17,10 @@ LARGEST_CHANGE: Final = 18
 def exclusion_reason(away: str | None, scores: Sequence[Score]) -> str:
     """Return why a game is excluded; "" if it is eligible.
 
-    Some sources list games that were never played, without an away team, truncate others, or mix the rows of a game. A
-    game is eligible if it has an away team, a row in each quarter (a row at tip-off counts for the first) and a winner,
-    and its differential changes by at most LARGEST_CHANGE in every minute but the last, in which an export of a ledger
-    has all that was not followed.
+    Some sources list games that were never played (without an away team), truncate games, or mix up the rows of a game.
+    A game is eligible if it has an away team, a row in each quarter (a row at tip-off counts for the first) and a
+    winner, and its differential changes by at most LARGEST_CHANGE in every minute but the last: an export of a ledger
+    puts all points that were not followed live into the last minute.
 
     Args:
         away: the away team; None if it is missing in a row.

@@ -1,7 +1,7 @@
 """Game ids of the NBA and of replays: season and part of the season of a game.
 
-An id of the NBA is 00, a digit for the part of the season, the season's first year modulo 100, and a number: 0022400061
-is of the regular season 2024–25.
+An id of the NBA consists of 00, a digit for the part of the season, the season's first year modulo 100, and a number:
+0022400061 belongs to the regular season 2024–25.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REPLAY_PREFIX = "99"
 
 COMPETITIVE: Final = {"002": "RS", "004": "PO", "005": "PI", "006": "RS"}
 """Prefix of the ids of competitive games → phase: regular season, playoffs, play-in, and the final of the NBA Cup (RS).
-Others, such as preseason games (001) and All-Star games (003), say little about the strength of teams."""
+Other games, such as preseason (001) and All-Star games (003), say little about the strength of teams."""
 
 PLAYOFF_PHASES: Final = frozenset({"PI", "PO"})
 """Phases after the regular season."""
@@ -26,7 +26,7 @@ _DIGITS: Final = 10
 _LEAGUE_NUMBERS: Final = re.compile(
     "00(?:"
     r"1\d\d000(?!00)\d\d|1\d\d001\d\d"  # preseason: up to 199
-    r"|2\d\d0(?!0000)(?:0\d|1[0-3])\d\d"  # regular season: 1 to 1399; it has had 1230 since 2004, 1231 with the Cup
+    r"|2\d\d0(?!0000)(?:0\d|1[0-3])\d\d"  # regular season: 1 to 1399; 1230 games since 2004, 1231 with the Cup
     r"|3\d\d000(?!00)\d\d"  # All-Star weekend
     r"|4\d\d00[1-4][0-7][1-7]"  # playoffs: round, series, game
     r"|5\d\d00(?!000)[0-3]\d\d"  # play-in
@@ -36,7 +36,7 @@ _LEAGUE_NUMBERS: Final = re.compile(
 
 _SEASON_BEGINS: Final = (8, 1)
 _SEASON_ENDS: Final = (10, 31)
-"""Month and day between which all games of a season are played; it ends in the year after the one in which it begins.
+"""Month and day between which all games of a season are played, in the year in which it begins and in the next.
 
 Preseasons begin in September or October, finals end in June. The latest games so far were those of the season 2019–20,
 which ended on 11 October 2020. So the windows of two seasons overlap from August to October.
@@ -55,7 +55,7 @@ def is_game_id(text: str) -> bool:
 
 @cache
 def is_league_id(game_id: str) -> bool:
-    """Whether the NBA can have numbered a game like this, given the parts of its seasons; otherwise it is made up."""
+    """Whether the NBA can have given this id to a game, considering the parts of its seasons."""
     return is_game_id(game_id) and _LEAGUE_NUMBERS.fullmatch(game_id) is not None
 
 
@@ -65,7 +65,7 @@ def is_replay(game_id: str) -> bool:
 
 
 def is_playoffs(game_id: str) -> bool:
-    """Whether an NBA game is of the play-in or the playoffs, from its id; not if the id is empty or a replay's."""
+    """Whether an NBA game belongs to the play-in or the playoffs, from its id; False for no id or a replay's."""
     return COMPETITIVE.get(game_id[:3]) in PLAYOFF_PHASES
 
 
@@ -83,17 +83,17 @@ def season_of(game_id: str) -> int | None:
 def season_days(season: int) -> tuple[date, date]:
     """Return the first and the last day on which games of a season may be played.
 
-    These are 1 August of the year in which it begins and 31 October of the next: months more than any season took.
+    These are 1 August of the year in which it begins and 31 October of the next: some months more than any season took.
 
     Args:
-        season: the year in which it ends.
+        season: the year in which the season ends.
     """
     return date(season - 1, *_SEASON_BEGINS), date(season, *_SEASON_ENDS)
 
 
 def seasons_on(day: date) -> list[int]:
     """Return the seasons that may have games on a day, earliest first: one, or two from August to October."""
-    of_year = day.month, day.day  # no dates: the year before the first one, and after the last, has none
+    of_year = day.month, day.day  # no dates: `date` has no year before its first or after its last one
     ends, begins = of_year <= _SEASON_ENDS, of_year >= _SEASON_BEGINS
     return [day.year] * ends + [day.year + 1] * begins
 

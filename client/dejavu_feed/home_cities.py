@@ -13,8 +13,8 @@ class HomeCity(NamedTuple):
     """A city in which a team plays at home.
 
     Attributes:
-        utc_offset: of standard time, in hours.
-        altitude: above sea level, in metres; to some ten metres, more precisely where that is high.
+        utc_offset: offset of its standard time from UTC, in hours.
+        altitude: altitude above sea level, in metres; accurate to some ten metres, more precise for high cities.
         has_summer_time: whether clocks are changed twice a year.
     """
 
@@ -55,10 +55,10 @@ HOME_CITIES: Final = {
     "UTA": HomeCity(_MOUNTAIN, 1288),
     "WAS": HomeCity(_EASTERN, 10),
 }
-"""NBA code → city. They are those since 2008; a game abroad counts as one at the home team's city."""
+"""NBA code → city, as since 2008; a game abroad counts as played in the home team's city."""
 
 _BUBBLE: Final = (date(2020, 7, 30), date(2020, 10, 11))
-"""Days on which the season 2019–20 was finished: every game near Orlando."""
+"""First and last day of the part of the season 2019–20 that was played entirely near Orlando."""
 
 
 def host_city(home: str, day: date) -> str:
@@ -75,7 +75,7 @@ def utc_offset(code: str, day: date) -> int:
     """Return the offset of a team's city from UTC on the evening of a day, in hours.
 
     Raises:
-        KeyError: if it is not an NBA code.
+        KeyError: if `code` is not an NBA code.
     """
     city = HOME_CITIES[code]
     return city.utc_offset + (city.has_summer_time and _is_summer_time(day))

@@ -9,7 +9,7 @@ from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES
 
 
 class Horizon(enum.Enum):
-    """Moment of a game that a forecast is for; the value is the name used in files."""
+    """Moment of a game to which a forecast refers; the value is the name used in files."""
 
     HALFTIME = "halftime"
     FINAL = "final"
@@ -32,10 +32,10 @@ class Horizon(enum.Enum):
 
 
 MAX_SLOTS: Final = Horizon.FINAL.last_slot
-"""Maximum number of slots of a pattern: after the last minute of regulation nothing is left to forecast."""
+"""Maximum number of slots of a pattern: after the last minute of regulation, nothing is left to forecast."""
 
 MAX_OVERTIMES: Final = 20
-"""More overtimes are an error of a feed or of typing: no game of the NBA had more than six."""
+"""Maximum number of overtimes; more are an error of a feed or of typing: no NBA game had more than six."""
 
 HORIZONS: Final = tuple(Horizon)
 """Order of every horizon axis."""

@@ -1,7 +1,7 @@
 """Live inputs: optional facts of a game at the end of a pattern, in addition to its differentials.
 
 Each is declared once, in `LIVE_INPUTS`. Converters of messages, ledger entries, tensors, exported columns, printed rows
-and the columns of the trainer derive from that. To add one, see docs/architecture.md.
+and the columns of the trainer are derived from this declaration. To add one, see docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LastScore:
 
     Attributes:
         side: the team that scored them.
-        seconds: whole game seconds from them to the end of the minute, rounded down.
+        seconds: whole game seconds from these points to the end of the minute, rounded down.
     """
 
     side: Side
@@ -53,7 +53,7 @@ class LiveInputs:
         return {each.name: value for each in LIVE_INPUTS if (value := getattr(self, each.name)) is not None}
 
     def agrees_with(self, other: LiveInputs) -> bool:
-        """Whether all inputs that are known here are the same there."""
+        """Whether `other` has the same value for every input that is known here."""
         return all(getattr(other, name) == value for name, value in self.given().items())
 
 
@@ -78,9 +78,10 @@ class InputPart(NamedTuple):
 
     Attributes:
         name: attribute of the input; empty for an input that is a single value.
-        kind: int, float, or an enum: texts have its names in lower case, messages the contract's enum of its name.
+        kind: int, float, or an enum. Texts have the names of its members in lower case; messages have the contract's
+            enum of the same name.
         unit: meaning and unit, for error messages.
-        bounds: least and greatest number, as the trainer takes it.
+        bounds: minimum and maximum of the number, in the trainer's form.
     """
 
     name: str
@@ -106,10 +107,10 @@ class LiveInput:
         name: field of PredictRequest and Forecast, attribute of `LiveInputs`, and member of ledger entries.
         parts: its values; an optional input is given if the first one is.
         make: type of the input, made of its values in order.
-        check: return the fault of a value, given all live inputs and the differentials of the pattern; with no
-            differentials, which means an invalid pattern, only what needs none is checked.
-        numbers: return the input as numbers in the order of the parts, as the tables of models and the trainer take
-            it, given all live inputs and the minute at which the pattern ends; NaN for each that is not known.
+        check: return the fault of a value, given all live inputs and the differentials of the pattern. Without
+            differentials (an invalid pattern), check only what needs none.
+        numbers: return the input as numbers in the order of the parts, in the form that tables of models and the
+            trainer take, given all live inputs and the minute at which the pattern ends; NaN for each unknown number.
         label, text: name and text of a printed row; called with the value, the names of home and away team, and the
             minute.
     """
@@ -148,7 +149,7 @@ class LiveInput:
         """Return the value that `as_json` wrote.
 
         Raises:
-            ValueError: if it is not of that form.
+            ValueError: if it does not have this form.
         """
         if not self.parts[0].name:
             return self.make(self._part_of_json(self.parts[0], value))
@@ -157,7 +158,7 @@ class LiveInput:
         return self.make(*(self._part_of_json(part, value[part.name]) for part in self.parts))
 
     def from_message(self, message: Any) -> Any | InputFault:
-        """Return the value of a message of the contract that has the field, or the fault of its first unknown enum."""
+        """Return the value in a message of the contract that has the field, or the fault of its first unknown enum."""
         field = getattr(message, self.name)
         values = []
         for index, part in enumerate(self.parts):
@@ -231,17 +232,17 @@ def from_json(members: dict[str, Any]) -> LiveInputs:
 
 
 def numbers(live: LiveInputs, minute: int) -> tuple[float, ...]:
-    """Return the live inputs as numbers in the order of COLUMNS, NaN for each that is not known.
+    """Return the live inputs as numbers in the order of COLUMNS; NaN for each unknown number.
 
     Args:
         live: the live inputs.
-        minute: the minute at whose end they are.
+        minute: the minute at whose end the inputs were taken.
     """
     return tuple(number for each in LIVE_INPUTS for number in each.numbers(live, minute))
 
 
 def faults_of(live: LiveInputs, differentials: Sequence[float]) -> Iterator[InputFault]:
-    """Yield the fault of each live input that is out of bounds or contradicts the pattern or another.
+    """Yield the fault of each live input that is out of bounds, or contradicts the pattern or another input.
 
     Args:
         live: the live inputs.
@@ -255,12 +256,15 @@ def faults_of(live: LiveInputs, differentials: Sequence[float]) -> Iterator[Inpu
 
 
 def total_points_fault(total_points: int, lead: float, *, check_parity: bool = True) -> InputFault | None:
-    """Return the fault of points that are fewer than the lead, more than MAX_TOTAL_POINTS, or of another parity.
+    """Return the fault of total points, None without one.
+
+    They must not be fewer than the lead, more than MAX_TOTAL_POINTS, or of a parity other than the lead's.
 
     Args:
         total_points: points of both teams together.
         lead: differential at that time, in points.
-        check_parity: whether to check that they are odd if and only if the lead is, where that is a whole number.
+        check_parity: whether to check that the points are odd if and only if the lead is; ignored if the lead is not
+            whole.
     """
     least = math.ceil(abs(lead))
     if not least <= total_points <= MAX_TOTAL_POINTS:

@@ -1,6 +1,6 @@
 """Computes the slots of a pattern, and its live inputs, from a score timeline.
 
-It is the single definition for training and live games.
+This is the single definition for training and live games.
 """
 
 from __future__ import annotations
@@ -63,13 +63,14 @@ def live_inputs(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple
         scores: the score after each play and its time, as for `slots`.
         minutes: number of minutes.
 
-    Uses the same rows as `slots`: for minute m those whose time is not after its end, in the given order. Points that a
-    later row takes back never were the last score. If one row adds points for both teams, the home team's are the last.
+    Uses the same rows as `slots`: for minute m the rows whose time is not after its end, in the given order. Points
+    that a later row takes back do not count as a last score. If one row adds points for both teams, the home team's
+    count as the last.
     """
     rows = [Score(*row) for row in scores]
     if all(before.elapsed <= after.elapsed for before, after in pairwise(rows)):
         return _live_inputs(rows, range(1, minutes + 1))
-    # A row with a wrong clock belongs to some minutes only, and not necessarily to the later ones alone.
+    # A row with a wrong clock belongs to only some minutes, which are not necessarily the later ones.
     return tuple(
         _live_inputs([row for row in rows if row.elapsed <= 60 * minute], range(minute, minute + 1))[0]
         for minute in range(1, minutes + 1)
@@ -77,8 +78,8 @@ def live_inputs(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple
 
 
 def _live_inputs(rows: list[Score], minutes: range) -> tuple[LiveInputs, ...]:
-    """Compute live inputs at the ends of minutes; each takes the rows before the first that is after it."""
-    home: list[tuple[int, float]] = []  # one entry a point: number and time of the row that scored it
+    """Compute live inputs at the ends of minutes; each uses the rows before the first one after that minute's end."""
+    home: list[tuple[int, float]] = []  # one entry per point: number and time of the row that scored it
     away: list[tuple[int, float]] = []
     result = []
     index = 0

@@ -65,7 +65,7 @@ ALIASES: Final = {
     "WSH": "WAS",
     "NJN": "BKN",
 }
-"""Other codes for the same teams, including former codes of teams that moved."""
+"""Other code → NBA code of the same team, including former codes of teams that moved."""
 
 
 NICKNAMES: Final = {
@@ -87,7 +87,7 @@ NICKNAMES: Final = {
 """Other names of teams. Hyphens and dots do not count: Twolves, L.A. Clippers."""
 
 _SHARED_CITIES: Final = {"LA": ("LAC", "LAL"), "LOS ANGELES": ("LAC", "LAL")}
-"""City in capitals → its teams."""
+"""City in capitals → NBA codes of its teams."""
 
 
 def _plain(name: str) -> str:
@@ -103,7 +103,7 @@ _CODES: Final = {
     **{_plain(name): code for name, code in NICKNAMES.items()},
     **ALIASES,
 }
-"""NBA codes by everything that a team may be called, as `_plain` returns it."""
+"""NBA codes by every name of a team, in the form that `_plain` returns."""
 
 
 def team_code(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Puts a gateway together: its routes, and what they work with."""
+"""Puts a gateway together: its routes, and the objects that they work with."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def gateway_app(
     build = WebBuild(settings.web)
     if build.is_missing:
         log.warning("web_build_missing", folder=str(settings.web))
-    # A router without Starlette's application: errors are answered in one place, the envelope, and all as JSON.
+    # A router without Starlette's application: all errors are answered as JSON in one place, the envelope.
     router = Router(routes(build, games), redirect_slashes=False, lifespan=lifespan)
     not_found = router.default
 

@@ -23,7 +23,7 @@ from dejavu_gateway.logs import configure, get_logger
 from dejavu_gateway.settings import WEB_DIST, GatewaySettings, TrustedProxies
 
 OWN_FILES = 64
-"""Files that the program itself opens, its connections to the server among them."""
+"""Number of files that the program itself opens, including its connections to the server."""
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "json", "console")
@@ -220,7 +220,7 @@ def command() -> Any:
 def main() -> None:
     """Run the program."""
     escape_output()
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC also prints every failed handshake
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # otherwise gRPC also prints every failed handshake
     try:
         command()(prog_name="dejavu-dashboard")
     except ModuleNotFoundError as error:

@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 _OF_ONE_CUSTOMER: Final = 64
-"""Bits of an IPv6 address that providers give to a customer, who has all addresses below."""
+"""Length in bits of the IPv6 prefix that providers give to one customer, who has all addresses under it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,31 +16,34 @@ class GatewayLimits:
     """What browsers may use of a gateway. Times are in seconds, sizes in bytes.
 
     Attributes:
-        connections: most connections; live streams may hold nine tenths of them.
-        connections_per_address: most connections of one address, unless it is that of a trusted proxy.
-        streams_per_address: most live streams of one address, or of one client of a trusted proxy.
-        header_bytes: largest request line with its headers.
-        request_seconds: within which a request must have arrived.
-        keep_alive_seconds: how long an idle connection is kept.
-        answer_seconds: within which a request is answered, live streams apart.
-        stalled_seconds: after which a browser that reads nothing is cut off; it resumes.
-        unread_bytes: most bytes of answers that wait in the gateway to be read, by all browsers.
-        unread_bytes_per_address: most of them for one address, unless it is that of a trusted proxy.
+        connections: maximum number of connections; live streams may hold nine tenths of them.
+        connections_per_address: maximum number of connections of one address, except addresses of trusted proxies.
+        streams_per_address: maximum number of live streams of one address, or of one client of a trusted proxy.
+        header_bytes: maximum size of a request line with its headers.
+        request_seconds: time within which a request must have arrived.
+        keep_alive_seconds: time for which an idle connection is kept.
+        answer_seconds: time within which a request is answered, except live streams.
+        stalled_seconds: time after which a browser that reads nothing is cut off; it can resume.
+        unread_bytes: maximum bytes of answers, for all browsers together, that wait in the gateway to be read.
+        unread_bytes_per_address: maximum of these bytes for one address, except addresses of trusted proxies.
         heartbeat_seconds: silence after which a live stream sends its position.
-        replay_events: most events kept for browsers that resume.
-        replay_bytes: most bytes of them.
-        reads: most reads of the server at once, so that it still answers others; more wait for their turn.
-        reads_per_address: most of them for one address; a browser has six connections.
-        reads_line: most reads of one address that run or wait; behind a proxy they hold connections of all browsers.
-        what_ifs: most calls that have the server compute at once; all are of one caller for it, which limits those.
-        what_ifs_per_address: most of them for one address.
-        what_ifs_line: most that wait; an eighth as many of one address run, wait, or have their bodies read. A parsed
-            body takes up to 0.7 MB.
-        unparsed_bytes: most bytes of bodies that are received, and not parsed yet.
-        catching_up: most streams to the server for browsers that resume from before those events.
-        catching_up_per_address: most of them for one address.
-        catch_up_stalled_seconds: after which a browser that reads nothing meanwhile is cut off.
-        catch_up_seconds: how long one of them lasts at most; the browser then resumes where it was, after others.
+        replay_events: maximum number of events kept for browsers that resume.
+        replay_bytes: maximum bytes of these events.
+        reads: maximum number of concurrent reads from the server, so that it still answers its other callers; further
+            reads wait for their turn.
+        reads_per_address: maximum of these reads for one address; a browser has six connections.
+        reads_line: maximum number of reads of one address that run or wait; behind a proxy, they occupy connections
+            that all browsers share.
+        what_ifs: maximum number of concurrent calls for which the server computes; to the server, they all come from
+            one caller, which it limits.
+        what_ifs_per_address: maximum of these calls for one address.
+        what_ifs_line: maximum number of these calls that wait. Of one address, at most an eighth as many run, wait, or
+            have their bodies read. A parsed body takes up to 0.7 MB.
+        unparsed_bytes: maximum bytes of bodies that are received, but not parsed yet.
+        catching_up: maximum number of streams to the server for browsers that resume from before the kept events.
+        catching_up_per_address: maximum of these streams for one address.
+        catch_up_stalled_seconds: time after which a browser that reads nothing while it catches up is cut off.
+        catch_up_seconds: maximum duration of one of these streams; the browser then resumes where it was, after others.
     """
 
     connections: int = 2000
@@ -70,16 +73,16 @@ class GatewayLimits:
 
     @property
     def streams(self) -> int:
-        """Most live streams: they leave room for connections that ask, a page among them, which end soon."""
+        """Maximum number of live streams: they leave room for connections with short requests, such as for a page."""
         return self.connections - max(1, self.connections // 10)
 
 
 @lru_cache(4096)
 def share_of(address: str) -> str:
-    """Return what counts as one client: an IPv4 address, or the network of an IPv6 address that one customer has."""
+    """Return what counts as one client: an IPv4 address, or the IPv6 network that belongs to one customer."""
     try:
         parsed = ip_address(address)
-    except ValueError:  # a socket of this machine has none
+    except ValueError:  # a socket of this machine has no address
         return address
     if not isinstance(parsed, IPv6Address):
         return address

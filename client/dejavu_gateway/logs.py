@@ -39,7 +39,7 @@ def configure(level: str, log_format: str) -> None:
     """
     escape_output()
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    colored = not as_json and sys.stderr.isatty()  # by escape sequences, which its fields do not contain
+    colored = not as_json and sys.stderr.isatty()  # colored by escape sequences; the fields themselves contain none
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -75,7 +75,7 @@ def configure(level: str, log_format: str) -> None:
 
 
 def _with_level_and_time(shared: list[Processor]) -> Processor:
-    """Return a processor that adds level and time to our own records; those of libraries have them."""
+    """Return a processor that adds level and time to the gateway's records; those of libraries have them already."""
 
     def process(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         if "level" in event:

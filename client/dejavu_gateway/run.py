@@ -31,9 +31,10 @@ async def run(settings: GatewaySettings, target: str, access: ClientOptions, lis
         The exit code: 0 after a drain, 1 if live streams or requests had to be cut off.
     """
     metrics = GatewayMetrics()
-    # A garbage collection while a body is read would look at all that was imported, which takes longer than the body.
+    # Otherwise a garbage collection while a body is read would visit all imported objects, which takes longer than
+    # reading the body.
     gc.freeze()
-    # Its own warnings report slow and failed calls: the client's would be one for each scorecard.
+    # The gateway's own warnings report slow and failed calls: the client would log a warning for each scorecard.
     async with UpstreamClient(target, slow=math.inf, very_slow=math.inf, **access) as client:
         any_host = not is_local(str(settings.listen)) and not settings.hosts
         app, feed = gateway_app(settings, client, metrics, any_host=any_host)

@@ -21,10 +21,10 @@ WEB_DIST = Path(__file__).parent / "web" / "dist"
 
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
-    """Reverse proxies whose X-Forwarded-For is believed.
+    """Reverse proxies whose X-Forwarded-For is trusted.
 
     Attributes:
-        networks: their addresses: networks, or single ones.
+        networks: their networks or single addresses.
     """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -34,12 +34,12 @@ class TrustedProxies:
         """Read addresses and networks, such as 10.0.0.7 and 10.0.0.0/16.
 
         Raises:
-            ValueError: if one is neither.
+            ValueError: if a text is neither.
         """
         return cls(tuple(ip_network(text, strict=False) for text in texts))
 
     def __contains__(self, address: str) -> bool:
-        """Return whether an address is one of them."""
+        """Return whether an address belongs to one of the proxies."""
         return bool(self.networks) and _is_in(self.networks, address)
 
 
@@ -47,7 +47,7 @@ class TrustedProxies:
 def _is_in(networks: tuple[IPv4Network | IPv6Network, ...], address: str) -> bool:
     try:
         of_peer = ip_address(address)
-    except ValueError:  # a socket of this machine has none
+    except ValueError:  # a socket of this machine has no address
         return False
     return any(of_peer in network for network in networks)
 
@@ -57,12 +57,12 @@ class GatewaySettings:
     """Settings of a gateway.
 
     Attributes:
-        listen: where it listens.
+        listen: address on which it listens.
         web: folder of the built page.
-        hosts: its host names in addition to those of loopback; if empty and it listens beyond loopback: any.
-        trusted_proxies: reverse proxies whose X-Forwarded-For is believed.
+        hosts: its host names in addition to those of loopback; if empty, and it listens beyond loopback: any name.
+        trusted_proxies: reverse proxies whose X-Forwarded-For is trusted.
         allow_record: whether browsers may have forecasts recorded.
-        demo: whether games of replays count as games: a demonstration.
+        demo: whether this is a demonstration, in which games of replays count as games.
         evening: the day that is shown as tonight; None: today.
         grace_seconds: time that a drain waits for requests in progress.
         poll_seconds: interval at which the health of the server is read.

@@ -1,4 +1,4 @@
-"""Calls of the server by their request messages, and its stream connection by connection.
+"""Calls of the server with request messages, and the server's stream, connection by connection.
 
 The typed methods of AsyncDejavuClient take Python values and read lists page by page; a gateway passes messages on.
 """
@@ -33,7 +33,7 @@ class Rpc(Generic[RequestT, ResponseT]):
         name: its name in the contract.
         request: type of its request.
         response: type of its response.
-        stub: selects it from a connection's stubs.
+        stub: selects the RPC from a connection's stubs.
         timeout: deadline in seconds; None for the client's.
     """
 
@@ -143,6 +143,6 @@ class UpstreamClient(AsyncDejavuClient):
         """Yield the events of one connection of a subscription, until it is lost.
 
         Raises:
-            DejavuClientError: the end of the connection; pass it to `subscription.connection_lost`.
+            DejavuClientError: the reason why the connection ended; pass it to `subscription.connection_lost`.
         """
         return self._connection(subscription)

@@ -1,4 +1,4 @@
-"""Starts `dejavu`. Loading its modules takes more than half a second, in which Ctrl-C ends it as quietly as later.
+"""Starts `dejavu`. Ctrl-C ends it quietly also while its modules load, which takes more than half a second.
 
 A separate package, because importing any module of `dejavu_client` loads the client's library first.
 """
@@ -13,7 +13,7 @@ from dejavu_common import interrupts
 def main() -> None:
     """Run `dejavu`."""
     interrupts.exit_quietly()
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC also prints every failed handshake
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # otherwise gRPC also prints every failed handshake
     from dejavu_client.cli.main import main as run  # noqa: PLC0415 - with Ctrl-C handled
 
     run()

@@ -10,12 +10,12 @@ _REDIS_OPTIONS: Final = {"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 
 
 def check_location(text: str) -> str:
-    """Return the text, if it says where to keep answers.
+    """Return the text if it is a valid location of the cache.
 
     Raises:
-        ValueError: if not; names the expected form.
+        ValueError: if it is not; the message names the expected form.
     """
-    # The messages do not repeat the URL: it may have a password.
+    # The messages do not repeat the URL: it may contain a password.
     if text in {"off", "memory"}:
         return text
     url = urlsplit(text)

@@ -4,7 +4,7 @@ Imports what a worker needs, loads and warms up the bundles, then forks a worker
 its standard input (see supervisor/protocol.py). Imports and bundles are loaded once for all workers, and their memory
 is shared until a process writes to it.
 
-It forks twice, and the intermediate process ends at once: the worker then belongs to the supervisor, which is a
+It forks twice, and the intermediate process ends at once: the worker then becomes a child of the supervisor, which is a
 subreaper, and outlives the fork server. Only a process with one thread can fork safely, and gRPC must not have started.
 So the fork server neither logs, nor opens a ledger, nor creates metrics: these belong to one process, the worker.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dejavu_server.supervisor.protocol import ForkReply
 
 _MAX_FILES = 16
-"""Most descriptors of a request; a later release may send more than this one uses."""
+"""Maximum number of descriptors of a request; a later release may send more than this release uses."""
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     try:
         worker_main.import_modules()
     except ModuleNotFoundError:
-        sys.exit(1)  # the supervisor, or the worker that it starts instead, says which one is missing
+        sys.exit(1)  # the supervisor, or the worker that it starts instead, reports which module is missing
     from dejavu_server.observability import metrics  # noqa: PLC0415 - imported by import_modules
     from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkServerStart, ForkServerStatus  # noqa: PLC0415
     from dejavu_server.worker.models import PreloadedModels  # noqa: PLC0415
@@ -47,12 +47,12 @@ def main() -> None:
     start = ForkServerStart.from_json(control.recv(MAX_MESSAGE).decode())
     metrics.use_folder(start.folder)
     models = PreloadedModels.load(start.settings)
-    # Garbage collection in a worker would otherwise write to every object that it shares. There is little garbage yet,
-    # and collecting it would take longer than a fork.
+    # Otherwise garbage collection in a worker would write to every object of the shared memory. There is little garbage
+    # yet, and collecting it would take longer than a fork.
     gc.freeze()
     refusal = _obstacle()
     status = ForkServerStatus(refusal=refusal, bundles=len(models))
-    with contextlib.suppress(ConnectionError):  # the supervisor has gone: the socket is at its end as well
+    with contextlib.suppress(ConnectionError):  # the supervisor has gone: the socket has ended, too
         control.send(status.to_json().encode())
     if refusal:
         sys.exit(1)
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _obstacle() -> str:
-    """Return why this process must not fork; empty if it may."""
+    """Return why this process must not fork; an empty string if it may."""
     threads = thread_count()
     return "" if threads == 1 else f"an import has started a thread: the fork server has {threads} threads"
 

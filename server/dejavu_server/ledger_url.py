@@ -1,4 +1,4 @@
-"""URLs of ledgers. Details that only the database's driver can check are checked when it is opened."""
+"""URLs of ledgers. What only the database's driver can check is checked when the ledger is opened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EXPECTED = "sqlite:///PATH or postgresql://USER@HOST/DATABASE"
 
 
 def url_hint(text: str) -> str:
-    """Return the URL to offer to who gave a path for one, as the end of a message; empty if it is no path."""
+    """Return the end of a message that suggests a URL to whoever gave a path instead; empty if the text is no path."""
     return f"; for this file: sqlite:///{text}" if text and "://" not in text else ""
 
 
@@ -22,11 +22,11 @@ def is_postgres(url: str) -> bool:
 def check_ledger_url(url: str) -> str:
     """Return a URL if it can name a ledger.
 
-    A URL with a password is refused, so that every URL may be logged and shown: it would be visible to all users of the
-    machine in the list of processes. The message does not repeat it.
+    A URL with a password is refused, because in the list of processes all users of the machine could see it; so every
+    URL may be logged and shown. The message does not repeat the password.
 
     Raises:
-        ValueError: if it cannot; the message names the expected form.
+        ValueError: if it cannot name a ledger; the message names the expected form.
     """
     if is_postgres(url):
         _check_postgres_url(url)

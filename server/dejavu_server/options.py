@@ -51,8 +51,8 @@ def option(meaning: str, value: str = "", *, default: str = "", flag: bool = Tru
     Args:
         meaning: meaning of the option.
         value: placeholder for its value in the help; by default the values of a Literal, or nothing.
-        default: describes its default; by default the value itself.
-        flag: whether it is an option of the command line; if not, it is an environment variable only.
+        default: description of its default; if empty, the default value itself.
+        flag: whether it is a command-line option; if not, it is only an environment variable.
         constraints: limits of its value, and `validation_alias` if its name is not that of the field.
     """
     shown: dict[str, Any] = {"value": value, "default": default, "flag": flag}

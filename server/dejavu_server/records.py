@@ -24,7 +24,7 @@ class ForecastRequest:
         game_id: the NBA's id, ten digits; empty for a what-if.
         model_version: the requested model; empty for the active one.
         query: the query for the model.
-        game_date: local date of the game as given; None if the request has none. The query then has today.
+        game_date: local date of the game as given; None if the request has none. The query then has today's date.
         caller: identity of the caller, if the server asks for tokens.
     """
 
@@ -45,27 +45,28 @@ class LateReason(enum.Enum):
     """The ledger had the game's newest minute of play for longer than the limit of the server."""
 
     REPORTED = "reported"
-    """The ledger already had a report of an outcome that it precedes, which was withdrawn since."""
+    """The ledger already had a report of an outcome at a horizon after the forecast's minute, which was withdrawn
+    since; or the outcomes of the game were pruned."""
 
     GAME_DATE = "game_date"
     """The game must have been over: by the date given for it, or half a day after its first forecast."""
 
     OBSERVED = "observed"
-    """It was made after the observed_time of the first report of its outcome. No entry has it: it follows from that of
-    the report, which comes later."""
+    """It was made after the observed_time of the first report of its outcome. This reason is stored in no entry: it
+    follows from the report, which is recorded later."""
 
 
 class MarketRecording(enum.Enum):
-    """Whether the market of a request is the one that the ledger has of its forecast."""
+    """Whether the market of a request is the one that the ledger has recorded for its forecast, or why not."""
 
     RECORDED = "recorded"
-    """It is, now or since an earlier request with this line and these odds."""
+    """It is recorded, now or by an earlier request with this line and these odds."""
 
     EARLIER_STANDS = "earlier_stands"
-    """The forecast already has another one."""
+    """The forecast already has another market."""
 
     FORECAST_LATE = "forecast_late"
-    """It came when its forecast would be late."""
+    """It came at a time when its forecast would be late."""
 
     OUTCOME_KNOWN = "outcome_known"
     """The outcome was known."""
@@ -86,21 +87,21 @@ class IssuedForecast:
         game_id: the NBA's id, ten digits; empty for a what-if.
         home_team, away_team: NBA codes; empty where not given.
         pattern: score pattern of the request.
-        pregame_margin: expected final differential, in points; None if the request had none.
+        pregame_margin: expected final differential of the request, in points; None if it had none.
         forecast: the forecast; includes its explanation for a named game. Its quantiles are not recorded.
         generated_time, expires_time: aware, UTC, whole microseconds.
         sequence: sequence number in the ledger; 0 if not recorded yet.
         revision: 0, 1, … per game, horizon, minute, alpha, model version and pregame_margin: how often the pattern,
             the teams, the game's date or the live inputs were corrected or added.
         market: the odds of the request; None if it had none. Their evaluation is `forecast.market`.
-        market_recording: whether the ledger recorded them; None if the request had none.
-        standing_market: the recorded market of this forecast, if that is another one.
-        late: why it was recorded too late to count; None if it was in time, or is not recorded.
+        market_recording: whether the ledger recorded these odds; None if the request had none.
+        standing_market: the recorded market of this forecast, if it differs from `market`.
+        late: why the forecast was recorded too late to count; None if it was in time, or is not recorded.
         game_date: local date of the game as given in the request; None if it had none.
         recorded_by: identity of the caller who had it recorded; empty if it is not known.
-        rated_for: the date to which the age of the ratings was counted; None: `day`. Not recorded.
-        market_forecast: the forecast that evaluated the market, if it is not `forecast`: the model has learned since
-            that was recorded, so the two differ. Not recorded.
+        rated_for: the date at which the age of the ratings was determined; None: `day`. Not recorded.
+        market_forecast: the forecast that evaluated the market, if it differs from `forecast` because the model has
+            learned since `forecast` was recorded. Not recorded.
         roster_sequence: sequence of the newest change of models known when the roster chose the model; None if the
             request named a version, or there is no model store.
         arm: which arm the game was routed to; empty unless shares of games were set.
@@ -136,12 +137,12 @@ class IssuedForecast:
 
     @property
     def listed_day(self) -> date:
-        """Day under which lists and scorecards have the game: `day`, no later than the one on which it was made."""
+        """Day under which lists and scorecards show the game: `day`, but no later than the day of the forecast."""
         return min(self.day, game_day(self.generated_time))
 
     @property
     def rated_day(self) -> date:
-        """Local date to which the age of the ratings was counted."""
+        """Local date at which the age of the ratings was determined."""
         return self.day if self.rated_for is None else self.rated_for
 
     @property
@@ -152,11 +153,11 @@ class IssuedForecast:
 
 @dataclass(frozen=True, slots=True)
 class ShadowForecast:
-    """A shadow forecast: made by another model for a recorded one, from the same input, and never an answer.
+    """A shadow forecast: made by another model from the input of a recorded forecast, and never given as an answer.
 
     Attributes:
         forecast_sequence: sequence number of the recorded forecast.
-        forecast: the forecast; horizon, alpha and minute are those of the recorded one. Neither its explanation nor its
+        forecast: the forecast; it has the recorded one's horizon, alpha and minute. Neither its explanation nor its
             quantiles are recorded.
         generated_time, expires_time: aware, UTC, whole microseconds.
         sequence: sequence number in the ledger; 0 if not recorded yet.
@@ -173,10 +174,10 @@ class ShadowRefusal(enum.Enum):
     """Why a shadow was not recorded."""
 
     OUTCOME_KNOWN = "outcome_known"
-    """The outcome of its forecast was known by then: it could have been made with hindsight."""
+    """The outcome of its forecast was known by then: the shadow could have been made with hindsight."""
 
     RECORDED = "recorded"
-    """The ledger has one of the same model and forecast."""
+    """The ledger already has a shadow of the same model for this forecast."""
 
     NO_FORECAST = "no_forecast"
     """There is no forecast with its sequence number: it was pruned, or the ledger was restored."""
@@ -185,7 +186,7 @@ class ShadowRefusal(enum.Enum):
     """The forecast is of the same model, or of another horizon, minute or alpha."""
 
     DISK_RESERVE = "disk_reserve"
-    """The disk has less space left than is kept for outcomes."""
+    """The disk has less space left than is reserved for outcomes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ class ShadowsRecorded:
     """Result of recording several shadows.
 
     Attributes:
-        recorded: recorded ones, in order, with their sequence numbers.
+        recorded: the recorded shadows, in order, with their sequence numbers.
         refused: number of the others, by reason.
     """
 
@@ -213,7 +214,8 @@ class ReportedOutcome:
         recorded_time: when the ledger recorded it; aware, UTC, whole microseconds. Equals `observed_time` until then.
         sequence: sequence number in the ledger; 0 if not recorded yet.
         revision: 0, 1, … per game and horizon: how often it was corrected or withdrawn.
-        withdrawn: whether this revision withdraws the outcome: its differential and teams are those that stood.
+        withdrawn: whether this revision withdraws the outcome; differential and teams are then those of the withdrawn
+            one.
         recorded_by: identity of the caller who reported or withdrew it; empty if it is not known.
         total_points: points of both teams at the horizon; None if they were not reported.
         overtimes: overtimes that the game had; None at the half, and if they were not reported.
@@ -296,11 +298,11 @@ class RecordedForecast:
     Attributes:
         superseded: whether a later revision that was recorded in time replaced it.
         outcome, settlement: None without a current outcome.
-        first_outcome_sequence: sequence of the outcome's first report, whatever was corrected or withdrawn since; 0
-            without an outcome.
-        market, market_answer: the first market requested with it, and its evaluation.
+        first_outcome_sequence: sequence of the outcome's first report, regardless of later corrections and withdrawals;
+            0 without an outcome.
+        market, market_answer: the first market requested with the forecast, and its evaluation.
         market_sequence: sequence of that market; 0 without one.
-        market_sent_after: whether that was sent after the outcome was observed, so that it is no bet.
+        market_sent_after: whether this market was sent after the outcome was observed, so that it is no bet.
     """
 
     issued: IssuedForecast

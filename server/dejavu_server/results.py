@@ -14,8 +14,8 @@ _T = TypeVar("_T")
 class Failed:
     """Takes the place of the result of a failed request; others may have succeeded.
 
-    An error of the table has no traceback, which nobody reads: its frames would keep all requests and results of the
-    batch until garbage collection.
+    The error has no traceback: nobody reads it, and its frames would keep all requests and results of the batch in
+    memory until garbage collection.
     """
 
     error: Exception

@@ -1,7 +1,7 @@
 """Entry point of a worker process: `python -m dejavu_server.worker_main SUPERVISOR_PID`, started by the supervisor.
 
-Imports the slow modules, then waits for a WorkerStart on standard input. Most workers are not started that way but
-forked from a process that has done the imports (fork_server.py), and wait there at once.
+Imports the slow modules, then waits for a WorkerStart on standard input. Most workers are not started this way, but
+forked from a process that has done the imports (fork_server.py); they wait for the WorkerStart at once.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from dejavu_server.worker.models import PreloadedModels
 
 EXIT_SECONDS = 15.0
-"""Time after the grace period until a worker that received SIGTERM is killed by its own timer."""
+"""Time after the grace time until a worker that received SIGTERM is killed by its own timer."""
 
 GC_THRESHOLDS = (2000, 5, 10)
-"""Thresholds of garbage collection, see `gc.set_threshold`; by default 700, 10, 10. Named calls leave objects in the
-ledger's cache, and each collection visits those of all calls that are being answered.
+"""Thresholds of garbage collection, see `gc.set_threshold`; by default 700, 10, 10. Calls that name a game leave
+objects in the ledger's cache, and each collection visits the objects of all calls that are being answered.
 """
 
 SERVER_FAILED = 70
@@ -63,7 +63,8 @@ def import_modules() -> None:
 
     Call it after `prepare`, so that a process that imports ends with its supervisor.
     """
-    # Objects of the start stay: garbage collection, which would take a tenth of its time, waits for its end.
+    # Objects created by the start stay alive: garbage collection, which would take a tenth of the start's time, waits
+    # until its end.
     gc.disable()
     import uvloop  # noqa: F401, PLC0415
 
@@ -76,7 +77,7 @@ def run(supervisor: int, models: PreloadedModels | None = None) -> int:
 
     Args:
         supervisor: process id of the supervisor, which is this process's parent.
-        models: models that the fork server has loaded; None if it is none of its forks.
+        models: models that the fork server has loaded; None if this process was not forked by it.
     """
     import uvloop  # noqa: PLC0415 - already imported by import_modules
 
@@ -84,7 +85,7 @@ def run(supervisor: int, models: PreloadedModels | None = None) -> int:
     from dejavu_server.supervisor.protocol import WorkerStart  # noqa: PLC0415
 
     line = sys.stdin.readline()
-    if not line:  # the supervisor has ended, or has no use for this process
+    if not line:  # the supervisor has ended, or does not need this process
         return 0
     die_with_parent(supervisor, signal.SIGTERM)  # again: a forked process does not inherit it
     order = WorkerStart.from_json(line)

@@ -14,7 +14,7 @@ from dejavu_client.transport.aio_caller import AsyncCaller
 
 
 class AsyncLeaseCalls(AsyncCaller):
-    """The methods of AsyncDejavuClient for leases: which of several programs does a piece of work."""
+    """The methods of AsyncDejavuClient for leases, which decide which of several programs does a piece of work."""
 
     async def acquire_lease(
         self, name: str, holder: str, ttl: float, *, timeout: float | None = None
@@ -23,8 +23,8 @@ class AsyncLeaseCalls(AsyncCaller):
 
         Args:
             name: name of the lease.
-            holder: the requesting process; each needs a name of its own.
-            ttl: seconds for which the lease is granted, 1 to 300; count them from before this call.
+            holder: name of the requesting process; each process needs a name of its own.
+            ttl: seconds for which the lease is granted, 1 to 300; count them from the time before this call.
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = AcquireLeaseRequest(name=name, holder=holder)
@@ -32,11 +32,11 @@ class AsyncLeaseCalls(AsyncCaller):
         return await self._unary("AcquireLease", lambda stubs: stubs.leases.AcquireLease, request, timeout)
 
     async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
-        """Release a lease; return whether that holder had it until now.
+        """Release a lease; return whether `holder` had it until now.
 
         Args:
             name: name of the lease.
-            holder: who holds it.
+            holder: name of the process that holds it.
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ReleaseLeaseRequest(name=name, holder=holder)
@@ -44,7 +44,7 @@ class AsyncLeaseCalls(AsyncCaller):
         return response.released
 
     async def get_lease(self, name: str, *, timeout: float | None = None) -> Lease | None:
-        """Return the lease of a name; None if it is free.
+        """Return the lease of a name; None if nobody holds it.
 
         Args:
             name: name of the lease.

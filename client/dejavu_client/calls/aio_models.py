@@ -44,12 +44,12 @@ class AsyncModelCalls(AsyncCaller):
     """The methods of AsyncDejavuClient for a server's models.
 
     A model is named by its version or by an alias: champion, challenger or previous. Every change is safe to repeat:
-    one that would change nothing answers with the models as they are, without a `change`. A change by
-    alias first resolves the alias to a version, so that a repeated request changes the same model.
+    if there is nothing to change, the answer has the models as they are, without a `change`. A change by alias first
+    resolves the alias to a version, so that a repeated request changes the same model.
     """
 
     async def _version(self, name: str, timeout: float | None) -> str:
-        """Return the version of a model that is named by an alias; of any other name, the name."""
+        """Return the version that an alias stands for; return any other name unchanged."""
         return (await self.get_model(name, timeout=timeout)).model.version if name in ALIASES else name
 
     async def list_models(self, *, timeout: float | None = None) -> list[Model]:
@@ -65,11 +65,11 @@ class AsyncModelCalls(AsyncCaller):
         """Return a model, where it comes from, and which workers have it loaded.
 
         Args:
-            model_version: its version, or an alias; empty for the champion.
+            model_version: version of the model, or an alias; empty for the champion.
             timeout: deadline of this call, in seconds; None for the client's.
 
         Raises:
-            NotFoundError: if it is not registered.
+            NotFoundError: if the model is not registered.
         """
         request = GetModelRequest(model_version=model_version)
         return await self._unary("GetModel", lambda stubs: stubs.models.GetModel, request, timeout)
@@ -88,7 +88,7 @@ class AsyncModelCalls(AsyncCaller):
         Raises:
             OSError: if the folder has no bundle, or a file cannot be read.
             FailedPreconditionError: if the bundle is incomplete, altered, unfit or too large.
-            ResourceExhaustedError: if other uploads are in progress until the deadline.
+            ResourceExhaustedError: if other uploads leave no room until the deadline.
         """
         return await self._upload(BundleFolder(Path(folder), reason), timeout)
 
@@ -103,7 +103,7 @@ class AsyncModelCalls(AsyncCaller):
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
 
         Raises:
-            FailedPreconditionError: if a worker cannot load it; nothing is changed then.
+            FailedPreconditionError: if a worker cannot load the model; nothing is changed then.
         """
         request = LoadModelRequest(model_version=model_version, reason=reason)
         return await self._unary("LoadModel", lambda stubs: stubs.models.LoadModel, request, timeout)
@@ -133,16 +133,16 @@ class AsyncModelCalls(AsyncCaller):
         force: bool = False,
         timeout: float | None = config.MODELS_TIMEOUT,
     ) -> PromoteModelResponse:
-        """Make a staged model the champion on all workers, at one position of the ledger.
+        """Make a staged model the champion on all workers, from one position of the ledger on.
 
         Args:
             model_version: its version, or an alias.
             reason: why, for people; at most 500 characters.
-            force: whether to promote it without evidence, which is recorded as such.
+            force: whether to promote it without evidence; the ledger records that the change was forced.
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
 
         Raises:
-            FailedPreconditionError: if the evidence does not suffice, or it is not staged.
+            FailedPreconditionError: if the evidence does not suffice, or the model is not staged.
         """
         version = await self._version(model_version, timeout)
         request = PromoteModelRequest(model_version=version, reason=reason, force=force)
@@ -151,11 +151,11 @@ class AsyncModelCalls(AsyncCaller):
     async def rollback_model(
         self, *, from_version: str = "", reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> RollbackModelResponse:
-        """Make the previous model the champion again, and retire the one that replaced it.
+        """Make the previous model the champion again, and retire the model that had replaced it.
 
         Args:
-            from_version: the champion that is to be replaced, so that a repeated call does not roll back twice; empty
-                for the one at the time of the call.
+            from_version: the champion to be replaced, so that a repeated call does not roll back twice; empty for the
+                champion at the time of the call.
             reason: why, for people; at most 500 characters.
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
 
@@ -194,7 +194,7 @@ class AsyncModelCalls(AsyncCaller):
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
 
         Raises:
-            InvalidArgumentError: if a share is out of bounds, or its model not staged.
+            InvalidArgumentError: if a share is out of bounds, or its model is not staged.
         """
         arms = [
             GameShare(model_version=await self._version(name, timeout), share=share) for name, share in shares.items()

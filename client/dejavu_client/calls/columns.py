@@ -14,14 +14,15 @@ class ColumnCalls(Caller):
     def predict_columns(
         self, patterns: Any, minutes: Any = None, *, timeout: float | None = None, **options: Unpack[ColumnsOptions]
     ) -> ForecastColumns:
-        """Forecast 1 to 5,000 games with the same options, for who scores whole seasons. Nothing is recorded.
+        """Forecast 1 to 5,000 games with the same options, for example to score whole seasons. Nothing is recorded.
 
-        Every array may be one of Arrow or numpy, or any iterable.
+        Every array may be an Arrow or numpy array, or any iterable.
 
         Args:
-            patterns: the pattern of each game, which an array of two dimensions pads with NaN; or with `minutes` the
-                differentials of all games, one game after another. In points, as in `predict`.
-            minutes: number of minutes of each game's pattern; None if patterns are those of each game.
+            patterns: the pattern of each game, as rows (padded with NaN in a two-dimensional array); or, if `minutes`
+                is given, the differentials of all games in one flat array, one game after another. In points, as in
+                `predict`.
+            minutes: number of minutes of each game's pattern; None if `patterns` has one row per game.
             timeout: deadline of this call, in seconds; None for the client's.
             options: `pregame_margins`, `horizon`, `alpha`, `quantile_levels`, `model_version`; see `ColumnsOptions`.
         """

@@ -13,7 +13,7 @@ from dejavu_client.transport.caller import Caller
 
 
 class LeaseCalls(Caller):
-    """The methods of DejavuClient for leases: which of several programs does a piece of work."""
+    """The methods of DejavuClient for leases, which decide which of several programs does a piece of work."""
 
     def acquire_lease(
         self, name: str, holder: str, ttl: float, *, timeout: float | None = None
@@ -22,8 +22,8 @@ class LeaseCalls(Caller):
 
         Args:
             name: name of the lease.
-            holder: the requesting process; each needs a name of its own.
-            ttl: seconds for which the lease is granted, 1 to 300; count them from before this call.
+            holder: name of the requesting process; each process needs a name of its own.
+            ttl: seconds for which the lease is granted, 1 to 300; count them from the time before this call.
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = AcquireLeaseRequest(name=name, holder=holder)
@@ -31,11 +31,11 @@ class LeaseCalls(Caller):
         return self._unary("AcquireLease", lambda stubs: stubs.leases.AcquireLease, request, timeout)
 
     def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
-        """Release a lease; return whether that holder had it until now.
+        """Release a lease; return whether `holder` had it until now.
 
         Args:
             name: name of the lease.
-            holder: who holds it.
+            holder: name of the process that holds it.
             timeout: deadline of this call, in seconds; None for the client's.
         """
         request = ReleaseLeaseRequest(name=name, holder=holder)
@@ -43,7 +43,7 @@ class LeaseCalls(Caller):
         return response.released
 
     def get_lease(self, name: str, *, timeout: float | None = None) -> Lease | None:
-        """Return the lease of a name; None if it is free.
+        """Return the lease of a name; None if nobody holds it.
 
         Args:
             name: name of the lease.

@@ -1,4 +1,7 @@
-"""Options of all commands that call a server: TLS and the token. The token itself is no option: `ps` would show it."""
+"""Options of all commands that call a server: TLS and the file of the token.
+
+The token itself is not an option, because `ps` would show it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from dejavu_client.access import TokenFile, TokenSource, checked_token, is_local
 from dejavu_client.transport.servers import parse_servers
 
 _META_KEY: Final = "dejavu_client.access"
-"""Key in a command's context under which the values of its options are kept."""
+"""Key of the values of these options in a command's context."""
 
 _TOKEN_VARIABLE: Final = "DEJAVU_TOKEN"  # noqa: S105 - its name
 
@@ -24,7 +27,7 @@ _given: ContextVar[dict[str, Any] | None] = ContextVar("access options", default
 """Values of the options of the running command, by name."""
 
 _CALLING: Final = {"target", "scorecard_from"}
-"""Parameters that name a server: a command that has one of them gets the options."""
+"""Parameters that name a server: a command with one of these parameters gets the options."""
 
 
 class ClientOptions(TypedDict):
@@ -76,7 +79,7 @@ def _options(
 
 
 def add_options(command: Any) -> None:
-    """Add the options to a command that calls a server, after the one that names it."""
+    """Add the options to a command that calls a server, after the parameter that names the server."""
     names = [parameter.name for parameter in command.params]
     if not _CALLING & set(names):
         return
@@ -108,8 +111,8 @@ def client_options(target: str) -> ClientOptions:
     """Return the arguments of a client for a server, from the options of the running command.
 
     Raises:
-        typer.BadParameter: if the target is a list that is wrong, a file cannot be read or is not what is expected, or
-            the token would be sent in plain text to another machine.
+        typer.BadParameter: if the target is an invalid list, a file cannot be read or has unexpected content, or the
+            token would be sent in plain text to another machine.
     """
     try:
         parse_servers(target)
@@ -156,7 +159,7 @@ def _credentials(values: dict[str, Any]) -> grpc.ChannelCredentials | None:
 
 
 def _token(file: Path | None) -> tuple[TokenSource | None, str]:
-    """Return the token, and the option or the variable that it is from."""
+    """Return the token, and the option or environment variable that it came from."""
     if file is not None:
         _check_readable(file, "--token-file")
         try:

@@ -57,7 +57,7 @@ _STAGGER: Final = 300.0
 _GAME_DAY_SECONDS: Final = 8400.0 + 7 * _STAGGER
 """Approximate real duration of eight games, from the first tip-off to the last buzzer."""
 _SEED: Final = 1
-"""Default seed: every demo plays the same games. The first one; no others were tried."""
+"""Default seed: every demo plays the same games. It was the first choice; no other seeds were tried."""
 _LAST_EVENTS_SECONDS: Final = 10.0
 """Time to wait for the remaining stream events after the last game."""
 
@@ -147,7 +147,7 @@ async def _subscribed(address: str) -> AsyncIterator[_Subscriber]:
         try:
             await asyncio.wait([following, subscribed], return_when=asyncio.FIRST_COMPLETED)
             if following.done():
-                await following  # raises the error that ended it
+                await following  # raises the error that ended `following`
             yield subscriber
         finally:
             subscribed.cancel()
@@ -167,7 +167,7 @@ async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: b
         async with (
             running_server("--workers", str(_WORKERS), "--ledger", ledger) as address,
             _subscribed(address) as subscriber,
-            # The replay and its clients share this process: that a call waited for them is not worth a log line.
+            # The replay and its clients share this process: a call that had to wait for them is not worth a log line.
             AsyncDejavuClient(address, slow=math.inf, very_slow=math.inf) as client,
             _page(address, client, shown=page) as url,
         ):
@@ -206,7 +206,7 @@ async def _page(target: str, client: AsyncDejavuClient, *, shown: bool) -> Async
 
 
 async def _until_interrupted(url: str) -> None:
-    """Keep the page until Ctrl-C, which is no failure then: the evening is over."""
+    """Keep the page until Ctrl-C, which is no failure at this point: the evening is over."""
     typer.echo(f"The page stays at {url} until Ctrl-C.", err=True)
     try:
         await asyncio.Event().wait()

@@ -18,7 +18,7 @@ FAILED, NO_ANSWER, REFUSED = 1, 3, 4
 """Exit codes in addition to 0 (done), 2 (usage) and 130 (interrupted); see `dejavu --help`."""
 
 JSON_KEY = "dejavu_client.json"
-"""Key in a command's context that is set if its output, and so its errors, are JSON."""
+"""Key in a command's context that is set if the command's output, and so its errors, are JSON."""
 
 
 def exit_code(error: DejavuClientError) -> int:
@@ -29,14 +29,14 @@ def exit_code(error: DejavuClientError) -> int:
 
 
 def failure(message: object) -> typer.Exit:
-    """Print an error. Returns the exception to raise, which ends the command with `FAILED`."""
+    """Print an error; return the exception to raise, which ends the command with `FAILED`."""
     typer.echo(f"Error: {message}", err=True)
     return typer.Exit(FAILED)
 
 
 @contextmanager
 def exit_on_os_error(problem: str) -> Iterator[None]:
-    """Turn an OSError into a message, which begins with the problem, and an exit code.
+    """Turn an OSError into a message that begins with `problem`, and an exit code.
 
     Raises:
         BrokenPipeError: if the reader of standard output closed the pipe.
@@ -65,11 +65,11 @@ _ADVICE: Final = {
     "MODEL_IN_USE": "promote another model, or take its games with `dejavu models route`",
     "BUNDLE_INCOMPLETE": "register it again: the upload continues where it ended",
 }
-"""Advice for a refusal, by its reason."""
+"""Advice by reason of a refusal."""
 
 
 def advice(error: DejavuClientError) -> str:
-    """Return advice for refused access, or for another refusal that a command can help with; "" otherwise."""
+    """Return advice for refused access, or for another refusal that some command can resolve; "" otherwise."""
     match error:
         case UnauthenticatedError():
             return "name a file with a valid token by --token-file; the operator of the server makes tokens"

@@ -26,7 +26,8 @@ class Command:
 
     Attributes:
         needs: extra → the modules it installs that the command requires.
-        handles_signals: whether it handles Ctrl-C itself, in an event loop, which KeyboardInterrupt must not hit.
+        handles_signals: whether it handles Ctrl-C itself, in an event loop, which a KeyboardInterrupt must not
+            interrupt.
         negative_numbers: whether it parses unknown options itself, because a negative differential looks like one.
     """
 
@@ -35,7 +36,7 @@ class Command:
     negative_numbers: bool = False
 
     def missing(self) -> dict[str, list[str]]:
-        """Return the modules that are not installed, by extra. Does not import them, which would be slow."""
+        """Return the modules that are not installed, by extra, without importing any, which would be slow."""
         absent = {extra: [name for name in names if find_spec(name) is None] for extra, names in self.needs.items()}
         return {extra: names for extra, names in absent.items() if names}
 
@@ -77,7 +78,7 @@ COMMANDS: dict[str, Command] = {
 
 @contextmanager
 def _exit_without_reader() -> Iterator[None]:
-    """End the program once the reader of its output closed the pipe (`dejavu stream | head`): that is no failure."""
+    """End the program without failure once the reader of its output has closed the pipe (`dejavu stream | head`)."""
     try:
         yield
     except BrokenPipeError:
@@ -94,7 +95,10 @@ class CommandGroup(typer.core.TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command, or None if it is unknown; then load all commands so that a near miss can be suggested."""
+        """Return a command, or None if it is unknown.
+
+        For an unknown one, all commands are loaded, so that a near miss can be suggested.
+        """
         for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
             if name not in self.commands:
                 self.commands[name] = _load(name)
@@ -156,7 +160,7 @@ def _load_family(family: typer.Typer) -> Any:
 
 
 def _module(name: str) -> Any:
-    """Import the module of a command, by a statement that static analysis tools see."""
+    """Import the module of a command, with a statement that static analysis tools can see."""
     module: Any
     match name:
         case "predict" | "risk":

@@ -68,7 +68,7 @@ def root(
 
 
 def main() -> None:
-    """Run the program. It ends with one of the exit codes above and never with a traceback."""
+    """Run the program. It ends with one of the exit codes of `dejavu --help`, never with a traceback."""
     escape_output()
     try:
         app()

@@ -43,7 +43,7 @@ def _timeout(seconds: float) -> float:
 
 
 def known_team(text: str) -> str:
-    """Return a team as typed.
+    """Return the name of a team unchanged, after checking that it names one.
 
     Raises:
         typer.BadParameter: if no team is called that.
@@ -69,7 +69,7 @@ def day(text: str) -> datetime:
     """Parse a day.
 
     Raises:
-        typer.BadParameter: if it is not written YYYY-MM-DD, or no day.
+        typer.BadParameter: if the text does not have the form YYYY-MM-DD, or is not a day.
     """
     try:
         return datetime.combine(parse_day(text), time(), UTC)
@@ -187,7 +187,7 @@ def minutes(only: int | None, first: int | None, last: int | None) -> tuple[int 
 def _bounds(
     only: BoundT | None, first: BoundT | None, last: BoundT | None, unit: str, options: tuple[str, str, str]
 ) -> tuple[BoundT | None, BoundT | None]:
-    """Return the bounds given by three options: a single value, the first and the last one."""
+    """Return the bounds given by three options: a single value, the first value and the last value."""
     if only is not None:
         if first is not None or last is not None:
             raise typer.BadParameter(f"give either one {unit} or a range of {unit}s", param_hint=options[0])

@@ -26,7 +26,7 @@ from dejavu_feed.live_inputs import LastScore, Side
 
 _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
-"""Most minutes of a pattern, by horizon. A model may take fewer."""
+"""Maximum number of minutes of a pattern, by horizon. A model may accept fewer."""
 _LEAST_AMERICAN = 100
 _STAKES = {
     "bankroll": "--bankroll",
@@ -190,7 +190,7 @@ def predict(
     prices = _price(home_odds, "--home-odds"), _price(away_odds, "--away-odds")
     stakes = dict(zip(_STAKES, (bankroll, game_staked, evening_staked, confidence), strict=True))
     totals = _total_market(total_line, _price(over_odds, "--over-odds"), _price(under_odds, "--under-odds"), stakes)
-    # They are of either bet: alone they ask for the one on the lead.
+    # The common options belong to either bet; alone, they request the bet on the lead.
     of_lead = totals is None or any((line is not None, *(each is not None for each in prices)))
     market = _market(line, *prices, stakes) if of_lead else None
     if totals is not None:
@@ -198,7 +198,8 @@ def predict(
         if total_points is None:
             raise typer.BadParameter("required with --total-line", param_hint="--total-points")
     if (market is not None or totals is not None) and horizon is None:
-        # Without odds the half is a forecast like any other; a bet on the wrong horizon looks like a bargain.
+        # Without odds, a forecast of the half by default does no harm; but a bet on the wrong horizon looks like a
+        # bargain.
         asked = "say which bet it is: half for the lead at the half, final for the end of the game"
         raise typer.BadParameter(f"required with odds; {asked}", param_hint="--horizon")
     if market is not None and market.home.WhichOneof("price") != market.away.WhichOneof("price"):
@@ -267,7 +268,7 @@ def _price(text: str, option: str) -> float | None:
     if not text:
         return None
     typed = text.replace("−", "-")
-    if not _PRICE.fullmatch(typed):  # a price is printed in digits: 1e3 and inf are slips
+    if not _PRICE.fullmatch(typed):  # a price is printed in digits: 1e3 and inf are mistakes
         expected = "expected decimal odds such as 1.91, or American odds such as -110"
         raise typer.BadParameter(f"{text!r} is not a price; {expected}", param_hint=option)
     price = float(typed)
@@ -282,9 +283,9 @@ def _price(text: str, option: str) -> float | None:
 
 
 def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None:
-    """Return the line of a bet, home − away in points; None if none is asked for.
+    """Return the line of a bet, home − away in points; None if no bet is requested.
 
-    A spread is the handicap of its team: BOS−5.5 wins if Boston leads by more than 5.5.
+    A spread is the handicap of the team that it names: BOS−5.5 wins if Boston leads by more than 5.5.
     """
     if not spread:
         return 0.0 if moneyline else None
@@ -343,7 +344,7 @@ def _levels(text: str) -> list[float]:
 
 
 def _read_pattern(arguments: list[str], text: str | None) -> list[float]:
-    """Return the pattern from the arguments or the JSON option; exactly one of them has to give it."""
+    """Return the pattern from the arguments or the JSON option; exactly one of the two must give it."""
     if arguments == ["-"]:
         arguments, text = [], "-" if text is None else text
     if text is not None and arguments:
@@ -357,7 +358,7 @@ def _read_pattern(arguments: list[str], text: str | None) -> list[float]:
 
 
 def _check_minutes(count: int, horizon: Horizon.ValueType) -> None:
-    """Raise typer.BadParameter if a pattern of so many minutes has passed the horizon; the server checks the rest."""
+    """Raise typer.BadParameter if a pattern of `count` minutes has passed the horizon; the server checks the rest."""
     longest = MAX_MINUTES[horizon]
     if count > longest:
         other = "; the end of the game: --horizon final" if count <= MAX_MINUTES[FINAL] else ""
@@ -369,7 +370,7 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except (ValueError, OverflowError):
-        # Unknown options end up here because negative numbers must.
+        # Unknown options end up here because negative numbers look like them.
         problem = "is neither an option nor a number" if text.startswith("-") else "is not a number"
         raise typer.BadParameter(f"{text!r} {problem}", param_hint=_HINT) from None
 

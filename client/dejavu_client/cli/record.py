@@ -1,4 +1,4 @@
-"""The commands of the track record: they read the ledger and its scores, and report outcomes to it."""
+"""The commands of the track record: they read the ledger and its scores, and report outcomes to the ledger."""
 
 from __future__ import annotations
 
@@ -321,7 +321,7 @@ def report(
             stood = error.message.partition(": ")[2] or error.message
             said = f"Corrected; what stood was {stood}" if before is None else correction(before, answer.outcome)
             typer.echo(said, err=True)
-    known = answer.outcome.sequence <= head  # only a new entry is beyond it
+    known = answer.outcome.sequence <= head  # only a new entry is beyond `head`
     show(answer, partial(print_report, known=known), as_json=as_json)
 
 
@@ -354,15 +354,15 @@ def checkpoint(
 
 
 def _head(client: DejavuClient) -> int:
-    """Return the sequence of the newest entry; 0 if that cannot be read, as without a key to sign checkpoints."""
+    """Return the sequence of the newest entry; 0 if it cannot be read, e.g. without a key to sign checkpoints."""
     try:
         return client.get_checkpoint().sequence
     except DejavuClientError:
-        return 0  # a repeated report is then shown as a new one, but nothing is kept from being reported
+        return 0  # a repeated report then looks like a new one, but reporting works
 
 
 def _standing(client: DejavuClient, game_id: str, horizon: ProtoHorizon.ValueType) -> Outcome | None:
-    """Return the current outcome, by a forecast of the game; None if there is no such forecast."""
+    """Return the current outcome, read from a forecast of the game; None if there is no such forecast."""
     try:
         outcomes = client.get_prediction(game_id, horizon=horizon).outcomes
     except DejavuClientError:

@@ -30,7 +30,7 @@ from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE
 
 _POLLS_PER_MINUTE: Final = 3
-"""Polls per minute of play that let a poller see every minute."""
+"""Number of polls per minute of play with which a poller sees every minute."""
 
 
 def replay(
@@ -124,7 +124,7 @@ def replay(
 
 
 def show_scorecard(target: str, *, as_json: bool) -> None:
-    """Print the scorecards of a server, replay included.
+    """Print the scorecards of a server, including games of replays.
 
     Raises:
         typer.Exit: if the call fails; the error is printed.

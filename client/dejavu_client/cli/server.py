@@ -33,10 +33,11 @@ from dejavu_common.rich_console import Console
 CacheAction = Literal["stats", "clear", "warm"]
 
 _MOST_REQUESTS: Final = 1000
-"""Most requests of a call."""
+"""Maximum number of requests in a call."""
 
 _CONNECTIONS_A_WORKER: Final = 8
-"""Connections after which a worker that was not reached is given up: the kernel spreads them at random."""
+"""Number of connections after which workers that were not reached are given up: the kernel assigns connections at
+random."""
 
 _BROKEN_LEDGER = "; forecasts with a game id, streams and the record fail, what-ifs do not; see the server's log"
 
@@ -130,7 +131,7 @@ def stats(
 
 def _targets(target: str) -> list[str]:
     """Return the addresses of the servers of a target, in its order."""
-    client_options(target)  # raises if the list is wrong
+    client_options(target)  # raises an error if the list is invalid
     return [each.target for each in parse_servers(target).addresses]
 
 
@@ -187,7 +188,7 @@ def cache(
 
 
 def _what_ifs(file: Path) -> list[PredictRequest]:
-    """Read what-ifs; raise typer.BadParameter if a line is none, typer.Exit if the file cannot be read."""
+    """Read what-ifs; raise typer.BadParameter if a line is not a what-if, typer.Exit if the file cannot be read."""
     with exit_on_os_error(f"cannot read {file}"):
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8", errors="replace")
     requests = []
@@ -207,14 +208,14 @@ def _what_ifs(file: Path) -> list[PredictRequest]:
 
 
 def _warm(requests: list[PredictRequest], target: str, timeout: float, *, as_json: bool) -> None:
-    """Warm worker after worker, until all have the answers; exit code 1 if not all, or if a request is refused."""
+    """Warm worker after worker until all have the answers; exit with 1 if some do not, or a request is refused."""
     computed = known = 0
     failures: dict[int, str] = {}
     reached: set[str] = set()
     workers = attempts = 1
     while len(reached) < workers and attempts <= _CONNECTIONS_A_WORKER * workers:
         attempts += 1
-        with connect(target, timeout) as client:  # a new connection, which any worker may get
+        with connect(target, timeout) as client:  # a new connection, which may reach any worker
             for start in range(0, len(requests), _MOST_REQUESTS):
                 answer = client.warm_cache(requests[start : start + _MOST_REQUESTS])
                 reached.add(answer.worker)

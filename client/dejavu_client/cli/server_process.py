@@ -34,10 +34,10 @@ class LedgerInvalid(Exception):
 
 @asynccontextmanager
 async def running_server(*arguments: str) -> AsyncIterator[str]:
-    """Run a server on a free port of 127.0.0.1. Yields its address once it serves, and drain it on exit.
+    """Run a server on a free port of 127.0.0.1; yield its address once it serves, and drain it on exit.
 
     Settings come only from the arguments: DEJAVU_* environment variables, meant for other servers, are not passed on.
-    The server keeps no fork server, which would replace dead workers sooner: it runs for a minute.
+    The server keeps no fork server, which would replace dead workers sooner, because it runs for only a minute.
 
     Raises:
         ServerNotStarted: if it does not start to serve.
@@ -90,7 +90,7 @@ async def _running(command: tuple[str, ...], environment: dict[str, str]) -> Asy
     )
     tail: deque[str] = deque(maxlen=20)
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    reading = asyncio.create_task(_read_log(process, tail, address))  # to its end: a full pipe would block the server
+    reading = asyncio.create_task(_read_log(process, tail, address))  # to the end: a full pipe would block the server
     try:
         either: list[asyncio.Future[Any]] = [address, reading]
         await asyncio.wait(either, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -103,13 +103,13 @@ async def _running(command: tuple[str, ...], environment: dict[str, str]) -> Asy
 
 
 def open_page(url: str) -> None:
-    """Open a page in the user's browser, unless there is no screen: a browser in the terminal would take it over."""
+    """Open a page in the user's browser, if there is a screen: a text browser would take over the terminal."""
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         threading.Thread(target=webbrowser.open, args=(url,), name="open-page", daemon=True).start()
 
 
 async def verify_ledger(url: str, checkpoint: Path) -> dict[str, Any]:
-    """Run `dejavu-server ledger verify` against a checkpoint, while a server uses the ledger or not.
+    """Run `dejavu-server ledger verify` against a checkpoint, whether or not a server is using the ledger.
 
     Returns:
         Result of the verification: counts by kind of entry, and whether it `failed`.

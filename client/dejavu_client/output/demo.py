@@ -81,7 +81,10 @@ def print_results(
 
 
 def _next() -> str:
-    """Return the commands to go on with, as this shell finds them: in a clone, programs are in .venv."""
+    """Return the commands to continue with, with their folder if this shell would not find them.
+
+    In a clone, programs are in .venv.
+    """
     folder = "" if shutil.which("dejavu") else f"{os.path.relpath(Path(sys.executable).parent)}{os.sep}"
     page, server = f"{folder}dejavu demo --page", f"{folder}dejavu-server --help"
     width = max(len(page), len(server))

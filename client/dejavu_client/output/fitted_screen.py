@@ -1,4 +1,4 @@
-"""Fits a table with its notices, tally and legend into the height of a terminal, which would cut off the last lines."""
+"""Fits a table with its notices, tally and legend into a terminal's height, which would cut off the last lines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FittedScreen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         whole = Group(self.table, Text(), *self.notices, *self.tally, self.legend)
-        height = options.size.height - 1  # of the terminal; the last line is the cursor's
+        height = options.size.height - 1  # of the terminal; the last line is for the cursor
         if not console.is_terminal or len(console.render_lines(whole, options, pad=False)) <= height:
             yield whole
             return

@@ -47,7 +47,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 SIMILAR_GAMES_SHOWN = 10
 MOST_BARS = 24
-"""Maximum number of bars; if there are more minutes, consecutive minutes share a bar."""
+"""Maximum number of bars; with more minutes, consecutive minutes share a bar."""
 _BAR = 16
 """Maximum width of a bar to one side, in characters."""
 
@@ -67,7 +67,7 @@ def show(message: MessageT, print_text: Callable[[MessageT], object], *, as_json
 
 
 def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None:
-    """Print a forecast in full; with the date of its game unless that is today.
+    """Print a forecast in full, with the date of its game unless it is today.
 
     Args:
         forecast: the forecast.
@@ -136,7 +136,7 @@ def ratings_text(rated: Forecast | Model) -> str:
 
 
 def title(forecast: Forecast | Outcome) -> str:
-    """Return the teams and the game id, if there is one. Returns only the id if no team is named."""
+    """Return the teams and the game id, if there is one; only the id if no team is named."""
     if not forecast.game_id:
         return matchup(forecast)
     named = forecast.home_team or forecast.away_team
@@ -185,7 +185,7 @@ def _add_total(rows: Table, forecast: Forecast) -> None:
 
 
 def _add_date(rows: Table, forecast: Forecast) -> None:
-    """Add the date of a game of another day than today to rows of name and value."""
+    """Add the date of a game, unless it is today, to rows of name and value."""
     if forecast.game_date and forecast.game_date != game_day(datetime.now(UTC)).isoformat():
         rows.add_row("game date", forecast.game_date)
 
@@ -209,7 +209,10 @@ def _margin_terms_text(terms: ExpectedMarginTerms) -> str:
 
 
 def _add_adaptation(rows: Table, forecast: Forecast) -> None:
-    """Add the interval that the forecast does not use, if it is another one, and the rolling coverage of both."""
+    """Add the interval that the forecast does not use, if it differs, and the rolling coverage of both.
+
+    Of the adapted interval and the one as calibrated, the forecast uses one.
+    """
     if not forecast.HasField("adaptation"):
         return
     adaptation = forecast.adaptation
@@ -231,7 +234,7 @@ def _ends(lower: float, upper: float) -> str:
 
 
 def home_chance(forecast: Forecast) -> str:
-    """Say which team leads at the half, or wins, with which probability: BOS 63 %."""
+    """Name the likelier leader at the half, or winner, with its probability: BOS 63 %."""
     return f"{_home(forecast)} {chance(forecast.home_lead_probability)}"
 
 
@@ -317,7 +320,7 @@ def _terms(terms: Attribution, pattern: Sequence[float]) -> Iterator[tuple[str, 
         name = f"{end}" if len(points) == 1 else f"{begin + 1}–{end}"
         lead = pattern[end - 1] if end <= len(pattern) else None
         yield name, "" if lead is None else signed(lead, 0 if lead == round(lead) else 1), sum(points)
-    if terms.similar_games:  # otherwise they are in the minutes
+    if terms.similar_games:  # otherwise the similar games are part of the minutes' terms
         yield "similar games", "", terms.similar_games
 
 

@@ -63,7 +63,7 @@ def live_table(
         server_trouble: why the server does not answer; "" if it does.
         limits: horizons and minutes that the server's model cannot forecast; "" if none.
         outdated_ratings: which ratings of the model are too old, and what to do about it; "" if none.
-        leadership: who works; None if only this poller can.
+        leadership: which poller works; None if there is no election.
         now: current time, aware.
     """
     watched = list(games)
@@ -105,7 +105,7 @@ def _legend(games: Sequence[WatchedGame]) -> tuple[str, ...]:
 
 
 def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
-    """Yield the columns. Those of the game and of its age are dropped last in a narrow terminal."""
+    """Yield the columns. In a narrow terminal, the columns of the game and of the age of its data are dropped last."""
     yield ResponsiveColumn("game", "left", 13)
     yield ResponsiveColumn("names", "left", 2, "game", replaces="game")
     yield ResponsiveColumn("clock", "left", 10, width=10)
@@ -128,7 +128,7 @@ def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
 
 
 def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:
-    """Return the nominal coverage shared by all intervals, else "interval"."""
+    """Return the nominal coverage if all intervals share one, else "interval"."""
     newest = (game.horizons[horizon].newest for game in games if horizon in game.horizons)
     rates = {percent(each.forecast.coverage_probability) for each in newest if each is not None}
     return rates.pop() if len(rates) == 1 else "interval"
@@ -191,16 +191,16 @@ def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
 
 
 def _is_past(watched: HorizonState, game: GameState) -> bool:
-    """Return whether a horizon's newest forecast is from before the end of the half, or of regulation.
+    """Return whether the end of the half, or of regulation, has passed since a horizon's newest forecast.
 
-    In overtime, and while the outcome is awaited, it says nothing about the current score.
+    In overtime, and while the outcome is awaited, such a forecast says nothing about the current score.
     """
     run_down = watched.horizon == FINAL and game.period == watched.rules.period and game.clock == 0.0
     return watched.result_known or watched.is_over_by_state(game) or run_down
 
 
 def _is_overtime(game: GameState) -> bool:
-    """Return whether overtime is played, or about to be: level when the clock of the last quarter has run down."""
+    """Return whether overtime is played, or about to begin with a level score at the end of the last quarter."""
     level = game.period == HORIZON_RULES[FINAL].period and game.clock == 0.0 and game.home_score == game.away_score
     return game.status is GameStatus.LIVE and (overtimes_by(game.period) > 0 or level)
 
@@ -215,7 +215,7 @@ def _ahead(horizon: Horizon.ValueType, differential: int, game: GameState) -> st
 def _change(watched: HorizonState) -> str:
     """Return the change of the home team's probability since the minute before, in percentage points; "" if unknown.
 
-    With a forecast only every few minutes, the minute before is that of the forecast before.
+    If there is a forecast only every few minutes, the change is since the forecast before.
     """
     newest = watched.newest
     before = None if newest is None else watched.forecasts.get(len(newest.pattern) - watched.minutes.step)
@@ -228,8 +228,8 @@ def sparkline(watched: HorizonState, step: int) -> str:
     """Draw the home team's probability over the game, from ▁ below 1/8 to █ from 7/8.
 
     Args:
-        watched: forecasts of a horizon. Minutes without any are blank.
-        step: minutes of play for each block, which shows the newest forecast of them.
+        watched: forecasts of a horizon. Blocks without a forecast are blank.
+        step: minutes of play per block; a block shows the newest forecast of its minutes.
     """
     drawn = []
     for begin in range(1, watched.rules.minutes + 1, step):

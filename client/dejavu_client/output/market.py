@@ -48,7 +48,7 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
 
 
 def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast: Forecast) -> None:
-    """Print over and under of a market of total points, and the recommended bet; none is ever recorded."""
+    """Print over and under of a market of total points, and the recommended bet; such bets are never recorded."""
     amounts = _has_amounts(market)
     title = f"points of both teams, at the {horizon_label(forecast.horizon)}"
     table = titled_table(title, *_HEADERS, no_wrap=True)
@@ -113,12 +113,15 @@ def _side_cells(price: Odds, side: MarketSideAnswer, push: float, *, amounts: bo
 
 
 def _break_even(side: MarketSideAnswer, push: float) -> float:
-    """Return the win probability from which a price has a positive expected value; a push returns the stake."""
+    """Return the win probability above which a price has a positive expected value; a push returns the stake."""
     return (1.0 - push) / side.decimal_odds if side.decimal_odds else 0.0
 
 
 def _beside_break_even(side: MarketSideAnswer, push: float) -> str:
-    """Compare the probability of a stake with the break-even of its price; with a decimal where both round alike."""
+    """Compare the probability behind a stake with the break-even of its price.
+
+    Both have one decimal if they would round to the same whole percent.
+    """
     least = _break_even(side, push)
     wins, needed = chance(side.staking_probability), chance(least)
     if wins == needed:
@@ -134,11 +137,11 @@ _WITHOUT_STAKE: Final = (
     WarningReason.WARNING_REASON_IMPLAUSIBLE_EDGE,
     WarningReason.WARNING_REASON_ODDS_MISMATCHED,
 )
-"""Warnings with which no side has a stake."""
+"""Warnings that rule out a stake on either side."""
 
 
 def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer) -> str:
-    """Say that no side has a stake, and the one reason."""
+    """Say that no side has a stake, and why."""
     warned = next((each.reason for each in answer.warnings if each.reason in _WITHOUT_STAKE), None)
     if warned is not None:
         reason = warning_label(warned)
@@ -179,7 +182,8 @@ def print_risk(answer: AssessRiskResponse) -> None:
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     """Describe the verdict of the forecast on the market, with the reason: an estimate, not advice.
 
-    Compares with the break-even of the price. A confidence threshold changes no stake: it is shown if it was asked for.
+    The reason compares the probability with the break-even of the price. A confidence threshold changes no stake; it is
+    shown if the request has one.
     """
     model = f"The model, for the {horizon_label(forecast.horizon)}"
     if answer.side == MARKET_SIDE_UNSPECIFIED:
@@ -243,7 +247,7 @@ def _has_amounts(market: Market | TotalMarket) -> bool:
 
 
 def profit_text(profit: float, market: Market) -> str:
-    """Format a profit, given as a share of the bankroll: in the currency of the bankroll, if that is known."""
+    """Format a profit that is given as a share of the bankroll: as an amount of money if the bankroll is known."""
     if _has_amounts(market):
         return f"{signed(profit * market.bankroll, 2)} of a bankroll of {market.bankroll:,.2f}"
     return f"{signed(100 * profit, 2)} % of the bankroll"

@@ -34,10 +34,10 @@ async def watch(
 
     Args:
         poller: the poller.
-        console: where a table is drawn, if it is a terminal.
+        console: where a table is drawn if the console is a terminal.
         until_final: whether to end once all games are final.
         as_json: whether to print events as JSON.
-        by_quarter: whether to print, of the events, the forecast of the end at each quarter's, results and faults only.
+        by_quarter: whether to print only the forecast of the final at the end of each quarter, results and faults.
 
     Returns:
         The printer of the events; None if a table displayed them.
@@ -99,7 +99,7 @@ class Printer:
 
 
 def _ends_quarter(event: Event) -> bool:
-    """Return whether an event is one of the few that a log of an evening shows: see `watch`."""
+    """Return whether an event is one of those that `watch` prints with `by_quarter`."""
     if isinstance(event, Prediction):
         return event.forecast.horizon == FINAL and len(event.pattern) % 12 == 0
     return isinstance(event, HorizonResult | Fault)
@@ -129,7 +129,7 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
             await asyncio.sleep(_REDRAW_SECONDS)
 
     with _without_echo(), Live(console=console, auto_refresh=False, redirect_stderr=sys.stderr.isatty()) as live:
-        escape_output()  # text printed above the table: rich would obey its escape sequences
+        escape_output()  # for text printed above the table: otherwise rich would obey its escape sequences
         drawing = asyncio.create_task(redraw())
         try:
             await poller.run(until_final=until_final)
@@ -140,7 +140,7 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
 
 @contextmanager
 def _without_echo() -> Iterator[None]:
-    """Keep the terminal from echoing keys: a ^C or an empty line would move the table, and its header stay behind."""
+    """Keep the terminal from echoing keys: a ^C or an empty line would move the table and leave its header behind."""
     try:
         terminal = sys.stdout.fileno()
         before = termios.tcgetattr(terminal)

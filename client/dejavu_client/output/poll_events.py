@@ -109,7 +109,7 @@ def _line_without_game(event: _WithoutGame) -> str:
 
 
 def leadership_line(status: Leadership) -> str:
-    """Say whether a poller works, or which one does."""
+    """Say whether this poller works, or which other one does."""
     match status.role:
         case LeaderRole.LEADING:
             return "leads: this poller forecasts, others stand by"

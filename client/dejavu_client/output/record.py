@@ -38,8 +38,8 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool, w
 
     Args:
         predictions: the forecasts to show, newest first.
-        cut: whether there are more.
-        without_replays: whether those of replays were left out.
+        cut: whether there are more forecasts than these.
+        without_replays: whether forecasts of replays were left out.
     """
     console = Console()
     if not predictions:
@@ -84,7 +84,7 @@ def print_report(answer: ReportOutcomeResponse, *, known: bool = False) -> None:
 
     Args:
         answer: the answer to the report.
-        known: whether the outcome stood already, so that the report changed nothing.
+        known: whether the ledger already had this outcome, so that the report changed nothing.
     """
     outcome = answer.outcome
     corrected = f", revision {outcome.revision}" if outcome.revision else ""
@@ -119,7 +119,7 @@ def _columns(*, level: bool, later: bool) -> Sequence[ListingColumn[RecordedPred
 
     Args:
         level: whether intervals show their level.
-        later: whether some were made on another day than that of their game, so that both dates are shown.
+        later: whether some forecasts were made on a day other than that of their game, so that both dates are shown.
     """
     return (
         *([ListingColumn("made", "left", 8, _made, "dim")] if later else []),
@@ -149,7 +149,7 @@ def _point_forecast(prediction: RecordedPrediction) -> Text:
 
 
 def _outcome(prediction: RecordedPrediction) -> Text:
-    """Return the outcome, with a mark if the game went to overtime; until there is one, that no forecast follows."""
+    """Return the outcome, with a mark for overtime; without an outcome, a mark if no forecast can follow."""
     if not prediction.HasField("outcome"):
         return Text("last min/OT" if is_played_out(prediction.forecast, utc_now()) else "", style="dim")
     outcome = prediction.outcome

@@ -1,4 +1,7 @@
-"""Layouts of tables. One fits the terminal by dropping its least important columns instead of truncating cells."""
+"""Layouts of tables.
+
+A `ResponsiveTable` fits the terminal by dropping its least important columns instead of truncating cells.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class ResponsiveColumn(NamedTuple):
         justify: alignment of its cells.
         keep: priority in a narrow terminal; the columns with the lowest value are dropped first.
         header: text of its header; None for its name.
-        replaces: name of the column whose place it takes while there is room for it.
+        replaces: name of the column whose place this one takes if there is room.
         width: minimum width, so that the columns shown do not depend on how wide the cells happen to be.
     """
 
@@ -78,7 +81,7 @@ class ResponsiveTable:
 
 
 def _visible(cell: Text) -> Text:
-    """Return a cell as the console prints it, in one line: tables measure cells before."""
+    """Return a cell as the console prints it, in one line: tables measure cells before the console escapes them."""
     text = visible(cell.plain, line=True)
     return cell if text == cell.plain else Text(text, style=cell.style)
 
@@ -92,8 +95,8 @@ class ListingColumn(Generic[RowT]):
         justify: alignment of its cells.
         keep: priority in a narrow terminal, as of a `ResponsiveColumn`.
         cell: returns the cell of a row; empty if there is nothing to show.
-        style: style of its cells of plain text.
-        of: field of the row without which the cell is empty.
+        style: style of those of its cells that are plain text.
+        of: field of the row; if the row lacks it, the cell is empty.
     """
 
     header: str
@@ -120,7 +123,7 @@ def listing(columns: Sequence[ListingColumn[RowT]], rows: Iterable[RowT]) -> Res
 
 
 def titled_table(title: str, *headers: str, no_wrap: bool = False) -> Table:
-    """Return an empty table with a title; the first column is of text, the others of numbers."""
+    """Return an empty table with a title; its first column is for text, the others are for numbers."""
     table = Table(title=title, title_justify="left")
     for index, header in enumerate(headers):
         table.add_column(header, justify="right" if index else "left", no_wrap=no_wrap)

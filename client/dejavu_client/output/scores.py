@@ -232,7 +232,7 @@ def _return_verdict(market: MarketRecord) -> str:
 
 
 _RANKED_BY: Final = "metric"
-"""Header of the column of the metric by which a leaderboard is ranked, until its name is known."""
+"""Placeholder header of the column of the ranking metric of a leaderboard, until the metric's name is known."""
 _LEADERS: Final[Sequence[ListingColumn[LeaderboardRow]]] = (
     ListingColumn("", "right", 9, lambda row: f"{row.rank}"),
     ListingColumn("model", "left", 9, lambda row: row.model_version),
@@ -266,7 +266,7 @@ def _difference(difference: Figure, digits: int = 2) -> str:
 
 
 def _held(scorecard: Scorecard) -> str:
-    """Return the share of the 95 % intervals that held; "" if there are none."""
+    """Return the share of the 95 % intervals that contained the outcome; "" if there are none."""
     return next((percent(each.coverage) for each in scorecard.coverage if abs(each.alpha - 0.05) < 1e-9), "")
 
 
@@ -284,7 +284,7 @@ def between(figure: Figure, digits: int, *, sign: bool) -> str:
 
 
 def verdict(difference: Figure, rival: str = "persistence") -> str:
-    """Say whether a difference from a rival is significant; "points" if it has no interval."""
+    """Say whether a difference from a rival is significant; return "points" if it has no interval."""
     if not (difference.HasField("lower") and difference.HasField("upper")):
         return "points"
     if difference.upper < 0:
@@ -313,14 +313,14 @@ def _scope(scope: ScoreFilter) -> str:
 
 
 def _range(unit: str, first: str, last: str) -> list[str]:
-    """Describe the bounds of a filter, each "" if it is not set."""
+    """Describe the bounds of a filter; `first` and `last` are "" if not set."""
     if first == last:
         return [f"{unit}{first}"] if first else []
     return [f"{word} {unit}{bound}" for word, bound in (("from", first), ("to", last)) if bound]
 
 
 async def fetch_scorecards(client: AsyncDejavuClient) -> Record:
-    """Fetch the scorecard of each horizon over all forecasts recorded by the server, replay included.
+    """Fetch the scorecard of each horizon over all forecasts recorded by the server, including those of replays.
 
     Raises:
         DejavuClientError: if a call fails.

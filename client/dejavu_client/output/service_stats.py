@@ -74,7 +74,7 @@ def stats_view(
     Args:
         answers: answers of the servers.
         length_seconds: length of the window whose calls are shown, in seconds; 0: since the start.
-        before: earlier statistics by target, since which CPU time is counted; by default since the start of a worker.
+        before: earlier statistics by target; CPU time is counted since then, by default since the start of each worker.
     """
     troubles = [Text(f"{each.target}: {each.trouble}", style="bold red") for each in answers if each.trouble]
     answered = [(each.target, each.stats) for each in answers if each.stats is not None]

@@ -26,19 +26,19 @@ from dejavu_client.requests import FINAL
 
 _CLOCK: Final = "%H:%M:%S"
 _WIDE: Final = 100
-"""Columns from which lines have the id of the game and the position in the ledger."""
+"""Terminal width, in columns, from which lines include the id of the game and the position in the ledger."""
 _UNLIMITED: Final = 1_000
 
 
 class EventPrinter:
-    """Prints events on a line each; each kind of warning once a game."""
+    """Prints each event on a line of its own, and each kind of warning once per game."""
 
     def __init__(self) -> None:
         self._warned = set[tuple[str, int]]()
 
     def __call__(self, event: StreamPredictionsResponse) -> None:
         """Print an event. Ignores event types that this client does not know."""
-        # A file or a pipe has no width: it gets all.
+        # A file or a pipe has no width: it gets all columns.
         wide = shutil.get_terminal_size((_UNLIMITED, 24)).columns >= _WIDE
         match event.WhichOneof("event"):
             case "forecast":

@@ -2,12 +2,12 @@
 
 Each turn starts one read of the scoreboard and one of the plays of every live game. A slow source misses only its own
 turns. Each read rebuilds everything from all plays. One call forecasts halftime and the final from the newest completed
-minute; if a correction changes the pattern of that minute, the forecast is revised. Forecasts of older minutes stay,
-and minutes that passed unseen are reported as missed and never forecast later (docs/decisions/0021). The ledger stores
-one forecast per pattern: after a restart, or for a second poller, the server returns the stored one. The poller loads
-earlier forecasts from the track record and reports the outcome of each half and each game to it, once known. It never
-forecasts from a stale read (docs/decisions/0021) and never requests what the model does not support. With an `election`
-only one of several pollers works, and the others wait (docs/decisions/0047).
+minute; if a correction changes the pattern of that minute, the forecast is revised. Forecasts of older minutes are
+kept, and minutes that passed unseen are reported as missed and never forecast later (docs/decisions/0021). The ledger
+stores one forecast per pattern: after a restart, or for a second poller, the server returns the stored one. The poller
+loads earlier forecasts from the track record, and reports the outcome of each half and each game to it once known. It
+never forecasts from a stale read (docs/decisions/0021) and never requests what the model does not support. With an
+`election` only one of several pollers works, and the others wait (docs/decisions/0047).
 
 The package is public: your program can watch an evening as `dejavu poll` does.
 

@@ -1,4 +1,4 @@
-"""Capabilities of the server's model: a poller requests nothing else, and reports limits and old ratings once."""
+"""Capabilities of the server's model: a poller requests only supported forecasts, and reports limits once."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _REFRESH_AFTER: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class ModelCapabilities:
-    """Horizons and minutes that a model can forecast, and whether its ratings are of use today.
+    """Horizons and minutes that a model can forecast, and whether its ratings can be used today.
 
     Attributes:
         version: version of the model.
         minutes: for each supported horizon, the minutes of play after which the model can forecast it.
-        outdated_ratings: the server's warning that ratings are too old to be used today; "" if none are.
+        outdated_ratings: the server's warning that ratings are too old to be used today; "" if no ratings are.
     """
 
     version: str
@@ -50,7 +50,7 @@ class ModelCapabilities:
 
     @property
     def advice(self) -> str:
-        """The warning of outdated ratings, with what to do about it; "" if none are."""
+        """The warning of outdated ratings, with what to do about it; "" if no ratings are outdated."""
         return f"{self.outdated_ratings}; run `dejavu-trainer refresh`" if self.outdated_ratings else ""
 
 
@@ -101,7 +101,7 @@ class CapabilityCache:
         Raises:
             DejavuClientError: if the server has never answered.
         """
-        async with self._lock:  # all games call this at the same time
+        async with self._lock:  # the tasks of all games call this at the same time
             if (
                 self.known is None
                 or self._fetched is None

@@ -32,7 +32,7 @@ class Prediction:
         latency: seconds from the play that completed the pattern, by the feed's wall clock, to the forecast. None if
             not meaningful: for a revision, a pattern that was complete when the game was first read, or a time in the
             future or of another evening.
-        completed: time of that play; None if `latency` is.
+        completed: time of the play that completed the pattern; None if `latency` is None.
     """
 
     game: GameState
@@ -125,7 +125,7 @@ class OutcomeReported:
         horizon: `HALFTIME` or `FINAL`.
         differential: home − away at the horizon, in points.
         outcome: outcome as recorded.
-        settled: number of forecasts that it settles.
+        settled: number of forecasts that the outcome settles.
     """
 
     game: GameState
@@ -137,7 +137,7 @@ class OutcomeReported:
 
 @dataclass(frozen=True, slots=True)
 class HorizonClosed:
-    """The track record has an outcome already and refuses forecasts of this horizon from before a minute.
+    """The track record has an outcome already and refuses forecasts of this horizon from earlier minutes than `minute`.
 
     Attributes:
         game: state of the game.
@@ -195,10 +195,10 @@ class ModelLimits:
 
 @dataclass(frozen=True, slots=True)
 class LeadershipChanged:
-    """This poller became the leader, or another one leads.
+    """This poller became the leader, or another poller leads.
 
     Attributes:
-        status: who works.
+        status: which poller works.
     """
 
     status: Leadership
@@ -208,7 +208,7 @@ class FaultKind(StrEnum):
     """Kinds of faults."""
 
     UNAVAILABLE = "unavailable"
-    """The feed gave no answer: refused, timed out, a status other than 200."""
+    """The feed gave no answer: it refused, timed out or returned a status other than 200."""
     MALFORMED = "malformed"
     """The feed's answer does not have the expected format."""
     STALE = "stale"

@@ -22,7 +22,7 @@ REPORT_SECONDS: Final = 15.0
 """Interval between two reports."""
 
 _LONGEST_AGE: Final = 1e6
-"""Largest age that a server takes, in seconds."""
+"""Maximum age that a server accepts, in seconds."""
 
 _REFUSED: Final = (PermissionDeniedError, UnauthenticatedError, InvalidArgumentError)
 """Errors that a new token may fix."""
@@ -41,7 +41,7 @@ class FeedClient(Protocol):
 
 
 class FeedReporter:
-    """Reports the age of a poller's data at intervals, while the poller works and the server knows such reports.
+    """Reports the age of a poller's data at intervals, while the poller works and the server supports such reports.
 
     A standby poller reports nothing: it follows no game, and the server keeps the newest report.
 
@@ -72,7 +72,7 @@ class FeedReporter:
         """Report once.
 
         Raises:
-            DejavuClientError: if the server does not take the report.
+            DejavuClientError: if the server does not accept the report.
         """
         now = self._now()
         ages = [age for game in self._poller.games.values() if (age := game.age(now)) is not None]

@@ -26,12 +26,15 @@ from dejavu_feed.nba.live_payloads import Play
 from dejavu_feed.pattern import Score, live_inputs, slots
 
 _STALE_AFTER: Final = 120.0
-"""Seconds past the earliest end of a horizon after which plays without that end count as stale. Until then, a timeout
-or a review may have stopped the game clock."""
+"""Seconds after the earliest possible end of a horizon from which plays that do not show the end count as stale. Until
+then, a timeout or a review may have stopped the game clock."""
 
 
 def mark_results(step: Transition, periods: int) -> None:
-    """Mark the horizons that are over by this many periods; or not over again: the feed may show an end too early."""
+    """Mark the horizons that are over after this many periods, and unmark the others.
+
+    The feed may show an end too early.
+    """
     for watched in step.game.horizons.values():
         over = watched.is_over_by_state(step.game.state) or periods >= watched.rules.period
         if over != watched.result_known:
@@ -83,7 +86,7 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
 
 
 def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence[Forecast | DejavuClientError]) -> None:
-    """Accept forecasts, and note which were refused and which are still to be answered."""
+    """Accept forecasts, and note which ones were refused and which ones still have no answer."""
     missing: DejavuClientError | None = None
     for each, answer in zip(due, answers, strict=True):
         if isinstance(answer, Forecast) and not answer.late:
@@ -107,13 +110,13 @@ def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence
 
 
 def no_answer(step: Transition, error: DejavuClientError) -> None:
-    """Note that the server gave no answer, which is retried."""
+    """Note that the server gave no answer; the request is retried."""
     game = step.game = replace(step.game, failure=f"server: {error}", unanswered=step.game.unanswered + 1)
     step.fault(f"no forecast, will retry: {error}", game.unanswered, kind=FaultKind.SERVER)
 
 
 def close_played(step: Transition) -> None:
-    """Emit the minutes without a forecast of the horizons that are over."""
+    """Emit the missed minutes (those without a forecast) of the horizons that are over."""
     for watched in step.game.horizons.values():
         if watched.result_known:
             _mark_missed(step, watched, watched.rules.minutes)
@@ -127,7 +130,7 @@ def close(step: Transition, watched: HorizonState) -> None:
 
 
 def settle(step: Transition, plays: Sequence[Play], scores: Mapping[Horizon.ValueType, Score]) -> None:
-    """Compare the forecasts of the horizons that are over with their outcome; again if the plays are corrected."""
+    """Compare the forecasts of the horizons that are over with their outcomes; repeat it after corrected plays."""
     for watched in step.game.horizons.values():
         score = scores.get(watched.horizon)
         if score is None or not watched.result_known or not watched.forecasts:
@@ -145,7 +148,7 @@ def _accept(step: Transition, due: DueForecast, forecast: Forecast) -> None:
     game, minute, completed = step.game, len(due.pattern), due.completed
     watched = game.horizons[due.horizon]
     if minute in watched.forecasts or game.first_minute is None or minute <= game.first_minute:
-        completed = None  # a revision, or complete at the first read: the time is not meaningful
+        completed = None  # a revision, or the pattern was complete at the first read: the time is not meaningful
     if completed is not None and not step.known.is_recent(completed):
         completed = None
     step.set_horizon(watched.accept(due.pattern, forecast, due.live))
@@ -172,7 +175,7 @@ def _close_by_record(step: Transition, due: DueForecast) -> None:
 
 
 def _mark_missed(step: Transition, watched: HorizonState, until: int) -> None:
-    """Emit the minutes before `until` that passed without a forecast."""
+    """Emit the missed minutes: those before `until` that passed without a forecast."""
     game = step.game
     watched, minutes = watched.passed(until, None if step.known.model is None else step.known.model.of(watched.horizon))
     if minutes:

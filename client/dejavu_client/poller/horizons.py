@@ -55,7 +55,7 @@ def overtimes_by(period: int) -> int:
 
 
 def scores_at_end(plays: Sequence[Play], periods: int) -> dict[Horizon.ValueType, Score]:
-    """Return the score at each horizon that is over, by plays that show this many periods as over."""
+    """Return the score at each horizon that is over, according to plays that show this many periods as over."""
     over = {horizon: rules.score_at_end(plays) for horizon, rules in HORIZON_RULES.items() if periods >= rules.period}
     return {horizon: score for horizon, score in over.items() if score is not None}
 
@@ -104,8 +104,8 @@ class HorizonState:
     def missed(self) -> int:
         """Number of minutes reported as missed that have no forecast.
 
-        A minute reported as missed may be forecast later: the feed showed the half as over too early, or a clock error
-        had put the game ahead.
+        A minute reported as missed may still be forecast later, if the feed showed the half as over too early, or a
+        clock error had put the game ahead.
         """
         return len(self.reported_missed - self.forecasts.keys())
 
@@ -120,7 +120,7 @@ class HorizonState:
         return next((minute for minute in reversed(until) if minute <= completed and minute in supported), None)
 
     def reached(self, pattern: tuple[int, ...], live: LiveInputs) -> tuple[HorizonState, bool]:
-        """Take the pattern of the newest minute, and the live inputs at its end.
+        """Process the pattern of the newest minute, and the live inputs at its end.
 
         Returns:
             The next state, and whether to request a forecast from them.
@@ -129,13 +129,13 @@ class HorizonState:
         if minute < self.closed:
             return self, False
         if self.newest is not None and 0 < len(self.newest.pattern) - minute <= self.minutes.step:
-            # The play that completed the later minute was withdrawn. That minute will soon be complete again, and its
-            # forecast revised if it was wrong. Keep it until then, so that the last recorded forecast is that of the
-            # latest minute.
+            # The play that completed the later minute was withdrawn. The later minute will soon be complete again, and
+            # its forecast revised if it was wrong. Keep that forecast until then, so that the last recorded forecast is
+            # that of the latest minute.
             return self, False
         stored = self.forecasts.get(minute)
         if stored is not None and (stored.pattern, stored.live) == (pattern, live):
-            # A clock error may have completed a much later minute, which no longer counts.
+            # A clock error may have completed a much later minute, whose forecast no longer counts as the newest.
             return (self if stored is self.newest else replace(self, newest=stored)), False
         return self, pattern != self.refused
 
@@ -155,13 +155,13 @@ class HorizonState:
 
         Args:
             recorded: the recorded forecasts by minute.
-            minute: the newest minute to forecast, which the next request returns; None if there is none.
+            minute: the newest minute to forecast, whose forecast the next request returns; None if there is none.
         """
         forecasts, newest = dict(self.forecasts), self.newest
         for each in sorted(recorded):
             if each in self.minutes and each != minute and each not in forecasts:
                 forecasts[each] = recorded[each]
-                later = minute is None or each > minute  # then the plays are stale, or some were withdrawn
+                later = minute is None or each > minute  # if later, the plays are stale, or some were withdrawn
                 if later and (newest is None or each > len(newest.pattern)):
                     newest = recorded[each]
         return replace(self, forecasts=forecasts, newest=newest)
@@ -192,13 +192,13 @@ class HorizonState:
         return state.status is GameStatus.FINAL or state.period > self.rules.period
 
     def late(self, plays: Sequence[Play], now: datetime) -> float:
-        """Return the seconds for which the horizon may already be over, by this machine's clock; 0 if it can't be."""
+        """Return the seconds for which the horizon may be over already, by this machine's clock; 0 if it cannot."""
         earliest = earliest_end(plays, now, self.rules.minutes)
         return 0.0 if earliest is None else max(0.0, (now - earliest).total_seconds())
 
 
 def at_horizon(state: GameState, horizon: Horizon.ValueType, score: Score, plays: Sequence[Play]) -> GameState:
-    """Return a game's state at a horizon, by its plays: the scoreboard's state may be older or newer."""
+    """Return a game's state at a horizon according to its plays: the scoreboard's state may be older or newer."""
     final = horizon == FINAL
     last = max(play.period for play in plays) if final else HORIZON_RULES[horizon].period
     return replace(

@@ -1,8 +1,8 @@
 """Leader election among pollers: the leader holds a lease of the ledger (docs/decisions/0047).
 
-A leader renews its lease four times in its time to live. It counts that time from before each request, by a clock that
-runs while the process is stopped: a leader that hung or was cut off knows that its lease has expired before it acts
-again. A follower asks again as soon as the lease may have expired.
+A leader renews its lease four times within its time to live. It counts the time to live from before each request, by a
+clock that keeps running while the process is stopped: a leader that hung or was cut off knows that its lease has
+expired before it acts again. A follower requests the lease again as soon as it may have expired.
 """
 
 # ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
@@ -31,12 +31,12 @@ LEASE_SECONDS: Final = 10.0
 
 LEASE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,63}")
 LEASE_NAME_RULE: Final = "1 to 64 letters, digits and . _ : / @ + -, beginning with a letter or digit"
-"""Form of the name of a lease; the server has the same."""
+"""Pattern of the name of a lease; the server has the same."""
 
 _RENEWALS: Final = 4
-"""Renewals within the time to live."""
+"""Number of renewals within the time to live."""
 _LEADS_FOR: Final = 0.8
-"""Share of the time to live for which a leader acts; calls that it has sent end in the rest."""
+"""Share of the time to live for which a leader acts; its calls in progress end in the remaining time."""
 _FOLLOWER_PAUSE: Final = 2.0
 """Longest pause, in seconds, between two requests of a follower: a leader that ends releases its lease."""
 _ALONE_PAUSE: Final = 30.0
@@ -53,15 +53,15 @@ class LeaderRole(StrEnum):
     WAITING = "waiting"
     """The leader is not known yet, or this poller lost its lease."""
     LEADING = "leading"
-    """It works."""
+    """This poller works."""
     STANDBY = "standby"
-    """It waits: another poller works."""
+    """This poller waits: another one works."""
     ALONE = "alone"
-    """It works without a lease: the server has none, or does not let it have one."""
+    """This poller works without a lease: the server has no leases, or does not grant it one."""
 
 
 class Leadership(NamedTuple):
-    """Who works, as far as a poller knows.
+    """Which poller works, as far as this poller knows.
 
     Attributes:
         role: role of this poller.
@@ -91,12 +91,12 @@ class LeaseClient(Protocol):
 
 
 def steady_time() -> float:
-    """Return seconds by a clock that is never set, and runs while the process or the machine is stopped."""
+    """Return the seconds of a clock that is never set, and runs even while the process or machine is stopped."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def lease_name(*work: object) -> str:
-    """Return the name of the lease of a piece of work: pollers that would do the same have the same name."""
+    """Return the name of the lease of a piece of work: pollers that would do the same work get the same name."""
     return f"poll/{hashlib.sha256(repr(work).encode()).hexdigest()[:12]}"
 
 
@@ -107,7 +107,7 @@ def holder_name() -> str:
 
 
 class LeaderElection:
-    """Takes part in the election of one poller, while `running`.
+    """Takes part in the election of one poller while inside `running`.
 
     Args:
         client: requests the lease.
@@ -117,7 +117,7 @@ class LeaderElection:
         clock: steady clock, in seconds.
 
     Attributes:
-        status: who works, as last heard.
+        status: which poller works, as last heard.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class LeaderElection:
         while True:
             try:
                 pause = await self._ask()
-            except Exception as error:  # a bug here must not leave the evening without a poller that takes over
+            except Exception as error:  # despite a bug here, this poller must still be able to take over
                 log.exception("poll.election_failed", error=type(error).__name__)
                 pause = _FAILED_PAUSE
             await asyncio.sleep(pause)

@@ -39,7 +39,7 @@ from dejavu_client.poller.reads import FeedReads, read_in_thread
 from dejavu_client.poller.reporting import MAX_WATCHED, forgettable, is_done
 from dejavu_client.poller.step import SCOREBOARD, Result, first_seen, step
 from dejavu_client.poller.summary import Summary, summarize
-from dejavu_client.poller.transition import (  # the names of step.py, whose requests this module carries out
+from dejavu_client.poller.transition import (  # the names that step.py uses; this module carries out its requests
     MAY_PASS,
     Effect,
     EffectFailed,
@@ -69,7 +69,7 @@ Callback = Callable[[EventT], Awaitable[None] | None]
 
 DEFAULT_INTERVAL: Final = 10.0
 SERVER: Final = "server"
-"""Source of the faults of the server that concern no single game."""
+"""Source of server faults that do not concern a single game."""
 _ELECTION_SECONDS: Final = 0.1
 _BOXSCORES_AFTER_FAILURES: Final = 3
 """Consecutive failures of the scoreboard after which games are looked up by their box scores."""
@@ -88,13 +88,13 @@ class Poller:
         from_minute: first minute of play after which to forecast, 1 to 47.
         every: minutes between two forecasts.
         report: whether to report the outcomes of every half and every game to the server, even if not forecast.
-        election: decides, while the poller runs, whether it works or waits for the one that does; None: it works.
+        election: decides, while the poller runs, whether it works or waits while another poller works; None: it works.
         on_prediction: callbacks for forecasts; called once per ledger sequence.
         on_event: callbacks for all events, including forecasts.
         now: wall clock, timezone-aware.
 
     Raises:
-        ValueError: if there is no minute to forecast.
+        ValueError: if the options leave no minute to forecast.
 
     Callbacks may be coroutine functions. A callback that raises is logged and does not affect anything else.
 
@@ -106,7 +106,7 @@ class Poller:
         scoreboard_failure: why the last read of the scoreboard failed; "" if it succeeded.
         minutes: for each horizon, the minutes after which it is forecast.
         server_failure: why the server did not answer when it was last asked; "" if it did, or was not asked yet.
-        leadership: who works, as far as is known; None without an election.
+        leadership: which poller works, as far as is known; None without an election.
         limits: description of the unsupported part of `minutes`; "" if there is none, or if unknown.
         outdated_ratings: which ratings of the server's model are too old for today's games, and what to do about it;
             "" if none are, if unknown, or while all games are replays.
@@ -188,7 +188,7 @@ class Poller:
         """Run turns until `stop`.
 
         Args:
-            until_final: also end once every game of the scoreboard is over, read to its end, and reported.
+            until_final: whether to also end once every game of the scoreboard is over, read to its end, and reported.
         """
         loop = asyncio.get_running_loop()
         async with nullcontext() if self._election is None else self._election.running(self._woken.set):
@@ -196,7 +196,7 @@ class Poller:
                 next_turn = loop.time() + self._interval
                 self._woken.clear()
                 await self._follow_election()
-                if self.leadership != Leadership():  # else it is not known yet whether this poller works
+                if self.leadership != Leadership():  # otherwise it is not known yet whether this poller works
                     self.turn()
                 try:
                     async with asyncio.timeout_at(next_turn):
@@ -207,12 +207,15 @@ class Poller:
 
     @property
     def leads(self) -> bool:
-        """Whether this poller works, and has begun to for its term."""
+        """Whether this poller works, and has started anew for its current term."""
         election = self._election
         return election is None or (election.leads and self.leadership == election.status)
 
     async def _follow_election(self) -> None:
-        """Start again, as after a restart, once another poller leads or may have led; the record has its forecasts."""
+        """Start anew, as after a restart, when the leadership changes.
+
+        The track record has the forecasts of other leaders.
+        """
         if self._election is None or self.leadership == self._election.status:
             return
         self.leadership = status = self._election.status
@@ -225,11 +228,11 @@ class Poller:
     def turn(self) -> None:
         """Start reads of the scoreboard and the live games, except for sources still being read.
 
-        There are no games while another poller works: the scoreboard alone is read, to be ready to take over.
+        There are no games while another poller works: then only the scoreboard is read, to be ready to take over.
 
         Checks the server's health too: before the first forecast is due, nothing else would show that it is gone.
         """
-        self._forget()  # before the turn's reads, as none is forgotten that is being read
+        self._forget()  # before the turn's reads, because a game that is being read is not forgotten
         if SERVER not in self._reads:
             if self._server_backoff.skip:
                 self._server_backoff = self._server_backoff.waited()
@@ -253,7 +256,7 @@ class Poller:
         await self._reads.idle()
 
     def _nothing_left(self) -> bool:
-        """Return whether all games of the first day shown are done; the scoreboard may show the next day by now."""
+        """Return whether all games of the first day shown are done; the scoreboard may have changed to the next day."""
         if self._reads or self.scoreboard_time is None:
             return False
         first_day = [game for game in self.games.values() if game.day in {"", self._day}]
@@ -337,7 +340,7 @@ class Poller:
 
     @property
     def _replays_only(self) -> bool:
-        """Whether all games are replays, which have dates of their own; also without games."""
+        """Whether all games are replays, which have dates of their own; True if there are no games."""
         return all(map(is_replay, self.games))
 
     async def _read_history(self, game_id: str, version: str) -> HistoryRead:
@@ -362,7 +365,7 @@ class Poller:
             if state.game_id in self.games:
                 effects = self._step(state.game_id, StateRead(state, busy=state.game_id in self._reads))
             elif len(self.games) >= MAX_WATCHED:
-                self._waiting += 1  # until others are forgotten
+                self._waiting += 1  # the game waits until others are forgotten
                 continue
             else:
                 known = self._knowledge()
@@ -376,7 +379,7 @@ class Poller:
         self._known_faults = faults
 
     def _forget(self) -> None:
-        """Forget games that the scoreboard no longer shows: old ones, and as many as wait for a place."""
+        """Forget games that the scoreboard no longer shows: old ones, and one for each game that waits for a place."""
         busy = {game_id for game_id in self.games if game_id in self._reads or _box_score(game_id) in self._reads}
         kept, room = self._shown | busy, MAX_WATCHED - self._waiting
         for game_id in forgettable(self.games, kept, self._now(), room, keeps_record=self._keeps_record):

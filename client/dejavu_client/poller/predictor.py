@@ -76,7 +76,7 @@ class PredictionClient(Protocol):
     def list_predictions(
         self, *, page_size: int = 0, game_id: str, model_version: str
     ) -> AsyncIterator[RecordedPrediction]:
-        """Yield the newest recorded forecasts of a game by a model, with any request options."""
+        """Yield the recorded forecasts of a game by a model, whatever their options, newest first."""
         ...
 
 
@@ -84,7 +84,7 @@ async def check_server(client: PredictionClient) -> None:
     """Check that a server is there and makes forecasts.
 
     Raises:
-        DejavuClientError: if it is not, or does not.
+        DejavuClientError: if there is no server, or it makes no forecasts.
     """
     status = await client.health(_SERVICE)
     if status is not HealthStatus.SERVING:
@@ -148,7 +148,7 @@ async def load_recorded(
     recorded: dict[Horizon.ValueType, dict[int, MinuteForecast]] = {}
     async for each in client.list_predictions(page_size=_PAGE, game_id=game_id, model_version=model_version):
         forecast, pattern = each.forecast, tuple(map(round, each.pattern))
-        # Skip late forecasts, and those of other clients: another interval, or half points.
+        # Skip superseded and late forecasts, and those of other clients: they have another alpha, or half points.
         if (
             each.superseded
             or forecast.late
@@ -185,8 +185,8 @@ async def report_outcome(client: PredictionClient, outcome: PendingOutcome) -> R
     try:
         return await report(observed_time=outcome.observed, total_points=total)
     except InvalidArgumentError as error:
-        # The feed's clock or ours may be ahead of the server's: let the server set the time. And the differential
-        # counts, even if the total contradicts one that was recorded.
+        # The clock of the feed or of this machine may be ahead of the server's: let the server set the time. The
+        # differential must be reported even if the total contradicts a recorded one.
         refused = {each.field for each in error.field_violations}
         observed = None if "observed_time" in refused else outcome.observed
         accepted = None if "total_points" in refused else total

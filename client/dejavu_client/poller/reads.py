@@ -76,7 +76,8 @@ async def in_daemon_thread(work: Callable[..., T], *arguments: str) -> T:
     """Run `work` in its own thread. Returns its result or raises its exception.
 
     Cancellation abandons the thread. It is a daemon thread, so that neither the event loop nor the interpreter waits
-    for it at exit; an executor's threads are joined at exit, and one that hangs in a socket or in DNS delays it.
+    for it at exit; an executor's threads are joined at exit, and a thread that hangs in a socket or in DNS would delay
+    the exit.
     """
     done = Future[T]()
     done.set_running_or_notify_cancel()  # from here on the thread can always set the result

@@ -1,7 +1,7 @@
 """Reports of outcomes to the track record: each half and each game once, and again after a correction.
 
 The track record accepts no forecast after its outcome (docs/decisions/0022). So an outcome is reported only when plays
-and scoreboard agree on it, and when each forecast that was still possible was answered or given up. A report
+and scoreboard agree on it, and when each forecast that was still possible has been answered or given up. A report
 without an answer is retried in later turns until it succeeds; a refused report is not retried.
 """
 
@@ -30,15 +30,16 @@ KEPT: Final = timedelta(days=2)
 megabyte."""
 
 MAX_WATCHED: Final = MAX_GAMES
-"""Most games that a poller follows; each costs a thread or two in every turn. Those of three full evenings are half of
-them."""
+"""Maximum number of games that a poller follows, about twice the games of three full evenings; each costs a thread or
+two in every turn."""
 
 _MISTYPED: Final = timedelta(minutes=2)
-"""Time by which an end is before what the plays before it allow, from which on it is wrong; times vary by less."""
+"""A recorded end of a period counts as wrong if it is at least this much earlier than the preceding plays allow;
+correct times vary by less."""
 
 
 def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horizon.ValueType, Score]) -> None:
-    """Update the pending outcomes of a game from its plays and the scores at the horizons that they show as over."""
+    """Update the pending outcomes of a game from its plays, and from the scores at the horizons that are over."""
     game = step.game
     if not game.to_report:
         return
@@ -58,10 +59,10 @@ def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horiz
 
 
 def _observed(step: Transition, plays: Sequence[Play], period: int) -> datetime | None:
-    """Return when a period ended, by the feed's wall clock; None if it is missing or impossible.
+    """Return when a period ended, by the feed's wall clock; None if the time is missing or not of this evening.
 
-    It did not end minutes earlier than the plays before allow: with a time that was mistyped, all forecasts of the game
-    would count as made after it.
+    If the time is _MISTYPED or more before the earliest end that the preceding plays allow, that earliest end is
+    returned: with a mistyped time, all forecasts of the game would count as made after its end.
     """
     ended = ended_at(plays, period)
     if ended is None:
@@ -73,7 +74,7 @@ def _observed(step: Transition, plays: Sequence[Play], period: int) -> datetime 
 
 
 def give_up(step: Transition) -> None:
-    """Drop outcomes on which plays and scoreboard do not agree: the plays are no longer read."""
+    """Drop outcomes on which plays and scoreboard do not agree, because the plays are no longer read."""
     game = step.game
     reports = {
         horizon: replace(report, done=report.done or not _confirmed(report, game.state))
@@ -97,13 +98,13 @@ def forgettable(
 ) -> list[str]:
     """Return the games to forget: those not seen for `KEPT`, and more if room is needed.
 
-    A game whose outcome only the server has not taken yet stays, if there is room.
+    A game with a confirmed outcome that the server has not accepted yet stays, if there is room.
 
     Args:
         games: the games by id.
         kept: ids of games that stay, such as the games on the scoreboard.
         now: current time, aware.
-        room: number of games that stay at most, if the rest can be forgotten; those not seen for longest go first.
+        room: maximum number of games that stay, if the rest can be forgotten; those not seen for longest go first.
         keeps_record: whether the server may keep a track record.
     """
     hidden = sorted((game_id for game_id in games if game_id not in kept), key=lambda each: games[each].state_time)
@@ -125,7 +126,7 @@ def report_next(step: Transition, *, this_turn: bool = False) -> None:
 
     Args:
         step: the transition.
-        this_turn: whether to wait as the backoff says; then call it once per turn.
+        this_turn: whether to skip turns according to the backoff; if so, call it once per turn.
     """
     game = step.game
     ready = next(iter(_ready(game)), None) if is_pending(game, keeps_record=step.known.keeps_record) else None
@@ -141,7 +142,7 @@ def take_report(step: Transition, outcome: PendingOutcome, answer: ReportOutcome
     """Take the answer to a report, and request the next one unless the server does not answer."""
     label = horizon_label(outcome.horizon)
     if isinstance(answer, UnimplementedError):
-        if step.known.keeps_record:  # no other game's report has found it out
+        if step.known.keeps_record:  # no report of another game has discovered this before
             step.fault(f"the server keeps no track record, outcomes are not reported: {answer}", kind=FaultKind.REFUSED)
         return
     if isinstance(answer, MAY_PASS):
@@ -151,7 +152,7 @@ def take_report(step: Transition, outcome: PendingOutcome, answer: ReportOutcome
         step.fault(reason, backoff.failures, kind=FaultKind.SERVER)
         return
     done = replace(outcome, done=True)
-    if step.game.reports.get(outcome.horizon) == outcome:  # not corrected meanwhile
+    if step.game.reports.get(outcome.horizon) == outcome:  # the outcome was not corrected meanwhile
         step.game = replace(step.game, reports={**step.game.reports, outcome.horizon: done})
     if isinstance(answer, DejavuClientError):
         step.fault(f"the server refused the outcome of the {label}: {answer}", kind=FaultKind.REFUSED)

@@ -52,9 +52,10 @@ _IDLE_TURNS: Final = 9
 _MAX_PLAY_FAILURES: Final = 12
 """Consecutive failures after which the plays of a final game are no longer read."""
 _LEEWAY: Final = 60.0
-"""Game seconds that a state may lie behind an earlier one: scoreboards lag a little, and clocks are set back."""
+"""Maximum game seconds by which a state may be behind an earlier one without being stale: scoreboards lag a little, and
+clocks are set back."""
 _ACCEPT_OLDER_AFTER: Final = 300.0
-"""Seconds after which an older state is accepted as a correction; caches expire sooner."""
+"""Seconds after which an older state is accepted as a correction; outdated caches expire sooner."""
 
 Result = tuple[WatchedGame, list[Effect]]
 
@@ -145,7 +146,7 @@ def _read_state(transition: Transition, read: StateRead) -> None:
     if read.in_box_score and game.box_backoff != PollBackoff():
         game = replace(game, box_backoff=PollBackoff())
     latest, known = _elapsed(state, 0.0), _elapsed(before)
-    reverted = state.status < before.status and latest <= known  # a continued final, or a false tip-off
+    reverted = state.status < before.status and latest <= known  # a continued final, or a withdrawn tip-off
     behind = latest < known - _LEEWAY or reverted
     if behind:
         since = behind_since or now
@@ -165,12 +166,12 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
     state = transition.game.state
     changed = before is None or before.status is not state.status
     if changed:
-        if state.status is GameStatus.LIVE:  # tipped off, or shown as final too early
+        if state.status is GameStatus.LIVE:  # the game tipped off, or was shown as final too early
             _reopen(transition)
         backoff = replace(transition.game.backoff, skip=0)  # if a read is in progress, read again in the next turn
         transition.game = replace(transition.game, backoff=backoff)
         transition.add(GameChanged(state))
-    elif before is not None and before.score != state.score:  # a final game corrected after the buzzer
+    elif before is not None and before.score != state.score:  # the score of a final game was corrected after the buzzer
         transition.game = replace(transition.game, read_to_end=False)
     begins = before is not None and not overtimes_by(before.period) and overtimes_by(state.period)
     if begins and state.status is GameStatus.LIVE:
@@ -201,7 +202,7 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
     changed = last_change(plays, now)
     regulation = game.state.status is not GameStatus.FINAL and game.state.period <= 4
     if changed is not None and regulation:
-        # A time after now is from before this machine's clock was set back.
+        # A `last_change` after `now` was read before this machine's clock was set back.
         if game.last_change is not None and changed < game.last_change <= now:
             old, newer = f"{changed:%H:%M:%S} UTC", f"{game.last_change:%H:%M:%S} UTC"
             _fail(transition, StaleFeed(f"plays until {old}, but an earlier read had {newer}"))
@@ -285,20 +286,20 @@ def _request(transition: Transition, waiting: PlaysInProgress, model: ModelCapab
 
 
 def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -> None:
-    """Compare with outcomes, and report them, or fail if the plays turned out to be stale."""
+    """Compare forecasts with outcomes, and report the outcomes; fail if the plays turned out to be stale."""
     if stale:
         _fail(transition, StaleFeed(stale))
         return
     scores = scores_at_end(waiting.plays, waiting.periods)
     forecasting.settle(transition, waiting.plays, scores)
     game = transition.game
-    final = waiting.status is game.state.status is GameStatus.FINAL  # and not withdrawn meanwhile
+    final = waiting.status is game.state.status is GameStatus.FINAL  # and the final was not withdrawn meanwhile
     if final and (unsettled := game.unsettled(waiting.plays)):
-        # An unusable read counts as a failure; too many of them end the reading.
+        # A read that cannot be used counts as a failure; after too many failures, the plays are no longer read.
         transition.game = replace(game, backoff=PollBackoff(waiting.failures))
         _fail(transition, StaleFeed(unsettled))
         return
-    idle = game.played_out and waiting.status is game.state.status  # else read again in the next turn
+    idle = game.played_out and waiting.status is game.state.status  # otherwise read again in the next turn
     backoff = PollBackoff(skip=_IDLE_TURNS) if idle else PollBackoff()
     transition.game = replace(game, read_to_end=final, backoff=backoff, in_progress=None)
     reporting.note_outcomes(transition, waiting.plays, scores)
@@ -306,7 +307,7 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
 
 
 def _fail(transition: Transition, error: FeedError) -> None:
-    """Note that the plays were not read, or not to any use."""
+    """Note that the plays were not read, or could not be used."""
     game = transition.game
     backoff = game.backoff.failed()
     transition.game = replace(game, failure=f"feed: {error}", backoff=backoff, in_progress=None)
@@ -319,7 +320,10 @@ def _fail(transition: Transition, error: FeedError) -> None:
 
 
 def _elapsed(state: GameState, clock: float | None = None) -> float:
-    """Return the game seconds of a state. A missing clock counts as 0 in a final, else as `clock` or a full period."""
+    """Return the elapsed game seconds of a state.
+
+    If the clock is missing, the time left is 0 in a final game, else `clock`, else a full period.
+    """
     if state.period < 1:
         return 0.0
     length, left = period_seconds(state.period), state.clock

@@ -16,8 +16,8 @@ class HorizonSummary:
     """Statistics of one horizon. Only the newest forecast of each minute counts.
 
     Errors and scores are computed per game and then averaged over the settled games, as in the track record; None
-    without any. Forecasts of one game succeed or fail together, so the number of games determines how much the means
-    say.
+    without any. Forecasts of one game succeed or fail together, so the number of games determines how reliable the
+    means are.
 
     Attributes:
         horizon: `HALFTIME` or `FINAL`.

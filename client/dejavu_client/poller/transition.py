@@ -95,7 +95,7 @@ class Knowledge:
     keeps_record: bool = True
 
     def is_recent(self, time: datetime) -> bool:
-        """Return whether a time of the feed can be that of a play of this evening; others are errors of its makers."""
+        """Return whether a time in the feed can be that of a play of this evening; other times are errors there."""
         return self.now - _EVENING <= time <= self.now
 
 
@@ -139,7 +139,7 @@ class PlaysRead:
 
 @dataclass(frozen=True, slots=True)
 class ModelRead:
-    """The capabilities of the server's model are known, see `Knowledge.model`; or why the server did not say them."""
+    """The capabilities of the server's model were read into `Knowledge.model`, or could not be read; see `error`."""
 
     error: DejavuClientError | None = None
 
@@ -169,7 +169,7 @@ class OutcomeAnswered:
 
 @dataclass(frozen=True, slots=True)
 class EffectFailed:
-    """A read of the feed failed, or what follows from it; or a report, by an error of the poller itself."""
+    """A read of the feed or the work that follows from it failed, or a report by an error of the poller itself."""
 
     effect: Effect
     error: FeedError

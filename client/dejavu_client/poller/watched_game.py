@@ -95,9 +95,9 @@ class WatchedGame:
         backoff, box_backoff: backoff of reads of the plays and of the box score.
         played: game seconds until the last play.
         last_change: when the newest play happened or was edited, by the feed's wall clock.
-        behind_since: since when the feed has shown only older states; None if it does not.
+        behind_since: time since which the feed has shown only older states; None if it shows the newest one.
         in_progress: plays whose forecasts wait for answers; None if there are none.
-        to_report: whether to report the game's outcomes, which requires its plays to the end in any case.
+        to_report: whether to report the game's outcomes; if so, its plays are read to the end in any case.
         reports: outcomes of the half and the game, pending or reported.
         report_backoff: backoff of the reports.
         unanswered_minutes: minutes whose forecast was requested at the last read but not answered.
@@ -146,10 +146,10 @@ class WatchedGame:
 
     @property
     def needs_plays(self) -> bool:
-        """Whether to read the plays: while a horizon can be forecast, and to the end if one was forecast.
+        """Whether to read the plays: while a horizon can be forecast, and to the end of the game if one was forecast.
 
-        Also to the end if outcomes are to be reported, or if forecasts may have been recorded before this poller
-        started. If only the plays show the end of a half, it may still be withdrawn, so reading continues.
+        They are also read to the end if outcomes are to be reported, or if forecasts may have been recorded before this
+        poller started. If only the plays show the end of a half, the end may still be withdrawn, so reading continues.
         """
         if self.state.status is GameStatus.SCHEDULED or self.read_to_end:
             return False
@@ -161,7 +161,7 @@ class WatchedGame:
         )
 
     def unsettled(self, plays: Sequence[Play]) -> str:
-        """Return why a final game, forecast or to be reported, is not settled yet; "" if it is, or if neither applies.
+        """Return why a final game that was forecast, or is to be reported, is not settled yet; "" otherwise.
 
         Plays may be corrected after the final buzzer, when the scoreboard already has the final score.
         """

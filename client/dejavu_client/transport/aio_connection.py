@@ -1,4 +1,4 @@
-"""Parts of the asynchronous caller that work otherwise than the synchronous ones in `connection`."""
+"""Parts of the asynchronous caller that work differently from their synchronous counterparts in `connection`."""
 
 # ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
 
@@ -112,7 +112,7 @@ class AsyncRepeatable(Generic[ConnectionT, RequestT, ResponseT]):
         self._pending[task] = self.newest = AsyncAttempt(pooled, since, task)
 
     async def first_ended(self, seconds: float | None) -> AsyncAttempt[ResponseT] | None:
-        """Wait until one more attempt has ended, at most this long; without a limit for None."""
+        """Wait until one more attempt has ended, for `seconds` at most; None: without a limit."""
         ended, _ = await asyncio.wait(self._pending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return self._pending.pop(ended.pop()) if ended else None
 
@@ -154,7 +154,7 @@ class AsyncClosed(asyncio.Event):
     """Set when the client is closed, which ends all waits."""
 
     async def pause(self, seconds: float) -> None:
-        """Wait this long, or until the client is closed."""
+        """Wait for some seconds, or until the client is closed."""
         await wait_until_set(self, seconds)
 
     @contextmanager
@@ -170,7 +170,7 @@ class AsyncClosed(asyncio.Event):
 
 
 class AsyncUploadRequests:
-    """The messages of one attempt to upload a bundle: the header, and what the server lacks once it has said so.
+    """The messages of one attempt to upload a bundle: the header, then the files that the server reports as missing.
 
     Args:
         bundle: the bundle.
@@ -182,7 +182,7 @@ class AsyncUploadRequests:
         self._error: OSError | ValueError | None = None
 
     def send(self, missing: MissingFiles) -> None:
-        """Let the files follow that the server lacks."""
+        """Let `messages` continue with the files that the server lacks."""
         self._missing.put_nowait(missing)
 
     def close(self) -> None:
@@ -190,7 +190,7 @@ class AsyncUploadRequests:
         self._missing.put_nowait(None)
 
     def check(self) -> None:
-        """Raise the OSError or ValueError because of which the messages ended early, if one did."""
+        """Raise the OSError or ValueError that ended the messages early, if there was one."""
         if self._error is not None:
             raise self._error
 
@@ -225,7 +225,7 @@ class AsyncStreamReader:
         """Return the next response; None at the end of the stream.
 
         Raises:
-            TimeoutError: if none arrives in time.
+            TimeoutError: if no response arrives in time.
         """
         async with asyncio.timeout(self._silence):
             response = await self._stream.read()

@@ -1,6 +1,6 @@
 """The bundle that an upload sends, and when an upload that failed is tried again.
 
-This module does no calls, so the synchronous and the asynchronous client use it in the same way.
+This module makes no calls, so the synchronous and the asynchronous client use it in the same way.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dejavu_client.errors import (
 )
 
 CHUNK_BYTES: Final = 512 * 1024
-"""Size of a chunk; the server takes twice as much."""
+"""Size of a chunk; the server accepts twice as much."""
 
 MOST_FAILURES: Final = 4
-"""How often an upload fails, without anything sent in between, until it is given up."""
+"""Number of consecutive failures without progress after which an upload is given up."""
 
 ENDED_CALL: Final = "Internal error from Core"
-"""What gRPC says of a message that is written to a call which the server has just ended."""
+"""gRPC's error text for a message written to a call that the server has just ended."""
 
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 4.0
@@ -42,7 +42,7 @@ class BundleFolder:
 
     Raises:
         OSError: if it has no manifest that can be read.
-        ValueError: if its manifest is none.
+        ValueError: if its manifest is invalid.
     """
 
     def __init__(self, folder: Path, reason: str) -> None:
@@ -60,10 +60,10 @@ class BundleFolder:
         return RegisterBundleRequest(header=BundleHeader(manifest=self._manifest, reason=self._reason))
 
     def chunks(self, missing: MissingFiles) -> Iterator[RegisterBundleRequest]:
-        """Yield the further messages: the files that the server lacks, from where it has them.
+        """Yield the further messages: the missing files, each from the offset up to which the server has it.
 
         Raises:
-            ValueError: if the server asks for a file that is not of the bundle.
+            ValueError: if the server asks for a file that is not in the bundle.
             OSError: if a file cannot be read.
         """
         for each in missing.files:
@@ -71,7 +71,8 @@ class BundleFolder:
                 raise ValueError(f"the server asks for {each.file!r}, which is no file of the bundle")
             path = self._folder / each.file
             size = path.stat().st_size
-            # A file that is there as a whole and yet missing begins with other bytes than this one.
+            # If the server has a file's full size and still reports it missing, its bytes differ from this file's:
+            # start over.
             offset = each.offset if each.offset < size else 0
             with path.open("rb") as file:
                 file.seek(offset)
@@ -84,7 +85,7 @@ class BundleFolder:
 
 
 class UploadRetries:
-    """Decides whether an upload that failed goes on. One for each upload."""
+    """Decides whether a failed upload is continued. Use one instance per upload."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -101,7 +102,7 @@ class UploadRetries:
             left: seconds until the deadline of the upload.
         """
         self._failures += 1
-        waits = isinstance(error, ResourceExhaustedError)  # for another upload, which takes a while
+        waits = isinstance(error, ResourceExhaustedError)  # the server waits for another upload, which takes a while
         if not isinstance(error, PASSING) or (self._failures >= MOST_FAILURES and not waits):
             return None
         if isinstance(error, DeadlineExceededError) and not error.reason:  # the deadline of this client

@@ -114,7 +114,7 @@ class Caller:
             channel = channel_factory() if channel_factory else dial(credentials, address, several=servers.several)
             return Connection(channel)
 
-        # In an order of its own, so that not all clients begin with the same server.
+        # In random order, so that not all clients begin with the same server.
         addresses = random.sample(servers.addresses, len(servers.addresses))
         self._pool = ChannelPool(connect, channels, addresses)
         self._dns = None if servers.name is None else DnsWatch(servers.name, self._pool.set_servers)
@@ -155,7 +155,7 @@ class Caller:
         call = Repeatable(rpc, request, time.monotonic() + seconds)
         try:
             with self._closed.guard(), self._calls.call(method, seconds), client_span(method):
-                metadata = self._metadata()  # before a channel is taken: it raises what a token function raises
+                metadata = self._metadata()  # before a channel is taken, because a token function may raise
                 self._budget.deposit()
                 call.send(self._take(), metadata)
                 repeats = (0 if method in NEVER_REPEATED else MOST_REPEATS) + (MOST_FAILOVERS if self._several else 0)
@@ -173,11 +173,12 @@ class Caller:
     ) -> tuple[ResponseT, WorkerIdentity]:
         """Wait for the answer of a call, and send its request again if need be.
 
-        Sends it over another channel, up to `repeats` times and as far as the budget allows, if nothing is heard over
-        the last one, or after the pause that an overloaded server asks for. The first answer counts.
+        The request is sent over another channel, up to `repeats` times and as far as the budget allows, if nothing is
+        heard over the last one, or after the pause that an overloaded server asks for. The first answer counts.
 
         Raises:
-            grpc.RpcError: the error of the attempt that failed last, or of the first that another could not help.
+            grpc.RpcError: the error of the attempt that failed last, or of the first one after which another attempt
+                would not help.
         """
         while True:
             check = self._pool.check(call.newest.pooled, call.newest.since)
@@ -356,7 +357,7 @@ class Caller:
                 self._pool.refused(pooled)
                 raise UnavailableError(f"no message for {self._silence:g} s") from error
             except UnavailableError as error:
-                if not error.reason:  # it is gRPC's, not the server's
+                if not error.reason:  # the error comes from gRPC, not from the server
                     self._pool.refused(pooled)
                 raise
             finally:

@@ -1,4 +1,4 @@
-"""Parts of the synchronous caller that work otherwise than the asynchronous ones in `aio_connection`."""
+"""Parts of the synchronous caller that work differently from their asynchronous counterparts in `aio_connection`."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Repeatable(Generic[ConnectionT, RequestT, ResponseT]):
         future.add_done_callback(lambda _: self._ended.put(attempt))
 
     def first_ended(self, seconds: float | None) -> Attempt[ResponseT] | None:
-        """Wait until one more attempt has ended, at most this long; without a limit for None."""
+        """Wait until one more attempt has ended, for `seconds` at most; None: without a limit."""
         try:
             attempt = self._ended.get(timeout=seconds)
         except queue.Empty:
@@ -136,7 +136,7 @@ class Closed(threading.Event):
     """Set when the client is closed, which ends all waits."""
 
     def pause(self, seconds: float) -> None:
-        """Wait this long, or until the client is closed."""
+        """Wait for some seconds, or until the client is closed."""
         self.wait(seconds)
 
     @contextmanager
@@ -151,7 +151,7 @@ class Closed(threading.Event):
 
 
 class UploadRequests:
-    """The messages of one attempt to upload a bundle: the header, and what the server lacks once it has said so.
+    """The messages of one attempt to upload a bundle: the header, then the files that the server reports as missing.
 
     gRPC reads them on a thread of its own, which `close` ends.
 
@@ -165,7 +165,7 @@ class UploadRequests:
         self._error: OSError | ValueError | None = None
 
     def send(self, missing: MissingFiles) -> None:
-        """Let the files follow that the server lacks."""
+        """Let `messages` continue with the files that the server lacks."""
         self._missing.put(missing)
 
     def close(self) -> None:
@@ -173,7 +173,7 @@ class UploadRequests:
         self._missing.put(None)
 
     def check(self) -> None:
-        """Raise the OSError or ValueError because of which the messages ended early, if one did."""
+        """Raise the OSError or ValueError that ended the messages early, if there was one."""
         if self._error is not None:
             raise self._error
 
@@ -190,7 +190,7 @@ class UploadRequests:
 
 
 class Stream(Protocol):
-    """A stream of gRPC; each response is waited for without a limit."""
+    """A gRPC stream; it waits for each response without a limit."""
 
     def __next__(self) -> StreamPredictionsResponse:
         """Wait for the next response."""
@@ -205,8 +205,8 @@ class StreamReader:
     """Reads the responses of a stream, and cancels it if one does not arrive in time.
 
     gRPC's synchronous streams have no timeout between messages, so a thread watches. Only time inside `read` counts: a
-    reader that processes a message slowly is not a silent server. Waits are checked periodically, so one may last up to
-    twice the limit.
+    reader that processes a message slowly is not a silent server. Waits are checked periodically, so a wait may last up
+    to twice the limit.
 
     Args:
         stream: the call.
@@ -225,7 +225,7 @@ class StreamReader:
         """Return the next response; None at the end of the stream.
 
         Raises:
-            TimeoutError: if none arrives in time.
+            TimeoutError: if no response arrives in time.
         """
         self._since = time.monotonic()
         try:
@@ -238,7 +238,7 @@ class StreamReader:
             self._since = None
 
     def close(self) -> None:
-        """Cancel the call and ends the watch."""
+        """Cancel the call and end the watch."""
         self._done.set()
         self._stream.cancel()
 

@@ -1,4 +1,4 @@
-"""Follows the records of a DNS name, in a thread: the servers of a client come and go."""
+"""Follows the records of a DNS name, in a thread, because a client's servers come and go."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from dejavu_client.transport.servers import MAX_SERVERS, ServerAddress, record_a
 from dejavu_common.address import Address
 
 LOOKUP_SECONDS: Final = 10.0
-"""Pause between two lookups, in seconds. One that vanished is out at once (`servers.Server`); this finds new ones."""
+"""Pause between two lookups, in seconds. Lookups find new servers; a server that vanished is out at once
+(`servers.Server`)."""
 
 log = get_logger()
 
@@ -54,7 +55,7 @@ class DnsWatch:
         self._known: set[ServerAddress] = set()
 
     def start(self) -> None:
-        """Start the thread, which does not keep the process from ending."""
+        """Start the thread; it does not keep the process from ending."""
         threading.Thread(target=self._run, name="dejavu-dns", daemon=True).start()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""A connection of a pool, and what a call that waits on one should do."""
+"""A connection of a pool, and what a call that waits on it should do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dejavu_client.transport.servers import Server, ServerAddress
 ConnectionT = TypeVar("ConnectionT")
 
 QUIET_SECONDS = 0.5
-"""How long a call waits on a connection from which nothing is heard before a probe is sent."""
+"""Time that a call waits on a connection from which nothing is heard before a probe is sent."""
 
 PROBE_SECONDS = 0.5
-"""How long a probe, a health check, may take before its connection counts as silent."""
+"""Time that a probe (a health check) may take before its connection counts as silent."""
 
 
 class SilenceCheck(NamedTuple):
@@ -23,7 +23,7 @@ class SilenceCheck(NamedTuple):
     Attributes:
         wait: seconds to wait before the next check.
         probe: whether to send a probe over the connection first.
-        silent: whether the connection is silent: send the request over another one too.
+        silent: whether the connection is silent, so that the request should also be sent over another one.
     """
 
     wait: float
@@ -41,11 +41,11 @@ class PooledChannel(Generic[ConnectionT]):
         worker: name of the worker that last answered on it; empty before the first answer.
         turn: the pool's turn counter when the connection was last taken.
         calls: number of calls in progress on it.
-        heard: when something last came from the server over it; −∞ before the first answer. The pool's clock.
+        heard: when something last came from the server over it, by the pool's clock; −∞ before the first answer.
         probed: when the last probe was sent over it.
         silent: whether its last probe was not answered, or it was dialed in place of such a connection and has not
             answered yet.
-        replace_at: when to dial again in its place if it is still silent.
+        replace_at: when to dial a replacement if it is still silent.
     """
 
     connection: ConnectionT
@@ -60,5 +60,5 @@ class PooledChannel(Generic[ConnectionT]):
 
     @property
     def worker_key(self) -> tuple[ServerAddress, str]:
-        """Its worker, among those of all servers."""
+        """Key of its worker, unique among the workers of all servers."""
         return self.server.address, self.worker

@@ -11,25 +11,27 @@ import threading
 from dejavu_client.errors import CallCancelledError, DejavuClientError, ResourceExhaustedError, UnavailableError
 
 NEVER_REPEATED = frozenset({"Check"})
-"""Methods whose requests are sent once, to each server: a health check reports the current state."""
+"""Methods without MOST_REPEATS repetitions, because a health check must report the current state. With several servers,
+MOST_FAILOVERS repetitions still apply."""
 
 MOST_REPEATS = 2
-"""How often the request of one call is sent again at most."""
+"""Maximum number of times that the request of one call is sent again."""
 
 MOST_FAILOVERS = 2
-"""How often more, if there are several servers: gRPC, which sends a request to one server only, then does not."""
+"""Additional repetitions if there are several servers: they replace gRPC's retries, which would go to one server
+only."""
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 2.0
 """Pauses before a request is sent again once every server has refused it, in seconds; each is twice as long as the one
-before. They are those of service_config.json."""
+before. service_config.json has the same pauses."""
 
 SHARE = 0.1
 """Share of calls that may be sent again; `tokenRatio` in service_config.json is the same for gRPC's retries."""
 
 BURST = 100.0
-"""Requests that may be sent again at once, after a time of calls without trouble. As many calls can leave a worker that
-is stopped while they wait for it."""
+"""Number of requests that may be sent again at once, after a time of calls without trouble. So this many calls can
+switch to another worker if the one that they wait for is stopped."""
 
 _AT_ONCE = 0.001
 """The shortest pause, in seconds."""
@@ -38,12 +40,12 @@ _AT_ONCE = 0.001
 class RetryBudget:
     """Token bucket: each call adds `share` of a token, up to `burst`; each repeated request takes one. Thread-safe.
 
-    A client that makes n calls so repeats at most `burst` + `share` · n requests, whatever the server does
-    (Finagle's RetryBudget; gRFC A6 has the same for gRPC's retries).
+    So a client that makes n calls repeats at most `burst` + `share` · n requests, whatever the server does (as
+    Finagle's RetryBudget; gRFC A6 specifies the same for gRPC's retries).
 
     Args:
         share: tokens that a call adds.
-        burst: tokens at the start, and the most there can be.
+        burst: initial and maximum number of tokens.
     """
 
     def __init__(self, share: float = SHARE, burst: float = BURST) -> None:
@@ -86,16 +88,16 @@ def repeat_pause(error: DejavuClientError, left: float) -> float | None:
 
 
 def failover_pause(error: DejavuClientError, left: float, repeated: int, *, other: bool) -> float | None:
-    """Return the seconds after which to send a request again that one of several servers did not answer.
+    """Return the seconds after which to repeat a request that one of several servers did not answer.
 
-    It is sent at once to a server that it was not sent to yet, otherwise after a pause: the one that the server asks
-    for, if it does. Pauses vary by a fifth at random, so that clients do not all return at once.
+    It is sent at once to a server that it was not sent to yet, otherwise after a pause, or after the longer one that
+    the server asks for. Pauses vary by a fifth at random, so that clients do not all return at once.
 
     Args:
         error: how the attempt ended.
         left: seconds until the call's deadline.
         repeated: how often the request was sent again before.
-        other: whether there is a server that it was not sent to yet.
+        other: whether there is a server to which the request was not sent yet.
 
     Returns:
         The pause; None if the request should not be repeated.

@@ -1,7 +1,7 @@
 """Which servers a target names, and which of them take calls at the moment.
 
 A target is the address of one server, or names several with the same ledger: a list of addresses, or a DNS name with
-several records. `Server` is one of them as a pool sees it. See docs/decisions/0047.
+several records. `Server` is one of these servers as a pool sees it. See docs/decisions/0047.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ LONGEST_CHECK_PAUSE: Final = 2.0
 """Pauses, in seconds, after which a server that is out is probed; each is twice as long as the one before."""
 
 STEADY_SECONDS: Final = 10.0
-"""How long a server must have taken calls before the first of these pauses applies again."""
+"""Time for which a server must have taken calls before the first of the pauses above applies again."""
 
 MAX_SERVERS: Final = 64
-"""Most servers of a target: a client opens a connection to each of them."""
+"""Maximum number of servers of a target: a client opens a connection to each of them."""
 
 _LISTS: Final = ("ipv4:", "ipv6:")
 _DNS: Final = "dns:"
@@ -32,7 +32,7 @@ class ServerAddress(NamedTuple):
 
     Attributes:
         target: what to connect to, in gRPC's notation.
-        authority: the name that its certificate must have, and that requests carry; empty for that of `target`.
+        authority: the name that its certificate must have, and that requests carry; empty for the name in `target`.
     """
 
     target: str
@@ -43,7 +43,7 @@ class Servers(NamedTuple):
     """The servers that a target names.
 
     Attributes:
-        addresses: one address each; that of a DNS name until its records are known.
+        addresses: the address of each server; for a DNS name, the name's own address until its records are known.
         name: DNS name and port whose records are the servers; None if the target has none.
     """
 
@@ -52,19 +52,20 @@ class Servers(NamedTuple):
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one, or may be."""
+        """Whether there is more than one server, or may be."""
         return self.name is not None or len(self.addresses) > 1
 
 
 def parse_servers(target: str) -> Servers:
-    """Return the servers of a target: HOST:PORT, HOST:PORT,HOST:PORT,…, dns:///NAME:PORT, or another of gRPC's.
+    """Return the servers of a target: HOST:PORT, HOST:PORT,HOST:PORT,…, dns:///NAME:PORT, or another target of gRPC.
 
     Raises:
-        ValueError: if a list has an entry that is no address, the same one twice or too many, or a name has no port.
+        ValueError: if a list has an entry that is no address, a repeated entry or too many entries, or a name has no
+            port.
     """
     if target.startswith(_DNS):
         authority, _, endpoint = target.removeprefix(_DNS).rpartition("/")
-        if authority.strip("/"):  # names a DNS server: gRPC's resolver asks it
+        if authority.strip("/"):  # the target names a DNS server, which only gRPC's resolver can ask
             return Servers((ServerAddress(target),))
         return Servers((ServerAddress(target),), _address(endpoint, target))
     scheme = next((each for each in _LISTS if target.startswith(each)), "")
@@ -104,15 +105,16 @@ class Server:
     """One server of a pool. Not thread-safe: the pool holds its lock.
 
     A server is out after a connection to it was refused or lost, or went silent, and while its health is not SERVING,
-    which gRPC reports in the same way. It is in again once something came from it that was sent afterwards.
+    which gRPC reports in the same way as a refused connection. It is in again once something arrives from it over a
+    channel that was taken or probed after it went out.
 
     Attributes:
         address: its address.
-        workers: number of its workers; 0 if it has not said so.
+        workers: number of its workers; 0 if it has not reported it yet.
         out: whether calls avoid it.
         out_since: when it went out, by the pool's clock.
         out_turn: the pool's turn counter at that time.
-        check_at: when to probe it, while it is out.
+        check_at: time of its next probe while it is out.
     """
 
     address: ServerAddress
@@ -125,7 +127,7 @@ class Server:
     _pauses: Backoff = field(default_factory=lambda: Backoff(FIRST_CHECK_PAUSE, LONGEST_CHECK_PAUSE))
 
     def take_out(self, now: float, turn: int, *, check: bool = False) -> None:
-        """Take the server out, unless it is.
+        """Take the server out, unless it is out already.
 
         Args:
             now: the time.

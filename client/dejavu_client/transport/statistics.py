@@ -154,7 +154,7 @@ def _outcome(error: BaseException | None) -> str:
 
 
 def percentile(ascending: Sequence[float], share: float) -> float:
-    """Return the nearest-rank percentile: the smallest value that at least `share` of the values do not exceed.
+    """Return the nearest-rank percentile: the smallest value that is not exceeded by at least `share` of the values.
 
     Args:
         ascending: the values in ascending order.

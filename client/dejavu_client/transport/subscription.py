@@ -22,7 +22,8 @@ FIRST_DELAY = 0.25
 LONGEST_DELAY = 10.0
 
 LONGEST_PUSHBACK = 60.0
-"""Longest pause, in seconds, that a server that refuses a stream may ask for. A longer one is reported as an error."""
+"""Longest pause, in seconds, that a server may ask for when it refuses a stream. A longer pause is reported as an
+error."""
 
 log = get_logger()
 
@@ -66,8 +67,8 @@ class StreamResumption:
     def accept(self, response: StreamPredictionsResponse) -> bool:
         """Record a response and return whether to deliver it to the reader.
 
-        Forecasts and outcomes share one sequence. One at or before the newest sequence seen is not delivered again,
-        whatever the server sends. An event of an unknown kind only updates the resume token.
+        Forecasts and outcomes share one sequence. An event at or before the newest sequence seen is not delivered
+        again, whatever the server sends. An event of an unknown kind only updates the resume token.
         """
         if self._failures:
             log.info("stream_resumed", attempts=self._failures)
@@ -86,7 +87,7 @@ class StreamResumption:
     def connection_lost(self, error: DejavuClientError) -> float:
         """Return the seconds to wait before reconnecting, after a connection ended with `error`.
 
-        They are at least those that the server asked for.
+        The wait is at least as long as the server asked for.
 
         Raises:
             DejavuClientError: `error` itself, if reconnecting would not help, or if no message ever arrived and the
@@ -108,7 +109,7 @@ def _is_transient(error: DejavuClientError) -> bool:
                 error.retry_after is not None and error.retry_after <= LONGEST_PUSHBACK
             )
         case InternalError():
-            # A connection broken in mid-frame: the error comes from gRPC's transport, not from a server's handler.
+            # The connection broke in mid-frame: the error comes from gRPC's transport, not from a server's handler.
             return not error.reason and ("RST_STREAM" in error.message or "HTTP2" in error.message.upper())
         case _:
             return isinstance(error, PASSING)

@@ -1,4 +1,4 @@
-"""Which worker answered a call: it says so in the call's metadata."""
+"""Which worker answered a call: the worker names itself in the call's metadata."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORKERS_KEY = "dejavu-workers"
 """Metadata key for the number of workers of the server."""
 
 UNHEARD = frozenset({grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE})
-"""Codes of calls that may have ended without anything from the server. Any other one was heard from it."""
+"""Codes of calls that may have ended without a response from the server. Any other code came from the server."""
 
 
 class WorkerIdentity(NamedTuple):

@@ -17,9 +17,10 @@ def completed_minutes(plays: Sequence[Play]) -> int:
 
     A minute is complete once the last play is *strictly later* than its end: another free throw may follow at the same
     second, and a play with a wrong clock is followed by plays with a correct one. The scoreboard's clock is not used
-    because it may run ahead of the plays. The last minute of a quarter is complete with the quarter, so that a break
-    is not spent on the forecast of the minute before: the feed enters the end after the free throws at the buzzer. If
-    it is withdrawn, or a play is inserted before it, the forecast is revised as after any other correction.
+    because it may run ahead of the plays. The last minute of a quarter is complete when the plays show the quarter's
+    end, so that during the break the forecast is not that of the minute before: the feed enters the end after the free
+    throws at the buzzer. If the end is withdrawn, or a play is inserted before it, the forecast is revised as after any
+    other correction.
     """
     elapsed = plays[-1].elapsed if plays else 0.0
     quarter, left = divmod(elapsed, QUARTER_SECONDS)
@@ -31,7 +32,7 @@ def completed_minutes(plays: Sequence[Play]) -> int:
 def completed_at(plays: Iterable[Play], minutes: int) -> datetime | None:
     """Return the feed's wall-clock time of the play that completes a minute; None if it is not reported.
 
-    This is the first play past its end, or the end of the quarter.
+    This is the first play after the end of the minute, or the end of the quarter.
     """
     end = 60 * minutes
     for play in plays:
@@ -46,7 +47,7 @@ def last_change(plays: Sequence[Play], now: datetime) -> datetime | None:
     Ignores times after `now`, which are data entry errors that would remain the newest forever.
     """
     newest: datetime | None = None
-    for play in reversed(plays):  # the newest are last, and then no other one is later
+    for play in reversed(plays):  # the newest play is usually last
         for time in (play.edited, play.actual):
             if time is not None and (newest is None or time > newest) and time <= now:
                 newest = time

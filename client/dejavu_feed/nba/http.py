@@ -23,15 +23,17 @@ _CHUNK: Final = 65_536
 """Maximum bytes per read; a read returns available data without waiting for more."""
 
 MAX_PAGE: Final = 8 * 1024 * 1024
-"""Most bytes of a page, decompressed: the largest, the games of a season, has less than a tenth of them."""
+"""Maximum size of a page, decompressed, in bytes: the largest page, the games of a season, has less than a tenth of
+it."""
 
 MAX_LIVE_PAGE: Final = 2 * 1024 * 1024
-"""Most bytes of a page of the live feed, of which many are read at once; the plays of a game have less than a third."""
+"""Maximum size of a page of the live feed, in bytes; many are read at once, and the plays of a game have less than a
+third of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpPage:
-    """The attributes that nba_api needs of a response, plus the headers."""
+    """The attributes of a response that nba_api needs, plus the headers."""
 
     text: str
     status_code: int
@@ -64,7 +66,7 @@ class BoundedReader:
         self.page: HttpPage | None = None
 
     def get(self, url: str, **options: Any) -> HttpPage:
-        """GETs a page.
+        """Send a GET request and return the page.
 
         Raises:
             requests.RequestException, urllib3.exceptions.HTTPError: if requests or urllib3 fail.
@@ -109,7 +111,7 @@ def _page(response: requests.Response, max_bytes: int) -> HttpPage:
 
 
 def _without_user(url: str) -> str:
-    """Return host and port of a URL, without user and password: logs and others see it."""
+    """Return host and port of a URL, without user and password, because the result is logged and shown."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
@@ -143,7 +145,7 @@ def read_page(
         parameters: the query.
         timeout: seconds to wait for a connection, and for each chunk of the page.
         limit: seconds that the whole page may take.
-        max_bytes: most bytes of the page, decompressed.
+        max_bytes: maximum size of the page, decompressed, in bytes.
 
     Raises:
         FeedUnavailable: if no whole page is received.
@@ -152,7 +154,7 @@ def read_page(
     import urllib3.exceptions  # noqa: PLC0415 - comes with requests
 
     reader = BoundedReader(session, limit, max_bytes)
-    http.nba_response = dict  # its own hides the status; the reader has the page
+    http.nba_response = dict  # its own response class hides the status; the reader has the page
     http.get_session = lambda: reader
     # nba_api sets Host to the NBA's for any URL, and accepts encodings that urllib3 may not support.
     headers = {name: value for name, value in http.headers.items() if name.lower() != "host"}
@@ -166,7 +168,7 @@ def read_page(
     except requests.ConnectionError as error:
         raise FeedUnavailable(f"no connection to {_without_user(http.base_url)}") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        # An invalid URL, as of a redirect, raises a ValueError.
+        # An invalid URL, for example of a redirect, raises a ValueError.
         raise FeedUnavailable(f"no whole answer: {type(error).__name__}") from error
     assert reader.page is not None  # noqa: S101 - a successful request has read its page
     return reader.page

@@ -31,14 +31,14 @@ from dejavu_feed.pattern import Score, elapsed_seconds
 from dejavu_feed.teams import team_code
 
 MAX_GAMES: Final = 100
-"""Most games of a scoreboard; a full evening has 15."""
+"""Maximum number of games of a scoreboard; a full evening has 15."""
 
 MAX_PLAYS: Final = 2_000
-"""Most plays of a game; one with four overtimes has fewer than half of them."""
+"""Maximum number of plays of a game; a game with four overtimes has fewer than half as many."""
 
 
 MAX_TEXT: Final = 40
-"""Most characters of a text that is shown."""
+"""Maximum length in characters of a text that is shown."""
 
 
 class GameStatus(IntEnum):
@@ -61,7 +61,8 @@ class GameState:
         home_periods, away_periods: points of each period; 0 for periods not yet played.
         tip_off: scheduled or actual start, aware; None if the feed does not report it.
         text: the feed's status text, for example "Q2 07:15" or "Final/OT".
-        code_date: local date of the game by its code, for example 20230420/SACGSW; None if the feed shows none.
+        code_date: local date of the game according to its code, for example 20230420/SACGSW; None if the feed shows
+            none.
     """
 
     game_id: str
@@ -80,7 +81,7 @@ class GameState:
 
     @property
     def date(self) -> date | None:
-        """Local date of the game: by its code, else by its start; None if the feed shows neither."""
+        """Local date of the game: from its code, else from its start; None if the feed shows neither."""
         if self.code_date is not None or self.tip_off is None:
             return self.code_date
         return game_day(self.tip_off.astimezone(UTC))

@@ -17,13 +17,13 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Hosts that are never reached through a proxy."""
 
 _AGAIN: Final = 0.1
-"""Seconds between attempts to cut off a read that is late: a connection may just be opened."""
+"""Seconds between attempts to cut off a late read: one attempt may miss a connection that is just being opened."""
 
 
 class FeedSession(requests.Session):
     """A session with one server, for one thread at a time.
 
-    It keeps no cookies: an answer with many would have every later request refused for its size.
+    It keeps no cookies: after an answer with many cookies, every later request would be refused for its size.
 
     Args:
         host: the server's host.
@@ -39,14 +39,14 @@ class FeedSession(requests.Session):
         self.mount("https://", self._adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Let requests follow no redirect: it would go to any host, and read all that comes with a redirect."""
+        """Return None, so that the session follows no redirect: requests would go to any host, and read its body."""
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Cut off the reads of the block after a time in all, including headers, body and redirects.
+        """Cut off the reads of the block after a total time, including headers, body and redirects.
 
-        The timeout of requests limits only the wait for the next bytes. A name is resolved without a limit but the
-        system's, and connecting takes up to the timeout for each address.
+        The timeout of requests limits only the wait for the next bytes. Resolving a name has no limit but the system's,
+        and connecting takes up to the timeout for each address.
 
         Raises:
             TimeoutError: if the block was cut off.
@@ -63,7 +63,7 @@ class FeedSession(requests.Session):
         finally:
             done.set()
             watch.join()
-        if late.is_set():  # the end of the connection can pass for that of the body
+        if late.is_set():  # the end of the connection can look like the end of the body
             raise TimeoutError(f"no whole answer within {seconds:g} s")
 
     def _watch(self, seconds: float, done: threading.Event, late: threading.Event) -> None:
@@ -73,7 +73,10 @@ class FeedSession(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """Knows the sockets of its connections. A connection itself forgets the socket of an answer that ends with it."""
+    """Keeps track of the sockets of its connections.
+
+    A connection itself forgets the socket of an answer that lasts until the connection closes.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,15 +92,15 @@ class _Adapter(HTTPAdapter):
     def cut(self) -> None:
         """Shut all sockets down: a read from one gets the end of the data or an error."""
         for link in self._sockets:
-            with suppress(OSError):  # it is not connected any more
-                socket.socket.shutdown(getattr(link, "socket", link), socket.SHUT_RDWR)  # `socket`: of TLS within TLS
+            with suppress(OSError):  # the socket is not connected any more
+                socket.socket.shutdown(getattr(link, "socket", link), socket.SHUT_RDWR)  # `socket`: for TLS within TLS
 
     def _opened(self, link: Any) -> None:
         self._sockets = [*(each for each in self._sockets if each.fileno() != -1), link]
 
 
 class _Telling:
-    """Mixin of connections of urllib3, which calls `opened` with each socket: when it connects, and within TLS."""
+    """Mixin of urllib3's connections that calls `opened` with each socket: on connecting, and within TLS."""
 
     opened: Callable[[Any], None]
     _socket: Any

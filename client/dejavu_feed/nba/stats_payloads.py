@@ -23,14 +23,14 @@ from dejavu_feed.teams import TEAMS
 
 _CODES: Final = {team.number: code for code, team in TEAMS.items()}
 _MATCHUP: Final = 40
-"""Characters of a matchup that are kept; "NYK @ BOS" has 9."""
+"""Number of characters of a matchup that are kept; "NYK @ BOS" has 9."""
 
 _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "TEAM_ID", "MATCHUP", "WL", "PTS")
 _MOST_POINTS: Final = 3
 """Maximum points of one shot."""
 
 _LEAST_POINTS, _MOST_TEAM_POINTS = 15, 250
-"""Bounds of a team's points in a game: so far 18 (1950) to 186 (1983)."""
+"""Bounds of a team's points in a game; the extremes so far are 18 (1950) and 186 (1983)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ class ScoreTimeline:
 def read_game_log(payload: object) -> tuple[ListedGame, ...]:
     """Parse a LeagueGameLog of teams into games sorted by date and id. The log has two rows per game, one per team.
 
-    A game with inconsistent rows, or a result that no game has, is returned with its fault; the other games are still
-    returned.
+    A game with inconsistent rows, or an impossible result, is returned with its fault; the other games are returned as
+    usual.
 
     Raises:
         MalformedFeed: if the payload is not a game log, or a row has no id or date.
@@ -105,7 +105,7 @@ def read_game_log(payload: object) -> tuple[ListedGame, ...]:
 
 
 def _once_a_day(games: Sequence[ListedGame]) -> Iterator[ListedGame]:
-    """Yield games; those of a team with several on one day with that as their fault."""
+    """Yield games; if a team has several on one day, yield them with this fault."""
     days = Counter((game.date, code) for game in games for code in game.points)
     for game in games:
         often = [code for code in game.points if days[game.date, code] > 1]
@@ -141,11 +141,11 @@ def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
 
 
 def _impossible(points: Mapping[str, Any], winners: Sequence[str]) -> str:
-    """Return why no game has a final; "" if one can.
+    """Return why a final score is impossible; "" if it is possible.
 
     Args:
         points: code → points of both teams.
-        winners: the teams that won, as the list says.
+        winners: the teams that won, according to the log.
     """
     final = f"the list has {', '.join(f'{code} {brief(value)}' for code, value in points.items())}"
     if not all(type(value) is int and _LEAST_POINTS <= value <= _MOST_TEAM_POINTS for value in points.values()):
@@ -191,9 +191,12 @@ def read_score_timeline(payload: object, game: ListedGame) -> ScoreTimeline:
 
 
 def _home(actions: Sequence[object], game: ListedGame) -> str:
-    """Return the team of the column scoreHome. The plays take precedence: a log may list either team as the host."""
+    """Return the team whose score is in the column scoreHome.
+
+    The plays take precedence: a log may list either team as the host.
+    """
     for action in actions:
-        # A tuple, as a set fails for unhashable values.
+        # A tuple, because a set fails for unhashable values.
         if isinstance(action, Mapping) and action.get("location") in ("h", "v"):
             code = _team(action.get("teamId"))
             if code in game.points:

@@ -16,7 +16,7 @@ from dejavu_feed.nba.http import host_of, read_page
 STATS_URL: Final = "https://stats.nba.com"
 STATS_PATH: Final = "/stats/"
 _PASSING: Final = frozenset({403, 408, 425, 429})
-"""Transient statuses in addition to 5xx. stats.nba.com temporarily returns 403 to clients it takes for bots."""
+"""Transient statuses in addition to 5xx. stats.nba.com temporarily returns 403 to clients that it takes for bots."""
 
 
 class StatsUnavailable(FeedUnavailable):

@@ -41,7 +41,7 @@ def required(record: object, key: str, kind: type[T], where: str) -> T:
 
 
 def required_list(record: object, key: str, where: str, most: int) -> list[Any]:
-    """Return a required list of at most so many elements.
+    """Return a required list of at most `most` elements.
 
     Raises:
         MalformedFeed: as `required`, and if the list is longer.
@@ -73,7 +73,7 @@ def points(record: object, key: str, where: str) -> int:
 
 
 def clock_seconds(text: str) -> float | None:
-    """Parse a clock such as "PT06M05.00S" into seconds. Returns None otherwise, for example for "" before a game."""
+    """Parse a clock such as "PT06M05.00S" into seconds; None for other texts, such as "" before a game."""
     match = _CLOCK.fullmatch(text)
     return None if match is None else 60 * int(match[1] or 0) + float(match[2])
 
@@ -82,7 +82,7 @@ def game_clock(record: object, where: str) -> tuple[int, float]:
     """Return the period of a play and the seconds left in it.
 
     Raises:
-        MalformedFeed: if one is missing, or there is no such moment in a game.
+        MalformedFeed: if period or clock is missing, or there is no such moment in a game.
     """
     period = required(record, "period", int, where)
     text = required(record, "clock", str, where)
@@ -93,7 +93,7 @@ def game_clock(record: object, where: str) -> tuple[int, float]:
 
 
 def instant(text: str) -> datetime | None:
-    """Parse an ISO 8601 time, in UTC unless it has an offset. Returns None if it is none of a year with games."""
+    """Parse an ISO 8601 time, in UTC unless it has an offset; None if it is invalid, or its year has no games."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -104,7 +104,7 @@ def instant(text: str) -> datetime | None:
 
 
 def compact_day(text: str) -> date | None:
-    """Parse a day such as "20230420". Returns None if it is none of a year with games."""
+    """Parse a day such as "20230420". Return None if it is invalid, or its year has no games."""
     try:
         day = datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
     except ValueError:
@@ -113,7 +113,7 @@ def compact_day(text: str) -> date | None:
 
 
 def _has_games(day: date) -> bool:
-    """Whether a game can be in the year of a day: dates computed from it stay within Python's years."""
+    """Whether there can be games in the year of a day; dates computed from such a day stay within Python's range."""
     return FIRST_DAY.year <= day.year <= LAST_DAY.year
 
 

@@ -119,7 +119,7 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tup
 
 
 def _game_of(source: str, rows: Sequence[dict[str, Any]], day: date) -> ReplayGame:
-    """Build a game from its rows. A ValueError says why it cannot be replayed."""
+    """Build a game from its rows. Raise a ValueError that says why, if it cannot be replayed."""
     if missing := {column for row in rows for column in _COLUMNS if row[column] is None}:
         raise ValueError(f"{', '.join(sorted(missing))} is missing")
     home, away = team_code(rows[0]["home"]), team_code(rows[0]["away"])
@@ -143,7 +143,7 @@ def extend_to_overtime(game: ReplayGame) -> ReplayGame:
     behind = abs(final.home - final.away)
     threes = math.ceil(behind / 3)
     home_behind = final.home < final.away
-    # Threes spread over the last quarter; the last one is in its last second.
+    # The threes are spread over the last quarter; the last one is in its last second.
     times = [_THREE_QUARTERS + (QUARTER_SECONDS - 1.0) * number / threes for number in range(1, threes + 1)]
 
     def caught_up(score: Score) -> Score:

@@ -19,7 +19,7 @@ class Response:
     Content-Length is the length of the body unless the headers override it.
 
     Attributes:
-        hold: if not 0, nothing is sent: the connection is held open for so many seconds, then closed.
+        hold: if not 0, nothing is sent: the connection is held open for this many seconds, then closed.
     """
 
     status: int

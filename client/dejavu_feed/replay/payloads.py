@@ -51,7 +51,7 @@ class LiveGame:
 
     @property
     def day(self) -> date:
-        """Local date of the game when it was played; if that is not known, that of the evening of the replay."""
+        """Local date on which the game was played; if it is not known, the date of the evening of the replay."""
         recorded = self.timeline.game.day
         return game_day(self.tip_off.astimezone(UTC)) if recorded is None else recorded
 

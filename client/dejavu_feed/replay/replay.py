@@ -51,7 +51,7 @@ class Replay:
 
     Args:
         games: the games in the order of their tip-offs.
-        speed: speed relative to real time; 1 takes about two hours and a quarter.
+        speed: speed relative to real time; at speed 1 a game takes about two hours and a quarter.
         delay: wall-clock seconds from now until the first tip-off.
         stagger: game-day seconds between two tip-offs.
         now: the clock; returns aware datetimes.
@@ -104,7 +104,7 @@ class Replay:
         )
 
     def respond(self, path: str) -> Response:
-        """Respond to the GET of a path now. Files that the NBA would not have yet are 404."""
+        """Respond to the GET of a path now. Files that the NBA would not have yet get a 404."""
         return self.respond_at(path, self.now())
 
     def respond_at(self, path: str, now: datetime) -> Response:

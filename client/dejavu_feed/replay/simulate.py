@@ -18,9 +18,9 @@ _LONGEST_TRIP: Final = 22.5
 _TRIPS_A_TEAM: Final = 100.0
 _POINTS_A_TRIP: Final = 1.08
 _EASE: Final = 0.0035
-"""Points per trip that a team loses for each point of its lead; without it margins would spread too far."""
+"""Points per trip that a team loses for each point of its lead; without this effect, margins would spread too far."""
 _EDGE_LEFT: Final = 0.82
-"""Share of an edge that remains in the final margin after this effect (measured on 3,000 games)."""
+"""Share of an edge that remains in the final margin after the effect above (measured on 3,000 games)."""
 
 _TRIPS: Final = (
     # Points of each shot of a trip (each shot becomes a row), and probability of such a trip.

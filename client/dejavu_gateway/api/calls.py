@@ -1,4 +1,4 @@
-"""RPCs as JSON endpoints: each a translation of its request and its response, and nothing else."""
+"""RPCs as JSON endpoints: each one only translates the request and the response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 from dejavu_gateway.upstream import Rpc
 
 _IN_THREAD: Final = {"ListPredictions", "PredictBatch", "GetPrediction"}
-"""RPCs whose responses may be large: they are converted in a thread, as browsers wait for their events meanwhile."""
+"""RPCs whose responses may be large: these are converted in a thread, because browsers would wait for their events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ class CallEndpoint:
         method: HTTP method: GET takes the request as query parameters, POST as its body.
         path: the path; a part in braces is the field of that name.
         rpc: the RPC.
-        summary: what it does, for the description of the interface.
+        summary: what the RPC does, for the description of the interface.
         parameters: message whose fields are the query parameters; the request itself by default.
-        complete: makes the request from that message and the further parameters.
-        also: names of further parameters.
+        complete: makes the request from the message of `parameters` and the further parameters.
+        also: names of the further parameters.
         check: refuses requests that this gateway does not pass on.
-        max_bytes: largest body.
+        max_bytes: maximum size of the body.
     """
 
     method: str
@@ -85,7 +85,7 @@ def _what_if_only(context: GatewayContext, request: PredictRequest) -> None:
     """Refuse a request that would record a forecast.
 
     Raises:
-        RequestRefused: unless the gateway allows it.
+        RequestRefused: if the request would record a forecast, and the gateway does not allow it.
     """
     if request.game_id and not context.settings.allow_record:
         raise _recording_refused("gameId")

@@ -1,4 +1,4 @@
-"""What the endpoints share."""
+"""The objects that the endpoints share."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from dejavu_gateway.settings import GatewaySettings
 from dejavu_gateway.upstream import UpstreamClient
 
 CONTEXT_KEY: Final = "dejavu.context"
-"""Key of an ASGI scope under which the context is."""
+"""Key of the context in an ASGI scope."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayContext:
-    """What the endpoints of one gateway work with.
+    """The objects with which the endpoints of one gateway work.
 
     Attributes:
         settings: its settings.
@@ -35,8 +35,8 @@ class GatewayContext:
         feed: the live events.
         metrics: its metrics.
         streams: slots of the live streams.
-        reads: slots of requests that have the server read for them.
-        what_ifs: slots of requests that have the server compute for them.
+        reads: slots of requests for which the server reads.
+        what_ifs: slots of requests for which the server computes.
     """
 
     settings: GatewaySettings
@@ -56,12 +56,12 @@ def context_of(connection: HTTPConnection) -> GatewayContext:
 
 @contextlib.contextmanager
 def in_line(request: Request) -> Iterator[None]:
-    """Count a request that asks the server, from before its body is read.
+    """Count a request that needs the server, starting before its body is read.
 
-    Else one client fills the connections of its proxy with requests that wait, or the memory with their bodies.
+    Otherwise one client could fill the connections of its proxy with waiting requests, or the memory with their bodies.
 
     Raises:
-        RequestRefused: if too many are in line already.
+        RequestRefused: if too many requests are in line already.
     """
     with contextlib.ExitStack() as counted:
         try:
@@ -73,12 +73,12 @@ def in_line(request: Request) -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def asking(request: Request) -> AsyncIterator[None]:
-    """Hold a slot to ask the server: else an address with its connections full of requests has all others wait.
+    """Hold a slot for a call to the server: otherwise an address with many requests could make all others wait.
 
     A request with a body is `in_line` already.
 
     Raises:
-        RequestRefused: if too many are in line already.
+        RequestRefused: if too many requests are in line already.
     """
     async with contextlib.AsyncExitStack() as held:
         if request.method != "POST":
@@ -96,12 +96,12 @@ def _slots(request: Request) -> AddressSlots:
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """Return what counts as the address of a browser: what its reverse proxy says, if that is trusted."""
+    """Return what counts as the address of a browser: as its reverse proxy reports it, if the proxy is trusted."""
     peer = connection.client.host if connection.client else ""
     if peer not in context_of(connection).settings.trusted_proxies:
         return share_of(peer)
-    # The last address is the one that the proxy itself saw; those before it, also in headers of their own, are what the
-    # browser made it say.
+    # The last address is the one that the proxy itself saw; the browser may have made up those before it, also in
+    # headers of their own.
     said = ",".join(connection.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
     try:
         return share_of(str(ip_address(said)))

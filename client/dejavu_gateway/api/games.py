@@ -1,4 +1,4 @@
-"""Games of a day, and one game with its history, from what ListPredictions returns."""
+"""Games of a day, and one game with its history, from the results of ListPredictions."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from dejavu_gateway.upstream import UpstreamClient
 
 PAGE_SIZE: Final = 500
 MAX_FORECASTS: Final = 20_000
-"""Most forecasts that one answer is made from; an evening of 15 games has 1,300."""
+"""Maximum number of forecasts behind one answer; an evening of 15 games has 1,300."""
 
 MAX_OF_GAME: Final = 1000
-"""Most forecasts of one game in an answer, the newest; each takes 30 kB of memory with its explanation. A game with a
-revision of every minute has 200."""
+"""Maximum number of forecasts of one game in an answer, which has the newest; each takes 30 kB of memory with its
+explanation. A game with a revision of every minute has 200."""
 
 _FIRST_DAY, _LAST_DAY = date(1946, 8, 1), date(2046, 7, 31)
-"""The days that a game may be on, as in PredictRequest."""
+"""The days on which a game may be, as in PredictRequest."""
 
 _HORIZONS: Final = (("half", HORIZON_HALFTIME), ("final", HORIZON_FINAL))
 
@@ -56,9 +56,10 @@ class GameEndpoints:
         return await self._answer(request, ("day", day, replays), lambda: _day_answer(context, day, replays))
 
     async def warm(self, context: GatewayContext) -> None:
-        """Make the answer that the board asks for, once the server streams: else the first browser would wait longer.
+        """Make the answer for the page's list of games once the server streams, before the first browser needs it.
 
-        It is made on new connections, by code that has not run, from parts of the ledger that are not in memory.
+        The first answer is slow: its connections are new, its code has not run yet, and its parts of the ledger are not
+        in memory.
         """
         await context.feed.begun.wait()
         day = _tonight(context)
@@ -85,7 +86,7 @@ class GameEndpoints:
 
 
 async def game_history(client: UpstreamClient, game_id: str, *, explain: bool) -> list[RecordedPrediction]:
-    """Return the recorded forecasts of a game, revisions included, in the order of the ledger; of many the newest.
+    """Return the recorded forecasts of a game, with revisions, in the order of the ledger; if too many, the newest.
 
     Raises:
         DejavuClientError: if the server does not answer.
@@ -134,7 +135,7 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> byte
     request = ListPredictionsRequest(
         from_date=day.isoformat(), to_date=day.isoformat(), include_replays=replays, page_size=PAGE_SIZE
     )
-    # Before anything is read: what is recorded meanwhile is sent once more by a stream that resumes from there.
+    # Taken before anything is read, so that a stream that resumes from here sends again whatever is recorded meanwhile.
     is_now = day == _tonight(context) and context.feed.board.report.streaming
     token = context.feed.log.token if is_now else ""
     games: dict[str, list[RecordedPrediction]] = {}
@@ -160,14 +161,14 @@ def _dump_day(
 
 
 def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
-    """Return a game of a day. Its newest forecasts are without their distributions, two thirds of their bytes.
+    """Return a game of a day. Its newest forecasts omit their distributions, which are two thirds of their bytes.
 
     Args:
         game_id: the game.
         forecasts: its forecasts, newest first.
     """
     teams = next((each.forecast for each in forecasts if each.forecast.home_team and each.forecast.away_team), None)
-    # Late ones do not count; where there are no others, they are what there is.
+    # Late forecasts do not count; they are shown only if there are no others.
     counted_first = sorted(forecasts, key=lambda each: bool(each.forecast.late))
     newest = {
         name: next((_brief(each) for each in counted_first if each.forecast.horizon == horizon), None)
@@ -190,7 +191,7 @@ def _brief(prediction: RecordedPrediction) -> JsonObject:
 
 
 def _course(forecasts: list[RecordedPrediction]) -> list[JsonObject]:
-    """Return how a game went, minute by minute: the lead, and the probability that the home team wins.
+    """Return the course of a game, minute by minute: the lead, and the probability that the home team wins.
 
     Args:
         forecasts: its forecasts, newest first; late ones do not count.
@@ -205,13 +206,13 @@ def _course(forecasts: list[RecordedPrediction]) -> list[JsonObject]:
 
 
 def _outcomes(forecasts: Iterable[RecordedPrediction]) -> list[Outcome]:
-    """Return the outcomes that stand, one for each horizon at most."""
+    """Return the current outcomes, at most one for each horizon."""
     found = {each.outcome.horizon: each.outcome for each in forecasts if each.HasField("outcome")}
     return [found[horizon] for _, horizon in _HORIZONS if horizon in found]
 
 
 async def _newest_day(client: UpstreamClient, first: date | None, last: date | None, replays: bool) -> date | None:
-    """Return the newest day of games with forecasts, from the first to the last one given; None if there is none."""
+    """Return the newest day with forecasts from `first` to `last`; None if there is none."""
     request = ListPredictionsRequest(
         from_date=first.isoformat() if first else "",
         to_date=last.isoformat() if last else "",
@@ -225,7 +226,10 @@ async def _newest_day(client: UpstreamClient, first: date | None, last: date | N
 
 
 async def _first_day_after(client: UpstreamClient, day: date, replays: bool) -> date | None:
-    """Return the first day with forecasts after a day. Lists are newest first: windows that double, then halves."""
+    """Return the first day with forecasts after a day.
+
+    Lists are newest first, so search in doubling windows, then by halving.
+    """
     first, last, today, span = day + timedelta(days=1), day, game_day(utc_now()), 1
     if first > today:
         return None

@@ -35,9 +35,9 @@ class InferenceEndpoint:
 
     Attributes:
         method: HTTP method.
-        paths: its paths; those of one endpoint differ in what may be left out.
+        paths: its paths; they differ in optional parts.
         name: name of the RPC.
-        summary: what it does, for the description of the interface.
+        summary: what the RPC does, for the description of the interface.
         answer: answers a request.
     """
 
@@ -93,7 +93,7 @@ async def model_metadata(request: Request) -> Response:
 
 
 async def model_infer(request: Request) -> Response:
-    """Forecasts; what-ifs, of which none is recorded."""
+    """Forecasts; all are what-ifs, and none is recorded."""
     context, (name, version) = context_of(request), _model_of(request)
     if BINARY_HEADER in request.headers:
         raise binary_refused(f"header {BINARY_HEADER}")
@@ -103,7 +103,7 @@ async def model_infer(request: Request) -> Response:
         )
         async with asking(request):
             response = await context.client.call(upstream.MODEL_INFER, asked)
-            # In a thread, as browsers wait for their events meanwhile.
+            # In a thread, because browsers would otherwise wait for their events.
             body = await asyncio.to_thread(lambda: dump(infer_response_body(response)))
             return await json_response(request, body)
 

@@ -23,7 +23,7 @@ _ANSWERS: Final = {
     "ModelMetadata": "InferenceModel",
     "ModelInfer": "InferResponse",
 }
-"""Names of the schemas of answers by RPC."""
+"""Names of the schemas of answers, by RPC."""
 
 
 def inference_paths() -> dict[str, JsonObject]:
@@ -76,7 +76,7 @@ def _object(required: dict[str, JsonObject], **optional: JsonObject) -> JsonObje
 
 
 def inference_schemas() -> dict[str, JsonObject]:
-    """Return the schemas that the endpoints name."""
+    """Return the schemas to which the endpoints refer."""
     tensor = {"name": _TEXT, "datatype": _TEXT, "shape": _SHAPE}
     value: JsonObject = {"type": ["number", "string", "null"]}
     data: JsonObject = {"type": "array", "items": {"anyOf": [value, {"type": "array", "items": value}]}}

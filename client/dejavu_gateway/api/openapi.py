@@ -97,7 +97,7 @@ def _get(name: str, summary: str, responses: JsonObject, *parameters: JsonObject
 
 
 def _own_paths() -> dict[str, JsonObject]:
-    """Return the paths that are no RPC."""
+    """Return the paths that do not belong to an RPC."""
     status = {"$ref": "#/components/schemas/Status"}
     svg = _responses(_TEXT, "image/svg+xml")
     follow = (

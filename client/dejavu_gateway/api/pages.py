@@ -39,14 +39,15 @@ _SCRIPT: Final = "<{}>; rel=modulepreload; fetchpriority=low"
 _ANSWER: Final = "<{}>; rel=preload; as=fetch; crossorigin=anonymous"
 _CHARTS: Final = "assets/library-"
 _SCRIPTS: Final = re.compile(r"assets/(rest|library)-[\w-]+\.js")
-"""Scripts of the build that the board does not need: of the other pages, and of the charts."""
+"""Scripts of the build that the list of games does not need: those of the other pages and of the charts."""
 
 _STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _SHELL: Final = re.compile(r'(<div id="app">).*?(</div>)', re.DOTALL)
-"""Content of index.html until the script has loaded: the head of the page, which a chart in a frame does not have."""
+"""Placeholder in index.html until the script has loaded: the header of the page, which a chart in a frame does not
+have."""
 
 _OF_PROGRAMS: Final = ("/api/", "/v2/", "/share/", "/assets/")
-"""Beginnings of the paths whose errors are for programs, also if a browser asks."""
+"""Prefixes of the paths whose errors are for programs, even if a browser requests them."""
 
 _GAME_PATH: Final = re.compile(r"/game/([0-9]{10})$")
 
@@ -57,7 +58,7 @@ class StaticFile:
 
     Attributes:
         content: the file.
-        gzip: the same compressed; None if that does not help.
+        gzip: the compressed content; None if compression does not help.
         media_type: its type.
     """
 
@@ -67,7 +68,7 @@ class StaticFile:
 
     @classmethod
     def read(cls, path: Path) -> StaticFile:
-        """Read a file. One of the same name with .gz appended is taken as its compressed form."""
+        """Read a file. A file of the same name with .gz appended is taken as its compressed form."""
         content, packed = path.read_bytes(), path.with_name(f"{path.name}.gz")
         media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         if packed.is_file():
@@ -119,7 +120,7 @@ class WebBuild:
         return await content_response(request, content, "text/html", REVALIDATED, headers)
 
     def _needs(self, path: str) -> list[str]:
-        """Return links to the next requests of a page, so that a browser makes them before its scripts run."""
+        """Return links to the first requests of a page, so that a browser makes them before the page's scripts run."""
         if path == "/":
             return [_ANSWER.format("/api/games?includeReplays=1")]
         shown = _GAME_PATH.search(path)
@@ -138,9 +139,9 @@ class WebBuild:
         return Response(file.content, headers=headers, media_type=file.media_type)
 
     async def other(self, request: Request) -> Response:
-        """Answer any other path: with a file at the root of the build, such as an icon, or that there is nothing.
+        """Answer any other path: with a file at the root of the build, such as an icon, or with a not-found error.
 
-        A person gets that as a page, a program as the error of the interface.
+        A person gets the error as a page, a program as an error of the interface.
         """
         path = request.url.path
         name = path.removeprefix("/")

@@ -1,4 +1,4 @@
-"""GET /share/game/{gameId}.svg: a game as an image, for those who share a link."""
+"""GET /share/game/{gameId}.svg: a game as an image, for people who share a link."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dejavu_gateway.http.answers import content_response
 from dejavu_gateway.messages.errors import invalid_field, not_found
 
 WIDTH, HEIGHT = 1200, 630
-"""Size in pixels, as those who show links expect it."""
+"""Size in pixels, as programs that show previews of links expect it."""
 
 LEFT, RIGHT, TOP, BOTTOM = 90.0, 1110.0, 170.0, 560.0
 """The plot."""
@@ -50,9 +50,9 @@ async def share_image(request: Request) -> Response:
 
 
 def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPrediction | None:
-    """Return the forecast of the end that stood after a minute of play; None if there was none yet.
+    """Return the current forecast of the final after a minute of play; None if there was none yet.
 
-    A late one does not count, so it is returned only if there is no other.
+    A late forecast does not count, so it is returned only if there is no other.
     """
     final = [each for each in history if each.forecast.horizon == HORIZON_FINAL and not each.superseded]
     until = [each for each in final if each.forecast.elapsed_minutes <= minute]
@@ -65,7 +65,8 @@ def drawn(prediction: RecordedPrediction, now: datetime | None = None) -> str:
 
     Args:
         prediction: the forecast.
-        now: current time if it is shown as the newest of its game; None for that of a moment, whatever came after it.
+        now: current time if the forecast is shown as the newest of its game; None if it is shown as that of a moment,
+            regardless of what came after it.
     """
     forecast, pattern = prediction.forecast, [0.0, *prediction.pattern]
     bands = [(*band(prediction, share), color) for share, color in _BANDS]
@@ -106,10 +107,10 @@ def drawn(prediction: RecordedPrediction, now: datetime | None = None) -> str:
 
 
 class _Image:
-    """An SVG of the common size. It is made of elements, never of texts, so that no value can end an attribute.
+    """An SVG of the common size. It is built from elements, never from strings, so that no value can end an attribute.
 
     Args:
-        label: what it shows, for those who do not see it.
+        label: what the image shows, for people who cannot see it.
     """
 
     def __init__(self, label: str) -> None:
@@ -146,15 +147,16 @@ def _points(*points: tuple[float, float]) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text without characters that XML does not have, or that change the direction of others."""
+    """Return a text without characters that XML does not allow, or that change the direction of others."""
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> tuple[str, str]:
-    """Says who wins with which chance, and what is forecast of the end.
+    """Say who wins with which chance, and what the forecast of the final is.
 
-    Of the newest forecast of a game that is over, how it ended, or that this was not reported; in the last minute and
-    in overtime, that there is none. Of a late one, that it does not count: it may have been made with hindsight.
+    For the newest forecast of a game that is over, say how the game ended, or that this was not reported; in the last
+    minute and in overtime, that there is no forecast. For a late forecast, say that it does not count: it may have been
+    made with hindsight.
     """
     forecast = prediction.forecast
     ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
@@ -175,8 +177,8 @@ def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> t
 def band(prediction: RecordedPrediction, share: float) -> tuple[float, float]:
     """Return the ends of a central interval of the forecast, in points.
 
-    From the recorded quantiles at 0.01, 0.03, … 0.99, interpolated; without them, and at the forecast's own coverage,
-    its interval.
+    They are interpolated from the recorded quantiles at 0.01, 0.03, … 0.99; without quantiles, and at the forecast's
+    own coverage, they are the ends of its interval.
     """
     forecast = prediction.forecast
     if len(forecast.distribution) < 2 or abs(share - forecast.coverage_probability) < 1e-9:

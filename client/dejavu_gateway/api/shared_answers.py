@@ -1,4 +1,4 @@
-"""Answers that many browsers ask for at once."""
+"""Answers that many browsers request at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_KEPT: Final = 64
 MAX_KEPT_BYTES: Final = 32 * 1024 * 1024
 
 MAX_MAKING: Final = 2
-"""Most concurrent computations of an answer: one begun before the newest event, and one since."""
+"""Maximum number of concurrent computations of an answer: one begun before the newest event, and one since."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +31,7 @@ class _Making:
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """An answer, the newest event at its start, until when it holds, and whether it was asked for again."""
+    """An answer, the newest event at its start, until when the answer is valid, and whether it was requested again."""
 
     begun: str
     until: float
@@ -40,10 +40,10 @@ class _Kept:
 
 
 class SharedAnswers:
-    """Answers that many browsers ask for: computed once for concurrent requests, and kept while nothing changes.
+    """Answers that many browsers request: computed once for concurrent requests, and kept while nothing changes.
 
-    A computation that nobody waits for is cancelled: otherwise a browser that asks and hangs up, again and again,
-    would have the gateway make any number of them. Nor do answers that are asked for once push out those of many.
+    A computation that nobody waits for is cancelled: otherwise a browser that requests and hangs up, again and again,
+    could start any number of them. Answers that are requested only once do not push out those requested by many.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class SharedAnswers:
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
 
     def kept(self, key: Hashable, feed: LiveFeed) -> bytes | None:
-        """Return the answer of a key that is kept; None if there is none that still holds."""
+        """Return the kept answer of a key; None if there is none that is still valid."""
         kept, token = self._kept.get(key), _position(feed)
         if kept is None or not token or kept.begun != token or asyncio.get_running_loop().time() >= kept.until:
             return None
@@ -60,15 +60,15 @@ class SharedAnswers:
         return kept.answer
 
     async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]], feed: LiveFeed) -> bytes:
-        """Return the answer of a key: one that is kept or being made, or else a new one.
+        """Return the answer of a key: a kept one, one that is being made, or else a new one.
 
-        A request caused by an event does not get an answer begun before it, unless MAX_MAKING are in progress.
-        An answer is kept for KEPT_SECONDS at most, and no longer than until the next event of the stream; without a
-        stream not at all.
+        A request caused by an event does not get an answer begun before the event, unless MAX_MAKING computations are
+        in progress. An answer is kept for KEPT_SECONDS at most, and no longer than until the next event of the stream;
+        without a stream it is not kept at all.
 
         Args:
             key: identifies the answer.
-            make: makes it.
+            make: makes the answer.
             feed: source of events.
         """
         if (kept := self.kept(key, feed)) is not None:
@@ -86,7 +86,7 @@ class SharedAnswers:
         finally:
             one.waiting -= 1
             if not one.waiting:
-                self._remove(key, one)  # at once: a new request must not wait for a cancelled one
+                self._remove(key, one)  # at once: a new request must not wait for a cancelled computation
                 one.task.cancel()
         self._keep(key, _Kept(one.begun, asyncio.get_running_loop().time() + KEPT_SECONDS, answer))
         return answer

@@ -23,14 +23,15 @@ from dejavu_gateway.messages.encode import JsonObject, dump
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 
 MAX_GAMES: Final = 200
-"""Most games that a browser may name; all of an evening need no name."""
+"""Maximum number of games that a browser may name; to follow all games, it names none."""
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_=-]{1,128}")
 _PARAMETERS: Final = ("game", "current", "resume")
 _RESTARTING: Final = 1012
 _TRY_AGAIN_LATER: Final = 1013
 _CLOSE_FRAME: Final = 0x88
-"""First byte of a frame that closes a WebSocket (RFC 6455, 5.2): written without the library, which would wait."""
+"""First byte of a frame that closes a WebSocket (RFC 6455, 5.2). The frame is written without the library, which would
+wait."""
 
 
 class SseOutlet:
@@ -60,12 +61,13 @@ class SseOutlet:
 
     async def position(self, token: str) -> None:
         """See `Outlet`."""
-        # An event instead of a comment: pages do not see comments, and could not tell silence from a dead connection.
+        # An event instead of a comment: pages do not see comments, so they could not tell silence from a dead
+        # connection.
         await self._write(_id_line(token) + b"event: position\ndata: {}\n\n")
 
     async def reset(self, error: JsonObject) -> None:
         """See `Outlet`."""
-        # An empty id: a browser that is lost right after this must not resume from the unknown position.
+        # An empty id: a browser that loses its connection right after this must not resume from the unknown position.
         await self._write(b"id\nevent: reset\ndata: %b\n\n" % dump(error))
 
     async def finish(self, retry_seconds: float) -> None:
@@ -104,7 +106,7 @@ class WebSocketOutlet:
 
     def event_now(self, entry: tuple[LiveEvent, bytes]) -> bool:
         """See `Outlet`."""
-        return False  # its frames are the library's
+        return False  # only the library writes its frames
 
     async def position(self, token: str) -> None:
         """See `Outlet`."""
@@ -131,14 +133,14 @@ class WebSocketOutlet:
         self._socket.scope[CONNECTION_KEY].transport.abort()
 
     async def _write(self, event: bytes, token: str, data: bytes) -> None:
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # closed: the browser takes note of that itself
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # closed: the browser notices this itself
             await self._socket.send_text(
                 (b'{"event":"%b","id":"%b","data":%b}' % (event, token.encode(), data)).decode()
             )
 
 
 class ServerSentEvents:
-    """GET /api/stream, as an ASGI application: a task and a position for each browser, and nothing else."""
+    """GET /api/stream, as an ASGI application: each browser takes only a task and a position."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the browser is gone."""
@@ -159,7 +161,7 @@ class ServerSentEvents:
             headers = [
                 (b"content-type", b"text/event-stream; charset=utf-8"),
                 (b"cache-control", b"no-store"),
-                (b"x-accel-buffering", b"no"),  # nginx would keep events back
+                (b"x-accel-buffering", b"no"),  # otherwise nginx would hold events back
             ]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": _retry_line(RETRY_SECONDS), "more_body": True})
@@ -180,7 +182,7 @@ async def websocket(socket: WebSocket) -> None:
 
 
 async def _until_closed(socket: WebSocket, browser: Browser) -> None:
-    """Wait until the connection is closed; close one that sends something, as nothing is expected."""
+    """Wait until the connection is closed; close it if it sends something, as nothing is expected."""
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, KeyError):
         await socket.receive_text()
         await socket.close(1008, "this stream takes no messages")
@@ -214,7 +216,7 @@ def _slot(connection: HTTPConnection, browser: Browser) -> Iterator[None]:
     """Hold a slot of the live streams.
 
     Raises:
-        RequestRefused: if the address has its share.
+        RequestRefused: if the address already has its share of the slots.
     """
     slots = context_of(connection).streams
     with contextlib.ExitStack() as held:

@@ -21,12 +21,12 @@ async def status(request: Request) -> Response:
 
 
 async def healthz(_request: Request) -> Response:
-    """GET /healthz: this process lives."""
+    """GET /healthz: whether this process is alive."""
     return Response(dump({"status": "ok"}), headers={"cache-control": "no-store"}, media_type=JSON)
 
 
 async def readyz(request: Request) -> Response:
-    """GET /readyz: the server answers, and this process does not drain."""
+    """GET /readyz: whether the server answers, and this process does not drain."""
     context = context_of(request)
     ready = context.feed.board.report.serving and not context.feed.draining
     code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE

@@ -19,7 +19,7 @@ from dejavu_gateway.messages.errors import RequestRefused
 
 
 def content_security_policy(*styles: str, embedded: bool = False) -> str:
-    """Return the policy of an answer, under which no script or style from elsewhere runs.
+    """Return the content security policy of an answer, under which no script or style from elsewhere runs.
 
     Args:
         styles: the styles that its document contains, each allowed by its hash.
@@ -49,14 +49,14 @@ EMBEDDED_HEADERS: Final = {
     "cross-origin-resource-policy": "cross-origin",
     "x-frame-options": "",
 }
-"""Headers of pages that other sites may frame, in addition to their policy; an empty one is left out."""
+"""Headers of pages that other sites may frame, in addition to their policy; empty headers are left out."""
 
 COMPRESSED_FROM: Final = 1024
 """Bytes from which an answer is compressed."""
 
 _GZIP_LEVEL: Final = 6
 _IN_THREAD_FROM: Final = 64 * 1024
-"""Bytes from which an answer is compressed in a thread: it would keep browsers waiting for their events."""
+"""Bytes from which an answer is compressed in a thread: otherwise browsers would wait for their events."""
 
 JSON: Final = "application/json"
 
@@ -65,9 +65,9 @@ def error_response(refused: RequestRefused, request_id: str = "", *, plain: bool
     """Return the answer to a request that is refused.
 
     Args:
-        refused: why.
+        refused: the refusal.
         request_id: the gateway's id of the request.
-        plain: whether the body has the message only, as the Open Inference Protocol says.
+        plain: whether the body has only the message, as the Open Inference Protocol requires.
     """
     headers = {"cache-control": "no-store", **refused.headers}
     if refused.retry_after is not None:
@@ -84,7 +84,7 @@ async def json_response(request: Request, body: bytes) -> Response:
 async def content_response(
     request: Request, body: bytes, media_type: str, cache_control: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return content with its ETag, compressed if the browser takes that, or 304 if it has it.
+    """Return content with its ETag, compressed if the browser accepts that; return 304 if the browser has the content.
 
     Args:
         request: the request.
@@ -112,7 +112,7 @@ def compressed(body: bytes) -> bytes:
 
 
 def accepts_gzip(header: str) -> bool:
-    """Return whether an Accept-Encoding header names gzip, or anything, with another weight than 0."""
+    """Return whether an Accept-Encoding header names gzip, or *, with a weight other than 0."""
     weights = dict[str, bool]()
     for each in header.lower().split(","):
         coding, _, parameter = each.partition(";")

@@ -17,20 +17,22 @@ from dejavu_gateway.messages.errors import RequestRefused, too_many_requests
 _T = TypeVar("_T")
 
 SMALL_BODY: Final = 16 * 1024
-"""Largest body with one request, which has a half of it with the most minutes and levels at full precision."""
+"""Maximum body with one request: twice the size of one with the most minutes and levels at full precision."""
 
 LARGE_BODY: Final = 384 * 1024
-"""Largest body of a batch or of tensors: 1000 rows of 47 minutes, as whole numbers, with all further columns fit."""
+"""Maximum body of a batch or of tensors; there is room for 1000 rows of 47 minutes, as whole numbers, with all further
+columns."""
 
 _IN_THREAD_FROM = 32 * 1024
-"""Bytes from which a body is parsed in a thread: it would keep browsers waiting for their events."""
+"""Bytes from which a body is parsed in a thread: otherwise browsers would wait for their events."""
 
 
 class BodyMemory:
-    """Bytes of bodies that are received and not parsed yet, of all requests.
+    """Bytes of the bodies of all requests that are received, but not parsed yet.
 
     Args:
-        most: how many there may be of bodies beyond SMALL_BODY: few large ones must not keep out all others.
+        most: bytes beyond which bodies larger than SMALL_BODY are refused: a few large bodies must not keep out all
+            others.
     """
 
     def __init__(self, most: int) -> None:
@@ -45,7 +47,7 @@ class BodyMemory:
             received: all bytes of the body so far, these included.
 
         Raises:
-            RequestRefused: if there are too many, these included, which count nevertheless.
+            RequestRefused: if there are too many bytes with the new ones, which count nevertheless.
         """
         self._held += size
         if self._held > self._most and received > SMALL_BODY:
@@ -78,17 +80,18 @@ async def read_body(
 
     Args:
         request: the request.
-        parse: makes it of the JSON data; may run in a thread.
+        parse: makes the result from the JSON data; may run in a thread.
         max_bytes: largest body.
         memory: counts its bytes.
-        untyped: whether a program may leave the type out. Pages of other sites may not: browsers send an Origin.
+        untyped: whether a program may omit the media type. Pages of other sites may not; they are recognized by the
+            Origin that browsers send.
 
     Raises:
         RequestRefused: if the body is too large, or of another type, or `parse` refuses it.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     allowed = untyped and not kind and "origin" not in request.headers
-    if kind != JSON and not allowed:  # keeps pages of other sites from sending one without asking first (CORS)
+    if kind != JSON and not allowed:  # keeps pages of other sites from sending a body without asking first (CORS)
         message = f"the body is of type {kind[:60]!r}; expected {JSON}"
         raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_ARGUMENT", message, "UNSUPPORTED_MEDIA_TYPE")
     async with _received(request, max_bytes, memory) as body:
@@ -99,10 +102,10 @@ async def read_body(
 
 @asynccontextmanager
 async def _received(request: Request, max_bytes: int, memory: BodyMemory) -> AsyncIterator[bytes]:
-    """Receive the body of a request, whose bytes count until the end of the block.
+    """Receive the body of a request; its bytes count until the end of the block.
 
     Raises:
-        RequestRefused: if it is larger than `max_bytes`, or too many bytes of all bodies are held.
+        RequestRefused: if the body is larger than `max_bytes`, or too many bytes of all bodies are held.
     """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and (len(declared) > 12 or int(declared) > max_bytes):

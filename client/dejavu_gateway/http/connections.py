@@ -1,4 +1,4 @@
-"""Connections of browsers, and the limits of one, of one address and of all together.
+"""Connections of browsers, with the limits of one connection, of one address and of all together.
 
 uvicorn has no limit per address, no time limit for the arrival of a request, and waits forever for a browser
 that reads nothing, so its protocol classes are extended.
@@ -26,26 +26,26 @@ from dejavu_gateway.messages.encode import dump
 from dejavu_gateway.messages.errors import RequestRefused
 
 CONNECTION_KEY: Final = "dejavu.connection"
-"""Key of an ASGI scope under which the connection of a request is."""
+"""Key of the connection of a request in an ASGI scope."""
 
 WEBSOCKET_PATH: Final = "/api/ws"
 
 SWEEP_SECONDS: Final = 1.0
 
 SEND_BUFFER: Final = 128 * 1024
-"""Bytes that the kernel buffers for a browser; by default that grows to megabytes."""
+"""Bytes that the kernel buffers for a browser; by default the buffer grows to megabytes."""
 
 READ_BYTES: Final = 16 * 1024
-"""Maximum of bytes read at once, and of an unrequested body. The loop's default of 256 KiB would be in memory for all
-connections at once, before any of them can be refused."""
+"""Maximum number of bytes read at once, and of a body that the application has not requested yet. With the loop's
+default of 256 KiB, that much could be in memory for all connections at once, before any of them can be refused."""
 
 END_SECONDS: Final = 1.0
-"""Time that a connection that is ended at once waits for the network to take its last bytes."""
+"""Time for which a connection that is ended at once waits for the network to take its last bytes."""
 
 FRAMES_BYTES: Final = 1024
 FRAMES_BYTES_A_SECOND: Final = 128
-"""Bytes that a program may send at once over a WebSocket, and go on to send: pings and answers to them. A frame may
-have 6 bytes, costs as much as hundreds of others, and its answer stays in memory until the program reads it."""
+"""Bytes that a program may send over a WebSocket at once, and per second in the long run: pings and pongs. A frame may
+have only 6 bytes, but costs as much as hundreds of bytes, and its answer stays in memory until the program reads it."""
 
 _AMBIGUOUS: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
 """A line feed without its carriage return, or a line that continues a header (RFC 9112, 2.2 and 5.2)."""
@@ -58,8 +58,8 @@ log = get_logger()
 class HangUp:
     """Cancels the task that answers a request once its browser has hung up, until the end of the block.
 
-    uvicorn lets such a task go on, and the connection does not count any more: who asks and hangs up, again and again,
-    would have the gateway do any amount of work.
+    uvicorn lets such a task go on, and its connection does not count any more: a browser that requests and hangs up,
+    again and again, could cause any amount of work.
 
     Args:
         connection: the connection of the request.
@@ -99,16 +99,16 @@ class HangUp:
 
 
 class StrictConnection(h11.Connection):
-    """The state of an HTTP/1.1 connection that refuses input that a proxy and a server may read differently.
+    """The state of an HTTP/1.1 connection; it refuses input that a proxy and a server may read differently.
 
-    If both disagree about the end of a request, the proxy's body is another request for the server, which the proxy
-    never checked. h11 accepts lines that end without CR, headers that continue on the next line, and a length together
-    with chunks. Chunks are refused altogether: each costs as much as hundreds of bytes, and callers of this interface
-    know the length of their bodies.
+    If the two disagree about the end of a request, what is a body for the proxy is another request for the server,
+    which the proxy never checked. h11 accepts lines that end without CR, headers that continue on the next line, and a
+    length together with chunks. Chunks are refused altogether: each costs as much as hundreds of bytes, and callers of
+    this interface know the length of their bodies.
     """
 
     def next_event(self) -> Any:
-        """Return the next event; raise h11.RemoteProtocolError for such a request."""
+        """Return the next event; raise h11.RemoteProtocolError for an ambiguous request."""
         if self.their_state is h11.IDLE:
             head = self.trailing_data[0].partition(b"\r\n\r\n")[0]
             if _AMBIGUOUS.search(head):
@@ -120,13 +120,13 @@ class StrictConnection(h11.Connection):
 
 
 class SmallReads(asyncio.BufferedProtocol):
-    """Passes what is read to another protocol, a little at a time.
+    """Passes received bytes to another protocol, a little at a time.
 
     Args:
-        protocol: the other one; its connection was made already.
+        protocol: the other protocol; its connection was made already.
     """
 
-    _buffer = bytearray(READ_BYTES)  # of all connections: what is in it has been passed on before the next one reads
+    _buffer = bytearray(READ_BYTES)  # shared by all connections: its content is passed on before the next one reads
 
     def __init__(self, protocol: HttpConnection) -> None:
         self._protocol = protocol
@@ -136,7 +136,7 @@ class SmallReads(asyncio.BufferedProtocol):
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        """Return where to read to."""
+        """Return the buffer to read into."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -186,12 +186,12 @@ class HttpConnection(H11Protocol):
             callback()
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes; a request has to be complete within a time."""
+        """Parse received bytes; a request has to be complete within a time limit."""
         if self.transport.is_closing():
             return
         super().data_received(data)
         if self._is_in_body and len(self.cycle.body) >= READ_BYTES:
-            self.flow.pause_reading()  # until the application asks for it
+            self.flow.pause_reading()  # until the application requests the body
         state = self.conn.their_state
         if state in _RECEIVING or (state is h11.IDLE and self.conn.trailing_data[0]):
             self._arm()
@@ -224,7 +224,7 @@ class HttpConnection(H11Protocol):
             self.transport.write(chunk)
 
     def send_raw_now(self, chunk: bytes) -> bool:
-        """Send a chunk as above if that needs no waiting; return whether it did."""
+        """Send a chunk as `send_raw` does if this needs no waiting; return whether it was sent."""
         if self.flow.write_paused or self.transport.is_closing():
             return False
         self.transport.write(chunk)
@@ -244,7 +244,7 @@ class HttpConnection(H11Protocol):
         super().handle_websocket_upgrade(event)
 
     def _should_upgrade(self) -> bool:
-        # uvicorn's parser of other upgrades raises on some of them.
+        # uvicorn's parser raises on some other upgrades.
         return self.scope["path"] == WEBSOCKET_PATH and self.scope["method"] == "GET" and super()._should_upgrade()
 
     @property
@@ -272,7 +272,7 @@ class HttpConnection(H11Protocol):
         """Answer without the application, unless an answer has begun, and close the connection."""
         if self.transport.is_closing():
             return
-        # A body that does not end, or is wrong, belongs to a request that may have been answered already.
+        # An incomplete or malformed body belongs to a request that may have been answered already.
         unanswered = not self.cycle.response_started if self._is_in_body else _is_idle(self)
         if unanswered:
             self.refused = status.value
@@ -300,7 +300,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     async def _answer(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
         await _with_connection(app, self, scope, receive, send)
-        if self.initial_response is not None:  # refused: uvicorn would log an error, which anybody can cause
+        if self.initial_response is not None:  # refused: otherwise uvicorn logs an error, which anybody can cause
             self.handshake_complete = True
 
     def end_now(self, last: bytes) -> None:
@@ -309,8 +309,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         _end_now(self.transport, last)
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes; drop the connection if that fails, or if they exceed the limit of a program."""
-        # The first that comes is the request, which the HttpConnection has limited.
+        """Parse received bytes; drop the connection if this fails, or if they exceed the limit of a program."""
+        # The first bytes are the request, which the HttpConnection has limited.
         if self.handshake_initiated and not self._may_send(len(data)):
             log.debug("websocket_flooded")
             self.transport.abort()
@@ -322,7 +322,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self.transport.abort()
             return
         if not self.handshake_initiated and not self.transport.is_closing():
-            # The library says nothing to a request with a body, or with more headers than it takes, and would wait.
+            # The library does not answer a request with a body, or with more headers than it accepts, and would wait.
             message = "the request opens no WebSocket; expected at most 128 headers of at most 8 kB, and no body"
             self.transport.write(
                 _raw_answer(RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message, "INVALID_HTTP"))
@@ -330,7 +330,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def send_receive_event_to_app(self) -> None:
-        """Pass a message on; drop the connection if it is no text, of which uvicorn would log a traceback each time."""
+        """Pass a message on; drop the connection if it is not text: uvicorn would log a traceback each time."""
         if self.curr_msg_data_type == "text":
             b"".join(self.frames).decode()  # data_received answers the error
         super().send_receive_event_to_app()

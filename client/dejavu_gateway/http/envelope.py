@@ -1,4 +1,4 @@
-"""Rules of every request: known hosts only, an id, security headers, a time limit, metrics, and no traceback."""
+"""Rules for every request: known hosts only, an id, security headers, a time limit, metrics, and no traceback."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUEST_ID: Final = "dejavu.request_id"
-"""Key of an ASGI scope under which the id of a request is."""
+"""Key of the id of a request in an ASGI scope."""
 
 UNLIMITED: Final = "dejavu.unlimited"
 """Key of an ASGI scope with the function that a live stream calls to be exempt from the time limit."""
 
 CLIENT_CLOSED_REQUEST: Final = 499
-"""Status in metrics and logs, as in those of nginx, of a request whose browser hung up before it was answered."""
+"""Status in metrics and logs (as with nginx) of a request whose browser hung up before it was answered."""
 
 OPEN_INFERENCE: Final = "/v2/"
-"""Beginning of the paths of the Open Inference Protocol, which has errors of its own form."""
+"""Prefix of the paths of the Open Inference Protocol, whose errors have a form of their own."""
 
 MAX_PARAMETERS: Final = 256
-"""Most query parameters; a stream of the most games has fewer."""
+"""Maximum number of query parameters; a stream of the maximum number of games has fewer."""
 
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -132,9 +132,10 @@ class Envelope:
         return RequestRefused(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", message)
 
     def _check(self, scope: Scope) -> None:
-        """Refuse a request for a host that this gateway is not: a page of another site whose name was pointed here.
+        """Refuse a request for a foreign host name: another site may have pointed its name to this gateway.
 
-        And one with so many query parameters that reading them would keep browsers waiting for their events.
+        Also refuse a request with so many query parameters that reading them would keep browsers waiting for their
+        events.
         """
         if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
             message = f"more than {MAX_PARAMETERS} query parameters"
@@ -150,7 +151,7 @@ class Envelope:
         try:
             self._check(scope)
             origin = headers.get("origin")
-            # CORS does not hold for WebSockets: a page of another site could open one.
+            # CORS does not apply to WebSockets: a page of another site could open one.
             if origin is not None and not is_same_origin(origin, headers.get("host", ""), self._scheme(scope, headers)):
                 message = "the page is of another site"
                 raise RequestRefused(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", message, "FOREIGN_ORIGIN")
@@ -160,7 +161,7 @@ class Envelope:
             await response(scope, receive, send)
 
     def _scheme(self, scope: Scope, headers: Headers) -> str:
-        """Return http or https, as a trusted proxy says; empty if that is not known: a proxy may be in front."""
+        """Return http or https, as a trusted proxy reports; empty if not known: an unknown proxy may be in front."""
         peer = (scope.get("client") or ("",))[0]
         scheme = (
             headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower() if peer in self._trusted else ""
@@ -182,12 +183,12 @@ def host_name(text: str) -> str:
 
 
 def is_same_origin(origin: str, host: str, scheme: str) -> bool:
-    """Return whether a page of an origin belongs to the host that was asked for: by scheme, name and port.
+    """Return whether a page of an origin belongs to the requested host: by scheme, name and port.
 
     Args:
         origin: the Origin header.
-        host: the Host header; without a port it means the usual one of the scheme.
-        scheme: scheme under which the host was asked; empty if it is not known.
+        host: the Host header; without a port it means the default port of the scheme.
+        scheme: scheme of the request; empty if it is not known.
     """
     try:
         page = urlsplit(origin)
@@ -200,7 +201,7 @@ def is_same_origin(origin: str, host: str, scheme: str) -> bool:
 
 
 def _endpoint(scope: Scope) -> str:
-    """Return the template of the path that was matched, so that no browser can make up metrics."""
+    """Return the template of the path that was matched: with paths, any browser could create metrics."""
     return getattr(scope.get("route"), "path", _UNKNOWN)
 
 

@@ -1,4 +1,4 @@
-"""Admission of connections: limits, and at a limit a new connection replaces one that waits."""
+"""Admission of connections: at the limit of all connections, a new one replaces one that waits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BrowserConnection(Protocol):
         transport: its transport.
         closed_callbacks: called once the connection is closed.
         refused: status with which the connection itself answered the newest request, and closed; 0 if it did not.
-        is_stream: whether it has a live stream, which has a slot of its own kind.
+        is_stream: whether it has a live stream; live streams have slots of their own kind.
     """
 
     transport: asyncio.Transport
@@ -34,7 +34,7 @@ class BrowserConnection(Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for a request, or for the rest of one."""
+        """Whether the connection waits for a request, or for the rest of one."""
 
     def end_now(self, last: bytes) -> None:
         """Send some bytes if the network takes them at once, and close the connection."""
@@ -68,7 +68,7 @@ class ConnectionGate:
         self._admitted: dict[asyncio.Transport, _Admitted] = {}  # oldest first
 
     def admit(self, connection: BrowserConnection, address: str) -> str:
-        """Count a connection. Returns the limit that it would exceed, and does not count it; "" if there is none."""
+        """Count a connection and return ""; if it would exceed a limit, return the limit without counting it."""
         limit, share = "", share_of(address)
         if address not in self._trusted and self._addresses[share] >= self.limits.connections_per_address:
             limit = "address"
@@ -83,7 +83,7 @@ class ConnectionGate:
         return ""
 
     def upgrade(self, connection: BrowserConnection) -> None:
-        """Take note that a connection that was admitted speaks another protocol from now on."""
+        """Take note that an admitted connection speaks another protocol from now on."""
         if (admitted := self._admitted.get(connection.transport)) is not None:
             admitted.connection = connection
 
@@ -97,7 +97,7 @@ class ConnectionGate:
         self._metrics.connections.set(len(self._admitted))
 
     def sweep(self, now: float) -> None:
-        """Drop the connections that have taken nothing for too long, and those with most of too many unread bytes."""
+        """Drop connections that have taken nothing for too long and, of too many unread bytes, those with the most."""
         self._drop_unread()
         for transport, admitted in list(self._admitted.items()):
             size = transport.get_write_buffer_size()
@@ -109,7 +109,7 @@ class ConnectionGate:
                 admitted.unsent = size
 
     def _drop_unread(self) -> None:
-        """Drop connections, of the addresses with most unread bytes first, until these are within their limits."""
+        """Drop connections, first of the addresses with most unread bytes, until the bytes are within their limits."""
         unread: defaultdict[str, list[tuple[int, asyncio.Transport]]] = defaultdict(list)
         for transport, admitted in self._admitted.items():
             unread[admitted.share].append((transport.get_write_buffer_size(), transport))
@@ -129,8 +129,9 @@ class ConnectionGate:
     def _make_room(self, share: str) -> bool:
         """Drop a connection without a live stream (streams have slots of their own); return whether there was one.
 
-        It belongs to the address with most connections, and is its oldest idle one if it has one: a browser whose idle
-        connection was closed opens another one, and loses nothing. New and busy connections of that address stay.
+        It belongs to an address with the most connections, and is its oldest idle one if there is one: a browser whose
+        idle connection was closed opens another one, and loses nothing. New and busy connections of the address `share`
+        itself stay.
         """
         others = [each for each in self._admitted.values() if not each.connection.is_stream]
         held = Counter(each.share for each in others)

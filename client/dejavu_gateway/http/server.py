@@ -24,7 +24,7 @@ from dejavu_gateway.settings import GatewaySettings
 
 BACKLOG: Final = 2048
 WEBSOCKET_MESSAGE_BYTES: Final = 1024
-"""Largest message of a program: none is expected."""
+"""Maximum message of a program; no message is expected."""
 
 log = get_logger()
 
@@ -71,7 +71,7 @@ class GatewayServer(uvicorn.Server):
             timeout_keep_alive=limits.keep_alive_seconds,
             timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
             ws_max_size=WEBSOCKET_MESSAGE_BYTES,
-            ws_per_message_deflate=False,  # a quarter of a megabyte for each connection
+            ws_per_message_deflate=False,  # compression would take a quarter of a megabyte for each connection
         )
         config.load()
         gate = ConnectionGate(limits, settings.trusted_proxies, metrics)
@@ -100,7 +100,10 @@ class GatewayServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Drain on SIGTERM and SIGINT; a second one ends the process at once. uvicorn would raise it again."""
+        """Drain on SIGTERM and SIGINT; a second signal ends the process at once.
+
+        uvicorn would raise the signal again at the end.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)

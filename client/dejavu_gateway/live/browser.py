@@ -19,13 +19,14 @@ from dejavu_gateway.messages.encode import JsonObject
 from dejavu_gateway.messages.errors import RequestRefused, of_server
 
 EVENTS_A_SEND: Final = 8
-"""Most events handed to a connection at once; its buffer holds the unsent data."""
+"""Maximum number of events handed to a connection at once; its buffer holds the unsent data."""
 
 RETRY_SECONDS: Final = 1.0
-"""Pause of a browser's server stream before it reconnects."""
+"""Pause before a browser whose stream has ended reconnects."""
 
 CROWDED_SECONDS: Final = 10.0
-"""Mean pause of a browser whose place another one got: if it came back at once, it would take that of a third."""
+"""Mean pause of a browser whose place was given to another one: if it came back at once, it would take a third one's
+place."""
 
 _REPLACED: Final[JsonObject] = RequestRefused(
     HTTPStatus.GONE,
@@ -50,19 +51,19 @@ class Outlet(Protocol):
         """Send events, each with its chunk."""
 
     def event_now(self, entry: tuple[LiveEvent, bytes]) -> bool:
-        """Send an event if that needs no waiting; return whether it did."""
+        """Send an event if this needs no waiting; return whether it was sent."""
 
     async def position(self, token: str) -> None:
-        """Send the position, if the token is not empty, so that silence can be resumed; keep the connection alive."""
+        """Keep the connection alive; send the position unless the token is empty, so that silence can be resumed."""
 
     async def reset(self, error: JsonObject) -> None:
         """Say that the browser's position is unknown to the server, and that the newest forecasts follow."""
 
     async def finish(self, retry_seconds: float) -> None:
-        """End the stream; the browser is to connect again after a time."""
+        """End the stream; the browser should connect again after a time."""
 
     def make_room(self, retry_seconds: float) -> None:
-        """End the stream and close the connection at once; the browser is to connect again after a time."""
+        """End the stream and close the connection at once; the browser should connect again after a time."""
 
     def abort(self) -> None:
         """Drop the connection with its unsent data."""
@@ -71,7 +72,7 @@ class Outlet(Protocol):
 class CatchUp(enum.Enum):
     """Progress of a browser that resumed from before the log."""
 
-    JOINS = enum.auto()  # the log reaches back to it, or it starts with the newest forecasts
+    JOINS = enum.auto()  # the log reaches back to its position, or it starts with the newest forecasts
     JOINED = enum.auto()
     LATER = enum.auto()
 
@@ -157,17 +158,17 @@ class Browser:
         self._rouse()
 
     def close(self) -> None:
-        """Take note that the connection is closed."""
+        """Take note that the connection was closed."""
         self._closed = True
         self._rouse()
 
     def make_room(self) -> None:
-        """End the stream at once, as another browser gets its place; the connection says when it is closed."""
+        """End the stream at once, because another browser gets its place; the connection reports when it is closed."""
         self._feed.metrics.cut_off.labels("crowded").inc()
         self._outlet.make_room(CROWDED_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads them out
 
     def cut_off(self, reason: str) -> None:
-        """Drop the connection of a browser that is too slow; it resumes where it was."""
+        """Drop the connection of a browser that is too slow; it can resume where it was."""
         if not self._closed:
             self._feed.metrics.cut_off.labels(reason).inc()
             self._outlet.abort()
@@ -208,7 +209,7 @@ class Browser:
             self._delivered = 0
 
     async def _wait(self) -> None:
-        """Wait until there is something to send; keep the connection alive if there is not for long."""
+        """Wait until there is something to send; keep the connection alive if this takes long."""
         if not self._awake:
             self._waiting = self._loop.create_future()
             await self._waiting
@@ -222,7 +223,7 @@ class Browser:
             await self._send_position()
 
     async def _enter(self) -> None:
-        """Take the browser to a position of the log, once the server has said one."""
+        """Take the browser to a position of the log, once the server has sent one."""
         self._entered = False
         if self._reported is None:
             await self._send_status(self._token)
@@ -231,7 +232,7 @@ class Browser:
         self._entered = True
 
     async def _join(self) -> bool:
-        """Take the browser to a position of the log. Returns False if that has to wait for the server."""
+        """Take the browser to a position of the log; return False if this has to wait for the server."""
         log = self._log = self._feed.log
         if not log.begun:
             return False
@@ -251,9 +252,9 @@ class Browser:
         return True
 
     async def _catch_up(self) -> bool:
-        """Get the log back to where the browser is, or the browser to where the log begins; False: try again later.
+        """Extend the log back to the browser's position, or send what precedes the log; return False to retry later.
 
-        Says meanwhile how the server is, keeps the connection alive, and ends once the browser is gone.
+        Meanwhile, send the server's status and keep the connection alive; end once the browser is gone.
         """
         catching_up = asyncio.create_task(self._catch_up_in_turn())
         catching_up.add_done_callback(lambda _: self._rouse())
@@ -275,7 +276,7 @@ class Browser:
     async def _catch_up_in_turn(self) -> CatchUp:
         """Wait for a turn, and catch up. A browser that takes long is cut off: it comes back for the rest."""
         try:
-            # First, and without a slot: browsers that read slowly may hold them all.
+            # Tried first, and without a slot: browsers that read slowly may hold all slots.
             if await self._feed.reach_back(self._token, self._address):
                 return CatchUp.JOINS
             return await self._read_in_turn()
@@ -295,7 +296,7 @@ class Browser:
                 return CatchUp.JOINED if await self._read_own_stream() else CatchUp.LATER
 
     async def _read_own_stream(self) -> bool:
-        """Read a stream of its own up to a position that the log knows. Returns False if the server ends it before.
+        """Read a stream for this browser alone up to a position of the log; return False if the server ends it first.
 
         Raises:
             DejavuClientError: if the server does not know the browser's token, or does not answer.
@@ -315,13 +316,13 @@ class Browser:
         return False
 
     async def _forget(self, error: JsonObject) -> None:
-        """Make it a new browser, which starts with the newest forecasts, and send the reason."""
+        """Reset the browser to start with the newest forecasts, and send the reason."""
         self._token, self._current = "", True
         with self._sending():
             await self._outlet.reset(error)
 
     async def _send_new(self) -> bool:
-        """Send the next events of the log. Returns False if there are none."""
+        """Send the next events of the log; return False if there are none."""
         try:
             entries = self._log.read(self._position, EVENTS_A_SEND)
         except LookupError:

@@ -1,7 +1,7 @@
 """The newest events of the server's stream, in order; each browser reads from a position of its own.
 
 The server's resume tokens are positions of the log: a browser that resumes from a known token misses nothing and gets
-nothing twice. No browser has a queue: one that lags behind the log's beginning is cut off and resumes.
+nothing twice. No browser has a queue: a browser that lags behind the log's beginning is cut off and resumes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dejavu_common.clock import utc_now
 from dejavu_gateway.messages.encode import to_json
 
 CURRENT_AGE: Final = timedelta(hours=12)
-"""Greatest age of the newest forecasts with which a browser starts, as in the server's include_current."""
+"""Maximum age of the newest forecasts with which a browser starts, as for the server's include_current."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class LiveEvent:
     Attributes:
         sequence: position in the server's ledger.
         game_id: the game.
-        token: resume token right after it.
+        token: resume token of the position right after the event.
         time: when it was recorded, aware.
         json: the StreamPredictionsResponse.
     """
@@ -41,7 +41,7 @@ class LiveEvent:
 
     @classmethod
     def of(cls, response: StreamPredictionsResponse) -> LiveEvent:
-        """Return the event of a response that is no heartbeat."""
+        """Return the event of a response that is not a heartbeat."""
         entry = response.outcome if response.HasField("outcome") else response.forecast
         time = entry.generated_time if isinstance(entry, Forecast) else entry.recorded_time
         return cls(entry.sequence, entry.game_id, response.resume_token, time.ToDatetime(tzinfo=UTC), to_json(response))
@@ -53,11 +53,11 @@ class LiveEvent:
 
     @property
     def chunk(self) -> bytes:
-        """The same as a chunk of an answer of HTTP/1.1."""
+        """The server-sent event as a chunk of an HTTP/1.1 answer."""
         return chunk_of(self.sse)
 
     def wanted_by(self, games: frozenset[str]) -> bool:
-        """Return whether a browser that follows these games, or all if there are none, gets the event."""
+        """Return whether a browser that follows these games (none: all games) gets the event."""
         return not games or self.game_id in games
 
 
@@ -97,14 +97,14 @@ class EventLog:
 
     @property
     def begun(self) -> bool:
-        """Whether the log has a position: the first heartbeat of the server, after which no event is missed."""
+        """Whether the log has a position: it begins at the server's first heartbeat, after which no event is missed."""
         return bool(self.token)
 
     def accept(self, response: StreamPredictionsResponse) -> LiveEvent | None:
         """Take the next response of the stream; return its event, None for a heartbeat.
 
-        Events before the first heartbeat are the newest ones of their games, with others between them left out: they
-        are current, and no part of the log.
+        Events before the first heartbeat are the newest of their games, without the events between them: they are
+        current, but not part of the log.
         """
         if response.HasField("heartbeat"):
             self._mark(response.resume_token)
@@ -123,11 +123,11 @@ class EventLog:
         return event
 
     def extend_back(self, token: str, events: Sequence[LiveEvent], reached: str) -> bool:
-        """Put events before those of the log.
+        """Put earlier events in front of the log.
 
         Args:
             token: the position from which they were read.
-            events: all events from there on, of all games, up to `reached`.
+            events: all events of all games from this position up to `reached`.
             reached: the token of a position of the log.
 
         Returns:
@@ -164,12 +164,12 @@ class EventLog:
                 del self._positions[token]
 
     def _oldest_positions(self) -> list[tuple[str, int]]:
-        """Return the first positions, as many as may be before the log's beginning after one more event."""
+        """Return the oldest positions: as many as one more event may move before the log's beginning."""
         iterator = iter(self._positions.items())
         return [each for _, each in zip(range(4), iterator, strict=False)]
 
     def position(self, token: str) -> int | None:
-        """Return the position right after a token; None if the log does not reach back to it, or never saw it."""
+        """Return the position of a token; None if the log does not reach back to it, or never saw the token."""
         position = self._positions.get(token)
         return position if position is not None and position >= self.first else None
 
@@ -185,7 +185,7 @@ class EventLog:
         if start >= len(self._events):
             return []
         stop = min(start + limit, len(self._events))
-        if stop == len(self._events) and stop - start == 1:  # nearly always: a browser that has kept up
+        if stop == len(self._events) and stop - start == 1:  # the usual case: a browser that has kept up
             return [self._events[-1]]
         return [self._events[index] for index in range(start, stop)]
 

@@ -29,7 +29,8 @@ LONGEST_DELAY: Final = 5.0
 TICK_SECONDS: Final = 1.0
 
 REACH_BACK_EVENTS: Final = 300
-"""Most events that are read for all browsers at once; one that missed more reads them by a stream of its own."""
+"""Maximum number of events that one stream reads for all browsers together; a browser that missed more gets a separate
+stream."""
 
 REACH_BACK_SECONDS: Final = 3.0
 
@@ -60,7 +61,7 @@ class LiveFeed:
     Attributes:
         log: the newest events; replaced after the server's ledger was replaced.
         board: the status of the server.
-        catching_up: held by a browser while it reads a stream of its own.
+        catching_up: slots; a browser holds one while it has a separate stream.
         begun: set once the log has begun, after the current forecasts.
     """
 
@@ -74,7 +75,7 @@ class LiveFeed:
         self.draining = False
         self.begun = asyncio.Event()
         self._reaching_back = AddressSlots(1, 1)
-        self._answers = asyncio.Event()  # set when the server answers again: no need to wait for the rest of a pause
+        self._answers = asyncio.Event()  # set when the server answers again, so that the rest of a pause is skipped
         self._readers = set[Reader]()
         self._tasks = [BackgroundTask() for _ in range(3)]
 
@@ -87,7 +88,7 @@ class LiveFeed:
         tick.start(repeat(TICK_SECONDS, self._tick, on_repeat_failed("tick")), "tick")
 
     async def close(self) -> None:
-        """Stop to follow the server."""
+        """Stop following the server."""
         for task in self._tasks:
             await task.end()
 
@@ -109,17 +110,17 @@ class LiveFeed:
             self._readers.discard(reader)
 
     async def reach_back(self, token: str, address: str) -> bool:
-        """Let the log reach back to a token, by one stream to the server for all browsers that resume from there.
+        """Extend the log back to a token, with one stream to the server for all browsers that resume from there.
 
         After a restart of the gateway hundreds of browsers come back with tokens from right before it. Addresses take
-        turns, so that one with old tokens does not keep others waiting for long.
+        turns, so that an address with old tokens does not keep others waiting for long.
 
         Args:
             token: the token.
             address: address of the browser.
 
         Returns:
-            Whether it does; not if the token is from too long ago.
+            Whether the log reaches back to the token; False if the token is too old.
 
         Raises:
             DejavuClientError: if the server does not know the token, or does not answer.
@@ -155,7 +156,7 @@ class LiveFeed:
         self._wake_all()
 
     async def _follow(self) -> None:
-        """Read the stream, connection after connection; from the newest forecasts if its position is unknown."""
+        """Read the stream, connection after connection; start with the newest forecasts if its position is unknown."""
         subscription, backoff = self._subscription(), Backoff(FIRST_DELAY, LONGEST_DELAY)
         while True:
             pause = 0.0
@@ -183,7 +184,7 @@ class LiveFeed:
         return StreamResumption(include_current=True, heartbeats=True)
 
     def _take(self, response: StreamPredictionsResponse) -> None:
-        # Anything but a heartbeat is an event whose kind this release knows: the subscription passes on no others.
+        # Anything but a heartbeat is an event of a known kind: the subscription passes on no others.
         event = self.log.accept(response)
         self.board.update(stream=True, heard=time.monotonic())
         if event is not None:

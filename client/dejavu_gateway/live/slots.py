@@ -15,11 +15,11 @@ class AddressSlots(FairSlots):
     """Slots that are shared by all addresses, with a limit for each; addresses wait in turn.
 
     Args:
-        number: slots.
+        number: number of slots.
         per_address: slots that one address gets at most.
         line_of_address: maximum of requests of one address in line (see `in_line`), including those with a slot.
-        max_waiting: most requests that wait for a slot; the newest of the address that has most makes room for one of
-            another address.
+        max_waiting: maximum number of requests that wait for a slot; beyond it, the newest request of the address with
+            the most makes room for one of another address.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class AddressSlots(FairSlots):
 
     @contextlib.contextmanager
     def in_line(self, address: str) -> Iterator[None]:
-        """Count a request from before its body is read until it is answered.
+        """Count a request; enter before its body is read, and leave when it is answered.
 
         Raises:
-            NoSlotError: if too many of the address are in line.
+            NoSlotError: if too many requests of the address are in line.
         """
         if self._line[address] >= self._most_of_address:
             raise NoSlotError(f"your address has {self._most_of_address} requests in line already")

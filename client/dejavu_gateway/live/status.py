@@ -24,7 +24,7 @@ STALE_SECONDS: Final = 45.0
 
 
 class StatusReason(enum.Enum):
-    """Why a status is as it is, most severe first."""
+    """Reason of a status, most severe first."""
 
     TOKEN_REJECTED = "TOKEN_REJECTED"  # noqa: S105 - no password
     SERVER_GONE = "SERVER_GONE"
@@ -38,7 +38,7 @@ class ServerView:
     """State last received from the server.
 
     Attributes:
-        server: its health, or why it is not known; None before it was asked.
+        server: its health, or why it is not known; None before the first request.
         ledger: health of its ledger, or why it is not known.
         stream: whether the stream is connected, or the error that ended it; False before the first connection.
         heard: when the last message of the stream came, by a monotonic clock.
@@ -56,12 +56,12 @@ class StatusReport:
 
     Attributes:
         reason: the problem; OK if there is none.
-        message: the same for people.
+        message: the problem, for people.
         serving: whether the server answers requests.
         streaming: whether new forecasts arrive.
         ledger_ok: whether the ledger is known to work.
         ledger_message: problem of the ledger; empty if it works, or the server does not answer.
-        since: from when on this has been the status.
+        since: time since which this has been the status.
     """
 
     reason: StatusReason
@@ -119,7 +119,7 @@ class StatusBoard:
     def _judge(self) -> StatusReport:
         view = self.view
         streaming = view.stream is True and self._now() - view.heard < STALE_SECONDS
-        # Gone between the two questions: that says nothing of the ledger.
+        # The server went away between the two requests, which says nothing about the ledger.
         gone = isinstance(view.ledger, UnavailableError | DeadlineExceededError)
         serving = view.server is HealthStatus.SERVING and not gone
         ledger_ok = view.ledger is HealthStatus.SERVING

@@ -1,7 +1,7 @@
 """Converts JSON and query parameters to request messages. Errors are named field by field.
 
 Callers have no token here, so a refusal must be cheap: values are counted in the bytes of a body before it is parsed,
-elements of a list before they are read.
+and elements of a list before they are read.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ from dejavu_gateway.messages.errors import invalid, invalid_field
 from dejavu_gateway.messages.fields import LARGEST, JsonField, are_numbers, fields_of
 
 MAX_VALUES: Final = 60_000
-"""Most values of a body; 1000 rows of 47 minutes with all columns of the Open Inference Protocol have 57,200."""
+"""Maximum number of values of a body; 1000 rows of 47 minutes with all columns of the Open Inference Protocol have
+57,200."""
 
 MAX_ITEMS: Final = 300
-"""Most elements of a list of a message, such as requests of a batch: to read the 1000 that servers take costs 50 ms."""
+"""Maximum number of elements of a list of a message, such as requests of a batch: reading the 1000 that servers accept
+takes 50 ms."""
 
 MAX_OBJECTS: Final = 2048
-"""Most objects of a body: a batch of the most requests has 1201 if each has a market."""
+"""Maximum number of objects of a body: a batch of the maximum number of requests has 1201 if each has a market."""
 
 MAX_MEMBERS: Final = 8192
-"""Most names with values in all objects of a body: such a batch has up to 25 in each request."""
+"""Maximum number of named values in all objects of a body: such a batch has up to 25 in each request."""
 
 MAX_VIOLATIONS: Final = 20
-"""Most fields that one answer names."""
+"""Maximum number of fields that one answer names."""
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 _SHOWN: Final = 60
-"""Longest value that a message repeats."""
+"""Maximum length of a value that an error message repeats."""
 
 
 def read_json(body: bytes) -> object:
@@ -45,7 +47,7 @@ def read_json(body: bytes) -> object:
     Raises:
         RequestRefused: if it is not JSON in UTF-8, has too many values, is nested too deeply, or has a key twice.
     """
-    # Upper bounds, as marks inside texts count too: a caller sends few of those.
+    # Upper bounds, because characters inside texts count too: regular requests have few of these.
     objects = body.count(b"{")
     values = body.count(b",") + body.count(b"[") + objects
     if values > MAX_VALUES or objects > MAX_OBJECTS or body.count(b":") > MAX_MEMBERS:
@@ -85,7 +87,7 @@ def from_json(value: object, message_type: type[MessageT]) -> MessageT:
         message_type: type of the message.
 
     Raises:
-        RequestRefused: if it does not describe one; names each field with its expected form.
+        RequestRefused: if the value does not describe such a message; names each wrong field with its expected form.
     """
     reader, message = _Reader(), message_type()
     reader.read(message, value)
@@ -100,7 +102,7 @@ def from_query(
     """Return the message that query parameters describe, one for each field.
 
     Args:
-        parameters: names and values. A name is that of a field in lowerCamelCase, or as in the contract.
+        parameters: names and values. A name is the name of a field in lowerCamelCase, or as in the contract.
         message_type: type of the message.
         also: names of further parameters.
 
@@ -139,7 +141,7 @@ def unknown_parameter(name: str, known: Sequence[str]) -> FieldViolation:
 
 
 def _from_text(text: str, field: FieldDescriptor) -> object:
-    """Return a parameter as JSON data of its field; the text itself if it is none, which is then refused."""
+    """Return a parameter as JSON data of its field, or the text itself if it does not fit, to be refused later."""
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
     if field.cpp_type in LARGEST and text:
@@ -153,7 +155,7 @@ def _from_text(text: str, field: FieldDescriptor) -> object:
 
 
 class _Reader:
-    """Writes JSON to messages, and collects errors.
+    """Writes JSON data to messages, and collects errors.
 
     Attributes:
         found: the errors.
@@ -170,12 +172,12 @@ class _Reader:
             raise invalid(self.found)
 
     def read(self, message: Message, value: object) -> None:
-        """Write the JSON of a message to an empty one."""
+        """Write the JSON data of a message to an empty message."""
         if not isinstance(value, dict):
             self._add((), f"{_shown(value)}; expected a JSON object")
             return
         fields = fields_of(descriptor_of(message))
-        given = dict[str, str]()  # name of the field, and that of its oneof → as it is called in the body
+        given = dict[str, str]()  # name of the field, and of its oneof → its name in the body
         for name, each in value.items():
             field = fields.get(name)
             if field is None:
@@ -234,7 +236,7 @@ def _names(message: Message) -> list[str]:
 
 
 def _shown(value: object) -> str:
-    """Return a value for a message, shortened."""
+    """Return a value, shortened for an error message."""
     if isinstance(value, list | dict):
         return type(value).__name__
     text = json.dumps(value[: _SHOWN + 1] if isinstance(value, str) else value, ensure_ascii=True)
@@ -242,5 +244,5 @@ def _shown(value: object) -> str:
 
 
 def _shown_name(name: str) -> str:
-    """Return the name of an unknown field or parameter for a message: short, and of printable ASCII."""
+    """Return the name of an unknown field or parameter for an error message: short, and in printable ASCII."""
     return json.dumps(name, ensure_ascii=True)[1:-1][:_SHOWN]

@@ -29,11 +29,11 @@ INT64: Final = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
 """Types whose values are texts in JSON."""
 
 _AS_TEXT: Final = {Timestamp.DESCRIPTOR.full_name, Duration.DESCRIPTOR.full_name}
-"""Messages that are a text in JSON."""
+"""Messages whose JSON is a text."""
 
 _SINGLE: Final = struct.Struct("<f")
 _SINGLE_PRECISION_DIGITS: Final = range(6, 10)
-"""Numbers of significant digits of which one shows a 32-bit float exactly."""
+"""Numbers of significant digits; one of these is enough to show a 32-bit float exactly."""
 
 
 def descriptor_of(message: Message | type[Message]) -> Descriptor:
@@ -44,7 +44,7 @@ def descriptor_of(message: Message | type[Message]) -> Descriptor:
 def to_dict(message: Message) -> JsonObject:
     """Return a message as a JSON object: names in lowerCamelCase, and fields with default values included.
 
-    Optional fields, messages and members of a oneof are left out where they are not set.
+    Optional fields, messages and members of a oneof are left out if they are not set.
     """
     result: JsonObject = {}
     for write in _plan(descriptor_of(message)):
@@ -112,7 +112,7 @@ def _double(value: float) -> float | str:
 
 
 def _float(value: float) -> float | str:
-    """Return the shortest number that is this one at single precision."""
+    """Return the shortest number that equals `value` at single precision."""
     if value.is_integer() and abs(value) < 1e6:
         return value
     if not math.isfinite(value):

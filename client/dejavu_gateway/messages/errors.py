@@ -1,4 +1,4 @@
-"""Errors of requests as the gateway answers them, refused by HTTP, the gateway or the server."""
+"""Errors with which the gateway answers requests that HTTP, the gateway or the server refuses."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ STATUS_BY_CODE: Final = {
     grpc.StatusCode.CANCELLED: HTTPStatus.SERVICE_UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
 }
-"""HTTP status of a code of the server; of any other code BAD_GATEWAY. A refused token is the gateway's, not the
-browser's: UNAUTHENTICATED and PERMISSION_DENIED are no 401 and no 403, which would ask the browser for a password."""
+"""HTTP status by status code of the server; BAD_GATEWAY for any other code. A refused token is the gateway's, not the
+browser's: so UNAUTHENTICATED and PERMISSION_DENIED become neither 401, which would ask the browser for a password, nor
+403."""
 
 RETRY_STATUSES: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 DEFAULT_RETRY_SECONDS: Final = 1.0
@@ -33,16 +34,16 @@ DEFAULT_RETRY_SECONDS: Final = 1.0
 
 @dataclass(eq=False)
 class RequestRefused(Exception):
-    """A request that is not answered.
+    """A request that is refused.
 
     Attributes:
         status: HTTP status.
-        code: name of the status for programs: that of the gRPC code where there is one.
+        code: name of the status for programs: the name of the gRPC code if there is one.
         message: description, for people.
         reason: a stable reason, for programs; empty if there is none.
         fields: the invalid fields.
         request_id: the server's id of the call; empty if it never reached the server.
-        retry_after: seconds after which the same request may succeed; None if that does not help.
+        retry_after: seconds after which the same request may succeed; None if waiting does not help.
         headers: further headers of the answer.
     """
 
@@ -59,7 +60,7 @@ class RequestRefused(Exception):
         """Return the body of the answer.
 
         Args:
-            request_id: the gateway's id of the request, for those that never reached the server.
+            request_id: the gateway's id of the request, for requests that never reached the server.
         """
         return {
             "error": {
@@ -80,14 +81,14 @@ def of_server(error: DejavuClientError) -> RequestRefused:
     if retry_after is None and status in RETRY_STATUSES:
         retry_after = DEFAULT_RETRY_SECONDS
     fields = tuple(FieldViolation(_json_name(each.field), each.description) for each in error.field_violations)
-    # The client's message about an unreachable server has its address, which browsers must not see.
+    # The client's message about an unreachable server contains the server's address, which browsers must not see.
     unreached = code is grpc.StatusCode.UNAVAILABLE and not (error.request_id or error.reason)
     message = "the server cannot be reached; try again" if unreached else error.message
     return RequestRefused(status, code.name, message, error.reason, fields, error.request_id, retry_after)
 
 
 def _json_name(path: str) -> str:
-    """Return the path of a field as it is called in JSON: game_id becomes gameId."""
+    """Return the path of a field in JSON: game_id becomes gameId."""
     return re.sub("_([a-z0-9])", lambda match: match[1].upper(), path)
 
 

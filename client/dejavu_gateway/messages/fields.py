@@ -1,6 +1,6 @@
 """Conversion of a field's JSON to its value, by the JSON mapping of protobuf (protobuf.dev/programming-guides/json).
 
-Descriptors are looked up once per message type, because that costs more than reading a value.
+Descriptors are looked up once per message type, because a lookup costs more than reading a value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LARGEST: Final = {
     FieldDescriptor.CPPTYPE_DOUBLE: sys.float_info.max,
     FieldDescriptor.CPPTYPE_FLOAT: 3.4028234663852886e38,
 }
-"""Largest number of the types of fields that are not whole."""
+"""Largest number of each type of field whose numbers need not be whole."""
 
 _INTEGERS: Final = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -33,23 +33,24 @@ _TEXTS: Final[Mapping[str, tuple[type[Timestamp | Duration], str]]] = {
     Timestamp.DESCRIPTOR.full_name: (Timestamp, "a time as 2024-05-06T07:08:09Z"),
     Duration.DESCRIPTOR.full_name: (Duration, "a duration as 1.5s"),
 }
-"""Messages that are a text in JSON."""
+"""Messages whose JSON is a text."""
 
 Read = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class JsonField:
-    """A field of a message, as it is in JSON.
+    """A field of a message in its JSON form.
 
     Attributes:
         name: its name in the contract.
         descriptor: its descriptor.
         is_repeated: whether it is a list.
         oneof: the oneof of which it is a member; empty if there is none.
-        message: descriptor of its message; None if its value is a number, a text or another scalar.
-        expected: its values in words.
-        read: returns a value as the message takes it; raises ValueError or TypeError for any other.
+        message: descriptor of the message that it contains; None if its value is a number, a text or another scalar.
+        expected: the accepted values, in words.
+        read: returns a value in the form that the message takes; raises ValueError or TypeError for a value that is not
+            accepted.
         put: sets the field of a message to what `read` returned, unless it is repeated.
     """
 
@@ -117,14 +118,14 @@ def _number(largest: float) -> Read:
 
 
 def are_numbers(values: Sequence[Any], largest: float) -> bool:
-    """Return whether all of some JSON values are numbers of a field: looked at together, a third of the cost."""
+    """Return whether some JSON values are all numbers of a field; checking them together takes a third of the time."""
     return {*map(type, values)} <= {int, float} and -largest <= min(values, default=0) <= max(
         values, default=0
     ) <= largest
 
 
 def _integer(lowest: int, highest: int) -> Read:
-    """Return the reader of an integer: a number or, as JSON has 64-bit numbers, a text of digits."""
+    """Return the reader of an integer: a number or, as in protobuf's JSON of 64-bit numbers, a text of digits."""
 
     def read(value: Any) -> int:
         if isinstance(value, str):

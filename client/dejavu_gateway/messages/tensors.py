@@ -1,6 +1,6 @@
 """Converts the JSON of the Open Inference Protocol to its messages and back.
 
-Malformed bodies are refused here, with the place of the error; the server validates the tensors of a model.
+Malformed bodies are refused here, with the place of the error; the server validates the tensors for a model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 
 MAX_DIMENSIONS: Final = 8
 MAX_TENSORS: Final = 64
-"""Most inputs, outputs or parameters in one place; models have fewer."""
+"""Maximum number of inputs, outputs or parameters in one place; models have fewer."""
 
 _SHOWN: Final = 60
 _INT64: Final = (-(2**63), 2**63 - 1)
@@ -30,7 +30,8 @@ class _Datatype(NamedTuple):
     Attributes:
         field: field of their contents.
         expected: the values in words.
-        read: returns values as the field takes them; raises ValueError or OverflowError if one is another.
+        read: returns values in the form that the field takes; raises ValueError or OverflowError if one is not
+            accepted.
     """
 
     field: str
@@ -75,7 +76,7 @@ DATATYPES: Final = {
     "UINT64": _integers(False, 64, "uint64_contents"),
     "BYTES": _Datatype("bytes_contents", "a text", _texts),
 }
-"""Datatypes of inputs that have a form in JSON. Those of 16-bit floats are sent raw only."""
+"""Datatypes of inputs that have a form in JSON. 16-bit floats can only be sent as raw bytes."""
 
 
 def infer_request(value: object, model_name: str, model_version: str) -> pb.ModelInferRequest:
@@ -84,10 +85,10 @@ def infer_request(value: object, model_name: str, model_version: str) -> pb.Mode
     Args:
         value: JSON data.
         model_name: name of the model, from the path.
-        model_version: its version, from the path; empty if that has none.
+        model_version: its version, from the path; empty if the path has none.
 
     Raises:
-        RequestRefused: if it describes none; names the place with the expected form.
+        RequestRefused: if the body describes no request; names the place with the expected form.
     """
     body = _object(value, "body", ("id", "parameters", "inputs", "outputs"), ("inputs",))
     request = pb.ModelInferRequest(
@@ -109,7 +110,7 @@ def infer_request(value: object, model_name: str, model_version: str) -> pb.Mode
 def _add_input(request: pb.ModelInferRequest, value: object, place: str) -> None:
     required = ("name", "shape", "datatype", "data")
     if isinstance(value, dict) and isinstance(value.get("parameters"), dict) and _BINARY & value["parameters"].keys():
-        raise binary_refused(f"{place}.parameters")  # such an input has no data
+        raise binary_refused(f"{place}.parameters")  # such an input has no data in the JSON
     tensor = _object(value, place, (*required, "parameters"), required)
     name, datatype = (_text(tensor[each], f"{place}.{each}") for each in ("name", "datatype"))
     known = DATATYPES.get(datatype)
@@ -131,7 +132,7 @@ def _shape(value: object, place: str) -> Sequence[int]:
 
 
 def _flat(data: object, shape: Sequence[int], place: str) -> Sequence[object]:
-    """Return the values of a tensor row after row, which may be nested as its shape says."""
+    """Return the values of a tensor row after row; `data` may be nested according to its shape."""
     values = _array(data, place, None)
     if not any(isinstance(each, list) for each in values):
         return values
@@ -157,7 +158,7 @@ def _contents(values: Sequence[object], datatype: _Datatype, place: str) -> Sequ
 
 
 def _first_wrong(values: Sequence[object], datatype: _Datatype) -> int:
-    """Return the index of the first value that is none of a datatype, found by halving."""
+    """Return the index of the first value that does not belong to a datatype, found by bisection."""
     right, wrong = 0, len(values)  # all before the first are values of it, one of those before the second is not
     while wrong - right > 1:
         middle = (right + wrong) // 2

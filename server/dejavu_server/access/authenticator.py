@@ -1,7 +1,7 @@
 """Authenticates callers: opaque tokens from a file, or JSON Web Tokens, as `authorization: Bearer TOKEN`.
 
-Verifying a JWT takes 0.1 to 0.6 ms, so callers of verified ones are cached until they expire, by the hash of the token,
-and so are the hashes of those with a wrong signature.
+Verifying a JWT takes 0.1 to 0.6 ms. The callers of verified tokens are therefore cached until they expire, by the hash
+of the token, and the hashes of tokens with a wrong signature are cached too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOOK_SECONDS = 1.0
 """Interval of the checks for replaced files, and for streams that outlived their token."""
 
 CACHED_TOKENS = 4096
-"""Maximum number of verified JWTs to remember, and of refused ones; that of longest ago is forgotten first."""
+"""Maximum number of verified JWTs to remember, and of refused ones; the oldest ones are forgotten first."""
 
 MAX_TOKEN = 8192
 """Maximum length of a token, in characters."""
@@ -44,7 +44,7 @@ class Authenticator:
         jwks: the JWKS file; None without one.
         issuer, audience: required claims of JWTs; see JwtVerifier.
         clock: returns the current time, in seconds since 1970.
-        on_reload: called with the kind of a file (tokens, jwks), and whether it could be used, after it was replaced.
+        on_reload: called after a file was replaced, with its kind (tokens, jwks) and whether it could be used.
 
     Raises:
         AccessFileError: if a file cannot be used.
@@ -97,10 +97,10 @@ class Authenticator:
         return caller
 
     def is_valid(self, caller: Principal) -> bool:
-        """Return whether a caller's token is still valid and allows the same: neither expired, revoked nor changed.
+        """Return whether a caller's token is still valid with the same scopes: neither expired, revoked nor changed.
 
-        After a change of the JWKS file no caller with a JWT is: a key may have been withdrawn. Who has a valid token
-        calls again.
+        After a change of the JWKS file, no earlier caller with a JWT is valid: its key may have been withdrawn. A
+        caller with a valid token can call again.
         """
         if caller.expires is not None and caller.expires <= self._clock():
             return False
@@ -168,10 +168,11 @@ class Authenticator:
 
     def _load(self, path: Path) -> dict[bytes, Principal] | JwtVerifier:
         """Read a file; raise AccessFileError if it cannot be used."""
-        self._versions[path] = files.version(path)  # before reading: a later change is then seen as one
+        self._versions[path] = files.version(path)  # taken before reading, so that a later change is noticed
         if path == self._tokens:
             return token_file.load(path).callers()
-        # Most servers have no such file: PyJWT and cryptography would take a tenth of the imports of all of them.
+        # Most servers have no JWKS file, and importing PyJWT and cryptography would take a tenth of the time of all
+        # imports.
         from dejavu_server.access.jwt_tokens import JwtVerifier  # noqa: PLC0415
 
         return JwtVerifier(path, self._issuer, self._audience)

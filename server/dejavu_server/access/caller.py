@@ -18,19 +18,19 @@ class AccessScope(enum.Enum):
     """Read the record: forecasts, streams, scorecards, checkpoints, models."""
 
     PREDICT = "predict"
-    """Ask for forecasts that are not recorded, and for risk assessments."""
+    """Request forecasts that are not recorded, and risk assessments."""
 
     RECORD = "record"
     """Record the forecasts of named games, and markets with them; needs `PREDICT` too."""
 
     OUTCOME = "outcome"
-    """Report and withdraw outcomes, which teach the models, and lead the pollers."""
+    """Report and withdraw outcomes, from which the models learn, and take the lease of the leading poller."""
 
     MODELS = "models"
     """Register models, and change which of them answers."""
 
     ADMIN = "admin"
-    """Look into the server itself."""
+    """Inspect the server itself."""
 
 
 ALL_SCOPES = frozenset(AccessScope)
@@ -41,7 +41,7 @@ class Unauthenticated(DejavuError):
 
     Args:
         message: why.
-        forged: whether its signature is not that of its key, which no time mends.
+        forged: whether its signature does not match its key, so that the token will never become valid.
     """
 
     reason = "UNAUTHENTICATED"
@@ -99,7 +99,7 @@ class Principal:
             action: action that needs them, for the message.
 
         Raises:
-            ScopeMissing: if it lacks one.
+            ScopeMissing: if the caller lacks one of the scopes.
         """
         for scope in scopes:
             if scope not in self.scopes:
@@ -114,7 +114,7 @@ class CallerLabels:
     """Names of callers for metrics, limited in number.
 
     Args:
-        limit: most names of tokens; those of further tokens become "other".
+        limit: maximum number of token names; further tokens are called "other".
     """
 
     def __init__(self, limit: int = 32) -> None:
@@ -139,10 +139,10 @@ ANYBODY = Principal("", ALL_SCOPES)
 """Every caller of a server that asks for no tokens."""
 
 NOBODY = Principal("", frozenset())
-"""The caller of a method that needs no token."""
+"""The caller of methods that need no token."""
 
 current_caller: ContextVar[Principal] = ContextVar("current_caller", default=ANYBODY)
 """The caller of the current call; set when it arrives."""
 
 current_denial: ContextVar[DejavuError | None] = ContextVar("current_denial", default=None)
-"""Why the caller of the current call may not make it; None: it may."""
+"""Why the caller of the current call may not make it; None if it may."""

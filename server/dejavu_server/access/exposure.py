@@ -1,4 +1,4 @@
-"""Checks that the access control of the settings is sufficient for their address. Imports no gRPC."""
+"""Checks that the access control in the settings suffices for the address that they listen on. Imports no gRPC."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fault(settings: Settings) -> tuple[str, str] | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches a host; all addresses of a name must be such."""
+    """Return whether a host can be reached from this machine only: all of its addresses are loopback addresses."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:

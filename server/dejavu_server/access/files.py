@@ -14,7 +14,8 @@ MAX_BYTES = 4 * 1024 * 1024
 """Maximum size of such a file, in bytes."""
 
 OnReload: TypeAlias = Callable[[str, bool], None]
-"""Called with the kind of a file that was replaced (tokens, jwks, tls), and whether its content could be used."""
+"""Callback after a file was replaced; its arguments are the kind of the file (tokens, jwks, tls), and whether its
+content could be used."""
 
 FileVersion = tuple[int, ...]
 """Identity of a version of a file; a replaced link target counts too, as Kubernetes replaces secrets."""
@@ -61,5 +62,5 @@ def version(path: Path) -> FileVersion:
         status = path.stat()
     except OSError:
         return ()
-    # Also when its mode or owner was changed, which may make it readable.
+    # The version also changes (st_ctime_ns) with the mode or owner of the file, which may make it readable.
     return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)

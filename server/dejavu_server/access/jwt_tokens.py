@@ -14,13 +14,14 @@ from dejavu_server.access.caller import AccessScope, Principal, Unauthenticated
 from dejavu_server.access.files import AccessFileError
 
 ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
-"""Algorithms with a public key. None with a shared secret: it would let the server's own file sign tokens."""
+"""Algorithms with a public key. Algorithms with a shared secret are excluded: whoever reads the server's file could
+sign tokens."""
 
 LEEWAY_SECONDS: Final = 30.0
 """Tolerated difference of the issuer's clock."""
 
 MAX_SUBJECT: Final = 128
-"""Maximum length of a subject, which is recorded in its entries."""
+"""Maximum length of a subject; the ledger records the subject with the entries of its caller."""
 
 
 class JwtVerifier:
@@ -47,19 +48,19 @@ class JwtVerifier:
         """Return the caller that a token names.
 
         Args:
-            token: the token; its claims `sub` and `exp` are required, and `scope` (RFC 8693) lists its scopes, of which
-                others than ours are ignored.
+            token: the token; its claims `sub` and `exp` are required. `scope` (RFC 8693) lists its scopes; unknown ones
+                are ignored.
             credential: SHA-256 of the token.
 
         Raises:
-            Unauthenticated: if it is not valid; says why, without the token.
+            Unauthenticated: if the token is not valid; the message says why, without the token.
         """
         try:
             key = self._key(jwt.get_unverified_header(token))
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key.key,
-                algorithms=[key.algorithm_name],  # as the key says, never as the token does
+                algorithms=[key.algorithm_name],  # the algorithm that the key names, never the one that the token names
                 audience=self._audience,
                 issuer=self._issuer,
                 leeway=LEEWAY_SECONDS,
@@ -87,7 +88,7 @@ class JwtVerifier:
 def _keys(path: Path) -> dict[str, jwt.PyJWK]:
     """Return the keys of a JWKS file by their id; keys that are not for signatures with a public key are left out.
 
-    None is a valid set too (RFC 7517): an issuer that withdraws all of its keys.
+    A set without keys is valid too (RFC 7517): the issuer has withdrawn all of its keys.
     """
     try:
         listed = json.loads(files.read(path))["keys"]

@@ -9,7 +9,8 @@ from typing import Final
 from dejavu_server.access.caller import AccessScope
 
 PUBLIC: Final[frozenset[AccessScope] | None] = None
-"""Needs no token: load balancers and orchestrators check health without one, and it reveals nothing else."""
+"""Methods with this value need no token: load balancers and orchestrators check health without one, and these methods
+reveal nothing else."""
 
 
 def _needs(*scopes: AccessScope) -> frozenset[AccessScope]:
@@ -41,7 +42,7 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
                 "GetSocket",
             )
         },
-        # Who holds the pollers' lease keeps the others from forecasts and reports of a whole evening.
+        # The holder of the pollers' lease keeps all other pollers from forecasting and reporting for a whole evening.
         "/dejavu.v1.LeaseService/AcquireLease": _needs(AccessScope.OUTCOME),
         "/dejavu.v1.LeaseService/GetLease": _needs(AccessScope.READ),
         "/dejavu.v1.LeaseService/ReleaseLease": _needs(AccessScope.OUTCOME),

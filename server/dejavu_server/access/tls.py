@@ -1,6 +1,6 @@
 """TLS of the server: a certificate and its key, and for mutual TLS the authorities of client certificates.
 
-The files may be replaced while the server runs; new connections use the new ones. gRPC asks for the certificate on its
+The files may be replaced while the server runs; new connections use the new files. gRPC requests the certificate on its
 own threads at every handshake, so a task reads the files in advance.
 """
 
@@ -43,14 +43,14 @@ class TlsFiles(NamedTuple):
 
 
 class TlsCredentials(PeriodicTask):
-    """Credentials of a port that follow their files: looks every LOOK_SECONDS whether one was replaced.
+    """Credentials of a port that follow their files: every LOOK_SECONDS, checks whether a file was replaced.
 
     Args:
         paths: the files.
-        on_reload: called with "tls", and whether they could be used, after they were replaced.
+        on_reload: called after files were replaced, with "tls" and whether they could be used.
 
     Raises:
-        AccessFileError: if they cannot be used.
+        AccessFileError: if the files cannot be used.
     """
 
     def __init__(self, paths: TlsFiles, on_reload: OnReload = ignore_reload) -> None:
@@ -89,7 +89,7 @@ class TlsCredentials(PeriodicTask):
             self._unusable = ""
             _log.info("tls_reloaded", certificate=str(self._paths.certificate))
             self._on_reload("tls", True)
-        except AccessFileError as error:  # tried again: one of the files may follow in a moment
+        except AccessFileError as error:  # tried again: the other files may be replaced in a moment
             if self._unusable != str(error):
                 self._unusable = str(error)
                 _log.error("tls_reload_failed", reason=str(error), effect="the former certificate stays in use")
@@ -100,14 +100,14 @@ def _load(paths: TlsFiles) -> grpc.ServerCertificateConfiguration:
     """Read and check the files; gRPC would accept any bytes here and then fail every handshake.
 
     Raises:
-        AccessFileError: if one cannot be used, or the key is not that of the certificate.
+        AccessFileError: if a file cannot be used, or the key does not belong to the certificate.
     """
     certificate, key = files.read(paths.certificate), files.read(paths.key)
     if paths.key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         _log.warning("tls_key_readable", path=str(paths.key), advice="give it mode 0600")
     try:
         public = load_pem_private_key(key, password=None).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it needs a password
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: the key needs a password
         raise AccessFileError(f"{paths.key}: not a PEM private key without a password") from None
     try:
         own = x509.load_pem_x509_certificates(certificate)[0].public_key()

@@ -59,7 +59,7 @@ class Token(BaseModel):
         return "expired" if self.expires is not None and self.expires <= now else "valid"
 
     def caller(self) -> Principal:
-        """Return its caller."""
+        """Return the caller that the token stands for."""
         expires = None if self.expires is None else self.expires.timestamp()
         return Principal(f"token:{self.name}", frozenset(self.scopes), expires, bytes.fromhex(self.sha256))
 
@@ -93,7 +93,7 @@ def load(path: Path) -> TokenDocument:
     """Read a file of tokens.
 
     Raises:
-        AccessFileError: if it cannot be read, or is not one; says where it is wrong.
+        AccessFileError: if it cannot be read, or is not a file of tokens; the message says where it is wrong.
     """
     content = files.read(path)
     try:
@@ -107,7 +107,7 @@ def load(path: Path) -> TokenDocument:
 def create(
     path: Path, name: str, scopes: tuple[AccessScope, ...], now: datetime, expires: datetime | None = None
 ) -> str:
-    """Add a token to a file, which is created if it is missing; return the token, which is stored nowhere.
+    """Add a new token to a file, which is created if it is missing; return the token, which itself is stored nowhere.
 
     Raises:
         ValueError: if the name is invalid, or a token of this name exists that is not revoked.

@@ -1,10 +1,10 @@
 """Limits of each caller: calls and streams in progress, calls a second, and records a day.
 
-A caller is identified by its token, else by its address: of IPv6 the first 64 bits, which one customer of a network
-has. The state is that of this worker: a caller that spreads its calls over all workers gets the limits of each. A
+A caller is identified by its token, else by its address: for IPv6 by the first 64 bits, the usual allocation of one
+customer. Each worker keeps its own state: a caller that spreads its calls over all workers gets the limits of each. A
 connection stays with one worker.
 
-An answer counts until it is sent: a caller that never reads keeps it in memory, without any traffic.
+An answer counts until it is sent: it stays in memory, without any traffic, if the caller never reads it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from dejavu_server.admission.controller import Permit, current_permit
 from dejavu_server.admission.errors import CallerLimit
 
 MAX_CALLERS: Final = 4096
-"""Callers whose state is kept; beyond them that of a caller that has not called for long is dropped."""
+"""Maximum number of callers whose state is kept; beyond it, a caller that has not called for long is dropped."""
 
 MAX_LOOKED_AT: Final = 16
-"""Callers that are looked at for one without calls in progress before one with such calls is dropped; and unread
-answers for one of a caller with many."""
+"""Number of callers searched for one without calls in progress, before one with such calls is dropped; also the number
+of unread answers searched for one whose caller has many."""
 
 BURST_SECONDS: Final = 2.0
 """A caller that has paused may make as many calls at once as its rate allows in this time."""
@@ -41,25 +41,26 @@ UNSENT: Final = 2
 again before the server knows that it was sent."""
 
 MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of answers that one caller may have unread: as many as one answer may have. Their memory is the worker's."""
+"""Maximum bytes of one caller's unread answers, equal to the maximum of one answer. They take the worker's memory."""
 
 MAX_ALL_UNSENT_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of answers that all callers together may have unread, and those without limits alone; beyond them, each with
-limits may have FEW_UNSENT_BYTES."""
+"""Maximum bytes of unread answers of all callers with limits together, and likewise of all callers without limits.
+Beyond it, each caller with limits may have FEW_UNSENT_BYTES."""
 
 FEW_UNSENT_BYTES: Final = 1024 * 1024
 
 MAX_ALL_UNSENT: Final = 2048
-"""Calls of all callers with limits that may be unanswered or unread. gRPC's core keeps some 20 KiB of each. Beyond them
-a new call ends one whose answer is unread for UNREAD_SECONDS; if there is none, each caller may have FEW_UNSENT."""
+"""Maximum number of unanswered or unread calls of all callers with limits. gRPC's core keeps some 20 KiB of each.
+Beyond it, a new call ends a call whose answer has been unread for UNREAD_SECONDS; if there is none, each caller may
+have FEW_UNSENT calls."""
 
 UNREAD_SECONDS: Final = 2.0
 
 FEW_UNSENT: Final = 16
 
 WATCHES: Final = 10
-"""Ratio of a caller's limits of health watches and of streams: clients have one watch per connection, without a token.
-One with unread data from its caller may take a hundred KiB."""
+"""A caller's limit of health watches, as a multiple of its limit of streams: clients have one watch per connection,
+without a token. A watch with unread data from its caller may take a hundred KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,14 @@ class CallerLimits:
     """Limits of every caller; 0: no limit.
 
     Attributes:
-        calls: calls in progress, streams and control calls not counted; with those, and those whose answers are being
-            sent, UNSENT times as many.
-        batches: batches among them; with those whose answers are being sent, half as many more.
+        calls: calls in progress, without streams and control calls. If control calls and calls whose answers are being
+            sent are counted too, UNSENT times as many.
+        batches: batches among these calls. If batches whose answers are being sent are counted too, half as many more.
         rate: calls a second.
         streams: streams in progress; WATCHES times as many of the cheap kind (CallKind.WATCH).
         games: games of which forecasts are recorded in a day (UTC).
-        game_forecasts: forecasts of one game that are recorded in a day: not all that the ledger takes of it.
+        game_forecasts: forecasts of one game that are recorded in a day; usually a part of what the ledger accepts for
+            it.
         ledger_bytes: bytes of entries recorded in a day.
         loopback: whether callers of this machine are limited too.
     """
@@ -105,7 +107,7 @@ class _State:
 
 
 class UnsentAnswer:
-    """The answer of a call, which counts for its caller until it is sent."""
+    """The answer of a call; it counts towards its caller's limits until it is sent."""
 
     def __init__(self, state: _State, total: _State | None, batch: bool) -> None:
         self._state = state
@@ -119,14 +121,14 @@ class UnsentAnswer:
 
     @property
     def unsent_of_caller(self) -> int:
-        """Calls of its caller that were not yet answered, or whose answers are being sent."""
+        """Number of calls of the same caller that were not yet answered, or whose answers are being sent."""
         return self._state.unsent
 
     def made(self, size: int) -> None:
         """Count the bytes of the answer.
 
         Raises:
-            CallerLimit: if the caller has too many unread ones already.
+            CallerLimit: if the caller has too many bytes of unread answers already.
         """
         unsent = self._state.unsent_bytes
         if self._total is None:
@@ -141,7 +143,7 @@ class UnsentAnswer:
         self._add_bytes(size)
 
     def sent(self) -> None:
-        """Take note that it was sent, or that the caller has gone."""
+        """Take note that the answer was sent, or that the caller has gone."""
         self._state.unsent -= 1
         self._state.unsent_batches -= self._batch
         if self._total is not None:
@@ -155,7 +157,7 @@ class UnsentAnswer:
 
 
 unsent_answer: ContextVar[UnsentAnswer | None] = ContextVar("unsent_answer", default=None)
-"""The answer of the current call; None: it is of a stream, or nothing counts it."""
+"""The answer of the current call; None if the call is a stream, or if nothing counts its answer."""
 
 
 class Recording:
@@ -174,10 +176,11 @@ class Recording:
             entries: game and size in bytes of each.
 
         Raises:
-            CallerLimit: if they exceed a limit of the day; then none is counted.
+            CallerLimit: if the entries exceed a limit of the day; then none of them is counted.
         """
         limits, state = self._limits, self._state
-        # A call of the day before may still be in progress; a clock that was wrong by more is of no further effect.
+        # A call of the previous day may still be in progress. A larger difference means that the clock was wrong: start
+        # anew.
         if not self._day <= state.day <= self._day + 1:
             state.day, state.games, state.ledger_bytes = self._day, Counter(), 0
         tomorrow = DAY_SECONDS - self._now % DAY_SECONDS
@@ -198,7 +201,7 @@ class Recording:
         """Take back entries that were reserved and not recorded."""
         state = self._state
         if state.day != self._day:
-            return  # it was dropped at midnight
+            return  # the count was dropped at midnight
         state.ledger_bytes -= sum(size for _, size in entries)
         for game, _ in entries if self._limits.games or self._limits.game_forecasts else ():
             state.games[game] -= 1
@@ -214,9 +217,10 @@ current_recording: ContextVar[Recording | None] = ContextVar("current_recording"
 
 
 def reserved(entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
-    """Count entries, game and size in bytes of each, for the caller of the current call while the block records them.
+    """Count entries (game and size in bytes of each) for the caller of the current call while the block records them.
 
-    If the block fails, none of them was recorded, and none counts. If it is cancelled, they may still be: they count.
+    If the block fails, no entry was recorded, and none counts. If it is cancelled, entries may still be recorded: they
+    count.
 
     Returns:
         A context that gives a list, to which the block adds the entries that turned out not to be recorded. Entering it
@@ -244,7 +248,7 @@ class Callers:
     Args:
         limits: the limits.
         clock: returns the time in seconds since 1970.
-        most: callers whose state is kept.
+        most: maximum number of callers whose state is kept.
     """
 
     def __init__(self, limits: CallerLimits, clock: Callable[[], float] = time.time, most: int = MAX_CALLERS) -> None:
@@ -252,9 +256,9 @@ class Callers:
         self._clock = clock
         self._most = most
         self._states: OrderedDict[str, _State] = OrderedDict()
-        # Of the answers to all callers with limits, and to those without.
+        # Totals of the answers to all callers with limits, and to those without.
         self._total, self._unlimited = (_State(tokens=0.0, refilled=0.0) for _ in range(2))
-        # Answers to callers with limits, oldest first: since when each is unread, and what ends its call.
+        # Answers to callers with limits, oldest first: the time since which each is unread, and what ends its call.
         self._unread = OrderedDict[UnsentAnswer, tuple[float, Callable[[], object]]]()
 
     def __len__(self) -> int:
@@ -319,9 +323,10 @@ class Callers:
         answer.sent()
 
     def _end_unread(self) -> bool:
-        """End a call whose answer is unread for long; return whether there was one.
+        """End a call whose answer has been unread for UNREAD_SECONDS; return whether there was one.
 
-        It is the oldest one of the caller that has most, of the MAX_LOOKED_AT oldest: who reads slowly has few.
+        Of the MAX_LOOKED_AT oldest unread answers, it is the oldest one of the caller with the most calls that are
+        unanswered or unread: a caller that merely reads slowly has few.
         """
         until = time.monotonic() - UNREAD_SECONDS
         old = [answer for answer in islice(self._unread, MAX_LOOKED_AT) if self._unread[answer][0] <= until]
@@ -405,7 +410,7 @@ def _ending(permit: Permit) -> Callable[[], object]:
 
     def end() -> None:
         if task is not None:
-            task.cancel()  # it waits until the answer is sent
+            task.cancel()  # the task waits until the answer is sent
         permit.on_drop()
 
     return end
@@ -415,7 +420,7 @@ def _take_token(state: _State, rate: float, now: float) -> None:
     """Take a token of a bucket that fills at the rate.
 
     Raises:
-        CallerLimit: if it has none.
+        CallerLimit: if the bucket has none.
     """
     most = max(1.0, rate * BURST_SECONDS)
     state.tokens = min(most, state.tokens + max(0.0, now - state.refilled) * rate)
@@ -440,7 +445,7 @@ def _network(host: str) -> str:
 
 @lru_cache(1024)
 def address_of(peer: str) -> str:
-    """Return the address of a peer without its port; of IPv6 its network of 64 bits.
+    """Return the address of a peer without its port; for IPv6 its network of 64 bits.
 
     Args:
         peer: as gRPC says it: "ipv4:127.0.0.1:4000", "ipv6:[::1]:4000" or "unix:path".
@@ -454,7 +459,7 @@ def address_of(peer: str) -> str:
 
 @lru_cache(1024)
 def is_loopback(address: str) -> bool:
-    """Return whether an address, as `address_of` returns it, is of this machine."""
+    """Return whether an address, as `address_of` returns it, belongs to this machine."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

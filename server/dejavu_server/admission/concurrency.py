@@ -11,7 +11,8 @@ BURST_SECONDS = 0.1
 """Time for which the calls in progress may exceed the limit."""
 
 FEW_SHARE = 16
-"""Callers with less than this part of a limit in progress, at least one, may have the places that are reserved."""
+"""Divisor of a limit: callers with fewer calls in progress than the quotient (at least 1) may use the reserved
+places."""
 
 CALM_SECONDS = 1.0
 """Time below the limit before the next burst."""
@@ -22,9 +23,9 @@ class ConcurrencyLimit:
 
     Args:
         limit: calls in progress, at least 1.
-        burst: calls in progress for BURST_SECONDS after the limit is reached, if it was not within CALM_SECONDS before;
-            at least `limit`.
-        reserved: how many of them only callers with few others may be, FEW_SHARE of `limit`; below `limit`.
+        burst: calls in progress for BURST_SECONDS after the limit is reached, if it was not reached in the CALM_SECONDS
+            before; at least `limit`.
+        reserved: places of `limit` for callers with few calls in progress (see FEW_SHARE); below `limit`.
 
     Attributes:
         in_progress: number of calls in progress, 0 to `burst`.

@@ -35,14 +35,14 @@ class CallKind(enum.Enum):
     """Reads of the record, and changes of models."""
 
     REPORT = "report"
-    """Reports and withdrawals of outcomes, and leases taken: few, and no reader takes their places."""
+    """Reports and withdrawals of outcomes, and acquired leases: they are few, and reads cannot take their places."""
 
     STREAM = "stream"
-    """Streams of forecasts, which last."""
+    """Streams of forecasts, which are long-lived."""
 
     WATCH = "watch"
-    """Watches of health, of which clients of several servers have one a connection, and reflection: they last, and cost
-    next to nothing."""
+    """Health watches (clients of several servers have one per connection) and reflection: long-lived, almost free of
+    cost."""
 
 
 _KINDS: Final = {
@@ -89,7 +89,7 @@ Clients send headers and request together; one that sends the headers only would
 """
 
 PATIENCE_SECONDS: Final = 0.2
-"""Seconds for which such a call keeps its place when another call of its kind needs it.
+"""Seconds for which a call without its request keeps its place when another call of its kind needs it.
 
 It is then refused like one for which there is no room. With REQUEST_SECONDS alone, some thirty headers a second, from
 anybody, would hold the places of all forecasts.
@@ -99,9 +99,10 @@ _RECORD_PREFIX: Final = "/dejavu.v1.RecordService/"
 
 
 class Permit:
-    """The permit of an admitted call; counts against a limit until its answer was made.
+    """The permit of an admitted call; counts against a limit until the answer is made.
 
-    An answer that its caller does not read keeps no place of others. What it may keep in memory: `callers`.
+    An answer that its caller does not read takes no place from other calls. `callers` limits the memory of such
+    answers.
 
     Args:
         kind: kind of the call.
@@ -112,12 +113,12 @@ class Permit:
 
     Attributes:
         kind, caller: see above.
-        keeps_place_until: until when another call cannot have its place; any time before its request is awaited.
-        expires: when it must have sent its request.
+        keeps_place_until: time until which no other call can have its place; infinite before its request is awaited.
+        expires: time by which its request must have been received.
         on_request: called when the request was received.
         on_release: called when it is released.
-        on_drop: called if its call is to end without a status.
-        is_released: whether it was: its answer was sent, or its caller has gone.
+        on_drop: called if its call must end without a status.
+        is_released: whether it was released: its answer was sent, or its caller has gone.
     """
 
     __slots__ = (
@@ -153,7 +154,7 @@ class Permit:
         self.on_drop: Callable[[], object] = _do_nothing
 
     def await_request(self) -> None:
-        """Begin to count its patience, not earlier: a busy worker may read its request late."""
+        """Start its PATIENCE_SECONDS, not earlier: a busy worker may begin late to read the request."""
         self.keeps_place_until = self._clock() + PATIENCE_SECONDS
 
     def request_received(self) -> None:
@@ -161,7 +162,7 @@ class Permit:
         self.on_request(self)
 
     def answered(self) -> None:
-        """Give the place back, as the answer was made and is about to be sent."""
+        """Give the place back, because the answer was made and is about to be sent."""
         give_back, self._give_back = self._give_back, None
         if give_back is not None:
             give_back(self.kind, self.caller)
@@ -183,7 +184,7 @@ current_permit: ContextVar[Permit | None] = ContextVar("current_permit", default
 
 
 def kind_of(method: str) -> CallKind:
-    """Return the kind of a call by the path of its method."""
+    """Return the kind of a call with a method's path."""
     return _KINDS.get(method) or (CallKind.RECORD if method.startswith(_RECORD_PREFIX) else CallKind.CONTROL)
 
 
@@ -236,7 +237,7 @@ class AdmissionController:
             return self._expired
         kind, now = kind_of(method), self.clock()
         limit, callers = self._limits[kind], self._callers[kind]
-        while not limit.acquire(now, held=callers[caller]):  # after a burst, more than one too many are in progress
+        while not limit.acquire(now, held=callers[caller]):  # after a burst, several calls too many are in progress
             if not make_room(kind):
                 return self._overloaded[kind]
         callers[caller] += 1
@@ -260,7 +261,7 @@ class AdmissionController:
 
     @property
     def one_forecast(self) -> bool:
-        """Whether one single forecast is in progress, and no batch: no other query is about to come."""
+        """Whether exactly one single forecast is in progress, and no batch: no other query is about to come."""
         return self._limits[CallKind.PREDICT].in_progress == 1 and not self._limits[CallKind.BATCH].in_progress
 
     def in_progress(self, kind: CallKind) -> int:
@@ -269,7 +270,7 @@ class AdmissionController:
 
 
 def batch_limit(max_in_flight: int) -> int:
-    """Return the limit of batches in progress, at least 1, given that of single forecasts; one takes up to 10 MiB."""
+    """Return the limit of batches in progress, at least 1, given that of single forecasts; each takes up to 10 MiB."""
     return max(1, max_in_flight // 4)
 
 
@@ -285,7 +286,7 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
         return ConcurrencyLimit(limit, limit)
 
     def shared(limit: int) -> ConcurrencyLimit:
-        """The last quarter is for callers with few calls of the kind: a few callers cannot take it all."""
+        """Return a limit whose last quarter is for callers with few calls, so that a few callers cannot take all."""
         return ConcurrencyLimit(limit, limit, reserved=limit // 4)
 
     return {

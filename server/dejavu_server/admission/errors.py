@@ -29,6 +29,6 @@ class CallerLimit(DejavuError):
 
 
 class DeadlineExceeded(DejavuError):
-    """A call arrived after its deadline, or had no deadline and exceeded that of the server."""
+    """A call arrived after its deadline, or had no deadline and exceeded the server's deadline."""
 
     reason = "DEADLINE_PASSED"

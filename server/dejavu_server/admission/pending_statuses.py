@@ -1,6 +1,6 @@
 """The limit of refused calls whose statuses are being sent: a peer that does not read them keeps them in memory.
 
-Each takes some 30 KiB of gRPC's core. A peer that reads has its status within milliseconds.
+Each takes some 30 KiB in gRPC's core. A peer that reads has its status within milliseconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ STATUS_SECONDS: Final = 2.0
 """How long a status is kept for a peer that does not read it; the call then ends without one."""
 
 MAX_STATUSES: Final = 1024
-"""Statuses that are being sent at a time; further calls end without one."""
+"""Maximum number of statuses being sent at a time; further calls end without one."""
 
 MAX_STATUSES_OF_ADDRESS: Final = 256
 
@@ -23,8 +23,8 @@ class PendingStatuses:
     """Counts the statuses that are being sent.
 
     Args:
-        most: how many there may be.
-        most_of_address: how many of them to one address.
+        most: maximum number of statuses being sent.
+        most_of_address: maximum number of them to one address.
     """
 
     def __init__(self, most: int = MAX_STATUSES, most_of_address: int = MAX_STATUSES_OF_ADDRESS) -> None:
@@ -35,7 +35,7 @@ class PendingStatuses:
 
     @contextmanager
     def counted(self, address: str) -> Iterator[bool]:
-        """Count a status to an address while the block sends it. Returns a context that says whether it may."""
+        """Count a status to an address while the block sends it; the context's value says whether it may be sent."""
         fits = self._all < self._most and self._addresses[address] < self._most_of_address
         self._all += 1
         self._addresses[address] += 1

@@ -1,7 +1,7 @@
-"""The limit of the streams that cost next to nothing, which anybody may have: health watches and reflection.
+"""The limit of health watches and reflection: streams that cost next to nothing and are open to anybody.
 
-Each takes some memory of the worker. At the limit the oldest stream of the caller that has most of them ends, so that a
-caller, even one without a token and with many addresses, takes the places of its own streams and not those of others.
+Each takes some memory of the worker. At the limit, the oldest stream of the caller that has the most ends, so a caller,
+even one without a token and with many addresses, displaces its own streams and not those of others.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dejavu_models.errors import DejavuError
 from dejavu_server.admission.errors import CallerLimit
 
 MAX_WATCHES: Final = 4096
-"""Watches that a worker may have by default."""
+"""Default maximum number of watches of a worker."""
 
 
 class Watches:
     """Counts the watches of a worker.
 
     Args:
-        most: how many there may be.
+        most: maximum number of watches.
         end: ends the task of a watch with an error.
     """
 
@@ -40,7 +40,7 @@ class Watches:
             caller: its token or address.
 
         Raises:
-            CallerLimit: if there are too many, and no other caller has more of them.
+            CallerLimit: if there are too many watches, and no other caller has more of them.
         """
         task = asyncio.current_task()
         if task is None:

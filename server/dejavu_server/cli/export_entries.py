@@ -34,13 +34,13 @@ class ExportedEntries:
 def export_entries(url: str, path: Path, *, overwrite: bool = False) -> ExportedEntries:
     """Write the identity of a ledger and then all its entries, one JSON object per line; `-` is standard output.
 
-    The file is written completely or not at all. May run while the ledger is written to: it then has the entries up to
-    the newest when the export began.
+    The file is written completely or not at all. The ledger may be written to meanwhile: the file has the entries up to
+    the newest one at the start of the export.
 
     Args:
         url: the ledger.
         path: output file.
-        overwrite: whether to replace an existing file, which may be all that shows a later change of the ledger.
+        overwrite: whether to replace an existing file, which may be the only proof of a later change of the ledger.
 
     Raises:
         LedgerError: if the ledger can't be read.

@@ -31,7 +31,7 @@ class Season:
     """An exported file of one season.
 
     Attributes:
-        season: the year in which it ends.
+        season: the year in which the season ends.
         path: the file.
         games, rows: number of games and rows in the file.
     """

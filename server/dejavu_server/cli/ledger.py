@@ -1,6 +1,7 @@
-"""Commands of `dejavu-server ledger` that read a ledger, whether or not a server is using it; others: `retention`.
+"""Commands of `dejavu-server ledger` that read a ledger, also while a server uses it; `retention` has the others.
 
-None of them writes to a ledger. Commands import their dependencies when they run, because serving does not need them.
+None of these commands writes to a ledger. Commands import their dependencies when they run, because serving does not
+need them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SHOWN = 20
 
 
 class FullHelp(typer.core.TyperGroup):
-    """Lists commands with the first paragraph of their help, which would else be cut at the terminal's width."""
+    """Lists commands with the first paragraph of their help, uncut at the terminal's width."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, or None if it is unknown."""
@@ -214,7 +215,7 @@ def export_entries(
 
 @contextmanager
 def exit_on_ledger_error(*, as_json: bool = False, option: str = "--ledger") -> Iterator[None]:
-    """Like `exit_on_error`; turn an invalid URL, which `option` gave, into exit code 2."""
+    """Do the same as `exit_on_error`; also turn an invalid URL, given by `option`, into exit code 2."""
     from dejavu_server.ledger import InvalidLedgerUrl  # noqa: PLC0415 - see the module docstring
 
     with exit_on_error(as_json=as_json):

@@ -14,9 +14,9 @@ def main() -> None:
     """Run the command."""
     open_standard_files()
     escape_output()
-    # pydantic would read the metadata of all installed packages to look for its plugins, here and in each worker.
+    # Otherwise pydantic reads the metadata of all installed packages to look for plugins, here and in each worker.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    gc.disable()  # objects of imports stay: collecting garbage would take a tenth of their time
+    gc.disable()  # objects of imports stay alive: garbage collection would take a tenth of the time
     try:
         from dejavu_server.cli.serve import app  # noqa: PLC0415 - its dependencies may be missing
     except ModuleNotFoundError as error:
@@ -28,7 +28,7 @@ def main() -> None:
     finally:
         gc.freeze()
         gc.enable()
-    if find_spec("dejavu_models._native") is None:  # the workers import it, this process does not
+    if find_spec("dejavu_models._native") is None:  # only the workers import it
         sys.exit(
             "dejavu-server needs the compiled models: install it where there are a C++ compiler and Python's headers"
         )
@@ -38,13 +38,13 @@ def main() -> None:
 def open_standard_files() -> None:
     """Open standard input, output and error on /dev/null if the parent process closed them.
 
-    Otherwise the next opened file, such as a socket, would get their descriptor, here and in the workers.
+    Otherwise the next opened file, such as a socket, would get the closed descriptor, here and in the workers.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free descriptor, this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free descriptor: `number`
     for name, number in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))

@@ -13,7 +13,7 @@ class Option(NamedTuple):
     """An option as users see it.
 
     Attributes:
-        flag: its name on the command line; empty if it is an environment variable only.
+        flag: its name on the command line; empty if it is only an environment variable.
         variable: its environment variable.
         value: placeholder for its value; empty for a switch.
         default: describes its default.
@@ -47,7 +47,7 @@ def _limits(info: FieldInfo) -> str:
 
 
 def options() -> dict[str, Option]:
-    """Return the options by the names with which `Settings` takes them."""
+    """Return the options by their names in `Settings`."""
     result = {}
     for field, info in Settings.model_fields.items():
         name, shown = str(info.validation_alias or field), cast("dict[str, Any]", info.json_schema_extra)

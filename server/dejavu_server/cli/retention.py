@@ -1,6 +1,6 @@
 """Commands of `dejavu-server ledger` that move a whole ledger or remove its oldest entries.
 
-Each may run while servers use the ledger. As in `cli.ledger`, dependencies are imported when a command runs.
+Each command may run while servers use the ledger. As in `cli.ledger`, dependencies are imported when a command runs.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def prune(
 
 
 def _evening(text: str) -> datetime:
-    """Return when the evening of a date begins, UTC.
+    """Return the time, in UTC, at which the evening of a date begins.
 
     Raises:
         typer.BadParameter: if it is not a date.
@@ -228,7 +228,7 @@ class Meter:
     """Shows the progress of a command on stderr: once a second at most, in one line of a terminal.
 
     Args:
-        shown: whether to show it at all.
+        shown: whether to show progress at all.
     """
 
     def __init__(self, *, shown: bool) -> None:

@@ -46,14 +46,14 @@ _log = structlog.get_logger(__name__)
 
 
 class _CommandSettings(Settings, BaseSettings):
-    """Settings from options, from the environment where an option is not given, and from the defaults."""
+    """Settings from options, else from environment variables, else from the defaults."""
 
     model_config = SettingsConfigDict(
         env_prefix="DEJAVU_",
         env_prefix_target="all",
         env_ignore_empty=True,
         enable_decoding=False,
-        validate_by_name=False,  # DEJAVU_GRACE_SECONDS is no variable
+        validate_by_name=False,  # otherwise DEJAVU_GRACE_SECONDS would be a variable too
     )
 
     @field_validator("bundles", mode="before")
@@ -72,7 +72,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         given: the values of the options that the command line has, by name.
 
     Raises:
-        typer.BadParameter: if a value is invalid; names the option and its variable.
+        typer.BadParameter: if a value is invalid; the message names the option and its variable.
     """
     try:
         return Settings(**dict(_CommandSettings(**given)))

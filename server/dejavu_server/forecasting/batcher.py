@@ -31,10 +31,10 @@ from dejavu_server.observability.activity import Activity
 from dejavu_server.results import Failed, Result
 
 CHUNK = 128
-"""Maximum queries in one pass, a few milliseconds of work. One evening of games at both horizons is fewer."""
+"""Maximum queries in one pass, a few milliseconds of work. The games of one evening at both horizons are fewer."""
 
 COLUMNS_CHUNK = 200
-"""Maximum games of columns in one pass, two milliseconds of work that leaves the interpreter to others."""
+"""Maximum games of a column request in one pass: two milliseconds of work that leaves the interpreter to others."""
 
 MAX_ON_LOOP = 16
 """Maximum queries computed on the event loop; larger groups justify the overhead of a thread."""
@@ -63,10 +63,10 @@ class Batcher:
     Args:
         max_waiting: maximum number of unanswered queries.
         observe: called with the size of each group computed in one pass.
-        dropped: called with the number of queries whose callers were found gone, and where: in the "queue" or for the
-            "thread", so that they were not computed, or after they were "computed".
-        waited: called with the seconds for which the first query of each group waited; on the thread too.
-        computed: called with the seconds that computing each group took; on the thread too.
+        dropped: called with the number of queries whose callers were found gone, and the place: "queue" or "thread"
+            (the queries were not computed), or "computed" (they were).
+        waited: called with the seconds for which the first query of each group waited; also called on the thread.
+        computed: called with the seconds that computing each group took; also called on the thread.
         alone: returns whether the current call is the only one that may bring queries.
 
     Attributes:
@@ -106,7 +106,7 @@ class Batcher:
         return self._unanswered
 
     async def forecast(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
-        """Answer one query; together with others that wait for the same model.
+        """Answer one query, together with others that wait for the same model.
 
         Raises:
             Unsupported: if the model can't answer it.
@@ -133,15 +133,17 @@ class Batcher:
         def part(start: int, stop: int) -> Sequence[ForecastQuery]:
             return queries[start:stop]
 
-        # Each explanation asks the model of all earlier minutes: 128 of an uploaded one could hang a worker.
+        # Each explanation queries the model for all earlier minutes: 128 explanations by an uploaded model could hang a
+        # worker.
         size = MAX_ON_LOOP if any(query.explain for query in queries) else CHUNK
         parts = await self._in_parts(compute, forecaster, len(queries), part, size)
         return [answer for answers in parts for answer in answers]
 
     async def forecast_columns(self, forecaster: Forecaster, query: ColumnsQuery) -> list[ColumnsForecast]:
-        """Answer a request of columns, which has passed `check_columns`, on the thread; in parts, in order.
+        """Answer a column request, which must have passed `check_columns`, on the thread; in parts, in order.
 
-        All parts have the online state of now, so that an outcome that is learned meanwhile is in none of them.
+        All parts use the online state at the time of the call: an outcome that is learned meanwhile affects none of
+        them.
 
         Args:
             forecaster: the model.
@@ -181,7 +183,7 @@ class Batcher:
             self._unanswered -= number
 
     async def _on_thread(self, work: Callable[[Forecaster, _Sized], _R], forecaster: Forecaster, queries: _Sized) -> _R:
-        """Compute queries of one call on the thread; not if its caller goes before the thread begins."""
+        """Compute queries of one call on the thread, unless its caller goes before the thread begins."""
         loop = asyncio.get_running_loop()
         computing = self._thread.submit(self.activity.run, self._timed, time.perf_counter(), work, forecaster, queries)
         try:
@@ -195,7 +197,7 @@ class Batcher:
     async def forecast_aside(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
         """Answer queries that no caller waits for, in order, on the thread; each fails on its own.
 
-        They are no part of the waiting queries or of the metrics of batches. The next large group of calls waits until
+        They count neither as waiting queries nor in the metrics of batches. The next large group of calls waits until
         they are computed, so they should be few at a time.
         """
         computing = self._thread.submit(self.activity.run, compute, forecaster, queries)
@@ -289,7 +291,7 @@ def _columns(forecaster: Forecaster, query: ColumnsQuery, state: ActiveState) ->
 
 
 def _compute_waiting(forecaster: Forecaster, group: Sequence[Waiting]) -> tuple[list[Waiting], list[Result[Forecast]]]:
-    """Answer the queries whose callers still wait when the thread gets to them; return those and the answers."""
+    """Answer the queries whose callers still wait when the thread gets to them; return queries and answers."""
     waiting = [each for each in group if not each[1].done()]
     return waiting, compute(forecaster, [query for query, _ in waiting]) if waiting else []
 
@@ -306,7 +308,7 @@ def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Re
 
 
 def resolve(group: Sequence[Waiting], answers: Sequence[Result[Forecast]]) -> int:
-    """Set the results of the futures that still wait; return the number of the others."""
+    """Set the results of the futures that are not done; return the number of the others."""
     gone = 0
     for (_, waiting), answer in zip(group, answers, strict=True):
         if waiting.done():

@@ -38,7 +38,7 @@ POLL_SECONDS: Final = 1.0
 """Interval of the checks for outcomes without a notification of a commit."""
 
 BURST_SECONDS: Final = 0.1
-"""Pause after each look: commits of other processes come in bursts, and none of them may be an outcome."""
+"""Pause after each look: commits of other processes come in bursts, often without any outcome."""
 
 _RETRY_SECONDS: Final = 2.0
 
@@ -69,12 +69,12 @@ class OnlineProjection:
 
     Args:
         ratings: the ratings of each model version before the first outcome, each with a schedule of its own: a model
-            that is added later has to meet every final with that of its day.
+            that is added later needs, for every final, the schedule as of the day of that game.
         intervals: whether intervals adapt.
 
     Attributes:
-        newest: the newest outcomes when the ledger was last read.
-        history: names the ledger up to them; see `learning.history`.
+        newest: sequences of the newest outcomes when the ledger was last read.
+        history: identifies the ledger's outcomes up to these; see `learning.history`.
     """
 
     def __init__(self, ratings: Mapping[str, RatedSchedule], *, intervals: bool) -> None:
@@ -84,7 +84,7 @@ class OnlineProjection:
             Projection(AdaptiveState(), lambda state, game: state.after(game.observations)) if intervals else None
         )
         self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
-        # As of one more model, but it is followed without any too.
+        # Kept like the schedule of one more model, but also if there are no ratings.
         self._schedule = Projection(ScheduleHistory(), update_schedule)
         self._is_behind = False
 
@@ -99,7 +99,7 @@ class OnlineProjection:
 
     @property
     def sequence(self) -> int:
-        """The newest standing outcome included; 0 if none."""
+        """Sequence of the newest standing outcome included; 0 if none."""
         return self.newest.standing
 
     @property
@@ -140,7 +140,8 @@ class OnlineProjection:
                 first = learning.first_snapshot(connection)
                 if not self._intervals.current.sequence or self._intervals.current.sequence < first:
                     self._begin(connection, self._intervals, corrected or newest.reported + 1, first)
-            # They have no stored snapshots: read all outcomes for them, but not the observations, which are slow.
+            # Ratings and schedules have no stored snapshots: read all outcomes for them, without the observations,
+            # which are slow to read.
             after = min(projection.current.sequence for projection in of_results)
             games = list(learning.settled_games_after(connection, after, with_observations=False))
             after = newest.reported if self._intervals is None else self._intervals.current.sequence
@@ -171,7 +172,7 @@ class OnlineProjection:
             sequence, data = stored
             try:
                 state = AdaptiveState.from_bytes(data)
-            except ValueError as error:  # damaged or of another release; it is a cache, so compute it again
+            except ValueError as error:  # damaged or of another release; a mere cache: compute it again
                 _log.warning("snapshot_unreadable", place=sequence, error=str(error), effect="more outcomes are read")
                 continue
             intervals.restore(Snapshot(sequence, learning.count(connection, sequence), state))
@@ -202,7 +203,7 @@ class OnlineUpdater:
     ) -> None:
         self._ledger = ledger
         self._forecasters = list(forecasters)
-        self._changing = asyncio.Lock()  # a model comes, or the outcomes are read
+        self._changing = asyncio.Lock()  # held while a model is added or the outcomes are read
         self._mode = mode
         self._carry_ratings = carry_ratings
         self._identity: store.Identity | None = None
@@ -213,11 +214,11 @@ class OnlineUpdater:
         self._failure_log = FailureLog(_log, failed="learning_failed", recovered="learning_recovered")
         self._task = BackgroundTask()
         self.history = self._projection.history
-        """Identifies the applied outcomes: where it is equal, on any server, a model's answers are equal."""
+        """Identifies the applied outcomes: if it is equal on two servers, a model's answers on both are equal."""
 
     @property
     def sequence(self) -> int:
-        """The newest standing outcome included in the models; 0 if none."""
+        """Sequence of the newest standing outcome included in the models; 0 if none."""
         return self._projection.sequence
 
     @property
@@ -238,10 +239,10 @@ class OnlineUpdater:
         await self._task.end()
 
     async def add(self, forecaster: Forecaster) -> None:
-        """Take in a model that was just loaded, with the state that it would have had it been there from the start.
+        """Take in a newly loaded model; give it the state that it would have if it had been there from the start.
 
         Raises:
-            DejavuError: if the ledger can't be read at present; then it is not taken in.
+            DejavuError: if the ledger can't be read at present; then the model is not taken in.
         """
         if not self._learns:
             return
@@ -257,7 +258,7 @@ class OnlineUpdater:
 
     def remove(self, version: str) -> None:
         """Give up a model."""
-        self._applied = None  # it has the model, which is to be freed at once
+        self._applied = None  # it refers to the model, whose memory should be freed at once
         self._forecasters = [each for each in self._forecasters if each.version != version]
         self._projection.remove(version)
 
@@ -292,7 +293,7 @@ class OnlineUpdater:
 
     def _read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
         identity = store.identity(connection)
-        if self._identity is None or not identity.same_ledger(self._identity):  # first read, or it was restored
+        if self._identity is None or not identity.same_ledger(self._identity):  # first read, or the ledger was restored
             self._identity, self._projection = identity, self._initial_projection()
         return self._projection.read(connection)
 
@@ -301,7 +302,7 @@ class OnlineUpdater:
         return OnlineProjection(ratings if self._carry_ratings else {}, intervals=self._mode is not None)
 
     def _apply(self) -> None:
-        """Update the models, unless they have all of this: every commit leads here, and few have an outcome."""
+        """Update the models, unless they are up to date: every commit leads here, and few commits have an outcome."""
         projection = self._projection
         state = projection, projection.newest, projection.history, tuple(self._forecasters)
         if state == self._applied:

@@ -59,7 +59,7 @@ class Projection(Generic[_T]):
         self.current = self._snapshots[-1]
 
     def advance(self, games: Sequence[SettledGame]) -> list[Snapshot[_T]]:
-        """Fold in those of some outcomes that are further ones; return the new snapshots."""
+        """Fold in the outcomes that come after the last one included; return the new snapshots."""
         snapshots = []
         for game in games:
             if game.sequence <= self.current.sequence:

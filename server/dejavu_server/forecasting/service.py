@@ -46,12 +46,12 @@ class AnsweredForecasts:
 
 
 CHANGES_FOLLOWED: Final = 5
-"""Most computations of a forecast whose models change before it is recorded."""
+"""Maximum number of times that a forecast is computed because the models change before it is recorded."""
 
 _SAME_PROBABILITY: Final = 0.0005
 _SAME_POINTS: Final = 0.1
-"""Differences below which two forecasts say the same: a probability, and quantiles in points. The order of summation,
-which depends on the batch, accounts for less than 1e-4 points."""
+"""Differences of probabilities, and of quantiles in points, below which two forecasts count as the same. The order of
+summation, which depends on the batch, causes differences below 1e-4 points."""
 
 
 class ForecastService:
@@ -61,8 +61,8 @@ class ForecastService:
         models: the models.
         batcher: computes forecasts.
         ledger: records forecasts.
-        recorded: counts them by outcome (new; known: recorded before; refused: their outcome is known; failed) and
-            horizon.
+        recorded: counts forecasts to record by horizon and by result: new; known (recorded before); refused (the game's
+            outcome is known); failed.
         answered: counts the forecasts by model, horizon and kind, recorded or not.
         lifetime: time for which a forecast stays current.
         on_new: called with each forecast that was recorded as new and was made by a model that the roster chose.
@@ -114,7 +114,7 @@ class ForecastService:
         return result
 
     async def _forecast(self, request: ForecastRequest) -> Result[IssuedForecast]:
-        """Answer one request with the model that answers now, unless that changes meanwhile."""
+        """Answer one request with the model that answers now; fail with ModelsChanged if that changes meanwhile."""
         chosen = await self._chosen(request)
         with span("forecast"):
             answer = await self._batcher.forecast(chosen.forecaster, request.query)
@@ -151,7 +151,7 @@ class ForecastService:
         return results
 
     async def forecast_columns(self, query: ColumnsQuery, model_version: str) -> list[ColumnsForecast]:
-        """Answer a request of columns, which records nothing, with one model; in parts, in order.
+        """Answer a column request, which records nothing, with one model; in parts, in order.
 
         Args:
             query: the request.
@@ -169,7 +169,7 @@ class ForecastService:
         return answers
 
     async def _forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
-        """Answer many requests with the models that answer now, unless those change meanwhile."""
+        """Answer many requests with the models that answer now; fail those whose models change meanwhile."""
         results: dict[int, Result[IssuedForecast]] = {}
         chosen: dict[int, Chosen] = {}
         what_ifs: dict[str, Chosen] = {}
@@ -241,7 +241,7 @@ class ForecastService:
             results.update(dict.fromkeys(named, Failed(error)))
 
     async def _answer_again(self, request: ForecastRequest, chosen: Chosen) -> Result[IssuedForecast]:
-        """Answer a request with the inputs of the recorded forecast: by these its market is weighed."""
+        """Answer a request with the recorded forecast's inputs, so that these also determine its market evaluation."""
         try:
             answer = await self._batcher.forecast(chosen.forecaster, request.query)
             self._answered.count(answer.model_version, answer.horizon, named=True)
@@ -253,9 +253,10 @@ class ForecastService:
     async def _commit(self, issued: Sequence[IssuedForecast], *, counted: bool = False) -> list[Result[IssuedForecast]]:
         """Record forecasts; return each recorded forecast with the quantiles and market of this request.
 
-        The ledger does not store these. They are taken from the new forecast also if an earlier one is returned, which
-        has the same model, pattern and teams. The two may differ if the model was updated from outcomes in between;
-        the recorded one is authoritative, and the answer has both (`IssuedForecast.market_forecast`).
+        The ledger does not store quantiles and market. They are taken from the new forecast even if an earlier forecast
+        with the same model, pattern and teams is returned. The two forecasts may differ if the model was updated from
+        outcomes in between; the recorded one is authoritative, and the answer has both
+        (`IssuedForecast.market_forecast`).
 
         Args:
             issued: the forecasts.
@@ -275,7 +276,7 @@ class ForecastService:
 
     def _count(self, requested: IssuedForecast, stored: Result[IssuedForecast]) -> None:
         if isinstance(stored, Failed):
-            if isinstance(stored.error, ModelsChanged):  # it is computed again, and counted then
+            if isinstance(stored.error, ModelsChanged):  # the forecast is computed again, and counted then
                 return
             counters = self._refused
         elif requested.generated_time == stored.generated_time:
@@ -310,7 +311,7 @@ class ForecastService:
 
 
 def _changed(result: Result[IssuedForecast]) -> int | None:
-    """Return the sequence of the change of models because of which a forecast was not recorded; None if it was not."""
+    """Return the sequence of the change of models that kept a forecast from being recorded; None if there was none."""
     if isinstance(result, Failed) and isinstance(result.error, ModelsChanged):
         return result.error.sequence
     return None
@@ -321,8 +322,8 @@ def _as_recorded(
 ) -> ForecastRequest | None:
     """Return a request with the recorded forecast's inputs in place of its open ones; None if nothing depends on them.
 
-    Unrecorded parts of a forecast (quantiles, markets) depend on them. The request itself keeps its date, or none, so
-    this is not a correction.
+    Unrecorded parts of a forecast (quantiles, markets) depend on these inputs. The request itself keeps its date, or
+    none, so it does not count as a correction.
     """
     if isinstance(requested, Failed) or isinstance(recorded, Failed):
         return None

@@ -19,7 +19,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _RUNNING_SHARE = 0.05
-"""Part of an interval that a thread has to have run to count as running rather than blocked."""
+"""Minimum share of an interval for which a thread must have run to count as running rather than blocked."""
 
 RUNNABLE = "R"
 DISK_SLEEP = "D"
@@ -48,10 +48,11 @@ class ThreadUsage(NamedTuple):
 def own_seconds(before: ThreadUsage | None, now: ThreadUsage | None, elapsed: float) -> float:
     """Return the part of an interval that a thread could have used.
 
-    A blocked thread had all of it. One that runs, or could run and got no core, had the CPU time that it used.
+    A blocked thread could have used all of it. A thread that runs, or waits for a core, could only use the CPU time
+    that it got.
 
     Args:
-        before: its usage at the start of the interval; None if unknown.
+        before: usage of the thread at the start of the interval; None if unknown.
         now: its usage at the end; None if unknown.
         elapsed: length of the interval, in seconds.
     """
@@ -88,10 +89,10 @@ _running: dict[int, _Task] = {}
 
 @contextmanager
 def waiting_outside() -> Iterator[None]:
-    """Count the block as no lack of progress of the task of this thread.
+    """Do not count the time of the block as lack of progress of this thread's task.
 
-    For a wait that nothing of ours ends in time, as that for the answer of a name server: another worker would wait
-    as long.
+    Use it for waits that the server cannot shorten, such as the wait for a name server: another worker would wait as
+    long.
     """
     task = _running.get(threading.get_native_id())
     if task is None:
@@ -109,8 +110,8 @@ class Activity:
 
     Args:
         part: name of the part.
-        may_run_long: whether a task may use any CPU time. If so, any use of CPU is progress, and only a thread that is
-            blocked makes none; otherwise only finished tasks are progress.
+        may_run_long: whether a task may use CPU for any length of time. If so, any use of CPU is progress, so only a
+            blocked thread makes none; otherwise only finished tasks are progress.
         waiting: returns the number of tasks that no thread has begun yet.
     """
 

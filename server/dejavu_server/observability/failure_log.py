@@ -9,7 +9,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 REMINDER_SECONDS = 60.0
-"""Interval at which a continuing failure is logged again; after a pause this long a failure counts as new."""
+"""Interval at which a continuing failure is logged again; after a pause of this length, a failure counts as new."""
 
 SETTLED_SECONDS = 5.0
 """Time without a failure before a success counts as recovery, because failures and successes may alternate."""

@@ -26,14 +26,14 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
     """
     escape_output()
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    colored = not as_json and sys.stderr.isatty()  # by escape sequences, which its fields do not contain
+    colored = not as_json and sys.stderr.isatty()  # colored by escape sequences; the fields themselves contain none
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         lambda _logger, _method, event: {**event, **bound},
     ]
-    # Tracebacks without local variables: those of a batch are long and private.
+    # Tracebacks without local variables: the variables of a batch are long and private.
     renderer: list[Processor] = (
         [
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
@@ -82,7 +82,7 @@ class _StandardError:
 
 
 def _not_caused_by_caller(record: logging.LogRecord) -> bool:
-    """Return False for gRPC tracebacks that callers can cause, and could fill the log with.
+    """Return False for gRPC tracebacks that callers can cause and with which they could fill the log.
 
     These are calls whose caller no longer waits for the response (the metrics count how calls end), and metadata or
     paths that are not valid text.

@@ -3,8 +3,8 @@
 The workers of a server keep their metrics in files of one folder (PROMETHEUS_MULTIPROC_DIR), which the supervisor
 aggregates when it is scraped. A worker without a supervisor keeps them in memory.
 
-The files are memory-mapped and sparse: a write to one on a full disk kills the process by SIGBUS. A worker therefore
-allocates the disk space of its files before it creates the metrics.
+The files are memory-mapped and sparse: writing to such a file on a full disk kills the process by SIGBUS. A worker
+therefore allocates the disk space of its files before it creates the metrics.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ FILE_BYTES: Final = {
     "gauge_mostrecent": 1 << 16,
     "histogram": 1 << 20,
 }
-"""Size of the metrics file of each kind, in bytes: six codes of all methods take half of that of the histograms."""
+"""Size of the metrics file of each kind, in bytes: six status codes of all methods take half of the file of
+histograms."""
 
 UNKNOWN_METHOD = "unknown"
-"""Label of calls of methods that the server does not have: callers can invent any number of paths."""
+"""Common label of all calls of unknown methods: callers can invent any number of paths."""
 
 _log = structlog.get_logger(__name__)
 
@@ -48,62 +49,65 @@ class Metrics:
     Attributes:
         calls: finished calls, by method and status code; streams included.
         seconds: duration of unary calls that were admitted, by method and status code.
-        callers: finished calls of a server that asks for tokens, by caller and status code.
+        callers: finished calls of a server that requires tokens, by caller and status code.
         forecasts: forecasts answered, recorded or not, by model, horizon and kind (named: with a game; what_if).
         in_flight: calls in progress, by method; for StreamPredictions, the subscribers.
-        refused: calls refused before their requests were received, by method and reason; also among `calls`, save those
-            that gRPC's core refused.
-        dropped: queries whose callers had cancelled or whose deadline had passed, by where that was noticed: in the
-            queue or for the thread, before they were computed, or after (computed).
+        refused: calls refused before their requests were received, by method and reason; `calls` also counts them,
+            except those that gRPC's core refused.
+        dropped: queries whose callers had cancelled or whose deadline had passed, by the place where it was noticed:
+            queue or thread (before they were computed), or computed (afterwards).
         messages: messages sent on streams, by method.
         batch_size: queries computed in one batch.
         waiting: queries that wait for their answer or are computed.
         queue_seconds: time for which the first query of a batch waited until the batch was computed.
         compute_seconds: time that the models took for a batch.
         commit_seconds: time from handing forecasts to the ledger until they were durable, or refused.
-        read_seconds: time of a query of the ledger, the wait for a thread included.
+        read_seconds: time of a query of the ledger, including the wait for a thread.
         ledger_bytes: size of the ledger.
-        stream_lag: entries that the ledger has and the streams of the worker were not yet offered.
+        stream_lag: entries in the ledger that were not yet offered to the streams of the worker.
         stream_lag_seconds: time since the first of these entries was seen.
         learner_lag: reported outcomes that the models have not yet learned from.
         checkpoint_age: seconds since the newest checkpoint; 0 while it covers the newest entry.
         checkpoint_interval: seconds between two checkpoints.
-        feed_reported: time of the newest report about a feed, by feed; seconds since 1970, as the next two.
+        feed_reported: time of the newest report about a feed, by feed, in seconds since 1970 (like the next two
+            metrics).
         feed_read: when a poller last read the feed with success.
         feed_data: when the feed updated the oldest data of a game in play; 0 without such a game.
         feed_games: games in play.
-        coverage: share of the settled intervals of recent games that held, by model and horizon.
-        nominal_coverage: share of them that should have held.
-        coverage_games: number of those games.
-        coverage_forecasts: number of those intervals.
-        access_outdated: 1 while a file of keys, certificates or tokens was replaced and cannot be used, by file.
+        coverage: share of the settled intervals of recent games that contained the outcome, by model and horizon.
+        nominal_coverage: share of these intervals that should have contained it.
+        coverage_games: number of the games of `coverage`.
+        coverage_forecasts: number of the intervals of `coverage`.
+        access_outdated: 1 while a replaced file of keys, certificates or tokens cannot be used, by file.
         recorded: forecasts handed to the ledger, by outcome (new, known, refused, failed) and horizon.
         ledger_failed: 1 while the worker cannot record named forecasts.
         streams_failed: 1 while the worker cannot follow the ledger and serves no streams.
         ledger_free: bytes that the ledger's disk has left.
         ledger_reserve: bytes below which no new forecast is recorded.
-        ratings_age: days after the newest final that a model's ratings know, summers not counted, by model.
+        ratings_age: days since the newest final that a model's ratings include, without summers, by model.
         max_ratings_age: days after which ratings are not used.
         stalled: seconds for which a part of the worker has had work and made no progress, by part.
-        finals_since: finals that a model's ratings know beyond those of its bundle, by model.
+        finals_since: finals that a model's ratings include in addition to those of its bundle, by model.
         registry: the registry of all of these.
-        cache_hits: what-ifs answered from the cache, or by a computation for an equal call; also among `forecasts`.
+        cache_hits: what-ifs answered from the cache, or by a computation for an equal call; `forecasts` counts them
+            too.
         cache_misses: what-ifs computed while the cache is on.
-        cache_evictions: answers that left the worker's memory for others.
+        cache_evictions: answers that were evicted from the worker's memory by others.
         cache_entries: answers in the worker's memory.
-        cache_bytes: bytes that they take.
+        cache_bytes: bytes that these answers take.
         cache_shared: lookups in the cache that servers share, by result.
-        cache_shared_failed: 1 while that cache is not used because it fails or is slow.
+        cache_shared_failed: 1 while the shared cache is not used because it fails or is slow.
         shadows: shadows that challengers made, by outcome: recorded, refused by the ledger, failed, or unsupported by
             the model.
-        shadows_shed: recorded forecasts that no challenger forecast, because too many waited.
+        shadows_shed: recorded forecasts that got no shadows because too many forecasts waited.
         shadows_waiting: recorded forecasts that wait for their shadows.
-        gate_e_value: least e-value of any horizon that a challenger is not worse than the champion, by model and score.
-        gate_games: games that they rest on, by model.
+        gate_e_value: e-value of the evidence that a challenger is not worse than the champion, the smallest of the
+            horizons, by model and score.
+        gate_games: number of games behind these e-values, by model.
         roster_sequence: sequence of the change of models in force, by worker.
-        load_failures: models that could not be loaded, each attempt.
-        champion_worse: 1 while the champion is shown to be worse than what it is compared with, by that
-            (persistence or previous).
+        load_failures: failed attempts to load a model.
+        champion_worse: 1 while the champion is shown to be worse than a reference, by reference (persistence or
+            previous).
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -233,7 +237,7 @@ class Metrics:
 
 
 def use_folder(folder: str) -> None:
-    """Set the folder in which this process, and those that it forks, keep their metrics; before the first metric.
+    """Set the folder of the metrics of this process and its forks; call it before the first metric is created.
 
     Args:
         folder: the folder.
@@ -263,7 +267,7 @@ def allocate_files() -> None:
 
 
 def _allocate(path: Path, size: int) -> None:
-    if path.exists():  # left by an earlier process with the same id
+    if path.exists():  # left behind by an earlier process with the same id
         return
     temporary = path.with_suffix(".new")  # renamed when allocated: readers treat an empty file as damaged
     try:

@@ -1,8 +1,8 @@
 """Metrics of the whole server: the sum over the workers and the supervisor's own metrics, served at /metrics.
 
-The processes of a server share a temporary folder. The workers keep their metrics in files of it (prometheus_client's
-multiprocess mode). Counters of ended workers are kept, in shared files, so that totals never decrease and any number of
-workers may end; their gauges are dropped.
+The processes of a server share a temporary folder. The workers keep their metrics in files in this folder
+(prometheus_client's multiprocess mode). Counters of ended workers are kept in shared files, so totals never decrease,
+however many workers end; gauges of ended workers are dropped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _PREFIX = "dejavu-server-"
 _ENDED = "ended"
-"""Takes the place of a process id in the names of files of all workers that have ended."""
+"""Replaces the process id in the names of the files that are shared by all ended workers."""
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - `_locked_folder` creates a folder that only its owner can use
 
@@ -80,7 +80,7 @@ class SupervisorMetrics:
         """Also serve the resource usage of the workers.
 
         Args:
-            workers: returns those that serve; called on the threads that answer scrapes.
+            workers: returns the workers that serve; called on the threads that answer scrapes.
         """
         self.registry.register(WorkerUsage(workers))
 
@@ -105,12 +105,12 @@ class SupervisorMetrics:
             for path in list(self.folder.glob(f"*_{pid}.db")):
                 if served:
                     _keep_ended(path)
-                else:  # it counted nothing; repeated failed starts must not fill the disk
+                else:  # it counted nothing, and repeated failed starts must not fill the disk
                     path.unlink(missing_ok=True)
 
 
 class _WorkersCollector(MultiProcessCollector):
-    """Reads the files, and again if one is removed meanwhile: that of a worker that failed to start.
+    """Reads the files; reads them again if a file is removed meanwhile, because its worker failed to start.
 
     Args:
         registry: the registry to add it to.
@@ -129,7 +129,7 @@ class _WorkersCollector(MultiProcessCollector):
 
 
 def _keep_ended(path: Path) -> None:
-    """Add the file of a worker that has ended to that of all that have; it stays if the disk is full."""
+    """Merge the file of an ended worker into the file of all ended workers; leave it in place if the disk is full."""
     kind = path.name.rpartition("_")[0]
     ended = path.with_name(f"{kind}_{_ENDED}.db")
     try:
@@ -139,15 +139,16 @@ def _keep_ended(path: Path) -> None:
         path.unlink()
     except OSError as error:
         _log.warning("metrics_not_joined", file=path.name, error=str(error))
-    except (RuntimeError, ValueError, struct.error) as error:  # damaged: no metrics could be read any more
+    except (RuntimeError, ValueError, struct.error) as error:  # damaged: while it is there, no metrics can be read
         path.unlink(missing_ok=True)
         _log.warning("metrics_lost", file=path.name, error=str(error))
 
 
 def _joined(paths: Iterable[Path], *, newest: bool) -> bytes:
-    """Return the content of one file with the sums of the values of several, or the newest of them.
+    """Return the content of one file with the sums, or the newest, of the values of several files.
 
-    Not written by prometheus_client: it maps a file into memory, and where the disk is full that ends the process.
+    The file is not written by prometheus_client, which maps files into memory: on a full disk, this would end the
+    process.
     """
     values: dict[str, tuple[float, float]] = {}
     for path in paths:

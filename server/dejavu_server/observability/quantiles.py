@@ -22,12 +22,12 @@ class QuantileEstimate(NamedTuple):
 
 
 def quantile(bounds: Sequence[float], cumulative: Sequence[float], share: float) -> QuantileEstimate:
-    """Return the quantile of observations: the smallest of them that at least a share of them does not exceed.
+    """Return the quantile of observations: the smallest one that is not exceeded by at least a share of them.
 
     Args:
         bounds: upper bounds of the buckets, inclusive, rising, the last one infinite.
         cumulative: number of observations at or below each bound.
-        share: of the observations, above 0, at most 1.
+        share: share of the observations, above 0, at most 1.
 
     Raises:
         ValueError: if there are no observations.

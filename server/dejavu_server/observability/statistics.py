@@ -1,8 +1,8 @@
 """Statistics of a server: sums of the metrics of its workers, now and over the last minutes.
 
-The source is the merged registry of the supervisor, the same that /metrics serves. The supervisor samples it and writes
-the statistics to a file of the server's folder, from which every worker answers. Imports no gRPC.
-Decision: docs/decisions/0039-insight.md.
+The source is the merged registry of the supervisor, which /metrics serves too. The supervisor samples it and writes the
+statistics to a file of the server's folder, from which every worker answers. Imports no gRPC. Decision:
+docs/decisions/0039-insight.md.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ SAMPLE_SECONDS: Final = 1.0
 """Interval at which statistics are sampled."""
 
 STALE_SECONDS: Final = 15.0
-"""Age from which the statistics of a supervisor are not used: it hangs, or cannot write."""
+"""Age from which the statistics of a supervisor are not used: the supervisor hangs, or cannot write."""
 
 WINDOW_SECONDS: Final = (60, 300, 900)
 """Lengths of the windows, in seconds."""
 
 MARK_SECONDS: Final = 5.0
-"""Interval at which counts are kept: a window is up to this much longer than its length."""
+"""Interval at which counts are remembered: a window may be longer than its nominal length by up to this interval."""
 
 CALLS: Final = "dejavu_calls_total"
 SECONDS: Final = "dejavu_call_seconds_bucket"
@@ -75,7 +75,7 @@ _COUNTS: Final[Mapping[str, tuple[str, ...]]] = {
     CACHE_MISSES: (),
     CACHE_EVICTIONS: (),
 }
-"""Samples that only grow, and the labels by which they are summed."""
+"""Names of samples that only grow, with the labels by which they are summed."""
 
 _STATES: Final[Mapping[str, tuple[str, ...]]] = {
     IN_FLIGHT: ("method",),
@@ -96,7 +96,7 @@ _STATES: Final[Mapping[str, tuple[str, ...]]] = {
     DEATHS: (),
     HANGS: (),
 }
-"""Other samples, and their labels."""
+"""Names of the other samples, with their labels."""
 
 _FILE: Final = "statistics.json"
 _SEPARATOR: Final = "|"
@@ -183,7 +183,7 @@ class ServerStatistics(BaseModel):
         monotonic: the same, in seconds of the machine's monotonic clock.
         windows: by length as in WINDOW_SECONDS, then since the start.
         states: values of the gauges by `key`.
-        workers: those that serve.
+        workers: the workers that serve.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -261,11 +261,11 @@ class Statistics:
         return dict(counts), dict(states)
 
     def _window(self, length: int, now: float, counts: Values) -> CountedWindow:
-        """Return the growth since the newest mark that is at least so old, or else since the oldest one."""
+        """Return the growth since the newest mark at least `length` seconds old, or else since the oldest mark."""
         since, before = next(
             ((at, marked) for at, marked in reversed(self._marks) if now - at >= length), self._marks[0]
         )
-        # Less than before if a worker has ended before it was known to serve, whose counts are not kept.
+        # A count is less than before if a worker ended before it was known to serve: its counts are not kept.
         growth = ((name, value - before.get(name, 0.0)) for name, value in counts.items())
         grown = {name: calls for name, calls in growth if calls > 0}
         return CountedWindow(length=length, seconds=now - since, counts=grown)
@@ -294,7 +294,7 @@ class StatisticsWriter:
 
     async def write(self) -> None:
         """Sample and write; a failure is logged, and the next call tries again."""
-        # On a thread: with many workers reading their metrics takes as long as a heartbeat.
+        # On a thread: with many workers, reading their metrics takes as long as the interval of heartbeats.
         text = await asyncio.to_thread(lambda: self._statistics.sample().model_dump_json())
         try:
             with atomic_replace(self._path, temporary=self._path.with_suffix(".new")) as new:
@@ -319,7 +319,7 @@ class StatisticsReader:
         self._read: ServerStatistics | None = None
 
     def read(self) -> ServerStatistics | None:
-        """Return the newest statistics, the same object until they are replaced; None without any that are current."""
+        """Return the newest statistics, the same object until they are replaced; None if there are no current ones."""
         with suppress(OSError, ValidationError):
             status = self._path.stat()
             version = status.st_ino, status.st_mtime_ns

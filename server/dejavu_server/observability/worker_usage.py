@@ -1,6 +1,7 @@
 """Resource usage of the workers' processes, read from the kernel at each scrape. Imports no gRPC.
 
-The label `worker` is the number of the slot: there are as many as the server has workers, however many processes die.
+The label `worker` is the number of the slot: it has as many values as the server has workers, however many processes
+die.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class WorkerUsage(Collector):
     """Collects the resource usage of the workers.
 
     Args:
-        workers: returns those that serve; called on any thread.
+        workers: returns the workers that serve; called on any thread.
     """
 
     def __init__(self, workers: Callable[[], Iterable[ServingWorker]]) -> None:

@@ -4,11 +4,12 @@ One task follows the ledger; without subscribers it skips what other processes r
 outcome once, whatever the number of subscribers, and queues it for the subscribers of that game. A subscriber gets
 every entry after its start position exactly once, in order of sequence: it reads the ledger page by page until it has
 caught up with the tail, and is then attached. No other task runs between the check that it has caught up and attaching
-it. Pages are read as the subscriber reads, encoded where they are read, shared with others at the same place
-(catch_up.py), and small: one that stops reading holds at most PAGE_MESSAGES messages.
+it. A page is read when the subscriber needs it, encoded on the thread that reads it, and shared with other subscribers
+at the same position (catch_up.py). Pages are small: a subscriber that stops reading holds at most PAGE_MESSAGES
+messages.
 
 A subscriber that stops reading is detached once its queue is full, and the queue is dropped at once. It gets the error
-only when it reads again: its call is blocked in the connection's flow control, which a status does not bypass, and
+only when it reads again: its call is blocked by the connection's flow control, which a status cannot bypass, and
 grpc.aio cannot reset a single call. Until then it costs one task and one message. Keepalive detects dead connections.
 """
 
@@ -41,7 +42,7 @@ from dejavu_server.streaming.subscription import QUEUE_SIZE, StreamEvent, Subscr
 _T = TypeVar("_T")
 
 CURRENT_AGE = timedelta(hours=12)
-"""Reach of `include_current`: one day of games."""
+"""Maximum age of the forecasts that `include_current` sends: one day of games."""
 
 MAX_CATCHING_UP = 2
 """Subscribers that read the ledger concurrently: fewer than its reader threads, so that the tail never waits."""
@@ -104,7 +105,7 @@ class Broadcaster:
         return not self._subscriptions
 
     def skip_to(self, sequence: int) -> None:
-        """Move the position to the sequence of a forecast or outcome, unless it is further already."""
+        """Advance the position to the sequence of a forecast or outcome, unless it has already passed it."""
         self.position = max(self.position, sequence)
 
     async def start(self, after: int | None = None) -> None:
@@ -194,7 +195,7 @@ class Broadcaster:
                 passed_over = subscription.sequence < page.through
                 subscription.sequence = page.through
                 attached = self._attach(subscription)
-                if attached or passed_over:  # advances the token even if the page had nothing for this subscriber
+                if attached or passed_over:  # advances the token even if the page had no event for this subscriber
                     yield self._heartbeat(subscription)
 
     async def _current(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
@@ -279,7 +280,7 @@ class Broadcaster:
 
     async def _read(self, read: Callable[[], Awaitable[_T]]) -> _T:
         async with self._reading:
-            return await read()  # created here, so that a cancelled waiter leaves no coroutine that was never awaited
+            return await read()  # called here, so that a cancelled waiter leaves no coroutine that was never awaited
 
     async def _query(self, query: Query[_T]) -> _T:
         return await self._read(partial(self._ledger.read, query))

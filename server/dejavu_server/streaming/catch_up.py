@@ -1,8 +1,8 @@
-"""Pages of the ledger for subscribers that catch up, read and encoded once for all at the same position.
+"""Pages of the ledger for subscribers that catch up; each is read and encoded once for all at the same position.
 
-When a worker ends, its subscribers connect to another one together, slightly behind. If each read the ledger
-separately, the worker would encode every message once per subscriber, and they might never catch up under load. A page
-ends at a multiple of PAGE_MESSAGES, so subscribers that start at different positions soon share their pages.
+When a worker ends, its subscribers connect to another worker together, slightly behind. If each read the ledger
+separately, the worker would encode every message once per subscriber, and under load the subscribers might never catch
+up. A page ends at a multiple of PAGE_MESSAGES, so subscribers that start at different positions soon share their pages.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.streaming.subscription import StreamEvent
 
 PAGE_SIZE: Final = 500
-"""Most entries that a page covers, whether its subscribers want them or not."""
+"""Maximum number of entries that a page covers, whether its subscribers want them or not."""
 
 PAGE_MESSAGES: Final = 16
-"""Most messages of a page, a few kilobytes each: the most that a subscriber that stops reading holds."""
+"""Maximum number of messages of a page, a few kilobytes each; a subscriber that stops reading holds no more than
+these."""
 
 MAX_PAGES_BYTES: Final = 4 * 1024 * 1024
-"""Size of the messages that are kept for other subscribers, in bytes."""
+"""Maximum size of the messages that are kept for other subscribers, in bytes."""
 
 
 class CatchUpPage(NamedTuple):
@@ -37,8 +38,8 @@ class CatchUpPage(NamedTuple):
 
     Attributes:
         events: the messages, in order of sequence.
-        through: every entry up to this sequence is among the events or was filtered out. The sequence itself, if what
-            follows was pruned.
+        through: every entry up to this sequence is among the events or was filtered out. If the entries that follow the
+            page's start were pruned, the sequence of the start.
     """
 
     events: tuple[StreamEvent, ...]
@@ -74,7 +75,7 @@ class CatchUpPages:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Mark the block as a time in which a subscriber catches up. Pages are kept while any does."""
+        """Mark the block as a time in which a subscriber catches up. Pages are kept while any subscriber does."""
         self._readers += 1
         try:
             yield
@@ -85,7 +86,7 @@ class CatchUpPages:
                 self._bytes = 0
 
     async def get(self, game_ids: frozenset[str], after: int) -> CatchUpPage:
-        """Return the page that starts after a sequence: one that is kept, one that is being read, or a new one.
+        """Return the page that starts after a sequence: a kept page, one that is being read already, or a new one.
 
         Args:
             game_ids: the games that are wanted; empty: all.
@@ -131,14 +132,14 @@ class CatchUpPages:
                 through = entry.sequence
                 if not key.game_ids or entry.game_id in key.game_ids:
                     events.append(StreamEvent(entry.sequence, self._serialize(entry)))
-        # Look after reading: then nothing before the page was pruned while it was read either.
+        # Check after reading, so that a prune while the page was read is noticed too.
         if store.identity(connection).pruned_through > key.after:
             return CatchUpPage((), key.after)
         return CatchUpPage(tuple(events), through)
 
 
 def _aligned(entry: IssuedForecast | ReportedOutcome | StreamEvent) -> int:
-    """Return the number of the page that an entry belongs to: of 1 to PAGE_MESSAGES, of the next ones, and so on."""
+    """Return the number of the page that an entry belongs to: 0 for the sequences 1 to PAGE_MESSAGES, and so on."""
     return (entry.sequence - 1) // PAGE_MESSAGES
 
 

@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 class DiskWatch:
     """Reports the free space of a ledger's disk, and an alarm while it is below the reserve.
 
-    The writer itself refuses forecasts then (see `Writer`), at once and in every worker.
+    Below the reserve, the writer itself refuses forecasts (see `Writer`), at once and in every worker.
 
     Args:
         reserve_bytes: free space below which no new forecast is recorded; 0: no limit.

@@ -1,7 +1,8 @@
 """Keeps a worker's ledger and streams available across disk failures.
 
 While the ledger is unusable, named forecasts and streams are refused with the reason; what-ifs do not need the ledger.
-The manager retries with exponential backoff. Once the disk works again, both recover without a restart.
+The manager retries with exponential backoff. Once the disk works again, forecasts and streams recover without a
+restart.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ BACKOFF_RESET_SECONDS = 60.0
 """Time without a failure after which the retry delay is reset."""
 
 OPENING_SECONDS = 10.0
-"""Time that a worker's start waits for its ledger, which another process may be creating. It then serves without."""
+"""Maximum time that a worker's start waits for its ledger, which another process may be creating. After that, the
+worker serves without the ledger."""
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -75,24 +77,24 @@ class LedgerManager:
     Its methods that use the ledger raise a LedgerError while none is open.
 
     It never creates a ledger to replace one that it, or another worker of its server, had open. A file that vanished
-    may be on a disk that is about to return, and the record must not split into two files. Creating a new ledger takes
-    a restart of the server.
+    may be on a disk that is about to come back, and the record must not be split into two files. Creating a new ledger
+    takes a restart of the server.
 
     Args:
         url: URL of the ledger.
         durability: durability of a recorded forecast.
         new_broadcaster: creates a broadcaster for a ledger.
         on_change: called with the first health status and with every change.
-        committed: set when a ledger is opened, and after every commit to it that may have added more than forecasts, by
-            whichever process; each for one reader.
+        committed: events, each for one reader, that are set when a ledger is opened and after every commit by any
+            process that may have added more than forecasts.
         make: whether to create a ledger if none exists.
         limits: limits of a game's forecasts.
         on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
-        on_size_bytes: called with the size of the ledger, as often.
+        on_size_bytes: called with the size of the ledger, at the same times.
         on_commit_seconds, on_read_seconds: called with the time that a commit or a read took, or until it failed.
 
     Attributes:
-        activities: what the threads of the ledger do that is open, or was open last and may still be closing.
+        activities: activities of the threads of the current ledger, or of the last one, which may still be closing.
     """
 
     def __init__(
@@ -123,7 +125,7 @@ class LedgerManager:
         self._ledger: Ledger | None = None
         self.activities: tuple[Activity, ...] = ()
         self._broadcaster: Broadcaster | None = None
-        self._identity: Identity | None = None  # of the ledger that is or was last open
+        self._identity: Identity | None = None  # of the ledger that is open, or was open last
         self._position: int | None = None  # position of the broadcasters
         self._error: DejavuError | None = LedgerUnavailable("the ledger is still being opened")
         self._writable = False
@@ -147,7 +149,7 @@ class LedgerManager:
 
     @property
     def stream_position(self) -> int | None:
-        """Sequence up to which the streams were offered the ledger; None while none are served."""
+        """Sequence up to which entries were offered to the streams; None while no streams are served."""
         broadcaster = self._broadcaster
         return None if broadcaster is None or broadcaster.ended else broadcaster.position
 
@@ -266,14 +268,14 @@ class LedgerManager:
         if now - self._failed_at >= BACKOFF_RESET_SECONDS:
             self._backoff.reset()
         self._failed_at = now
-        # At least as long as the attempt took, which may have read the whole file.
+        # Wait at least as long as the attempt took: it may have read the whole file.
         return max(self._backoff.next(), now - began)
 
     async def _repair(self) -> None:
-        """Reopen the ledger and restarts the streams as needed; do nothing while both work.
+        """Reopen the ledger and restart the streams as needed; do nothing while both work.
 
         Raises:
-            DejavuError: if that is not possible at the moment.
+            DejavuError: if the repair is not possible at the moment.
         """
         if self._ledger is not None:
             try:

@@ -25,7 +25,7 @@ class Subscription:
 
     Attributes:
         game_ids: the games that it subscribes to; empty: all.
-        sequence: the subscriber has received all its entries up to this sequence.
+        sequence: the subscriber has received all entries that it wants up to this sequence.
     """
 
     def __init__(self, game_ids: frozenset[str], queue_size: int) -> None:
@@ -74,8 +74,8 @@ class Subscription:
         return event
 
     async def _wait(self, seconds: float) -> None:
-        """Wait for an event or the end. An event that arrives while the timeout is delivered is in the queue."""
-        # Every event waits here once for each subscriber, and asyncio.timeout takes far more steps.
+        """Wait for an event, the end or the timeout; an event that arrives just as the timeout expires is queued."""
+        # This runs for every event and subscriber, and asyncio.timeout would take far more steps.
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
         timer = loop.call_later(seconds, self._wake)

@@ -1,7 +1,7 @@
 """Processes that become workers: started with a new interpreter, or forked by the fork server.
 
-The supervisor is a subreaper: it also becomes the parent of orphans of a worker or the fork server. Each of them leads
-a process group (only the supervisor gets the terminal's Ctrl-C), which identifies its orphans.
+The supervisor is a subreaper: it also becomes the parent of orphans of a worker or the fork server. Each worker and the
+fork server lead a process group, which identifies their orphans (and only the supervisor gets the terminal's Ctrl-C).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REAP_SECONDS = (0.01, 1.0)
 
 
 class ChildProcess(Protocol):
-    """A child of this process, as `asyncio.subprocess.Process`."""
+    """A child of this process, with the interface of `asyncio.subprocess.Process`."""
 
     @property
     def pid(self) -> int:
@@ -30,11 +30,11 @@ class ChildProcess(Protocol):
         """Exit code, negative for a signal; None while the process runs, or its end is not known yet."""
 
     async def wait(self) -> int:
-        """Wait for its end; return the exit code."""
+        """Wait until the process ends; return the exit code."""
 
 
 class ForkedProcess:
-    """A child that was forked by another process, of which this one became the parent.
+    """A process that was forked by another process, and whose parent this process became.
 
     Args:
         pid: its process id.
@@ -52,7 +52,7 @@ class ForkedProcess:
         self._loop.add_reader(self._descriptor, self._on_end)
 
     async def wait(self) -> int:
-        """Wait for its end; return the exit code, negative for a signal."""
+        """Wait until the process ends; return the exit code, negative for a signal."""
         return await asyncio.shield(self._ended)
 
     def _on_end(self) -> None:
@@ -60,7 +60,7 @@ class ForkedProcess:
         os.close(self._descriptor)
         try:
             self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        except ChildProcessError:  # as asyncio reports a child that someone else has waited for
+        except ChildProcessError:  # reported as asyncio does for a child that someone else has waited for
             self.returncode = 255
         self._ended.set_result(self.returncode)
 
@@ -82,7 +82,7 @@ class Launched:
     report_to: int
 
     def close(self) -> None:
-        """Close the descriptors that are still open; a process that still waits ends."""
+        """Close the descriptors that are still open; if the process still waits for its start message, it ends."""
         for name in ("start", "report"):
             if getattr(self, name) >= 0:
                 os.close(getattr(self, name))
@@ -94,8 +94,8 @@ class LaunchPipes:
     """Descriptors of a process that is about to be launched; close `theirs` afterwards.
 
     Attributes:
-        ours: of this process: writing end of its standard input, reading end of its report.
-        theirs: of the other: standard input, writing end of its report.
+        ours: descriptors of this process: writing end of the other's standard input, reading end of its report.
+        theirs: descriptors of the other process: its standard input, writing end of its report.
     """
 
     ours: tuple[int, int]
@@ -156,10 +156,10 @@ async def launch(environment: Mapping[str, str]) -> Launched:
 
 
 async def reap_group(leader: int) -> None:
-    """Wait for all children of this process in the group of a process that has ended; return when there are none.
+    """Wait for all children of this process in the group of an ended process; return when none are left.
 
     Args:
-        leader: the process, whose end was waited for.
+        leader: process id of the ended process, which was already waited for.
     """
     pause, longest = _REAP_SECONDS
     with contextlib.suppress(ChildProcessError):

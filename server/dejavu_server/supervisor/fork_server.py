@@ -1,7 +1,8 @@
 """Fork server as its supervisor sees it: a process from which workers are forked, and the loop that keeps one running.
 
-It has done the imports and loaded the bundles, so a forked worker serves at once and shares its memory. Without one
-(after its death, in an older installed release, on a platform without subreapers) workers start a new interpreter.
+It has done the imports and loaded the bundles, so a forked worker serves at once and shares its memory. Without a fork
+server (after its death, in an older installed release, on a platform without subreapers) each worker is a new
+interpreter.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class ForkServer:
         self._abandoned = set[asyncio.Task[None]]()
         self._ended = asyncio.create_task(self._wait(), name=f"fork-server-{process.pid}")
         self.is_ready = False
-        """Whether it has said that it can fork."""
+        """Whether the fork server has reported that it can fork."""
 
     @property
     def pid(self) -> int:
@@ -85,7 +86,7 @@ class ForkServer:
         """Wait until it can fork.
 
         Raises:
-            StartError: if it ends before, cannot fork, or takes too long; it is then ended.
+            StartError: if it ends before that, cannot fork, or takes too long; it is then ended.
         """
         try:
             async with self._forking, asyncio.timeout(START_SECONDS):
@@ -112,7 +113,7 @@ class ForkServer:
         try:
             return await asyncio.shield(forking)
         except asyncio.CancelledError:
-            # A process that appears nevertheless must be reaped. It ends, as it gets no start message.
+            # A process that is forked nevertheless must be reaped. It ends because it gets no start message.
             abandoning = asyncio.create_task(_abandon(forking))
             self._abandoned.add(abandoning)
             abandoning.add_done_callback(self._abandoned.discard)
@@ -142,7 +143,7 @@ class ForkServer:
 
     async def _request_fork(self, files: Sequence[int]) -> ForkReply:
         try:
-            socket.send_fds(self._control, [b"fork"], files)  # one request at a time always finds room
+            socket.send_fds(self._control, [b"fork"], files)  # a single request always finds room in the socket
             async with asyncio.timeout(FORK_SECONDS):
                 reply = await self._reply()
         except TimeoutError:
@@ -176,7 +177,7 @@ class ForkServer:
         return code
 
     def kill(self) -> None:
-        """Kill it at once; its workers are not its children, and continue."""
+        """Kill it at once; its workers continue, because they are not its children."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -206,7 +207,7 @@ async def _end(task: asyncio.Task[None] | None, server: ForkServer | None) -> No
 
 
 class ForkServers:
-    """Keeps a fork server running: the present one, from which all workers are forked.
+    """Keeps one fork server running, called the present one, from which all workers are forked.
 
     Args:
         settings: settings of the server.
@@ -234,7 +235,7 @@ class ForkServers:
         self._keep(None)
 
     async def get(self) -> ForkServer | None:
-        """Return the present fork server, as soon as it can fork; None if there is none at the moment."""
+        """Return the present fork server as soon as it can fork; None if there is none at the moment."""
         if self._keep_task is None:
             return None
         await self._settled.wait()
@@ -244,7 +245,7 @@ class ForkServers:
         """Start a second fork server, with the code and the bundles that are installed now.
 
         Returns:
-            The new one, as soon as it can fork; None if it cannot.
+            The new fork server as soon as it can fork; None if it cannot.
         """
         if not self._usable:
             return None
@@ -261,10 +262,10 @@ class ForkServers:
         return server
 
     async def adopt(self, server: ForkServer | None) -> None:
-        """Replace the present fork server by another one, or by one that is started then."""
+        """Replace the present fork server by `server`; start a new one if that is None."""
         if self._usable:
             task, previous = self._keep_task, self._present
-            self._keep(server)  # before anything is awaited, so that a cancellation leaves none unattended
+            self._keep(server)  # before anything is awaited, so that a cancellation leaves no server unattended
             await _end(task, previous)
 
     async def disable(self) -> None:
@@ -304,7 +305,7 @@ class ForkServers:
                     "pid": self._present.pid,
                     "ending": describe_exit(await self._present.wait()),
                 }
-                self._settled.clear()  # a worker that has died too waits for the next one, which is about to start
+                self._settled.clear()  # a worker to replace now waits for the next fork server, which is about to start
             except StartError as error:
                 details = {"reason": str(error)}
                 self._settled.set()

@@ -1,9 +1,9 @@
 """Status pipe of a worker: one status report, then one heartbeat byte per second from its event loop.
 
 The kernel keeps assigning connections to a stopped process or one with a hung event loop, and those calls are never
-answered. The supervisor detects such a worker by its missing heartbeats. A worker with a hung thread names the part,
-once, and sends no heartbeats from then on. A supervisor interprets only the byte L and the text after a !; any byte is
-a heartbeat.
+answered. The supervisor detects such a worker by its missing heartbeats. A worker with a hung thread names the hung
+part once, and sends no heartbeats from then on. Any byte counts as a heartbeat; the supervisor interprets only the byte
+L (the ledger is open) and the text after a ! (the hung part).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ HEARTBEAT_SECONDS = 1.0
 _HEARTBEAT = b"."
 _HEARTBEAT_WITH_LEDGER = b"L"
 _HUNG = b"!"
-"""Begins the message that a part hangs, which ends with a newline."""
+"""First byte of the message that a part hangs; the message ends with a newline."""
 
 LOOP = "loop"
-"""Part of a worker that hangs if its heartbeats are missing: the event loop, or the process as a whole."""
+"""Name of the hung part of a worker whose heartbeats are missing: the event loop, or the process as a whole."""
 
 
 async def send_heartbeats(pipe: int, has_ledger: Callable[[], bool], hung_part: Callable[[], str] = lambda: "") -> None:
     """Write heartbeats of a worker that has reported its status, until the reading end of the pipe is closed.
 
-    Ends them when a part of the worker hangs.
+    Stop the heartbeats when a part of the worker hangs.
 
     Args:
         pipe: file descriptor of the pipe's writing end; not shared, because it is made non-blocking.
@@ -53,7 +53,7 @@ class HeartbeatReader(asyncio.Protocol):
     """The supervisor's end of the status pipe. Create it in the supervisor's event loop.
 
     Attributes:
-        heard_at: when data arrived last, by the monotonic clock; until then, when it was created.
+        heard_at: when data arrived last, by the monotonic clock; before any data, when the reader was created.
         received: whether data has arrived since the supervisor last reset this to false.
         has_ledger: whether any heartbeat reported that the worker has the ledger open.
         hung_part: name of the part that the worker reported to hang; empty if it reported none.

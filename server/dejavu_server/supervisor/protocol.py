@@ -4,12 +4,12 @@ The supervisor writes a WorkerStart to a worker's standard input. The worker rep
 that WorkerStart names. After that they communicate only by heartbeats (see heartbeat.py), signals and exit codes.
 
 The standard input of a fork server is a socket (SOCK_SEQPACKET: one message, one packet). The supervisor sends one
-ForkServerStart. The fork server replies with one ForkServerStatus as soon as it can fork. Then each packet with file
-descriptors makes it fork a process that has the first descriptor as its standard input and waits there for a
-WorkerStart; it replies with a ForkReply.
+ForkServerStart. The fork server replies with one ForkServerStatus as soon as it can fork. From then on, each packet
+with file descriptors makes it fork a process that has the first descriptor as its standard input and waits there for a
+WorkerStart; the fork server replies with a ForkReply.
 
-All of them may be of another release than the reader, because a rolling restart runs new workers and a new fork server
-under an old supervisor: see ProcessMessage.
+Writer and reader of a message may be of different releases, because a rolling restart runs new workers and a new fork
+server under an old supervisor: see ProcessMessage.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class ForkReply(ProcessMessage):
     Attributes:
         pid: process id of the process that waits for a WorkerStart; 0 if there is none.
         refusal: why there is none.
-        files: the numbers that the descriptors of the request have in the process.
+        files: the numbers of the request's descriptors in the forked process.
     """
 
     pid: int = 0

@@ -1,4 +1,4 @@
-"""Replaces workers that use too much memory: one at a time, its successor first, then by a drain. Imports no gRPC.
+"""Replaces workers that use too much memory, one at a time: starts a successor, then drains. Imports no gRPC.
 
 Memory lost to an attack or a leak returns to the system only when the process ends.
 """
@@ -22,7 +22,7 @@ CHECK_SECONDS = 1.0
 
 FIRST_SERVED_SECONDS = 30.0
 LONGEST_SERVED_SECONDS = 300.0
-"""Least time that a worker serves before it is recycled: doubled each time from the first to the longest.
+"""Minimum time that a worker serves before it is recycled: doubled with each recycling, from the first to the longest.
 
 A limit just above a worker's needs would otherwise replace workers all the time.
 """
@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 class Recycler:
     """Replaces workers above a limit of memory.
 
-    A worker that is above the limit as soon as it serves stays: its successor would be above it too.
+    A worker that is above the limit as soon as it serves is kept: its successor would be above the limit too.
 
     Args:
         slots: the slots of the server.

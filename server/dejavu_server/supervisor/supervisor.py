@@ -33,10 +33,12 @@ from dejavu_server.supervisor.worker_pool import WorkerPool, WorkerSlot
 from dejavu_server.supervisor.worker_process import RestartBackoff, StartError
 
 MAX_FAILED_STARTS = 8
-"""Consecutive failed starts, per worker of the server, after which it gives up while no worker serves."""
+"""Number of consecutive failed starts, per worker of the server, after which a server without a serving worker gives
+up."""
 
 FEW_DESCRIPTORS = 4096
-"""Limit of open files below which a start warns: a worker has a connection for each client, and its files."""
+"""Limit of open files below which the start logs a warning: a worker needs one per client connection, and some
+files."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +49,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pool: WorkerPool | None = None
-        # Asked before `run` installs its handler; under nohup the signal is ignored.
+        # Checked before `run` installs its handler; under nohup the signal is ignored.
         self._ends_with_terminal = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and _has_terminal()
         self._stopping = asyncio.Event()
         self._reload_requested = asyncio.Event()
@@ -91,7 +93,7 @@ class Supervisor:
         _log.info("starting", address=settings.listen, workers=settings.workers, ledger=settings.ledger)
         statistics = Statistics(server_metrics.registry, secrets.token_hex(8), lambda: _worker_statistics(slots))
         writer = StatisticsWriter(server_metrics.folder, statistics)
-        await writer.write()  # before a worker serves: until there are any, it would answer with its own counts
+        await writer.write()  # before a worker serves: without statistics, it would answer with its own counts
         sampling = PeriodicTask("statistics", SAMPLE_SECONDS, writer.write)
         sampling.start()
         try:
@@ -168,7 +170,7 @@ class Supervisor:
                 _warn_if_models_differ(pool)
 
     def _give_up_if_none_starts(self, pool: WorkerPool, error: StartError) -> None:
-        # Does not give up while a worker serves: a server that is a worker short is better than none.
+        # Do not give up while a worker serves: a server with one worker too few is better than none.
         if pool.failed_starts >= MAX_FAILED_STARTS * self._settings.workers and not self._stopping.is_set():
             _log.error("cannot_go_on", reason=str(error), starts_failed=pool.failed_starts)
             self._gave_up = True
@@ -197,7 +199,7 @@ class Supervisor:
         """Replace the workers one slot at a time.
 
         Raises:
-            StartError: if a replacement fails to start; the workers of this slot and of the later ones are kept.
+            StartError: if a replacement fails to start; the workers of its slot and of the later slots are kept.
         """
         _log.info("reloading", workers=len(slots))
         for slot in slots:
@@ -244,7 +246,7 @@ def _worker_statistics(slots: Iterable[WorkerSlot]) -> list[WorkerStatistics]:
 
 
 def _warn_if_models_differ(pool: WorkerPool) -> None:
-    """Warn if workers serve different models: a restarted worker loads the bundles that are at the paths by then."""
+    """Warn if workers serve different models: a restarted worker loads the bundles now at the paths."""
     loaded = {worker.models for worker in pool.serving() if worker.models}
     if len(loaded) > 1:
         advice = "the bundles have changed: send SIGHUP to make all workers load them"

@@ -17,15 +17,15 @@ from dejavu_server.supervisor.fork_server import ForkServer, ForkServers
 from dejavu_server.supervisor.worker_process import StartError, WorkerDiedOnStart, WorkerProcess, describe_exit
 
 KILL_AFTER_SECONDS = 5.0
-"""Time that a draining worker gets after the grace time before it is killed."""
+"""Time after the grace time until a draining worker is killed."""
 
 VARIABLES: Final = {
     # A process with threads cannot be forked safely. OpenBLAS would start one for each core as it is loaded, and the
     # models' matrices are too small for more than one.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    # Each thread would get an arena of its own, and what it has freed stays there. A worker's threads take turns: more
-    # arenas save no time, and cost tens of MiB.
+    # By default each thread gets its own arena of malloc, and memory that it frees stays there. A worker's threads take
+    # turns: more arenas save no time, and cost tens of MiB.
     "MALLOC_ARENA_MAX": "2",
 }
 """Environment variables of workers and the fork server, in addition to those of the supervisor."""
@@ -65,15 +65,15 @@ class WorkerPool:
         self._ledger_seen = False
 
     def enable_fork_server(self) -> None:
-        """Start the fork server, from which workers are forked; without it, each one is a new interpreter.
+        """Start the fork server, from which workers are forked; without it, each worker is a new interpreter.
 
-        Does nothing if it would be of no use: it is not kept, and there is one worker only.
+        Does nothing if a fork server would be useless: if it is not to be kept, and there is only one worker.
         """
         if self._settings.standby == "on" or self._settings.workers > 1:
             self._fork_servers.enable()
 
     async def release_fork_server(self) -> None:
-        """End the fork server, unless the settings say that it is kept for the successors of workers that die."""
+        """End the fork server, unless the settings keep it for the successors of workers that die."""
         if self._settings.standby == "off":
             await self._fork_servers.disable()
 
@@ -85,8 +85,8 @@ class WorkerPool:
         Args:
             slot: index of the worker in the server.
             on_end: called with the worker and the seconds that it served, once it has ended.
-            renew: whether to replace the fork server, which has loaded other code and bundles than may be installed
-                now. The present one is kept until the worker serves: it can replace a worker that dies if this fails.
+            renew: whether to replace the fork server, since code and bundles may have changed since it loaded them. The
+                present one is kept until the worker serves: if this start fails, it can still replace workers that die.
 
         Raises:
             StartError: if the worker fails to start.

@@ -1,7 +1,7 @@
 """Worker as its supervisor sees it: a child process that gets one start message, reports its status once, then serves.
 
-It sends a heartbeat every second until it is asked to end. It is forked by the fork server, or a new interpreter; never
-a fork of the supervisor, so that it inherits none of its threads and files.
+It sends a heartbeat every second until it is asked to end. It is a fork of the fork server, or a new interpreter, but
+never a fork of the supervisor, whose threads and files it must not inherit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dejavu_server.supervisor.heartbeat import HEARTBEAT_SECONDS, LOOP, Heartbea
 from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 
 START_SECONDS = 60.0
-"""Time limit for a worker to serve after its start message."""
+"""Time limit from a worker's start message until it serves."""
 
 STEADY_SECONDS = 5.0
 """A process that ran at least this long is restarted at once; each one that died sooner increases the delay."""
@@ -46,7 +46,7 @@ class Hang(NamedTuple):
 
     Attributes:
         part: the part that makes no progress: LOOP, or as the worker named it.
-        seconds: least time without progress.
+        seconds: minimum time without progress, in seconds.
         state: state of its main thread as reported by the kernel (R, S, D, T); empty if unknown.
     """
 
@@ -61,7 +61,7 @@ class WorkerProcess:
     Attributes:
         slot: index of the worker in the server; -1 before its start message.
         models: versions of its models, the active one first, once it serves.
-        versions: of dejavu-forecast, its revision, grpcio and Python, by name, once it serves.
+        versions: versions of dejavu-forecast, its revision, grpcio and Python, by name, once it serves.
         serves: whether it started to serve.
         serves_since: when it started to serve, by the monotonic clock.
         first_mebibytes: its resident memory when it started to serve.
@@ -184,9 +184,9 @@ class WorkerProcess:
         return code
 
     async def until_hung(self, hang_seconds: float) -> Hang:
-        """Wait until the worker reports a hung part, or has sent no heartbeat for a time; return the hung part.
+        """Wait until the worker reports a hung part, or has sent no heartbeat for `hang_seconds`; return the hung part.
 
-        Never returns once the worker was asked to end, or if its release sends no heartbeats.
+        Never returns once the worker was asked to end, or if it is of a release that sends no heartbeats.
 
         Args:
             hang_seconds: seconds without a heartbeat after which it counts as hung. Time in which its main thread

@@ -1,11 +1,12 @@
-"""A gRPC server that no call path ends.
+"""A gRPC server that survives any call path, whatever its bytes.
 
 The accept loop of grpc.aio decodes the path of a call outside of any handler, so a path that is not valid UTF-8 ends
 the loop, and with it the service (grpcio 1.85.1, and upstream's master). No client library sends one, but any peer can.
 
 This server registers its methods with gRPC's core, which compares paths as bytes, and accepts the calls of each method
 in a task of its own. Calls of all other paths get UNIMPLEMENTED, and their paths are not read. It also saves the
-`asyncio.wait` over all registered methods that grpc.aio makes for every call, 3 % of the CPU time of a what-if for one.
+`asyncio.wait` over all registered methods that grpc.aio runs for every call: 3 % of the CPU time of a what-if of a
+single game.
 
 It overrides and calls parts of `grpc._cython.cygrpc` that are not public. tests/server/worker/test_grpc_server.py
 checks that they exist and work, so a release of grpcio that changes them fails the tests. Decision:
@@ -42,20 +43,20 @@ answered.
 STREAMS_AT_ONCE: Final = 896
 """Streams of forecasts that the core may hand over at once, which then wait here; a request for a call takes 3 KiB.
 
-All subscribers of a worker that died come to another one together. The core would cancel those beyond its queue, with
-no reason that tells their clients when to come back.
+All subscribers of a worker that died come to another worker together. The core would cancel those that do not fit in
+its queue, without a reason that tells their clients when to come back.
 """
 
 MANY_WITHOUT_REQUEST: Final = 8
-"""Calls of one kind and caller that have no request yet, from which on the oldest of them makes room for others:
-clients send headers and request together."""
+"""If one caller has at least this many calls of one kind without a request, the oldest of them makes room for other
+calls: clients normally send headers and request together."""
 
 _LAST_ANSWERS_SECONDS: Final = 1.0
 
 _DEADLINE_EXCEEDED: Final = int(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
 
 NO_PATH: Final = ""
-"""Path that interceptors are given for a call whose path is not that of a method."""
+"""Path that interceptors are given for a call whose path belongs to no method."""
 
 
 class GrpcServer(Server):
@@ -63,7 +64,7 @@ class GrpcServer(Server):
 
     Args:
         interceptors: its interceptors.
-        options: arguments of its channels.
+        options: gRPC channel arguments.
         admissions: refuses calls before their requests are received; None: all are accepted.
     """
 
@@ -87,11 +88,11 @@ class GrpcServer(Server):
 
 
 class _WithoutRequest(NamedTuple):
-    """A call that was admitted, and whose request has not been received.
+    """A call that was admitted, but whose request has not been received.
 
     Attributes:
         path: path of its method.
-        state: the core's call, which is gone once the task has ended: to use it then would end the process.
+        state: the core's call, which is gone once the task has ended: using it after that would crash the process.
         task: answers it.
     """
 
@@ -127,9 +128,9 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._handlers.update(method_handlers)
 
     def _make_request_call_future(self, method: bytes | None) -> asyncio.Task[Never]:
-        """Accept the calls of one method; None: those of all other paths.
+        """Accept the calls of one method; for None the calls of all other paths.
 
-        The loop of the base class calls this once for each, and waits for what it returns.
+        The loop of the base class calls this once for each method and for None, and waits for the returned tasks.
 
         Returns:
             A task that ends when the server stops, with the exception that the base class expects then.
@@ -147,15 +148,16 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         try:
             ended, _ = await asyncio.wait(accepting, return_when=asyncio.FIRST_EXCEPTION)
         finally:
-            # At its end the core answers every request for a call. An answer that came after the loop has gone would
-            # be written to memory that is no longer the loop's.
+            # When the server ends, the core answers every request for a call. An answer that arrived after the event
+            # loop is gone would be written to memory that is no longer the loop's.
             await asyncio.wait(accepting, timeout=_LAST_ANSWERS_SECONDS)
         raise next(error for task in ended if (error := task.exception()))
 
     async def _accept_in_turn(self, method: bytes | None, path: str) -> Never:
         resolver = cygrpc._MethodResolver([], self._handlers)
         while True:
-            # No variable here refers to the call: the core keeps a call until nothing does, and the next may be far.
+            # No variable here refers to the call: the core keeps a call as long as anything does, and the next call may
+            # be far off.
             self._answer(
                 path,
                 resolver,
@@ -169,10 +171,10 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             self._waiting.append((begun, path, resolver, await self._request_registered_call(method)))
             if len(self._waiting) == 1:
                 self._event_loop.call_soon(self._answer_waiting)
-            await begun  # no further call before: those that wait here are as few as these tasks
+            await begun  # no further call before that: at most as many calls wait here as there are tasks
 
     def _answer_waiting(self) -> None:
-        """Answer as many of the calls that wait here as are accepted in a turn; the next ones in the next turn."""
+        """Answer ACCEPTED_AT_ONCE of the calls that wait here, and the next ones in the next turn of the loop."""
         calls = [self._waiting.popleft() for _ in range(min(ACCEPTED_AT_ONCE, len(self._waiting)))]
         if self._waiting:
             self._event_loop.call_soon(self._answer_waiting)
@@ -204,7 +206,8 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
     def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
         without_request = self._without_request[permit.kind].pop(permit, None)
         if without_request is not None and self._admissions is not None:
-            # The core refused the request, or its caller went first. A call that `_sweep` ended was counted there.
+            # The core refused the request, or its caller disconnected first. `_sweep` has already counted the calls
+            # that it ends.
             self._admissions.count_no_request(without_request.path)
         permit.release()
 
@@ -215,8 +218,9 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
     def _make_room(self, kind: CallKind) -> bool:
         """End a call of a kind that has sent no request; return whether there was one to end.
 
-        It is one that has had its time, or whose caller (its token or address) has many; of those the oldest of the
-        caller that has most: by headers alone, a caller would take the places of others that upload slowly.
+        Candidates are calls that have had PATIENCE_SECONDS, or whose caller (token or address) has MANY_WITHOUT_REQUEST
+        of them; the oldest call of the candidate caller with the most is ended. Otherwise a caller could, by headers
+        alone, take the places of others that upload slowly.
         """
         calls, admissions = self._without_request[kind], self._admissions
         if admissions is None:
@@ -244,7 +248,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             self._event_loop.call_later(max(0.05, oldest - self._admissions.now), self._sweep, self._admissions)
 
     def _sweep(self, admissions: Admissions) -> None:
-        """End the calls that were admitted and have sent no request in time."""
+        """End the calls that were admitted and whose request was not received in time."""
         self._sweeps = False
         for calls in self._without_request.values():
             while calls and (oldest := next(iter(calls))).expires <= admissions.now:
@@ -268,7 +272,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             state: the core's call.
             refusal: the status.
             peer: its peer.
-            task: has begun to answer the call; the call is gone if it has ended.
+            task: the task that has begun to answer the call; the call is gone once this task has ended.
         """
         if task is not None and task.done():
             return

@@ -12,10 +12,10 @@ from dejavu_server.settings import Settings
 _MEBIBYTE = 1024 * 1024
 
 MAX_REQUEST_BYTES = _MEBIBYTE * 3 // 2
-"""Largest request: a full batch with all that a request may have has 1.2 MiB, a chunk of a bundle 1 MiB."""
+"""Largest request: a full batch with every optional field takes 1.2 MiB, a chunk of a bundle 1 MiB."""
 
 MAX_CONCURRENT_STREAMS = 128
-"""Open calls of a connection, for which HTTP/2 recommends at least 100; further calls wait in the client."""
+"""Maximum number of open calls per connection (HTTP/2 recommends at least 100); further calls wait in the client."""
 
 CHANNEL_OPTIONS = {
     "grpc.max_receive_message_length": MAX_REQUEST_BYTES,
@@ -23,13 +23,13 @@ CHANNEL_OPTIONS = {
     "grpc.max_send_message_length": 16 * _MEBIBYTE,
     # Further calls wait in the client, where they cost nothing here, and can't crowd out those of other connections.
     "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,
-    # Otherwise gRPC widens the window of each stream up to megabytes and buffers unread data, also after the request of
-    # a health watch, which needs no token. A message that is being received has the window it needs.
+    # If on, gRPC widens the window of each stream up to megabytes and buffers unread data, also after the request of a
+    # health watch, which needs no token. A message that is being received gets the window it needs anyway.
     "grpc.http2.bdp_probe": 0,
     "grpc.enable_channelz": 1,  # the service is a setting
     "grpc.max_channel_trace_event_memory_per_node": 0,
-    # Clients may send a keepalive ping every 10 s, with or without calls; the server sends one every 30 s,
-    # which ends the connections of those that do not read.
+    # Clients may send a keepalive ping every 10 s, with or without calls. The server sends a ping every 30 s, which
+    # ends the connections of clients that do not read.
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.keepalive_time_ms": 30_000,
@@ -41,7 +41,8 @@ CHANNEL_OPTIONS = {
 
 
 _GAME_FORECASTS: Final = 200
-"""Forecasts of one game that a caller can record at least: a poller's, of both horizons, and corrections."""
+"""Minimum of the limit of one game's forecasts by one caller: a poller's forecasts of both horizons, and
+corrections."""
 
 
 def caller_limits(settings: Settings) -> CallerLimits:
@@ -59,7 +60,7 @@ def caller_limits(settings: Settings) -> CallerLimits:
 
 
 def _caller_game_forecasts(settings: Settings) -> int:
-    """Return how many forecasts of a game a caller may record by a worker: a quarter of the game's by all workers."""
+    """Return a caller's limit of forecasts of a game per worker: usually the game's limit / (4 · workers)."""
     return max(_GAME_FORECASTS, settings.max_game_forecasts // (4 * settings.workers))
 
 
@@ -67,15 +68,15 @@ CONNECTION_BYTES: Final = 48 * 1024
 """Measured memory of an idle connection."""
 
 _CONNECTIONS_SHARE: Final = 0.4
-"""Of the memory of a worker that is replaced above a limit, the share that connections may take."""
+"""Share of a worker's memory limit that connections may take."""
 
 
 def connection_options(settings: Settings) -> list[tuple[str, int]]:
     """Return the options of gRPC's core for the age of connections.
 
     A connection that reaches its age, or is idle for too long, gets a GOAWAY: its client opens another one for new
-    calls, and no call fails. Calls and streams in progress have the grace time. The core varies the age of each
-    connection by up to a tenth, so that connections opened together are not renewed together.
+    calls, and no call fails. Calls and streams in progress may go on for the grace time. The core varies the age of
+    each connection by up to a tenth, so that connections opened together are not renewed together.
     """
     options = []
     if settings.connection_age_seconds:
@@ -90,7 +91,7 @@ def max_connections(descriptors: int, max_rss: int) -> int:
     """Return the maximum number of connections of a worker; gRPC closes further ones at once, and keeps open ones.
 
     Args:
-        descriptors: the worker's limit of descriptors, of which files need some.
+        descriptors: the worker's limit of file descriptors; some are needed for files.
         max_rss: resident memory in MiB above which the worker is replaced, and all its streams end; 0: none.
     """
     most = int(0.85 * descriptors)
@@ -100,10 +101,10 @@ def max_connections(descriptors: int, max_rss: int) -> int:
 
 
 WATCH_BYTES: Final = 25 * 1024
-"""Measured memory of a health watch; what its client sends and nobody reads may take 64 KiB more."""
+"""Measured memory of a health watch; unread data that its client sends may take 64 KiB more."""
 
 _WATCHES_SHARE: Final = 0.1
-"""Of the memory of a worker that is replaced above a limit, the share that health watches may take."""
+"""Share of a worker's memory limit that health watches may take."""
 
 
 def max_watches(max_rss: int) -> int:
@@ -114,10 +115,10 @@ def max_watches(max_rss: int) -> int:
 def queue_options(settings: Settings) -> list[tuple[str, int]]:
     """Return the options of gRPC's core for calls that wait until they are accepted.
 
-    The core cancels some of the calls beyond the first limit, and all beyond the second. That costs a small part of a
-    refusal by the server, but gives the caller no reason. So the calls of a full connection fit, and as many as may be
-    in progress. With larger limits calls under overload wait longer for a refusal or for their acceptance; with limits
-    of thousands all were accepted after their deadlines.
+    The core cancels some of the calls beyond the first limit, and all beyond the second. This costs a fraction of a
+    refusal by the server, but gives the caller no reason. The limits therefore have room for the calls of a full
+    connection and for as many calls as may be in progress. With larger limits, calls under overload wait longer until
+    they are refused or accepted; with limits of thousands, all were accepted after their deadlines.
     """
     most = max(MAX_CONCURRENT_STREAMS, settings.max_in_flight) * 3 // 2
     return [

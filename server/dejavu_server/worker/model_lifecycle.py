@@ -37,7 +37,7 @@ class Lifecycle(NamedTuple):
         follower: loads models and puts changes in force.
         changes: records changes.
         updater: keeps the online state of the models.
-        gate: judges them by the record.
+        gate: judges the models by their recorded forecasts.
     """
 
     store: ModelStore
@@ -48,7 +48,7 @@ class Lifecycle(NamedTuple):
     gate: LedgerGate
 
     def history(self) -> bytes:
-        """Return the function that identifies the models' learned state and the meaning of their names."""
+        """Return bytes that identify the models' learned state and the meaning of their names."""
         return self.updater.history + self.models.token
 
 
@@ -68,7 +68,7 @@ async def follow_roster(
     Args:
         stack: stops it.
         settings: settings of the worker.
-        ledger: the ledger, which is open if it can be.
+        ledger: the ledger; open, unless it cannot be opened at present.
         updater: keeps the online state of the models.
         metrics: metrics of the worker.
         worker: name of the worker.
@@ -77,7 +77,7 @@ async def follow_roster(
 
     Raises:
         InvalidModelStore: if the store's address cannot be used.
-        ChampionUnavailable: if they cannot be loaded.
+        ChampionUnavailable: if the models that answer cannot be loaded.
     """
     store = await asyncio.to_thread(ModelStore.open, settings.model_store, allow_unfit=settings.allow_unfit)
     models = ServingModels(settings.max_models)
@@ -125,7 +125,7 @@ def watch_challengers(
     *,
     worker: str,
 ) -> ShadowForecaster:
-    """Start to make and judge the shadow forecasts of challengers; return their maker.
+    """Start to make and judge the shadow forecasts of challengers; return the ShadowForecaster that makes them.
 
     Args:
         stack: stops it.
@@ -165,5 +165,5 @@ def gate_settings(settings: Settings) -> GateSettings:
 
 
 def server_name() -> str:
-    """Return the name under which the workers of this server report: host and process of their supervisor."""
+    """Return the server name under which its workers report: host and process id of their supervisor."""
     return f"{socket.gethostname()}:{os.getppid()}"

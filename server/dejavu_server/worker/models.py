@@ -34,7 +34,7 @@ class PreloadedModels:
     """Warmed-up models of bundles, loaded by the process that forked this one.
 
     Args:
-        loaded: content of the manifest and model, by the folder of the bundle.
+        loaded: content of the manifest, and the model, by the folder of the bundle.
     """
 
     def __init__(self, loaded: Mapping[Path, tuple[bytes, Forecaster]]) -> None:
@@ -53,10 +53,10 @@ class PreloadedModels:
 
     @classmethod
     def load(cls, settings: Settings) -> Self:
-        """Load and warm up the bundles of the settings, without those that cannot be loaded.
+        """Load and warm up the bundles of the settings, except those that cannot be loaded.
 
-        Each worker tries to load those again and reports the error. With a model store, nothing is preloaded: each
-        worker loads the models that the ledger names.
+        Each worker tries to load the missing ones again and reports the error. With a model store, nothing is
+        preloaded: each worker loads the models that the ledger names.
         """
         loaded = {}
         for folder in () if settings.model_store else bundle_folders(settings.bundles):
@@ -69,7 +69,7 @@ class PreloadedModels:
         return cls(loaded)
 
     def get(self, folder: Path) -> Forecaster | None:
-        """Return the model of the bundle that is in a folder now; None if it was not loaded.
+        """Return the model of the bundle that is in a folder now; None if this bundle was not preloaded.
 
         The manifest, which has the hash of each file, identifies the bundle.
         """

@@ -2,7 +2,7 @@
 
 A worker with a hung event loop sends no heartbeats, which its supervisor notices. A worker with a hung thread would
 continue its heartbeats, accept calls and never answer some of them. So it becomes unready after half of the time after
-which it counts as hung, and then its heartbeats name the hung part: the supervisor replaces it.
+which it counts as hung; after the full time, it names the hung part to the supervisor, which replaces it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHECK_SECONDS = 1.0
 """Interval between two checks."""
 
 UNREADY_SHARE = 0.5
-"""Share of the time after which a part counts as hung, from which the worker reports that it isn't ready."""
+"""Share of `hang_seconds` without progress after which the worker reports that it isn't ready."""
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 class ProgressMonitor(PeriodicTask):
     """Checks the parts of a worker every CHECK_SECONDS.
 
-    Counts intervals rather than clock time: if the worker was suspended, that time counts as one interval.
+    Counts intervals rather than clock time: however long a worker is suspended, the pause counts as one interval.
 
     Args:
         activities: returns the parts as they are now.

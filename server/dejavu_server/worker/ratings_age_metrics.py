@@ -21,7 +21,7 @@ from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 
 REFRESH_SECONDS = 60.0
-"""Interval at which the age is recomputed: it grows at the end of a day, and a reported final reduces it."""
+"""Interval at which the age is recomputed: the age grows at the end of a day, and a reported final reduces it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class RatingsAge(PeriodicTask):
         models: the models.
         metrics: metrics of the worker.
         clock: returns the current time, aware and in UTC.
-        logs: whether to log outdated ratings; one worker of a server does.
+        logs: whether to log outdated ratings; only one worker of a server does.
     """
 
     def __init__(self, models: Models, metrics: Metrics, clock: Callable[[], datetime], *, logs: bool) -> None:

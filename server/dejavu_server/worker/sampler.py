@@ -38,10 +38,10 @@ COVERAGE_SECONDS = 60.0
 """Shortest interval between two computations of the coverage."""
 
 _SEEN_ENTRIES = 100
-"""Most looks at the ledger that are remembered while the streams are behind."""
+"""Maximum number of samples of the ledger that are remembered while the streams are behind."""
 
 COVERAGE_DAYS = 30
-"""Days of games that the coverage is computed from: more than 200 games in a season."""
+"""Number of days whose games the coverage is computed from: more than 200 games during a season."""
 
 
 class _LedgerStatus(NamedTuple):
@@ -49,7 +49,7 @@ class _LedgerStatus(NamedTuple):
 
     Attributes:
         newest: sequence of the newest forecast or outcome.
-        pending: reports that the models have not looked at.
+        pending: number of reported outcomes that the models have not looked at.
         unsigned_since_us: see `checkpoints.unsigned_since_us`.
     """
 
@@ -96,7 +96,7 @@ class MetricsSampler:
         self._tasks: list[PeriodicTask] = []
 
     def start(self) -> None:
-        """Sample in tasks of its own, now and then at intervals."""
+        """Sample in tasks of its own: now, and at intervals from then on."""
         self._repeat("queue-sampler", SAMPLE_SECONDS, self._sample_queue)
         self._repeat("ledger-sampler", SAMPLE_SECONDS, self.sample_ledger)
         if self._model is not None:
@@ -124,11 +124,11 @@ class MetricsSampler:
         """Set the lags of streams and models, and the age of the newest checkpoint.
 
         Raises:
-            LedgerError: if the ledger can't be read; the metrics then stay.
+            LedgerError: if the ledger can't be read; the metrics then keep their values.
         """
         position, reported = self._ledger.stream_position, self._updater.reported
         status = await self._ledger.read(partial(_status, reported=reported))
-        if position is not None:  # read before the ledger: entries recorded since then are no lag
+        if position is not None:  # read before `newest`, so entries recorded in between count as lag
             self._metrics.stream_lag.set(max(0, status.newest - position))
             self._metrics.stream_lag_seconds.set(self._stream_lag_seconds(position, status.newest))
         self._metrics.learner_lag.set(status.pending)
@@ -140,13 +140,16 @@ class MetricsSampler:
         while self._seen and self._seen[0][0] <= position:
             self._seen.popleft()
         if newest > position and (not self._seen or newest > self._seen[-1][0]):
-            if len(self._seen) == _SEEN_ENTRIES:  # keep the first: it says since when
+            if len(self._seen) == _SEEN_ENTRIES:  # keep the first: it says since when the streams are behind
                 self._seen.pop()
             self._seen.append((newest, now))
         return now - self._seen[0][1] if self._seen else 0.0
 
     def _checkpoint_age(self, unsigned_since_us: int | None) -> float:
-        """Return the age of the newest checkpoint; without any, the time since an unsigned entry was first seen."""
+        """Return the age of the newest checkpoint, 0 if it covers the head.
+
+        Without any checkpoint, return the time since an unsigned entry was first seen.
+        """
         now = microseconds(self._clock()) / 1e6
         if unsigned_since_us is None:
             self._unsigned_since = None
@@ -159,7 +162,7 @@ class MetricsSampler:
         """Set the coverage of recent games' intervals, if another outcome was recorded or another model answers.
 
         Raises:
-            LedgerError: if the ledger can't be read; the metrics then stay.
+            LedgerError: if the ledger can't be read; the metrics then keep their values.
         """
         model = "" if self._model is None else self._model()
         position = await self._ledger.read(scorecards.position)
@@ -185,7 +188,7 @@ def _status(connection: Connection, reported: int | None) -> _LedgerStatus:
 
 
 def _coverage(connection: Connection, filter_: ScoreFilter) -> tuple[float, float, int, int]:
-    """Return the covered share of the forecasts that count, the nominal one (NaN without any), games, forecasts."""
+    """Return covered and nominal share (NaN without forecasts that count), number of games and of forecasts."""
     settled = scorecards.settled(connection, filter_).forecasts
     counted = settled.exclusion == Exclusion.NONE
     if not counted.any():

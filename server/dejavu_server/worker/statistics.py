@@ -1,4 +1,4 @@
-"""Statistics of the server as a worker knows them: the supervisor's, or its own if it is alone."""
+"""Statistics of the server as a worker knows them: the supervisor's, or the worker's own if it is alone."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ class StatisticsReporter(PeriodicTask):
         self.server()
 
     def server(self) -> ServerStatistics:
-        """Return the statistics of all workers of the server; of this one only, if the supervisor writes none."""
+        """Return the statistics of all workers of the server; of this worker only, if the supervisor writes none."""
         return (None if self._reader is None else self._reader.read()) or self._own.sample()

@@ -28,14 +28,14 @@ from dejavu_server.worker.statistics import StatisticsReporter
 _MEBIBYTE: Final = 1024 * 1024
 
 _REFRESH_SECONDS: Final = 1.0
-"""Interval at which a worker without calls notices that its answers are no longer good."""
+"""Interval at which a worker without calls notices that its cached answers are no longer valid."""
 
 SECRET_BYTES: Final = (16, 64)
-"""Least and most bytes of the secret."""
+"""Minimum and maximum length of the secret, in bytes."""
 
 
 class CacheSecretError(DejavuError):
-    """The file of the secret that servers sign cached answers with cannot be used."""
+    """The file of the secret with which servers sign cached answers cannot be used."""
 
     reason = "CACHE_SECRET"
 
@@ -113,7 +113,7 @@ async def new_cache(
 
 
 def _read(models: Models, longest: timedelta, data: bytes) -> Answer:
-    """Read an answer that another server kept; raise ValueError if it is none to a what-if by one of the models."""
+    """Read an answer that another server stored; raise ValueError if no model here can have given it to a what-if."""
     try:
         response = pb.PredictResponse.FromString(data)
     except DecodeError:

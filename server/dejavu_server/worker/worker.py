@@ -347,7 +347,7 @@ class Worker:
         await self._server.start()
 
     async def _control_access(self, stack: AsyncExitStack) -> grpc.ServerCredentials | None:
-        """Start to ask for tokens, if the settings say so; return the port's credentials, None for plain text."""
+        """Start to require tokens if the settings say so; return the port's TLS credentials, None for plain text."""
         tokens = await asyncio.to_thread(authenticator, self._settings, self.metrics.set_access_reload)
         if tokens is not None:
             self._calls.authenticator = self._admissions.authenticator = tokens
@@ -372,7 +372,7 @@ class Worker:
 
     @property
     def hung_part(self) -> str:
-        """Name of the part that has work and makes no progress, for `hang_seconds`; empty if none."""
+        """Name of the part that has had work and made no progress for `hang_seconds`; empty if none."""
         return self._progress.hung_part
 
     async def wait_for_failure(self) -> Exception | None:

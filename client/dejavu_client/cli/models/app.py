@@ -24,7 +24,7 @@ class CommandFamily(typer.core.TyperGroup):
     """A command with commands of its own."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that is named, or the one for none."""
+        """Run the named command, or the default one if none is named."""
         interrupts.raise_again()
         with options_given(ctx):
             return super().invoke(ctx)
@@ -55,7 +55,7 @@ def all_models(
     if ctx.invoked_subcommand is None:
         list_models(target, timeout, as_json)
     elif given := [each for each in ctx.command.params if _is_given(ctx, each.name)]:
-        # It would be read before the command, whose own option, with its default, is the one that counts.
+        # An option before the command would have no effect: the command's own option, with its default, counts.
         where = f"give it after the command: dejavu models {ctx.invoked_subcommand} …"
         raise typer.BadParameter(where, param_hint=[each.opts[0] for each in given])
 
@@ -97,7 +97,7 @@ def show_model(
 
 
 def _ancestors(client: DejavuClient, model: Model) -> list[Model]:
-    """Return the models that a model was made from, the newest first, as far as they are registered."""
+    """Return the models from which a model was made, newest first, as far as they are registered."""
     found: list[Model] = []
     known = {model.version}
     while (parent := model.lineage.parent_version) and parent not in known and len(found) < _MOST_ANCESTORS:

@@ -15,7 +15,7 @@ from dejavu_client.formatting import percent, pluralize, signed
 from dejavu_common.rich_console import Console, titled_panel
 
 THRESHOLD: Final = 20.0
-"""E-value at which a statement is shown, with an error rate of at most 1 in 20 over all looks."""
+"""E-value from which a statement counts as shown, with an error rate of at most 1 in 20 over all looks."""
 
 _NOT_WORSE, _WORSE, _BOTH = "●", "○", "◉"
 _CHART_ROWS: Final = 11
@@ -49,7 +49,7 @@ def _scores(comparison: pb.ModelComparison) -> Table:
     rows.add_column(justify="right", no_wrap=True)
     rows.add_column(style="dim")
     rows.add_row("games", f"{comparison.games:,}", pluralize(comparison.forecasts, "forecast"))
-    if not comparison.games:  # zeros would read as equal scores
+    if not comparison.games:  # without games, zeros would look like equal scores
         return rows
     for name, score, digits in (("CRPS", comparison.crps, 3), ("Brier score", comparison.brier, 4)):
         between = ""
@@ -90,7 +90,7 @@ def chart_lines(path: Sequence[pb.EValuePoint], columns: int = _MOST_COLUMNS) ->
 
     Args:
         path: the e-values, at least two.
-        columns: most columns of points.
+        columns: maximum number of columns of points.
     """
     columns = min(columns, len(path))
     points = [path[round(index * (len(path) - 1) / (columns - 1))] for index in range(columns)]

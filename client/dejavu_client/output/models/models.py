@@ -53,7 +53,7 @@ def print_model_with_replicas(answer: GetModelResponse) -> None:
 
 
 def print_lineage(models: Sequence[Model]) -> None:
-    """Print where a model comes from: itself first, then its ancestors as far as they are registered."""
+    """Print where a model comes from: first the model itself, then its ancestors as far as they are registered."""
     rows = name_value_rows()
     for model in models:
         stage = "" if model.stage == MODEL_STAGE_UNSPECIFIED else f" · {stage_word(model.stage)}"

@@ -5,7 +5,7 @@ the first three minutes of an episode, and none in the last two. Scoring errors 
 The last minute of the first half and of regulation is a *quiet window*: the game's files and the scoreboard have no
 transient faults, and earlier scoring errors are corrected early in it. A client that polls every ten game-day seconds,
 and less often after failures, therefore ends with the same newest forecasts as on a day without faults. (A feed that
-stays silent to the end would cause missed forecasts; this is not simulated.)
+stays silent until the end would cause missed forecasts; this is not simulated.)
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ QUIET_SECONDS: Final = 60 * PACE + 30.0
 """Game-day seconds before the half, and before the end of regulation, without transient faults."""
 _SHORTEST: Final = 20.0
 _STALE: Final = (60.0, 240.0)
-"""Age of a stale file, in game-day seconds."""
+"""Minimum and maximum age of a stale file, in game-day seconds."""
 _AHEAD: Final = (5.0, 40.0)
-"""Game-day seconds by which a scoreboard is ahead of the plays."""
+"""Minimum and maximum game-day seconds by which a scoreboard is ahead of the plays."""
 _MIDNIGHT: Final = (1200.0, 4800.0)
-"""Game-day seconds after the first tip-off between which the day ends."""
+"""Minimum and maximum game-day seconds from the first tip-off until the scoreboard changes to the next day."""
 _SHARE_SILENT: Final = 0.2
 """Share of the faulty episodes in which the whole feed is silent."""
 
@@ -72,7 +72,7 @@ class FaultyReplay:
     Attributes:
         kinds: the kinds of faults to inject.
         scoring_errors: scoring errors of each game, by id.
-        midnight: when the scoreboard changes to the next day, if that fault is injected.
+        midnight: when the scoreboard changes to the next day, if this fault is injected.
 
     Raises:
         ValueError: if `rate` is not 0 … 1.
@@ -121,7 +121,7 @@ class FaultyReplay:
         return RESPONSE_FAULTS[kind](response, rng) if kind in RESPONSE_FAULTS else response
 
     def served(self, file: File, now: datetime) -> tuple[FeedFaultKind | None, datetime, random.Random]:
-        """Return the transient fault of a file, the time whose state the file shows, and the chance of its details."""
+        """Return a file's transient fault, the time whose state it shows, and a random generator for the details."""
         kind = self.fault(file, now)
         rng = self._chance("details", *self._key(file), self._episode(now)[0])
         if kind is FeedFaultKind.STALE:

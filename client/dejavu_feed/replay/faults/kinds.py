@@ -16,7 +16,7 @@ class FeedFaultKind(StrEnum):
     description: str
 
     def __new__(cls, value: str, description: str = "") -> Self:
-        """Make a kind of its name and description."""
+        """Make a kind from its name and description."""
         kind = str.__new__(cls, value)
         kind._value_, kind.description = value, description
         return kind

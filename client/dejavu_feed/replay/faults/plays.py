@@ -21,12 +21,12 @@ _CORRECTED_AFTER: Final = (30.0, 200.0)
 _SHARE_CORRECTED: Final = 0.08
 """Share of made shots that have a scoring error."""
 _SHARE_WITHDRAWN: Final = 0.02
-"""Share of all plays that are followed by a play that did not happen."""
+"""Share of plays that are followed by a play that did not happen."""
 _SOON: Final = 25.0
 """Game-day seconds within which errors that affect the last pattern of the half or of regulation are corrected."""
 _ERROR_CLOCKS: Final = ((2, 360.0), (2, 60.0), (4, 60.0))
-"""Period and seconds left at which every game's pattern is temporarily wrong, and complete too early: at 6:00 of the
-second quarter, and at the ends of the last minutes from which the half and the end are forecast."""
+"""Periods and seconds left at which every game's pattern is temporarily wrong, and complete too early: at 6:00 of the
+second quarter, and at the ends of the last minutes from which the half and the final are forecast."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Cache of what-ifs: serialized answers by serialized requests, in memory and, if configured, in Redis.
 
-An answer is determined by its request, the models and settings of the server, the applied outcomes, and the day, to
-which the age of ratings is counted. When one of the others changes, or the cache is cleared, all answers in memory are
-dropped, and no answer begun before is kept. Decision: docs/decisions/0044-cache.md.
+An answer is determined by its request, the models and settings of the server, the applied outcomes, and the day, which
+determines the age of the ratings. When one of these except the request changes, or the cache is cleared, all answers in
+memory are dropped, and answers still being computed are not kept. Decision: docs/decisions/0044-cache.md.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ MAX_REQUEST: Final = 4096
 """Longest request to keep, in bytes: every field of PredictRequest at its longest takes less."""
 
 MAX_ANSWER: Final = 32_768
-"""Longest answer to keep, in bytes; with explanation and 99 quantiles it has about 6,000."""
+"""Longest answer to keep, in bytes; an answer with explanation and 99 quantiles has about 6,000."""
 
 ENTRY_BYTES: Final = 1536
-"""Memory of an entry in addition to request and answer, in bytes; a test measures that it is not more."""
+"""Upper bound of an entry's memory in addition to request and answer, in bytes; verified by a test."""
 
 
 class CacheOff(DejavuError):
@@ -64,7 +64,7 @@ class Answer:
     until: datetime
 
     def is_current(self, now: datetime) -> bool:
-        """Return whether it may be used; not either if the clock was set back to before it was computed."""
+        """Return whether it may be used; False also if the clock was set back to before it was computed."""
         return self.generated <= now < self.until
 
 
@@ -85,24 +85,24 @@ class State(NamedTuple):
 
 
 class SharedStore(Protocol):
-    """Cache that several servers share. No method but `clear` raises because it is unavailable."""
+    """Cache that several servers share. Only `clear` raises an error if the cache is unavailable."""
 
     @property
     def token(self) -> bytes:
-        """Names its content; changes when it is cleared."""
+        """Name of the content of the cache; changes when the cache is cleared."""
 
     @property
     def is_used(self) -> bool:
-        """Whether it is asked at present."""
+        """Whether lookups are sent to the cache at present."""
 
     async def get(self, request: bytes, state: State) -> Answer | None:
-        """Return an answer; None if it has none, or does not say in time."""
+        """Return an answer; None if the cache has none, or does not respond in time."""
 
     def put(self, request: bytes, state: State, answer: Answer) -> None:
         """Keep an answer, without waiting for it."""
 
     async def clear(self) -> None:
-        """Clear it for all servers; raise SharedCacheUnavailable if it cannot be reached."""
+        """Clear the cache for all servers; raise SharedCacheUnavailable if it cannot be reached."""
 
 
 class CacheStatistics(NamedTuple):
@@ -110,7 +110,8 @@ class CacheStatistics(NamedTuple):
 
     Attributes:
         workers: number of workers.
-        entries, bytes, max_bytes: answers in their memory, and the bytes that these take, and may take.
+        entries, bytes, max_bytes: number of answers in their memory, the bytes that these take, and the maximum of
+            these bytes.
         hits, misses, evictions: counts since the server was started.
         shared_used: whether this worker uses the cache that servers share; None without one.
     """
@@ -131,7 +132,7 @@ class _Entry(NamedTuple):
 
 
 class _Memory(TLRUCache):  # type: ignore[type-arg]  # not generic when it runs
-    """Answers by request, the least recently used first out."""
+    """Answers by request; the least recently used ones are evicted first."""
 
     def __init__(self, max_bytes: int, clock: Callable[[], datetime], evicted: Callable[[], object]) -> None:
         super().__init__(
@@ -152,7 +153,7 @@ class AnswerCache:
     """Cache of a worker's what-ifs; must be used on one event loop.
 
     Args:
-        max_bytes: most bytes that the answers in memory take.
+        max_bytes: maximum bytes of the answers in memory.
         metrics: counts hits, misses and the answers by model.
         generation: generation of the cache of all workers of the server.
         server: returns the statistics of the server.
@@ -262,7 +263,7 @@ class AnswerCache:
         self._tell_size()
 
     def _keep(self, request: bytes, answer: Answer, state: State) -> bool:
-        """Keep an answer, unless something that may determine it has changed since it was begun."""
+        """Keep an answer; return False if the validity has changed since `state`, or request or answer is too long."""
         if self._refresh(self._clock()) != state or len(request) > MAX_REQUEST or len(answer.data) > MAX_ANSWER:
             return False
         size = len(request) + len(answer.data) + ENTRY_BYTES
@@ -279,7 +280,7 @@ class AnswerCache:
             and self._history() == state.history
             and self._generation.value == state.generation
             and (shared is None or shared.token == state.token)
-        ):  # usual, and cheaper than to make another one: this is on the path of every hit
+        ):  # usual, and cheaper than making a new State: this is on the path of every hit
             return state
         self._state = self._state_at(now)
         self._day_start, self._day_end = day_bounds(now)

@@ -79,7 +79,7 @@ def fingerprint(release: str, settings: Settings, models: Sequence[ModelInfo]) -
     Args:
         release: version of the server's software.
         settings: its settings.
-        models: its models, the active one first: a request that names none is answered by that.
+        models: its models, first the active one, which answers requests that name no model.
     """
     named = {
         "format": FORMAT,

@@ -23,7 +23,7 @@ class CacheGeneration:
         if self._lock is None:
             self._memory = mmap.mmap(-1, _SIZE)
         else:
-            if self._lock.tell() < _SIZE:  # written, not extended: a hole needs disk space when it is used
+            if self._lock.tell() < _SIZE:  # written, because a hole needs disk space later, when it is used
                 self._lock.write(bytes(_SIZE))
                 self._lock.flush()
             self._memory = mmap.mmap(self._lock.fileno(), _SIZE)
@@ -36,7 +36,7 @@ class CacheGeneration:
 
     def advance(self) -> None:
         """Make all workers drop their cached answers."""
-        if self._lock is not None:  # belongs to the process: workers that were forked share no lock
+        if self._lock is not None:  # a lock of the process, not inherited by forked workers
             fcntl.lockf(self._lock, fcntl.LOCK_EX)
         try:
             self._number[0] += 1

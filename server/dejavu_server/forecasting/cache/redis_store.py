@@ -2,11 +2,12 @@
 
 Redis never blocks answers: a lookup waits for WAIT_SECONDS at most, and after a failure, or several late answers, Redis
 is bypassed until a task, which tries once a second, finds it working. A failure is any exception: redis-py raises
-errors of many kinds for responses that are not Redis's.
+errors of many kinds if something other than Redis responds.
 
-A writer of Redis could choose the servers' answers. A value therefore carries a message authentication code (keyed
-BLAKE2b) over key and answer: with a secret that only the servers have, foreign values count as missing. Without a
-secret the code is a checksum. A token in Redis is part of every key, so a new one clears the cache for all servers.
+Whoever can write to Redis could choose the servers' answers. A value therefore carries a message authentication code
+(keyed BLAKE2b) over key and answer: with a secret that only the servers have, values written by others count as
+missing. Without a secret the code is a checksum. A token in Redis is part of every key, so a new one clears the cache
+for all servers.
 """
 
 from __future__ import annotations
@@ -39,21 +40,21 @@ TOKEN_KEY: Final = b"dejavu:cache:token"
 """Key of the token that names the content of the cache."""
 
 WAIT_SECONDS = 0.01
-"""Longest wait of a call for a lookup."""
+"""Longest time that a call waits for a lookup."""
 
 EXCHANGE_SECONDS = 0.25
-"""Longest wait for other answers of Redis."""
+"""Longest wait for Redis in all other operations."""
 
 PROBE_SECONDS: Final = 1.0
 """Interval at which the token is read."""
 
 MAX_LATE: Final = 3
-"""Lookups in a row without an answer in time, after which Redis is left alone."""
+"""Number of consecutive lookups without an answer in time after which Redis is bypassed."""
 
 MAX_CONNECTIONS: Final = 8
 
 MAX_WRITES: Final = 64
-"""Most writes at a time; further ones are left out."""
+"""Maximum number of writes in progress; further ones are skipped."""
 
 _MAGIC: Final = b"DJV1"
 _CODE_BYTES: Final = 32
@@ -63,7 +64,7 @@ _log = structlog.get_logger(__name__)
 
 
 class SharedEntries:
-    """Makes keys and values that others cannot make up or move.
+    """Makes keys and values that others cannot forge, nor move to another key.
 
     Args:
         fingerprint: inputs of the answers of this server; see `fingerprint`.
@@ -90,7 +91,7 @@ class SharedEntries:
         """Return the answer of a value.
 
         Raises:
-            ValueError: if it was not made by `value` for that key with this secret.
+            ValueError: if the value was not made by `value` for this key with this secret.
         """
         start = len(_MAGIC) + _CODE_BYTES
         code, answer = value[len(_MAGIC) : start], value[start:]
@@ -112,7 +113,7 @@ class RedisStore:
     Args:
         url: redis://, rediss:// or unix://, as redis-py reads it.
         entries: writes and reads cached values.
-        read: reads a serialized answer; raises ValueError if it is none that this server could have given.
+        read: reads a serialized answer; raises ValueError if this server could not have given such an answer.
         metrics: counts lookups.
         generation: generation of the cache of all workers of the server.
         clock: returns the current time, aware and in UTC.
@@ -152,7 +153,7 @@ class RedisStore:
 
     @property
     def token(self) -> bytes:
-        """The newest known name of the content; kept while Redis is away, so that answers in memory are too."""
+        """The newest known name of the content; kept while Redis is away, so that the answers in memory stay valid."""
         return self._token
 
     @property
@@ -239,7 +240,7 @@ class RedisStore:
             self._writes_refused.failed(error, traceback=False, effect="answers are not kept for other servers")
 
     async def _probe(self) -> None:
-        """Read the token, which is made if there is none; use Redis if that works, and leave it alone if not."""
+        """Read the token, or make one if there is none; use Redis if that works, and bypass it if not."""
         generation, began = self._generation.value, time.monotonic()
         try:
             async with asyncio.timeout(EXCHANGE_SECONDS):
@@ -262,7 +263,7 @@ class RedisStore:
             self._failures.succeeded()
 
     def _leave(self, error: Exception) -> None:
-        """Leave Redis alone until the next probe."""
+        """Bypass Redis until the next probe."""
         self._used = False
         self._metrics.cache_shared_failed.set(1)
         shown = error if str(error) else RuntimeError(_cause(error))

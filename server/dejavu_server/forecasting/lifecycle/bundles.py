@@ -49,7 +49,7 @@ def put_first(store: BundleStore, bundles: Sequence[Path]) -> str:
     """Store the first of some bundles, unless it is stored; return its version.
 
     Raises:
-        DejavuError: if it cannot be read or stored.
+        DejavuError: if the bundle cannot be read or stored.
     """
     version = read_manifest(bundles[0]).version
     if not store.is_complete(version):
@@ -59,9 +59,9 @@ def put_first(store: BundleStore, bundles: Sequence[Path]) -> str:
 
 
 def put_known(store: BundleStore, bundles: Sequence[Path], roster: Roster) -> None:
-    """Store those of some bundles that the roster knows and the store lacks: each server may have a store of its own.
+    """Store the bundles that the roster knows and the store lacks: each server may have a store of its own.
 
-    A failure to read or store it is logged: the store may already have it.
+    A failure to read or store a bundle is only logged: the store may already have it.
     """
     for folder in bundles:
         try:

@@ -1,7 +1,7 @@
 """Model changes, independent of gRPC: their preconditions, and waiting until they are in force.
 
-A model is staged or promoted only while every live worker of the ledger reports it loaded; that is checked again in the
-transaction that records the change.
+A model is staged or promoted only while every live worker of the ledger reports it as loaded; the transaction that
+records the change checks this again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ModelLifecycle:
         ledger: records the changes.
         store: has the bundles.
         models: the models of this worker.
-        follower: puts changes in force here.
+        follower: puts changes in force in this worker.
         gate: judges promotions; None: they need no evidence.
     """
 
@@ -123,7 +123,7 @@ class ModelLifecycle:
     async def promote(
         self, name: str, reason: str = "", caller: str = "", *, force: bool = False
     ) -> tuple[str, ModelChange | None]:
-        """Make a model the champion on all workers, at one position of the ledger.
+        """Make a model the champion on all workers, from one position of the ledger on.
 
         Args:
             name: its version or alias.
@@ -160,7 +160,7 @@ class ModelLifecycle:
 
     @staticmethod
     async def _judge(gate: Gate, version: str, against: str, *, forced: bool) -> tuple[bool, ModelEvidence | None, str]:
-        """Ask the gate; a forced promotion continues if that fails."""
+        """Ask the gate; if it fails, a forced promotion continues."""
         try:
             return await gate.judge(version, against)
         except DejavuError:
@@ -204,7 +204,7 @@ class ModelLifecycle:
     async def _change_champion(
         self, prepare: Callable[[Roster], Awaitable[tuple[str, ModelChange | None]]], caller: str
     ) -> tuple[str, ModelChange | None]:
-        """Record a change of the champion, prepared again if the champion changes in between.
+        """Record a change of the champion; prepare it again if the champion changes in between.
 
         Args:
             prepare: returns the version that is to be the champion, and the change; None if there is nothing to change.

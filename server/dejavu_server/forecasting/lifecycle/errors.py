@@ -5,7 +5,7 @@ DejavuError
 ├── ModelLoadFailed   a worker could not load a model, so nothing was changed
 ├── NotProven         the evidence for a promotion does not suffice
 └── FieldError
-    └── NotLoaded     a model that is registered, but that the worker has not loaded
+    └── NotLoaded     a registered model that the worker has not loaded
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class NotProven(DejavuError):
 
 
 class NotLoaded(FieldError):
-    """A registered model was requested by name that the worker has not loaded."""
+    """A request names a registered model that the worker has not loaded."""
 
     reason = "MODEL_NOT_LOADED"
     default_field = "model_version"

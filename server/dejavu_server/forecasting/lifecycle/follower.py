@@ -44,13 +44,13 @@ REPORT_SECONDS: Final = 10.0
 """Interval at which a worker repeats its report."""
 
 START_SECONDS: Final = 60.0
-"""Longest time that a start waits for the models that answer."""
+"""Longest time that the start of a worker waits for the models that answer."""
 
 _log = structlog.get_logger(__name__)
 
 
 class ChampionUnavailable(DejavuError):
-    """A worker cannot start, since it cannot load the models that answer."""
+    """A worker cannot start because it cannot load the models that answer."""
 
     reason = "CHAMPION_UNAVAILABLE"
 
@@ -79,9 +79,9 @@ class ModelFollower:
         models: the models.
         loader: loads them.
         bundles: folders of the bundles of the settings, for a ledger without a champion.
-        name: server and worker, under which it reports.
-        keeps: whether models that were asked for by name stay loaded.
-        on_ready: called when that changes: whether the models that answer are loaded.
+        name: server and worker, the names under which it reports.
+        keeps: whether models that were requested by name stay loaded.
+        on_ready: called with whether the models that answer are loaded, when this changes.
         on_roster: called with the sequence of each change of models that is put in force.
         committed: set by the ledger's owner after every commit that may have added more than forecasts.
 
@@ -138,10 +138,10 @@ class ModelFollower:
     async def start(self) -> None:
         """Follow the roster in a task; return once the models that answer are loaded.
 
-        While the ledger cannot be read, returns too: the worker is not ready then.
+        It also returns while the ledger cannot be read: the worker is not ready then.
 
         Raises:
-            ChampionUnavailable: if they cannot be loaded.
+            ChampionUnavailable: if these models cannot be loaded.
         """
         self._set_ready()
         self._task.start(self._run(), "model-follower")
@@ -168,7 +168,7 @@ class ModelFollower:
         await self._loading.end()
 
     async def follow(self) -> bool:
-        """Read the roster and put it in force if its models are loaded; return whether that is the newest one.
+        """Read the roster and put it in force if its models are loaded; return whether the newest roster is in force.
 
         Raises:
             DejavuError: if the ledger can't be read or written at present.
@@ -202,7 +202,7 @@ class ModelFollower:
     def _followed(self, wishes: Mapping[str, Wish]) -> Mapping[str, str]:
         """Return the tokens of the wishes to follow, by version, except wishes that have ended a worker.
 
-        None at all in a worker that does not report: nothing would be known of a load that ends it.
+        A worker that does not report follows no wish: nothing would be known of a load that ends its process.
         """
         if not self._reports:
             return {}
@@ -247,7 +247,7 @@ class ModelFollower:
             self._settled.set()
 
     async def _report(self) -> None:
-        """Write the report if it changed or is due, and remove those of workers of this server that have died."""
+        """Write the report if it changed or is due, and remove the reports of dead workers of this server."""
         if not self._reports:
             return
         own = Replicas(
@@ -268,7 +268,7 @@ class ModelFollower:
         await self.remove_dead(self._workers)
 
     async def remove_dead(self, workers: Sequence[Replicas]) -> None:
-        """Remove the reports of workers of this server whose processes have ended without taking them back."""
+        """Remove the reports of workers of this server whose processes have ended without withdrawing them."""
         if dead := self._dead(workers):
             await self._ledger.write(partial(replicas.remove_dead, dead=dead))
 

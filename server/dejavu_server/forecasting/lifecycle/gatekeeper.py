@@ -1,9 +1,9 @@
-"""Watches the challengers and the champion: one worker of all servers of a ledger, as new outcomes come in.
+"""Judges the challengers and the champion as new outcomes come in; one worker among all servers of a ledger does so.
 
-A challenger that is shown to be no worse than the champion is promoted, one that is shown to be worse is retired. The
-champion is compared in the same way with the previous model and with persistence, on forecasts recorded since its
-promotion; if one of the two is shown to be better, an operator is alerted, or the champion is rolled back. Settings
-(`GateMode`, rollback) permit these changes; otherwise they are only advised.
+A challenger that is shown to be no worse than the champion is promoted; a challenger that is shown to be worse is
+retired. The champion is compared in the same way with the previous model and with persistence, on forecasts recorded
+since its promotion; if one of the two is shown to be better, an operator is alerted, or the champion is rolled back.
+Settings (`GateMode`, rollback) permit these changes; otherwise they are only advised.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ LEASE: Final = leases.MODEL_GATE
 """Name of the lease that says which worker is the gatekeeper."""
 
 LEASE_TIME: Final = timedelta(minutes=5)
-"""A gatekeeper that died is replaced after this time at the latest."""
+"""A dead gatekeeper is replaced after at most this time."""
 
 SECONDS: Final = 120.0
 """Pause between two looks at the outcomes; each evaluation reads the forecasts of a season."""
 
 CALLER: Final = "gate"
-"""Identity that the gatekeeper's changes are recorded under."""
+"""Identity under which the gatekeeper's changes are recorded."""
 
 _SERVES: Final = frozenset({ModelAction.PROMOTE, ModelAction.ROLLBACK})
 
@@ -48,7 +48,7 @@ class GateMode(enum.Enum):
     """Permitted actions of the gate; the value is that of the setting."""
 
     OFF = "off"
-    """Nothing is judged: promotions ask for no evidence."""
+    """Nothing is judged: promotions need no evidence."""
 
     ADVISE = "advise"
     """It only advises; promotions by others need its evidence."""
@@ -58,7 +58,7 @@ class GateMode(enum.Enum):
 
 
 class ModelJudge(Protocol):
-    """Judges models; a LedgerGate does."""
+    """Judges models; implemented by LedgerGate."""
 
     async def judgement(self, version: str, against: str, since: int = 0, stop: StopSignal | None = None) -> Judgement:
         """Return the decision about a model compared with another."""
@@ -75,7 +75,7 @@ class ModelChanger(Protocol):
     async def rollback(
         self, from_version: str = "", reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
     ) -> tuple[str, ModelChange | None]:
-        """Make the previous model the champion again, if `from_version` still is."""
+        """Make the previous model the champion again, if `from_version` is still the champion."""
 
     async def retire(
         self, name: str, reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
@@ -107,9 +107,9 @@ class Gatekeeper:
         judge: judges a model.
         models: changes models.
         metrics: metrics of the findings.
-        holder: name of this worker among all of the ledger; at most 64 characters.
+        holder: name of this worker, unique among all workers of the ledger; at most 64 characters.
         mode: its permitted actions; not OFF.
-        rollback: whether it rolls a champion back that is shown to be worse.
+        rollback: whether it rolls back a champion that is shown to be worse.
         seconds: pause between two looks.
     """
 
@@ -133,17 +133,17 @@ class Gatekeeper:
         self._mode = mode
         self._rollback = rollback
         self._judged: _Standing | None = None
-        self._failed = False  # a change since the last look
+        self._failed = False  # whether a change of models failed in this look
         self._said: dict[tuple[str, str], GateDecision] = {}
         self._shown: set[str] = set()
         self._task = PeriodicTask("gatekeeper", seconds, self.look)
 
     def start(self) -> None:
-        """Start to look now and then."""
+        """Start to look at regular intervals."""
         self._task.start()
 
     async def close(self) -> None:
-        """End that, and leave the lease to another worker. Safe to call more than once."""
+        """Stop looking, and leave the lease to another worker. Safe to call more than once."""
         await self._task.close()
         try:
             await self._ledger.write(partial(leases.release, name=LEASE, holder=self._holder, caller=CALLER))
@@ -166,11 +166,11 @@ class Gatekeeper:
         self._failed = False
         await self._judge_challengers(standing.roster)
         await self._watch_champion(standing)
-        if not self._failed:  # else all is judged again, and the change tried again
+        if not self._failed:  # otherwise the next look judges everything and tries the change again
             self._judged = standing
 
     async def _holds_lease(self) -> bool:
-        """Return whether this worker holds the lease, after asking for it if no other does."""
+        """Return whether this worker holds the lease, after acquiring or renewing it if no other worker holds it."""
         standing = await self._ledger.read(partial(leases.standing, name=LEASE))
         if standing is not None and standing.holder != self._holder:
             return False
@@ -179,7 +179,7 @@ class Gatekeeper:
         return held
 
     async def _judge_challengers(self, roster: Roster) -> None:
-        # `previous` is watched instead: it would be promoted again for not being worse.
+        # `previous` is compared in `_watch_champion` instead: here it would be promoted again for not being worse.
         candidates = [version for version in roster.challengers if version != roster.previous]
         judgements = {version: await self._judge.judgement(version, roster.champion) for version in candidates}
         for version in self._shown - judgements.keys():
@@ -218,7 +218,7 @@ class Gatekeeper:
     async def _change(
         self, change: Callable[[str, str, str], Awaitable[object]], version: str, judgement: Judgement
     ) -> None:
-        """Change models as judged. One that is not possible at present is logged and tried again later."""
+        """Change models as judged. A change that is not possible at present is logged and tried again later."""
         try:
             await change(version, judgement.reason, CALLER)
         except DejavuError as error:
@@ -241,7 +241,7 @@ class Gatekeeper:
 
     def _show(self, version: str, judgement: Judgement) -> None:
         e_values: Mapping[str, float] = {"crps": judgement.crps_e_value, "brier": judgement.brier_e_value}
-        if judgement.decision is GateDecision.RETIRE:  # these are about another statement
+        if judgement.decision is GateDecision.RETIRE:  # its e-values belong to another statement
             e_values = dict.fromkeys(e_values, 0.0)
         for score, e_value in e_values.items():
             self._metrics.gate_e_value.labels(version, score).set(e_value)

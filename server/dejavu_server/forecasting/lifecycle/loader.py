@@ -23,7 +23,8 @@ RETRY_SECONDS: Final = 30.0
 """Pause before a model that could not be loaded is tried again, unless a new wish asks for it."""
 
 DEMAND_SECONDS: Final = 5.0
-"""Least time between two models loaded on demand: loading takes a second of a processor, and anybody may ask."""
+"""Minimum time between two models loaded on demand: loading takes a second of a processor, and anybody may request
+it."""
 
 _ONE_AT_A_TIME: Final = threading.Lock()
 """Held while a thread of this process loads a bundle: numpy parses the headers of arrays with `ast`, and CPython 3.11
@@ -33,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ModelLoader:
-    """Loads models, warms them up, gives them settings and online state.
+    """Loads models, warms them up, and gives them their settings and online state.
 
     Args:
         store: has the bundles.
@@ -66,7 +67,7 @@ class ModelLoader:
         self.failures: dict[str, LoadFailure] = {}
 
     def is_due(self, version: str, wish: str) -> bool:
-        """Return whether to load a model now: it is not loaded, and was not tried lately or for this wish."""
+        """Return whether to load a model now: it is not loaded, and was not tried recently, or not for this wish."""
         if self._models.is_loaded([version]):
             return False
         failure = self.failures.get(version)
@@ -101,7 +102,7 @@ class ModelLoader:
         return forecaster
 
     async def load_on_demand(self, version: str) -> None:
-        """Load a model because a caller asks for it.
+        """Load a model because a caller requests it.
 
         Raises:
             Overloaded: if another model was loaded for a caller just now.
@@ -114,7 +115,7 @@ class ModelLoader:
                 raise Overloaded(f"a model was loaded on demand within the last {DEMAND_SECONDS:g} s")
             self._demanded = now
             # In a task of its own, since a caller that hangs up must not end it: the thread that reads the ledger would
-            # go on beside the next one, and both would count the same outcomes.
+            # continue beside the next such thread, and both would count the same outcomes.
             loading = self._coming[version] = asyncio.create_task(self.load(version), name=f"load-{version}")
             loading.add_done_callback(lambda _: self._coming.pop(version))
         if loading is not None:

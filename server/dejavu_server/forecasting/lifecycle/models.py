@@ -1,4 +1,4 @@
-"""Interface of a worker's models: the loaded ones, and the one that answers for a game.
+"""Interface of a worker's models: which ones are loaded, and which one answers for a game.
 
 A `dejavu_models.registry.registry.Registry` implements it without changes; `ServingModels` follows the roster of the
 ledger (follower.py).
@@ -23,7 +23,7 @@ WAIT_SECONDS: Final = 10.0
 """Longest time that a call waits until its worker follows a change of models."""
 
 RETRY_SECONDS: Final = 0.05
-"""Pause before it looks again, if a model of the change is still being loaded."""
+"""Pause before the call checks again, if a model of the change is still being loaded."""
 
 
 class Models(Protocol):
@@ -38,7 +38,7 @@ class Models(Protocol):
         """Versions of the loaded models, the one that answers by default first."""
 
     def get(self, version: str = "") -> Forecaster:
-        """Return a loaded model by its version or an alias; the one that answers by default, if that is empty.
+        """Return a loaded model by its version or an alias; the one that answers by default if `version` is empty.
 
         Raises:
             UnknownModel, NotRegistered: if there is no such model.
@@ -46,11 +46,11 @@ class Models(Protocol):
         """
 
     async def obtain(self, version: str) -> Forecaster:
-        """Return a model as `get` does; load it if that is set up.
+        """Return a model as `get` does; load it first if loading on demand is set up.
 
         Raises:
             UnknownModel, NotRegistered, NotLoaded: as `get`.
-            Overloaded: if too many models are asked for that are not loaded.
+            Overloaded: if too many models that are not loaded are requested.
         """
 
     def choose(self, game_id: str) -> Chosen:
@@ -78,17 +78,18 @@ class ServingModels:
     """Loaded models and the roster in force, of one event loop; see `Models`.
 
     Args:
-        max_models: most models to keep; the least recently used ones are evicted, and none that the roster names.
+        max_models: maximum number of models to keep; beyond it, the least recently used ones that the roster does not
+            name are evicted.
 
     Attributes:
         follow: reads the roster and puts it in force; returns whether the newest one is.
         load: loads a registered model on demand; None: such a model is refused.
-        token: names what determines which model answers a request of whatever name, beside the request.
+        token: identifies everything other than the request that determines which model a name stands for.
     """
 
     def __init__(self, max_models: int) -> None:
         self._max_models = max_models
-        self._loaded: dict[str, Forecaster] = {}  # the most recently asked last
+        self._loaded: dict[str, Forecaster] = {}  # the most recently requested last
         self._roster = Roster()
         self._chosen: Chosen | None = None
         self.follow: Callable[[], Awaitable[bool]] | None = None
@@ -134,7 +135,8 @@ class ServingModels:
         """See `Models`.
 
         Raises:
-            LedgerUnavailable: if it is not known yet, because the ledger could not be read since the worker started.
+            LedgerUnavailable: if the model is not known yet, because the ledger could not be read since the worker
+                started.
         """
         if self._chosen is None:
             raise LedgerUnavailable("the models are not known until the ledger can be read")
@@ -186,7 +188,7 @@ class ServingModels:
         self.token = _token(roster)
 
     def superfluous(self, kept: Iterable[str]) -> list[str]:
-        """Return the models to evict, least recently used first, so that there are no more than there may be.
+        """Return the models to evict, least recently used first, so that at most `max_models` remain if possible.
 
         Args:
             kept: versions that stay.
@@ -196,7 +198,7 @@ class ServingModels:
 
 
 def answering(roster: Roster) -> tuple[str, ...]:
-    """Return the versions that answer requests of no version: the champion first, then those with a share of games."""
+    """Return the versions that answer unversioned requests: the champion, then those with a share of games."""
     return (*([roster.champion] if roster.champion else []), *(version for version, _ in roster.shares))
 
 

@@ -1,4 +1,4 @@
-"""Exchange of the workers of a ledger about loaded models, outside of the record.
+"""The workers of a ledger exchange which models they have loaded, outside of the record.
 
 Each worker reports its loaded models, and the failed ones with the reason. A wish asks all workers to load a model;
 like a report it expires unless it is repeated. A worker reports the wish that it follows before it loads anything for
@@ -18,12 +18,13 @@ from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.model_workers import WorkerReport
 
 WISHES: Final = ""
-"""Placeholder of the server in the row of a wish, a name that no server has; the version replaces the worker."""
+"""Stands in place of the server's name in the row of a wish; no server has this name. The version stands in place of
+the worker."""
 
 _SECONDS: Final = int(model_workers.REPORT_COUNTS.total_seconds())
 
 MAX_ERROR: Final = 300
-"""Most characters of the reason why a model could not be loaded."""
+"""Maximum length in characters of the reason why a model could not be loaded."""
 
 
 class LoadFailure(NamedTuple):
@@ -43,7 +44,7 @@ class Wish(NamedTuple):
 
     Attributes:
         token: distinguishes it from another wish for the same model.
-        error: why it is not followed any more, for people; empty while it is.
+        error: why it is not followed any more, for people; empty while it is followed.
     """
 
     token: str
@@ -72,7 +73,7 @@ class Replicas:
     following: str = ""
 
     def state(self) -> str:
-        """Return its report as JSON."""
+        """Return the worker's report as JSON."""
         failed = {version: [failure.wish, failure.error] for version, failure in sorted(self.failed.items())}
         state = {
             "pid": self.pid,
@@ -133,7 +134,7 @@ def withdraw_wish(connection: Connection, version: str) -> None:
 
 
 def remove_dead(connection: Connection, dead: Sequence[Replicas]) -> None:
-    """Remove the reports of workers whose processes have ended, and end the wishes that they followed then.
+    """Remove the reports of workers whose processes have ended, and end the wishes that they followed at that time.
 
     Args:
         connection: a connection in a transaction that holds the write lock.

@@ -1,8 +1,9 @@
 """Makes the shadow forecasts of challengers, without delaying callers.
 
 Recorded forecasts enter a bounded queue after they were answered. A task takes small groups from it, has every other
-model forecast them, and records these shadows together. After each group it rests for nine times as long as the group
-took, so it takes at most a tenth of a worker's time; forecasts beyond that are dropped, the oldest first, and counted.
+model forecast the same queries, and records these shadows together. After each group it rests for nine times as long as
+the group took, so it takes at most a tenth of a worker's time. If the queue is full, its oldest forecast is dropped and
+counted.
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ from dejavu_server.records import IssuedForecast, ShadowForecast
 from dejavu_server.results import Failed, Result
 
 MAX_WAITING: Final = 2000
-"""Most recorded forecasts that wait for their shadows: a second of a worker that records as fast as it can."""
+"""Maximum number of recorded forecasts that wait for their shadows: as many as a worker can record in a second."""
 
 GROUP: Final = 8
-"""Most forecasts that a model makes at a time.
+"""Maximum number of forecasts that a model makes at a time.
 
 Callers wait for the interpreter meanwhile: with 32, their p99 was 1.8 × that without a challenger; with 8 it is 1.2 ×.
 """
 
 GATHER_SECONDS: Final = 0.25
-"""Pause before the first waiting forecast is taken: in groups they cost a third of single ones."""
+"""Pause before the first waiting forecast is taken: shadows made in groups cost a third of single ones."""
 
 REST: Final = 9.0
 """Rest after each group, as a multiple of the time that it took: callers have the rest of the worker's time."""
 
 CLOSE_SECONDS: Final = 1.0
-"""Time for waiting shadows when a worker stops; the others are lost."""
+"""Time for making waiting shadows when a worker stops; the rest are lost."""
 
 _log = structlog.get_logger(__name__)
 
@@ -71,8 +72,7 @@ class ShadowForecaster:
     Args:
         ledger: records them.
         batcher: computes them.
-        models: returns the loaded models that make shadows, also of the champion's forecasts: the champion, whose
-            shadows accompany the answers of the others, and the challengers.
+        models: returns the loaded models that make shadows of each other's forecasts: the champion and the challengers.
         metrics: counts them.
         clock: returns the current time, aware and in UTC.
         rest: rests for some seconds.
@@ -104,7 +104,7 @@ class ShadowForecaster:
         self._failing = FailureLog(_log, failed="shadows_failed", recovered="shadows_recorded")
 
     def put(self, recorded: IssuedForecast) -> None:
-        """Take a forecast that was recorded as new; called for each one, so it only puts it into the queue."""
+        """Put a forecast that was recorded as new into the queue; do no more, because its call waits for this."""
         if all(model.version == recorded.forecast.model_version for model in self._models()):
             return
         if len(self._waiting) >= MAX_WAITING:
@@ -156,7 +156,7 @@ class ShadowForecaster:
             self._failing.succeeded()
             if len(self._waiting) < MAX_WAITING // 2:
                 self._shedding.succeeded()
-        except Exception as error:  # after any failure, the next forecasts should have shadows
+        except Exception as error:  # whatever failed, the next forecasts should have shadows
             self._failed.inc(len(group))
             self._failing.failed(error, traceback=not isinstance(error, DejavuError))
 

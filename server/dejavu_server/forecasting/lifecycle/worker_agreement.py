@@ -19,14 +19,14 @@ from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection
 
 LOAD_SECONDS: Final = 55.0
-"""Longest time to wait until all workers have a model: less than the deadline of a call that has none."""
+"""Longest time to wait until all workers have a model: less than the server's deadline for calls without one."""
 
 FOLLOW_SECONDS: Final = 3.0
 """Longest time to wait until a recorded change is in force in all workers."""
 
 _LOOK_SECONDS: Final = 0.05
 _WISH_SECONDS: Final = 5.0
-"""Interval at which a wish is repeated, which expires after half a minute."""
+"""Interval at which a wish is repeated; it expires after half a minute without repetition."""
 
 
 class WorkerAgreement:
@@ -34,7 +34,7 @@ class WorkerAgreement:
 
     Args:
         ledger: the ledger of the workers.
-        follower: that of this worker.
+        follower: the follower of this worker.
     """
 
     def __init__(self, ledger: LedgerAccess, follower: ModelFollower) -> None:
@@ -73,8 +73,8 @@ class WorkerAgreement:
         """Wait until all live workers have a model loaded.
 
         Raises:
-            ModelLoadFailed: if one could not load it since the wish, or ended while it loaded it.
-            DeadlineExceeded: if one does not say in time.
+            ModelLoadFailed: if a worker could not load the model since the wish, or ended while loading it.
+            DeadlineExceeded: if a worker does not report in time.
         """
         missing: list[Replicas] = []
         try:
@@ -100,7 +100,8 @@ class WorkerAgreement:
     async def followed_everywhere(self, sequence: int) -> None:
         """Wait until a change of models is in force in all live workers, FOLLOW_SECONDS at most.
 
-        Named forecasts need no such wait: the ledger refuses late ones. It is for what-ifs and aliases.
+        Named forecasts need no such wait: the ledger refuses those of outdated models. The wait is for what-ifs and
+        aliases.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FOLLOW_SECONDS):

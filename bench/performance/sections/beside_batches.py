@@ -82,7 +82,7 @@ def measure(setting: Setting, run: Run) -> None:
             targets.append((MLSERVER, stack.enter_context(mlserver(setting)), {"protocol": INFER}, INFER))
         contests = []
         for contender, target, changes, protocol in targets:
-            single = new_order(target, 1, setting.size(600, 20), **changes)
+            single = new_order(target, 1, setting.size(600, 200), **changes)
             batch = new_order(target, 1, setting.size(BATCHES, 1), protocol=protocol, batch=setting.size(1000, 100))
             contests.append(Contest(CASE, contender, waits(one, other, single, batch)))
         alternate(setting, run, NAME, contests)

@@ -7,15 +7,17 @@ tuning. Short bursts may exceed it. As in CoDel, the age of a queue counts, not 
 
 from __future__ import annotations
 
+from collections import Counter
+
 BURST_SECONDS = 0.1
 """Time for which the calls in progress may exceed the limit."""
+
+CALM_SECONDS = 1.0
+"""Time below the limit before the next burst."""
 
 FEW_SHARE = 16
 """Divisor of a limit: callers with fewer calls in progress than the quotient (at least 1) may use the reserved
 places."""
-
-CALM_SECONDS = 1.0
-"""Time below the limit before the next burst."""
 
 
 class ConcurrencyLimit:
@@ -39,27 +41,26 @@ class ConcurrencyLimit:
             expected = "expected 0 <= reserved < limit <= burst"
             raise ValueError(f"limit={limit}, burst={burst} and reserved={reserved} do not limit anything; {expected}")
         self._limit = limit
-        self._reserved = reserved
+        self._few = max(1, limit // FEW_SHARE)
+        self._unreserved = limit - reserved
+        self._callers = Counter[str]() if reserved else None  # only a reserve depends on them
         self._burst = burst
         self._last_full = float("-inf")
         self._burst_ends = float("-inf")
         self.in_progress = 0
 
-    def acquire(self, now: float, *, held: int = 0) -> bool:
+    def acquire(self, now: float, caller: str = "") -> bool:
         """Count a call in, unless it exceeds the limit.
 
         Args:
             now: the time in seconds; must not decrease.
-            held: calls in progress of its caller.
+            caller: its caller.
 
         Returns:
             Whether it was counted; if so, `release` must follow.
         """
-        if (
-            self._reserved
-            and self.in_progress >= self._limit - self._reserved
-            and held >= max(1, self._limit // FEW_SHARE)
-        ):
+        callers = self._callers
+        if callers is not None and self.in_progress >= self._unreserved and callers[caller] >= self._few:
             return False
         if self.in_progress >= self._limit:
             if now - self._last_full > CALM_SECONDS:
@@ -68,10 +69,12 @@ class ConcurrencyLimit:
             if self.in_progress >= self._burst or now >= self._burst_ends:
                 return False
         self.in_progress += 1
+        if callers is not None:
+            callers[caller] += 1
         return True
 
-    def release(self) -> None:
-        """Count a call out.
+    def release(self, caller: str = "") -> None:
+        """Count a call of a caller out.
 
         Raises:
             RuntimeError: if none is in progress.
@@ -79,3 +82,7 @@ class ConcurrencyLimit:
         if not self.in_progress:
             raise RuntimeError("released more often than acquired")
         self.in_progress -= 1
+        if self._callers is not None:
+            self._callers[caller] -= 1
+            if not self._callers[caller]:
+                del self._callers[caller]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Final
@@ -107,7 +106,7 @@ class Permit:
     Args:
         kind: kind of the call.
         caller: its token or address.
-        give_back: gives its place back.
+        limit: the limit, in which the call is counted.
         clock: the clock of the controller.
         request_seconds: time for which it may count before its request has been received.
 
@@ -123,7 +122,7 @@ class Permit:
 
     __slots__ = (
         "_clock",
-        "_give_back",
+        "_limit",
         "caller",
         "expires",
         "is_released",
@@ -138,11 +137,11 @@ class Permit:
         self,
         kind: CallKind,
         caller: str,
-        give_back: Callable[[CallKind, str], object],
+        limit: ConcurrencyLimit,
         clock: Callable[[], float],
         request_seconds: float,
     ) -> None:
-        self._give_back: Callable[[CallKind, str], object] | None = give_back
+        self._limit: ConcurrencyLimit | None = limit
         self.is_released = False
         self.kind = kind
         self.caller = caller
@@ -163,9 +162,9 @@ class Permit:
 
     def answered(self) -> None:
         """Give the place back, because the answer was made and is about to be sent."""
-        give_back, self._give_back = self._give_back, None
-        if give_back is not None:
-            give_back(self.kind, self.caller)
+        limit, self._limit = self._limit, None
+        if limit is not None:
+            limit.release(self.caller)
 
     def release(self) -> None:
         """Release the permit; further calls do nothing."""
@@ -205,7 +204,6 @@ class AdmissionController:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = {kind: limits[kind] for kind in CallKind}
-        self._callers = {kind: Counter[str]() for kind in CallKind}
         # Made once: under overload most of the CPU goes into refusals.
         self._overloaded = {
             kind: Overloaded(f"the worker has too many {kind.value} calls in progress; try again later")
@@ -236,19 +234,11 @@ class AdmissionController:
         if remaining is not None and remaining <= 0:
             return self._expired
         kind, now = kind_of(method), self.clock()
-        limit, callers = self._limits[kind], self._callers[kind]
-        while not limit.acquire(now, held=callers[caller]):  # after a burst, several calls too many are in progress
+        limit = self._limits[kind]
+        while not limit.acquire(now, caller):  # after a burst, several calls too many are in progress
             if not make_room(kind):
                 return self._overloaded[kind]
-        callers[caller] += 1
-        return Permit(kind, caller, self._give_back, self.clock, self._request_seconds)
-
-    def _give_back(self, kind: CallKind, caller: str) -> None:
-        self._limits[kind].release()
-        callers = self._callers[kind]
-        callers[caller] -= 1
-        if not callers[caller]:
-            del callers[caller]
+        return Permit(kind, caller, limit, self.clock, self._request_seconds)
 
     def overloaded(self, kind: CallKind) -> Overloaded:
         """Return the error of a call for which there is no room."""

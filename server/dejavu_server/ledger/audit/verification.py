@@ -26,6 +26,7 @@ from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
 from dejavu_server.ledger.queries import learning, pruned
+from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.ledger.queries.verification import raw_rows
 from dejavu_server.records import Checkpoint
 
@@ -143,8 +144,7 @@ def _verify(
     if checkpoint is not None:
         _check_external(connection, identity, verifier, checkpoint)
     stored_checkpoints.check_hashes(connection, identity, max((each.sequence for each in own), default=0))
-    snapshots = _check_snapshots(connection, identity, public_keys)
-    removed = pruned.read_statement(connection)
+    snapshots, removed = _check_snapshots(connection, identity, public_keys)
     if removed is not None:
         pruned_statement.check_cut(removed, own, None if public_keys else checkpoint)
     times = () if removed is None else (removed.before_us, removed.pruned_us)
@@ -226,10 +226,15 @@ def _check_external(
         )
 
 
-def _check_snapshots(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> int:
-    """Compute the online state from the outcomes, compare each snapshot with it, and return their number.
+def _check_snapshots(
+    connection: Connection, identity: Identity, public_keys: Collection[bytes]
+) -> tuple[int, PrunedStatement | None]:
+    """Compute the online state from the outcomes, and compare each snapshot with it.
 
     If entries were pruned, the computation starts from their signed snapshot.
+
+    Returns:
+        The number of snapshots, and the statement of pruned entries; None if nothing was pruned.
     """
     with store.snapshot_read(connection):
         remaining: dict[int, bytes] = {}
@@ -245,7 +250,7 @@ def _check_snapshots(connection: Connection, identity: Identity, public_keys: Co
         if removed is not None and removed.intervals:
             state = pruned_statement.read_state(remaining.pop(removed.intervals, b""))
         if not remaining:
-            return count
+            return count, removed
         last = max(remaining)
         for game in learning.settled_games_after(connection, 0):
             if game.sequence > last:
@@ -255,4 +260,4 @@ def _check_snapshots(connection: Connection, identity: Identity, public_keys: Co
                 raise LedgerCorrupt(f"the snapshot at {game.sequence} does not match the outcomes up to it")
         if remaining:
             raise LedgerCorrupt(f"the snapshot at {min(remaining)} does not belong to an outcome")
-        return count
+        return count, removed

@@ -267,16 +267,18 @@ def _check_minutes(forecaster: Forecaster) -> None:
     for query in queries:
         # A busy machine may slow one answer down: only a query that is slow every time is refused.
         if all(_seconds(forecaster, query) > MAX_ANSWER_SECONDS for _ in range(3)):
-            asked = f"the {query.horizon.value} from minute {query.pattern.minutes}"
-            raise ValueError(f"{asked} takes more than {MAX_ANSWER_SECONDS:g} s")
+            raise ValueError(f"{_asked(query)} takes more than {MAX_ANSWER_SECONDS:g} s")
     for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):
         similar = () if answer.explanation is None else answer.explanation.similar_games
         distances = [each.distance for each in similar]
         if not np.isfinite([answer.point, answer.home_lead_probability, *answer.distribution, *distances]).all():
-            raise ValueError(f"the {query.horizon.value} from minute {query.pattern.minutes} is not finite")
+            raise ValueError(f"{_asked(query)} is not finite")
         if max(map(abs, (answer.point, *answer.distribution))) > _MAX_POINTS:
-            asked = f"the {query.horizon.value} from minute {query.pattern.minutes}"
-            raise ValueError(f"{asked} is beyond ±{_MAX_POINTS:g} points")
+            raise ValueError(f"{_asked(query)} is beyond ±{_MAX_POINTS:g} points")
+
+
+def _asked(query: ForecastQuery) -> str:
+    return f"the {query.horizon.value} from minute {query.pattern.minutes}"
 
 
 def _seconds(forecaster: Forecaster, query: ForecastQuery) -> float:

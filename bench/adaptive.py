@@ -1,8 +1,8 @@
-"""Measures coverage and width of adaptive intervals on synthetic scores: normal ones, and ones whose scale doubles.
+"""Measures coverage and width of adaptive intervals on synthetic normal scores, of constant and of doubled scale.
 
-Run with `python -m bench.adaptive` from the project's folder. Uses other seeds than the tests, which check the same
-properties on 50 seeds. With `--together 8`, eight games are forecast before the first of them has ended, as on an
-evening; the tests and the papers forecast one after the other.
+Run with `python -m bench.adaptive` from the project's folder. Uses other seeds than the tests, which check coverage on
+30 seeds, with standard deviations of 1.0 and 1.1. With `--together 8`, eight games are forecast before the first of
+them has ended, as on an evening; the tests forecast one game after the other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from statistics import fmean
 from dejavu_models.uncertainty.adaptive import Tracker, radius_of_alpha
 
 BEFORE, SETTLING, AFTER = 300, 150, 150
-"""Numbers of games before the shift, for adaptation after it, and for measurement after that."""
+"""Numbers of games before the shift, after it to adapt, and then to measure."""
 
 SHOWN = (0.05, 0.2, 0.5)
 

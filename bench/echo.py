@@ -2,7 +2,7 @@
 
 `bench.latency` runs it with `python -m bench.echo [HOST:PORT]`. It reads the response from standard input, in hex,
 prints its address on standard output, and serves until standard input ends. It has no interceptors, metrics or model.
-Processes that are given the address of another one share its port.
+A process that is given the address of another one shares its port.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def serve() -> None:
 
 
 async def serve_methods(handlers: dict[str, grpc.RpcMethodHandler[Any, Any]], address: str = "127.0.0.1:0") -> None:
-    """Serve methods of PredictionService as `serve` does, from the address on."""
+    """Serve methods of PredictionService: bind the address, print it, and serve until standard input ends."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
     port = server.add_insecure_port(address)

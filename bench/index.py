@@ -6,15 +6,17 @@
 
 Measures two kinds of index:
 
-- one per minute, as in bundles: of all score courses, and of courses condensed into prototypes;
+- one per minute, as in bundles: of the courses (differentials minute by minute) of all games, and of courses condensed
+  into prototypes;
 - one of all minutes, with 3,000 to 500,000 windows of 18 minutes, to find the limits of the method. A window is the
-  score course up to some minute, 0–0 before tip-off, from the view of either team.
+  part of a course that ends at some minute, 0–0 before tip-off, from the view of either team.
 
 Identical courses or windows are one entry, unless `--every-game` is given. The queries are games that are in no index.
-Recall is measured against brute force; an entry as near as the K-th nearest counts as found, since many are equally
-near early in a game. A query's time is its thread's CPU time. The cases alternate within every round, so a busy machine
-slows all of them equally: compare the ratios between runs, not the microseconds. Exits with 1 if any recall is below
-0.99, or if a query among 400,000 costs more than 5 times one among 10,000 (if both are measured).
+Recall is measured against brute force; every entry as near as the K-th nearest counts as found, since many are equally
+near early in a game. The time of a query is the CPU time of its thread. The cases alternate within every round, so a
+busy machine slows all of them equally: compare the ratios between runs, not the microseconds. Exits with 1 if any
+recall is below 0.99, or if a query among 400,000 entries costs more than 5 times as much as among 10,000 (if both are
+measured).
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ SPAN = 18
 SIZES = (3_000, 10_000, 30_000, 100_000, 400_000, 500_000)
 MINUTES = (1, 2, 3, 4, 6, 12, 18, 24, 36, 47)
 LINKS = 16
-"""Links an entry of the all-minutes index, which is up to 45 times as large as a bundle's of one minute."""
+"""Links per entry of the all-minutes index, which is up to 45 times as large as the index of one minute in a bundle."""
 
 BATCH = 64
 LEAST_RECALL = 0.99
@@ -296,7 +298,7 @@ def ratio(row: Measured, base: Measured, figure: str) -> float:
 
 
 def base_of(row: Measured, rows: Sequence[Measured]) -> Measured | None:
-    """Return the row of SMALL windows to compare a row of the all-minutes index with, if there is one."""
+    """Return the row of SMALL windows with which to compare a row of the all-minutes index, if there is one."""
     candidates = (each for each in rows if (each.kind, each.neighbours) == (row.kind, row.neighbours))
     return next((each for each in candidates if each.entries == SMALL), None)
 

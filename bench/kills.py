@@ -1,16 +1,16 @@
-"""Repeated kill -9 of workers and of supervisors, under publishing clients and subscribers.
+"""Kills workers and supervisors with SIGKILL, again and again, while clients publish and subscribe.
 
 Run with `python -m bench.kills` from the project's folder; `make nightly` runs `--rounds 50`, with one server and with
-`--servers 2` on one ledger. Each round kills a worker, or (one round in five) the supervisor, of a real server, or
-(with `--postgres`, whose ledger is in a PostgreSQL server of its own, one round in ten) that server, while
-clients request forecasts and others subscribe to the stream: half of them with the Python client, half with bare stubs
-that hide nothing. At the end the results are checked against the ledger:
+`--servers 2` on one ledger. Each round kills a worker of a real server or, in one round in five, its supervisor. With
+`--postgres` the ledger is in a PostgreSQL server, which is killed in one round in ten. Meanwhile clients request
+forecasts, and others subscribe to the stream: half of them with the Python client, half with bare stubs, which hide no
+repeated or lost message. At the end the results are checked against the ledger:
 
 - No acknowledged forecast is missing or duplicated.
 - Every stream has every forecast once and in the ledger's order.
 - A client with the documented retries sees no error when a worker dies, nor, if there is another server, when a whole
-  server does. Between the death of the only supervisor and the start of the next server, calls do fail: they are
-  counted separately and retried. So are those while the database is down.
+  server does. Calls that fail between the death of the only supervisor and the start of the next server, or while the
+  database is down, are counted separately and retried.
 - The hash chain is intact, and no worker outlives its supervisor.
 
 Exits with 1 if a check fails.
@@ -63,8 +63,8 @@ class Publishers:
     Attributes:
         acknowledged: game → sequence in the response.
         calls: number of successful calls.
-        slowest: duration of the slowest of them, in seconds.
-        changed: number of repeated requests that returned another sequence.
+        slowest: duration of the slowest successful call, in seconds.
+        changed: number of repeated requests that returned a different sequence.
         errors: errors of calls while a server was running.
         without_server: types of errors of calls while no server was running.
     """
@@ -102,7 +102,7 @@ class Publishers:
                 await self._answered.wait()
 
     def stop(self) -> None:
-        """Let every publisher finish its current call, then stops it."""
+        """Let every publisher finish its current call, then stop it."""
         self._stop.set()
 
     async def publish(self, number: int) -> None:
@@ -305,7 +305,7 @@ async def unless_failed(tasks: Sequence[asyncio.Task[None]], awaitable: Awaitabl
 
 
 def behind(subscribers: Sequence[Subscriber], last: int) -> str:
-    """Tells which subscribers have not reached a sequence, where they are, and their connections."""
+    """Describe the subscribers that have not reached a sequence, with their positions and connections."""
     lag = [(n, each.sequences[-1:], each.connections) for n, each in enumerate(subscribers)]
     return f"subscribers that did not reach {last}, where they are, connections: {[x for x in lag if x[1] < [last]]}"
 

@@ -1,13 +1,13 @@
 """Compares Predict with a bare grpc.aio echo of the same messages: latency, calls per second, CPU, memory.
 
-Also compares a Predict with every extra (explanation, team strength, nine quantiles) with a plain one; with `--before`,
-what-ifs and named calls with those of another installation.
+Also compares a Predict that requests every extra (explanation, team strength, nine quantiles) to a plain one; given
+`--before`, also what-ifs and named calls to those of another installation.
 
 Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server run as
 separate processes pinned to one CPU; the callers are a third process pinned to another. The cases alternate within
 every round, so a busy machine slows all of them equally: compare the ratios between runs, not the milliseconds. Exits
-with 1 if any call fails. With `--most-cpu 2`, also if a what-if takes more than twice the echo's CPU at the highest
-number of callers; with `--most-extra 3`, if one with every extra takes more than three times the echo's.
+with 1 if any call fails. With `--most-cpu 2` it also exits with 1 if a what-if takes more than twice the echo's CPU at
+the highest number of callers; with `--most-extra 3`, if a what-if with every extra takes more than three times as much.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Server:
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process has used so far, in seconds.
 
-    By the process's clock, in nanoseconds: /proc counts in hundredths of a second, which are a tenth of a short round.
+    Uses the process's CPU clock, in nanoseconds: /proc counts in steps of 10 ms, a tenth of what a short round takes.
 
     Raises:
         OSError: if it has ended.
@@ -183,9 +183,9 @@ def dejavu_server(
         more: further options.
         python: interpreter of another installation.
         workers: number of workers.
-        ledger: URL of its ledger; empty: one of its own.
+        ledger: URL of its ledger; empty for a temporary one.
     """
-    # The shell leaves out the interpreter that it is told to run.
+    # The command begins with the interpreter of this installation; the shell drops it and runs `python` instead.
     within = () if python is None else ("sh", "-c", 'shift; exec "$0" "$@"', str(python))
     with ExitStack() as stack:
         ledger = ledger or f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/ledger.sqlite3"
@@ -202,7 +202,7 @@ def dejavu_server(
 
 @contextmanager
 def echo_server(cpus: set[int], answer: bytes, *address: str) -> Iterator[Server]:
-    """Run an echo server that returns these bytes; at the address of another one, it shares that one's port."""
+    """Run an echo server that returns these bytes; given the address of another one, it shares its port."""
     with helper_server("bench.echo", cpus, answer.hex(), *address) as server:
         yield server
 
@@ -258,7 +258,7 @@ def sample(callers: Callers, server: Server, kind: str, order: Order) -> Sample:
 
 
 def measure(callers: Callers, servers: dict[str, Server], options: argparse.Namespace) -> list[list[Sample]]:
-    """Measure all rounds; the first warms up and record the forecasts that the others retry."""
+    """Measure all rounds; the first one warms up, and records the forecasts that the others retry."""
     rounds = []
     first = dict.fromkeys(servers, 0)
     for number in range(options.rounds + 1):
@@ -319,11 +319,11 @@ def show(rounds: list[list[Sample]], memory: dict[str, float], counts: list[int]
         for kind in dict.fromkeys(each.kind for each in rounds[0]):
             print(f"{kind:16}", *(f"{cell(rounds, count, kind, figure):>30}" for figure in COLUMNS))
         print(
-            "named beside what-ifs:"
+            "named, relative to what-ifs:"
             f" p50 {spread(ratios(rounds, count, NAMED, 'p50_ms', WHAT_IF))},"
             f" rate {spread(ratios(rounds, count, NAMED, 'calls_a_second', WHAT_IF))}"
         )
-        print(f"server CPU with every extra, beside a plain what-if's: {spread(extra_cpu(rounds, count))}")
+        print(f"server CPU with every extra, relative to a plain what-if: {spread(extra_cpu(rounds, count))}")
     print(
         f"\nmemory (PSS): worker {memory['worker']:.0f} MiB (with all processes {memory['server']:.0f} MiB), "
         f"echo {memory['echo']:.0f} MiB"
@@ -348,7 +348,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--before",
         type=Path,
         metavar="PYTHON",
-        help="interpreter of another installation, for example of an earlier commit, whose calls to measure too",
+        help="interpreter of another installation, for example of an earlier commit; its calls are measured too",
     )
     parser.add_argument(
         "--most-cpu", type=float, metavar="RATIO", help="fail if a what-if takes more CPU than RATIO × the echo's"
@@ -357,7 +357,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--most-extra",
         type=float,
         metavar="RATIO",
-        help="fail if one with every extra takes more CPU than RATIO × the echo's",
+        help="fail if a what-if with every extra takes more CPU than RATIO × the echo's",
     )
     parser.add_argument(
         "--minutes", type=int, nargs="+", default=[18], metavar="M", help="minutes of the game, 1 to 47, used in turn"

@@ -1,4 +1,4 @@
-"""Measures what group commit and wake-up notification gain the ledger.
+"""Measures how much the ledger gains from group commit and from waking readers.
 
 Run with `python -m bench.ledger` from the project's folder. Compare figures within a run, not between machines.
 """
@@ -38,7 +38,7 @@ async def seconds_a_forecast(ledger: Ledger, callers: int, numbers: range) -> fl
 async def lags(writing: Ledger, numbers: range, arrive: Callable[[int], Awaitable[float]]) -> list[float]:
     """Return seconds from the start of each commit until another reader sees it.
 
-    `arrive` waits until the ledger's head is past a sequence and returns the time of that.
+    `arrive` waits until the reader sees the entry after a sequence, and returns the time at which it did.
     """
     measured = []
     for number in numbers:
@@ -85,8 +85,8 @@ async def main() -> None:
         reading = await Ledger.open(f"sqlite:///{folder}/wake.db")
         woken, polling = await woken_and_polling(writing, reading)
         print(
-            f"from the start of a commit to another reader: woken {woken * 1e3:.2f} ms, "
-            f"polling every {POLL_SECONDS * 1e3:.0f} ms {polling * 1e3:.2f} ms: {polling / woken:.1f} times as long"
+            f"time until another reader sees a commit: {woken * 1e3:.2f} ms if woken, {polling * 1e3:.2f} ms if it "
+            f"polls every {POLL_SECONDS * 1e3:.0f} ms ({polling / woken:.1f} times as long)"
         )
         await writing.close()
         await reading.close()

@@ -1,7 +1,8 @@
-"""Closed-loop callers of Predict in a separate process: each sends its next call when the last one is answered.
+"""Closed-loop callers of Predict in a separate process: each sends its next call when the previous one is answered.
 
 `bench.latency` runs it with `python -m bench.load`. Every line of standard input is an Order; every line of standard
-output is the resulting Taken. All servers are called by the same code, with requests serialized in advance.
+output is the resulting Timings, both as JSON. All servers are called by the same code, with requests serialized in
+advance.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Order:
         address: HOST:PORT of the server.
         callers: number of concurrent callers, each with its own connection.
         calls: number of calls that they share.
-        first: number of the first request; each number has another pattern and, if `named`, another game.
+        first: number of the first request; each number has its own pattern and, if `named`, its own game.
         named: whether the requests name a game.
         extras: whether they request every extra: explanation, team strength, nine quantiles.
         minutes: minutes of the game, used in turn; the horizon is halftime before the half, then the final.

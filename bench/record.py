@@ -1,12 +1,12 @@
-"""Measures how the cost of reading the track record grows with a hundred times more forecasts, and corrections' cost.
+"""Measures the cost of reading the track record with a hundred times more forecasts, and the cost of corrections.
 
 Run with `python -m bench.record` from the project's folder. Fills two ledgers, one with ten thousand forecasts and one
-with a million, and calls the service's methods on both alternately, each time for another game or position. Times
-everything except gRPC. A round makes each call on both ledgers in direct succession, so a busy machine slows both
-equally, and medians over rounds drop outliers. Then measures how long others wait to record a forecast while an outcome
-of thousands of forecasts is corrected in a loop (record_corrections.py). Exits with 1 if a GetPrediction or
-ListPredictions call takes more than three times as long on the large ledger, or the 99th percentile of recording does
-during corrections.
+with a million, and calls the service's methods on both alternately, each time for a different game or position. Times
+include everything except gRPC. A round makes each call on both ledgers in direct succession, so a busy machine slows
+both equally, and medians over rounds drop outliers. Then measures how long others wait to record a forecast while an
+outcome of thousands of forecasts is corrected in a loop (record_corrections.py). Exits with 1 if a GetPrediction or
+ListPredictions call takes more than three times as long on the large ledger, or if the 99th percentile of recording is
+more than three times as long during corrections.
 
 The large ledger takes five gigabytes of disk and some minutes. With --folder both ledgers are kept and reused.
 """
@@ -55,7 +55,7 @@ class Measured:
         name: label of the call.
         bounded: whether the ratio must not exceed MOST_RATIO.
         small_ms, large_ms: milliseconds per call on each ledger, by round.
-        told: forecasts per response on the large ledger, on average.
+        told: mean number of forecasts per response on the large ledger.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Measured:
 
     @property
     def ratio(self) -> float:
-        """Median time on the large ledger divided by that on the small one."""
+        """Median time on the large ledger divided by the median on the small one."""
         return statistics.median(self.large_ms) / statistics.median(self.small_ms)
 
 
@@ -80,7 +80,7 @@ class Subject:
         self.service = RecordService(ledger, lambda: datetime.now(UTC), _no_signer)
 
     def later(self, request: pb.ListPredictionsRequest, share: float) -> pb.ListPredictionsRequest:
-        """Return a request for a later page of a list: as if a share of the ledger had been read already."""
+        """Return a request for a later page of a list, after a share of the ledger."""
         filter_ = list_query(request).filter
         evening = int((1.0 - share) * (self.filled.evenings - 1))
         before = Cursor(day(evening), int((1.0 - share) * self.head) + 1)

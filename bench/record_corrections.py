@@ -1,7 +1,7 @@
-"""Measures what correcting an outcome of thousands of forecasts costs the other callers of a worker.
+"""Measures how correcting an outcome of thousands of forecasts delays the other callers of a worker.
 
-One worker records forecasts of other games, one at a time, in blocks: alone, and while another caller corrects an
-outcome in a loop. The blocks alternate, so a busy machine slows both equally.
+One worker records forecasts of other games, one at a time, in blocks: without corrections, and while another caller
+corrects an outcome in a loop. The blocks alternate, so a busy machine slows both equally.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _QUANTILES = tuple(round(30 * level - 15, 3) for level in DISTRIBUTION_LEVELS)
 
 @dataclass(frozen=True)
 class Corrections:
-    """Times of a recorded forecast, in ms, alone and during corrections.
+    """Times to record a forecast, in ms, alone and during corrections.
 
     Attributes:
-        corrections: corrections made meanwhile.
+        corrections: number of corrections made meanwhile.
     """
 
     alone_ms: list[float]
@@ -44,7 +44,7 @@ class Corrections:
 
     @property
     def ratio(self) -> float:
-        """The 99th percentile during corrections, divided by that alone."""
+        """The 99th percentile during corrections, divided by the one without."""
         return p99(self.during_ms) / p99(self.alone_ms)
 
 
@@ -76,7 +76,7 @@ async def measure(folder: Path, *, forecasts: int = FORECASTS, blocks: int = BLO
 
 
 async def _correct(ledger: Ledger) -> int:
-    """Correct the outcome until it is cancelled; return how often."""
+    """Correct the outcome until cancelled; return the number of corrections."""
     done = 0
     try:
         while True:
@@ -89,7 +89,7 @@ async def _correct(ledger: Ledger) -> int:
 
 
 async def _record(ledger: Ledger, number: int) -> float:
-    """Record a forecast of another game; return the milliseconds that it took."""
+    """Record a forecast of a new game; return the milliseconds that this took."""
     forecast = _forecast(game(number), 0.05)
     start = time.perf_counter()
     await ledger.commit([forecast])

@@ -47,7 +47,7 @@ _REVISED_MINUTES = {9, 29}  # minutes with a corrected play
 _MARKET_MINUTE = 18
 _ENTRIES_PER_COMMIT = 50_000  # entries per transaction
 
-# Placeholders in the texts of template games for what differs from game to game.
+# Placeholders in the texts of template games for the parts that differ from game to game.
 _GAME = "0020000000"
 _VERSION = "model-version-000"
 _TIME = datetime(2000, 1, 1, tzinfo=UTC)
@@ -94,7 +94,7 @@ def day(evening: int) -> int:
 
 
 class _Event(NamedTuple):
-    """A forecast or outcome of a template game: everything that does not depend on the game.
+    """A forecast or outcome of a template game, without the parts that differ from game to game.
 
     Attributes:
         minute: minute of the game.
@@ -147,7 +147,7 @@ def template_game(number: int) -> list[_Event]:
 
 
 def _forecast(known: Sequence[float], horizon: Horizon, home: str, away: str) -> IssuedForecast:
-    """Return the forecast of a model that assumes a random walk."""
+    """Return the forecast of a random-walk model."""
     left = (24 if horizon is Horizon.HALFTIME else 48) - len(known)
     walk = _walk(known[-1], left)
     made = forecast(
@@ -292,7 +292,7 @@ def fill(path: Path, forecasts: int) -> Filled:
 
 
 def found(path: Path) -> Filled:
-    """Open a ledger that was filled earlier and counts its contents."""
+    """Open a ledger that was filled earlier, and count its contents."""
     reading = sqlite_engine.reading_engine(path)
     with reading.connect() as connection:
         forecasts, days = connection.execute(

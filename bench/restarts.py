@@ -1,11 +1,11 @@
-"""Repeated rolling restarts and drains under publishing clients and subscribers.
+"""Restarts and drains servers again and again, while clients publish and subscribe.
 
 Run with `python -m bench.restarts` from the project's folder; `make nightly` runs `--rounds 50`. In each round a real
 server gets SIGHUP and replaces all its workers, or (one round in five) is drained by SIGTERM and replaced by a new
-server on the same port. Clients and checks against the ledger are those of `bench.kills`. Checks:
+server on the same port. The clients and the comparison with the ledger are the same as in `bench.kills`. Checks:
 
-- No call of a client with the documented retries fails because of a rolling restart. Between a drain and the start of
-  the next server, calls do fail: they are counted separately and retried.
+- No call of a client with the documented retries fails because of a rolling restart. Calls that fail between a drain
+  and the start of the next server are counted separately and retried.
 - No acknowledged forecast is missing or duplicated, and every stream has every forecast once and in order.
 - A drained server exits with 0, and no server logs a warning or an error.
 
@@ -42,7 +42,7 @@ class RestartResult(Result):
         reload_seconds: duration of each rolling restart, from the server's log.
         drain_seconds: duration of each drain, from the signal to the end of the process.
         exit_codes: exit codes other than 0.
-        complaints: events in the servers' logs at level warning or above, but for the age of the bundle's ratings.
+        complaints: events in the servers' logs at level warning or above, except the age of the bundle's ratings.
     """
 
     reload_seconds: list[float] = field(default_factory=list)

@@ -1,8 +1,8 @@
-"""Computes the quantiles of NBA games that `dejavu_models.risk` compares a game with.
+"""Computes the quantiles over NBA games with which `dejavu_models.risk` compares a game.
 
     python -m bench.risk --data DIR                        # DIR/plays_{season}.parquet, or DIR/nba/…: prints USUAL
     python -m bench.risk --data DIR --seasons 2022-2023
-    python -m bench.risk --data DIR --then                 # what the score predicts of the rest of the game: nothing
+    python -m bench.risk --data DIR --then                 # whether the score predicts later movement: it does not
 
 Measures every eligible game (dejavu_feed.eligibility) once at each of `risk_quantiles.MINUTES`. With --then, compares
 the risk score at some minutes with the movement of the lead from there to the half or the end: Spearman's rank
@@ -46,13 +46,13 @@ def courses(folder: Path, season: int) -> Iterator[Course]:
         away = None if any(row[1] is None for row in game) else game[0][1]
         if exclusion_reason(away, scores):
             continue
-        # The total equals the differential to a team that never scores.
+        # The total is computed as the differential against a team that never scores.
         totals = [Score(score.elapsed, score.home + score.away, 0) for score in scores]
         yield slots(scores, REGULATION_MINUTES), slots(totals, REGULATION_MINUTES)
 
 
 def usual(games: Sequence[Course]) -> dict[str, tuple[tuple[float, ...], ...]]:
-    """Return by factor, for each of MINUTES, the quantiles at SHARES; leave out the first, which is 0."""
+    """Return, by factor and for each of MINUTES, the quantiles at SHARES without the first, which is 0."""
     levels = [share / 100 for share in SHARES[1:-1]] + [0.999]
     table: dict[str, list[tuple[float, ...]]] = {name: [] for name in risk.WEIGHTS}
     for minute in MINUTES:
@@ -64,10 +64,11 @@ def usual(games: Sequence[Course]) -> dict[str, tuple[tuple[float, ...], ...]]:
 
 
 def later_movement(games: Sequence[Course], minute: int, later: int) -> tuple[float, float, float]:
-    """Relate the score after a minute to the movement of the lead until a later one.
+    """Relate the risk score after a minute to the movement of the lead until a later minute.
 
     Returns:
-        Spearman's rank correlation; the mean movement, in points, in the calmest and in the most unsettled quarter.
+        Spearman's rank correlation; the mean movement, in points, in the quarters of games with the lowest and with the
+        highest scores.
     """
     from scipy import stats  # takes a second to load
 

@@ -28,7 +28,7 @@ def program(
     report: Callable[[ResultT, float], str],
     add_options: Callable[[argparse.ArgumentParser], None] = lambda _: None,
 ) -> int:
-    """Parse the options, runs the rounds in a temporary folder and print the results.
+    """Parse the options, run the rounds in a temporary folder and print the results.
 
     Args:
         arguments: command-line arguments; None: those of the process.

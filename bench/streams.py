@@ -1,19 +1,19 @@
 """Stress-tests streams with subscribers that disconnect, stall, are killed and resume: checks for losses and leaks.
 
 Run with `python -m bench.streams` from the project's folder. Starts a real server with two workers and publishes
-forecasts during the whole run, which has two halves alike:
+forecasts during the whole run, which consists of two equal halves:
 
-- witnesses read from start to end, and publishing waits for them: who reads all this in one process with the publisher
-  would otherwise be cut off for its slowness;
+- witnesses read from start to end. Publishing waits for them, because they share a process with the publisher and would
+  otherwise be cut off as too slow;
 - waves of subscribers connect, read some forecasts and leave: a third cancels, a third closes its connections, and a
   third is a process that is killed;
 - stalled subscribers read nothing until the end of the half; the server cuts them off if their queue is full, and they
   resume;
-- one subscriber resumes at the end of the half from the very first token, as after hours, while more is published.
+- at the end of the half, one subscriber resumes from the very first token, as after hours, while more is published.
 
 Each must receive every forecast from its first to its last, once and in the ledger's order. After all have left, the
-workers' open descriptors and calls in flight must be what they were before the first wave, except for what a worker
-opens once, and their memory what it was after the first half, within a margin. Exits with 1 if a check fails.
+workers must have as many open descriptors and calls in flight as before the first wave, except for descriptors that a
+worker opens once, and as much memory as after the first half, within a margin. Exits with 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Bench:
         self.witnesses: dict[Reader, asyncio.Task[None]] = {}
 
     async def witnessed(self, ahead: int = 0) -> None:
-        """Wait until no witness is more than `ahead` forecasts behind; raise what ended one, or TimeoutError."""
+        """Wait until no witness is more than `ahead` forecasts behind; raise the error of one, or TimeoutError."""
         async with asyncio.timeout(SETTLE_SECONDS):
             for reader, reading in self.witnesses.items():
                 while self.result.published - reader.newest > ahead:
@@ -163,7 +163,7 @@ class Bench:
 
     @asynccontextmanager
     async def connection(self, *, buffers: bool = True) -> AsyncIterator[grpc.aio.Channel]:
-        """Open its own connection; the kernel picks the worker. Without buffers, unread data stays on the server."""
+        """Open a new connection; the kernel picks the worker. Without buffers, unread data stays on the server."""
         options = [("grpc.use_local_subchannel_pool", 1)]
         if not buffers:
             options += [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_535)]
@@ -204,13 +204,13 @@ class Bench:
                 self.judge(reader)
 
     async def half(self, options: argparse.Namespace, waves: int, late: Reader, oldest: int) -> None:
-        """Run waves beside stalled subscribers; then these go on, and another resumes.
+        """Run waves while others stall; then the stalled subscribers read again, and another one resumes.
 
         Args:
             options: the options of the program.
             waves: number of waves.
-            late: the subscriber that resumes, from its token.
-            oldest: the first sequence that it is to receive.
+            late: the subscriber that resumes from its token.
+            oldest: the first sequence that it must receive.
         """
         result, before = self.result, self.result.published
         async with self.connection(buffers=False) as idle:

@@ -1,4 +1,4 @@
-"""Makes the README's moving picture: the demo's evening in a terminal, as an animated SVG.
+"""Makes the README's animated SVG: the demo's evening in a terminal.
 
 Run with `python -m bench.terminal docs/images/evening.svg` from the project's folder.
 """
@@ -47,7 +47,7 @@ Frame = tuple[str, ...]
 
 
 def frames(command: Sequence[str], every: float) -> Iterator[Frame]:
-    """Run a command in a terminal; yield its screen every so many seconds, and at its end."""
+    """Run a command in a terminal; yield its screen at an interval, and at its end."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
     terminal, inner = pty.openpty()
@@ -66,7 +66,7 @@ def frames(command: Sequence[str], every: float) -> Iterator[Frame]:
 
 
 def _read(terminal: int, due: float) -> bytes:
-    """Return what a program writes until a time, at least a NUL; nothing once it has ended."""
+    """Return the output of a program until a time, at least a NUL; empty once it has ended."""
     if not select.select([terminal], [], [], max(due - time.monotonic(), 0))[0]:
         return b"\0"
     try:
@@ -95,7 +95,7 @@ def _run(style: tuple[str, bool], run: Sequence[Char]) -> str:
 
 
 def picture(shown: Sequence[Frame]) -> str:
-    """Return frames as an SVG that plays them again and again; the last one alone for who wants no motion."""
+    """Return an SVG that plays frames in a loop, or shows only the last one if the viewer prefers reduced motion."""
     rows = 1 + max(number for frame in shown for number, row in enumerate(frame) if row)
     width, height = COLUMNS * WIDTH + 24, rows * HEIGHT + 24
     names = {row: f"r{number}" for number, row in enumerate(dict.fromkeys(row for frame in shown for row in frame))}

@@ -1,4 +1,4 @@
-"""Calls of one kind to one server, and what they cost its process."""
+"""Calls of one kind to one server, and their cost for its process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HIT, MISS, OFF = "hit", "miss", "cache off"
 REDIS_HIT: Final = "hit in Redis"
 
 DISTINCT: Final = 64
-"""Different requests of the kinds that repeat theirs."""
+"""Number of different requests of the kinds that repeat their requests."""
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Calls:
         kind: the kind.
         server: the server that is called.
         repeated: whether the same requests are sent in every round.
-        other: server that is sent the same requests before; None for no other.
+        other: server to which the same requests are sent before; None for no other.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Calls:
     other: Server | None = None
 
     def measure(self, callers: Callers, count: int, first: int, calls: int) -> Sample:
-        """Make the calls by so many callers; requests that are not repeated begin with number `first`."""
+        """Make the calls with `count` callers; requests that are not repeated begin with number `first`."""
         order = Order(
             address=self.server.address,
             callers=count,
@@ -61,7 +61,7 @@ def line(rounds: list[list[Sample]], count: int, kind: str) -> str:
 
 
 def worst_ratio(rounds: list[list[Sample]], counts: list[int], kind: str) -> float:
-    """Return the largest of the medians, by number of callers, of the ratios of CPU of a kind to the echo's."""
+    """Return the largest ratio of the CPU of a kind to the echo's: of the medians for each number of callers."""
     medians = []
     for count in counts:
         chosen = [{each.kind: each.cpu_us for each in samples if each.callers == count} for samples in rounds]

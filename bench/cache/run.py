@@ -1,4 +1,4 @@
-"""Measures what a what-if costs: from memory, from Redis, computed, and beside a bare grpc.aio echo.
+"""Measures the cost of a what-if from memory, from Redis and computed, compared with a bare grpc.aio echo.
 
 Run with `python -m bench.cache` from the project's folder. A `dejavu-server --workers 1` with the cache, one without,
 and the echo run pinned to one CPU; the callers are a process pinned to another. The kinds alternate within every round,

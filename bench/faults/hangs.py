@@ -1,14 +1,14 @@
 """Makes workers of a real server hang, and measures how soon they are replaced; counts wrong kills on a busy machine.
 
-Run with `python -m bench.faults.hangs` from the project's folder. A server with two workers, all parts of which callers
-keep busy:
+Run with `python -m bench.faults.hangs` from the project's folder. Callers keep all parts of the two workers of a server
+busy, while:
 
-- one worker after the other is stopped (SIGSTOP), or one of its threads hangs; each time: the seconds until its
-  readiness falls, until it is killed, and until its successor serves;
-- nothing hangs, for `--seconds`: no worker may be killed. First as a control, then beside `--loops` processes that do
-  nothing but run.
+- nothing hangs, for `--seconds`: no worker may be killed. First as a control, then together with `--loops` processes
+  that run endless loops;
+- again and again a random worker is stopped (SIGSTOP), or one of its threads hangs: measures the seconds until it
+  reports that it is not ready, until it is killed, and until its successor serves.
 
-Exits with 1 if a hang is not noticed within `--hang-seconds` and 3 s, or if a worker is killed that did not hang.
+Exits with 1 if a hang is noticed later than `--hang-seconds` + 3 s, or if a worker is killed that did not hang.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ IDLE = "nothing hangs"
 BUSY = "nothing hangs, busy machine"
 
 LATEST_SECONDS = 3.0
-"""How much later than `--hang-seconds` a hang may be noticed: a task has to begin, both sides look once a second."""
+"""How much later than `--hang-seconds` a hang may be noticed: the hanging part must first get a task, and worker and
+supervisor each check once a second."""
 
 
 @dataclass
@@ -86,7 +87,7 @@ class Report:
     quiet: list[Quiet] = field(default_factory=list)
 
     def broken(self, hang_seconds: float) -> list[str]:
-        """Return what must not be."""
+        """Describe the failed checks; empty if all pass."""
         late = [f"{each.fault}: {each.killed} s" for each in self.hangs if each.killed > hang_seconds + LATEST_SECONDS]
         return late + [f"{each.name}: {each.killed} killed" for each in self.quiet if each.killed]
 
@@ -135,7 +136,7 @@ class Callers:
 
 
 def notice(server: SpawnedServer, fault: str, pid: int) -> Noticed:
-    """Make a worker hang; return when that was noticed."""
+    """Make a worker hang; return when the hang was noticed."""
     known = {entry["worker"] for entry in server.events if entry["event"] == "serving"}
     start = time.monotonic()
     unready = 0.0
@@ -152,7 +153,7 @@ def notice(server: SpawnedServer, fault: str, pid: int) -> Noticed:
 
 
 def quiet(server: SpawnedServer, callers: Callers, name: str, loops: int, seconds: float) -> Quiet:
-    """Let a server work for some seconds, beside some processes that do nothing but run."""
+    """Let a server work for some seconds, together with `loops` processes that run endless loops."""
     before, kills = callers.answered, _kills(server)
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
@@ -178,12 +179,12 @@ def run(options: argparse.Namespace, folder: Path) -> Report:
     with spawned_server(*arguments, environment=hanging(folder), standby=True) as server:
         callers = Callers(server.address, options.seed)
         with callers.calling():
-            time.sleep(5)  # until a worker that dies is replaced at once
+            time.sleep(5)  # a worker that ran for at least 5 s is replaced without delay
             for name, loops in ((IDLE, 0), (BUSY, options.loops)):
                 report.quiet.append(quiet(server, callers, name, loops, options.seconds))
             for fault in (STOPPED, *PARTS) * options.rounds:
                 report.hangs.append(notice(server, fault, choose.choice(server.workers).pid))
-                time.sleep(6)  # a worker that dies sooner is replaced after a pause, however quickly it is forked
+                time.sleep(6)  # for the same reason: a worker that ran for less is replaced only after a delay
     return report
 
 
@@ -192,8 +193,8 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
     parser = argparse.ArgumentParser(description="makes workers hang")
     parser.add_argument("--hang-seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3, help="how often each fault is tried")
-    parser.add_argument("--loops", type=int, default=20, help="processes that do nothing but run")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long nothing hangs, twice")
+    parser.add_argument("--loops", type=int, default=20, help="processes that run endless loops")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of each of the two phases without a hang")
     parser.add_argument("--seed", type=int, default=1, help="seed of the calls and of the choice of workers")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Idle connections to a server: silent ones, and such that began HTTP/2 and make no call."""
+"""Idle connections to a server: some never send a byte, some begin HTTP/2 but make no call."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import asyncio
 DIALS_AT_ONCE = 64
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-"""Begin of an HTTP/2 connection, with empty settings."""
+"""Beginning of an HTTP/2 connection, with empty settings."""
 
 _PING_AND_ACK = bytes([0, 0, 0, 4, 1, 0, 0, 0, 0]) + bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + bytes(8)
-"""Acknowledges the server's settings and pings once: a connection that was in use."""
+"""Acknowledges the server's settings and pings once, like a connection that was in use."""
 
 
 class Idle:
@@ -28,7 +28,7 @@ class Idle:
         self._dialling = asyncio.Semaphore(DIALS_AT_ONCE)
 
     async def open(self, number: int) -> None:
-        """Open connections; return when each was opened, or refused."""
+        """Open connections; return once each is open or refused."""
         self._tasks = [asyncio.create_task(self._hold(each % 3)) for each in range(number)]
         for _ in range(number):
             await self._opened.acquire()

@@ -3,14 +3,14 @@
 Run with `python -m bench.faults.idle_connections` from the project's folder. The servers run one after the other, in
 this order, each with the same connections and clients:
 
-- a bare grpc.aio echo (`bench.echo`) with the soft limit as its only limit, and idle connections, as a control: what
-  gRPC alone does;
-- `dejavu-server --workers 2` without idle connections, as a control: what clients get otherwise;
+- a bare grpc.aio echo (`bench.echo`) with idle connections, which keeps the soft limit: a control that shows the
+  behaviour of gRPC itself;
+- `dejavu-server --workers 2` without idle connections: a control that shows the answers that clients get otherwise;
 - `dejavu-server --workers 2` with idle connections.
 
-A third of the idle connections never sends a byte, a third begins HTTP/2 and makes no call, and a third pings once too.
-Each client dials a connection of its own, calls Predict once without retries, and closes it. Exits with 1 if fewer than
-`--least` of the clients of the last server are answered.
+A third of the idle connections never sends a byte, a third begins HTTP/2 but makes no call, and a third also pings
+once. Each client opens a connection, calls Predict once without retries, and closes it. Exits with 1 if fewer than the
+share `--least` of the clients of the last server are answered.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ SETTLE_SECONDS = 1.0
 """Time between the last idle connection and the first client."""
 
 AT_ONCE = 8
-"""Clients at a time."""
+"""Number of clients that call at the same time."""
 
 
 @dataclass
 class Outcome:
-    """What the clients of one server got.
+    """Results of the clients of one server.
 
     Attributes:
         idle: idle connections that were opened.
         clients: number of clients.
-        answered: how many were answered.
-        refused: the others, by status code.
+        answered: number of clients that were answered.
+        refused: numbers of the others, by status code.
         p50_ms: median time of an answered client, its connection included.
         longest_ms: longest such time.
     """
@@ -70,7 +70,7 @@ class Outcome:
 
 
 async def client(address: str, request: pb.PredictRequest) -> tuple[str, float]:
-    """Call Predict once on a connection of its own; return the status code and the milliseconds."""
+    """Call Predict once on a new connection; return the status code and the milliseconds."""
     start = time.perf_counter()
     async with grpc.aio.insecure_channel(
         address, [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
@@ -84,7 +84,7 @@ async def client(address: str, request: pb.PredictRequest) -> tuple[str, float]:
 
 
 async def attempt(address: str, idle: int, clients: int, seed: int) -> Outcome:
-    """Open the idle connections, then lets the clients call; return what they got."""
+    """Open the idle connections, then let the clients call; return the results."""
     choose = random.Random(seed)
     connections = Idle(address)
     outcome = Outcome(idle=idle, clients=clients)
@@ -129,7 +129,7 @@ def echo(within: Sequence[str]) -> Iterator[str]:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> dict[str, Outcome]:
-    """Run the servers; return what the clients of each got."""
+    """Run the servers; return the results of the clients of each."""
     hard = descriptors.limit()
     outcomes = {}
     with echo(("prlimit", f"--nofile={options.soft}:{options.soft}")) as address:
@@ -145,7 +145,7 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Outcome]:
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
     """Run the program; return the exit code."""
-    parser = argparse.ArgumentParser(description="calls a server beside many idle connections")
+    parser = argparse.ArgumentParser(description="calls a server that has many idle connections")
     parser.add_argument("--connections", type=int, default=2500)
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--soft", type=int, default=1024, help="soft limit of open files of the servers")

@@ -1,13 +1,13 @@
-"""Repeated kill -9 of a retrain at random moments: each ends with the challenger of an undisturbed one.
+"""Kills a retrain with SIGKILL at random moments and restarts it: it must end as if it had not been disturbed.
 
 Run with `python -m bench.faults.retrain_kills` from the project's folder; `make nightly` runs `--kills 20`. The games
 are simulated, the recipe is small, and every run is a new process, so that a round takes seconds. A round begins with
-nothing, kills the retrain once at a moment drawn evenly over the time that an undisturbed one takes, and looks at the
+nothing, kills the retrain once at a moment drawn uniformly from the duration of an undisturbed one, and looks at the
 model store; then it starts the retrain again and lets it end. Checked:
 
-- The challenger has the same model version as that of the undisturbed retrain.
-- At the kill, the store has that bundle whole or none; at the end it has that one alone.
-- Nothing but results is left in the work folder: no partial file, and no process.
+- The challenger has the same model version as after the undisturbed retrain.
+- After the kill, the store has this bundle complete or has none; at the end it has only this one.
+- The work folder contains only results and no partial file, and no process is left.
 
 Exits with 1 if a check fails.
 """
@@ -46,8 +46,9 @@ class KillResult:
     Attributes:
         version: model version of the undisturbed retrain.
         seconds: how long that took.
-        kills: number of kills by the last step that was complete then.
-        published: number of kills after which the store had the bundle.
+        kills: number of kills, by the last step that was complete at the kill.
+        published: number of kills after which the store had the bundle, complete.
+        changed: number of rounds in which the second retrain did not end with `version`.
         problems: what did not hold; empty if everything did.
     """
 
@@ -55,6 +56,7 @@ class KillResult:
     seconds: float = 0.0
     kills: dict[str, int] = field(default_factory=dict)
     published: int = 0
+    changed: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -80,7 +82,7 @@ def retrain_once(data: str, parent: str, folder: str) -> None:
 
 
 def prepare(folder: Path) -> tuple[Path, Path]:
-    """Simulate the games and fits the model that serves; return their folders."""
+    """Simulate the games and fit the parent model; return their folders."""
     from dejavu_trainer.pipeline import fit
 
     data, parent = folder / "games", folder / "parent"
@@ -120,7 +122,7 @@ def last_step(work: Path) -> str:
 
 
 def one_round(result: KillResult, data: Path, parent: Path, folder: Path, delay: float) -> None:
-    """Kill a retrain after some seconds, check what it left, let another end, and check that."""
+    """Kill a retrain after `delay` seconds and check what it left; then run a second one to its end and check that."""
     with start(data, parent, folder) as process:
         time.sleep(delay)
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
@@ -132,11 +134,15 @@ def one_round(result: KillResult, data: Path, parent: Path, folder: Path, delay:
     step = last_step(folder / "work")
     result.kills[step] = result.kills.get(step, 0) + 1
     for version in store.versions():
-        result.published += 1
-        if version != result.version or not store.is_complete(version):
-            result.problems.append(f"the store has {version}, half or of other games, after a kill at {delay:.2f} s")
+        if version != result.version:
+            result.problems.append(f"after a kill at {delay:.2f} s the store has {version}, not {result.version}")
+        elif not store.is_complete(version):
+            result.problems.append(f"after a kill at {delay:.2f} s the store has {version}, incomplete")
+        else:
+            result.published += 1
     version = complete(data, parent, folder)
     if version != result.version:
+        result.changed += 1
         result.problems.append(f"killed at {delay:.2f} s it ended with {version}, not {result.version}")
     if store.versions() != [result.version] or not store.is_complete(result.version):
         result.problems.append(f"at the end the store has {store.versions()}")
@@ -154,8 +160,8 @@ def report(result: KillResult) -> str:
         (
             f"undisturbed      model {result.version} in {result.seconds:.1f} s",
             f"kills            {sum(result.kills.values())}: {steps}",
-            f"in the store     {result.published} times at the kill, whole",
-            f"same challenger  {'no' if result.problems else 'each time'}",
+            f"in the store     after {result.published} kills, complete",
+            f"same challenger  {'each time' if not result.changed else f'not in {result.changed} rounds'}",
         )
     )
 

@@ -1,12 +1,12 @@
-"""Mutate the files of a bundle by their structure, and load each: none may end the process or raise another error.
+"""Mutates the files of a bundle by their structure and loads each: none may crash the process or raise unknown errors.
 
     python -m bench.fuzz.bundles [--mutations 10000] [--seed 0] [--file lstm.onnx ...]
 
-An archive of arrays keeps its form while an array gets other values, another type, shape or name; in the ONNX graph a
-field of any depth is dropped, repeated, cut or set; in the manifest a value of any depth. What still loads answers its
-golden queries and every minute, as in a verification. A file that is opened on the way is a finding too. Each mutation
-is made from its seed, so `--seed N --mutations 1` repeats one. The processes that load are forked: one that a signal
-ends costs its mutation, which is printed.
+In an archive of arrays, an array gets other values, or another type, shape or name; in the ONNX graph, a field at any
+depth is dropped, repeated, cut or set; in the manifest, a value at any depth. A bundle that still loads answers its
+golden queries and every minute, as in a verification. It is also a finding if a file is opened meanwhile. Each mutation
+is made from its seed, so `--seed N --mutations 1` repeats one. Bundles are loaded in forked processes; if a signal ends
+one, its mutation is printed.
 
 Of the 47 indexes, the file `index` stands for one at a time.
 """
@@ -130,7 +130,7 @@ def _array(content: bytes, rng: random.Random) -> bytes:
 
 
 def _other(array: NDArray[Any], rng: random.Random) -> NDArray[Any]:
-    """Return an array with other values, or of another type or shape."""
+    """Return an array with changed values, type or shape."""
     kind = rng.randrange(9)
     with np.errstate(all="ignore"):
         if kind == 0:
@@ -174,14 +174,14 @@ def _bytes(content: bytes, rng: random.Random) -> bytes:
 
 
 def _message(content: bytes, rng: random.Random) -> bytes:
-    """Return an encoded protobuf message in which a field, of itself or of a message in it, is another."""
+    """Return an encoded protobuf message with one changed field, at any depth."""
     try:
         found = [(each.number, each.type, content[each.begin : each.end]) for each in fields(content)]
     except ValueError:
         return _bytes(content, rng)
     if not found:
         return rng.randbytes(3)
-    # By their sizes half of the time, since most fields of the whole are of no consequence.
+    # Half of the time fields are weighted by their sizes, since most small fields have no effect.
     sizes = [1 if kind == VARINT else 1 + len(value) for _, kind, value in found]
     [place] = rng.choices(range(len(found)), sizes if rng.random() < 0.5 else None)
     number, kind, value = found[place]
@@ -253,7 +253,7 @@ _opened: list[str] = []
 
 
 def _watch_opened_files() -> None:
-    """Note each file that this process opens from now on, but modules."""
+    """Note each file that this process opens from now on, except modules."""
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
         if event in ("open", "os.listdir", "socket.connect") and not str(arguments[0]).endswith((".py", ".pyc", ".so")):
@@ -263,7 +263,7 @@ def _watch_opened_files() -> None:
 
 
 def load(name: str, seed: int, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
-    """Load the bundle with one mutation, and ask it; return how that ended: one of the three, or what was found."""
+    """Load the bundle with one mutation, and query it; return ACCEPTED, REFUSED or NO_MEMORY, or the finding."""
     rng = random.Random(f"{name} {seed}")
     if name == INDEX:
         name = rng.choice([each for each in manifest.files if each.endswith(".index")])
@@ -290,7 +290,7 @@ def _load(name: str, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
 
 
 def attack(name: str, seeds: range, bundle: Path) -> Counter[str]:
-    """Load the bundle with the mutation of each seed; return how often which end came, with a seed of each finding."""
+    """Load the bundle with the mutation of each seed; return the number of each result, with a seed of each finding."""
     manifest = read_manifest(bundle)
     contents = {each: (bundle / each).read_bytes() for each in (*manifest.all_files, MANIFEST)}
     ends: Counter[str] = Counter()

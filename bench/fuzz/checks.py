@@ -1,4 +1,4 @@
-"""Checks of what a server may return, whatever it was sent."""
+"""Checks of the responses of a server, which must hold for any request."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ EXPLAINED = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.OUT_OF_RANGE,
 }
-"""Codes that the server's own code returns, and so with a reason."""
+"""Codes that the server's own code returns, always with a reason."""
 
 TERMS_TOLERANCE = 1e-6
 """Rounding tolerance between the sum of an attribution's terms and the point forecast, in points."""
@@ -54,7 +54,7 @@ TRACES = ("Traceback", 'File "', "Error:", "Exception", "0x7f")
 
 
 def wrong_with_status(rpc: Rpc, error: grpc.aio.AioRpcError, *, patient: bool) -> str:
-    """Describe what is wrong with an error; empty if nothing.
+    """Describe the faults of an error; empty if there are none.
 
     Args:
         rpc: the method called.
@@ -96,7 +96,7 @@ def _wrong_with_violations(violations: Iterable[tuple[str, str]]) -> str:
 
 
 def wrong_with_answer(rpc: Rpc, request: bytes, response: bytes) -> str:
-    """Describe what is wrong with a response; empty if nothing.
+    """Describe the faults of a response; empty if there are none.
 
     Args:
         rpc: the method called.
@@ -130,7 +130,7 @@ def _faults(rpc: Rpc, request: bytes, response: bytes) -> Iterator[str]:
 
 
 def _other_faults(rpc: Rpc, response: bytes) -> Iterator[str]:
-    """Yield what is wrong with a response without forecasts."""
+    """Yield the faults of a response without forecasts."""
     if rpc is MODELS:
         if [model.active for model in model_service_pb2.ListModelsResponse.FromString(response).models] != [True]:
             yield "not one active model"

@@ -26,7 +26,7 @@ from dejavu.v1.market_pb2 import Market, Odds
 
 MOST_SLOTS, HALFTIME_SLOTS = 47, 23
 GAMES = [f"99000{number:05d}" for number in range(12)]
-"""Few games, so that forecasts repeat recorded ones; the ids are those of replays."""
+"""Few games, so that forecasts repeat recorded ones; the ids have the form of replays."""
 
 
 class Rpc(NamedTuple):
@@ -303,7 +303,7 @@ def _value(rng: random.Random, field: FieldDescriptor, token: str) -> Any:
 
 
 def _change_bytes(rng: random.Random, message: Message, __: str) -> bytes:
-    """Flips, inserts, removes or repeats bytes."""
+    """Flip, insert, remove or repeat bytes."""
     data = bytearray(message.SerializeToString())
     for _ in range(rng.randrange(1, 5)):
         offset = rng.randrange(len(data) + 1)

@@ -4,11 +4,11 @@
     python -m bench.fuzz --only 4711 --seed 1                # repeats one message of that run
     python -m bench.fuzz --address 127.0.0.1:50051           # uses a running server; cannot check its log
 
-Sends many messages at a time over several connections: plainly, with deadlines that cannot be met, cancelled, without a
-message, on connections that are cut or do not speak HTTP/2. Checks: no worker dies; every call ends; no code blames the
-server; no caller and no log gets a traceback; each answer is finite, with lower ≤ point ≤ upper and probabilities in
-[0, 1]; each error says what was expected; memory (PSS) does not grow from the first third of the run to its end by more
-than the margin. If a check fails, prints the message and exits with 1.
+Sends many messages at a time over several connections: as usual calls, with deadlines that cannot be met, cancelled,
+without a message, and on connections that are cut or do not speak HTTP/2. Checks: no worker dies; every call ends; no
+code blames the server; no response and no log contains a traceback; each answer is finite, with lower ≤ point ≤ upper
+and probabilities in [0, 1]; each error says what was expected; memory (PSS) does not grow by more than the margin from
+the first third of the run to its end. If a check fails, prints the message and exits with 1.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MARGIN_MEBIBYTES = 24.0
 """Allowed growth of a worker's memory after the first third of a run, in MiB."""
 
 CACHE_MEBIBYTES = "2"
-"""Memory for kept answers of the server that a run starts, in MiB; the default, 16, would take a whole run to fill."""
+"""Memory for cached answers of the server that a run starts, in MiB; the default, 16, fills only after a whole run."""
 
 MOST_BREACHES = 10
 """Breaches after which a run stops."""
@@ -96,7 +96,7 @@ class Run:
 
 
 class Outcome(NamedTuple):
-    """Status of a call, and what is wrong with it; empty if nothing."""
+    """Status of a call, and its faults; empty if there are none."""
 
     code: str
     wrong: str = ""
@@ -240,7 +240,7 @@ def _measure_memory(run: Run) -> None:
 
 
 def look_back(run: Run, margin: float, server: SpawnedServer | None) -> None:
-    """Check what is known only at the end of a run: dead workers, log, memory."""
+    """Run the checks that are only possible at the end of a run: dead workers, log, memory."""
     for worker, (early, *_, late) in ((worker, sizes) for worker, sizes in run.memory.items() if len(sizes) > 1):
         if late - early > margin:
             run.breaches.append(f"worker {worker} grew from {early:.1f} to {late:.1f} MiB, by more than {margin:g}")
@@ -312,7 +312,7 @@ def fuzz(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the options and runs."""
+    """Parse the options and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=5000, help="number of messages to send (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the messages (default: %(default)s)")

@@ -1,17 +1,16 @@
-"""Measures what the drift check of `dejavu-trainer retrain` finds, and what it invents, on real seasons.
+"""Measures the true and false alarms of the drift check of `dejavu-trainer retrain` on real seasons.
 
     python -m bench.lifecycle.drift --data DIR
 
-It looks after each day of a season, as `retrain --watch` does, from 100 games on, and compares its games with the two
-seasons before. Three tables:
+After each day of a season with at least 100 games so far, it runs the check, as `retrain --watch` does: it compares the
+games of the season so far with the two seasons before. It prints:
 
-- Real seasons: the first day with an alarm, and the share of days with one.
-- Nothing changed: the games of the season and of the two before are shuffled, so that any alarm is a false one.
-- A known change: the same, and the scoring of the season is shifted by some standard deviations. 400 new games make a
-  model due without any drift, so what counts is an alarm before.
-
-Breaks that are known for their date (--break) are compared once: the games from that day to the end of the season with
-those before, of the season and of the one before it.
+- Alarms of real seasons: the share of days with an alarm, and the first such day.
+- Known breaks (--break DATE), checked once: the games from that day to the end of the season are compared with the
+  earlier games of that season and of the season before.
+- Nothing changed: the games of the season and of the two before are shuffled, so every alarm is a false one.
+- A known change: the same, but the scoring of the season is shifted by a number of standard deviations. After 400 new
+  games a model is due anyway, so only an alarm before then counts.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ from dejavu_trainer.retraining.drift import MIN_GAMES, Drift, GameValues, compar
 from dejavu_trainer.retraining.triggers import NEW_GAMES
 
 BEFORE: Final = 2
-"""Seasons that a season is compared with."""
+"""Number of earlier seasons that a season is compared with."""
 
 BUBBLE: Final = "2020-07-30"
-"""The first day of the games without audience at one place."""
+"""First day of the 2020 "bubble": all games at one site, without spectators."""
 
 SHIFTS: Final = (0.2, 0.3, 0.4, 0.5)
 """Changes of scoring, in standard deviations of a game."""
@@ -43,7 +42,7 @@ SHIFTS: Final = (0.2, 0.3, 0.4, 0.5)
 
 @dataclass(frozen=True)
 class Season:
-    """A season, day by day, and what it is compared with.
+    """A season, day by day, and the seasons that it is compared with.
 
     Attributes:
         name: the year in which it ends.
@@ -68,7 +67,7 @@ class Season:
         return cls(name, before, GameValues.of(now), days, np.searchsorted(now.date, days, side="right"))
 
     def alarms(self, most: int | None = None) -> Iterator[tuple[str, int, list[Drift]]]:
-        """Yield the days with enough games, up to a number of them: the day, the games until then, and the alarms."""
+        """Yield (day, games so far, alarms) of each day with at least MIN_GAMES and fewer than `most` games so far."""
         for day, games in zip(self.days, self.through.tolist(), strict=True):
             if games >= MIN_GAMES and (most is None or games < most):
                 found = compare(self.before, selected(self.now, slice(games)))
@@ -112,14 +111,14 @@ def real_row(season: Season) -> str:
 
 
 def share(seasons: Sequence[Season], shuffles: int, alarmed: Callable[[Season], bool], seed: int) -> tuple[int, int]:
-    """Return for how many shuffled seasons a function is true, and of how many."""
+    """Return the number of shuffled seasons for which a function is true, and the number of all."""
     random = np.random.default_rng(seed)
     results = [alarmed(season.shuffled(random)) for _ in range(shuffles) for season in seasons]
     return sum(results), len(results)
 
 
 def break_row(games: Games, day: date) -> str:
-    """Compare the games of a season from a day on with those before."""
+    """Compare the games of a season from a day on with the earlier games of it and of the season before."""
     season = int(games.season[games.date >= np.datetime64(day)][0])
     near = games.of_seasons([season - 1, season])
     later = near.date >= np.datetime64(day)

@@ -1,11 +1,10 @@
-"""Measures the memory of a worker that loads models on demand and gives them up again.
+"""Measures the memory of a worker that loads models on demand and evicts them again.
 
     python -m bench.lifecycle.evictions
 
-A worker keeps 8 models, the least that a server may be set to. Callers ask for one more than that by name in turn, so
-that each call loads a model and another one goes. PSS is that of the process of worker and callers, after the first
-rounds, in which memory is still taken, and at the end. Fails if a call fails, or if memory grows by more than
---margin.
+A worker keeps 8 models, the lowest setting of a server. Callers request nine models by name in turn, so that each call
+loads a model and evicts another one. PSS is measured of the process of worker and callers after the first rounds, in
+which memory still grows, and at the end. Fails if a call fails, or if memory grows by more than --margin.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ MODELS: Final = 8
 
 
 class Evictions(NamedTuple):
-    """What was measured.
+    """Measurements of a run.
 
     Attributes:
-        pss_mib: after each round of all models.
+        pss_mib: PSS after each round of all models, in MiB.
         loads: number of models loaded on demand.
-        seconds: mean time of a call that loads one.
+        seconds: mean time of a call that loads a model.
     """
 
     pss_mib: list[float]
@@ -52,12 +51,12 @@ class Evictions(NamedTuple):
     seconds: float
 
     def growth(self, warm: int) -> float:
-        """Return by how much memory grew after the first rounds, in MiB."""
+        """Return the growth of memory after the first rounds, in MiB."""
         return self.pss_mib[-1] - self.pss_mib[warm - 1]
 
 
 async def measure(rounds: int, folder: Path) -> Evictions:
-    """Ask for all models in turn, some rounds."""
+    """Request all models in turn, for a number of rounds."""
     stored = await asyncio.to_thread(store_variants, folder / "store", MODELS)
     settings = settings_in(folder, model_store=str(folder / "store"), load_on_demand="on", max_models=MODELS)
     loader.DEMAND_SECONDS = 0.0  # type: ignore[misc] # a worker waits between two, so that callers cannot keep it busy
@@ -82,7 +81,7 @@ async def measure(rounds: int, folder: Path) -> Evictions:
 
 
 async def given_up(served: ServedModels) -> None:
-    """Wait until the worker keeps no more models than it may."""
+    """Wait until the worker keeps at most MODELS models."""
     async with asyncio.timeout(60.0):
         while await loaded(served) > MODELS:  # noqa: ASYNC110 - within a second
             await asyncio.sleep(0.05)
@@ -95,10 +94,10 @@ async def loaded(served: ServedModels) -> int:
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
     """Run the program; return the exit code."""
-    parser = argparse.ArgumentParser(description="measures the memory of a worker that gives models up")
-    parser.add_argument("--rounds", type=int, default=12, help="how often each model is asked for")
+    parser = argparse.ArgumentParser(description="measures the memory of a worker that evicts models")
+    parser.add_argument("--rounds", type=int, default=12, help="number of requests for each model")
     parser.add_argument("--warm", type=int, default=3, help="first rounds, after which memory must not grow")
-    parser.add_argument("--margin", type=float, default=10.0, help="most growth, in MiB: half a model")
+    parser.add_argument("--margin", type=float, default=10.0, help="allowed growth, in MiB: half a model")
     options = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory(prefix="dejavu-evictions-") as folder:

@@ -24,7 +24,7 @@ Losses = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class SeasonPairs:
-    """The pairs of a season by horizon, games numbered in order of their dates."""
+    """The pairs of a season by horizon; games are numbered in order of their dates."""
 
     name: str
     pairs: Mapping[Horizon, PairedForecasts]
@@ -49,7 +49,7 @@ def read_folds(folder: Path) -> dict[int, FoldScores]:
 
 
 def against_walk(folder: Path, other: Path, forecaster: str = "ensemble") -> list[SeasonPairs]:
-    """Return the pairs of two walk-forwards on the seasons of both, all minutes of both horizons."""
+    """Pair the forecasts of two walk-forwards on their common seasons: all minutes of both horizons."""
     ours, theirs = read_folds(folder), read_folds(other)
     return [
         SeasonPairs(
@@ -64,7 +64,7 @@ def against_walk(folder: Path, other: Path, forecaster: str = "ensemble") -> lis
 
 
 def against_scores(folder: Path, scores: Path) -> list[SeasonPairs]:
-    """Return the pairs of a walk-forward and the scores of another program, of the half from minute 18."""
+    """Pair the forecasts of the half from minute 18 in a walk-forward with the scores of another program."""
     with np.load(scores) as found:
         theirs = {name: found[name] for name in ("game_id", "season", "crps", "brier")}
     seasons = []
@@ -120,10 +120,10 @@ def spread(score: ScoreComparison) -> float:
 
 
 def spreads(folder: Path, other: Path, settings: GateSettings) -> Iterator[str]:
-    """Yield mean and spread of the differences, and the share that is clipped and the mean of all then."""
+    """Yield mean and standard deviation of the differences, the share that is clipped, and the mean after clipping."""
     ours = read_folds(folder)
     margins = {"crps": settings.crps_margin, "brier": settings.brier_margin}
-    yield "| season | horizon | against | score | mean | standard deviation | clipped | mean of the clipped |"
+    yield "| season | horizon | against | score | mean | standard deviation | clipped | mean after clipping |"
     yield "|---|---|---|---|---|---|---|---|"
     for season, fold in read_folds(other).items():
         for horizon in HORIZONS:

@@ -1,21 +1,21 @@
 """Measures how often the gate is wrong, and how many games it takes to decide, by simulation and on real seasons.
 
     python -m bench.lifecycle.gate                                  # 1,000 seasons of 2,600 games for each challenger
-    python -m bench.lifecycle.gate --limits                         # what no test of this error rate can do better
+    python -m bench.lifecycle.gate --limits                         # the best that a test of this error rate can do
     python -m bench.lifecycle.gate --walk WALK --other WALK1        # the folds of two walk-forwards, real games
-    python -m bench.lifecycle.gate --walk WALK --scores FILE        # one of them against the scores of another program
+    python -m bench.lifecycle.gate --walk WALK --scores FILE        # a walk-forward against scores of another program
     python -m bench.lifecycle.gate --walk WALK --other WALK1 --spread
 
 In the simulation, differences of the CRPS and of the Brier score are drawn for each game from Student's t with four
-degrees of freedom, scaled to a standard deviation, with a correlation of 0.7 between the two; the spreads are those
-measured on the season 2018 (--spread): of two models of one recipe with other seeds (0.02 points of CRPS), four times
-that, and of two models fitted on other seasons (0.25). Two challengers equal the other but for large differences of the
-Brier score: by 0.5 in half of its games and by −0.45 in the others, 25 margins on average; and by 0.1 in one game of
-fifty, 2 margins on average. It counts games until the first decision, each game looked at. A z-test for the same
-statement, looked at after each evening of seven games, is shown beside it.
+degrees of freedom, scaled to a standard deviation, with a correlation of 0.7 between the two; the spreads were measured
+on the season 2018 (--spread): between two models of one recipe with different seeds (0.02 points of CRPS), four times
+that, and between two models fitted on different seasons (0.25). Two challengers equal the champion except for large
+differences of the Brier score: 0.5 in half of the games and −0.45 in the others, 25 margins on average; and 0.1 in one
+game in fifty, 2 margins on average. Counts the games until the first decision, with the gate evaluated after each game.
+For comparison, also shows a z-test for the same hypothesis, evaluated after each evening of seven games.
 
 WALK is the folder that `dejavu-trainer backtest --out` writes. FILE is a .npz with game_id, season, crps, brier and
-covered of forecasts of the half from minute 18, compared on that minute alone.
+covered of forecasts of the half from minute 18; only this minute is compared.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from dejavu_models.comparison.scores import FIRST_BOUND_IN_MARGINS
 SETTINGS: Final = GateSettings()
 GAMES: Final = 2600
 EVENING: Final = 7
-"""Games of an evening: the z-test and the study look once an evening."""
+"""Games of an evening: the z-test and the study evaluate once per evening."""
 
 BRIER_SHARE: Final = 0.055
-"""Spread of the differences of the Brier score for each point of spread of the CRPS, on the season 2018."""
+"""Spread of the differences of the Brier score per point of spread of the CRPS, on the season 2018."""
 
 _LIMIT: Final = float(np.log(SETTINGS.threshold))
 
 
 class Challenger(NamedTuple):
-    """What a simulated challenger is like: how much worse, in margins, in each score.
+    """A simulated challenger: by how many margins it is worse in each score.
 
     Attributes:
-        share, extremes: share of games in which the Brier score is worse by some margins more, and by how many more
-            there and in the others; no game if 0.
+        share, extremes: share of games with a large difference of the Brier score (0: none), and the additional
+            differences in these games and in the others, in margins.
     """
 
     name: str
@@ -76,10 +76,11 @@ SPREADS: Final = (0.02, 0.08, 0.25)
 
 
 class Outcome(NamedTuple):
-    """What became of a simulated challenger: after how many games it was promoted or retired; 0: never.
+    """Number of games after which a simulated challenger was promoted or retired; 0: never.
 
     Attributes:
-        z_promoted: after how many games a z-test that is looked at every evening would have promoted it; 0: never.
+        z_promoted: number of games after which a z-test that is evaluated every evening would have promoted it; 0:
+            never.
     """
 
     promoted: int
@@ -90,7 +91,7 @@ class Outcome(NamedTuple):
 def season(random: np.random.Generator, challenger: Challenger, spread: float) -> tuple[Floats, Floats]:
     """Return the differences of CRPS and Brier score of a season of games."""
     shared, own = random.standard_normal((2, GAMES))
-    # One chi-square for both: a game that surprises does so in both scores. The variance of t(4) is 2.
+    # One chi-square for both scores: a surprising game is surprising in both. The variance of t(4) is 2.
     scale = spread / np.sqrt(random.chisquare(4, GAMES) / 4.0) / np.sqrt(2.0)
     crps = challenger.crps * SETTINGS.crps_margin + scale * shared
     brier = challenger.brier * SETTINGS.brier_margin + BRIER_SHARE * scale * (0.7 * shared + np.sqrt(0.51) * own)
@@ -100,10 +101,11 @@ def season(random: np.random.Generator, challenger: Challenger, spread: float) -
 
 
 def limits(games: int = 400, power: float = 0.95) -> Iterator[str]:
-    """Yield what the best test can do that sees the CRPS of all games once, knows their spread and fixes its date.
+    """Yield the power of the best test that is evaluated once, at a fixed number of games, and knows the spread.
 
-    By the lemma of Neyman and Pearson, for normal differences. A test that does not know the spread, or asks for two
-    scores, can only do worse; the best bet knows the spread and chooses its stake by it, and may be looked at daily.
+    By the Neyman–Pearson lemma, for normal differences of the CRPS. A test that does not know the spread, or requires
+    two scores, can only be worse. The best bet (e-process) knows the spread, chooses its stake by it, and may be
+    evaluated daily.
     """
     normal, size, margin = NormalDist(), 1.0 / SETTINGS.threshold, SETTINGS.crps_margin
     reach = normal.inv_cdf(1.0 - size) + normal.inv_cdf(power)
@@ -122,7 +124,7 @@ def limits(games: int = 400, power: float = 0.95) -> Iterator[str]:
 
 
 def _hit(stake: float, signal: float) -> float:
-    """Return how often a bet on an equal challenger reaches the threshold: the passage time of a Brownian motion.
+    """Return the probability that a bet on an equal challenger reaches the threshold: a Brownian first passage.
 
     Args:
         stake: in shares of margin / variance, the stake with the largest growth.
@@ -135,7 +137,7 @@ def _hit(stake: float, signal: float) -> float:
 
 
 def outcome(crps: Floats, brier: Floats) -> Outcome:
-    """Return what the gate decides about a season, and when."""
+    """Return the numbers of games after which the gate decides in a season."""
     counts = np.arange(1, GAMES + 1)
     not_worse, worse, below, above, z_test = [], [], [], [], []
     for differences, margin in ((crps, SETTINGS.crps_margin), (brier, SETTINGS.brier_margin)):
@@ -154,7 +156,7 @@ def outcome(crps: Floats, brier: Floats) -> Outcome:
     retired = enough & (mean_worse >= SETTINGS.threshold) & np.where(worse[0] >= worse[1], *above)
     evenings = enough & (counts % EVENING == 0)
     first = _first(promoted), _first(retired)
-    # Whichever decision comes first ends it.
+    # The first decision ends the comparison.
     kept = [each if each and not 0 < other < each else 0 for each, other in (first, first[::-1])]
     return Outcome(kept[0], kept[1], _first(evenings & z_test[0] & z_test[1]))
 
@@ -184,7 +186,7 @@ def simulate(runs: int, seed: int) -> Iterator[str]:
 
 
 def study(name: str, seasons: Sequence[folds.SeasonPairs]) -> Iterator[str]:
-    """Yield what the gate says of one model against another, evening by evening, in each season and in all."""
+    """Yield the decisions of the gate on one model against another, evening by evening, in each season and in all."""
     yield f"### {name}"
     yield "| season | games | half: CRPS | Brier | end: CRPS | Brier | decision | after games | why |"
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -212,10 +214,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--walk", type=Path, help="folds of the challenger")
-    parser.add_argument("--other", type=Path, help="folds of what it is compared with")
-    parser.add_argument("--scores", type=Path, help="scores of another program that it is compared with")
-    parser.add_argument("--limits", action="store_true", help="print what no test can do better instead")
-    parser.add_argument("--spread", action="store_true", help="print the spread of differences instead")
+    parser.add_argument("--other", type=Path, help="folds of the model with which it is compared")
+    parser.add_argument("--scores", type=Path, help="scores of another program with which it is compared")
+    parser.add_argument("--limits", action="store_true", help="instead print the best that a test can do")
+    parser.add_argument("--spread", action="store_true", help="instead print the spread of differences")
     given = parser.parse_args(arguments)
     if given.limits:
         lines = limits()

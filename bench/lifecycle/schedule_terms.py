@@ -1,4 +1,4 @@
-"""Measures what schedule, playoffs and altitude add to the expected margin: its error with and without them, by season.
+"""Measures the error of the expected margin with and without schedule, playoffs and altitude, by season.
 
 Run with `python -m bench.lifecycle.schedule_terms --data DIR` from the project's folder; DIR has the plays of all
 seasons. For each tested season the settings of the rating filter are fitted on all seasons before it, once

@@ -1,8 +1,8 @@
 """Simulates how much the coverage of seasons differs by chance, with and without the factor of the season.
 
-Games are random walks of one law, so seasons differ by chance alone. Intervals come from the seasons before; with the
-factor (`dejavu_models.uncertainty.season_scale`) they also follow the games of their own season, which takes back part
-of what chance gives.
+All games are random walks of the same distribution, so seasons differ only by chance. Intervals come from the seasons
+before; with the factor (`dejavu_models.uncertainty.season_scale`) they also follow the games of their own season, which
+removes a part of these differences.
 
     python -m bench.lifecycle.season_chance --rounds 150
 """
@@ -21,7 +21,7 @@ GAMES, GAMES_A_DAY = 1250, 7
 CALIBRATED, TESTED = 4, 5
 LEVEL = 0.8
 MIDPOINTS = [minute - 1 for minute in QUARTER_MIDPOINTS]
-"""Columns of the minutes whose scores move the factor: the middle of each quarter."""
+"""Columns of the minutes whose scores update the factor: the middle of each quarter."""
 
 
 def season(rng: np.random.Generator) -> Floats:
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=150, help="simulated walk-forwards")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--observed", type=float, default=0.75, help="a standard deviation to compare, in points")
+    parser.add_argument("--observed", type=float, default=0.75, help="observed standard deviation, in points")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     found = 100 * np.array([spreads(rng) for _ in range(options.rounds)])

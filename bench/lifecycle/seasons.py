@@ -1,4 +1,4 @@
-"""Options and games of the programs that fit on earlier seasons and test on later ones."""
+"""Options and games of the programs that fit on earlier seasons and test on later seasons."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dejavu_trainer.training.recipe import TrainingConfig
 
 
 class TestedSeasons(NamedTuple):
-    """The games of all seasons up to the last tested one, and what to do with them.
+    """The games of all seasons up to the last tested one, and the options of the test.
 
     Attributes:
-        games: of all seasons from the first one.
-        seasons: the tested ones, ascending.
-        steps: most evaluations of a likelihood.
+        games: games of all seasons from the first one.
+        seasons: the tested seasons, ascending.
+        steps: maximum number of evaluations of a likelihood.
     """
 
     games: Games

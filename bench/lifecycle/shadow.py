@@ -1,15 +1,15 @@
-"""Measures what the shadows of one challenger cost: latency of named calls, and CPU of the worker.
+"""Measures the cost of the shadows of one challenger: latency of named calls, and CPU of the worker.
 
-    python -m bench.lifecycle.shadow                     # callers at a rate, with and without, alternating
-    python -m bench.lifecycle.shadow --rate 0            # callers that ask again at once
+    python -m bench.lifecycle.shadow                     # callers at a fixed rate
+    python -m bench.lifecycle.shadow --rate 0            # callers in a closed loop
 
-Two servers with one worker and a model store each, both pinned to one CPU, and the callers on another. One of them has
-a challenger, a variant of the shipped bundle. Blocks of named calls, each of a new game at minute 18 with both teams,
-go to them in turn, in the order A B B A, so that what else the machine does meets both alike; after half of the blocks
-they change roles, so that it does not matter which process is which. Each pair of neighbouring blocks gives a ratio.
-Printed is the median of these, with an interval that holds it in 95 % of runs whatever their distribution (order
-statistics), which says how far to trust it. CPU is all of the worker until the shadows of a block are recorded; calls
-of the first half second of a block, in which no shadow is made yet, do not count for the latency.
+Two servers, each with one worker and a model store, are pinned to one CPU, and the callers to another. One server has a
+challenger, a variant of the shipped bundle. Blocks of named calls, each for a new game at minute 18 with both teams, go
+to the servers in the order A B B A, so that other work on the machine affects both equally; after half of the blocks
+the servers change roles, so that differences between the two processes cancel. Each pair of neighbouring blocks gives a
+ratio. Prints the median of the ratios, with an interval that contains it in 95 % of runs whatever their distribution
+(order statistics). CPU is that of the worker until the shadows of a block are recorded; calls in the first half second
+of a block, in which no shadow is computed yet, do not count for the latency.
 
 Fails if a call fails, if the ratio of p50 or of CPU is above the given bound, or if a forecast lacks its shadow without
 having been counted as shed.
@@ -48,15 +48,15 @@ CATCH_UP_SECONDS: Final = 60.0
 """Longest time until the shadows of a block are recorded."""
 
 WARM_UP_SECONDS: Final = 0.5
-"""Calls of the start of a block whose latency does not count: the shadows of a block begin a quarter second later."""
+"""Time at the start of a block in which latencies do not count: the shadows of a block begin a quarter second later."""
 
 
 class Block(NamedTuple):
-    """What was measured in a block of calls.
+    """Measurements of a block of calls.
 
     Attributes:
-        p50_ms, p99_ms: of the calls, as the callers see it.
-        cpu_us: CPU time of the worker, in microseconds a call.
+        p50_ms, p99_ms: latency of the calls, as the callers see it.
+        cpu_us: CPU time of the worker, in microseconds per call.
         calls: number of calls.
         shadows: number of shadows recorded.
     """
@@ -87,7 +87,7 @@ class Side:
     shadowed: bool = False
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of the worker: of its own clock, to the nanosecond."""
+        """Return the CPU time of the worker, by its own clock, to the nanosecond."""
         return time.clock_gettime((~self.worker << 3) | 2)
 
     def shadows(self) -> int:
@@ -100,7 +100,7 @@ class Side:
             engine.dispose()
 
     async def set_challenger(self, version: str, *, staged: bool) -> None:
-        """Stage the challenger, or takes it back."""
+        """Stage the challenger, or unload it."""
         name, kind = (
             ("LoadModel", models_pb.LoadModelRequest) if staged else ("UnloadModel", models_pb.UnloadModelRequest)
         )
@@ -117,7 +117,7 @@ class Load:
         self._game = 0
 
     async def run(self, service: Any, seconds: float) -> list[tuple[float, float]]:
-        """Return when each call began, in seconds from the start, and how long it took, in milliseconds."""
+        """Return the start of each call, in seconds from the beginning, and its duration in milliseconds."""
         taken: list[tuple[float, float]] = []
         start = time.monotonic()
         end = start + seconds
@@ -142,7 +142,7 @@ class Load:
 
 
 async def measured(load: Load, seconds: float, side: Side) -> Block:
-    """Make calls and return what they cost; with a challenger, once all shadows are recorded."""
+    """Make calls and return their cost; with a challenger, once all shadows are recorded."""
     before, cpu = await asyncio.to_thread(side.shadows), side.cpu_seconds()
     taken = await load.run(side.service, seconds)
     recorded, deadline = 0, time.monotonic() + CATCH_UP_SECONDS
@@ -173,7 +173,7 @@ async def started(stack: AsyncExitStack, folder: Path, manifest: bytes) -> Side:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> list[tuple[Block, Block]]:
-    """Return what was measured in each pair of blocks, without and with a challenger."""
+    """Return the measurements of each pair of blocks, without and with a challenger."""
     challenger = await asyncio.to_thread(publish_variant, folder / "challenger", 0.3)
     manifest = (folder / "challenger" / "manifest.json").read_bytes()
     pairs = []
@@ -197,7 +197,7 @@ async def run(options: argparse.Namespace, folder: Path) -> list[tuple[Block, Bl
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the interval between two order statistics that holds the median in 95 % of samples, or nearly so."""
+    """Return the interval between two order statistics that contains the median in about 95 % of samples."""
     ordered, count = sorted(values), len(values)
     below, left_out = 0.0, 0
     while (below := below + math.comb(count, left_out) / 2.0**count) <= 0.025:

@@ -1,10 +1,10 @@
-"""Measures how well the ratings know teams, and intervals of games whose teams they hardly know, on real games.
+"""Measures on real games how well the ratings know teams, and the intervals of games with hardly known teams.
 
 Run with `python -m bench.lifecycle.team_knowledge --data DIR` from the project's folder; DIR has the plays of all
 seasons. Prints how well teams are known in usual seasons, from which the constants of `ratings.py` are taken. Then
-games of three weeks are forecast as by a server whose bundle ends in some June and to which finals were reported up to
-some day, and the last few of every team: coverage and width of the intervals of the final margin, as served and as the
-tables have them.
+forecasts the games of three weeks like a server whose bundle ends in some June, and to which all finals up to some day
+and then only the last few of every team were reported: coverage and width of the intervals of the final margin, as
+served and as in the tables.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dejavu_trainer.training.ratings import carry
 SEASONS = range(2016, 2024)
 TESTED = (2022, 2023)
 UNUSUAL = (2020, 2021)
-"""One was interrupted, the other began in December."""
+"""The season of 2020 was interrupted; that of 2021 began in December."""
 MINUTES = (6, 12, 24, 36)
 ALPHAS = (0.2, 0.05)
 SCENARIOS = (
@@ -73,7 +73,7 @@ def print_usual(games: Games, start: RatingFilter) -> None:
 
 
 def reported(games: Games, until: np.datetime64, cut: np.datetime64, finals: int) -> Iterator[GameResult]:
-    """Yield games up to a day, and those before a later one in which a team plays one of its last few."""
+    """Yield all games up to `until`, then those in which a team plays one of its last `finals` games before `cut`."""
     left, chosen = Counter[str](), []
     for game in np.flatnonzero(games.date < cut)[::-1].tolist():
         teams = str(games.home[game]), str(games.away[game])
@@ -86,7 +86,7 @@ def reported(games: Games, until: np.datetime64, cut: np.datetime64, finals: int
 
 
 def intervals(forecaster: Forecaster, ratings: RatedSchedule, games: Games) -> Iterator[list[float]]:
-    """Yield of each forecast whether intervals hold the outcome and their widths, as served and as in the tables."""
+    """Yield, for each forecast, coverage and width of its intervals, as served and as in the tables."""
     calibration = forecaster.calibration
     assert isinstance(calibration, LatticeCalibration)
     forecaster.update(OnlineState(1, ratings=ratings.ratings, schedule=ratings.schedule))

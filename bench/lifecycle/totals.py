@@ -1,8 +1,8 @@
-"""Walk-forward of the forecasts of total points alone, beside pace × time and the season's mean; it trains no LSTM.
+"""Walk-forward of only the forecasts of total points, compared with pace × time and the season's mean.
 
 Run with `python -m bench.lifecycle.totals --data DIR` from the project's folder; DIR has the plays of all seasons. For
 each tested season everything is fitted on all seasons before it, as in a bundle: the settings of the ratings, the
-tables of every source of the expected total, and the rivals.
+tables of every source of the expected total, and the baselines. No LSTM is trained.
 """
 
 from __future__ import annotations

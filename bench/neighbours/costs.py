@@ -1,11 +1,10 @@
-"""Measures what the search for similar games and a whole forecast cost with one bundle, beside another.
+"""Compares two bundles by the cost of a search for similar games and of a whole forecast.
 
     python -m bench.neighbours.costs --bundle DIR --against OTHER
 
-Costs are CPU time of the thread: of the search alone, and of a forecast that nobody asked to explain. The two bundles
-alternate within every round, so a busy machine slows both of them equally: compare the ratios, which are medians over
-rounds, not the microseconds. Exits with 1 if a forecast costs more than 1.05 times the other bundle's, on the mean over
-minutes.
+Costs are CPU time of the thread; forecasts are without explanation. The two bundles alternate within every round, so a
+busy machine slows both of them equally: compare the ratios, which are medians over rounds, not the microseconds. Exits
+with 1 if a forecast costs more than 1.05 times as much as with the other bundle, averaged over minutes.
 """
 
 from __future__ import annotations
@@ -32,21 +31,21 @@ from dejavu_models.types import Horizon
 
 MINUTES = (6, 18, 24, 47)
 BATCH = 100
-"""Games that are forecast by turns."""
+"""Number of different games through which the measured calls cycle."""
 
 MOST_RATIO = 1.05
-"""Greatest cost of a forecast, in those of one with the other bundle."""
+"""Highest accepted ratio of the cost of a forecast to its cost with the other bundle."""
 
 
 def query(number: int, minute: int) -> ForecastQuery:
-    """Return a query for the final of the plausible game with a number; deterministic."""
+    """Return a query for the final differential of a simulated game; the same number gives the same game."""
     rng = random.Random(number)
     pattern = tuple(accumulate(rng.choice((-3.0, -2.0, 0.0, 0.0, 2.0, 3.0)) for _ in range(minute)))
     return ForecastQuery(ScorePattern(pattern), Horizon.FINAL)
 
 
 def search(forecaster: Forecaster, minute: int) -> Callable[[int], object]:
-    """Search the neighbours of one game."""
+    """Return a function that searches the neighbours of the game with a given number."""
     dejavu = forecaster.models.minutes[minute]
     patterns = [np.array([query(number, minute).pattern.differentials]) for number in range(BATCH)]
     vectors = [features.pattern_vectors(each.astype(np.float64), dejavu.settings.recency) for each in patterns]
@@ -54,7 +53,7 @@ def search(forecaster: Forecaster, minute: int) -> Callable[[int], object]:
 
 
 def what_if(forecaster: Forecaster, minute: int) -> Callable[[int], object]:
-    """Forecast the end of one game."""
+    """Return a function that forecasts the end of the game with a given number."""
     queries = [query(number, minute) for number in range(BATCH)]
     return lambda number: forecaster.forecast(queries[number % BATCH])
 
@@ -86,7 +85,7 @@ def breaches(compared: Sequence[dict[str, Any]]) -> list[str]:
     """Describe the failed checks; empty if all pass."""
     mean = statistics.fmean(row["ratio"] for row in compared if row["case"] == "forecast")
     if mean > MOST_RATIO:
-        return [f"a forecast costs {mean:.2f} times the other bundle's, more than {MOST_RATIO}"]
+        return [f"a forecast costs {mean:.2f} times as much as with the other bundle, more than {MOST_RATIO}"]
     return []
 
 

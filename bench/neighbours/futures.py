@@ -1,17 +1,18 @@
-"""Compares distances between patterns by what the neighbours that they choose forecast.
+"""Compares distances between patterns by the accuracy of forecasts from the neighbours that they select.
 
     python -m bench.neighbours.futures --data DIR --test 2017-2018
 
-The distance in use weights the squared difference of each minute by how long ago it was. A learned one has a weight for
-each minute of the pattern, at least 0, fitted to pairs of past games such that the distance predicts the squared
-difference of what followed: of the increments to the horizons, or of the residuals of the linear models. "mixed" is the
-mean of the learned weights for increments and those in use.
+The distance in use weights the squared difference of each minute by its age. A learned one has a weight for each minute
+of the pattern, at least 0, fitted to pairs of past games such that the distance predicts the squared difference of the
+increments to the horizons, or of the residuals of the linear models. "mixed" is the mean of the weights learned from
+increments and those in use.
 
-For each test season all is fitted on the seasons before it: K and recency on the earlier 70 % and the first half of the
-rest, as a fit does, the combination with the LSTM by `choose_weights`; then all on all of them. Every game is an entry,
-and the search is exact. Prints MAE and CRPS of the linear model, of Dejavu (the linear model and the shrunken residuals
-of its neighbours) and of the ensemble, means over minutes and both modes, with paired differences in % from the
-distance in use and their 95 % bootstrap intervals over games. Takes about ten minutes of CPU.
+For each test season everything is fitted on the seasons before it. K and recency are chosen with models fitted on the
+earlier 70 % and evaluated on the first half of the rest, as in a fit; `choose_weights` then combines with the LSTM;
+finally all models are fitted again on all these seasons. Every game is an entry, and the search is exact. Prints MAE
+and CRPS of the linear model, of Dejavu (the linear model and the shrunken residuals of its neighbours) and of the
+ensemble, averaged over minutes and over forecasts with and without the expected margin, and paired differences in %
+from the distance in use with 95 % bootstrap intervals over games. Takes about ten minutes of CPU.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from dejavu_trainer.training.lstm_config import LstmConfig, LstmExamples
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_in_mode
 
 PAIRS = 300_000
-"""Pairs of games that a learned distance is fitted to, at each minute."""
+"""Number of pairs of games to which a learned distance is fitted, at each minute."""
 
 RECENCIES = (3.0, 6.0, 12.0, 24.0)
 
@@ -56,8 +57,8 @@ class Distance:
     Attributes:
         name: as printed.
         neighbours: candidates for K.
-        learned_from: what followed, "increments" or "residuals"; empty for the distance in use.
-        mixed: whether to take the mean of the learned weights and those in use at a recency of 6.
+        learned_from: the predicted values, "increments" or "residuals"; empty for the distance in use.
+        mixed: whether to take the mean of the learned weights and of the weights in use at a recency of 6.
     """
 
     name: str
@@ -81,7 +82,10 @@ DISTANCES = (
 
 
 class Fitted(NamedTuple):
-    """Games with the residuals of linear models fitted on `Fitted` games, (n, 47, 2 modes, 2 horizons), in points."""
+    """Games with the residuals of linear models fitted on these games, (n, 47, 2 modes, 2 horizons), in points.
+
+    The modes are MARGIN_SOURCES: without and with the expected margin.
+    """
 
     rated: RatedGames
     residuals: Floats
@@ -92,8 +96,8 @@ def learned_squares(patterns: Floats, followed: Floats, seed: int) -> Floats:
 
     Args:
         patterns: (n, minutes), anchored, in points.
-        followed: (n, …), what followed, each column in units of its standard deviation.
-        seed: of the pairs.
+        followed: (n, …), increments or residuals, each column in units of its standard deviation.
+        seed: seed of the pairs.
     """
     one, other = np.random.default_rng(seed).integers(0, len(patterns), (2, PAIRS))
     inputs = np.hstack([np.square(patterns[one] - patterns[other]), np.ones((PAIRS, 1))])
@@ -122,7 +126,11 @@ def weights_of(distance: Distance, recency: float, past: Fitted, minute: int) ->
 
 
 def predict(distance: Distance, recency: float, past: Fitted, asking: RatedGames) -> Floats:
-    """Predict the residuals of games by the mean over their nearest: (K, n, 47, 2 modes, 2 horizons), in points."""
+    """Predict the residuals of games as the mean over their K nearest games, for each candidate for K, in points.
+
+    Returns:
+        (candidates, n, 47, 2 modes, 2 horizons).
+    """
     most = max(distance.neighbours)
     result = np.zeros((len(distance.neighbours), len(asking.games), MAX_SLOTS, len(MARGIN_SOURCES), len(HORIZONS)))
     for minute in range(1, MAX_SLOTS + 1):
@@ -174,14 +182,14 @@ def scores(earlier: Floats, predicted: Floats, target: Floats) -> tuple[list[Flo
 
 
 def compared(values: Floats, base: Floats, draws: NDArray[np.intp]) -> str:
-    """Return the difference of two means in % of the second, with its interval."""
+    """Format the difference of two means in % of the second, with its 95 % interval."""
     means = 100 * (values[draws].mean(axis=1) / base[draws].mean(axis=1) - 1)
     low, high = np.percentile(means, [2.5, 97.5])
     return f"{100 * (values.mean() / base.mean() - 1):+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def test_season(rated: RatedGames, season: int) -> None:
-    """Fits on the seasons before one and prints the scores on it."""
+    """Fit on the seasons before `season`, and print the scores on it."""
     past, test = (rated.select(which) for which in (rated.games.season < season, rated.games.season == season))
     early, late = hold_out_last(past.games.date, 0.3)
     trial, held_out = past.select(early), past.select(late)

@@ -1,10 +1,10 @@
 """Measures the recall of a bundle's indexes, as a server loads them.
 
-    python -m bench.neighbours.recall --bundle DIR                # simulated games ask
-    python -m bench.neighbours.recall --bundle DIR --data DIR     # real games
+    python -m bench.neighbours.recall --bundle DIR                # queries from simulated games
+    python -m bench.neighbours.recall --bundle DIR --data DIR     # from real games
 
-Recall is the share of the results of each minute's index that are as near as the K-th nearest by brute force. Exits
-with 1 if one is below 0.99.
+Recall is the share of the results of a minute's index that are as near as the K-th nearest by brute force. Exits with 1
+if the recall of a minute is below 0.99.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def recalls(bundle: Path, forecaster: Forecaster, games: NDArray[np.int16]) -> l
     Args:
         bundle: folder of the forecaster's bundle.
         forecaster: the forecaster.
-        games: (n, 48), differentials of the games that ask, in points.
+        games: (n, 48), differentials of the games used as queries, in points.
     """
     rows = []
     for minute, dejavu in forecaster.models.minutes.items():
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=default_bundle(), help="the bundle; default: the one that ships")
     parser.add_argument("--data", type=Path, help="folder of real games, instead of simulated ones")
-    parser.add_argument("--queries", type=int, default=1000, help="games that ask")
+    parser.add_argument("--queries", type=int, default=1000, help="games used as queries")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     try:

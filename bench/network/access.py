@@ -1,7 +1,7 @@
-"""Compares the server's CPU time a call with TLS and tokens and without, side by side in one run.
+"""Compares the server's CPU time per call with and without TLS and tokens.
 
-Run with `python -m bench.network.access` from the project's folder. Servers of one worker each run pinned to one CPU,
-the caller to another: plain text without tokens; TLS alone; TLS with a random token; TLS with a JSON Web Token. Blocks
+Run with `python -m bench.network.access` from the project's folder. Servers with one worker each run pinned to one CPU,
+the caller to another: plain text without tokens; only TLS; TLS with a random token; TLS with a JSON Web Token. Blocks
 of calls alternate between the servers in a random order, so a busy machine slows all of them equally: compare the
 ratios. Exits with 1 if any call fails and, with `--most 1.15`, if a case takes more than 1.15 times the plain server's
 CPU.
@@ -36,10 +36,10 @@ PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
 
 
 class Case:
-    """A server under test and a client of it.
+    """A server under test and its client.
 
     Attributes:
-        us: CPU time a call in each measured block, in microseconds.
+        us: CPU time per call in each measured block, in microseconds.
         failed: number of failed calls.
     """
 

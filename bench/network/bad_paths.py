@@ -1,9 +1,9 @@
-"""Sends calls whose path is no UTF-8, on a new connection each, and measures what other callers still get.
+"""Sends calls whose path is not UTF-8, each on a new connection, and measures the goodput of other callers.
 
-Run with `python -m bench.network.bad_paths` from the project's folder. Beside a `dejavu-server` of two workers it
-attacks a stock grpc.aio server, and with `--mlserver PYTHON` an MLServer that this Python has installed. For each,
-phases without and with the attack alternate in one run; a caller makes calls at a fixed rate in both. Exits with 1 if a
-worker of Dejavu dies, or its goodput under attack falls below `--least` of that without.
+Run with `python -m bench.network.bad_paths` from the project's folder. It attacks a `dejavu-server` with two workers, a
+stock grpc.aio server and, with `--mlserver PYTHON`, the MLServer that this Python has installed. For each, phases
+without and with the attack alternate in one run; a caller makes calls at a fixed rate in both. Exits with 1 if a worker
+of Dejavu dies, or if its goodput under attack falls below the share `--least` of the goodput without.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Target:
     """A server under attack.
 
     Attributes:
-        name: how it is shown.
+        name: the name that is printed.
         address: HOST:PORT.
         method: path of the method that the caller calls.
         request: its request.
@@ -69,7 +69,7 @@ class Target:
 
 
 def bad_call(chance: random.Random) -> bytes:
-    """Return the bytes of a connection with one call whose path is no UTF-8, of about 130 bytes."""
+    """Return the bytes of a connection with one call whose path, of about 130 bytes, is not UTF-8."""
     path = METHOD.encode()
     place = chance.randrange(1, len(path))
     return wire.call(path[:place] + chance.choice((b"\xff", b"\xc3\x28", b"\xed\xa0\x80")) + path[place:], b"")
@@ -91,7 +91,7 @@ async def attack(target: Target, data: bytes) -> None:
 
 
 async def call(target: Target, attacked: bool) -> None:
-    """Make one call on a connection of its own, as a new client would, and counts it."""
+    """Make one call on a new connection, as a new client would, and count it."""
     target.made[attacked] += 1
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(target.address, options) as channel:
@@ -145,7 +145,7 @@ def stock(_: Path) -> Iterator[Target]:
 
 @contextmanager
 def mlserver(python: str, folder: Path) -> Iterator[Target]:
-    """Run an MLServer of two workers with a model that answers at once; it is asked whether it lives."""
+    """Run an MLServer of two workers with a model that answers at once; the caller calls its ServerLive."""
     model = "from mlserver import MLModel\nclass Echo(MLModel):\n    async def predict(self, payload): return payload\n"
     with running_mlserver(python, folder, os.sched_getaffinity(0), model, 2) as (address, process):
         # Its gRPC server runs in the main process; the workers behind it have no port.
@@ -158,14 +158,14 @@ def living(process: subprocess.Popen[str]) -> set[int]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Attacks, measures and prints; returns the exit code."""
+    """Attack, measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="seconds of attack, and as many without")
     parser.add_argument("--phases", type=int, default=3, help="phases of each kind")
     parser.add_argument("--connections", type=float, default=50.0, help="bad connections a second")
     parser.add_argument("--calls", type=float, default=50.0, help="calls a second, each on a new connection")
     parser.add_argument(
-        "--least", type=float, default=0.99, help="least goodput under attack, as a part of the control's"
+        "--least", type=float, default=0.99, help="lowest accepted goodput under attack, as a share of the control's"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the paths")
     parser.add_argument("--mlserver", metavar="PYTHON", help="a Python that has MLServer installed")

@@ -1,4 +1,4 @@
-"""Callers of a server in trouble, and what became of their calls."""
+"""Callers of a server with faults, and the results of their calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ THINKING_SECONDS = 0.02
 
 @dataclass
 class Phase:
-    """The calls of one time.
+    """The calls of one period.
 
     Attributes:
         calls: number of calls.
@@ -52,15 +52,15 @@ class Call:
 
 
 class Callers:
-    """Callers of one client: each makes a what-if, then calls for a named game, twice.
+    """Concurrent callers that share one client: in each turn, one makes a what-if and then the same named call twice.
 
     Args:
         client: the client.
-        seed: of the patterns and of the pauses.
+        seed: seed of the patterns and of the pauses.
 
     Attributes:
         calls: the calls that have ended.
-        changed: number of repeated named calls that returned another forecast.
+        changed: number of repeated named calls that returned a different forecast.
         stop: ends every caller after its current calls.
     """
 

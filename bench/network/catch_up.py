@@ -1,8 +1,8 @@
-"""Compares the CPU time of subscribers that catch up together with that of one that does so alone, in one run.
+"""Compares the CPU time of many subscribers that catch up together with the time of a single one.
 
-Run with `python -m bench.network.catch_up` from the project's folder. A ledger of forecasts is streamed by one
-broadcaster of this process, as to the subscribers of a worker that ended; each resumes at a place of its own, a little
-behind. Rounds with one subscriber and with many alternate; compare the ratio. Exits with 1 if a stream lacks an entry.
+Run with `python -m bench.network.catch_up` from the project's folder. A broadcaster in this process streams a ledger of
+forecasts, as to the subscribers of a worker that ended; each resumes at a different position, a little behind. Rounds
+with one subscriber and with many alternate; compare the ratio. Exits with 1 if a stream lacks an entry.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from dejavu_server.ledger import Ledger
 from dejavu_server.streaming.broadcaster import Broadcaster
 
 A_COMMIT = 200
-"""Forecasts that are committed together."""
+"""Number of forecasts that are committed together."""
 
 
 async def _catch_up(ledger: Ledger, subscribers: int, behind: int, entries: int) -> tuple[float, int]:
-    """Return the CPU seconds in which subscribers catch up, and how many lack an entry."""
+    """Return the CPU seconds in which subscribers catch up, and the number of those that lack an entry."""
     broadcaster = Broadcaster(ledger, encode=partial(forecast_message, explanation=True), encode_outcome=encode_outcome)
     await broadcaster.start()
 
@@ -72,7 +72,7 @@ def main() -> int:
     """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(prog="bench.network.catch_up", description="subscribers that catch up together")
     parser.add_argument("--subscribers", type=int, default=100)
-    parser.add_argument("--behind", type=int, default=1500, help="forecasts that the first of them lacks")
+    parser.add_argument("--behind", type=int, default=1500, help="forecasts that the first subscriber lacks")
     parser.add_argument("--rounds", type=int, default=5)
     with tempfile.TemporaryDirectory() as folder:
         return uvloop.run(run(parser.parse_args(), Path(folder)))

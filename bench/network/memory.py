@@ -9,7 +9,7 @@ from bench.start.processes import anonymous_mib
 from tests.support.processes.servers import SpawnedServer
 
 STILL_SECONDS = 1.0
-"""Memory is measured once it has not grown for so long."""
+"""Memory is measured once it has not grown for this time."""
 
 
 class Memory:

@@ -1,17 +1,17 @@
-"""Measures scorecards under many callers: small ones beside large ones, repeats, and callers that give up.
+"""Measures scorecards under many callers: small and large ones, repeated calls, and callers that give up.
 
-Run with `python -m bench.network.scorecard_callers` from the project's folder.
-Writes a ledger of many settled forecasts,
-starts a real server on it and asks for scorecards over gRPC:
+Run with `python -m bench.network.scorecard_callers` from the project's folder. Writes a ledger of many settled
+forecasts, starts a real server on it and asks for scorecards over gRPC:
 
-- control: one caller alone asks for five days at random, repeats each call, and asks once for each large scorecard;
-- load: very many callers in a closed loop, each with its own connection. Half of their calls are for five days at
-  random, most of the others for one of some large scorecards; the rest are large ones of their own that the caller
-  gives up on after GIVE_UP_SECONDS.
+- control: a single caller asks for five random consecutive days, repeats each call, and asks once for each large
+  scorecard;
+- load: many callers in a closed loop, each with its own connection. In half of its turns a caller asks for five days
+  and then repeats the call; in most others it asks for one of eight large scorecards that all callers share; in the
+  rest for a large one that nobody else asks for, and gives up after GIVE_UP_SECONDS.
 
-The server is started anew for the load, so that no answer is kept from the control. Exits with 1 if fewer than SHARE_OK
-of the five-day calls under load, or of all that are not given up on, are answered within their limits, or if a repeat
-alone takes longer than REPEAT_MS (95th percentile).
+The server is started anew for the load, so that no answer is kept from the control. Exits with 1 if under load fewer
+than SHARE_OK of the five-day calls are answered within FIVE_DAY_SECONDS, or of all calls but those given up on within
+DEADLINE_SECONDS, or if the 95th percentile of the control's repeated calls exceeds REPEAT_MS.
 
 The ledger takes a gigabyte of disk and a minute for 200,000 forecasts. With --folder it is kept and reused.
 """
@@ -46,7 +46,7 @@ FIVE_DAY_SECONDS = 2.0
 REPEAT_MS = 20.0
 GIVE_UP_SECONDS = 0.3
 DEADLINE_SECONDS = 60.0
-"""That of the clients' scorecards."""
+"""Deadline of a call: the one that the clients set for scorecards."""
 
 LARGE = [
     pb.ScoreFilter(horizon=horizon, min_confidence=confidence)
@@ -113,7 +113,7 @@ class Caller:
         self._result = result
 
     def five_days(self) -> pb.ScoreFilter:
-        """Return the filter of five days, which an evening's games may begin or end."""
+        """Return the filter of five consecutive days, chosen at random, at a random horizon."""
         first = day(self._rng.randrange(max(self._filled.evenings - 5, 1)))
         horizon = self._rng.choice((HORIZON_HALFTIME, HORIZON_FINAL))
         days = [date.fromordinal(each).isoformat() for each in (first, first + 4)]
@@ -124,7 +124,7 @@ class Caller:
         return pb.ScoreFilter(horizon=HORIZON_FINAL, min_confidence=self._rng.uniform(0.5, 0.6))
 
     async def ask(self, kind: str, filter_: pb.ScoreFilter, times: list[float], seconds: float) -> float:
-        """Ask for a scorecard; note how that ended, and the time of an answer. Return the milliseconds."""
+        """Ask for a scorecard; count its status code and keep the time of an answer. Return the milliseconds."""
         start = time.perf_counter()
         code = grpc.StatusCode.OK
         try:
@@ -139,7 +139,7 @@ class Caller:
         return taken
 
     async def keep_asking(self, seconds: float) -> None:
-        """Ask in a closed loop; wait a little after a refusal, as clients do."""
+        """Ask in a closed loop; wait about a second after a refused large scorecard, as clients do."""
         start, result = time.monotonic(), self._result
         while time.monotonic() - start < seconds:
             match self._rng.choices(("five", "large", "given up"), (5, 4, 1))[0]:

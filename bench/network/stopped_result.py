@@ -18,9 +18,9 @@ class StoppedResult:
         control: the calls before the stop, by kind of client.
         stopped: the calls that were made or under way while a worker was stopped, by kind of client; without named ones
             if it was stopped in a transaction.
-        recorded_after: if it was stopped in a transaction: seconds from then until a named call succeeded that was made
-            since, by kind of client; None if there was none.
-        changed: number of repeated named calls that returned another forecast.
+        recorded_after: if it was stopped in a transaction: seconds from the stop until the first named call that was
+            made after it succeeded, by kind of client; None if there was none.
+        changed: number of repeated named calls that returned a different forecast.
     """
 
     control: dict[str, Phase] = field(default_factory=dict)

@@ -1,15 +1,15 @@
-"""Calls of both clients while one of two workers is stopped (SIGSTOP): TCP accepts what they send, nothing answers.
+"""Measures calls of both clients while one of two workers is stopped (SIGSTOP): TCP accepts data, but nothing answers.
 
 Run with `python -m bench.network.stopped_worker` from the project's folder. For each client, some callers call a real
-server of two workers: a what-if, then a named game, twice. After a time without faults, the control, one worker is
-stopped between two transactions, and continued later. Checks:
+server with two workers: a what-if, then the same named call twice. After a period without faults, the control, one
+worker is stopped between two transactions, and continued later. Checks:
 
 - Fewer than 2 % of the calls fail while the worker is stopped, and none before. Their deadline is the client's default.
 - A repeated named call returns the stored forecast, whichever worker answers.
 
-With `--writing` it is stopped in a transaction: it keeps SQLite's one lock for writing, so that no worker records
-anything until the supervisor has killed it. Then the first check is for what-ifs alone, and named calls have to succeed
-again while the other worker would still be stopped.
+With `--writing` it is stopped in a transaction: it keeps SQLite's only write lock, so no worker records anything until
+the supervisor has killed it. Then the first check applies only to what-ifs, and named calls have to succeed again
+before the time at which the worker would be continued.
 
 Exits with 1 if a check fails.
 """
@@ -87,7 +87,7 @@ def _holds_write_lock(pid: int) -> bool:
 
 
 async def run(options: argparse.Namespace, folder: Path) -> StoppedResult:
-    """Stop a worker under each kind of client, on a server of its own."""
+    """Stop a worker under each kind of client, each with a separate server."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(options.callers + 4))
     result = StoppedResult()
     for kind in CLIENTS:
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
     """Run the program; return the exit code."""
     parser = argparse.ArgumentParser(description="measures calls while one of two workers is stopped")
     parser.add_argument("--callers", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of each time: control, and stopped")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each period: control, and stopped")
     parser.add_argument("--writing", action="store_true", help="stop the worker in a transaction")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -1,16 +1,15 @@
 """Measures the memory of streams that ask for all current forecasts and do not read them.
 
-Run with `python -m bench.network.unread_streams` from the project's folder.
-Starts a real server, records one forecast of
-each of very many games through it, and opens streams over a few connections, in this order:
+Run with `python -m bench.network.unread_streams` from the project's folder. Starts a real server, records one forecast
+for each of very many games through it, and opens streams over a few connections, in this order:
 
 - control: streams without `include_current` that are not read;
-- as many with `include_current` that are not read; while they are open, another one reads everything;
-- churn: streams with `include_current` are opened, read a little and cancelled for some minutes.
+- as many streams with `include_current` that are not read; while they are open, another stream reads everything;
+- churn: for some minutes, streams with `include_current` are opened, read a little and cancelled.
 
-Exits with 1 if a worker needs more than MOST_MIB more for the unread streams than before all streams, if the one that
-reads does not get every game once, in order, and then a heartbeat, or if memory grows by more than a tenth after the
-first minute of churn.
+Exits with 1 if the memory of a worker grows by more than MOST_MIB for the unread streams, if the stream that is read
+does not get every game once, in order, and then a heartbeat, or if memory grows by more than a tenth after the first
+minute of churn.
 """
 
 from __future__ import annotations
@@ -39,17 +38,17 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 MOST_MIB = 100.0
-"""Most memory that all unread streams of a worker may take, in MiB."""
+"""Maximum memory that all unread streams of a worker may take, in MiB."""
 
 MOST_GROWTH = 0.1
-"""Most growth of a worker's memory after the first minute of churn, as a share."""
+"""Maximum growth of a worker's memory after the first minute of churn, as a share."""
 
 BATCH = 250
 CHURNING = 20
-"""Streams that come and go at a time."""
+"""Number of streams that are opened and closed at the same time."""
 
 NO_BUFFERS = (("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
-"""An own connection; unread data beyond HTTP/2's initial window stays on the server."""
+"""A separate connection; unread data beyond HTTP/2's initial window stays on the server."""
 
 
 @dataclass
@@ -60,12 +59,12 @@ class Result:
         before: before any stream.
         plain: with the streams of the control.
         unread: with the unread streams.
-        read: forecasts that one stream read meanwhile.
-        read_seconds: how long that took.
-        faults: what was wrong with these forecasts.
-        churned: streams that came and went.
-        after_a_minute: most memory in the first minute of churn (or the first tenth of a shorter one).
-        at_the_end: memory at the end of it.
+        read: number of forecasts that one stream read meanwhile.
+        read_seconds: time that this took.
+        faults: faults of these forecasts.
+        churned: number of streams in the churn.
+        after_a_minute: highest memory in the first minute of churn (or the first tenth, if it is shorter).
+        at_the_end: memory at the end of the churn.
     """
 
     games: int = 0
@@ -81,7 +80,7 @@ class Result:
     at_the_end: list[float] = field(default_factory=list)
 
     def breaches(self, most_mib: float) -> list[str]:
-        """Return the failed checks; empty if all pass."""
+        """Describe the failed checks; empty if all pass."""
         broken = list(self.faults)
         for before, unread in zip(self.before, self.unread, strict=True):
             if unread - before > most_mib:
@@ -126,7 +125,7 @@ def _open(channel: grpc.aio.Channel, *, current: bool = True) -> Any:
 
 
 async def read_all(address: str, result: Result) -> None:
-    """Read all current forecasts and judge them."""
+    """Read all current forecasts and check them."""
     start = time.monotonic()
     sequences: list[int] = []
     async with grpc.aio.insecure_channel(address, options=NO_BUFFERS) as channel:

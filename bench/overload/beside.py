@@ -1,12 +1,12 @@
-"""Overload and impatient callers: Dejavu beside a bare grpc.aio echo and MLServer.
+"""Compares Dejavu with a bare grpc.aio echo and MLServer under overload and with impatient callers.
 
-Run with `python -m bench.overload.beside` from the project's folder; `--mlserver PYTHON` takes a Python that has
-MLServer. Each server has one process that serves, pinned to one CPU; the calls come from others. The echo has no
-model, and neither has the model of MLServer: both answer at once.
+Run with `python -m bench.overload.beside` from the project's folder; `--mlserver PYTHON` names a Python that has
+MLServer. Each server has one serving process, pinned to one CPU; the callers run on other CPUs. Neither the echo nor
+MLServer computes anything: both answer at once.
 
 For each server: the capacity (callers that each have one call open), calls at multiples of it (open loop, deadline one
-second), and many calls at once. Then a patient client of four callers, alone and while `--impatient` callers make calls
-with deadlines of one millisecond, in alternating phases.
+second), and many calls at once. Then a patient client with four callers, alone and while `--impatient` callers make
+calls with deadlines of one millisecond, in alternating phases.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ CANCELLED, DEADLINE_EXCEEDED, RESET = 1, 4, -1
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the callers of one server saw in one phase.
+    """Results of the callers of one server in one phase.
 
     Attributes:
         server: name of the server.
         phase: name of the phase.
         goodput: answered calls a second.
-        ratio: the same as a part of that of the control.
+        ratio: goodput divided by the goodput of the control.
         slower: 99th percentile of the latency of answered calls as a multiple of the control's.
         refused: calls that were refused.
         refused_p50: latency of refusals, in seconds.
@@ -108,7 +108,7 @@ def result(target: Target, phase: str, taken: Taken, control: Taken) -> Result:
 
 
 def overloaded(callers: Callers, target: Target, options: argparse.Namespace) -> list[Result]:
-    """Measure a server under more calls than it can answer."""
+    """Measure a server with more calls than it can answer."""
     closed = callers.order(target, callers=options.callers)
     callers.take(closed)  # warms up
     [capacity] = callers.take(closed)
@@ -124,7 +124,7 @@ def overloaded(callers: Callers, target: Target, options: argparse.Namespace) ->
 
 
 def beside_impatient(callers: Callers, target: Target, options: argparse.Namespace) -> list[Result]:
-    """Measure a patient client, alone and beside impatient callers, in alternating phases."""
+    """Measure a patient client, alone and together with impatient callers, in alternating phases."""
     patient = callers.order(target, callers=4, connections=1)
     impatient = callers.order(target, callers=options.impatient, timeout_ms=1)
     pairs = []

@@ -1,6 +1,6 @@
 """An HTTP/2 connection that makes unary gRPC calls for a hundredth of the CPU of a client library.
 
-A load generator that shares a machine with the server must cost little, or it slows what it measures. Requests are
+A load generator that shares a machine with the server must cost little, or it slows down the server. Requests are
 encoded once: each call repeats the same header fields, as references to the connection's table (RFC 7541), and the same
 message. Of a response only the status and the names of the trailing metadata are decoded.
 """
@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def open_calls(self) -> int:
-        """Number of calls that have not ended, those that wait for a stream included."""
+        """Number of calls that have not ended, including calls that wait for a stream."""
         return len(self._starts) + len(self._waiting)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -155,7 +155,7 @@ class Connection(asyncio.Protocol):
         )
 
     def call(self, number: int = 1) -> None:
-        """Start that many calls; they wait here while the connection has as many streams as the server allows."""
+        """Start a number of calls; they wait here while the connection has as many streams as the server allows."""
         self._waiting.extend([time.perf_counter()] * number)
         self._send_waiting()
 

@@ -1,7 +1,7 @@
-"""Calls of Predict in a process of their own: `python -m bench.overload.load`.
+"""Calls of Predict from a separate process: `python -m bench.overload.load`.
 
-Every line of standard input is an Order; every line of standard output is the resulting Taken. Calls either start at
-random times, whatever becomes of those before them (open loop), or each when the last one of its caller has ended.
+Every line of standard input is an Order; every line of standard output is the resulting Taken. Calls start either at
+random times, regardless of earlier calls (open loop), or when the previous call of the same caller has ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.overload.http2 import Connection
 OK, RESOURCE_EXHAUSTED = 0, 8
 
 TICK_SECONDS = 0.002
-"""How often calls of an open loop are started."""
+"""Interval at which calls of an open loop are started."""
 
 Fields = dict[bytes, bytes]
 Ended = Callable[[float, int, Fields], None]
@@ -39,10 +39,10 @@ class Order:
         method: path of the method.
         message: the serialized request, in hex; the same for every call.
         connections: number of connections.
-        callers: callers in a closed loop; 0: an open one.
+        callers: callers in a closed loop; 0: an open loop.
         rate: calls a second of an open loop, at times of a Poisson process.
-        at_once: calls of an open loop that start together before that.
-        seconds: how long calls are started.
+        at_once: calls of an open loop that start together at the beginning.
+        seconds: time during which calls are started.
         warm_up: seconds at the start that are not counted.
         timeout_ms: deadline of every call.
         seed: seed of the times.
@@ -65,17 +65,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Results of an order; those of calls that ended within the counted time.
+    """Results of an order: of the calls that ended within the counted time.
 
     Attributes:
         seconds: length of the counted time; if all calls started together, until the last of them ended.
         codes: number of calls by status code; -1 for streams that were reset without one.
-        all_codes: the same of all calls, the warm-up included.
-        ok_p50, ok_p99: latency of the calls that were answered, in seconds; 0 without any.
-        refused_p50, refused_p99: latency of those that were refused.
+        all_codes: the same for all calls, including the warm-up.
+        ok_p50, ok_p99: latency of answered calls, in seconds; 0 without any.
+        refused_p50, refused_p99: latency of refused calls.
         with_pushback: refused calls whose status says when to try again.
-        late: seconds by which calls of an open loop started too late, at most: the generator was overloaded.
-        lags: how often the generator's own loop was late by more than 20 ms.
+        late: largest delay of the start of a call in an open loop, in seconds; large if the generator is overloaded.
+        lags: number of times that the generator's event loop was late by more than 20 ms.
     """
 
     seconds: float
@@ -104,7 +104,7 @@ class Run:
         self._late, self._lags = 0.0, 0
 
     async def run(self) -> Taken:
-        """Connects, makes the calls, and waits until all have ended or have reached their deadlines."""
+        """Connect, make the calls, and wait until all have ended or reached their deadlines."""
         order = self._order
         loop = asyncio.get_running_loop()
         host, _, port = order.address.rpartition(":")
@@ -202,7 +202,7 @@ def percentile(values: list[float], percent: int) -> float:
 
 
 def take(process: subprocess.Popen[str], order: Order) -> Taken:
-    """Has a process of this module run an order; returns the results.
+    """Let a process of this module run an order; return the results.
 
     Raises:
         RuntimeError: if the process was started without pipes, or has exited.

@@ -1,17 +1,17 @@
-"""What a worker answers under more calls than it can: goodput, latency, refusals, health.
+"""Measures goodput, latency, refusals and health of a worker that gets more calls than it can answer.
 
 Run with `python -m bench.overload` from the project's folder. A `dejavu-server --workers 1` is pinned to one CPU; the
-calls come from a process of its own on another. First the capacity is measured, by callers that each have one call
-open (closed loop). Then calls arrive at multiples of it, at random times and whether or not earlier ones were
-answered (open loop); then many at once. At the end the capacity is measured again, as a control: with other work on the
-machine the two differ, and the figures between them mean as much as they agree. The health service is asked all the
-time, over a connection of its own.
+calls come from a separate process on another. First the capacity is measured, by callers that each have one call open
+(closed loop). Then calls arrive at multiples of it, at random times, regardless of whether earlier ones were answered
+(open loop); then many at once. At the end the capacity is measured again, as a control: if other work on the machine
+makes the two differ, the figures between them are unreliable too. Health checks run all the time, over a separate
+connection.
 
-The calls are as cheap as a forecast can be, which is the hardest case: to refuse one costs a good part of that. With
-`--games N` each call is a batch of that many games.
+The calls are as cheap as a forecast can be, which is the hardest case, because a refusal then costs a large part of a
+forecast. With `--games N` each call is a batch of that many games.
 
-Exits with 1 if a refusal was not counted, of ours or by gRPC's core; if one of ours does not say when to try again; or
-if the health service failed.
+Exits with 1 if the metrics counted less than 99 % of the refusals, if a refusal does not say when to try again, if a
+health check failed, or if more than 5 % of the queries were computed for callers that had disconnected.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class Phase:
         offered: calls a second as a multiple of the capacity; for AT_ONCE the number of calls.
         goodput: answered calls a second.
         cpu: CPU seconds that the worker used per second.
-        taken: what the callers saw.
+        taken: results of the callers.
         refused: refusals that the metrics counted.
         computed: queries that were computed.
-        wasted: queries that were computed for callers that had gone.
-        dropped: queries of such callers that were not.
+        wasted: queries that were computed although their callers had disconnected.
+        dropped: queries that were not computed because their callers had disconnected.
         health_p99: latency of health checks, in seconds.
         health_failed: number of failed health checks.
     """
@@ -76,11 +76,11 @@ class Phase:
     health_failed: int
 
     def code(self, *codes: int) -> int:
-        """Return how many calls of the whole phase ended with one of the codes."""
+        """Return the number of calls of the whole phase that ended with one of the codes."""
         return sum(self.taken.all_codes.get(str(code), 0) for code in codes)
 
     def others(self) -> int:
-        """Return how many calls ended otherwise than by an answer, a refusal or their deadline."""
+        """Return the number of calls that ended neither with an answer or a refusal nor at their deadline."""
         return sum(self.taken.all_codes.values()) - self.code(OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED)
 
 
@@ -90,7 +90,7 @@ class Health:
 
     Attributes:
         each: latency of each answer, in seconds.
-        failed: number of other ends.
+        failed: number of checks that failed.
     """
 
     address: str
@@ -196,7 +196,7 @@ def request(games: int) -> bytes:
 
 
 def breaches(phases: list[Phase]) -> list[str]:
-    """Return what must not be, in words."""
+    """Describe the failed checks; empty if all pass."""
     found = []
     for phase in phases:
         name = f"{phase.name} {phase.offered:g}"
@@ -209,7 +209,7 @@ def breaches(phases: list[Phase]) -> list[str]:
             found.append(f"{name}: {phase.health_failed} health checks failed")
         if phase.wasted > 0.05 * phase.computed:
             found.append(
-                f"{name}: {phase.wasted:.0f} of {phase.computed:.0f} queries were computed for callers that had gone"
+                f"{name}: {phase.wasted:.0f} of {phase.computed:.0f} queries were computed for disconnected callers"
             )
     return found
 
@@ -248,7 +248,7 @@ def show(phases: list[Phase], write: Callable[[str], None]) -> None:
 
 
 def main(arguments: list[str] | None = None, *, show_line: Callable[[str], None] = print) -> int:
-    """Run the measurement; return 1 if anything was not as it must be."""
+    """Run the measurement; return the exit code."""
     parser = argparse.ArgumentParser(prog="bench.overload", description=__doc__)
     parser.add_argument(
         "--seconds", type=float, default=8.0, help="length of a phase; the first quarter is not counted"

@@ -1,4 +1,4 @@
-"""Servers that are put under load beside each other, pinned to the same CPUs."""
+"""Servers whose behaviour under load is compared, pinned to the same CPUs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Target:
     """A server, and a call that it answers.
 
     Attributes:
-        name: how it is shown.
+        name: the name that is printed.
         address: HOST:PORT.
         method: path of a unary method.
         message: its serialized request.
@@ -73,7 +73,7 @@ def dejavu_server(cpus: set[int], *options: str) -> Iterator[SpawnedServer]:
 
 @contextmanager
 def dejavu(cpus: set[int]) -> Iterator[Target]:
-    """Run a `dejavu-server` of one worker, and give it as a target."""
+    """Run a `dejavu-server` of one worker, as a target."""
     with dejavu_server(cpus) as server:
         yield Target("dejavu-server", server.address, METHOD, REQUEST)
 
@@ -112,9 +112,9 @@ def running_mlserver(
         cpus: the CPUs that it may use.
         model: source of a module with a class Echo, its model.
         workers: number of processes for models; 0: the models run in its main process.
-        uri: what the model loads.
-        import_path: folders with further modules for it, as in PYTHONPATH; empty: those of this process.
-        debug: whether it logs every call, as it does by default.
+        uri: URI from which the model loads.
+        import_path: folders with further modules, as in PYTHONPATH; empty: the path of this process.
+        debug: whether it logs every call, which is its default.
 
     Yields:
         Its HOST:PORT and its process.
@@ -144,13 +144,13 @@ def running_mlserver(
 
 
 def starts(python: str | None, cpus: set[int]) -> list[Start]:
-    """Return what starts each server; MLServer only with a Python that has it."""
+    """Return the functions that start each server; without a Python that has it, MLServer is left out."""
     servers: list[Start] = [partial(dejavu, cpus), partial(bare_echo, cpus)]
     return [*servers, partial(mlserver, python, cpus)] if python else servers
 
 
 def infer_request() -> bytes:
-    """Return a ModelInferRequest of the Open Inference Protocol with the pattern as INT64; its proto is not ours."""
+    """Return a ModelInferRequest of the Open Inference Protocol with the pattern as INT64, encoded by hand."""
     contents = _field(3, bytes(value % 128 for value in PATTERN))
     tensor = _field(1, b"x") + _field(2, b"INT64") + _field(3, bytes([len(PATTERN)])) + _field(5, contents)
     return _field(1, b"echo") + _field(5, tensor)

@@ -1,7 +1,8 @@
 """Many browsers that follow a gateway's live events, in one process: `python -m bench.page.browsers HOST:PORT N`.
 
 Prints a line once each browser has a position. Then reads commands: `until SEQUENCE` prints a line once every browser
-has that event, `report` prints what they received as JSON. A browser whose connection is lost resumes by its last id.
+has that event, `report` prints a summary of the received events as JSON. A browser that loses its connection resumes by
+its last id.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ RECONNECT_SECONDS = (0.05, 0.5)
 
 @dataclass
 class Received:
-    """What all browsers received.
+    """Summary of the events that all browsers received.
 
     Attributes:
         sequences: the events, in the order in which the first browser got each.
         last: sequence → when the last browser got it, seconds since 1970.
-        wrong: number of events that a browser got out of turn: missed some, or had it already.
+        wrong: number of events that a browser received twice, or after missing one.
         deliveries: events received by all browsers together.
         connections: connections made by all browsers together.
         resets: how often a browser was told to start again.
@@ -44,7 +45,7 @@ class Received:
 
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> Self:
-        """Return what a report in JSON tells, whose keys are texts."""
+        """Parse a report in JSON, in which keys are strings."""
         return cls(**{**report, "last": {int(sequence): at for sequence, at in report["last"].items()}})
 
 
@@ -64,13 +65,13 @@ class Browsers:
         await self.until(lambda: all(each.token for each in self.all))
 
     def have(self, sequence: int) -> bool:
-        """Return whether all browsers have the event of a sequence: the first one to get each, and the others."""
+        """Return whether all browsers have the event of a sequence."""
         sequences = self.received.sequences
         newest = sequences[-1] if sequences else 0
         return newest >= sequence and all(each.place == len(sequences) for each in self.all)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds."""
+        """Wait until a condition holds."""
         while not holds():
             self.changed.clear()
             await self.changed.wait()
@@ -91,7 +92,7 @@ class Browser(asyncio.Protocol):
         self.place = 0
 
     async def connect(self) -> None:
-        """Connects, as often as it takes."""
+        """Connect, with as many attempts as needed."""
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -102,7 +103,7 @@ class Browser(asyncio.Protocol):
                 return
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the events. Their ends are inside the chunks of the answer."""
+        """Request the events. An event always ends within a chunk of the response."""
         assert isinstance(transport, asyncio.Transport)
         self._buffer = b""
         self._browsers.received.connections += 1
@@ -110,7 +111,7 @@ class Browser(asyncio.Protocol):
         transport.write(b"GET /api/stream HTTP/1.1\r\nhost: localhost\r\n%b\r\n" % resume)
 
     def data_received(self, data: bytes) -> None:
-        """Take the events that are complete."""
+        """Process the events that are complete."""
         self._buffer += data
         *blocks, self._buffer = self._buffer.split(b"\n\n")
         for block in blocks:

@@ -1,13 +1,13 @@
-"""Measures the page with Lighthouse as a phone on a slow line has it: board, game and record.
+"""Measures board, game and record with Lighthouse, as on a phone with a slow connection.
 
 Run with `python -m bench.page.lighthouse --lighthouse DIR` from the project's folder, where DIR is one in which
 `npm install lighthouse@12` was run; it needs Node and Debian's chromium. A server, a gateway and the browser share the
 machine. 15 games are in play and 10 are over; all are forecast after every minute, for both horizons.
 
 Lighthouse slows the processor down by a factor meant for a fast desktop computer, whose `benchmarkIndex` is 1500 to
-2000: by 4, for a phone. Here the factor makes this machine, by the index of the run before, the same phone, as
-Lighthouse's documentation on throttling says. A run in which the machine was faster or slower than in the one before is
-repeated. Printed: the median of the runs of each page.
+2000: by 4, for a phone. Here the factor is chosen from the index of the previous run such that this machine is as fast
+as the same phone, as Lighthouse's documentation on throttling recommends. A run in which the machine was faster or
+slower than in the previous one is repeated. Prints the median of the runs of each page.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PHONE_INDEX: Final = 1750 / 4
 """`benchmarkIndex` of the phone: a fast desktop computer, of index 1500 to 2000, slowed down by a factor of 4."""
 
 TOLERANCE: Final = 0.2
-"""How far the factor of a run may be from the one that its own index asks for."""
+"""Accepted relative difference between the factor of a run and the factor that its own index requires."""
 
 MOST_RUNS: Final = 10
 
@@ -113,7 +113,7 @@ def measure(lighthouse: Path, url: str, runs: int, slowdown: float | None) -> di
         lighthouse: folder in which Lighthouse is installed.
         url: the page.
         runs: number of runs.
-        slowdown: factor by which the processor is slowed down; None: that which makes this machine the phone.
+        slowdown: factor by which the processor is slowed down; None: the calibrated one.
     """
     found: list[dict[str, float]] = []
     factor = slowdown or 1.0
@@ -135,9 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.page.lighthouse", description=__doc__)
     parser.add_argument("--lighthouse", type=Path, required=True, help="folder with node_modules/lighthouse")
     parser.add_argument("--runs", type=int, default=3, help="runs for each page")
-    parser.add_argument("--slowdown", type=float, help="factor of the processor, in place of the calibrated one")
-    parser.add_argument("--url", help="address of a running page, in place of one with made games")
-    parser.add_argument("--path", action="append", help="path to measure, in place of board, game and record")
+    parser.add_argument("--slowdown", type=float, help="slowdown of the processor, instead of the calibrated one")
+    parser.add_argument("--url", help="address of a running page, instead of one with simulated games")
+    parser.add_argument("--path", action="append", help="path to measure, instead of board, game and record")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="dejavu-page-") as folder:
         if options.url:

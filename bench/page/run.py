@@ -1,12 +1,12 @@
-"""What it costs to send live events to many browsers, and how soon the last one has them.
+"""Measures the cost of sending live events to many browsers, and the delay until the last one has them.
 
-Run with `python -m bench.page` from the project's folder. A server of one worker, a gateway, and a process of browsers
-share the machine; the browsers count on their own process. Forecasts are recorded at a steady rate, each with its
-explanation. Then the gateway is killed with SIGKILL in the middle of more, and started again.
+Run with `python -m bench.page` from the project's folder. A server with one worker, a gateway, and a process with all
+browsers share the machine. Forecasts are recorded at a steady rate, each with its explanation. Then the gateway is
+killed with SIGKILL while more are recorded, and started again.
 
-Reported: seconds from the making of a forecast, which is before its commit, to its arrival at the last browser; CPU of
-the gateway for each event that a browser got; memory of the gateway for each browser. Exits with 1 if a browser lost an
-event, got one twice or out of order.
+Reports the time from the computation of a forecast, which is before its commit, to its arrival at the last browser; the
+gateway's CPU per event that a browser received; and its memory per browser. Exits with 1 if a browser lost an event, or
+received one twice or out of order.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class PageResult:
         browsers: number of browsers.
         events: number of forecasts recorded at the steady rate.
         event_bytes: bytes of one of them on the wire.
-        p50_ms, p99_ms, max_ms: from the making of a forecast to its arrival at the last browser.
-        cpu_us: CPU of the gateway for each event that a browser got.
-        kib_connected: memory of the gateway for each browser that is connected.
-        kib_served: the same after all events, those kept for browsers that resume included.
+        p50_ms, p99_ms, max_ms: from the computation of a forecast to its arrival at the last browser.
+        cpu_us: CPU of the gateway per event that a browser received.
+        kib_connected: memory of the gateway per connected browser.
+        kib_served: the same after all events, including the events kept for browsers that resume.
         log_mib: bytes of the events that are kept.
         killed_events: number of forecasts recorded around the kill.
         back_seconds: from the kill until every browser had everything.
-        wrong: events that a browser lost, got twice or out of order.
+        wrong: number of events that a browser lost, or received twice or out of order.
     """
 
     browsers: int
@@ -115,7 +115,7 @@ class Recording:
         self.made: dict[int, float] = {}
 
     async def run(self, count: int, rate: float) -> int:
-        """Record forecasts, so many a second; return the sequence of the last one."""
+        """Record forecasts at a rate per second; return the sequence of the last one."""
         start = time.monotonic()
         for number in range(count):
             await asyncio.sleep(max(0.0, start + number / rate - time.monotonic()))
@@ -204,7 +204,7 @@ def judge_steady(result: PageResult, recording: Recording, received: Received, c
 
 
 def judge_all(result: PageResult, recording: Recording, received: Received) -> None:
-    """Count what browsers lost, got twice or out of order."""
+    """Count the events that browsers lost, or received twice or out of order."""
     complete = received.sequences == sorted(recording.made)
     everywhere = received.deliveries == result.browsers * len(recording.made)
     result.wrong = received.wrong + received.resets + (not complete) + (not everywhere)

@@ -1,4 +1,4 @@
-"""What a run is measured on: machine, versions, commit."""
+"""Machine, versions and commit of a run."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ SEED = 1
 
 
 class CallsFailed(Exception):
-    """Calls failed, so that what the others took means little."""
+    """Calls failed, so the times of the others mean little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Contest:
     """One contender in one case.
 
     Attributes:
-        case: what is asked.
-        contender: who is asked.
+        case: name of the case, for example the number of callers.
+        contender: name of the contender.
         take: measures once; returns figures by name.
     """
 
@@ -38,9 +38,9 @@ class Contest:
 
 
 def alternate(setting: Setting, run: Run, section: str, contests: Sequence[Contest]) -> None:
-    """Measure all contests in rounds; those of one case follow each other. The first round warms up.
+    """Measure all contests in rounds; the contests of one case follow each other. The first round warms up.
 
-    Every other round goes backwards, so that drift within a round favours nobody.
+    Every other round is in reverse order, so that drift within a round favours no contender.
     """
     for number in range(-1, setting.rounds):
         for each in contests if number % 2 == 0 else reversed(contests):
@@ -51,7 +51,7 @@ def alternate(setting: Setting, run: Run, section: str, contests: Sequence[Conte
 
 @contextmanager
 def callers_process(setting: Setting) -> Iterator[Callers]:
-    """Run the process that calls, on the CPU of callers."""
+    """Run the process of the callers, on their CPU."""
     with helper("bench.performance.processes.callers", set(setting.callers)) as process:
         yield Callers(process)
 
@@ -72,9 +72,9 @@ def new_order(server: Server, callers: int, calls: int, **changes: object) -> Ca
 
 
 def timed_calls(callers: Callers, server: Server, order: CallOrder) -> Callable[[], dict[str, float]]:
-    """Return what times an order: each time with new patterns, and new games if it names them.
+    """Return a function that times an order: each time with new patterns, and with new games if it names them.
 
-    The figures are p50_ms, p99_ms, calls_a_second and cpu_us, the CPU of the server for each call; of batches also
+    The figures are p50_ms, p99_ms, calls_a_second and cpu_us, the CPU of the server per call; for batches also
     forecasts_a_core_second.
 
     Raises:

@@ -26,7 +26,7 @@ COLOURS: Final = {
     single_calls.NAMED: "#009e73",
     MLSERVER: "#e69f00",
 }
-"""Colours of contenders, which those who are colour-blind can tell apart (Okabe & Ito)."""
+"""Colours of contenders, from a palette for colour-blind readers (Okabe & Ito)."""
 
 STYLE: Final[dict[str, object]] = {
     "svg.fonttype": "none",
@@ -187,4 +187,4 @@ PLOTS: dict[str, tuple[set[str], Callable[[Run, Figure], None]]] = {
     "memory": ({memory.NAME}, _memory),
     "growth": ({entries.NAME, ledger_rows.NAME}, _growth),
 }
-"""Name → the sections that it shows, any of which is enough, and what draws it."""
+"""Name → the sections that it shows, of which one is enough, and the function that draws it."""

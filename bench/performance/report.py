@@ -21,11 +21,10 @@ from the samples of the last run.
 """
 
 _HOW = (
-    "All contenders of a case take turns in every round, and every other round goes backwards, so that drift of the"
-    " machine affects all of them. Servers are pinned to one CPU and callers to another, which is one of several on a"
-    " machine with more than two. Values are medians over rounds; × is the median over rounds of the ratio to the base"
-    " of the same round, with the least and the most in brackets. Compare ratios between machines, not milliseconds. A"
-    " run in which a call fails writes no report."
+    "All contenders of a case take turns in every round, and every other round is in reverse order, so that drift of"
+    " the machine affects all of them. Servers are pinned to one CPU and callers to another. Values are medians over"
+    " rounds; × is the median over rounds of the ratio to the base of the same round, with minimum and maximum in"
+    " brackets. Compare ratios between machines, not milliseconds. A run in which a call fails writes no report."
 )
 
 
@@ -46,7 +45,7 @@ def render(run: Run, images: Mapping[str, str]) -> str:
     if run.skipped:
         parts.append("\n".join(f"- **{what} is left out**: {why}" for what, why in run.skipped.items()) + "\n")
     if run.quick:
-        parts.append("**A few calls only, which show that everything works: the figures mean nothing.**\n")
+        parts.append("**Only a few calls, to show that everything works: the figures mean nothing.**\n")
     elif any(target.values(run) for target in TARGETS):
         parts += ["## Targets\n", _targets(run)]
     for name in run.sections:
@@ -99,7 +98,7 @@ def _cell(run: Run, section: Section, case: str, contender: str, figure: str) ->
 
 
 def _spread(values: Sequence[float], unit: str = "") -> str:
-    """Return median, least and most."""
+    """Format median, minimum and maximum."""
     if not values:
         return "not measured"
     text = f"{number(statistics.median(values))} [{number(min(values))}, {number(max(values))}]"

@@ -1,4 +1,4 @@
-"""Measures calls, batches, streams, the page, start, memory and growth in one run, beside an echo and MLServer.
+"""Measures calls, batches, streams, the page, start, memory and growth in one run, compared with an echo and MLServer.
 
     python -m bench.performance                            # everything; writes docs/performance.md, .json and plots
     python -m bench.performance --only calls batches       # some sections; prints the report
@@ -6,7 +6,7 @@
     python -m bench.performance --from docs/performance.json    # writes the report of earlier samples again
 
 Run it from the project's folder, on a quiet machine of two CPUs or more. MLServer is measured if its environment exists
-(`make bench` makes it). Exits with 1 if a call fails, never because of a time.
+(`make bench` makes it). Exits with 1 if a call fails, but never because a target is missed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ LEAST_ROUNDS = 5
 
 
 class MlserverMissing(Exception):
-    """CI must measure MLServer, which is not installed."""
+    """MLServer is not installed, but CI must measure it."""
 
 
 def measure(setting: Setting, sections: Sequence[str], run: Run) -> None:
-    """Measure sections, one after the other; say on standard error how long each took.
+    """Measure sections, one after the other; print the duration of each on standard error.
 
     Raises:
         CallsFailed: if a call failed.
@@ -64,10 +64,10 @@ def write(run: Run, report: Path, samples: Path | None) -> None:
 
 
 def installed_mlserver(wanted: str, run: Run) -> Path | None:
-    """Return the Python that has MLServer; without one, add to the run why it is left out.
+    """Return the Python that has MLServer; without one, add to the run the reason why MLServer is left out.
 
     Raises:
-        MlserverMissing: if it is wanted and missing, and DEJAVU_CI=1.
+        MlserverMissing: if it is required and missing, and DEJAVU_CI=1.
     """
     if wanted == "off":
         run.skipped[MLSERVER] = "`--mlserver off`"
@@ -106,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
-    """Measure and write or prints the report; return the exit code."""
+    """Measure, and write or print the report; return the exit code."""
     command_line = parser()
     options = command_line.parse_args(arguments)
     if options.rounds is not None and options.rounds < 1:

@@ -1,4 +1,4 @@
-"""What a run has measured: samples by section, case, contender and round, kept as JSON beside the report."""
+"""Measurements of a run: samples by section, case, contender and round, stored as JSON next to the report."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 DIGITS = 5
-"""Significant digits that are kept of a figure."""
+"""Number of significant digits of a stored figure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one contender did in one round.
+    """Figures of one contender in one round.
 
     Attributes:
         section: name of the section.
-        case: what was asked, for example the number of callers.
-        contender: who was asked.
+        case: name of the case, for example the number of callers.
+        contender: name of the contender.
         round: number of the round, from 0 on.
         figures: name → value; names end in their units.
     """
@@ -36,15 +36,15 @@ class Run:
 
     Attributes:
         machine: processor, memory, system and load at the start.
-        versions: the versions of what was measured.
+        versions: versions of Python and of the libraries.
         date: when it started, in UTC.
         commit: the commit that was measured.
         command: the command that measured it.
         rounds: number of rounds that count.
         quick: whether only a few calls were made, so that the figures mean nothing.
-        seconds: how long it took.
+        seconds: its duration.
         sections: the sections that were measured, in order.
-        skipped: what was left out → why.
+        skipped: name of a part that was left out → the reason.
         samples: the samples.
     """
 
@@ -80,7 +80,7 @@ class Run:
         }
 
     def ratios(self, section: str, case: str, contender: str, figure: str, base: str) -> list[float]:
-        """Return a figure over that of another contender, for each round that has both."""
+        """Return the ratio of a figure to the figure of another contender, for each round that has both."""
         values = self.values(section, case, contender, figure)
         bases = self.values(section, case, base, figure)
         return [value / bases[number] for number, value in values.items() if bases.get(number)]

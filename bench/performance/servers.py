@@ -27,7 +27,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 POLL_SECONDS = 0.01
 
 SAME_POINTS = 1e-3
-"""By how many points two servers of one model may differ: the sums of the LSTM depend on the size of a batch."""
+"""Tolerance between forecasts of two servers of one model, in points: sums of the LSTM depend on the batch size."""
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def what_if_response(server: Server) -> bytes:
 
 @contextmanager
 def mlserver_beside(setting: Setting, server: Server) -> Iterator[Server | None]:
-    """Run an MLServer that makes the forecasts of a `dejavu-server`, or none if the setting has none.
+    """Run an MLServer that makes the same forecasts as a `dejavu-server`; yield None if the setting has no MLServer.
 
     Raises:
         AssertionError: see `check_same_forecaster`.
@@ -116,7 +116,7 @@ def mlserver_beside(setting: Setting, server: Server) -> Iterator[Server | None]
 
 
 def check_same_forecaster(server: Server, peer: Server) -> None:
-    """Check that an MLServer makes the forecasts of a `dejavu-server`.
+    """Check that an MLServer makes the same forecasts as a `dejavu-server`.
 
     Raises:
         AssertionError: if the point forecasts of a pattern differ.

@@ -1,4 +1,4 @@
-"""How a run measures: rounds, sizes, processors, and where MLServer is installed."""
+"""Settings of a run: rounds, sizes, processors, and the installation of MLServer."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def _last_cpu() -> frozenset[int]:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a run measures.
+    """Settings of a run.
 
     Attributes:
         rounds: number of rounds that count; one more comes before them to warm up.
-        quick: whether to make only as many calls as show that everything works.
+        quick: whether to make only a few calls, to show that everything works.
         mlserver: a Python that has MLServer installed; None: there is none.
         bundle: folder of the model that all contenders serve.
         servers: the CPU of the servers.
-        callers: the CPU of whoever calls them; the same on a machine with one.
+        callers: the CPU of the callers; the same CPU on a machine that has only one.
     """
 
     rounds: int
@@ -40,7 +40,7 @@ class Setting:
     callers: frozenset[int] = field(default_factory=_last_cpu)
 
     def size(self, full: int, quick: int) -> int:
-        """Return how many of something to make."""
+        """Return a number of calls or of similar things, reduced in a quick run."""
         return quick if self.quick else full
 
     def sizes(self, full: tuple[int, ...], quick: tuple[int, ...]) -> tuple[int, ...]:

@@ -16,11 +16,11 @@ class Target:
     """A target.
 
     Attributes:
-        text: what it is about.
-        bound: the greatest value that meets it, or the least.
+        text: description, as in the report.
+        bound: the highest value that meets it, or the lowest if `at_least`.
         values: returns the value of each round; none if it was not measured.
-        unit: what bound and values are in; empty: they are ratios.
-        at_least: whether the bound is the least value.
+        unit: unit of bound and values; empty: they are ratios.
+        at_least: whether the bound is a minimum.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""Promotions and rollbacks under load; see run.py. `python -m bench.promotions --rounds 100`."""
+"""Entry point of `python -m bench.promotions --rounds 100`; see run.py."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     return program(
         arguments,
         print,
-        description="Promotions and rollbacks of models under publishers and subscribers.",
+        description="promotes and rolls back models while clients publish and subscribe",
         run=run,
         report=_report,
         add_options=_add_options,

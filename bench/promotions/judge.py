@@ -23,7 +23,7 @@ from dejavu_server.records import IssuedForecast
 
 
 class Answer(NamedTuple):
-    """An answer to a publisher; sequence 0: to a what-if."""
+    """An answer to a publisher; sequence 0: of a what-if."""
 
     game_id: str
     sequence: int
@@ -37,10 +37,10 @@ class PromotionResult(Result):
     Attributes:
         median_change_ms, slowest_change_ms: from the request for a change to its answer.
         median_call_ms: median of named calls.
-        not_by_champion: recorded forecasts that another model made than the champion at their sequence.
-        misquoted: answers that the ledger has with another game or model, or not at all.
+        not_by_champion: recorded forecasts that were not made by the champion at their sequence.
+        misquoted: answers that the ledger does not have, or has with a different game or model.
         never_champion: what-ifs answered by a model that was never the champion.
-        disagreeing: workers that answer by another model than the champion, at the end.
+        disagreeing: workers that at the end do not answer with the champion.
         failed_changes: changes that were refused, by reason.
     """
 
@@ -54,7 +54,7 @@ class PromotionResult(Result):
     failed_changes: dict[str, int] = field(default_factory=dict)
 
     def breaches(self) -> list[str]:
-        """Return the names of the checks that failed."""
+        """Return the names of the failed checks."""
         own = ("not_by_champion", "misquoted", "never_champion", "disagreeing", "failed_changes")
         return [*super().breaches(), *(name for name in own if getattr(self, name))]
 
@@ -69,11 +69,11 @@ async def judge(
     """Compare answers and streams with the ledger.
 
     Args:
-        result: receives what was found.
+        result: receives the findings.
         url: the ledger.
         answers: all answers.
         subscribers: all streams.
-        served: by worker, the model that it answers with at the end.
+        served: by worker, the model with which it answers at the end.
     """
     ledger = await Ledger.open(url)
     entries: list[IssuedForecast] = []

@@ -1,10 +1,10 @@
-"""Promotions and rollbacks of models on two servers with one ledger, under publishers and subscribers.
+"""Promotes and rolls back models on two servers with one ledger, while clients publish and subscribe.
 
 Every other round promotes the challenger, the others roll back; in each tenth round a worker is killed (kill -9) while
-the change is made. Publishers request forecasts of games, new ones and some again, and what-ifs; subscribers follow the
-stream. The results are compared with the ledger (judge.py): no call failed, every recorded forecast was made by the
-champion at its sequence, every answer is the one that the ledger has, and at the end all workers agree. With
-`--postgres` the ledger is in a PostgreSQL server of its own.
+the change is made. Publishers request what-ifs and forecasts of games, some of them repeatedly; subscribers follow the
+stream. The results are compared with the ledger (judge.py): no call may fail, every recorded forecast must be made by
+the champion at its sequence, every answer must be in the ledger, and at the end all workers must agree. With
+`--postgres` the ledger is in a separate PostgreSQL server.
 
 The challenger is a variant of the shipped bundle.
 """
@@ -51,13 +51,13 @@ CALL_SECONDS: Final = 30.0
 
 KILL_EVERY: Final = 10
 SECONDS: Final = 120.0
-"""Longest time for anything that is waited for."""
+"""Longest time of every wait."""
 
 _PASSING: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 class Load:
-    """Publishers, and what they were answered.
+    """Publishers, and the answers that they received.
 
     Args:
         target: addresses of the servers.
@@ -65,7 +65,7 @@ class Load:
 
     Attributes:
         answers: all answers.
-        seconds: how long each named call took.
+        seconds: duration of each named call.
         errors: errors of calls.
     """
 
@@ -92,7 +92,7 @@ class Load:
         """Run a publisher until it is stopped."""
         choose = random.Random(f"{self._seed}-{number}")
         games: list[tuple[str, list[float]]] = []
-        # A busy machine is not a failed call: how long the slowest one took is in the result.
+        # A slow call on a busy machine does not count as failed; the result has the longest duration.
         async with AsyncDejavuClient(self._target, timeout=CALL_SECONDS) as client:
             while not self._stop.is_set():
                 pattern = [float(choose.randint(-20, 20)) for _ in range(18)]
@@ -116,7 +116,7 @@ class Load:
 
 
 class Operator:
-    """Changes models through any of the servers, again if the one that was asked has ended."""
+    """Changes models through any of the servers; repeats a call if the server has ended."""
 
     def __init__(self, stubs: list[ModelServiceStub], choose: random.Random) -> None:
         self._stubs: list[Any] = list(stubs)

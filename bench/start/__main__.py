@@ -1,14 +1,14 @@
-"""Start and memory of a server, by its number of workers.
+"""Measures start and memory of a server, by its number of workers.
 
 Run with `python -m bench.start` from the project's folder; `--tree` compares source trees, such as a worktree of
 another commit, in alternation. For each number of workers it starts servers, on a ledger that exists, and prints
 
 - the time until the first worker serves and until all do, and the CPU time of all processes until then;
-- the memory (PSS) of the largest worker, of all workers, of the spare process (the fork
-  server), of the supervisor, and of all of them, five seconds and 200 forecasts later;
-- the time from the death of a worker (kill -9) to its successor's service, and the successor's CPU time by then.
+- the memory (PSS) of the largest worker, of all workers, of the fork server, of the supervisor, and of all of them,
+  five seconds and 200 forecasts later;
+- the time from the death of a worker (kill -9) until its successor serves, and the successor's CPU time until then.
 
-PSS divides memory that processes share by their number. It can be read of processes of the same user only.
+PSS divides memory that processes share by their number. It can only be read for processes of the same user.
 """
 
 from __future__ import annotations

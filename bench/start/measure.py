@@ -21,7 +21,7 @@ PACKAGES = ("client", "model_store", "protos/gen", "server", "trainer")
 """Folders of a source tree that hold its packages."""
 
 CALLED_SECONDS = 5.0
-"""Time between the start and the measurement of memory; what the server starts later runs by then."""
+"""Time between the start and the measurement of memory, so that parts that the server starts later are running."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Start:
         first_seconds: time until the first worker served.
         seconds: time until all of them served.
         cpu_seconds: CPU time of all its processes until then.
-        replaced_seconds: time from the death of a worker to its successor's service.
-        replaced_cpu_seconds: CPU time of the successor at that moment.
-        processes: its processes some seconds later, in use.
+        replaced_seconds: time from the death of a worker until its successor serves.
+        replaced_cpu_seconds: CPU time of the successor until then.
+        processes: its processes some seconds later, after calls.
     """
 
     workers: int
@@ -52,11 +52,11 @@ class Start:
 
 
 def prepare(folder: Path, tree: Path | None = None) -> None:
-    """Start and ends a server, which makes its ledger in a folder, and the bytecode of its modules.
+    """Start and end a server, so that its ledger in a folder and the bytecode of its modules exist.
 
     Args:
         folder: the folder.
-        tree: as of `measure`.
+        tree: see `measure`.
     """
     with _server(folder, 1, tree, ()) as (process, _):
         _Log(process).until("listening")
@@ -70,8 +70,8 @@ def measure(
     Args:
         workers: number of its workers.
         folder: folder of its ledger.
-        tree: source tree to run it from; None: what is installed or on PYTHONPATH.
-        calls: forecasts that are made before memory is measured; most callers ask for some.
+        tree: source tree to run it from; None: the packages that are installed or on PYTHONPATH.
+        calls: number of forecasts before memory is measured.
         options: further options of the server.
     """
     with _server(folder, workers, tree, options) as (process, began):
@@ -120,7 +120,7 @@ class _Log:
 
     Attributes:
         workers: process ids of the workers that have served.
-        order: the same, in the order in which they began.
+        order: the same process ids, in the order in which they began to serve.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:

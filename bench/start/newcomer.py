@@ -1,14 +1,14 @@
-"""Time from nothing to the first forecast, on machines that have next to nothing.
+"""Measures the time to the first forecast on minimal machines without an installation.
 
 Run as root with `python -m bench.start.newcomer` from the project's folder. It makes two minimal Debians with
-mmdebstrap, enters them with chroot, and does there in an empty home, with nothing cached, what the README says:
+mmdebstrap, enters them with chroot, and follows the README in an empty home, with nothing cached:
 
-- wheel: on a machine with Python alone, installs the wheel of this checkout without a compiler, and runs `dejavu demo`;
-- clone: on one with git, make, Python and a compiler, clones this checkout, and runs `make demo`.
+- wheel: on a machine with only Python, installs the wheel of this checkout without a compiler, and runs `dejavu demo`;
+- clone: on a machine with git, make, Python and a compiler, clones this checkout, and runs `make demo`.
 
 Prints per case the median, minimum and maximum of the seconds to the first forecast and to the end of the demo, of the
-CPU time of all processes, and the size of what was installed. The package index is that of this machine; its speed is
-part of the seconds.
+CPU time of all processes, and of the size of the installation. The package index is the one that this machine uses; its
+speed is part of the seconds.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Run:
         first: seconds to the first forecast.
         seconds: seconds to the end.
         cpu_seconds: CPU time of all processes, user and system.
-        mib: size of what was installed.
+        mib: size of the installation.
     """
 
     first: float
@@ -70,7 +70,7 @@ class Run:
 
 
 def make_machine(folder: Path, packages: Sequence[str]) -> None:
-    """Make a minimal Debian with some packages, which reaches the index as this machine does."""
+    """Make a minimal Debian with some packages, which reaches the package index as this machine does."""
     options = ["--quiet", "--variant=minbase", f"--include={','.join(('ca-certificates', *packages))}"]
     subprocess.run(["mmdebstrap", *options, SUITE, str(folder)], check=True)
     shutil.copy("/etc/resolv.conf", folder / "etc/resolv.conf")
@@ -113,7 +113,7 @@ def run(machine: Path, command: str, wheel: Path) -> Run:
 
 
 def measured(cases: Sequence[str], rounds: int) -> Iterator[tuple[str, Run]]:
-    """Run cases, each on a machine of its own, and yield each run."""
+    """Run cases, each on a separate machine, and yield each run."""
     with tempfile.TemporaryDirectory(prefix="dejavu-newcomer-") as folder:
         build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
         compiled = {**os.environ, "DEJAVU_COMPILE": "1"}

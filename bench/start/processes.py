@@ -1,4 +1,4 @@
-"""Processes of a server: which there are, and the memory and CPU time that each of them uses."""
+"""Processes of a server, with the memory and CPU time that each of them uses."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class ProcessUse:
-    """What one process uses.
+    """Memory and CPU time of one process.
 
     Attributes:
         role: supervisor, worker, or spare: a process that waits to become or to fork a worker.
         pid: process id.
-        pss_mib: proportional set size, in MiB: its own memory, and its share of what it has in common with others.
-        own_mib: memory that only it has (USS), in MiB.
-        rss_mib: resident memory, in MiB; counts what is shared in full.
+        pss_mib: proportional set size, in MiB: its own memory, and its share of memory that it shares with others.
+        own_mib: memory that it does not share (USS), in MiB.
+        rss_mib: resident memory, in MiB; counts shared memory in full.
         cpu_seconds: CPU time so far.
     """
 
@@ -32,7 +32,7 @@ class ProcessUse:
 
 
 def processes_of(supervisor: int, workers: set[int]) -> list[ProcessUse]:
-    """Return what the processes of a server use, the supervisor first.
+    """Return the memory and CPU time of the processes of a server, the supervisor first.
 
     Args:
         supervisor: process id of the supervisor.

@@ -1,4 +1,4 @@
-"""Callers of Predict, PredictBatch, PredictColumns, GetPrediction and MLServer's ModelInfer, beside `bench.load`.
+"""Callers of Predict, PredictBatch, PredictColumns, GetPrediction and MLServer's ModelInfer; extends `bench.load`.
 
 `bench.performance` runs it with `python -m bench.performance.processes.callers`. Every line of standard input is a
 CallOrder; every line of standard output is the resulting Timings. A response that lacks a forecast is a failed call.
@@ -37,8 +37,8 @@ class CallOrder(Order):
     Attributes:
         protocol: PREDICT, BATCH, COLUMNS, INFER or READ.
         explained: whether forecasts are requested with their explanation.
-        batch: number of forecasts of a call; 0: one, of a unary method.
-        games: READ: number of games in the ledger, asked for in turn.
+        batch: number of forecasts per call; 0: one, of a unary method.
+        games: READ: number of games in the ledger, requested in turn.
     """
 
     protocol: str = PREDICT
@@ -75,7 +75,7 @@ def body(call: int, order: CallOrder) -> bytes:
 
 @lru_cache(maxsize=8)
 def bodies(order: str) -> list[bytes]:
-    """Return the serialized requests of an order, in JSON; kept, as to build them takes CPU from other callers."""
+    """Return the serialized requests of an order, given as JSON; cached, because building them takes callers' CPU."""
     built = CallOrder(**json.loads(order))
     return [body(call, built) for call in range(built.calls)]
 
@@ -92,7 +92,7 @@ def is_columns(size: int, response: bytes) -> bool:
 
 
 def is_inference(size: int, response: bytes) -> bool:
-    """Return whether MLServer answered with as many forecasts."""
+    """Return whether a response of MLServer has the given number of forecasts."""
     return len(open_inference.points(response)) == size
 
 

@@ -1,4 +1,4 @@
-"""Baseline for batches and streams: a bare grpc.aio server with fixed responses; `bench.echo` is that for single calls.
+"""Baseline for batches and streams: a bare grpc.aio server with fixed responses; for single calls see `bench.echo`.
 
 `bench.performance` runs it with `python -m bench.performance.processes.echo`. It reads one line of JSON from standard
 input, prints its address on standard output, and serves until standard input ends. PredictBatch parses the requests and
@@ -22,12 +22,12 @@ from bench.echo import serve_methods
 from dejavu.v1 import prediction_service_pb2 as pb
 
 FIRST = pb.StreamPredictionsResponse(resume_token="x").SerializeToString()
-"""Tells a subscriber that it misses nothing from now on."""
+"""A heartbeat: tells a subscriber that it misses nothing from now on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What it answers; all serialized, in hex.
+    """Responses of the echo, serialized, in hex.
 
     Attributes:
         response: a PredictResponse.

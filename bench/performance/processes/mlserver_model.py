@@ -1,6 +1,6 @@
-"""The model that MLServer serves: the same bundle, by the same code. MLServer loads this file in its own environment.
+"""The model that MLServer serves: the same bundle with the same code. MLServer loads this file in its own environment.
 
-It imports nothing of `bench`, which that environment does not have.
+It imports nothing from `bench`, which that environment does not have.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Echo(MLModel):  # type: ignore[misc]  # the name that `bench.overload.serv
         return True
 
     async def predict(self, payload: Any) -> Any:
-        """Answer one inference request, with what an answer to a what-if says."""
+        """Answer one inference request, with the same values as a response to a what-if."""
         [tensor] = payload.inputs
         patterns = NumpyCodec.decode_input(tensor)
         queries = [ForecastQuery(ScorePattern(tuple(row)), Horizon.HALFTIME) for row in patterns.tolist()]

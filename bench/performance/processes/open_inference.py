@@ -1,7 +1,7 @@
 """The messages of the Open Inference Protocol (V2) that a forecast by MLServer needs.
 
-They are described here, in a pool of their own: a process that loads another copy of the protocol's file, as MLServer
-ships one, would clash with a second one in the pool that all share.
+They are defined here, in a separate descriptor pool: MLServer ships another copy of the protocol's file, and two copies
+in the default pool of a process clash.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Subscribers of StreamPredictions in a process of their own, and the publisher of what they receive.
+"""Subscribers of StreamPredictions in a separate process, with the publisher of the events that they receive.
 
 `bench.performance` runs it with `python -m bench.performance.processes.subscribers`. Every line of standard input is a
-FanOut; every line of standard output is what became of it, Delivered. Publisher and subscribers share a clock.
+FanOut; every line of standard output is its result, Delivered. Publisher and subscribers share a clock.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from dejavu.v1 import prediction_service_pb2 as pb
 
 STREAM_METHOD = f"/{SERVICE}/StreamPredictions"
 SECONDS = 60.0
-"""How long all subscribers together may take to receive an event."""
+"""Time within which all subscribers must have received an event."""
 
 AT_ONCE = 100
-"""Streams that are opened at once: a server cancels calls that wait to be accepted if there are too many of them."""
+"""Number of streams opened at once: a server cancels calls that wait to be accepted if there are too many of them."""
 
 _FORECAST = pb.StreamPredictionsResponse.DESCRIPTOR.fields_by_name["forecast"].number << 3 | 2
 """First byte of a message with a forecast: fields are serialized in order of their numbers."""
@@ -59,12 +59,12 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What became of the events.
+    """Results of the events.
 
     Attributes:
         seconds: for each event the time from the call that publishes it to its arrival at the last subscriber.
         cpu_seconds: CPU time of the server while it sent the events, in seconds.
-        wrong: number of events that a subscriber received too often.
+        wrong: number of events that a subscriber received more than once.
         event: the last event, serialized, in hex.
     """
 
@@ -75,7 +75,7 @@ class Delivered:
 
 
 class Subscribers:
-    """Streams of one server, and what they received."""
+    """Streams of one server, and the events that they received."""
 
     def __init__(self, order: FanOut) -> None:
         self._order = order
@@ -125,7 +125,7 @@ class Subscribers:
 
 
 async def run(order: FanOut) -> Delivered:
-    """Subscribes, publishes the events one after the other, and leaves.
+    """Subscribe, publish the events one after the other, and cancel the streams.
 
     Raises:
         RuntimeError, grpc.aio.AioRpcError, TimeoutError: if a stream or call fails, or an event does not arrive.

@@ -1,4 +1,4 @@
-"""Batches of what-ifs of 1 to 1,000, beside an echo of as many and MLServer."""
+"""Batches of 1 to 1,000 what-ifs, compared with an echo of equal batches and MLServer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAME = "batches"
 AS_COLUMNS = "Dejavu, columns"
 SIZES = (1, 10, 50, 100, 1000)
 FORECASTS = 2000
-"""Forecasts of a round in each case, but for small batches."""
+"""Number of forecasts per round in each case, except for small batches."""
 
 
 def case_of(size: int) -> str:
@@ -34,7 +34,7 @@ def case_of(size: int) -> str:
 
 
 def calls_of(setting: Setting, size: int) -> int:
-    """Return how many batches to send: fewer large ones, at least 3."""
+    """Return the number of batches to send: fewer if they are large, at least 3."""
     return setting.size(min(200, max(FORECASTS // size, 3)), 2)
 
 
@@ -65,7 +65,7 @@ SECTION = Section(
     text=(
         "One caller, one worker, what-ifs at minute 18. The echo parses the same requests and returns as many stored"
         " results. Columns are PredictColumns. MLServer gets a batch as one tensor and makes its forecasts in one pass,"
-        " with our compiled models. Forecasts per second of a core are those per second of the server's CPU."
+        " with the same compiled models. A second of a core is a second of the server's CPU time."
     ),
     columns={
         "p50_ms": "p50, ms",

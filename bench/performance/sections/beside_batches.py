@@ -1,4 +1,4 @@
-"""How long a caller of what-ifs waits while another one sends batches of 1,000."""
+"""Waiting times of a caller of what-ifs while another caller sends batches of 1,000."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from bench.performance.setting import Setting
 NAME = "beside"
 CASE = "batches of 1,000"
 BATCHES = 3
-"""Batches that are sent one after the other, while the other caller goes on."""
+"""Number of batches that are sent one after the other, while the other caller continues."""
 
 
 def during(calls: Timings, others: Timings) -> list[float]:
-    """Return how long those calls took that ran while one of the others did, in seconds."""
+    """Return the durations of the calls that overlap one of the others, in seconds."""
     spans = [(begun, begun + taken) for begun, taken in zip(others.begun, others.each, strict=True)]
     return [
         taken
@@ -43,9 +43,9 @@ def during(calls: Timings, others: Timings) -> list[float]:
 
 
 def waits(one: Callers, other: Callers, single: CallOrder, batch: CallOrder) -> Callable[[], dict[str, float]]:
-    """Return what measures a lone caller, then the same one beside batches.
+    """Return a function that measures a caller alone, then together with batches.
 
-    The requests are the same in all rounds: to build others would delay the lone caller, on the same CPU.
+    The requests are the same in all rounds: building new ones would delay the caller, which is on the same CPU.
     """
 
     def take() -> dict[str, float]:
@@ -69,7 +69,7 @@ def waits(one: Callers, other: Callers, single: CallOrder, batch: CallOrder) -> 
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measure waits beside batches."""
+    """Measure the waits during batches."""
     with ExitStack() as stack:
         one, other = (stack.enter_context(callers_process(setting)) for _ in range(2))
         server = stack.enter_context(dejavu(setting))
@@ -93,8 +93,8 @@ SECTION = Section(
     title="Callers beside batches",
     text=(
         "One caller of what-ifs, first alone, then while another process sends batches of 1,000, one after the other."
-        " The longest wait is that of the slowest of the calls that ran while a batch did: some hundred a round. The"
-        " longest of its 600 calls alone tells how long the machine itself stops."
+        " The longest wait is the duration of the slowest call that overlaps a batch; some hundred calls a round do."
+        " The longest of its 600 calls alone shows pauses of the machine itself."
     ),
     columns={
         "alone_p99_ms": "p99 alone, ms",

@@ -58,7 +58,7 @@ SECTION = Section(
     text=(
         "Forecasts of named games, recorded before they are answered. In SQLite a commit survives the death of"
         " processes (the default) or, with `--durability power`, a loss of power, as it does in PostgreSQL with fsync."
-        " PostgreSQL shares the CPU of the server; its own CPU is not part of the column."
+        " PostgreSQL runs on the same CPU as the server; its CPU time is not included in the column."
     ),
     columns=CALLS,
     measure=measure,

@@ -1,4 +1,4 @@
-"""Cost of a search against entries of the Dejavu database."""
+"""Cost of a search by the number of entries of the Dejavu database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def contender_of(entries: int) -> str:
 
 
 def searched(setting: Setting) -> list[Measured]:
-    """Build an index of simulated games at each of the sizes, and measure searches in rounds."""
+    """Build an index of simulated games of each size, and measure searches in rounds."""
     sizes = setting.sizes(SIZES, (300, 1000))
     options = argparse.Namespace(
         sizes=list(sizes),
@@ -55,7 +55,7 @@ SECTION = Section(
     name=NAME,
     title="Entries of the Dejavu database",
     text=(
-        "CPU of a search in one HNSW index of simulated games, alone and in a call of 64; a forecast makes one search."
+        "CPU of a search in an HNSW index of simulated games, single and in a call of 64; a forecast makes one search."
         " The bundle that ships has at most 3,000 entries a minute. [Cost of the index](../bench/index.md) has real"
         " games, up to 500,000 entries."
     ),

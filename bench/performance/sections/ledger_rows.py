@@ -1,4 +1,4 @@
-"""Cost of calls against rows of the ledger."""
+"""Cost of calls by the number of forecasts in the ledger."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUICK = (1000, 2500)
 
 
 def contender_of(forecasts: int) -> str:
-    """Return the contender of a least number of forecasts in the ledger."""
+    """Return the contender of a minimum number of forecasts in the ledger."""
     return f"{forecasts:,} forecasts"
 
 
@@ -50,8 +50,8 @@ SECTION = Section(
     name=NAME,
     title="Rows of the ledger",
     text=(
-        "Ledgers in SQLite that are filled with evenings of games, each with forecasts of every minute: a forecast of"
-        " a new game is recorded, or the newest one of a game is read. `python -m bench.record` has a million"
+        "Ledgers in SQLite that are filled with evenings of games, each with forecasts of every minute. A call records"
+        " a forecast of a new game, or reads the newest forecast of a game. `python -m bench.record` measures a million"
         " forecasts, and lists."
     ),
     columns=CALLS,

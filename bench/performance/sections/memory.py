@@ -39,7 +39,7 @@ def contender_of(workers: int) -> str:
 def after_calls(
     setting: Setting, start: Callable[[], AbstractContextManager[Server]], protocol: str = PREDICT
 ) -> Callable[[], dict[str, float]]:
-    """Return what starts a server, calls it, and measures its memory (PSS) in MB."""
+    """Return a function that starts a server, calls it, and measures its memory (PSS) in MB."""
 
     def take() -> dict[str, float]:
         with callers_process(setting) as callers, start() as server:
@@ -74,8 +74,8 @@ SECTION = Section(
     name=NAME,
     title="Memory",
     text=(
-        f"Proportional set size after what-ifs of {CALLERS} callers, in MB of 10⁶ bytes: pages that several processes"
-        " share count in parts. All processes are the workers, the supervisor and the fork server."
+        f"Proportional set size (PSS) after what-ifs of {CALLERS} callers, in MB of 10⁶ bytes: each process counts its"
+        " part of shared pages. All processes are the workers, the supervisor and the fork server."
     ),
     columns={"worker_mb": "a worker, MB", "workers_mb": "all workers, MB", "all_mb": "all processes, MB"},
     measure=measure,

@@ -1,4 +1,4 @@
-"""From nothing to the first forecast, on machines that have next to nothing."""
+"""Time to the first forecast on minimal machines without an installation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TITLE = "First forecast"
 CONTENDER = "Dejavu"
 
 ROUNDS = 3
-"""Fewer than of other sections: a round takes minutes."""
+"""Number of rounds; fewer than in other sections, because a round takes minutes."""
 
 
 def measure(setting: Setting, run: Run) -> None:
@@ -34,9 +34,10 @@ SECTION = Section(
     name=NAME,
     title=TITLE,
     text=(
-        "In an empty home of a minimal Debian, with nothing installed or cached: `wheel` installs the wheel on one"
-        " that has Python alone, without a compiler, and runs `dejavu demo`; `clone` clones the repository on one with"
-        " git, make, Python and a compiler, and runs `make demo`. The seconds include those of the package index."
+        "In an empty home of a minimal Debian, with nothing installed or cached: `wheel` installs the wheel on a"
+        " machine with only Python, without a compiler, and runs `dejavu demo`; `clone` clones the repository on a"
+        " machine with git, make, Python and a compiler, and runs `make demo`. The times include downloads from the"
+        " package index."
     ),
     columns={
         "first": "first forecast, s",

@@ -20,7 +20,7 @@ RATE = 10.0
 
 
 def browsers_of(setting: Setting) -> int:
-    """Return how many browsers follow."""
+    """Return the number of browsers."""
     return setting.size(200, 8)
 
 
@@ -52,9 +52,10 @@ SECTION = Section(
     name=NAME,
     title="The page's gateway",
     text=(
-        f"Browsers in one process follow the gateway's server-sent events, {RATE:g} a second; delays are from the"
-        " making of a forecast, before its commit, to its arrival at the last browser. Then the gateway is killed:"
-        " the last column is the time until every browser has resumed and has every event (`python -m bench.page`)."
+        f"Browsers in one process follow the gateway's server-sent events, {RATE:g} a second; delays are measured from"
+        " the computation of a forecast, before its commit, to its arrival at the last browser. Then the gateway is"
+        " killed: the last column is the time until every browser has resumed and has every event"
+        " (`python -m bench.page`)."
     ),
     columns={
         "p50_ms": "p50, ms",

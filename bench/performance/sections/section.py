@@ -1,4 +1,4 @@
-"""What a section is: what it measures, and how the report shows it."""
+"""A section of the report: its measurement, and its form in the report."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Section:
     Attributes:
         name: its name on the command line and in samples.
         title: its heading.
-        text: what is measured, and how.
+        text: description of the measurement.
         columns: figure → heading of its column, with the unit.
-        measure: measures it; adds samples to the run, and to what was skipped.
-        base: the contender over whose figures the ratios are; empty: there are no ratios.
+        measure: measures it; adds samples, or the reason for skipping a part, to the run.
+        base: the contender to whose figures the ratios refer; empty: there are no ratios.
         plot: name of its plot; empty: it has none.
     """
 

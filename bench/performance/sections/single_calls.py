@@ -1,4 +1,4 @@
-"""Single calls: what-ifs, explained and named, beside an echo and MLServer."""
+"""Single calls: what-ifs, explained and named, compared with an echo and MLServer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ turn find cold caches.
 """
 
 GAMES_A_CASE = 1_000_000
-"""Numbers of games set apart for each case."""
+"""Number of game ids reserved for each case."""
 
 
 def case_of(callers: int) -> str:
@@ -68,10 +68,10 @@ SECTION = Section(
     name=NAME,
     title="Single calls",
     text=(
-        "One worker (`--max-in-flight 128`, as the default of 64 refuses some of 64 callers' calls), at minute 18,"
-        " every pattern new; named games are recorded in SQLite with the default durability before they are answered."
-        " The echo is a bare grpc.aio server that parses the same requests and returns a stored what-if. MLServer runs"
-        " the same bundle by the same code in its main process, by gRPC, the pattern as FP64."
+        "One worker (`--max-in-flight 128`, because the default of 64 refuses some calls of 64 callers), at minute 18,"
+        " with a new pattern in every call; named games are recorded in SQLite with the default durability before they"
+        " are answered. The echo is a bare grpc.aio server that parses the same requests and returns a stored what-if."
+        " MLServer runs the same bundle with the same code in its main process, called by gRPC with patterns as FP64."
     ),
     columns=CALLS,
     measure=measure,

@@ -60,7 +60,7 @@ def wait_until_serving(address: str) -> None:
 
 
 def seconds_to_enter(start: Callable[[], AbstractContextManager[object]]) -> Callable[[], dict[str, float]]:
-    """Return what measures the seconds until a server that is started has answered."""
+    """Return a function that measures the seconds from the start of a server until it has answered."""
 
     def take() -> dict[str, float]:
         before = time.perf_counter()
@@ -86,9 +86,9 @@ SECTION = Section(
     name=NAME,
     title="Start",
     text=(
-        "From the start of the process until the health service says SERVING, with a ledger that exists and on all"
-        " CPUs, as nobody calls meanwhile: by default there are two workers and a fork server. The echo serves once"
-        " it has printed its address; MLServer, on the CPU of servers, once it says that its model is ready."
+        "From the start of the process until the health service says SERVING, with a ledger that exists, on all CPUs"
+        " because there are no callers; by default there are two workers and a fork server. The echo serves once it has"
+        " printed its address; MLServer, on the CPU of servers, once it says that its model is ready."
     ),
     columns={"seconds": "seconds"},
     measure=measure,

@@ -1,4 +1,4 @@
-"""Fan-out of an event to 1, 100 and 1,000 subscribers, beside a bare echo stream."""
+"""Fan-out of an event to 1, 100 and 1,000 subscribers, compared with a bare echo stream."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Subscribers:
         self._process = process
 
     def deliver(self, order: FanOut) -> Delivered:
-        """Has events delivered.
+        """Let events be delivered; return the results.
 
         Raises:
             CallsFailed: if a subscriber missed an event, or got one twice.
@@ -56,7 +56,7 @@ class Subscribers:
 def fan_out(
     subscribers: Subscribers, server: Server, number: int, events: int, first: int
 ) -> Callable[[], dict[str, float]]:
-    """Return what measures the delivery of events to a number of subscribers, who connect before."""
+    """Return a function that measures the delivery of events to a number of subscribers, which connect before."""
     firsts = count(first, events)
 
     def take() -> dict[str, float]:
@@ -93,10 +93,10 @@ SECTION = Section(
     name=NAME,
     title="Streams",
     text=(
-        "A forecast of a named game is published by a call, and every subscriber of one worker receives it; 25"
-        " subscribers share a connection. The time is from the call until the last subscriber has the event: it"
-        " includes forecast and commit. The echo sends the same bytes to as many, on a call that computes nothing."
-        " Publisher and subscribers are one process; what they take on their CPU is part of both times."
+        "A call publishes a forecast of a named game, and every subscriber of one worker receives it; 25 subscribers"
+        " share a connection. The time is measured from the call until the last subscriber has the event: it includes"
+        " forecast and commit. The echo sends the same bytes to as many subscribers, in a call that computes"
+        " nothing. Publisher and subscribers are one process; its CPU time is included in the times of both servers."
     ),
     columns={
         "last_ms": "until the last has it, ms",

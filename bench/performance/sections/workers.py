@@ -1,4 +1,4 @@
-"""One worker and two: what a call takes on both together."""
+"""Cost of a call with one worker and with two."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ SECTION = Section(
     name=NAME,
     title="Workers",
     text=(
-        f"{CALLERS} callers, each with its own connection. Both servers have the same CPU, so that the cost of a call"
-        " can be compared; the CPU is that of all workers of a server. Two processes of the echo share a port as"
-        " workers do: what they add is gRPC's and the kernel's."
+        f"{CALLERS} callers, each with its own connection. Both servers run on the same CPU, so that the cost of a call"
+        " can be compared; the CPU column counts all workers of a server. Two processes of the echo share a port as"
+        " workers do: the additional cost of two is gRPC's and the kernel's."
     ),
     columns=CALLS,
     measure=measure,

@@ -27,7 +27,7 @@ struct ShownEntry {
     double increment, spread;
 };
 
-// Entries as records of Python, see `Dejavu.shown_entries`: they are read where they are.
+// Displayed data of the entries: the NumPy records of `shown_entries.records_of`, read in place without a copy.
 class ShownEntries {
 public:
     ShownEntries() = default;
@@ -60,11 +60,12 @@ struct Database {
 
     int minutes() const { return static_cast<int>(weights.size()); }
 
-    // Finds the neighbours of a pattern and their mean residuals; writes `neighbours` numbers and distances.
+    // Finds the nearest entries of a pattern: writes the numbers and distances of `neighbours` entries, and returns
+    // their mean residuals.
     OfSources query(const double *pattern, std::int64_t *entries, double *distances) const;
 };
 
-// Linear model and weights of one minute; not all minutes have a database, and without similar games none has.
+// Linear model and weights of one minute. Some minutes have no database; in a bundle without similar games none has.
 struct Minute {
     double coefficients[SOURCES][HORIZONS][COEFFICIENTS];
     OfHorizons shrinkage, weight;
@@ -97,7 +98,7 @@ public:
     const Minute &minute(int minutes) const { return minutes_[static_cast<std::size_t>(minutes)]; }
     int longest() const { return static_cast<int>(minutes_.size()) - 1; }
 
-    // Whether a forecast can be made after some minutes: if there are databases, only with that of the minute.
+    // Whether a forecast can be made after this many minutes. A bundle that has any database needs one for that minute.
     bool supports(int minutes) const { return !searches_ || minute(minutes).database; }
 
     // Predicts a game; `margin` is NaN if unknown. Writes the LSTM's output after each minute, (minutes, HORIZONS), or
@@ -106,7 +107,7 @@ public:
                       double *distances, bool only_last = false) const;
 
     // Writes the forecasts before tip-off and after each minute but the last, (minutes, HORIZONS); with similar games
-    // or without. See batch.earlier_forecasts.
+    // or without. Compared with `earlier_forecasts` in tests/support/reference/batch.py.
     void earlier(const double *pattern, int minutes, double margin, const float *corrections, bool similar,
                  double *result) const;
 

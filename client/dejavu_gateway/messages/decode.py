@@ -23,8 +23,8 @@ MAX_VALUES: Final = 60_000
 57,200."""
 
 MAX_ITEMS: Final = 300
-"""Maximum number of elements of a list of a message, such as requests of a batch: reading the 1000 that servers accept
-takes 50 ms."""
+"""Maximum number of elements of a list in a message, such as the requests of a batch. Servers accept 1000, but reading
+as many takes 50 ms, too long for a process that serves many browsers."""
 
 MAX_OBJECTS: Final = 2048
 """Maximum number of objects of a body: a batch of the maximum number of requests has 1201 if each has a market."""
@@ -47,7 +47,7 @@ def read_json(body: bytes) -> object:
     Raises:
         RequestRefused: if it is not JSON in UTF-8, has too many values, is nested too deeply, or has a key twice.
     """
-    # Upper bounds, because characters inside texts count too: regular requests have few of these.
+    # Upper bounds: the same characters inside strings are counted too, but ordinary requests have few of them.
     objects = body.count(b"{")
     values = body.count(b",") + body.count(b"[") + objects
     if values > MAX_VALUES or objects > MAX_OBJECTS or body.count(b":") > MAX_MEMBERS:
@@ -99,7 +99,7 @@ def from_json(value: object, message_type: type[MessageT]) -> MessageT:
 def from_query(
     parameters: Sequence[tuple[str, str]], message_type: type[MessageT], also: Sequence[str] = ()
 ) -> tuple[MessageT, dict[str, str]]:
-    """Return the message that query parameters describe, one for each field.
+    """Return the message that query parameters describe; each parameter sets one field.
 
     Args:
         parameters: names and values. A name is the name of a field in lowerCamelCase, or as in the contract.

@@ -2,7 +2,7 @@
 
 Each team has one number, the points that its offence and defence together add to the total of its games. The two
 numbers of a game enter the expected total as strengths enter an expected margin, except for the sign of the away
-team's. Separate numbers for offence and defence gained nothing (docs/decisions/0061).
+team's. Separate numbers for offence and defence did not improve forecasts (docs/decisions/0062).
 """
 
 from __future__ import annotations

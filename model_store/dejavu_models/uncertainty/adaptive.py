@@ -1,9 +1,9 @@
 """Adaptive intervals: online adjustment of interval width to keep the nominal coverage.
 
 The static score of an outcome is its standard-normal score in the recorded forecast: N(0, 1) over games while the
-calibration is valid. A factor of the season multiplies all scores of a horizon: the root of the mean square of recent
-scores (`season_scale`). It follows the volatility of the season and keeps the shape of the distribution. States are a
-pure function of the ordered scores.
+calibration is valid. The factor of the season, the root mean square of recent static scores (`season_scale`),
+multiplies the scores at which the intervals of a horizon end. It follows the volatility of the season and keeps the
+shape of the distribution. States are a pure function of the ordered scores.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def radius_of_alpha(alpha: float) -> float:
 
 
 def _between(score: float) -> tuple[tuple[int, float], tuple[int, float]]:
-    """Return the indices and weights of the two radii that a `ScoreMap` interpolates for a score; knots are fixed."""
+    """Return indices and weights of the two radii between which a `ScoreMap` interpolates at a score."""
     outer = bisect_left(KNOTS, score)
     if outer == 0 or outer == len(KNOTS):
         end = min(outer, len(KNOTS) - 1)
@@ -70,9 +70,10 @@ def _between(score: float) -> tuple[tuple[int, float], tuple[int, float]]:
 
 
 class TrackedGame(NamedTuple):
-    """A game applied to a tracker: its |score|, and the factor of the season before the game.
+    """A game applied to a tracker: its |score|, and the factor of the season as it was before this game.
 
-    The factor is that of this tracker alone; forecasts have that of all quarters together, which differs a little.
+    This factor is computed from this tracker only; forecasts use a factor pooled from all quarters, which differs a
+    little.
     """
 
     score: float
@@ -80,7 +81,7 @@ class TrackedGame(NamedTuple):
 
 
 def scaled_radii(factor: float) -> tuple[float, ...]:
-    """Return the radius of each of TARGETS if all scores are multiplied by a factor."""
+    """Return the radii at KNOTS: the knots multiplied by a factor."""
     return tuple(factor * knot for knot in KNOTS)
 
 
@@ -204,10 +205,10 @@ def _tracker(record: Mapping[str, Any]) -> tuple[TrackerKey, Tracker]:
 
 
 def _mid_rank_score(scores: Sequence[float], below: int, not_above: int) -> float:
-    """Return the score midway between the shares of outcomes below a value, and at or below it.
+    """Return the standard-normal quantile of the mean of P(outcome < value) and P(outcome ≤ value).
 
-    `below` and `not_above` are the numbers of quantiles below the value, and at or below it. Each share ends halfway
-    between the levels of two quantiles, where bins of equal probability meet.
+    `below` and `not_above` are the numbers of quantiles below the value, and at or below it. Each probability is taken
+    halfway between the levels of two neighbouring quantiles.
     """
 
     def share(index: int) -> float:

@@ -4,8 +4,9 @@ A fold holds the forecasts of a season's games by models that were trained befor
 in order: a day's forecasts use the trackers updated with earlier days, then the day's outcomes update the trackers, as
 on a server that receives outcomes. Every season starts with fresh trackers, like a new bundle.
 
-A fold stores the ends of three intervals. Quantiles and scores between these ends are interpolated linearly in the
-standard-normal score; beyond them they are extrapolated in proportion to the score. Static metrics are therefore exact.
+A fold stores the ends of three intervals. Static intervals end exactly there, so their metrics need no interpolation.
+Adapted quantiles and scores between these ends are interpolated linearly in the standard-normal score; beyond them they
+are extrapolated in proportion to the score.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Access to a server by the command line in another process: the trainer does not import the contract."""
+"""Calls a server by running the `dejavu` command in a subprocess: the trainer does not import the gRPC contract."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Adv
         examples: training games.
         recipe: the hyperparameters.
         seed: random seed; the same seed and games give the same graph on the same machine.
-        advance: called with 1 after each of recipe.steps epochs.
+        advance: called with 1 after each epoch of each member, recipe.steps times in all.
 
     Raises:
         FitError: if the loss diverges, or the graph's results differ from the model's.
@@ -160,7 +160,7 @@ def _export(network: nn.Module, example: Tensor) -> bytes:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The tracing exporter is deprecated, but writes one small file and needs no other library.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        # The check that is traced as a constant is on the number of channels; the number of minutes stays dynamic.
+        # Tracing turns a check of the number of channels into a constant; the number of minutes stays dynamic.
         warnings.filterwarnings("ignore", message="Converting a tensor to a Python boolean")
         # This warns of LSTMs with batch-dependent initial states; the parity check uses other batch sizes.
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")

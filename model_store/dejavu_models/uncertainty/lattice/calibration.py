@@ -1,4 +1,4 @@
-"""Calibration of a bundle on whole numbers: the tables of every kind of request."""
+"""Calibration of a bundle whose distributions are on whole numbers: the tables for each kind of request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
 SMALLEST_ALPHA: Final = 2 * float(SHAPE_LEVELS[0])
-"""Smallest miscoverage rate of an interval: beyond, tails are extrapolated."""
+"""Smallest miscoverage rate of an interval; for smaller ones the tails would have to be extrapolated."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,8 @@ class LatticeCalibration:
             raise ValueError(f"there are no tables for margins that are {', '.join(missing)}")
         for (source, live), model in self.models.items():
             if model.live is not live:
-                raise ValueError(
-                    f"the tables of {source.name} are not those {'with' if live else 'without'} live inputs"
-                )
+                stored, fitted = ("with", "without") if live else ("without", "with")
+                raise ValueError(f"the tables of {source.name} {stored} live inputs were fitted {fitted} them")
 
     def model(self, source: MarginSource, *, live: bool) -> MarginModel:
         """Return the tables of a kind of request; without live inputs if the bundle has none with them."""
@@ -90,7 +89,7 @@ class LatticeCalibration:
     def columns(
         self, situation: Situation, points: Floats, leads: Floats, margins: Floats, at: AdaptedScores
     ) -> tuple[Floats, Floats]:
-        """Return the numbers of n games without live inputs, by the compiled models; see `game`.
+        """Compute probabilities and quantiles of n games without live inputs, with the compiled models; see `game`.
 
         Args:
             situation: one that has a distribution.

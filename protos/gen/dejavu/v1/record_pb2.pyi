@@ -170,8 +170,8 @@ class Settlement(_message.Message):
     quantiles at 0.01, 0.03, … 0.99.
     """
     first_outcome_sequence: _builtins.int
-    """Position of the outcome's first report in the ledger, whatever was corrected or withdrawn since: the order in which a
-    MarketRecord takes the games. Equals outcome_sequence unless there were others.
+    """Position of the outcome's first report in the ledger, whatever was corrected or withdrawn since. MarketRecord
+    compounds the profits of games in this order. Equals outcome_sequence if the outcome was reported only once.
     """
     market_result: Global___MarketResult.ValueType
     """What became of the recorded bet. Unspecified: no market was recorded, or no side of it had a stake."""
@@ -229,7 +229,7 @@ class TotalSettlement(_message.Message):
     absolute_error: _builtins.float
     """|error|, in points."""
     pace_absolute_error: _builtins.float
-    """Absolute error of pace × time, in points: of the total if points go on to come at the rate so far."""
+    """Absolute error, in points, of pace × time: the total that results if scoring continues at the rate so far."""
     covered: _builtins.bool
     """Whether the total lay in the interval, ends included."""
     crps: _builtins.float
@@ -267,11 +267,11 @@ class RecordedPrediction(_message.Message):
     RECORDED_BY_FIELD_NUMBER: _builtins.int
     MARKET_SEQUENCE_FIELD_NUMBER: _builtins.int
     superseded: _builtins.bool
-    """Whether a later revision that was recorded in time superseded it."""
+    """Whether a later revision superseded it; late revisions do not count."""
     recorded_by: _builtins.str
     """Who had the forecast recorded, such as "token:poller"; empty unless the server asked for tokens then."""
     market_sequence: _builtins.int
-    """Position of the market in the ledger: the order in which a MarketRecord takes the bets; 0 without a market."""
+    """Position of the market in the ledger; 0 without a market. MarketRecord applies the caps on stakes in this order."""
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast, as recorded."""
@@ -291,7 +291,7 @@ class RecordedPrediction(_message.Message):
     @_builtins.property
     def market(self) -> _market_pb2.Market:
         """The first market sent with the forecast, if any: only that one counts in the record. Its prices are in the form in
-        which they were given; markets recorded before the ledger kept American odds have decimal ones.
+        which they were given, but decimal if it was recorded by an earlier release that did not keep American odds.
         """
 
     @_builtins.property

@@ -23,7 +23,7 @@ def describe_loaded(info: ModelInfo, roster: Roster, today: date) -> pb.Model:
 
 
 def describe_stored(manifest: Manifest | None, version: str, roster: Roster) -> pb.Model:
-    """Describe a model that is not loaded by its manifest, without its ratings and capabilities.
+    """Describe, from its manifest, a model that is not loaded; ratings and capabilities are left out.
 
     Args:
         manifest: the manifest; None if the store lacks it.

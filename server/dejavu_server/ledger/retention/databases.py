@@ -1,4 +1,4 @@
-"""Opens the two ledgers of a copy."""
+"""Opens the source and the target of a ledger copy."""
 
 from __future__ import annotations
 

@@ -107,5 +107,5 @@ def test_requests_without_live_inputs_and_bundles_without_their_tables_have_the_
     assert not made.model(MarginSource.RATED, live=True).live
     with pytest.raises(ValueError, match="no tables for margins that are UNKNOWN"):
         LatticeCalibration({(MarginSource.KNOWN, False): MODEL, (MarginSource.RATED, False): MODEL})
-    with pytest.raises(ValueError, match="not those with live inputs"):
+    with pytest.raises(ValueError, match="with live inputs were fitted without them"):
         LatticeCalibration({**made.models, (MarginSource.KNOWN, True): MODEL})

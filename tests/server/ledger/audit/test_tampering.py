@@ -102,7 +102,7 @@ def test_the_documentation_counts_the_kinds_of_tampering_and_lists_those_not_fou
     assert explained == list(CHECKS)
     assert {check for kind in KINDS for check in (kind.alone, kind.held)} == {*CHECKS, None}
     counted = re.search(
-        r"(\d+) kinds of .*? (\d+) are found in the ledger alone,\s(\d+) with", DOCUMENT.read_text(), re.DOTALL
+        r"(\d+) kinds of .*?\s(\d+) are found in the ledger alone,\s(\d+) with", DOCUMENT.read_text(), re.DOTALL
     )
     assert counted is not None
     alone, held = (

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, func, insert, select
 from tests.support.builders.record_book import forecast
 
 from dejavu_common.clock import microseconds
-from dejavu_feed.game_day import game_day
+from dejavu_common.game_day import game_day
 from dejavu_feed.teams import TEAMS
 from dejavu_models.betting import Market, evaluate_market
 from dejavu_models.forecast_query import ScorePattern

@@ -47,9 +47,6 @@ A sportsbook takes a few percent on two sides, and more while a game is played; 
 imply a little less than 1 together. Beyond the bounds, one of the prices is mistyped or belongs to another line.
 """
 
-NOTICE: Final = "not shown to be better than the market"
-"""Notice of every answer with a stake."""
-
 _ROUNDING: Final = 1e-9
 
 

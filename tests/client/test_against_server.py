@@ -26,7 +26,7 @@ from dejavu_client import (
     predict_request,
 )
 from dejavu_client.cli.main import app
-from dejavu_feed.game_day import game_day
+from dejavu_common.game_day import game_day
 
 TEAMS: dict[str, Any] = {"home_team": "BKN", "away_team": "GSW"}
 GAMES = {kind: current_game(number) for number, kind in enumerate(CLIENTS, start=1)}

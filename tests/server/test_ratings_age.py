@@ -13,7 +13,7 @@ from dejavu.v1 import forecast_pb2
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.requests import market
-from dejavu_feed.game_day import game_day
+from dejavu_common.game_day import game_day
 from dejavu_feed.off_season import days_around
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry

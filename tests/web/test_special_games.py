@@ -16,7 +16,7 @@ from tests.web.test_problems import changed_status
 
 from dejavu_client import FINAL, DejavuClient
 from dejavu_common.clock import utc_now
-from dejavu_feed.game_day import game_day
+from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import seasons_on
 
 GAME, FINISHED, SWAPPED = "9900000003", "9900000004", "9900000005"

@@ -39,9 +39,9 @@ from dejavu_client.formatting import (
     warning_label,
 )
 from dejavu_client.output.responsive_table import name_value_rows, titled_table
+from dejavu_common.game_day import game_day
 from dejavu_common.rich_console import Console, titled_panel
 from dejavu_feed import live_inputs
-from dejavu_feed.game_day import game_day
 
 MessageT = TypeVar("MessageT", bound=Message)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dejavu_common.clock import microseconds
-from dejavu_feed.game_day import game_day
+from dejavu_common.game_day import game_day
 from dejavu_models.errors import DejavuError
 from dejavu_models.scorecard import Exclusion
 from dejavu_models.types import Horizon

@@ -27,7 +27,7 @@ from dejavu.v1.market_pb2 import RISK_LEVEL_EXTREME
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictRequest, PredictResponse, RiskFactor
 from dejavu_client import HALFTIME
 from dejavu_client.cli.main import app
-from dejavu_feed.game_day import game_day
+from dejavu_common.game_day import game_day
 
 
 @pytest.mark.parametrize(

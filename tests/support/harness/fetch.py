@@ -11,7 +11,7 @@ from tests.support.fakes.stats_service import PlayedOnce, StatsStandIn
 
 from dejavu_feed.nba.stats_service import NbaStats
 from dejavu_trainer.data.fetch import FetchResult, Phase, fetch
-from dejavu_trainer.data.rate_limit import RetryingClient, RetryPolicy
+from dejavu_trainer.data.retries import RetryingClient, RetryPolicy
 
 AT_ONCE = RetryPolicy(spacing=0.0, first_wait=0.0, max_attempts=3)
 

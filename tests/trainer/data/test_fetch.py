@@ -42,7 +42,7 @@ from dejavu_trainer.data.fetch import Phase, parse_nba_seasons
 from dejavu_trainer.data.games import game_date, load_games
 from dejavu_trainer.data.import_plays import read_and_check
 from dejavu_trainer.data.plays import DataError, write_plays
-from dejavu_trainer.data.rate_limit import FetchStopped
+from dejavu_trainer.data.retries import FetchStopped
 from dejavu_trainer.data.simulate import simulate_season
 
 GAMES = season_of_games()

@@ -18,7 +18,7 @@ from dejavu_models.live_ratings import GameResult
 from dejavu_trainer.data import fetch_cache
 from dejavu_trainer.data.finals import Finals, fetch_finals
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.data.rate_limit import FetchStopped, RetryingClient
+from dejavu_trainer.data.retries import FetchStopped, RetryingClient
 
 GAMES = season_of_games()
 NEUTRAL = GAMES[1]

@@ -10,15 +10,15 @@ from urllib.parse import quote
 
 import typer
 
+from dejavu_common.game_day import game_day
 from dejavu_common.rich_console import Console
 from dejavu_common.state_folder import state_folder
 from dejavu_feed.errors import FeedError
-from dejavu_feed.game_day import game_day
 from dejavu_feed.nba.stats_service import STATS_URL, NbaStats
 from dejavu_models.registry.bundle import check_target, read_manifest
 from dejavu_models.registry.registry import default_bundle, refreshed_bundle
 from dejavu_trainer.cli.app import Json, app, exit_on_error, parsed, print_json
-from dejavu_trainer.data.rate_limit import FetchStopped, RetryingClient, RetryPolicy
+from dejavu_trainer.data.retries import FetchStopped, RetryingClient, RetryPolicy
 from dejavu_trainer.reports.refresh import print_refresh, refresh_document, unchanged_document
 
 if TYPE_CHECKING:

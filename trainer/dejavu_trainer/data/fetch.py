@@ -27,7 +27,7 @@ from dejavu_feed.nba.stats_service import Stats
 from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_part
 from dejavu_trainer.data.games import parse_seasons
 from dejavu_trainer.data.plays import DATED, MAX_ELAPSED, MAX_SCORE, DataError, season_path
-from dejavu_trainer.data.rate_limit import FetchStopped, RetriesExhausted, RetryingClient
+from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
 
 FIRST_SEASON: Final = 1997
 """First season for which the NBA has plays."""

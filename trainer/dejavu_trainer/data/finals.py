@@ -16,7 +16,7 @@ from dejavu_feed.nba.stats_service import Stats
 from dejavu_models.live_ratings import GameResult
 from dejavu_trainer.data.fetch import Phase, fetch_list, season_name
 from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_part
-from dejavu_trainer.data.rate_limit import RetriesExhausted, RetryingClient
+from dejavu_trainer.data.retries import RetriesExhausted, RetryingClient
 
 _FORMAT_VERSION: Final = 1
 """Format version of kept lists; incremented when they are parsed differently, so that they are fetched again."""

@@ -23,7 +23,7 @@ SEASON_GAMES: Final = 300
 """Minimum number of games of a season that makes a new model due when it is over."""
 
 PAUSE_GAMES: Final = 100
-"""Minimum number of games, newer than those of the last model, for coverage or drift to make a new model due."""
+"""Minimum number of newer games for coverage, drift or a new season to make a new model due."""
 
 OVER_AFTER: Final = timedelta(days=MAX_RATINGS_DAYS)
 """Time after the newest game of a season when the season counts as over."""
@@ -61,7 +61,7 @@ class TriggerSettings:
     Attributes:
         new_games: new games that make a new model due.
         season_games: minimum number of games of a new season.
-        pause_games: minimum number of new games for coverage and drift to be checked.
+        pause_games: minimum number of new games for coverage and drift to be checked, and for a new season to count.
         coverage_tolerance: distance between the interval of a coverage and the expected coverage above which the
             trigger is met.
     """

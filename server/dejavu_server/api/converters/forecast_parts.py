@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dejavu.v1 import forecast_pb2
+from dejavu_models.ratings import OPENING_DEVIATION, are_known
 from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
@@ -16,7 +17,6 @@ from dejavu_models.types import (
     TeamKnowledge,
     TotalForecast,
 )
-from dejavu_server.api.converters.forecast_warnings import knowledge_text
 
 _MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
 
@@ -51,6 +51,14 @@ def add_parts(
         message.expected_margin_terms.CopyFrom(_margin_terms_message(forecast.expected_margin_terms))
     if forecast.total is not None:
         message.total.CopyFrom(_total_message(forecast.total, distribution=distribution))
+
+
+def knowledge_text(team: str, known: TeamKnowledge) -> str:
+    """Describe how well a team is known: BOS: June 2023 and 2 finals, hardly known."""
+    finals = f"{known.finals or 'no'} final{'' if known.finals == 1 else 's'}"
+    since = finals if known.earlier_date is None else f"{known.earlier_date:%B %Y} and {finals}"
+    how = "well" if are_known([known]) else "hardly" if known.deviation > OPENING_DEVIATION else "partly"
+    return f"{team}: {since}, {how} known"
 
 
 def _put_team_known(message: forecast_pb2.TeamKnowledge, team: str, known: TeamKnowledge) -> None:

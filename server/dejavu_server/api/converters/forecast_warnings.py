@@ -9,8 +9,9 @@ from typing import Final
 from dejavu.v1 import forecast_pb2
 from dejavu_feed.off_season import playing_days
 from dejavu_models.betting import PLAUSIBLE_OVERROUNDS, MarketAnswer, fair_probability
-from dejavu_models.ratings import OPENING_DEVIATION, are_known, are_usable, ratings_warnings
-from dejavu_models.types import Forecast, Horizon, ModelInfo, TeamKnowledge, WarningReason
+from dejavu_models.ratings import are_known, are_usable, ratings_warnings
+from dejavu_models.types import Forecast, Horizon, ModelInfo, WarningReason
+from dejavu_server.api.converters.forecast_parts import knowledge_text
 from dejavu_server.records import IssuedForecast
 
 _WARNING_VALUES = {
@@ -110,14 +111,6 @@ def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Warning]:
         end = f"{ends[-1]}" + " or before" * (len(ends) > 1)
         warnings.append(_outdated(f"{_and(teams)}, with no final since a gap,", end, today))
     return warnings
-
-
-def knowledge_text(team: str, known: TeamKnowledge) -> str:
-    """Describe how well a team is known: BOS: June 2023 and 2 finals, hardly known."""
-    finals = f"{known.finals or 'no'} final{'' if known.finals == 1 else 's'}"
-    since = finals if known.earlier_date is None else f"{known.earlier_date:%B %Y} and {finals}"
-    how = "well" if are_known([known]) else "hardly" if known.deviation > OPENING_DEVIATION else "partly"
-    return f"{team}: {since}, {how} known"
 
 
 def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str) -> forecast_pb2.Warning:

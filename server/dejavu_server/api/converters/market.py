@@ -14,7 +14,6 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_models.betting import (
     MAX_ODDS,
     MIN_AMERICAN,
-    NOTICE,
     Market,
     MarketAnswer,
     MarketSide,
@@ -31,6 +30,9 @@ RISK_LEVEL_VALUES: Final = {level: market_pb2.RiskLevel.Value(f"RISK_LEVEL_{leve
 RECORDING_VALUES: Final = {
     recording: market_pb2.MarketRecording.Value(f"MARKET_RECORDING_{recording.name}") for recording in MarketRecording
 }
+
+NOTICE: Final = "not shown to be better than the market"
+"""Notice of every answer with a stake."""
 
 _SIDE_VALUES = {side: market_pb2.MarketSide.Value(f"MARKET_SIDE_{side.name}") for side in MarketSide}
 EVEN: Final = 2.0

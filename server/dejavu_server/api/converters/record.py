@@ -8,14 +8,13 @@ from dejavu.v1 import record_pb2, retention_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.market_pb2 import MARKET_RECORDING_OUTCOME_KNOWN, MARKET_RECORDING_RECORDED
 from dejavu_common.clock import from_microseconds
-from dejavu_models.betting import NOTICE
 from dejavu_models.comparison import ShadowRow
 from dejavu_models.comparison.shadow_rows import PairedScore
 from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scorecard, ScoreEstimate, TotalScorecard
 from dejavu_server.api.converters.fields import HORIZON_VALUES, message_of, timestamp
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.forecast_warnings import market_warnings
-from dejavu_server.api.converters.market import market_answer_message, market_message
+from dejavu_server.api.converters.market import NOTICE, market_answer_message, market_message
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.ledger.queries.predictions import RecordedGame
 from dejavu_server.ledger.queries.pruned import PrunedStatement

@@ -6,11 +6,11 @@ from typing import Final
 
 from dejavu.v1 import forecast_pb2, market_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_models.betting import NOTICE, MarketAnswer, MarketSide, TotalMarket
+from dejavu_models.betting import MarketAnswer, MarketSide, TotalMarket
 from dejavu_models.errors import FieldErrors
 from dejavu_server.api.converters.fields import message_of
 from dejavu_server.api.converters.forecast_warnings import total_market_warnings
-from dejavu_server.api.converters.market import EVEN, RISK_LEVEL_VALUES, decimal_odds, staked
+from dejavu_server.api.converters.market import EVEN, NOTICE, RISK_LEVEL_VALUES, decimal_odds, staked
 from dejavu_server.records import IssuedForecast
 
 _ANY_MARKET: Final = TotalMarket(line=0.5, over_odds=EVEN, under_odds=EVEN)

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_common.clock import utc_now
-from dejavu_feed.game_day import game_day
+from dejavu_common.game_day import game_day
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
 from dejavu_models.registry.stages import ModelChange, Roster

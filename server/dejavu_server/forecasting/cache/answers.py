@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from cachetools import TLRUCache
 
 from dejavu_common.clock import utc_now
-from dejavu_feed.game_day import day_bounds, game_day
+from dejavu_common.game_day import day_bounds, game_day
 from dejavu_models.errors import DejavuError
 from dejavu_server.forecasting.cache.generation import CacheGeneration
 from dejavu_server.observability import statistics as stats

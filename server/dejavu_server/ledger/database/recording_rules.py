@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from dejavu_common.clock import from_microseconds
-from dejavu_feed.game_day import game_day
+from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import is_replay
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.errors import GameFull, OutcomeAlreadyRecorded

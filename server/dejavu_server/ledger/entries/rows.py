@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dejavu_common.clock import microseconds
-from dejavu_feed.game_day import game_day
+from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import is_replay
 from dejavu_server.ledger.entries import scored_values, total_values
 from dejavu_server.ledger.entries.codec import PreparedForecast

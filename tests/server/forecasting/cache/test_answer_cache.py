@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.what_ifs import cached
 
-from dejavu_feed.game_day import day_bounds, game_day
+from dejavu_common.game_day import day_bounds, game_day
 from dejavu_server.forecasting.cache.answers import ENTRY_BYTES, MAX_ANSWER, MAX_REQUEST, Answer, AnswerCache
 from dejavu_server.forecasting.cache.generation import CacheGeneration
 from dejavu_server.observability.metrics import Metrics

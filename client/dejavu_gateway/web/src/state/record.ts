@@ -69,7 +69,7 @@ const MONTHS = 12;
 
 /** By month, the last twelve, oldest first. */
 export function byMonths(filter: Filter): Promise<Group[]> {
-  const today = new Date(Date.now() - 11 * 3_600_000);
+  const today = new Date(`${gameDay(Date.now())}T00:00:00Z`);
   const earliest = fromDate(filter.period) ?? "";
   const groups = Array.from({ length: MONTHS }, (_unused, place) => {
     const back = MONTHS - 1 - place;

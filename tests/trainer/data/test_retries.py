@@ -12,7 +12,7 @@ from tests.support.harness.fetch import Notes
 
 from dejavu_feed.errors import FeedError, IncompleteGame, MalformedFeed
 from dejavu_feed.nba.stats_service import StatsUnavailable
-from dejavu_trainer.data.rate_limit import FetchStopped, RetriesExhausted, RetryingClient, RetryPolicy
+from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient, RetryPolicy
 
 
 class Time:

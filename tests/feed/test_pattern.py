@@ -84,6 +84,19 @@ def test_a_tie_or_no_away_team_leaves_a_game_out() -> None:
     assert exclusion_reason(None, WON) == "away is missing"
 
 
+@pytest.mark.parametrize(
+    ("elapsed", "reason"),
+    [
+        (2640.0, ""),
+        (2639.0, "its scores end 241 s before the end of period 4"),
+        (2900.0, "its scores end 280 s before the end of period 5"),
+    ],
+)
+def test_a_game_whose_rows_end_too_early_is_cut_off(elapsed: float, reason: str) -> None:
+    scores = tuple(score for score in WON if score.elapsed < elapsed)
+    assert exclusion_reason("BOS", (*scores, Score(elapsed, 9, 3))) == reason
+
+
 def test_a_change_of_the_lead_that_no_minute_has_room_for_leaves_a_game_out() -> None:
     for points, reason in ((18, ""), (19, "its differential changes by 19 points in minute 2")):
         assert exclusion_reason("BOS", (WON[0], Score(120.0, 0, points), Score(180.0, 0, 5), *WON[1:])) == reason

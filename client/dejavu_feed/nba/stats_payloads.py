@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import pairwise
-from operator import itemgetter
 from typing import Any, Final
 
 from dejavu_common.game_day import parse_day
@@ -19,6 +17,7 @@ from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_game_id, is_of_season
 from dejavu_feed.nba.typed_fields import brief, game_clock, optional_text, points, required
 from dejavu_feed.pattern import LARGEST_MARGIN, Score, elapsed_seconds
+from dejavu_feed.score_changes import contradiction, score_changes
 from dejavu_feed.teams import TEAMS
 
 _CODES: Final = {team.number: code for code, team in TEAMS.items()}
@@ -26,9 +25,6 @@ _MATCHUP: Final = 40
 """Number of characters of a matchup that are kept; "NYK @ BOS" has 9."""
 
 _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "TEAM_ID", "MATCHUP", "WL", "PTS")
-_MOST_POINTS: Final = 3
-"""Maximum points of one shot."""
-
 _LEAST_POINTS, _MOST_TEAM_POINTS = 15, 250
 """Bounds of a team's points in a game; the extremes so far are 18 (1950) and 186 (1983)."""
 
@@ -187,24 +183,38 @@ def read_score_timeline(payload: object, game: ListedGame) -> ScoreTimeline:
             ", ".join(f"{team} {points[team]}" for team in (home, away)) for points in (timeline.points, game.points)
         )
         raise IncompleteGame(f"its plays end with {played}; the list has {listed}")
+    if wrong := contradiction(scores):
+        raise IncompleteGame(wrong.reason)
     return timeline
 
 
 def _home(actions: Sequence[object], game: ListedGame) -> str:
     """Return the team whose score is in the column scoreHome.
 
-    The plays take precedence: a log may list either team as the host.
+    Raises:
+        IncompleteGame: if the plays name other teams than the list, or another home team, or neither names one.
     """
+    named: dict[str, str] = {}
     for action in actions:
-        # A tuple, because a set fails for unhashable values.
-        if isinstance(action, Mapping) and action.get("location") in ("h", "v"):
-            code = _team(action.get("teamId"))
-            if code in game.points:
-                others = game.points.keys() - {code}
-                return code if action["location"] == "h" else min(others)
-    if not game.home:
+        location, code = _side(action)
+        if location in ("h", "v") and code:  # not a set, which fails for unhashable values
+            named.setdefault(code, location)
+    if others := sorted(named.keys() - game.points.keys()):
+        raise IncompleteGame(f"its plays are of {' and '.join(others)}; the list has {game.teams}")
+    hosts = {code for code, location in named.items() if location == "h"}
+    hosts |= {code for code in game.points if any(named[other] == "v" for other in named.keys() - {code})}
+    if game.home:
+        hosts.add(game.home)
+    if not hosts:
         raise IncompleteGame("neither the list nor the plays name the home team")
-    return game.home
+    if len(hosts) > 1:
+        raise IncompleteGame(f"its plays have the home team of {game.teams} the other way round")
+    return hosts.pop()
+
+
+def _side(action: object) -> tuple[object, str]:
+    """Return the value of `location` of an action and its team."""
+    return (action.get("location"), _team(action.get("teamId"))) if isinstance(action, Mapping) else ("", "")
 
 
 def _row(action: Any) -> tuple[int, Score] | None:
@@ -221,38 +231,6 @@ def _row(action: Any) -> tuple[int, Score] | None:
         return None
     period, clock = game_clock(action, where)
     return number, Score(round(elapsed_seconds(period, clock), 2), home, away)
-
-
-def score_changes(rows: Sequence[tuple[int, Score]]) -> tuple[Score, ...]:
-    """Return every change of the score in chronological order; the first is 0–0 at tip-off.
-
-    Rows are numbered in the order of entry. A row that was entered late is out of chronological order; its score may be
-    the score at its number or at its clock. Uses the reading with fewer score changes that no single shot explains.
-
-    Args:
-        rows: number and score of each row, in any order.
-    """
-    numbered = [Score(0.0, 0, 0), *(score for _, score in sorted(rows, key=itemgetter(0)))]
-    by_clock = sorted(numbered, key=lambda score: score.elapsed)  # stable: rows at the same time stay ordered by number
-    if by_clock != numbered and _oddities(numbered) < _oddities(by_clock):
-        steps = sorted(
-            ((then.elapsed, then.home - now.home, then.away - now.away) for now, then in pairwise(numbered)),
-            key=lambda step: step[0],
-        )
-        by_clock = numbered[:1]
-        for elapsed, home, away in steps:
-            last = by_clock[-1]
-            by_clock.append(Score(elapsed, last.home + home, last.away + away))
-    return (
-        *by_clock[:1],
-        *(then for now, then in pairwise(by_clock) if (then.home, then.away) != (now.home, now.away)),
-    )
-
-
-def _oddities(scores: Sequence[Score]) -> int:
-    """Count the score changes that no single shot explains."""
-    steps = ((then.home - now.home, then.away - now.away) for now, then in pairwise(scores))
-    return sum(not (min(step) == 0 and max(step) <= _MOST_POINTS) for step in steps)
 
 
 def _team(number: object) -> str:

@@ -216,7 +216,10 @@ def test_a_correction_is_kept_where_it_was_made() -> None:
 
 
 def test_without_a_word_on_sides_the_list_tells_the_host() -> None:
-    payload = small(action(1, "PT11M00.00S", 4, 3, location="", teamId=0))
+    scores = ((2, 0), (2, 3), (4, 3))
+    payload = small(
+        *(action(n, f"PT1{n - 1}M00.00S", *score, location="", teamId=0) for n, score in enumerate(scores, 1))
+    )
     known = ListedGame("0022400001", date(2024, 10, 22), "NYK @ BOS", {"BOS": 4, "NYK": 3}, "BOS")
     assert read_score_timeline(payload, known).home == "BOS"
     with pytest.raises(IncompleteGame, match="neither the list nor the plays name the home team"):

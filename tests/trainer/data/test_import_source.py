@@ -82,7 +82,8 @@ def complete_hoopr(*days: str) -> list[dict[str, object]]:
         home = away = 0
         for period in range(1, 5):
             for second in sorted(chance.sample(range(1, 720), 40), reverse=True):
-                home, away = home + chance.choice([0, 2]), away + chance.choice([0, 2])
+                by_home = chance.choice([0, 2])
+                home, away = home + by_home, away + 2 - by_home
                 clock = f"{second // 60}:{second % 60:02d}"
                 rows.append(hoopr_row(period, clock, home, away, game_id=number, game_date=day))
         rows.append(hoopr_row(4, "0.0", home + (home == away), away, game_id=number, game_date=day))
@@ -248,6 +249,98 @@ def test_a_game_with_an_nba_id_that_does_not_belong_is_left_out(
 
 
 @pytest.mark.parametrize(
+    ("rows", "listing", "reason"),
+    [
+        (nba_api(), "LAL @ DEN,2023-10-24,,2", "its plays end with DEN 5, LAL 3; the list has LAL 2"),
+        (nba_api(), "LAL @ DEN,2023-10-24,W,", "its plays end with another winner; the list has LAL"),
+        (
+            nba_api(),
+            "LAL @ DEN,2023-10-24,W,5;DEN vs. LAL,2023-10-24,L,3",
+            "its plays end with DEN 5, LAL 3; the list has LAL 5, DEN 3, the other way round",
+        ),
+        (nba_api(), "MIA @ IND,2023-10-24,,", "its plays are of DEN and LAL; the list has MIA @ IND on 2023-10-24"),
+        (nba_api(), "DEN @ LAL,2023-10-24,,", "its plays have the teams the other way round; the list has DEN @ LAL"),
+        (
+            nba_api(),
+            "DEN @ LAL,2023-10-24,,;DEN vs. LAL,2023-10-24,,",
+            "the list has it as DEN @ LAL on 2023-10-24, 0022300061 and as DEN vs. LAL",
+        ),
+        (
+            nba_api(),
+            "LAL @ DEN,2023-10-24,,;DEN vs. LAL,2023-10-25,,",
+            "the list has it as LAL @ DEN on 2023-10-24, 0022300061 and as DEN vs. LAL on 2023-10-25",
+        ),
+        (
+            [*nba_api(), *nba_api(teamId=TEAMS["BOS"].number, location="h")],
+            "LAL @ DEN,2023-10-24,,",
+            "its home team is DEN, and BOS in ",
+        ),
+        (
+            [*nba_api()[:1], nba_api()[1] | {"scoreHome": "9"}, *nba_api()[2:]],
+            "LAL @ DEN,2023-10-24,,",
+            "the score goes from 0–0 to 9–0 at 10:02 of Q1, which no shot explains (",
+        ),
+        (hoopr(), "DEN @ LAL,2023-10-24,,", "its plays have the teams the other way round; the list has DEN @ LAL"),
+        (hoopr(), "LAL @ DEN,2023-10-23,,", "its plays are of 2023-10-24; the list has it a day off: LAL @ DEN on 20"),
+        (hoopr(), "LAL @ DEN,2023-10-24,W,5", "its plays end with DEN 5, LAL 3; the list has LAL 5"),
+        ([*hoopr(), *hoopr(away_team_abbrev="BOS", away_team_id=2)], "", "its away team is LAL, and BOS in "),
+        ([*hoopr(), *hoopr(game_date="2023-10-25")], "", "it has another date or season type in "),
+    ],
+)
+def test_a_game_that_contradicts_itself_or_its_list_is_left_out(
+    rows: list[dict[str, object]], listing: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = Source.NBA_API if "gameId" in rows[0] else Source.HOOPR
+    good = nba_api(gameId="0022300062") if source is Source.NBA_API else hoopr(game_id=7, game_date="2023-11-01")
+    games = tmp_path / "list.csv"
+    told = [f"{GAME},{row}" for row in listing.split(";") if row] + ["0022300062,LAL @ DEN,2023-11-01,,"]
+    games.write_text("\n".join(["GAME_ID,MATCHUP,GAME_DATE,WL,PTS", *told]) + "\n")
+    path = written(tmp_path / "plays.csv", [*rows, *good])
+    checked = read_source([path], source, 2024, read_game_list(games))
+    [game] = checked.left_out
+    assert game.reason.startswith(reason)
+    assert game.contradicts
+    assert {game_id for game_id, *_ in labels(checked)} == {"0022300062"}
+    arguments = ("import", path, "--from", source, "--season", 2024, "--games", games, "--out", tmp_path / "out")
+    assert run(*arguments, "--strict") == 1
+    assert capsys.readouterr().err.endswith("--strict: 1 game with contradictions; nothing was written\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_at_a_neutral_site_the_plays_tell_the_home_team(tmp_path: Path) -> None:
+    games = tmp_path / "list.csv"
+    rows = ("LAL @ DEN,L,3", "DEN @ LAL,W,5")
+    games.write_text("GAME_DATE,GAME_ID,MATCHUP,WL,PTS\n" + "".join(f"{DAY},{GAME},{row}\n" for row in rows))
+    for source in (Source.NBA_API, Source.HOOPR):
+        path = written(tmp_path / f"{source}.csv", SOURCES[source]())
+        assert labels(read_source([path], source, 2024, read_game_list(games))) == {
+            (GAME, "RS", "DEN", "LAL", date(2023, 10, 24))
+        }
+
+
+@pytest.mark.parametrize(
+    ("value", "day"),
+    [
+        ("2024-01-06T00:30:00Z", "2024-01-05"),
+        ("2024-01-05T19:30:00-05:00", "2024-01-05"),
+        ("2024-01-05 22:30:00-08:00", "2024-01-05"),
+        ("2024-01-06T17:00:00+00:00", "2024-01-06"),
+        ("2024-01-06T00:00:00", "2024-01-06"),
+        ("2024-01-06 00:30:00", None),
+        ("0001-01-01T00:00:00+09:00", None),
+    ],
+)
+def test_an_instant_is_dated_in_us_eastern(value: str, day: str | None, tmp_path: Path) -> None:
+    path = written(tmp_path / "pbp.csv", hoopr(game_date=value))
+    checked = read_source([path], Source.HOOPR, 2024)
+    if day is None:
+        assert {problem.column for problem in checked.problems} == {"game_date"}
+        assert checked.problems[0].message.endswith("expected a date such as 2024-10-22, or a time with its zone")
+    else:
+        assert {game_date.isoformat() for *_, game_date in labels(checked)} == {day}
+
+
+@pytest.mark.parametrize(
     ("source", "fields", "complaint"),
     [
         (Source.HOOPR, {"period_number": "x"}, "period_number is 'x', expected 1 to 14"),
@@ -255,14 +348,12 @@ def test_a_game_with_an_nba_id_that_does_not_belong_is_left_out(
         (Source.HOOPR, {"clock_display_value": "12:01"}, "clock_display_value is '12:01', expected the time left in"),
         (Source.HOOPR, {"home_score": "NA"}, "home_score is missing"),
         (Source.HOOPR, {"home_score": "2.5"}, "home_score is '2.5', expected 0 to 400"),
-        (Source.HOOPR, {"game_date": "10/24/2023"}, "game_date is '10/24/2023', expected a date such as 2024-10-22"),
-        (Source.HOOPR, {"home_team_id": 2}, "home_team_abbrev is 'DEN', but home_team_id is 2, BOS"),
         (
             Source.HOOPR,
-            {"away_team_abbrev": "BOS", "away_team_id": 2},
-            "the away team of game 401584689 is BOS, but LAL",
+            {"game_date": "10/24/2023"},
+            "game_date is '10/24/2023', expected a date such as 2024-10-22, or a time",
         ),
-        (Source.HOOPR, {"game_date": "2023-10-25"}, "game 401584689 has another date or season type than before"),
+        (Source.HOOPR, {"home_team_id": 2}, "home_team_abbrev is 'DEN', but home_team_id is 2, BOS"),
         (Source.PBPSTATS, {"SCORE": "TIE"}, "SCORE is 'TIE', expected away and home points such as 12 - 10"),
         (Source.PBPSTATS, {"GAME_ID": "BOS"}, "GAME_ID is 'BOS', expected the NBA's id, ten digits"),
         (Source.NBA_API, {"clock": "11:60:1"}, "clock is '11:60:1', expected the time left in period 1"),
@@ -313,10 +404,10 @@ def test_a_file_of_another_source_is_told_by_its_columns(tmp_path: Path, listed:
         read_source([path], Source.NBA_API, 2024, read_game_list(listed))
 
 
-def test_a_game_in_two_files_is_refused(tmp_path: Path) -> None:
-    paths = [written(tmp_path / name, hoopr()) for name in ("a.csv", "b.csv")]
-    with pytest.raises(DataError, match=r"b\.csv: has game 401584689, which .*a\.csv has too"):
-        read_source(paths, Source.HOOPR, 2024)
+def test_pages_of_a_game_in_several_files_may_overlap(tmp_path: Path) -> None:
+    rows = hoopr()
+    paths = [written(tmp_path / "a.csv", rows[2:]), written(tmp_path / "b.csv", rows[:4])]
+    assert timeline(read_source(paths, Source.HOOPR, 2024)) == ELAPSED
 
 
 def test_a_bad_list_of_games_is_told_by_line(tmp_path: Path) -> None:
@@ -377,4 +468,5 @@ def test_a_real_list_of_games_is_read(data_dir: Path) -> None:
     games = read_game_list(data_dir / "feed" / "leaguegamelog_2025-26.json")
     first = games.by_id["0022500002"]
     assert (first.day, first.home, first.away) == (date(2025, 10, 21), "LAL", "GSW")
-    assert games.by_teams[first.day, "LAL", "GSW"] == "0022500002"
+    assert games.by_teams[first.day, "LAL", "GSW"] is first
+    assert (first.points, first.winner) == ({"GSW": 119, "LAL": 109}, "GSW")

@@ -44,9 +44,13 @@ def import_plays(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates.",
+            help="List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates; "
+            "plays that contradict its teams, WL or PTS are left out.",
         ),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Write nothing if a game contradicts itself or the list.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -58,12 +62,11 @@ def import_plays(
             if not file.exists():  # reported first, before any other error
                 raise DataError(f"{file}: there is no such file")
         check_free(out, season, overwrite=overwrite)
-        if source is Source.PLAYS:
-            checked = read_and_check(files[0], season)
-        else:
-            checked = read_source(files, source, season, None if games is None else read_game_list(games))
+        checked = _read(files, source, season, games)
         if checked.problems:
             _refuse(files, checked, as_json=as_json)
+        if strict:
+            _refuse_contradictions(checked.left_out)
         counted = count_games(files[0], checked.plays)
         path = write_plays(out, season, checked.plays)
     document = fit_report.season_document(path, checked.plays, counted)
@@ -76,6 +79,22 @@ def import_plays(
         print_json(document)
     else:
         fit_report.print_season(Console(), document)
+
+
+def _read(files: Sequence[Path], source: Source, season: int, games: Path | None) -> CheckedPlays:
+    if source is Source.PLAYS:
+        return read_and_check(files[0], season)
+    return read_source(files, source, season, None if games is None else read_game_list(games))
+
+
+def _refuse_contradictions(left_out: Sequence[LeftOutGame]) -> None:
+    """Print the games that contradict themselves or the list; raise a DataError if there are any."""
+    contradictions = [game for game in left_out if game.contradicts]
+    for line in _left_out_lines(contradictions):
+        typer.echo(line, err=True)
+    if contradictions:
+        count = f"{len(contradictions):,} game{'s' * (len(contradictions) > 1)}"
+        raise DataError(f"--strict: {count} with contradictions; nothing was written")
 
 
 def _refuse(files: Sequence[Path], checked: CheckedPlays, *, as_json: bool) -> None:

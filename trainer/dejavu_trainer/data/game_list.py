@@ -1,4 +1,4 @@
-"""Reads a list of games with their NBA ids and dates, which the plays of some sources lack.
+"""Reads a list of games with their NBA ids, dates and results, which the plays of some sources lack.
 
 The list is that of nba_api's LeagueGameLog or LeagueGameFinder, as CSV, parquet or JSON. One of its two
 rows of a game is enough.
@@ -9,34 +9,61 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.teams import team_code
-from dejavu_trainer.data.plays import DataError
+from dejavu_trainer.data.plays import MAX_SCORE, DataError
 from dejavu_trainer.data.tables import read_rows
 
 _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "MATCHUP")
+_RESULT: Final = ("WL", "PTS")
 _MATCHUP: Final = re.compile(r"(\S+) (vs\.|@) (\S+)")
+_WINS: Final = {"W": True, "L": False}
+EXPECTED_DAY: Final = "a date such as 2024-10-22, or a time with its zone"
+"""What `day_of` accepts, for error messages."""
+
+_MISSING: Final = ("", "NA", "None", "nan")
 
 
-class GameInList(NamedTuple):
-    """A game: its NBA id, local date and teams, as NBA codes; the teams are empty if they are not of the NBA."""
+@dataclass(slots=True)
+class GameInList:
+    """A game of a list.
+
+    Attributes:
+        game_id: its NBA id.
+        day: the local date.
+        matchup: the teams as the list names them, for example "GSW @ LAL".
+        home, away: NBA codes; empty if a team is not of the NBA.
+        neutral: whether both rows have the form "A @ B"; then either team may be the home team.
+        points: NBA code → final points, of the teams whose row has them.
+        winner: NBA code; empty if the list does not say.
+        fault: why the rows of the game contradict each other; empty if they agree.
+    """
 
     game_id: str
     day: date
+    matchup: str
     home: str
     away: str
+    neutral: bool = False
+    points: dict[str, int] = field(default_factory=dict)
+    winner: str = ""
+    fault: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.matchup} on {self.day}, {self.game_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class GameList:
-    """Games by NBA id, and by date and teams."""
+    """Games by NBA id, and by date, home and away team."""
 
     by_id: Mapping[str, GameInList] = field(default_factory=dict)
-    by_teams: Mapping[tuple[date, str, str], str] = field(default_factory=dict)
+    by_teams: Mapping[tuple[date, str, str], GameInList] = field(default_factory=dict)
 
 
 def nba_id(text: str) -> str:
@@ -52,19 +79,25 @@ def nba_id(text: str) -> str:
 
 
 def day_of(value: Any) -> date:
-    """Return the date of a value: a date, a time, or a text that begins with one as YYYY-MM-DD.
+    """Return the local date of a game from a date, an instant, or a text with one of them (ISO 8601).
+
+    An instant has a zone; its date in US Eastern counts, where a game may end after midnight.
 
     Raises:
-        ValueError: if the value is none of these.
+        ValueError: if the value is none of these, or a time of day without a zone, which may be of the next day.
     """
-    if isinstance(value, datetime):
-        return value.date()
-    if isinstance(value, date):
-        return value
+    expected = f"{str(value)[:40]!r}, expected {EXPECTED_DAY}"
     try:
-        return date.fromisoformat(str(value)[:10])
-    except ValueError:
-        raise ValueError(f"{value!r}, expected a date such as 2024-10-22") from None
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return value
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        if moment.tzinfo is not None:
+            return game_day(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
+        raise ValueError(expected) from None
+    if moment.time() != time():
+        raise ValueError(expected)
+    return moment.date()
 
 
 def read_game_list(path: Path) -> GameList:
@@ -74,7 +107,7 @@ def read_game_list(path: Path) -> GameList:
         DataError: if the file can't be read, or a value is invalid; the message names the line.
     """
     games: dict[str, GameInList] = {}
-    for number, (line, row) in enumerate(read_rows(path, _COLUMNS), start=1):
+    for number, (line, row) in enumerate(read_rows(path, _COLUMNS, _RESULT), start=1):
         where = f"{path} row {number}" if line is None else f"{path} line {line}"
         column = "GAME_ID"
         try:
@@ -82,25 +115,64 @@ def read_game_list(path: Path) -> GameList:
             column = "GAME_DATE"
             day = day_of(row[column])
             column = "MATCHUP"
-            home, away = _teams(str(row[column]))
+            matchup = str(row[column])
+            team, opponent, at_home = _teams(matchup)
+            column = "PTS"
+            points = _points(row.get(column))
+            column = "WL"
+            won = _won(row.get(column))
         except ValueError as error:
             raise DataError(f"{where}: {column} is {error}") from None
-        games.setdefault(game_id, GameInList(game_id, day, home, away))
-    by_teams = {(game.day, game.home, game.away): game.game_id for game in games.values() if game.home}
-    return GameList(games, by_teams)
+        home, away = (team, opponent) if at_home else (opponent, team)
+        game = games.setdefault(game_id, GameInList(game_id, day, matchup, home, away))
+        if (game.day, {game.home, game.away}) != (day, {home, away}):
+            game.fault = f"the list has it as {game} and as {matchup} on {day}"
+        elif matchup != game.matchup and "@" in matchup and "@" in game.matchup:
+            game.neutral = True
+        elif (game.home, game.away) != (home, away):
+            game.fault = f"the list has it as {game} and as {matchup}"
+        if points is not None:
+            game.points[team] = points
+        if won is not None:
+            game.winner = team if won else opponent
+    return GameList(games, {key: game for game in games.values() if game.home for key in _keys(game)})
 
 
-def _teams(matchup: str) -> tuple[str, str]:
-    """Return the home and the away team of a matchup such as "GSW @ LAL"; both empty if one is not of the NBA.
+def _keys(game: GameInList) -> list[tuple[date, str, str]]:
+    keys = [(game.day, game.home, game.away)]
+    return [*keys, (game.day, game.away, game.home)] if game.neutral else keys
+
+
+def _teams(matchup: str) -> tuple[str, str, bool]:
+    """Return the team of a row, its opponent, and whether it is at home; no teams if one is not of the NBA.
 
     Raises:
-        ValueError: if the text is not a matchup.
+        ValueError: if the text is not a matchup such as "GSW @ LAL".
     """
     match = _MATCHUP.fullmatch(matchup)
     if match is None:
         raise ValueError(f"{matchup!r}, expected two teams such as GSW @ LAL")
+    at_home = match[2] == "vs."
     try:
-        first, second = team_code(match[1]), team_code(match[3])
+        return team_code(match[1]), team_code(match[3]), at_home
     except ValueError:
-        return "", ""
-    return (first, second) if match[2] == "vs." else (second, first)
+        return "", "", at_home
+
+
+def _points(value: Any) -> int | None:
+    """Return the points of a row; None if it has none, as before a game."""
+    text = str(value).removesuffix(".0")
+    if value is None or text in _MISSING:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_SCORE):
+        raise ValueError(f"{text!r}, expected points, 0 to {MAX_SCORE}")
+    return int(text)
+
+
+def _won(value: Any) -> bool | None:
+    """Return whether the team of a row won; None if the row does not say."""
+    if value is None or str(value) in _MISSING:
+        return None
+    if value not in _WINS:
+        raise ValueError(f"{value!r}, expected W or L")
+    return _WINS[value]

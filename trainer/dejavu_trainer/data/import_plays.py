@@ -6,7 +6,7 @@ Problems are reported with row and column. An undetected error would silently gi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -68,10 +68,13 @@ class LeftOutGame:
     Attributes:
         game_id: its id in the source.
         reason: why.
+        contradicts: whether its rows contradict each other or the list of games, other than a game that does not belong
+            to the season.
     """
 
     game_id: str
     reason: str
+    contradicts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
     """Read a file of plays and validate each row alone and against the earlier rows of its game.
 
     A score may fall (a correction), and `away` may be empty (a game never played, which training excludes). Time must
-    not decrease within a game.
+    not decrease within a game. The rows of one second are ordered as the score rises.
 
     Args:
         path: a table, as `read_rows` reads it.
@@ -124,7 +127,7 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
     """
     games = dict[str, _Game]()
     problems = list[ImportProblem]()
-    columns: dict[str, list[Any]] = {column: [] for column in DATED.names}
+    plays = list[dict[str, Any]]()
     empty, schema = True, SCHEMA
     for number, (line, row) in enumerate(read_rows(path, COLUMNS, (DATE,)), start=1):
         empty, schema = False, DATED if DATE in row else SCHEMA
@@ -132,13 +135,17 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
         messages = messages or _check_against_game(games, number, play)
         problems += (ImportProblem(number, line, column, message) for column, message in messages)
         if not problems:
-            for column, values in columns.items():
-                values.append(play.get(column))
+            plays.append(play)
     if empty:
         raise DataError(f"{path}: holds no row")
     if problems:
         return CheckedPlays(schema.empty_table(), tuple(problems))
-    return CheckedPlays(pa.table({name: columns[name] for name in schema.names}, schema=schema), ())
+    plays.sort(key=lambda play: _place(play, games[play["game_id"]]))
+    return CheckedPlays(pa.Table.from_pylist(plays, schema=schema), ())
+
+
+def _place(play: Mapping[str, Any], game: _Game) -> tuple[int, float, int]:
+    return game.first_row, play["elapsed_s"], play["home_score"] + play["away_score"]
 
 
 def _parse(values: dict[str | None, Any], season: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -16,9 +16,10 @@ from typing import Any, Final
 import pyarrow as pa
 
 from dejavu_feed.game_ids import is_game_id, season_of
-from dejavu_feed.nba.stats_payloads import score_changes
 from dejavu_feed.pattern import Score
+from dejavu_feed.score_changes import contradiction, score_changes
 from dejavu_trainer.data.game_list import GameInList, GameList
+from dejavu_trainer.data.game_match import Contradicts, LeftOut, by_teams, check_result, match
 from dejavu_trainer.data.import_plays import CheckedPlays, ImportProblem, LeftOutGame, season_window
 from dejavu_trainer.data.plays import DATED, DataError
 from dejavu_trainer.data.source_rows import FORMATS, Source, SourceEvent, SourceFormat, SourceRow
@@ -28,26 +29,24 @@ _SUFFIXES: Final = {".csv", ".tsv", ".txt", ".parquet", ".json"}
 _NO_GAMES: Final = GameList()
 
 
-class _LeftOut(Exception):
-    """A game is not imported; the message says why."""
-
-
 @dataclass(slots=True)
 class _Game:
     """Data of a game from its rows.
 
     Attributes:
-        path: file of the game.
-        rows: number and score of each row with a score.
-        told: home and away team as first named, by the field of `SourceEvent`.
+        rows: number in the order of entry (None if the source has none) and score of each row with a score.
+        places: file and line of the first row with a score.
+        named: home and away team as first named, by the field of `SourceEvent`.
+        fault: the first contradiction between its rows; empty if there is none.
     """
 
-    path: Path
     phase: str
     day: date | None
-    rows: list[tuple[int, Score]] = field(default_factory=list)
-    told: dict[str, str] = field(default_factory=dict)
+    rows: list[tuple[int | None, Score]] = field(default_factory=list)
+    places: dict[Score, str] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
     unknown: str = ""
+    fault: str = ""
 
 
 def read_source(paths: Sequence[Path], source: Source, season: int, games: GameList | None = None) -> CheckedPlays:
@@ -63,8 +62,8 @@ def read_source(paths: Sequence[Path], source: Source, season: int, games: GameL
         The plays, sorted by date and id, or the problems; and the games that were left out, with the reason.
 
     Raises:
-        DataError: if a file can't be read or lacks a column, a game is in two files, no game is left, or the source's
-            rows have no dates and there is no list.
+        DataError: if a file can't be read or lacks a column, no game is left, or the source's rows have no dates and
+            there is no list.
     """
     source_format = FORMATS[source]
     if games is None and not source_format.dated:
@@ -107,40 +106,43 @@ def _read_games(paths: Iterable[Path], source_format: SourceFormat, problems: li
                 row.problems.append(("", "there are more values than columns"))
             event = source_format.read(row)
             if not row.problems:
-                game = games.setdefault(event.game, _Game(path, event.phase, event.day))
-                if game.path != path:
-                    raise DataError(f"{path}: has game {event.game}, which {game.path} has too")
-                _add(game, event, number, row)
+                place = f"{path} row {number}" if line is None else f"{path} line {line}"
+                _add(games.setdefault(event.game, _Game(event.phase, event.day)), event, place)
             problems += (ImportProblem(number, line, column, text, str(path)) for column, text in row.problems)
     return games
 
 
-def _add(game: _Game, event: SourceEvent, number: int, row: SourceRow) -> None:
-    """Add a row to its game; a contradiction of earlier rows becomes a problem of the row."""
+def _add(game: _Game, event: SourceEvent, place: str) -> None:
+    """Add a row to its game; a contradiction of earlier rows becomes the fault of the game."""
     for side in ("home", "away"):
         if team := getattr(event, side):
-            known = game.told.setdefault(side, team)
+            known = game.named.setdefault(side, team)
             if known != team:
-                row.problems.append(("", f"the {side} team of game {event.game} is {team}, but {known} before"))
+                game.fault = game.fault or f"its {side} team is {known}, and {team} in {place}"
     if (event.phase, event.day) != (game.phase, game.day):
-        row.problems.append(("", f"game {event.game} has another date or season type than before"))
+        game.fault = game.fault or f"it has another date or season type in {place} than before"
     game.unknown = game.unknown or event.unknown
     if event.score is not None:
-        game.rows.append((number if event.number is None else event.number, event.score))
+        game.rows.append((event.number, event.score))
+        game.places.setdefault(event.score, place)
 
 
 def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: int, games: GameList) -> CheckedPlays:
     """Return the plays of a season's games, and the games that were left out."""
     kept: dict[tuple[date, str], list[dict[str, Any]]] = {}
     left_out: list[LeftOutGame] = []
+    matched = {found.game_id for game in played.values() if (found := by_teams(game.day, game.named, games))}
     for name, game in played.items():
-        listed = games.by_id.get(name)
         try:
-            found = _identified(name, game, listed, source_format, season, games)
+            _check_belongs(name, game, source_format, season)
+            listed = games.by_id.get(name) if source_format.nba_ids else by_teams(game.day, game.named, games)
+            found = match(game.day, game.named, listed, games, matched)
+            scores = score_changes(game.rows)
+            _check(scores, game, found, season)
             if (found.day, found.game_id) in kept:
-                raise _LeftOut(f"another game has the id {found.game_id}")
-        except _LeftOut as why:
-            left_out.append(LeftOutGame(name, str(why)))
+                raise Contradicts(f"another game has the id {found.game_id}")
+        except LeftOut as why:
+            left_out.append(LeftOutGame(name, str(why), contradicts=isinstance(why, Contradicts)))
             continue
         kept[found.day, found.game_id] = [
             {
@@ -153,7 +155,7 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
                 "away_score": score.away,
                 "game_date": found.day,
             }
-            for score in score_changes(game.rows)
+            for score in scores
         ]
     if not kept:
         (reason, count), *_ = Counter(each.reason for each in left_out).most_common(1)
@@ -165,35 +167,36 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
     return CheckedPlays(pa.Table.from_pylist(rows, schema=DATED), (), tuple(left_out), unlisted)
 
 
-def _identified(
-    name: str, game: _Game, listed: GameInList | None, source_format: SourceFormat, season: int, games: GameList
-) -> GameInList:
-    """Return the id, date and teams of a game.
+def _check_belongs(name: str, game: _Game, source_format: SourceFormat, season: int) -> None:
+    """Check what a game says of itself.
 
     Raises:
-        _LeftOut: if it is not imported.
+        LeftOut: if it is not of the season, or not of the league.
+        Contradicts: if its rows contradict each other.
     """
     if not game.phase:
-        raise _LeftOut("of no part of the season that counts (preseason, All-Star)")
+        raise LeftOut("of no part of the season that counts (preseason, All-Star)")
     if game.unknown:
-        raise _LeftOut(f"{game.unknown} is not a team of the NBA")
+        raise LeftOut(f"{game.unknown} is not a team of the NBA")
     if source_format.nba_ids and season_of(name) != season:
-        raise _LeftOut("of another season")
-    home = game.told.get("home") or (listed.home if listed else "")
-    away = game.told.get("away") or (listed.away if listed else "")
-    if not (home and away):
-        raise _LeftOut("neither its plays nor --games name both teams")
-    if home == away:
-        raise _LeftOut(f"{home} plays against itself")
+        raise LeftOut("of another season")
+    if game.fault:
+        raise Contradicts(game.fault)
     if not game.rows:
-        raise _LeftOut("it has no row with a score")
-    day = game.day or (listed.day if listed else None)
-    if day is None:
-        raise _LeftOut("it is not in --games")
+        raise LeftOut("it has no row with a score")
+
+
+def _check(scores: Sequence[Score], game: _Game, found: GameInList, season: int) -> None:
+    """Check the date and the scores of a game.
+
+    Raises:
+        LeftOut: if it is of another season.
+        Contradicts: if its scores contradict each other or the list.
+    """
     first, last = season_window(season)
-    if not first <= day <= last:
-        raise _LeftOut("of another season")
-    if source_format.nba_ids:
-        return GameInList(name, day, home, away)
-    known = games.by_teams.get((day, home, away))
-    return GameInList(known or f"{day:%Y%m%d}0{home}", day, home, away)
+    if not first <= found.day <= last:
+        raise LeftOut("of another season")
+    check_result(scores, found)
+    if wrong := contradiction(scores):
+        place = game.places.get(wrong.score)
+        raise Contradicts(f"{wrong.reason}{f' ({place})' * (place is not None)}")

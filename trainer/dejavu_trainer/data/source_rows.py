@@ -21,7 +21,7 @@ from dejavu_feed.game_ids import COMPETITIVE
 from dejavu_feed.nba.typed_fields import clock_seconds
 from dejavu_feed.pattern import Score, elapsed_seconds, period_seconds
 from dejavu_feed.teams import TEAMS, team_code
-from dejavu_trainer.data.game_list import day_of, nba_id
+from dejavu_trainer.data.game_list import EXPECTED_DAY, day_of, nba_id
 from dejavu_trainer.data.plays import MAX_SCORE
 
 MAX_PERIOD: Final = 14
@@ -131,7 +131,7 @@ class SourceRow:
             try:
                 return day_of(self.values[column])
             except ValueError:
-                self.refuse(column, "a date such as 2024-10-22")
+                self.refuse(column, EXPECTED_DAY)
         return None
 
 

@@ -39,7 +39,7 @@ def test_a_slot_is_the_differential_at_the_end_of_its_minute(tmp_path: Path) -> 
 
 
 def test_totals_and_the_last_score_are_those_of_the_plays(tmp_path: Path) -> None:
-    save(tmp_path, 2023, [*game(), ("202301010BOS", "RS", "BOS", "BRK", 2900.0, 8, 9)])
+    save(tmp_path, 2023, [*game(), ("202301010BOS", "RS", "BOS", "BRK", 3170.0, 8, 9)])
     games = load_games(tmp_path, [2023])
     by_minute = {
         minute: (total, side, seconds)

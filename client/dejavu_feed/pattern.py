@@ -45,7 +45,7 @@ def slots(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[int, 
     last: list[tuple[int, int] | None] = [None] * minutes
     for order, (elapsed, home, away) in enumerate(scores):
         minute = -int(-elapsed // 60) - 1
-        if minute < minutes:
+        if max(0, minute) < minutes:
             last[max(0, minute)] = (order, home - away)
     result = []
     newest = (-1, 0)

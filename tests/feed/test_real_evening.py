@@ -32,7 +32,7 @@ def test_an_evening_read_through_nba_api_gives_the_patterns_of_the_file(data_dir
         assert len(board.games) == 15
         for state in board.games:
             game = replay.games[state.game_id]
-            plays = feed.plays(state.game_id)
+            plays = feed.plays(state.game_id).plays
             assert (state.home, state.away) == (game.home, game.away)
             assert (state.home_score, state.away_score) == game.scores[-1][1:]
             assert live_pattern(plays, 18) == slots(game.scores, 18)

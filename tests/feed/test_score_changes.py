@@ -75,7 +75,7 @@ def test_a_lost_page_or_rows_of_another_game_are_a_contradiction_or_change_nothi
         ),
         (
             [(60.0 + 2 * n + fall, 3 - fall, 0) for n in range(7) for fall in (0, 1)],
-            "the score goes from 3–0 to 2–0 at 10:49 of Q1, the 6th fall of a score",
+            "the score goes from 3–0 to 2–0 at 10:55 of Q1: a score falls 3 times",
         ),
     ],
 )

@@ -21,9 +21,9 @@ from dejavu_client.poller.events import (
 from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, at_horizon
 from dejavu_client.poller.predictor import OUTCOME_KNOWN
 from dejavu_client.poller.transition import MAY_PASS, DueForecast, Transition
-from dejavu_feed.nba.game_progress import completed_at, completed_minutes
-from dejavu_feed.nba.live_payloads import Play
-from dejavu_feed.pattern import Score, live_inputs, slots
+from dejavu_feed.nba.game_progress import completed_at, completed_minutes, known_inputs
+from dejavu_feed.nba.plays import Play
+from dejavu_feed.pattern import Score, slots
 
 _STALE_AFTER: Final = 120.0
 """Seconds after the earliest possible end of a horizon from which plays that do not show the end count as stale. Until
@@ -61,7 +61,7 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
     """
     completed = completed_minutes(plays)
     timeline = slots((play.score for play in plays), completed)
-    inputs = live_inputs((play.score for play in plays), completed)
+    inputs = known_inputs(plays, completed)
     due: list[DueForecast] = []
     stale = ""
     for watched in step.game.horizons.values():

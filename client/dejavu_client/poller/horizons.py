@@ -19,7 +19,8 @@ from dejavu_client.poller.events import HorizonResult, MinuteForecast
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_feed.nba.game_progress import earliest_end, final_score, halftime_score
-from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
 
 FIRST_MINUTE: Final = 6

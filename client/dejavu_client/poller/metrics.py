@@ -4,6 +4,8 @@
 |-----------------------------------------------------|------------------------------------------------------------|
 | dejavu_poll_game_data_age_seconds                   | seconds since the feed last updated a live game            |
 |   {game_id, home, away}                             |                                                            |
+| dejavu_poll_refused_plays                           | plays of a live game that could not be used at the last    |
+|   {game_id, home, away}                             | read                                                       |
 | dejavu_poll_scoreboard_age_seconds                  | seconds since the scoreboard was read, or since the start  |
 | dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard, server or game; kind: a         |
 |                                                     | `FaultKind`                                                |
@@ -118,11 +120,19 @@ class _Ages(Collector):
             "Seconds since the feed last updated a live game.",
             labels=["game_id", "home", "away"],
         )
+        refused = GaugeMetricFamily(
+            "dejavu_poll_refused_plays",
+            "Plays of a live game that could not be used at the last read.",
+            labels=["game_id", "home", "away"],
+        )
         for game in list(self._poller.games.values()):  # a copy, since the poller may add games
             age = game.age(now)
             if age is not None:
-                games.add_metric([game.state.game_id, game.state.home, game.state.away], age)
+                labels = [game.state.game_id, game.state.home, game.state.away]
+                games.add_metric(labels, age)
+                refused.add_metric(labels, game.refused_plays)
         yield games
+        yield refused
         status = self._poller.leadership
         leads = status is None or status.role in (LeaderRole.LEADING, LeaderRole.ALONE)
         yield GaugeMetricFamily(

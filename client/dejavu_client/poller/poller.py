@@ -408,8 +408,8 @@ class Poller:
 
     async def _read_plays(self, game_id: str) -> None:
         status = self.games[game_id].state.status
-        plays = await read_in_thread(self._feed.plays, game_id)
-        await self._observe(game_id, PlaysRead(plays, status))
+        read = await read_in_thread(self._feed.plays, game_id)
+        await self._observe(game_id, PlaysRead(read.plays, status, read.faults))
 
     async def _scoreboard_failed(self, error: FeedError) -> None:
         self.scoreboard_failure = str(error)

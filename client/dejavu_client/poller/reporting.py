@@ -22,7 +22,8 @@ from dejavu_client.poller.transition import MAY_PASS, ReportOutcome, Transition
 from dejavu_client.poller.watched_game import PendingOutcome, PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL
 from dejavu_feed.nba.game_progress import earliest_end, ended_at
-from dejavu_feed.nba.live_payloads import MAX_GAMES, GameState, GameStatus, Play
+from dejavu_feed.nba.live_payloads import MAX_GAMES, GameState, GameStatus
+from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import Score, elapsed_seconds
 
 KEPT: Final = timedelta(days=2)

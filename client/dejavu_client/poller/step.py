@@ -218,6 +218,7 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
         last_change=changed,
         plays_time=now,
         played=plays[-1].elapsed if plays else 0.0,
+        refused_plays=len(read.faults),
         first_minute=completed if game.first_minute is None else game.first_minute,
         failure="",
         backoff=PollBackoff(),
@@ -225,6 +226,9 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
         history_attempts=attempts,
         in_progress=waiting,
     )
+    if len(read.faults) > game.refused_plays:
+        more = f", and {len(read.faults) - 1} more" if len(read.faults) > 1 else ""
+        transition.fault(f"left out of the plays: {read.faults[0]}{more}", kind=FaultKind.MALFORMED)
     forecasting.mark_results(transition, waiting.periods)
     if waiting.history:
         transition.add(Read.MODEL)

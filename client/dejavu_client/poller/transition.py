@@ -21,7 +21,8 @@ from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.poller.watched_game import PendingOutcome, WatchedGame
 from dejavu_feed.errors import FeedError
 from dejavu_feed.live_inputs import LiveInputs
-from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_feed.nba.plays import Play
 
 MAY_PASS: Final = (*PASSING, InternalError, UnauthenticatedError)
 """Errors after which a poller asks again. An expired token is replaced in its file while the poller runs."""
@@ -131,10 +132,17 @@ class StateRead:
 
 @dataclass(frozen=True, slots=True)
 class PlaysRead:
-    """The plays were read; `status` is the game's status when the read began."""
+    """The plays were read.
+
+    Attributes:
+        plays: the plays that could be read.
+        status: the game's status when the read began.
+        faults: the errors of the others.
+    """
 
     plays: Sequence[Play]
     status: GameStatus
+    faults: Sequence[FeedError] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.requests import FINAL
 from dejavu_feed.nba.game_progress import final_score
-from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_feed.nba.plays import Play
 
 _POSTPONED = ("PPD", "POSTPONED", "CANCELED", "CANCELLED")
 _MAX_SKIP = 5
@@ -94,6 +95,7 @@ class WatchedGame:
         read_to_end: whether the plays were read after the game became final.
         backoff, box_backoff: backoff of reads of the plays and of the box score.
         played: game seconds until the last play.
+        refused_plays: number of plays of the last read that could not be used.
         last_change: when the newest play happened or was edited, by the feed's wall clock.
         behind_since: time since which the feed has shown only older states; None if it shows the newest one.
         in_progress: plays whose forecasts wait for answers; None if there are none.
@@ -118,6 +120,7 @@ class WatchedGame:
     backoff: PollBackoff = PollBackoff()
     box_backoff: PollBackoff = PollBackoff()
     played: float = 0.0
+    refused_plays: int = 0
     last_change: datetime | None = None
     behind_since: datetime | None = None
     in_progress: PlaysInProgress | None = None

@@ -5,11 +5,22 @@ Everything is recomputed from all plays at each read, because the feed edits and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
-from dejavu_feed.nba.live_payloads import Play
-from dejavu_feed.pattern import QUARTER_MINUTES, QUARTER_SECONDS, REGULATION_MINUTES, Score
+from dejavu_feed.live_inputs import LiveInputs
+from dejavu_feed.nba.plays import Play
+from dejavu_feed.pattern import (
+    HALFTIME_MINUTES,
+    QUARTER_MINUTES,
+    QUARTER_SECONDS,
+    REGULATION_MINUTES,
+    Score,
+    live_inputs,
+)
 
 
 def completed_minutes(plays: Sequence[Play]) -> int:
@@ -21,12 +32,52 @@ def completed_minutes(plays: Sequence[Play]) -> int:
     end, so that during the break the forecast is not that of the minute before: the feed enters the end after the free
     throws at the buzzer. If the end is withdrawn, or a play is inserted before it, the forecast is revised as after any
     other correction.
+
+    A minute whose end lies in a gap, between a play and the next one that could be read, is not known, nor is any
+    pattern that contains it: no minute from there on is complete until the feed is mended.
     """
     elapsed = plays[-1].elapsed if plays else 0.0
     quarter, left = divmod(elapsed, QUARTER_SECONDS)
     if not left and periods_over(plays) >= quarter:
-        return min(REGULATION_MINUTES, int(quarter) * QUARTER_MINUTES)
-    return min(REGULATION_MINUTES, max(0, -int(-elapsed // 60) - 1))
+        completed = int(quarter) * QUARTER_MINUTES
+    else:
+        completed = max(0, -int(-elapsed // 60) - 1)
+    return min(REGULATION_MINUTES, completed, _first_unknown(plays) - 1)
+
+
+def _first_unknown(plays: Sequence[Play]) -> int:
+    """Return the first minute whose end lies in a gap; one after the last minute if there is none."""
+    before = 0.0
+    for play in plays:
+        minute = max(1, -int(-before // 60))
+        if play.after_gap and 60 * minute < play.elapsed:
+            return minute
+        before = play.elapsed
+    return REGULATION_MINUTES + 1
+
+
+def known_inputs(plays: Sequence[Play], minutes: int) -> tuple[LiveInputs, ...]:
+    """Return the live inputs at the end of each of the first `minutes` minutes, as far as they are known.
+
+    After a gap it is not known when the last points were scored, until the next play with points.
+    """
+    inputs = list(live_inputs((play.score for play in plays), minutes))
+    since: float | None = None
+    for before, play in pairwise(plays):
+        if play.after_gap:
+            since = before.elapsed
+        elif since is not None and play.score[1:] != before.score[1:]:
+            _forget_last_score(inputs, since, play.elapsed)
+            since = None
+    if since is not None:
+        _forget_last_score(inputs, since, math.inf)
+    return tuple(inputs)
+
+
+def _forget_last_score(inputs: list[LiveInputs], start: float, end: float) -> None:
+    for minute, known in enumerate(inputs, start=1):
+        if start <= 60 * minute < end:
+            inputs[minute - 1] = replace(known, last_score=None)
 
 
 def completed_at(plays: Iterable[Play], minutes: int) -> datetime | None:
@@ -89,9 +140,9 @@ def halftime_score(plays: Sequence[Play]) -> Score | None:
     """Return the score at the half, or None until the half is over.
 
     Uses the last play of the first two quarters: a technical foul during the break belongs to the third quarter. The
-    differential equals slot 24 of the game's pattern.
+    differential equals slot 24 of the game's pattern. It is not known if a play at the break could not be read.
     """
-    if periods_over(plays) < 2:
+    if periods_over(plays) < 2 or _first_unknown(plays) <= HALFTIME_MINUTES:
         return None
     last = next((play for play in reversed(plays) if play.period <= 2), None)
     return Score(0.0, 0, 0) if last is None else last.score

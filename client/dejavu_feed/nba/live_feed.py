@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
 from dejavu_feed.nba.http import MAX_LIVE_PAGE, host_of, read_page
-from dejavu_feed.nba.live_payloads import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
 
 if TYPE_CHECKING:  # comes with nba_api
     from dejavu_feed.nba.session import FeedSession
@@ -34,7 +34,7 @@ class Feed(Protocol):
         """Return one game, even if the scoreboard no longer shows it."""
         ...
 
-    def plays(self, game_id: str) -> tuple[Play, ...]:
+    def plays(self, game_id: str) -> PlayByPlay:
         """Return all plays of a game so far, in order."""
         ...
 
@@ -96,7 +96,7 @@ class NbaFeed:
         """
         return read_boxscore(self._read(self._boxscore_path.format(game_id=game_id)), game_id)
 
-    def plays(self, game_id: str) -> tuple[Play, ...]:
+    def plays(self, game_id: str) -> PlayByPlay:
         """Return all plays of a game so far, in order.
 
         Raises:

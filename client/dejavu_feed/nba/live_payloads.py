@@ -1,7 +1,8 @@
 """Parses the NBA's live JSON into typed games and plays. Only this module knows the feed's field names when reading.
 
-Essential fields (ids, status, periods, clocks of plays, scores) are validated and raise `MalformedFeed` with their
-name. Display-only fields (the scoreboard's clock, tip-off times) are None if they cannot be parsed.
+Essential fields (ids, status, periods, clocks of plays, scores) are validated. An invalid one costs its game on the
+scoreboard, or its play: `MalformedFeed` names it. Other fields (the scoreboard's clock, tip-off times) are None if they
+cannot be parsed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 from dejavu_common.game_day import game_day
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.game_ids import is_game_id
+from dejavu_feed.nba.plays import Play, mark_gaps, plausible_plays
 from dejavu_feed.nba.typed_fields import (
     MAX_PERIOD,
     brief,
@@ -27,7 +29,7 @@ from dejavu_feed.nba.typed_fields import (
     required,
     required_list,
 )
-from dejavu_feed.pattern import Score, elapsed_seconds
+from dejavu_feed.pattern import elapsed_seconds
 from dejavu_feed.teams import team_code
 
 MAX_GAMES: Final = 100
@@ -58,7 +60,7 @@ class GameState:
         home, away: NBA codes; the feed's codes for teams outside the league.
         period: 1–4 for quarters, from 5 for overtimes; 0 before tip-off.
         clock: seconds left in the period; None if the feed shows none.
-        home_periods, away_periods: points of each period; 0 for periods not yet played.
+        home_periods, away_periods: points of each period; 0 for periods not yet played; empty if the feed shows none.
         tip_off: scheduled or actual start, aware; None if the feed does not report it.
         text: the feed's status text, for example "Q2 07:15" or "Final/OT".
         code_date: local date of the game according to its code, for example 20230420/SACGSW; None if the feed shows
@@ -102,35 +104,16 @@ class Scoreboard:
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
-    """An event of a game, with the score after it.
+class PlayByPlay:
+    """The plays of a game.
 
     Attributes:
-        order: sort key among the game's plays (`orderNumber`); edits do not change it.
-        elapsed: game seconds since tip-off.
-        clock: seconds left in the period.
-        action, detail: the feed's `actionType` and `subType`, for example "period" and "end".
-        scoring: whether a shot or a free throw was made.
-        actual: time of the play by the feed's wall clock, aware; not monotone; None if not reported.
-        edited: time of the last edit, aware; None if not reported.
+        plays: the plays that could be read, sorted by `orderNumber`.
+        faults: the errors of the others.
     """
 
-    order: int
-    period: int
-    clock: float
-    elapsed: float
-    home: int
-    away: int
-    action: str
-    detail: str = ""
-    scoring: bool = False
-    actual: datetime | None = None
-    edited: datetime | None = None
-
-    @property
-    def score(self) -> Score:
-        """The score from this play on."""
-        return Score(self.elapsed, self.home, self.away)
+    plays: tuple[Play, ...]
+    faults: tuple[MalformedFeed, ...] = ()
 
 
 def read_scoreboard(payload: object) -> Scoreboard:
@@ -162,28 +145,41 @@ def read_boxscore(payload: object, game_id: str) -> GameState:
     return state
 
 
-def read_plays(payload: object, game_id: str) -> tuple[Play, ...]:
+def read_plays(payload: object, game_id: str) -> PlayByPlay:
     """Parse a game's plays, sorted by `orderNumber` (neither `actionNumber` nor `timeActual` is monotone).
 
-    If a play is listed twice, the last edited version is used.
+    If a play is listed twice, the last edited version is used. A play without order, clock or score, or with a clock or
+    score that the plays before and after it contradict, becomes a fault.
 
     Raises:
-        MalformedFeed: if the payload is not the play-by-play of this game, has more than MAX_PLAYS plays, or a play
-            lacks its order, clock or score. Patterns are never guessed from the remaining plays.
+        MalformedFeed: if the payload is not the play-by-play of this game, has more than MAX_PLAYS plays, or no play of
+            it can be read.
     """
     game = required(payload, "game", dict, "payload")
     received = required(game, "gameId", str, "game")
     if received != game_id:
         raise MalformedFeed(f"requested the plays of {game_id}, received those of {received[:20]!r}")
-    plays: dict[tuple[int, object], Play] = {}
-    for index, action in enumerate(required_list(game, "actions", "game", MAX_PLAYS)):
-        play = _play(action, f"actions[{index}]")
+    plays: dict[tuple[int, object], tuple[int, Play]] = {}
+    faults: dict[int, MalformedFeed] = {}
+    for place, action in enumerate(required_list(game, "actions", "game", MAX_PLAYS)):
+        try:
+            play = _play(action, f"actions[{place}]")
+        except MalformedFeed as fault:
+            faults[place] = fault
+            continue
         number = action.get("actionNumber")
         key = (play.order, number if isinstance(number, int) else None)
         listed = plays.get(key)
-        if listed is None or _edited(listed) <= _edited(play):
-            plays[key] = play
-    return tuple(sorted(plays.values(), key=lambda play: play.order))
+        if listed is None or _edited(listed[1]) <= _edited(play):
+            plays[key] = (place, play)
+    ordered = dict(sorted(plays.values(), key=lambda placed: placed[1].order))
+    kept = plausible_plays(ordered)
+    for place in ordered.keys() - kept.keys():
+        faults[place] = MalformedFeed(f"play {ordered[place].order} contradicts the plays around it")
+    errors = tuple(faults[place] for place in sorted(faults))
+    if errors and not kept:
+        raise errors[0]
+    return PlayByPlay(mark_gaps(kept, faults), errors)
 
 
 def _edited(play: Play) -> datetime:
@@ -212,8 +208,8 @@ def _game_state(record: object, where: str) -> GameState:
         clock=clock_seconds(optional_text(record, "gameClock")),
         home_score=points(home, "score", f"{where}.homeTeam"),
         away_score=points(away, "score", f"{where}.awayTeam"),
-        home_periods=_period_scores(home, f"{where}.homeTeam"),
-        away_periods=_period_scores(away, f"{where}.awayTeam"),
+        home_periods=_period_scores(home),
+        away_periods=_period_scores(away),
         tip_off=instant(optional_text(record, "gameTimeUTC")),
         text=optional_text(record, "gameStatusText").strip()[:MAX_TEXT],
         code_date=compact_day(optional_text(record, "gameCode").partition("/")[0]),
@@ -231,7 +227,7 @@ def _play(record: object, where: str) -> Play:
         elapsed=elapsed_seconds(period, clock),
         home=points(record, "scoreHome", where),
         away=points(record, "scoreAway", where),
-        action=required(record, "actionType", str, where),
+        action=optional_text(record, "actionType"),
         detail=optional_text(record, "subType"),
         scoring=optional_text(record, "shotResult") == "Made",
         actual=instant(optional_text(record, "timeActual")),
@@ -239,11 +235,12 @@ def _play(record: object, where: str) -> Play:
     )
 
 
-def _period_scores(team: Mapping[str, object], where: str) -> tuple[int, ...]:
-    if not isinstance(team.get("periods"), list):
-        return ()
-    periods = required_list(team, "periods", where, MAX_PERIOD)
-    return tuple(points(period, "score", f"{where}.periods") for period in periods)
+def _period_scores(team: Mapping[str, object]) -> tuple[int, ...]:
+    try:
+        periods = required_list(team, "periods", "", MAX_PERIOD)
+        return tuple(points(period, "score", "") for period in periods)
+    except MalformedFeed:
+        return ()  # only shown
 
 
 def _team(record: Mapping[str, object], where: str) -> str:

@@ -27,7 +27,8 @@ from dejavu_client.poller.events import (
 )
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.game_ids import REPLAY_PREFIX
-from dejavu_feed.nba.live_payloads import Play, Scoreboard
+from dejavu_feed.nba.live_payloads import PlayByPlay, Scoreboard
+from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import QUARTER_MINUTES, slots
 from dejavu_feed.replay.games import extend_to_overtime
 
@@ -196,7 +197,7 @@ class GamesOfTheNba(Evening):
         board = super().scoreboard()
         return replace(board, games=tuple(replace(state, game_id=f"00{state.game_id[2:]}") for state in board.games))
 
-    def plays(self, game_id: str) -> tuple[Play, ...]:
+    def plays(self, game_id: str) -> PlayByPlay:
         return super().plays(f"{REPLAY_PREFIX}{game_id[2:]}")
 
 

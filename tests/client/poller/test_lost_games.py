@@ -14,7 +14,7 @@ from dejavu_client.errors import UnavailableError
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Event, Fault, GameChanged, HorizonResult, Prediction
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.live_payloads import MAX_GAMES, GameState, GameStatus, Play, Scoreboard
+from dejavu_feed.nba.live_payloads import MAX_GAMES, GameState, GameStatus, PlayByPlay, Scoreboard
 
 
 async def test_a_game_that_was_to_begin_when_the_scoreboard_dropped_it_is_followed_all_the_same() -> None:
@@ -101,7 +101,7 @@ class Flooding(Evening):
         ids = [f"99{self.boards:04}{number:04}" for number in range(MAX_GAMES)]
         return replace(board, games=tuple(replace(board.games[0], game_id=each) for each in ids))
 
-    def plays(self, game_id: str) -> tuple[Play, ...]:
+    def plays(self, game_id: str) -> PlayByPlay:
         if game_id in self.ids:
             return super().plays(game_id)
         self._arrive("made up")

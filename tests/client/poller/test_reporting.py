@@ -32,7 +32,7 @@ from dejavu_client.poller.events import (
     OutcomeReported,
     Prediction,
 )
-from dejavu_feed.nba.live_payloads import Play
+from dejavu_feed.nba.plays import Play
 
 LATE: Final[dict[str, Any]] = {"from_minute": 22}
 """Few forecasts: these tests are about outcomes."""
@@ -66,7 +66,7 @@ async def test_the_half_and_the_end_of_a_game_are_reported_once_each() -> None:
     assert [(event.horizon, event.differential, event.settled) for event in told] == [(HALFTIME, 5, 2), (FINAL, 5, 5)]
     assert [event.game.text for event in told] == ["Half", "Final"]
     assert watch.predictor.overtimes == [None, 0]
-    plays = watch.evening.plays(game_id)
+    plays = watch.evening.plays(game_id).plays
     ends = [play.actual for play in plays if (play.action, play.detail) == ("period", "end") and play.period in (2, 4)]
     assert [half.observed_time, end.observed_time] == ends, "when the feed says that the period ended"
     assert not watch.told(Fault)
@@ -79,7 +79,7 @@ async def test_the_points_of_both_teams_are_reported_too_unless_the_server_refus
         watch.predictor.untaken = [InvalidArgumentError("contradiction", field_violations=(violation,))]
         await to_the_end(watch)
 
-    plays = watch.evening.plays(watch.evening.ids[0])
+    plays = watch.evening.plays(watch.evening.ids[0]).plays
     half = next(play for play in plays if (play.action, play.detail, play.period) == ("period", "end", 2))
     totals = [play.home + play.away for play in (half, plays[-1])]
     assert watch.predictor.totals == [totals[0], None, totals[1]]
@@ -101,7 +101,7 @@ async def test_a_period_did_not_end_before_the_plays_before_its_end() -> None:
     async with watching(evening, **LATE) as watch:
         await to_the_end(watch)
 
-    plays = evening.plays(evening.ids[0])
+    plays = evening.plays(evening.ids[0]).plays
     ends = [play.actual for play in plays if (play.action, play.detail) == ("period", "end") and play.period in (2, 4)]
     for report, end in zip(watch.predictor.reports, ends, strict=True):
         assert report.observed_time is not None

@@ -11,7 +11,8 @@ from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, correct, watch
 
 from dejavu_client.poller.events import Fault, FaultKind, ForecastMissed, GameChanged, HorizonResult, Prediction
 from dejavu_client.requests import FINAL, HALFTIME
-from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play, Scoreboard
+from dejavu_feed.nba.live_payloads import GameState, GameStatus, Scoreboard
+from dejavu_feed.nba.plays import Play
 
 
 class Showing(Evening):
@@ -29,7 +30,7 @@ async def test_plays_of_the_past_do_not_bring_back_what_was_corrected() -> None:
     (game_id,) = evening.ids
     async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
-        old = evening.plays(game_id)
+        old = evening.plays(game_id).plays
         evening.edit[game_id] = lambda plays: correct(plays, until=SIX_MINUTES + 1, by=-1)
         await watch.at(SIX_MINUTES + 61)
         evening.edit[game_id] = lambda plays: old
@@ -53,7 +54,7 @@ async def test_a_play_dated_into_the_future_hides_no_answer_of_the_past(field: s
     evening.edit[game_id] = misdated
     async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES + 1)
-        old = evening.plays(game_id)
+        old = evening.plays(game_id).plays
         evening.edit[game_id] = lambda plays: misdated(correct(plays, until=SIX_MINUTES + 1, by=-1))
         await watch.at(SIX_MINUTES + 61)
         evening.edit[game_id] = lambda plays: old
@@ -94,7 +95,7 @@ async def test_nothing_is_forecast_from_plays_so_old_that_the_half_may_be_over()
     evening = Showing([game()])
     (game_id,) = evening.ids
     evening.go_to(SIX_MINUTES + 1)
-    board, old = evening.scoreboard(), evening.plays(game_id)
+    board, old = evening.scoreboard(), evening.plays(game_id).plays
     misdated = (replace(old[0], actual=evening.clock() + timedelta(days=1)), *old[1:])
     evening.shown = board.games[0]
     evening.edit[game_id] = lambda plays: misdated
@@ -249,7 +250,7 @@ async def test_a_clock_that_is_set_back_makes_no_plays_stale() -> None:
     async with watching(evening, **ONCE) as watch:
         await watch.at(SIX_MINUTES - 59)
         evening.go_to(SIX_MINUTES + 1)
-        evening.shown, played = evening.scoreboard().games[0], evening.plays(game_id)
+        evening.shown, played = evening.scoreboard().games[0], evening.plays(game_id).plays
         evening.edit[game_id] = lambda plays: played
         evening.clock.step(-20 * 60)  # plays from then on are of the future by this clock
         await watch.turn()

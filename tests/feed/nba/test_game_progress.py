@@ -15,7 +15,7 @@ from dejavu_feed.nba.game_progress import (
     halftime_score,
     periods_over,
 )
-from dejavu_feed.nba.live_payloads import Play
+from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import period_of
 
 TIP_OFF = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)

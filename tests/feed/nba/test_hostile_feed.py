@@ -217,10 +217,6 @@ def test_games_and_plays_without_end_are_refused_whole() -> None:
         ({"period": 10**400}, "period is a int of 401 characters, expected 0 to 24"),
         ({"gameStatus": 10**400}, "gameStatus is a int of 401 characters, expected 1, 2 or 3"),
         ({"period": -1}, "period is -1, expected 0 to 24"),
-        (
-            {"awayTeam": {"teamTricode": "MIA", "score": 0, "periods": [{"score": 0}] * 25}},
-            "awayTeam.periods has 25 elements, expected at most 24",
-        ),
         ({"homeTeam": {"teamTricode": "B" * 41, "score": 0}}, "teamTricode is a str of 43 characters, expected a code"),
     ],
 )
@@ -266,7 +262,8 @@ def test_a_time_of_a_year_without_games_counts_as_missing(time: str) -> None:
     assert (game.tip_off, game.code_date, game.date) == (None, None, None)
 
     play = {"orderNumber": 1, "period": 3, "clock": "PT01M00.00S", "scoreHome": 1, "scoreAway": 0, "actionType": "2pt"}
-    plays = read_plays({"game": {"gameId": GAME, "actions": [{**play, "timeActual": time, "edited": time}]}}, GAME)
+    actions = [{**play, "timeActual": time, "edited": time}]
+    plays = read_plays({"game": {"gameId": GAME, "actions": actions}}, GAME).plays
     assert (plays[0].actual, plays[0].edited) == (None, None)
     now = datetime.now(UTC)
     assert (last_change(plays, now), earliest_end(plays, now, 24)) == (None, None)

@@ -62,7 +62,7 @@ def test_nba_api_reads_a_replay(source: Source, feed: NbaFeed) -> None:
 
     assert [game.game_id for game in board.games] == list(source.replay.games)
     for state in board.games:
-        plays = feed.plays(state.game_id)
+        plays = feed.plays(state.game_id).plays
         assert (plays[-1].home, plays[-1].away) == (state.home_score, state.away_score)
         assert feed.game(state.game_id) == state
         assert state.status is GameStatus.LIVE

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from tests.support.builders.halftime import halftime_differential, live_pattern
 
-from dejavu_feed.nba.live_payloads import GameStatus, Play, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameStatus, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.plays import Play
 
 pytestmark = pytest.mark.real_data
 GAME = "0022000001"
@@ -32,7 +33,7 @@ def plays(actions: list[dict[str, Any]]) -> tuple[Play, ...]:
 
 
 def read(actions: list[dict[str, Any]]) -> tuple[Play, ...]:
-    return read_plays({"game": {"gameId": GAME, "actions": actions}}, GAME)
+    return read_plays({"game": {"gameId": GAME, "actions": actions}}, GAME).plays
 
 
 def test_every_play_of_a_game_is_read(plays: tuple[Play, ...]) -> None:

@@ -14,8 +14,10 @@ import pytest
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.errors import MalformedFeed
+from dejavu_feed.nba.game_progress import completed_minutes, known_inputs
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.pattern import slots
 from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.replay import Replay
 
@@ -78,23 +80,62 @@ def test_what_only_decorates_may_be_missing_and_a_team_outside_of_the_league_kee
     ] * 3
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"scoreHome": ""},
-        {"scoreHome": "x"},
-        {"scoreAway": None},
-        {"clock": ""},
-        {"clock": "PT13M00.00S"},
-        {"period": 0},
-        {"orderNumber": None},
-        {"actionType": None},
-    ],
-)
-def test_a_play_without_its_place_clock_or_score_is_not_guessed(change: dict[str, Any]) -> None:
+DAMAGES: list[dict[str, Any]] = [
+    {"scoreHome": ""},
+    {"scoreHome": "x"},
+    {"scoreAway": None},
+    {"scoreHome": "999"},
+    {"scoreAway": "0", "scoreHome": "0"},
+    {"clock": ""},
+    {"clock": "PT12M00.00S", "period": 5},
+    {"clock": "PT13M00.00S"},
+    {"period": 0},
+    {"period": 4},
+    {"orderNumber": None},
+    {"orderNumber": 10**9},
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_play_costs_at_most_the_minutes_whose_score_it_has(damage: dict[str, Any]) -> None:
+    """Each play of the first half is damaged in turn."""
     payload = file("plays")
-    payload["game"]["actions"][3] |= change
-    with pytest.raises(MalformedFeed):
+    true = read_plays(payload, _evening()[0]).plays
+    known = completed_minutes(true)
+    pattern, inputs = slots((play.score for play in true), known), known_inputs(true, known)
+    for index in range(20, len(true) - 20):
+        payload = file("plays")
+        payload["game"]["actions"][index] |= damage
+        read = read_plays(payload, _evening()[0])
+        minutes = completed_minutes(read.plays)
+        assert slots((play.score for play in read.plays), minutes) == pattern[:minutes]
+        for found, expected in zip(known_inputs(read.plays, minutes), inputs, strict=False):
+            assert found.total_points == expected.total_points
+            assert found.last_score in (expected.last_score, None)
+        before, play, after = true[index - 1 : index + 2]
+        scores = play.score[1:] != before.score[1:]
+        touched = scores and any(before.elapsed <= 60 * minute < after.elapsed for minute in range(1, 25))
+        assert minutes == known or (touched and minutes >= before.elapsed // 60 - 1)
+        assert len(read.faults) <= 1
+        if "scoreHome" in damage or damage.get("clock") == "":
+            assert len(read.faults) == 1
+
+
+@pytest.mark.parametrize("change", [{"actionType": None}, {"subType": 7}, {"shotResult": []}, {"timeActual": {}}])
+def test_what_only_decorates_a_play_costs_nothing(change: dict[str, Any]) -> None:
+    payload = file("plays")
+    true = read_plays(payload, _evening()[0])
+    payload["game"]["actions"][30] |= change
+    read = read_plays(payload, _evening()[0])
+    assert [play.score for play in read.plays] == [play.score for play in true.plays]
+    assert not read.faults
+
+
+def test_plays_of_which_none_can_be_read_are_refused() -> None:
+    payload = file("plays")
+    for action in payload["game"]["actions"]:
+        action["clock"] = ""
+    with pytest.raises(MalformedFeed, match="which is not a valid game clock"):
         read_plays(payload, _evening()[0])
 
 
@@ -108,12 +149,12 @@ def test_the_answer_of_another_game_is_refused() -> None:
 
 def test_of_a_play_that_is_listed_twice_the_version_edited_last_counts() -> None:
     payload = file("plays")
-    true, actions = read_plays(payload, _evening()[0]), payload["game"]["actions"]
-    actions.append(actions[5] | {"scoreHome": "99", "edited": "2020-01-01T00:00:00Z"})
-    actions.insert(0, actions[7] | {"scoreHome": "98", "edited": "2030-01-01T00:00:00Z"})
-    plays = read_plays(payload, _evening()[0])
+    true, actions = read_plays(payload, _evening()[0]).plays, payload["game"]["actions"]
+    actions.append(actions[5] | {"subType": "old", "edited": "2020-01-01T00:00:00Z"})
+    actions.insert(0, actions[7] | {"subType": "new", "edited": "2030-01-01T00:00:00Z"})
+    plays = read_plays(payload, _evening()[0]).plays
     assert [play.order for play in plays] == [play.order for play in true]
-    assert (plays[5], plays[7].home) == (true[5], 98)
+    assert (plays[5], plays[7].detail) == (true[5], "new")
 
 
 @pytest.mark.parametrize(

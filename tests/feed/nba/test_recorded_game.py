@@ -91,7 +91,7 @@ async def test_the_recorded_game_watched_through_faults_has_true_patterns_alone_
             await poller.idle()
             going_by.clock.step(turn_seconds)
 
-    true = slots((play.score for play in read_plays(going_by.plays, GAME)), 48)
+    true = slots((play.score for play in read_plays(going_by.plays, GAME).plays), 48)
     predictions = [event for event in events if isinstance(event, Prediction)]
     assert all(prediction.pattern == true[: len(prediction.pattern)] for prediction in predictions)
     assert {prediction.forecast.revision for prediction in predictions} == {0}

@@ -18,7 +18,8 @@ from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.nba.live_feed import LIVE_PATH
-from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameState, GameStatus, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.faults.injector import EPISODE_SECONDS, FAULTY_SECONDS, QUIET_SECONDS, FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind, parse_kinds
@@ -63,10 +64,10 @@ class BadDay:
         return json.loads(self.replay.respond(path).body)
 
     def plays(self) -> tuple[Play, ...]:
-        return read_plays(json.loads(self.faulty.respond(self.plays_path()).body), self.first)
+        return read_plays(json.loads(self.faulty.respond(self.plays_path()).body), self.first).plays
 
     def true_plays(self) -> tuple[Play, ...]:
-        return read_plays(self.truth(self.plays_path()), self.first)
+        return read_plays(self.truth(self.plays_path()), self.first).plays
 
     def board(self) -> Any:
         return json.loads(self.faulty.respond(BOARD).body)
@@ -119,7 +120,7 @@ def test_plays_listed_twice_or_out_of_order_are_the_same_plays(kind: FeedFaultKi
     payload = json.loads(day.with_fault(day.plays_path()).body)
 
     assert payload["game"]["actions"] != day.truth(day.plays_path())["game"]["actions"]
-    assert read_plays(payload, day.first) == day.true_plays()
+    assert read_plays(payload, day.first).plays == day.true_plays()
 
 
 def test_shots_are_credited_wrongly_and_corrected_within_minutes() -> None:

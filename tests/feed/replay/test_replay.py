@@ -14,7 +14,8 @@ from tests.support.builders.halftime import halftime_differential, live_pattern
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.game_ids import is_game_id, is_replay
-from dejavu_feed.nba.live_payloads import GameStatus, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameStatus, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import Score, slots
 from dejavu_feed.replay.games import ReplayGame, simulated_evening
 from dejavu_feed.replay.payloads import clock_text
@@ -44,7 +45,7 @@ def test_games_of_one_evening_have_its_date_also_after_midnight(hour: int) -> No
 
 
 def plays(replay: Replay, game_id: str) -> tuple[Play, ...]:
-    return read_plays(get(replay, f"playbyplay/playbyplay_{game_id}.json"), game_id)
+    return read_plays(get(replay, f"playbyplay/playbyplay_{game_id}.json"), game_id).plays
 
 
 def one_game(*scores: Score) -> ReplayGame:

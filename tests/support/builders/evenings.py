@@ -23,7 +23,8 @@ from dejavu_client.transport.health import HealthStatus
 from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.live_feed import LIVE_PATH
-from dejavu_feed.nba.live_payloads import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, elapsed_seconds
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.replay import Replay
@@ -92,11 +93,11 @@ class Evening:
         self._arrive(f"box score of {game_id}")
         return read_boxscore(self._get(f"boxscore/boxscore_{game_id}.json"), game_id)
 
-    def plays(self, game_id: str) -> tuple[Play, ...]:
+    def plays(self, game_id: str) -> PlayByPlay:
         self._arrive(game_id)
-        plays = read_plays(self._get(f"playbyplay/playbyplay_{game_id}.json"), game_id)
+        read = read_plays(self._get(f"playbyplay/playbyplay_{game_id}.json"), game_id)
         edit = self.edit.get(game_id)
-        return plays if edit is None else edit(plays)
+        return read if edit is None else replace(read, plays=edit(read.plays))
 
     def _arrive(self, source: str) -> None:
         self.reads[source] += 1

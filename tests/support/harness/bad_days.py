@@ -17,7 +17,7 @@ from dejavu_client.poller.events import Event, HorizonResult, OutcomeReported, P
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba.live_feed import LIVE_PATH, Feed
-from dejavu_feed.nba.live_payloads import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.replay.faults.injector import FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind
 from dejavu_feed.replay.games import ReplayGame
@@ -49,7 +49,7 @@ class DirectFeed:
     def game(self, game_id: str) -> GameState:
         return read_boxscore(self._get(f"boxscore/boxscore_{game_id}.json"), game_id)
 
-    def plays(self, game_id: str) -> tuple[Play, ...]:
+    def plays(self, game_id: str) -> PlayByPlay:
         return read_plays(self._get(f"playbyplay/playbyplay_{game_id}.json"), game_id)
 
     def _get(self, path: str) -> object:

@@ -12,7 +12,7 @@ from tests.support.builders.evenings import Evening, StoringPredictor
 from dejavu_client.poller import Poller, PredictionClient
 from dejavu_client.poller.events import Event, Prediction
 from dejavu_client.requests import HALFTIME
-from dejavu_feed.nba.live_payloads import Play
+from dejavu_feed.nba.plays import Play
 
 EventT = TypeVar("EventT")
 SIX_MINUTES: Final = 1080.0

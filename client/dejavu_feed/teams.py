@@ -52,20 +52,55 @@ ALIASES: Final = {
     # Basketball-Reference
     "BRK": "BKN",
     "CHO": "CHA",
-    "CHH": "CHA",
     "PHO": "PHX",
     # ESPN and others
     "GS": "GSW",
     "NO": "NOP",
     "NOR": "NOP",
-    "NOH": "NOP",
     "NY": "NYK",
     "SA": "SAS",
     "UTAH": "UTA",
     "WSH": "WAS",
-    "NJN": "BKN",
+    "NJ": "BKN",
 }
-"""Other code → NBA code of the same team, including former codes of teams that moved."""
+"""Other code → NBA code of the same team."""
+
+
+class FormerTeam(NamedTuple):
+    """What a franchise was called in earlier seasons.
+
+    Attributes:
+        franchise: NBA code of the franchise today.
+        city, name: its city and name then.
+        seasons: first and last season, as the years in which they end.
+    """
+
+    franchise: str
+    city: str
+    name: str
+    seasons: tuple[int, int]
+
+
+FORMER_TEAMS: Final = {
+    "CHH": FormerTeam("CHA", "Charlotte", "Hornets", (1989, 2002)),
+    "CHA": FormerTeam("CHA", "Charlotte", "Bobcats", (2005, 2014)),
+    "NJN": FormerTeam("BKN", "New Jersey", "Nets", (1978, 2012)),
+    "NOH": FormerTeam("NOP", "New Orleans", "Hornets", (2003, 2013)),
+    "NOK": FormerTeam("NOP", "New Orleans/Oklahoma City", "Hornets", (2006, 2007)),
+    "SEA": FormerTeam("OKC", "Seattle", "SuperSonics", (1968, 2008)),
+    "VAN": FormerTeam("MEM", "Vancouver", "Grizzlies", (1996, 2001)),
+    "WSB": FormerTeam("WAS", "Washington", "Bullets", (1975, 1997)),
+}
+"""Former code → team, for all seasons with plays (from 1996-97 on). The Hornets of 1988 to 2002 are Charlotte's in the
+NBA's history, although the franchise plays in New Orleans."""
+
+_NO_CLUBS: Final = {
+    **dict.fromkeys(
+        ("EST", "WST", "EAST", "WEST", "LBN", "GNS", "STP", "DRT", "SHQ", "CHK", "KEN", "CAN", "USA", "WLD"),
+        "an All-Star team",
+    )
+}
+"""Code in capitals → what it stands for, of teams in the feed that are no club of the NBA."""
 
 
 NICKNAMES: Final = {
@@ -95,6 +130,10 @@ def _plain(name: str) -> str:
     return " ".join(name.upper().translate(str.maketrans("", "", ".-")).split())
 
 
+_NAMES: Final = {team.name for team in TEAMS.values()}
+_CITIES: Final = {team.city for team in TEAMS.values()}
+_RENAMED: Final = [former for former in FORMER_TEAMS.values() if (former.city, former.name) != ("Charlotte", "Hornets")]
+
 _CODES: Final = {
     **{code: code for code in TEAMS},
     **{team.city.upper(): code for code, team in TEAMS.items() if team.city.upper() not in _SHARED_CITIES},
@@ -102,12 +141,16 @@ _CODES: Final = {
     **{f"{team.city} {team.name}".upper(): code for code, team in TEAMS.items()},
     **{_plain(name): code for name, code in NICKNAMES.items()},
     **ALIASES,
+    **{code: former.franchise for code, former in FORMER_TEAMS.items()},
+    **{_plain(f"{former.city} {former.name}"): former.franchise for former in _RENAMED},
+    **{_plain(former.name): former.franchise for former in _RENAMED if former.name not in _NAMES},
+    **{_plain(former.city): former.franchise for former in _RENAMED if former.city not in _CITIES},
 }
 """NBA codes by every name of a team, in the form that `_plain` returns."""
 
 
 def team_code(text: str) -> str:
-    """Return the NBA code of a team, given its code, city, name or a known alias, in any case.
+    """Return the NBA code of a team, given its code, city, name or a known alias, of any season and in any case.
 
     Raises:
         ValueError: if no team has that name, or two teams have it (LA); the message names the candidates.
@@ -117,6 +160,8 @@ def team_code(text: str) -> str:
     if code is None:
         if plain in _SHARED_CITIES:
             raise ValueError(f"{text!r} is the city of two teams; expected {' or '.join(_SHARED_CITIES[plain])}")
+        if plain in _NO_CLUBS:
+            raise ValueError(f"{text!r} is no club of the NBA but {_NO_CLUBS[plain]}")
         if close := difflib.get_close_matches(plain, _CODES, n=1):
             name = TEAMS[_CODES[close[0]]].name
             raise ValueError(f"{text!r} is not a team; did you mean {_CODES[close[0]]} ({name})?")
@@ -125,5 +170,10 @@ def team_code(text: str) -> str:
 
 
 def also_called(code: str) -> list[str]:
-    """Return the aliases of a team other than its code, city and name."""
+    """Return the aliases of a team other than its code, city and name, without those of earlier seasons."""
     return sorted(alias for alias, of in (ALIASES | NICKNAMES).items() if of == code)
+
+
+def formerly(code: str) -> dict[str, FormerTeam]:
+    """Return what a franchise was called in earlier seasons, by the code of that time."""
+    return {former: team for former, team in FORMER_TEAMS.items() if team.franchise == code}

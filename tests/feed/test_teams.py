@@ -42,12 +42,32 @@ COMMON = {
     "BRK": "BKN",
     "CHO": "CHA",
     "WSH": "WAS",
+    "NJ": "BKN",
+    "NJN": "BKN",
+    "SEA": "OKC",
+    "Seattle SuperSonics": "OKC",
+    "Seattle": "OKC",
+    "VAN": "MEM",
+    "NOK": "NOP",
+    "NOH": "NOP",
+    "New Orleans Hornets": "NOP",
+    "Hornets": "CHA",
+    "CHH": "CHA",
+    "Bobcats": "CHA",
+    "WSB": "WAS",
+    "Washington Bullets": "WAS",
 }
 
 
 @pytest.mark.parametrize(("name", "code"), COMMON.items())
 def test_common_aliases_name_their_team(name: str, code: str) -> None:
     assert team_code(name) == code
+
+
+@pytest.mark.parametrize("code", ["EST", "West", "LBN", "GNS"])
+def test_an_all_star_team_is_no_club(code: str) -> None:
+    with pytest.raises(ValueError, match=f"'{code}' is no club of the NBA but an All-Star team"):
+        team_code(code)
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("Bosten", r"BOS \(Celtics\)"), ("Laker", r"LAL \(Lakers\)")])

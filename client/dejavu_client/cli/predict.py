@@ -13,6 +13,7 @@ import typer
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.market_pb2 import Market, TotalMarket
 from dejavu.v1.prediction_service_pb2 import PredictResponse
+from dejavu_client.cli.numbers import MINUS, number, price
 from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect, known_team, team_of
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.formatting import horizon_label
@@ -27,7 +28,6 @@ from dejavu_feed.live_inputs import LastScore, Side
 _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
 """Maximum number of minutes of a pattern, by horizon. A model may accept fewer."""
-_LEAST_AMERICAN = 100
 _STAKES = {
     "bankroll": "--bankroll",
     "game_staked": "--game-staked",
@@ -35,9 +35,10 @@ _STAKES = {
     "confidence_threshold": "--confidence",
 }
 """Optional fields of a market, with their options."""
-_PRICE = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII)
-_SPREAD = re.compile(r"(?P<team>.*?[A-Za-z]) *(?P<points>[+-] ?\d+(?:\.\d+)?)")
+_SPREAD = re.compile(
+    r"(?P<team>.*?[A-Za-z])(?: *(?P<points>[+-] ?[0-9.,¼½¾]+)| +(?P<even>PK|PICK|PICK'?EM))", re.ASCII | re.IGNORECASE
+)
 
 Pattern = Annotated[
     list[str] | None,
@@ -61,7 +62,11 @@ def predict(
     ] = "",
     alpha: Annotated[
         float | None,
-        typer.Option(help="Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05."),
+        typer.Option(
+            parser=number,
+            metavar="SHARE",
+            help="Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05.",
+        ),
     ] = None,
     horizon: Annotated[
         HorizonName | None,
@@ -86,7 +91,9 @@ def predict(
     pregame_margin: Annotated[
         float | None,
         typer.Option(
-            metavar="POINTS", help="Expected final lead of the home team before the game; replaces the teams' ratings."
+            parser=number,
+            metavar="POINTS",
+            help="Expected final lead of the home team before the game; replaces the teams' ratings.",
         ),
     ] = None,
     game_date: Annotated[
@@ -130,6 +137,7 @@ def predict(
     total_line: Annotated[
         float | None,
         typer.Option(
+            parser=number,
             metavar="POINTS",
             help="Evaluate a bet on the points of both teams: over or under this line. Requires --total-points and its "
             "odds; it is not recorded.",
@@ -138,23 +146,29 @@ def predict(
     over_odds: Annotated[str, typer.Option(metavar="PRICE", help="The price of over: decimal or American.")] = "",
     under_odds: Annotated[str, typer.Option(metavar="PRICE", help="The price of under: decimal or American.")] = "",
     bankroll: Annotated[
-        float | None, typer.Option(metavar="AMOUNT", help="Bankroll; without it stakes are shown as shares.")
+        float | None,
+        typer.Option(parser=number, metavar="AMOUNT", help="Bankroll; without it stakes are shown as shares."),
     ] = None,
     game_staked: Annotated[
         float | None,
         typer.Option(
-            metavar="AMOUNT", help="What you have staked on this game already; counts towards the server's caps."
+            parser=number,
+            metavar="AMOUNT",
+            help="What you have staked on this game already; counts towards the server's caps.",
         ),
     ] = None,
     evening_staked: Annotated[
         float | None,
         typer.Option(
-            metavar="AMOUNT", help="What you have staked on all games of this evening already, this one included."
+            parser=number,
+            metavar="AMOUNT",
+            help="What you have staked on all games of this evening already, this one included.",
         ),
     ] = None,
     confidence: Annotated[
         float | None,
         typer.Option(
+            parser=number,
             metavar="SHARE",
             help="Win probability with which to compare the bet's, beside the break-even of its price. It changes "
             "nothing: a bet below it has the same stake, and is recorded all the same.",
@@ -187,9 +201,9 @@ def predict(
         "last_score": _last_score(last_score),
     }
     line = _line(spread, home, away, moneyline=moneyline)
-    prices = _price(home_odds, "--home-odds"), _price(away_odds, "--away-odds")
+    prices = price(home_odds, "--home-odds"), price(away_odds, "--away-odds")
     stakes = dict(zip(_STAKES, (bankroll, game_staked, evening_staked, confidence), strict=True))
-    totals = _total_market(total_line, _price(over_odds, "--over-odds"), _price(under_odds, "--under-odds"), stakes)
+    totals = _total_market(total_line, price(over_odds, "--over-odds"), price(under_odds, "--under-odds"), stakes)
     # The common options belong to either bet; alone, they request the bet on the lead.
     of_lead = totals is None or any((line is not None, *(each is not None for each in prices)))
     market = _market(line, *prices, stakes) if of_lead else None
@@ -263,25 +277,6 @@ def _total_market(
     return create_total_market(line, over_odds, under_odds, **stakes)
 
 
-def _price(text: str, option: str) -> float | None:
-    """Parse a price. A sign means American odds, which have a gap from −100 to +100; the server checks the maximum."""
-    if not text:
-        return None
-    typed = text.replace("−", "-")
-    if not _PRICE.fullmatch(typed):  # a price is printed in digits: 1e3 and inf are mistakes
-        expected = "expected decimal odds such as 1.91, or American odds such as -110"
-        raise typer.BadParameter(f"{text!r} is not a price; {expected}", param_hint=option)
-    price = float(typed)
-    if typed[0] in "+-" and not (abs(price) >= _LEAST_AMERICAN and price.is_integer()):
-        expected = (
-            "expected American odds of +100 or more, or -100 or less, in whole numbers; decimal odds have no sign"
-        )
-        raise typer.BadParameter(f"{text}; {expected}", param_hint=option)
-    if typed[0] not in "+-" and not price > 1:
-        raise typer.BadParameter(f"{text}; expected decimal odds above 1, or American odds: -110", param_hint=option)
-    return price
-
-
 def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None:
     """Return the line of a bet, home − away in points; None if no bet is requested.
 
@@ -291,11 +286,11 @@ def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None
         return 0.0 if moneyline else None
     if moneyline:
         raise typer.BadParameter("give either --spread or --moneyline", param_hint="--spread")
-    parts = _SPREAD.fullmatch(spread.replace("−", "-"))
+    parts = _SPREAD.fullmatch(spread.strip().translate(MINUS))
     if parts is None:
-        expected = "expected a team and its handicap as printed: BOS-5.5, or LAL+5.5"
+        expected = "expected a team and its handicap as printed: BOS-5.5, LAL +5½ or BOS PK"
         raise typer.BadParameter(f"{spread!r} is not a spread; {expected}", param_hint="--spread")
-    team, points = team_of(parts["team"], "--spread"), float(parts["points"].replace(" ", ""))
+    team, points = team_of(parts["team"], "--spread"), number(parts["points"] or "0")
     teams = [team_of(each) for each in (home, away) if each]
     if team not in teams:
         playing = f"of {away} at {home}" if teams else "without --home and --away"
@@ -336,8 +331,8 @@ def _levels(text: str) -> list[float]:
     levels = []
     for part in text.replace(",", " ").split():
         try:
-            levels.append(float(part))
-        except ValueError:
+            levels.append(number(part))
+        except typer.BadParameter:
             message = f"{part!r} is not a number; expected levels such as 0.1,0.5,0.9"
             raise typer.BadParameter(message, param_hint="--quantiles") from None
     return levels
@@ -368,8 +363,8 @@ def _check_minutes(count: int, horizon: Horizon.ValueType) -> None:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
-    except (ValueError, OverflowError):
+        return number(text)
+    except typer.BadParameter:
         # Unknown options end up here because negative numbers look like them.
         problem = "is neither an option nor a number" if text.startswith("-") else "is not a number"
         raise typer.BadParameter(f"{text!r} {problem}", param_hint=_HINT) from None

@@ -144,7 +144,14 @@ def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
         assert part in shown
     entries = [json.loads(line) for line in run("teams", "--json").stdout.splitlines()]
     assert len(entries) == 30
-    assert entries[1] == {"code": "BKN", "city": "Brooklyn", "name": "Nets", "aliases": ["BRK", "NJN"]}
+    assert entries[1] == {
+        "code": "BKN",
+        "number": 1610612751,
+        "city": "Brooklyn",
+        "name": "Nets",
+        "aliases": ["BRK", "NJ"],
+        "formerly": [{"code": "NJN", "city": "New Jersey", "name": "Nets", "seasons": [1978, 2012]}],
+    }
 
 
 def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeServer, run: Run) -> None:

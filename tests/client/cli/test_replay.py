@@ -38,7 +38,7 @@ def fails_with(code: int, *options: str) -> str:
 def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -> None:
     def rows(game_id: str, away: str | None) -> list[dict[str, object]]:
         columns = {"game_id": game_id, "type": "RS", "home": "LAL", "away": away}
-        course = [(0.0, 0, 0), (100.0, 2, 0), (800.0, 4, 0), (1500.0, 4, 3), (2200.0, 6, 3)]
+        course = [(0.0, 0, 0), (100.0, 2, 0), (800.0, 4, 0), (1500.0, 4, 3), (2200.0, 6, 3), (2800.0, 6, 5)]
         return [columns | {"elapsed_s": t, "home_score": h, "away_score": a} for t, h, a in course]
 
     path = tmp_path / "plays.parquet"

@@ -108,5 +108,5 @@ async def test_an_evening_with_faults_ends_with_the_same_final_forecasts_as_one_
 async def test_a_real_evening_with_faults_ends_with_the_same_final_forecasts_as_one_without(
     data_dir: Path, tmp_path: Path
 ) -> None:
-    games, _ = recorded_evening(data_dir / "nba" / "plays_2023.parquet", date(2023, 3, 1))
+    games, _ = recorded_evening(data_dir / "seasons" / "plays_2023.parquet", date(2023, 3, 1))
     await both_evenings(games, 10, tmp_path)

@@ -56,7 +56,7 @@ def busiest_evening(data_dir: Path, count: int | None) -> tuple[Games, Sequence[
     season = real_games(data_dir, [SEASON])
     day = busiest(season)
     evening = season.select(season.date == np.datetime64(day))
-    played, excluded = recorded_evening(data_dir / "nba" / f"plays_{SEASON}.parquet", day)
+    played, excluded = recorded_evening(data_dir / "seasons" / f"plays_{SEASON}.parquet", day)
     assert not excluded
     assert len(played) == len(evening) >= 10
     played = played[:count]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.real_data
 
 
 def test_an_evening_read_through_nba_api_gives_the_patterns_of_the_file(data_dir: Path) -> None:
-    games, left_out = recorded_evening(data_dir / "nba" / "plays_2023.parquet", date(2022, 11, 7))
+    games, left_out = recorded_evening(data_dir / "seasons" / "plays_2023.parquet", date(2022, 11, 7))
     assert len(games) == 15
     assert left_out == ()
     clock = SteppedClock()

@@ -53,13 +53,13 @@ def load_results(path: Path, season: int) -> list[GameResult]:
     """Read the results of a season and of later ones, by date.
 
     Args:
-        path: a folder of plays_{season}.parquet, with or without the subfolder nba/, or one such file.
+        path: a folder of plays_{season}.parquet, with or without the subfolder seasons/, or one such file.
         season: the first season, by the year in which it ends.
 
     Raises:
         DataError: if there are none, or a file is malformed.
     """
-    files = [path] if path.is_file() else [*path.glob("plays_*.parquet"), *path.glob("nba/plays_*.parquet")]
+    files = [path] if path.is_file() else [*path.glob("plays_*.parquet"), *path.glob("seasons/plays_*.parquet")]
     seasons = {season_of_file(file) for file in files}
     later = sorted(each for each in seasons if each >= season)
     if not later:

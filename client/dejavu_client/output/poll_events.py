@@ -92,6 +92,8 @@ def event_line(event: events.Event) -> str:
                 f"{about}  {horizon_label(event.horizon)} {signed(event.differential, 0)} is in the record, "
                 f"settles {pluralize(event.settled, 'forecast')}{again}"
             )
+        case events.GameSkipped():
+            return f"{about}  not forecast: {event.reason}"
         case events.HorizonClosed():
             until = f" before minute {event.minute}" if event.minute < HORIZON_RULES[event.horizon].minutes else ""
             return f"{about}  {horizon_label(event.horizon)} closed{until}: outcome already recorded"
@@ -165,6 +167,8 @@ def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
                 "outcome": _message_record(event.outcome),
                 "settledForecasts": event.settled,
             }
+        case events.GameSkipped():
+            return record | {"event": "skipped", "reason": event.reason}
         case events.HorizonClosed():
             return record | {"event": "closed", "horizon": Horizon.Name(event.horizon), "minute": event.minute}
 

@@ -168,6 +168,19 @@ class ForecastMissed:
 
 
 @dataclass(frozen=True, slots=True)
+class GameSkipped:
+    """A game on the scoreboard is not followed.
+
+    Attributes:
+        game: the game when it was first seen.
+        reason: why.
+    """
+
+    game: GameState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RatingsOutdated:
     """Team ratings of the server's model are too old to be used in forecasts of today's games.
 
@@ -255,6 +268,7 @@ Event = (
     | OutcomeReported
     | HorizonClosed
     | ForecastMissed
+    | GameSkipped
     | ModelLimits
     | RatingsOutdated
     | LeadershipChanged

@@ -19,6 +19,7 @@ from dejavu_client.poller.events import (
     Event,
     Fault,
     FaultKind,
+    GameSkipped,
     LeadershipChanged,
     ModelLimits,
     Prediction,
@@ -61,8 +62,9 @@ from dejavu_client.poller.watched_game import PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError
-from dejavu_feed.game_ids import is_replay
+from dejavu_feed.game_ids import is_all_star, is_replay
 from dejavu_feed.nba.live_feed import Feed
+from dejavu_feed.nba.live_payloads import GameState
 
 EventT = TypeVar("EventT", bound=Event)
 Callback = Callable[[EventT], Awaitable[None] | None]
@@ -157,6 +159,7 @@ class Poller:
         self._backoff = PollBackoff()
         self._server_backoff = PollBackoff()
         self._known_faults: frozenset[str] = frozenset()
+        self._skipped: frozenset[str] = frozenset()
         self._stop = asyncio.Event()
         self._woken = asyncio.Event()
 
@@ -362,6 +365,9 @@ class Poller:
         self._shown = frozenset(state.game_id for state in board.games)
         self._waiting = 0
         for state in board.games:
+            if is_all_star(state.game_id):
+                await self._skip(state)
+                continue
             if state.game_id in self.games:
                 effects = self._step(state.game_id, StateRead(state, busy=state.game_id in self._reads))
             elif len(self.games) >= MAX_WATCHED:
@@ -377,6 +383,12 @@ class Poller:
         for fault in sorted(faults - self._known_faults):
             await self._emit(Fault(SCOREBOARD, fault, kind=FaultKind.MALFORMED))
         self._known_faults = faults
+
+    async def _skip(self, state: GameState) -> None:
+        """Say once that an All-Star game is not forecast; its id stays known while the scoreboard shows it."""
+        if state.game_id not in self._skipped:
+            await self._emit(GameSkipped(state, "an All-Star game, of which no model knows anything"))
+        self._skipped = frozenset({state.game_id, *(self._skipped & self._shown)})
 
     def _forget(self) -> None:
         """Forget games that the scoreboard no longer shows: old ones, and one for each game that waits for a place."""

@@ -20,6 +20,7 @@ from dejavu_client.poller.events import (
     FaultKind,
     ForecastMissed,
     GameChanged,
+    GameSkipped,
     HorizonResult,
     ModelLimits,
     Prediction,
@@ -199,6 +200,24 @@ class GamesOfTheNba(Evening):
 
     def plays(self, game_id: str) -> PlayByPlay:
         return super().plays(f"{REPLAY_PREFIX}{game_id[2:]}")
+
+
+class AllStarWeekend(GamesOfTheNba):
+    """Has an All-Star game beside another one."""
+
+    def scoreboard(self) -> Scoreboard:
+        board = super().scoreboard()
+        star = replace(board.games[0], game_id="0032300001", home="EST", away="WST")
+        return replace(board, games=(star, *board.games))
+
+
+async def test_an_all_star_game_is_not_forecast_and_that_is_said_once() -> None:
+    async with watching(AllStarWeekend([game()])) as watch:
+        await go_through(watch, 6, 7)
+    (skipped,) = watch.told(GameSkipped)
+    assert event_line(skipped).endswith("not forecast: an All-Star game, of which no model knows anything")
+    assert {prediction.game.game_id for prediction in watch.told(Prediction)}.isdisjoint({"0032300001"})
+    assert list(watch.poller.games) == [watch.evening.ids[0].replace("99", "00", 1)]
 
 
 async def test_ratings_that_are_too_old_for_the_games_of_the_nba_are_said_once_before_they_begin() -> None:

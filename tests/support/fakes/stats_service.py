@@ -27,7 +27,7 @@ from dejavu_models.live_ratings import GameResult
 
 Fault = Callable[[Response], Response]
 
-TYPES = {"RS": "Regular Season", "PI": "PlayIn", "PO": "Playoffs"}
+TYPES = {"RS": "Regular Season", "CUP": "IST", "PI": "PlayIn", "PO": "Playoffs"}
 PREFIXES = {"RS": "002", "PI": "005", "PO": "004"}
 # fmt: off
 LOG_HEADERS = [
@@ -201,7 +201,9 @@ class StatsStandIn:
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if parts.path == "/stats/leaguegamelog":
             what = query["SeasonType"]
-            games = [game for game in self.games if TYPES[game.type] == what and _in_season(game, query["Season"])]
+            cup = what == TYPES["CUP"]  # with the group games, which are of the regular season as well
+            of_type = [game for game in self.games if TYPES[game.type] == what or (cup and game.type == "RS")]
+            games = [game for game in of_type if _in_season(game, query["Season"])]
             answer: dict[str, Any] = log_payload(games, query["Season"], what)
         elif parts.path == "/stats/playbyplayv3":
             what = query["GameID"]

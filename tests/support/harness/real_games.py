@@ -10,7 +10,7 @@ from tests.support.builders.made_once import computed_once
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_trainer.data.games import Games, load_games
 
-SEASONS = range(2015, 2024)
+SEASONS = range(2014, 2025)
 
 
 def real_games(data_dir: Path, seasons: Sequence[int] = SEASONS) -> Games:
@@ -18,6 +18,15 @@ def real_games(data_dir: Path, seasons: Sequence[int] = SEASONS) -> Games:
 
     def season(year: int) -> Games:
         return computed_once(f"real-games-{year}", lambda: load_games(data_dir, [year]))
+
+    return Games.joined([season(year) for year in sorted(set(seasons))])
+
+
+def games_of_the_bundle(data_dir: Path, seasons: Sequence[int] = range(2015, 2024)) -> Games:
+    """Returns the games that the shipped bundle was fitted on, from their older compilation in nba/."""
+
+    def season(year: int) -> Games:
+        return computed_once(f"bundle-games-{year}", lambda: load_games(data_dir / "nba", [year]))
 
     return Games.joined([season(year) for year in sorted(set(seasons))])
 

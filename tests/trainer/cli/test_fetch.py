@@ -35,7 +35,10 @@ def test_it_says_what_it_wrote(service: StatsStandIn, tmp_path: Path, capsys: py
     assert run("fetch", "--seasons", "2024-25", "--out", out, "--url", service.url) == 0
     told = capsys.readouterr()
     rows = truth(GAMES)
-    assert told.out == f"{out / 'plays_2025.parquet'}: {len(rows):,} rows, 5 games\n"
+    assert (
+        told.out
+        == f"{out / 'plays_2025.parquet'}: {len(rows):,} rows, 5 games; 3 of about 1,230 games of the regular season\n"
+    )
     assert told.err == "2024-25: 5 games finished; 0 of them cached, 5 to fetch\n"
     assert rows_of(out / "plays_2025.parquet") == rows
 
@@ -47,7 +50,7 @@ def test_what_could_not_be_had_is_said_and_listed(
     arguments = ("--seasons", "2024-25", "--out", tmp_path, "--url", service.url)
     assert run("fetch", *arguments) == 1
     told = capsys.readouterr()
-    assert told.out.endswith(" rows, 4 games\n")
+    assert told.out.endswith(" rows, 4 games; 2 of about 1,230 games of the regular season\n")
     assert f"{GAMES[2].game_id} " in told.err
     assert told.err.count("status 500; retrying in 0 s\n") == AT_ONCE.max_attempts - 1
     listing = tmp_path / "missing_2025.csv"
@@ -83,6 +86,8 @@ def test_programs_get_one_document(service: StatsStandIn, tmp_path: Path, capsys
         "rows": len(truth(GAMES[1:3])),
         "games": 2,
         "left_out": 0,
+        "regular_games": 2,
+        "regular_games_expected": 1230,
         "fetched": 2,
         "not_over": 0,
         "missing_file": str(tmp_path / "missing_2025.csv"),
@@ -96,7 +101,7 @@ def test_a_season_that_has_not_begun_hides_none_before_it(
 ) -> None:
     assert run("fetch", "--seasons", "2024-25,2030-31", "--out", tmp_path, "--url", service.url) == 1
     told = capsys.readouterr()
-    assert told.out.endswith(" rows, 5 games\n")
+    assert told.out.endswith(" rows, 5 games; 3 of about 1,230 games of the regular season\n")
     assert told.err.endswith("dejavu-trainer: 2030-31: the NBA lists no finished game\n")
 
 

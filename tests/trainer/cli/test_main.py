@@ -160,7 +160,14 @@ def test_import_keeps_a_good_file_as_a_season(tmp_path: Path, capsys: pytest.Cap
     out = tmp_path / "data"
     assert run("import", tmp_path / "mine.csv", "--season", 2023, "--out", out, "--json") == 0
     document = json.loads(capsys.readouterr().out)
-    assert document == {"file": str(out / "plays_2023.parquet"), "rows": 5, "games": 1, "left_out": 0}
+    assert document == {
+        "file": str(out / "plays_2023.parquet"),
+        "rows": 5,
+        "games": 1,
+        "left_out": 0,
+        "regular_games": 1,
+        "regular_games_expected": 1_230,
+    }
     assert load_games(out, [2023]).game_id.tolist() == ["202301010BOS"]
 
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_a_season_is_every_game_by_date_with_the_ids_of_the_nba(service: StatsSt
     assert rows_of(fetched.path) == truth(GAMES)
     assert (fetched.asked, fetched.not_over, fetched.missing) == (8, 0, ())
     assert not (tmp_path / "missing_2025.csv").exists()
-    assert [asked.what for asked in service.asked][:3] == ["Regular Season", "PlayIn", "Playoffs"]
+    assert [asked.what for asked in service.asked][:4] == ["Regular Season", "IST", "PlayIn", "Playoffs"]
 
 
 def test_it_can_be_imported_and_replayed(service: StatsStandIn, tmp_path: Path) -> None:
@@ -88,6 +89,17 @@ def test_only_the_parts_of_a_season_that_were_asked_for(service: StatsStandIn, t
     assert fetched.path is not None
     assert rows_of(fetched.path) == truth(GAMES[-2:])
     assert "Regular Season" not in {asked.what for asked in service.asked}
+
+
+def test_the_final_of_the_cup_is_fetched_as_a_game_of_the_regular_season(tmp_path: Path) -> None:
+    final = replace(GAMES[0], game_id="0062400001", type="CUP", day=date(2024, 12, 17))
+    with StatsStandIn([*GAMES, final]) as service:
+        (fetched,) = fetch_from(service, tmp_path)
+    assert fetched.path is not None
+    of_final = [row for row in pq.read_table(fetched.path).to_pylist() if row["game_id"] == final.game_id]
+    assert {(row["type"], row["game_date"]) for row in of_final} == {("RS", final.day)}
+    assert len(of_final) == len(final.scores)
+    assert service.plays_asked().count(GAMES[0].game_id) == 1
 
 
 def test_several_seasons_are_several_files(tmp_path: Path) -> None:
@@ -185,7 +197,7 @@ def test_faults_that_pass_leave_no_trace(service: StatsStandIn, tmp_path: Path) 
     service.faults["Regular Season"] = [text('{"resultSets": []}'), html()]
     notes = Notes()
     fetch_from(service, tmp_path / "with", notes=notes, timeout=0.4)
-    assert len(service.asked) == 3 + len(GAMES) + len(faults) + 2
+    assert len(service.asked) == 4 + len(GAMES) + len(faults) + 2
     assert [reason for _, reason in notes.waits][:3] == [
         "payload.resultSets holds no LeagueGameLog",
         "not JSON: begins with '<!DOCTYPE html><html><body>Access denied'",
@@ -389,7 +401,7 @@ def games_whose_score_falls(table: pa.Table) -> Any:
 @pytest.mark.real_data
 def test_real_games_come_through_as_they_were(data_dir: Path, tmp_path: Path) -> None:
     """Uses a sample of 2023, including games whose score falls: same patterns as from the original file."""
-    table = pq.read_table(data_dir / "nba" / "plays_2023.parquet")
+    table = pq.read_table(data_dir / "seasons" / "plays_2023.parquet")
     true = real_games(data_dir, [2023])
     falling = np.intersect1d(games_whose_score_falls(table), true.game_id)
     assert len(falling)

@@ -51,14 +51,14 @@ def finals_from(
         return fetch_finals(stats or real, seasons, today, folder, client, lines.append)
 
 
-def test_the_finals_of_seasons_take_three_requests_each_and_the_plays_of_games_without_a_host(
+def test_the_finals_of_seasons_take_four_requests_each_and_the_plays_of_games_without_a_host(
     service: StatsStandIn, tmp_path: Path
 ) -> None:
     said = list[str]()
     finals = finals_from(service, tmp_path, said=said)
     assert finals == Finals(results([*GAMES, *NEXT]), ())
     assert said == ["2024-25: 8 finals", "2025-26: 6 finals"]
-    of_season = ["Regular Season", "PlayIn", "Playoffs"]
+    of_season = ["Regular Season", "IST", "PlayIn", "Playoffs"]
     neutral = [game.game_id for game in (*GAMES, *NEXT) if game.neutral]
     assert sorted(each.what for each in service.asked) == sorted([*of_season, *of_season, *neutral])
 
@@ -134,7 +134,7 @@ def test_killed_after_every_request_it_goes_on_and_asks_for_nothing_twice_on_a_d
     assert [each.what for each in service.asked] == asked
     service.asked.clear()
     finals_from(service, tmp_path / "killed", today=SUMMER + timedelta(days=1))
-    assert len(service.asked) == 6, "the lists of another day, and no plays again"
+    assert len(service.asked) == 8, "the lists of another day, and no plays again"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"form": 0}', '{"form":1,"day":"2026-07-01","games":[{"date":"x"}]}'])

@@ -300,7 +300,7 @@ def test_real_seasons_hold_the_games_that_the_rule_leaves(data_dir: Path) -> Non
 def test_slots_of_real_games_are_the_last_row_not_after_the_minute(data_dir: Path) -> None:
     """Compares with an independent definition: one search over the sorted times of each game."""
     games = real_games(data_dir, [2018])
-    plays = pq.read_table(data_dir / "nba" / "plays_2018.parquet")
+    plays = pq.read_table(data_dir / "seasons" / "plays_2018.parquet")
     ids = np.array(plays["game_id"].to_pylist())
     elapsed = plays["elapsed_s"].to_numpy()
     differential = plays["home_score"].to_numpy() - plays["away_score"].to_numpy()

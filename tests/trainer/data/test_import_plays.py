@@ -221,7 +221,7 @@ def test_the_delimiter_is_found(tmp_path: Path, name: str, delimiter: str) -> No
 @pytest.mark.nightly
 @pytest.mark.real_data
 def test_a_real_season_passes_and_counts_the_same_games(tmp_path: Path, data_dir: Path) -> None:
-    checked = read_and_check(data_dir / "nba" / "plays_2018.parquet", 2018)
+    checked = read_and_check(data_dir / "seasons" / "plays_2018.parquet", 2018)
     assert checked.problems == ()
     write_plays(tmp_path, 2018, checked.plays)
     assert load_games(tmp_path, [2018]).fingerprint == real_games(data_dir, [2018]).fingerprint

@@ -55,7 +55,7 @@ app = typer.Typer(
 
 
 Data = Annotated[
-    Path, typer.Option("--data", help="Folder with plays_{season}.parquet files, directly or in its subfolder nba/.")
+    Path, typer.Option("--data", help="Folder with plays_{season}.parquet files, directly or in its folder seasons/.")
 ]
 
 

@@ -150,7 +150,7 @@ def _document(out: Path, fetched: FetchResult) -> dict[str, Any]:
             counted = count_games(fetched.path, fetched.plays)
         except DataError:  # none of its games is complete
             counted = 0
-        document = fit_report.season_document(fetched.path, fetched.plays, counted)
+        document = fit_report.season_document(fetched.path, fetched.plays, counted, fetched.season)
     return {
         "season": season_name(fetched.season),
         **document,

@@ -69,7 +69,7 @@ def import_plays(
             _refuse_contradictions(checked.left_out)
         counted = count_games(files[0], checked.plays)
         path = write_plays(out, season, checked.plays)
-    document = fit_report.season_document(path, checked.plays, counted)
+    document = fit_report.season_document(path, checked.plays, counted, season)
     if source is not Source.PLAYS:
         document["not_imported"] = [asdict(game) for game in checked.left_out]
         document["not_in_list"] = list(checked.unlisted)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from dejavu_common.shown_text import spreadsheet_cell
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
-from dejavu_feed.game_ids import COMPETITIVE, season_of
+from dejavu_feed.game_ids import COMPETITIVE, CUP_FINAL, season_of
 from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
 from dejavu_feed.nba.stats_service import Stats
 from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_part
@@ -31,7 +31,6 @@ from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, Retrying
 
 FIRST_SEASON: Final = 1997
 """First season for which the NBA has plays."""
-_FIRST_PLAY_IN: Final = 2020
 _MAX_FAILURES_IN_A_ROW: Final = 10
 """Number of consecutive games without a valid response after which the fetch stops."""
 _SOURCE: Final = {b"dejavu.source": b"stats.nba.com"}
@@ -43,18 +42,24 @@ class Phase(StrEnum):
     """Part of a season; the value is its name on the command line."""
 
     REGULAR = "regular"
+    CUP_FINAL = "cup-final"
     PLAY_IN = "play-in"
     PLAYOFFS = "playoffs"
 
     @property
     def code(self) -> str:
         """Code in the column `type`."""
-        return {"regular": "RS", "play-in": "PI", "playoffs": "PO"}[self]
+        return {"regular": "RS", "cup-final": "RS", "play-in": "PI", "playoffs": "PO"}[self]
 
     @property
     def nba_name(self) -> str:
         """Name in requests to the NBA."""
-        return {"regular": "Regular Season", "play-in": "PlayIn", "playoffs": "Playoffs"}[self]
+        return {"regular": "Regular Season", "cup-final": "IST", "play-in": "PlayIn", "playoffs": "Playoffs"}[self]
+
+    @property
+    def first_season(self) -> int:
+        """First season that has this part."""
+        return {"regular": FIRST_SEASON, "cup-final": 2024, "play-in": 2020, "playoffs": FIRST_SEASON}[self]
 
 
 class MissingGame(NamedTuple):
@@ -145,17 +150,19 @@ def missing_path(folder: Path, season: int) -> Path:
 
 
 def fetch_list(stats: Stats, season: int, phase: Phase, client: RetryingClient) -> tuple[ListedGame, ...]:
-    """Fetch the games of a part of a season, sorted by date and id; empty for the play-in of a season without one.
+    """Fetch the games of a part of a season, sorted by date and id; empty for a part that the season does not have.
 
     Raises:
         FetchStopped: if it could not be fetched.
     """
-    if phase is Phase.PLAY_IN and season < _FIRST_PLAY_IN:
+    if season < phase.first_season:
         return ()
     name = season_name(season)
 
     def request() -> tuple[ListedGame, ...]:
         games = read_game_log(stats.game_log(name, phase.nba_name))
+        if phase is Phase.CUP_FINAL:  # the other games of the Cup are of the regular season as well
+            games = tuple(game for game in games if game.game_id.startswith(CUP_FINAL))
         if other := [game.game_id for game in games if season_of(game.game_id) != season]:
             raise MalformedFeed(f"holds game {other[0]} of another season")
         if other := [game.game_id for game in games if COMPETITIVE.get(game.game_id[:3]) != phase.code]:

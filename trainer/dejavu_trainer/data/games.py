@@ -131,7 +131,7 @@ class _Game(NamedTuple):
 
 
 def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) -> Games:
-    """Read plays_{season}.parquet of each season, from `folder` or its subfolder nba/.
+    """Read plays_{season}.parquet of each season, from `folder` or its subfolder seasons/.
 
     Games are excluded by the rule of dejavu_feed.eligibility.
 

@@ -82,16 +82,16 @@ def season_of_file(path: Path) -> int:
 
 
 def plays_file(folder: Path, season: int) -> Path:
-    """Find the file of a season in `folder` or in its subfolder nba/.
+    """Find the file of a season in `folder` or in its subfolder seasons/.
 
     Raises:
         DataError: if neither contains it.
     """
     path = season_path(folder, season)
-    for candidate in (path, season_path(folder / "nba", season)):
+    for candidate in (path, season_path(folder / "seasons", season)):
         if candidate.is_file():
             return candidate
-    raise DataError(f"{folder}: contains no {path.name}, nor does {folder / 'nba'}")
+    raise DataError(f"{folder}: contains no {path.name}, nor does {folder / 'seasons'}")
 
 
 def require_columns(path: Path, columns: Collection[str], required: Collection[str] = COLUMNS) -> None:

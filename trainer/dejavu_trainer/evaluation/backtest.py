@@ -102,12 +102,12 @@ class Fold:
 
 
 def available_seasons(folder: Path) -> list[int]:
-    """Return the seasons with plays in a folder or its subfolder nba/, ascending.
+    """Return the seasons with plays in a folder or its subfolder seasons/, ascending.
 
     Raises:
         DataError: if there is none.
     """
-    names = [path.name for location in (folder, folder / "nba") for path in location.glob("plays_*.parquet")]
+    names = [path.name for location in (folder, folder / "seasons") for path in location.glob("plays_*.parquet")]
     if seasons := {int(match[1]) for match in map(_PLAYS.fullmatch, names) if match}:
         return sorted(seasons)
     raise DataError(f"{folder}: contains no plays_SEASON.parquet, nor does {folder / 'nba'}")

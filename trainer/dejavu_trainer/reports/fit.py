@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu_common.rich_console import Console
+from dejavu_feed.game_ids import regular_games
 from dejavu_feed.pattern import QUARTER_MINUTES
 from dejavu_models.types import HORIZONS
 from dejavu_trainer.data.games import ranges
@@ -131,15 +132,34 @@ def _weights(weights: dict[str, Any]) -> str:
     )
 
 
-def season_document(path: Path, plays: pa.Table, counted: int) -> dict[str, Any]:
-    """Return a summary of a season file; `counted` is the number of eligible games (docs/training.md)."""
+_WHOLE: Final = 0.97
+"""Share of a regular season from which on it counts as whole."""
+
+
+def season_document(path: Path, plays: pa.Table, counted: int, season: int | None = None) -> dict[str, Any]:
+    """Return a summary of a season file (docs/training.md).
+
+    Args:
+        path: the file.
+        plays: its plays.
+        counted: number of eligible games.
+        season: the year in which the season ends, of real games; None for others.
+    """
     games = int(pc.count_distinct(plays["game_id"]).as_py())
-    return {"file": str(path), "rows": len(plays), "games": games, "left_out": games - counted}
+    document = {"file": str(path), "rows": len(plays), "games": games, "left_out": games - counted}
+    if season is not None:
+        of_regular = plays.filter(pc.equal(plays["type"], "RS"))["game_id"]
+        document["regular_games"] = int(pc.count_distinct(of_regular).as_py())
+        document["regular_games_expected"] = regular_games(season)
+    return document
 
 
 def print_season(console: Console, document: dict[str, Any]) -> None:
     """Print the content of a season file."""
     excluded = f"; {document['left_out']} of them incomplete, left out of training" if document["left_out"] else ""
+    regular, expected = (document.get(name, 0) for name in ("regular_games", "regular_games_expected"))
+    if regular < _WHOLE * expected:
+        excluded += f"; {regular:,} of about {expected:,} games of the regular season"
     console.print(
         f"{document['file']}: {document['rows']:,} rows, {document['games']:,} games{excluded}",
         highlight=False,

@@ -45,7 +45,7 @@ def gather(
     Two games are the same if date and teams are: sources may call it by different ids.
 
     Args:
-        sources: folders of plays_{season}.parquet (also in nba/), files of that name, or ledgers: a path or a URL.
+        sources: folders of plays_{season}.parquet (also in seasons/), files of that name, or ledgers: a path or a URL.
         work: where ledgers are exported to.
         seasons: the seasons to read, by the year in which they end; all if empty.
         include_replays: whether to take games of replays from ledgers.
@@ -74,7 +74,7 @@ def gather(
 
 
 def _games(path: Path, name: str, seasons: Sequence[int]) -> Games:
-    files = [path] if path.is_file() else [*path.glob("plays_*.parquet"), *path.glob("nba/plays_*.parquet")]
+    files = [path] if path.is_file() else [*path.glob("plays_*.parquet"), *path.glob("seasons/plays_*.parquet")]
     available = sorted({season_of_file(file) for file in files})
     if not available:
         raise DataError(f"{name}: contains no plays_{{season}}.parquet and is no ledger")

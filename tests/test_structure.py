@@ -74,6 +74,22 @@ def test_modules_are_imported_where_a_static_tool_sees_it() -> None:
     assert not used
 
 
+def test_no_text_that_is_printed_has_markup() -> None:
+    """The console prints it as it is: rich's Text has a style."""
+    markup = re.compile(r"\[/?(?:bold|dim|italic|red|green|yellow|blue|cyan|magenta|link)\b[^\]]*\]")
+    product = [file for file in SOURCES if any(home in file.parents for home in PRODUCT)]
+    found = {
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in product
+        for statement in ast.walk(tree(file))
+        if isinstance(statement, ast.Call)
+        for argument in [*statement.args, *(each.value for each in statement.keywords)]
+        for node in ast.walk(argument)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and markup.search(node.value)
+    }
+    assert not found
+
+
 def shown_imports() -> set[tuple[str, str]]:
     """(module, name) of every import of ours in a Python block of a document, and in the examples."""
     texts = [block for file in DOCUMENTS for block in re.findall(r"```python\n(.*?)```", file.read_text(), re.DOTALL)]

@@ -88,6 +88,7 @@ def test_fit_replaces_a_bundle_and_says_what_it_made(
     assert captured.err == ""
     print_fit(Console(file=(printed := io.StringIO()), width=100), document)
     told = " ".join(printed.getvalue().split())
+    assert "[bold" not in told
     for said in (bundle.version, "UNFIT", "home advantage alone", "whether these are the same was not checked"):
         assert said in told
     assert re.search(r"removes \d+\.\d % of the linear models' squared error", told)

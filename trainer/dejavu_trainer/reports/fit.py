@@ -100,14 +100,14 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
     ]
     rows += [(f"Weights, {name}", _weights(weights)) for name, weights in document["weights"].items()]
     for name, text in rows:
-        table.add_row(f"[bold]{name}", Text(text))
+        table.add_row(Text(name, style="bold"), Text(text))
     table.add_row(
-        "[bold]Verdict",
+        Text("Verdict", style="bold"),
         Text("fit" if verdict["fit"] else "UNFIT", style="" if verdict["fit"] else "bold red")
         + Text(f": {verdict['reason']}"),
     )
     if document["note"]:
-        table.add_row("[bold]Note", Text(document["note"], style="bold red"))
+        table.add_row(Text("Note", style="bold"), Text(document["note"], style="bold red"))
     for metric in document["metrics"]:
         if metric["name"].endswith("mae_over_persistence"):
             _, horizon, minute, *_ = metric["name"].split(".")
@@ -119,7 +119,7 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
                 ),
             )
     if run := document.get("mlflow_run"):
-        table.add_row("[bold]MLflow", Text(f"run {run}"))
+        table.add_row(Text("MLflow", style="bold"), Text(f"run {run}"))
     console.print(table)
     console.print(f"Done in {document['seconds']:.0f} s.", highlight=False)
 

@@ -58,7 +58,7 @@ def print_refresh(console: Console, document: dict[str, Any]) -> None:
     rows.add_row("season", _season(document["season"]))
     if missing := document["missing_seasons"]:
         told = f"no games of {', '.join(map(_season, missing))}: the ratings know nothing of them"
-        rows.add_row("[bold red]warning", f"[bold red]{told}")
+        rows.add_row("warning", told, style="bold red")
     strongest = sorted(document["ratings"].items(), key=lambda item: -item[1])
     shown = ", ".join(f"{code} {points:+.1f}" for code, points in [*strongest[:3], *strongest[-3:]])
     rows.add_row("teams", f"{shown} (strongest and weakest, points)")

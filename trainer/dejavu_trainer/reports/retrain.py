@@ -76,5 +76,5 @@ def _due_rows(due: Due) -> list[tuple[str, str]]:
 def _rows(rows: list[tuple[str, str]]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in rows:
-        table.add_row(f"[bold]{name}", Text(text))
+        table.add_row(Text(name, style="bold"), Text(text))
     return table

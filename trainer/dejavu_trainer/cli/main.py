@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.name is None or error.name.startswith("dejavu"):
             raise
         sys.exit(
-            f"dejavu-trainer: {error.name} is not installed; install the trainer extra:"
+            f"dejavu-trainer: {error.name} is not installed; install the trainer: `make install` in a clone, else"
             " pip install 'dejavu-forecast[trainer]'"
         )
     except KeyboardInterrupt:  # during the imports; a running command handles it itself

@@ -14,8 +14,8 @@ HOST = """
 from dejavu_client.transport.statistics import CallRecorder
 
 recorder = CallRecorder("here")
-for seconds in (0.1, 0.3, 3.0):
-    recorder.record("Predict", seconds)
+for method, seconds in (("Predict", 0.1), ("Predict", 0.3), ("AssessRisk", 3.0)):
+    recorder.record(method, seconds)
 """
 
 
@@ -24,7 +24,7 @@ def test_in_a_host_that_configures_nothing_slow_calls_are_seen_on_stderr_alone()
     assert ended.stdout == ""
     assert ended.stderr.splitlines() == [
         "slow_call method='Predict' milliseconds=300 outcome='OK' target='here'",
-        "slow_call method='Predict' milliseconds=3000 outcome='OK' target='here'",
+        "slow_call method='AssessRisk' milliseconds=3000 outcome='OK' target='here'",
     ]
 
 

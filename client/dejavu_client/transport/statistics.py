@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,6 +18,9 @@ from dejavu_client.logs import get_logger
 
 WINDOW = 1024
 """Number of the newest calls of a method from which the p95 is computed."""
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Time after a line about a slow call in which further slow calls of its method are only counted."""
 
 log = get_logger()
 
@@ -82,16 +85,40 @@ class _Tally:
         return MethodStatistics(self.count, self.errors, self.total / self.count, self.min, self.max, p95)
 
 
-class CallRecorder:
-    """Times and counts calls and converts gRPC errors to client exceptions. Thread-safe."""
+@dataclass(slots=True)
+class _SlowLine:
+    """The last line about a slow call of a method, and the number of slow calls since."""
 
-    def __init__(self, target: str, *, slow: float = DEFAULT_SLOW, very_slow: float = DEFAULT_VERY_SLOW) -> None:
+    time: float = -math.inf
+    left_out: int = 0
+
+
+class CallRecorder:
+    """Times and counts calls, logs slow ones, and converts gRPC errors to client exceptions. Thread-safe.
+
+    Args:
+        target: address of the server, for messages.
+        slow, very_slow: seconds above which a call is logged, as a warning or as an error: one line for each method in
+            10 seconds, with the number of slow calls that had none.
+        now: monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        slow: float = DEFAULT_SLOW,
+        very_slow: float = DEFAULT_VERY_SLOW,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._target = target
         self._slow = slow
         self._very_slow = very_slow
+        self._now = now
         self._lock = threading.Lock()
         self._tallies = dict[str, _Tally]()
         self._workers = Counter[str]()
+        self._slow_lines = dict[str, _SlowLine]()
 
     @contextmanager
     def call(self, method: str, timeout: float | None = None) -> Iterator[None]:
@@ -112,13 +139,20 @@ class CallRecorder:
         self.record(method, time.perf_counter() - start)
 
     def record(self, method: str, seconds: float, error: BaseException | None = None) -> None:
-        """Count a completed call and log it if it was slow."""
+        """Count a completed call and log it if it was slow, unless a line of its method is too recent."""
         with self._lock:
             self._tallies.setdefault(method, _Tally()).add(seconds, error is not None)
-        if seconds > self._slow:
-            log_call = log.error if seconds > self._very_slow else log.warning
-            milliseconds, outcome = round(seconds * 1e3), _outcome(error)
-            log_call("slow_call", method=method, milliseconds=milliseconds, outcome=outcome, target=self._target)
+            if seconds <= self._slow:
+                return
+            last, now = self._slow_lines.setdefault(method, _SlowLine()), self._now()
+            if now - last.time < SECONDS_BETWEEN_LINES:
+                last.left_out += 1
+                return
+            self._slow_lines[method] = _SlowLine(now)
+        log_call = log.error if seconds > self._very_slow else log.warning
+        fields: dict[str, object] = {"left_out": last.left_out} if last.left_out else {}
+        milliseconds, outcome = round(seconds * 1e3), _outcome(error)
+        log_call("slow_call", method=method, milliseconds=milliseconds, outcome=outcome, target=self._target, **fields)
 
     @contextmanager
     def errors(self, timeout: float | None = None) -> Iterator[None]:

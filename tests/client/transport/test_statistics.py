@@ -94,3 +94,20 @@ def test_by_default_a_call_is_a_warning_past_200_ms_and_an_error_past_a_second(
         assert caplog.messages == [
             f"slow_call method='Predict' {milliseconds=} outcome='DeadlineExceededError' target='here'"
         ]
+
+
+def test_slow_calls_of_a_method_are_one_line_in_ten_seconds_with_the_number_of_those_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    times = iter((0.0, 0.1, 9.9, 10.0, 20.0, 20.0))
+    recorder = CallRecorder("here", now=lambda: next(times))
+    for method in ["Predict"] * 5 + ["AssessRisk"]:
+        recorder.record(method, 0.3)
+    fields = [vars(record)["fields"] for record in caplog.records]
+    assert [(each["method"], each.get("left_out")) for each in fields] == [
+        ("Predict", None),
+        ("Predict", 2),
+        ("Predict", None),
+        ("AssessRisk", None),
+    ]
+    assert recorder.snapshot().methods["Predict"].count == 5

@@ -40,13 +40,13 @@ class ServerView:
     Attributes:
         server: its health, or why it is not known; None before the first request.
         ledger: health of its ledger, or why it is not known.
-        stream: whether the stream is connected, or the error that ended it; False before the first connection.
+        stream: whether the stream is connected, or the error that ended it; None before the first connection was tried.
         heard: when the last message of the stream came, by a monotonic clock.
     """
 
     server: HealthStatus | DejavuClientError | None = None
     ledger: HealthStatus | DejavuClientError | None = None
-    stream: bool | DejavuClientError = False
+    stream: bool | DejavuClientError | None = None
     heard: float = 0.0
 
 
@@ -118,6 +118,8 @@ class StatusBoard:
 
     def _judge(self) -> StatusReport:
         view = self.view
+        if view.stream is None and view.server is HealthStatus.SERVING:
+            view = ServerView()  # the first connection of the stream is still being tried, so nothing is interrupted
         streaming = view.stream is True and self._now() - view.heard < STALE_SECONDS
         # The server went away between the two requests, which says nothing about the ledger.
         gone = isinstance(view.ledger, UnavailableError | DeadlineExceededError)

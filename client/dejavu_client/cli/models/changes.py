@@ -45,7 +45,7 @@ def register(
     """Upload a bundle into the server's store and register its model.
 
     An upload that was cut off goes on where it ended: run the command again.
-    A bundle that is registered already is not sent.
+    If its model is registered already, nothing is sent, and of the folder only the manifest is read.
     """
     with connect(target, timeout) as client:
         with exit_on_os_error(f"cannot read the bundle {bundle}"):

@@ -47,8 +47,9 @@ def change_text(change: change_pb.ModelChange) -> str:
 
 def print_registered(answer: pb.RegisteredModel) -> None:
     """Print a model that was registered."""
-    what = "registered" if answer.created else "was registered before:"
-    print_line(f"{what} {answer.model.version}")
+    version = answer.model.version
+    known = f"{version} was registered before: its manifest is known, so no other file of the folder was read"
+    print_line(f"registered {version}" if answer.created else known)
 
 
 def print_history(answer: pb.ListModelChangesResponse) -> None:

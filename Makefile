@@ -120,7 +120,7 @@ check-types: install check-gen
 check-contract: install check-gen
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
-	$(if $(BASE),$(BIN)/buf breaking --against '$(BASE)')
+	$(if $(BASE),$(BIN)/buf breaking --against '$(BASE)',@echo "there is no release yet: the contract is compared with nothing")
 
 check-imports: check-layers
 	$(BIN)/pytest -q -p no:cacheprovider tests/test_structure.py

@@ -110,8 +110,8 @@ class HealthService:
     async def check(self, request: pb.HealthCheckRequest, _: Context) -> pb.HealthCheckResponse:
         """Return the current health of a service."""
         if request.service not in self._working:
-            known = ", ".join(sorted(self._working.keys() - {OVERALL}))
-            raise UnknownService(quoted(request.service), f"one of {known}, or empty for the whole server")
+            known = f"{LEDGER}, the full name of a service (reflection lists them), or empty for the whole server"
+            raise UnknownService(quoted(request.service), known)
         return self._response(request.service)
 
     async def watch(self, request: pb.HealthCheckRequest, _: Context) -> AsyncIterator[pb.HealthCheckResponse]:

@@ -246,7 +246,7 @@ BAD_REQUESTS = [
              "total_points", f"{total}", expected)
       for total, expected in ((7, "8 (the lead) to 500"), (501, "to 500"), (2**32 - 1, "to 500"))),
     *(_other(CHECK, health_pb2.HealthCheckRequest(service=service), "UNKNOWN_SERVICE", "service", found,
-             "dejavu.v1.PredictionService")
+             "dejavu.ledger, the full name of a service (reflection lists them), or empty for the whole server")
       for service, found in (("nope", "'nope'"), ("\0", "'\\x00'"), ("x" * 1000, "1000 characters"))),
 ]  # fmt: skip
 

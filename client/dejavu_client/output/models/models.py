@@ -115,7 +115,7 @@ def _print_model(model: Model) -> None:
         rows.add_row("uses", ", ".join(model.inputs))
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")
     rows.add_row("trained on", f"{model.train_games:,} games of {_seasons(model.train_seasons)}")
-    rows.add_row("calibrated on", f"{model.calibration_games:,} games of {_seasons(model.calibration_seasons)}")
+    rows.add_row("calibration seasons", f"{model.calibration_games:,} games of {_seasons(model.calibration_seasons)}")
     rows.add_row("database", f"{model.database_entries:,} entries")
     if model.HasField("created_time"):
         rows.add_row("created", f"{model.created_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC")

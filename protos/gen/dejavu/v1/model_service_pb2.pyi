@@ -162,7 +162,7 @@ class Model(_message.Message):
     train_games: _builtins.int
     """Number of games that it was made from."""
     calibration_games: _builtins.int
-    """Number of games of the calibration seasons."""
+    """Number of games of the calibration seasons. The intervals of a model on whole numbers come from all train_games."""
     database_entries: _builtins.int
     """Number of entries in its Dejavu database."""
     ratings_date: _builtins.str

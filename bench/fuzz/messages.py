@@ -198,6 +198,7 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     slots = rng.randint(1, MOST_SLOTS if horizon == HORIZON_FINAL else HALFTIME_SLOTS)
     pattern = _pattern(rng, slots)
     both = abs(pattern[-1]) + 2 * rng.randint(1, 100)
+    home, away = rng.choice([("", ""), ("BOS", "LAL"), ("brk", "gs")])
     last = LastScore(side=rng.choice([SIDE_HOME, SIDE_AWAY]), seconds=rng.randint(0, 60 * slots))
     return pb.PredictRequest(
         game_id=rng.choice(GAMES) if rng.random() < 0.25 else "",
@@ -206,8 +207,8 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
         alpha=rng.choice([None, None, 0.5, 0.2, 0.01]),
         return_explanation=rng.random() < 0.5,
         horizon=horizon,
-        home_team=rng.choice(["", "BOS", "BOS", "brk"]),
-        away_team=rng.choice(["", "LAL", "LAL", "gs"]),
+        home_team=home,
+        away_team=away,
         pregame_margin=rng.choice([None, None, None, 0.0, rng.uniform(-20, 20)]),
         total_points=rng.choice([None, both]),
         last_score=rng.choice([None, last]),

@@ -36,7 +36,7 @@ class PredictOptions(TypedDict, total=False):
         game_id: NBA game id, ten digits; empty for a what-if, which is not recorded.
         alpha: miscoverage rate of the interval, in (0, 1); None for the server's default, 0.05.
         horizon: `HALFTIME`, which is the default, or `FINAL`.
-        home_team: NBA code or common alias of the home team. If both teams are given, the model uses their ratings.
+        home_team: NBA code or common alias of the home team; both teams, or none. The model uses their ratings.
         away_team: NBA code or common alias of the away team.
         pregame_margin: expected final differential before the game, in points; replaces the teams' ratings.
         model_version: model version to use; empty for the active model.

@@ -201,6 +201,7 @@ def test_json_means_what_typed_contents_mean() -> None:
         "inputs": [
             tensor("pattern", [[1, 2.5]]),
             tensor("home_team", ["BOS"], "BYTES"),
+            tensor("away_team", ["LAL"], "BYTES"),
             tensor("total_points", [40], "INT32"),
             tensor("pregame_margin", [4], "FP32"),
             tensor("alpha", [2**64 - 1], "UINT64"),
@@ -211,6 +212,7 @@ def test_json_means_what_typed_contents_mean() -> None:
         {
             "pattern": padded([[1, 2.5]]),
             "home_team": texts("BOS"),
+            "away_team": texts("LAL"),
             "total_points": Tensor([40], "INT32"),
             "pregame_margin": Tensor([4.0], "FP32"),
             "alpha": Tensor([2**64 - 1], "UINT64"),

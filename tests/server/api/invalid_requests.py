@@ -120,6 +120,8 @@ OF_PREDICT = [
     _team("home_team", "x" * 2**15, "32768 characters"),
     _team("home_team", "\U000e0001" * 32, "32 characters"),
     _team("away_team", "FCB"),
+    _predict("INVALID_TEAM", "away_team", "none", "both teams, or none", home_team="BOS"),
+    _predict("INVALID_TEAM", "home_team", "none", "both teams, or none", away_team="BOS"),
     *(_predict("INVALID_TEAM", "away_team", away, "another team than home_team", home_team=home, away_team=told)
       for home, told, away in (("BOS", "BOS", "BOS"), ("BKN", "BRK", "BKN"), ("GSW", " gs ", "GSW"))),
     *(_predict("INVALID_PREGAME_MARGIN", "pregame_margin", f"{margin}", BOUND, pregame_margin=margin)
@@ -259,7 +261,7 @@ ACCEPTED: dict[str, tuple[str, bytes]] = {
     "minus zero": (PREDICT, good(pattern=[-0.0] * len(PATTERN)).SerializeToString()),
     "values at the bounds": (PREDICT, good(pattern=[200.0, -200.0] * 9, pregame_margin=-200.0).SerializeToString()),
     "alpha next to 1": (PREDICT, good(alpha=math.nextafter(1, 0)).SerializeToString()),
-    "one slot, one team": (PREDICT, good(pattern=[2.0], home_team="BOS").SerializeToString()),
+    "one slot": (PREDICT, good(pattern=[2.0]).SerializeToString()),
     "as many slots as there may be": (PREDICT, good(pattern=[2.0] * 47, horizon=2).SerializeToString()),
     "99 quantiles, of one level": (PREDICT, good(quantile_levels=[0.5] * 99).SerializeToString()),
     "a market at the half": (PREDICT, good(market=market(horizon=1)).SerializeToString()),

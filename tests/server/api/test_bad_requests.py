@@ -34,7 +34,10 @@ from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
 from dejavu_server.ledger import resume_tokens
 
 ALL = (PREDICT, BATCH, STREAM, RISK, MODELS, CHECK, WATCH, REFLECTION)
-BOTH = [good(home_team="BOS").SerializeToString(), good(pattern=[*PATTERN[:-1], 3], alpha=0.2).SerializeToString()]
+BOTH = [
+    good(home_team="BOS", away_team="LAL").SerializeToString(),
+    good(pattern=[*PATTERN[:-1], 3], alpha=0.2).SerializeToString(),
+]
 
 
 @pytest.fixture(scope="module")

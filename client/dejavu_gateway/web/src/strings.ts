@@ -290,6 +290,7 @@ export const strings = {
     notANumber: (place: number, text: string) => `Value ${place} is “${text}”; a number within ±200 is expected.`,
     tooShort: "Draw at least one minute.",
     tooLong: (horizon: string, most: number) => `The forecast of the ${horizon} takes at most ${most} minutes.`,
+    oneTeam: "Choose both teams, or none.",
     sameTeam: "Home and away team must differ.",
     answer: "Forecast",
     waiting: "The forecast follows …",
@@ -326,7 +327,7 @@ export const strings = {
     active: "active",
     fit: { VERDICT_FIT: "passed its backtest", VERDICT_UNFIT: "failed its backtest" } as Record<string, string>,
     trained: (games: string, seasons: string) => `trained on ${games} games of the seasons ${seasons}`,
-    calibrated: (games: string, seasons: string) => `calibrated on ${games} games of ${seasons}`,
+    calibrated: (games: string, seasons: string) => `calibration seasons ${seasons}, ${games} games`,
     ratings: (date: string, finals: number) => `ratings as of ${date}, ${finals} finals since`,
     columns: ["Figure", "Value"],
     stats: {

@@ -53,8 +53,8 @@ class PredictRequest(_message.Message):
     horizon: _forecast_pb2.Horizon.ValueType
     """The horizon to forecast; unspecified: the half."""
     home_team: _builtins.str
-    """The home team: its NBA code, such as BOS, its name or a common alias, in any case. If both teams are given,
-    the forecast uses their ratings; one alone is recorded and not used.
+    """The home team: its NBA code, such as BOS, its name or a common alias, in any case; both teams, or none. The
+    forecast uses their ratings.
     """
     away_team: _builtins.str
     """The away team, by code or alias as above; must differ from the home team."""

@@ -80,6 +80,12 @@ def team(text: str, field: str) -> str:
         raise InvalidTeam(quoted(text), "an NBA code such as BOS, or a name such as Celtics", field=field) from None
 
 
+def check_both_teams(home: str, away: str) -> None:
+    """Raise InvalidTeam, naming the missing one, if a request names one team without the other."""
+    if bool(home) != bool(away):
+        raise InvalidTeam("none", "both teams, or none", field="away_team" if home else "home_team")
+
+
 def iso_date(text: str, field: str, error: type[InvalidInput]) -> date:
     """Return the date of a text in the form YYYY-MM-DD.
 

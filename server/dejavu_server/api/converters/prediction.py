@@ -35,6 +35,7 @@ from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.fields import (
     HORIZON_VALUES,
     HORIZONS,
+    check_both_teams,
     check_game_id,
     horizon_of,
     iso_date,
@@ -95,6 +96,8 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     # Fields that most requests do not have are read only if they are set: this is on the path of every call.
     home_team = faults.read(team, "", request.home_team, "home_team") if request.home_team else ""
     away_team = faults.read(team, "", request.away_team, "away_team") if request.away_team else ""
+    if home_team or away_team:
+        faults.read(check_both_teams, None, request.home_team, request.away_team)
     levels = faults.read(_levels, (), request) if request.quantile_levels else ()
     game_date = faults.read(_game_date, None, request, today) if request.game_date or game_id else None
     live = _live_inputs(request, pattern, faults)

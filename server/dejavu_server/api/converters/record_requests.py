@@ -31,7 +31,7 @@ from dejavu_server.api.converters.errors import (
     InvalidScoreFilter,
     InvalidView,
 )
-from dejavu_server.api.converters.fields import check_game_id, horizon_of, iso_date, team
+from dejavu_server.api.converters.fields import check_both_teams, check_game_id, horizon_of, iso_date, team
 from dejavu_server.api.converters.record import METRIC_VALUES
 from dejavu_server.ledger.errors import InvalidDifferential, InvalidOvertimes, InvalidTime
 from dejavu_server.ledger.queries.pages import ForecastFilter
@@ -109,10 +109,8 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -
         faults.add(InvalidDifferential("0 at the end", "another number: no game ends level"))
     home = faults.read(team, "", request.home_team, "home_team")
     away = faults.read(team, "", request.away_team, "away_team")
-    if bool(request.home_team) != bool(request.away_team):
-        missing = "away_team" if request.home_team else "home_team"
-        faults.add(InvalidTeam("none", "both teams, or neither", field=missing))
-    elif home and home == away:
+    faults.read(check_both_teams, None, request.home_team, request.away_team)
+    if home and home == away:
         faults.add(InvalidTeam(away, "another team than home_team", field="away_team"))
     total_points = request.total_points if request.HasField("total_points") else None
     if total_points is not None:

@@ -22,7 +22,7 @@ from dejavu_models.errors import (
 )
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.types import Horizon
-from dejavu_server.api.converters.fields import iso_date, team
+from dejavu_server.api.converters.fields import check_both_teams, iso_date, team
 from dejavu_server.api.inference.errors import InvalidParameter, InvalidTensor, rename
 from dejavu_server.api.inference.specification import LEVELS, PATTERN
 from dejavu_server.api.inference.tensors import Tensors, check_parameters
@@ -105,12 +105,14 @@ class RowReader:
         pattern = tuple(_without_padding(self._pattern[row].tolist()))
         horizon, alpha, day = text("horizon", row), number("alpha", row), text("game_date", row)
         margin = number("pregame_margin", row)
+        home_team, away_team = (team(text(name, row), name) for name in ("home_team", "away_team"))
+        check_both_teams(home_team, away_team)
         return ForecastQuery(
             pattern=ScorePattern(pattern),
             horizon=_horizon(horizon, "horizon") if horizon else self._horizon,
             alpha=self._alpha if alpha is None else float(alpha),
-            home_team=team(text("home_team", row), "home_team"),
-            away_team=team(text("away_team", row), "away_team"),
+            home_team=home_team,
+            away_team=away_team,
             pregame_margin=None if margin is None else float(margin),
             quantile_levels=self._levels,
             game_date=iso_date(day, "game_date", InvalidGameDate) if day else self._today,

@@ -100,8 +100,7 @@ def test_every_field_is_read() -> None:
         ("bkn", "Gsw", ("BKN", "GSW")),
         ("BRK", "GS", ("BKN", "GSW")),
         (" cho ", "utah", ("CHA", "UTA")),
-        ("BOS", "", ("BOS", "")),
-        ("", "BOS", ("", "BOS")),
+        ("", "", ("", "")),
     ],
 )
 def test_teams_are_read_as_the_nba_s_codes(home: str, away: str, codes: tuple[str, str]) -> None:

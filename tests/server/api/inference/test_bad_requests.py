@@ -150,6 +150,8 @@ BAD = [
         "between 0 and 1", "INVALID_ALPHA"),
     Bad("bad team", infer_request({"pattern": TWO, "away_team": texts("", "XYZ")}), "away_team[1]", "'XYZ'", "BOS",
         "INVALID_TEAM"),
+    Bad("one team", infer_request({"pattern": TWO, "home_team": texts("", "BOS")}), "away_team[1]", "none",
+        "both teams, or none", "INVALID_TEAM"),
     Bad("bad horizon", infer_request({"pattern": TWO, "horizon": texts("", "end")}), "horizon[1]", "'end'",
         "halftime or final", "INVALID_HORIZON"),
     Bad("bad date", infer_request({"pattern": TWO, "game_date": texts("", "1/2/23")}), "game_date[1]", "'1/2/23'",

@@ -48,6 +48,7 @@ export default function WhatIf() {
     if ("problem" in parsed) return said.notANumber(parsed.problem.index + 1, parsed.problem.text);
     if (!pattern().length) return said.tooShort;
     if (pattern().length > most()) return said.tooLong(strings.horizon[horizon()] ?? "", most());
+    if (!home() !== !away()) return said.oneTeam;
     if (home() && home() === away()) return said.sameTeam;
     return "";
   };

@@ -37,7 +37,8 @@ SECTION = Section(
         "In an empty home of a minimal Debian, with nothing installed or cached: `wheel` installs the wheel on a"
         " machine with only Python, without a compiler, and runs `dejavu demo`; `clone` clones the repository on a"
         " machine with git, make, Python and a compiler, and runs `make demo`. The times include downloads from the"
-        " package index."
+        " package index. Both have the extras `server` and `live`, and pip; the server alone is smaller"
+        " ([deployment](deployment.md#install))."
     ),
     columns={
         "first": "first forecast, s",

@@ -14,7 +14,9 @@ from typing import Any, Final
 
 from dejavu_common.game_day import parse_day
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
+from dejavu_feed.events import Event, complete_events
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY, is_game_id, is_of_season
+from dejavu_feed.nba.event_rows import v3_event
 from dejavu_feed.nba.typed_fields import brief, game_clock, optional_text, points, required
 from dejavu_feed.pattern import LARGEST_MARGIN, Score, elapsed_seconds
 from dejavu_feed.score_changes import contradiction, score_changes
@@ -186,6 +188,26 @@ def read_score_timeline(payload: object, game: ListedGame) -> ScoreTimeline:
     if wrong := contradiction(scores):
         raise IncompleteGame(wrong.reason)
     return timeline
+
+
+def read_game_events(payload: object, timeline: ScoreTimeline) -> tuple[Event, ...]:
+    """Parse the events of a game from its PlayByPlayV3; a row without a valid clock is skipped.
+
+    Args:
+        payload: the response, of which `read_score_timeline` has made the timeline.
+        timeline: the timeline.
+    """
+    events: list[tuple[Event, tuple[int, int] | None]] = []
+    for action in required(required(payload, "game", dict, "payload"), "actions", list, "game"):
+        try:
+            row = _row(action)
+            period, clock = game_clock(action, "action")
+            number = required(action, "actionId", int, "action")
+        except MalformedFeed:
+            continue
+        elapsed = round(elapsed_seconds(period, clock), 2)
+        events.append((v3_event(action, period, elapsed, number), None if row is None else row[1][1:]))
+    return complete_events(events, timeline.scores, (timeline.home, timeline.away))
 
 
 def _home(actions: Sequence[object], game: ListedGame) -> str:

@@ -167,9 +167,9 @@ def test_games_carry_names_of_the_nba_their_date_and_phase(tmp_path: Path) -> No
     assert len(games.of_seasons([2022])) == 0
 
 
-def test_files_are_found_in_the_folder_and_in_its_nba_folder(tmp_path: Path) -> None:
+def test_files_are_found_in_the_folder_and_in_its_folder_of_seasons(tmp_path: Path) -> None:
     save(tmp_path, 2022, game("202201010BOS"))
-    save(tmp_path / "nba", 2023, game())
+    save(tmp_path / "seasons", 2023, game())
     told = list[int]()
     assert load_games(tmp_path, [2023, 2022], told.append).season.tolist() == [2022, 2023]
     assert told == [1, 1]

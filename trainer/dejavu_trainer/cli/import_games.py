@@ -12,6 +12,7 @@ import typer
 
 from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import Json, Overwrite, Season, app, check_free, exit_on_error, print_json
+from dejavu_trainer.data.events import events_path, write_events
 from dejavu_trainer.data.game_list import read_game_list
 from dejavu_trainer.data.games import DataError, count_games
 from dejavu_trainer.data.import_plays import CheckedPlays, LeftOutGame, read_and_check
@@ -69,6 +70,8 @@ def import_plays(
             _refuse_contradictions(checked.left_out)
         counted = count_games(files[0], checked.plays)
         path = write_plays(out, season, checked.plays)
+        if checked.events:
+            write_events(events_path(out, season), checked.events)
     document = fit_report.season_document(path, checked.plays, counted, season)
     if source is not Source.PLAYS:
         document["not_imported"] = [asdict(game) for game in checked.left_out]

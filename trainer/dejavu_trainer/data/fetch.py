@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -22,9 +23,16 @@ import pyarrow.parquet as pq
 from dejavu_common.shown_text import spreadsheet_cell
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.game_ids import COMPETITIVE, CUP_FINAL, season_of
-from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
+from dejavu_feed.nba.stats_payloads import (
+    ListedGame,
+    ScoreTimeline,
+    read_game_events,
+    read_game_log,
+    read_score_timeline,
+)
 from dejavu_feed.nba.stats_service import Stats
-from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_part
+from dejavu_trainer.data.events import GameEvents, events_path, events_table
+from dejavu_trainer.data.fetch_cache import FetchCache, FetchedGame, exclusive_lock, write_part
 from dejavu_trainer.data.games import parse_seasons
 from dejavu_trainer.data.plays import DATED, MAX_ELAPSED, MAX_SCORE, DataError, season_path
 from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
@@ -175,6 +183,20 @@ def fetch_list(stats: Stats, season: int, phase: Phase, client: RetryingClient) 
         raise FetchStopped(f"{name}: the list of games, {phase.nba_name}, could not be fetched: {error}") from error
 
 
+def fetch_game(stats: Stats, game: ListedGame) -> FetchedGame:
+    """Request the plays of a game once.
+
+    Raises:
+        FeedError: if the service gives none, they are invalid, or they contradict the list.
+    """
+    payload = stats.plays(game.game_id)
+    timeline = read_score_timeline(payload, game)
+    for score in timeline.scores:
+        if not (min(score) >= 0 and max(score.home, score.away) <= MAX_SCORE and score.elapsed <= MAX_ELAPSED):
+            raise IncompleteGame(f"invalid score: {score.home}–{score.away} after {score.elapsed:g} s")
+    return FetchedGame(timeline, read_game_events(payload, timeline))
+
+
 def fetch(
     stats: Stats,
     seasons: Sequence[int],
@@ -257,35 +279,38 @@ class _Season:
         finished = [(game, phase) for game, phase in listed if game.over]
         if not finished:
             raise DataError(f"{self.name}: the NBA lists no finished game")
-        timelines = {game.game_id: timeline for game, _ in finished if (timeline := self._cached(game)) is not None}
-        cached = len(timelines)
+        fetched = {game.game_id: kept for game, _ in finished if (kept := self._cached(game)) is not None}
+        cached = len(fetched)
         self.observer.begin(self.name, len(finished), cached)
-        stopped, reasons = self._request([game for game, _ in finished if game.game_id not in timelines], timelines)
+        stopped, reasons = self._request([game for game, _ in finished if game.game_id not in fetched], fetched)
         missing = tuple(
             MissingGame(game.game_id, phase.code, game.date, game.teams, reasons[game.game_id])
             for game, phase in finished
-            if game.game_id not in timelines
+            if game.game_id not in fetched
         )
-        plays = _table(
-            [(game, phase, timelines[game.game_id]) for game, phase in finished if game.game_id in timelines]
-        )
+        complete = [(game, phase) for game, phase in finished if game.game_id in fetched]
+        plays = _table([(game, phase, fetched[game.game_id].timeline) for game, phase in complete])
+        if complete:
+            events = [GameEvents(game.game_id, fetched[game.game_id].events) for game, _ in complete]
+            with write_part(events_path(self.out, self.season), self.parts) as part:
+                pq.write_table(events_table(events), part, compression="zstd")
         return FetchResult(
             season=self.season,
             path=self._write(plays, missing),
             plays=plays,
-            asked=len(timelines) - cached,
+            asked=len(fetched) - cached,
             not_over=len(listed) - len(finished),
             missing=missing,
             stopped=stopped,
         )
 
-    def _cached(self, game: ListedGame) -> ScoreTimeline | None:
+    def _cached(self, game: ListedGame) -> FetchedGame | None:
         """Return the cached game if its final score still matches the list, else None."""
-        timeline = None if game.fault else self.cache.course(game.game_id)
-        return timeline if timeline is not None and timeline.points == dict(game.points) else None
+        kept = None if game.fault else self.cache.game(game.game_id)
+        return kept if kept is not None and kept.timeline.points == dict(game.points) else None
 
-    def _request(self, games: Sequence[ListedGame], timelines: dict[str, ScoreTimeline]) -> tuple[str, dict[str, str]]:
-        """Fetch games into `timelines`.
+    def _request(self, games: Sequence[ListedGame], fetched: dict[str, FetchedGame]) -> tuple[str, dict[str, str]]:
+        """Fetch games into `fetched`.
 
         Returns:
             Why the fetch stopped early ("" if it did not), and by game id the reason of each failure.
@@ -295,32 +320,22 @@ class _Season:
         for game in games:
             if not game.fault:
                 try:
-                    timeline = self.client.call(self._request_plays(game))
+                    received = self.client.call(partial(fetch_game, self.stats, game))
                 except (RetriesExhausted, IncompleteGame) as error:
                     reasons[game.game_id] = str(error)
                     in_a_row = in_a_row + 1 if isinstance(error, RetriesExhausted) else 0
                 except FetchStopped as stopped:
                     return str(stopped), reasons
                 else:
-                    self.cache.keep(game.game_id, timeline)
-                    timelines[game.game_id] = timeline
+                    self.cache.keep(game.game_id, received)
+                    fetched[game.game_id] = received
                     in_a_row = 0
-            if game.game_id not in timelines:
+            if game.game_id not in fetched:
                 self.observer.say(f"{game.game_id} {game.teams}, {game.date}: {reasons[game.game_id]}")
             self.observer.done(self.name)
             if in_a_row == _MAX_FAILURES_IN_A_ROW:
                 return f"{self.name}: no valid response for {in_a_row} games in a row; try again later", reasons
         return "", reasons
-
-    def _request_plays(self, game: ListedGame) -> Callable[[], ScoreTimeline]:
-        def request() -> ScoreTimeline:
-            timeline = read_score_timeline(self.stats.plays(game.game_id), game)
-            for score in timeline.scores:
-                if not (min(score) >= 0 and max(score.home, score.away) <= MAX_SCORE and score.elapsed <= MAX_ELAPSED):
-                    raise IncompleteGame(f"invalid score: {score.home}–{score.away} after {score.elapsed:g} s")
-            return timeline
-
-        return request
 
     def _write(self, plays: pa.Table, missing: Sequence[MissingGame]) -> Path | None:
         path = season_path(self.out, self.season) if len(plays) else None

@@ -10,18 +10,31 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from dejavu_common.files import atomic_replace
+from dejavu_feed.events import Event, EventKind
 from dejavu_feed.nba.stats_payloads import ScoreTimeline
 from dejavu_feed.pattern import Score
 from dejavu_trainer.data.plays import DataError
 
 FOLDER: Final = "fetched"
 """Subfolder of the cache in the folder of the seasons."""
-_FORMAT_VERSION: Final = 1
+_FORMAT_VERSION: Final = 2
 """Format version; incremented when games are parsed differently, so that they are fetched again."""
 _PARTIAL_SUFFIX: Final = ".part"
+
+
+class FetchedGame(NamedTuple):
+    """What is kept of a game's plays.
+
+    Attributes:
+        timeline: every change of the score.
+        events: all events.
+    """
+
+    timeline: ScoreTimeline
+    events: tuple[Event, ...]
 
 
 class FetchCache:
@@ -36,25 +49,28 @@ class FetchCache:
         self._folder = out / FOLDER / name
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    def course(self, game_id: str) -> ScoreTimeline | None:
+    def game(self, game_id: str) -> FetchedGame | None:
         """Return a cached game, or None."""
         try:
             document = json.loads(self._path(game_id).read_bytes())
             if (document["form"], document["game_id"]) != (_FORMAT_VERSION, game_id):
                 return None
             scores = tuple(Score(float(elapsed), int(home), int(away)) for elapsed, home, away in document["scores"])
-            return ScoreTimeline(str(document["home"]), str(document["away"]), scores) if scores else None
-        except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
+            events = tuple(Event(*values)._replace(kind=EventKind(values[3])) for values in document["events"])
+            timeline = ScoreTimeline(str(document["home"]), str(document["away"]), scores)
+            return FetchedGame(timeline, events) if scores else None
+        except (FileNotFoundError, ValueError, TypeError, KeyError, IndexError, RecursionError):
             return None
 
-    def keep(self, game_id: str, course: ScoreTimeline) -> None:
+    def keep(self, game_id: str, game: FetchedGame) -> None:
         """Store a game, replacing an older version."""
         content = {
             "form": _FORMAT_VERSION,
             "game_id": game_id,
-            "home": course.home,
-            "away": course.away,
-            "scores": course.scores,
+            "home": game.timeline.home,
+            "away": game.timeline.away,
+            "scores": game.timeline.scores,
+            "events": game.events,
         }
         text = json.dumps(content, separators=(",", ":")) + "\n"
         with write_part(self._path(game_id), self._folder) as part:

@@ -11,10 +11,10 @@ from typing import Final
 
 from dejavu_feed.errors import IncompleteGame
 from dejavu_feed.game_ids import PLAYOFF_PHASES
-from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline, read_score_timeline
+from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline
 from dejavu_feed.nba.stats_service import Stats
 from dejavu_models.live_ratings import GameResult
-from dejavu_trainer.data.fetch import Phase, fetch_list, season_name
+from dejavu_trainer.data.fetch import Phase, fetch_game, fetch_list, season_name
 from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_part
 from dejavu_trainer.data.retries import RetriesExhausted, RetryingClient
 
@@ -139,8 +139,8 @@ class _SeasonFinals:
         )
 
     def _plays(self, game: ListedGame) -> ScoreTimeline:
-        timeline = self._cache.course(game.game_id)
-        if timeline is None or timeline.points != dict(game.points):
-            timeline = self._client.call(lambda: read_score_timeline(self._stats.plays(game.game_id), game))
-            self._cache.keep(game.game_id, timeline)
-        return timeline
+        fetched = self._cache.game(game.game_id)
+        if fetched is None or fetched.timeline.points != dict(game.points):
+            fetched = self._client.call(lambda: fetch_game(self._stats, game))
+            self._cache.keep(game.game_id, fetched)
+        return fetched.timeline

@@ -15,9 +15,11 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from dejavu_feed.events import Event, EventKind, complete_events
 from dejavu_feed.game_ids import is_game_id, season_of
 from dejavu_feed.pattern import Score
 from dejavu_feed.score_changes import contradiction, score_changes
+from dejavu_trainer.data.events import GameEvents
 from dejavu_trainer.data.game_list import GameInList, GameList
 from dejavu_trainer.data.game_match import Contradicts, LeftOut, by_teams, check_result, match
 from dejavu_trainer.data.import_plays import CheckedPlays, ImportProblem, LeftOutGame, season_window
@@ -29,12 +31,17 @@ _SUFFIXES: Final = {".csv", ".tsv", ".txt", ".parquet", ".json"}
 _NO_GAMES: Final = GameList()
 
 
+_EventRow = tuple[Event, tuple[int, int] | None]
+"""An event and the score of its row; None if the row has none."""
+
+
 @dataclass(slots=True)
 class _Game:
     """Data of a game from its rows.
 
     Attributes:
         rows: number in the order of entry (None if the source has none) and score of each row with a score.
+        events: event and score of each row with a clock.
         places: file and line of the first row with a score.
         named: home and away team as first named, by the field of `SourceEvent`.
         fault: the first contradiction between its rows; empty if there is none.
@@ -43,6 +50,7 @@ class _Game:
     phase: str
     day: date | None
     rows: list[tuple[int | None, Score]] = field(default_factory=list)
+    events: list[_EventRow] = field(default_factory=list)
     places: dict[Score, str] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)
     unknown: str = ""
@@ -125,12 +133,16 @@ def _add(game: _Game, event: SourceEvent, place: str) -> None:
     if event.score is not None:
         game.rows.append((event.number, event.score))
         game.places.setdefault(event.score, place)
+    if event.event is not None:
+        of_row = event.event._replace(order=event.event.order or len(game.events))
+        game.events.append((of_row, None if event.score is None else event.score[1:]))
 
 
 def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: int, games: GameList) -> CheckedPlays:
     """Return the plays of a season's games, and the games that were left out."""
     kept: dict[tuple[date, str], list[dict[str, Any]]] = {}
     left_out: list[LeftOutGame] = []
+    events: dict[tuple[date, str], GameEvents] = {}
     matched = {found.game_id for game in played.values() if (found := by_teams(game.day, game.named, games))}
     for name, game in played.items():
         try:
@@ -144,6 +156,9 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
         except LeftOut as why:
             left_out.append(LeftOutGame(name, str(why), contradicts=isinstance(why, Contradicts)))
             continue
+        if any(event.kind is not EventKind.OTHER for event, _ in game.events):
+            of_game = complete_events(_once(game.events), scores, (found.home, found.away))
+            events[found.day, found.game_id] = GameEvents(found.game_id, of_game)
         kept[found.day, found.game_id] = [
             {
                 "game_id": found.game_id,
@@ -164,7 +179,13 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
     # A list of games is given for the sake of the NBA's ids: report the games that still have an id of date and home
     # team.
     unlisted = tuple(game_id for _, game_id in sorted(kept) if games.by_id and not is_game_id(game_id))
-    return CheckedPlays(pa.Table.from_pylist(rows, schema=DATED), (), tuple(left_out), unlisted)
+    in_order = tuple(events[key] for key in sorted(events))
+    return CheckedPlays(pa.Table.from_pylist(rows, schema=DATED), (), tuple(left_out), unlisted, in_order)
+
+
+def _once(events: Iterable[_EventRow]) -> list[_EventRow]:
+    """Return events without copies, which have another place in the files."""
+    return list({(event._replace(order=0), score): (event, score) for event, score in reversed(list(events))}.values())
 
 
 def _check_belongs(name: str, game: _Game, source_format: SourceFormat, season: int) -> None:

@@ -17,10 +17,13 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, Final
 
+from dejavu_feed.events import Event
 from dejavu_feed.game_ids import COMPETITIVE
+from dejavu_feed.nba.event_rows import live_event, v2_event, v3_event
 from dejavu_feed.nba.typed_fields import clock_seconds
 from dejavu_feed.pattern import Score, elapsed_seconds, period_seconds
 from dejavu_feed.teams import TEAMS, team_code
+from dejavu_trainer.data.espn_events import ESPN_TEAMS, espn_event
 from dejavu_trainer.data.game_list import EXPECTED_DAY, day_of, nba_id
 from dejavu_trainer.data.plays import MAX_SCORE
 
@@ -31,40 +34,6 @@ _CLOCK: Final = re.compile(r"(?:([0-9]{1,2}):)?([0-9]{1,2}(?:\.[0-9]+)?)", re.AS
 _WHOLE: Final = re.compile(r"[0-9]+(\.0*)?", re.ASCII)
 _SCORE: Final = re.compile(r"([0-9]{1,3}) - ([0-9]{1,3})", re.ASCII)
 _CODES: Final = {team.number: code for code, team in TEAMS.items()}
-
-ESPN_TEAMS: Final = {
-    1: "ATL",
-    2: "BOS",
-    3: "NOP",
-    4: "CHI",
-    5: "CLE",
-    6: "DAL",
-    7: "DEN",
-    8: "DET",
-    9: "GSW",
-    10: "HOU",
-    11: "IND",
-    12: "LAC",
-    13: "LAL",
-    14: "MIA",
-    15: "MIL",
-    16: "MIN",
-    17: "BKN",
-    18: "NYK",
-    19: "ORL",
-    20: "PHI",
-    21: "PHX",
-    22: "POR",
-    23: "SAC",
-    24: "SAS",
-    25: "OKC",
-    26: "UTA",
-    27: "WAS",
-    28: "TOR",
-    29: "MEM",
-    30: "CHA",
-}
-"""ESPN's numbers of teams → NBA codes. A club that moved keeps its number."""
 
 _ESPN_PHASES: Final = {2: "RS", 3: "PO", 5: "PI"}
 
@@ -147,6 +116,7 @@ class SourceEvent:
         phase: RS, PI or PO; empty if the game is none of these.
         day: local date; None if the row has none.
         number: place of the row in the order of entry; None if that is the order of the file.
+        event: the row as an event; None if its clock is missing.
     """
 
     game: str
@@ -157,6 +127,7 @@ class SourceEvent:
     phase: str = ""
     day: date | None = None
     number: int | None = None
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +156,11 @@ def _hoopr(row: SourceRow) -> SourceEvent:
     home, away = (_espn_team(row, side) for side in ("home", "away"))
     score = _score(row, "period_number", "clock_display_value", "home_score", "away_score")
     unknown = next((row.text(f"{side}_team_abbrev") for side, code in (("home", home), ("away", away)) if not code), "")
-    return SourceEvent(game, score, home, away, unknown, _ESPN_PHASES.get(season_type, ""), day=row.date("game_date"))
+    phase, day = _ESPN_PHASES.get(season_type, ""), row.date("game_date")
+    if row.problems:
+        return SourceEvent(game)
+    event = espn_event(row.values, int(float(row.text("period_number"))), score.elapsed)
+    return SourceEvent(game, score, home, away, unknown, phase, day=day, event=event)
 
 
 def _espn_team(row: SourceRow, side: str) -> str:
@@ -208,7 +183,8 @@ def _pbpstats(row: SourceRow) -> SourceEvent:
             score = Score(elapsed, int(match[2]), int(match[1]))
     team = _nba_team(row, "PLAYER1_TEAM_ID", "PLAYER1_TEAM_ABBREVIATION")
     person = row.text("PERSON1TYPE").removesuffix(".0")  # 4: player of the home team; 5: of the away team
-    return SourceEvent(game, score, *_sides(team, person == "4", person == "5"), phase=_phase(game))
+    event = _event(row, v2_event, "PERIOD", "PCTIMESTRING", None)
+    return SourceEvent(game, score, *_sides(team, person == "4", person == "5"), phase=_phase(game), event=event)
 
 
 def _nba_api(row: SourceRow) -> SourceEvent:
@@ -218,14 +194,32 @@ def _nba_api(row: SourceRow) -> SourceEvent:
     tells = bool(row.text("scoreHome") or row.text("scoreAway")) and not starts
     score = _score(row, "period", "clock", "scoreHome", "scoreAway") if tells else None
     team, location = _nba_team(row, "teamId", "teamTricode"), row.text("location")
-    number = row.text("actionId") or row.text("orderNumber")
+    number = _number(row.text("actionId") or row.text("orderNumber"))
+    read = live_event if row.text("orderNumber") else v3_event
     return SourceEvent(
         game,
         score,
         *_sides(team, location == "h", location == "v"),
         phase=_phase(game),
-        number=int(float(number)) if _WHOLE.fullmatch(number) else None,
+        number=number,
+        event=_event(row, read, "period", "clock", number),
     )
+
+
+def _number(text: str) -> int | None:
+    return int(float(text)) if _WHOLE.fullmatch(text) and len(text) < 16 else None
+
+
+_ReadEvent = Callable[[Mapping[Any, Any], int, float, int], Event]
+
+
+def _event(row: SourceRow, read: _ReadEvent, period: str, clock: str, number: int | None) -> Event | None:
+    """Return a row as an event; None if its period or clock is missing or invalid, without a problem."""
+    timed = SourceRow(row.values)
+    elapsed = timed.elapsed(period, clock)
+    if timed.problems:
+        return None
+    return read(row.values, timed.whole(period, 1, MAX_PERIOD), elapsed, 0 if number is None else number)
 
 
 def _nba_game(row: SourceRow, column: str) -> str:
@@ -278,14 +272,33 @@ FORMATS: Final = {
             "home_team_abbrev",
             "away_team_abbrev",
         ),
-        optional=("home_team_id", "away_team_id"),
+        optional=(
+            "home_team_id",
+            "away_team_id",
+            "sequence_number",
+            "type_text",
+            "text",
+            "team_id",
+            "scoring_play",
+            "score_value",
+        ),
         read=_hoopr,
         dated=True,
         nba_ids=False,
     ),
     Source.PBPSTATS: SourceFormat(
         required=("GAME_ID", "PERIOD", "PCTIMESTRING", "SCORE", "PERSON1TYPE", "PLAYER1_TEAM_ABBREVIATION"),
-        optional=("PLAYER1_TEAM_ID",),
+        optional=(
+            "PLAYER1_TEAM_ID",
+            "EVENTMSGTYPE",
+            "EVENTMSGACTIONTYPE",
+            "HOMEDESCRIPTION",
+            "VISITORDESCRIPTION",
+            "PLAYER1_ID",
+            "PLAYER2_ID",
+            "PLAYER3_ID",
+            "PLAYER3_TEAM_ID",
+        ),
         read=_pbpstats,
         dated=False,
         nba_ids=True,
@@ -293,7 +306,23 @@ FORMATS: Final = {
     ),
     Source.NBA_API: SourceFormat(
         required=("gameId", "period", "clock", "scoreHome", "scoreAway"),
-        optional=("location", "teamId", "teamTricode", "actionType", "subType", "actionId", "orderNumber"),
+        optional=(
+            "location",
+            "teamId",
+            "teamTricode",
+            "actionType",
+            "subType",
+            "actionId",
+            "orderNumber",
+            "descriptor",
+            "description",
+            "personId",
+            "assistPersonId",
+            "foulDrawnPersonId",
+            "shotResult",
+            "shotValue",
+            "shotDistance",
+        ),
         read=_nba_api,
         dated=False,
         nba_ids=True,

@@ -1,0 +1,162 @@
+"""Events of a game: one form for the plays of all sources, and who has the ball after each.
+
+docs/data.md describes the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from dejavu_feed.pattern import Score
+
+
+class EventKind(StrEnum):
+    """Kind of an event; the value is its name in files."""
+
+    PERIOD_START = "period_start"
+    PERIOD_END = "period_end"
+    JUMP_BALL = "jump_ball"
+    SHOT = "shot"
+    FREE_THROW = "free_throw"
+    REBOUND = "rebound"
+    TURNOVER = "turnover"
+    STEAL = "steal"
+    BLOCK = "block"
+    FOUL = "foul"
+    VIOLATION = "violation"
+    SUBSTITUTION = "substitution"
+    TIMEOUT = "timeout"
+    OTHER = "other"
+
+
+class Event(NamedTuple):
+    """An event of a game.
+
+    Attributes:
+        period: 1–4 for quarters, from 5 for overtimes.
+        elapsed: game seconds since tip-off.
+        order: place in the source's order of entry.
+        kind: its kind.
+        team: NBA code of the acting team; of a jump ball, the team that gains the ball; empty if there is none.
+        home, away: the score after it, in points.
+        points: points scored by it.
+        made: of a shot or a free throw, whether it was made.
+        value: points of a shot if made, 2 or 3; 0 for other events, or if the source does not say.
+        distance: distance of a shot in feet; None if not reported.
+        attempt, attempts: number of a free throw and of all in a row (1 of 2); 0 for other events.
+        detail: kind of foul, turnover or violation, offensive or defensive for a rebound, in or out for a substitution;
+            in lower case, as the source names it.
+        player: NBA id of the acting player; 0 if there is none.
+        other_player: NBA id of the passer of a made shot, or of the fouled player; 0 if not reported.
+        possession: NBA code of the team that has the ball after it; empty while that is not known.
+    """
+
+    period: int
+    elapsed: float
+    order: int
+    kind: EventKind
+    team: str = ""
+    home: int = 0
+    away: int = 0
+    points: int = 0
+    made: bool | None = None
+    value: int = 0
+    distance: float | None = None
+    attempt: int = 0
+    attempts: int = 0
+    detail: str = ""
+    player: int = 0
+    other_player: int = 0
+    possession: str = ""
+
+
+_SPECIAL_FREE_THROWS: Final = ("technical", "flagrant", "clear path")
+"""Parts of the names of free throws after which the ball stays with the team that has it."""
+
+
+def complete_events(
+    events: Iterable[tuple[Event, tuple[int, int] | None]], scores: Sequence[Score], teams: Sequence[str]
+) -> tuple[Event, ...]:
+    """Return the events of a game in chronological order, with the score and the possession after each.
+
+    Args:
+        events: events in any order, with the score (home, away) of their rows; None if the row has none.
+        scores: every change of the score in chronological order; the score of a row that is not among the scores of its
+            second is not used.
+        teams: NBA codes of both teams.
+    """
+    valid = {score[:3] for score in scores}
+    by_second = {score.elapsed: (score.home, score.away) for score in scores}  # the last score of each second
+    rows = sorted(
+        ((event, score if score is not None and (event.elapsed, *score) in valid else None) for event, score in events),
+        key=lambda row: (row[0].elapsed, row[0].order, sum(row[1] or (0, 0))),
+    )
+    current = (0, 0)
+    result: list[Event] = []
+    for place, (event, score) in enumerate(rows):
+        current = score or current
+        ends = place + 1 == len(rows) or rows[place + 1][0].elapsed != event.elapsed
+        if ends:  # a row with points may have no score, or stand before another one of its second
+            current = by_second.get(event.elapsed, current)
+        result.append(event._replace(home=current[0], away=current[1]))
+    return with_possession(result, teams)
+
+
+_NEED_THE_BALL: Final = frozenset({EventKind.SHOT, EventKind.TURNOVER})
+
+
+def with_possession(events: Iterable[Event], teams: Sequence[str]) -> tuple[Event, ...]:
+    """Return events with the team that has the ball after each.
+
+    The team of a rebound, a steal, a missed shot or a missed free throw has the ball, or the winner of a jump ball; the
+    other team after a turnover, a made shot, the last of several free throws if made, and a shooting foul. Free
+    throws of technical and flagrant fouls leave the ball where it was. The team that gains the opening jump ball begins
+    the fourth quarter, the other team the second and the third; overtimes begin with a jump ball. Other events change
+    nothing.
+
+    Args:
+        events: events in order.
+        teams: NBA codes of both teams.
+    """
+    result: list[Event] = []
+    ball = first = ""
+    for event in events:
+        if event.kind is EventKind.PERIOD_START:
+            ball = _begins(event.period, first, teams)
+        else:
+            ball = _after(event, ball, teams)
+        first = first or (event.team if event.kind in _NEED_THE_BALL else ball)
+        result.append(event._replace(possession=ball))
+    return tuple(result)
+
+
+def _begins(period: int, first: str, teams: Sequence[str]) -> str:
+    if not first or period not in (2, 3, 4):
+        return ""
+    return first if period == 4 else _opponent(first, teams)
+
+
+def _after(event: Event, ball: str, teams: Sequence[str]) -> str:
+    match event.kind:
+        case EventKind.JUMP_BALL:
+            return event.team  # empty if the source does not name the winner
+        case EventKind.REBOUND | EventKind.STEAL:
+            return event.team or ball
+        case EventKind.TURNOVER:
+            return _opponent(event.team, teams) or ball
+        case EventKind.SHOT:
+            return _opponent(event.team, teams) if event.made else event.team
+        case EventKind.FREE_THROW:
+            if any(special in event.detail for special in _SPECIAL_FREE_THROWS):
+                return ball
+            last = event.attempt == event.attempts
+            return _opponent(event.team, teams) if event.made and last else event.team
+        case EventKind.FOUL if "shooting" in event.detail:
+            return _opponent(event.team, teams) or ball
+    return ball
+
+
+def _opponent(team: str, teams: Sequence[str]) -> str:
+    return next((other for other in teams if team and other != team), "")

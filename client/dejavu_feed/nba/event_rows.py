@@ -1,0 +1,236 @@
+"""Reads events from rows of the NBA's play-by-play: the live feed, PlayByPlayV3 and PlayByPlayV2.
+
+Only what identifies an event is required of a row: its period and clock. Every other field is left out if it is missing
+or invalid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from dejavu_feed.events import Event, EventKind
+from dejavu_feed.teams import TEAMS
+
+Row = Mapping[Any, Any]
+
+_CODES: Final = {team.number: code for code, team in TEAMS.items()}
+_ATTEMPT: Final = re.compile(r"([1-3]) of ([1-3])", re.ASCII)
+_MOST_FEET: Final = 94.0
+_MAX_DETAIL: Final = 40
+_MAX_PLAYER: Final = 2**53
+"""Ids of persons fit into the integers that all readers of parquet and JSON have."""
+
+_LIVE: Final = {
+    "2pt": EventKind.SHOT,
+    "3pt": EventKind.SHOT,
+    "freethrow": EventKind.FREE_THROW,
+    "jumpball": EventKind.JUMP_BALL,
+    **{
+        kind.value: kind
+        for kind in (
+            EventKind.REBOUND,
+            EventKind.TURNOVER,
+            EventKind.STEAL,
+            EventKind.BLOCK,
+            EventKind.FOUL,
+            EventKind.VIOLATION,
+            EventKind.SUBSTITUTION,
+            EventKind.TIMEOUT,
+        )
+    },
+}
+_V3: Final = {
+    "Made Shot": EventKind.SHOT,
+    "Missed Shot": EventKind.SHOT,
+    "Free Throw": EventKind.FREE_THROW,
+    "Rebound": EventKind.REBOUND,
+    "Turnover": EventKind.TURNOVER,
+    "Foul": EventKind.FOUL,
+    "Violation": EventKind.VIOLATION,
+    "Substitution": EventKind.SUBSTITUTION,
+    "Timeout": EventKind.TIMEOUT,
+    "Jump Ball": EventKind.JUMP_BALL,
+}
+_V2: Final = {
+    1: EventKind.SHOT,
+    2: EventKind.SHOT,
+    3: EventKind.FREE_THROW,
+    4: EventKind.REBOUND,
+    5: EventKind.TURNOVER,
+    6: EventKind.FOUL,
+    7: EventKind.VIOLATION,
+    8: EventKind.SUBSTITUTION,
+    9: EventKind.TIMEOUT,
+    10: EventKind.JUMP_BALL,
+    12: EventKind.PERIOD_START,
+    13: EventKind.PERIOD_END,
+}
+_V2_FREE_THROWS: Final = {
+    10: (1, 1, ""),
+    11: (1, 2, ""),
+    12: (2, 2, ""),
+    13: (1, 3, ""),
+    14: (2, 3, ""),
+    15: (3, 3, ""),
+    16: (1, 1, "technical"),
+    17: (1, 1, "clear path"),
+    18: (1, 2, "flagrant"),
+    19: (2, 2, "flagrant"),
+    20: (1, 1, "flagrant"),
+    25: (1, 2, "clear path"),
+    26: (2, 2, "clear path"),
+    27: (1, 3, "flagrant"),
+    28: (2, 3, "flagrant"),
+    29: (3, 3, "flagrant"),
+}
+"""EVENTMSGACTIONTYPE of a free throw → its number, the number of all in a row, and its kind."""
+
+_V2_FOULS: Final = {
+    1: "personal",
+    2: "shooting",
+    3: "loose ball",
+    4: "offensive",
+    5: "inbound",
+    6: "away from play",
+    9: "clear path",
+    11: "technical",
+    14: "flagrant type 1",
+    15: "flagrant type 2",
+    17: "defensive 3 seconds",
+    26: "offensive charge",
+    27: "personal block",
+    28: "personal take",
+}
+"""EVENTMSGACTIONTYPE of a foul → its kind."""
+
+
+def live_event(row: Row, period: int, elapsed: float, order: int) -> Event:
+    """Return the event of a row of the live feed's play-by-play."""
+    kind = _LIVE.get(_text(row, "actionType"), EventKind.OTHER)
+    return _nba_event(row, kind, _text(row, "shotResult"), period, elapsed, order)
+
+
+def v3_event(row: Row, period: int, elapsed: float, order: int) -> Event:
+    """Return the event of a row of PlayByPlayV3. Blocks and steals have no kind there; the description names them."""
+    kind = _V3.get(_text(row, "actionType"), EventKind.OTHER)
+    description = _text(row, "description")
+    if not _text(row, "actionType") and kind is EventKind.OTHER:
+        kind = (
+            EventKind.BLOCK
+            if " BLOCK " in description
+            else EventKind.STEAL
+            if " STEAL " in description
+            else EventKind.OTHER
+        )
+    if kind is EventKind.JUMP_BALL:  # whose team is that of the first jumper; the winner has no team
+        return Event(period, elapsed, order, kind)
+    result = "Made" if _text(row, "actionType") == "Made Shot" else "Missed"
+    if kind is EventKind.FREE_THROW:  # whose result is in the description alone
+        result = "Missed" if description.startswith("MISS") else "Made"
+    return _nba_event(row, kind, result, period, elapsed, order)
+
+
+def _nba_event(row: Row, kind: EventKind, result: str, period: int, elapsed: float, order: int) -> Event:
+    detail = _text(row, "subType").lower()
+    if _text(row, "actionType") == "period":
+        kind = EventKind.PERIOD_START if detail == "start" else EventKind.PERIOD_END
+    made = result == "Made" if kind in (EventKind.SHOT, EventKind.FREE_THROW) else None
+    value = _value(row) if kind is EventKind.SHOT else 0
+    attempt, attempts = _attempt(detail) if kind is EventKind.FREE_THROW else (0, 0)
+    return Event(
+        period,
+        elapsed,
+        order,
+        kind,
+        team=_team(row.get("teamId")) or _team(row.get("personId")),  # of a team's rebound or turnover
+        points=(1 if kind is EventKind.FREE_THROW else value) if made else 0,
+        made=made,
+        value=value,
+        distance=_distance(row.get("shotDistance")) if kind is EventKind.SHOT else None,
+        attempt=attempt,
+        attempts=attempts,
+        detail=" ".join(part for part in (_text(row, "descriptor").lower(), detail) if part)[:_MAX_DETAIL],
+        player=_player(row.get("personId")),
+        other_player=_player(row.get("assistPersonId")) or _player(row.get("foulDrawnPersonId")),
+    )
+
+
+def _value(row: Row) -> int:
+    """Return the points of a shot if made: the live feed has them in the action, PlayByPlayV3 in `shotValue`."""
+    action = _text(row, "actionType")
+    number = _whole(row.get("shotValue"))
+    return {"2pt": 2, "3pt": 3}.get(action, number if number in (2, 3) else 0)
+
+
+def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
+    """Return the event of a row of PlayByPlayV2."""
+    message = _whole(row.get("EVENTMSGTYPE"))
+    kind, action = _V2.get(message, EventKind.OTHER), _whole(row.get("EVENTMSGACTIONTYPE"))
+    text = next((text for name in ("HOMEDESCRIPTION", "VISITORDESCRIPTION") if (text := _text(row, name))), "")
+    if kind is EventKind.JUMP_BALL:
+        return Event(
+            period, elapsed, order, kind, team=_team(row.get("PLAYER3_TEAM_ID")) or _team(row.get("PLAYER3_ID"))
+        )
+    made = None
+    if kind is EventKind.SHOT:
+        made = message == 1
+    elif kind is EventKind.FREE_THROW:
+        made = "MISS" not in text
+    value = (3 if "3PT" in text else 2) if kind is EventKind.SHOT else 0
+    attempt, attempts, detail = 0, 0, ""
+    if kind is EventKind.FREE_THROW:
+        attempt, attempts, detail = _V2_FREE_THROWS.get(action, (1, 1, ""))
+    elif kind is EventKind.FOUL:
+        detail = _V2_FOULS.get(action, "")
+    return Event(
+        period,
+        elapsed,
+        order,
+        kind,
+        team=_team(row.get("PLAYER1_TEAM_ID")) or _team(row.get("PLAYER1_ID")),  # of a team's rebound or turnover
+        points=(1 if kind is EventKind.FREE_THROW else value) if made else 0,
+        made=made,
+        value=value,
+        attempt=attempt,
+        attempts=attempts,
+        detail=detail,
+        player=_player(row.get("PLAYER1_ID")) if _team(row.get("PLAYER1_ID")) == "" else 0,
+        other_player=_player(row.get("PLAYER2_ID")) if kind in (EventKind.SHOT, EventKind.FOUL) else 0,
+    )
+
+
+def _text(row: Row, column: str) -> str:
+    value = row.get(column)
+    return value.strip() if isinstance(value, str) and value != "NA" else ""
+
+
+def _whole(value: object) -> int:
+    """Return a whole number, also from a table's text or float; -1 for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return -1
+    text = str(value).removesuffix(".0")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 16 else -1
+
+
+def _team(number: object) -> str:
+    return _CODES.get(_whole(number), "")
+
+
+def _player(number: object) -> int:
+    player = _whole(number)
+    return player if 0 < player < _MAX_PLAYER and player not in _CODES else 0
+
+
+def _distance(value: object) -> float | None:
+    try:
+        feet = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
+    except (ValueError, OverflowError):
+        return None
+    return feet if 0 <= feet <= _MOST_FEET else None
+
+
+def _attempt(detail: str) -> tuple[int, int]:
+    match = _ATTEMPT.search(detail)
+    return (int(match[1]), int(match[2])) if match else (1, 1)

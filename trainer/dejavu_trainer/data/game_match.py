@@ -10,11 +10,11 @@ from dejavu_feed.pattern import Score
 from dejavu_trainer.data.game_list import GameInList, GameList
 
 
-class LeftOut(Exception):
+class NotImported(Exception):
     """A game is not imported; the message says why."""
 
 
-class Contradicts(LeftOut):
+class Contradicts(NotImported):
     """The rows of a game contradict each other or the list."""
 
 
@@ -44,7 +44,7 @@ def match(
         matched: ids of the list that belong to other games by date and teams.
 
     Raises:
-        LeftOut: if teams or date are not known.
+        NotImported: if teams or date are not known.
         Contradicts: if the list has other teams, or the same game the other way round or a day off.
     """
     teams = dict(named)
@@ -52,13 +52,13 @@ def match(
         teams = _agreed(named, listed)
     home, away = teams.get("home", ""), teams.get("away", "")
     if not (home and away):
-        raise LeftOut("neither its plays nor --games name both teams")
+        raise NotImported("neither its plays nor --games name both teams")
     if home == away:
-        raise LeftOut(f"{home} plays against itself")
+        raise NotImported(f"{home} plays against itself")
     if listed:
         return replace(listed, day=day or listed.day, home=home, away=away)
     if day is None:
-        raise LeftOut("it is not in --games")
+        raise NotImported("it is not in --games")
     _refuse_near_miss(day, home, away, games, matched)
     return GameInList(f"{day:%Y%m%d}0{home}", day, f"{away} @ {home}", home, away)
 

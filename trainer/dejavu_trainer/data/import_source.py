@@ -21,7 +21,7 @@ from dejavu_feed.pattern import Score
 from dejavu_feed.score_changes import contradiction, score_changes
 from dejavu_trainer.data.events import GameEvents
 from dejavu_trainer.data.game_list import GameInList, GameList
-from dejavu_trainer.data.game_match import Contradicts, LeftOut, by_teams, check_result, match
+from dejavu_trainer.data.game_match import Contradicts, NotImported, by_teams, check_result, match
 from dejavu_trainer.data.import_plays import CheckedPlays, ImportProblem, LeftOutGame, season_window
 from dejavu_trainer.data.plays import DATED, DataError
 from dejavu_trainer.data.source_rows import FORMATS, Source, SourceEvent, SourceFormat, SourceRow
@@ -153,7 +153,7 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
             _check(scores, game, found, season)
             if (found.day, found.game_id) in kept:
                 raise Contradicts(f"another game has the id {found.game_id}")
-        except LeftOut as why:
+        except NotImported as why:
             left_out.append(LeftOutGame(name, str(why), contradicts=isinstance(why, Contradicts)))
             continue
         if any(event.kind is not EventKind.OTHER for event, _ in game.events):
@@ -192,31 +192,31 @@ def _check_belongs(name: str, game: _Game, source_format: SourceFormat, season: 
     """Check what a game says of itself.
 
     Raises:
-        LeftOut: if it is not of the season, or not of the league.
+        NotImported: if it is not of the season, or not of the league.
         Contradicts: if its rows contradict each other.
     """
     if not game.phase:
-        raise LeftOut("of no part of the season that counts (preseason, All-Star)")
+        raise NotImported("of no part of the season that counts (preseason, All-Star)")
     if game.unknown:
-        raise LeftOut(f"{game.unknown} is not a team of the NBA")
+        raise NotImported(f"{game.unknown} is not a team of the NBA")
     if source_format.nba_ids and season_of(name) != season:
-        raise LeftOut("of another season")
+        raise NotImported("of another season")
     if game.fault:
         raise Contradicts(game.fault)
     if not game.rows:
-        raise LeftOut("it has no row with a score")
+        raise NotImported("it has no row with a score")
 
 
 def _check(scores: Sequence[Score], game: _Game, found: GameInList, season: int) -> None:
     """Check the date and the scores of a game.
 
     Raises:
-        LeftOut: if it is of another season.
+        NotImported: if it is of another season.
         Contradicts: if its scores contradict each other or the list.
     """
     first, last = season_window(season)
     if not first <= found.day <= last:
-        raise LeftOut("of another season")
+        raise NotImported("of another season")
     check_result(scores, found)
     if wrong := contradiction(scores):
         place = game.places.get(wrong.score)

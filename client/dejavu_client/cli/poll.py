@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
@@ -18,12 +19,14 @@ from dejavu_client.cli.server_process import PageNotStarted, open_page, running_
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.output.poll_display import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
+from dejavu_client.poller.event_files import EventFiles
 from dejavu_client.poller.feed_report import FeedReporter
 from dejavu_client.poller.horizons import FIRST_MINUTE
 from dejavu_client.poller.leadership import LEASE_NAME, LEASE_NAME_RULE, LeaderElection, lease_name
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_common.rich_console import Console
+from dejavu_feed.errors import FeedNotInstalled
 from dejavu_feed.horizon import MAX_SLOTS, Horizon
 from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
 
@@ -73,6 +76,15 @@ def poll(
             help="Address to serve Prometheus metrics on, at /metrics; port 0 picks a free port.",
         ),
     ] = "",
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            envvar="DEJAVU_POLL_EVENTS",
+            file_okay=False,
+            help="Keep all plays of each game in this folder, as events_{game_id}.parquet.",
+        ),
+    ] = None,
     page: PageOption = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
@@ -103,6 +115,7 @@ def poll(
     name = lease or lease_name(feed_url, horizon, from_minute, every, report)
 
     access = client_options(target)
+    kept = None if events is None else _event_files(events)
 
     async def run() -> None:
         console = Console()
@@ -118,6 +131,7 @@ def poll(
                 from_minute=from_minute,
                 every=every,
                 report=report,
+                event_files=kept,
                 election=None if name == NO_LEASE else LeaderElection(client, name),
             ) as poller,
             AsyncExitStack() as stack,
@@ -141,6 +155,14 @@ def poll(
         try:
             asyncio.run(run())
         except PageNotStarted as error:
+            raise failure(error) from None
+
+
+def _event_files(folder: Path) -> EventFiles:
+    with exit_on_os_error(f"cannot keep events in {folder}"):
+        try:
+            return EventFiles(folder)
+        except FeedNotInstalled as error:
             raise failure(error) from None
 
 

@@ -15,6 +15,7 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError, UnimplementedError
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.capabilities import CapabilityCache
+from dejavu_client.poller.event_files import EventFiles
 from dejavu_client.poller.events import (
     Event,
     Fault,
@@ -62,6 +63,7 @@ from dejavu_client.poller.watched_game import PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError
+from dejavu_feed.events import Event as GameEvent
 from dejavu_feed.game_ids import is_all_star, is_replay
 from dejavu_feed.nba.live_feed import Feed
 from dejavu_feed.nba.live_payloads import GameState
@@ -93,6 +95,7 @@ class Poller:
         election: decides, while the poller runs, whether it works or waits while another poller works; None: it works.
         on_prediction: callbacks for forecasts; called once per ledger sequence.
         on_event: callbacks for all events, including forecasts.
+        event_files: where to keep the events of all games; None: they are not kept.
         now: wall clock, timezone-aware.
 
     Raises:
@@ -127,6 +130,7 @@ class Poller:
         election: LeaderElection | None = None,
         on_prediction: Sequence[Callback[Prediction]] = (),
         on_event: Sequence[Callback[Event]] = (),
+        event_files: EventFiles | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         if from_minute < 1 or every < 1:
@@ -160,6 +164,8 @@ class Poller:
         self._server_backoff = PollBackoff()
         self._known_faults: frozenset[str] = frozenset()
         self._skipped: frozenset[str] = frozenset()
+        self._event_files = event_files
+        self._events_lost = False
         self._stop = asyncio.Event()
         self._woken = asyncio.Event()
 
@@ -422,6 +428,21 @@ class Poller:
         status = self.games[game_id].state.status
         read = await read_in_thread(self._feed.plays, game_id)
         await self._observe(game_id, PlaysRead(read.plays, status, read.faults))
+        await self._keep_events(game_id, read.events)
+
+    async def _keep_events(self, game_id: str, events: Sequence[GameEvent]) -> None:
+        """Write the events of a game if that is wanted; say once if it fails."""
+        if self._event_files is None:
+            return
+        try:
+            await asyncio.to_thread(self._event_files.keep, game_id, events)
+        except OSError as error:
+            if not self._events_lost:
+                reason = f"its events are not kept: {error.strerror or error}"
+                await self._emit(Fault(game_id, reason, kind=FaultKind.INTERNAL))
+            self._events_lost = True
+        else:
+            self._events_lost = False
 
     async def _scoreboard_failed(self, error: FeedError) -> None:
         self.scoreboard_failure = str(error)

@@ -7,7 +7,7 @@ cannot be parsed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import IntEnum
@@ -15,7 +15,9 @@ from typing import Final
 
 from dejavu_common.game_day import game_day
 from dejavu_feed.errors import MalformedFeed
+from dejavu_feed.events import Event, complete_events
 from dejavu_feed.game_ids import is_game_id
+from dejavu_feed.nba.event_rows import live_event
 from dejavu_feed.nba.plays import Play, mark_gaps, plausible_plays
 from dejavu_feed.nba.typed_fields import (
     MAX_PERIOD,
@@ -110,10 +112,12 @@ class PlayByPlay:
     Attributes:
         plays: the plays that could be read, sorted by `orderNumber`.
         faults: the errors of the others.
+        events: the same plays as events, in chronological order.
     """
 
     plays: tuple[Play, ...]
     faults: tuple[MalformedFeed, ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 def read_scoreboard(payload: object) -> Scoreboard:
@@ -161,7 +165,8 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
         raise MalformedFeed(f"requested the plays of {game_id}, received those of {received[:20]!r}")
     plays: dict[tuple[int, object], tuple[int, Play]] = {}
     faults: dict[int, MalformedFeed] = {}
-    for place, action in enumerate(required_list(game, "actions", "game", MAX_PLAYS)):
+    actions = required_list(game, "actions", "game", MAX_PLAYS)
+    for place, action in enumerate(actions):
         try:
             play = _play(action, f"actions[{place}]")
         except MalformedFeed as fault:
@@ -179,7 +184,17 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
     errors = tuple(faults[place] for place in sorted(faults))
     if errors and not kept:
         raise errors[0]
-    return PlayByPlay(mark_gaps(kept, faults), errors)
+    return PlayByPlay(mark_gaps(kept, faults), errors, _events(actions, kept))
+
+
+def _events(actions: Sequence[Mapping[str, object]], kept: Mapping[int, Play]) -> tuple[Event, ...]:
+    """Return plays, by their place among the actions, as events."""
+    events = [
+        (live_event(actions[place], play.period, play.elapsed, play.order), (play.home, play.away))
+        for place, play in kept.items()
+    ]
+    teams = sorted({event.team for event, _ in events if event.team})
+    return complete_events(events, [play.score for play in kept.values()], teams)
 
 
 def _edited(play: Play) -> datetime:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from dejavu_common.shown_text import spreadsheet_cell
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
+from dejavu_feed.event_table import event_table
 from dejavu_feed.game_ids import COMPETITIVE, CUP_FINAL, season_of
 from dejavu_feed.nba.stats_payloads import (
     ListedGame,
@@ -31,10 +32,9 @@ from dejavu_feed.nba.stats_payloads import (
     read_score_timeline,
 )
 from dejavu_feed.nba.stats_service import Stats
-from dejavu_trainer.data.events import GameEvents, events_path, events_table
 from dejavu_trainer.data.fetch_cache import FetchCache, FetchedGame, exclusive_lock, write_part
 from dejavu_trainer.data.games import parse_seasons
-from dejavu_trainer.data.plays import DATED, MAX_ELAPSED, MAX_SCORE, DataError, season_path
+from dejavu_trainer.data.plays import DATED, MAX_ELAPSED, MAX_SCORE, DataError, events_path, season_path
 from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
 
 FIRST_SEASON: Final = 1997
@@ -291,9 +291,9 @@ class _Season:
         complete = [(game, phase) for game, phase in finished if game.game_id in fetched]
         plays = _table([(game, phase, fetched[game.game_id].timeline) for game, phase in complete])
         if complete:
-            events = [GameEvents(game.game_id, fetched[game.game_id].events) for game, _ in complete]
+            events = ((game.game_id, fetched[game.game_id].events) for game, _ in complete)
             with write_part(events_path(self.out, self.season), self.parts) as part:
-                pq.write_table(events_table(events), part, compression="zstd")
+                pq.write_table(event_table(events), part, compression="zstd")
         return FetchResult(
             season=self.season,
             path=self._write(plays, missing),

@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from dejavu_feed.events import Event
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.teams import team_code
-from dejavu_trainer.data.events import GameEvents
 from dejavu_trainer.data.games import game_date
 from dejavu_trainer.data.plays import COLUMNS, DATE, DATED, MAX_ELAPSED, MAX_SCORE, SCHEMA, DataError
 from dejavu_trainer.data.tables import read_rows
@@ -88,14 +88,14 @@ class CheckedPlays:
         problems: all problems, by row.
         left_out: games that were not imported.
         unlisted: ids, made of date and home team, of the games that a given list of games does not have.
-        events: the events of games whose source has them.
+        events: id and events of the games whose source has them.
     """
 
     plays: pa.Table
     problems: tuple[ImportProblem, ...]
     left_out: tuple[LeftOutGame, ...] = ()
     unlisted: tuple[str, ...] = ()
-    events: tuple[GameEvents, ...] = ()
+    events: tuple[tuple[str, tuple[Event, ...]], ...] = ()
 
 
 def season_window(season: int) -> tuple[date, date]:

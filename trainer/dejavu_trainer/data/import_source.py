@@ -19,7 +19,6 @@ from dejavu_feed.events import Event, EventKind, complete_events
 from dejavu_feed.game_ids import is_game_id, season_of
 from dejavu_feed.pattern import Score
 from dejavu_feed.score_changes import contradiction, score_changes
-from dejavu_trainer.data.events import GameEvents
 from dejavu_trainer.data.game_list import GameInList, GameList
 from dejavu_trainer.data.game_match import Contradicts, NotImported, by_teams, check_result, match
 from dejavu_trainer.data.import_plays import CheckedPlays, ImportProblem, LeftOutGame, season_window
@@ -142,7 +141,7 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
     """Return the plays of a season's games, and the games that were left out."""
     kept: dict[tuple[date, str], list[dict[str, Any]]] = {}
     left_out: list[LeftOutGame] = []
-    events: dict[tuple[date, str], GameEvents] = {}
+    events: dict[tuple[date, str], tuple[str, tuple[Event, ...]]] = {}
     matched = {found.game_id for game in played.values() if (found := by_teams(game.day, game.named, games))}
     for name, game in played.items():
         try:
@@ -158,7 +157,7 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
             continue
         if any(event.kind is not EventKind.OTHER for event, _ in game.events):
             of_game = complete_events(_once(game.events), scores, (found.home, found.away))
-            events[found.day, found.game_id] = GameEvents(found.game_id, of_game)
+            events[found.day, found.game_id] = found.game_id, of_game
         kept[found.day, found.game_id] = [
             {
                 "game_id": found.game_id,

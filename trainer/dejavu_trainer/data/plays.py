@@ -69,6 +69,11 @@ def season_path(folder: Path, season: int) -> Path:
     return folder / f"plays_{season}.parquet"
 
 
+def events_path(folder: Path, season: int) -> Path:
+    """Return the path of a season's events in a folder."""
+    return folder / f"events_{season}.parquet"
+
+
 def season_of_file(path: Path) -> int:
     """Return the season of plays_{season}.parquet.
 

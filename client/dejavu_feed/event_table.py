@@ -1,0 +1,122 @@
+"""Format of files of events: one row per event, in parquet. docs/data.md describes the columns.
+
+pyarrow (extras `live` and `trainer`) is imported on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dejavu_common.files import atomic_replace
+from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
+from dejavu_feed.events import Event, EventKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def event_schema() -> pa.Schema:
+    """Return the columns and their types.
+
+    Raises:
+        FeedNotInstalled: if pyarrow is missing.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise FeedNotInstalled(
+            f"{error.name} is missing; files of events need the extra live: pip install 'dejavu-forecast[live]'"
+        ) from error
+    name = pa.dictionary(pa.int16(), pa.string())
+    return pa.schema(
+        {
+            "game_id": name,
+            "period": pa.int8(),
+            "elapsed_s": pa.float32(),
+            "number": pa.int64(),
+            "kind": name,
+            "team": name,
+            "home_score": pa.int16(),
+            "away_score": pa.int16(),
+            "points": pa.int8(),
+            "made": pa.bool_(),
+            "shot_value": pa.int8(),
+            "distance_ft": pa.float32(),
+            "free_throw": pa.int8(),
+            "free_throws": pa.int8(),
+            "detail": name,
+            "player": pa.int64(),
+            "other_player": pa.int64(),
+            "possession": name,
+        }
+    )
+
+
+def write_events(path: Path, games: Iterable[tuple[str, Sequence[Event]]]) -> None:
+    """Write the events of games, by id, atomically and in the given order.
+
+    Raises:
+        FeedNotInstalled: if pyarrow is missing.
+        OSError: if the file cannot be written.
+    """
+    table = event_table(games)
+    from pyarrow import parquet  # noqa: PLC0415 - an extra
+
+    with atomic_replace(path) as new:
+        parquet.write_table(table, new, compression="zstd")
+
+
+def event_table(games: Iterable[tuple[str, Sequence[Event]]]) -> pa.Table:
+    """Return the events of games, by id, in the given order; values that do not apply are null.
+
+    Raises:
+        FeedNotInstalled: if pyarrow is missing.
+    """
+    schema = event_schema()
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+
+    rows = [_row(game_id, event) for game_id, events in games for event in events]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def read_events(path: Path) -> pa.Table:
+    """Read a file of events.
+
+    Raises:
+        BadGamesFile: if the file cannot be read, or is not one of events.
+        FeedNotInstalled: if pyarrow is missing.
+    """
+    schema = event_schema()
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        return parquet.read_table(path, columns=schema.names).cast(schema)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise BadGamesFile(f"{path}: can't be read as events: {error}") from error
+
+
+def _row(game_id: str, event: Event) -> dict[str, Any]:
+    free_throw = event.kind is EventKind.FREE_THROW
+    return {
+        "game_id": game_id,
+        "period": event.period,
+        "elapsed_s": event.elapsed,
+        "number": event.order,
+        "kind": event.kind.value,
+        "team": event.team or None,
+        "home_score": event.home,
+        "away_score": event.away,
+        "points": event.points,
+        "made": event.made,
+        "shot_value": event.value or None,
+        "distance_ft": event.distance,
+        "free_throw": event.attempt if free_throw else None,
+        "free_throws": event.attempts if free_throw else None,
+        "detail": event.detail or None,
+        "player": event.player or None,
+        "other_player": event.other_player or None,
+        "possession": event.possession or None,
+    }

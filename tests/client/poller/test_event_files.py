@@ -1,0 +1,42 @@
+"""A poller keeps the events of its games, and goes on where it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.builders.evenings import Evening, game
+from tests.support.harness.poller import END, SIX_MINUTES, watching
+
+from dejavu_client.poller.event_files import EventFiles
+from dejavu_client.poller.events import Fault, FaultKind, Prediction
+from dejavu_feed.event_table import read_events
+from dejavu_feed.pattern import slots
+
+
+async def test_the_events_of_each_game_are_kept_and_have_its_pattern(tmp_path: Path) -> None:
+    evening = Evening([game()])
+    path = tmp_path / "kept" / f"events_{evening.ids[0]}.parquet"
+    async with watching(evening, event_files=EventFiles(tmp_path / "kept")) as watch:
+        await watch.at(SIX_MINUTES + 1)
+        before = read_events(path).to_pylist()
+        (*_, last) = watch.told(Prediction)
+        scores = [(event["elapsed_s"], event["home_score"], event["away_score"]) for event in before]
+        assert slots(scores, 18) == last.pattern
+        await watch.at(END)
+    after = read_events(path).to_pylist()
+    assert after[: len(before)] == before
+    assert after[-1]["elapsed_s"] == END
+
+
+async def test_a_folder_that_is_gone_is_said_once_and_the_game_is_forecast(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    evening = Evening([game()])
+    async with watching(evening, event_files=EventFiles(folder)) as watch:
+        folder.rmdir()
+        folder.write_text("a file in its place")
+        await watch.at(SIX_MINUTES + 1)
+        await watch.at(SIX_MINUTES + 61)
+        assert len(watch.told(Prediction)) == 4
+        (fault,) = watch.told(Fault)
+        assert (fault.source, fault.kind) == (evening.ids[0], FaultKind.INTERNAL)
+        assert fault.reason.startswith("its events are not kept: ")

@@ -34,7 +34,7 @@ def event_schema() -> pa.Schema:
         {
             "game_id": name,
             "period": pa.int8(),
-            "elapsed_s": pa.float32(),
+            "elapsed_s": pa.float64(),
             "number": pa.int64(),
             "kind": name,
             "team": name,

@@ -21,7 +21,7 @@ from dejavu_client.poller.events import (
 from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, at_horizon
 from dejavu_client.poller.predictor import OUTCOME_KNOWN
 from dejavu_client.poller.transition import MAY_PASS, DueForecast, Transition
-from dejavu_feed.nba.game_progress import completed_at, completed_minutes, known_inputs
+from dejavu_feed.nba.game_progress import completed_at, completed_minutes, known_inputs, known_minutes
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import Score, slots
 
@@ -59,14 +59,14 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
     Returns:
         The forecasts to request now, and why the plays are too old to forecast from; "" if they are not.
     """
-    completed = completed_minutes(plays)
-    timeline = slots((play.score for play in plays), completed)
-    inputs = known_inputs(plays, completed)
+    completed, known = completed_minutes(plays), known_minutes(plays)
+    timeline = slots((play.score for play in plays), known)
+    inputs = known_inputs(plays, known)
     due: list[DueForecast] = []
     stale = ""
     for watched in step.game.horizons.values():
         minute = None if watched.result_known else watched.minute(completed, model.of(watched.horizon))
-        if minute is None:
+        if minute is None or minute > known:
             continue
         pattern, live = timeline[:minute], inputs[minute - 1]
         changed, wanted = watched.reached(pattern, live)

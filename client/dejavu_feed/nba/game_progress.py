@@ -14,7 +14,6 @@ from itertools import pairwise
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import (
-    HALFTIME_MINUTES,
     QUARTER_MINUTES,
     QUARTER_SECONDS,
     REGULATION_MINUTES,
@@ -32,28 +31,27 @@ def completed_minutes(plays: Sequence[Play]) -> int:
     end, so that during the break the forecast is not that of the minute before: the feed enters the end after the free
     throws at the buzzer. If the end is withdrawn, or a play is inserted before it, the forecast is revised as after any
     other correction.
-
-    A minute whose end lies in a gap, between a play and the next one that could be read, is not known, nor is any
-    pattern that contains it: no minute from there on is complete until the feed is mended.
     """
     elapsed = plays[-1].elapsed if plays else 0.0
     quarter, left = divmod(elapsed, QUARTER_SECONDS)
     if not left and periods_over(plays) >= quarter:
-        completed = int(quarter) * QUARTER_MINUTES
-    else:
-        completed = max(0, -int(-elapsed // 60) - 1)
-    return min(REGULATION_MINUTES, completed, _first_unknown(plays) - 1)
+        return min(REGULATION_MINUTES, int(quarter) * QUARTER_MINUTES)
+    return min(REGULATION_MINUTES, max(0, -int(-elapsed // 60) - 1))
 
 
-def _first_unknown(plays: Sequence[Play]) -> int:
-    """Return the first minute whose end lies in a gap; one after the last minute if there is none."""
+def known_minutes(plays: Sequence[Play]) -> int:
+    """Return the number of completed minutes of which the differentials are known.
+
+    A minute is not known if its end lies in a gap: between a play and the next one that could be read. No pattern
+    contains it until the feed is mended.
+    """
     before = 0.0
     for play in plays:
         minute = max(1, -int(-before // 60))
         if play.after_gap and 60 * minute < play.elapsed:
-            return minute
+            return min(minute - 1, completed_minutes(plays))
         before = play.elapsed
-    return REGULATION_MINUTES + 1
+    return completed_minutes(plays)
 
 
 def known_inputs(plays: Sequence[Play], minutes: int) -> tuple[LiveInputs, ...]:
@@ -142,7 +140,8 @@ def halftime_score(plays: Sequence[Play]) -> Score | None:
     Uses the last play of the first two quarters: a technical foul during the break belongs to the third quarter. The
     differential equals slot 24 of the game's pattern. It is not known if a play at the break could not be read.
     """
-    if periods_over(plays) < 2 or _first_unknown(plays) <= HALFTIME_MINUTES:
+    after = next((play for play in plays if play.period > 2), None)
+    if periods_over(plays) < 2 or (after is not None and after.after_gap):
         return None
     last = next((play for play in reversed(plays) if play.period <= 2), None)
     return Score(0.0, 0, 0) if last is None else last.score

@@ -14,7 +14,7 @@ import pytest
 from tests.support.harness.laws import examples
 
 from dejavu_feed.errors import MalformedFeed
-from dejavu_feed.nba.game_progress import completed_minutes, final_score, halftime_score, known_inputs
+from dejavu_feed.nba.game_progress import final_score, halftime_score, known_inputs, known_minutes
 from dejavu_feed.nba.live_payloads import PlayByPlay, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.pattern import slots
 
@@ -71,7 +71,7 @@ def mutations(document: Any, count: int, seed: int) -> Iterator[tuple[tuple[Any,
 
 
 def known(read: PlayByPlay) -> tuple[Any, ...]:
-    minutes = completed_minutes(read.plays)
+    minutes = known_minutes(read.plays)
     return minutes, slots((play.score for play in read.plays), minutes), known_inputs(read.plays, minutes)
 
 

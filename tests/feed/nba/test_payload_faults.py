@@ -14,7 +14,7 @@ import pytest
 from tests.support.fakes.clock import SteppedClock
 
 from dejavu_feed.errors import MalformedFeed
-from dejavu_feed.nba.game_progress import completed_minutes, known_inputs
+from dejavu_feed.nba.game_progress import known_inputs, known_minutes
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.pattern import slots
@@ -101,13 +101,13 @@ def test_a_damaged_play_costs_at_most_the_minutes_whose_score_it_has(damage: dic
     """Each play of the first half is damaged in turn."""
     payload = file("plays")
     true = read_plays(payload, _evening()[0]).plays
-    known = completed_minutes(true)
+    known = known_minutes(true)
     pattern, inputs = slots((play.score for play in true), known), known_inputs(true, known)
     for index in range(20, len(true) - 20):
         payload = file("plays")
         payload["game"]["actions"][index] |= damage
         read = read_plays(payload, _evening()[0])
-        minutes = completed_minutes(read.plays)
+        minutes = known_minutes(read.plays)
         assert slots((play.score for play in read.plays), minutes) == pattern[:minutes]
         for found, expected in zip(known_inputs(read.plays, minutes), inputs, strict=False):
             assert found.total_points == expected.total_points

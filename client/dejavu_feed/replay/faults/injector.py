@@ -52,7 +52,7 @@ _RESPONSE_KINDS: Final = frozenset(
 )
 _KINDS_BY_FILE: Final[dict[str, frozenset[FeedFaultKind]]] = {
     "scoreboard": _RESPONSE_KINDS | {FeedFaultKind.AHEAD},
-    "playbyplay": _RESPONSE_KINDS | {FeedFaultKind.DUPLICATED, FeedFaultKind.DISORDERED},
+    "playbyplay": _RESPONSE_KINDS | {FeedFaultKind.DUPLICATED, FeedFaultKind.DISORDERED, FeedFaultKind.DAMAGED},
     "boxscore": _RESPONSE_KINDS,
 }
 

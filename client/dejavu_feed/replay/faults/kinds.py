@@ -30,6 +30,7 @@ class FeedFaultKind(StrEnum):
     HOLLOW = "hollow", "{} or []"
     STALE = "stale", "a file that is some minutes old, as from a stale cache"
     INCOMPLETE = "incomplete", "a play or a game that lacks a field"
+    DAMAGED = "damaged", "plays with an empty or impossible clock, period, order, score or action"
     SILENCE = "silence", "no response for any file for minutes"
     AHEAD = "ahead", "a scoreboard whose clock runs ahead of the plays"
     DUPLICATED = "duplicated", "plays listed twice"

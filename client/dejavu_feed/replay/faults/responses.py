@@ -91,12 +91,34 @@ def _incomplete(payload: Json, rng: random.Random) -> None:
         payload["game"].pop(rng.choice(GAME_FIELDS), None)
 
 
+_DAMAGES: Final[tuple[Json, ...]] = (
+    {"clock": ""},
+    {"clock": "PT12M00.00S", "period": 5},
+    {"period": 0},
+    {"scoreHome": "", "scoreAway": ""},
+    {"scoreAway": None},
+    {"scoreHome": "0", "scoreAway": "0"},
+    {"orderNumber": None},
+    {"orderNumber": 0},
+    {"actionType": None, "timeActual": "0001-01-01T00:00:00Z"},
+)
+_MOST_DAMAGED: Final = 3
+
+
+def _damaged(payload: Json, rng: random.Random) -> None:
+    """Damage fields of a few plays, but of no two neighbors."""
+    actions = payload["game"]["actions"]
+    for place in rng.sample(range(0, len(actions), 2), min(_MOST_DAMAGED, (len(actions) + 1) // 2)):
+        actions[place].update(rng.choice(_DAMAGES))
+
+
 PAYLOAD_FAULTS: Final[dict[FeedFaultKind, Callable[[Json, random.Random], None]]] = {
     FeedFaultKind.INCOMPLETE: _incomplete,
     FeedFaultKind.DUPLICATED: _duplicated,
     FeedFaultKind.DISORDERED: _disordered,
+    FeedFaultKind.DAMAGED: _damaged,
 }
-"""Faults that alter a payload in place. `DUPLICATED` and `DISORDERED` apply only to plays."""
+"""Faults that alter a payload in place. `DUPLICATED`, `DISORDERED` and `DAMAGED` apply only to plays."""
 
 
 def add_postponed(board: Json) -> None:

@@ -28,8 +28,7 @@ MAX_CALLERS: Final = 4096
 """Maximum number of callers whose state is kept; beyond it, a caller that has not called for long is dropped."""
 
 MAX_LOOKED_AT: Final = 16
-"""Number of callers searched for one without calls in progress, before one with such calls is dropped; also the number
-of unread answers searched for one whose caller has many."""
+"""Number of callers searched for one without calls in progress, before one with such calls is dropped."""
 
 BURST_SECONDS: Final = 2.0
 """A caller that has paused may make as many calls at once as its rate allows in this time."""
@@ -51,10 +50,8 @@ FEW_UNSENT_BYTES: Final = 1024 * 1024
 
 MAX_ALL_UNSENT: Final = 2048
 """Maximum number of unanswered or unread calls of all callers with limits. gRPC's core keeps some 20 KiB of each.
-Beyond it, a new call ends a call whose answer has been unread for UNREAD_SECONDS; if there is none, each caller may
-have FEW_UNSENT calls."""
-
-UNREAD_SECONDS: Final = 2.0
+Beyond it, a new call ends a call of a caller with more than FEW_UNSENT unread answers; if there is none, each caller
+may have FEW_UNSENT calls."""
 
 FEW_UNSENT: Final = 16
 
@@ -90,7 +87,7 @@ class CallerLimits:
     loopback: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _State:
     tokens: float
     refilled: float
@@ -99,6 +96,8 @@ class _State:
     unsent: int = 0  # calls of any kind but streams that were not yet answered, or whose answers are being sent
     unsent_batches: int = 0
     unsent_bytes: int = 0
+    unread: OrderedDict[UnsentAnswer, Callable[[], object]] = field(default_factory=OrderedDict)
+    """Answers that are being sent, oldest first, and what ends the call of each."""
     streams: int = 0
     watches: int = 0
     day: int = 0
@@ -118,11 +117,6 @@ class UnsentAnswer:
         state.unsent_batches += batch
         if total is not None:
             total.unsent += 1
-
-    @property
-    def unsent_of_caller(self) -> int:
-        """Number of calls of the same caller that were not yet answered, or whose answers are being sent."""
-        return self._state.unsent
 
     def made(self, size: int) -> None:
         """Count the bytes of the answer.
@@ -258,8 +252,7 @@ class Callers:
         self._states: OrderedDict[str, _State] = OrderedDict()
         # Totals of the answers to all callers with limits, and to those without.
         self._total, self._unlimited = (_State(tokens=0.0, refilled=0.0) for _ in range(2))
-        # Answers to callers with limits, oldest first: the time since which each is unread, and what ends its call.
-        self._unread = OrderedDict[UnsentAnswer, tuple[float, Callable[[], object]]]()
+        self._many_unread = dict[_State, None]()  # callers with limits that have more than FEW_UNSENT unread answers
 
     def __len__(self) -> int:
         """Return the number of callers whose state is kept."""
@@ -314,25 +307,31 @@ class Callers:
             if permit is None or permit.is_released:
                 answer.sent()
             else:
-                permit.on_release = lambda _: self._sent(answer)
+                permit.on_release = lambda _: self._sent(answer, state)
                 if state is not None:
-                    self._unread[answer] = time.monotonic(), _ending(permit)
+                    state.unread[answer] = _ending(permit)
+                    if len(state.unread) > FEW_UNSENT:
+                        self._many_unread[state] = None
 
-    def _sent(self, answer: UnsentAnswer) -> None:
-        self._unread.pop(answer, None)
+    def _sent(self, answer: UnsentAnswer, state: _State | None) -> None:
+        if state is not None and state.unread.pop(answer, None) is not None:
+            self._forget_if_few(state)
         answer.sent()
 
-    def _end_unread(self) -> bool:
-        """End a call whose answer has been unread for UNREAD_SECONDS; return whether there was one.
+    def _forget_if_few(self, state: _State) -> None:
+        if len(state.unread) <= FEW_UNSENT:
+            self._many_unread.pop(state, None)
 
-        Of the MAX_LOOKED_AT oldest unread answers, it is the oldest one of the caller with the most calls that are
-        unanswered or unread: a caller that merely reads slowly has few.
+    def _end_unread(self) -> bool:
+        """End the call with the oldest unread answer of the caller with the most; return whether there was one.
+
+        A caller that merely reads slowly has at most FEW_UNSENT of them, and keeps all.
         """
-        until = time.monotonic() - UNREAD_SECONDS
-        old = [answer for answer in islice(self._unread, MAX_LOOKED_AT) if self._unread[answer][0] <= until]
-        if not old:
+        state = max(self._many_unread, key=lambda state: len(state.unread), default=None)
+        if state is None:
             return False
-        _, end = self._unread.pop(max(old, key=lambda answer: answer.unsent_of_caller))
+        _, end = state.unread.popitem(last=False)
+        self._forget_if_few(state)
         end()
         return True
 

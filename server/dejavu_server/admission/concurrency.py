@@ -8,6 +8,8 @@ tuning. Short bursts may exceed it. As in CoDel, the age of a queue counts, not 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
 
 BURST_SECONDS = 0.1
 """Time for which the calls in progress may exceed the limit."""
@@ -18,6 +20,20 @@ CALM_SECONDS = 1.0
 FEW_SHARE = 16
 """Divisor of a limit: callers with fewer calls in progress than the quotient (at least 1) may use the reserved
 places."""
+
+
+class Shortage(NamedTuple):
+    """What a call lacks that was not counted in.
+
+    Attributes:
+        places: number of calls that must end before it; at least 1.
+        in_progress: number of calls in progress.
+        gives_way: returns whether calls of a caller may end for it.
+    """
+
+    places: int
+    in_progress: int
+    gives_way: Callable[[str], bool]
 
 
 class ConcurrencyLimit:
@@ -60,7 +76,7 @@ class ConcurrencyLimit:
             Whether it was counted; if so, `release` must follow.
         """
         callers = self._callers
-        if callers is not None and self.in_progress >= self._unreserved and callers[caller] >= self._few:
+        if self.in_progress >= self._unreserved and self._has_its_share(caller):
             return False
         if self.in_progress >= self._limit:
             if now - self._last_full > CALM_SECONDS:
@@ -72,6 +88,23 @@ class ConcurrencyLimit:
         if callers is not None:
             callers[caller] += 1
         return True
+
+    def shortage(self, now: float, caller: str = "") -> Shortage:
+        """Return what a call lacks that `acquire` has just refused.
+
+        A call for which the reserved places alone are free takes none from callers who may use them.
+        """
+        if self._has_its_share(caller):
+            return Shortage(self.in_progress - self._unreserved + 1, self.in_progress, self._has_more_than_its_share)
+        most = self._burst if now < self._burst_ends else self._limit
+        return Shortage(self.in_progress - most + 1, self.in_progress, lambda _: True)
+
+    def _has_its_share(self, caller: str) -> bool:
+        """Return whether a caller may not use the reserved places."""
+        return self._callers is not None and self._callers[caller] >= self._few
+
+    def _has_more_than_its_share(self, caller: str) -> bool:
+        return self._callers is not None and self._callers[caller] > self._few
 
     def release(self, caller: str = "") -> None:
         """Count a call of a caller out.

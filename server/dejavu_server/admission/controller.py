@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Final
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.concurrency import ConcurrencyLimit
+from dejavu_server.admission.concurrency import ConcurrencyLimit, Shortage
 from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
 
 
@@ -112,7 +112,8 @@ class Permit:
 
     Attributes:
         kind, caller: see above.
-        keeps_place_until: time until which no other call can have its place; infinite before its request is awaited.
+        keeps_place_until: time until which calls of other callers rarely get its place (see `calls_to_end`); infinite
+            before its request is awaited.
         expires: time by which its request must have been received.
         on_request: called when the request was received.
         on_release: called when it is released.
@@ -151,6 +152,11 @@ class Permit:
         self.on_request: Callable[[Permit], object] = _do_nothing
         self.on_release: Callable[[Permit], object] = _do_nothing
         self.on_drop: Callable[[], object] = _do_nothing
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it counts against the limit."""
+        return self._limit is not None
 
     def await_request(self) -> None:
         """Start its PATIENCE_SECONDS, not earlier: a busy worker may begin late to read the request."""
@@ -217,7 +223,7 @@ class AdmissionController:
         self,
         method: str,
         remaining: float | None,
-        make_room: Callable[[CallKind], bool] = lambda _: False,
+        make_room: Callable[[CallKind, Shortage], bool] = lambda *_: False,
         caller: str = "",
     ) -> Permit | DejavuError:
         """Decide about a call.
@@ -226,7 +232,8 @@ class AdmissionController:
             method: path of its method.
             remaining: seconds until its deadline; None if it has none.
             caller: its token or address.
-            make_room: ends a call of a kind that has not sent its request; returns whether there was one.
+            make_room: ends calls of a kind that have not sent their requests, none if they are too few; returns whether
+                it did.
 
         Returns:
             Its permit, or the reason why it is refused.
@@ -235,9 +242,10 @@ class AdmissionController:
             return self._expired
         kind, now = kind_of(method), self.clock()
         limit = self._limits[kind]
-        while not limit.acquire(now, caller):  # after a burst, several calls too many are in progress
-            if not make_room(kind):
-                return self._overloaded[kind]
+        if not limit.acquire(now, caller) and not (
+            make_room(kind, limit.shortage(now, caller)) and limit.acquire(now, caller)
+        ):
+            return self._overloaded[kind]
         return Permit(kind, caller, limit, self.clock, self._request_seconds)
 
     def overloaded(self, kind: CallKind) -> Overloaded:

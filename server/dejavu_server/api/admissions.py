@@ -19,6 +19,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import NO_CALLER, NOBODY, Unauthenticated, current_caller, current_denial
 from dejavu_server.admission.callers import address_of
+from dejavu_server.admission.concurrency import Shortage
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, kind_of
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
@@ -77,7 +78,7 @@ class Admissions:
         self._ids = generate_ids(mark="r")
         self.authenticator: Authenticator | None = None
 
-    def admit(self, method: str, context: Context, make_room: Callable[[CallKind], bool]) -> Permit | Refusal:
+    def admit(self, method: str, context: Context, make_room: Callable[[CallKind, Shortage], bool]) -> Permit | Refusal:
         """Return the permit of a call, or its refusal; set its caller.
 
         A call without a valid token is refused at once: a flood of them costs little. A call whose token lacks a scope
@@ -86,7 +87,7 @@ class Admissions:
         Args:
             method: path of its method.
             context: its context.
-            make_room: ends a call of a kind that has not sent its request; returns whether there was one.
+            make_room: see `AdmissionController.admit`.
         """
         denial = self._denial(method, context)
         if isinstance(denial, Unauthenticated):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, Never
@@ -28,7 +28,9 @@ from grpc.aio._server import Server
 
 from dejavu_common.tasks import retrieve
 from dejavu_server.admission.callers import address_of
+from dejavu_server.admission.concurrency import Shortage
 from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
+from dejavu_server.admission.making_room import calls_to_end
 from dejavu_server.admission.pending_statuses import STATUS_SECONDS, PendingStatuses
 from dejavu_server.api.admissions import Admissions, Refusal
 from dejavu_server.api.handlers import Handler, Handlers
@@ -46,10 +48,6 @@ STREAMS_AT_ONCE: Final = 896
 All subscribers of a worker that died come to another worker together. The core would cancel those that do not fit in
 its queue, without a reason that tells their clients when to come back.
 """
-
-MANY_WITHOUT_REQUEST: Final = 8
-"""If one caller has at least this many calls of one kind without a request, the oldest of them makes room for other
-calls: clients normally send headers and request together."""
 
 _LAST_ANSWERS_SECONDS: Final = 1.0
 
@@ -215,29 +213,15 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         """Forget the call of a permit, whose memory the core keeps as long as it is referred to."""
         self._without_request[permit.kind].pop(permit, None)
 
-    def _make_room(self, kind: CallKind) -> bool:
-        """End a call of a kind that has sent no request; return whether there was one to end.
-
-        Candidates are calls that have had PATIENCE_SECONDS, or whose caller (token or address) has MANY_WITHOUT_REQUEST
-        of them; the oldest call of the candidate caller with the most is ended. Otherwise a caller could, by headers
-        alone, take the places of others that upload slowly.
-        """
-        calls, admissions = self._without_request[kind], self._admissions
+    def _make_room(self, kind: CallKind, shortage: Shortage) -> bool:
+        """End the calls of a kind that make room for another; return whether there were any."""
+        admissions = self._admissions
         if admissions is None:
             return False
-        numbers = Counter(permit.caller for permit in calls)
-        ends = max(
-            (
-                permit
-                for permit in calls
-                if permit.keeps_place_until <= admissions.now or numbers[permit.caller] >= MANY_WITHOUT_REQUEST
-            ),
-            key=lambda permit: numbers[permit.caller],
-            default=None,
-        )
-        if ends is not None:
-            self._end_without_request(ends, admissions.no_room)
-        return ends is not None
+        ends = calls_to_end(self._without_request[kind], shortage, admissions.now)
+        for permit in ends:
+            self._end_without_request(permit, admissions.no_room)
+        return bool(ends)
 
     def _sweep_later(self) -> None:
         if self._admissions is None or self._sweeps:

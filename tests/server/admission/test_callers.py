@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from dejavu_server.admission.callers import (
     BURST_SECONDS,
     DAY_SECONDS,
+    FEW_UNSENT,
     FEW_UNSENT_BYTES,
+    MAX_ALL_UNSENT,
     MAX_ALL_UNSENT_BYTES,
     MAX_UNSENT_BYTES,
     CallerLimits,
@@ -146,6 +149,45 @@ async def test_a_caller_has_so_many_bytes_of_answers_unread_and_no_more() -> Non
         answer(1, local)
     filling[0].release()
     answer(1, local)
+
+
+async def answer_unread(callers: Callers, address: str, ended: list[str]) -> None:
+    """Answers a call whose caller does not read the answer; adds its address to `ended` if the call is ended."""
+    permit = AdmissionController(call_limits(1, 1)).admit("/dejavu.v1.PredictionService/Predict", None)
+    assert isinstance(permit, Permit)
+    current_permit.set(permit)
+    with call(callers, f"ipv4:{address}:1"):
+        pass
+    permit.answered()
+
+    def drop() -> None:
+        ended.append(address)
+        permit.release()
+
+    permit.on_drop = drop
+
+
+async def test_unread_answers_of_callers_with_many_end_before_those_of_callers_with_few() -> None:
+    """Whatever their age: callers who drop their unread answers again and again have young ones only."""
+    each = 128
+    callers, ended = Callers(CallerLimits(calls=each), Clock()), list[str]()
+    many = [f"10.0.0.{number}" for number in range(MAX_ALL_UNSENT // each)]
+    slow, new = ["10.1.0.1"] * FEW_UNSENT, ["10.1.0.2"] * 2 * FEW_UNSENT
+    for address in (*slow, *(address for address in many for _ in range(each)), *new):
+        await asyncio.create_task(answer_unread(callers, address, ended))
+    assert len(ended) == len(slow) + len(new)
+    assert set(ended) == set(many)
+
+
+async def test_a_caller_has_few_calls_while_the_answers_of_many_callers_with_few_are_unread() -> None:
+    callers, ended = Callers(CallerLimits(calls=128), Clock()), list[str]()
+    for number in range(MAX_ALL_UNSENT):
+        await asyncio.create_task(answer_unread(callers, f"10.0.0.{number // FEW_UNSENT}", ended))
+    for _ in range(FEW_UNSENT):
+        await asyncio.create_task(answer_unread(callers, "10.1.0.1", ended))
+    with pytest.raises(CallerLimit, match=f"{FEW_UNSENT} calls whose answers it has not read"):
+        await asyncio.create_task(answer_unread(callers, "10.1.0.1", ended))
+    assert not ended
 
 
 def test_callers_do_not_share_limits() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu.v1 import lease_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu_server.admission.concurrency import Shortage
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
 
@@ -72,11 +73,11 @@ def test_room_is_made_only_for_calls_that_have_none() -> None:
     held: list[Permit] = []
     asked: list[CallKind] = []
 
-    def none(kind: CallKind) -> bool:
+    def none(kind: CallKind, _: Shortage) -> bool:
         asked.append(kind)
         return False
 
-    def oldest(kind: CallKind) -> bool:
+    def oldest(kind: CallKind, _: Shortage) -> bool:
         asked.append(kind)
         held.pop(0).release()
         return True

@@ -10,11 +10,13 @@ from typing import Any
 import grpc
 import pytest
 from bench.fuzz import wire
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_status import rpc_status
 from tests.support.builders.calls import PATTERN
+from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.waiting import until
 from tests.support.processes.servers import async_worker
 
@@ -24,13 +26,15 @@ from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.admission.controller import PATIENCE_SECONDS, CallKind
+from dejavu_server.admission.making_room import MANY_WITHOUT_REQUEST
 from dejavu_server.api.converters import prediction
 from dejavu_server.forecasting.batcher import Batcher
-from dejavu_server.worker.grpc_server import MANY_WITHOUT_REQUEST
 from dejavu_server.worker.worker import Worker
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
+PREDICT_BATCH = "/dejavu.v1.PredictionService/PredictBatch"
 REQUEST = pb.PredictRequest(pattern=PATTERN)
+BATCH = pb.PredictBatchRequest(requests=[REQUEST])
 LIMIT = 2
 MOST = 3 * LIMIT
 
@@ -41,17 +45,22 @@ class Held:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go = asyncio.Event()
         self.converted = 0
-        forecast, request_of = Batcher.forecast, prediction.forecast_request
+        forecast, many, request_of = Batcher.forecast, Batcher.forecast_many, prediction.forecast_request
 
         async def held(batcher: Batcher, *query: Any) -> Any:
             await self.go.wait()
             return await forecast(batcher, *query)
+
+        async def many_held(batcher: Batcher, *queries: Any) -> Any:
+            await self.go.wait()
+            return await many(batcher, *queries)
 
         def converted(*request: Any) -> Any:
             self.converted += 1
             return request_of(*request)
 
         monkeypatch.setattr(Batcher, "forecast", held)
+        monkeypatch.setattr(Batcher, "forecast_many", many_held)
         monkeypatch.setattr(prediction, "forecast_request", converted)
 
 
@@ -81,8 +90,8 @@ async def code_of(call: Any) -> grpc.StatusCode:
     return code
 
 
-def refusals(worker: Worker, reason: str) -> float:
-    labels = {"method": PREDICT, "reason": reason}
+def refusals(worker: Worker, reason: str, method: str = PREDICT) -> float:
+    labels = {"method": method, "reason": reason}
     return worker.metrics.registry.get_sample_value("dejavu_calls_refused_total", labels) or 0
 
 
@@ -99,11 +108,13 @@ async def send_headers_only(worker: Worker, address: str = "127.0.0.1") -> async
     return writer
 
 
-async def begin_slow_call(worker: Worker, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+async def begin_slow_call(
+    worker: Worker, address: str, path: str = PREDICT, request: Message = REQUEST
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
     """Makes a call from an address that sends its headers; returns its connection and its request."""
     host, _, port = worker.address.rpartition(":")
-    headers = wire.call(PREDICT, b"")[: -len(wire.frame(wire.DATA, wire.END_STREAM, 1, b""))]
-    complete = wire.call(PREDICT, wire.prefixed(REQUEST.SerializeToString()))
+    headers = wire.call(path, b"")[: -len(wire.frame(wire.DATA, wire.END_STREAM, 1, b""))]
+    complete = wire.call(path, wire.prefixed(request.SerializeToString()))
     assert complete.startswith(headers)
     reader, writer = await asyncio.open_connection(host, int(port), local_addr=(address, 0))
     writer.write(headers)
@@ -273,5 +284,59 @@ async def test_no_number_of_headers_of_one_address_keeps_others_from_their_forec
             await reader.readuntil(answers[0].forecast.model_version.encode())
         finally:
             holding.cancel()
+            for writer in writers:
+                writer.close()
+
+
+async def test_callers_with_many_batches_do_not_end_the_slow_uploads_of_callers_with_few(
+    tmp_path: Path, held: Held
+) -> None:
+    """Batches that may not use the reserved places would not get these places by it either."""
+    async with async_worker(tmp_path, max_in_flight=64, cache="off") as worker, asyncio.timeout(60):
+        slow = [await begin_slow_call(worker, f"127.0.0.{2 + number}", PREDICT_BATCH, BATCH) for number in range(3)]
+        await until(lambda: worker.admission.in_progress(CallKind.BATCH) == len(slow))
+        await asyncio.sleep(PATIENCE_SECONDS)
+        busy = [f"127.0.0.{10 + number % 2}" for number in range(10)]
+        calls = [await begin_slow_call(worker, address, PREDICT_BATCH, BATCH) for address in busy]
+        for _, writer, request in calls:
+            writer.write(request)
+        await until(lambda: refusals(worker, "OVERLOADED", PREDICT_BATCH) > 0)
+        held.go.set()
+        try:
+            for reader, writer, request in slow:
+                writer.write(request)
+                await reader.readuntil(PersistenceForecaster().version.encode())
+        finally:
+            for _, writer, _ in (*slow, *calls):
+                writer.close()
+
+
+async def test_headers_of_many_addresses_keep_nobody_from_forecasts(tmp_path: Path) -> None:
+    """With a few calls each, at a rate at which all places would be taken by calls that are still patient."""
+    few, places = MANY_WITHOUT_REQUEST - 1, 32
+    async with (
+        async_worker(tmp_path, max_in_flight=places, cache="off") as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+        asyncio.timeout(60),
+    ):
+        stub: Any = PredictionServiceStub(channel)
+        assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
+        writers: list[asyncio.StreamWriter] = []
+        addresses = [f"127.0.0.{2 + number}" for number in range(3 * places // few)]
+
+        async def hold(address: str) -> None:
+            while True:
+                writers.append(await send_headers_only(worker, address))
+                await asyncio.sleep(PATIENCE_SECONDS / few / 2)
+
+        holding = [asyncio.create_task(hold(address)) for address in addresses]
+        try:
+            await until(lambda: len(writers) > 4 * places)
+            for _ in range(20):
+                assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
+                await asyncio.sleep(PATIENCE_SECONDS / 5)
+        finally:
+            for task in holding:
+                task.cancel()
             for writer in writers:
                 writer.close()

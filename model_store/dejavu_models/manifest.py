@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from dejavu_models.point.dejavu import Kernel
 from dejavu_models.types import COMPONENTS, HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
@@ -114,6 +114,12 @@ class RatingsRecord(_Record):
     carry: Annotated[float, Field(ge=0, le=1)]
     seasonal: Variance
     home_daily: Variance
+
+
+def first_error(error: ValidationError) -> str:
+    """Return the place and the text of the first error of a validation."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}"
 
 
 class VerdictRecord(_Record):

@@ -11,7 +11,8 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 from dejavu_common.files import sync
 from dejavu_common.processes import return_freed_memory
 from dejavu_feed.live_inputs import LiveInputs
+from dejavu_feed.off_season import summer
 from dejavu_models.errors import (
     BundleCorrupt,
     BundleIncomplete,
@@ -30,8 +32,11 @@ from dejavu_models.errors import (
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import SCHEMA_VERSION, Manifest
+from dejavu_models.live_ratings import GameResult
+from dejavu_models.manifest import SCHEMA_VERSION, Manifest, first_error
+from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.registry.contents import load_contents
+from dejavu_models.team_filter import CODES
 from dejavu_models.types import HORIZONS
 
 MANIFEST = "manifest.json"
@@ -122,9 +127,7 @@ def parse_manifest(text: bytes, source: object) -> Manifest:
             )
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        location = ".".join(map(str, first["loc"])) or "document"
-        raise BundleCorrupt(f"{source}: {MANIFEST} is not a valid manifest: {location}: {first['msg']}") from error
+        raise BundleCorrupt(f"{source}: {MANIFEST} is not a valid manifest: {first_error(error)}") from error
     except (ValueError, TypeError) as error:
         raise BundleCorrupt(f"{source}: {MANIFEST} is not a JSON object: {error}") from error
     except RecursionError:  # omit the traceback, which is as long as the nesting is deep
@@ -209,7 +212,7 @@ def check_target(folder: Path) -> None:
 
 
 def check_answers(forecaster: Forecaster) -> None:
-    """Check that a bundle gives its golden answers, and fast and finite answers for every horizon and minute.
+    """Check that a bundle gives its golden answers, fast and finite answers for every horizon and minute, and learns.
 
     Raises:
         BundleCorrupt: if it does not.
@@ -217,6 +220,7 @@ def check_answers(forecaster: Forecaster) -> None:
     try:
         check_golden(forecaster)
         _check_minutes(forecaster)
+        _check_learning(forecaster)
     except BundleCorrupt:
         raise
     except Exception as error:  # whatever it is: the bundle may contain any numbers
@@ -268,12 +272,47 @@ def _check_minutes(forecaster: Forecaster) -> None:
         # A busy machine may slow one answer down: only a query that is slow every time is refused.
         if all(_seconds(forecaster, query) > MAX_ANSWER_SECONDS for _ in range(3)):
             raise ValueError(f"{_asked(query)} takes more than {MAX_ANSWER_SECONDS:g} s")
+    _check_numbers(forecaster, queries)
+
+
+def _check_learning(forecaster: Forecaster) -> None:
+    """Check the numbers of forecasts after one more final of every team."""
+    record, state = forecaster.manifest.ratings, forecaster.bundled_ratings
+    day = max(record.date, summer(record.season - 1)[1]) + timedelta(days=1)
+    games = list(zip(CODES[::2], CODES[1::2], strict=True))
+    for home, away in games:
+        state = state.after(GameResult(home, away, record.season, day, 7, is_playoffs=False, total=221))
+    forecaster.update(OnlineState(ratings=state.ratings, schedule=state.schedule, totals=state.totals))
+    queries = [
+        ForecastQuery(
+            ScorePattern((0.0,) * slots),
+            horizon,
+            alpha=0.2,
+            home_team=home,
+            away_team=away,
+            game_date=day + timedelta(days=1),
+            record=True,
+            live=LiveInputs(total_points=None if forecaster.totals is None else 4 * slots),
+        )
+        for home, away in games
+        for horizon in HORIZONS
+        for slots in forecaster.calibration.minutes(horizon)[:1]
+    ]
+    _check_numbers(forecaster, queries)
+    forecaster.update(INITIAL)
+
+
+def _check_numbers(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> None:
+    """Raise ValueError if a number of an answer is not finite, or too large."""
     for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):
         similar = () if answer.explanation is None else answer.explanation.similar_games
-        distances = [each.distance for each in similar]
-        if not np.isfinite([answer.point, answer.home_lead_probability, *answer.distribution, *distances]).all():
+        points = [answer.point, *answer.distribution]
+        if answer.total is not None:
+            points += [answer.total.point, answer.total.expected_total or 0.0, *answer.total.distribution]
+        others = [answer.home_lead_probability, *(each.distance for each in similar)]
+        if not np.isfinite([*points, *others]).all():
             raise ValueError(f"{_asked(query)} is not finite")
-        if max(map(abs, (answer.point, *answer.distribution))) > _MAX_POINTS:
+        if max(map(abs, points)) > _MAX_POINTS:
             raise ValueError(f"{_asked(query)} is beyond ±{_MAX_POINTS:g} points")
 
 

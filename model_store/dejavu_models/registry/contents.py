@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Final
 
 import numpy as np
+from pydantic import ValidationError
 
 from dejavu_feed.off_season import season_on
 from dejavu_models.arrays import from_npz, npz_members, to_npz
@@ -26,6 +28,8 @@ from dejavu_models.manifest import (
     TOTALS,
     DejavuRecord,
     Manifest,
+    RatingsRecord,
+    first_error,
     index_name,
 )
 from dejavu_models.point.courses import Courses, courses_from_bytes
@@ -35,14 +39,18 @@ from dejavu_models.point.index import VectorIndex, read_index
 from dejavu_models.point.linear import CUBE, LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.ratings import STATE_SIZES, RatingFilter
-from dejavu_models.team_filter import RatingSettings
+from dejavu_models.team_filter import RatingSettings, TeamFilter
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 _MAX_STRENGTH: Final = 1000.0
-"""Bound of strengths, home advantage and terms of the ratings, in points; those of a bundle are below 30."""
+"""Bound of strengths, level and terms of the ratings, in points; those of a bundle are below 30, the level of totals is
+below 250."""
+
+_MAX_ROUNDING: Final = 1e-6
+"""Bound of the rounding errors of a variance, in points squared."""
 
 MAX_SIZE = 256 * 1024**2
 """Maximum number of bytes of a bundle's arrays; those of the default bundle take 20 MB."""
@@ -82,7 +90,7 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     minutes = {} if record is None else _databases(source, manifest, record, contents)
     with _refusing(source, COMBINATION):
         models = PointEnsemble(linear, lstm, minutes, combination)
-    return Forecaster(manifest, models, calibration, ratings, _totals_from_bytes(source, contents))
+    return Forecaster(manifest, models, calibration, ratings, _totals_from_bytes(source, manifest, contents))
 
 
 def _databases(
@@ -120,11 +128,23 @@ def _check_size(source: object, contents: Mapping[str, bytes]) -> None:
                 raise ValueError(f"with it, the arrays take {size:,} bytes; expected {MAX_SIZE:,} at most")
 
 
-def _totals_from_bytes(source: object, contents: Mapping[str, bytes]) -> Totals | None:
+def _totals_from_bytes(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Totals | None:
     if TOTALS not in contents:
         return None
     with _refusing(source, TOTALS):
-        return Totals.from_bytes(contents[TOTALS])
+        totals = Totals.from_bytes(contents[TOTALS])
+        state, of_margins = totals.ratings, manifest.ratings
+        day = None if state.date is None else state.date.item()
+        try:
+            of_totals = RatingsRecord(date=day, season=state.season, **asdict(state.settings))  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise ValueError(f"its ratings have a wrong {first_error(error)}") from error
+        # Games without a known total advance only the ratings of margins.
+        if of_totals.season != of_margins.season or of_totals.date > of_margins.date:
+            has, other = (f"season {each.season} and end on {each.date}" for each in (of_totals, of_margins))
+            raise ValueError(f"its ratings are for {has}; those of margins are for {other}")
+        _check_state(state)
+        return totals
 
 
 def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
@@ -132,13 +152,8 @@ def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
     size = len(state["mean"])
     if size not in STATE_SIZES or state["mean"].shape != (size,) or state["covariance"].shape != (size, size):
         raise ValueError(f"it holds a state of shape {state['mean'].shape}; expected one of {STATE_SIZES} values")
-    for name, most in (("mean", _MAX_STRENGTH), ("covariance", _MAX_STRENGTH**2)):
-        if state[name].dtype != np.float64 or not (np.abs(state[name]) <= most).all():  # NaN fails too
-            raise ValueError(f"its {name} is {state[name].dtype}; expected finite float64 within ±{most:g}")
-    if (np.diag(state["covariance"]) < 0).any():
-        raise ValueError("its covariance has negative variances")
     settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
-    return RatingFilter(
+    ratings = RatingFilter(
         settings,
         state["mean"],
         state["covariance"],
@@ -146,6 +161,21 @@ def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
         np.datetime64(day),
         awaits_season=season_on(day) < season,
     )
+    _check_state(ratings)
+    return ratings
+
+
+def _check_state(state: TeamFilter) -> None:
+    """Raise ValueError if the numbers of ratings are not finite, too large, or not a covariance."""
+    for name, values, most in (("mean", state.mean, _MAX_STRENGTH), ("covariance", state.covariance, _MAX_STRENGTH**2)):
+        if values.dtype != np.float64 or not (np.abs(values) <= most).all():  # NaN fails too
+            raise ValueError(f"its {name} is {values.dtype}; expected finite float64 within ±{most:g}")
+    if (np.diag(state.covariance) < 0).any():
+        raise ValueError("its covariance has negative variances")
+    if not np.array_equal(state.covariance, state.covariance.T):
+        raise ValueError("its covariance is not symmetric")
+    if (np.linalg.eigvalsh(state.covariance) < -_MAX_ROUNDING).any():
+        raise ValueError("its covariance gives some games a negative variance")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Final
 
 import numpy as np
@@ -90,8 +90,9 @@ class Totals:
         mean, covariance = columns["mean"], columns["covariance"]
         if mean.shape != (_STATE_SIZE,) or covariance.shape != (_STATE_SIZE, _STATE_SIZE):
             raise ValueError(f"it holds ratings of shape {mean.shape}; expected {_STATE_SIZE} values")
+        settings = dict(zip((each.name for each in fields(RatingSettings)), columns["settings"].tolist(), strict=True))
         ratings = TotalFilter(
-            RatingSettings(*columns["settings"].tolist()),
+            RatingSettings(**settings),
             mean,
             covariance,
             int(columns["season"]),

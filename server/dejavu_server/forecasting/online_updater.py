@@ -67,6 +67,9 @@ def update_schedule(history: ScheduleHistory, game: SettledGame) -> ScheduleHist
 class OnlineProjection:
     """Online state computed from the outcomes of one ledger. Must be used by one thread at a time.
 
+    If the ratings of a model cannot take in an outcome, they do not advance at all, the same on every worker; those of
+    the other models do.
+
     Args:
         ratings: the ratings of each model version before the first outcome, each with a schedule of its own: a model
             that is added later needs, for every final, the schedule as of the day of that game.
@@ -84,6 +87,7 @@ class OnlineProjection:
             Projection(AdaptiveState(), lambda state, game: state.after(game.observations)) if intervals else None
         )
         self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
+        self._frozen = set[str]()  # versions whose ratings cannot take in an outcome
         # Kept like the schedule of one more model, but also if there are no ratings.
         self._schedule = Projection(ScheduleHistory(), update_schedule)
         self._is_behind = False
@@ -91,6 +95,7 @@ class OnlineProjection:
     def add(self, version: str, ratings: RatedSchedule) -> None:
         """Take in a model version with its ratings before the first outcome; `read` folds in the outcomes."""
         self._ratings[version] = Projection(ratings, update_ratings)
+        self._frozen.discard(version)
         self._is_behind = True
 
     def remove(self, version: str) -> None:
@@ -109,12 +114,12 @@ class OnlineProjection:
 
     def ratings(self, version: str) -> LiveRatings | None:
         """Return the ratings of a model version; None if they do not advance."""
-        projection = self._ratings.get(version)
+        projection = self._advancing.get(version)
         return None if projection is None else projection.current.state.ratings
 
     def totals(self, version: str) -> LiveTotals | None:
         """Return the ratings of totals of a model version; None if it has none, or they do not advance."""
-        projection = self._ratings.get(version)
+        projection = self._advancing.get(version)
         return None if projection is None else projection.current.state.totals
 
     @property
@@ -129,12 +134,14 @@ class OnlineProjection:
             if newest == self.newest and not self._is_behind:
                 return []
             history = learning.history(connection, newest.reported)
-            of_results: list[Projection[RatedSchedule] | Projection[ScheduleHistory]]
-            of_results = [*self._ratings.values(), self._schedule]
-            projections = [*of_results, *([] if self._intervals is None else [self._intervals])]
             corrected = learning.corrected_since(connection, self.newest.reported)
             if corrected is not None:
-                for projection in projections:
+                self._frozen.clear()  # the outcome may have been corrected
+            ratings = self._advancing
+            of_results: list[Projection[RatedSchedule] | Projection[ScheduleHistory]]
+            of_results = [*ratings.values(), self._schedule]
+            if corrected is not None:
+                for projection in [*of_results, *([] if self._intervals is None else [self._intervals])]:
                     projection.rewind(corrected)
             if self._intervals is not None:
                 first = learning.first_snapshot(connection)
@@ -146,11 +153,22 @@ class OnlineProjection:
             games = list(learning.settled_games_after(connection, after, with_observations=False))
             after = newest.reported if self._intervals is None else self._intervals.current.sequence
             observed_games = list(learning.settled_games_after(connection, after))
-        for projection in of_results:
-            projection.advance(games)
+        for version, each in ratings.items():
+            try:
+                each.advance(games)
+            except Exception as error:  # a model's ratings may contain any numbers
+                each.rewind(1)
+                self._frozen.add(version)
+                effect = "its forecasts use the ratings of its bundle"
+                _log.error("learning_failed", model=version, error=str(error), effect=effect, exc_info=error)
+        self._schedule.advance(games)
         snapshots = [] if self._intervals is None else self._intervals.advance(observed_games)
         self.newest, self.history, self._is_behind = newest, history, False
         return snapshots
+
+    @property
+    def _advancing(self) -> Mapping[str, Projection[RatedSchedule]]:
+        return {version: ratings for version, ratings in self._ratings.items() if version not in self._frozen}
 
     @staticmethod
     def _begin(connection: Connection, intervals: Projection[AdaptiveState], before: int, first: int) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests.support.builders.bundles import without_totals
 from tests.support.builders.calibrations import steady_model, steady_totals
 
@@ -17,6 +19,7 @@ from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.manifest import COURSES, TOTALS, Manifest, version_of
 from dejavu_models.registry.bundle import load_bundle, publish, read_manifest
+from dejavu_models.registry.contents import load_contents
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.team_filter import CODES
 from dejavu_models.totals.filter import TotalFilter
@@ -49,7 +52,8 @@ def test_what_is_read_answers_as_what_was_written(
         assert np.array_equal(one.mass, other.mass)
 
 
-TOTALS_READ = steady_totals()
+STEADY = steady_totals()
+TOTALS_READ = replace(STEADY, ratings=STEADY.ratings.predict(read_manifest(default_bundle()).ratings.season))
 
 
 def test_ratings_of_totals_go_on_after_a_round_trip_as_if_there_were_none() -> None:
@@ -87,6 +91,35 @@ def test_a_file_of_totals_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 ONE_A_SOURCE = ("sources", "games", "point", "log_mean", "scale", "shapes", "late_shapes")
+
+
+WRONG_RATINGS: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
+    "mean that is not a number": ({"mean": np.full(34, np.nan)}, "mean is float64; expected finite float64 within"),
+    "large mean": ({"mean": np.full(34, 1e300)}, "mean is float64; expected finite float64 within"),
+    "one infinite mean": ({"mean": np.array([*[0.0] * 33, np.inf])}, "mean is float64; expected finite"),
+    "single precision": ({"mean": np.zeros(34, np.float32)}, "mean is float32; expected finite float64"),
+    "covariance that is not a number": ({"covariance": np.full((34, 34), np.nan)}, "covariance is float64; expected"),
+    "negative variance": ({"covariance": -np.eye(34)}, "negative variances"),
+    "asymmetric covariance": ({"covariance": np.eye(34) + np.eye(34, k=1)}, "not symmetric"),
+    "no covariance": ({"covariance": np.full((34, 34), -1.0) + 2 * np.eye(34)}, "games a negative variance"),
+    "settings that are not numbers": ({"settings": np.full(5, np.nan)}, "wrong noise: Input should be"),
+    "four settings": ({"settings": np.ones(4)}, "zip"),
+    "no noise": ({"settings": np.zeros(5)}, "wrong noise: Input should be greater than 0"),
+    "season before the league": ({"season": np.array(-30_000, np.int16)}, "wrong season: Input should be greater"),
+    "another season": ({"season": np.array(2024, np.int16)}, "for season 2024 and end on 2023-06-12; those of margins"),
+    "date after all dates": ({"date": np.array(2**40)}, "wrong date: Input should be"),
+    "no date": ({"date": np.array(-(2**63))}, "wrong date: Input should be"),
+    "date after that of margins": ({"date": np.array(20_000)}, "end on 2024-10-04; those of margins are for season"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG_RATINGS.values(), ids=WRONG_RATINGS)
+def test_ratings_of_totals_from_which_no_server_could_learn_are_refused(
+    change: dict[str, NDArray[Any]], said: str
+) -> None:
+    manifest, contents = with_totals(to_npz(**{**from_npz(TOTALS_READ.to_bytes()), **change}))
+    with pytest.raises(BundleCorrupt, match=rf"{TOTALS} cannot be read: .*{said}"):
+        load_contents("bundle", manifest, contents)
 
 
 def test_totals_need_tables_of_every_source_and_ratings_of_some_game() -> None:

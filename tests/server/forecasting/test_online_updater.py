@@ -226,6 +226,35 @@ async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> N
     assert again.sequence == (await from_scratch(ledger)).sequence
 
 
+class BrokenRatings(PersistenceForecaster):
+    """A model whose ratings cannot take in any final."""
+
+    @property
+    @override
+    def bundled_ratings(self) -> RatedSchedule:
+        return RatedSchedule(replace(START, filter=replace(START.filter, season=-30_000)))
+
+
+async def test_a_model_whose_ratings_cannot_take_in_an_outcome_keeps_no_other_model_from_learning(
+    ledger: Ledger,
+) -> None:
+    """Neither from the start nor when it is added; its own ratings stay those of its bundle."""
+    sound, broken, added = PersistenceForecaster(), BrokenRatings("broken"), BrokenRatings("added")
+    await report(ledger, 1, 7)
+    updater = online_updater.OnlineUpdater(ledger, [broken, sound], mode=AdaptationMode.SHADOW, carry_ratings=True)
+    with capture_logs() as logs:
+        await updater.update()
+        await updater.add(added)
+        newest = await report(ledger, 2, 5)
+        await updater.update()
+    for model in (sound, broken, added):
+        assert model.state.sequence == newest.sequence
+    assert sound.state.ratings is not None
+    assert sound.state.ratings.finals == 2
+    assert (broken.state.ratings, broken.state.totals) == (added.state.ratings, added.state.totals) == (None, None)
+    assert [log["model"] for log in logs if log["event"] == "learning_failed"] == ["broken", "added"]
+
+
 class SlowLedger(UnusedLedger):
     """A ledger whose reads block until released."""
 

@@ -152,7 +152,8 @@ class ModelFollower:
         if self._error is not None:
             causes.append(str(self._error))
         cause = "; ".join(causes) or f"it takes longer than {START_SECONDS:g} s"
-        raise ChampionUnavailable(f"the models that answer cannot be loaded: {cause}") from self._error
+        way_out = "repair the model store, or roll back with the release that loaded them"
+        raise ChampionUnavailable(f"the models that answer cannot be loaded: {cause}; {way_out}") from self._error
 
     async def stop_reporting(self) -> None:
         """Withdraw the report of a draining worker, so that no change waits for it; it continues to follow."""

@@ -6,13 +6,17 @@ import errno
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dejavu_models.errors import BundleCorrupt
+from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry import bundle
+from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store import verification
 from dejavu_models.registry.store.folder import FolderFiles
 from dejavu_models.registry.store.store import ModelStore
@@ -47,6 +51,21 @@ def test_a_bundle_whose_answers_take_too_long_is_refused(small_bundle: Path, mon
     monkeypatch.setattr(bundle, "MAX_ANSWER_SECONDS", 1e-6)
     with pytest.raises(BundleCorrupt, match="takes more than 1e-06 s"):
         bundle.check_answers(bundle.load_bundle(small_bundle, allow_unfit=True))
+
+
+def test_a_bundle_that_cannot_learn_from_the_next_final_is_refused() -> None:
+    sound = bundle.load_bundle(default_bundle())
+    assert sound.totals is not None
+    bundle.check_answers(sound)
+    assert sound.info.finals_since == 0, "it keeps what it learned from finals that were none"
+    for wrong, said in (
+        ({"season": -30_000}, "year -30000 is out of range"),
+        ({"mean": np.full(34, np.inf)}, "finite"),
+    ):
+        totals = replace(sound.totals, ratings=replace(sound.totals.ratings, **wrong))
+        forecaster = Forecaster(sound.manifest, sound.models, sound.calibration, sound.rating_filter, totals)
+        with pytest.raises(BundleCorrupt, match=said):
+            bundle.check_answers(forecaster)
 
 
 def test_once_the_files_are_read_the_process_opens_writes_and_starts_nothing(tmp_path: Path) -> None:

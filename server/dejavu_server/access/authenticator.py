@@ -6,10 +6,10 @@ of the token, and the hashes of tokens with a wrong signature are cached too.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,7 +194,7 @@ class Authenticator:
             if files.version(path) == self._versions[path] and path not in self._unusable:
                 continue
             try:
-                self._use(await asyncio.to_thread(self._load, path))
+                self._use(await files.on_thread(partial(self._load, path)))
                 self._unusable.pop(path, None)
                 _log.info("access_reloaded", path=str(path))
                 self._on_reload(self._kind(path), True)

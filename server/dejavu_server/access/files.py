@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from dejavu_models.errors import DejavuError
 
@@ -17,6 +19,10 @@ OnReload: TypeAlias = Callable[[str, bool], None]
 """Callback after a file was replaced; its arguments are the kind of the file (tokens, jwks, tls), and whether its
 content could be used."""
 
+_THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="access-files")
+
+_T = TypeVar("_T")
+
 FileVersion = tuple[int, ...]
 """Identity of a version of a file; a replaced link target counts too, as Kubernetes replaces secrets."""
 
@@ -25,6 +31,11 @@ class AccessFileError(DejavuError):
     """A file of keys, certificates or tokens cannot be used; names the file, never its content."""
 
     reason = "ACCESS_FILE_INVALID"
+
+
+async def on_thread(load: Callable[[], _T]) -> _T:
+    """Return the result of reading such files on a thread of their own: no other work delays a revocation."""
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, load)
 
 
 def ignore_reload(_: str, __: bool) -> None:

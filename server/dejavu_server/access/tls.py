@@ -6,9 +6,9 @@ own threads at every handshake, so a task reads the files in advance.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import stat
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,7 +85,7 @@ class TlsCredentials(PeriodicTask):
             return
         self._versions = versions
         try:
-            self._current = await asyncio.to_thread(_load, self._paths)
+            self._current = await files.on_thread(partial(_load, self._paths))
             self._unusable = ""
             _log.info("tls_reloaded", certificate=str(self._paths.certificate))
             self._on_reload("tls", True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -10,6 +11,7 @@ from typing import Protocol, TypeVar
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
+from dejavu_common.tasks import retrieve
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
 from dejavu_models.registry.stages import ModelChange, Roster
@@ -83,6 +85,8 @@ class ModelService:
         self.receiver: BundleUploads | None = None
         self._comparer = comparer
         self._manifests: dict[str, tuple[Manifest, str]] = {}
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     @property
     def _lifecycle(self) -> ModelLifecycle:
@@ -127,17 +131,23 @@ class ModelService:
         return message
 
     async def _manifest(self, version: str) -> tuple[Manifest | None, str]:
-        """Return a manifest of the store and its hash, read once; None if the store lacks it."""
-        if version not in self._manifests:
-            if self._store is None:
-                return None, ""
-            try:
-                manifest = await asyncio.to_thread(self._store.manifest, version)
-                sha256 = await asyncio.to_thread(self._store.manifest_sha256, version)
-            except BundleError:
-                return None, ""
-            self._manifests[version] = (manifest, sha256)
-        return self._manifests[version]
+        """Return a manifest of the store and its hash, read once for all callers; None if the store lacks it."""
+        if version not in self._manifests and self._store is not None:
+            reading = self._reading.get(version)
+            if reading is None:
+                reading = self._reading[version] = asyncio.create_task(self._read_manifest(self._store, version))
+                reading.add_done_callback(lambda _: self._reading.pop(version))
+                reading.add_done_callback(retrieve)
+            await asyncio.shield(reading)
+        return self._manifests.get(version, (None, ""))
+
+    async def _read_manifest(self, store: BundleStore, version: str) -> None:
+        """Read a manifest: one at a time, since a store that stalls must not take the threads of other work."""
+        async with self._one_at_a_time:
+            with contextlib.suppress(BundleError):
+                self._manifests[version] = await asyncio.to_thread(
+                    lambda: (store.manifest(version), store.manifest_sha256(version))
+                )
 
     def register_bundle(
         self, requests: AsyncIterator[pb.RegisterBundleRequest], context: Context

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import psutil
 from tests.support.builders.bundles import quick_recipe
+from tests.support.harness.stores import stored_versions
 
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_trainer.data.games import load_games
@@ -133,7 +134,7 @@ def one_round(result: KillResult, data: Path, parent: Path, folder: Path, delay:
     store = ModelStore.open(folder / "store", allow_unfit=True)
     step = last_step(folder / "work")
     result.kills[step] = result.kills.get(step, 0) + 1
-    for version in store.versions():
+    for version in stored_versions(store):
         if version != result.version:
             result.problems.append(f"after a kill at {delay:.2f} s the store has {version}, not {result.version}")
         elif not store.is_complete(version):
@@ -144,8 +145,8 @@ def one_round(result: KillResult, data: Path, parent: Path, folder: Path, delay:
     if version != result.version:
         result.changed += 1
         result.problems.append(f"killed at {delay:.2f} s it ended with {version}, not {result.version}")
-    if store.versions() != [result.version] or not store.is_complete(result.version):
-        result.problems.append(f"at the end the store has {store.versions()}")
+    if stored_versions(store) != [result.version] or not store.is_complete(result.version):
+        result.problems.append(f"at the end the store has {stored_versions(store)}")
     if left := [path.name for path in (folder / "work").glob(".*") if path.name != ".lock"]:
         result.problems.append(f"left in the work folder: {', '.join(left)}")
     published = json.loads((folder / "work/last.json").read_bytes())["model_version"]

@@ -20,6 +20,7 @@ from bench.promotions.run import served
 from sqlalchemy import func, select
 from tests.support.builders.bundles import copy_of_default, publish_variant
 from tests.support.builders.calls import current_game
+from tests.support.harness.stores import stored_versions
 from tests.support.processes.load import load
 from tests.support.programs.killed_changes import SECONDS, Change, KilledServers, killed_servers, upload
 
@@ -178,7 +179,7 @@ class Story:
             made = (await self.changes())[len(before) :]
             assert [each.action for each in made] in ([expected], [] if not acknowledged else None)
             store = ModelStore.open(self.folder / "store")
-            assert all(store.is_complete(version) for version in store.versions())
+            assert all(store.is_complete(version) for version in stored_versions(store))
             if made:
                 return
 
@@ -263,7 +264,7 @@ class Story:
                 await self.client.register_bundle(self.folder / broken)
             assert refused.value.reason in {"BUNDLE_CORRUPT", "BUNDLE_INCOMPLETE"}
         store = ModelStore.open(self.folder / "store")
-        assert store.versions() == sorted([self.bad, self.good, self.worse])
+        assert stored_versions(store) == sorted([self.bad, self.good, self.worse])
 
     async def june(self) -> None:
         """The first champion is tried once more, and retired."""

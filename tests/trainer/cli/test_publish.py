@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.builders.bundles import small_bundle
+from tests.support.harness.stores import stored_versions
 from tests.support.programs.upload_server import running_upload_server
 from tests.trainer.harness import run
 
@@ -25,7 +26,7 @@ def test_a_bundle_is_put_into_a_store_once(bundle: Path, tmp_path: Path, capsys:
     for _ in range(2):
         assert run("publish", str(bundle), "--store", str(store), "--json") == 0
         documents.append(json.loads(capsys.readouterr().out))
-    [version] = ModelStore.open(store).versions()
+    [version] = stored_versions(ModelStore.open(store))
     assert [(each["model_version"], each["added"]) for each in documents] == [(version, True), (version, False)]
 
 
@@ -38,7 +39,7 @@ def test_a_server_registers_it_with_the_reason_of_its_lineage(
     with running_upload_server(tmp_path / "store") as address:
         assert run("publish", str(bundle), "--server", address) == 0
     assert f"is registered with {address}" in capsys.readouterr().out
-    assert ModelStore.open(tmp_path / "store").versions() == [manifest["version"]]
+    assert stored_versions(ModelStore.open(tmp_path / "store")) == [manifest["version"]]
 
 
 def test_a_refusal_of_the_server_is_told(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from tests.support.builders.bundles import (
     simulated_seasons,
 )
 from tests.support.builders.made_once import made_once
+from tests.support.harness.stores import stored_versions
 
 from dejavu_common.rich_console import Console
 from dejavu_models.manifest import LineageRecord
@@ -74,7 +75,7 @@ def store_of(folder: Path) -> ModelStore:
 
 
 def test_the_challenger_is_in_the_store_and_says_where_it_comes_from() -> None:
-    [version] = store_of(undisturbed()).versions()
+    [version] = stored_versions(store_of(undisturbed()))
     manifest = store_of(undisturbed()).manifest(version)
     reason = "new season 2033; new games"
     assert manifest.lineage == LineageRecord(
@@ -93,7 +94,7 @@ def test_a_challenger_that_was_published_is_not_made_again_until_there_are_newer
         due = retrain.due()
     assert not due.triggers
     assert due.newer == 0
-    assert [due.compared_with] == store_of(undisturbed()).versions()
+    assert [due.compared_with] == stored_versions(store_of(undisturbed()))
     assert due.parent == read_manifest(bundle_of_two_seasons()).version
 
 
@@ -144,7 +145,7 @@ def test_killed_at_any_move_it_goes_on_to_the_same_challenger(tmp_path: Path, mo
 
     for name in ("replace", "rename"):
         counted(name)
-    [version] = store_of(undisturbed()).versions()
+    [version] = stored_versions(store_of(undisturbed()))
     fit_at_most_once(monkeypatch)
     kills = 0
     for _ in range(20):
@@ -152,7 +153,7 @@ def test_killed_at_any_move_it_goes_on_to_the_same_challenger(tmp_path: Path, mo
         try:
             challenger = retrained(settings_in(tmp_path))
         except Killed:
-            assert store_of(tmp_path).versions() in ([], [version])
+            assert stored_versions(store_of(tmp_path)) in ([], [version])
             kills += 1
             continue
         break
@@ -160,7 +161,7 @@ def test_killed_at_any_move_it_goes_on_to_the_same_challenger(tmp_path: Path, mo
         pytest.fail("it got nowhere")
     assert kills >= 4
     assert challenger is None or challenger.model_version == version
-    assert store_of(tmp_path).versions() == [version]
+    assert stored_versions(store_of(tmp_path)) == [version]
     assert store_of(tmp_path).is_complete(version)
     assert {path.name for path in (tmp_path / "work").iterdir()} == {
         path.name for path in (undisturbed() / "work").iterdir()
@@ -183,7 +184,7 @@ def test_an_unfit_model_is_not_published_unless_that_is_allowed(tmp_path: Path) 
         assert another.due().triggers, "made in another way, it may be fit"
     allowed = retrained(settings_in(tmp_path))
     assert allowed is not None
-    assert store_of(tmp_path).versions() == [allowed.model_version]
+    assert stored_versions(store_of(tmp_path)) == [allowed.model_version]
     assert retrained(settings_in(tmp_path)) is None
 
 

@@ -63,10 +63,6 @@ class CachedFiles:
             self._keep(path, content)
         return written
 
-    def names(self, path: str) -> list[str]:
-        """See `StoredFiles`."""
-        return self._remote.names(path)
-
     def _copy(self, path: str) -> bytes | None:
         """Return the copy of a file, and mark it as the most recently used; None if there is no readable copy."""
         with suppress(ModelStoreUnavailable, OSError):

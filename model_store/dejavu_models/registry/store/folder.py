@@ -50,13 +50,6 @@ class StoredFiles(Protocol):
             ModelStoreUnavailable: if the storage fails.
         """
 
-    def names(self, path: str) -> list[str]:
-        """Return the names of the files in a folder, in no order; none if there is no such folder.
-
-        Raises:
-            ModelStoreUnavailable: if the storage fails.
-        """
-
 
 class FolderFiles:
     """Files in a folder, which is made when the first file is written. See `StoredFiles`.
@@ -99,14 +92,6 @@ class FolderFiles:
                 new.unlink(missing_ok=True)
             sync(target.parent)
         return True
-
-    def names(self, path: str) -> list[str]:
-        """See `StoredFiles`."""
-        with disk(self.name):
-            try:
-                return [file.name for file in (self._folder / path).iterdir() if not file.name.startswith(".")]
-            except FileNotFoundError:
-                return []
 
     def remove_unfinished(self, path: str, age: float) -> None:
         """Remove leftovers of killed processes from a folder.

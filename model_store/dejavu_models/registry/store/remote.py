@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
+from fsspec.callbacks import Callback
 
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.registry.store.errors import InvalidModelStore, ModelStoreUnavailable
@@ -21,9 +25,27 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "s3": {
         # Cached listings would not show bundles that other servers stored.
         "use_listings_cache": False,
+        "max_concurrency": 1,  # read in one piece, of which no more is received than `_Received` accepts
         "config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 3}},
     }
 }
+
+
+class _Received(Callback):  # type: ignore[misc]  # fsspec is not typed
+    """Ends the download of a file that is larger than expected, whatever the storage says of its size."""
+
+    def __init__(self, place: str, path: str, most: int) -> None:
+        super().__init__()
+        self._check = partial(check_size, place, path, most=most)
+
+    def set_size(self, size: int | None) -> None:
+        """See `Callback`."""
+        self._check(size=size or 0)
+
+    def relative_update(self, inc: int = 1) -> None:
+        """See `Callback`."""
+        super().relative_update(inc)
+        self._check(size=self.value)
 
 
 class RemoteFiles:
@@ -53,8 +75,10 @@ class RemoteFiles:
         file = f"{self._root}/{path}"
         with self._reported():
             try:
-                check_size(self.name, path, self._call("size", file) or 0, most)
-                return bytes(self._call("cat_file", file))
+                with tempfile.TemporaryDirectory(prefix="dejavu-model-") as folder:
+                    local = Path(folder, "file")
+                    self._call("get_file", file, str(local), callback=_Received(self.name, path, most))
+                    return local.read_bytes()
             except FileNotFoundError:
                 return None
 
@@ -66,15 +90,6 @@ class RemoteFiles:
                 return False
             self._call("pipe_file", target, content)
         return True
-
-    def names(self, path: str) -> list[str]:
-        """See `StoredFiles`."""
-        with self._reported():
-            self._files.invalidate_cache()
-            try:
-                return [str(each).rpartition("/")[2] for each in self._call("ls", f"{self._root}/{path}", detail=False)]
-            except FileNotFoundError:
-                return []
 
     def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Return the result of a method of the storage, within CALL_SECONDS if its kind of storage allows that."""

@@ -90,15 +90,6 @@ class ModelStore:
         local = cache or _user_cache() / hashlib.sha256(text.encode()).hexdigest()[:16]
         return cls(CachedFiles(remote, local / FILES), local / UPLOADS, allow_unfit=allow_unfit)
 
-    def versions(self) -> list[str]:
-        """Return the versions of all bundles, sorted.
-
-        Raises:
-            ModelStoreUnavailable: if the storage fails.
-        """
-        names = (name.removesuffix(".json") for name in self._files.names(MANIFESTS) if name.endswith(".json"))
-        return sorted(name for name in names if _VERSION.fullmatch(name))
-
     def has(self, version: str) -> bool:
         """Return whether there is a bundle of a version.
 

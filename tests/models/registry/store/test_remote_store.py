@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
 import pytest
+from typing_extensions import override
 
 from dejavu_models.errors import BundleCorrupt, BundleIncomplete, BundleNotFound
 from dejavu_models.registry.bundle import read_manifest
@@ -49,10 +53,9 @@ def bucket(s3: str) -> str:
 def test_two_servers_share_a_store_in_s3(bucket: str, small_bundle: Path, tmp_path: Path) -> None:
     """Each has copies of its own; what one stores, the other finds at once."""
     one, other = (ModelStore.open(f"s3://{bucket}/dejavu", cache=tmp_path / name) for name in ("one", "other"))
-    assert other.versions() == []
     assert not other.has("0" * 16)
     version = one.put(small_bundle)
-    assert other.versions() == [version]
+    assert other.has(version)
     assert other.load(version).manifest == read_manifest(small_bundle)
     assert other.missing(read_manifest(small_bundle)) == {}
     assert other.put(small_bundle) == version
@@ -126,6 +129,46 @@ def test_a_file_larger_than_any_is_not_read(memory: str, small_bundle: Path, tmp
     with pytest.raises(BundleCorrupt, match=r"0\.json has 2097152 bytes; expected at most 1048576"):
         store.load("0" * 16)
     assert store.load(version).version == version
+
+
+class LyingStorage(BaseHTTPRequestHandler):
+    """Says that every file has 10 bytes, and sends 256 MiB of it."""
+
+    protocol_version = "HTTP/1.1"
+    sent = 0
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with suppress(OSError):  # the reader has gone
+            for _ in range(256):
+                self.wfile.write(b"100000\r\n" + b" " * 2**20 + b"\r\n")
+                type(self).sent += 2**20
+            self.wfile.write(b"0\r\n\r\n")
+
+    @override
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_no_more_of_a_file_is_received_than_it_may_have(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever the storage says of its size."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), LyingStorage) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+            monkeypatch.setenv(name, "test")
+        store = ModelStore.open("s3://lies/dejavu", cache=tmp_path)
+        with pytest.raises(BundleCorrupt, match="expected at most 1048576"):
+            store.manifest("0" * 16)
+        server.shutdown()
+    assert LyingStorage.sent < 2**26
 
 
 def test_copies_that_were_not_used_lately_make_room(tmp_path: Path) -> None:

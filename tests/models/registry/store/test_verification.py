@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.harness.stores import stored_versions
 
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecaster import Forecaster
@@ -37,7 +38,7 @@ def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: P
     store = ModelStore(FolderFiles(folder), folder / "uploads", check=crash)
     with pytest.raises(BundleCorrupt, match="ends the process: Segmentation fault"):
         store.put(copy)
-    assert store.versions() == []
+    assert stored_versions(store) == []
 
 
 def test_loading_that_takes_too_long_is_refused(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

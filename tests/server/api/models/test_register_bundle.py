@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.harness.stores import stored_versions
 from tests.support.programs.upload_server import upload_server
 from tests.support.programs.uploading import PIECE, Uploading
 
@@ -24,7 +25,7 @@ from dejavu_models.registry.store.store import ModelStore
 
 
 def stored(folder: Path) -> list[str]:
-    return ModelStore.open(folder / "store").versions()
+    return stored_versions(ModelStore.open(folder / "store"))
 
 
 def test_a_bundle_is_stored_and_registered_and_again_it_is_not_created(

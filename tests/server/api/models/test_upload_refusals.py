@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from tests.support.harness.stores import stored_versions
 from tests.support.programs.upload_server import running_upload_server
 from tests.support.programs.uploading import Uploading
 
@@ -23,7 +24,7 @@ from dejavu_models.registry.store.uploads import UploadLimits
 
 
 def stored(folder: Path) -> list[str]:
-    return ModelStore.open(folder / "store").versions()
+    return stored_versions(ModelStore.open(folder / "store"))
 
 
 def test_a_file_with_another_hash_is_refused_and_can_be_sent_again(address: str, bundle: Path, tmp_path: Path) -> None:

@@ -1,0 +1,12 @@
+"""What a model store in a folder holds; the product reads bundles by version, and lists none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dejavu_models.registry.store.store import MANIFESTS, ModelStore
+
+
+def stored_versions(store: ModelStore) -> list[str]:
+    """Returns the versions of all bundles of a store in a folder, sorted."""
+    return sorted(path.stem for path in (Path(store.name) / MANIFESTS).glob("[!.]*.json"))

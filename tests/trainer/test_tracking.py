@@ -143,6 +143,30 @@ def test_a_server_cannot_have_files_written_into_a_folder_here(server: str, bund
             mlflow.rename_experiment(known.experiment_id, EXPERIMENT)
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("gs://no-library/files", "google"), ("s3://no such bucket/files", "Invalid bucket name")],
+)
+def test_a_place_of_files_that_cannot_be_used_leaves_a_failed_run(
+    server: str, bundle: Path, place: str, said: str
+) -> None:
+    """Each kind of storage has a library with errors of its own."""
+    mlflow = client(server)
+    if known := mlflow.get_experiment_by_name(EXPERIMENT):
+        mlflow.rename_experiment(known.experiment_id, "before")
+    unusable = mlflow.create_experiment(EXPERIMENT, artifact_location=place)
+    try:
+        with pytest.raises(TrackingError, match=f"MLflow at {server}: .*{said}"):
+            MlflowTracker(server).log(bundle, {})
+        [run] = mlflow.search_runs([unusable])
+        assert run.info.status == "FAILED"
+    finally:
+        mlflow.rename_experiment(unusable, said)
+        if known:
+            mlflow.rename_experiment(known.experiment_id, EXPERIMENT)
+
+
 def test_a_server_that_does_not_answer_is_told_in_a_line(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:1: ") as failed:

@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,9 @@ _ARTIFACT_SCHEMES: Final = frozenset(
 
 _LONGEST_VALUE: Final = 500
 """Longest value of a parameter that every MLflow server takes."""
+
+
+_LONGEST_REASON: Final = 300
 
 
 class TrackingError(Exception):
@@ -93,7 +96,8 @@ class MlflowTracker:
     def log(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
         """Log a bundle: parameters and metrics of its manifest, a report, and its files.
 
-        A run of the same model that was completed is returned instead; one that was cut off is marked as killed.
+        A run of the same model that was completed is returned instead; one that was cut off is marked as killed. After
+        an error the new run is marked as failed.
 
         Args:
             bundle: folder of the bundle.
@@ -113,25 +117,33 @@ class MlflowTracker:
             tags = {_VERSION_TAG: manifest.version}
             run = self._client.create_run(experiment, tags=tags, run_name=manifest.version).info
             run_id: str = run.run_id
-            if urlsplit(run.artifact_uri).scheme not in _ARTIFACT_SCHEMES:
-                self._client.set_terminated(run_id, "FAILED")
-                raise TrackingError(
-                    f"{self._uri}: names {visible(run.artifact_uri)[:200]} as the place of files, a folder here;"
-                    " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
-                )
-            # The client is not used here: it would ask the server for the place again.
-            place = self._place(run.artifact_uri, tracking_uri=self._uri)
-            for name, value in parameters(manifest).items():
-                self._client.log_param(run_id, name, value[:_LONGEST_VALUE])
-            for name, number in metrics(manifest).items():
-                self._client.log_metric(run_id, name, number)
-            with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
-                path = Path(folder, "report.json")
-                path.write_text(json.dumps(report, indent=2) + "\n")
-                place.log_artifact(str(path))
-            place.log_artifacts(str(bundle), BUNDLE)
-            self._client.set_terminated(run_id)
+            try:
+                self._fill(run_id, run.artifact_uri, bundle, report)
+                self._client.set_terminated(run_id)
+            except Exception:
+                with suppress(Exception):  # the first error counts
+                    self._client.set_terminated(run_id, "FAILED")
+                raise
         return TrackedRun(self._uri, run_id)
+
+    def _fill(self, run_id: str, uri: str, bundle: Path, report: Mapping[str, Any]) -> None:
+        """Log a bundle into a run whose files are at a URI."""
+        if urlsplit(uri).scheme not in _ARTIFACT_SCHEMES:
+            raise TrackingError(
+                f"{self._uri}: names {visible(uri)[:200]} as the place of files, a folder here;"
+                " expected a server that takes them (mlflow server --serve-artifacts), or object storage"
+            )
+        # The client is not used here: it would ask the server for the place again.
+        place, manifest = self._place(uri, tracking_uri=self._uri), read_manifest(bundle)
+        for name, value in parameters(manifest).items():
+            self._client.log_param(run_id, name, value[:_LONGEST_VALUE])
+        for name, number in metrics(manifest).items():
+            self._client.log_metric(run_id, name, number)
+        with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
+            path = Path(folder, "report.json")
+            path.write_text(json.dumps(report, indent=2) + "\n")
+            place.log_artifact(str(path))
+        place.log_artifacts(str(bundle), BUNDLE)
 
     def register(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
         """Log a bundle unless it is logged, and give the alias `challenger` to its version of the registered model.
@@ -171,14 +183,14 @@ class MlflowTracker:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        """Turn MLflow's errors into ours, on one line."""
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see __init__
-
+        """Turn the errors of MLflow, and of the libraries of its object storage, into ours, on one line."""
         try:
             yield
-        except (MlflowException, OSError) as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise TrackingError(f"MLflow at {self._uri}: {reason[0]}") from error
+        except TrackingError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise TrackingError(f"MLflow at {self._uri}: {visible(reason)[:_LONGEST_REASON]}") from error
 
 
 def manifest_document(bundle: Path) -> dict[str, Any]:

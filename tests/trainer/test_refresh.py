@@ -22,6 +22,7 @@ from dejavu_models.registry.bundle import load_bundle, publish, read_manifest
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
+from dejavu_trainer.cli import refresh as refresh_command
 from dejavu_trainer.data.plays import DataError, write_plays
 from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.refresh import refresh_ratings, results_of
@@ -41,6 +42,19 @@ def expected_margin(model: Forecaster, home: str = "BOS", away: str = "LAL") -> 
     return model.forecast(ForecastQuery(PATTERN, Horizon.FINAL, 0.2, home, away)).expected_margin
 
 
+@pytest.fixture
+def _in_2034(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the command run after the simulated games of 2034."""
+    monkeypatch.setattr(refresh_command, "game_day", lambda _: date(2034, 6, 30))
+
+
+@pytest.fixture
+def _in_2037(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the command run after the simulated games of 2037."""
+    monkeypatch.setattr(refresh_command, "game_day", lambda _: date(2037, 6, 30))
+
+
+@pytest.mark.usefixtures("_in_2034")
 def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +90,7 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     assert read_manifest(tmp_path / "again").version == new.version
 
 
+@pytest.mark.usefixtures("_in_2034")
 def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(
     bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +138,7 @@ async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFi
     assert margin > before + 1
 
 
+@pytest.mark.usefixtures("_in_2037")
 def test_a_season_without_games_is_told(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_plays(tmp_path, 2037, simulate_season(2037, games=100))
     (tmp_path / "plays_2034.parquet").write_bytes((simulated_seasons() / "plays_2034.parquet").read_bytes())
@@ -213,6 +229,13 @@ def test_a_refresh_carries_the_ratings_of_totals_and_keeps_their_tables(tmp_path
             "NYK @ DET of 2033-11-01 with a final differential of 400",
         ),
         ([GameResult("DET", "NYK", 2034, date(2033, 11, 1), 0, False)], "differential of 0; expected 1 to 80 points"),
+        ([GameResult("DET", "XXX", 2034, date(2033, 11, 1), 6, False)], "XXX is no NBA code"),
+        ([GameResult("DET", "DET", 2034, date(2033, 11, 1), 6, False)], "expected two teams"),
+        ([GameResult("DET", "NYK", 2034, date(2033, 11, 1), 6, False, 10**6)], "1000000 total points; expected 6"),
+        ([GameResult("DET", "NYK", 2034, date(2033, 11, 1), 6, False, 4)], "4 total points; expected 6"),
+        ([GameResult("DET", "NYK", 2034, date(2033, 11, 1), 6, False, 201)], "201 total points; expected an even"),
+        ([GameResult("DET", "NYK", 2034, date(2033, 11, 3), 6, False)], "expected games until today, 2033-11-02"),
+        ([GameResult("DET", "NYK", 2099, date(2033, 11, 1), 6, False)], "season 2099; expected 2034"),
         (
             [GameResult("DET", team, 2034, date(2033, 11, 1), 60, False) for team in ("NYK", "BOS")],
             "the results have DET in 2 games on 2033-11-01",

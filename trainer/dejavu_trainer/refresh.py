@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from dejavu_feed.game_ids import PLAYOFF_PHASES
+from dejavu_feed.game_ids import PLAYOFF_PHASES, seasons_on
+from dejavu_feed.live_inputs import total_points_fault
 from dejavu_feed.off_season import season_on
 from dejavu_feed.pattern import LARGEST_MARGIN
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -20,6 +21,7 @@ from dejavu_models.manifest import RATINGS, TOTALS, Golden, Manifest, RefreshRec
 from dejavu_models.ratings import MAX_RATINGS_DAYS
 from dejavu_models.registry.bundle import check_target, load_bundle, publish
 from dejavu_models.registry.contents import ratings_to_bytes
+from dejavu_models.team_filter import CODES
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.import_plays import SEASON_ENDS
 from dejavu_trainer.data.plays import DataError, season_of_file
@@ -92,13 +94,14 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
 
     Raises:
         NothingNewer: if no game is later than those that the ratings know.
-        DataError: if a result is impossible; if the games leave a gap in which results are missing, and a team has had
-            no result since (`LiveRatings.unseen`): a bundle knows all teams up to the same date.
+        DataError: if a result is impossible, or later than today; if the games leave a gap in which results are
+            missing, and a team has had no result since (`LiveRatings.unseen`): a bundle knows all teams up to the same
+            date.
         FileExistsError: if `out` is neither empty nor a bundle.
         BundleError: if the bundle does not load, or the new one fails its checks.
     """
     check_target(out)
-    _check(results)
+    _check(results, today)
     old = load_bundle(bundle, allow_unfit=True)
     before = old.manifest
     contents = {name: (bundle / name).read_bytes() for name in before.all_files}
@@ -161,12 +164,25 @@ def _result(games: Games, index: int) -> GameResult:
     )
 
 
-def _check(results: Sequence[GameResult]) -> None:
+def _check(results: Sequence[GameResult], today: date) -> None:
     """Raise DataError if a result is impossible, or a team has two results on a day."""
     for result in results:
+        game = f"the results have {result.away} @ {result.home} of {result.day}"
+        if stray := sorted({result.home, result.away} - set(CODES)):
+            raise DataError(f"{game}: {', '.join(stray)} is no NBA code")
+        if result.home == result.away:
+            raise DataError(f"{game}; expected two teams")
         if not 1 <= abs(result.differential) <= LARGEST_MARGIN:
-            what = f"{result.away} @ {result.home} of {result.day} with a final differential of {result.differential}"
-            raise DataError(f"the results have {what}; expected 1 to {LARGEST_MARGIN} points")
+            has = f"with a final differential of {result.differential}"
+            raise DataError(f"{game} {has}; expected 1 to {LARGEST_MARGIN} points")
+        if result.total is not None and (fault := total_points_fault(int(result.total), result.differential)):
+            raise DataError(f"{game} with {fault.found} total points; expected {fault.expected}")
+        if result.day > today:
+            raise DataError(f"{game}; expected games until today, {today}")
+        if result.season not in seasons_on(result.day):
+            raise DataError(
+                f"{game} in season {result.season}; expected {' or '.join(map(str, seasons_on(result.day)))}"
+            )
     days = Counter((result.day, team) for result in results for team in (result.home, result.away))
     if often := next((key for key, number in days.items() if number > 1), None):
         raise DataError(f"the results have {often[1]} in {days[often]} games on {often[0]}")

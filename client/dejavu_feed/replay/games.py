@@ -15,6 +15,7 @@ from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, REGULATION_MINUTES, Score
 from dejavu_feed.replay.simulate import simulate_game
+from dejavu_feed.score_changes import score_changes
 from dejavu_feed.teams import TEAMS, team_code
 
 if TYPE_CHECKING:
@@ -97,9 +98,11 @@ def simulated_evening(rng: random.Random, count: int, day: date | None = None) -
 def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
     """Read the games of a day from a file of plays (.parquet or .csv; format in docs/training.md), in the file's order.
 
+    The rows of a game may be repeated and in any order, as in an import (`dejavu_feed.score_changes`).
+
     Returns:
         The games, and the reasons why other games of that day are excluded: not eligible (dejavu_feed.eligibility), an
-        unknown team, a missing value, or rows that are not in chronological order.
+        unknown team, or a missing value.
 
     Raises:
         BadGamesFile: if the file cannot be read, lacks a column, or no game of that day can be replayed.
@@ -107,10 +110,12 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tup
     """
     games: list[ReplayGame] = []
     excluded: list[str] = []
-    rows = _rows(path, f"{day:%Y%m%d}")
-    for source, of_game in itertools.groupby(rows, key=lambda row: str(row["game_id"])):
+    by_game: dict[str, list[dict[str, Any]]] = {}
+    for row in _rows(path, f"{day:%Y%m%d}"):
+        by_game.setdefault(str(row["game_id"]), []).append(row)
+    for source, of_game in by_game.items():
         try:
-            games.append(_game_of(source, list(of_game), day))
+            games.append(_game_of(source, of_game, day))
         except ValueError as error:
             excluded.append(f"{source}: {error}")
     if not games:
@@ -123,10 +128,9 @@ def _game_of(source: str, rows: Sequence[dict[str, Any]], day: date) -> ReplayGa
     if missing := {column for row in rows for column in _COLUMNS if row[column] is None}:
         raise ValueError(f"{', '.join(sorted(missing))} is missing")
     home, away = team_code(rows[0]["home"]), team_code(rows[0]["away"])
-    scores = tuple(Score(float(row["elapsed_s"]), row["home_score"], row["away_score"]) for row in rows)
-    times = [score.elapsed for score in scores]
-    if times != sorted(times) or times[0] < 0:
-        raise ValueError("its rows are not in chronological order")
+    scores = score_changes((None, Score(float(row["elapsed_s"]), row["home_score"], row["away_score"])) for row in rows)
+    if min(score.elapsed for score in scores) < 0:
+        raise ValueError("a row is before tip-off")
     if reason := exclusion_reason(away, scores):
         raise ValueError(reason)
     return ReplayGame(source, home, away, fill_idle_plays(scores), day)

@@ -56,7 +56,7 @@ ASKED = pb.PredictRequest(pattern=[2, 1], quantile_levels=[0.9, 0.1], pregame_ma
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("number", "seed"),
-    [(400, 12), *(pytest.param(100_000, seed, marks=pytest.mark.nightly) for seed in (1, 2))],
+    [(600, 16), *(pytest.param(100_000, seed, marks=pytest.mark.nightly) for seed in (1, 2))],
 )
 def test_no_messages_break_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int, seed: int) -> None:
     figures = tmp_path / "figures.json"
@@ -77,7 +77,7 @@ def test_a_server_that_gives_way_is_told_of_with_what_did_it(
 
     model = EveryMinuteForecaster()
     with running_worker(tmp_path, model, cache="off") as address:  # the same call is made twice
-        number = next(number for number in range(5000) if is_answered(case(6, number)))
+        number = next(number for number in range(50_000) if is_answered(case(6, number)))
         arguments = ["--seed", "6", "--only", str(number), "--address", address]
         assert main(arguments) == 0
         model.before = give_way

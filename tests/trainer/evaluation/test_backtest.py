@@ -213,8 +213,8 @@ def test_rests_are_removed_and_nothing_else(tmp_path: Path) -> None:
 def test_the_seasons_of_a_folder_are_found_there_or_below(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"contains no plays_SEASON\.parquet"):
         available_seasons(tmp_path)
-    (tmp_path / "nba").mkdir()
-    for name in ("nba/plays_2020.parquet", "plays_2019.parquet", "plays_last.parquet", "nba/plays_2020.csv"):
+    (tmp_path / "seasons").mkdir()
+    for name in ("seasons/plays_2020.parquet", "plays_2019.parquet", "plays_last.parquet", "seasons/plays_2020.csv"):
         (tmp_path / name).touch()
     assert available_seasons(tmp_path) == [2019, 2020]
 

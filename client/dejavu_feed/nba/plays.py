@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -108,8 +109,9 @@ def mark_gaps(plays: Mapping[int, Play], places: Collection[int]) -> tuple[Play,
     """
     marked = []
     before, place_before = Score(0.0, 0, 0), -1
+    missing = [*sorted(places), math.inf]
     for place, play in plays.items():
-        gap = not _is_explained(before, play) and any(place_before < missing < place for missing in places)
+        gap = not _is_explained(before, play) and missing[bisect_right(missing, place_before)] < place
         marked.append(replace(play, after_gap=True) if gap else play)
         before, place_before = play.score, place
     return tuple(marked)

@@ -191,7 +191,9 @@ def _with_market(made: IssuedForecast) -> IssuedForecast:
     walk = _walk(made.pattern.last, 48 - made.forecast.elapsed_minutes)
     market = Market(2.5, 1.9, 2.0)
     answer = evaluate_market(market, lambda least: 1.0 - walk.cdf(least - 0.5))
-    return replace(made, market=market, forecast=replace(made.forecast, market=answer))
+    # A market has a stake only if a margin is expected.
+    forecast = replace(made.forecast, market=answer, expected_margin=0.0)
+    return replace(made, market=market, pregame_margin=0.0, forecast=forecast)
 
 
 def _forecast_event(made: IssuedForecast) -> _Event:

@@ -254,8 +254,8 @@ class MarketAnswer:
         implausible: whether the edge is larger than is plausible, so that there is no stake.
         mismatched: whether the two prices cannot belong to the same market (PLAUSIBLE_OVERROUNDS), so that there is no
             stake and no edge to judge.
-        unrated: whether the ratings of the teams that were named could not be used, or know a team less well than in a
-            usual December, so that there is no stake.
+        unrated: whether the forecast rests on the score alone (no margin was given, and no ratings could be used), or
+            the ratings know a team less well than in a usual December, so that there is no stake.
     """
 
     home: MarketSideAnswer
@@ -316,7 +316,7 @@ def evaluate_market(
             under.
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
-        unrated: whether the query names teams that the ratings do not know well enough, although the bookmaker does.
+        unrated: whether the forecast does not know the teams well enough, although the bookmaker does.
         staked: share of the bankroll staked on another market of the same game, added to the amounts that `market`
             states.
     """

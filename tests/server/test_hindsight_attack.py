@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tests.support.builders.calls import current_game
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
@@ -22,19 +23,23 @@ RESULT = 14
 """Every game is led by 3 until its last minute and then won by 14."""
 
 
+EVEN: Any = {"horizon": FINAL, "pregame_margin": 0.0}
+"""A margin, without which no market has a stake."""
+
+
 def played(client: DejavuClient, *, attacked: bool) -> Scorecard:
     """Plays the evening, and returns the scorecard."""
     for game_id in GAMES:
         for minute in (3, 6, 20, 47):
             if minute != 3:
-                client.quote([3.0] * minute, market(9.5, 1.9, 1.95), game_id=game_id, horizon=FINAL)
-        corrected = client.predict([*[3.0] * 46, 4.0], game_id=game_id, horizon=FINAL)
+                client.quote([3.0] * minute, market(9.5, 1.9, 1.95), game_id=game_id, **EVEN)
+        corrected = client.predict([*[3.0] * 46, 4.0], game_id=game_id, **EVEN)
         assert (corrected.revision, corrected.late) == (1, LATE_REASON_UNSPECIFIED), "an honest correction counts"
         if attacked:
-            better = client.predict([*[3.0] * 5, float(RESULT)], game_id=game_id, horizon=FINAL)
+            better = client.predict([*[3.0] * 5, float(RESULT)], game_id=game_id, **EVEN)
             first = client.predict([3.0] * 3, game_id=game_id, horizon=FINAL, pregame_margin=float(RESULT))
-            quoted = client.quote([3.0] * 20, market(2.5, 8.0, 1.05), game_id=game_id, horizon=FINAL)
-            other = client.quote([9.0] * 20, market(2.5, 8.0, 1.05), game_id=game_id, horizon=FINAL)
+            quoted = client.quote([3.0] * 20, market(2.5, 8.0, 1.05), game_id=game_id, **EVEN)
+            other = client.quote([9.0] * 20, market(2.5, 8.0, 1.05), game_id=game_id, **EVEN)
             assert {each.late for each in (better, first, other.forecast)} == {LATE_REASON_LATER_MINUTE}
             assert quoted.HasField("market")
             assert quoted.forecast.late == LATE_REASON_UNSPECIFIED, "said in time; only the bet is not"

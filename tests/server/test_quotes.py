@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
@@ -13,7 +14,7 @@ from dejavu.v1 import forecast_pb2
 from dejavu.v1.market_pb2 import MARKET_SIDE_UNSPECIFIED
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, AsyncDejavuClient
-from dejavu_client.requests import market
+from dejavu_client.requests import market, total_market
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
 from dejavu_server.ledger import verify
@@ -54,7 +55,7 @@ async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(
 BLIND = market(0, -500, 400, bankroll=1000.0)
 """On the winner, with an edge for the away team of a few points if both teams are expected to be equal."""
 NAMELESS = market(0, -320, 310, bankroll=1000.0)
-"""On the winner, with an edge for the home team of a few points if nothing is known of the teams."""
+"""On the winner, with an edge for the home team of a few points."""
 
 
 @pytest.mark.parametrize(("game_date", "recorded"), [("", 1), ("1999-01-05", 0)], ids=["today", "past"])
@@ -78,9 +79,33 @@ async def test_without_the_ratings_of_the_teams_there_is_no_stake(
     assert not given.market.warnings
 
 
-async def test_without_names_of_teams_the_stake_stays_with_a_warning(client: AsyncDejavuClient) -> None:
+async def test_without_names_of_the_teams_there_is_no_stake(client: AsyncDejavuClient) -> None:
+    """Before, a request that left out teams with outdated ratings had the stake that they were refused."""
     answer = await client.quote(PATTERN, NAMELESS, horizon=FINAL)
-    assert answer.market.stake > 0
+    assert (answer.market.side, answer.market.stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
+    assert [side.kelly_fraction for side in (answer.market.home, answer.market.away)] == [0.0, 0.0]
     [warning] = answer.market.warnings
     assert warning.reason == forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN
-    assert "the teams are not known to the model" in warning.text
+    assert "does not name both teams" in warning.text
+    assert warning.text.endswith("; no stake")
+    given = await client.quote(PATTERN, NAMELESS, horizon=FINAL, pregame_margin=4.0)
+    assert given.market.stake > 0
+    assert not given.market.warnings
+
+
+async def test_a_bet_on_total_points_needs_the_ratings_of_totals_whatever_the_margin(client: AsyncDejavuClient) -> None:
+    over: Any = {"total_points": 105, "total_market": total_market(210.5, 1.95, 1.95), "horizon": FINAL}
+    cases: tuple[tuple[dict[str, Any], int, str], ...] = (
+        (
+            {"home_team": "BOS", "away_team": "LAL"},
+            forecast_pb2.WARNING_REASON_RATINGS_OUTDATED,
+            "the ratings of total points end too long before this game",
+        ),
+        ({}, forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, "the odds include how much they score"),
+    )
+    for teams, reason, told in cases:
+        answer = (await client.quote(PATTERN, None, pregame_margin=2.0, **over, **teams)).total_market
+        assert answer.stake == 0.0
+        warning = answer.warnings[0]
+        assert warning.reason == reason
+        assert told in warning.text

@@ -211,6 +211,12 @@ def predict(
         options["total_market"] = totals
         if total_points is None:
             raise typer.BadParameter("required with --total-line", param_hint="--total-points")
+    staked = {"--game-staked": game_staked, "--evening-staked": evening_staked}
+    amounts = [option for option, value in staked.items() if value is not None and value > 1]
+    if bankroll is None and amounts:
+        raise typer.BadParameter(
+            "--bankroll missing; without it, it is a share of the bankroll, at most 1", param_hint=amounts[0]
+        )
     if (market is not None or totals is not None) and horizon is None:
         # Without odds, a forecast of the half by default does no harm; but a bet on the wrong horizon looks like a
         # bargain.
@@ -356,7 +362,9 @@ def _check_minutes(count: int, horizon: Horizon.ValueType) -> None:
     """Raise typer.BadParameter if a pattern of `count` minutes has passed the horizon; the server checks the rest."""
     longest = MAX_MINUTES[horizon]
     if count > longest:
-        other = "; the end of the game: --horizon final" if count <= MAX_MINUTES[FINAL] else ""
+        other = "; the end of the game: --horizon final"
+        if count > MAX_MINUTES[FINAL]:
+            other = "; the last minute and overtime have no forecast"
         problem = f"{count} minutes; a forecast of the {horizon_label(horizon)} takes 1 to {longest}{other}"
         raise typer.BadParameter(problem, param_hint=_HINT)
 

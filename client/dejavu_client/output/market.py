@@ -133,6 +133,7 @@ def _beside_break_even(side: MarketSideAnswer, push: float) -> str:
 _WITHOUT_STAKE: Final = (
     WarningReason.WARNING_REASON_RATINGS_OUTDATED,
     WarningReason.WARNING_REASON_RATINGS_AHEAD,
+    WarningReason.WARNING_REASON_TEAMS_UNKNOWN,
     WarningReason.WARNING_REASON_TEAM_LITTLE_KNOWN,
     WarningReason.WARNING_REASON_IMPLAUSIBLE_EDGE,
     WarningReason.WARNING_REASON_ODDS_MISMATCHED,
@@ -143,7 +144,9 @@ _WITHOUT_STAKE: Final = (
 def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer) -> str:
     """Say that no side has a stake, and why."""
     warned = next((each.reason for each in answer.warnings if each.reason in _WITHOUT_STAKE), None)
-    if warned is not None:
+    if warned == WarningReason.WARNING_REASON_RATINGS_OUTDATED and isinstance(answer, TotalMarketAnswer):
+        reason = "ratings of total points outdated"  # those of the margin may be given or usable
+    elif warned is not None:
         reason = warning_label(warned)
     elif any(side.kelly_fraction > 0.0 for side in both):
         reason = "what is staked leaves nothing of the caps"
@@ -195,7 +198,11 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     threshold = ""
     if market.HasField("confidence_threshold"):
         reached = "reached" if answer.confidence_met else "not reached"
-        threshold = f"; your threshold of {percent(answer.confidence_threshold)} is {reached}"
+        wins = chance(side.win_probability)
+        if wins == chance(answer.confidence_threshold):
+            wins = f"{100 * side.win_probability:.1f} %"
+        limit = percent(answer.confidence_threshold)
+        threshold = f"\nthe model gives it {wins}: your threshold of {limit} is {reached}"
     return (
         f"{model}: {name}, {_stake(side, _has_amounts(market))}\n"
         f"{_beside_break_even(side, answer.push_probability)}{threshold}\n"

@@ -296,7 +296,7 @@ class Forecaster:
             end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)
         market = None
         if query.market is not None:
-            unrated = rated and (margin is None or not well_known)
+            unrated = margin is None or (rated and not well_known)
             market = issued.evaluate(query.market, query.horizon, self.policy, unrated=unrated)
         return Forecast(
             horizon=query.horizon,

@@ -37,8 +37,8 @@ def forecast_total(
     levels = query.quantile_levels
     market = None
     if query.total_market is not None:
-        # Teams are named but not rated: the bookmaker knows them, the model does not.
-        unrated = bool(query.home_team and query.away_team) and (expected is None or not well_known)
+        # The bookmaker knows the teams; the model may not.
+        unrated = expected is None or not well_known
         market = evaluate_market(
             query.total_market,
             lambda total: 1 - game.cumulative(total - 1),

@@ -194,7 +194,8 @@ _FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=
     [
         (_FAIR, [], "neither wins more often than its price breaks even"),
         (_LIKELY, [WARNING_REASON_IMPLAUSIBLE_EDGE], "implausible edge"),
-        (_LIKELY, [WARNING_REASON_TEAMS_UNKNOWN, WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
+        (_LIKELY, [WARNING_REASON_TEAMS_UNKNOWN], "teams unknown"),
+        (_LIKELY, [WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
         (_CAPPED, [], "what is staked leaves nothing of the caps"),
         (_DOUBTED, [], "between model and market, neither side breaks even"),
         (_LIKELY, [WARNING_REASON_TEAM_LITTLE_KNOWN], "team little known"),
@@ -208,8 +209,9 @@ def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
     total = TotalMarketAnswer(over=home, under=_FAIR, warnings=warnings, notice=ANSWER.notice)
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer, total_market=total))
     shown = run("predict", "2", *ODDS, *OVER_UNDER, "--total-points", "14").stdout
-    for of in ("end", "points"):
-        assert f"The model, for the {of}: no stake on either side.\nreason: {reason}\n" in shown
+    of_points = reason.replace("ratings outdated", "ratings of total points outdated")
+    for of, why in (("end", reason), ("points", of_points)):
+        assert f"The model, for the {of}: no stake on either side.\nreason: {why}\n" in shown
     assert shown.count(f"The model is {ANSWER.notice}.") == 2
     for number in ("+1.39", "−0.05", "99 %"):
         assert number not in shown.replace(">99 %", "")
@@ -309,6 +311,8 @@ NO_AMERICAN = "expected American odds of +100 or more, or -100 or less, in whole
         (["--home", "Boston", "--away", "celtics"], "celtics and Boston are the same team"),
         (["--spread", "BKN-5.5"], "BKN is not one of the teams without --home and --away"),
         (["--home", "BKN"], "give both teams, or none"),
+        ([*ODDS, "--evening-staked", "20"], "--evening-staked: --bankroll missing; without it, it is a share"),
+        ([*ODDS, "--game-staked", "1.5"], "--game-staked: --bankroll missing"),
         (["--horizon", "final", *OVER_UNDER[:4], "--total-points", "2"], "--under-odds missing"),
         (["--horizon", "final", *OVER_UNDER], "--total-points"),
         (["--horizon", "final", *OVER_UNDER[:2], "--total-points", "2"], "--over-odds, --under-odds missing"),
@@ -325,7 +329,7 @@ def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, argumen
     ("decimal", "probability", "options", "said"),
     [
         (2.25, 0.49, (), "used 49 %; at this price 44 % breaks even; expected profit of 1 staked +0.10 "),
-        (2.25, 0.49, ("--confidence", "0.55"), "staked +0.10; your threshold of 55 % is not reached"),
+        (2.25, 0.49, ("--confidence", "0.55"), "the model gives it 53 %: your threshold of 55 % is not reached"),
         (1 / 0.5274, 0.5296, (), "used 53.0 %; at this price 52.7 % breaks even"),
     ],
     ids=["a price", "a threshold", "just above"],
@@ -334,7 +338,11 @@ def test_a_bet_is_compared_with_the_break_even_of_its_price_and_a_threshold_that
     server: FakeServer, run: Run, decimal: float, probability: float, options: tuple[str, ...], said: str
 ) -> None:
     home = MarketSideAnswer(
-        decimal_odds=decimal, staking_probability=probability, expected_value=0.1, kelly_fraction=0.08
+        decimal_odds=decimal,
+        win_probability=0.53,
+        staking_probability=probability,
+        expected_value=0.1,
+        kelly_fraction=0.08,
     )
     home.stake_fraction = 0.02
     answer = MarketAnswer(home=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)

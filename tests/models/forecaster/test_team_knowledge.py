@@ -142,6 +142,23 @@ def test_a_given_margin_says_nothing_of_the_teams_but_for_the_total(shipped: For
     assert both.total.market.unrated
 
 
+def test_both_bets_of_a_query_share_the_caps_of_the_game(shipped: Forecaster) -> None:
+    """One is on the lead, one on the points; a stake on both was twice the cap of a game."""
+    ratings = after_rounds(shipped.bundled_ratings, 2025, date(2024, 10, 24), 30)
+    points: dict[str, Any] = {"live": LiveInputs(30), "total_market": TotalMarket(217.5, 1.9, 1.95, bankroll=500.0)}
+    alone = asked(shipped, ratings, date(2024, 12, 24), **points).total
+    assert alone is not None
+    assert alone.market is not None
+    assert alone.market.stake == pytest.approx(10.0)
+    both = asked(shipped, ratings, date(2024, 12, 24), market=Market(0.0, 1.7, 2.2, bankroll=1000.0), **points)
+    assert both.market is not None
+    assert both.market.stake == pytest.approx(20.0)
+    assert both.total is not None
+    assert both.total.market is not None
+    assert (both.total.market.side, both.total.market.stake) == (None, 0.0)
+    assert both.total.market.home.kelly_fraction > 0.05
+
+
 def test_each_team_has_its_own_finals(shipped: Forecaster) -> None:
     """Results of others make a team neither better known nor known up to a later day."""
     ratings = shipped.bundled_ratings

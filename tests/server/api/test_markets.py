@@ -31,14 +31,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DejavuClient]:
 
 def test_a_bet_on_the_winner_is_weighed_by_the_probability_that_is_forecast(client: DejavuClient) -> None:
     odds = market(0, -300, 250, bankroll=200.0)
-    answer = client.quote(PATTERN, odds, game_id=GAME, horizon=FINAL)
+    answer = client.quote(PATTERN, odds, game_id=GAME, horizon=FINAL, pregame_margin=2.0)
     home, away = answer.market.home, answer.market.away
     assert home.win_probability == pytest.approx(answer.forecast.home_lead_probability)
     assert answer.market.push_probability == 0.0  # no NBA game ends in a tie
     assert home.win_probability + away.win_probability == pytest.approx(1)
     assert answer.market.side == MARKET_SIDE_HOME
     assert answer.market.stake == home.stake == pytest.approx(200 * home.kelly_fraction / 4)
-    assert client.predict(PATTERN, game_id=GAME, horizon=FINAL) == answer.forecast
+    assert client.predict(PATTERN, game_id=GAME, horizon=FINAL, pregame_margin=2.0) == answer.forecast
 
 
 @settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -56,8 +56,9 @@ def test_the_higher_the_line_the_less_likely_the_home_side_wins(
 
 def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuClient) -> None:
     game = current_game(777)
-    first = client.quote(PATTERN, market(10.5, 2.5, 1.5, bankroll=1000.0), game_id=game, horizon=FINAL)
-    client.quote(PATTERN, market(10.5, 50, 1.01, bankroll=1000.0), game_id=game, horizon=FINAL)
+    asked: Any = {"game_id": game, "horizon": FINAL, "pregame_margin": 4.0}
+    first = client.quote(PATTERN, market(10.5, 2.5, 1.5, bankroll=1000.0), **asked)
+    client.quote(PATTERN, market(10.5, 50, 1.01, bankroll=1000.0), **asked)
     assert first.market.side == MARKET_SIDE_HOME
     client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
     recorded = client.get_prediction(game, horizon=FINAL).prediction

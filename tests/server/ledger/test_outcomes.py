@@ -124,7 +124,7 @@ async def test_what_is_no_outcome_is_refused(ledger: Ledger, unfit: ReportedOutc
 
 
 async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Ledger, url: str) -> None:
-    plain = issued()
+    plain = issued(pregame_margin=1.0)  # without a margin no market has a stake
     less, more, nothing = (
         evaluate_market(
             MARKET,
@@ -133,10 +133,12 @@ async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Le
         )
         for share in (0.1, 0.15, 0.0)
     )
-    await ledger.commit([plain, asked(issued(alpha=0.1), less), asked(issued(alpha=0.1), more)])
+    await ledger.commit(
+        [plain, asked(issued(pregame_margin=1.0, alpha=0.1), less), asked(issued(pregame_margin=1.0, alpha=0.1), more)]
+    )
     assert await ledger.head() == 3, "two forecasts, and a market of one"
     await ledger.commit([asked(plain, more)])
-    await ledger.commit([asked(plain, less), plain, asked(issued(alpha=0.2), nothing)])
+    await ledger.commit([asked(plain, less), plain, asked(issued(pregame_margin=1.0, alpha=0.2), nothing)])
     assert await ledger.head() == 6
 
     def recorded_markets(connection: Connection) -> list[tuple[int, Bet]]:

@@ -46,8 +46,11 @@ def recordable(
         distribution=distribution,
         home_lead_probability=_above(last, 0.0 if horizon is Horizon.FINAL else 0.5),
     )
-    forecast = replace(forecast, market=answer(forecast, last) if market else None)
-    return replace(plain, forecast=forecast, market=MARKET if market else None)
+    if not market:
+        return replace(plain, forecast=forecast)
+    # A market has a stake only if a margin is expected.
+    forecast = replace(forecast, market=answer(forecast, last), expected_margin=0.5)
+    return replace(plain, forecast=forecast, pregame_margin=0.5, market=MARKET)
 
 
 def answer(forecast: Forecast, center: float) -> MarketAnswer:

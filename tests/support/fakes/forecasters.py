@@ -127,6 +127,7 @@ class PersistenceForecaster(Forecaster):
             home_lead_probability=0.75 if last > 0 else 0.25,
             model_version=self._version,
             explanation=explanation if query.explain else None,
+            expected_margin=0.0 if query.pregame_margin is None else query.pregame_margin,
             calibration_sequence=self.state.sequence,
             distribution=_distribution(last) if query.record else (),
             market=betting.evaluate_market(query.market, _at_least(last), self.policy) if query.market else None,

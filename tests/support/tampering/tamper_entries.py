@@ -257,6 +257,7 @@ def _market_of_first_minutes(database: sqlite3.Connection) -> dict[str, Any]:
         pattern = entry["payload"]["request"]["pattern"]
         entry["payload"]["request"]["pattern"] = [0.0] * (minutes - 1) + pattern[-1:]
         entry["payload"]["forecast"]["elapsed_minutes"] = minutes
+        entry["payload"]["forecast"]["expected_margin"] = 0.0  # without one there is no stake
         append(database, entry)
     return _market(database, entries(database, codec.FORECAST)[-2][1])
 

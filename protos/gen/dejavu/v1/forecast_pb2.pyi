@@ -87,7 +87,9 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     WARNING_REASON_MODEL_UNFIT: _WarningReason.ValueType  # 3
     """The recipe of the model failed its backtest; see verdict of ListModels."""
     WARNING_REASON_IMPLAUSIBLE_EDGE: _WarningReason.ValueType  # 4
-    """The edge of the model over the market is implausibly large: more likely the model is wrong than the market."""
+    """The edge of the model over the market is implausibly large: more likely a sign or a price is mistyped, or the model
+    wrong, than the market.
+    """
     WARNING_REASON_ODDS_MISMATCHED: _WarningReason.ValueType  # 5
     """The two prices of a market do not belong together: the bookmaker's margin that they imply is below −1 % or above
     15 %.
@@ -97,7 +99,9 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     learned from outcomes since.
     """
     WARNING_REASON_TEAMS_UNKNOWN: _WarningReason.ValueType  # 7
-    """The market was weighed without the strength of the teams, which the request did not name."""
+    """The forecast that weighed the market rests on the score alone, since the request named no teams and gave no
+    pregame_margin (for a market of total points: named no teams). There is no stake.
+    """
     WARNING_REASON_TEAM_LITTLE_KNOWN: _WarningReason.ValueType  # 8
     """Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
     market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
@@ -119,7 +123,9 @@ expected_margin says whether.
 WARNING_REASON_MODEL_UNFIT: WarningReason.ValueType  # 3
 """The recipe of the model failed its backtest; see verdict of ListModels."""
 WARNING_REASON_IMPLAUSIBLE_EDGE: WarningReason.ValueType  # 4
-"""The edge of the model over the market is implausibly large: more likely the model is wrong than the market."""
+"""The edge of the model over the market is implausibly large: more likely a sign or a price is mistyped, or the model
+wrong, than the market.
+"""
 WARNING_REASON_ODDS_MISMATCHED: WarningReason.ValueType  # 5
 """The two prices of a market do not belong together: the bookmaker's margin that they imply is below −1 % or above
 15 %.
@@ -129,7 +135,9 @@ WARNING_REASON_RECOMPUTED: WarningReason.ValueType  # 6
 learned from outcomes since.
 """
 WARNING_REASON_TEAMS_UNKNOWN: WarningReason.ValueType  # 7
-"""The market was weighed without the strength of the teams, which the request did not name."""
+"""The forecast that weighed the market rests on the score alone, since the request named no teams and gave no
+pregame_margin (for a market of total points: named no teams). There is no stake.
+"""
 WARNING_REASON_TEAM_LITTLE_KNOWN: WarningReason.ValueType  # 8
 """Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
 market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.

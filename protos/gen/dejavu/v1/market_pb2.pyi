@@ -428,10 +428,11 @@ class MarketAnswer(_message.Message):
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
         """What makes the evaluation less reliable than usual. With WARNING_REASON_RATINGS_OUTDATED or _AHEAD there is no stake:
-        the teams' ratings are not used. With WARNING_REASON_IMPLAUSIBLE_EDGE there is none either: the win
-        probability, of bets without a push, is further than the server's limit (0.15 by default) from the implied one
-        without the bookmaker's margin (both implied probabilities divided by their sum). With
-        WARNING_REASON_ODDS_MISMATCHED there is no stake either, and the market is not recorded.
+        the teams' ratings are not used. Nor with WARNING_REASON_TEAMS_UNKNOWN: the forecast rests on the score alone. With
+        WARNING_REASON_IMPLAUSIBLE_EDGE there is none either: the win probability, of bets without a push, is further than
+        the server's limit (0.15 by default) from the implied one without the bookmaker's margin (both implied
+        probabilities divided by their sum). With WARNING_REASON_ODDS_MISMATCHED there is no stake either, and the market is
+        not recorded.
         """
 
     @_builtins.property
@@ -513,7 +514,8 @@ class TotalMarketAnswer(_message.Message):
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
         """What makes the evaluation less reliable than usual; see MarketAnswer. There is no stake with
-        WARNING_REASON_RATINGS_OUTDATED, WARNING_REASON_IMPLAUSIBLE_EDGE or WARNING_REASON_ODDS_MISMATCHED.
+        WARNING_REASON_RATINGS_OUTDATED (the ratings of total points are meant, which no pregame_margin replaces),
+        WARNING_REASON_TEAMS_UNKNOWN, WARNING_REASON_IMPLAUSIBLE_EDGE or WARNING_REASON_ODDS_MISMATCHED.
         """
 
     @_builtins.property
@@ -569,7 +571,7 @@ class MarketSideAnswer(_message.Message):
     """Expected profit for a stake of 1, at the staking probability."""
     kelly_fraction: _builtins.float
     """Share of the bankroll that maximizes its growth rate at the staking probability (Kelly 1956; with pushes), in [0, 1]:
-    not capped. 0 if the edge is implausible, the odds are mismatched, or the teams' ratings are not used.
+    not capped. 0 if the edge is implausible, the odds are mismatched, or the forecast does not know the teams.
     """
     stake_fraction: _builtins.float
     """The Kelly fraction after the server's multiplier and caps (Staking)."""

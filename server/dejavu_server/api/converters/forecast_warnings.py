@@ -47,8 +47,10 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     """Return the warnings of the evaluation of a market that was sent with a forecast."""
     warnings = []
     weighed_by = issued.market_forecast or issued.forecast
-    if answer.unrated and weighed_by.expected_margin is not None and not are_known(weighed_by.teams_known):
+    if answer.unrated and weighed_by.expected_margin is not None:
         warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
+    elif answer.unrated and not (issued.home_team and issued.away_team):
+        warnings.append(_teams_unknown("their strength"))
     elif answer.unrated:
         # The record does not have the forecast that weighed a market anew, so RATINGS_OUTDATED may be missing there.
         ahead = WarningReason.RATINGS_AHEAD in weighed_by.warnings
@@ -58,11 +60,6 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
         )
         warning.text += "; no stake"
         warnings.append(warning)
-    elif weighed_by.expected_margin is None and not (issued.home_team and issued.away_team):
-        text = (
-            "the teams are not known to the model: it weighs this market without their strength, which the odds include"
-        )
-        warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, text=text))
     if answer.mismatched:
         warnings.append(_mismatched_odds(answer))
     elif answer.implausible:
@@ -83,12 +80,14 @@ def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[
     warnings, total = [], issued.forecast.total
     if answer.unrated and total is not None and total.expected_total is not None:
         warnings.append(_little_known(issued, issued.forecast, _NO_STAKE_YET))
+    elif answer.unrated and not (issued.home_team and issued.away_team):
+        warnings.append(_teams_unknown("how much they score"))
     elif answer.unrated:
-        text = "what the ratings know of the totals of these teams is too old, and not used; no stake"
+        text = (
+            "the ratings of total points end too long before this game: they are not used, and a given pregame margin "
+            "says nothing of them; no stake"
+        )
         warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, text=text))
-    elif total is not None and total.expected_total is None:
-        text = "the teams are not known to the model: it weighs this market without how much they score"
-        warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, text=text))
     if answer.mismatched:
         warnings.append(_mismatched_odds(answer))
     elif answer.implausible:
@@ -117,6 +116,11 @@ def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str
     teams = zip((issued.home_team, issued.away_team), weighed_by.teams_known, strict=False)
     little = "; ".join(knowledge_text(team, known) for team, known in teams if not are_known([known]))
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}")
+
+
+def _teams_unknown(unknown: str) -> forecast_pb2.Warning:
+    text = f"the request does not name both teams: the odds include {unknown}, the forecast does not; no stake"
+    return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, text=text)
 
 
 def warning_message(
@@ -168,7 +172,7 @@ def _implausible_edge(answer: MarketAnswer, home: str) -> forecast_pb2.Warning:
     decided = " of the bets that are not returned" if answer.push_probability else ""
     return forecast_pb2.Warning(
         reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE,
-        text="more likely the model is wrong than the market: it gives "
-        f"{home} {100 * wins / (wins + loses):.0f} %{decided}, the odds {100 * implied:.0f} % without the bookmaker's "
-        "margin; no stake",
+        text="check the sign of the line and that the two prices are not swapped; if they are right, more likely the "
+        f"model is wrong than the market: it gives {home} {100 * wins / (wins + loses):.0f} %{decided}, the odds "
+        f"{100 * implied:.0f} % without the bookmaker's margin; no stake",
     )

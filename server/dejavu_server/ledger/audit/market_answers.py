@@ -102,10 +102,11 @@ def _difference(expected: MarketAnswer | MarketSideAnswer, given: MarketAnswer |
 
 def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer) -> str | None:
     forecast = issued.forecast
-    known = forecast.expected_margin is not None and are_known(forecast.teams_known)
-    if answer.unrated is not (forecast.ratings_date is not None and not known):
+    given = forecast.ratings_date is None  # the margin, if there is one, is then not from ratings
+    known = forecast.expected_margin is not None and (given or are_known(forecast.teams_known))
+    if answer.unrated is known:
         found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
-        return f"it treats the teams as {found}, but by the forecast's ratings they are {expected}"
+        return f"it treats the teams as {found}, but by the forecast they are {expected}"
     bounds = _Bounds.of(forecast, issued.pattern.last)
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     for name, differential, probability in (

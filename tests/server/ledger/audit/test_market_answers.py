@@ -73,6 +73,7 @@ def recorded(
     assert explanation is not None
     forecast = replace(
         plain.forecast,
+        expected_margin=0.5,
         explanation=replace(explanation, calibration_games=game.calibration_games),
         distribution=made.recorded(),
         static_scores=made.static_scores,
@@ -80,7 +81,7 @@ def recorded(
         home_lead_probability=made.home_lead_probability(),
     )
     answer = made.evaluate(market, horizon, policy or StakingPolicy())
-    draft = codec.prepare(replace(plain, forecast=forecast))
+    draft = codec.prepare(replace(plain, pregame_margin=0.5, forecast=forecast))
     stored = codec.parse(codec.encode_entry(codec.FORECAST, draft.payload, 0, 1))
     _, market, answer = codec.parse_market(
         codec.encode_entry(codec.MARKET, codec.market_payload(1, market, answer), 0, 2)
@@ -190,8 +191,12 @@ def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:
     assert fault_of(unrated, market, refused) is None
     assert fault_of(unrated, market, replace(refused, unrated=False)) is not None
     assert fault_of(unrated, market, staked) is not None
+    # Without ratings, too: the request named no teams, and gave no margin.
+    nameless = replace(unrated, pregame_margin=None, forecast=replace(unrated.forecast, ratings_date=None))
+    assert fault_of(nameless, market, refused) is None
+    assert fault_of(nameless, market, staked) is not None
     known = replace(forecast, forecast=rated)
-    fault = "it treats the teams as known too little, but by the forecast's ratings they are known"
+    fault = "it treats the teams as known too little, but by the forecast they are known"
     assert fault_of(known, market, refused) == fault
     # A team that is used and hardly known has no stake either.
     for deviation, right, wrong in ((DECEMBER_DEVIATION, staked, refused), (2.56, refused, staked)):

@@ -52,7 +52,8 @@ class ScorePattern:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.differentials) <= MAX_SLOTS:
-            raise InvalidPattern(f"{len(self.differentials)} slots", f"1 to {MAX_SLOTS}")
+            why = "; the last minute and overtime have no forecast" if self.differentials else ""
+            raise InvalidPattern(f"{len(self.differentials)} slots", f"1 to {MAX_SLOTS}{why}")
         if are_differentials(self.differentials):
             return
         for index, value in enumerate(self.differentials):

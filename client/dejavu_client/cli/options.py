@@ -102,16 +102,16 @@ Date = Annotated[
     typer.Option(
         metavar="YYYY-MM-DD",
         parser=day,
-        help="Only forecasts recorded on this day (UTC minus 11 hours: an evening is one day).",
+        help="Only games of this local date (an evening is one day).",
     ),
 ]
 From = Annotated[
     datetime | None,
-    typer.Option("--from", metavar="YYYY-MM-DD", parser=day, help="Only forecasts recorded on or after this day."),
+    typer.Option("--from", metavar="YYYY-MM-DD", parser=day, help="Only games of this local date or later."),
 ]
 To = Annotated[
     datetime | None,
-    typer.Option("--to", metavar="YYYY-MM-DD", parser=day, help="Only forecasts recorded on or before this day."),
+    typer.Option("--to", metavar="YYYY-MM-DD", parser=day, help="Only games of this local date or earlier."),
 ]
 Minute = Annotated[int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play.")]
 Team = Annotated[

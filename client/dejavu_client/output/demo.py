@@ -124,7 +124,7 @@ def _error(horizon: Horizon.ValueType, card: Scorecard) -> str:
     return (
         f"Mean absolute error of the {horizon_label(horizon)}: {card.mae.value:.2f} points, of persistence "
         f"{card.persistence_mae.value:.2f}; difference {signed(card.mae_difference.value, 2)}"
-        + (f" ({interval}): {verdict(card.mae_difference)}" if interval else "")
+        + (f" ({interval}): {verdict(card.mae_difference, card.games)}" if interval else "")
         + "."
     )
 

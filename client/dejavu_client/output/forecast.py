@@ -77,7 +77,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     _add_date(rows, forecast)
     _add_expected_margin(rows, forecast)
     if pattern:
-        rows.add_row(f"after {forecast.elapsed_minutes} minutes", lead(pattern[-1], forecast))
+        rows.add_row(f"after {pluralize(forecast.elapsed_minutes, 'minute')}", lead(pattern[-1], forecast))
     _add_live_inputs(rows, forecast)
     rows.add_row(
         f"at the {horizon_label(forecast.horizon)}", Text(lead(forecast.point_forecast, forecast), style="bold")
@@ -124,9 +124,12 @@ def _add_ratings(rows: Table, forecast: Forecast) -> None:
     if forecast.ratings_date:
         unused = "" if forecast.HasField("expected_margin") else ", not used"
         rows.add_row("team ratings", f"{ratings_text(forecast)}{unused}")
+    # With a given margin, ratings are used for the total alone.
+    name = "" if forecast.ratings_date else "ratings of totals"
     for known in (forecast.home_known, forecast.away_known):
         if known.text:
-            rows.add_row("", f"{known.text} (± {known.deviation:.1f} points)")
+            rows.add_row(name, f"{known.text} (± {known.deviation:.1f} points)")
+            name = ""
 
 
 def ratings_text(rated: Forecast | Model) -> str:
@@ -274,19 +277,35 @@ def _add_parts(rows: Table, explanation: Explanation) -> None:
     for name, prediction, note in parts:
         rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
     if explanation.calibration_games:
-        rows.add_row("  interval from", pluralize(explanation.calibration_games, "earlier game"))
+        rows.add_row("  interval from", pluralize(explanation.calibration_games, "game"))
 
 
 def _similar_games(forecast: Forecast) -> Table:
     """Return a table of the past games nearest to the pattern, with their change in lead up to the horizon."""
     horizon = horizon_label(forecast.horizon)
     title = f"most similar games: change in lead up to the {horizon}, and the lead it implies here"
+    if _illustrate_only(forecast.explanation):
+        title += "; an illustration, not part of the forecast"
     table = titled_table(title, "game", "change", "here", "distance", "games")
     for game in forecast.explanation.similar_games[:SIMILAR_GAMES_SHOWN]:
         change = signed(game.increment) + (f" ± {game.increment_spread:.1f}" if game.games > 1 else "")
         here = signed(game.differential_at_horizon)
         table.add_row(game.label, change, here, f"{game.distance:.1f}", f"{game.games}")
     return table
+
+
+def _illustrate_only(explanation: Explanation) -> bool:
+    """Return whether the similar games are known to be no part of the forecast.
+
+    Then Dejavu's prediction is that of the linear model. If the forecast used live inputs, which shift Dejavu's
+    prediction and not the linear one, this is not known.
+    """
+    of_similar_games = [
+        each.weight * (each.prediction - explanation.linear_prediction)
+        for each in explanation.components
+        if each.name == "dejavu"
+    ]
+    return all(abs(points) < 1e-9 for points in (*of_similar_games, explanation.attribution.similar_games))
 
 
 def attribution(forecast: Forecast, pattern: Sequence[float]) -> Table:

@@ -30,7 +30,7 @@ _LEGEND: Final[tuple[str, ...]] = (
     "−5…+17: the outcomes in the interval",
     "score: away–home",
     "leads, wins: probability of the home team",
-    "±: change of that probability since the minute before, in %",
+    "±: change of that probability since the minute before, in percentage points",
 )
 _RESULTS_LEGEND: Final = ("40/42: intervals held", "leader: the team ahead, taken as certain to win")
 """Legend of the cells with known outcomes."""

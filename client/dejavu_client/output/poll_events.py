@@ -73,7 +73,7 @@ def event_line(event: events.Event) -> str:
             revision = f", revision {forecast.revision}" if forecast.revision else ""
             warnings = "".join(f", {warning_label(each.reason)}" for each in forecast.warnings)
             return (
-                f"{about}  {signed(event.pattern[-1], 0)} after {forecast.elapsed_minutes} minutes, "
+                f"{about}  {signed(event.pattern[-1], 0)} after {pluralize(forecast.elapsed_minutes, 'minute')}, "
                 f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)} "
                 f"[{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}] "
                 f"at {percent(forecast.coverage_probability)}, "

@@ -35,7 +35,7 @@ Record = Mapping[Horizon.ValueType, Scorecard]
 _SAME: Final = 1e-6
 """Tolerance when comparing two means of the same values, which are summed in different orders."""
 FEW_GAMES: Final = 100
-"""Scorecards with fewer games carry a warning; equals a leaderboard's default minimum."""
+"""Scorecards with fewer games carry a warning and no verdict; equals a leaderboard's default minimum."""
 
 _METRIC_NAMES: Final = {
     LeaderboardMetric.LEADERBOARD_METRIC_CRPS: "CRPS",
@@ -110,7 +110,7 @@ def _figures(scorecard: Scorecard) -> Table:
     figures = [
         ("mean absolute error", "mae", 2, "points"),
         ("of persistence", "persistence_mae", 2, "points"),
-        ("difference", "mae_difference", 2, verdict(scorecard.mae_difference)),
+        ("difference", "mae_difference", 2, verdict(scorecard.mae_difference, scorecard.games)),
         ("CRPS", "crps", 2, "points"),
         ("Brier score", "brier", 3, "a coin flip has 0.25"),
     ]
@@ -175,7 +175,7 @@ def _total(total: TotalScorecard) -> Table:
     rows.add_row("of pace × time", f"{total.pace_mae.value:.2f}", between(total.pace_mae, 2, sign=False), "points")
     difference = total.mae_difference
     interval = between(difference, 2, sign=True)
-    rows.add_row("difference", signed(difference.value, 2), interval, verdict(difference, "pace × time"))
+    rows.add_row("difference", signed(difference.value, 2), interval, verdict(difference, total.games, "pace × time"))
     if total.HasField("relative_difference"):
         share = total.relative_difference
         ends = (share.lower, share.upper) if share.HasField("lower") and share.HasField("upper") else ()
@@ -222,11 +222,11 @@ def _return_verdict(market: MarketRecord) -> str:
     if not (market.HasField("roi_lower") and market.HasField("roi_upper")):
         return "too few bets for an interval"
     verdict = "no significant profit"
-    if market.roi_upper < 0.0:
-        verdict = "a loss"
-    elif market.roi_lower > 0.0:
+    if market.roi_upper < 0.0 or market.roi_lower > 0.0:
         few = market.games < FEW_GAMES
-        verdict = f"a profit, of only {pluralize(market.games, 'game')}" if few else "a profit"
+        verdict = (
+            f"of only {pluralize(market.games, 'game')}" if few else "a loss" if market.roi_upper < 0.0 else "a profit"
+        )
     interval = f"{_signed_percent(market.roi_lower)} to {_signed_percent(market.roi_upper)}"
     return f"{interval}: {verdict}"
 
@@ -283,13 +283,15 @@ def between(figure: Figure, digits: int, *, sign: bool) -> str:
     return f"{low} to {high}"
 
 
-def verdict(difference: Figure, rival: str = "persistence") -> str:
+def verdict(difference: Figure, games: int, rival: str = "persistence") -> str:
     """Say whether a difference from a rival is significant; return "points" if it has no interval."""
     if not (difference.HasField("lower") and difference.HasField("upper")):
         return "points"
-    if difference.upper < 0:
-        return f"better than {rival}"
-    return f"worse than {rival}" if difference.lower > 0 else "no significant difference"
+    if difference.lower <= 0 <= difference.upper:
+        return "no significant difference"
+    if games < FEW_GAMES:
+        return "too few games to judge"
+    return f"{'better' if difference.upper < 0 else 'worse'} than {rival}"
 
 
 def _signed_percent(share: float) -> str:

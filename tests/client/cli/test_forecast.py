@@ -29,13 +29,15 @@ from dejavu_client import HALFTIME
 from dejavu_client.cli.main import app
 from dejavu_common.game_day import game_day
 
+OVERTIME = "the last minute and overtime have no forecast"
+
 
 @pytest.mark.parametrize(
     ("minutes", "horizon", "expected"),
     [
         (30, "half", "30 minutes; a forecast of the half takes 1 to 23; the end of the game: --horizon final"),
-        (48, "half", "48 minutes; a forecast of the half takes 1 to 23"),
-        (48, "final", "48 minutes; a forecast of the end takes 1 to 47"),
+        (48, "half", f"48 minutes; a forecast of the half takes 1 to 23; {OVERTIME}"),
+        (48, "final", f"48 minutes; a forecast of the end takes 1 to 47; {OVERTIME}"),
     ],
 )
 def test_more_minutes_than_a_horizon_has_are_told_in_minutes(minutes: int, horizon: str, expected: str) -> None:
@@ -187,6 +189,16 @@ def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeS
     assert server.next_call().request == PredictRequest(pattern=[0, 2], horizon=HALFTIME)
     assert "what-if" in plain
     assert not [text for text in ("points of both teams", "last score", "Warning") if text in plain]
+
+
+def test_with_a_given_margin_what_the_ratings_know_is_said_to_be_of_totals(server: FakeServer, run: Run) -> None:
+    home, away = (TeamKnowledge(deviation=3.6, text=f"{team}: June 2024 and no finals") for team in ("BOS", "LAL"))
+    answer = forecast(expected_margin=2.0, home_known=home, away_known=away)
+    server.answers("Predict", PredictResponse(forecast=answer))
+    lines = [line.strip("│ ") for line in run("predict", "0", "2", width=160).stdout.splitlines()]
+    first = next(place for place, line in enumerate(lines) if "BOS: June" in line)
+    assert lines[first].startswith("ratings of totals  BOS: June 2024")
+    assert lines[first + 1].startswith("LAL: June 2024")
 
 
 def test_the_date_of_a_game_of_another_day_is_shown(server: FakeServer, run: Run) -> None:

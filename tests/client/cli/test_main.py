@@ -15,6 +15,7 @@ from dejavu.v1.forecast_pb2 import (
     ComponentPrediction,
     ExpectedMarginTerms,
     Explanation,
+    Forecast,
     Quantile,
     SimilarGame,
 )
@@ -112,7 +113,7 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
         "+18.1  weight 0.6",
         "+20.0",
         "+16.9  starting point: lead",
-        "1,210 earlier games",
+        "1,210 games",
         "10 %: +8.2  62.5 %: +19.0",
         "GSW by 4.5 expected at the end",
         "BKN leads then",
@@ -123,6 +124,20 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
         "+1.0 ± 6.3",
     ):
         assert part in shown
+
+
+def test_similar_games_that_move_nothing_are_called_an_illustration(server: FakeServer, run: Run) -> None:
+    without = Forecast()
+    without.CopyFrom(EXPLAINED)
+    without.explanation.components[0].prediction = without.explanation.linear_prediction
+    without.explanation.attribution.similar_games = 0.0
+    without.elapsed_minutes = 1
+    shown = []
+    for answer in (EXPLAINED, without):
+        server.answers("Predict", PredictResponse(forecast=answer))
+        shown.append(run("predict", "20", "--explain", width=160).stdout)
+    assert ["an illustration, not part of the forecast" in each for each in shown] == [False, True]
+    assert ["after 1 minute " in each for each in shown] == [False, True]
 
 
 def test_the_minutes_that_moved_a_forecast_are_shown_as_bars(server: FakeServer, run: Run) -> None:

@@ -65,6 +65,14 @@ def test_no_page_is_wider_than_the_screen_asks_somebody_else_or_raises_an_error(
         assert not opened.errors
 
 
+def test_the_table_of_similar_games_fits_a_phone(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin, viewport={"width": 340, "height": 700}) as opened:
+        opened.open(f"/game/{IN_PLAY}", ".similar table")
+        table = opened.page.locator(".similar .table-scroll")
+        assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
+        assert "Then here" in table.inner_text()
+
+
 def test_charts_are_painted(browser: Browser, evening: Evening) -> None:
     with tab(browser, evening.origin) as opened:
         opened.open(f"/game/{OVER}?minute=12", ".chart canvas")

@@ -48,10 +48,11 @@ test("a point of a known minute replaces it", () => {
   expect(withPoint([point(6, 0.5)], point(6, 0.9))).toEqual([point(6, 0.9)]);
 });
 
-test("a change of the win probability says since when, and is in percent of probability", () => {
+test("a change of the win probability says since when, and is in percentage points", () => {
   const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
   expect(changeOf([point(17, 0.66), point(18, 0.72)])).toEqual({ percent: 6, since: undefined });
   expect(changeOf([point(12, 0.72), point(18, 0.66)])).toEqual({ percent: -6, since: 12 });
   expect(changeOf([point(18, 0.66)])).toBeUndefined();
-  expect(strings.tonight.change("BOS", 6, strings.tonight.minuteBefore)).toBe("BOS win probability +6 % since the minute before");
+  expect(strings.tonight.change("BOS", 6, strings.tonight.minuteBefore)).toBe("BOS win probability +6 percentage points since the minute before");
+  expect(strings.tonight.change("BOS", 1, "minute 9")).toBe("BOS win probability +1 percentage point since minute 9");
 });

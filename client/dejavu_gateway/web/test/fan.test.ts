@@ -67,7 +67,7 @@ test("the range of the axis holds every value and zero", () => {
 });
 
 test("similar games are drawn as they went, and straight to the horizon where that is not known", () => {
-  const game = { label: "", date: "", distance: 1, games: 1, spread: 0 };
+  const game = { label: "", date: "", games: 1, spread: 0 };
   const input = {
     home: "BOS",
     away: "LAL",

@@ -58,7 +58,6 @@ export function forecast(json: ForecastJson): Forecast {
     similar: (explanation?.similarGames ?? []).map((game) => ({
       label: game.label ?? "",
       date: game.gameDate ?? "",
-      distance: num(game.distance),
       atHorizon: num(game.differentialAtHorizon),
       games: num(game.games),
       increment: num(game.increment),

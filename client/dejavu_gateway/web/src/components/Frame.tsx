@@ -93,10 +93,10 @@ export function PageHead(props: { title: string; intro: string; children?: JSX.E
   );
 }
 
-/** What stands in place of content that is not there: it loads, or it failed and why. */
-export function Pending(props: { error: unknown; retry: () => void }) {
+/** What stands in place of content that is not there: it loads, there is none, or it failed and why. */
+export function Pending(props: { error: unknown; retry: () => void; none?: string | undefined }) {
   return (
-    <Show when={props.error} fallback={<p class="pending">{strings.loading}</p>}>
+    <Show when={props.error} fallback={<p class="pending">{props.none ?? strings.loading}</p>}>
       <div class="pending" role="alert">
         <p>
           {strings.failed} {props.error instanceof Error ? props.error.message : ""}

@@ -34,7 +34,7 @@ function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outc
         {interval()} {props.forecast.late && said.late}{" "}
         <Show when={inside() !== undefined}>
           <span class="came" data-held={inside()}>
-            {inside() ? said.inInterval : said.outOfInterval}
+            {said.held(inside() === true, props.forecast.minute)}
           </span>
         </Show>
       </span>

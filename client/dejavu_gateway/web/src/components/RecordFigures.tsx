@@ -99,7 +99,7 @@ export function CoverageFigure(props: { title: string; caption: (level: string) 
   });
   return (
     <Figure title={props.title} caption={props.caption(percent(nominal()))} table={table}>
-      <Show when={groups().length} fallback={<Pending error={props.groups.error()} retry={() => void props.groups.reload()} />}>
+      <Show when={groups().length} fallback={<Pending error={props.groups.error()} retry={() => void props.groups.reload()} none={props.groups.value() && said.coverageNone} />}>
         <Chart
           label={`${props.title} ${said.coverageLabel}`}
           data={rangeData(input())}

@@ -109,7 +109,7 @@ function Statement(props: { horizon: Horizon; history: History; moment: Moment }
             <Show when={outcome()}>
               {(came) => (
                 <span class="came" data-held={covers(one(), came().differential)}>
-                  {name(came().differential, 0)} · {covers(one(), came().differential) ? strings.tonight.inInterval : strings.tonight.outOfInterval}
+                  {name(came().differential, 0)} · {strings.tonight.held(covers(one(), came().differential), one().minute)}
                 </span>
               )}
             </Show>

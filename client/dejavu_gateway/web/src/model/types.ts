@@ -13,7 +13,6 @@ export interface Teams {
 export interface SimilarGame {
   label: string;
   date: string;
-  distance: number;
   /** Differential at the horizon if this game changed by the same increment. */
   atHorizon: number;
   games: number;

@@ -65,7 +65,7 @@ function ReasonFigure(props: Parts) {
   const longName = (index: number) =>
     index === 0 ? said.beforeTipoffLong : bars()[index]?.name === said.similarTerm ? said.similarTermLong : `${said.minute} ${index}`;
   const table = () => ({
-    columns: [said.minute, said.similarColumns[2] as string],
+    columns: [said.minute, said.similarColumns[1] as string],
     rows: bars().map((bar, index) => [longName(index), lead(bar.value, props.moment.home(), props.moment.away(), 2)]),
   });
   return (
@@ -84,13 +84,12 @@ function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) =
     columns: said.similarColumns,
     rows: games().map((game) => [
       game.label,
-      fixed(game.distance),
       game.spread ? `${signed(game.increment)} ± ${fixed(game.spread)}` : signed(game.increment),
       name(game.atHorizon),
     ]),
   });
   return (
-    <section class="card">
+    <section class="card similar">
       <div class="figure-head">
         <h2>{said.similarTitle}</h2>
         <label class="check">
@@ -124,8 +123,7 @@ function HeldCard(props: Parts) {
               const one = now();
               const standing = outcome();
               if (!one || !standing) return "";
-              const inside = covers(one, standing.differential);
-              return (inside ? said.heldYes : said.heldNo)(percent(1 - one.alpha));
+              return said.heldShown(covers(one, standing.differential), percent(1 - one.alpha));
             };
             return (
               <Show when={outcome()}>

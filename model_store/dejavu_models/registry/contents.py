@@ -140,7 +140,7 @@ def _totals_from_bytes(source: object, manifest: Manifest, contents: Mapping[str
         except ValidationError as error:
             raise ValueError(f"its ratings have a wrong {first_error(error)}") from error
         # Games without a known total advance only the ratings of margins.
-        if of_totals.season != of_margins.season or of_totals.date > of_margins.date:
+        if of_totals.season > of_margins.season or of_totals.date > of_margins.date:
             has, other = (f"season {each.season} and end on {each.date}" for each in (of_totals, of_margins))
             raise ValueError(f"its ratings are for {has}; those of margins are for {other}")
         _check_state(state)

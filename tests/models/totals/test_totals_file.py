@@ -106,7 +106,7 @@ WRONG_RATINGS: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
     "four settings": ({"settings": np.ones(4)}, "zip"),
     "no noise": ({"settings": np.zeros(5)}, "wrong noise: Input should be greater than 0"),
     "season before the league": ({"season": np.array(-30_000, np.int16)}, "wrong season: Input should be greater"),
-    "another season": ({"season": np.array(2024, np.int16)}, "for season 2024 and end on 2023-06-12; those of margins"),
+    "later season": ({"season": np.array(2030, np.int16)}, "for season 2030 and end on 2023-06-12; those of margins"),
     "date after all dates": ({"date": np.array(2**40)}, "wrong date: Input should be"),
     "no date": ({"date": np.array(-(2**63))}, "wrong date: Input should be"),
     "date after that of margins": ({"date": np.array(20_000)}, "end on 2024-10-04; those of margins are for season"),

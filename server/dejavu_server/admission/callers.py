@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -49,11 +49,14 @@ Beyond it, each caller with limits may have FEW_UNSENT_BYTES."""
 FEW_UNSENT_BYTES: Final = 1024 * 1024
 
 MAX_ALL_UNSENT: Final = 2048
-"""Maximum number of unanswered or unread calls of all callers with limits. gRPC's core keeps some 20 KiB of each.
-Beyond it, a new call ends a call of a caller with more than FEW_UNSENT unread answers; if there is none, each caller
-may have FEW_UNSENT calls."""
+"""Number of unanswered or unread calls of all callers with limits beyond which a new call ends a call of a caller with
+more than FEW_UNSENT unread answers; if there is none, each caller may have FEW_UNSENT calls."""
 
 FEW_UNSENT: Final = 16
+
+MAX_ALL_FEW_UNSENT: Final = 2 * MAX_ALL_UNSENT
+"""Number of these calls beyond which a new call ends one of the caller with the most unread answers, however few: many
+addresses with FEW_UNSENT each would otherwise have any number. gRPC's core keeps some 20 KiB of each."""
 
 WATCHES: Final = 10
 """A caller's limit of health watches, as a multiple of its limit of streams: clients have one watch per connection,
@@ -252,7 +255,9 @@ class Callers:
         self._states: OrderedDict[str, _State] = OrderedDict()
         # Totals of the answers to all callers with limits, and to those without.
         self._total, self._unlimited = (_State(tokens=0.0, refilled=0.0) for _ in range(2))
-        self._many_unread = dict[_State, None]()  # callers with limits that have more than FEW_UNSENT unread answers
+        # Callers with limits by their number of unread answers. Kept by number because each call of a crowd looks for
+        # the caller with the most, among thousands.
+        self._by_unread = defaultdict[int, dict[_State, None]](dict)
 
     def __len__(self) -> int:
         """Return the number of callers whose state is kept."""
@@ -292,12 +297,15 @@ class Callers:
             answer = UnsentAnswer(self._unlimited, None, batch)
         else:
             most, most_batches = UNSENT * self._limits.calls, 3 * self._limits.batches // 2
-            if most and self._total.unsent >= MAX_ALL_UNSENT and not self._end_unread():
-                most = FEW_UNSENT
+            crowded = most and self._total.unsent >= MAX_ALL_UNSENT and not self._end_unread(beyond=FEW_UNSENT)
+            if crowded:
+                most = min(most, FEW_UNSENT)
             if most and state.unsent >= most:
                 raise CallerLimit("calls", f"{most} calls whose answers it has not read")
             if batch and most_batches and state.unsent_batches >= most_batches:
                 raise CallerLimit("batches", f"{most_batches} batches whose answers it has not read")
+            if crowded and self._total.unsent >= MAX_ALL_FEW_UNSENT:
+                self._end_unread(beyond=0)
             answer = UnsentAnswer(state, self._total, batch)
         unsent_answer.set(answer)
         try:
@@ -310,28 +318,36 @@ class Callers:
                 permit.on_release = lambda _: self._sent(answer, state)
                 if state is not None:
                     state.unread[answer] = _ending(permit)
-                    if len(state.unread) > FEW_UNSENT:
-                        self._many_unread[state] = None
+                    self._move(state, len(state.unread) - 1)
 
     def _sent(self, answer: UnsentAnswer, state: _State | None) -> None:
         if state is not None and state.unread.pop(answer, None) is not None:
-            self._forget_if_few(state)
+            self._move(state, len(state.unread) + 1)
         answer.sent()
 
-    def _forget_if_few(self, state: _State) -> None:
-        if len(state.unread) <= FEW_UNSENT:
-            self._many_unread.pop(state, None)
+    def _move(self, state: _State, before: int) -> None:
+        """Take note that a caller had another number of unread answers before."""
+        if before:
+            del self._by_unread[before][state]
+            if not self._by_unread[before]:
+                del self._by_unread[before]
+        if state.unread:
+            self._by_unread[len(state.unread)][state] = None
 
-    def _end_unread(self) -> bool:
+    def _end_unread(self, *, beyond: int) -> bool:
         """End the call with the oldest unread answer of the caller with the most; return whether there was one.
 
-        A caller that merely reads slowly has at most FEW_UNSENT of them, and keeps all.
+        A caller that merely reads slowly has few of them, and keeps all while another has more.
+
+        Args:
+            beyond: number of unread answers that every caller keeps.
         """
-        state = max(self._many_unread, key=lambda state: len(state.unread), default=None)
-        if state is None:
+        most = max(self._by_unread, default=0)
+        if most <= beyond:
             return False
+        state = next(iter(self._by_unread[most]))
         _, end = state.unread.popitem(last=False)
-        self._forget_if_few(state)
+        self._move(state, most)
         end()
         return True
 

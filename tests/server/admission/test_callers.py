@@ -17,6 +17,7 @@ from dejavu_server.admission.callers import (
     DAY_SECONDS,
     FEW_UNSENT,
     FEW_UNSENT_BYTES,
+    MAX_ALL_FEW_UNSENT,
     MAX_ALL_UNSENT,
     MAX_ALL_UNSENT_BYTES,
     MAX_UNSENT_BYTES,
@@ -187,6 +188,29 @@ async def test_a_caller_has_few_calls_while_the_answers_of_many_callers_with_few
         await asyncio.create_task(answer_unread(callers, "10.1.0.1", ended))
     with pytest.raises(CallerLimit, match=f"{FEW_UNSENT} calls whose answers it has not read"):
         await asyncio.create_task(answer_unread(callers, "10.1.0.1", ended))
+    assert not ended
+
+
+async def test_any_number_of_addresses_with_few_unread_answers_each_has_a_bounded_number_in_all() -> None:
+    """A caller that reads slowly keeps its answers as long as others have more."""
+    callers, ended = Callers(CallerLimits(calls=128), Clock()), list[str]()
+    slow, many = "10.1.0.1", [f"10.0.{number // 256}.{number % 256}" for number in range(3_000)]
+    for address in (slow, *(address for address in many for _ in range(FEW_UNSENT))):
+        await asyncio.create_task(answer_unread(callers, address, ended))
+    # Each gets answers at any time; what is not read is bounded.
+    assert len(ended) == 1 + len(many) * FEW_UNSENT - MAX_ALL_FEW_UNSENT
+    assert slow not in ended
+    for _ in range(2 * FEW_UNSENT):
+        await asyncio.create_task(answer_unread(callers, "10.1.0.2", ended))
+    assert "10.1.0.2" in ended, "it had the most"
+
+
+async def test_a_refused_call_ends_no_other() -> None:
+    callers, ended = Callers(CallerLimits(calls=128), Clock()), list[str]()
+    for number in range(MAX_ALL_FEW_UNSENT):
+        await asyncio.create_task(answer_unread(callers, f"10.0.0.{number // FEW_UNSENT}", ended))
+    with pytest.raises(CallerLimit):
+        await asyncio.create_task(answer_unread(callers, "10.0.0.1", ended))
     assert not ended
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -48,6 +48,36 @@ class _Received(Callback):  # type: ignore[misc]  # fsspec is not typed
         self._check(size=self.value)
 
 
+@dataclass(slots=True)
+class _Download:
+    """A file that is being received in memory.
+
+    Attributes:
+        path: where to write it: not every kind of storage writes to an open file.
+        content: what was received; None if the storage has no such file.
+    """
+
+    path: str
+    content: bytes | None = None
+
+
+@contextmanager
+def _in_memory() -> Iterator[_Download]:
+    """Receive a file within the block, in memory: the folder for temporary files may be small, or missing.
+
+    The block must last as long as the download: afterwards the path may be that of any other open file.
+    """
+    with os.fdopen(os.memfd_create("dejavu-model"), "rb") as file:
+        download = _Download(f"/proc/self/fd/{file.fileno()}")
+        try:
+            yield download
+        except FileNotFoundError as error:
+            if error.filename == download.path:  # not the storage's
+                raise
+        else:
+            download.content = file.read()
+
+
 class RemoteFiles:
     """Files under a URL. See `StoredFiles`.
 
@@ -72,15 +102,19 @@ class RemoteFiles:
 
     def read(self, path: str, most: int = MAX_FILE_BYTES) -> bytes | None:
         """See `StoredFiles`."""
-        file = f"{self._root}/{path}"
+        file, received = f"{self._root}/{path}", _Received(self.name, path, most)
         with self._reported():
-            try:
-                with tempfile.TemporaryDirectory(prefix="dejavu-model-") as folder:
-                    local = Path(folder, "file")
-                    self._call("get_file", file, str(local), callback=_Received(self.name, path, most))
-                    return local.read_bytes()
-            except FileNotFoundError:
-                return None
+            if isinstance(self._files, AsyncFileSystem):
+                content: bytes | None = sync(self._files.loop, self._receive, file, received, timeout=CALL_SECONDS)
+                return content
+            with _in_memory() as download:
+                self._files.get_file(file, download.path, callback=received)
+            return download.content
+
+    async def _receive(self, file: str, received: _Received) -> bytes | None:
+        with _in_memory() as download:
+            await self._files._get_file(file, download.path, callback=received)  # its documented asynchronous form
+        return download.content
 
     def write(self, path: str, content: bytes, *, replace: bool) -> bool:
         """See `StoredFiles`."""

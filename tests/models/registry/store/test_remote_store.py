@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,9 +20,11 @@ from typing_extensions import override
 
 from dejavu_models.errors import BundleCorrupt, BundleIncomplete, BundleNotFound
 from dejavu_models.registry.bundle import read_manifest
+from dejavu_models.registry.store import remote
 from dejavu_models.registry.store.cache import CachedFiles
 from dejavu_models.registry.store.errors import InvalidModelStore, ModelStoreUnavailable
 from dejavu_models.registry.store.folder import MAX_FILE_BYTES, FolderFiles
+from dejavu_models.registry.store.remote import RemoteFiles
 from dejavu_models.registry.store.store import ModelStore
 
 
@@ -72,6 +77,35 @@ def test_a_bucket_that_is_not_there_is_unavailable(s3: str, small_bundle: Path, 
 @pytest.fixture
 def memory() -> str:
     return f"memory://{uuid.uuid4().hex}"
+
+
+@pytest.mark.parametrize("kind", ["s3", "memory"])
+def test_a_file_is_received_without_a_folder_for_temporary_files(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That folder may be smaller than the file, or missing; the file is not absent for that."""
+    files = RemoteFiles(
+        f"s3://{request.getfixturevalue('bucket')}" if kind == "s3" else request.getfixturevalue("memory")
+    )
+    contents = {"empty": b"", "large": b"model" * 2**20}
+    for name, content in contents.items():
+        files.write(name, content, replace=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    for name, content in contents.items():
+        assert files.read(name) == files.read(name, most=len(content)) == content
+    with pytest.raises(BundleCorrupt, match="expected at most 1000"):
+        files.read("large", most=1000)
+    assert files.read("other") is None
+
+
+def test_a_file_that_cannot_be_received_is_not_absent(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def get_file(_: str, local: str, **__: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), local)
+
+    files = RemoteFiles(memory)
+    monkeypatch.setattr(files._files, "get_file", get_file)
+    with pytest.raises(ModelStoreUnavailable, match="No such file"):
+        files.read("file")
 
 
 def test_a_copy_that_was_altered_is_read_again(memory: str, small_bundle: Path, tmp_path: Path) -> None:
@@ -157,18 +191,53 @@ class LyingStorage(BaseHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def storage(kind: type[LyingStorage], patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Serves a storage, which the environment names as AWS's."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+            patch.setenv(name, "test")
+        yield
+        server.shutdown()
+
+
 def test_no_more_of_a_file_is_received_than_it_may_have(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Whatever the storage says of its size."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), LyingStorage) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
-            monkeypatch.setenv(name, "test")
+    with storage(LyingStorage, monkeypatch):
         store = ModelStore.open("s3://lies/dejavu", cache=tmp_path)
         with pytest.raises(BundleCorrupt, match="expected at most 1048576"):
             store.manifest("0" * 16)
-        server.shutdown()
     assert LyingStorage.sent < 2**26
+
+
+class StalledStorage(LyingStorage):
+    """Sends the first bytes of a file and no more, until it is released."""
+
+    released = threading.Event()
+
+    @override
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+        self.wfile.write(b"12345")
+        self.wfile.flush()
+        self.released.wait(30)
+        self.close_connection = True
+
+
+def test_a_download_that_stalls_ends_and_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "CALL_SECONDS", 0.5)
+    with storage(StalledStorage, monkeypatch):
+        files = RemoteFiles("s3://stalls/dejavu")
+        start = time.monotonic()
+        with pytest.raises(ModelStoreUnavailable):
+            files.read("file")
+        assert time.monotonic() - start < 10
+        StalledStorage.released.set()
+    assert not [file for file in Path("/proc/self/fd").iterdir() if "dejavu-model" in str(file.resolve())]
 
 
 def test_copies_that_were_not_used_lately_make_room(tmp_path: Path) -> None:

@@ -156,6 +156,8 @@ class OnlineProjection:
         for version, each in ratings.items():
             try:
                 each.advance(games)
+            except MemoryError:  # of this worker at this moment: the outcomes are read again
+                raise
             except Exception as error:  # a model's ratings may contain any numbers
                 each.rewind(1)
                 self._frozen.add(version)

@@ -255,6 +255,32 @@ async def test_a_model_whose_ratings_cannot_take_in_an_outcome_keeps_no_other_mo
     assert [log["model"] for log in logs if log["event"] == "learning_failed"] == ["broken", "added"]
 
 
+async def test_a_worker_that_is_short_of_memory_learns_later_what_the_others_have_learned(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        await report(ledger, number, 1 + number)
+    remaining = 2
+    update_ratings = online_updater.update_ratings
+
+    def short_of_memory(ratings: RatedSchedule, game: SettledGame) -> RatedSchedule:
+        nonlocal remaining
+        remaining -= 1
+        if remaining < 0:
+            raise MemoryError
+        return update_ratings(ratings, game)
+
+    monkeypatch.setattr(online_updater, "update_ratings", short_of_memory)
+    learned = nothing()
+    with capture_logs() as logs, pytest.raises(MemoryError):
+        await ledger.read(learned.read)
+    remaining = 1  # what it had taken in is not lost
+    await ledger.read(learned.read)
+    monkeypatch.undo()
+    assert state(learned) == state(await from_scratch(ledger))
+    assert not logs
+
+
 class SlowLedger(UnusedLedger):
     """A ledger whose reads block until released."""
 

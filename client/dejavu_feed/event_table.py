@@ -77,8 +77,10 @@ def event_table(games: Iterable[tuple[str, Sequence[Event]]]) -> pa.Table:
     schema = event_schema()
     import pyarrow as pa  # noqa: PLC0415 - an extra
 
-    rows = [_row(game_id, event) for game_id, events in games for event in events]
-    return pa.Table.from_pylist(rows, schema=schema)
+    # Game by game, since the rows of a whole season as objects take most of a gigabyte.
+    rows_by_game = ([_row(game_id, event) for event in events] for game_id, events in games)
+    tables = (pa.Table.from_pylist(rows, schema=schema) for rows in rows_by_game)
+    return pa.concat_tables([schema.empty_table(), *tables])
 
 
 def read_events(path: Path) -> pa.Table:

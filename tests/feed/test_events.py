@@ -70,6 +70,13 @@ MADE = Event(1, 30.0, 0, EventKind.SHOT, "BOS", points=3, made=True, value=3, pl
         ),
         (
             v2_event,
+            {"EVENTMSGTYPE": 2, "HOMEDESCRIPTION": "Smith BLOCK (1 BLK)",
+             "VISITORDESCRIPTION": "MISS Tatum 26' 3PT Jump Shot",
+             "PLAYER1_TEAM_ID": BOS, "PLAYER1_ID": 5},
+            Event(1, 30.0, 0, EventKind.SHOT, "BOS", made=False, value=3, player=5),
+        ),
+        (
+            v2_event,
             {"EVENTMSGTYPE": 4, "EVENTMSGACTIONTYPE": 0, "PLAYER1_ID": LAL, "PLAYER1_TEAM_ID": None},
             Event(1, 30.0, 0, EventKind.REBOUND, "LAL"),
         ),

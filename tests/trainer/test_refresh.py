@@ -43,18 +43,11 @@ def expected_margin(model: Forecaster, home: str = "BOS", away: str = "LAL") -> 
 
 
 @pytest.fixture
-def _in_2034(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the command run after the simulated games of 2034."""
-    monkeypatch.setattr(refresh_command, "game_day", lambda _: date(2034, 6, 30))
-
-
-@pytest.fixture
 def _in_2037(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the command run after the simulated games of 2037."""
     monkeypatch.setattr(refresh_command, "game_day", lambda _: date(2037, 6, 30))
 
 
-@pytest.mark.usefixtures("_in_2034")
 def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,7 +83,6 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     assert read_manifest(tmp_path / "again").version == new.version
 
 
-@pytest.mark.usefixtures("_in_2034")
 def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(
     bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,7 +56,10 @@ def price(text: str, option: str) -> float | None:
     if quotient := _QUOTIENT.fullmatch(typed):
         if not int(quotient["win"]) or not int(quotient["stake"]):
             raise typer.BadParameter(f"{text}; expected fractional odds above 0, such as 5/2", param_hint=option)
-        return 1 + int(quotient["win"]) / int(quotient["stake"])
+        decimal = 1 + int(quotient["win"]) / int(quotient["stake"])
+        if decimal >= _LEAST_AMERICAN:  # a whole number from 100 on means American odds
+            raise typer.BadParameter(f"{text}; expected fractional odds below 99/1", param_hint=option)
+        return decimal
     try:
         value = number(typed)
     except typer.BadParameter:

@@ -10,7 +10,7 @@ from dejavu_feed.events import Event
 
 
 class EventFiles:
-    """Keeps the events of games in a folder, as events_{game_id}.parquet. Not thread-safe.
+    """Keeps the events of games in a folder, as events_{game_id}.parquet. Calls for different games may overlap.
 
     Args:
         folder: the folder; created if it does not exist.
@@ -24,18 +24,19 @@ class EventFiles:
         event_schema()
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._kept: dict[str, Sequence[Event]] = {}
+        self._kept: dict[str, int] = {}  # hash of the events in the file of each game
 
     def keep(self, game_id: str, events: Sequence[Event]) -> None:
         """Write the events of a game, unless they are those of the last time.
 
-        Fewer events than before do not replace a file: the feed may serve an old answer.
-
         Raises:
             OSError: if the file cannot be written.
         """
-        before = self._kept.get(game_id, ())
-        if len(events) < len(before) or events == before:
-            return
-        write_events(self._folder / f"events_{game_id}.parquet", [(game_id, events)])
-        self._kept[game_id] = events
+        content = hash(tuple(events))
+        if self._kept.get(game_id) != content:
+            write_events(self._folder / f"events_{game_id}.parquet", [(game_id, events)])
+            self._kept[game_id] = content
+
+    def forget(self, game_id: str) -> None:
+        """Forget a game that is not followed any more; its file stays."""
+        self._kept.pop(game_id, None)

@@ -402,6 +402,8 @@ class Poller:
         kept, room = self._shown | busy, MAX_WATCHED - self._waiting
         for game_id in forgettable(self.games, kept, self._now(), room, keeps_record=self._keeps_record):
             del self.games[game_id]
+            if self._event_files is not None:
+                self._event_files.forget(game_id)
 
     async def _check_server(self) -> None:
         try:
@@ -427,8 +429,10 @@ class Poller:
     async def _read_plays(self, game_id: str) -> None:
         status = self.games[game_id].state.status
         read = await read_in_thread(self._feed.plays, game_id)
+        reads = self.games[game_id].reads
         await self._observe(game_id, PlaysRead(read.plays, status, read.faults))
-        await self._keep_events(game_id, read.events)
+        if game_id in self.games and self.games[game_id].reads > reads:
+            await self._keep_events(game_id, read.events)
 
     async def _keep_events(self, game_id: str, events: Sequence[GameEvent]) -> None:
         """Write the events of a game if that is wanted; say once if it fails."""

@@ -95,6 +95,7 @@ class WatchedGame:
         read_to_end: whether the plays were read after the game became final.
         backoff, box_backoff: backoff of reads of the plays and of the box score.
         played: game seconds until the last play.
+        reads: number of reads of the plays that were not stale.
         refused_plays: number of plays of the last read that could not be used.
         last_change: when the newest play happened or was edited, by the feed's wall clock.
         behind_since: time since which the feed has shown only older states; None if it shows the newest one.
@@ -120,6 +121,7 @@ class WatchedGame:
     backoff: PollBackoff = PollBackoff()
     box_backoff: PollBackoff = PollBackoff()
     played: float = 0.0
+    reads: int = 0
     refused_plays: int = 0
     last_change: datetime | None = None
     behind_since: datetime | None = None

@@ -19,8 +19,8 @@ _CODES: Final = {team.number: code for code, team in TEAMS.items()}
 _ATTEMPT: Final = re.compile(r"([1-3]) of ([1-3])", re.ASCII)
 _MOST_FEET: Final = 94.0
 _MAX_DETAIL: Final = 40
-_MAX_PLAYER: Final = 2**53
-"""Ids of persons fit into the integers that all readers of parquet and JSON have."""
+_MAX_NUMBER: Final = 2**53
+"""Bound of ids and numbers: they fit into the integers that all readers of parquet and JSON have."""
 
 _LIVE: Final = {
     "2pt": EventKind.SHOT,
@@ -125,7 +125,7 @@ def v3_event(row: Row, period: int, elapsed: float, order: int) -> Event:
             else EventKind.OTHER
         )
     if kind is EventKind.JUMP_BALL:  # whose team is that of the first jumper; the winner has no team
-        return Event(period, elapsed, order, kind)
+        return Event(period, elapsed, _number(order), kind)
     result = "Made" if _text(row, "actionType") == "Made Shot" else "Missed"
     if kind is EventKind.FREE_THROW:  # whose result is in the description alone
         result = "Missed" if description.startswith("MISS") else "Made"
@@ -142,7 +142,7 @@ def _nba_event(row: Row, kind: EventKind, result: str, period: int, elapsed: flo
     return Event(
         period,
         elapsed,
-        order,
+        _number(order),
         kind,
         team=_team(row.get("teamId")) or _team(row.get("personId")),  # of a team's rebound or turnover
         points=(1 if kind is EventKind.FREE_THROW else value) if made else 0,
@@ -168,7 +168,8 @@ def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
     """Return the event of a row of PlayByPlayV2."""
     message = _whole(row.get("EVENTMSGTYPE"))
     kind, action = _V2.get(message, EventKind.OTHER), _whole(row.get("EVENTMSGACTIONTYPE"))
-    text = next((text for name in ("HOMEDESCRIPTION", "VISITORDESCRIPTION") if (text := _text(row, name))), "")
+    # Of a blocked shot and of a steal, the other team has a description as well.
+    text = " ".join(_text(row, name) for name in ("HOMEDESCRIPTION", "VISITORDESCRIPTION"))
     if kind is EventKind.JUMP_BALL:
         return Event(
             period, elapsed, order, kind, team=_team(row.get("PLAYER3_TEAM_ID")) or _team(row.get("PLAYER3_ID"))
@@ -187,7 +188,7 @@ def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
     return Event(
         period,
         elapsed,
-        order,
+        _number(order),
         kind,
         team=_team(row.get("PLAYER1_TEAM_ID")) or _team(row.get("PLAYER1_ID")),  # of a team's rebound or turnover
         points=(1 if kind is EventKind.FREE_THROW else value) if made else 0,
@@ -202,8 +203,9 @@ def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
 
 
 def _text(row: Row, column: str) -> str:
+    """Return a text that UTF-8 can encode: half of a surrogate pair, which JSON may contain, is replaced."""
     value = row.get(column)
-    return value.strip() if isinstance(value, str) and value != "NA" else ""
+    return value.encode(errors="replace").decode().strip() if isinstance(value, str) and value != "NA" else ""
 
 
 def _whole(value: object) -> int:
@@ -214,13 +216,18 @@ def _whole(value: object) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 16 else -1
 
 
+def _number(order: int) -> int:
+    """Return the place in the order of entry; 0 if no file has room for it."""
+    return order if abs(order) < _MAX_NUMBER else 0
+
+
 def _team(number: object) -> str:
     return _CODES.get(_whole(number), "")
 
 
 def _player(number: object) -> int:
     player = _whole(number)
-    return player if 0 < player < _MAX_PLAYER and player not in _CODES else 0
+    return player if 0 < player < _MAX_NUMBER and player not in _CODES else 0
 
 
 def _distance(value: object) -> float | None:

@@ -15,7 +15,6 @@ from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, REGULATION_MINUTES, Score
 from dejavu_feed.replay.simulate import simulate_game
-from dejavu_feed.score_changes import score_changes
 from dejavu_feed.teams import TEAMS, team_code
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def simulated_evening(rng: random.Random, count: int, day: date | None = None) -
 def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
     """Read the games of a day from a file of plays (.parquet or .csv; format in docs/training.md), in the file's order.
 
-    The rows of a game may be repeated and in any order, as in an import (`dejavu_feed.score_changes`).
+    The rows of a game may be in pages that overlap, in any order of the pages.
 
     Returns:
         The games, and the reasons why other games of that day are excluded: not eligible (dejavu_feed.eligibility), an
@@ -128,8 +127,10 @@ def _game_of(source: str, rows: Sequence[dict[str, Any]], day: date) -> ReplayGa
     if missing := {column for row in rows for column in _COLUMNS if row[column] is None}:
         raise ValueError(f"{', '.join(sorted(missing))} is missing")
     home, away = team_code(rows[0]["home"]), team_code(rows[0]["away"])
-    scores = score_changes((None, Score(float(row["elapsed_s"]), row["home_score"], row["away_score"])) for row in rows)
-    if min(score.elapsed for score in scores) < 0:
+    scores = tuple(Score(float(row["elapsed_s"]), row["home_score"], row["away_score"]) for row in rows)
+    if any(after.elapsed < before.elapsed for before, after in itertools.pairwise(scores)):
+        scores = tuple(sorted(dict.fromkeys(scores), key=lambda score: score.elapsed))  # pages that overlap
+    if scores[0].elapsed < 0:
         raise ValueError("a row is before tip-off")
     if reason := exclusion_reason(away, scores):
         raise ValueError(reason)

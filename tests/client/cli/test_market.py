@@ -289,6 +289,7 @@ NO_AMERICAN = "expected American odds of +100 or more, or -100 or less, in whole
         (["--confidence", "0.5"], "--spread or --moneyline, --home-odds, --away-odds missing"),
         (["--moneyline", "--home-odds", "level", "--away-odds", "2"], "'level' is not a price"),
         (["--moneyline", "--home-odds", "5/0", "--away-odds", "2"], "5/0; expected fractional odds above 0"),
+        (["--moneyline", "--home-odds", "99/1", "--away-odds", "2"], "99/1; expected fractional odds below 99/1"),
         (["--moneyline", "--home-odds", "1_9", "--away-odds", "2"], "'1_9' is not a price"),
         (["--moneyline", "--home-odds", "٢", "--away-odds", "2"], "is not a price"),
         (["--bankroll", "1,000"], "'1,000' is ambiguous"),

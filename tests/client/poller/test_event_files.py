@@ -10,6 +10,7 @@ from tests.support.harness.poller import END, SIX_MINUTES, watching
 from dejavu_client.poller.event_files import EventFiles
 from dejavu_client.poller.events import Fault, FaultKind, Prediction
 from dejavu_feed.event_table import read_events
+from dejavu_feed.nba.event_rows import live_event
 from dejavu_feed.pattern import slots
 
 
@@ -26,6 +27,17 @@ async def test_the_events_of_each_game_are_kept_and_have_its_pattern(tmp_path: P
     after = read_events(path).to_pylist()
     assert after[: len(before)] == before
     assert after[-1]["elapsed_s"] == END
+
+
+def test_fewer_events_replace_more_and_any_number_and_text_is_kept(tmp_path: Path) -> None:
+    """The feed withdraws plays, and may contain what no file has room for."""
+    files, path = EventFiles(tmp_path), tmp_path / "events_0022500001.parquet"
+    rows = [{"actionType": "foul", "subType": "\ud800 x"}, {"actionType": "timeout"}]
+    events = [live_event(row, 1, 10.0, 2**70) for row in rows]
+    files.keep("0022500001", events)
+    assert [(event["number"], event["detail"]) for event in read_events(path).to_pylist()] == [(0, "? x"), (0, None)]
+    files.keep("0022500001", events[:1])
+    assert len(read_events(path)) == 1
 
 
 async def test_a_folder_that_is_gone_is_said_once_and_the_game_is_forecast(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ HOOPR = [
     ("1:20", "Driving Layup Shot", "Nikola Jokic makes 2-foot driving layup", 7, True, 2, 0),
     ("1:20", "Shooting Foul", "", 13, False, 2, 0),
     ("1:20", "Free Throw - 1 of 1", "Nikola Jokic makes free throw 1 of 1", 7, True, 3, 0),
-    ("1:00", "Bad Pass\nTurnover", "", 13, False, 3, 0),
+    ("1:00", "Free Throw - Technical", "LeBron James makes technical free throw", 13, True, 3, 1),
+    ("1:00", "Bad Pass\nTurnover", "", 13, False, 3, 1),
 ]
 
 
@@ -88,6 +89,7 @@ def test_an_import_of_hoopr_keeps_events_without_players(tmp_path: Path) -> None
         ("shot", "DEN", 2, True, 2, 2.0, "LAL", None),
         ("foul", "LAL", 0, None, None, None, "DEN", None),
         ("free_throw", "DEN", 1, True, None, None, "LAL", None),
+        ("free_throw", "LAL", 1, True, None, None, "LAL", None),
         ("turnover", "LAL", 0, None, None, None, "DEN", None),
     ]
 

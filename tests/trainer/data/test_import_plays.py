@@ -173,6 +173,13 @@ def test_a_falling_score_is_a_correction_not_a_problem(tmp_path: Path) -> None:
     assert read_and_check(written(tmp_path, GOOD, "202301010BOS,RS,BOS,BRK,60,1,0"), 2023).problems == ()
 
 
+def test_the_later_row_of_a_second_counts(tmp_path: Path) -> None:
+    """A shot at the buzzer that is taken back."""
+    rows = [f"202301010BOS,RS,BOS,BRK,2880,{home},97" for home in (97, 94)]
+    plays = read_and_check(written(tmp_path, GOOD, *rows), 2023).plays
+    assert plays["home_score"].to_pylist() == [2, 97, 94]
+
+
 def test_a_game_without_visitors_is_let_in_for_the_rule_to_leave_out(tmp_path: Path) -> None:
     checked = read_and_check(written(tmp_path, "202301010BOS,RS,BOS,,0,0,0"), 2023)
     assert checked.problems == ()

@@ -268,6 +268,11 @@ def test_a_game_with_an_nba_id_that_does_not_belong_is_left_out(
         ),
         (
             nba_api(),
+            "LAL @ DEN,2023-10-24,W,3;DEN vs. LAL,2023-10-24,W,5",
+            "the list has both LAL and DEN as the winner of LAL @ DEN on 2023-10-24, 0022300061",
+        ),
+        (
+            nba_api(),
             "LAL @ DEN,2023-10-24,,;DEN vs. LAL,2023-10-25,,",
             "the list has it as LAL @ DEN on 2023-10-24, 0022300061 and as DEN vs. LAL on 2023-10-25",
         ),
@@ -306,6 +311,13 @@ def test_a_game_that_contradicts_itself_or_its_list_is_left_out(
     assert run(*arguments, "--strict") == 1
     assert capsys.readouterr().err.endswith("--strict: 1 game with contradictions; nothing was written\n")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_team_of_the_list_that_is_not_known_is_left_to_the_plays(tmp_path: Path) -> None:
+    games = tmp_path / "list.csv"
+    games.write_text(f"GAME_DATE,GAME_ID,MATCHUP,WL,PTS\n{DAY},{GAME},LOL @ DEN,L,3\n")
+    path = written(tmp_path / "plays.csv", nba_api())
+    assert timeline(read_source([path], Source.NBA_API, 2024, read_game_list(games))) == ELAPSED
 
 
 def test_at_a_neutral_site_the_plays_tell_the_home_team(tmp_path: Path) -> None:

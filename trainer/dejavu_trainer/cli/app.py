@@ -20,7 +20,7 @@ from dejavu_common.rich_console import Console
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.games import DataError
-from dejavu_trainer.data.plays import season_path
+from dejavu_trainer.data.plays import events_path, season_path
 from dejavu_trainer.execution import Advance, Progress
 
 if TYPE_CHECKING:  # torch takes seconds to load
@@ -128,9 +128,9 @@ def check_free(folder: Path, season: int, *, overwrite: bool) -> None:
     Raises:
         DataError: if the folder has it already, unless it is to be overwritten.
     """
-    path = season_path(folder, season)
-    if path.exists() and not overwrite:
-        raise DataError(f"{path}: already exists; use --overwrite to replace it")
+    for path in (season_path(folder, season), events_path(folder, season)):
+        if path.exists() and not overwrite:
+            raise DataError(f"{path}: already exists; use --overwrite to replace it")
 
 
 def _show_version(requested: bool) -> None:

@@ -66,7 +66,9 @@ _KINDS: Final = (
 )
 """Parts of `type_text` in lower case → kind; the first one that is in the text counts."""
 
-_DETAILED: Final = frozenset({EventKind.FOUL, EventKind.TURNOVER, EventKind.VIOLATION, EventKind.REBOUND})
+_DETAILED: Final = frozenset(
+    {EventKind.FREE_THROW, EventKind.FOUL, EventKind.TURNOVER, EventKind.VIOLATION, EventKind.REBOUND}
+)
 """Kinds whose `type_text` says more than the kind."""
 
 

@@ -131,10 +131,13 @@ def read_game_list(path: Path) -> GameList:
             game.neutral = True
         elif (game.home, game.away) != (home, away):
             game.fault = f"the list has it as {game} and as {matchup}"
-        if points is not None:
+        if points is not None and team:
             game.points[team] = points
-        if won is not None:
-            game.winner = team if won else opponent
+        if won is not None and team:
+            winner = team if won else opponent
+            if game.winner not in ("", winner):
+                game.fault = f"the list has both {game.winner} and {winner} as the winner of {game}"
+            game.winner = winner
     return GameList(games, {key: game for game in games.values() if game.home for key in _keys(game)})
 
 

@@ -6,7 +6,7 @@ Problems are reported with row and column. An undetected error would silently gi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -119,7 +119,7 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
     """Read a file of plays and validate each row alone and against the earlier rows of its game.
 
     A score may fall (a correction), and `away` may be empty (a game never played, which training excludes). Time must
-    not decrease within a game. The rows of one second are ordered as the score rises.
+    not decrease within a game.
 
     Args:
         path: a table, as `read_rows` reads it.
@@ -143,12 +143,7 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
         raise DataError(f"{path}: holds no row")
     if problems:
         return CheckedPlays(schema.empty_table(), tuple(problems))
-    plays.sort(key=lambda play: _place(play, games[play["game_id"]]))
     return CheckedPlays(pa.Table.from_pylist(plays, schema=schema), ())
-
-
-def _place(play: Mapping[str, Any], game: _Game) -> tuple[int, float, int]:
-    return game.first_row, play["elapsed_s"], play["home_score"] + play["away_score"]
 
 
 def _parse(values: dict[str | None, Any], season: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -40,7 +40,7 @@ class _Game:
 
     Attributes:
         rows: number in the order of entry (None if the source has none) and score of each row with a score.
-        events: event and score of each row with a clock.
+        events: event and score of each row with a clock, by what copies of the row have in common.
         places: file and line of the first row with a score.
         named: home and away team as first named, by the field of `SourceEvent`.
         fault: the first contradiction between its rows; empty if there is none.
@@ -49,7 +49,7 @@ class _Game:
     phase: str
     day: date | None
     rows: list[tuple[int | None, Score]] = field(default_factory=list)
-    events: list[_EventRow] = field(default_factory=list)
+    events: dict[_EventRow, _EventRow] = field(default_factory=dict)
     places: dict[Score, str] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)
     unknown: str = ""
@@ -133,8 +133,9 @@ def _add(game: _Game, event: SourceEvent, place: str) -> None:
         game.rows.append((event.number, event.score))
         game.places.setdefault(event.score, place)
     if event.event is not None:
+        score = None if event.score is None else event.score[1:]
         of_row = event.event._replace(order=event.event.order or len(game.events))
-        game.events.append((of_row, None if event.score is None else event.score[1:]))
+        game.events.setdefault((event.event, score), (of_row, score))
 
 
 def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: int, games: GameList) -> CheckedPlays:
@@ -155,8 +156,8 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
         except NotImported as why:
             left_out.append(LeftOutGame(name, str(why), contradicts=isinstance(why, Contradicts)))
             continue
-        if any(event.kind is not EventKind.OTHER for event, _ in game.events):
-            of_game = complete_events(_once(game.events), scores, (found.home, found.away))
+        if any(event.kind is not EventKind.OTHER for event, _ in game.events.values()):
+            of_game = complete_events(game.events.values(), scores, (found.home, found.away))
             events[found.day, found.game_id] = found.game_id, of_game
         kept[found.day, found.game_id] = [
             {
@@ -180,11 +181,6 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
     unlisted = tuple(game_id for _, game_id in sorted(kept) if games.by_id and not is_game_id(game_id))
     in_order = tuple(events[key] for key in sorted(events))
     return CheckedPlays(pa.Table.from_pylist(rows, schema=DATED), (), tuple(left_out), unlisted, in_order)
-
-
-def _once(events: Iterable[_EventRow]) -> list[_EventRow]:
-    """Return events without copies, which have another place in the files."""
-    return list({(event._replace(order=0), score): (event, score) for event, score in reversed(list(events))}.values())
 
 
 def _check_belongs(name: str, game: _Game, source_format: SourceFormat, season: int) -> None:

@@ -147,10 +147,14 @@ def _schema(columns: Collection[str]) -> pa.Schema:
 
 
 def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
-    """Write plays_{season}.parquet atomically into `folder`, which is created if it does not exist."""
+    """Write plays_{season}.parquet atomically into `folder`, which is created if it does not exist.
+
+    Removes the events of the plays that were there before.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     target = season_path(folder, season)
     schema = _schema(table.column_names)
     with atomic_replace(target) as new:
         pq.write_table(table.cast(schema), new, compression="zstd")
+    events_path(folder, season).unlink(missing_ok=True)
     return target

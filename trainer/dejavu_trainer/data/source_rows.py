@@ -280,7 +280,6 @@ FORMATS: Final = {
             "text",
             "team_id",
             "scoring_play",
-            "score_value",
         ),
         read=_hoopr,
         dated=True,

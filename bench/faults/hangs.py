@@ -8,7 +8,7 @@ busy, while:
 - again and again a random worker is stopped (SIGSTOP), or one of its threads hangs: measures the seconds until it
   reports that it is not ready, until it is killed, and until its successor serves.
 
-Exits with 1 if a hang is noticed later than `--hang-seconds` + 3 s, or if a worker is killed that did not hang.
+Exits with 1 if a hang is noticed later than `--hang-seconds` + 3 s, or if a worker is killed while nothing hangs.
 """
 
 from __future__ import annotations

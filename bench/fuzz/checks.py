@@ -81,7 +81,8 @@ def _wrong_with_details(error: grpc.aio.AioRpcError) -> str:
         return f"{error.code().name} without details: {error.details()}"
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     for detail in status.details:
-        if not (detail.Unpack(info) or detail.Unpack(bad)):  # none of these codes may pass, so none has RetryInfo
+        # Errors with these codes are permanent, so none carries RetryInfo.
+        if not (detail.Unpack(info) or detail.Unpack(bad)):
             return f"an unexpected detail: {detail.type_url}"
     if not info.reason or info.domain != "dejavu":
         return f"{error.code().name} without a reason: {error.details()}"
@@ -106,7 +107,7 @@ def wrong_with_answer(rpc: Rpc, request: bytes, response: bytes) -> str:
     try:
         return next(_faults(rpc, request, response), "")
     except DecodeError:
-        return "a response that cannot be decoded, or a response to such a request"
+        return "the response cannot be decoded, or the server answered a request that cannot be decoded"
 
 
 def _faults(rpc: Rpc, request: bytes, response: bytes) -> Iterator[str]:
@@ -133,7 +134,7 @@ def _other_faults(rpc: Rpc, response: bytes) -> Iterator[str]:
     """Yield the faults of a response without forecasts."""
     if rpc is MODELS:
         if [model.active for model in model_service_pb2.ListModelsResponse.FromString(response).models] != [True]:
-            yield "not one active model"
+            yield "expected exactly one model, an active one"
     elif rpc in {CHECK, WATCH}:
         if health_pb2.HealthCheckResponse.FromString(response).status == health_pb2.HealthCheckResponse.NOT_SERVING:
             yield "the server reports NOT_SERVING"

@@ -26,7 +26,7 @@ from dejavu.v1.market_pb2 import Market, Odds
 
 MOST_SLOTS, HALFTIME_SLOTS = 47, 23
 GAMES = [f"99000{number:05d}" for number in range(12)]
-"""Few games, so that forecasts repeat recorded ones; the ids have the form of replays."""
+"""Only a few games, so that requests often repeat a recorded forecast; the ids start with 99, like those of replays."""
 
 
 class Rpc(NamedTuple):

@@ -7,12 +7,13 @@
     python -m bench.lifecycle.gate --walk WALK --other WALK1 --spread
 
 In the simulation, differences of the CRPS and of the Brier score are drawn for each game from Student's t with four
-degrees of freedom, scaled to a standard deviation, with a correlation of 0.7 between the two; the spreads were measured
-on the season 2018 (--spread): between two models of one recipe with different seeds (0.02 points of CRPS), four times
-that, and between two models fitted on different seasons (0.25). Two challengers equal the champion except for large
-differences of the Brier score: 0.5 in half of the games and −0.45 in the others, 25 margins on average; and 0.1 in one
-game in fifty, 2 margins on average. Counts the games until the first decision, with the gate evaluated after each game.
-For comparison, also shows a z-test for the same hypothesis, evaluated after each evening of seven games.
+degrees of freedom, scaled to a standard deviation (the spread), with a correlation of 0.7 between the two. Three
+spreads of the CRPS are simulated: 0.02 and 0.25 points, measured on the season 2018 between two seeds of a recipe and
+between fits on different seasons (--spread), and 0.08, four times the first. Two challengers equal the champion except
+for an addition to the Brier score: one is worse by 0.5 in half of the games and better by 0.45 in the others, the other
+is worse by 0.1 in one game in fifty. The means are 25 and 2 times the gate's margin for the Brier score (0.001). Counts
+the games until the first decision, with the gate evaluated after each game. For comparison, also shows a z-test for the
+same hypothesis, evaluated after each evening of seven games.
 
 WALK is the folder that `dejavu-trainer backtest --out` writes. FILE is a .npz with game_id, season, crps, brier and
 covered of forecasts of the half from minute 18; only this minute is compared.
@@ -50,8 +51,8 @@ class Challenger(NamedTuple):
     """A simulated challenger: by how many margins it is worse in each score.
 
     Attributes:
-        share, extremes: share of games with a large difference of the Brier score (0: none), and the additional
-            differences in these games and in the others, in margins.
+        share: share of games with a large difference of the Brier score; 0: none.
+        extremes: what is added to the difference in these games, and in all other games, in margins.
     """
 
     name: str
@@ -66,10 +67,10 @@ CHALLENGERS: Final = (
     Challenger("equal", 0.0, 0.0),
     Challenger("worse by half the margin", 0.5, 0.5),
     Challenger("worse by the margin", 1.0, 1.0),
-    Challenger("worse by it in CRPS alone", 1.0, 0.0),
+    Challenger("worse by the margin in CRPS only", 1.0, 0.0),
     Challenger("worse by twice the margin", 2.0, 2.0),
-    Challenger("grossly worse in half", 0.0, 0.0, 0.5, (500.0, -450.0)),
-    Challenger("a disaster in fifty", 0.0, 0.0, 0.02, (100.0, 0.0)),
+    Challenger("much worse in half of the games", 0.0, 0.0, 0.5, (500.0, -450.0)),
+    Challenger("very bad in one game in fifty", 0.0, 0.0, 0.02, (100.0, 0.0)),
 )
 
 SPREADS: Final = (0.02, 0.08, 0.25)
@@ -127,7 +128,7 @@ def _hit(stake: float, signal: float) -> float:
     """Return the probability that a bet on an equal challenger reaches the threshold: a Brownian first passage.
 
     Args:
-        stake: in shares of margin / variance, the stake with the largest growth.
+        stake: the stake as a multiple of margin / variance, which is the stake with the largest growth.
         signal: margin / spread · √games.
     """
     drift, deviation = stake * signal**2 * (1.0 - stake / 2.0), stake * signal

@@ -7,12 +7,13 @@ of the pattern, at least 0, fitted to pairs of past games such that the distance
 increments to the horizons, or of the residuals of the linear models. "mixed" is the mean of the weights learned from
 increments and those in use.
 
-For each test season everything is fitted on the seasons before it. K and recency are chosen with models fitted on the
-earlier 70 % and evaluated on the first half of the rest, as in a fit; `choose_weights` then combines with the LSTM;
-finally all models are fitted again on all these seasons. Every game is an entry, and the search is exact. Prints MAE
-and CRPS of the linear model, of Dejavu (the linear model and the shrunken residuals of its neighbours) and of the
-ensemble, averaged over minutes and over forecasts with and without the expected margin, and paired differences in %
-from the distance in use with 95 % bootstrap intervals over games. Takes about ten minutes of CPU.
+For each test season everything is fitted on the seasons before it. The number of neighbours K and the recency (the
+decay time of the weights, in minutes) are chosen as in a fit: with models of the earlier 70 % of games, on the first
+half of the rest. `choose_weights` then weights Dejavu and the LSTM, and all models are fitted again on all earlier
+seasons. Every game is an entry, and the search is exact. Prints MAE and CRPS of the linear model, of Dejavu (the linear
+model and the shrunken residuals of its neighbours) and of the ensemble, each averaged over minutes and over forecasts
+with and without the expected margin. Also prints the paired difference from the distance in use, in %, with a 95 %
+bootstrap interval over games. Takes about ten minutes of CPU.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Distance:
     Attributes:
         name: as printed.
         neighbours: candidates for K.
-        learned_from: the predicted values, "increments" or "residuals"; empty for the distance in use.
+        learned_from: values whose squared differences the distance is fitted to, "increments" or "residuals"; empty for
+            the distance in use.
         mixed: whether to take the mean of the learned weights and of the weights in use at a recency of 6.
     """
 
@@ -111,7 +113,7 @@ def learned_squares(patterns: Floats, followed: Floats, seed: int) -> Floats:
 
 
 def weights_of(distance: Distance, recency: float, past: Fitted, minute: int) -> Floats:
-    """Return the factors of the anchored minutes, (minute,), of unit norm."""
+    """Return the weights of the anchored differentials (see features.anchored), (minute,); their squares sum to 1."""
     in_use = features.recency_weights(minute, recency)
     if not distance.learned_from:
         return in_use
@@ -172,7 +174,10 @@ def lstm_residuals(past: Fitted, asking: RatedGames) -> Floats:
 
 
 def scores(earlier: Floats, predicted: Floats, target: Floats) -> tuple[list[Floats], list[Floats]]:
-    """Return absolute errors and CRPS of each game, by horizon, with the earlier games' errors as distribution."""
+    """Return each game's absolute error and CRPS, by horizon.
+
+    The distribution for the CRPS is the prediction plus the errors of earlier games.
+    """
     absolute, crps = [], []
     for index, horizon in enumerate(HORIZONS):
         cells = [(slice(None), minute, mode, index) for minute in range(horizon.last_slot) for mode in MARGIN_SOURCES]

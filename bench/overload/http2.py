@@ -25,10 +25,10 @@ DEADLINE_EXCEEDED = 4
 
 
 RESET = -1
-"""Status of a call whose stream was reset or whose connection ended without a status."""
+"""Status of a call whose stream was reset, whose connection ended, or whose trailers have no readable status."""
 
 _STATIC_ENTRIES = 61
-"""Entries of HPACK's static table, by which the indices of the dynamic one start."""
+"""Number of entries of HPACK's static table; the indices of the dynamic table start after them."""
 
 _NO_STATUS = b""
 
@@ -36,8 +36,8 @@ _NO_STATUS = b""
 class Headers:
     """Decoder of header blocks as gRPC's core writes them: enough to read `grpc-status`.
 
-    Strings are kept as they were sent, Huffman-coded ones too; entries are never evicted, because the names and values
-    that a server repeats fit its table.
+    Strings are kept as they were sent, Huffman-coded ones too. Entries are never evicted: the decoder assumes that what
+    a server adds fits the default size of the table.
     """
 
     def __init__(self) -> None:
@@ -102,7 +102,8 @@ class Connection(asyncio.Protocol):
         message: the serialized request.
         timeout_ms: deadline of each call, sent as `grpc-timeout`; none if 0.
         ended: called at the end of each call with its start, in seconds of `time.perf_counter`, its status (RESET if
-            it has none) and the fields of its last header block.
+            it has none) and the fields of its trailers: `code` alone if the server reset the stream, none if the call
+            expired or the connection was lost.
     """
 
     def __init__(
@@ -172,7 +173,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"".join(frames))
 
     def expire(self, seconds: float) -> None:
-        """Reset the calls that are older, as a client does whose deadline passed; their status is 4."""
+        """Reset the calls older than `seconds`, as a client does at a deadline; they end with DEADLINE_EXCEEDED."""
         oldest = time.perf_counter() - seconds
         expired = [stream for stream, start in self._starts.items() if start < oldest]
         code = struct.pack(">I", 0x8)

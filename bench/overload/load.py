@@ -71,7 +71,7 @@ class Taken:
         seconds: length of the counted time; if all calls started together, until the last of them ended.
         codes: number of calls by status code; -1 for streams that were reset without one.
         all_codes: the same for all calls, including the warm-up.
-        ok_p50, ok_p99: latency of answered calls, in seconds; 0 without any.
+        ok_p50, ok_p99: latency of answered calls, in seconds; 0 with fewer than two.
         refused_p50, refused_p99: latency of refused calls.
         with_pushback: refused calls whose status says when to try again.
         late: largest delay of the start of a call in an open loop, in seconds; large if the generator is overloaded.

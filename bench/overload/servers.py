@@ -144,7 +144,7 @@ def running_mlserver(
 
 
 def starts(python: str | None, cpus: set[int]) -> list[Start]:
-    """Return the functions that start each server; without a Python that has it, MLServer is left out."""
+    """Return one function per server that starts it; MLServer is left out if `python` is None."""
     servers: list[Start] = [partial(dejavu, cpus), partial(bare_echo, cpus)]
     return [*servers, partial(mlserver, python, cpus)] if python else servers
 

@@ -1,7 +1,7 @@
 // Inference of the LSTM: its weights as plain arrays, one game after the other.
 //
-// A game's steps depend on each other, and a step of 32 units is too little work for a library's general operators: the
-// weights stay in the first-level cache, the gates of a step in registers.
+// A game's steps depend on each other, and one step of 32 units is too little work for a library's general operators.
+// This code therefore keeps the weights in the first-level cache and the gates of a step in registers.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ constexpr int CHANNELS = 5;   // input features per minute, see features.py
 constexpr int HORIZONS = 2;
 constexpr int TOGETHER = 8;   // units whose products are summed at a time
 
-// Allocates at the start of a cache line, so that no vector that a processor loads lies in two.
+// Allocates at the start of a cache line, so that no SIMD load crosses a cache line.
 template <typename Value>
 struct Aligned {
     using value_type = Value;
@@ -45,8 +45,8 @@ struct LstmNetwork {
     std::vector<float> spreads;   // (minutes, HORIZONS)
 };
 
-// Adds the outputs of a network, (minutes, HORIZONS) in points, to `sums`: those after minute `first`, counted from 0,
-// and later ones.
+// Adds the network's outputs in points to the rows `first` to `minutes` − 1 of `sums`, (minutes, HORIZONS); row i is the
+// output at the end of the (i + 1)-th minute.
 void add_outputs(const LstmNetwork &network, const float *steps, int minutes, int first, float *sums);
 
 // The mean of several networks.
@@ -54,11 +54,11 @@ class Networks {
 public:
     explicit Networks(std::vector<LstmNetwork> members) : members_(std::move(members)) {}
 
-    // Most minutes that they know; -1 without networks.
+    // The largest number of minutes that all networks support; -1 if there are none.
     int longest() const;
 
-    // Writes the outputs, (minutes, HORIZONS) in points, for steps (minutes, CHANNELS): those after minute `first`, counted
-    // from 0, and later ones; 0 without networks.
+    // Writes the mean outputs for steps, (minutes, CHANNELS), in points to the rows `first` to `minutes` − 1 of `result`,
+    // (minutes, HORIZONS); 0 if there are no networks.
     void run(const float *steps, int minutes, int first, float *result) const;
 
 private:

@@ -126,7 +126,12 @@ def binary_output(value: Any) -> dict[str, Any]:
         (INFER, {"inputs": [tensor("pattern", [[1, 2]], "FP16")]}, 400, "inputs[0].datatype: 'FP16'; expected one of"),
         (INFER, {"inputs": [tensor("pattern", [1], shape=[1.5])]}, 400, "inputs[0].shape: 1.5"),
         (INFER, {"inputs": [tensor("pattern", [[1, 2], [3]], shape=[2, 2])]}, 400, "rows of unequal length"),
-        (INFER, {"inputs": [tensor("pattern", [[1, 2]], shape=[2, 1])]}, 400, "nested otherwise than the shape [2, 1]"),
+        (
+            INFER,
+            {"inputs": [tensor("pattern", [[1, 2]], shape=[2, 1])]},
+            400,
+            "the nesting does not match shape [2, 1]",
+        ),
         (INFER, {"inputs": [tensor("pattern", [1, "2"], shape=[1, 2])]}, 400, "inputs[0].data[1]: '2'; expected a nu"),
         (INFER, {"inputs": [tensor("pattern", [1.5], "INT8", [1, 1])]}, 400, "a whole number from -128 to 127"),
         (INFER, {"inputs": [tensor("pattern", [1, 2], shape=[1, 3])]}, 400, "2 values in contents.fp64_contents"),

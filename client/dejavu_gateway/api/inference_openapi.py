@@ -36,11 +36,11 @@ def _operation(endpoint: InferenceEndpoint, path: str) -> JsonObject:
     success = {"description": "The answer.", "content": _json(_ANSWERS[endpoint.name])}
     responses = {
         "200": success,
-        "default": {"description": "Why there is none.", "content": _json("InferenceError")},
+        "default": {"description": "The error: why the request was not answered.", "content": _json("InferenceError")},
     }
     if endpoint.name in {"ServerReady", "ModelReady"}:
         responses["503"] = {
-            "description": "It is not ready, or there is no answer.",
+            "description": "The server or the model is not ready, or the server did not answer.",
             "content": {
                 "application/json": {"schema": {"anyOf": [_named(_ANSWERS[endpoint.name]), _named("InferenceError")]}}
             },

@@ -86,7 +86,7 @@ def _responses(schema: JsonObject, media_type: str = "application/json", success
     return {
         success: {"description": "The answer.", "content": {media_type: {"schema": schema}}},
         "default": {
-            "description": "Why there is none.",
+            "description": "The error: why the request was not answered.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
         },
     }

@@ -1,4 +1,4 @@
-"""JSON schemas of messages, from their descriptors: the output of `encode` and the input of `decode`."""
+"""JSON schemas, made from message descriptors, of the JSON that `encode` returns and `decode` accepts."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def schemas(descriptors: Iterable[Descriptor], *, answers: bool) -> dict[str, Js
 
     Args:
         descriptors: the messages.
-        answers: whether the gateway sends the messages: fields that are always present are then required; else browsers
-            send them.
+        answers: True if the gateway sends the messages, in which case fields that are always present are required;
+            False if browsers send them.
     """
     found: dict[str, JsonObject] = {}
     waiting = list(descriptors)

@@ -28,7 +28,7 @@ class _Datatype(NamedTuple):
     """How values of a datatype are sent.
 
     Attributes:
-        field: field of their contents.
+        field: name of the field of InferTensorContents that has the values.
         expected: the values in words.
         read: returns values in the form that the field takes; raises ValueError or OverflowError if one is not
             accepted.
@@ -88,7 +88,7 @@ def infer_request(value: object, model_name: str, model_version: str) -> pb.Mode
         model_version: its version, from the path; empty if the path has none.
 
     Raises:
-        RequestRefused: if the body describes no request; names the place with the expected form.
+        RequestRefused: if the body is not a valid request; names the invalid place and what was expected there.
     """
     body = _object(value, "body", ("id", "parameters", "inputs", "outputs"), ("inputs",))
     request = pb.ModelInferRequest(
@@ -139,12 +139,16 @@ def _flat(data: object, shape: Sequence[int], place: str) -> Sequence[object]:
     for size in shape[:-1]:
         if len(values) != size or not all(isinstance(each, list) for each in values):
             raise invalid_field(
-                place, f"is nested otherwise than the shape {list(shape)}; expected that, or no nesting"
+                place,
+                f"the nesting does not match shape {list(shape)}; expected rows of this shape, or one flat array",
             )
         lengths = {len(each) for each in values}
         values = list(chain.from_iterable(values))
         if len(lengths) > 1:
-            raise invalid_field(place, f"has rows of unequal length; expected {list(shape)}, with null at their ends")
+            raise invalid_field(
+                place,
+                f"has rows of unequal length; expected shape {list(shape)}: fill shorter rows with null at the end",
+            )
     return values
 
 
@@ -159,7 +163,8 @@ def _contents(values: Sequence[object], datatype: _Datatype, place: str) -> Sequ
 
 def _first_wrong(values: Sequence[object], datatype: _Datatype) -> int:
     """Return the index of the first value that does not belong to a datatype, found by bisection."""
-    right, wrong = 0, len(values)  # all before the first are values of it, one of those before the second is not
+    # Invariant: all values before index `right` belong to the datatype, at least one before index `wrong` does not.
+    right, wrong = 0, len(values)
     while wrong - right > 1:
         middle = (right + wrong) // 2
         try:
@@ -235,7 +240,9 @@ def _text(value: object, place: str) -> str:
             value.encode()
             return value
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can escape
-        raise invalid_field(place, "is no text in UTF-8; expected one") from None
+        raise invalid_field(
+            place, "is not valid Unicode (a lone surrogate); expected a text that UTF-8 can encode"
+        ) from None
     raise invalid_field(place, f"{_shown(value)}; expected a text")
 
 

@@ -9,7 +9,7 @@ const PAGES = [
   ["/system", strings.nav.system],
 ];
 
-/** The head of the page as `Frame` draws it, with links that work without it. */
+/** The header as `Frame` draws it, with links that work before any script runs. */
 function shell(): string {
   const links = PAGES.map(([path, name]) => `<a href="${path}">${name}</a>`).join("");
   const nav = `<nav aria-label="${strings.nav.label}">${links}</nav>`;
@@ -31,7 +31,7 @@ export const shellInPage: Plugin = {
     const page = bundle["index.html"];
     const style = Object.values(bundle).find((file) => file.fileName.endsWith(".css"));
     if (page?.type !== "asset" || style?.type !== "asset") throw new Error("the build has no index.html, or no style");
-    // The gateway allows this style by its hash: a request less before anything is painted.
+    // The style is inlined, which saves a request before the first paint; the gateway's policy allows it by its hash.
     const css = darkFromTheStart(`${style.source}`.trim());
     const before = `${page.source}`;
     page.source = before

@@ -39,7 +39,10 @@ def courses_from_bytes(content: bytes, entries: Mapping[int, int]) -> dict[int, 
     found = {minute: columns[_name(minute)] for minute in entries}
     for minute, tenths in found.items():
         if tenths.dtype != np.int16 or tenths.shape != (entries[minute], MAX_SLOTS - minute):
-            raise ValueError(f"the courses of minute {minute} are {tenths.dtype} of shape {tenths.shape}")
+            raise ValueError(
+                f"the courses of minute {minute} are {tenths.dtype} of shape {tenths.shape}; "
+                f"expected int16 of shape {(entries[minute], MAX_SLOTS - minute)}"
+            )
     return found
 
 

@@ -34,7 +34,8 @@ class TlsFiles(NamedTuple):
     Attributes:
         certificate: the server's certificate, followed by those of its issuers.
         key: its private key, without a password.
-        client_authorities: certificates that client certificates must come from; None: clients need none.
+        client_authorities: certificates of the authorities that must have issued the clients' certificates; None:
+            clients need no certificate.
     """
 
     certificate: Path
@@ -108,7 +109,7 @@ def _load(paths: TlsFiles) -> grpc.ServerCertificateConfiguration:
     try:
         public = load_pem_private_key(key, password=None).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: the key needs a password
-        raise AccessFileError(f"{paths.key}: not a PEM private key without a password") from None
+        raise AccessFileError(f"{paths.key}: not a private key in PEM; expected an unencrypted one") from None
     try:
         own = x509.load_pem_x509_certificates(certificate)[0].public_key()
     except (ValueError, UnsupportedAlgorithm):

@@ -39,7 +39,8 @@
 
 The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo; that of OutcomeStands has the
 outcome that stands as metadata, that of ScopeMissing the scope, that of CallerLimit the name of the limit. A status
-that names a field also carries google.rpc.BadRequest; one that may pass, google.rpc.RetryInfo.
+that names a field has it as metadata and also carries google.rpc.BadRequest; a status whose cause may be temporary also
+carries google.rpc.RetryInfo.
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ RETRY_DELAYS = {
     grpc.StatusCode.UNAVAILABLE: Duration(nanos=500_000_000),
     grpc.StatusCode.RESOURCE_EXHAUSTED: Duration(seconds=1),
 }
-"""Codes of refusals that may pass, and how long to wait before sending the same request again."""
+"""Codes of refusals that may be temporary, and how long to wait before sending the same request again."""
 
 PUSHBACK = "grpc-retry-pushback-ms"
 """Key of the trailing metadata with the milliseconds after which gRPC's own retries may try again."""

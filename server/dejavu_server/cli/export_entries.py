@@ -40,7 +40,8 @@ def export_entries(url: str, path: Path, *, overwrite: bool = False) -> Exported
     Args:
         url: the ledger.
         path: output file.
-        overwrite: whether to replace an existing file, which may be the only proof of a later change of the ledger.
+        overwrite: whether to replace an existing file; an old export may be the only evidence that the ledger was
+            changed after it.
 
     Raises:
         LedgerError: if the ledger can't be read.

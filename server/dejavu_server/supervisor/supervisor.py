@@ -58,7 +58,7 @@ class Supervisor:
         self._gave_up = False
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT.
+        """Serve until a signal or the end of the terminal, or until no worker can be started.
 
         Returns:
             The exit code: 0 if every worker drained in time; 1 if workers were killed or the server gave up.
@@ -118,7 +118,9 @@ class Supervisor:
             try:
                 metrics = SupervisorMetrics(stack.enter_context(server_folder()))
             except OSError as error:
-                raise StartError(f"cannot create a folder for metrics: {error}; set TMPDIR to one for them") from error
+                raise StartError(
+                    f"cannot create a folder for metrics: {error}; set TMPDIR to a folder that can be written"
+                ) from error
             try:
                 if listen:
                     metrics.address = stack.enter_context(serve_metrics(metrics.registry, Address.parse(listen)))

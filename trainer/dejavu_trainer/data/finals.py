@@ -1,4 +1,4 @@
-"""Fetches finals from the NBA's lists of games: three requests a season, and one per game on neutral ground."""
+"""Fetches finals from the NBA's lists of games: four requests a season, and one per game on neutral ground."""
 
 from __future__ import annotations
 

@@ -26,11 +26,11 @@ _LATE: Final = f"{LATE[0]}–{LATE[1]}"
 
 @dataclass(frozen=True, slots=True)
 class _Aim:
-    """A score's largest accepted difference from a reference's score, as a share of the reference's score.
+    """Limits of a score's difference from a reference's score, as shares of the reference's score.
 
     Attributes:
-        most: of the difference itself.
-        most_upper: of the upper end of its 95 % interval; None: not checked.
+        most: largest accepted relative difference.
+        most_upper: largest accepted upper end of its 95 % interval; None: not checked.
     """
 
     name: str

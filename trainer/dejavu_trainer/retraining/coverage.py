@@ -51,7 +51,10 @@ class CoverageFigure:
         return 2 * score * normal.pdf(score) / self.mean_width
 
     def misses(self, tolerance: float) -> bool:
-        """Return whether the interval of the coverage lies further than a tolerance from the expected coverage."""
+        """Return whether the coverage is too low or too high.
+
+        Its interval then lies more than a tolerance below the nominal coverage, or above it plus `of_whole_ends`.
+        """
         nominal = 1 - self.alpha
         missed = self.upper < nominal - tolerance or self.lower > nominal + self.of_whole_ends + tolerance
         return self.games >= MIN_GAMES and missed

@@ -62,8 +62,7 @@ class TriggerSettings:
         new_games: new games that make a new model due.
         season_games: minimum number of games of a new season.
         pause_games: minimum number of new games for coverage and drift to be checked, and for a new season to count.
-        coverage_tolerance: distance between the interval of a coverage and the expected coverage above which the
-            trigger is met.
+        coverage_tolerance: how far a coverage may be off, see `CoverageFigure.misses`.
     """
 
     new_games: int = NEW_GAMES

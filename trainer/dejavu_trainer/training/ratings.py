@@ -46,7 +46,8 @@ def margins_in_mode(mode: MarginSource, margins: Floats) -> Floats:
 def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
     """Update ratings game by game; the games must be later than those already in `start`.
 
-    The schedule of each game is from the games before it in its season, all of which should be among these.
+    Schedule terms such as rest days are derived from the earlier games of the season, so `games` should contain all of
+    them.
 
     Returns:
         The games with the margins expected before each of them, and the state after the last one.
@@ -71,12 +72,14 @@ def fit_ratings(games: Games, steps: int, advance: Advance, *, with_terms: bool 
 def margins_with_frozen_ratings(before: RatingFilter, games: Games, *, update: bool = True) -> Floats:
     """Compute expected margins with ratings frozen at the start of each season, like those of a bundle.
 
-    Only ratings are frozen: each game has the terms of its day, which a server knows too.
+    Only the ratings are frozen: the schedule, playoff and altitude terms are those of the day of each game, because a
+    server knows them too.
 
     Args:
         before: state before the first of the games, updated with at least one game.
         games: n games, later than those in the state.
-        update: whether to update the state between seasons; if not, it only regresses to the mean in each.
+        update: whether the state learns each season's results before the next one; if not, it only regresses to the
+            mean at the start of each season.
 
     Returns:
         (n,), expected margins in points.

@@ -25,7 +25,8 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "s3": {
         # Cached listings would not show bundles that other servers stored.
         "use_listings_cache": False,
-        "max_concurrency": 1,  # read in one piece, of which no more is received than `_Received` accepts
+        # One request at a time, so that `_Received` can stop a download before more arrives than it accepts.
+        "max_concurrency": 1,
         "config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 3}},
     }
 }

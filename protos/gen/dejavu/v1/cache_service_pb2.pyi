@@ -56,21 +56,21 @@ class _SharedCacheState:
 class _SharedCacheStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SharedCacheState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SHARED_CACHE_STATE_UNSPECIFIED: _SharedCacheState.ValueType  # 0
-    """There is none."""
+    """No shared cache is configured."""
     SHARED_CACHE_STATE_USED: _SharedCacheState.ValueType  # 1
-    """It uses it."""
+    """The worker uses the shared cache."""
     SHARED_CACHE_STATE_FAILED: _SharedCacheState.ValueType  # 2
-    """It fails or is slow; the worker answers without it, and tries again."""
+    """The shared cache fails or is slow; the worker answers without it, and tries again."""
 
 class SharedCacheState(_SharedCacheState, metaclass=_SharedCacheStateEnumTypeWrapper):
     """Whether a worker uses the cache that servers share."""
 
 SHARED_CACHE_STATE_UNSPECIFIED: SharedCacheState.ValueType  # 0
-"""There is none."""
+"""No shared cache is configured."""
 SHARED_CACHE_STATE_USED: SharedCacheState.ValueType  # 1
-"""It uses it."""
+"""The worker uses the shared cache."""
 SHARED_CACHE_STATE_FAILED: SharedCacheState.ValueType  # 2
-"""It fails or is slow; the worker answers without it, and tries again."""
+"""The shared cache fails or is slow; the worker answers without it, and tries again."""
 Global___SharedCacheState: _TypeAlias = SharedCacheState  # noqa: Y015
 
 @_typing.final
@@ -92,8 +92,8 @@ Global___GetCacheStatsRequest: _TypeAlias = GetCacheStatsRequest  # noqa: Y015
 
 @_typing.final
 class GetCacheStatsResponse(_message.Message):
-    """Returns the statistics of the cache, summed over all workers of the server about two seconds before; counts are those
-    since it was started.
+    """Returns the statistics of the cache, summed over the server's workers; they may be about two seconds old. Counts start
+    when the server starts.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -223,7 +223,7 @@ Global___WarmCacheRequest: _TypeAlias = WarmCacheRequest  # noqa: Y015
 
 @_typing.final
 class WarmCacheResponse(_message.Message):
-    """Returns what became of the requests; computed, known and the number of failures add up to their number."""
+    """Returns what became of the requests: computed + known + the number of failures is the number of requests."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

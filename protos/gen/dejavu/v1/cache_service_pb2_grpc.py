@@ -66,8 +66,8 @@ class CacheServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ClearCache(self, request, context):
-        """Removes all answers from the memory of all workers of the server and, where servers share a cache, from that: none
-        of an earlier time is returned by this server once it has answered, nor by the others a second later.
+        """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. Once the
+        call returns, this server gives no answer computed earlier; the other servers give none a second later.
 
         UNAVAILABLE: the shared cache could not be reached; the memory of the workers was cleared.
         """

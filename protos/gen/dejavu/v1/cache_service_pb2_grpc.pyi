@@ -38,8 +38,8 @@ class CacheServiceStub:
     GetCacheStats: _grpc.UnaryUnaryMultiCallable[_cache_service_pb2.GetCacheStatsRequest, _cache_service_pb2.GetCacheStatsResponse]
     """Returns what the cache contains and how often it helped."""
     ClearCache: _grpc.UnaryUnaryMultiCallable[_cache_service_pb2.ClearCacheRequest, _cache_service_pb2.ClearCacheResponse]
-    """Removes all answers from the memory of all workers of the server and, where servers share a cache, from that: none
-    of an earlier time is returned by this server once it has answered, nor by the others a second later.
+    """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. Once the
+    call returns, this server gives no answer computed earlier; the other servers give none a second later.
 
     UNAVAILABLE: the shared cache could not be reached; the memory of the workers was cleared.
     """
@@ -60,8 +60,8 @@ class CacheServiceAsyncStub(CacheServiceStub):
     GetCacheStats: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.GetCacheStatsRequest, _cache_service_pb2.GetCacheStatsResponse]  # type: ignore[assignment]
     """Returns what the cache contains and how often it helped."""
     ClearCache: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.ClearCacheRequest, _cache_service_pb2.ClearCacheResponse]  # type: ignore[assignment]
-    """Removes all answers from the memory of all workers of the server and, where servers share a cache, from that: none
-    of an earlier time is returned by this server once it has answered, nor by the others a second later.
+    """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. Once the
+    call returns, this server gives no answer computed earlier; the other servers give none a second later.
 
     UNAVAILABLE: the shared cache could not be reached; the memory of the workers was cleared.
     """
@@ -91,8 +91,8 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cache_service_pb2.ClearCacheRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cache_service_pb2.ClearCacheResponse, _abc.Awaitable[_cache_service_pb2.ClearCacheResponse]]:
-        """Removes all answers from the memory of all workers of the server and, where servers share a cache, from that: none
-        of an earlier time is returned by this server once it has answered, nor by the others a second later.
+        """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. Once the
+        call returns, this server gives no answer computed earlier; the other servers give none a second later.
 
         UNAVAILABLE: the shared cache could not be reached; the memory of the workers was cleared.
         """

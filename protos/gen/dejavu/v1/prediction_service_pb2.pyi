@@ -60,21 +60,21 @@ class PredictRequest(_message.Message):
     """The away team, by code or alias as above; must differ from the home team."""
     pregame_margin: _builtins.float
     """Expected final differential (home − away) before the game, in points: a home favorite's spread of −5.5 is +5.5.
-    Replaces the teams' ratings and is taken as up to date, which ratings may not be: a request with the
-    expected_margin of an earlier response may therefore get another interval.
+    Replaces the teams' ratings. A given margin always counts as known, one from ratings may count as old or uncertain,
+    which changes the interval: a request with the expected_margin of an earlier response may get a different interval.
     """
     model_version: _builtins.str
     """Version of the model to use; empty: the active one."""
     game_date: _builtins.str
-    """Local date of the game, ISO 8601 (YYYY-MM-DD), from 1946-08-01 to 2046-07-31 and in the season of the game_id;
-    empty: today in US Eastern, where a day of games ends at 11:00 UTC, which must be in the season too. Tells how old the teams' ratings are: if their
-    newest final is older than the server's limit (30 days by default, summers not counted), they are not used, and
-    warnings says so.
+    """Local date of the game, ISO 8601 (YYYY-MM-DD), from 1946-08-01 to 2046-07-31. Must be in the season of the game_id.
+    Empty: the current game day (one ends at 11:00 UTC, early morning in US Eastern); it must be in that season too.
+    Tells how old the teams' ratings are: if their newest final is older than the server's limit (30 days by default,
+    summers not counted), they are not used, and warnings says so.
     """
     total_points: _builtins.int
-    """Points of both teams together at the end of the pattern's last minute: at least the lead, at most 500, and even
-    exactly if the last differential is (where that is whole). Absent: not known. Every model takes it; inputs of
-    ListModels says which use it.
+    """Points of both teams together at the end of the pattern's last minute. At least the absolute lead and at most 500;
+    if the last differential is a whole number, both must be even or both odd. Absent: not known. Every model accepts
+    it; the field inputs in ListModels tells which models use it.
     """
     @_builtins.property
     def pattern(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -84,8 +84,9 @@ class PredictRequest(_message.Message):
 
     @_builtins.property
     def quantile_levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Levels of the quantiles to return, each in (0, 1), at most 99 of them. The smallest level is half the
-        smallest_alpha of ListModels, the largest is 1 minus that half; some horizons and minutes allow further ones.
+        """Levels of the quantiles to return, each in (0, 1), at most 99 of them. Levels from smallest_alpha / 2 to
+        1 − smallest_alpha / 2 (see ListModels) are allowed everywhere; some horizons and minutes also allow levels closer
+        to 0 and 1.
         """
 
     @_builtins.property
@@ -94,8 +95,8 @@ class PredictRequest(_message.Message):
 
     @_builtins.property
     def last_score(self) -> _forecast_pb2.LastScore:
-        """The last score before the end of the pattern's last minute. Absent: not known, or nobody has scored. Every model takes
-        it, as above.
+        """The last score before the end of the pattern's last minute. Absent: not known, or nobody has scored. Every model
+        accepts it, as above.
         """
 
     @_builtins.property
@@ -346,7 +347,7 @@ class PredictColumnsResponse(_message.Message):
     model_version: _builtins.str
     """Version of the model that made all of them."""
     calibration_sequence: _builtins.int
-    """Sequence of the ledger up to which reported outcomes have adapted them."""
+    """Ledger sequence of the newest reported outcome that the online updates behind these forecasts include."""
     @_builtins.property
     def point_forecasts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Point forecasts of the differentials at the horizon, in points."""
@@ -510,7 +511,9 @@ class StreamPredictionsResponse(_message.Message):
 
     @_builtins.property
     def outcome(self) -> _record_pb2.Outcome:
-        """An outcome was reported, corrected or, if withdrawn is set, taken back: none stands then."""
+        """An outcome was reported or corrected; if withdrawn is set, it was withdrawn, and the game then has no outcome at
+        this horizon.
+        """
 
     def __init__(
         self,

@@ -30,11 +30,12 @@ class PredictionServiceStub(object):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
-    day on which it was made. A request without total_points or last_score agrees with whatever was recorded; one that gives
-    what the newest revision lacks, or another value, makes a new revision. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
-    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
+    newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
+    A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
+    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
+    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
+    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def __init__(self, channel):
@@ -75,11 +76,12 @@ class PredictionServiceServicer(object):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
-    day on which it was made. A request without total_points or last_score agrees with whatever was recorded; one that gives
-    what the newest revision lacks, or another value, makes a new revision. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
-    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
+    newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
+    A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
+    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
+    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
+    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def Predict(self, request, context):
@@ -97,8 +99,9 @@ class PredictionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PredictColumns(self, request, context):
-        """Forecasts many games as columns, for who scores whole seasons: options once, no message for a game. What-ifs only;
-        the numbers are those of Predict. One invalid value fails the call.
+        """Forecasts many games in one call with columns instead of one message per game, for programs that score whole
+        seasons; the options apply to all games. What-ifs only; the numbers are those of Predict. One invalid value fails
+        the call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,11 +163,12 @@ class PredictionService(object):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
-    day on which it was made. A request without total_points or last_score agrees with whatever was recorded; one that gives
-    what the newest revision lacks, or another value, makes a new revision. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
-    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
+    newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
+    A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
+    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
+    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
+    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @staticmethod

@@ -31,11 +31,12 @@ class PredictionServiceStub:
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
-    day on which it was made. A request without total_points or last_score agrees with whatever was recorded; one that gives
-    what the newest revision lacks, or another value, makes a new revision. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
-    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
+    newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
+    A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
+    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
+    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
+    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @_typing.overload
@@ -47,8 +48,9 @@ class PredictionServiceStub:
     PredictBatch: _grpc.UnaryUnaryMultiCallable[_prediction_service_pb2.PredictBatchRequest, _prediction_service_pb2.PredictBatchResponse]
     """Forecasts many games; each succeeds or fails independently."""
     PredictColumns: _grpc.UnaryUnaryMultiCallable[_prediction_service_pb2.PredictColumnsRequest, _prediction_service_pb2.PredictColumnsResponse]
-    """Forecasts many games as columns, for who scores whole seasons: options once, no message for a game. What-ifs only;
-    the numbers are those of Predict. One invalid value fails the call.
+    """Forecasts many games in one call with columns instead of one message per game, for programs that score whole
+    seasons; the options apply to all games. What-ifs only; the numbers are those of Predict. One invalid value fails
+    the call.
     """
     StreamPredictions: _grpc.UnaryStreamMultiCallable[_prediction_service_pb2.StreamPredictionsRequest, _prediction_service_pb2.StreamPredictionsResponse]
     """Streams every recorded forecast and reported outcome of all workers, once and in order of sequence, starting now or
@@ -63,11 +65,12 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
-    day on which it was made. A request without total_points or last_score agrees with whatever was recorded; one that gives
-    what the newest revision lacks, or another value, makes a new revision. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
-    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
+    newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
+    A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
+    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
+    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
+    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -76,8 +79,9 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     PredictBatch: _aio.UnaryUnaryMultiCallable[_prediction_service_pb2.PredictBatchRequest, _prediction_service_pb2.PredictBatchResponse]  # type: ignore[assignment]
     """Forecasts many games; each succeeds or fails independently."""
     PredictColumns: _aio.UnaryUnaryMultiCallable[_prediction_service_pb2.PredictColumnsRequest, _prediction_service_pb2.PredictColumnsResponse]  # type: ignore[assignment]
-    """Forecasts many games as columns, for who scores whole seasons: options once, no message for a game. What-ifs only;
-    the numbers are those of Predict. One invalid value fails the call.
+    """Forecasts many games in one call with columns instead of one message per game, for programs that score whole
+    seasons; the options apply to all games. What-ifs only; the numbers are those of Predict. One invalid value fails
+    the call.
     """
     StreamPredictions: _aio.UnaryStreamMultiCallable[_prediction_service_pb2.StreamPredictionsRequest, _prediction_service_pb2.StreamPredictionsResponse]  # type: ignore[assignment]
     """Streams every recorded forecast and reported outcome of all workers, once and in order of sequence, starting now or
@@ -91,11 +95,12 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
-    day on which it was made. A request without total_points or last_score agrees with whatever was recorded; one that gives
-    what the newest revision lacks, or another value, makes a new revision. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
-    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
+    newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
+    A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
+    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
+    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
+    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @_abc_1.abstractmethod
@@ -120,8 +125,9 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _prediction_service_pb2.PredictColumnsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_prediction_service_pb2.PredictColumnsResponse, _abc.Awaitable[_prediction_service_pb2.PredictColumnsResponse]]:
-        """Forecasts many games as columns, for who scores whole seasons: options once, no message for a game. What-ifs only;
-        the numbers are those of Predict. One invalid value fails the call.
+        """Forecasts many games in one call with columns instead of one message per game, for programs that score whole
+        seasons; the options apply to all games. What-ifs only; the numbers are those of Predict. One invalid value fails
+        the call.
         """
 
     @_abc_1.abstractmethod

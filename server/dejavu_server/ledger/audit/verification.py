@@ -1,10 +1,10 @@
 """Verifies a ledger: the hash chain from first to last entry, and all tables against it.
 
 docs/verification.md lists the checks. Without an external checkpoint, a chain that was rebuilt as a whole, or cut off
-at the end, is valid. The ledger's own checkpoints detect this only while they exist, and only if the chain was not
-signed again (with another key, which `public_keys` detects). Never detected: a removed row of `checkpoints` or
-`snapshots`, because nothing is derived from it; a history rebuilt before the external checkpoint was made; later
-entries such as a server would record.
+at the end, passes the chain's own checks. The ledger's own checkpoints detect this only while they exist, and only if
+the chain was not signed again (with another key, which `public_keys` detects). Never detected: a removed row of
+`checkpoints` or `snapshots`, because nothing is derived from it; a history rebuilt before the external checkpoint was
+made; entries appended after the last checkpoint that look like a server's.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Verification:
         snapshots: number of snapshots of the online state.
         keys: public keys of the checkpoints in the ledger, and of the statement of removed entries, in hexadecimal.
         recorded_before: the entries that were removed were recorded before this time, ISO 8601; empty: none were.
-        pruned_time: when the newest of them were removed, as above.
+        pruned_time: when entries were last removed, ISO 8601; empty if none were.
     """
 
     ledger_id: str
@@ -91,8 +91,8 @@ def verify(
         checkpoint: a checkpoint that was stored elsewhere.
         public_keys: the only keys that checkpoints may be signed with, 32 bytes each; empty: any key.
         clock_tolerance: tolerated contradiction between the times of entries and of checkpoints.
-        restored: whether the ledger may have been restored from a backup since the checkpoint, which is then compared
-            with what the backup had.
+        restored: whether to accept a checkpoint of another epoch, made before the ledger was restored from a backup;
+            its hash is still compared with the entry at its sequence.
 
     Raises:
         LedgerCorrupt: at the first row that was altered; the message names it and the reason.
@@ -172,7 +172,7 @@ def _verify(
 def _identity(connection: Connection) -> Identity:
     stored = raw_rows.identities(connection)
     if len(stored) != 1:
-        raise LedgerCorrupt("the ledger is damaged: its identity row is missing")
+        raise LedgerCorrupt(f"the ledger is damaged: expected one identity row, found {len(stored)}")
     ledger_id, epoch, through, hash_ = (
         stored[0][f"ledger_{name}"] for name in ("ledger_id", "epoch", "pruned_through", "pruned_hash")
     )
@@ -200,7 +200,8 @@ def _check_same_ledger(identity: Identity, checkpoint: Checkpoint, *, restored: 
     if checkpoint.epoch != identity.epoch and not restored:
         raise LedgerCorrupt(
             f"the ledger was restored or altered since the checkpoint: its epoch is {identity.epoch}, "
-            f"not {checkpoint.epoch} (--restored compares it with what was restored)"
+            f"not {checkpoint.epoch} (if it was restored from a backup, --restored compares the checkpoint with the "
+            "restored entries)"
         )
 
 

@@ -1,4 +1,4 @@
-"""Inputs of a forecast's scores, as bytes: one value to read for each of a million forecasts.
+"""The inputs of a forecast's scores, packed into one byte string, so that scoring reads one column of each forecast.
 
 Little-endian doubles: point forecast, last known differential, lower and upper end of the interval and
 P(home leads), then the recorded quantiles, if there are any.
@@ -55,7 +55,10 @@ class Columns(NamedTuple):
         return np.square(self.probability - (differential > 0))
 
     def leader_brier(self, differential: Floats) -> Floats:
-        """Return the Brier score of the leader at the last known differential: 1/2 where it is 0."""
+        """Return the Brier score of the baseline "the team ahead wins".
+
+        Where the last known differential is 0, its probability is 1/2.
+        """
         return np.square((np.sign(self.last_known) + 1.0) / 2.0 - (differential > 0))
 
 

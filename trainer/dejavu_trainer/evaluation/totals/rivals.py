@@ -1,6 +1,7 @@
 """Reference forecasts of total points: pace × time, and the season's mean.
 
-Both expect some points still to come, with the residuals of all earlier seasons as their distribution.
+Both forecast the points still to come; the distribution around this forecast is that of its residuals in all earlier
+seasons.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from dejavu_trainer.evaluation.totals.scores import TotalForecasts
 from dejavu_trainer.training.totals import TotalGames
 
 FORMER_GAMES: Final = 50
-"""Number of games with the mean of the season before that a season's mean starts with: without them, it would be mostly
-noise on the first evenings of a season, and the rival weaker than it can be."""
+"""A season's mean starts as if this many games with the previous season's mean had been played.
+
+Otherwise it would be mostly noise on the first evenings, and this baseline weaker than necessary."""
 
 
 def pace_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
@@ -54,7 +56,10 @@ def _pace(games: TotalGames) -> Floats:
 
 
 def _season_means(games: TotalGames) -> Floats:
-    """Return the means of `to_come` over the games of the season on earlier days, (n, cases)."""
+    """Return the mean of `to_come` over the season's games of earlier days, (n, cases).
+
+    FORMER_GAMES games with the previous season's mean are counted in.
+    """
     came, result = to_come(games), np.empty((len(games.season), len(CASES)))
     former: Floats | None = None
     for season in np.unique(games.season):
@@ -70,7 +75,10 @@ def _season_means(games: TotalGames) -> Floats:
 
 
 def _around(of_past: Floats, expected: Floats, past: TotalGames, games: TotalGames) -> TotalForecasts:
-    """Score expected points still to come, (n, cases), with the residuals of past games as their distribution."""
+    """Score forecasts `expected` of the points still to come, one per (horizon, minute) in CASES.
+
+    The distribution around them is that of the residuals of past games.
+    """
     residuals, errors = to_come(past) - of_past, to_come(games) - expected
     zeros = np.zeros(len(errors))
     crps = np.stack([metrics.crps(zeros, residuals[:, row], errors[:, row]) for row in range(len(CASES))], axis=1)

@@ -1,7 +1,7 @@
 /** Colours of the charts: the page's own tokens, as a canvas needs them. */
 
 export interface Palette {
-  /** Size of the page's type beside 16 pixels: charts grow with it on large screens. */
+  /** The page's font size divided by 16 pixels; charts scale with it on large screens. */
   unit: number;
   ink: string;
   muted: string;

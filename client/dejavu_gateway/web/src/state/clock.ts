@@ -11,7 +11,10 @@ export { now };
 /** The server's clock minus the viewer's, in milliseconds; undefined until the server told its time. */
 export { offset };
 
-/** Takes the server's time as sent now. An answer takes time to arrive, which makes the offset smaller than it is. */
+/**
+ * Treats the server's time as if it had been sent now. It was sent a little earlier, so the offset is too small by the
+ * time the answer took to arrive.
+ */
 export function serverSaid(time: string): void {
   const server = Date.parse(time);
   if (!Number.isNaN(server)) {

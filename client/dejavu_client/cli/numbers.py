@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -34,6 +35,8 @@ def number(text: str) -> float:
     if _THOUSANDS.fullmatch(typed):
         raise typer.BadParameter(f"{text!r} is ambiguous; expected a point before decimals, and no comma in thousands")
     value = float(f"{match['whole'] or 0}.{match['decimals'] or 0}") + _FRACTIONS.get(match["fraction"] or "", 0.0)
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{text[:20]!r}… is too large")
     return -value if match["sign"] == "-" else value
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import END, SIX_MINUTES, watching
 
-from dejavu_client.poller.event_files import EventFiles
+from dejavu_client.poller.event_files import MAX_GAMES_A_DAY, EventFiles
 from dejavu_client.poller.events import Fault, FaultKind, Prediction
 from dejavu_feed.event_table import read_events
 from dejavu_feed.nba.event_rows import live_event
@@ -38,6 +39,16 @@ def test_fewer_events_replace_more_and_any_number_and_text_is_kept(tmp_path: Pat
     assert [(event["number"], event["detail"]) for event in read_events(path).to_pylist()] == [(0, "? x"), (0, None)]
     files.keep("0022500001", events[:1])
     assert len(read_events(path)) == 1
+
+
+def test_a_day_has_room_for_a_hundred_games(tmp_path: Path) -> None:
+    files = EventFiles(tmp_path)
+    events = [live_event({"actionType": "timeout"}, 1, 10.0, 1)]
+    for number in range(MAX_GAMES_A_DAY):
+        files.keep(f"00225{number:05d}", events)
+    with pytest.raises(OSError, match="more than 100 games in a day"):
+        files.keep("0022599999", events)
+    files.keep("0022500000", [*events, *events])
 
 
 async def test_a_folder_that_is_gone_is_said_once_and_the_game_is_forecast(tmp_path: Path) -> None:

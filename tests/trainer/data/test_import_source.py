@@ -268,6 +268,11 @@ def test_a_game_with_an_nba_id_that_does_not_belong_is_left_out(
         ),
         (
             nba_api(),
+            "LAL @ DEN,2023-10-24,,2;LAL @ DEN,2023-10-24,,3",
+            "the list has LAL with 2 and with 3 points in LAL @ DEN on 2023-10-24, 0022300061",
+        ),
+        (
+            nba_api(),
             "LAL @ DEN,2023-10-24,W,3;DEN vs. LAL,2023-10-24,W,5",
             "the list has both LAL and DEN as the winner of LAL @ DEN on 2023-10-24, 0022300061",
         ),
@@ -311,6 +316,44 @@ def test_a_game_that_contradicts_itself_or_its_list_is_left_out(
     assert run(*arguments, "--strict") == 1
     assert capsys.readouterr().err.endswith("--strict: 1 game with contradictions; nothing was written\n")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (hoopr(home_team_id="9" * 5000), None),
+        (nba_api(teamId="9" * 5000, location=""), None),
+        (hoopr(game_date="9999-12-31T23:59:59+00:00"), "of another season"),
+    ],
+)
+def test_values_beyond_all_bounds_are_left_out_without_a_traceback(
+    rows: list[dict[str, object]], reason: str | None, tmp_path: Path, listed: Path
+) -> None:
+    source = Source.NBA_API if "gameId" in rows[0] else Source.HOOPR
+    (tmp_path / "pbp.json").write_text(json.dumps(rows))
+    games = read_game_list(listed)
+    if reason is None:
+        assert timeline(read_source([tmp_path / "pbp.json"], source, 2024, games)) == ELAPSED
+    else:
+        with pytest.raises(DataError, match=reason):
+            read_source([tmp_path / "pbp.json"], source, 2024, games)
+
+
+@pytest.mark.parametrize("headers", [[["GAME_ID"]], [{}]])
+def test_a_table_whose_headers_are_no_texts_is_refused(headers: list[Any], tmp_path: Path, listed: Path) -> None:
+    path = tmp_path / "pbp.json"
+    path.write_text(json.dumps({"resultSets": [{"headers": headers, "rowSet": [[1]]}]}))
+    with pytest.raises(DataError, match="holds no table"):
+        read_source([path], Source.NBA_API, 2024, read_game_list(listed))
+
+
+def test_values_of_parquet_that_python_cannot_hold_are_refused(tmp_path: Path) -> None:
+    table = pa.table(
+        {**{name: [value] for name, value in hoopr()[0].items()}, "game_date": pa.array([2**30], pa.date32())}
+    )
+    pq.write_table(table, tmp_path / "pbp.parquet")
+    with pytest.raises(DataError, match="can't be read as parquet"):
+        read_source([tmp_path / "pbp.parquet"], Source.HOOPR, 2024)
 
 
 def test_a_team_of_the_list_that_is_not_known_is_left_to_the_plays(tmp_path: Path) -> None:

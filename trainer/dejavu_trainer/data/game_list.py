@@ -131,8 +131,8 @@ def read_game_list(path: Path) -> GameList:
             game.neutral = True
         elif (game.home, game.away) != (home, away):
             game.fault = f"the list has it as {game} and as {matchup}"
-        if points is not None and team:
-            game.points[team] = points
+        if points is not None and team and game.points.setdefault(team, points) != points:
+            game.fault = f"the list has {team} with {game.points[team]} and with {points} points in {game}"
         if won is not None and team:
             winner = team if won else opponent
             if game.winner not in ("", winner):
@@ -167,8 +167,8 @@ def _points(value: Any) -> int | None:
     text = str(value).removesuffix(".0")
     if value is None or text in _MISSING:
         return None
-    if not (text.isascii() and text.isdigit() and int(text) <= MAX_SCORE):
-        raise ValueError(f"{text!r}, expected points, 0 to {MAX_SCORE}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= MAX_SCORE):
+        raise ValueError(f"{text[:40]!r}, expected points, 0 to {MAX_SCORE}")
     return int(text)
 
 
@@ -176,6 +176,6 @@ def _won(value: Any) -> bool | None:
     """Return whether the team of a row won; None if the row does not say."""
     if value is None or str(value) in _MISSING:
         return None
-    if value not in _WINS:
+    if not isinstance(value, str) or value not in _WINS:
         raise ValueError(f"{value!r}, expected W or L")
     return _WINS[value]

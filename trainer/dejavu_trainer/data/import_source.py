@@ -196,6 +196,9 @@ def _check_belongs(name: str, game: _Game, source_format: SourceFormat, season: 
         raise NotImported(f"{game.unknown} is not a team of the NBA")
     if source_format.nba_ids and season_of(name) != season:
         raise NotImported("of another season")
+    first, last = season_window(season)
+    if game.day is not None and not first <= game.day <= last:
+        raise NotImported("of another season")
     if game.fault:
         raise Contradicts(game.fault)
     if not game.rows:

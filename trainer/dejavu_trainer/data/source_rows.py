@@ -165,8 +165,8 @@ def _hoopr(row: SourceRow) -> SourceEvent:
 
 def _espn_team(row: SourceRow, side: str) -> str:
     column, text = f"{side}_team_abbrev", row.required(f"{side}_team_abbrev")
-    number = row.text(f"{side}_team_id").removesuffix(".0")
-    by_number, by_code = ESPN_TEAMS.get(int(number)) if number.isdecimal() else None, _code(text)
+    number = _number(row.text(f"{side}_team_id"))
+    by_number, by_code = None if number is None else ESPN_TEAMS.get(number), _code(text)
     if by_number and by_code and by_number != by_code:
         row.problems.append((column, f"{column} is {text!r}, but {side}_team_id is {number}, {by_number}"))
     return by_number or by_code
@@ -242,8 +242,8 @@ def _sides(team: str, at_home: bool, away: bool) -> tuple[str, str]:
 
 def _nba_team(row: SourceRow, number_column: str, code_column: str) -> str:
     """Return the team of a row by its number, which a club keeps if it moves, or by its code; empty if it has none."""
-    number = row.text(number_column).removesuffix(".0")
-    by_number = _CODES.get(int(number)) if number.isdecimal() else None
+    number = _number(row.text(number_column))
+    by_number = None if number is None else _CODES.get(number)
     return by_number or _code(row.text(code_column))
 
 

@@ -23,6 +23,9 @@ _DELIMITERS: Final = (",", "\t", ";", "|")
 _PARQUET: Final = b"PAR1"
 _LONGEST_HEADER: Final = 100_000
 
+_BATCH_ROWS: Final = 1_024
+"""Number of rows of parquet that are read at a time: a small file may contain long texts, often repeated."""
+
 
 def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
     """Yield the rows of a file, with at least the required columns.
@@ -88,10 +91,10 @@ def _parquet_rows(path: Path, required: Sequence[str], optional: Sequence[str]) 
         names = file.schema_arrow.names
         require_columns(path, names, required)
         columns = [column for column in (*required, *optional) if column in names]
-        for batch in file.iter_batches(columns=columns):
+        for batch in file.iter_batches(columns=columns, batch_size=_BATCH_ROWS):
             for values in batch.to_pylist():
                 yield None, values
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError, OverflowError) as error:
         raise DataError(f"{path}: can't be read as parquet: {error}") from error
 
 
@@ -117,6 +120,8 @@ def _rows_of(document: Any) -> list[Any] | None:
         case list():
             return document
         case {"resultSets": [{"headers": list(headers), "rowSet": list(rows)}, *_]}:
+            if not all(isinstance(header, str) for header in headers):
+                return None
             return [dict(zip(headers, row, strict=False)) for row in rows if isinstance(row, list)]
         case {"game": {"gameId": game_id, "actions": list(actions)}}:
             return [{"gameId": game_id, **action} for action in actions if isinstance(action, Mapping)]

@@ -24,7 +24,7 @@ FINAL = HORIZON_FINAL
 HorizonName = Literal["half", "halftime", "final"]
 _HORIZONS: dict[object, Horizon.ValueType] = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL}
 
-_LEAST_AMERICAN = 100
+LEAST_AMERICAN = 100
 """Minimum absolute value of American odds, which are whole numbers. A whole number this large is read as American, so
 decimal odds need a fractional part."""
 
@@ -164,7 +164,7 @@ def total_market(
 
 
 def _odds(price: float) -> Odds:
-    if math.isfinite(price) and (price >= _LEAST_AMERICAN or price < 0) and price == int(price):
+    if math.isfinite(price) and (price >= LEAST_AMERICAN or price < 0) and price == int(price):
         return Odds(american=int(price))
     return Odds(decimal=price)
 

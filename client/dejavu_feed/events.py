@@ -41,7 +41,6 @@ class Event(NamedTuple):
         kind: its kind.
         team: NBA code of the acting team; of a jump ball, the team that gains the ball; empty if there is none.
         home, away: the score after it, in points.
-        points: points scored by it.
         made: of a shot or a free throw, whether it was made.
         value: points of a shot if made, 2 or 3; 0 for other events, or if the source does not say.
         distance: distance of a shot in feet; None if not reported.
@@ -60,7 +59,6 @@ class Event(NamedTuple):
     team: str = ""
     home: int = 0
     away: int = 0
-    points: int = 0
     made: bool | None = None
     value: int = 0
     distance: float | None = None
@@ -70,6 +68,13 @@ class Event(NamedTuple):
     player: int = 0
     other_player: int = 0
     possession: str = ""
+
+    @property
+    def points(self) -> int:
+        """Points that it scores."""
+        if not self.made:
+            return 0
+        return 1 if self.kind is EventKind.FREE_THROW else self.value
 
 
 _SPECIAL_FREE_THROWS: Final = ("technical", "flagrant", "clear path")

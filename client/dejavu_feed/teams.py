@@ -48,6 +48,9 @@ TEAMS: Final = {
 }
 """NBA code → team."""
 
+CODES: Final = {team.number: code for code, team in TEAMS.items()}
+"""Numeric id → NBA code. A franchise that moved keeps its id."""
+
 ALIASES: Final = {
     # Basketball-Reference
     "BRK": "BKN",
@@ -94,13 +97,10 @@ FORMER_TEAMS: Final = {
 """Former code → team, for all seasons with plays (from 1996-97 on). The Hornets of 1988 to 2002 are Charlotte's in the
 NBA's history, although the franchise plays in New Orleans."""
 
-_NO_CLUBS: Final = {
-    **dict.fromkeys(
-        ("EST", "WST", "EAST", "WEST", "LBN", "GNS", "STP", "DRT", "SHQ", "CHK", "KEN", "CAN", "USA", "WLD"),
-        "an All-Star team",
-    )
-}
-"""Code in capitals → what it stands for, of teams in the feed that are no club of the NBA."""
+_ALL_STAR_TEAMS: Final = frozenset(
+    {"EST", "WST", "EAST", "WEST", "LBN", "GNS", "STP", "DRT", "SHQ", "CHK", "KEN", "CAN", "USA", "WLD"}
+)
+"""Codes of teams in the feed that are no club of the NBA."""
 
 
 NICKNAMES: Final = {
@@ -160,8 +160,8 @@ def team_code(text: str) -> str:
     if code is None:
         if plain in _SHARED_CITIES:
             raise ValueError(f"{text!r} is the city of two teams; expected {' or '.join(_SHARED_CITIES[plain])}")
-        if plain in _NO_CLUBS:
-            raise ValueError(f"{text!r} is no club of the NBA but {_NO_CLUBS[plain]}")
+        if plain in _ALL_STAR_TEAMS:
+            raise ValueError(f"{text!r} is no club of the NBA but an All-Star team")
         if close := difflib.get_close_matches(plain, _CODES, n=1):
             name = TEAMS[_CODES[close[0]]].name
             raise ValueError(f"{text!r} is not a team; did you mean {_CODES[close[0]]} ({name})?")

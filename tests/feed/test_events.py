@@ -13,10 +13,10 @@ from dejavu_feed.events import Event, EventKind, complete_events, with_possessio
 from dejavu_feed.nba.event_rows import live_event, v2_event, v3_event
 from dejavu_feed.nba.typed_fields import game_clock
 from dejavu_feed.pattern import Score, elapsed_seconds, slots
-from dejavu_feed.teams import TEAMS
+from dejavu_feed.teams import CODES, TEAMS
 
 BOS, LAL = TEAMS["BOS"].number, TEAMS["LAL"].number
-MADE = Event(1, 30.0, 0, EventKind.SHOT, "BOS", points=3, made=True, value=3, player=1628369)
+MADE = Event(1, 30.0, 0, EventKind.SHOT, "BOS", made=True, value=3, player=1628369)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ MADE = Event(1, 30.0, 0, EventKind.SHOT, "BOS", points=3, made=True, value=3, pl
         (
             live_event,
             {"actionType": "freethrow", "subType": "2 of 3", "teamId": LAL, "shotResult": "Made", "personId": 5},
-            Event(1, 30.0, 0, EventKind.FREE_THROW, "LAL", points=1, made=True, attempt=2, attempts=3, detail="2 of 3",
+            Event(1, 30.0, 0, EventKind.FREE_THROW, "LAL", made=True, attempt=2, attempts=3, detail="2 of 3",
                   player=5),
         ),
         (
@@ -97,12 +97,19 @@ def test_each_source_s_row_is_the_same_event(read: Any, row: dict[str, Any], exp
     assert read(row, 1, 30.0, 0) == expected
 
 
+def test_points_are_those_of_what_was_made() -> None:
+    free_throw = Event(1, 30.0, 0, EventKind.FREE_THROW, "LAL", made=True)
+    events = (MADE, MADE._replace(value=2), MADE._replace(made=False), free_throw, free_throw._replace(made=False))
+    assert [event.points for event in events] == [3, 2, 0, 1, 0]
+    assert Event(1, 30.0, 0, EventKind.FOUL, "LAL").points == 0
+
+
 def test_a_score_stands_from_its_row_on_and_a_row_without_one_carries_it() -> None:
     rows = [
-        (Event(1, 20.0, 3, EventKind.SHOT, "BOS", points=2, made=True), (2, 0)),
+        (Event(1, 20.0, 3, EventKind.SHOT, "BOS", made=True, value=2), (2, 0)),
         (Event(1, 10.0, 1, EventKind.FOUL, "LAL"), None),
         (Event(1, 20.0, 4, EventKind.FOUL, "LAL"), None),
-        (Event(1, 30.0, 5, EventKind.SHOT, "LAL", points=3, made=True), None),
+        (Event(1, 30.0, 5, EventKind.SHOT, "LAL", made=True, value=3), None),
         (Event(1, 40.0, 6, EventKind.TIMEOUT, "LAL"), (99, 0)),
     ]
     scores = (Score(0.0, 0, 0), Score(20.0, 2, 0), Score(30.0, 2, 3))
@@ -170,7 +177,6 @@ GAIN_THE_BALL = {EventKind.REBOUND, EventKind.JUMP_BALL, EventKind.STEAL}
 @pytest.mark.real_data
 def test_who_shoots_and_who_loses_the_ball_had_it_and_the_feed_agrees(data_dir: Path) -> None:
     """The feed's field names the team with the ball during a play, ours after the play before it."""
-    codes = {team.number: code for code, team in TEAMS.items()}
     attacks = wrong = told = differing = 0
     for name in PAYLOADS:
         path = data_dir / "feed" / name
@@ -191,7 +197,7 @@ def test_who_shoots_and_who_loses_the_ball_had_it_and_the_feed_agrees(data_dir: 
             if event.kind in NEED_THE_BALL:
                 attacks += 1
                 wrong += before.possession != event.team
-            field = codes.get(action["possession"])
+            field = CODES.get(action["possession"])
             if field and before.possession and event.kind not in GAIN_THE_BALL:
                 told += 1
                 differing += before.possession != field

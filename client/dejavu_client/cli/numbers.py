@@ -8,6 +8,8 @@ from typing import Final
 
 import typer
 
+from dejavu_client.requests import LEAST_AMERICAN
+
 MINUS: Final = str.maketrans("−–", "--")
 """Translates the dashes that are printed as a minus sign."""
 
@@ -19,7 +21,6 @@ _NUMBER: Final = re.compile(
 _THOUSANDS: Final = re.compile(r"[+-]?[0-9]+,[0-9]{3,}")
 _QUOTIENT: Final = re.compile(r"(?P<win>[0-9]{1,4})/(?P<stake>[0-9]{1,4})", re.ASCII)
 _EVEN: Final = frozenset({"EVEN", "EVENS", "EV"})
-_LEAST_AMERICAN: Final = 100
 
 
 def number(text: str) -> float:
@@ -55,12 +56,12 @@ def price(text: str, option: str) -> float | None:
         return None
     typed = text.strip().translate(MINUS)
     if typed.upper() in _EVEN:
-        return float(_LEAST_AMERICAN)
+        return float(LEAST_AMERICAN)
     if quotient := _QUOTIENT.fullmatch(typed):
         if not int(quotient["win"]) or not int(quotient["stake"]):
             raise typer.BadParameter(f"{text}; expected fractional odds above 0, such as 5/2", param_hint=option)
         decimal = 1 + int(quotient["win"]) / int(quotient["stake"])
-        if decimal >= _LEAST_AMERICAN:  # a whole number from 100 on means American odds
+        if decimal >= LEAST_AMERICAN:  # a whole number from 100 on means American odds
             raise typer.BadParameter(f"{text}; expected fractional odds below 99/1", param_hint=option)
         return decimal
     try:
@@ -68,7 +69,7 @@ def price(text: str, option: str) -> float | None:
     except typer.BadParameter:
         expected = "expected decimal odds such as 1.91, American odds such as -110 or EVEN, or a fraction such as 5/2"
         raise typer.BadParameter(f"{text!r} is not a price; {expected}", param_hint=option) from None
-    if typed[0] in "+-" and not (abs(value) >= _LEAST_AMERICAN and value.is_integer()):
+    if typed[0] in "+-" and not (abs(value) >= LEAST_AMERICAN and value.is_integer()):
         expected = (
             "expected American odds of +100 or more, or -100 or less, in whole numbers; decimal odds have no sign"
         )

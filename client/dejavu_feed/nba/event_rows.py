@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dejavu_feed.events import Event, EventKind
-from dejavu_feed.teams import TEAMS
+from dejavu_feed.teams import CODES
 
 Row = Mapping[Any, Any]
 
-_CODES: Final = {team.number: code for code, team in TEAMS.items()}
 _ATTEMPT: Final = re.compile(r"([1-3]) of ([1-3])", re.ASCII)
 _MOST_FEET: Final = 94.0
 _MAX_DETAIL: Final = 40
@@ -53,6 +52,9 @@ _V3: Final = {
     "Timeout": EventKind.TIMEOUT,
     "Jump Ball": EventKind.JUMP_BALL,
 }
+_V3_WORDS: Final = {" BLOCK ": EventKind.BLOCK, " STEAL ": EventKind.STEAL}
+"""Words in the description of a row without `actionType`."""
+
 _V2: Final = {
     1: EventKind.SHOT,
     2: EventKind.SHOT,
@@ -116,14 +118,8 @@ def v3_event(row: Row, period: int, elapsed: float, order: int) -> Event:
     """Return the event of a row of PlayByPlayV3. Blocks and steals have no kind there; the description names them."""
     kind = _V3.get(_text(row, "actionType"), EventKind.OTHER)
     description = _text(row, "description")
-    if not _text(row, "actionType") and kind is EventKind.OTHER:
-        kind = (
-            EventKind.BLOCK
-            if " BLOCK " in description
-            else EventKind.STEAL
-            if " STEAL " in description
-            else EventKind.OTHER
-        )
+    if not _text(row, "actionType"):
+        kind = next((kind for word, kind in _V3_WORDS.items() if word in description), EventKind.OTHER)
     if kind is EventKind.JUMP_BALL:  # whose team is that of the first jumper; the winner has no team
         return Event(period, elapsed, _number(order), kind)
     result = "Made" if _text(row, "actionType") == "Made Shot" else "Missed"
@@ -137,17 +133,15 @@ def _nba_event(row: Row, kind: EventKind, result: str, period: int, elapsed: flo
     if _text(row, "actionType") == "period":
         kind = EventKind.PERIOD_START if detail == "start" else EventKind.PERIOD_END
     made = result == "Made" if kind in (EventKind.SHOT, EventKind.FREE_THROW) else None
-    value = _value(row) if kind is EventKind.SHOT else 0
-    attempt, attempts = _attempt(detail) if kind is EventKind.FREE_THROW else (0, 0)
+    attempt, attempts = attempt_of(detail) if kind is EventKind.FREE_THROW else (0, 0)
     return Event(
         period,
         elapsed,
         _number(order),
         kind,
         team=_team(row.get("teamId")) or _team(row.get("personId")),  # of a team's rebound or turnover
-        points=(1 if kind is EventKind.FREE_THROW else value) if made else 0,
         made=made,
-        value=value,
+        value=_value(row) if kind is EventKind.SHOT else 0,
         distance=_distance(row.get("shotDistance")) if kind is EventKind.SHOT else None,
         attempt=attempt,
         attempts=attempts,
@@ -171,15 +165,13 @@ def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
     # Of a blocked shot and of a steal, the other team has a description as well.
     text = " ".join(_text(row, name) for name in ("HOMEDESCRIPTION", "VISITORDESCRIPTION"))
     if kind is EventKind.JUMP_BALL:
-        return Event(
-            period, elapsed, order, kind, team=_team(row.get("PLAYER3_TEAM_ID")) or _team(row.get("PLAYER3_ID"))
-        )
+        winner = _team(row.get("PLAYER3_TEAM_ID")) or _team(row.get("PLAYER3_ID"))
+        return Event(period, elapsed, _number(order), kind, team=winner)
     made = None
     if kind is EventKind.SHOT:
         made = message == 1
     elif kind is EventKind.FREE_THROW:
         made = "MISS" not in text
-    value = (3 if "3PT" in text else 2) if kind is EventKind.SHOT else 0
     attempt, attempts, detail = 0, 0, ""
     if kind is EventKind.FREE_THROW:
         attempt, attempts, detail = _V2_FREE_THROWS.get(action, (1, 1, ""))
@@ -191,13 +183,12 @@ def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
         _number(order),
         kind,
         team=_team(row.get("PLAYER1_TEAM_ID")) or _team(row.get("PLAYER1_ID")),  # of a team's rebound or turnover
-        points=(1 if kind is EventKind.FREE_THROW else value) if made else 0,
         made=made,
-        value=value,
+        value=(3 if "3PT" in text else 2) if kind is EventKind.SHOT else 0,
         attempt=attempt,
         attempts=attempts,
         detail=detail,
-        player=_player(row.get("PLAYER1_ID")) if _team(row.get("PLAYER1_ID")) == "" else 0,
+        player=_player(row.get("PLAYER1_ID")),
         other_player=_player(row.get("PLAYER2_ID")) if kind in (EventKind.SHOT, EventKind.FOUL) else 0,
     )
 
@@ -222,12 +213,12 @@ def _number(order: int) -> int:
 
 
 def _team(number: object) -> str:
-    return _CODES.get(_whole(number), "")
+    return CODES.get(_whole(number), "")
 
 
 def _player(number: object) -> int:
     player = _whole(number)
-    return player if 0 < player < _MAX_NUMBER and player not in _CODES else 0
+    return player if 0 < player < _MAX_NUMBER and player not in CODES else 0
 
 
 def _distance(value: object) -> float | None:
@@ -238,6 +229,7 @@ def _distance(value: object) -> float | None:
     return feet if 0 <= feet <= _MOST_FEET else None
 
 
-def _attempt(detail: str) -> tuple[int, int]:
+def attempt_of(detail: str) -> tuple[int, int]:
+    """Return the number of a free throw and of all in a row, of a text such as "1 of 2"; 1 of 1 for other texts."""
     match = _ATTEMPT.search(detail)
     return (int(match[1]), int(match[2])) if match else (1, 1)

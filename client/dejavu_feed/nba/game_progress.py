@@ -43,7 +43,7 @@ def known_minutes(plays: Sequence[Play]) -> int:
     """Return the number of completed minutes of which the differentials are known.
 
     A minute is not known if its end lies in a gap: between a play and the next one that could be read. No pattern
-    contains it until the feed is mended.
+    contains it until the feed corrects the play.
     """
     before = 0.0
     for play in plays:

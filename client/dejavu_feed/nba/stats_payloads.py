@@ -20,9 +20,8 @@ from dejavu_feed.nba.event_rows import v3_event
 from dejavu_feed.nba.typed_fields import brief, game_clock, optional_text, points, required
 from dejavu_feed.pattern import LARGEST_MARGIN, Score, elapsed_seconds
 from dejavu_feed.score_changes import contradiction, score_changes
-from dejavu_feed.teams import TEAMS
+from dejavu_feed.teams import CODES
 
-_CODES: Final = {team.number: code for code, team in TEAMS.items()}
 _MATCHUP: Final = 40
 """Number of characters of a matchup that are kept; "NYK @ BOS" has 9."""
 
@@ -257,7 +256,7 @@ def _row(action: Any) -> tuple[int, Score] | None:
 
 def _team(number: object) -> str:
     """Return the NBA code of a numeric team id; "" if it is not in the league. Teams that moved keep their id."""
-    return _CODES.get(number, "") if isinstance(number, int) else ""
+    return CODES.get(number, "") if isinstance(number, int) else ""
 
 
 def _date(text: str, game_id: str) -> date:

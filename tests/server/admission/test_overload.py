@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,30 @@ async def until_idle(worker: Worker) -> None:
 
 async def send_headers_only(worker: Worker, address: str = "127.0.0.1") -> asyncio.StreamWriter:
     """Makes a call from an address that sends its headers and no request; returns its connection."""
-    host, _, port = worker.address.rpartition(":")
-    complete = wire.call(PREDICT, b"")
-    _, writer = await asyncio.open_connection(host, int(port), local_addr=(address, 0))
-    writer.write(complete[: -len(wire.frame(wire.DATA, wire.END_STREAM, 1, b""))])
+    _, writer, _ = await begin_slow_call(worker, address)
     return writer
+
+
+@asynccontextmanager
+async def headers_from(
+    worker: Worker, addresses: Sequence[str], *, every: float
+) -> AsyncIterator[list[asyncio.StreamWriter]]:
+    """Sends headers without a request from each address again and again; yields the connections so far."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def hold(address: str) -> None:
+        while True:
+            writers.append(await send_headers_only(worker, address))
+            await asyncio.sleep(every)
+
+    holding = [asyncio.create_task(hold(address)) for address in addresses]
+    try:
+        yield writers
+    finally:
+        for task in holding:
+            task.cancel()
+        for writer in writers:
+            writer.close()
 
 
 async def begin_slow_call(
@@ -215,25 +235,13 @@ async def test_calls_that_send_headers_again_and_again_do_not_keep_others_from_t
 ) -> None:
     """Their places go to others long before their requests must be there."""
     monkeypatch.setattr(worker.admission, "_request_seconds", 600.0)
-    writers: list[asyncio.StreamWriter] = []
-
-    async def hold() -> None:
-        while True:
-            writers.append(await send_headers_only(worker))
-            await asyncio.sleep(PATIENCE_SECONDS / LIMIT)  # twice as many as have room while they are patient
-
-    holding = asyncio.create_task(hold())
-    try:
-        async with asyncio.timeout(30):
-            await until(lambda: worker.admission.in_progress(CallKind.PREDICT) >= LIMIT)
-            answered = 0
-            while answered < 5:
-                answered += await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
-                await asyncio.sleep(PATIENCE_SECONDS / 3)
-    finally:
-        holding.cancel()
-        for writer in writers:
-            writer.close()
+    # Twice as many as have room while they are patient.
+    async with headers_from(worker, ["127.0.0.1"], every=PATIENCE_SECONDS / LIMIT), asyncio.timeout(30):
+        await until(lambda: worker.admission.in_progress(CallKind.PREDICT) >= LIMIT)
+        answered = 0
+        while answered < 5:
+            answered += await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
+            await asyncio.sleep(PATIENCE_SECONDS / 3)
 
 
 async def test_headers_without_a_token_take_no_place_of_forecasts(tmp_path: Path) -> None:
@@ -264,15 +272,7 @@ async def test_no_number_of_headers_of_one_address_keeps_others_from_their_forec
     ):
         stub: Any = PredictionServiceStub(channel)
         assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
-        writers: list[asyncio.StreamWriter] = []
-
-        async def hold() -> None:
-            while True:
-                writers.append(await send_headers_only(worker, "127.0.0.2"))
-                await asyncio.sleep(PATIENCE_SECONDS / places / 8)
-
-        holding = asyncio.create_task(hold())
-        try:
+        async with headers_from(worker, ["127.0.0.2"], every=PATIENCE_SECONDS / places / 8) as writers:
             await until(lambda: len(writers) > 4 * places)
             reader, slow, request = await begin_slow_call(worker, "127.0.0.3")
             writers.append(slow)
@@ -282,10 +282,6 @@ async def test_no_number_of_headers_of_one_address_keeps_others_from_their_forec
                 await asyncio.sleep(PATIENCE_SECONDS / 5)
             slow.write(request)
             await reader.readuntil(answers[0].forecast.model_version.encode())
-        finally:
-            holding.cancel()
-            for writer in writers:
-                writer.close()
 
 
 async def test_callers_with_many_batches_do_not_end_the_slow_uploads_of_callers_with_few(
@@ -321,22 +317,9 @@ async def test_headers_of_many_addresses_keep_nobody_from_forecasts(tmp_path: Pa
     ):
         stub: Any = PredictionServiceStub(channel)
         assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
-        writers: list[asyncio.StreamWriter] = []
         addresses = [f"127.0.0.{2 + number}" for number in range(3 * places // few)]
-
-        async def hold(address: str) -> None:
-            while True:
-                writers.append(await send_headers_only(worker, address))
-                await asyncio.sleep(PATIENCE_SECONDS / few / 2)
-
-        holding = [asyncio.create_task(hold(address)) for address in addresses]
-        try:
+        async with headers_from(worker, addresses, every=PATIENCE_SECONDS / few / 2) as writers:
             await until(lambda: len(writers) > 4 * places)
             for _ in range(20):
                 assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
                 await asyncio.sleep(PATIENCE_SECONDS / 5)
-        finally:
-            for task in holding:
-                task.cancel()
-            for writer in writers:
-                writer.close()

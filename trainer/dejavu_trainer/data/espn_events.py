@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dejavu_feed.events import Event, EventKind
+from dejavu_feed.nba.event_rows import attempt_of
 
 ESPN_TEAMS: Final = {
     1: "ATL",
@@ -43,7 +44,6 @@ ESPN_TEAMS: Final = {
 """ESPN's numbers of teams → NBA codes. A club that moved keeps its number."""
 
 _FEET: Final = re.compile(r"\b([0-9]{1,2})-foot", re.ASCII)
-_ATTEMPT: Final = re.compile(r"([1-3]) of ([1-3])", re.ASCII)
 _TRUE: Final = frozenset({"true", "1", "1.0"})
 
 _KINDS: Final = (
@@ -78,22 +78,19 @@ def espn_event(row: Mapping[Any, Any], period: int, elapsed: float) -> Event:
     named = " ".join(name.lower().split())
     kind = next((kind for part, kind in _KINDS if part in named), EventKind.OTHER)
     made = str(row.get("scoring_play")).lower() in _TRUE if kind in (EventKind.SHOT, EventKind.FREE_THROW) else None
-    value = (3 if "three point" in text.lower() else 2) if kind is EventKind.SHOT else 0
-    attempt = _ATTEMPT.search(named) if kind is EventKind.FREE_THROW else None
+    attempt, attempts = attempt_of(named) if kind is EventKind.FREE_THROW else (0, 0)
     feet = _FEET.search(text) if kind is EventKind.SHOT else None
-    free_throw = kind is EventKind.FREE_THROW
     return Event(
         period,
         elapsed,
         _whole(row.get("sequence_number")),
         kind,
         team="" if kind is EventKind.JUMP_BALL else ESPN_TEAMS.get(_whole(row.get("team_id")), ""),
-        points=(1 if free_throw else value) if made else 0,
         made=made,
-        value=value,
+        value=(3 if "three point" in text.lower() else 2) if kind is EventKind.SHOT else 0,
         distance=float(feet[1]) if feet else None,
-        attempt=int(attempt[1]) if attempt else int(free_throw),
-        attempts=int(attempt[2]) if attempt else int(free_throw),
+        attempt=attempt,
+        attempts=attempts,
         detail=named[:40] if kind in _DETAILED else "",
     )
 

@@ -279,7 +279,7 @@ class _Season:
         finished = [(game, phase) for game, phase in listed if game.over]
         if not finished:
             raise DataError(f"{self.name}: the NBA lists no finished game")
-        fetched = {game.game_id: kept for game, _ in finished if (kept := self._cached(game)) is not None}
+        fetched = {game.game_id: kept for game, _ in finished if (kept := self.cache.game(game)) is not None}
         cached = len(fetched)
         self.observer.begin(self.name, len(finished), cached)
         stopped, reasons = self._request([game for game, _ in finished if game.game_id not in fetched], fetched)
@@ -303,11 +303,6 @@ class _Season:
             missing=missing,
             stopped=stopped,
         )
-
-    def _cached(self, game: ListedGame) -> FetchedGame | None:
-        """Return the cached game if its final score still matches the list, else None."""
-        kept = None if game.fault else self.cache.game(game.game_id)
-        return kept if kept is not None and kept.timeline.points == dict(game.points) else None
 
     def _request(self, games: Sequence[ListedGame], fetched: dict[str, FetchedGame]) -> tuple[str, dict[str, str]]:
         """Fetch games into `fetched`.

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from dejavu_common.files import atomic_replace
 from dejavu_feed.events import Event, EventKind
-from dejavu_feed.nba.stats_payloads import ScoreTimeline
+from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline
 from dejavu_feed.pattern import Score
 from dejavu_trainer.data.plays import DataError
 
@@ -49,16 +49,16 @@ class FetchCache:
         self._folder = out / FOLDER / name
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    def game(self, game_id: str) -> FetchedGame | None:
-        """Return a cached game, or None."""
+    def game(self, game: ListedGame) -> FetchedGame | None:
+        """Return a cached game if its final score is still that of the list, else None."""
         try:
-            document = json.loads(self._path(game_id).read_bytes())
-            if (document["form"], document["game_id"]) != (_FORMAT_VERSION, game_id):
+            document = json.loads(self._path(game.game_id).read_bytes())
+            if (document["form"], document["game_id"]) != (_FORMAT_VERSION, game.game_id):
                 return None
             scores = tuple(Score(float(elapsed), int(home), int(away)) for elapsed, home, away in document["scores"])
             events = tuple(Event(*values)._replace(kind=EventKind(values[3])) for values in document["events"])
             timeline = ScoreTimeline(str(document["home"]), str(document["away"]), scores)
-            return FetchedGame(timeline, events) if scores else None
+            return FetchedGame(timeline, events) if scores and timeline.points == dict(game.points) else None
         except (FileNotFoundError, ValueError, TypeError, KeyError, IndexError, RecursionError):
             return None
 

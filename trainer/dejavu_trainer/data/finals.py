@@ -139,8 +139,8 @@ class _SeasonFinals:
         )
 
     def _plays(self, game: ListedGame) -> ScoreTimeline:
-        fetched = self._cache.game(game.game_id)
-        if fetched is None or fetched.timeline.points != dict(game.points):
+        fetched = self._cache.game(game)
+        if fetched is None:
             fetched = self._client.call(lambda: fetch_game(self._stats, game))
             self._cache.keep(game.game_id, fetched)
         return fetched.timeline

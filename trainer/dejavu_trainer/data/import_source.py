@@ -196,13 +196,18 @@ def _check_belongs(name: str, game: _Game, source_format: SourceFormat, season: 
         raise NotImported(f"{game.unknown} is not a team of the NBA")
     if source_format.nba_ids and season_of(name) != season:
         raise NotImported("of another season")
-    first, last = season_window(season)
-    if game.day is not None and not first <= game.day <= last:
-        raise NotImported("of another season")
+    if game.day is not None:
+        _check_day(game.day, season)
     if game.fault:
         raise Contradicts(game.fault)
     if not game.rows:
         raise NotImported("it has no row with a score")
+
+
+def _check_day(day: date, season: int) -> None:
+    first, last = season_window(season)
+    if not first <= day <= last:
+        raise NotImported("of another season")
 
 
 def _check(scores: Sequence[Score], game: _Game, found: GameInList, season: int) -> None:
@@ -212,9 +217,7 @@ def _check(scores: Sequence[Score], game: _Game, found: GameInList, season: int)
         NotImported: if it is of another season.
         Contradicts: if its scores contradict each other or the list.
     """
-    first, last = season_window(season)
-    if not first <= found.day <= last:
-        raise NotImported("of another season")
+    _check_day(found.day, season)
     check_result(scores, found)
     if wrong := contradiction(scores):
         place = game.places.get(wrong.score)

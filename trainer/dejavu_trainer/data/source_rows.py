@@ -22,7 +22,7 @@ from dejavu_feed.game_ids import COMPETITIVE
 from dejavu_feed.nba.event_rows import live_event, v2_event, v3_event
 from dejavu_feed.nba.typed_fields import clock_seconds
 from dejavu_feed.pattern import Score, elapsed_seconds, period_seconds
-from dejavu_feed.teams import TEAMS, team_code
+from dejavu_feed.teams import CODES, team_code
 from dejavu_trainer.data.espn_events import ESPN_TEAMS, espn_event
 from dejavu_trainer.data.game_list import EXPECTED_DAY, day_of, nba_id
 from dejavu_trainer.data.plays import MAX_SCORE
@@ -33,7 +33,6 @@ MAX_PERIOD: Final = 14
 _CLOCK: Final = re.compile(r"(?:([0-9]{1,2}):)?([0-9]{1,2}(?:\.[0-9]+)?)", re.ASCII)
 _WHOLE: Final = re.compile(r"[0-9]+(\.0*)?", re.ASCII)
 _SCORE: Final = re.compile(r"([0-9]{1,3}) - ([0-9]{1,3})", re.ASCII)
-_CODES: Final = {team.number: code for code, team in TEAMS.items()}
 
 _ESPN_PHASES: Final = {2: "RS", 3: "PO", 5: "PI"}
 
@@ -243,7 +242,7 @@ def _sides(team: str, at_home: bool, away: bool) -> tuple[str, str]:
 def _nba_team(row: SourceRow, number_column: str, code_column: str) -> str:
     """Return the team of a row by its number, which a club keeps if it moves, or by its code; empty if it has none."""
     number = _number(row.text(number_column))
-    by_number = None if number is None else _CODES.get(number)
+    by_number = None if number is None else CODES.get(number)
     return by_number or _code(row.text(code_column))
 
 

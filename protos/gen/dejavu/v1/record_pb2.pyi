@@ -291,7 +291,7 @@ class RecordedPrediction(_message.Message):
     @_builtins.property
     def market(self) -> _market_pb2.Market:
         """The first market sent with the forecast, if any: only that one counts in the record. Its prices are in the form in
-        which they were given, but decimal if it was recorded by an earlier release that did not keep American odds.
+        which they were given.
         """
 
     @_builtins.property

@@ -27,7 +27,6 @@ from dejavu_client.poller.events import (
     RatingsOutdated,
 )
 from dejavu_feed.errors import FeedUnavailable
-from dejavu_feed.game_ids import REPLAY_PREFIX
 from dejavu_feed.nba.live_payloads import PlayByPlay, Scoreboard
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import QUARTER_MINUTES, slots
@@ -192,14 +191,20 @@ async def test_what_the_model_cannot_do_is_said_once_and_not_asked_for() -> None
 
 
 class GamesOfTheNba(Evening):
-    """Has ids of the NBA instead of a replay's."""
+    """Has ids of regular season games of the NBA instead of a replay's."""
 
     def scoreboard(self) -> Scoreboard:
         board = super().scoreboard()
-        return replace(board, games=tuple(replace(state, game_id=f"00{state.game_id[2:]}") for state in board.games))
+        return replace(
+            board, games=tuple(replace(state, game_id=regular_season(state.game_id)) for state in board.games)
+        )
 
     def plays(self, game_id: str) -> PlayByPlay:
-        return super().plays(f"{REPLAY_PREFIX}{game_id[2:]}")
+        return super().plays(next(each for each in self.ids if regular_season(each) == game_id))
+
+
+def regular_season(replay_id: str) -> str:
+    return f"002{replay_id[3:]}"
 
 
 class AllStarWeekend(GamesOfTheNba):
@@ -217,7 +222,7 @@ async def test_an_all_star_game_is_not_forecast_and_that_is_said_once() -> None:
     (skipped,) = watch.told(GameSkipped)
     assert event_line(skipped).endswith("not forecast: an All-Star game, of which no model knows anything")
     assert {prediction.game.game_id for prediction in watch.told(Prediction)}.isdisjoint({"0032300001"})
-    assert list(watch.poller.games) == [watch.evening.ids[0].replace("99", "00", 1)]
+    assert list(watch.poller.games) == [regular_season(watch.evening.ids[0])]
 
 
 async def test_ratings_that_are_too_old_for_the_games_of_the_nba_are_said_once_before_they_begin() -> None:

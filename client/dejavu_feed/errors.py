@@ -6,7 +6,7 @@ FeedError
 ├── StaleFeed         an outdated response: it was correct some minutes ago
 ├── IncompleteGame    valid plays that do not add up to the game that was played
 ├── FeedNotInstalled  the libraries of an extra are missing
-└── BadGamesFile      a file of recorded games cannot be read
+└── DataError         unusable data of games: a file that cannot be read, or values that contradict each other
 """
 
 from __future__ import annotations
@@ -36,5 +36,5 @@ class FeedNotInstalled(FeedError):
     """A library is missing. The message names the extra that installs it."""
 
 
-class BadGamesFile(FeedError):
-    """A file of recorded games cannot be read, or contains no game that can be replayed."""
+class DataError(FeedError, ValueError):
+    """Unusable data of games. The message names the file, if there is one, and the problem."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dejavu_common.files import atomic_replace
-from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
+from dejavu_feed.errors import DataError, FeedNotInstalled
 from dejavu_feed.events import Event, EventKind
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def read_events(path: Path) -> pa.Table:
     """Read a file of events.
 
     Raises:
-        BadGamesFile: if the file cannot be read, or is not one of events.
+        DataError: if the file cannot be read, or is not one of events.
         FeedNotInstalled: if pyarrow is missing.
     """
     schema = event_schema()
@@ -97,7 +97,7 @@ def read_events(path: Path) -> pa.Table:
     try:
         return parquet.read_table(path, columns=schema.names).cast(schema)
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise BadGamesFile(f"{path}: can't be read as events: {error}") from error
+        raise DataError(f"{path}: can't be read as events: {error}") from error
 
 
 def _row(game_id: str, event: Event) -> dict[str, Any]:

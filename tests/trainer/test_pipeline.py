@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games, small_bundle
 
+from dejavu_feed.errors import DataError
 from dejavu_feed.off_season import is_over
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
@@ -19,7 +20,7 @@ from dejavu_models.live_ratings import GameResult
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.registry.bundle import load_bundle, read_manifest
 from dejavu_models.types import Horizon
-from dejavu_trainer.data.games import DataError, Games
+from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.gate import divide, verdict_of
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.pipeline import FitReport, fit

@@ -14,6 +14,7 @@ from tests.support.builders.bundles import simulated_games, simulated_seasons, s
 from tests.support.builders.calibrations import steady_totals
 from tests.trainer.harness import ledger_of, run
 
+from dejavu_feed.errors import DataError
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
@@ -23,7 +24,7 @@ from dejavu_models.registry.registry import default_bundle
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import Horizon
 from dejavu_trainer.cli import refresh as refresh_command
-from dejavu_trainer.data.plays import DataError, write_plays
+from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.refresh import refresh_ratings, results_of
 from dejavu_trainer.training.totals import carry_totals

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from dejavu_feed.errors import DataError
 from dejavu_feed.game_ids import PLAYOFF_PHASES, seasons_on
 from dejavu_feed.live_inputs import total_points_fault
 from dejavu_feed.off_season import season_on
@@ -24,7 +25,7 @@ from dejavu_models.registry.contents import ratings_to_bytes
 from dejavu_models.team_filter import CODES
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.import_plays import SEASON_ENDS
-from dejavu_trainer.data.plays import DataError, season_of_file
+from dejavu_trainer.data.plays import season_of_file
 
 
 class NothingNewer(DataError):

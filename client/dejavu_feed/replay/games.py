@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dejavu_feed.eligibility import exclusion_reason
-from dejavu_feed.errors import BadGamesFile, FeedNotInstalled
+from dejavu_feed.errors import DataError, FeedNotInstalled
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, REGULATION_MINUTES, Score
 from dejavu_feed.replay.simulate import simulate_game
 from dejavu_feed.teams import TEAMS, team_code
@@ -104,7 +104,7 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tup
         unknown team, or a missing value.
 
     Raises:
-        BadGamesFile: if the file cannot be read, lacks a column, or no game of that day can be replayed.
+        DataError: if the file cannot be read, lacks a column, or no game of that day can be replayed.
         FeedNotInstalled: if pyarrow is missing.
     """
     games: list[ReplayGame] = []
@@ -118,7 +118,7 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tup
         except ValueError as error:
             excluded.append(f"{source}: {error}")
     if not games:
-        raise BadGamesFile(f"{path}: no game of {day} to replay" + "".join(f"; {reason}" for reason in excluded))
+        raise DataError(f"{path}: no game of {day} to replay" + "".join(f"; {reason}" for reason in excluded))
     return tuple(games), tuple(excluded)
 
 
@@ -205,12 +205,12 @@ def _rows(path: Path, day: str) -> list[dict[str, Any]]:
             days = pc.utf8_slice_codeunits(table["game_id"].cast(pa.string()), 0, 8)
         rows: list[dict[str, Any]] = table.filter(pc.equal(days, day)).to_pylist()
     except FileNotFoundError as error:
-        raise BadGamesFile(f"{path}: no such file") from error
+        raise DataError(f"{path}: no such file") from error
     except (OSError, pa.ArrowException, KeyError) as error:
-        raise BadGamesFile(f"{path}: not a file of plays: {error}") from error
+        raise DataError(f"{path}: not a file of plays: {error}") from error
     if not rows:
         covered = pc.min_max(days).as_py()
-        raise BadGamesFile(f"{path}: no game of {day}; it covers {covered['min']} to {covered['max']}")
+        raise DataError(f"{path}: no game of {day}; it covers {covered['min']} to {covered['max']}")
     return rows
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from dejavu_feed.errors import BadGamesFile
+from dejavu_feed.errors import DataError
 from dejavu_feed.pattern import slots
 from dejavu_feed.replay.games import fill_idle_plays, recorded_evening, simulated_evening
 from dejavu_feed.replay.simulate import simulate_game
@@ -86,9 +86,9 @@ def test_rows_that_repeat_and_stand_in_another_order_are_the_game(tmp_path: Path
 def test_a_day_without_games_says_which_days_there_are_or_why_none_can_be_played_again(tmp_path: Path) -> None:
     path = write(tmp_path / "plays.parquet", [*rows(), *rows("202303090BOS")])
 
-    with pytest.raises(BadGamesFile, match="20230306 to 20230309"):
+    with pytest.raises(DataError, match="20230306 to 20230309"):
         recorded_evening(path, date(2024, 1, 1))
-    with pytest.raises(BadGamesFile, match="no game of 2023-03-06 to replay; 202303060LAL: away is missing"):
+    with pytest.raises(DataError, match="no game of 2023-03-06 to replay; 202303060LAL: away is missing"):
         recorded_evening(write(tmp_path / "plays.csv", rows(away=None)), DAY)
 
 
@@ -99,9 +99,9 @@ def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     odd = write(tmp_path / "odd.csv", [row | {"home_score": "many"} for row in rows()])
 
     for path in (junk, lacking, odd):
-        with pytest.raises(BadGamesFile, match=f"{path.name}: not a file of plays"):
+        with pytest.raises(DataError, match=f"{path.name}: not a file of plays"):
             recorded_evening(path, DAY)
-    with pytest.raises(BadGamesFile, match=r"missing.csv: no such file"):
+    with pytest.raises(DataError, match=r"missing.csv: no such file"):
         recorded_evening(tmp_path / "missing.csv", DAY)
 
 

@@ -15,9 +15,10 @@ from tests.support.builders.bundles import quick_recipe, simulated_seasons, smal
 from tests.support.builders.folds import result_of_two_folds, two_folds
 from tests.trainer.harness import run
 
+from dejavu_feed.errors import DataError
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_trainer.data.games import load_games
-from dejavu_trainer.data.plays import DataError, write_plays
+from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.evaluation.bundle import Evaluation, evaluate, seasons_needed
 from dejavu_trainer.refresh import refresh_ratings, results_of

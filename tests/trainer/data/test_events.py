@@ -15,7 +15,7 @@ from tests.support.fakes.stats_service import StatsStandIn, season_of_games
 from tests.support.harness.fetch import fetch_from
 from tests.trainer.harness import run
 
-from dejavu_feed.errors import BadGamesFile
+from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import read_events
 from dejavu_feed.events import Event, EventKind, complete_events
 from dejavu_feed.nba.event_rows import live_event, v2_event
@@ -53,7 +53,7 @@ def test_a_fetch_keeps_every_play_and_the_patterns_are_those_of_the_scores(tmp_p
 
 def test_a_file_that_is_not_one_of_events_is_refused(tmp_path: Path) -> None:
     (tmp_path / "events_2025.parquet").write_text("no parquet")
-    with pytest.raises(BadGamesFile, match=r"events_2025\.parquet: can't be read as events"):
+    with pytest.raises(DataError, match=r"events_2025\.parquet: can't be read as events"):
         read_events(tmp_path / "events_2025.parquet")
 
 

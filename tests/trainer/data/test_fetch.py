@@ -35,6 +35,7 @@ from tests.support.fakes.stats_service import (
 from tests.support.harness.fetch import AT_ONCE, Notes, fetch_from, files_of, rows_of, truth
 from tests.support.harness.real_games import real_games
 
+from dejavu_feed.errors import DataError
 from dejavu_feed.pattern import Score
 from dejavu_feed.replay.games import recorded_evening
 from dejavu_feed.teams import team_code
@@ -42,7 +43,7 @@ from dejavu_trainer.data import fetch_cache
 from dejavu_trainer.data.fetch import Phase, parse_nba_seasons
 from dejavu_trainer.data.games import game_date, load_games
 from dejavu_trainer.data.import_plays import read_and_check
-from dejavu_trainer.data.plays import DataError, write_plays
+from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.retries import FetchStopped
 from dejavu_trainer.data.simulate import simulate_season
 

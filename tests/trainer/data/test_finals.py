@@ -13,11 +13,11 @@ import pytest
 from tests.support.fakes.stats_service import PlayedOnce, StatsStandIn, season_of_games, status
 from tests.support.harness.fetch import AT_ONCE, Notes
 
+from dejavu_feed.errors import DataError
 from dejavu_feed.nba.stats_service import NbaStats, Stats
 from dejavu_models.live_ratings import GameResult
 from dejavu_trainer.data import fetch_cache
 from dejavu_trainer.data.finals import Finals, fetch_finals
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.data.retries import FetchStopped, RetryingClient
 
 GAMES = season_of_games()

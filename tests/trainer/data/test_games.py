@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.harness.real_games import real_games
 
+from dejavu_feed.errors import DataError
 from dejavu_feed.live_inputs import COLUMNS
-from dejavu_trainer.data.games import DataError, Games, count_games, load_games, parse_seasons
+from dejavu_trainer.data.games import Games, count_games, load_games, parse_seasons
 from dejavu_trainer.data.plays import write_plays
 
 Row = tuple[str, str, str, str | None, float, int, int]

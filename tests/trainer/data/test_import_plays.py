@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from tests.support.harness.real_games import real_games
 
-from dejavu_trainer.data.games import DataError, load_games
+from dejavu_feed.errors import DataError
+from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.import_plays import read_and_check
 from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import simulate_season

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.trainer.harness import run
 
+from dejavu_feed.errors import DataError
 from dejavu_feed.nba.stats_payloads import read_game_log, read_score_timeline
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.espn_events import ESPN_TEAMS
@@ -22,7 +23,6 @@ from dejavu_trainer.data.game_list import read_game_list
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.import_plays import CheckedPlays
 from dejavu_trainer.data.import_source import read_source
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.data.source_rows import Source
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.random_walks import random_walks
 
-from dejavu_trainer.data.plays import DataError
+from dejavu_feed.errors import DataError
 from dejavu_trainer.data.split import hold_out_last, split_seasons
 
 

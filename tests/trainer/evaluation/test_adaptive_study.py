@@ -8,11 +8,11 @@ import pytest
 from tests.support.builders.folds import RUN, walk_fold
 
 from dejavu_common.rich_console import Console
+from dejavu_feed.errors import DataError
 from dejavu_models.live_ratings import KNOWN_GAMES
 from dejavu_models.types import CASES
 from dejavu_models.uncertainty.adaptive import radius_of_alpha
 from dejavu_models.uncertainty.season_scale import BOUNDS
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.adaptive_study import COLUMNS, QuantileGrid, replay_fold
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS

@@ -17,8 +17,8 @@ from tests.support.builders.folds import walk_fold
 from tests.support.harness.documents import ROOT
 
 from dejavu_common.files import write_atomic
+from dejavu_feed.errors import DataError
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.backtest import (
     Fold,
     available_seasons,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_trainer.data.plays import DataError
+from dejavu_feed.errors import DataError
 from dejavu_trainer.retraining.seasons import plan_seasons
 
 

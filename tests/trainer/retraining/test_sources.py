@@ -8,7 +8,7 @@ import pytest
 from tests.support.builders.bundles import SEASON_GAMES, simulated_games, simulated_seasons
 from tests.trainer.harness import ledger_of
 
-from dejavu_trainer.data.plays import DataError
+from dejavu_feed.errors import DataError
 from dejavu_trainer.retraining.sources import SourceGames, games_from_bytes, games_to_bytes, gather
 from dejavu_trainer.retraining.work_folder import open_work_folder
 

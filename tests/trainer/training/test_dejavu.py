@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from tests.support.builders.random_walks import random_walks
 
+from dejavu_feed.errors import DataError
 from dejavu_models.point.dejavu import DejavuSettings, Kernel
 from dejavu_models.point.features import pattern_vectors
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.training.dejavu import DejavuGrid, TrainingGames, build, build_all, predict_all, select_settings
 
 SETTINGS = DejavuSettings(6.0, 25, Kernel.TRICUBE)

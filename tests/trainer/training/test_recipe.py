@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games
 
+from dejavu_feed.errors import DataError
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.margin_model import ROWS
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.training.calibrate import fit_calibration, frozen_before_each_season
 from dejavu_trainer.training.linear import fit_linear, out_of_season_points, season_parts
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings

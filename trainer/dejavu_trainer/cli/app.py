@@ -17,9 +17,9 @@ from rich.progress import Progress as RichProgress
 
 from dejavu_common import build
 from dejavu_common.rich_console import Console
+from dejavu_feed.errors import DataError
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import MAX_SLOTS
-from dejavu_trainer.data.games import DataError
 from dejavu_trainer.data.plays import events_path, season_path
 from dejavu_trainer.execution import Advance, Progress
 

@@ -12,11 +12,11 @@ import typer
 from rich.progress import TaskID, TextColumn, TimeRemainingColumn
 
 from dejavu_common.rich_console import Console
-from dejavu_feed.errors import FeedError
+from dejavu_feed.errors import DataError, FeedError
 from dejavu_feed.nba.stats_service import NbaStats, Stats
 from dejavu_trainer.cli.app import Bars, Json, app, exit_on_error, parsed, print_json
 from dejavu_trainer.data.fetch import FetchResult, Phase, fetch, missing_path, parse_nba_seasons, season_name
-from dejavu_trainer.data.games import DataError, count_games
+from dejavu_trainer.data.games import count_games
 from dejavu_trainer.data.retries import FetchStopped, RetryingClient, RetryPolicy
 from dejavu_trainer.reports import fit as fit_report
 

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from dejavu_common.rich_console import Console
+from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import write_events
 from dejavu_trainer.cli.app import Json, Overwrite, Season, app, check_free, exit_on_error, print_json
 from dejavu_trainer.data.game_list import read_game_list
-from dejavu_trainer.data.games import DataError, count_games
+from dejavu_trainer.data.games import count_games
 from dejavu_trainer.data.import_plays import CheckedPlays, LeftOutGame, read_and_check
 from dejavu_trainer.data.import_source import read_source
 from dejavu_trainer.data.plays import events_path, write_plays

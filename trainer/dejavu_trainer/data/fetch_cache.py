@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from dejavu_common.files import atomic_replace
+from dejavu_feed.errors import DataError
 from dejavu_feed.events import Event, EventKind
 from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline
 from dejavu_feed.pattern import Score
-from dejavu_trainer.data.plays import DataError
 
 FOLDER: Final = "fetched"
 """Subfolder of the cache in the folder of the seasons."""

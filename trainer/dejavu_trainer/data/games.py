@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 
 from dejavu_feed import live_inputs
 from dejavu_feed.eligibility import exclusion_reason
+from dejavu_feed.errors import DataError
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
-from dejavu_trainer.data.plays import DATE, RECORDED_FIELDS, DataError, plays_file, read_plays
+from dejavu_trainer.data.plays import DATE, RECORDED_FIELDS, plays_file, read_plays
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
-
-__all__ = ["DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons", "ranges"]
 
 _LIVE_COLUMNS = tuple(live_inputs.COLUMNS)
 _GAME_ID = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})0[A-Z]{3}", re.ASCII)

@@ -14,11 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from dejavu_feed.errors import DataError
 from dejavu_feed.events import Event
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.teams import team_code
 from dejavu_trainer.data.games import game_date
-from dejavu_trainer.data.plays import COLUMNS, DATE, DATED, MAX_ELAPSED, MAX_SCORE, SCHEMA, DataError
+from dejavu_trainer.data.plays import COLUMNS, DATE, DATED, MAX_ELAPSED, MAX_SCORE, SCHEMA
 from dejavu_trainer.data.tables import read_rows
 
 TYPES = ("RS", "PI", "PO")

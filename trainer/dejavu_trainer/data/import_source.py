@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from dejavu_feed.errors import DataError
 from dejavu_feed.events import Event, EventKind, complete_events
 from dejavu_feed.game_ids import is_game_id, season_of
 from dejavu_feed.pattern import Score
@@ -22,7 +23,7 @@ from dejavu_feed.score_changes import contradiction, score_changes
 from dejavu_trainer.data.game_list import GameInList, GameList
 from dejavu_trainer.data.game_match import Contradicts, NotImported, by_teams, check_result, match
 from dejavu_trainer.data.import_plays import CheckedPlays, ImportProblem, LeftOutGame, season_window
-from dejavu_trainer.data.plays import DATED, DataError
+from dejavu_trainer.data.plays import DATED
 from dejavu_trainer.data.source_rows import FORMATS, Source, SourceEvent, SourceFormat, SourceRow
 from dejavu_trainer.data.tables import read_rows
 

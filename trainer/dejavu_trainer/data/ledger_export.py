@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from dejavu_trainer.data.plays import DataError
+from dejavu_feed.errors import DataError
 
 _SQLITE: Final = "sqlite:///"
 _URLS: Final = (_SQLITE, "postgresql://", "postgresql+psycopg://")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dejavu_common.files import atomic_replace
 from dejavu_feed import live_inputs
+from dejavu_feed.errors import DataError
 
 SCHEMA = pa.schema(
     [
@@ -58,10 +59,6 @@ _BOUNDS: Final = {
     **{name: part.bounds for name, part in live_inputs.COLUMNS.items()},
 }
 _NAME = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
-
-
-class DataError(ValueError):
-    """Unusable data; the message names the file and the problem."""
 
 
 def season_path(folder: Path, season: int) -> Path:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_trainer.data.games import DataError, Games
+from dejavu_feed.errors import DataError
+from dejavu_trainer.data.games import Games
 
 
 def split_seasons(games: Games, train: Sequence[int], calibrate: Sequence[int]) -> tuple[Games, Games]:

@@ -14,7 +14,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dejavu_trainer.data.plays import DataError, require_columns
+from dejavu_feed.errors import DataError
+from dejavu_trainer.data.plays import require_columns
 
 Row = tuple[int | None, dict[str | None, Any]]
 """Line on which a row ends (None unless the file is text) and its values by column; see `csv.DictReader` for None."""

@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.errors import DataError
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.live_ratings import KNOWN_GAMES
@@ -30,7 +31,6 @@ from dejavu_models.uncertainty.adaptive import (
 )
 from dejavu_models.uncertainty.score_map import MAX_SCORE
 from dejavu_models.uncertainty.season_scale import pooled
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.scoring.fold_scores import STATIC as STATIC_NAMES
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS

@@ -26,9 +26,9 @@ from threadpoolctl import threadpool_limits
 
 from dejavu_common.files import write_atomic
 from dejavu_common.processes import die_with_parent
+from dejavu_feed.errors import DataError
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, score
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, named_columns, split_columns
 from dejavu_trainer.execution import Advance, ignore

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from dejavu_feed.errors import DataError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.ratings import RatingFilter, frozen_margins
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
 from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldScores, score_fold
 from dejavu_trainer.evaluation.totals.fold import score_totals

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.errors import DataError
 from dejavu_models.manifest import VerdictRecord
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, score
 from dejavu_trainer.evaluation.verdict import judge

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from dejavu_trainer.data.plays import DataError
+from dejavu_feed.errors import DataError
 from dejavu_trainer.evaluation.backtest import CALIBRATE_SEASONS
 
 CALIBRATION_GAMES: Final = 2000

@@ -9,10 +9,11 @@ from typing import Final
 
 import numpy as np
 
+from dejavu_feed.errors import DataError
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.ledger_export import export_ledger, ledger_url
-from dejavu_trainer.data.plays import DataError, season_of_file
+from dejavu_trainer.data.plays import season_of_file
 from dejavu_trainer.retraining.work_folder import WorkFolder
 
 _ALL_SEASONS: Final = range(1947, 2201)

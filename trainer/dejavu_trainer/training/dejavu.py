@@ -14,13 +14,13 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.errors import DataError
 from dejavu_models.arrays import Floats, Integers, Singles, to_tenths
 from dejavu_models.point import features
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
 from dejavu_models.point.graph import vectors_of
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.execution import Advance, map_threads
 from dejavu_trainer.training.index import build_index
 from dejavu_trainer.training.kmeans import cluster, group_means

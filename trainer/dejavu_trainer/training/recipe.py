@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from dejavu_feed.errors import DataError
 from dejavu_models.point.dejavu import Dejavu
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.types import MARGIN_SOURCES
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.execution import Progress, cores
 from dejavu_trainer.training.dejavu import (

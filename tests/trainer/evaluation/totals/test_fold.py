@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tests.support.builders.random_walks import paced_games
 
+from dejavu_feed.errors import DataError
 from dejavu_models.types import CASES, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED, score_totals
 from dejavu_trainer.evaluation.totals.scores import TotalScores, pool_totals
 from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals

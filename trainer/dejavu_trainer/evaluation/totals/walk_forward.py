@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from dejavu_common.files import write_atomic
+from dejavu_feed.errors import DataError
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.totals.fold import score_totals
 from dejavu_trainer.evaluation.totals.scores import TotalScores
 from dejavu_trainer.execution import Advance, ignore

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dejavu_feed.errors import DataError
+from dejavu_feed.files.plays_format import season_of_day
 from dejavu_feed.game_ids import PLAYOFF_PHASES, seasons_on
 from dejavu_feed.live_inputs import total_points_fault
 from dejavu_feed.off_season import season_on
@@ -24,7 +25,6 @@ from dejavu_models.registry.bundle import check_target, load_bundle, publish
 from dejavu_models.registry.contents import ratings_to_bytes
 from dejavu_models.team_filter import CODES
 from dejavu_trainer.data.games import Games, load_games
-from dejavu_trainer.data.import_plays import SEASON_ENDS
 from dejavu_trainer.data.plays import season_of_file
 
 
@@ -148,8 +148,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
     refreshed = Forecaster(manifest, old.models, old.calibration, rating_filter, totals)
     golden = tuple(_answered(refreshed, each) for each in before.golden)
     forecaster = publish(out, manifest.model_copy(update={"golden": golden}), contents)
-    known = before.ratings.date
-    first_missing = known.year + ((known.month, known.day) > SEASON_ENDS) + 1
+    first_missing = season_of_day(before.ratings.date) + 1
     missing = sorted(set(range(first_missing, learned[-1].season)) - {result.season for result in learned})
     return Refresh(forecaster, before, added, out, tuple(missing))
 

@@ -22,6 +22,7 @@ from dejavu_client.errors import DejavuClientError
 from dejavu_client.formatting import pluralize
 from dejavu_client.output.scores import Record, fetch_scorecards, record_entry, record_lines
 from dejavu_feed.errors import FeedError
+from dejavu_feed.files.source_rows import Source
 from dejavu_feed.replay.faults.injector import FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind, parse_kinds
 from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, extend_to_overtime, recorded_evening, simulated_evening
@@ -34,6 +35,7 @@ _POLLS_PER_MINUTE: Final = 3
 
 
 def replay(
+    *,
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Address to serve on; port 0 picks a free port.")
     ] = "127.0.0.1:8008",
@@ -42,14 +44,30 @@ def replay(
         typer.Option(metavar="N", min=0.01, max=1000, help="Speed relative to real time; 1 takes more than two hours."),
     ] = 60.0,
     games: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Replay games from a file of plays (.parquet or .csv).")
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Replay recorded games from a file of plays (CSV, TSV, parquet; with --from also JSON, or a folder).",
+        ),
+    ] = None,
+    source: Annotated[
+        Source,
+        typer.Option("--from", help="Whose columns the file of --games has; plays: those that the trainer stores."),
+    ] = Source.PLAYS,
+    game_list: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates; "
+            "games that contradict it are excluded.",
+        ),
     ] = None,
     date: Annotated[
         datetime | None,
         typer.Option(
             metavar="YYYY-MM-DD",
             formats=["%Y-%m-%d"],
-            help="Replay the file's games of this day; without a file, the day of the simulated games.",
+            help="Replay the recorded games of this day; without a file, the day of the simulated games.",
         ),
     ] = None,
     count: Annotated[
@@ -90,7 +108,7 @@ def replay(
 ) -> None:
     """Serve an evening of games like the NBA's live feed, faster than real time, for `dejavu poll --feed-url`.
 
-    Games are simulated, or read from a file for one day.
+    Games are simulated, or those of one day are read from files, by the rules of `dejavu-trainer import`.
     Continues to serve the games after all are final. Stop with Ctrl-C.
     """
     if scorecard_from:
@@ -103,13 +121,13 @@ def replay(
         raise typer.BadParameter(str(error), param_hint="--faults") from error
     drawn = secrets.randbelow(10**6) if seed is None else seed  # one seed reproduces games and faults
     try:
-        evening, excluded = _games(games, date, count, drawn)
+        evening, excluded = _games(games, source, game_list, date, count, drawn)
     except FeedError as error:
         raise failure(error) from error
     if FeedFaultKind.OVERTIME in kinds:
         evening = (extend_to_overtime(evening[0]), *evening[1:])
-    source = Replay(evening, speed=speed, delay=delay, stagger=60 * stagger)
-    respond = FaultyReplay(source, kinds, seed=drawn, rate=fault_rate).respond if kinds else source.respond
+    served = Replay(evening, speed=speed, delay=delay, stagger=60 * stagger)
+    respond = FaultyReplay(served, kinds, seed=drawn, rate=fault_rate).respond if kinds else served.respond
     with exit_on_os_error(f"cannot listen at {listen}"):
         server = LocalServer(respond, host, port)
     stop = threading.Event()
@@ -117,7 +135,7 @@ def replay(
         signal.signal(number, lambda *_: stop.set())
     with server:
         injected = {"kinds": sorted(kinds), "seed": drawn, "rate": fault_rate} if kinds else None
-        _announce(source, server.url, excluded, injected, as_json=as_json)
+        _announce(served, server.url, excluded, injected, as_json=as_json)
         stop.wait()
     if scorecard_from:
         show_scorecard(scorecard_from, as_json=as_json)
@@ -145,15 +163,19 @@ def show_scorecard(target: str, *, as_json: bool) -> None:
 
 
 def _games(
-    file: Path | None, date: datetime | None, count: int, seed: int
+    path: Path | None, source: Source, game_list: Path | None, date: datetime | None, count: int, seed: int
 ) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
     """Return the games to replay, and the reasons why other games of that day are excluded."""
-    if file is None:
+    if game_list is not None and source is Source.PLAYS:
+        raise typer.BadParameter("takes no --game-list", param_hint="--from plays")
+    if path is None:
+        if source is not Source.PLAYS:
+            raise typer.BadParameter("needs --games, the recorded games", param_hint="--from")
         day = None if date is None else date.date()
         return simulated_evening(random.Random(seed), count, day), ()  # noqa: S311 - games, not secrets
     if date is None:
         raise typer.BadParameter("--games needs --date, the day of the games to replay", param_hint="--games")
-    return recorded_evening(file, date.date())
+    return recorded_evening(path, date.date(), source, game_list)
 
 
 def _announce(

@@ -9,20 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from dejavu_feed.eligibility import exclusion_reason
-from dejavu_feed.errors import DataError, FeedNotInstalled
+from dejavu_feed.errors import DataError
+from dejavu_feed.files.plays_format import season_of_day
+from dejavu_feed.files.reader import read_games
+from dejavu_feed.files.source_rows import Source
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, REGULATION_MINUTES, Score
 from dejavu_feed.replay.simulate import simulate_game
 from dejavu_feed.teams import TEAMS, team_code
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 MOST_SIMULATED: Final = len(TEAMS) // 2
-_COLUMNS: Final = ("game_id", "home", "away", "elapsed_s", "home_score", "away_score")
-_DATE: Final = "game_date"
 _IDLE_SECONDS: Final = 12.0
 """Typical maximum number of seconds of play between two plays of a feed."""
 _HOME_EDGE: Final = (2.5, 5.0)
@@ -94,47 +92,42 @@ def simulated_evening(rng: random.Random, count: int, day: date | None = None) -
     )
 
 
-def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
-    """Read the games of a day from a file of plays (.parquet or .csv; format in docs/training.md), in the file's order.
+def recorded_evening(
+    path: Path, day: date, source: Source = Source.PLAYS, game_list: Path | None = None
+) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
+    """Read the games of a day from a file of plays, by the same rules as an import (docs/training.md).
 
-    The rows of a game may be in pages that overlap, in any order of the pages.
+    Args:
+        path: a file; of another project's plays also a folder of them.
+        day: local date of the games.
+        source: whose files they are.
+        game_list: file of the list of games with their NBA ids and dates; None if there is none.
 
     Returns:
-        The games, and the reasons why other games of that day are excluded: not eligible (dejavu_feed.eligibility), an
-        unknown team, or a missing value.
+        The games, and the reasons why other games of that day are excluded: not eligible (dejavu_feed.eligibility), or
+        left out by the reader, such as a game that contradicts the list.
 
     Raises:
-        DataError: if the file cannot be read, lacks a column, or no game of that day can be replayed.
-        FeedNotInstalled: if pyarrow is missing.
+        DataError: if a file can't be read, lacks a column or has an invalid row, or no game of that day can be
+            replayed.
+        FeedNotInstalled: if a file is parquet, and pyarrow is missing.
     """
+    checked = read_games([path], source, season_of_day(day), game_list, day)
+    if checked.problems:
+        first, more = checked.problems[0].located(path), len(checked.problems) - 1
+        raise DataError(f"{first}{f'; and {more:,} more problems' * (more > 0)}")
+    excluded = [f"{game.game_id}: {game.reason}" for game in checked.left_out]
     games: list[ReplayGame] = []
-    excluded: list[str] = []
-    by_game: dict[str, list[dict[str, Any]]] = {}
-    for row in _rows(path, f"{day:%Y%m%d}"):
-        by_game.setdefault(str(row["game_id"]), []).append(row)
-    for source, of_game in by_game.items():
-        try:
-            games.append(_game_of(source, of_game, day))
-        except ValueError as error:
-            excluded.append(f"{source}: {error}")
+    for game in checked.games:
+        reason = exclusion_reason(game.away, game.scores)
+        if reason or game.away is None:  # always with a reason; mypy does not know
+            excluded.append(f"{game.game_id}: {reason}")
+            continue
+        teams = team_code(game.home), team_code(game.away)
+        games.append(ReplayGame(game.game_id, *teams, fill_idle_plays(game.scores), day))
     if not games:
         raise DataError(f"{path}: no game of {day} to replay" + "".join(f"; {reason}" for reason in excluded))
     return tuple(games), tuple(excluded)
-
-
-def _game_of(source: str, rows: Sequence[dict[str, Any]], day: date) -> ReplayGame:
-    """Build a game from its rows. Raise a ValueError that says why, if it cannot be replayed."""
-    if missing := {column for row in rows for column in _COLUMNS if row[column] is None}:
-        raise ValueError(f"{', '.join(sorted(missing))} is missing")
-    home, away = team_code(rows[0]["home"]), team_code(rows[0]["away"])
-    scores = tuple(Score(float(row["elapsed_s"]), row["home_score"], row["away_score"]) for row in rows)
-    if any(after.elapsed < before.elapsed for before, after in itertools.pairwise(scores)):
-        scores = tuple(sorted(dict.fromkeys(scores), key=lambda score: score.elapsed))  # pages that overlap
-    if scores[0].elapsed < 0:
-        raise ValueError("a row is before tip-off")
-    if reason := exclusion_reason(away, scores):
-        raise ValueError(reason)
-    return ReplayGame(source, home, away, fill_idle_plays(scores), day)
 
 
 def extend_to_overtime(game: ReplayGame) -> ReplayGame:
@@ -186,48 +179,3 @@ def fill_idle_plays(scores: Sequence[Score]) -> tuple[Score, ...]:
         rows.append(score)
         rows += [score._replace(elapsed=round(score.elapsed + gap * number / parts, 1)) for number in range(1, parts)]
     return tuple(rows)
-
-
-def _rows(path: Path, day: str) -> list[dict[str, Any]]:
-    """Read the rows of a day's games, in the file's order."""
-    try:
-        import pyarrow as pa  # noqa: PLC0415 - an extra
-        import pyarrow.compute as pc  # noqa: PLC0415
-    except ImportError as error:
-        raise FeedNotInstalled(
-            f"{error.name} is missing; a file of games needs the extra live: pip install 'dejavu-forecast[live]'"
-        ) from error
-    try:
-        table = _table(path)
-        if _DATE in table.column_names:  # NBA game ids do not start with the date
-            days = pc.strftime(table[_DATE].cast(pa.date32()), format="%Y%m%d")
-        else:
-            days = pc.utf8_slice_codeunits(table["game_id"].cast(pa.string()), 0, 8)
-        rows: list[dict[str, Any]] = table.filter(pc.equal(days, day)).to_pylist()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise DataError(f"{path}: not a file of plays: {error}") from error
-    if not rows:
-        covered = pc.min_max(days).as_py()
-        raise DataError(f"{path}: no game of {day}; it covers {covered['min']} to {covered['max']}")
-    return rows
-
-
-def _table(path: Path) -> pa.Table:
-    import pyarrow as pa  # noqa: PLC0415 - an extra
-    from pyarrow import csv, parquet  # noqa: PLC0415
-
-    if path.suffix.lower() == ".csv":
-        types = dict.fromkeys(("game_id", "home", "away"), pa.string()) | dict.fromkeys(_COLUMNS[4:], pa.int64())
-        options = csv.ConvertOptions(
-            column_types=types | {"elapsed_s": pa.float64(), _DATE: pa.date32()}, strings_can_be_null=True
-        )
-        table = csv.read_csv(path, convert_options=options)
-        return table.select([*_COLUMNS, *_dates(table.column_names)])
-    return parquet.read_table(path, columns=[*_COLUMNS, *_dates(parquet.read_schema(path).names)])
-
-
-def _dates(columns: Sequence[str]) -> list[str]:
-    """Return the date column, if the file has one."""
-    return [_DATE] if _DATE in columns else []

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions, requires
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,17 +111,18 @@ main()
             1,
             "nba_api, sqlalchemy, uvloop, which are not installed: pip install 'dejavu-forecast[live,server]'",
         ),
-        ("pyarrow", ["replay", "--games", "plays.csv", "--date", "2021-05-16"], 1, "'dejavu-forecast[live]'"),
+        ("pyarrow", ["replay", "--games", "plays.parquet", "--date", "2021-05-16"], 1, "'dejavu-forecast[live]'"),
         ("pyarrow", ["predictions", "--parquet", "file"], 1, "pip install 'dejavu-forecast[live]'"),
         ("nba_api,uvloop", ["demo", "--help"], 0, ""),
     ],
     ids=["one", "two extras", "to read a file", "to write a file", "help"],
 )
 def test_a_command_without_what_it_needs_says_which_extra_to_install(
-    hidden: str, command: list[str], code: int, said: str
+    hidden: str, command: list[str], code: int, said: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "plays.parquet").touch()
     program = [sys.executable, "-c", WITHOUT, hidden, *command]
-    ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert ended.returncode == code
     assert (said or "--json") in (ended.stderr if code else ended.stdout)
     assert "Traceback" not in ended.stderr

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from tests.support.builders.plays_files import nba_api, written
 from tests.support.programs.commands import python_m
 from typer.testing import CliRunner
 
@@ -37,7 +38,7 @@ def fails_with(code: int, *options: str) -> str:
 
 def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -> None:
     def rows(game_id: str, away: str | None) -> list[dict[str, object]]:
-        columns = {"game_id": game_id, "type": "RS", "home": "LAL", "away": away}
+        columns = {"game_id": game_id, "type": "RS", "home": game_id[-3:], "away": away}
         course = [(0.0, 0, 0), (100.0, 2, 0), (800.0, 4, 0), (1500.0, 4, 3), (2200.0, 6, 3), (2800.0, 6, 5)]
         return [columns | {"elapsed_s": t, "home_score": h, "away_score": a} for t, h, a in course]
 
@@ -54,6 +55,19 @@ def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -
     assert lines[1].endswith("PHX @ LAL  202303060LAL")
     assert lines[2] == "excluded: 202303060DEN: away is missing"
     assert lines[4].startswith("dejavu poll --feed-url http://127.0.0.1:")
+
+
+def test_it_serves_games_of_another_project_with_the_ids_and_dates_of_a_list(tmp_path: Path) -> None:
+    path = written(tmp_path / "pbp.csv", [*nba_api(), *nba_api(gameId="0022300062")])
+    (tmp_path / "list.csv").write_text(
+        "GAME_ID,GAME_DATE,MATCHUP\n0022300061,2023-10-24,LAL @ DEN\n0022300062,2023-10-25,LAL @ DEN\n"
+    )
+    options = ("--games", str(path), "--from", "nba_api", "--game-list", str(tmp_path / "list.csv"))
+    with serving(*options, "--date", "2023-10-24") as program:
+        told = announced(program)
+    [game] = told["games"]
+    assert (game["homeTeam"], game["awayTeam"], game["source"]) == ("DEN", "LAL", "0022300061")
+    assert told["leftOut"] == []
 
 
 def announced(program: subprocess.Popen[str]) -> dict[str, Any]:
@@ -103,7 +117,10 @@ def test_it_serves_a_bad_day_and_the_same_games_without_faults_for_its_seed() ->
         (2, ("--listen", "8008"), "not HOST:PORT"),
         (2, ("--listen", "::1:8008"), "not HOST:PORT"),
         (2, ("--faults", "gremlins"), "gremlins is not a kind of fault; expected: all, 403-html"),
-        (1, ("--games", "missing.parquet", "--date", "2023-03-06"), "missing.parquet"),
+        (1, ("--games", "missing.parquet", "--date", "2023-03-06"), "missing.parquet: there is no such file"),
+        (2, ("--from", "hoopr"), "--from: needs --games"),
+        (2, ("--games", "plays.csv", "--date", "2023-03-06", "--game-list", "list.csv"), "takes no --game-list"),
+        (1, ("--games", "pbp.csv", "--date", "2023-03-06", "--from", "nba_api"), "replay: --game-list FILE"),
     ],
 )
 def test_what_cannot_be_replayed_is_refused_by_name(code: int, options: tuple[str, ...], said: str) -> None:

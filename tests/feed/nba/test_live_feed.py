@@ -8,9 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from tests.support.fakes.clock import SteppedClock
@@ -19,7 +17,7 @@ from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable, Mal
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.nba.stats_service import NbaStats
-from dejavu_feed.replay.games import recorded_evening, simulated_evening
+from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.http_server import LocalServer, Response
 from dejavu_feed.replay.replay import Replay
 
@@ -167,7 +165,6 @@ def test_nobody_listening_is_unavailable() -> None:
     [
         ("nba_api.live.nba.endpoints", NbaFeed, "live"),
         ("nba_api.stats.library.http", NbaStats, "trainer"),
-        ("pyarrow", lambda: recorded_evening(Path("plays.parquet"), date(2023, 3, 6)), "live"),
     ],
 )
 def test_without_a_library_the_extra_is_named(

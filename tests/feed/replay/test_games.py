@@ -58,12 +58,12 @@ def test_the_games_of_a_day_are_read_from_either_format(name: str, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["plays.parquet", "plays.csv"])
 def test_games_that_cannot_be_played_again_are_left_out_and_named(name: str, tmp_path: Path) -> None:
-    tied = [row | {"game_id": "202303060BOS"} for row in rows()]
+    tied = rows("202303060BOS", "BOS")
     tied[-1]["away_score"] = tied[-1]["home_score"]
-    quarterless = [row | {"game_id": "202303060NYK"} for row in rows() if row["elapsed_s"] != 1500.0]
+    quarterless = [row for row in rows("202303060NYK", "NYK") if row["elapsed_s"] != 1500.0]
     path = write(
         tmp_path / name,
-        [*rows(), *rows("202303060DEN", away=None), *rows("202303060UTA", home="XYZ"), *tied, *quarterless],
+        [*rows(), *rows("202303060DEN", "DEN", None), *tied, *quarterless],
     )
 
     games, left_out = recorded_evening(path, DAY)
@@ -71,22 +71,21 @@ def test_games_that_cannot_be_played_again_are_left_out_and_named(name: str, tmp
     assert [game.source for game in games] == ["202303060LAL"]
     assert left_out == (
         "202303060DEN: away is missing",
-        "202303060UTA: 'XYZ' is not a team; expected an NBA code such as BOS, or a name such as Celtics",
         "202303060BOS: it ends tied",
         "202303060NYK: quarter 3 has no row",
     )
 
 
-def test_rows_that_repeat_and_stand_in_another_order_are_the_game(tmp_path: Path) -> None:
-    again = [row | {"game_id": "202303060MIA"} for row in [*rows()[4:], *rows(), *rows()[2:3]]]
+def test_pages_that_overlap_are_the_game(tmp_path: Path) -> None:
+    again = [row | {"game_id": "202303060MIA", "home": "MIA"} for row in [*rows()[:4], *rows()[2:], *rows()[1:2]]]
     (game, other), left_out = recorded_evening(write(tmp_path / "plays.parquet", [*rows(), *again]), DAY)
     assert (other.scores, left_out) == (game.scores, ())
 
 
 def test_a_day_without_games_says_which_days_there_are_or_why_none_can_be_played_again(tmp_path: Path) -> None:
-    path = write(tmp_path / "plays.parquet", [*rows(), *rows("202303090BOS")])
+    path = write(tmp_path / "plays.parquet", [*rows(), *rows("202303090BOS", "BOS")])
 
-    with pytest.raises(DataError, match="20230306 to 20230309"):
+    with pytest.raises(DataError, match="no game of 2024-01-01; its games are from 2023-03-06 to 2023-03-09"):
         recorded_evening(path, date(2024, 1, 1))
     with pytest.raises(DataError, match="no game of 2023-03-06 to replay; 202303060LAL: away is missing"):
         recorded_evening(write(tmp_path / "plays.csv", rows(away=None)), DAY)
@@ -96,13 +95,21 @@ def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     junk = tmp_path / "junk.parquet"
     junk.write_bytes(b"not parquet")
     lacking = write(tmp_path / "lacking.csv", [{"game_id": "202303060LAL", "home": "LAL"}])
-    odd = write(tmp_path / "odd.csv", [row | {"home_score": "many"} for row in rows()])
 
-    for path in (junk, lacking, odd):
-        with pytest.raises(DataError, match=f"{path.name}: not a file of plays"):
+    for path, reason in (
+        (junk, "can't be read as parquet"),
+        (lacking, "lacks the columns type, away, elapsed_s, home_score, away_score"),
+        (tmp_path / "missing.csv", "there is no such file"),
+    ):
+        with pytest.raises(DataError, match=f"{path.name}: {reason}"):
             recorded_evening(path, DAY)
-    with pytest.raises(DataError, match=r"missing.csv: no such file"):
-        recorded_evening(tmp_path / "missing.csv", DAY)
+
+
+def test_an_invalid_row_is_refused_with_its_line_and_the_number_of_others(tmp_path: Path) -> None:
+    odd = [rows()[0], *(row | {"home_score": "many"} for row in rows()[1:])]
+    path = write(tmp_path / "odd.csv", [*rows("202303050BOS", "XYZ"), *odd])
+    with pytest.raises(DataError, match=r"odd.csv: row 7 \(line 8\), home_score: 'many'; .*; and 3 more problems"):
+        recorded_evening(path, DAY)
 
 
 @given(seed=st.integers(0, 10**6))

@@ -36,14 +36,15 @@ from tests.support.harness.fetch import AT_ONCE, Notes, fetch_from, files_of, ro
 from tests.support.harness.real_games import real_games
 
 from dejavu_feed.errors import DataError
+from dejavu_feed.files.own_format import read_own_format
+from dejavu_feed.files.plays_format import game_date
 from dejavu_feed.pattern import Score
 from dejavu_feed.replay.games import recorded_evening
 from dejavu_feed.teams import team_code
 from dejavu_trainer.data import fetch_cache
 from dejavu_trainer.data.fetch import Phase, parse_nba_seasons
-from dejavu_trainer.data.games import game_date, load_games
-from dejavu_trainer.data.import_plays import read_and_check
-from dejavu_trainer.data.plays import write_plays
+from dejavu_trainer.data.games import load_games
+from dejavu_trainer.data.plays import plays_table, write_plays
 from dejavu_trainer.data.retries import FetchStopped
 from dejavu_trainer.data.simulate import simulate_season
 
@@ -74,12 +75,13 @@ def test_a_season_is_every_game_by_date_with_the_ids_of_the_nba(service: StatsSt
 def test_it_can_be_imported_and_replayed(service: StatsStandIn, tmp_path: Path) -> None:
     (fetched,) = fetch_from(service, tmp_path)
     assert fetched.path is not None
-    checked = read_and_check(fetched.path, 2025)
+    checked = read_own_format(fetched.path, 2025)
     assert checked.problems == ()
-    assert [tuple(row.values()) for row in checked.plays.to_pylist()] == truth(GAMES)
-    assert write_plays(tmp_path / "again", 2025, checked.plays).is_file()
+    plays = plays_table(checked.games)
+    assert [tuple(row.values()) for row in plays.to_pylist()] == truth(GAMES)
+    assert write_plays(tmp_path / "again", 2025, plays).is_file()
     assert len(load_games(tmp_path / "again", [2025])) == len(GAMES)
-    pyarrow.csv.write_csv(checked.plays, tmp_path / "plays.csv")
+    pyarrow.csv.write_csv(plays, tmp_path / "plays.csv")
     for path in (fetched.path, tmp_path / "plays.csv"):
         evening, left_out = recorded_evening(path, GAMES[0].day)
         assert ([game.source for game in evening], left_out) == ([game.game_id for game in GAMES[:2]], ())

@@ -13,13 +13,12 @@ import typer
 from dejavu_common.rich_console import Console
 from dejavu_feed.errors import DataError
 from dejavu_feed.event_table import write_events
+from dejavu_feed.files.checked_games import CheckedGames, LeftOutGame
+from dejavu_feed.files.reader import read_games
+from dejavu_feed.files.source_rows import Source
 from dejavu_trainer.cli.app import Json, Overwrite, Season, app, check_free, exit_on_error, print_json
-from dejavu_trainer.data.game_list import read_game_list
 from dejavu_trainer.data.games import count_games
-from dejavu_trainer.data.import_plays import CheckedPlays, LeftOutGame, read_and_check
-from dejavu_trainer.data.import_source import read_source
-from dejavu_trainer.data.plays import events_path, write_plays
-from dejavu_trainer.data.source_rows import Source
+from dejavu_trainer.data.plays import events_path, plays_table, write_plays
 from dejavu_trainer.reports import fit as fit_report
 
 SHOWN_PROBLEMS = 20
@@ -64,16 +63,17 @@ def import_plays(
             if not file.exists():  # reported first, before any other error
                 raise DataError(f"{file}: there is no such file")
         check_free(out, season, overwrite=overwrite)
-        checked = _read(files, source, season, games)
+        checked = read_games(files, source, season, games)
         if checked.problems:
             _refuse(files, checked, as_json=as_json)
         if strict:
             _refuse_contradictions(checked.left_out)
-        counted = count_games(files[0], checked.plays)
-        path = write_plays(out, season, checked.plays)
-        if checked.events:
-            write_events(events_path(out, season), checked.events)
-    document = fit_report.season_document(path, checked.plays, counted, season)
+        plays = plays_table(checked.games)
+        counted = count_games(files[0], plays)
+        path = write_plays(out, season, plays)
+        if events := [(game.game_id, game.events) for game in checked.games if game.events]:
+            write_events(events_path(out, season), events)
+    document = fit_report.season_document(path, plays, counted, season)
     if source is not Source.PLAYS:
         document["not_imported"] = [asdict(game) for game in checked.left_out]
         document["not_in_list"] = list(checked.unlisted)
@@ -83,12 +83,6 @@ def import_plays(
         print_json(document)
     else:
         fit_report.print_season(Console(), document)
-
-
-def _read(files: Sequence[Path], source: Source, season: int, games: Path | None) -> CheckedPlays:
-    if source is Source.PLAYS:
-        return read_and_check(files[0], season)
-    return read_source(files, source, season, None if games is None else read_game_list(games))
 
 
 def _refuse_contradictions(left_out: Sequence[LeftOutGame]) -> None:
@@ -101,7 +95,7 @@ def _refuse_contradictions(left_out: Sequence[LeftOutGame]) -> None:
         raise DataError(f"--strict: {count} with contradictions; nothing was written")
 
 
-def _refuse(files: Sequence[Path], checked: CheckedPlays, *, as_json: bool) -> None:
+def _refuse(files: Sequence[Path], checked: CheckedGames, *, as_json: bool) -> None:
     """Print the problems; raise a DataError that counts them."""
     problems = checked.problems
     if as_json:

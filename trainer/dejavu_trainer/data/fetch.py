@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from dejavu_common.shown_text import spreadsheet_cell
 from dejavu_feed.errors import DataError, IncompleteGame, MalformedFeed
 from dejavu_feed.event_table import event_table
+from dejavu_feed.files.plays_format import MAX_ELAPSED, MAX_SCORE
 from dejavu_feed.game_ids import COMPETITIVE, CUP_FINAL, season_of
 from dejavu_feed.nba.stats_payloads import (
     ListedGame,
@@ -34,7 +35,7 @@ from dejavu_feed.nba.stats_payloads import (
 from dejavu_feed.nba.stats_service import Stats
 from dejavu_trainer.data.fetch_cache import FetchCache, FetchedGame, exclusive_lock, write_part
 from dejavu_trainer.data.games import parse_seasons
-from dejavu_trainer.data.plays import DATED, MAX_ELAPSED, MAX_SCORE, events_path, season_path
+from dejavu_trainer.data.plays import DATED, events_path, season_path
 from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
 
 FIRST_SEASON: Final = 1997

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,17 +17,16 @@ from numpy.typing import NDArray
 from dejavu_feed import live_inputs
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.errors import DataError
-from dejavu_feed.game_ids import is_game_id
+from dejavu_feed.files.plays_format import DATE, game_date
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
-from dejavu_trainer.data.plays import DATE, RECORDED_FIELDS, plays_file, read_plays
+from dejavu_trainer.data.plays import RECORDED_FIELDS, plays_file, read_plays
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
 
 _LIVE_COLUMNS = tuple(live_inputs.COLUMNS)
-_GAME_ID = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})0[A-Z]{3}", re.ASCII)
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
 
 
@@ -232,35 +230,6 @@ def _recorded(plays: pa.Table, order: NDArray[np.intp]) -> list[tuple[float, ...
         return []
     columns = [plays[field.name].fill_null(np.nan) for field in RECORDED_FIELDS]
     return list(zip(*(column.to_numpy()[order].tolist() for column in columns), strict=True))
-
-
-@lru_cache(maxsize=4096)
-def game_date(game_id: str, given: date | None = None) -> date:
-    """Return the local date of a game, from its id or from a given date.
-
-    Args:
-        game_id: yyyymmdd + 0 + home team's code, or the NBA's ten digits, which contain no date.
-        given: the date from the column game_date; required for an id of the NBA.
-
-    Raises:
-        ValueError: if the id is malformed or has an invalid date, or the given date is missing or contradicts the id.
-    """
-    if is_game_id(game_id):
-        if given is None:
-            raise ValueError(f"{game_id!r}, an id of the NBA, contains no date; expected one in a column {DATE}")
-        return given
-    match = _GAME_ID.fullmatch(game_id)
-    if match is None:
-        raise ValueError(
-            f"{game_id!r} is not a game id; expected yyyymmdd, 0 and the home team's code, or the NBA's ten digits"
-        )
-    try:
-        from_id = date(*map(int, match.groups()))
-    except ValueError:
-        raise ValueError(f"{game_id!r} does not begin with a date") from None
-    if given not in (None, from_id):
-        raise ValueError(f"{game_id!r} begins with a date other than {given}")
-    return from_id
 
 
 def parse_seasons(text: str) -> tuple[int, ...]:

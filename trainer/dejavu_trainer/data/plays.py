@@ -1,12 +1,12 @@
-"""Format of plays_{season}.parquet: columns, bounds, reading and writing.
+"""Reads and writes plays_{season}.parquet, in the format of `dejavu_feed.files.plays_format`.
 
-All code that reads or writes such a file uses this module. docs/training.md describes the format.
+All code of the trainer that reads or writes such a file uses this module. docs/training.md describes the format.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -19,23 +19,13 @@ from numpy.typing import NDArray
 from dejavu_common.files import atomic_replace
 from dejavu_feed import live_inputs
 from dejavu_feed.errors import DataError
+from dejavu_feed.files.checked_games import GameInFiles
+from dejavu_feed.files.plays_format import COLUMNS, DATE, MAX_ELAPSED, MAX_SCORE
+from dejavu_feed.files.tables import require_columns
 
-SCHEMA = pa.schema(
-    [
-        pa.field("game_id", pa.string()),
-        pa.field("type", pa.string()),
-        pa.field("home", pa.string()),
-        pa.field("away", pa.string()),
-        pa.field("elapsed_s", pa.float64()),
-        pa.field("home_score", pa.int64()),
-        pa.field("away_score", pa.int64()),
-    ]
-)
+SCHEMA = pa.schema(zip(COLUMNS, [pa.string()] * 4 + [pa.float64()] + [pa.int64()] * 2, strict=True))
 """One row per change of the score; the rows of a game are in chronological order."""
 
-COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
-
-DATE = "game_date"
 DATED = SCHEMA.append(pa.field(DATE, pa.date32()))
 """SCHEMA with the local date of each game, which an id of the NBA does not contain."""
 
@@ -45,12 +35,6 @@ them."""
 
 EXPORTED = pa.schema([*DATED, *RECORDED_FIELDS])
 """DATED with RECORDED_FIELDS."""
-
-MAX_ELAPSED = 4 * 720 + 20 * 300
-"""Upper bound of elapsed_s, in game seconds: twenty overtimes; the longest NBA game had six."""
-
-MAX_SCORE = 400
-"""Upper bound of one team's score, in points; the record is 186."""
 
 _BOUNDS: Final = {
     "elapsed_s": (0, MAX_ELAPSED),
@@ -96,16 +80,6 @@ def plays_file(folder: Path, season: int) -> Path:
     raise DataError(f"{folder}: contains no {path.name}, nor does {folder / 'seasons'}")
 
 
-def require_columns(path: Path, columns: Collection[str], required: Collection[str] = COLUMNS) -> None:
-    """Check that a file has the required columns, by default those of a file of plays.
-
-    Raises:
-        DataError: if not; the message names the file and the missing columns.
-    """
-    if missing := [column for column in required if column not in columns]:
-        raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
-
-
 def read_plays(path: Path) -> pa.Table:
     """Read the rows of a file in file order, with the columns and types of `SCHEMA`.
 
@@ -117,7 +91,7 @@ def read_plays(path: Path) -> pa.Table:
     """
     try:
         columns = pq.read_schema(path).names
-        require_columns(path, columns)
+        require_columns(path, columns, COLUMNS)
         schema = _schema(columns)
         table = pq.read_table(path, columns=schema.names).cast(schema)
     except (pa.ArrowException, OSError) as error:
@@ -141,6 +115,15 @@ def _schema(columns: Collection[str]) -> pa.Schema:
     if all(field.name in columns for field in (*DATED, *RECORDED_FIELDS)):
         return EXPORTED
     return DATED if DATE in columns else SCHEMA
+
+
+def plays_table(games: Iterable[GameInFiles]) -> pa.Table:
+    """Return the plays of games in the columns of `DATED`, game by game."""
+    rows = [
+        (game.game_id, game.phase, game.home, game.away, *score, game.day) for game in games for score in game.scores
+    ]
+    columns = zip(*rows, strict=True) if rows else [()] * len(DATED)
+    return pa.table(dict(zip(DATED.names, map(list, columns), strict=True)), schema=DATED)
 
 
 def write_plays(folder: Path, season: int, table: pa.Table) -> Path:

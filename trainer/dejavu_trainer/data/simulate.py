@@ -12,9 +12,9 @@ from typing import Final
 
 import pyarrow as pa
 
+from dejavu_feed.files.plays_format import COLUMNS
 from dejavu_feed.replay.simulate import simulate_game
 from dejavu_feed.teams import TEAMS
-from dejavu_trainer.data.plays import COLUMNS
 from dejavu_trainer.execution import Advance, ignore
 
 GAMES_A_SEASON: Final = 1230

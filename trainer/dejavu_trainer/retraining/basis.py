@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from dejavu_feed.files.plays_format import season_window
 from dejavu_models.manifest import Manifest
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.data.import_plays import season_window
 
 
 @dataclass(frozen=True, slots=True)

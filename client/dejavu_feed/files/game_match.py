@@ -6,15 +6,15 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
+from dejavu_feed.files.game_list import GameInList, GameList
 from dejavu_feed.pattern import Score
-from dejavu_trainer.data.game_list import GameInList, GameList
 
 
-class NotImported(Exception):
-    """A game is not imported; the message says why."""
+class UnusableGame(Exception):
+    """A game cannot be used; the message says why."""
 
 
-class Contradicts(NotImported):
+class Contradicts(UnusableGame):
     """The rows of a game contradict each other or the list."""
 
 
@@ -44,7 +44,7 @@ def match(
         matched: ids of the list that belong to other games by date and teams.
 
     Raises:
-        NotImported: if teams or date are not known.
+        UnusableGame: if teams or date are not known.
         Contradicts: if the list has other teams, or the same game the other way round or a day off.
     """
     teams = dict(named)
@@ -52,13 +52,13 @@ def match(
         teams = _agreed(named, listed)
     home, away = teams.get("home", ""), teams.get("away", "")
     if not (home and away):
-        raise NotImported("neither its plays nor --games name both teams")
+        raise UnusableGame("neither its plays nor the list of games name both teams")
     if home == away:
-        raise NotImported(f"{home} plays against itself")
+        raise UnusableGame(f"{home} plays against itself")
     if listed:
         return replace(listed, day=day or listed.day, home=home, away=away)
     if day is None:
-        raise NotImported("it is not in --games")
+        raise UnusableGame("it is not in the list of games")
     _refuse_near_miss(day, home, away, games, matched)
     return GameInList(f"{day:%Y%m%d}0{home}", day, f"{away} @ {home}", home, away)
 

@@ -1,21 +1,17 @@
 """Reads tables of any source row by row: text with any delimiter, parquet, and JSON of the NBA's statistics.
 
-Errors name the file and the problem in words.
+Errors name the file and the problem in words. pyarrow (extras `live` and `trainer`) is imported for parquet only.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from dejavu_feed.errors import DataError
-from dejavu_trainer.data.plays import require_columns
+from dejavu_feed.errors import DataError, FeedNotInstalled
 
 Row = tuple[int | None, dict[str | None, Any]]
 """Line on which a row ends (None unless the file is text) and its values by column; see `csv.DictReader` for None."""
@@ -41,13 +37,14 @@ def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ())
 
     Raises:
         DataError: if the file can't be read, or lacks a column.
+        FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
     try:
         if path.is_dir():
             raise DataError(f"{path}: is a folder; expected a file")
         with path.open("rb") as file:
-            parquet = file.read(len(_PARQUET)) == _PARQUET or path.suffix.lower() == ".parquet"
-        if parquet:
+            is_parquet = file.read(len(_PARQUET)) == _PARQUET or path.suffix.lower() == ".parquet"
+        if is_parquet:
             yield from _parquet_rows(path, required, optional)
         elif path.suffix.lower() == ".json":
             yield from _json_rows(path, required)
@@ -57,6 +54,16 @@ def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ())
         raise DataError(f"{path}: there is no such file") from None
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+
+
+def require_columns(path: Path, columns: Collection[str], required: Collection[str]) -> None:
+    """Check that a file has the required columns.
+
+    Raises:
+        DataError: if not; the message names the file and the missing columns.
+    """
+    if missing := [column for column in required if column not in columns]:
+        raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
 
 
 def _text_rows(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
@@ -88,7 +95,14 @@ def _delimiter(header: str, known: set[str]) -> str:
 
 def _parquet_rows(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
     try:
-        file = pq.ParquetFile(path)
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as error:
+        raise FeedNotInstalled(
+            f"{error.name} is missing; files of parquet need the extra live: pip install 'dejavu-forecast[live]'"
+        ) from error
+    try:
+        file = parquet.ParquetFile(path)
         names = file.schema_arrow.names
         require_columns(path, names, required)
         columns = [column for column in (*required, *optional) if column in names]

@@ -18,14 +18,14 @@ from enum import StrEnum
 from typing import Any, Final
 
 from dejavu_feed.events import Event
+from dejavu_feed.files.espn_events import ESPN_TEAMS, espn_event
+from dejavu_feed.files.game_list import EXPECTED_DAY, day_of, nba_id
+from dejavu_feed.files.plays_format import MAX_SCORE
 from dejavu_feed.game_ids import COMPETITIVE
 from dejavu_feed.nba.event_rows import live_event, v2_event, v3_event
 from dejavu_feed.nba.typed_fields import clock_seconds
 from dejavu_feed.pattern import Score, elapsed_seconds, period_seconds
 from dejavu_feed.teams import CODES, team_code
-from dejavu_trainer.data.espn_events import ESPN_TEAMS, espn_event
-from dejavu_trainer.data.game_list import EXPECTED_DAY, day_of, nba_id
-from dejavu_trainer.data.plays import MAX_SCORE
 
 MAX_PERIOD: Final = 14
 """Last period that a game may have: ten overtimes; the longest NBA game had six."""
@@ -38,7 +38,7 @@ _ESPN_PHASES: Final = {2: "RS", 3: "PO", 5: "PI"}
 
 
 class Source(StrEnum):
-    """Whose files are imported; the value is the name on the command line."""
+    """Whose files are read; the value is the name on the command line."""
 
     PLAYS = "plays"
     HOOPR = "hoopr"

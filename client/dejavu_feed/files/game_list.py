@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from dejavu_common.game_day import game_day
 from dejavu_feed.errors import DataError
+from dejavu_feed.files.plays_format import MAX_SCORE
+from dejavu_feed.files.tables import read_rows
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.teams import team_code
-from dejavu_trainer.data.plays import MAX_SCORE
-from dejavu_trainer.data.tables import read_rows
 
 _COLUMNS: Final = ("GAME_ID", "GAME_DATE", "MATCHUP")
 _RESULT: Final = ("WL", "PTS")

@@ -1,4 +1,4 @@
-"""Imports play-by-play files of other projects as a season: every change of the score, game by game.
+"""Reads play-by-play files of other projects: every change of the score of a season's games.
 
 A game whose id is not the NBA's gets the NBA's by date and teams from a list of games; if the list has none, an id of
 its date and home team (docs/training.md).
@@ -11,21 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
-
-import pyarrow as pa
+from typing import Final
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.events import Event, EventKind, complete_events
+from dejavu_feed.files.checked_games import CheckedGames, GameInFiles, LeftOutGame, RowProblem, no_game_of
+from dejavu_feed.files.game_list import GameInList, GameList
+from dejavu_feed.files.game_match import Contradicts, UnusableGame, by_teams, check_result, match
+from dejavu_feed.files.plays_format import season_window
+from dejavu_feed.files.source_rows import FORMATS, Source, SourceEvent, SourceFormat, SourceRow
+from dejavu_feed.files.tables import read_rows
 from dejavu_feed.game_ids import is_game_id, season_of
 from dejavu_feed.pattern import Score
 from dejavu_feed.score_changes import contradiction, score_changes
-from dejavu_trainer.data.game_list import GameInList, GameList
-from dejavu_trainer.data.game_match import Contradicts, NotImported, by_teams, check_result, match
-from dejavu_trainer.data.import_plays import CheckedPlays, ImportProblem, LeftOutGame, season_window
-from dejavu_trainer.data.plays import DATED
-from dejavu_trainer.data.source_rows import FORMATS, Source, SourceEvent, SourceFormat, SourceRow
-from dejavu_trainer.data.tables import read_rows
 
 _SUFFIXES: Final = {".csv", ".tsv", ".txt", ".parquet", ".json"}
 _NO_GAMES: Final = GameList()
@@ -57,35 +55,56 @@ class _Game:
     fault: str = ""
 
 
-def read_source(paths: Sequence[Path], source: Source, season: int, games: GameList | None = None) -> CheckedPlays:
-    """Read files of a source and return the plays of a season, validated row by row.
+def read_other_project(
+    paths: Sequence[Path], source: Source, season: int, listed: GameList | None = None, day: date | None = None
+) -> CheckedGames:
+    """Read files of another project and return the games of a season, validated row by row.
 
     Args:
         paths: files, or folders of them.
         source: whose files they are.
         season: year in which the season ends; games of other seasons are left out.
-        games: the list of games with their NBA ids and dates; None if there is none.
+        listed: the list of games with their NBA ids and dates; None if there is none.
+        day: return only the games of this local date; None: all games.
 
     Returns:
-        The plays, sorted by date and id, or the problems; and the games that were left out, with the reason.
+        The games, sorted by date and id, or the problems; and the games that were left out, with the reason. All games
+        of a day may be left out, those of a season may not.
 
     Raises:
-        DataError: if a file can't be read or lacks a column, no game is left, or the source's rows have no dates and
-            there is no list.
+        DataError: if a file can't be read or lacks a column, no game of the season is left, no game is of the day, or
+            the source's rows have no dates and there is no list.
+        FeedNotInstalled: if a file is parquet, and pyarrow is missing.
     """
     source_format = FORMATS[source]
-    if games is None and not source_format.dated:
+    if listed is None and not source_format.dated:
         raise DataError(
-            f"--from {source} needs --games FILE, a list with GAME_ID, GAME_DATE and MATCHUP such as nba_api's "
-            "LeagueGameLog: the plays have no dates"
+            f"--from {source} needs a list of games with GAME_ID, GAME_DATE and MATCHUP, such as nba_api's "
+            "LeagueGameLog, since the plays have no dates (import: --games FILE, replay: --game-list FILE)"
         )
-    problems: list[ImportProblem] = []
+    problems: list[RowProblem] = []
     played = _read_games(_files(paths, source_format), source_format, problems)
     if problems:
-        return CheckedPlays(DATED.empty_table(), tuple(problems))
+        return CheckedGames((), tuple(problems))
     if not played:
         raise DataError(f"{paths[0]}: holds no row")
-    return _season(played, source_format, season, games or _NO_GAMES)
+    games = listed or _NO_GAMES
+    found = {name: _listed(name, game, source_format, games) for name, game in played.items()}
+    if day is not None:
+        days = {name: game.day or (each.day if (each := found[name]) else None) for name, game in played.items()}
+        found = {name: each for name, each in found.items() if days[name] == day}
+        if not found:
+            raise no_game_of(day, paths[0], {each for each in days.values() if each is not None})
+    checked = _season(played, found, source_format, season, games)
+    if day is None and not checked.games:
+        (reason, count), *_ = Counter(each.reason for each in checked.left_out).most_common(1)
+        raise DataError(f"no game of the season that ends in {season}; {count} left out: {reason}")
+    return checked
+
+
+def _listed(name: str, game: _Game, source_format: SourceFormat, games: GameList) -> GameInList | None:
+    """Return the game of the list with the same id, or with the same date and teams; None if there is none."""
+    return games.by_id.get(name) if source_format.nba_ids else by_teams(game.day, game.named, games)
 
 
 def _files(paths: Sequence[Path], source_format: SourceFormat) -> Iterator[Path]:
@@ -103,7 +122,7 @@ def _files(paths: Sequence[Path], source_format: SourceFormat) -> Iterator[Path]
         yield from inside
 
 
-def _read_games(paths: Iterable[Path], source_format: SourceFormat, problems: list[ImportProblem]) -> dict[str, _Game]:
+def _read_games(paths: Iterable[Path], source_format: SourceFormat, problems: list[RowProblem]) -> dict[str, _Game]:
     games: dict[str, _Game] = {}
     for path in paths:
         for number, (line, values) in enumerate(
@@ -116,7 +135,7 @@ def _read_games(paths: Iterable[Path], source_format: SourceFormat, problems: li
             if not row.problems:
                 place = f"{path} row {number}" if line is None else f"{path} line {line}"
                 _add(games.setdefault(event.game, _Game(event.phase, event.day)), event, place)
-            problems += (ImportProblem(number, line, column, text, str(path)) for column, text in row.problems)
+            problems += (RowProblem(number, line, column, text, str(path)) for column, text in row.problems)
     return games
 
 
@@ -139,83 +158,93 @@ def _add(game: _Game, event: SourceEvent, place: str) -> None:
         game.events.setdefault((event.event, score), (of_row, score))
 
 
-def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: int, games: GameList) -> CheckedPlays:
-    """Return the plays of a season's games, and the games that were left out."""
-    kept: dict[tuple[date, str], list[dict[str, Any]]] = {}
+def _season(
+    played: Mapping[str, _Game],
+    found: Mapping[str, GameInList | None],
+    source_format: SourceFormat,
+    season: int,
+    games: GameList,
+) -> CheckedGames:
+    """Return games of a season, and the games that are left out.
+
+    Args:
+        played: all games of the files.
+        found: the games to return, each with the game of the list that `_listed` returns.
+        source_format: format of the files.
+        season: year in which the season ends.
+        games: the list.
+    """
+    kept: dict[tuple[date, str], GameInFiles] = {}
     left_out: list[LeftOutGame] = []
-    events: dict[tuple[date, str], tuple[str, tuple[Event, ...]]] = {}
-    matched = {found.game_id for game in played.values() if (found := by_teams(game.day, game.named, games))}
-    for name, game in played.items():
+    matched = {each.game_id for game in played.values() if (each := by_teams(game.day, game.named, games))}
+    for name, listed in found.items():
+        game = played[name]
         try:
             _check_belongs(name, game, source_format, season)
-            listed = games.by_id.get(name) if source_format.nba_ids else by_teams(game.day, game.named, games)
-            found = match(game.day, game.named, listed, games, matched)
+            matching = match(game.day, game.named, listed, games, matched)
             scores = score_changes(game.rows)
-            _check(scores, game, found, season)
-            if (found.day, found.game_id) in kept:
-                raise Contradicts(f"another game has the id {found.game_id}")
-        except NotImported as why:
+            _check(scores, game, matching, season)
+            key = matching.day, matching.game_id
+            if key in kept:
+                raise Contradicts(f"another game has the id {matching.game_id}")
+        except UnusableGame as why:
             left_out.append(LeftOutGame(name, str(why), contradicts=isinstance(why, Contradicts)))
             continue
-        if any(event.kind is not EventKind.OTHER for event, _ in game.events.values()):
-            of_game = complete_events(game.events.values(), scores, (found.home, found.away))
-            events[found.day, found.game_id] = found.game_id, of_game
-        kept[found.day, found.game_id] = [
-            {
-                "game_id": found.game_id,
-                "type": game.phase,
-                "home": found.home,
-                "away": found.away,
-                "elapsed_s": score.elapsed,
-                "home_score": score.home,
-                "away_score": score.away,
-                "game_date": found.day,
-            }
-            for score in scores
-        ]
-    if not kept:
-        (reason, count), *_ = Counter(each.reason for each in left_out).most_common(1)
-        raise DataError(f"no game of the season that ends in {season}; {count} left out: {reason}")
-    rows = [row for key in sorted(kept) for row in kept[key]]
+        kept[key] = GameInFiles(
+            matching.game_id,
+            game.phase,
+            matching.day,
+            matching.home,
+            matching.away,
+            scores,
+            _events(game, scores, (matching.home, matching.away)),
+        )
+    in_order = tuple(kept[key] for key in sorted(kept))
     # A list of games is given for the sake of the NBA's ids: report the games that still have an id of date and home
     # team.
-    unlisted = tuple(game_id for _, game_id in sorted(kept) if games.by_id and not is_game_id(game_id))
-    in_order = tuple(events[key] for key in sorted(events))
-    return CheckedPlays(pa.Table.from_pylist(rows, schema=DATED), (), tuple(left_out), unlisted, in_order)
+    unlisted = tuple(game.game_id for game in in_order if games.by_id and not is_game_id(game.game_id))
+    return CheckedGames(in_order, (), tuple(left_out), unlisted)
+
+
+def _events(game: _Game, scores: Sequence[Score], teams: tuple[str, str]) -> tuple[Event, ...]:
+    """Return the events of a game; none if its rows do not say what they are."""
+    if all(event.kind is EventKind.OTHER for event, _ in game.events.values()):
+        return ()
+    return complete_events(game.events.values(), scores, teams)
 
 
 def _check_belongs(name: str, game: _Game, source_format: SourceFormat, season: int) -> None:
     """Check what a game says of itself.
 
     Raises:
-        NotImported: if it is not of the season, or not of the league.
+        UnusableGame: if it is not of the season, or not of the league.
         Contradicts: if its rows contradict each other.
     """
     if not game.phase:
-        raise NotImported("of no part of the season that counts (preseason, All-Star)")
+        raise UnusableGame("of no part of the season that counts (preseason, All-Star)")
     if game.unknown:
-        raise NotImported(f"{game.unknown} is not a team of the NBA")
+        raise UnusableGame(f"{game.unknown} is not a team of the NBA")
     if source_format.nba_ids and season_of(name) != season:
-        raise NotImported("of another season")
+        raise UnusableGame("of another season")
     if game.day is not None:
         _check_day(game.day, season)
     if game.fault:
         raise Contradicts(game.fault)
     if not game.rows:
-        raise NotImported("it has no row with a score")
+        raise UnusableGame("it has no row with a score")
 
 
 def _check_day(day: date, season: int) -> None:
     first, last = season_window(season)
     if not first <= day <= last:
-        raise NotImported("of another season")
+        raise UnusableGame("of another season")
 
 
 def _check(scores: Sequence[Score], game: _Game, found: GameInList, season: int) -> None:
     """Check the date and the scores of a game.
 
     Raises:
-        NotImported: if it is of another season.
+        UnusableGame: if it is of another season.
         Contradicts: if its scores contradict each other or the list.
     """
     _check_day(found.day, season)

@@ -1,20 +1,22 @@
+"""Files of plays in this project's format: what is read, and how each fault is named."""
+
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from tests.support.harness.real_games import real_games
 
 from dejavu_feed.errors import DataError
-from dejavu_trainer.data.games import load_games
-from dejavu_trainer.data.import_plays import read_and_check
-from dejavu_trainer.data.plays import write_plays
-from dejavu_trainer.data.simulate import simulate_season
+from dejavu_feed.files.checked_games import GameInFiles
+from dejavu_feed.files.own_format import read_own_format
+from dejavu_feed.pattern import Score
 
 HEADER = "game_id,type,home,away,elapsed_s,home_score,away_score"
 GOOD = "202301010BOS,RS,BOS,BRK,60,2,0"
@@ -26,36 +28,14 @@ def written(folder: Path, *lines: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_what_was_exported_is_imported_unchanged(tmp_path: Path, ending: str) -> None:
-    plays = simulate_season(2023, seed=1, games=5)
-    path = tmp_path / f"mine.{ending}"
-    if ending == "csv":
-        pyarrow.csv.write_csv(plays, path)
-    else:
-        pq.write_table(plays, path)
-    checked = read_and_check(path, 2023)
-    assert checked.problems == ()
-    assert checked.plays.to_pylist() == plays.to_pylist()
-
-
 def test_columns_may_come_in_any_order_and_beside_others(tmp_path: Path) -> None:
     path = tmp_path / "plays.csv"
     path.write_text(
         "referee,away_score,home_score,elapsed_s,away,home,type,game_id\nJoe,0,2.0,60.5,BRK,BOS,PO,202301010BOS\n"
     )
-    checked = read_and_check(path, 2023)
-    assert checked.plays.to_pylist() == [
-        {
-            "game_id": "202301010BOS",
-            "type": "PO",
-            "home": "BOS",
-            "away": "BRK",
-            "elapsed_s": 60.5,
-            "home_score": 2,
-            "away_score": 0,
-        }
-    ]
+    checked = read_own_format(path, 2023)
+    [game] = checked.games
+    assert game == GameInFiles("202301010BOS", "PO", date(2023, 1, 1), "BOS", "BRK", (Score(60.5, 2, 0),))
 
 
 DATED = HEADER + ",game_date"
@@ -69,9 +49,9 @@ def test_games_with_ids_of_the_nba_bring_their_dates(tmp_path: Path) -> None:
         "202301030BOS,RS,BOS,LAL,60,2,0,2023-01-03",
     ]
     path.write_text("\n".join([DATED, *rows]) + "\n")
-    checked = read_and_check(path, 2023)
+    checked = read_own_format(path, 2023)
     assert checked.problems == ()
-    assert checked.plays["game_date"].to_pylist() == [date(2023, 1, 1), date(2023, 1, 2), date(2023, 1, 3)]
+    assert [game.day for game in checked.games] == [date(2023, 1, 1), date(2023, 1, 2), date(2023, 1, 3)]
 
 
 @pytest.mark.parametrize(
@@ -89,12 +69,12 @@ def test_games_with_ids_of_the_nba_bring_their_dates(tmp_path: Path) -> None:
 def test_dates_that_are_missing_or_contradict_are_told(tmp_path: Path, row: str, complaint: str) -> None:
     path = tmp_path / "plays.csv"
     path.write_text(f"{DATED}\n{row}\n")
-    (problem,) = read_and_check(path, 2023).problems
+    (problem,) = read_own_format(path, 2023).problems
     assert str(problem).startswith(f"row 1 (line 2), {complaint}")
 
 
 def test_an_id_of_the_nba_without_a_column_of_dates_is_told(tmp_path: Path) -> None:
-    (problem,) = read_and_check(written(tmp_path, "0022200563,RS,BOS,BRK,60,2,0"), 2023).problems
+    (problem,) = read_own_format(written(tmp_path, "0022200563,RS,BOS,BRK,60,2,0"), 2023).problems
     assert problem.column == "game_date"
 
 
@@ -131,13 +111,13 @@ def test_an_id_of_the_nba_without_a_column_of_dates_is_told(tmp_path: Path) -> N
     ],
 )
 def test_a_wrong_value_is_named_by_row_and_column(tmp_path: Path, row: str, complaint: str) -> None:
-    checked = read_and_check(written(tmp_path, GOOD, row), 2023)
+    checked = read_own_format(written(tmp_path, GOOD, row), 2023)
     assert str(checked.problems[0]).startswith(complaint)
-    assert len(checked.plays) == 0
+    assert checked.games == ()
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
-    checked = read_and_check(written(tmp_path, "x,RS,BOS,BRK,60,2,y", GOOD, "202301010BOS,RS,BOS,BRK,60,2,z"), 2023)
+    checked = read_own_format(written(tmp_path, "x,RS,BOS,BRK,60,2,y", GOOD, "202301010BOS,RS,BOS,BRK,60,2,z"), 2023)
     assert [(problem.row, problem.column) for problem in checked.problems] == [
         (1, "game_id"),
         (1, "away_score"),
@@ -145,46 +125,105 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+COLUMNS = HEADER.split(",")
+
+
+def written_as_parquet(folder: Path, columns: Mapping[str, list[Any]]) -> Path:
+    """Writes five rows of a game, with other values in some columns."""
+    row = dict(zip(COLUMNS, ["202301010BOS", "RS", "BOS", "BRK", 60.0, 2, 0], strict=True))
+    pq.write_table(
+        pa.table({**{name: [value] * 5 for name, value in row.items()}, **columns}), folder / "plays.parquet"
+    )
+    return folder / "plays.parquet"
+
+
 def test_parquet_problems_have_rows_but_no_lines(tmp_path: Path) -> None:
-    plays = simulate_season(2023, games=1)
-    scores = plays["home_score"].to_pylist()
-    scores[4] = None
-    pq.write_table(plays.set_column(5, "home_score", pa.array(scores)), tmp_path / "plays.parquet")
-    (problem,) = read_and_check(tmp_path / "plays.parquet", 2023).problems
+    path = written_as_parquet(tmp_path, {"home_score": [2, 2, 2, 2, None]})
+    (problem,) = read_own_format(path, 2023).problems
     assert str(problem) == "row 5, home_score: is missing"
 
 
 @pytest.mark.parametrize("column", ["elapsed_s", "home_score"])
 def test_true_is_no_number(tmp_path: Path, column: str) -> None:
-    plays = simulate_season(2023, games=1)
-    place = plays.column_names.index(column)
-    pq.write_table(plays.set_column(place, column, pa.array([True] * len(plays))), tmp_path / "plays.parquet")
-    first = read_and_check(tmp_path / "plays.parquet", 2023).problems[0]
+    first = read_own_format(written_as_parquet(tmp_path, {column: [True] * 5}), 2023).problems[0]
     assert str(first).startswith(f"row 1, {column}: True; expected")
 
 
 def test_small_numbers_of_parquet_are_read_as_they_are(tmp_path: Path) -> None:
-    plays = simulate_season(2023, games=1)
-    elapsed = [0.00001, *plays["elapsed_s"].to_pylist()[1:]]
-    pq.write_table(plays.set_column(4, "elapsed_s", pa.array(elapsed)), tmp_path / "plays.parquet")
-    assert read_and_check(tmp_path / "plays.parquet", 2023).plays["elapsed_s"].to_pylist() == elapsed
+    elapsed = [0.00001, 60.0, 61.0, 62.5, 63.0]
+    [game] = read_own_format(written_as_parquet(tmp_path, {"elapsed_s": elapsed}), 2023).games
+    assert [score.elapsed for score in game.scores] == elapsed
+
+
+def test_a_value_that_a_row_of_json_lacks_is_missing(tmp_path: Path) -> None:
+    rows = [dict(zip(COLUMNS, GOOD.split(","), strict=True)), {"game_id": "202301010BOS"}]
+    (tmp_path / "plays.json").write_text(json.dumps(rows))
+    problems = read_own_format(tmp_path / "plays.json", 2023).problems
+    assert {(problem.row, problem.message) for problem in problems} == {(2, "is missing")}
 
 
 def test_a_falling_score_is_a_correction_not_a_problem(tmp_path: Path) -> None:
-    assert read_and_check(written(tmp_path, GOOD, "202301010BOS,RS,BOS,BRK,60,1,0"), 2023).problems == ()
+    assert read_own_format(written(tmp_path, GOOD, "202301010BOS,RS,BOS,BRK,60,1,0"), 2023).problems == ()
 
 
 def test_the_later_row_of_a_second_counts(tmp_path: Path) -> None:
     """A shot at the buzzer that is taken back."""
     rows = [f"202301010BOS,RS,BOS,BRK,2880,{home},97" for home in (97, 94)]
-    plays = read_and_check(written(tmp_path, GOOD, *rows), 2023).plays
-    assert plays["home_score"].to_pylist() == [2, 97, 94]
+    [game] = read_own_format(written(tmp_path, GOOD, *rows), 2023).games
+    assert [score.home for score in game.scores] == [2, 97, 94]
+
+
+PAGE = ["0,0,0", "60,2,0", "90,2,2", "90,4,2", "90,4,3", "120,7,3"]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [PAGE, PAGE[1:3], PAGE[2:5], PAGE[1:], [*PAGE[1:], "130,9,3", *PAGE[4:], "130,9,3"]],
+    ids=["all", "a part", "a second", "to the end", "twice"],
+)
+def test_rows_that_repeat_earlier_ones_are_dropped_where_pages_overlap(tmp_path: Path, again: list[str]) -> None:
+    rows = [f"202301010BOS,RS,BOS,BRK,{row}" for row in (*PAGE, *again, "130,9,3", "140,9,5")]
+    checked = read_own_format(written(tmp_path, *rows), 2023)
+    assert checked.problems == ()
+    [game] = checked.games
+    assert [score.elapsed for score in game.scores] == [0, 60, 90, 90, 90, 120, 130, 140]
+
+
+def test_a_row_that_goes_back_in_time_and_repeats_none_is_refused_with_row_and_line(tmp_path: Path) -> None:
+    rows = [f"202301010BOS,RS,BOS,BRK,{row}" for row in (*PAGE, *PAGE[:2], "90,3,2")]
+    (problem,) = read_own_format(written(tmp_path, *rows), 2023).problems
+    assert str(problem) == "row 9 (line 10), elapsed_s: 90 after 120 in the same game: time runs back"
+
+
+def test_of_one_day_only_its_rows_are_read_and_validated(tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    rows = [
+        "202301010BOS,RS,BOS,BRK,60,2,0,",
+        "202301020BOS,RS,BOS,BRK,60,x,0,",
+        "0022200563,RS,MIA,ORL,60,2,0,2023-01-01",
+        "nonsense",
+    ]
+    path.write_text("\n".join([DATED, *rows]) + "\n")
+    checked = read_own_format(path, 2023, date(2023, 1, 1))
+    assert (checked.problems, [game.home for game in checked.games]) == ((), ["BOS", "MIA"])
+    (problem,) = read_own_format(path, 2023, date(2023, 1, 2)).problems
+    assert str(problem).startswith("row 2 (line 3), home_score: 'x'")
+    with pytest.raises(DataError, match="no game of 2023-01-03; its games are from 2023-01-01 to 2023-01-02"):
+        read_own_format(path, 2023, date(2023, 1, 3))
+
+
+def test_a_row_whose_date_is_not_that_of_its_id_is_read_for_both_days(tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text(f"{DATED}\n202301010BOS,RS,BOS,BRK,60,2,0,2023-01-02\n")
+    for day in (date(2023, 1, 1), date(2023, 1, 2)):
+        (problem,) = read_own_format(path, 2023, day).problems
+        assert problem.message == "'202301010BOS' begins with a date other than 2023-01-02"
 
 
 def test_a_game_without_visitors_is_let_in_for_the_rule_to_leave_out(tmp_path: Path) -> None:
-    checked = read_and_check(written(tmp_path, "202301010BOS,RS,BOS,,0,0,0"), 2023)
+    checked = read_own_format(written(tmp_path, "202301010BOS,RS,BOS,,0,0,0"), 2023)
     assert checked.problems == ()
-    assert checked.plays["away"].to_pylist() == [None]
+    assert [game.away for game in checked.games] == [None]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +239,7 @@ def test_a_file_that_can_not_be_read_is_refused_as_a_whole(tmp_path: Path, conte
     path = tmp_path / "plays.csv"
     path.write_bytes(content)
     with pytest.raises(DataError, match=complaint):
-        read_and_check(path, 2023)
+        read_own_format(path, 2023)
 
 
 def test_a_file_that_is_neither_is_refused(tmp_path: Path) -> None:
@@ -212,7 +251,7 @@ def test_a_file_that_is_neither_is_refused(tmp_path: Path) -> None:
         ("folder.csv", "is a folder"),
     ):
         with pytest.raises(DataError, match=complaint):
-            read_and_check(tmp_path / name, 2023)
+            read_own_format(tmp_path / name, 2023)
 
 
 @pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.tsv", "\t"), ("a.csv", ";"), ("a.txt", "|")])
@@ -221,15 +260,6 @@ def test_the_delimiter_is_found(tmp_path: Path, name: str, delimiter: str) -> No
     header, row = (line.split(",") for line in (HEADER, GOOD))
     with (tmp_path / name).open("w", newline="") as file:
         csv.writer(file, delimiter=delimiter).writerows([[note, *header], [note, *row]])
-    checked = read_and_check(tmp_path / name, 2023)
+    checked = read_own_format(tmp_path / name, 2023)
     assert checked.problems == ()
-    assert checked.plays["elapsed_s"].to_pylist() == [60.0]
-
-
-@pytest.mark.nightly
-@pytest.mark.real_data
-def test_a_real_season_passes_and_counts_the_same_games(tmp_path: Path, data_dir: Path) -> None:
-    checked = read_and_check(data_dir / "seasons" / "plays_2018.parquet", 2018)
-    assert checked.problems == ()
-    write_plays(tmp_path, 2018, checked.plays)
-    assert load_games(tmp_path, [2018]).fingerprint == real_games(data_dir, [2018]).fingerprint
+    assert [game.scores for game in checked.games] == [((60.0, 2, 0),)]

@@ -1,0 +1,1 @@
+"""Reads recorded games from files, of this project's format or another project's."""

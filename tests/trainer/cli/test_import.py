@@ -1,0 +1,168 @@
+"""The command `import`: files of plays become a season, or are refused or left out with the reason."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from tests.support.builders.plays_files import DAY, LISTED, SOURCES, complete_hoopr, hoopr, nba_api, written
+from tests.support.harness.real_games import real_games
+from tests.trainer.harness import run
+
+from dejavu_feed.files.own_format import read_own_format
+from dejavu_feed.files.source_rows import Source
+from dejavu_trainer.data.games import load_games
+from dejavu_trainer.data.plays import plays_table, read_plays, write_plays
+from dejavu_trainer.data.simulate import simulate_season
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    path = tmp_path / "games.csv"
+    path.write_text(LISTED)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_was_exported_is_imported_unchanged_with_its_dates(tmp_path: Path, ending: str) -> None:
+    plays = simulate_season(2023, seed=1, games=5)
+    path = tmp_path / f"mine.{ending}"
+    if ending == "csv":
+        pyarrow.csv.write_csv(plays, path)
+    else:
+        pq.write_table(plays, path)
+    assert run("import", path, "--season", 2023, "--out", tmp_path / "data") == 0
+    imported = read_plays(tmp_path / "data" / "plays_2023.parquet")
+    assert imported.drop_columns("game_date").to_pylist() == plays.to_pylist()
+    assert {(row["game_id"][:8], f"{row['game_date']:%Y%m%d}") for row in imported.to_pylist()} == {
+        (game_id[:8],) * 2 for game_id in plays["game_id"].to_pylist()
+    }
+
+
+@pytest.mark.nightly
+@pytest.mark.real_data
+def test_a_real_season_passes_and_counts_the_same_games(tmp_path: Path, data_dir: Path) -> None:
+    checked = read_own_format(data_dir / "seasons" / "plays_2018.parquet", 2018)
+    assert checked.problems == ()
+    write_plays(tmp_path, 2018, plays_table(checked.games))
+    assert load_games(tmp_path, [2018]).fingerprint == real_games(data_dir, [2018]).fingerprint
+
+
+def test_with_strict_nothing_is_written_if_a_game_contradicts_itself(
+    tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed.write_text(
+        LISTED + f"22023,LAL,0022300062,{DAY},BOS @ MIA,L\n" + "22023,LAL,0022300063,2023-10-26,LAL @ DEN,L\n"
+    )
+    path = written(tmp_path / "plays.csv", [*nba_api(), *nba_api(gameId="0022300062")])
+    arguments = ("import", path, "--from", "nba_api", "--season", 2024, "--games", listed, "--out", tmp_path / "out")
+    assert run(*arguments, "--strict") == 1
+    assert capsys.readouterr().err.endswith("--strict: 1 game with contradictions; nothing was written\n")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("source", Source)
+def test_a_file_that_is_not_there_is_told_in_words(
+    source: Source, tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    games = () if source in (Source.PLAYS, Source.HOOPR) else ("--games", listed)
+    path = tmp_path / "none.csv"
+    assert run("import", path, "--from", source, "--season", 2024, "--out", tmp_path / "data", *games) == 1
+    assert capsys.readouterr().err == f"dejavu-trainer: {path}: there is no such file\n"
+
+
+def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = written(tmp_path / "espn.csv", complete_hoopr(DAY, "2023-10-25"))
+    arguments = ("import", files, "--from", "hoopr", "--season", 2024, "--games", listed, "--out", tmp_path)
+    assert run(*arguments, "--json") == 0
+    printed = capsys.readouterr()
+    assert "1 game not in the list, imported under date and home team (202310250DEN)" in printed.err
+    assert json.loads(printed.out)["not_in_list"] == ["202310250DEN"]
+
+
+@pytest.mark.parametrize("source", [Source.PBPSTATS, Source.NBA_API])
+def test_plays_without_dates_need_a_list_of_games(
+    source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "pbp.csv", SOURCES[source]())
+    assert run("import", path, "--from", source, "--season", 2024, "--out", tmp_path / "data") == 1
+    assert f"--from {source} needs a list of games" in capsys.readouterr().err
+
+
+def test_a_season_that_was_imported_is_loaded_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = complete_hoopr(*(f"2024-01-{day:02d}" for day in range(1, 9)))
+    rows += hoopr(game_id=99, season_type=1)
+    path = written(tmp_path / "pbp.csv", rows)
+    assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data", "--json") == 0
+    told = capsys.readouterr()
+    document = json.loads(told.out)
+    assert (document["games"], document["left_out"], len(document["not_imported"])) == (8, 0, 1)
+    assert told.err == "left out 1 game (99): of no part of the season that counts (preseason, All-Star)\n"
+    games = load_games(tmp_path / "data", [2024])
+    assert games.game_id.tolist() == [f"2024010{day}0DEN" for day in range(1, 9)]
+
+
+BOSTON = ("202401050BOS", "BOS", "UTA", 51, 48, date(2024, 1, 5))
+TURNED = "its plays have the teams the other way round; the list has BOS vs. UTA on 2024-01-05, 0022300493"
+
+
+def final(folder: Path, season: int) -> tuple[object, ...]:
+    [*_, last] = read_plays(folder / f"plays_{season}.parquet").to_pylist()
+    return tuple(last[name] for name in ("game_id", "home", "away", "home_score", "away_score", "game_date"))
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    "name",
+    ["h_ft.csv", "h_ft_late.csv", "h_ft_twice.csv", "h_ft_same.csv", "h_ft_rev.csv", "h_date_tz.csv", "p_tz.parquet"],
+)
+def test_rows_in_any_order_and_instants_of_any_zone_are_the_game(name: str, tmp_path: Path, data_dir: Path) -> None:
+    assert run("import", data_dir / "cases" / name, "--from", "hoopr", "--season", 2024, "--out", tmp_path) == 0
+    assert final(tmp_path, 2024) == BOSTON
+
+
+@pytest.mark.real_data
+def test_a_game_that_agrees_with_its_list_is_imported(tmp_path: Path, data_dir: Path) -> None:
+    cases = data_dir / "cases"
+    arguments = ("import", cases / "v3_whole.csv", "--from", "nba_api", "--games", cases / "v3_list.csv", "--strict")
+    assert run(*arguments, "--season", 2025, "--out", tmp_path) == 0
+    assert final(tmp_path, 2025) == ("0022400001", "BOS", "LAL", 64, 48, date(2024, 10, 22))
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "source", "listing", "reason"),
+    [
+        (
+            "v3_cut_in_q4.csv",
+            "nba_api",
+            "v3_list.csv",
+            "its plays end with BOS 54, LAL 39; the list has BOS 64, LAL 48",
+        ),
+        (
+            "v3_whole.csv",
+            "nba_api",
+            "v3_list_other_teams.csv",
+            "its plays are of BOS and LAL; the list has MIA @ IND on 2024-10-22, 0022400001",
+        ),
+        ("h_sides.csv", "hoopr", "list_bos.csv", TURNED),
+    ],
+)
+def test_a_game_that_contradicts_its_list_is_left_out_with_the_reason(
+    name: str,
+    source: str,
+    listing: str,
+    reason: str,
+    tmp_path: Path,
+    data_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cases = data_dir / "cases"
+    season = 2025 if source == "nba_api" else 2024
+    arguments = ("import", cases / name, "--from", source, "--season", season, "--games", cases / listing)
+    assert run(*arguments, "--out", tmp_path) == 1
+    assert reason in capsys.readouterr().err

@@ -105,5 +105,8 @@ def no_game_of(day: date, path: Path, days: Collection[date]) -> DataError:
         path: file or folder to name.
         days: local dates of the games that the files have.
     """
-    covered = f"its games are from {min(days)} to {max(days)}" if days else "no date of its games is known"
-    return DataError(f"{path}: no game of {day}; {covered}")
+    if not days:
+        return DataError(f"{path}: no game of {day}; no date of its games is known")
+    first, last = min(days), max(days)
+    covered = f"of {first}" if first == last else f"from {first} to {last}"
+    return DataError(f"{path}: no game of {day}; its games are {covered}")

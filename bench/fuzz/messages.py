@@ -16,12 +16,22 @@ from typing import Any, NamedTuple
 from bench.fuzz import record
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from dejavu.v1 import model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED, SIDE_AWAY, SIDE_HOME, LastScore
+from dejavu.v1.forecast_pb2 import (
+    HORIZON_FINAL,
+    HORIZON_HALFTIME,
+    HORIZON_UNSPECIFIED,
+    MARGIN_SOURCE_FEED,
+    MARGIN_SOURCE_FILE,
+    SIDE_AWAY,
+    SIDE_HOME,
+    LastScore,
+)
 from dejavu.v1.market_pb2 import Market, Odds
 
 MOST_SLOTS, HALFTIME_SLOTS = 47, 23
@@ -199,6 +209,8 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     pattern = _pattern(rng, slots)
     both = abs(pattern[-1]) + 2 * rng.randint(1, 100)
     home, away = rng.choice([("", ""), ("BOS", "LAL"), ("brk", "gs")])
+    margin = rng.choice([None, None, None, 0.0, rng.uniform(-20, 20)])
+    source = rng.choice([0, MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE]) if margin is not None else 0
     last = LastScore(side=rng.choice([SIDE_HOME, SIDE_AWAY]), seconds=rng.randint(0, 60 * slots))
     return pb.PredictRequest(
         game_id=rng.choice(GAMES) if rng.random() < 0.25 else "",
@@ -209,7 +221,10 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
         horizon=horizon,
         home_team=home,
         away_team=away,
-        pregame_margin=rng.choice([None, None, None, 0.0, rng.uniform(-20, 20)]),
+        pregame_margin=margin,
+        margin_source=source,  # type: ignore[arg-type]  # 0 is a value of it
+        margin_time=Timestamp(seconds=1_700_000_000) if source else None,
+        pregame_total=rng.choice([None, None, 221.5]),
         total_points=rng.choice([None, both]),
         last_score=rng.choice([None, last]),
         quantile_levels=[rng.uniform(0.01, 0.99) for _level in range(rng.choice([0, 0, 1, 9, 99]))],

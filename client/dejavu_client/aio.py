@@ -105,8 +105,9 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
                 1 to 47 values, at most 23 for halftime.
             timeout: deadline of this call, in seconds; None for the client's.
             options: game_id, alpha (miscoverage rate of the interval), horizon (`HALFTIME` or `FINAL`), home_team,
-                away_team, pregame_margin (in points), model_version, explain, quantile_levels, game_date (a date or
-                YYYY-MM-DD; today in US Eastern by default), total_points, last_score; see `requests.PredictOptions`.
+                away_team, pregame_margin (in points), pregame_total, model_version, explain, quantile_levels, game_date
+                (a date or YYYY-MM-DD; today in US Eastern by default), total_points, last_score; see
+                `requests.PredictOptions`.
         """
         request = predict_request(pattern, **options)
         response = await self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)

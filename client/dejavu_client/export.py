@@ -18,7 +18,15 @@ from typing import IO, Any, Final, Generic, TypeVar
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Forecast, Horizon, LateReason
+from dejavu.v1.forecast_pb2 import (
+    HORIZON_FINAL,
+    HORIZON_HALFTIME,
+    AdaptationMode,
+    Forecast,
+    Horizon,
+    LateReason,
+    MarginSource,
+)
 from dejavu.v1.market_pb2 import MarketSide
 from dejavu.v1.record_pb2 import MarketResult, RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
@@ -258,6 +266,8 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("interval_upper", float, _field("forecast.interval_upper")),
     Column("home_lead_probability", float, _field("forecast.home_lead_probability")),
     Column("expected_margin", float, _field("forecast.expected_margin")),
+    Column("margin_source", str, _field("forecast.margin_source", partial(enum_word, MarginSource.DESCRIPTOR))),
+    Column("margin_time", datetime, _field("forecast.margin_time", time_of)),
     Column("last_differential", float, lambda row: row.pattern[-1] if row.pattern else None),
     Column("calibration_sequence", int, _field("forecast.calibration_sequence")),
     Column(

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Literal, TypedDict, Unpack
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Horizon
+from dejavu.v1.forecast_pb2 import (
+    HORIZON_FINAL,
+    HORIZON_HALFTIME,
+    MARGIN_SOURCE_UNSPECIFIED,
+    Horizon,
+    MarginSource,
+)
 from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu.v1.record_service_pb2 import (
@@ -18,15 +24,12 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu_feed import live_inputs
 from dejavu_feed.live_inputs import LastScore, LiveInputs
+from dejavu_feed.printed_numbers import LEAST_AMERICAN
 
 HALFTIME = HORIZON_HALFTIME
 FINAL = HORIZON_FINAL
 HorizonName = Literal["half", "halftime", "final"]
 _HORIZONS: dict[object, Horizon.ValueType] = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL}
-
-LEAST_AMERICAN = 100
-"""Minimum absolute value of American odds, which are whole numbers. A whole number this large is read as American, so
-decimal odds need a fractional part."""
 
 
 class PredictOptions(TypedDict, total=False):
@@ -38,7 +41,11 @@ class PredictOptions(TypedDict, total=False):
         horizon: `HALFTIME`, which is the default, or `FINAL`.
         home_team: NBA code or common alias of the home team; both teams, or none. The model uses their ratings.
         away_team: NBA code or common alias of the away team.
-        pregame_margin: expected final differential before the game, in points; replaces the teams' ratings.
+        pregame_margin: the line of a betting market, as the expected final differential before the game, in points;
+            replaces the teams' ratings.
+        margin_source: where it is from: "feed", "file" or "caller"; None for "caller".
+        margin_time: when it was read there; None if not known.
+        pregame_total: the market's line of the points of both teams together at the end; None if not known.
         model_version: model version to use; empty for the active model.
         explain: whether to return an explanation with the forecast.
         quantile_levels: levels of the quantiles to return, in (0, 1); at most 99.
@@ -56,6 +63,9 @@ class PredictOptions(TypedDict, total=False):
     home_team: str
     away_team: str
     pregame_margin: float | None
+    margin_source: Literal["feed", "file", "caller"] | None
+    margin_time: datetime | None
+    pregame_total: float | None
     model_version: str
     explain: bool
     quantile_levels: Sequence[float]
@@ -84,14 +94,18 @@ def predict_request(
     fields: dict[str, Any] = {"horizon": HALFTIME, **options}
     explain, day = fields.pop("explain", False), fields.pop("game_date", None)
     game_date = _iso_date("game_date", day)
+    source, time = fields.pop("margin_source", None), fields.pop("margin_time", None)
     live = _live_inputs({each.name: fields.pop(each.name, None) for each in live_inputs.LIVE_INPUTS})
     request = PredictRequest(
         pattern=pattern,
         market=market,
         return_explanation=explain,
         game_date=game_date,
+        margin_source=_margin_source(source),
         **fields,
     )
+    if time is not None:
+        request.margin_time.FromDatetime(time)
     live_inputs.put(request, live)
     return request
 
@@ -277,6 +291,19 @@ def _with_iso_dates(conditions: Mapping[str, object]) -> dict[str, Any]:
     """Return the conditions as the fields of a request, with the dates as texts."""
     days = {name: _iso_date(name, conditions[name]) for name in ("from_date", "to_date") if name in conditions}
     return {**conditions, **days}
+
+
+def _margin_source(source: object) -> MarginSource.ValueType:
+    """Return the source of a margin as the contract's enum.
+
+    Raises:
+        TypeError: if it is neither one of "feed", "file" and "caller" nor None.
+    """
+    if source is None:
+        return MARGIN_SOURCE_UNSPECIFIED
+    if source not in {"feed", "file", "caller"}:
+        raise TypeError(f"margin_source: {source!r}; expected 'feed', 'file' or 'caller'")
+    return MarginSource.Value(f"MARGIN_SOURCE_{str(source).upper()}")
 
 
 def _live_inputs(given: Mapping[str, Any]) -> LiveInputs:

@@ -1,4 +1,4 @@
-"""Live inputs: optional facts of a game at the end of a pattern, in addition to its differentials.
+"""Live inputs: optional facts of a game at the end of a pattern or before it, in addition to its differentials.
 
 Each is declared once, in `LIVE_INPUTS`. Converters of messages, ledger entries, tensors, exported columns, printed rows
 and the columns of the trainer are derived from this declaration. To add one, see docs/architecture.md.
@@ -14,6 +14,11 @@ from typing import Any, Final, NamedTuple
 
 MAX_TOTAL_POINTS: Final = 500
 """Maximum points of both teams together; the NBA record is 370."""
+
+
+PREGAME_TOTALS: Final = (100.0, 400.0)
+"""Bounds of the points that a market expects of both teams together; closing lines of 2014 to 2024 lie between 165 and
+261."""
 
 
 class Side(enum.IntEnum):
@@ -43,10 +48,12 @@ class LiveInputs:
     Attributes:
         total_points: points of both teams together.
         last_score: the last score; None also before the first score.
+        pregame_total: final points of both teams together as a betting market expected them before tip-off.
     """
 
     total_points: int | None = None
     last_score: LastScore | None = None
+    pregame_total: float | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the inputs that are known, by name."""
@@ -294,6 +301,13 @@ def _check_last_score(last: LastScore, live: LiveInputs, differentials: Sequence
     return None
 
 
+def _check_pregame_total(total: float, _live: LiveInputs, _differentials: Sequence[float]) -> InputFault | None:
+    least, most = PREGAME_TOTALS
+    if least <= total <= most:
+        return None
+    return InputFault(f"{total:g}", f"{least:g} to {most:g}, the line of a market", "pregame_total")
+
+
 def _last_score_numbers(live: LiveInputs, minute: int) -> tuple[float, float]:
     """Return side and seconds; before the first score, no side and the seconds since tip-off."""
     if live.last_score is not None:
@@ -326,6 +340,15 @@ LIVE_INPUTS: Final = (
         numbers=_last_score_numbers,
         label="last score",
         text=_last_score_text,
+    ),
+    LiveInput(
+        name="pregame_total",
+        parts=(InputPart("", float, "the market's line of the total", PREGAME_TOTALS),),
+        make=float,
+        check=_check_pregame_total,
+        numbers=lambda live, _minute: (math.nan if live.pregame_total is None else live.pregame_total,),
+        label="line of the total",
+        text=lambda total, *_: f"{total:g}",
     ),
 )
 """All live inputs, in the order of their columns."""

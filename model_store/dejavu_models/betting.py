@@ -40,6 +40,9 @@ MIN_AMERICAN = 100
 RISK_BOUNDS: Final = (0.005, 0.01, 0.02)
 """Lower bounds of moderate, high and extreme risk of a bet: share of the bankroll, stake × P(loss)."""
 
+_SAME_LINE: Final = 0.25
+"""Greatest difference, in points, of lines that are the same: a median over bookmakers may lie between two."""
+
 PLAUSIBLE_OVERROUNDS: Final = (-0.01, 0.15)
 """Bounds of the overround (the bookmaker's margin) within which two prices can belong to the same market.
 
@@ -255,7 +258,8 @@ class MarketAnswer:
         mismatched: whether the two prices cannot belong to the same market (PLAUSIBLE_OVERROUNDS), so that there is no
             stake and no edge to judge.
         unrated: whether the forecast rests on the score alone (no margin was given, and no ratings could be used), or
-            the ratings know a team less well than in a usual December, so that there is no stake.
+            the ratings know a team less well than in a usual December, or the line of the market is that by which the
+            forecast knows the teams, so that there is no stake.
     """
 
     home: MarketSideAnswer
@@ -280,6 +284,14 @@ class MarketAnswer:
     def chosen(self) -> MarketSideAnswer | None:
         """The evaluation of the side to bet on; None without one."""
         return None if self.side is None else self.home if self.side is MarketSide.HOME else self.away
+
+
+def is_own_line(line: float, given: float | None) -> bool:
+    """Return whether a market's line is the one, None or in points, that was given to a forecast before tip-off.
+
+    The price of that line is as old, so a forecast from a later minute would always see an edge.
+    """
+    return given is not None and abs(line - given) <= _SAME_LINE
 
 
 def american_to_decimal(american: int) -> float:
@@ -316,7 +328,8 @@ def evaluate_market(
             under.
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
-        unrated: whether the forecast does not know the teams well enough, although the bookmaker does.
+        unrated: whether the forecast does not know the teams well enough, although the bookmaker does, or knows them by
+            this very line.
         staked: share of the bankroll staked on another market of the same game, added to the amounts that `market`
             states.
     """

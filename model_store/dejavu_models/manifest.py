@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.point.dejavu import Kernel
 from dejavu_models.types import COMPONENTS, HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
 from dejavu_models.uncertainty.calibration import Calibration
@@ -299,6 +300,8 @@ def version_of(dejavu: DejavuRecord | None, ratings: RatingsRecord, files: Mappi
 def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration) -> ModelInfo:
     """Describe a model by its manifest and by the minutes, levels and inputs that its calibration supports."""
     minutes = {horizon: calibration.minutes(horizon) for horizon in HORIZONS}
+    has_totals = TOTALS in manifest.files
+    of_totals = {"total_points", "pregame_total"} if has_totals else set()
     return ModelInfo(
         version=manifest.version,
         horizons=tuple(
@@ -318,7 +321,8 @@ def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration
         approved=manifest.verdict.fit,
         verdict_reason=manifest.verdict.reason,
         whole_numbers=calibration.whole_numbers,
-        inputs=calibration.inputs or (("total_points",) if TOTALS in manifest.files else ()),
+        inputs=tuple(each.name for each in LIVE_INPUTS if each.name in {*calibration.inputs, *of_totals}),
         components=manifest.components,
-        totals=TOTALS in manifest.files,
+        totals=has_totals,
+        line=calibration.has_line,
     )

@@ -173,6 +173,9 @@ class WarningReason(enum.Enum):
     TEAM_LITTLE_KNOWN = "team_little_known"
     """The strength of a team is known less well than on a usual opening night."""
 
+    IMPLAUSIBLE_MARGIN = "implausible_margin"
+    """The margin in the request is far from that of the ratings: more likely one of them is wrong. It is used."""
+
 
 @fast_frozen
 @dataclass(frozen=True, slots=True)
@@ -337,6 +340,7 @@ class ModelInfo:
         inputs: optional inputs that its forecasts depend on: total_points, last_score.
         components: components that correct its linear models; see COMPONENTS.
         totals: whether it forecasts the points of both teams too, for requests with total_points.
+        line: whether it has distributions for the line of a market.
     """
 
     version: str
@@ -359,21 +363,30 @@ class ModelInfo:
     inputs: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
     totals: bool = False
+    line: bool = False
 
 
 class MarginSource(enum.IntEnum):
     """Source of the expected margin of a query. The values are indices on margin-source axes.
 
-    UNKNOWN: no margin. KNOWN: from the request, or from ratings updated by reported outcomes once both teams have
-    enough games (`live_ratings.KNOWN_GAMES`); the calibration games used ratings updated in the same way. RATED: from
-    the bundle's own ratings, which are frozen while team strength changes. The point models treat RATED as KNOWN; the
-    errors of the two differ, so each has its own calibration.
+    UNKNOWN: no margin. KNOWN: from ratings updated by reported outcomes once both teams have enough games
+    (`live_ratings.KNOWN_GAMES`); the calibration games used ratings updated in the same way. RATED: from the bundle's
+    own ratings, which are frozen while team strength changes. LINE: from the request, the line of a betting market,
+    which knows more than ratings; a bundle that was trained without lines treats it as KNOWN. The point models treat
+    RATED as KNOWN; the errors of the two differ, so each has its own calibration.
     """
 
     UNKNOWN = 0
     KNOWN = 1
     RATED = 2
+    LINE = 3
 
+
+WITHOUT_LINE: Final = (MarginSource.UNKNOWN, MarginSource.KNOWN, MarginSource.RATED)
+"""Sources for which every bundle has distributions."""
 
 MARGIN_SOURCES: Final = (MarginSource.UNKNOWN, MarginSource.KNOWN)
-"""Sources that the point models distinguish: the order of their margin-source axes."""
+"""Sources that the components of the point models distinguish: the order of their margin-source axes."""
+
+LINEAR_SOURCES: Final = (*MARGIN_SOURCES, MarginSource.LINE)
+"""Sources that the linear models distinguish: the order of their margin-source axis."""

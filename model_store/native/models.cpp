@@ -66,9 +66,9 @@ OfSources Database::query(const double *pattern, std::int64_t *entries, double *
     return sums;
 }
 
-Predicted PointModels::predict(const double *pattern, int minutes, double margin, float *corrections,
+Predicted PointModels::predict(const double *pattern, int minutes, Margin margin, float *corrections,
                                std::int64_t *entries, double *distances, bool only_last) const {
-    const bool known = std::isfinite(margin);
+    const bool known = margin.known();
     const Minute &of_minute = minute(minutes);
     thread_local std::vector<float> steps;
     steps.resize(static_cast<std::size_t>(CHANNELS) * minutes);
@@ -77,7 +77,7 @@ Predicted PointModels::predict(const double *pattern, int minutes, double margin
         step[0] = static_cast<float>(pattern[minute]);
         step[1] = static_cast<float>(minute ? pattern[minute] - pattern[minute - 1] : pattern[0]);
         step[2] = static_cast<float>(minute + 1) / REGULATION_MINUTES;
-        step[3] = known ? static_cast<float>(margin) : 0.0f;
+        step[3] = known ? static_cast<float>(margin.points) : 0.0f;
         step[4] = known ? 1.0f : 0.0f;
     }
     networks_.run(steps.data(), minutes, only_last ? minutes - 1 : 0, corrections);
@@ -86,7 +86,7 @@ Predicted PointModels::predict(const double *pattern, int minutes, double margin
     const double lead = pattern[minutes - 1];
     Predicted result;
     for (int horizon = 0; horizon < HORIZONS; ++horizon) {
-        const double linear = lead + increment(minutes, known, horizon, lead, margin);
+        const double linear = lead + increment(minutes, margin, horizon, lead);
         const double similar = of_similar[horizon] * of_minute.shrinkage[horizon];
         const double recurrent = corrections[HORIZONS * (minutes - 1) + horizon];
         const double weight = of_minute.weight[horizon];
@@ -98,17 +98,17 @@ Predicted PointModels::predict(const double *pattern, int minutes, double margin
     return result;
 }
 
-double PointModels::increment(int minutes, bool known, int horizon, double lead, double margin) const {
-    const double *const coefficients = minute(minutes).coefficients[known][horizon];
+double PointModels::increment(int minutes, Margin margin, int horizon, double lead) const {
+    const double *const coefficients = minute(minutes).coefficients[margin.linear_source()][horizon];
     double result = coefficients[0] + coefficients[1] * lead;
-    result += coefficients[2] * (known ? margin : 0.0);
+    result += coefficients[2] * (margin.known() ? margin.points : 0.0);
     if (cubic_) result += coefficients[3] * (lead * lead * lead / CUBE_UNIT);
     return result;
 }
 
-void PointModels::earlier(const double *pattern, int minutes, double margin, const float *corrections,
+void PointModels::earlier(const double *pattern, int minutes, Margin margin, const float *corrections,
                           bool similar, double *result) const {
-    const bool known = std::isfinite(margin);
+    const bool known = margin.known();
     thread_local std::vector<std::int64_t> entries;
     thread_local std::vector<double> distances;
     for (int before = 0; before < minutes; ++before) {
@@ -117,7 +117,7 @@ void PointModels::earlier(const double *pattern, int minutes, double margin, con
         OfHorizons factors{};
         for (int horizon = 0; horizon < HORIZONS; ++horizon) {
             double &value = result[HORIZONS * before + horizon];
-            value = lead + increment(before, known, horizon, lead, margin);
+            value = lead + increment(before, margin, horizon, lead);
             if (!before) continue;
             value += (1 - of_minute.weight[horizon]) * corrections[HORIZONS * (before - 1) + horizon];
             factors[horizon] = of_minute.weight[horizon] * of_minute.shrinkage[horizon];

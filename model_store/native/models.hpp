@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -12,8 +13,9 @@
 
 namespace dejavu {
 
-constexpr int SOURCES = 2;       // of the expected margin: unknown, known
-constexpr int COEFFICIENTS = 4;  // intercept, slope, margin slope, cube; see linear.py
+constexpr int SOURCES = 2;         // of the expected margin that residuals distinguish: unknown, known
+constexpr int LINEAR_SOURCES = 3;  // that linear models distinguish: unknown, from ratings, the line
+constexpr int COEFFICIENTS = 4;    // intercept, slope, margin slope, cube; see linear.py
 
 using OfHorizons = std::array<double, HORIZONS>;
 using OfSources = std::array<OfHorizons, SOURCES>;
@@ -67,9 +69,18 @@ struct Database {
 
 // Linear model and weights of one minute. Some minutes have no database; in a bundle without similar games none has.
 struct Minute {
-    double coefficients[SOURCES][HORIZONS][COEFFICIENTS];
+    double coefficients[LINEAR_SOURCES][HORIZONS][COEFFICIENTS];
     OfHorizons shrinkage, weight;
     std::shared_ptr<const Database> database;
+};
+
+// Expected final differential before tip-off, in points, NaN if unknown; and whether it is the line of a market.
+struct Margin {
+    double points = 0.0;
+    bool line = false;
+
+    bool known() const { return std::isfinite(points); }
+    int linear_source() const { return known() ? (line ? 2 : 1) : 0; }
 };
 
 // What is predicted for one game: differentials at the horizons, in points.
@@ -80,7 +91,7 @@ struct Predicted {
 // A game's forecasts, and what they are explained by.
 struct Prediction {
     std::vector<double> pattern;
-    double margin = 0.0;
+    Margin margin;
     int minutes = 0;
     Predicted predicted;
     std::vector<float> corrections;
@@ -101,18 +112,18 @@ public:
     // Whether a forecast can be made after this many minutes. A bundle that has any database needs one for that minute.
     bool supports(int minutes) const { return !searches_ || minute(minutes).database; }
 
-    // Predicts a game; `margin` is NaN if unknown. Writes the LSTM's output after each minute, (minutes, HORIZONS), or
-    // after the last one only, and the neighbours.
-    Predicted predict(const double *pattern, int minutes, double margin, float *corrections, std::int64_t *entries,
+    // Predicts a game. Writes the LSTM's output after each minute, (minutes, HORIZONS), or after the last one only, and
+    // the neighbours.
+    Predicted predict(const double *pattern, int minutes, Margin margin, float *corrections, std::int64_t *entries,
                       double *distances, bool only_last = false) const;
 
     // Writes the forecasts before tip-off and after each minute but the last, (minutes, HORIZONS); with similar games
     // or without. Compared with `earlier_forecasts` in tests/support/reference/batch.py.
-    void earlier(const double *pattern, int minutes, double margin, const float *corrections, bool similar,
+    void earlier(const double *pattern, int minutes, Margin margin, const float *corrections, bool similar,
                  double *result) const;
 
 private:
-    double increment(int minute, bool known, int horizon, double lead, double margin) const;
+    double increment(int minute, Margin margin, int horizon, double lead) const;
 
     Networks networks_;
     std::vector<Minute> minutes_;

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import NamedTuple
 
 from dejavu_common.frozen import fast_frozen
 from dejavu_common.game_day import game_day
@@ -13,6 +14,26 @@ from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast, Horizon
+
+
+class LineSource(enum.Enum):
+    """Where the margin of a request is from; the value is used in files."""
+
+    CALLER = "caller"
+    """The request does not say."""
+
+    FEED = "feed"
+    """The NBA's odds feed."""
+
+    FILE = "file"
+    """A file of lines."""
+
+
+class LineOrigin(NamedTuple):
+    """Where the margin of a request is from, and when it was read there, in whole microseconds; None if not given."""
+
+    source: LineSource = LineSource.CALLER
+    time: datetime | None = None
 
 
 @fast_frozen
@@ -26,6 +47,7 @@ class ForecastRequest:
         query: the query for the model.
         game_date: local date of the game as given; None if the request has none. The query then has today's date.
         caller: identity of the caller, if the server asks for tokens.
+        line_origin: where the margin of the query is from; None if the request does not say.
     """
 
     game_id: str
@@ -33,6 +55,7 @@ class ForecastRequest:
     query: ForecastQuery
     game_date: date | None = None
     caller: str = ""
+    line_origin: LineOrigin | None = None
 
 
 class LateReason(enum.Enum):
@@ -106,6 +129,7 @@ class IssuedForecast:
             request named a version, or there is no model store.
         arm: which arm the game was routed to; empty unless shares of games were set.
         live: the live inputs of the request.
+        line_origin: where the margin of the request is from; None if it did not say.
     """
 
     game_id: str
@@ -129,6 +153,7 @@ class IssuedForecast:
     roster_sequence: int | None = field(default=None, compare=False)
     arm: str = ""
     live: LiveInputs = NO_LIVE_INPUTS
+    line_origin: LineOrigin | None = None
 
     @property
     def day(self) -> date:

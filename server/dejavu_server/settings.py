@@ -290,6 +290,15 @@ class Settings(ProcessMessage):
             le=3650,
         ),
     ] = 30
+    plausible_gap: Annotated[
+        float,
+        option(
+            "Points between a request's pregame_margin and that of the ratings from which the answer warns, 1 to 200.",
+            "POINTS",
+            ge=1,
+            le=200,
+        ),
+    ] = 12.0
     cache: Annotated[
         str,
         AfterValidator(check_location),

@@ -137,7 +137,8 @@ def test_the_largest_requests_are_read() -> None:
     }
     assert 2 * len(json.dumps(one, indent=1)) < SMALL_BODY
     plain = {"pattern": [-12] * 47, "horizon": "HORIZON_FINAL", "homeTeam": "BOS", "awayTeam": "LAL", "alpha": 0.05}
-    columns = [{"name": "x", "shape": [1000], "datatype": "FP64", "data": [-12.5] * 1000} for _ in range(len(INPUTS))]
+    column = {"name": "x", "shape": [1000], "datatype": "FP64", "data": [-12.5] * 1000}
+    columns = [column] * sum(tensor.per_row for tensor in INPUTS.values())
     tensors = {
         "inputs": [{"name": "x", "shape": [1000, 47], "datatype": "FP64", "data": [[-12] * 47] * 1000}, *columns]
     }

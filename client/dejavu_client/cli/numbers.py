@@ -1,79 +1,34 @@
-"""Reads numbers as people type them and sportsbooks print them: −5½, +110, 1,91, 5/2, EVEN, PK."""
+"""Reads numbers of the command line, as people type them and sportsbooks print them."""
 
 from __future__ import annotations
 
-import math
-import re
-from typing import Final
-
 import typer
 
-from dejavu_client.requests import LEAST_AMERICAN
+from dejavu_feed import printed_numbers
+from dejavu_feed.printed_numbers import MINUS
 
-MINUS: Final = str.maketrans("−–", "--")
-"""Translates the dashes that are printed as a minus sign."""
-
-_FRACTIONS: Final = {"¼": 0.25, "½": 0.5, "¾": 0.75}
-# float() also accepts 1_0, Arabic digits, nan and inf.
-_NUMBER: Final = re.compile(
-    r"(?P<sign>[+-]?) ?(?P<whole>[0-9]*)(?:[.,](?P<decimals>[0-9]+)|(?P<fraction>[¼½¾]))?", re.ASCII
-)
-_THOUSANDS: Final = re.compile(r"[+-]?[0-9]+,[0-9]{3,}")
-_QUOTIENT: Final = re.compile(r"(?P<win>[0-9]{1,4})/(?P<stake>[0-9]{1,4})", re.ASCII)
-_EVEN: Final = frozenset({"EVEN", "EVENS", "EV"})
+__all__ = ["MINUS", "number", "price"]
 
 
 def number(text: str) -> float:
-    """Return a number: a sign, digits, and decimals after a point or a comma, or a half or a quarter (5½).
+    """Return a number; see `printed_numbers.number`.
 
     Raises:
-        typer.BadParameter: if the text is anything else, or has a comma that may separate thousands.
+        typer.BadParameter: if the text is no number.
     """
-    typed = text.strip().translate(MINUS)
-    match = _NUMBER.fullmatch(typed)
-    if match is None or not re.search(r"[0-9¼½¾]", typed):
-        raise typer.BadParameter(f"{text!r} is not a number; expected digits, such as 5.5, 5½ or -3")
-    if _THOUSANDS.fullmatch(typed):
-        raise typer.BadParameter(f"{text!r} is ambiguous; expected a point before decimals, and no comma in thousands")
-    value = float(f"{match['whole'] or 0}.{match['decimals'] or 0}") + _FRACTIONS.get(match["fraction"] or "", 0.0)
-    if not math.isfinite(value):
-        raise typer.BadParameter(f"{text[:20]!r}… is too large")
-    return -value if match["sign"] == "-" else value
+    try:
+        return printed_numbers.number(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def price(text: str, option: str) -> float | None:
-    """Return the price of a bet: decimal odds (1.91), fractional ones (5/2) as decimal, or American ones (-110, EVEN).
-
-    A sign means American odds, which have a gap from −100 to +100; the server checks the maximum.
-
-    Returns:
-        Decimal odds above 1, or American odds as a whole number; None for an empty text.
+    """Return the price of a bet; see `printed_numbers.price`.
 
     Raises:
-        typer.BadParameter: if the text is no price.
+        typer.BadParameter: if the text is no price; names the option.
     """
-    if not text:
-        return None
-    typed = text.strip().translate(MINUS)
-    if typed.upper() in _EVEN:
-        return float(LEAST_AMERICAN)
-    if quotient := _QUOTIENT.fullmatch(typed):
-        if not int(quotient["win"]) or not int(quotient["stake"]):
-            raise typer.BadParameter(f"{text}; expected fractional odds above 0, such as 5/2", param_hint=option)
-        decimal = 1 + int(quotient["win"]) / int(quotient["stake"])
-        if decimal >= LEAST_AMERICAN:  # a whole number from 100 on means American odds
-            raise typer.BadParameter(f"{text}; expected fractional odds below 99/1", param_hint=option)
-        return decimal
     try:
-        value = number(typed)
-    except typer.BadParameter:
-        expected = "expected decimal odds such as 1.91, American odds such as -110 or EVEN, or a fraction such as 5/2"
-        raise typer.BadParameter(f"{text!r} is not a price; {expected}", param_hint=option) from None
-    if typed[0] in "+-" and not (abs(value) >= LEAST_AMERICAN and value.is_integer()):
-        expected = (
-            "expected American odds of +100 or more, or -100 or less, in whole numbers; decimal odds have no sign"
-        )
-        raise typer.BadParameter(f"{text}; {expected}", param_hint=option)
-    if typed[0] not in "+-" and not value > 1:
-        raise typer.BadParameter(f"{text}; expected decimal odds above 1, or American odds: -110", param_hint=option)
-    return value
+        return printed_numbers.price(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None

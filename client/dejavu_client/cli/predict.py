@@ -93,8 +93,13 @@ def predict(
         typer.Option(
             parser=number,
             metavar="POINTS",
-            help="Expected final lead of the home team before the game; replaces the teams' ratings.",
+            help="The line: the home team's expected final lead before the game (a spread of -5.5 is 5.5); replaces "
+            "the teams' ratings.",
         ),
+    ] = None,
+    pregame_total: Annotated[
+        float | None,
+        typer.Option(parser=number, metavar="POINTS", help="The line of the points of both teams at the end."),
     ] = None,
     game_date: Annotated[
         str,
@@ -193,6 +198,7 @@ def predict(
         "home_team": home,
         "away_team": away,
         "pregame_margin": pregame_margin,
+        "pregame_total": pregame_total,
         "model_version": model,
         "explain": explain,
         "quantile_levels": _levels(quantiles),

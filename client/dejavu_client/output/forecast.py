@@ -24,6 +24,7 @@ from dejavu.v1.forecast_pb2 import (
     ExpectedMarginTerms,
     Explanation,
     Forecast,
+    MarginSource,
 )
 from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.model_service_pb2 import Model
@@ -193,10 +194,22 @@ def _add_date(rows: Table, forecast: Forecast) -> None:
         rows.add_row("game date", forecast.game_date)
 
 
+_ORIGINS: Final = {
+    MarginSource.MARGIN_SOURCE_RATINGS: ", by the ratings",
+    MarginSource.MARGIN_SOURCE_CALLER: ", as given: what a market knows",
+    MarginSource.MARGIN_SOURCE_FEED: ", the line of the NBA's odds feed",
+    MarginSource.MARGIN_SOURCE_FILE: ", the line of the poller's file",
+}
+"""What follows an expected margin, by its source."""
+
+
 def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
     """Add the margin expected before the game, and its terms, to rows of name and value."""
     if forecast.HasField("expected_margin"):
-        rows.add_row("before tip-off", f"{lead(forecast.expected_margin, forecast)} expected at the end")
+        origin = _ORIGINS.get(forecast.margin_source, "")
+        if forecast.HasField("margin_time"):
+            origin += f" of {local_time(forecast.margin_time)}"
+        rows.add_row("before tip-off", f"{lead(forecast.expected_margin, forecast)} expected at the end{origin}")
     if forecast.HasField("expected_margin_terms"):
         rows.add_row("  made of", _margin_terms_text(forecast.expected_margin_terms))
 

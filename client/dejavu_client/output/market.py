@@ -137,6 +137,7 @@ _WITHOUT_STAKE: Final = (
     WarningReason.WARNING_REASON_TEAM_LITTLE_KNOWN,
     WarningReason.WARNING_REASON_IMPLAUSIBLE_EDGE,
     WarningReason.WARNING_REASON_ODDS_MISMATCHED,
+    WarningReason.WARNING_REASON_MARKETS_OWN_LINE,
 )
 """Warnings that rule out a stake on either side."""
 

@@ -20,7 +20,7 @@ from dejavu_gateway.messages.fields import LARGEST, JsonField, are_numbers, fiel
 
 MAX_VALUES: Final = 60_000
 """Maximum number of values of a body; 1000 rows of 47 minutes with all columns of the Open Inference Protocol have
-57,200."""
+58,200."""
 
 MAX_ITEMS: Final = 300
 """Maximum number of elements of a list in a message, such as the requests of a batch. Servers accept 1000, but reading

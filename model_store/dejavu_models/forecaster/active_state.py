@@ -90,6 +90,17 @@ class ActiveState:
             self.ratings_date, query.game_date, max_days, self.end(query)
         )
 
+    def margin_gap(self, query: ForecastQuery, max_days: int) -> float:
+        """Return the difference of a query's margin from that of the ratings, in points; 0 if either is not known."""
+        margin = query.pregame_margin
+        if margin is None or not (query.home_team and query.away_team):
+            return 0.0
+        if not are_usable(self.ratings_date, query.game_date, max_days, self.end(query)):
+            return 0.0
+        teams = query.home_team, query.away_team
+        rated = self._ratings.expected_margin_terms(*teams, query.game_date, query.is_playoffs)
+        return abs(margin - rated.margin)
+
     def margin_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
         """Return the terms of a query's expected margin; None unless it is from ratings."""
         if not self._uses_ratings(query, max_days):
@@ -126,7 +137,7 @@ class ActiveState:
     def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
         """Return the source of the expected margin of a query."""
         if query.pregame_margin is not None:
-            return MarginSource.KNOWN
+            return MarginSource.LINE
         if not self._uses_ratings(query, max_days):
             return MarginSource.UNKNOWN
         if self._live is None or self._ratings.are_of_earlier_season(query.game_date):
@@ -136,9 +147,11 @@ class ActiveState:
     def expected_total(self, query: ForecastQuery, max_days: int) -> tuple[MarginSource, float | None]:
         """Return the expected final total before the game, in points, and its source; None if it is unknown.
 
-        Ratings are used even if the query gives a margin, which says nothing about the total. Ratings of totals know a
-        team as well as ratings of margins do, or less well.
+        It is that of the query if it gives one. Ratings are used even if the query gives a margin, which says nothing
+        about the total. Ratings of totals know a team as well as ratings of margins do, or less well.
         """
+        if query.live.pregame_total is not None:
+            return MarginSource.LINE, query.live.pregame_total
         totals = self._totals
         if totals is None or not (query.home_team and query.away_team):
             return MarginSource.UNKNOWN, None

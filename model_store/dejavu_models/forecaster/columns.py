@@ -62,7 +62,7 @@ def game_numbers(
     """
     offsets, margins, levels = query.offsets, query.margins, query.quantile_levels
     leads = query.patterns[offsets[1:] - 1]
-    points = models.points(query.patterns, offsets, margins)[:, HORIZONS.index(query.horizon)]
+    points = models.points(query.patterns, offsets, margins, line=True)[:, HORIZONS.index(query.horizon)]
     home, known = np.empty(len(query)), ~np.isnan(margins)
     given = np.where(known, margins, 0.0)
     values = np.empty((len(query), 4 + len(levels)))
@@ -74,7 +74,7 @@ def game_numbers(
         scores, grid = state.scores(query.horizon, minute, query.alpha, levels)
         other = state.other_scores(query.horizon, minute, query.alpha)
         at = AdaptedScores(other.scores + grid.scores, other.levels + grid.levels)
-        situation = Situation(query.horizon, minute, MarginSource.KNOWN if is_known else MarginSource.UNKNOWN)
+        situation = Situation(query.horizon, minute, MarginSource.LINE if is_known else MarginSource.UNKNOWN)
         home[rows], values[rows] = calibration.columns(situation, points[rows], leads[rows], given[rows], at)
         if scores is not None:
             home[rows] = [adapted_probability(scores, each) for each in home[rows].tolist()]

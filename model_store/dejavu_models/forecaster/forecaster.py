@@ -13,7 +13,7 @@ import numpy as np
 
 from dejavu_feed import live_inputs
 from dejavu_models import betting
-from dejavu_models.betting import StakingPolicy
+from dejavu_models.betting import StakingPolicy, is_own_line
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import (
     AlphaTooSmall,
@@ -55,6 +55,9 @@ from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 LEAST_IN_ONE_PASS: Final = 8
 """Minimum number of queries with the same options that are answered in one pass; fewer are faster one by one."""
 
+PLAUSIBLE_GAP: Final = 12.0
+"""Default of the largest plausible difference between the margin of a request and that of the ratings, in points."""
+
 _LEAST_SPREAD: Final = 1.0
 """Lower bound of a spread, in points: in the last minutes, most of a distribution may lie on one whole number."""
 
@@ -74,11 +77,14 @@ class Forecaster:
         policy: staking policy for queries with a market. Set it before the first query.
         max_ratings_days: greatest age of ratings that are used, see `ratings.are_usable`. Set it before the first query
             too.
+        plausible_gap: largest difference between the margin of a request and that of the ratings without a warning, in
+            points. Set it before the first query too.
         totals: tables and ratings of total points; None if the bundle has none.
     """
 
     policy: StakingPolicy = betting.DEFAULT_POLICY
     max_ratings_days: int = MAX_RATINGS_DAYS
+    plausible_gap: float = PLAUSIBLE_GAP
     totals: Totals | None = None
 
     def __init__(
@@ -219,11 +225,12 @@ class Forecaster:
         margins = [expected_margin(query, each) for query, each in zip(queries, terms, strict=True)]
         if len(queries) == 1:
             [query], [margin] = queries, margins
-            game = self._compiled.predict(query.pattern.differentials, margin)
+            line = query.pregame_margin is not None
+            game = self._compiled.predict(query.pattern.differentials, margin, line=line)
             return [self._forecast(query, margin, terms[0], game, state)]
-        rows: dict[tuple[tuple[float, ...], float | None], int] = {}
+        rows: dict[tuple[tuple[float, ...], float | None, bool], int] = {}
         row_of = [
-            rows.setdefault((query.pattern.differentials, margin), len(rows))
+            rows.setdefault((query.pattern.differentials, margin, query.pregame_margin is not None), len(rows))
             for query, margin in zip(queries, margins, strict=True)
         ]
         games = self._compiled.predict_many(list(rows))
@@ -291,12 +298,16 @@ class Forecaster:
         well_known = not teams_known or are_known(teams_known)
         if rated and margin is not None and any(each.deviation > OPENING_DEVIATION for each in teams_known):
             warnings += (WarningReason.TEAM_LITTLE_KNOWN,)
+        if state.margin_gap(query, self.max_ratings_days) > self.plausible_gap:
+            warnings += (WarningReason.IMPLAUSIBLE_MARGIN,)
         end = None
         if rated:
             end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)
         market = None
         if query.market is not None:
-            unrated = margin is None or (rated and not well_known)
+            own_line = query.market.line != 0 and query.horizon is Horizon.FINAL  # 0 is a bet on the winner
+            own_line = own_line and is_own_line(query.market.line, query.pregame_margin)
+            unrated = margin is None or (rated and not well_known) or own_line
             market = issued.evaluate(query.market, query.horizon, self.policy, unrated=unrated)
         return Forecast(
             horizon=query.horizon,

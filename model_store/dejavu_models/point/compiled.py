@@ -62,34 +62,37 @@ class CompiledModels:
     def __init__(self, models: Any, components: tuple[str, ...]) -> None:
         self._models, self._components = models, components
 
-    def predict(self, differentials: Sequence[float], margin: float | None) -> CompiledGame:
+    def predict(self, differentials: Sequence[float], margin: float | None, *, line: bool = False) -> CompiledGame:
         """Predict one game.
 
         Args:
             differentials: the pattern, finite, in points.
             margin: expected final differential before the game, in points; None if unknown.
+            line: whether the margin is the line of a market.
 
         Raises:
             KeyError: if there are databases, but none for the minute.
         """
-        prediction = self._models.predict(differentials, math.nan if margin is None else margin)
+        prediction = self._models.predict(differentials, math.nan if margin is None else margin, line)
         return CompiledGame(self._models, prediction, self._components)
 
-    def predict_many(self, games: Sequence[tuple[Sequence[float], float | None]]) -> list[CompiledGame]:
-        """Predict games, each by pattern and expected margin (see `predict`); patterns may end at different minutes."""
-        offsets = [0, *accumulate(len(differentials) for differentials, _ in games)]
-        patterns = np.fromiter(chain.from_iterable(differentials for differentials, _ in games), float, offsets[-1])
-        margins = [math.nan if margin is None else margin for _, margin in games]
-        found = self._models.predict_many(patterns, np.array(offsets), np.array(margins))
+    def predict_many(self, games: Sequence[tuple[Sequence[float], float | None, bool]]) -> list[CompiledGame]:
+        """Predict games, each by the arguments of `predict`; patterns may end at different minutes."""
+        offsets = [0, *accumulate(len(differentials) for differentials, _, _ in games)]
+        patterns = np.fromiter(chain.from_iterable(differentials for differentials, _, _ in games), float, offsets[-1])
+        margins = [math.nan if margin is None else margin for _, margin, _ in games]
+        lines = np.array([line for _, _, line in games], dtype=bool)
+        found = self._models.predict_many(patterns, np.array(offsets), np.array(margins), lines)
         return [CompiledGame(self._models, prediction, self._components) for prediction in found]
 
-    def points(self, patterns: Floats, offsets: Integers, margins: Floats) -> Floats:
+    def points(self, patterns: Floats, offsets: Integers, margins: Floats, *, line: bool = False) -> Floats:
         """Predict games whose patterns follow one another.
 
         Args:
             patterns: (slots,), differentials of all games, finite, in points.
             offsets: (n + 1,), the first slot of each game, then the total number of slots.
             margins: (n,), expected final differentials before the games, in points; NaN if unknown.
+            line: whether they are lines of a market.
 
         Returns:
             (n, 2), differentials at the horizons, in points; meaningless for a horizon that has passed.
@@ -97,7 +100,7 @@ class CompiledModels:
         Raises:
             KeyError: if there are databases, but none for one of the minutes.
         """
-        points: Floats = self._models.points(patterns, offsets, margins)
+        points: Floats = self._models.points(patterns, offsets, margins, line)
         return points
 
 

@@ -1,7 +1,8 @@
 """Linear models on lead and expected margin: the base of all forecasts. The final margin may also depend on lead³.
 
-One model per horizon and minute, with and without the expected margin. From minute 18 to halftime hardly anything beats
-the linear models (docs/model-card.md), so Dejavu and the LSTM only predict their residuals.
+One model per horizon and minute: without an expected margin, with one from ratings, and with the line of a market. From
+minute 18 to halftime hardly anything beats the linear models (docs/model-card.md), so Dejavu and the LSTM only predict
+their residuals.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.conformal_cells import UNSCALED
 
 INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE = range(4)
@@ -28,11 +29,12 @@ class LinearModels:
     """increment = intercept + slope · lead + margin slope · expected margin + cube · lead³ / CUBE_UNIT.
 
     Attributes:
-        coefficients: (2 horizons, 48 minutes, 2 margin sources, 4), for minutes 0 (before tip-off) to 47; NaN where a
-            horizon has passed (HALFTIME from minute 24 on). The margin slope of MarginSource.UNKNOWN and the cubes of
-            HALFTIME are 0.
+        coefficients: (2 horizons, 48 minutes, 3 margin sources, 4), for minutes 0 (before tip-off) to 47; the sources
+            are LINEAR_SOURCES. NaN where a horizon has passed (HALFTIME from minute 24 on). The margin slope of
+            MarginSource.UNKNOWN and the cubes of HALFTIME are 0. Models that were fitted without lines use the
+            coefficients of MarginSource.KNOWN for them.
         scales: (2 horizons, 48 minutes, 2 margin sources, 4), RMSE on the training games, in points, by the groups
-            between `conformal_cells.LEAD_EDGES`; all 1 to disable scaling.
+            between `conformal_cells.LEAD_EDGES`; all 1 to disable scaling. The sources are MARGIN_SOURCES.
 
     Raises:
         ValueError: if a shape is wrong, a required coefficient is not finite, or a scale is not positive and finite.
@@ -42,12 +44,12 @@ class LinearModels:
     scales: Floats = field(
         default_factory=lambda: np.ones((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), len(UNSCALED)))
     )
-    _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 2 margin sources, 2 horizons, 4)
+    _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 3 margin sources, 2 horizons, 4)
     _cubic: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         values = self.coefficients
-        if values.shape != (len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), CUBE + 1) or values.dtype != np.float64:
+        if values.shape != (len(HORIZONS), MAX_SLOTS + 1, len(LINEAR_SOURCES), CUBE + 1) or values.dtype != np.float64:
             raise ValueError(f"linear coefficients are {values.dtype} of shape {values.shape}")
         for horizon, of_horizon in zip(HORIZONS, values, strict=True):
             if not np.isfinite(of_horizon[: horizon.last_slot + 1]).all():
@@ -56,7 +58,7 @@ class LinearModels:
             raise ValueError("the margin slope must be 0 without an expected margin")
         if np.nan_to_num(values[HORIZONS.index(Horizon.HALFTIME), ..., CUBE]).any():
             raise ValueError("the cubes for halftime must be 0")
-        if self.scales.shape != (*values.shape[:3], len(UNSCALED)) or not (
+        if self.scales.shape != (*values.shape[:2], len(MARGIN_SOURCES), len(UNSCALED)) or not (
             np.isfinite(self.scales).all() and (self.scales > 0).all()
         ):
             raise ValueError(f"linear scales of shape {self.scales.shape} must be positive and finite")
@@ -68,20 +70,21 @@ class LinearModels:
         """Whether any cube is not 0."""
         return self._cubic
 
-    def increments(self, minutes: int | slice, leads: Floats, margins: Floats) -> Floats:
+    def increments(self, minutes: int | slice, leads: Floats, margins: Floats, *, line: bool = False) -> Floats:
         """Predict the increments from minutes to both horizons.
 
         Args:
             minutes: the minute of all leads, or a slice of minutes if leads has one column per minute.
             leads: (n,) or (n, minutes), in points.
             margins: (n,), expected final differentials before the game, in points; NaN if unknown.
+            line: whether the margins are lines of a market.
 
         Returns:
             (n, 2), or (n, minutes, 2), in points, by horizon; NaN for a horizon that has passed.
         """
         known = np.isfinite(margins)
         margin = np.where(known, margins, 0.0)
-        sources = known.astype(np.intp)
+        sources = known * LINEAR_SOURCES.index(MarginSource.LINE if line else MarginSource.KNOWN)
         # (n, 2, 4), or (n, minutes, 2, 4)
         of_minutes = self._by_minute[minutes]
         chosen = (of_minutes if isinstance(minutes, int) else of_minutes.transpose(1, 0, 2, 3))[sources]

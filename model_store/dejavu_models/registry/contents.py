@@ -41,7 +41,7 @@ from dejavu_models.point.lstm import Lstm
 from dejavu_models.ratings import STATE_SIZES, RatingFilter
 from dejavu_models.team_filter import RatingSettings, TeamFilter
 from dejavu_models.totals.totals import Totals
-from dejavu_models.types import HORIZONS, MarginSource
+from dejavu_models.types import HORIZONS, LINEAR_SOURCES, WITHOUT_LINE, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
@@ -82,7 +82,7 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
             raise ValueError(f"it and the manifest differ in minutes {sorted(stray)}")
         for horizon in HORIZONS:
             for minute in calibration.minutes(horizon):
-                sources = (Situation(horizon, minute, source) for source in MarginSource)
+                sources = (Situation(horizon, minute, source) for source in WITHOUT_LINE)
                 if any(calibration.smallest_alpha_of(situation) is None for situation in sources):
                     raise ValueError(f"for {horizon.value} from minute {minute} it lacks a margin source")
     with _refusing(source, RATINGS):
@@ -210,6 +210,8 @@ def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
     coefficients = columns["coefficients"]
     if coefficients.shape[-1] == CUBE:
         coefficients = np.concatenate([coefficients, np.zeros_like(coefficients[..., :1])], axis=-1)
+    if coefficients.shape[2] < len(LINEAR_SOURCES):
+        coefficients = np.concatenate([coefficients, coefficients[:, :, [MarginSource.KNOWN]]], axis=2)
     linear = LinearModels(coefficients, columns["scales"])
     return linear, EnsembleWeights(columns["dejavu_weights"], columns["shrinkage"])
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dejavu_models.betting import DEFAULT_POLICY, StakingPolicy, evaluate_market
+from dejavu_models.betting import DEFAULT_POLICY, StakingPolicy, evaluate_market, is_own_line
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.totals.game import TotalTables
-from dejavu_models.types import DISTRIBUTION_LEVELS, Quantile, TotalForecast
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Quantile, TotalForecast
 from dejavu_models.uncertainty.lattice.distribution import around_point
 
 
@@ -38,7 +38,9 @@ def forecast_total(
     market = None
     if query.total_market is not None:
         # The bookmaker knows the teams; the model may not.
-        unrated = expected is None or not well_known
+        given = query.live.pregame_total
+        own_line = query.horizon is Horizon.FINAL and is_own_line(query.total_market.line, given)
+        unrated = expected is None or (given is None and not well_known) or own_line
         market = evaluate_market(
             query.total_market,
             lambda total: 1 - game.cumulative(total - 1),

@@ -14,7 +14,7 @@ from dejavu_models.team_filter import FIRST_TERM, RatingSettings
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.totals.game import TotalTables
 from dejavu_models.totals.model import TABLES, TotalModel
-from dejavu_models.types import Horizon, MarginSource
+from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
 
 _STATE_SIZE: Final = FIRST_TERM + len(TotalTerms._fields)
 
@@ -36,13 +36,15 @@ class Totals:
     _tables: dict[int, TotalTables] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        if missing := [source.name for source in MarginSource if source not in self.models]:
+        if missing := [source.name for source in WITHOUT_LINE if source not in self.models]:
             raise ValueError(f"there are no tables for totals that are {', '.join(missing)}")
         if self.ratings.date is None or self.ratings.season is None:
             raise ValueError("ratings of totals include no game")
 
     def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> TotalTables:
-        """Return the tables of one source, horizon and minute."""
+        """Return the tables of one source, horizon and minute; those of ratings if there are none for the line."""
+        if source is MarginSource.LINE and source not in self.models:
+            source = MarginSource.KNOWN
         # A number, because hashing enums costs more than a forecast's arithmetic.
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * source)
         tables = self._tables.get(key)

@@ -51,8 +51,10 @@ class Calibration:
         return max(each.smallest_alpha for each in self.distributions.values())
 
     whole_numbers: ClassVar[bool] = False
-    inputs: ClassVar[tuple[str, ...]] = ()
     """Whether intervals have whole ends."""
+
+    has_line: ClassVar[bool] = False
+    inputs: ClassVar[tuple[str, ...]] = ()
 
     def minutes(self, horizon: Horizon) -> list[int]:
         """Return the minutes from which a horizon can be forecast, ascending."""
@@ -72,10 +74,12 @@ class Calibration:
         """Return the distribution of one game around its point forecast.
 
         Args:
-            situation: one that has a distribution.
+            situation: one that has a distribution; the line of a market has that of ratings.
             point: point forecast, in points.
             lead: last known differential, in points.
         """
+        if situation.margin_source is MarginSource.LINE:
+            situation = situation._replace(margin_source=MarginSource.KNOWN)
         return ConformalGame(self.distributions[situation], point, lead)
 
     def to_bytes(self) -> bytes:

@@ -160,7 +160,7 @@ std::unique_ptr<PointModels> point_models(const std::vector<LstmNetwork> &networ
         const auto &[coefficients, shrinkage, weight, database] = given[minute];
         expect(!database || static_cast<std::size_t>(database->minutes()) == minute,
                "databases are in the order of their minutes");
-        expect(coefficients.size() == SOURCES * HORIZONS * COEFFICIENTS, "coefficients are (2, 2, 4)");
+        expect(coefficients.size() == LINEAR_SOURCES * HORIZONS * COEFFICIENTS, "coefficients are (3, 2, 4)");
         std::copy_n(coefficients.data(), coefficients.size(), &minutes[minute].coefficients[0][0][0]);
         minutes[minute].shrinkage = shrinkage;
         minutes[minute].weight = weight;
@@ -175,7 +175,7 @@ void check_minute(const PointModels &models, std::int64_t minutes) {
         throw nb::key_error(("no database for minute " + std::to_string(minutes)).c_str());
 }
 
-void predict_into(const PointModels &models, const double *pattern, std::int64_t minutes, double margin,
+void predict_into(const PointModels &models, const double *pattern, std::int64_t minutes, Margin margin,
                   Prediction &result, bool only_last = false) {
     const auto &database = models.minute(static_cast<int>(minutes)).database;
     const std::size_t neighbours = database ? database->neighbours : 0;
@@ -189,11 +189,11 @@ void predict_into(const PointModels &models, const double *pattern, std::int64_t
                                       result.distances.data(), only_last);
 }
 
-Prediction predict(const PointModels &models, const std::vector<double> &pattern, double margin) {
+Prediction predict(const PointModels &models, const std::vector<double> &pattern, double margin, bool line) {
     const auto minutes = static_cast<std::int64_t>(pattern.size());
     check_minute(models, minutes);
     Prediction result;
-    predict_into(models, pattern.data(), minutes, margin, result);
+    predict_into(models, pattern.data(), minutes, {margin, line}, result);
     return result;
 }
 
@@ -206,23 +206,24 @@ void check_offsets(const PointModels &models, const Array<std::int64_t> &offsets
 
 std::vector<Prediction> predict_many(const PointModels &models, const Array<double> &patterns,
                                                       const Array<std::int64_t> &offsets,
-                                                      const Array<double> &margins) {
+                                                      const Array<double> &margins, const Array<bool> &lines) {
     const std::size_t games = margins.size();
     check_offsets(models, offsets, patterns.size(), games);
+    expect(lines.size() == games, "each margin is a line or not");
     std::vector<Prediction> result(games);
     std::optional<nb::gil_scoped_release> released;
     if (games >= MANY) released.emplace();
     for (std::size_t game = 0; game < games; ++game) {
         const std::int64_t start = offsets.data()[game];
-        predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start, margins.data()[game],
-                     result[game]);
+        predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start,
+                     {margins.data()[game], lines.data()[game]}, result[game]);
     }
     released.reset();
     return result;
 }
 
 nb::object points(const PointModels &models, const Array<double> &patterns, const Array<std::int64_t> &offsets,
-                           const Array<double> &margins) {
+                           const Array<double> &margins, bool line) {
     const std::size_t games = margins.size();
     check_offsets(models, offsets, patterns.size(), games);
     Result<double> result({games, HORIZONS});
@@ -231,8 +232,8 @@ nb::object points(const PointModels &models, const Array<double> &patterns, cons
         Prediction each;
         for (std::size_t game = 0; game < games; ++game) {
             const std::int64_t start = offsets.data()[game];
-            predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start, margins.data()[game], each,
-                         true);
+            predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start,
+                         {margins.data()[game], line}, each, true);
             std::copy_n(each.predicted.combined.data(), HORIZONS, result.data() + HORIZONS * game);
         }
     }

@@ -307,6 +307,7 @@ class ForecastService:
             roster_sequence=chosen.roster_sequence,
             arm=chosen.arm,
             live=request.query.live,
+            line_origin=request.line_origin,
         )
 
 

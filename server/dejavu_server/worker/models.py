@@ -119,6 +119,7 @@ def configure_model(forecaster: Forecaster, settings: Settings) -> None:
     if not info.approved:
         _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
     forecaster.max_ratings_days = settings.max_ratings_days
+    forecaster.plausible_gap = settings.plausible_gap
     forecaster.policy = StakingPolicy(
         model_share=settings.model_share,
         kelly_fraction=settings.kelly_fraction,

@@ -78,6 +78,7 @@ def test_an_export_has_them_as_columns() -> None:
     columns = {column.name: column.pick for column in PREDICTION_COLUMNS if "total" in column.name}
     assert {name: pick(recorded(total=True)) for name, pick in columns.items()} == {
         "total_points": 139,
+        "pregame_total": None,
         "total_forecast": 223.4,
         "total_lower": 206.0,
         "total_upper": 242.0,

@@ -24,8 +24,16 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Explanation
 
+
+def with_line(models: PointEnsemble) -> PointEnsemble:
+    """Returns models whose coefficients for the line differ from those for ratings."""
+    coefficients = models.linear.coefficients.copy()
+    coefficients[:, :, 2] *= 1.25
+    return replace(models, linear=replace(models.linear, coefficients=coefficients))
+
+
 FORECASTER = load_bundle(default_bundle())
-MODELS = FORECASTER.models
+MODELS = with_line(FORECASTER.models)
 MARGINS = st.none() | st.floats(-30, 30)
 POINTS = 1e-5
 """Greatest difference, in points: the LSTM sums in another order than NumPy."""
@@ -54,19 +62,31 @@ def assert_equal(one: CompiledGame, other: CompiledGame | BatchedGame, minutes: 
 
 @given(st.lists(st.floats(-60, 60), min_size=1, max_size=MAX_SLOTS).map(tuple), MARGINS)
 def test_any_pattern_gets_the_numbers_of_numpy(pattern: tuple[float, ...], margin: float | None) -> None:
-    [expected] = GameBatch([(pattern, margin)], reference(), {}).games
-    assert_equal(COMPILED.predict(pattern, margin), expected, len(pattern))
+    for line in (False, True):
+        [expected] = GameBatch([(pattern, margin)], reference(), {}, line=line).games
+        assert_equal(COMPILED.predict(pattern, margin, line=line), expected, len(pattern))
 
 
+def test_a_line_has_linear_models_of_its_own() -> None:
+    pattern = walk(12, 0)
+    points = [COMPILED.predict(pattern, 8.0, line=line).point(1) for line in (False, True)]
+    coefficients = MODELS.linear.coefficients[1, 12] @ [1.0, pattern[-1], 8.0, pattern[-1] ** 3 / 1000]
+    assert points[1] - points[0] == pytest.approx(coefficients[2] - coefficients[1])
+    assert points[1] != points[0]
+    unknown = [COMPILED.predict(pattern, None, line=line).point(1) for line in (False, True)]
+    assert unknown[0] == unknown[1]
+
+
+@pytest.mark.parametrize("line", [False, True])
 @given(st.lists(st.tuples(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS), min_size=1, max_size=12))
-def test_many_games_get_what_each_gets_alone(games: list[tuple[int, int, float | None]]) -> None:
-    asked = [(walk(minutes, seed), margin) for minutes, seed, margin in games]
+def test_many_games_get_what_each_gets_alone(line: bool, games: list[tuple[int, int, float | None]]) -> None:
+    asked = [(walk(minutes, seed), margin, line) for minutes, seed, margin in games]
     offsets = np.array([0, *accumulate(minutes for minutes, _, _ in games)])
-    patterns = np.concatenate([pattern for pattern, _ in asked])
-    margins = np.array([math.nan if margin is None else margin for _, margin in asked])
-    together, columns = COMPILED.predict_many(asked), COMPILED.points(patterns, offsets, margins)
-    for (pattern, margin), game, row in zip(asked, together, columns, strict=True):
-        alone = COMPILED.predict(pattern, margin)
+    patterns = np.concatenate([pattern for pattern, _, _ in asked])
+    margins = np.array([math.nan if margin is None else margin for _, margin, _ in asked])
+    together, columns = COMPILED.predict_many(asked), COMPILED.points(patterns, offsets, margins, line=line)
+    for (pattern, margin, _), game, row in zip(asked, together, columns, strict=True):
+        alone = COMPILED.predict(pattern, margin, line=line)
         assert_equal(game, alone, len(pattern), tolerance=0)
         for index, horizon in enumerate(HORIZONS):
             assert row[index] == alone.point(index) or len(pattern) > horizon.last_slot
@@ -90,11 +110,11 @@ def test_every_kernel_gives_the_numbers_of_numpy(kernel: Kernel, seed: int, marg
 
 
 @pytest.mark.parametrize("steps", [False, True])
-@given(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS)
-def test_it_is_explained_as_by_numpy(steps: bool, minute: int, seed: int, margin: float | None) -> None:
+@given(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS, st.booleans())
+def test_it_is_explained_as_by_numpy(steps: bool, minute: int, seed: int, margin: float | None, line: bool) -> None:
     pattern = walk(minute, seed)
-    [batched] = GameBatch([(pattern, margin)], reference(), {0: steps}).games
-    alone = COMPILED.predict(pattern, margin)
+    [batched] = GameBatch([(pattern, margin)], reference(), {0: steps}, line=line).games
+    alone = COMPILED.predict(pattern, margin, line=line)
     for index, horizon in enumerate(HORIZONS):
         if minute <= horizon.last_slot:
             point = alone.point(index) + 0.25  # as shifted by live inputs
@@ -130,7 +150,7 @@ def test_a_minute_without_a_database_is_refused() -> None:
     with pytest.raises(KeyError, match="minute 13"):
         models.predict((0.0,) * 13, None)
     with pytest.raises(KeyError, match="minute 48"):
-        models.predict_many([((0.0,) * 12, None), ((0.0,) * 48, None)])
+        models.predict_many([((0.0,) * 12, None, False), ((0.0,) * 48, None, False)])
     with pytest.raises(ValueError, match="offsets"):
         models.points(np.zeros(24), np.array([0, 12, 25]), np.zeros(2))
 

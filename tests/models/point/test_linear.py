@@ -5,15 +5,17 @@ import pytest
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
-from dejavu_models.types import MarginSource
+
+UNKNOWN, KNOWN, LINE = range(3)
 
 
 def coefficients() -> Floats:
     """Returns coefficients: half of the margin is still to come at tip-off, none at the end; halftime passes at 24."""
-    values = np.zeros((2, 48, 2, 4))
+    values = np.zeros((2, 48, 3, 4))
     values[..., INTERCEPT] = 1.0
     values[..., SLOPE] = -0.1
-    values[1, :, MarginSource.KNOWN, MARGIN_SLOPE] = np.linspace(0.5, 0.0, 48)
+    values[1, :, KNOWN, MARGIN_SLOPE] = np.linspace(0.5, 0.0, 48)
+    values[1, :, LINE, MARGIN_SLOPE] = np.linspace(1.0, 0.0, 48)
     values[0, 24:] = np.nan
     return values
 
@@ -21,6 +23,11 @@ def coefficients() -> Floats:
 def test_an_increment_counts_the_lead_and_the_margin_where_it_is_known() -> None:
     found = LinearModels(coefficients()).increments(0, np.array([10.0, 10.0]), np.array([6.0, np.nan]))
     assert found.tolist() == [[0.0, 3.0], [0.0, 0.0]]
+
+
+def test_the_line_of_a_market_has_models_of_its_own() -> None:
+    found = LinearModels(coefficients()).increments(0, np.array([10.0, 10.0]), np.array([6.0, np.nan]), line=True)
+    assert found.tolist() == [[0.0, 6.0], [0.0, 0.0]]
 
 
 def test_a_large_lead_counts_by_its_cube_at_the_end_alone() -> None:
@@ -60,7 +67,7 @@ def test_coefficients_of_another_form_are_refused() -> None:
     missing[0, 23] = np.nan
     with pytest.raises(ValueError, match="halftime"):
         LinearModels(missing)
-    misplaced[1, 5, MarginSource.UNKNOWN, MARGIN_SLOPE] = 0.1
+    misplaced[1, 5, UNKNOWN, MARGIN_SLOPE] = 0.1
     with pytest.raises(ValueError, match="without an expected margin"):
         LinearModels(misplaced)
     cubed = coefficients()

@@ -216,7 +216,7 @@ def test_what_is_no_situation_of_a_game_is_refused(key: Situation) -> None:
     [
         ("situations", np.zeros((1, 2), dtype=np.int16)),
         ("situations", np.array([[7, 18, 1]], dtype=np.int16)),
-        ("situations", np.array([[1, 18, 3]], dtype=np.int16)),
+        ("situations", np.array([[1, 18, 4]], dtype=np.int16)),
         ("cells", np.array([0], dtype=np.int16)),
         ("cells", np.array([2], dtype=np.int16)),
         ("edges", np.array([3.5])),

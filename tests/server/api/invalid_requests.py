@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 from tests.support.builders.calls import GAME, PATTERN
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, SIDE_AWAY, LastScore
+from dejavu.v1.forecast_pb2 import (
+    HORIZON_FINAL,
+    MARGIN_SOURCE_FEED,
+    MARGIN_SOURCE_RATINGS,
+    SIDE_AWAY,
+    LastScore,
+)
 from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
@@ -126,6 +133,18 @@ OF_PREDICT = [
       for home, told, away in (("BOS", "BOS", "BOS"), ("BKN", "BRK", "BKN"), ("GSW", " gs ", "GSW"))),
     *(_predict("INVALID_PREGAME_MARGIN", "pregame_margin", f"{margin}", BOUND, pregame_margin=margin)
       for margin in (math.nan, -math.inf, 200.5, -1e9)),
+    *(_predict("INVALID_PREGAME_TOTAL", "pregame_total", found, "100 to 400, the line of a market", pregame_total=total)
+      for total, found in ((99.5, "99.5"), (400.5, "400.5"), (-221.0, "-221"), (math.nan, "nan"), (math.inf, "inf"))),
+    _predict("INVALID_PREGAME_MARGIN", "margin_source", "no pregame_margin", "pregame_margin beside it",
+             margin_source=MARGIN_SOURCE_FEED),
+    _predict("INVALID_PREGAME_MARGIN", "margin_time", "no pregame_margin", "pregame_margin beside it",
+             margin_time=Timestamp(seconds=1_700_000_000)),
+    *(_predict("INVALID_PREGAME_MARGIN", "margin_source", f"{source}", "one of MARGIN_SOURCE_UNSPECIFIED",
+               pregame_margin=3.0, margin_source=source)
+      for source in (MARGIN_SOURCE_RATINGS, 7, -1)),
+    *(_predict("INVALID_PREGAME_MARGIN", "margin_time", "another time", "a time from 1946-08-01 to 2046-07-31",
+               pregame_margin=3.0, margin_time=Timestamp(seconds=seconds, nanos=nanos))
+      for seconds, nanos in ((-10**9, 0), (10**10, 0), (2**62, 0), (1_700_000_000, 2 * 10**9))),
     *(_predict("INVALID_QUANTILE_LEVELS", f"quantile_levels[{at}]", f"{level}", BETWEEN,
                quantile_levels=[*[0.5] * at, level])
       for at, level in enumerate((0.0, 1.0, -0.5, 50.0, math.nan, -math.inf))),

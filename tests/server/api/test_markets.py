@@ -12,11 +12,16 @@ from tests.support.builders.calls import GAME, PATTERN, current_game
 from tests.support.harness.laws import examples
 from tests.support.processes.servers import running_worker
 
-from dejavu.v1.forecast_pb2 import WARNING_REASON_ODDS_MISMATCHED, Horizon
+from dejavu.v1.forecast_pb2 import (
+    MARGIN_SOURCE_CALLER,
+    WARNING_REASON_MARKETS_OWN_LINE,
+    WARNING_REASON_ODDS_MISMATCHED,
+    Horizon,
+)
 from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, MarketAnswer, MarketRecording
 from dejavu.v1.record_pb2 import MARKET_RESULT_LOST, MARKET_RESULT_WON
 from dejavu_client import FINAL, HALFTIME, DejavuClient
-from dejavu_client.requests import market
+from dejavu_client.requests import market, total_market
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,23 @@ def test_a_bet_on_the_winner_is_weighed_by_the_probability_that_is_forecast(clie
     assert answer.market.side == MARKET_SIDE_HOME
     assert answer.market.stake == home.stake == pytest.approx(200 * home.kelly_fraction / 4)
     assert client.predict(PATTERN, game_id=GAME, horizon=FINAL, pregame_margin=2.0) == answer.forecast
+
+
+def test_a_bet_on_the_line_that_made_the_forecast_has_no_stake_and_says_why(client: DejavuClient) -> None:
+    answer = client.quote(
+        PATTERN,
+        market(5.5, 1.8, 2.2),
+        horizon=FINAL,
+        pregame_margin=5.5,
+        pregame_total=221.5,
+        total_points=105,
+        total_market=total_market(221.5, 1.8, 2.2),
+    )
+    for evaluated in (answer.market, answer.total_market):
+        assert WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in evaluated.warnings}
+        assert evaluated.stake == 0
+    assert answer.forecast.margin_source == MARGIN_SOURCE_CALLER
+    assert answer.forecast.pregame_total == 221.5
 
 
 @settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -82,6 +82,7 @@ EVERY_OPTION = {
     "caller-ledger-mib": ("8", 8),
     "connection-age-seconds": ("600", 600.0),
     "max-ratings-days": ("60", 60),
+    "plausible-gap": ("9.5", 9.5),
     "cache": ("rediss://cache.example:6379/2", "rediss://cache.example:6379/2"),
     "cache-seconds": ("5", 5.0),
     "cache-mebibytes": ("32", 32),

@@ -18,9 +18,10 @@ class GameBatch:
     """Distinct games of a batch: one LSTM run for all of them, the other models once per minute.
 
     Args:
-        games: pattern, in points, and expected margin before tip-off of each game, in points; None if unknown.
+        games: of each game the pattern, in points, and the expected margin before tip-off, in points; None if unknown.
         models: the models.
         explained: rows of games that are explained, and whether their earlier forecasts include similar games.
+        line: whether the margins are lines of a market.
 
     Attributes:
         models: the models.
@@ -32,6 +33,8 @@ class GameBatch:
         games: Sequence[tuple[tuple[float, ...], float | None]],
         models: PointEnsemble,
         explained: Mapping[int, bool],
+        *,
+        line: bool = False,
     ) -> None:
         self.models = models
         minutes = [len(differentials) for differentials, _ in games]
@@ -47,7 +50,7 @@ class GameBatch:
         self.predictions: dict[int, tuple[Predictions, int]] = {}
         for minute, rows in by_minute.items():
             of_minute = models.predict_from_residuals(
-                self._patterns[rows, :minute], self._margins[rows], self._residuals[rows, minute - 1]
+                self._patterns[rows, :minute], self._margins[rows], self._residuals[rows, minute - 1], line=line
             )
             self.predictions.update((row, (of_minute, index)) for index, row in enumerate(rows))
 
@@ -61,6 +64,7 @@ class GameBatch:
                 self._margins[chosen],
                 self._residuals[chosen],
                 np.array([*explained.values()]),
+                line=line,
             )
 
     @property
@@ -117,6 +121,8 @@ def earlier_forecasts(
     margins: Floats,
     lstm_residuals: Floats,
     steps: NDArray[np.bool_],
+    *,
+    line: bool = False,
 ) -> Floats:
     """Computes the forecasts of games before tip-off and after every minute but their last.
 
@@ -131,13 +137,14 @@ def earlier_forecasts(
         margins: (n,), expected final differentials before the game, in points; NaN if unknown.
         lstm_residuals: (n, minutes, 2), LSTM output after each minute, in points.
         steps: (n,), whether to include the similar games.
+        line: whether the margins are lines of a market.
 
     Returns:
         (n, minutes, 2), in points, by minute from 0 (before tip-off) and horizon; meaningless from a game's length on.
     """
     minutes = patterns.shape[1]
     leads = np.concatenate([np.zeros((len(patterns), 1)), patterns[:, :-1]], axis=1)
-    result: Floats = leads[:, :, None] + models.linear.increments(slice(minutes), leads, margins)
+    result: Floats = leads[:, :, None] + models.linear.increments(slice(minutes), leads, margins, line=line)
     weights = models.weights.dejavu_weights[:, 1:minutes].T
     result[:, 1:] += (1 - weights) * lstm_residuals[:, :-1]
     if not steps.any():

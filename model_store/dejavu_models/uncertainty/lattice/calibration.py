@@ -10,7 +10,7 @@ import numpy as np
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.arrays import Floats, from_npz, to_npz
-from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
+from dejavu_models.types import CASES, HORIZONS, WITHOUT_LINE, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.issued import AdaptedScores
@@ -41,7 +41,7 @@ class LatticeCalibration:
     """The smallest alpha for which every distribution has an interval."""
 
     def __post_init__(self) -> None:
-        if missing := [source.name for source in MarginSource if (source, False) not in self.models]:
+        if missing := [source.name for source in WITHOUT_LINE if (source, False) not in self.models]:
             raise ValueError(f"there are no tables for margins that are {', '.join(missing)}")
         for (source, live), model in self.models.items():
             if model.live is not live:
@@ -49,8 +49,18 @@ class LatticeCalibration:
                 raise ValueError(f"the tables of {source.name} {stored} live inputs were fitted {fitted} them")
 
     def model(self, source: MarginSource, *, live: bool) -> MarginModel:
-        """Return the tables of a kind of request; without live inputs if the bundle has none with them."""
+        """Return the tables of a kind of request.
+
+        They are without live inputs if the bundle has none with them, and those of ratings if it has none for the line.
+        """
+        if source is MarginSource.LINE and not self.has_line:
+            source = MarginSource.KNOWN
         return self.models.get((source, live)) or self.models[source, False]
+
+    @property
+    def has_line(self) -> bool:
+        """Whether there are tables for the line of a market."""
+        return (MarginSource.LINE, False) in self.models
 
     def minutes(self, horizon: Horizon) -> list[int]:
         """Return the minutes from which a horizon can be forecast, ascending: all before it."""

@@ -44,6 +44,38 @@ HORIZON_FINAL: Horizon.ValueType  # 2
 """The end of the game, overtime included."""
 Global___Horizon: _TypeAlias = Horizon  # noqa: Y015
 
+class _MarginSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MarginSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarginSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MARGIN_SOURCE_UNSPECIFIED: _MarginSource.ValueType  # 0
+    """Not specified."""
+    MARGIN_SOURCE_RATINGS: _MarginSource.ValueType  # 1
+    """The teams' ratings."""
+    MARGIN_SOURCE_CALLER: _MarginSource.ValueType  # 2
+    """The request, which does not say more: for example, typed by hand."""
+    MARGIN_SOURCE_FEED: _MarginSource.ValueType  # 3
+    """The NBA's odds feed."""
+    MARGIN_SOURCE_FILE: _MarginSource.ValueType  # 4
+    """A file of lines."""
+
+class MarginSource(_MarginSource, metaclass=_MarginSourceEnumTypeWrapper):
+    """Where an expected margin is from."""
+
+MARGIN_SOURCE_UNSPECIFIED: MarginSource.ValueType  # 0
+"""Not specified."""
+MARGIN_SOURCE_RATINGS: MarginSource.ValueType  # 1
+"""The teams' ratings."""
+MARGIN_SOURCE_CALLER: MarginSource.ValueType  # 2
+"""The request, which does not say more: for example, typed by hand."""
+MARGIN_SOURCE_FEED: MarginSource.ValueType  # 3
+"""The NBA's odds feed."""
+MARGIN_SOURCE_FILE: MarginSource.ValueType  # 4
+"""A file of lines."""
+Global___MarginSource: _TypeAlias = MarginSource  # noqa: Y015
+
 class _Side:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -106,6 +138,14 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
     market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
     """
+    WARNING_REASON_MARKETS_OWN_LINE: _WarningReason.ValueType  # 9
+    """Of a market on the end: its line is the pregame_margin (of total points: the pregame_total) by which the forecast knows
+    the teams. Its price is from before tip-off: an edge over it is none. There is no stake.
+    """
+    WARNING_REASON_IMPLAUSIBLE_MARGIN: _WarningReason.ValueType  # 10
+    """The request's pregame_margin differs by more than 12 points from the expected margin of the teams' ratings: more
+    likely a sign or a number is wrong than either of them. It is used.
+    """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
     """Why an answer is less reliable than usual. Later releases may have further reasons: show the text of these."""
@@ -141,6 +181,14 @@ pregame_margin (for a market of total points: named no teams). There is no stake
 WARNING_REASON_TEAM_LITTLE_KNOWN: WarningReason.ValueType  # 8
 """Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
 market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
+"""
+WARNING_REASON_MARKETS_OWN_LINE: WarningReason.ValueType  # 9
+"""Of a market on the end: its line is the pregame_margin (of total points: the pregame_total) by which the forecast knows
+the teams. Its price is from before tip-off: an edge over it is none. There is no stake.
+"""
+WARNING_REASON_IMPLAUSIBLE_MARGIN: WarningReason.ValueType  # 10
+"""The request's pregame_margin differs by more than 12 points from the expected margin of the teams' ratings: more
+likely a sign or a number is wrong than either of them. It is used.
 """
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
@@ -248,6 +296,9 @@ class Forecast(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     HOME_KNOWN_FIELD_NUMBER: _builtins.int
     AWAY_KNOWN_FIELD_NUMBER: _builtins.int
+    PREGAME_TOTAL_FIELD_NUMBER: _builtins.int
+    MARGIN_SOURCE_FIELD_NUMBER: _builtins.int
+    MARGIN_TIME_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -309,6 +360,10 @@ class Forecast(_message.Message):
     """The arm of an A/B test that the game is in: "champion" or "challenger"; empty if there was no test."""
     total_points: _builtins.int
     """Points of both teams together at the end of the pattern, as in the request that was recorded. Absent if it had none."""
+    pregame_total: _builtins.float
+    """The market's line of the points of both teams together, as in the request that was recorded. Absent if it had none."""
+    margin_source: Global___MarginSource.ValueType
+    """Where expected_margin is from; unspecified if it is absent."""
     @_builtins.property
     def generated_time(self) -> _timestamp_pb2.Timestamp:
         """When the forecast was made."""
@@ -361,6 +416,10 @@ class Forecast(_message.Message):
     def away_known(self) -> Global___TeamKnowledge:
         """How well the ratings know the away team; see home_known."""
 
+    @_builtins.property
+    def margin_time(self) -> _timestamp_pb2.Timestamp:
+        """When the request's pregame_margin was read from its source. Absent if the request does not say."""
+
     def __init__(
         self,
         *,
@@ -398,17 +457,24 @@ class Forecast(_message.Message):
         total: Global___TotalForecast | None = ...,
         home_known: Global___TeamKnowledge | None = ...,
         away_known: Global___TeamKnowledge | None = ...,
+        pregame_total: _builtins.float | None = ...,
+        margin_source: Global___MarginSource.ValueType = ...,
+        margin_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "away_known", b"away_known", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "home_known", b"home_known", "last_score", b"last_score", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "away_known", b"away_known", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "home_known", b"home_known", "last_score", b"last_score", "margin_time", b"margin_time", "pregame_total", b"pregame_total", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "margin_source", b"margin_source", "margin_time", b"margin_time", "model_version", b"model_version", "point_forecast", b"point_forecast", "pregame_total", b"pregame_total", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
+    _WhichOneofReturnType__pregame_total: _TypeAlias = _typing.Literal["pregame_total"]  # noqa: Y015
+    _WhichOneofArgType__pregame_total: _TypeAlias = _typing.Literal["_pregame_total", b"_pregame_total"]  # noqa: Y015
     _WhichOneofReturnType__total_points: _TypeAlias = _typing.Literal["total_points"]  # noqa: Y015
     _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_margin) -> _WhichOneofReturnType__expected_margin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pregame_total) -> _WhichOneofReturnType__pregame_total | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
@@ -474,9 +540,9 @@ class TotalForecast(_message.Message):
     interval_upper: _builtins.float
     """Upper end of the interval, in points: a whole number, at least point_forecast."""
     expected_total: _builtins.float
-    """The expected final total before the game that the forecast uses, in points: the estimate from the teams' ratings,
-    which learn from outcomes with total_points. Absent if the request did not name both teams, or their ratings are
-    too old; a given pregame_margin does not replace them.
+    """The expected final total before the game that the forecast uses, in points: the request's pregame_total or, without
+    one, the estimate from the teams' ratings, which learn from outcomes with total_points. Absent if the request gave
+    neither a pregame_total nor both teams, or their ratings are too old; a given pregame_margin does not replace them.
     """
     @_builtins.property
     def quantiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quantile]:

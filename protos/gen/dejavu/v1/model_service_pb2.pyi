@@ -153,6 +153,7 @@ class Model(_message.Message):
     WHOLE_NUMBERS_FIELD_NUMBER: _builtins.int
     TOTALS_FIELD_NUMBER: _builtins.int
     COMPONENTS_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version: a hash over everything that determines its forecasts."""
     active: _builtins.bool
@@ -193,6 +194,10 @@ class Model(_message.Message):
     totals: _builtins.bool
     """Whether it forecasts the points of both teams too (Forecast.total), for requests with total_points. Set only of a
     model that the worker has loaded.
+    """
+    line: _builtins.bool
+    """Whether it was trained on lines of betting markets: a request with pregame_margin or pregame_total is answered by
+    tables of its own then. Set only of a model that the worker has loaded.
     """
     @_builtins.property
     def horizons(self) -> _containers.RepeatedCompositeFieldContainer[Global___HorizonSupport]:
@@ -267,10 +272,11 @@ class Model(_message.Message):
         whole_numbers: _builtins.bool = ...,
         totals: _builtins.bool = ...,
         components: _abc.Iterable[_builtins.str] | None = ...,
+        line: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "share", b"share", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings", "whole_numbers", b"whole_numbers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "line", b"line", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "share", b"share", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings", "whole_numbers", b"whole_numbers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -44,6 +44,9 @@ class PredictRequest(_message.Message):
     TOTAL_POINTS_FIELD_NUMBER: _builtins.int
     LAST_SCORE_FIELD_NUMBER: _builtins.int
     TOTAL_MARKET_FIELD_NUMBER: _builtins.int
+    PREGAME_TOTAL_FIELD_NUMBER: _builtins.int
+    MARGIN_SOURCE_FIELD_NUMBER: _builtins.int
+    MARGIN_TIME_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
@@ -59,9 +62,9 @@ class PredictRequest(_message.Message):
     away_team: _builtins.str
     """The away team, by code or alias as above; must differ from the home team."""
     pregame_margin: _builtins.float
-    """Expected final differential (home − away) before the game, in points: a home favorite's spread of −5.5 is +5.5.
-    Replaces the teams' ratings. A given margin always counts as known, one from ratings may count as old or uncertain,
-    which changes the interval: a request with the expected_margin of an earlier response may get a different interval.
+    """The line of a betting market: the expected final differential (home − away) before the game, in points; a home
+    favorite's spread of −5.5 is +5.5. Replaces the teams' ratings, and a model with Model.line has tables of its own for
+    it: a request with the expected_margin of an earlier response may get a different forecast.
     """
     model_version: _builtins.str
     """Version of the model to use; empty: the active one."""
@@ -75,6 +78,14 @@ class PredictRequest(_message.Message):
     """Points of both teams together at the end of the pattern's last minute. At least the absolute lead and at most 500;
     if the last differential is a whole number, both must be even or both odd. Absent: not known. Every model accepts
     it; the field inputs in ListModels tells which models use it.
+    """
+    pregame_total: _builtins.float
+    """The market's line of the points of both teams together at the end, taken before the game, 100 to 400. Replaces the
+    ratings of total points. Absent: not known.
+    """
+    margin_source: _forecast_pb2.MarginSource.ValueType
+    """Where pregame_margin is from; MARGIN_SOURCE_UNSPECIFIED: MARGIN_SOURCE_CALLER. Never MARGIN_SOURCE_RATINGS; needs
+    pregame_margin.
     """
     @_builtins.property
     def pattern(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -105,6 +116,10 @@ class PredictRequest(_message.Message):
         (Model.totals). They are never recorded.
         """
 
+    @_builtins.property
+    def margin_time(self) -> _timestamp_pb2.Timestamp:
+        """When pregame_margin was read from its source, from 1946 to 2046; needs pregame_margin. Absent: not known."""
+
     def __init__(
         self,
         *,
@@ -123,21 +138,28 @@ class PredictRequest(_message.Message):
         total_points: _builtins.int | None = ...,
         last_score: _forecast_pb2.LastScore | None = ...,
         total_market: _market_pb2.TotalMarket | None = ...,
+        pregame_total: _builtins.float | None = ...,
+        margin_source: _forecast_pb2.MarginSource.ValueType = ...,
+        margin_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "market", b"market", "pregame_margin", b"pregame_margin", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "margin_time", b"margin_time", "market", b"market", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "market", b"market", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
     _WhichOneofReturnType__pregame_margin: _TypeAlias = _typing.Literal["pregame_margin"]  # noqa: Y015
     _WhichOneofArgType__pregame_margin: _TypeAlias = _typing.Literal["_pregame_margin", b"_pregame_margin"]  # noqa: Y015
+    _WhichOneofReturnType__pregame_total: _TypeAlias = _typing.Literal["pregame_total"]  # noqa: Y015
+    _WhichOneofArgType__pregame_total: _TypeAlias = _typing.Literal["_pregame_total", b"_pregame_total"]  # noqa: Y015
     _WhichOneofReturnType__total_points: _TypeAlias = _typing.Literal["total_points"]  # noqa: Y015
     _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pregame_margin) -> _WhichOneofReturnType__pregame_margin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pregame_total) -> _WhichOneofReturnType__pregame_total | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 

@@ -47,7 +47,9 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     """Return the warnings of the evaluation of a market that was sent with a forecast."""
     warnings = []
     weighed_by = issued.market_forecast or issued.forecast
-    if answer.unrated and weighed_by.expected_margin is not None:
+    if answer.unrated and issued.pregame_margin is not None:
+        warnings.append(_markets_own_line("the line of the given margin"))
+    elif answer.unrated and weighed_by.expected_margin is not None:
         warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
     elif answer.unrated and not (issued.home_team and issued.away_team):
         warnings.append(_teams_unknown("their strength"))
@@ -78,7 +80,9 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
 def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.Warning]:
     """Return the warnings of the evaluation of a market of total points that was sent with a forecast."""
     warnings, total = [], issued.forecast.total
-    if answer.unrated and total is not None and total.expected_total is not None:
+    if answer.unrated and issued.live.pregame_total is not None:
+        warnings.append(_markets_own_line("the line of the given total"))
+    elif answer.unrated and total is not None and total.expected_total is not None:
         warnings.append(_little_known(issued, issued.forecast, _NO_STAKE_YET))
     elif answer.unrated and not (issued.home_team and issued.away_team):
         warnings.append(_teams_unknown("how much they score"))
@@ -118,6 +122,11 @@ def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}")
 
 
+def _markets_own_line(line: str) -> forecast_pb2.Warning:
+    text = f"this is {line}, by which the forecast knows the teams: its price is from before tip-off; no stake"
+    return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_MARKETS_OWN_LINE, text=text)
+
+
 def _teams_unknown(unknown: str) -> forecast_pb2.Warning:
     text = f"the request does not name both teams: the odds include {unknown}, the forecast does not; no stake"
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, text=text)
@@ -140,6 +149,8 @@ def warning_message(
     text = {
         WarningReason.RATINGS_AHEAD: f"the teams' ratings know finals up to {ratings_date}, after the game of {day}"
         + ("" if used else ": they are not used"),
+        WarningReason.IMPLAUSIBLE_MARGIN: "the given margin is far from that of the ratings: check its sign; it is"
+        " used",
         WarningReason.MODEL_UNFIT: "the recipe of this model failed its backtest (see the verdict in ListModels)",
     }[reason]
     return forecast_pb2.Warning(reason=_WARNING_VALUES[reason], text=text)

@@ -46,6 +46,7 @@ from dejavu_server.api.converters.fields import (
 )
 from dejavu_server.api.converters.forecast_parts import CourseOf, add_parts
 from dejavu_server.api.converters.forecast_warnings import forecast_warnings, market_warnings, model_warnings
+from dejavu_server.api.converters.line_origin import line_origin, put_origin, says_origin
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
 from dejavu_server.api.converters.total_market import total_market
 from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
@@ -103,6 +104,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     live = _live_inputs(request, pattern, faults)
     read_market = faults.read(market.market, None, request) if request.HasField("market") else None
     read_total_market = faults.read(total_market, None, request) if request.HasField("total_market") else None
+    origin = faults.read(line_origin, None, request) if says_origin(request) else None
     explained = request.return_explanation
     query = _ANY_QUERY
     try:
@@ -126,7 +128,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     except InvalidInput as error:
         faults.add(error)
     faults.raise_first()
-    return ForecastRequest(game_id, request.model_version, query, game_date, caller)
+    return ForecastRequest(game_id, request.model_version, query, game_date, caller, origin)
 
 
 def batch_requests(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:
@@ -210,6 +212,7 @@ def put_forecast(
         message.calibration_sequence = forecast.calibration_sequence
     if forecast.expected_margin is not None:
         message.expected_margin = forecast.expected_margin
+        put_origin(message, issued)
     if issued.home_team or issued.away_team:
         _put_teams(message, issued)
     live_inputs.put(message, issued.live)

@@ -47,7 +47,7 @@ from dejavu_server.ledger.entries.forecast_fields import (
     rounded_scores,
 )
 from dejavu_server.ledger.entries.layout import ITSELF, Kind, Layout, Member
-from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
+from dejavu_server.records import IssuedForecast, LateReason, LineOrigin, LineSource, ReportedOutcome
 
 FORECAST: Final = "forecast"
 OUTCOME: Final = "outcome"
@@ -77,6 +77,11 @@ _HASHED_AT_ONCE: Final = 2047
 """Bytes up to which hashlib keeps the interpreter's lock: giving it up would take longer than hashing them."""
 
 
+def _margin_time(issued: IssuedForecast) -> int | None:
+    origin = issued.line_origin
+    return None if origin is None or origin.time is None else microseconds(origin.time)
+
+
 _REQUEST: Final = Layout(
     Member("alpha", Kind.NUMBER, "forecast.alpha"),
     Member("away_team", Kind.VALUE),
@@ -85,6 +90,8 @@ _REQUEST: Final = Layout(
     Member("home_team", Kind.VALUE),
     Member("horizon", Kind.VALUE, "forecast.horizon._value_"),
     Member("pattern", Kind.NUMBERS, "pattern.differentials"),
+    Member("margin_source", Kind.VALUE, "line_origin.source.value", when="line_origin"),
+    Member("margin_us", Kind.VALUE, _margin_time, when=_margin_time),
     Member("pregame_margin", Kind.NUMBER, null=True),
     *(
         Member(each.name, Kind.VALUE, f"live.{each.name}", convert=each.as_json, when=f"live.{each.name}")
@@ -192,6 +199,7 @@ def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReas
         roster_sequence=issued.roster_sequence or None,
         arm=issued.arm,
         live=issued.live,
+        line_origin=issued.line_origin,
     )
 
 
@@ -228,7 +236,14 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
             arm=text_of(forecast.get("arm", "")),
             roster_sequence=optional(_whole, forecast.get("roster_sequence")),
             live=live_inputs.from_json(request),
+            line_origin=_line_origin(request),
         )
+
+
+def _line_origin(request: dict[str, Any]) -> LineOrigin | None:
+    if "margin_source" not in request:
+        return None
+    return LineOrigin(LineSource(request["margin_source"]), optional(from_microseconds, request.get("margin_us")))
 
 
 def outcome_payload(outcome: ReportedOutcome) -> str:

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calls import GAME, PATTERN
@@ -20,7 +21,7 @@ from dejavu_models.errors import (
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Adaptation, AdaptationMode, ExpectedMarginTerms, Horizon, Interval, WarningReason
 from dejavu_server.api.converters import prediction
-from dejavu_server.records import IssuedForecast, LateReason
+from dejavu_server.records import IssuedForecast, LateReason, LineOrigin, LineSource
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 MARKET = Market(5.5, 1.91, 2.0, bankroll=1000.0, confidence_threshold=0.6)
@@ -76,11 +77,16 @@ def test_every_field_is_read() -> None:
             home_team="BKN",
             away_team="GSW",
             pregame_margin=0.0,
+            pregame_total=221.5,
+            margin_source=forecast_pb2.MARGIN_SOURCE_FEED,
+            margin_time=Timestamp(seconds=1_700_000_000, nanos=1_000),
             model_version="abc",
             quantile_levels=[0.5, 0.1, 0.5],
         )
     )
     assert (question.game_id, question.model_version) == (GAME, "abc")
+    taken = datetime(2023, 11, 14, 22, 13, 20, 1, tzinfo=UTC)
+    assert question.line_origin == LineOrigin(LineSource.FEED, taken)
     assert question.query == ForecastQuery(
         pattern=ScorePattern(tuple(map(float, PATTERN))),
         horizon=Horizon.FINAL,
@@ -91,7 +97,27 @@ def test_every_field_is_read() -> None:
         explain=True,
         quantile_levels=(0.5, 0.1, 0.5),
         record=True,
+        live=LiveInputs(pregame_total=221.5),
     )
+
+
+@pytest.mark.parametrize(
+    ("margin", "origin", "source"),
+    [
+        (None, None, forecast_pb2.MARGIN_SOURCE_RATINGS),
+        (3.5, None, forecast_pb2.MARGIN_SOURCE_CALLER),
+        (3.5, LineOrigin(LineSource.CALLER, NOW), forecast_pb2.MARGIN_SOURCE_CALLER),
+        (3.5, LineOrigin(LineSource.FEED, NOW), forecast_pb2.MARGIN_SOURCE_FEED),
+        (3.5, LineOrigin(LineSource.FILE), forecast_pb2.MARGIN_SOURCE_FILE),
+    ],
+)
+def test_a_forecast_says_where_its_margin_is_from(
+    margin: float | None, origin: LineOrigin | None, source: forecast_pb2.MarginSource.ValueType
+) -> None:
+    made = replace(issued(), pregame_margin=margin, line_origin=origin)
+    message = prediction.forecast_message(made, explanation=False)
+    assert message.margin_source == source
+    assert message.HasField("margin_time") == (origin is not None and origin.time is not None)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +223,8 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     forecast = replace(issued().forecast, ratings_date=date(2025, 12, 31), finals_since=3)
     forecast = replace(forecast, warnings=tuple(WarningReason), total=TOTAL, teams_known=TEAMS_KNOWN)
-    scored = replace(issued(), live=LiveInputs(9, LastScore(Side.HOME, 7)))
+    scored = replace(issued(), live=LiveInputs(9, LastScore(Side.HOME, 7), 221.5), pregame_margin=3.5)
+    scored = replace(scored, line_origin=LineOrigin(LineSource.FEED, NOW))
     late = replace(scored, late=LateReason.TIME, forecast=forecast, arm="challenger")
     message = prediction.forecast_message(late, explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
@@ -264,7 +291,7 @@ def test_what_nobody_knows_is_absent_not_zero() -> None:
 def test_a_model_s_message_says_what_the_model_is() -> None:
     info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), approved=True, verdict_reason="so")
     info = replace(info, finals_since=7, inputs=("total_points",), whole_numbers=True, totals=True)
-    info = replace(info, components=("lstm",))
+    info = replace(info, components=("lstm",), line=True)
     message = prediction.model_message(info, NOW.date(), active=True)
     of_a_store = {"stage", "aliases", "share", "lineage"}
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name) - of_a_store

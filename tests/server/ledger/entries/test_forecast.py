@@ -33,7 +33,7 @@ from dejavu_models.types import (
     WarningReason,
 )
 from dejavu_server.ledger.entries import canonical_json, codec
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, LineOrigin, LineSource
 
 law = settings(deadline=None)  # a busy machine is no counterexample
 
@@ -115,7 +115,9 @@ live = st.builds(
     LiveInputs,
     st.none() | st.integers(0, 300),
     st.none() | st.builds(LastScore, st.sampled_from(Side), st.integers(0, 3600)),
+    st.none() | st.floats(100, 400),
 )
+origins = st.builds(LineOrigin, st.sampled_from(LineSource), st.none() | moments)
 all_issued = st.builds(
     IssuedForecast,
     game_id=st.from_regex(r"[0-9]{10}", fullmatch=True),
@@ -132,6 +134,7 @@ all_issued = st.builds(
     roster_sequence=st.none() | st.integers(1, 10**9),
     game_date=st.none() | st.dates(),
     live=live,
+    line_origin=st.none() | origins,
 )
 
 

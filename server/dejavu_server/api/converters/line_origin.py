@@ -1,0 +1,62 @@
+"""Converts where the margin of a request is from, and when it was read there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dejavu.v1 import forecast_pb2
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu_common.clock import from_microseconds
+from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
+from dejavu_models.errors import InvalidMargin
+from dejavu_server.api.converters.fields import set_timestamp
+from dejavu_server.records import IssuedForecast, LineOrigin, LineSource
+
+_LINE_SOURCES: Final = {
+    forecast_pb2.MARGIN_SOURCE_UNSPECIFIED: LineSource.CALLER,
+    forecast_pb2.MARGIN_SOURCE_CALLER: LineSource.CALLER,
+    forecast_pb2.MARGIN_SOURCE_FEED: LineSource.FEED,
+    forecast_pb2.MARGIN_SOURCE_FILE: LineSource.FILE,
+}
+_SOURCE_VALUES: Final = {source: value for value, source in _LINE_SOURCES.items()}
+
+
+def says_origin(request: PredictRequest) -> bool:
+    """Whether a request says where its margin is from."""
+    return request.margin_source != forecast_pb2.MARGIN_SOURCE_UNSPECIFIED or request.HasField("margin_time")
+
+
+def line_origin(request: PredictRequest) -> LineOrigin:
+    """Read where the margin of a request is from.
+
+    Raises:
+        InvalidMargin: if the request has no margin, or the source or the time is invalid; names the field.
+    """
+    source, has_time = request.margin_source, request.HasField("margin_time")
+    if not request.HasField("pregame_margin"):
+        field = "margin_time" if source == forecast_pb2.MARGIN_SOURCE_UNSPECIFIED else "margin_source"
+        raise InvalidMargin("no pregame_margin", "pregame_margin beside it", field=field)
+    if source not in _LINE_SOURCES:
+        known = ", ".join(forecast_pb2.MarginSource.Name(each) for each in _LINE_SOURCES)
+        raise InvalidMargin(f"{source}", f"one of {known}", field="margin_source")
+    time = None
+    if has_time:
+        try:
+            time = from_microseconds(request.margin_time.ToMicroseconds())
+        except (ValueError, OverflowError):
+            time = None
+        if time is None or not FIRST_DAY <= time.date() <= LAST_DAY:
+            raise InvalidMargin("another time", f"a time from {FIRST_DAY} to {LAST_DAY}", field="margin_time")
+    return LineOrigin(_LINE_SOURCES[source], time)
+
+
+def put_origin(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
+    """Write where the expected margin is from."""
+    if issued.pregame_margin is None:
+        message.margin_source = forecast_pb2.MARGIN_SOURCE_RATINGS
+    elif issued.line_origin is None:
+        message.margin_source = forecast_pb2.MARGIN_SOURCE_CALLER
+    else:
+        message.margin_source = _SOURCE_VALUES[issued.line_origin.source]
+        if issued.line_origin.time is not None:
+            set_timestamp(message.margin_time, issued.line_origin.time)

@@ -1,0 +1,130 @@
+"""A line of a betting market in a request: the models and distributions that answer, and what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from functools import cache
+from typing import Any
+
+import pytest
+
+from dejavu_feed.live_inputs import LiveInputs
+from dejavu_models.betting import Market, TotalMarket
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.types import Forecast, Horizon, MarginSource, WarningReason
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+
+PATTERN = ScorePattern((2.0, 3.0, 5.0, 1.0, 2.0, 4.0))
+DAY = date(2024, 6, 18)
+"""The day after the newest final that the ratings of the shipped bundle know."""
+
+
+@cache
+def shipped() -> Forecaster:
+    return load_bundle(default_bundle())
+
+
+@cache
+def with_line() -> Forecaster:
+    """Returns the shipped model with narrower distributions, and other linear models, for the line."""
+    bundle = shipped()
+    calibration = bundle.calibration
+    assert isinstance(calibration, LatticeCalibration)
+    tables = dict(calibration.models)
+    for live in (False, True):
+        rated = calibration.model(MarginSource.KNOWN, live=live)
+        scale = rated.scale.copy()
+        scale[:, 0] -= 0.3
+        tables[MarginSource.LINE, live] = replace(rated, scale=scale)
+    coefficients = bundle.models.linear.coefficients.copy()
+    coefficients[:, :, 2] *= 1.1
+    models = replace(bundle.models, linear=replace(bundle.models.linear, coefficients=coefficients))
+    return Forecaster(
+        bundle.manifest, models, LatticeCalibration(tables).rounded(), bundle.rating_filter, bundle.totals
+    )
+
+
+def asked(model: Forecaster, **fields: Any) -> Forecast:
+    return model.forecast(ForecastQuery(PATTERN, Horizon.FINAL, game_date=DAY, **fields))
+
+
+def width(forecast: Forecast) -> float:
+    return forecast.interval.upper - forecast.interval.lower
+
+
+@pytest.mark.parametrize("live", [LiveInputs(), LiveInputs(20, None, 221.5)], ids=["score", "live"])
+def test_the_line_is_answered_by_tables_of_its_own_if_the_bundle_has_them(live: LiveInputs) -> None:
+    given, plain = (asked(model, pregame_margin=6.0, live=live) for model in (with_line(), shipped()))
+    assert width(given) < 0.9 * width(plain)
+    assert given.point != plain.point
+    assert (with_line().info.line, shipped().info.line) == (True, False)
+    for teams in ({}, {"home_team": "BOS", "away_team": "DAL"}):
+        assert asked(with_line(), **teams, live=live) == asked(shipped(), **teams, live=live)
+
+
+def test_many_at_once_get_what_each_gets_alone() -> None:
+    queries = [
+        ForecastQuery(ScorePattern((2.0,) * minutes), Horizon.FINAL, pregame_margin=margin, game_date=DAY)
+        for minutes in (3, 20, 44)
+        for margin in (None, -8.0, 0.0, 11.5)
+    ]
+    together = with_line().forecast_many(queries)
+    assert together == [with_line().forecast(query) for query in queries]
+
+
+@pytest.mark.parametrize(
+    ("margin", "teams", "warned"),
+    [
+        (30.0, ("BOS", "DAL"), True),
+        (-8.0, ("BOS", "DAL"), True),  # the wrong sign
+        (7.0, ("BOS", "DAL"), False),
+        (30.0, ("", ""), False),
+    ],
+)
+def test_a_margin_far_from_that_of_the_ratings_is_used_with_a_warning(
+    margin: float, teams: tuple[str, str], warned: bool
+) -> None:
+    forecast = asked(shipped(), pregame_margin=margin, home_team=teams[0], away_team=teams[1])
+    assert (WarningReason.IMPLAUSIBLE_MARGIN in forecast.warnings) is warned
+    assert forecast.expected_margin == margin
+    bare = asked(shipped(), pregame_margin=margin)
+    assert (forecast.point, forecast.interval) == (bare.point, bare.interval)
+
+
+@pytest.mark.parametrize(
+    ("line", "horizon", "stakes"),
+    [
+        (6.0, Horizon.FINAL, False),
+        (6.5, Horizon.FINAL, True),
+        (0.0, Horizon.FINAL, True),  # on the winner
+        (6.0, Horizon.HALFTIME, True),
+    ],
+)
+def test_a_bet_on_the_very_line_that_made_the_forecast_has_no_stake(
+    line: float, horizon: Horizon, stakes: bool
+) -> None:
+    market = Market(line, 2.2, 1.8)
+    forecast = shipped().forecast(ForecastQuery(PATTERN, horizon, pregame_margin=6.0, market=market, game_date=DAY))
+    assert forecast.market is not None
+    assert forecast.market.unrated is not stakes
+    assert stakes or forecast.market.chosen is None
+
+
+@pytest.mark.parametrize(("line", "unrated"), [(221.5, True), (230.5, False)])
+def test_a_given_total_replaces_that_of_the_ratings_and_is_no_bet(line: float, unrated: bool) -> None:
+    fields = {"live": LiveInputs(28, None, 221.5), "total_market": TotalMarket(line, 2.0, 2.0)}
+    given, rated = (
+        asked(shipped(), home_team="BOS", away_team="DAL", **{**fields, "live": live})
+        for live in (fields["live"], LiveInputs(28))
+    )
+    assert given.total is not None
+    assert rated.total is not None
+    assert (given.total.expected_total, given.total.market.unrated) == (221.5, unrated)  # type: ignore[union-attr]
+    assert rated.total.expected_total != 221.5
+    alone = asked(shipped(), **fields)
+    assert alone.total is not None
+    assert alone.total.point == given.total.point, "the teams are not asked for"

@@ -23,9 +23,12 @@ from dejavu_client.poller.event_files import EventFiles
 from dejavu_client.poller.feed_report import FeedReporter
 from dejavu_client.poller.horizons import FIRST_MINUTE
 from dejavu_client.poller.leadership import LEASE_NAME, LEASE_NAME_RULE, LeaderElection, lease_name
+from dejavu_client.poller.lines import GameLines
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
+from dejavu_common.clock import utc_now
 from dejavu_common.rich_console import Console
+from dejavu_common.state_folder import state_folder
 from dejavu_feed.errors import FeedNotInstalled
 from dejavu_feed.horizon import MAX_SLOTS, Horizon
 from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
@@ -85,6 +88,19 @@ def poll(
             help="Keep all plays of each game in this folder, as events_{game_id}.parquet.",
         ),
     ] = None,
+    lines: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="DEJAVU_POLL_LINES",
+            dir_okay=False,
+            help="Lines of the games (CSV, JSON, parquet: date, home, away, spread, total); may change until tip-off.",
+        ),
+    ] = None,
+    odds: Annotated[
+        bool,
+        typer.Option("--odds/--no-odds", help="Take lines that the file lacks from the feed's odds."),
+    ] = True,
     page: PageOption = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
@@ -132,6 +148,9 @@ def poll(
                 every=every,
                 report=report,
                 event_files=kept,
+                lines=GameLines(
+                    utc_now, file=lines, odds=feed.odds if odds else None, kept=state_folder() / "poll-lines.json"
+                ),
                 election=None if name == NO_LEASE else LeaderElection(client, name),
             ) as poller,
             AsyncExitStack() as stack,

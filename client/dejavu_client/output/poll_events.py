@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -23,6 +23,7 @@ from dejavu_client.formatting import (
 from dejavu_client.poller import events
 from dejavu_client.poller.horizons import HORIZON_RULES, overtimes_by
 from dejavu_client.poller.leadership import LeaderRole, Leadership
+from dejavu_client.poller.lines import GameLine
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL
 from dejavu_client.transport.statistics import percentile
@@ -92,11 +93,33 @@ def event_line(event: events.Event) -> str:
                 f"{about}  {horizon_label(event.horizon)} {signed(event.differential, 0)} is in the record, "
                 f"settles {pluralize(event.settled, 'forecast')}{again}"
             )
-        case events.GameSkipped():
-            return f"{about}  not forecast: {event.reason}"
+        case events.GameSkipped() | events.LineTaken():
+            return f"{about}  {_before_tip_off(event)}"
         case events.HorizonClosed():
             until = f" before minute {event.minute}" if event.minute < HORIZON_RULES[event.horizon].minutes else ""
             return f"{about}  {horizon_label(event.horizon)} closed{until}: outcome already recorded"
+
+
+def _before_tip_off(event: events.GameSkipped | events.LineTaken) -> str:
+    if isinstance(event, events.GameSkipped):
+        return f"not forecast: {event.reason}"
+    return line_text(event.game, event.line)
+
+
+def line_text(game: GameState, line: GameLine | None) -> str:
+    """Describe the line of a game: line BOS −5.5, total 221.5, of the NBA's odds feed."""
+    if line is None:
+        return "no line: the ratings are used"
+    parts = []
+    if line.margin is not None:
+        favorite = game.home if line.margin >= 0 else game.away
+        parts.append(f"{favorite} {signed(-abs(line.margin))}" if line.margin else f"{game.home} PK")
+    if line.total is not None:
+        parts.append(f"total {line.total:g}")
+    return f"line {', '.join(parts)}, of the {_LINE_SOURCES[line.source]}"
+
+
+_LINE_SOURCES: Final = {"feed": "NBA's odds feed", "file": "file of lines"}
 
 
 def _line_without_game(event: _WithoutGame) -> str:
@@ -167,10 +190,19 @@ def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
                 "outcome": _message_record(event.outcome),
                 "settledForecasts": event.settled,
             }
-        case events.GameSkipped():
-            return record | {"event": "skipped", "reason": event.reason}
+        case events.GameSkipped() | events.LineTaken():
+            return record | _record_before_tip_off(event)
         case events.HorizonClosed():
             return record | {"event": "closed", "horizon": Horizon.Name(event.horizon), "minute": event.minute}
+
+
+def _record_before_tip_off(event: events.GameSkipped | events.LineTaken) -> dict[str, Any]:
+    if isinstance(event, events.GameSkipped):
+        return {"event": "skipped", "reason": event.reason}
+    if (line := event.line) is None:
+        return {"event": "line", "line": None}
+    of_line = {"pregameMargin": line.margin, "pregameTotal": line.total, "source": line.source}
+    return {"event": "line", "line": {**of_line, "time": line.time.isoformat(timespec="seconds")}}
 
 
 def _record_without_game(event: _WithoutGame) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.record_pb2 import Outcome as RecordedOutcome
 from dejavu_client.poller.leadership import Leadership
+from dejavu_client.poller.lines import GameLine
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed, StaleFeed
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_feed.nba.live_payloads import GameState
@@ -181,6 +182,19 @@ class GameSkipped:
 
 
 @dataclass(frozen=True, slots=True)
+class LineTaken:
+    """A game is on, and its line does not change any more.
+
+    Attributes:
+        game: the game.
+        line: its line; None if it has none: its forecasts use the ratings.
+    """
+
+    game: GameState
+    line: GameLine | None
+
+
+@dataclass(frozen=True, slots=True)
 class RatingsOutdated:
     """Team ratings of the server's model are too old to be used in forecasts of today's games.
 
@@ -249,7 +263,7 @@ class Fault:
     """A read, forecast or report failed. It is retried unless `reason` says otherwise.
 
     Attributes:
-        source: "scoreboard", "server" or a game id.
+        source: "scoreboard", "server", "lines" or a game id.
         reason: description of the fault.
         failures: consecutive failures of this source, including this one.
         kind: kind of fault.
@@ -269,6 +283,7 @@ Event = (
     | HorizonClosed
     | ForecastMissed
     | GameSkipped
+    | LineTaken
     | ModelLimits
     | RatingsOutdated
     | LeadershipChanged

@@ -22,6 +22,7 @@ from dejavu_client.poller.events import (
     FaultKind,
     GameSkipped,
     LeadershipChanged,
+    LineTaken,
     ModelLimits,
     Prediction,
     RatingsOutdated,
@@ -29,6 +30,7 @@ from dejavu_client.poller.events import (
 )
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_client.poller.leadership import LeaderElection, Leadership
+from dejavu_client.poller.lines import GameLines
 from dejavu_client.poller.predictor import (
     OUTCOME_KNOWN,
     PredictionClient,
@@ -74,6 +76,8 @@ Callback = Callable[[EventT], Awaitable[None] | None]
 DEFAULT_INTERVAL: Final = 10.0
 SERVER: Final = "server"
 """Source of server faults that do not concern a single game."""
+LINES: Final = "lines"
+"""Source of faults of the lines."""
 _ELECTION_SECONDS: Final = 0.1
 _BOXSCORES_AFTER_FAILURES: Final = 3
 """Consecutive failures of the scoreboard after which games are looked up by their box scores."""
@@ -96,6 +100,7 @@ class Poller:
         on_prediction: callbacks for forecasts; called once per ledger sequence.
         on_event: callbacks for all events, including forecasts.
         event_files: where to keep the events of all games; None: they are not kept.
+        lines: lines of the games; None: forecasts use the ratings of the teams.
         now: wall clock, timezone-aware.
 
     Raises:
@@ -131,6 +136,7 @@ class Poller:
         on_prediction: Sequence[Callback[Prediction]] = (),
         on_event: Sequence[Callback[Event]] = (),
         event_files: EventFiles | None = None,
+        lines: GameLines | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         if from_minute < 1 or every < 1:
@@ -166,6 +172,8 @@ class Poller:
         self._skipped: frozenset[str] = frozenset()
         self._event_files = event_files
         self._events_lost = False
+        self._lines = lines
+        self._line_faults: frozenset[str] = frozenset()
         self._stop = asyncio.Event()
         self._woken = asyncio.Event()
 
@@ -254,6 +262,8 @@ class Poller:
                 self._backoff = self._backoff.waited()
             else:
                 self._reads.start(SCOREBOARD, self._read_scoreboard, self._scoreboard_failed)
+        if self._lines is not None:
+            self._reads.start(LINES, self._read_lines, self._lines_failed)
         for game_id in self.games:
             hidden = game_id not in self._shown or self._backoff.failures >= _BOXSCORES_AFTER_FAILURES
             looking_up = _box_score(game_id) in self._reads
@@ -317,7 +327,8 @@ class Poller:
             case ReadHistory(version):
                 return await self._read_history(game_id, version)
             case RequestForecasts(due):
-                answers = await request_forecasts(self._client, self.games[game_id].state, due)
+                line = None if self._lines is None else self._lines.of(game_id)
+                answers = await request_forecasts(self._client, self.games[game_id].state, due, line)
                 if any(isinstance(each, FailedPreconditionError) and each.reason != OUTCOME_KNOWN for each in answers):
                     self._model.forget()  # the server refuses a request that its model reportedly supports
                 return ForecastsAnswered(due, answers)
@@ -354,7 +365,10 @@ class Poller:
 
     async def _read_history(self, game_id: str, version: str) -> HistoryRead:
         try:
-            return HistoryRead(await load_recorded(self._client, game_id, version))
+            recorded = await load_recorded(self._client, game_id, version)
+            if self._lines is not None:
+                self._lines.restore(game_id, (each.forecast for of in recorded.values() for each in of.values()))
+            return HistoryRead(recorded)
         except MAY_PASS:
             return HistoryRead(None)
         except DejavuClientError:  # a server without a track record
@@ -365,8 +379,11 @@ class Poller:
         self.scoreboard_failure = ""
         self._backoff = PollBackoff()
         self.scoreboard_time = self._now()
+        began = [] if self._lines is None else await self._lines.follow(board.games)  # also to be ready to take over
         if not self.leads:
             return
+        for game, line in began:
+            await self._emit(LineTaken(game, line))
         self._day = self._day or board.date
         self._shown = frozenset(state.game_id for state in board.games)
         self._waiting = 0
@@ -404,6 +421,8 @@ class Poller:
             del self.games[game_id]
             if self._event_files is not None:
                 self._event_files.forget(game_id)
+            if self._lines is not None:
+                self._lines.forget(game_id)
 
     async def _check_server(self) -> None:
         try:
@@ -433,6 +452,18 @@ class Poller:
         await self._observe(game_id, PlaysRead(read.plays, status, read.faults))
         if game_id in self.games and self.games[game_id].reads > reads:
             await self._keep_events(game_id, read.events)
+
+    async def _read_lines(self) -> None:
+        """Read the lines of the games; say each fault once until it has passed."""
+        if self._lines is None:
+            return
+        faults = await self._lines.read()
+        for fault in sorted(faults - self._line_faults):
+            await self._emit(Fault(LINES, fault, kind=FaultKind.UNAVAILABLE))
+        self._line_faults = faults
+
+    async def _lines_failed(self, error: FeedError) -> None:
+        await self._emit(feed_fault(LINES, error))
 
     async def _keep_events(self, game_id: str, events: Sequence[GameEvent]) -> None:
         """Write the events of a game if that is wanted; say once if it fails."""

@@ -21,6 +21,7 @@ from dejavu_client.errors import (
 )
 from dejavu_client.poller.events import MinuteForecast
 from dejavu_client.poller.horizons import overtimes_by
+from dejavu_client.poller.lines import GameLine
 from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import PendingOutcome
 from dejavu_client.requests import FINAL, predict_request
@@ -92,7 +93,7 @@ async def check_server(client: PredictionClient) -> None:
 
 
 async def request_forecasts(
-    client: PredictionClient, game: GameState, due: Sequence[DueForecast]
+    client: PredictionClient, game: GameState, due: Sequence[DueForecast], line: GameLine | None = None
 ) -> list[Forecast | DejavuClientError]:
     """Request a game's forecasts in one call.
 
@@ -100,6 +101,7 @@ async def request_forecasts(
         client: makes the call.
         game: the game. Its teams are sent only if both are NBA teams: the model has no ratings for others.
         due: the forecasts to request.
+        line: the line of the game; None if it has none: the server uses the ratings of the teams.
 
     Returns:
         The forecast for each item of `due`, or the error in its place.
@@ -117,6 +119,7 @@ async def request_forecasts(
             away_team=away,
             game_date=day,
             **each.live.given(),
+            **({} if line is None else line.options()),
             explain=True,  # records the steps from minute to minute, which viewers see
         )
         for each in due

@@ -7,14 +7,16 @@ here each feed has its own URL, and each read in progress its own connection.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
+from dejavu_feed.lines import Line
 from dejavu_feed.nba.http import MAX_LIVE_PAGE, host_of, read_page
 from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
+from dejavu_feed.nba.odds import ODDS_PATH, read_odds
 
 if TYPE_CHECKING:  # comes with nba_api
     from dejavu_feed.nba.session import FeedSession
@@ -104,6 +106,15 @@ class NbaFeed:
             MalformedFeed: if the response cannot be parsed.
         """
         return read_plays(self._read(self._plays_path.format(game_id=game_id)), game_id)
+
+    def odds(self) -> Mapping[str, Line]:
+        """Return the lines of today's games by game id, from the odds that the feed lists.
+
+        Raises:
+            FeedUnavailable: if there is no usable response.
+            MalformedFeed: if the response cannot be parsed.
+        """
+        return read_odds(self._read(ODDS_PATH))
 
     def close(self) -> None:
         """Close all idle connections without waiting for those in use."""

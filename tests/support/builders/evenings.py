@@ -6,7 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -121,6 +121,13 @@ class Asked:
     home_team: str
     away_team: str
     horizon: Horizon.ValueType
+    request: PredictRequest = field(default_factory=PredictRequest, compare=False)
+
+    @property
+    def margin(self) -> tuple[float | None, int]:
+        """Line of the request, and where it is from."""
+        request = self.request
+        return (request.pregame_margin if request.HasField("pregame_margin") else None, request.margin_source)
 
     @property
     def minute(self) -> int:
@@ -201,7 +208,14 @@ class StoringPredictor:
     async def predict_batch(self, requests: Sequence[PredictRequest]) -> list[PredictBatchResult]:
         self.calls += 1
         asked = [
-            Asked(request.game_id, tuple(request.pattern), request.home_team, request.away_team, request.horizon)
+            Asked(
+                request.game_id,
+                tuple(request.pattern),
+                request.home_team,
+                request.away_team,
+                request.horizon,
+                request,
+            )
             for request in requests
         ]
         self.asked += asked
@@ -288,6 +302,10 @@ class StoringPredictor:
             generated_time=Timestamp(seconds=self.calls),
             revision=0 if stored is None else stored[1].revision + 1,
         )
+        if asked.margin[0] is not None:
+            forecast.expected_margin = asked.request.pregame_margin
+            forecast.margin_source = asked.request.margin_source
+            forecast.margin_time.CopyFrom(asked.request.margin_time)
         self._newest[key] = (asked, forecast)
         return forecast
 

@@ -1,0 +1,151 @@
+"""Reads the lines of betting markets from a table: what the market expects of each game.
+
+One row per game, with the columns of any of these forms: `game_id`, or date, home and away team; the margin as
+`pregame_margin`, as the home team's `spread`, or as two moneylines; the `total`. Numbers as books print them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+from dejavu_feed.errors import DataError
+from dejavu_feed.files.game_list import day_of
+from dejavu_feed.files.tables import read_rows
+from dejavu_feed.lines import MAX_MARGIN, NO_LINE, Line, margin_of
+from dejavu_feed.live_inputs import PREGAME_TOTALS
+from dejavu_feed.printed_numbers import number, price, spread
+from dejavu_feed.teams import team_code
+
+_NAMES: Final = {
+    "game": ("game_id", "gameId", "GAME_ID"),
+    "date": ("date", "game_date", "GAME_DATE"),
+    "home": ("home", "home_team"),
+    "away": ("away", "away_team"),
+    "margin": ("pregame_margin",),
+    "spread": ("spread", "home_spread"),
+    "home_price": ("moneyline_home", "home_moneyline"),
+    "away_price": ("moneyline_away", "away_moneyline"),
+    "total": ("total",),
+}
+"""Accepted names of each column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines by game id, and by date, home and away team."""
+
+    by_id: Mapping[str, Line] = field(default_factory=dict)
+    by_teams: Mapping[tuple[date, str, str], Line] = field(default_factory=dict)
+
+    def of(self, game_id: str, day: date | None, home: str, away: str) -> Line:
+        """Return the line of a game, whose date may not be known; one without numbers if there is none."""
+        of_teams = None if day is None else self.by_teams.get((day, home, away))
+        return self.by_id.get(game_id) or of_teams or NO_LINE
+
+
+def read_lines(path: Path) -> Lines:
+    """Read a table of lines; of several rows of a game the last one counts.
+
+    Args:
+        path: a table, as `read_rows` reads it. A row without numbers, or of teams that are not of the NBA, is skipped.
+
+    Raises:
+        DataError: if the file can't be read, lacks columns, or has an invalid value; the message names the line.
+        FeedNotInstalled: if the file is parquet, and pyarrow is missing.
+    """
+    by_id: dict[str, Line] = {}
+    by_teams: dict[tuple[date, str, str], Line] = {}
+    every = tuple(name for names in _NAMES.values() for name in names)
+    present = set[str]()
+    for row_number, (end, values) in enumerate(read_rows(path, (), every), start=1):
+        where = f"{path} row {row_number}" if end is None else f"{path} line {end}"
+        row = {key: text for key, names in _NAMES.items() if (text := _first(values, names))}
+        present.update(str(name) for name in values)
+        try:
+            line = _line(row)
+            if line == NO_LINE:
+                continue
+            for key in _keys(row):
+                if isinstance(key, str):
+                    by_id[key] = line
+                else:
+                    by_teams[key] = line
+        except ValueError as error:
+            raise DataError(f"{where}: {error}") from None
+    if present:
+        _check_columns(path, present)
+    return Lines(by_id, by_teams)
+
+
+def _first(values: Mapping[Any, Any], names: tuple[str, ...]) -> Any:
+    """Return the first value that is not missing; numbers of parquet as they are, texts without spaces around."""
+    for name in names:
+        value = values.get(name)
+        if value is None or value != value or str(value).strip() in ("", "NA", "nan"):  # noqa: PLR0124 - NaN
+            continue
+        return value.strip() if isinstance(value, str) else value
+    return None
+
+
+def _check_columns(path: Path, present: set[str]) -> None:
+    has = {key for key, names in _NAMES.items() if present.intersection(names)}
+    if not (has & {"margin", "spread", "total"} or {"home_price", "away_price"} <= has):
+        raise DataError(f"{path}: lacks pregame_margin, spread, moneyline_home and moneyline_away, or total")
+
+
+def _keys(row: Mapping[str, Any]) -> Iterator[str | tuple[date, str, str]]:
+    """Yield the keys of a row: the id, and date and teams if all are given and of the NBA."""
+    if "game" in row:
+        text = str(row["game"]).removesuffix(".0")
+        yield text.zfill(10) if text.isdigit() else text
+    if {"date", "home", "away"} <= row.keys():
+        try:
+            teams = team_code(str(row["home"])), team_code(str(row["away"]))
+        except ValueError:
+            return
+        yield (day_of(row["date"]), *teams)
+    elif "game" not in row:
+        raise ValueError("the game is missing: expected game_id, or date, home and away")
+
+
+def _line(row: Mapping[str, Any]) -> Line:
+    margin = None
+    if "margin" in row:
+        margin = _number("pregame_margin", row["margin"])
+    elif "spread" in row:
+        margin = 0.0 - _number("spread", row["spread"])
+    elif {"home_price", "away_price"} <= row.keys():
+        margin = margin_of(*(_price(name, row[name]) for name in ("home_price", "away_price")))
+    if margin is not None and not abs(margin) <= MAX_MARGIN:
+        raise ValueError(f"a margin of {margin:g}; expected at most {MAX_MARGIN:g} points")
+    total = _number("total", row["total"]) if "total" in row else None
+    if total is not None and not PREGAME_TOTALS[0] <= total <= PREGAME_TOTALS[1]:
+        least, most = PREGAME_TOTALS
+        raise ValueError(f"total is {total:g}; expected {least:g} to {most:g}")
+    return Line(margin, total)
+
+
+def _number(column: str, value: Any) -> float:
+    try:
+        return spread(str(value)) if column == "spread" else number(str(value))
+    except ValueError as error:
+        raise ValueError(f"{column}: {error}") from None
+
+
+def _price(column: str, value: Any) -> float:
+    text = str(value).removesuffix(".0")
+    try:
+        decimal = price(text)
+    except ValueError as error:
+        raise ValueError(f"{_NAMES[column][0]}: {error}") from None
+    if decimal is None:
+        raise ValueError(f"{_NAMES[column][0]} is missing")
+    return decimal if 1 < decimal < 100 else _decimal(decimal)
+
+
+def _decimal(american: float) -> float:
+    return 1 + american / 100 if american > 0 else 1 - 100 / american

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from dejavu_feed.errors import DataError
+from dejavu_feed.files.lines import read_lines
+from dejavu_feed.lines import NO_LINE, Line, margin_of
+
+DAY = date(2024, 1, 5)
+
+
+def written(folder: Path, content: str, name: str = "lines.csv") -> Path:
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("date,home,away,pregame_margin,total\n2024-01-05,BOS,UTA,12.5,231.5", Line(12.5, 231.5)),
+        ("date,home,away,spread\n2024-01-05,Celtics,Utah,-12½", Line(12.5)),
+        ("game_date;home_team;away_team;home_spread\n2024-01-05;BOS;UTA;−12,5", Line(12.5)),
+        ("date\thome\taway\tspread\ttotal\n2024-01-05\tBOS\tUTA\tPK\t", Line(0.0)),
+        ("date,home,away,moneyline_home,moneyline_away\n2024-01-05,BOS,UTA,-700,+500", Line(12.5)),
+        ("date,home,away,moneyline_home,moneyline_away\n2024-01-05,BOS,UTA,1.91,1.91", Line(0.0)),
+        ("date,home,away,total\n2024-01-06T00:30:00Z,BOS,UTA,231", Line(None, 231.0)),  # the evening before in Boston
+        ("game_id,spread\n0022300500,3.5", Line(-3.5)),
+        ("game_id,spread\n22300500,3.5", Line(-3.5)),  # as a number in a spreadsheet
+        ("game_id,date,home,away,spread\n202401050BOS,2024-01-05,BOS,UTA,3.5", Line(-3.5)),
+        ("date,home,away,spread\n2024-01-05,BOS,UTA,3.5\n2024-01-05,BOS,UTA,4", Line(-4.0)),  # the last one counts
+        ("date,home,away,spread\n2024-01-05,BOS,UTA,NA", NO_LINE),
+        ("date,home,away,spread\n2024-01-05,Real Madrid,UTA,3.5", NO_LINE),
+        ("date,home,away,spread\n2024-01-06,BOS,UTA,3.5", NO_LINE),
+        ("date,home,away,spread\n2024-01-05,UTA,BOS,3.5", NO_LINE),
+    ],
+)
+def test_a_line_is_found_in_every_form_that_books_print(tmp_path: Path, content: str, line: Line) -> None:
+    assert read_lines(written(tmp_path, content)).of("0022300500", DAY, "BOS", "UTA") == line
+
+
+def test_json_and_a_game_without_a_date(tmp_path: Path) -> None:
+    lines = read_lines(written(tmp_path, '[{"gameId": "0022300500", "spread": "-3.5", "total": 220}]', "lines.json"))
+    assert lines.of("0022300500", None, "BOS", "UTA") == Line(3.5, 220.0)
+    assert lines.of("0022300501", None, "BOS", "UTA") == NO_LINE
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("date,home,away,price\n2024-01-05,BOS,UTA,3", "lacks pregame_margin, spread, moneyline_home"),
+        ("home,away,spread\nBOS,UTA,3", "line 2: the game is missing: expected game_id, or date, home and away"),
+        (
+            "date,home,away,spread\n2024-01-05,BOS,UTA,3\n2024-01-05,DEN,LAL,1_0",
+            "line 3: spread: '1_0' is not a number",
+        ),
+        ("date,home,away,spread\n5.1.,BOS,UTA,3", "line 2: '5.1.', expected a date such as 2024-10-22"),
+        ("date,home,away,spread\n2024-01-05,BOS,UTA,-650", "line 2: a margin of 650; expected at most 60 points"),
+        ("date,home,away,total\n2024-01-05,BOS,UTA,22", "line 2: total is 22; expected 100 to 400"),
+        ("date,home,away,moneyline_home,moneyline_away\n2024-01-05,BOS,UTA,0.5,+100", "line 2: moneyline_home"),
+    ],
+)
+def test_what_is_no_line_is_refused_with_its_place(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message.replace("(", r"\(").replace("'", ".")):
+        read_lines(written(tmp_path, content))
+
+
+def test_the_margin_of_two_prices_has_the_sign_of_the_favorite() -> None:
+    assert margin_of(1.2, 5.0) == -margin_of(5.0, 1.2) == 11.0
+
+
+@pytest.mark.real_data
+def test_real_closing_lines_are_read(data_dir: Path) -> None:
+    lines = read_lines(data_dir / "lines" / "closing_lines_2014_2024.parquet")
+    assert len(lines.by_id) == 14_155
+    assert lines.of("", date(2013, 10, 29), "IND", "ORL") == Line(12.0, 188.5)

@@ -34,6 +34,7 @@ def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:
         differentials=differentials,
         final=final,
         **scoring_for(differentials, final),
+        line=np.full(count, np.nan, dtype=np.float32),
     )
 
 
@@ -49,7 +50,9 @@ def scoring_for(differentials: NDArray[np.int16], final: NDArray[np.int16]) -> d
     changes = np.diff(differentials, axis=1, prepend=0)
     totals = (np.abs(changes) + 2).cumsum(axis=1).astype(np.int16)
     return {
-        "live": np.stack([totals, np.where(changes >= 0, 1, -1), np.full(changes.shape, 7)], axis=2).astype(np.float32),
+        "live": np.stack(
+            [totals, np.where(changes >= 0, 1, -1), np.full(changes.shape, 7), np.full(changes.shape, np.nan)], axis=2
+        ).astype(np.float32),
         "final_total": (totals[:, -1] + np.abs(final - differentials[:, -1])).astype(np.int16),
     }
 

@@ -11,7 +11,7 @@ from dejavu_models.point.features import STEP_CHANNELS
 from dejavu_models.point.index import BruteForceIndex
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
-from dejavu_models.types import CASES, HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
+from dejavu_models.types import CASES, HORIZONS, MARGIN_SOURCES, MAX_SLOTS, WITHOUT_LINE, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_trainer.training.calibrate import point_forecasts
@@ -62,7 +62,7 @@ def plain_calibration(models: PointEnsemble, rated: RatedGames, min_cell: int) -
     """Calibrates `plain_models` on their residuals."""
     distributions = {}
     leads, outcomes = rated.games.levels, rated.games.outcomes
-    for mode in MarginSource:
+    for mode in WITHOUT_LINE:
         # Frozen ratings give half the margin, like frozen_margins in `folds`.
         margins = {
             MarginSource.UNKNOWN: np.full(len(leads), np.nan),

@@ -33,5 +33,5 @@ def games_of_the_bundle(data_dir: Path, seasons: Sequence[int] = range(2015, 202
 
 def live_inputs_of(games: Games, game: int, minute: int) -> LiveInputs:
     """Returns the live inputs of a game, by its index, at the end of a minute, all of them known."""
-    total, side, seconds = games.live[game, minute - 1].tolist()
+    total, side, seconds, *_ = games.live[game, minute - 1].tolist()
     return LiveInputs(int(total), LastScore(Side(int(side)), int(seconds)) if side else None)

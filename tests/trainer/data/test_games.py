@@ -96,6 +96,27 @@ def test_recorded_totals_replace_those_of_the_rows(tmp_path: Path) -> None:
     assert games.final_total.tolist() == [-1]
 
 
+@pytest.mark.parametrize("name", ["lines.csv", "lines/closing.csv"])
+def test_games_get_their_lines_from_a_file_beside_the_plays(tmp_path: Path, name: str) -> None:
+    save(tmp_path, 2023, [*game(), *game("202301020ATL", away="MIA")])
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    without = load_games(tmp_path, [2023])
+    (tmp_path / name).write_text("date,home,away,spread,total\n2023-01-01,BOS,BKN,-6½,231.5\n2023-01-03,DEN,LAL,PK,\n")
+    games = load_games(tmp_path, [2023])
+    assert games.line.tolist()[:1] == [6.5]
+    assert games.total_line.tolist()[:1] == [231.5]
+    assert np.isnan([games.line[1], games.total_line[1]]).all()
+    assert np.isnan(without.line).all()
+    assert games.fingerprint != without.fingerprint
+
+
+def test_a_file_of_lines_that_is_none_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, 2023, game())
+    (tmp_path / "lines.csv").write_text("date,home,away,spread\n2023-01-01,BOS,BKN,much\n")
+    with pytest.raises(DataError, match=r"lines\.csv line 2: spread: 'much' is not a number"):
+        load_games(tmp_path, [2023])
+
+
 def dated(rows: list[Row], day: date | None) -> pa.Table:
     names = ["game_id", "type", "home", "away", "elapsed_s", "home_score", "away_score"]
     plays = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))

@@ -39,6 +39,7 @@ def made_games(count: int, *, season: int = 2031, seed: int = 0, scale: float = 
         differentials=differentials,
         final=differentials[:, -1],
         **scoring_for(differentials, differentials[:, -1]),
+        line=np.full(count, np.nan, dtype=np.float32),
     )
     return games.select(order)
 

@@ -8,7 +8,7 @@ from tests.support.builders.random_walks import random_walks
 
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.training.linear import fit_linear, linear_residuals
+from dejavu_trainer.training.linear import LEAST_LINES, fit_linear, linear_residuals
 
 HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)
 
@@ -40,6 +40,15 @@ def test_without_a_margin_the_lead_alone_counts() -> None:
     lead = games.differentials[:, 39].astype(float)
     slope, intercept = np.polyfit(lead, games.final - lead, 1)
     assert found == pytest.approx([intercept, slope, 0.0, 0.0], abs=1e-9)
+
+
+@pytest.mark.parametrize(("lined", "known"), [(LEAST_LINES, True), (LEAST_LINES - 1, False)])
+def test_the_line_has_models_of_its_own_if_enough_games_have_one(lined: int, known: bool) -> None:
+    games, margins = foretold(LEAST_LINES + 50)
+    line = np.where(np.arange(len(games)) < lined, margins / 2, np.nan).astype(np.float32)
+    of_ratings, of_line = fit_linear(replace(games, line=line), margins).coefficients[FINAL, 40, 1:]
+    assert of_ratings == pytest.approx([3.0, -0.25, 2.0, 0.0], abs=1e-9)
+    assert of_line == pytest.approx([3.0, -0.25, 4.0 if known else 2.0, 0.0], abs=1e-9)
 
 
 def test_before_tip_off_the_margin_is_all_there_is() -> None:

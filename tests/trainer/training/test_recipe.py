@@ -10,7 +10,7 @@ from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated
 from dejavu_feed.errors import DataError
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
-from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.types import HORIZONS, MAX_SLOTS, WITHOUT_LINE, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.margin_model import ROWS
 from dejavu_trainer.training.calibrate import fit_calibration, frozen_before_each_season
 from dejavu_trainer.training.linear import fit_linear, out_of_season_points, season_parts
@@ -32,7 +32,7 @@ def seasons(rated: RatedGames, *which: int) -> RatedGames:
 def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(rated: RatedGames) -> None:
     games, margins = seasons(rated, 2031, 2032, 2033)
     calibration = fit_calibration(RatedGames(games, margins), margins / 2)
-    assert set(calibration.models) == {(source, False) for source in MarginSource}
+    assert set(calibration.models) == {(source, False) for source in WITHOUT_LINE}
     assert calibration.games == len(games)
     points = out_of_season_points(RatedGames(games, margins), {MarginSource.KNOWN: margins})[MarginSource.KNOWN]
     for which in season_parts(games.season):

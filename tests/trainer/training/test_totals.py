@@ -11,7 +11,7 @@ from tests.support.builders.random_walks import paced_games, with_column
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.totals.inputs import TotalInputs
 from dejavu_models.totals.model import TABLES
-from dejavu_models.types import HORIZONS, Horizon, MarginSource
+from dejavu_models.types import HORIZONS, WITHOUT_LINE, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import ignore
 from dejavu_trainer.training.totals import (
@@ -76,7 +76,7 @@ def test_totals_are_fitted_by_source_and_carried_to_the_last_game(games: Games) 
     fitted = fit_totals(games, 6, steps.append)
     assert fitted is not None
     assert sum(steps) == 6
-    assert set(fitted.models) == set(MarginSource)
+    assert set(fitted.models) == set(WITHOUT_LINE)
     assert fitted.ratings.date == games.date[-1]
     assert fitted.ratings.season == 2023
     again = fit_totals(games, 6, ignore)

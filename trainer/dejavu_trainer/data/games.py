@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dejavu_feed import live_inputs
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.errors import DataError
+from dejavu_feed.files.lines import read_lines
 from dejavu_feed.files.plays_format import DATE, game_date
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.teams import team_code
@@ -26,6 +27,8 @@ from dejavu_trainer.data.plays import RECORDED_FIELDS, plays_file, read_plays
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
 
+_LINES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".json"})
+"""Suffixes of files of lines."""
 _LIVE_COLUMNS = tuple(live_inputs.COLUMNS)
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
 
@@ -45,6 +48,7 @@ class Games:
         live: (n, 48, k) live inputs at the end of minutes 1 … 48, in the order of `dejavu_feed.live_inputs.COLUMNS`;
             NaN where unknown.
         final_total: (n,) points of both teams together at the end, overtime included; −1 if unknown.
+        line: (n,) expected final home − away by the closing line of a betting market, in points; NaN if unknown.
     """
 
     game_id: NDArray[np.str_]
@@ -57,6 +61,7 @@ class Games:
     final: NDArray[np.int16]
     live: NDArray[np.float32]
     final_total: NDArray[np.int16]
+    line: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.game_id)
@@ -84,6 +89,12 @@ class Games:
         return np.nan_to_num(self.live_column("total_points"), nan=UNKNOWN).astype(np.int16)
 
     @property
+    def total_line(self) -> NDArray[np.float32]:
+        """(n,), final points of both teams together by the market, as far as known in any minute; NaN where unknown."""
+        known: NDArray[np.float32] = np.fmax.reduce(self.live_column("pregame_total"), axis=1)
+        return known
+
+    @property
     def levels(self) -> Floats:
         """(n, 47), the differentials that a pattern can hold, in points; column m − 1 is the one after minute m."""
         return self.differentials[:, :MAX_SLOTS].astype(np.float64)
@@ -96,10 +107,14 @@ class Games:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the content in hex; independent of files and machine."""
+        """SHA-256 of the content in hex; independent of files and machine. What no game has does not count."""
         digest = hashlib.sha256()
         for name in (field.name for field in fields(self)):
             values = getattr(self, name)
+            if name == "live":
+                values = values[:, :, ~np.isnan(values).all(axis=(0, 1))]
+            if name == "line" and np.isnan(values).all():
+                continue
             text, form = values.dtype.kind in "UM", "<f4" if values.dtype.kind == "f" else "<i2"
             content = "\n".join(values.astype(str)).encode() if text else values.astype(form).tobytes()
             digest.update(f"{name} {values.shape} {len(content)}\n".encode())
@@ -113,7 +128,7 @@ class Games:
 
 
 class _Game(NamedTuple):
-    """One game, in the order of the fields of `Games`."""
+    """One game, in the order of the fields of `Games`, which end with the line."""
 
     game_id: str
     season: int
@@ -155,7 +170,33 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
     _refuse_second_ids(folder, games)
     columns: list[Any] = list(zip(*games, strict=True)) or [()] * len(_Game._fields)
     dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", *[np.str_] * 3, np.int16, np.int16, np.float32, np.int16]
-    return Games(*map(np.array, columns, dtypes))
+    return with_lines(Games(*[*map(np.array, columns, dtypes), np.full(len(games), np.nan, np.float32)]), folder)
+
+
+def with_lines(games: Games, folder: Path) -> Games:
+    """Return games with their lines from the files of lines in the folder of the plays (`lines_files`).
+
+    Raises:
+        DataError: if a file can't be read.
+    """
+    line, live = games.line.copy(), games.live.copy()
+    of_total = live[:, :, _LIVE_COLUMNS.index("pregame_total")]
+    for path in lines_files(folder):
+        lines = read_lines(path)
+        keys = zip(games.game_id.tolist(), games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True)
+        for row, key in enumerate(keys):
+            found = lines.of(*key)
+            if found.margin is not None:
+                line[row] = found.margin
+            if found.total is not None:
+                of_total[row] = found.total
+    return replace(games, line=line, live=live)
+
+
+def lines_files(folder: Path) -> list[Path]:
+    """Return the files of lines of a folder of games, in order: lines.csv and its like, and those in a folder lines."""
+    files = [*folder.glob("lines.*"), *(folder / "lines").glob("*")]
+    return sorted(path for path in files if path.suffix.lower() in _LINES)
 
 
 def count_games(source: Path, plays: pa.Table) -> int:

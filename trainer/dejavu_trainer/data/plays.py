@@ -103,7 +103,7 @@ def read_plays(path: Path) -> pa.Table:
     for column, (minimum, maximum) in _BOUNDS.items():
         if column not in schema.names:
             continue
-        values: NDArray[np.float64] = table[column].fill_null(0).to_numpy()
+        values: NDArray[np.float64] = table[column].fill_null(minimum).to_numpy()
         wrong = np.flatnonzero(~((values >= minimum) & (values <= maximum)))  # NaN counts as wrong too
         if len(wrong):
             row = int(wrong[0])

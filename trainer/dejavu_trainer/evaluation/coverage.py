@@ -22,7 +22,7 @@ from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, cases_of, losses
 from dejavu_trainer.evaluation.regions import binomial_region, conformal_region, detected_rates
-from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, served
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 
 MIN_GAMES: Final = 150
@@ -42,7 +42,7 @@ class CoverageCheck:
     """Empirical coverage over all of a horizon's minutes.
 
     Attributes:
-        forecaster: one of SERVED.
+        forecaster: one of `served`.
         horizon: name of the horizon.
         level: nominal coverage, in %.
         found: empirical coverage, with its interval at LEVEL, which counts the sampling error of test and calibration.
@@ -64,7 +64,7 @@ class CoverageGroup:
     """Empirical coverage in a group by minute and |lead|.
 
     Attributes:
-        forecaster: one of SERVED.
+        forecaster: one of `served`.
         horizon: name of the horizon.
         minute: minute of the forecast.
         lead: one of LEADS.
@@ -113,7 +113,7 @@ def coverages(folds: Sequence[FoldScores], probability: float = LEVEL) -> list[C
     """Compute the coverage over all of a horizon's minutes, by forecaster, horizon and level; see `coverage`."""
     found = (
         coverage(folds, name, horizon, horizon.forecast_minutes, level, probability)
-        for name, horizon, level in product(SERVED, HORIZONS, LEVELS)
+        for name, horizon, level in product(served(folds), HORIZONS, LEVELS)
     )
     return [each for each in found if each is not None]
 
@@ -134,7 +134,7 @@ def coverage(
 
     Args:
         folds: at least one fold.
-        forecaster: one of SERVED.
+        forecaster: one of `served`.
         horizon: the horizon.
         minutes: minutes of the forecasts.
         level: nominal coverage, in %.
@@ -214,7 +214,7 @@ def _counts(
 ) -> Iterator[tuple[tuple[str, str, int, str, int], int, list[tuple[int, int]]]]:
     """Yield each group's first five fields, covered games, and by fold its games and its cell's calibration games."""
     groups = [lead_groups(fold.leads) for fold in folds]
-    for forecaster, horizon in product(SERVED, HORIZONS):
+    for forecaster, horizon in product(served(folds), HORIZONS):
         hits = [losses(fold, forecaster, horizon) for fold in folds]
         for minute, (lead, lead_name) in product(horizon.forecast_minutes, enumerate(LEADS)):
             rows = [of_fold[:, minute - 1] == lead for of_fold in groups]

@@ -22,7 +22,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, FORECASTERS, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, FORECASTERS, LINE, OF_LINE, FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts, WithIntervals
 from dejavu_trainer.execution import Advance, ignore
 
@@ -40,6 +40,9 @@ LATE: Final = (42, 47)
 
 REFERENCES: Final = ("persistence", "linear", "logistic")
 """Forecasters that differences are computed against."""
+
+LINE_REFERENCES: Final = ("ensemble", *OF_LINE)
+"""Those of LINE: the same models without the line, and the references with it."""
 
 LEVELS: Final = tuple(round(100 * (1 - alpha)) for alpha in ALPHAS)
 """Nominal coverages, in %."""
@@ -126,6 +129,7 @@ def pool(folds: Sequence[FoldScores]) -> FoldScores:
             }
         )
         for name in first.forecasts
+        if all(name in fold.forecasts for fold in folds)
     }
     return replace(first, forecasts=forecasts, **joined)
 
@@ -250,11 +254,12 @@ def _batches(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
             yield of_kind[start : start + _BATCH]
 
 
-def _forecasters(kind: str) -> tuple[str, ...]:
+def _forecasters(kind: str, fold: FoldScores) -> tuple[str, ...]:
     """Return the forecasters that groups of a kind are measured for."""
     if kind == MINUTE_AND_LEAD:
         return SMALL_FORECASTERS
-    return FORECASTERS if kind in CEILING_KINDS else tuple(each for each in FORECASTERS if each not in CEILING)
+    left_out = () if kind in CEILING_KINDS else CEILING
+    return tuple(each for each in FORECASTERS if each in fold.forecasts and each not in left_out)
 
 
 def _measure(
@@ -270,7 +275,7 @@ def _measure(
     counts[1:] = np.where(totals > 0, totals / len(fold), np.nan)
     means: dict[str, dict[str, Floats]] = {}
     small = groups[0].kind == MINUTE_AND_LEAD
-    for name in _forecasters(groups[0].kind):
+    for name in _forecasters(groups[0].kind, fold):
         losses_by_metric = losses(fold, name, horizon)
         shown = [metric for metric in (SMALL_METRICS if small else losses_by_metric) if metric in losses_by_metric]
         sums = [(group.of(losses_by_metric[metric]) * group.which).sum(axis=1) for metric in shown for group in groups]
@@ -311,7 +316,7 @@ def _group_metrics(
     for name, own in means.items():
         values = {metric: own[metric] for metric in METRICS if metric in own}
         estimated = [([group.values.setdefault(name, {}) for group in result], values)]
-        for reference in REFERENCES:
+        for reference in LINE_REFERENCES if name == LINE else REFERENCES:
             if name != reference:
                 other = means[reference]
                 shared = [metric for metric in SCORES if metric in own and metric in other]

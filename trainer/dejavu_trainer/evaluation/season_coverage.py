@@ -27,7 +27,7 @@ from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.coverage import LEVEL, coverage_of, covered_shares
 from dejavu_trainer.evaluation.metrics import LEVELS
-from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, served
 
 DRAWS: Final = 20_000
 """Number of simulated walk-forwards."""
@@ -38,7 +38,7 @@ class SeasonCoverage:
     """Coverage over all of a horizon's minutes in each season of a walk-forward.
 
     Attributes:
-        forecaster: one of SERVED.
+        forecaster: one of `served`.
         horizon: name of the horizon.
         level: nominal coverage, in %.
         seasons: by season, the coverage with its interval at LEVEL, which counts the chance in test and calibration.
@@ -77,7 +77,7 @@ def season_coverages(folds: Sequence[FoldScores], seed: int = 0) -> list[SeasonC
     if len(folds) < 2:
         return []
     keys, of_keys, deviations = [], [], []
-    for forecaster, horizon, level in product(SERVED, HORIZONS, LEVELS):
+    for forecaster, horizon, level in product(served(folds), HORIZONS, LEVELS):
         by_fold = [covered_shares(fold, forecaster, horizon, horizon.forecast_minutes, level) for fold in folds]
         found = [each for each in by_fold if each is not None]
         if len(found) == len(folds):

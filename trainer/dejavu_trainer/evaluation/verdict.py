@@ -18,7 +18,7 @@ from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.checks import Check, coverage_check, groups_check, seasons_check, series_name
 from dejavu_trainer.evaluation.coverage import LEVEL, CoverageGroup, coverage_groups, coverages
 from dejavu_trainer.evaluation.metrics import LEVELS, losses, pool
-from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, served
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
 
 
@@ -61,10 +61,10 @@ def judge(
     bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
     checks = [
         _against_persistence(pooled, forecaster, horizon, bootstrap)
-        for forecaster, horizon in product(SERVED, HORIZONS)
+        for forecaster, horizon in product(served(folds), HORIZONS)
     ]
     # Bonferroni: if all coverages are nominal, all checks pass with probability LEVEL at least.
-    corrected = 1 - (1 - LEVEL) / (len(SERVED) * len(HORIZONS) * len(LEVELS))
+    corrected = 1 - (1 - LEVEL) / (len(served(folds)) * len(HORIZONS) * len(LEVELS))
     checks += [
         coverage_check(f"coverage at {each.level} %, {series_name(each.forecaster, each.horizon)}", each, corrected)
         for each in coverages(folds, corrected)

@@ -17,11 +17,14 @@ NAMES: Final = {
     "fixed": "… weights 0.4/0.6",
     "dejavu": "Dejavu",
     "lstm": "LSTM",
+    "line": "… the line",
     "linear": "Linear",
     "persistence": "Persistence",
     "logistic": "Logistic",
     "diffusion": "Diffusion",
     "hindsight": "Linear, ratings in hindsight",
+    "linear_line": "Linear, the line",
+    "logistic_line": "Logistic, the line",
 }
 """Labels of the forecasters, in display order."""
 

@@ -25,7 +25,7 @@ from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance, Progress, ignore
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
-from dejavu_trainer.training.linear import out_of_season_points
+from dejavu_trainer.training.linear import LEAST_LINES, have_line, out_of_season_points
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
 from dejavu_trainer.training.totals import fit_totals
@@ -150,22 +150,26 @@ def fit_calibration(rated: RatedGames, frozen_margins: Floats, advance: Advance 
         MarginSource.UNKNOWN: np.full_like(margins, np.nan),
         MarginSource.KNOWN: margins,
         MarginSource.RATED: frozen_margins,
+        MarginSource.LINE: games.line.astype(np.float64),
     }
     points = out_of_season_points(rated, by_source)
-    (of_all, _), followed = live_inputs(games), fits_live_tables(games)
-    live = LiveColumns(*(each[followed] for each in of_all))
-    totals = np.stack([games.totals[followed, Horizon.HALFTIME.minutes - 1], games.final_total[followed]], axis=1)
-    totals = totals.astype(np.float64)
+    (live, _), followed = live_inputs(games), fits_live_tables(games)
+    totals = np.stack([games.totals[:, Horizon.HALFTIME.minutes - 1], games.final_total], axis=1).astype(np.float64)
     models = {}
     for source, of_source in by_source.items():
+        advance(1)
+        used = have_line(games) if source is MarginSource.LINE else np.ones(len(games), dtype=bool)
+        if source is MarginSource.LINE and used.sum() < LEAST_LINES:
+            continue
         residuals = np.stack(
             [games.outcomes[:, index] - points[source][:, minute - 1, index] for index, minute in CASES], axis=1
         )
         to_fit = MarginGames(games.levels, games.outcomes, np.nan_to_num(of_source), residuals)
-        models[source, False] = fit_margin_model(to_fit)
-        if followed.sum() >= MIN_FOLLOWED_GAMES:
-            models[source, True] = fit_margin_model(to_fit.select(followed)._replace(live=live, totals=totals))
-        advance(1)
+        models[source, False] = fit_margin_model(to_fit.select(used))
+        used = used & followed
+        if used.sum() >= MIN_FOLLOWED_GAMES:
+            of_used = LiveColumns(*(each[used] for each in live))
+            models[source, True] = fit_margin_model(to_fit.select(used)._replace(live=of_used, totals=totals[used]))
     return LatticeCalibration(models).rounded()
 
 
@@ -181,8 +185,8 @@ def live_inputs(games: Games) -> tuple[LiveColumns, NDArray[np.bool_]]:
     return live, known
 
 
-def point_forecasts(models: PointEnsemble, rated: RatedGames) -> dict[str, Floats]:
-    """Compute the point forecasts of each model for n games after every minute.
+def point_forecasts(models: PointEnsemble, rated: RatedGames, *, line: bool = False) -> dict[str, Floats]:
+    """Compute the point forecasts of each model for n games after every minute; `line`: whether margins are lines.
 
     Returns:
         By model, and "persistence", (n, 47 minutes, 2 horizons), in points; meaningless for a horizon that has passed.
@@ -194,7 +198,9 @@ def point_forecasts(models: PointEnsemble, rated: RatedGames) -> dict[str, Float
     result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in ("ensemble", "dejavu", "lstm", "linear")}
     residuals = models.lstm_residuals(leads, rated.margins)
     for minute in Horizon.FINAL.forecast_minutes:
-        predictions = models.predict_from_residuals(leads[:, :minute], rated.margins, residuals[:, minute - 1])
+        predictions = models.predict_from_residuals(
+            leads[:, :minute], rated.margins, residuals[:, minute - 1], line=line
+        )
         for name, points in result.items():
             points[:, minute - 1] = getattr(predictions, name)
     return {**result, "persistence": np.repeat(leads[:, :, None], len(HORIZONS), axis=2)}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import CUBE, CUBE_UNIT, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
-from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.conformal_cells import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
@@ -22,10 +22,8 @@ PARTS_OF_A_SEASON = 5
 MIN_SCALE = 0.1
 """Lower bound of a scale, in points; avoids division by near-zero spreads in small data sets."""
 
-_TERMS: Final = {
-    MarginSource.UNKNOWN: [INTERCEPT, SLOPE],
-    MarginSource.KNOWN: [INTERCEPT, SLOPE, MARGIN_SLOPE],
-}
+LEAST_LINES: Final = 1000
+"""Least number of games with a line for models of their own."""
 
 
 def fit_linear(games: Games, margins: Floats, *, cube: bool = False) -> LinearModels:
@@ -34,26 +32,43 @@ def fit_linear(games: Games, margins: Floats, *, cube: bool = False) -> LinearMo
     If coefficients are not identified (before tip-off every lead is 0), the minimum-norm solution is used.
 
     Args:
-        games: games to fit on; at least one.
-        margins: (n,), expected margins before tip-off, in points; finite.
+        games: games to fit on; at least one. With fewer than LEAST_LINES lines, the line is treated as a margin from
+            ratings.
+        margins: (n,), expected margins before tip-off from ratings, in points; finite.
         cube: whether the final margin also depends on the cube of the lead.
     """
-    coefficients = np.full((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), CUBE + 1), np.nan)
+    coefficients = np.full((len(HORIZONS), MAX_SLOTS + 1, len(LINEAR_SOURCES), CUBE + 1), np.nan)
+    coefficients[:, :, LINEAR_SOURCES.index(MarginSource.UNKNOWN)] = _coefficients(games, None, cube)
+    coefficients[:, :, LINEAR_SOURCES.index(MarginSource.KNOWN)] = of_ratings = _coefficients(games, margins, cube)
+    lined = have_line(games)
+    enough = lined.sum() >= LEAST_LINES
+    of_line = _coefficients(games.select(lined), games.line[lined].astype(np.float64), cube) if enough else of_ratings
+    coefficients[:, :, LINEAR_SOURCES.index(MarginSource.LINE)] = of_line
+    linear = LinearModels(coefficients)
+    return LinearModels(coefficients, _scales(games.levels, linear_residuals(linear, games, margins)))
+
+
+def have_line(games: Games) -> NDArray[np.bool_]:
+    """Return which games have a closing line, (n,)."""
+    return np.isfinite(games.line)
+
+
+def _coefficients(games: Games, margins: Floats | None, cube: bool) -> Floats:
+    """Return the coefficients by horizon and minute, (2, 48, 4), with or without an expected margin."""
+    result = np.full((len(HORIZONS), MAX_SLOTS + 1, CUBE + 1), np.nan)
     leads = np.concatenate([np.zeros((len(games), 1)), games.levels], axis=1)  # after minutes 0 (tip-off) to 47
-    outcomes = games.outcomes
+    terms = [INTERCEPT, SLOPE] if margins is None else [INTERCEPT, SLOPE, MARGIN_SLOPE]
+    margins = np.zeros(len(games)) if margins is None else margins
     for minute in range(MAX_SLOTS + 1):
         lead = leads[:, minute]
         inputs = np.stack([np.ones(len(games)), lead, margins, lead**3 / CUBE_UNIT], axis=1)
-        increments = outcomes - lead[:, None]
+        increments = games.outcomes - lead[:, None]
         for index, horizon in enumerate(HORIZONS):
             if minute <= horizon.last_slot:
-                cubes = [CUBE] if cube and horizon is Horizon.FINAL else []
-                coefficients[index, minute] = 0.0
-                for source, terms in _TERMS.items():
-                    solution = np.linalg.lstsq(inputs[:, terms + cubes], increments)[0]
-                    coefficients[index, minute, source, terms + cubes] = solution[:, index]
-    linear = LinearModels(coefficients)
-    return LinearModels(coefficients, _scales(games.levels, linear_residuals(linear, games, margins)))
+                used = [*terms, CUBE] if cube and horizon is Horizon.FINAL else terms
+                result[index, minute] = 0.0
+                result[index, minute, used] = np.linalg.lstsq(inputs[:, used], increments)[0][:, index]
+    return result
 
 
 def _scales(leads: Floats, residuals: Floats) -> Floats:
@@ -109,7 +124,7 @@ def out_of_season_points(rated: RatedGames, by_source: Mapping[MarginSource, Flo
 
     Args:
         rated: n games, with margins from carried ratings, on which the models are fitted.
-        by_source: margins to forecast with, (n,) each, in points; NaN if unknown.
+        by_source: margins to forecast with, (n,) each, in points; NaN if unknown. Those of MarginSource.LINE are lines.
 
     Returns:
         By source, (n, 47 minutes, 2 horizons), in points; NaN for a horizon that has passed.
@@ -120,6 +135,8 @@ def out_of_season_points(rated: RatedGames, by_source: Mapping[MarginSource, Flo
         rest = rated.select(~which)
         models = fit_linear(*(rest if len(rest.games) else rated), cube=True)
         for source, margins in by_source.items():
-            increments = models.increments(slice(1, MAX_SLOTS + 1), leads[which], margins[which])
+            increments = models.increments(
+                slice(1, MAX_SLOTS + 1), leads[which], margins[which], line=source is MarginSource.LINE
+            )
             result[source][which] = leads[which][:, :, None] + increments
     return result

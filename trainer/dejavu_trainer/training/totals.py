@@ -100,6 +100,10 @@ def fit_totals(games: Games, steps: int, advance: Advance) -> Totals | None:
     models = {
         source: fit_total_model(total_games(with_points, of_source[known])) for source, of_source in by_source.items()
     }
+    lined = known & np.isfinite(games.total_line)
+    if lined.sum() >= MIN_GAMES:
+        of_line = total_games(games.select(lined), games.total_line[lined].astype(np.float64))
+        models[MarginSource.LINE] = fit_total_model(of_line)
     return Totals(models, after).rounded()
 
 

@@ -8,6 +8,7 @@ split-conformal calibration, on the calibration games of the ensemble. The refer
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,10 +42,11 @@ from dejavu_trainer.training.calibrate import (
     point_forecasts,
 )
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
+from dejavu_trainer.training.linear import have_line
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 
 SERVED: Final = ("ensemble", "frozen", "no_teams")
-"""The ensemble with carried ratings; with ratings frozen before the season; without teams. The verdict checks these.
+"""The ensemble with carried ratings; with ratings frozen before the season; without teams.
 
 On whole numbers, their scores are multiplied by a factor of the season, as a server does by default.
 """
@@ -68,7 +70,18 @@ CEILING: Final = ("diffusion", "hindsight")
 """A Brownian motion with the expected margin as its drift; the linear reference with ratings in hindsight. See
 `ceiling`."""
 
-FORECASTERS: Final = (*SERVED, STATIC["ensemble"], NO_LIVE, *PARTS, *BASELINES, LOGISTIC, *CEILING)
+LINE: Final = "line"
+"""The ensemble with the closing line of a betting market as its expected margin."""
+
+OF_LINE: Final = ("linear_line", "logistic_line")
+"""The references `linear` and `logistic` with the same line. These and LINE are scored if the models and at least half
+of the test games have lines; a game without one has the margin from ratings."""
+
+FORECASTERS: Final = (*SERVED, STATIC["ensemble"], NO_LIVE, *PARTS, *BASELINES, LOGISTIC, *CEILING, LINE, *OF_LINE)
+"""All of them; those of the line may be missing."""
+
+_LEAST_SHARE: Final = 0.5
+"""Least share of test games with a line."""
 
 SCORING_STEPS: Final = 5
 """Number of progress updates of `score_fold`."""
@@ -117,6 +130,11 @@ class FoldScores:
 
     def __len__(self) -> int:
         return len(self.game_id)
+
+
+def served(folds: Sequence[FoldScores]) -> tuple[str, ...]:
+    """Return the forecasters that a server offers, which the verdict checks: SERVED, and LINE if all folds have it."""
+    return (*SERVED, LINE) if all(LINE in fold.forecasts for fold in folds) else SERVED
 
 
 def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> FoldScores:
@@ -176,6 +194,8 @@ def score_fold(
     advance(1)
     hindsight = hindsight_margins(games)
     forecasts |= _references(earlier, games, hindsight)
+    if isinstance(calibration, LatticeCalibration) and calibration.has_line and have_line(games).mean() >= _LEAST_SHARE:
+        forecasts |= _with_line(models, calibration, earlier, test)
     advance(1)
     apart = earlier.season[~np.isin(earlier.game_id, calibrate.games.game_id)]
     return FoldScores(
@@ -228,6 +248,30 @@ def _on_whole_numbers(
     return forecasts, np.array([by_minute[minute - 1] for _, minute in CASES], dtype=np.int32)
 
 
+def _with_line(
+    models: PointEnsemble, calibration: LatticeCalibration, earlier: Games, test: RatedGames
+) -> dict[str, Forecasts]:
+    """Return the forecasts that know the line, of the ensemble and of the references."""
+    games = test.games
+    lines = RatedGames(games, np.where(have_line(games), games.line, test.margins).astype(np.float64))
+    points = point_forecasts(models, lines, line=True)["ensemble"]
+    tables = ScoringTables.of_source(calibration, MarginSource.LINE, games)
+    past = earlier.select(have_line(earlier))
+    with_line = RatedGames(past, past.line.astype(np.float64))
+    linear, logistic = OF_LINE
+    return {
+        LINE: lattice_forecasts(points, tables, lines.margins, season_factors(points, tables, lines.margins)),
+        linear: _forecasts(*linear_baseline(with_line, lines), lines),
+        logistic: _logistic_forecasts(with_line, lines),
+    }
+
+
+def _logistic_forecasts(past: RatedGames, rated: RatedGames) -> Forecasts:
+    probabilities = logistic_probabilities(past, rated)
+    by_case = np.stack([probabilities[:, minute - 1, index] for index, minute in CASES], axis=1)
+    return Forecasts(by_case.astype(np.float32))
+
+
 def _on_all_numbers(
     calibration: Calibration,
     served: dict[str, Floats],
@@ -254,13 +298,11 @@ def _on_all_numbers(
 
 def _references(past: Games, games: Games, hindsight: Floats) -> dict[str, Forecasts]:
     earlier, test = rated_by_results(past, games)
-    logistic = logistic_probabilities(earlier, test)
-    by_case = np.stack([logistic[:, minute - 1, index] for index, minute in CASES], axis=1)
     in_hindsight, known = RatedGames(past, hindsight_margins(past)), RatedGames(games, hindsight)
     return {
         "linear": _forecasts(*linear_baseline(earlier, test), test),
         "persistence": _forecasts(*persistence_baseline(earlier, test), test),
-        LOGISTIC: Forecasts(by_case.astype(np.float32)),
+        LOGISTIC: _logistic_forecasts(earlier, test),
         "diffusion": _normal_forecasts(*diffusion(earlier, test), test.games),
         "hindsight": _forecasts(*linear_baseline(in_hindsight, known), test),
     }

@@ -8,6 +8,7 @@ import random
 import secrets
 import signal
 import threading
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -21,7 +22,10 @@ from dejavu_client.cli.options import Json, address
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.formatting import pluralize
 from dejavu_client.output.scores import Record, fetch_scorecards, record_entry, record_lines
+from dejavu_common.clock import utc_now
+from dejavu_common.game_day import game_day
 from dejavu_feed.errors import FeedError
+from dejavu_feed.files.lines import Lines, read_lines
 from dejavu_feed.files.source_rows import Source
 from dejavu_feed.replay.faults.injector import FaultyReplay
 from dejavu_feed.replay.faults.kinds import FeedFaultKind, parse_kinds
@@ -68,6 +72,14 @@ def replay(
             metavar="YYYY-MM-DD",
             formats=["%Y-%m-%d"],
             help="Replay the recorded games of this day; without a file, the day of the simulated games.",
+        ),
+    ] = None,
+    lines: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            help="Lines of these games, as `dejavu poll --lines` reads; served as the feed's odds.",
         ),
     ] = None,
     count: Annotated[
@@ -122,6 +134,7 @@ def replay(
     drawn = secrets.randbelow(10**6) if seed is None else seed  # one seed reproduces games and faults
     try:
         evening, excluded = _games(games, source, game_list, date, count, drawn)
+        evening = evening if lines is None else _with_lines(evening, read_lines(lines))
     except FeedError as error:
         raise failure(error) from error
     if FeedFaultKind.OVERTIME in kinds:
@@ -176,6 +189,12 @@ def _games(
     if date is None:
         raise typer.BadParameter("--games needs --date, the day of the games to replay", param_hint="--games")
     return recorded_evening(path, date.date(), source, game_list)
+
+
+def _with_lines(evening: tuple[ReplayGame, ...], lines: Lines) -> tuple[ReplayGame, ...]:
+    """Return games with their lines, by id or date and teams; a game without a date has that of today."""
+    today = game_day(utc_now())
+    return tuple(replace(game, line=lines.of(game.source, game.day or today, game.home, game.away)) for game in evening)
 
 
 def _announce(

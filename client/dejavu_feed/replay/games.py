@@ -16,6 +16,7 @@ from dejavu_feed.errors import DataError
 from dejavu_feed.files.plays_format import season_of_day
 from dejavu_feed.files.reader import read_games
 from dejavu_feed.files.source_rows import Source
+from dejavu_feed.lines import Line
 from dejavu_feed.pattern import OVERTIME_SECONDS, QUARTER_SECONDS, REGULATION_MINUTES, Score
 from dejavu_feed.replay.simulate import simulate_game
 from dejavu_feed.teams import TEAMS, team_code
@@ -38,6 +39,7 @@ class ReplayGame:
         home, away: NBA codes.
         scores: every change of the score in chronological order; rows without a change are plays without points.
         day: local date of the game; None: the day on which it is replayed.
+        line: the line that the replay's odds have of the game; None: they do not have it.
     """
 
     source: str
@@ -45,6 +47,7 @@ class ReplayGame:
     away: str
     scores: tuple[Score, ...]
     day: date | None = None
+    line: Line | None = None
 
 
 def draw_matchups(rng: random.Random, count: int) -> tuple[tuple[str, str], ...]:

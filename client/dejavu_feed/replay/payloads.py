@@ -6,13 +6,14 @@ Data that a game's source lacks (players, fouls, wins) is omitted where the feed
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, Final
 
 from dejavu_common.game_day import game_day
 from dejavu_feed.nba.live_payloads import GameStatus
+from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.timeline import TimedPlay, Timeline
 from dejavu_feed.teams import TEAMS
 
@@ -228,6 +229,23 @@ def _boxscore_team(game: LiveGame, *, home: bool) -> Json:
         "twoPointersMade": twos,
     }
     return {**own, "inBonus": "0", "players": [], "statistics": statistics}
+
+
+def odds(games: Mapping[str, ReplayGame]) -> Json:
+    """Return the odds of the games that have a line, by id: the spread of one bookmaker."""
+    return {
+        "games": [
+            {"gameId": game_id, "markets": [{"name": "spread", "books": [_book(game.line.margin)]}]}
+            for game_id, game in games.items()
+            if game.line is not None and game.line.margin is not None
+        ]
+    }
+
+
+def _book(margin: float) -> Json:
+    sides = (("home", -margin), ("away", margin))
+    outcomes = [{"type": side, "odds": "1.910", "spread": f"{points:g}"} for side, points in sides]
+    return {"id": "replay", "name": "Replay", "outcomes": outcomes}
 
 
 def _action(game: LiveGame, number: int, play: TimedPlay) -> Json:

@@ -17,12 +17,14 @@ from typing import Final, Literal, NamedTuple
 from dejavu_common.clock import utc_now
 from dejavu_feed.game_ids import REPLAY_PREFIX
 from dejavu_feed.nba.live_feed import LIVE_PATH
+from dejavu_feed.nba.odds import ODDS_PATH
 from dejavu_feed.replay import payloads
 from dejavu_feed.replay.games import ReplayGame
 from dejavu_feed.replay.http_server import Response
 from dejavu_feed.replay.timeline import Timeline
 
 _SCOREBOARD: Final = LIVE_PATH + "scoreboard/todaysScoreboard_00.json"
+_ODDS: Final = LIVE_PATH + ODDS_PATH
 _GAME: Final = re.compile(
     re.escape(LIVE_PATH) + r"(?P<kind>playbyplay|boxscore)/(?P=kind)_(?P<game_id>[0-9]{10})\.json"
 )
@@ -108,7 +110,9 @@ class Replay:
         return self.respond_at(path, self.now())
 
     def respond_at(self, path: str, now: datetime) -> Response:
-        """Respond to the GET of a path at a given time."""
+        """Respond to the GET of a path at a given time; the odds are those of before tip-off at any time."""
+        if path == _ODDS and any(game.line is not None for game in self.games.values()):
+            return json_response(payloads.odds(self.games))
         file = file_at(path)
         if file is None or (file.game_id and file.game_id not in self._games):
             return Response(HTTPStatus.NOT_FOUND, b"no such file")

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from dejavu_client.cli.main import app
 from dejavu_client.cli.options import address
 from dejavu_feed.errors import FeedUnavailable
+from dejavu_feed.lines import Line
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.nba.live_payloads import GameStatus
 from dejavu_feed.replay.http_server import LocalServer, Response
@@ -63,8 +64,12 @@ def test_it_serves_games_of_another_project_with_the_ids_and_dates_of_a_list(tmp
         "GAME_ID,GAME_DATE,MATCHUP\n0022300061,2023-10-24,LAL @ DEN\n0022300062,2023-10-25,LAL @ DEN\n"
     )
     options = ("--games", str(path), "--from", "nba_api", "--game-list", str(tmp_path / "list.csv"))
-    with serving(*options, "--date", "2023-10-24") as program:
+    (tmp_path / "lines.csv").write_text("date,home,away,spread\n2023-10-24,DEN,LAL,-4½\n")
+    lines = ("--lines", str(tmp_path / "lines.csv"))
+    with serving(*options, *lines, "--date", "2023-10-24") as program:
         told = announced(program)
+        with closing(NbaFeed(told["url"])) as feed:
+            assert feed.odds() == {told["games"][0]["gameId"]: Line(4.5)}
     [game] = told["games"]
     assert (game["homeTeam"], game["awayTeam"], game["source"]) == ("DEN", "LAL", "0022300061")
     assert told["leftOut"] == []

@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.point.dejavu import Kernel
+from dejavu_models.team_filter import MIN_NOISE
 from dejavu_models.types import COMPONENTS, HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
 from dejavu_models.uncertainty.calibration import Calibration
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
@@ -110,7 +111,7 @@ class RatingsRecord(_Record):
 
     date: Day
     season: Season
-    noise: Annotated[float, Field(gt=0, le=1e9)]
+    noise: Annotated[float, Field(ge=MIN_NOISE, le=1e9)]
     daily: Variance
     carry: Annotated[float, Field(ge=0, le=1)]
     seasonal: Variance

@@ -286,12 +286,18 @@ class MarketAnswer:
         return None if self.side is None else self.home if self.side is MarketSide.HOME else self.away
 
 
-def is_own_line(line: float, given: float | None) -> bool:
+def is_own_line(line: float, given: float | None, *, final: bool) -> bool:
     """Return whether a market's line is the one, None or in points, that was given to a forecast before tip-off.
 
-    The price of that line is as old, so a forecast from a later minute would always see an edge.
+    The price of that line is as old, so a forecast from a later minute would always see an edge. A line of 0 is never
+    it: that is a bet on the winner, whose price is as new as the market.
+
+    Args:
+        line: line of the market, in points.
+        given: pregame margin, or total, of the request.
+        final: whether the market is about the final score, as the given line is.
     """
-    return given is not None and abs(line - given) <= _SAME_LINE
+    return final and given is not None and line != 0 and abs(line - given) <= _SAME_LINE
 
 
 def american_to_decimal(american: int) -> float:

@@ -183,7 +183,7 @@ class GameSkipped:
 
 @dataclass(frozen=True, slots=True)
 class LineTaken:
-    """A game is on, and its line does not change any more.
+    """The first forecasts of a game are requested, and its line does not change any more.
 
     Attributes:
         game: the game.

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE, Forecast
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.reads import read_in_thread
 from dejavu_common.files import write_atomic
-from dejavu_feed.errors import FeedError, FeedUnavailable
+from dejavu_feed.errors import DataError, FeedError, FeedUnavailable
 from dejavu_feed.files.lines import Lines, read_lines
-from dejavu_feed.lines import NO_LINE, Line
+from dejavu_feed.lines import MAX_MARGIN, NO_LINE, Line
+from dejavu_feed.live_inputs import PREGAME_TOTALS
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 
 FEED_SECONDS: Final = 60.0
-"""Time between two reads of the odds, in seconds; they are not read while no game waits for its tip-off."""
+"""Time between two reads of the odds, in seconds."""
+
+_ODDS_BEFORE: Final = timedelta(hours=6)
+"""Time before the scheduled start of a game from which the odds are read; they are not read after it."""
 
 _KEPT: Final = timedelta(days=2)
-"""Time for which a frozen line is kept in the file."""
+"""Time for which a frozen line is kept."""
 
 _SOURCES: Final[Mapping[int, Literal["feed", "file"]]] = {MARGIN_SOURCE_FEED: "feed", MARGIN_SOURCE_FILE: "file"}
 
@@ -54,11 +59,26 @@ class GameLine:
         return {**total, "pregame_margin": self.margin, "margin_source": self.source, "margin_time": self.time}
 
 
+class _Frozen(NamedTuple):
+    """Line of a game that is on.
+
+    Attributes:
+        line: None if it has none.
+        at: when it was frozen.
+        known: whether this poller knew it before tip-off; otherwise a recorded one replaces it.
+    """
+
+    line: GameLine | None
+    at: datetime
+    known: bool = True
+
+
 class GameLines:
     """Knows the line of each game: the newest one until the game is on, and that one from then on.
 
-    A file comes first, then the feed. A game that was already on when it was first seen gets a line from the file, from
-    a forecast recorded before (`restore`), or from `kept`, but not from the feed, whose odds follow the game.
+    A file comes first, then the feed, whose odds count until the scheduled start: later ones may follow the game. A
+    game that was already on when it was first seen gets a line from the file, from `kept`, or from a forecast recorded
+    before (`restore`).
 
     Args:
         now: wall clock, timezone-aware.
@@ -86,8 +106,7 @@ class GameLines:
         self._file_read = asyncio.Event()
         self._faults: dict[str, str] = {}
         self._before: dict[str, GameLine | None] = {}
-        self._begun: set[str] = set()
-        self._frozen: dict[str, GameLine | None] = {} if kept is None else _read_kept(kept, now())
+        self._frozen: dict[str, _Frozen] = {} if kept is None else _read_kept(kept, now())
 
     async def read(self) -> frozenset[str]:
         """Read the sources that are due; return why sources could not be read, whose last lines stay in force.
@@ -105,19 +124,14 @@ class GameLines:
         return frozenset(self._faults.values())
 
     async def _read_file(self) -> bool:
-        """Read the file if it has changed; return whether it has."""
+        """Read the file if it has changed since it was last read without an error; return whether it was read."""
         if self._file is None:
             return False
-        path = self._file
-        try:
-            found = path.stat()
-        except OSError:
-            self._stamp = None
-        else:
-            if self._stamp == (found.st_mtime_ns, found.st_size):
-                return False
-            self._stamp = (found.st_mtime_ns, found.st_size)
-        self._of_file = await read_in_thread(lambda: read_lines(path))
+        path, stamp = self._file, self._stamp
+        changed = await read_in_thread(lambda: _read_changed(path, stamp))
+        if changed is None:
+            return False
+        self._stamp, self._of_file = changed
         self._file_time = self._now()
         return True
 
@@ -128,91 +142,191 @@ class GameLines:
             return False
         self._next_odds = now + timedelta(seconds=FEED_SECONDS)
         try:
-            self._of_feed = await read_in_thread(self._odds)
+            lines = await read_in_thread(self._odds)
         except FeedUnavailable as error:  # often there are none; each game then says which line it has
             log.info("poll.no_odds", reason=str(error))
         else:
-            self._feed_time = now
+            self._of_feed, self._feed_time = lines, self._now()
         return True
 
-    async def follow(self, games: Iterable[GameState]) -> list[tuple[GameState, GameLine | None]]:
-        """Note which games of the scoreboard are on; return those that just began, with their lines.
+    async def follow(self, games: Iterable[GameState]) -> None:
+        """Note which games of the scoreboard are on, and freeze the lines of those.
 
         Waits until the file was read once.
         """
         await self._file_read.wait()
-        began, waiting = [], False
+        now, changed = self._now(), False
+        self._waiting = False
         for game in games:
+            frozen = self._frozen.get(game.game_id)
+            if frozen is not None and _is_put_off(game, frozen.at):
+                del self._frozen[game.game_id]
+                frozen = None
+            if frozen is not None:
+                continue
             if game.status is GameStatus.SCHEDULED:
-                # Odds that are read after this may be those of a game that is on.
-                self._before[game.game_id] = self._line_of_file(game) or self._line_of_feed(game)
-                waiting = True
-            elif game.game_id not in self._begun:
-                self._begun.add(game.game_id)
-                if game.game_id not in self._frozen:
-                    seen = game.game_id in self._before
-                    self._freeze(game.game_id, self._before[game.game_id] if seen else self._line_of_file(game))
-                began.append((game, self._frozen[game.game_id]))
-        self._waiting = waiting
-        return began
+                self._waiting |= _odds_count(game, now)
+                self._before[game.game_id] = self._newest(game)
+                continue
+            # The feed's odds of a game that was never seen before its tip-off are not known to be from before it.
+            known = game.game_id in self._before
+            line = self._before.pop(game.game_id) if known else self._line_of_file(game)
+            self._frozen[game.game_id] = _Frozen(line, now, known)
+            changed = True
+        if changed:
+            await self._keep()
 
     def of(self, game_id: str) -> GameLine | None:
         """Return the line of a game that is on; None if it has none."""
-        return self._frozen.get(game_id)
+        frozen = self._frozen.get(game_id)
+        return None if frozen is None else frozen.line
 
-    def restore(self, game_id: str, forecasts: Iterable[Forecast]) -> None:
-        """Take over the line of forecasts of a game that were recorded before this poller started, if they have one."""
-        for forecast in forecasts:
-            source = _SOURCES.get(forecast.margin_source)
-            if source is not None and forecast.HasField("margin_time"):
-                total = forecast.pregame_total if forecast.HasField("pregame_total") else None
-                time = forecast.margin_time.ToDatetime(tzinfo=UTC)
-                self._freeze(game_id, GameLine(forecast.expected_margin, total, source, time))
-                return
+    async def restore(self, game: GameState, forecasts: Iterable[Forecast]) -> None:
+        """Take over the line of most of the forecasts recorded of a game, unless this poller knew it before tip-off.
+
+        Anybody who may record can record a forecast with any line, but no more of one minute than the newest.
+        """
+        if game.game_id in self._frozen and self._frozen[game.game_id].known:
+            return
+        lines = Counter(line for each in forecasts if (line := _recorded_line(each, game)) is not None)
+        if lines:
+            [(line, _)] = lines.most_common(1)
+            self._frozen[game.game_id] = _Frozen(line, self._now())
+            await self._keep()
 
     def forget(self, game_id: str) -> None:
         """Forget a game that is not followed any more."""
         self._frozen.pop(game_id, None)
-        self._begun.discard(game_id)
         self._before.pop(game_id, None)
+
+    def _newest(self, game: GameState) -> GameLine | None:
+        """Return the line of a game before its tip-off; of the feed, only one from before its scheduled start."""
+        of_file, of_feed = self._line_of_file(game), self._line_of_feed(game)
+        if of_feed is None:
+            before = self._before.get(game.game_id)
+            of_feed = None if before is None or before.source == "file" else before
+        if of_file is None or of_feed is None:
+            return of_file or of_feed
+        return of_file if of_file.margin is not None else replace(of_feed, total=of_file.total)
 
     def _line_of_file(self, game: GameState) -> GameLine | None:
         line = self._of_file.of(game.game_id, game.date, game.home, game.away)
         return None if line == NO_LINE else GameLine(line.margin, line.total, "file", self._file_time)
 
     def _line_of_feed(self, game: GameState) -> GameLine | None:
-        line = self._of_feed.get(game.game_id, NO_LINE)
-        if line == NO_LINE or self._feed_time is None:
+        line, time = self._of_feed.get(game.game_id, NO_LINE), self._feed_time
+        if line == NO_LINE or time is None or not _odds_count(game, time):
             return None
-        return GameLine(line.margin, line.total, "feed", self._feed_time)
+        return GameLine(line.margin, line.total, "feed", time)
 
-    def _freeze(self, game_id: str, line: GameLine | None) -> None:
-        if game_id in self._frozen and self._frozen[game_id] == line:
-            return
-        self._frozen[game_id] = line
+    async def _keep(self) -> None:
+        """Forget old lines, and write the others to the file, beside those of other pollers that use it."""
+        now = self._now()
+        self._frozen = {game_id: each for game_id, each in self._frozen.items() if now - each.at < _KEPT}
         if self._kept is None:
             return
-        lines = {
-            each: {**asdict(of), "time": of.time.isoformat()} for each, of in self._frozen.items() if of is not None
-        }
+        kept, own = self._kept, dict(self._frozen)
         try:
-            self._kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._kept, json.dumps(lines).encode())
+            await read_in_thread(lambda: _write_kept(kept, own, now))
         except OSError as error:
             log.warning("poll.lines_not_kept", reason=str(error))
 
 
-def _read_kept(path: Path, now: datetime) -> dict[str, GameLine | None]:
+def _odds_count(game: GameState, time: datetime) -> bool:
+    """Whether the feed's odds at a time are from before the game, and not long before it."""
+    return game.tip_off is None or game.tip_off - _ODDS_BEFORE <= time <= game.tip_off
+
+
+def _is_put_off(game: GameState, frozen: datetime) -> bool:
+    """Whether a game whose line was frozen begins again, later: a glitch of the feed does not change its start."""
+    return game.status is GameStatus.SCHEDULED and game.tip_off is not None and game.tip_off > frozen
+
+
+def _read_changed(path: Path, stamp: tuple[int, int] | None) -> tuple[tuple[int, int] | None, Lines] | None:
+    """Read a file of lines unless its time and size are those of `stamp`.
+
+    Raises:
+        DataError: see `read_lines`; also if the file has no lines, as while it is written.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        now = None  # reading it says why
+    else:
+        now = found.st_mtime_ns, found.st_size
+        if now == stamp:
+            return None
+    lines = read_lines(path)
+    if not (lines.by_id or lines.by_teams):
+        raise DataError(f"{path} has no lines")
+    return now, lines
+
+
+def _recorded_line(forecast: Forecast, game: GameState) -> GameLine | None:
+    """Return the line of a recorded forecast; None if it has none, or one that no poller would take."""
+    source = _SOURCES.get(forecast.margin_source)
+    total = forecast.pregame_total if forecast.HasField("pregame_total") else None
+    if source is None or not forecast.HasField("margin_time"):
+        return None
+    time = forecast.margin_time.ToDatetime(tzinfo=UTC)
+    if source == "feed" and not _odds_count(game, time):
+        return None
+    line = GameLine(forecast.expected_margin, total, source, time)
+    return line if _is_sound(line) else None
+
+
+def _is_sound(line: GameLine) -> bool:
+    """Whether the numbers of a line are within the bounds of those that are read."""
+    margin, total = line.margin, line.total
+    return (margin is None or abs(margin) <= MAX_MARGIN) and (
+        total is None or PREGAME_TOTALS[0] <= total <= PREGAME_TOTALS[1]
+    )
+
+
+def _write_kept(path: Path, own: Mapping[str, _Frozen], now: datetime) -> None:
+    lines = {**_read_kept(path, now), **own}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps({game_id: _as_json(each) for game_id, each in lines.items()}).encode())
+
+
+def _as_json(frozen: _Frozen) -> dict[str, Any]:
+    line, at = frozen.line, frozen.at.isoformat()
+    if line is None:
+        return {"at": at, "line": None}
+    fields = {"margin": line.margin, "total": line.total, "source": line.source, "time": line.time.isoformat()}
+    return {"at": at, "line": fields}
+
+
+def _read_kept(path: Path, now: datetime) -> dict[str, _Frozen]:
     """Return the lines that are kept in a file, without old ones; none if there is no such file, or it is damaged."""
     try:
         kept: dict[str, dict[str, Any]] = json.loads(path.read_bytes())
-        lines = {
-            game_id: GameLine(of["margin"], of["total"], of["source"], datetime.fromisoformat(of["time"]))
-            for game_id, of in kept.items()
-        }
-        return {game_id: line for game_id, line in lines.items() if now - line.time < _KEPT}
+        lines = {game_id: _Frozen(_kept_line(of["line"]), _kept_time(of["at"])) for game_id, of in kept.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("poll.kept_lines_unreadable", reason=str(error))
         return {}
+    return {game_id: each for game_id, each in lines.items() if now - each.at < _KEPT}
+
+
+def _kept_line(value: dict[str, Any] | None) -> GameLine | None:
+    """Return a line of the file.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: if it is not one.
+    """
+    if value is None:
+        return None
+    margin, total = (None if value[name] is None else float(value[name]) for name in ("margin", "total"))
+    line = GameLine(margin, total, value["source"], _kept_time(value["time"]))
+    if line.source not in _SOURCES.values() or not _is_sound(line) or (margin is None and total is None):
+        raise ValueError(f"{value} is no line")
+    return line
+
+
+def _kept_time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return time

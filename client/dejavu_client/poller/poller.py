@@ -30,7 +30,7 @@ from dejavu_client.poller.events import (
 )
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_client.poller.leadership import LeaderElection, Leadership
-from dejavu_client.poller.lines import GameLines
+from dejavu_client.poller.lines import GameLine, GameLines
 from dejavu_client.poller.predictor import (
     OUTCOME_KNOWN,
     PredictionClient,
@@ -174,6 +174,7 @@ class Poller:
         self._events_lost = False
         self._lines = lines
         self._line_faults: frozenset[str] = frozenset()
+        self._line_told: set[str] = set()
         self._stop = asyncio.Event()
         self._woken = asyncio.Event()
 
@@ -327,8 +328,9 @@ class Poller:
             case ReadHistory(version):
                 return await self._read_history(game_id, version)
             case RequestForecasts(due):
-                line = None if self._lines is None else self._lines.of(game_id)
-                answers = await request_forecasts(self._client, self.games[game_id].state, due, line)
+                answers = await request_forecasts(
+                    self._client, self.games[game_id].state, due, await self._line(game_id)
+                )
                 if any(isinstance(each, FailedPreconditionError) and each.reason != OUTCOME_KNOWN for each in answers):
                     self._model.forget()  # the server refuses a request that its model reportedly supports
                 return ForecastsAnswered(due, answers)
@@ -367,7 +369,8 @@ class Poller:
         try:
             recorded = await load_recorded(self._client, game_id, version)
             if self._lines is not None:
-                self._lines.restore(game_id, (each.forecast for of in recorded.values() for each in of.values()))
+                forecasts = (each.forecast for of in recorded.values() for each in of.values())
+                await self._lines.restore(self.games[game_id].state, forecasts)
             return HistoryRead(recorded)
         except MAY_PASS:
             return HistoryRead(None)
@@ -379,11 +382,10 @@ class Poller:
         self.scoreboard_failure = ""
         self._backoff = PollBackoff()
         self.scoreboard_time = self._now()
-        began = [] if self._lines is None else await self._lines.follow(board.games)  # also to be ready to take over
+        if self._lines is not None:
+            await self._lines.follow(board.games)  # also to be ready to take over
         if not self.leads:
             return
-        for game, line in began:
-            await self._emit(LineTaken(game, line))
         self._day = self._day or board.date
         self._shown = frozenset(state.game_id for state in board.games)
         self._waiting = 0
@@ -423,6 +425,7 @@ class Poller:
                 self._event_files.forget(game_id)
             if self._lines is not None:
                 self._lines.forget(game_id)
+                self._line_told.discard(game_id)
 
     async def _check_server(self) -> None:
         try:
@@ -452,6 +455,16 @@ class Poller:
         await self._observe(game_id, PlaysRead(read.plays, status, read.faults))
         if game_id in self.games and self.games[game_id].reads > reads:
             await self._keep_events(game_id, read.events)
+
+    async def _line(self, game_id: str) -> GameLine | None:
+        """Return the line of a game for its forecasts; say which it is before the first of them."""
+        if self._lines is None:
+            return None
+        line = self._lines.of(game_id)
+        if game_id not in self._line_told:
+            self._line_told.add(game_id)
+            await self._emit(LineTaken(self.games[game_id].state, line))
+        return line
 
     async def _read_lines(self) -> None:
         """Read the lines of the games; say each fault once until it has passed."""

@@ -305,8 +305,8 @@ class Forecaster:
             end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)
         market = None
         if query.market is not None:
-            own_line = query.market.line != 0 and query.horizon is Horizon.FINAL  # 0 is a bet on the winner
-            own_line = own_line and is_own_line(query.market.line, query.pregame_margin)
+            final = query.horizon is Horizon.FINAL
+            own_line = is_own_line(query.market.line, query.pregame_margin, final=final)
             unrated = margin is None or (rated and not well_known) or own_line
             market = issued.evaluate(query.market, query.horizon, self.policy, unrated=unrated)
         return Forecast(

@@ -39,7 +39,7 @@ def forecast_total(
     if query.total_market is not None:
         # The bookmaker knows the teams; the model may not.
         given = query.live.pregame_total
-        own_line = query.horizon is Horizon.FINAL and is_own_line(query.total_market.line, given)
+        own_line = is_own_line(query.total_market.line, given, final=query.horizon is Horizon.FINAL)
         unrated = expected is None or (given is None and not well_known) or own_line
         market = evaluate_market(
             query.total_market,

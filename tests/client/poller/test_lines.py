@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
@@ -13,9 +17,10 @@ from tests.support.harness.poller import Watch, watching
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE, MARGIN_SOURCE_UNSPECIFIED, Forecast
 from dejavu_client.output.poll_events import event_line, event_record
 from dejavu_client.poller.events import Fault, LineTaken
-from dejavu_client.poller.lines import FEED_SECONDS, GameLines
+from dejavu_client.poller.lines import FEED_SECONDS, GameLine, GameLines
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.lines import Line
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
 
 
 def margins(predictor: StoringPredictor) -> list[tuple[float | None, int]]:
@@ -172,8 +177,140 @@ async def test_a_game_that_was_on_before_has_no_line_of_the_feed() -> None:
     assert margins(predictor) == [NO_LINE] * 2
 
 
-def test_forecasts_without_a_line_restore_none() -> None:
+def margin(line: GameLine | None) -> float | None:
+    """Returns the margin of a line, None without one."""
+    return None if line is None else line.margin
+
+
+def stranger(evening: Evening, **fields: Any) -> Forecast:
+    """Returns a forecast with a line of the feed from an hour before tip-off."""
+    forecast = Forecast(**{"expected_margin": -60.0, "margin_source": MARGIN_SOURCE_FEED, **fields})
+    forecast.margin_time.FromDatetime(evening.start - timedelta(hours=1))
+    return forecast
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"expected_margin": 3.0, "margin_source": MARGIN_SOURCE_UNSPECIFIED},
+        {"expected_margin": 61.0},
+        {"expected_margin": math.nan},
+        {"pregame_total": 90.0},
+    ],
+    ids=["no line", "margin", "no number", "total"],
+)
+async def test_a_recorded_line_that_no_poller_would_take_is_not_restored(fields: dict[str, Any]) -> None:
     evening = Evening([game()])
+    [state] = evening.scoreboard().games
     lines = GameLines(evening.clock)
-    lines.restore("0022500001", [Forecast(expected_margin=3.0)])
-    assert lines.of("0022500001") is None
+    await lines.restore(state, [stranger(evening, **fields)])
+    assert lines.of(state.game_id) is None
+
+
+async def test_a_line_that_a_stranger_recorded_does_not_replace_the_pollers(tmp_path: Path) -> None:
+    evening = Evening([game()])
+    [state] = evening.scoreboard().games
+    file = tmp_path / "lines.csv"
+    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
+    own = GameLines(evening.clock, file=file)
+    await turn(evening, own, scheduled(evening), -60)
+    await turn(evening, own, scheduled(evening, status=GameStatus.LIVE), 61)
+    await own.restore(state, [stranger(evening)] * 9)
+    assert margin(own.of(state.game_id)) == 1.0
+
+    other = GameLines(evening.clock)
+    await other.restore(state, [stranger(evening), *[stranger(evening, expected_margin=1.0)] * 2])
+    assert margin(other.of(state.game_id)) == 1.0, "that of most forecasts"
+
+
+def scheduled(evening: Evening, **changes: Any) -> GameState:
+    """Returns the evening's game before its tip-off."""
+    [state] = evening.scoreboard().games
+    return replace(state, **{"status": GameStatus.SCHEDULED, "tip_off": evening.start, **changes})
+
+
+async def turn(evening: Evening, lines: GameLines, state: GameState, at: float) -> GameLine | None:
+    """Reads the lines and then a scoreboard, seconds after the scheduled start of the first game."""
+    evening.clock.now = evening.start + timedelta(seconds=at)
+    await lines.read()
+    await lines.follow([state])
+    return lines.of(state.game_id)
+
+
+async def test_odds_count_from_hours_before_the_scheduled_start_until_then() -> None:
+    evening, odds = Evening([game()]), Odds()
+    state, lines = scheduled(evening), GameLines(evening.clock, odds=odds)
+    odds.lines = {state.game_id: Line(1.5)}
+    assert await turn(evening, lines, state, -7 * 3600) is None
+    assert odds.reads == 1, "before any scoreboard"
+    await turn(evening, lines, state, -6.5 * 3600)
+    assert odds.reads == 1, "nobody needs them yet"
+    await turn(evening, lines, state, -5 * 3600)
+    odds.lines = {state.game_id: Line(4.5)}
+    await turn(evening, lines, state, -3600)
+    odds.lines = {state.game_id: Line(-9.5)}  # the scoreboard may be older than the odds
+    assert await turn(evening, lines, state, 120) is None
+    assert margin(await turn(evening, lines, replace(state, status=GameStatus.LIVE), 240)) == 4.5
+
+
+async def test_a_game_that_begins_again_later_takes_a_new_line() -> None:
+    evening, odds = Evening([game()]), Odds()
+    state, lines = scheduled(evening), GameLines(evening.clock, odds=odds)
+    on = replace(state, status=GameStatus.LIVE)
+    odds.lines = {state.game_id: Line(4.5)}
+    await turn(evening, lines, state, -300)
+    await turn(evening, lines, state, -200)
+    assert await turn(evening, lines, on, 100) is not None
+    assert await turn(evening, lines, state, 110) is not None, "a glitch of the feed"
+    put_off = replace(state, tip_off=evening.start + timedelta(hours=2))
+    odds.lines = {state.game_id: Line(-2.0)}
+    await turn(evening, lines, put_off, 3600)
+    await turn(evening, lines, put_off, 3700)
+    assert margin(await turn(evening, lines, replace(put_off, status=GameStatus.LIVE), 7300)) == -2.0
+
+
+async def test_a_total_of_the_file_goes_with_the_margin_of_the_feed(tmp_path: Path) -> None:
+    evening, odds, file = Evening([game()]), Odds(), tmp_path / "lines.csv"
+    state = scheduled(evening)
+    file.write_text(f"game_id,total\n{state.game_id},230.5\n")
+    odds.lines = {state.game_id: Line(4.5)}
+    lines = GameLines(evening.clock, file=file, odds=odds)
+    await turn(evening, lines, state, -300)
+    await turn(evening, lines, state, -200)
+    line = await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)
+    assert line == GameLine(4.5, 230.5, "feed", evening.start - timedelta(seconds=200))
+
+
+async def test_a_game_without_a_line_has_none_after_a_restart_either(tmp_path: Path) -> None:
+    evening, file, kept = Evening([game()]), tmp_path / "lines.csv", tmp_path / "kept.json"
+    state = scheduled(evening)
+    await turn(evening, GameLines(evening.clock, kept=kept), replace(state, status=GameStatus.LIVE), 100)
+    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
+    again = GameLines(evening.clock, file=file, kept=kept)
+    assert await turn(evening, again, replace(state, status=GameStatus.LIVE), 200) is None
+
+
+async def test_pollers_with_one_file_keep_each_others_lines(tmp_path: Path) -> None:
+    evening, kept = Evening([game(), game("NYK", "MIA")]), tmp_path / "kept.json"
+    for state in evening.scoreboard().games:
+        file = tmp_path / f"{state.game_id}.csv"
+        file.write_text(f"game_id,spread\n{state.game_id},-1\n")
+        lines = GameLines(evening.clock, file=file, kept=kept)
+        await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)
+    after = GameLines(evening.clock, kept=kept)
+    assert all(after.of(game_id) is not None for game_id in evening.ids)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"margin": 61}, {"margin": "x"}, {"total": 1e9}, {"source": "me"}, {"time": "2026-01-01T00:00:00"}, {"time": 3}],
+    ids=str,
+)
+async def test_a_damaged_line_of_the_kept_file_is_not_used(change: dict[str, Any], tmp_path: Path) -> None:
+    evening, kept = Evening([game()]), tmp_path / "kept.json"
+    at = evening.start.isoformat()
+    line = {"margin": 3.5, "total": None, "source": "feed", "time": at}
+    [game_id] = evening.ids
+    for fields, usable in ((line, True), ({**line, **change}, False)):
+        kept.write_text(json.dumps({game_id: {"at": at, "line": fields}}))
+        assert (GameLines(evening.clock, kept=kept).of(game_id) is not None) is usable

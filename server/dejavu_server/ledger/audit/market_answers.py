@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSideAnswer, StakingPolicy, evaluate_market
+from dejavu_models.betting import Market, MarketAnswer, MarketSideAnswer, StakingPolicy, evaluate_market, is_own_line
 from dejavu_models.ratings import are_known
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon
 from dejavu_models.uncertainty.conformal import THRESHOLDS
@@ -104,7 +104,10 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
     forecast = issued.forecast
     given = forecast.ratings_date is None  # the margin, if there is one, is then not from ratings
     known = forecast.expected_margin is not None and (given or are_known(forecast.teams_known))
-    if answer.unrated is known:
+    if is_own_line(market.line, issued.pregame_margin, final=forecast.horizon is Horizon.FINAL):
+        if not answer.unrated:
+            return "it would stake on the line of the given margin, by which the forecast knows the teams"
+    elif answer.unrated is known:
         found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
         return f"it treats the teams as {found}, but by the forecast they are {expected}"
     bounds = _Bounds.of(forecast, issued.pattern.last)

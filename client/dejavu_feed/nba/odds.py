@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from statistics import median
 from typing import Any, Final
 
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.lines import MAX_MARGIN, Line, margin_of
+from dejavu_feed.nba.live_payloads import MAX_GAMES
 from dejavu_feed.nba.typed_fields import required_list
 from dejavu_feed.printed_numbers import number, spread
 
 ODDS_PATH: Final = "odds/odds_todaysGames.json"
-MAX_GAMES: Final = 100
-"""Maximum number of games of a document."""
 MAX_BOOKS: Final = 200
 """Maximum number of bookmakers of a market that are read."""
 
@@ -40,7 +39,9 @@ def read_odds(document: object) -> dict[str, Line]:
     return lines
 
 
-def _margins(markets: list[Mapping[str, Any]], name: str, read: Any) -> Iterator[float]:
+def _margins(
+    markets: list[Mapping[str, Any]], name: str, read: Callable[[Mapping[str, Any], Mapping[str, Any]], float]
+) -> Iterator[float]:
     """Yield the margin of each bookmaker of the markets with a name."""
     books: dict[str, Mapping[str, Any]] = {}
     for market in markets:
@@ -49,7 +50,7 @@ def _margins(markets: list[Mapping[str, Any]], name: str, read: Any) -> Iterator
                 if isinstance(book, Mapping):
                     books.setdefault(str(book.get("id", "")), book)
     for book in books.values():
-        sides = {each.get("type"): each for each in _listed(book.get("outcomes")) if isinstance(each, Mapping)}
+        sides = {str(each.get("type")): each for each in _listed(book.get("outcomes")) if isinstance(each, Mapping)}
         try:
             margin = read(sides["home"], sides["away"])
         except (KeyError, ValueError):

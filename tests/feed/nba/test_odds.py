@@ -37,6 +37,7 @@ def document(*markets: tuple[str, list[Any]], game_id: str = GAME) -> dict[str, 
         ([("2way", [book("a", "1.2", "5.0", "odds")]), ("spread", [book("a", "-3", "3")])], 3.0),
         ([("spread", [book("a", "-66", "66"), {"id": "b"}, None])], None),
         ([("spread", "no list"), ("totals", [book("a", "-3", "3")])], None),
+        ([("spread", [{"id": "a", "outcomes": [{"type": []}, {"type": {}}]}, book("b", "-3", "3")])], 3.0),
     ],
 )
 def test_the_margin_is_the_median_over_distinct_bookmakers(

@@ -79,7 +79,8 @@ def test_of_scores_at_the_ends_of_minutes_alone_totals_are_not_known(tmp_path: P
     assert games.final_total.tolist() == [-1]
 
 
-def test_recorded_totals_replace_those_of_the_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left_out", [(), ("pregame_total",)], ids=["all inputs", "an export of some inputs"])
+def test_recorded_totals_replace_those_of_the_rows(tmp_path: Path, left_out: tuple[str, ...]) -> None:
     rows = [(*row[:4], 60.0 * round(row[4] / 60), *row[5:]) for row in game()]
     table = dated(rows, date(2023, 1, 1))
     recorded = {
@@ -87,7 +88,7 @@ def test_recorded_totals_replace_those_of_the_rows(tmp_path: Path) -> None:
         "last_score_side": [None, 0, -1, None],
         "last_score_seconds": [None, 60, 4, None],
     }
-    for name in COLUMNS:
+    for name in [name for name in COLUMNS if name not in left_out]:
         table = table.append_column(name, pa.array(recorded.get(name, [None] * 4) + [None] * 3, pa.float32()))
     write_plays(tmp_path, 2023, table)
     games = load_games(tmp_path, [2023])
@@ -108,6 +109,16 @@ def test_games_get_their_lines_from_a_file_beside_the_plays(tmp_path: Path, name
     assert np.isnan([games.line[1], games.total_line[1]]).all()
     assert np.isnan(without.line).all()
     assert games.fingerprint != without.fingerprint
+
+
+def test_the_total_of_a_market_is_that_of_most_minutes_of_an_export(tmp_path: Path) -> None:
+    table = dated(game(), date(2023, 1, 1))
+    totals = [210.5, 210.5, 399.0, 210.5, None, None, None]
+    for name in COLUMNS:
+        values = totals if name == "pregame_total" else [None] * 7
+        table = table.append_column(name, pa.array(values, pa.float32()))
+    write_plays(tmp_path, 2023, table)
+    assert load_games(tmp_path, [2023]).total_line.tolist() == [210.5]
 
 
 def test_a_file_of_lines_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -90,9 +90,15 @@ class Games:
 
     @property
     def total_line(self) -> NDArray[np.float32]:
-        """(n,), final points of both teams together by the market, as far as known in any minute; NaN where unknown."""
-        known: NDArray[np.float32] = np.fmax.reduce(self.live_column("pregame_total"), axis=1)
-        return known
+        """(n,), final points of both teams together by the market, NaN where unknown: the median over the minutes.
+
+        In an export of a ledger, single minutes may be of callers with other lines.
+        """
+        of_minutes = self.live_column("pregame_total")
+        known = ~np.isnan(of_minutes).all(axis=1)
+        result = np.full(len(self), np.nan, np.float32)
+        result[known] = np.nanmedian(of_minutes[known], axis=1)
+        return result
 
     @property
     def levels(self) -> Floats:

@@ -93,7 +93,7 @@ def read_plays(path: Path) -> pa.Table:
         columns = pq.read_schema(path).names
         require_columns(path, columns, COLUMNS)
         schema = _schema(columns)
-        table = pq.read_table(path, columns=schema.names).cast(schema)
+        table = _complete(pq.read_table(path, columns=[name for name in schema.names if name in columns]))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: can't be read as plays: {error}") from error
     for column in schema.names[: len(DATED)]:
@@ -112,9 +112,18 @@ def read_plays(path: Path) -> pa.Table:
 
 
 def _schema(columns: Collection[str]) -> pa.Schema:
-    if all(field.name in columns for field in (*DATED, *RECORDED_FIELDS)):
+    if DATE in columns and any(field.name in columns for field in RECORDED_FIELDS):
         return EXPORTED
     return DATED if DATE in columns else SCHEMA
+
+
+def _complete(table: pa.Table) -> pa.Table:
+    """Return a table with the columns of its schema: of the live inputs, an export may have some."""
+    schema = _schema(table.column_names)
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
 
 
 def plays_table(games: Iterable[GameInFiles]) -> pa.Table:
@@ -133,8 +142,7 @@ def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = season_path(folder, season)
-    schema = _schema(table.column_names)
     with atomic_replace(target) as new:
-        pq.write_table(table.cast(schema), new, compression="zstd")
+        pq.write_table(_complete(table), new, compression="zstd")
     events_path(folder, season).unlink(missing_ok=True)
     return target

@@ -241,9 +241,12 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
 
 
 def _line_origin(request: dict[str, Any]) -> LineOrigin | None:
-    if "margin_source" not in request:
+    if request.get("margin_source") not in _LINE_SOURCES:  # a worker of a newer release may know others
         return None
     return LineOrigin(LineSource(request["margin_source"]), optional(from_microseconds, request.get("margin_us")))
+
+
+_LINE_SOURCES: Final = [each.value for each in LineSource]
 
 
 def outcome_payload(outcome: ReportedOutcome) -> str:

@@ -84,6 +84,10 @@ FORECAST_MEMBERS: Final = (
 """The JSON object of an object with `forecast`, `generated_time` and `expires_time`."""
 
 
+_WARNINGS: Final = [each.value for each in WarningReason]
+"""Those that are known: a worker of a newer release writes others during a rolling restart."""
+
+
 def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, explanation: bool = True) -> Forecast:
     """Return the forecast of a JSON object, given fields of its request, with its explanation if requested."""
     return Forecast(
@@ -102,7 +106,7 @@ def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, expl
         static_scores=tuple(value.get("static_scores", ())),
         ratings_date=optional(date.fromisoformat, value.get("ratings_date")),
         finals_since=value.get("finals_since", 0),
-        warnings=tuple(map(WarningReason, value.get("warnings", ()))),
+        warnings=tuple(WarningReason(each) for each in value.get("warnings", ()) if each in _WARNINGS),
         outdated_teams=tuple(value.get("outdated_teams", ())),
         expected_margin_terms=optional(_read_terms, value.get("expected_margin_terms")),
         total=optional(_read_total, value.get("total")),

@@ -14,7 +14,15 @@ from tests.support.builders.calibrations import symmetric_calibration
 from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, RiskLevel, StakingPolicy, evaluate_market
+from dejavu_models.betting import (
+    Market,
+    MarketAnswer,
+    MarketSide,
+    RiskLevel,
+    StakingPolicy,
+    evaluate_market,
+    is_own_line,
+)
 from dejavu_models.ratings import DECEMBER_DEVIATION
 from dejavu_models.types import AdaptationMode, Horizon, MarginSource, TeamKnowledge
 from dejavu_models.uncertainty.calibration import Situation
@@ -37,6 +45,9 @@ SIDE_FIELDS = (
 )
 WIDENINGS = st.just(1.0) | st.floats(1.0, 1.5)
 
+
+MARGIN = 0.5
+"""Pregame margin of the requests, in points."""
 
 WHOLE_NUMBERS = symmetric_calibration()
 SITUATIONS = HORIZONS.flatmap(
@@ -73,15 +84,16 @@ def recorded(
     assert explanation is not None
     forecast = replace(
         plain.forecast,
-        expected_margin=0.5,
+        expected_margin=MARGIN,
         explanation=replace(explanation, calibration_games=game.calibration_games),
         distribution=made.recorded(),
         static_scores=made.static_scores,
         widened_by=widening - 1.0,
         home_lead_probability=made.home_lead_probability(),
     )
-    answer = made.evaluate(market, horizon, policy or StakingPolicy())
-    draft = codec.prepare(replace(plain, pregame_margin=0.5, forecast=forecast))
+    own_line = is_own_line(market.line, MARGIN, final=horizon is Horizon.FINAL)
+    answer = made.evaluate(market, horizon, policy or StakingPolicy(), unrated=own_line)
+    draft = codec.prepare(replace(plain, pregame_margin=MARGIN, forecast=forecast))
     stored = codec.parse(codec.encode_entry(codec.FORECAST, draft.payload, 0, 1))
     _, market, answer = codec.parse_market(
         codec.encode_entry(codec.MARKET, codec.market_payload(1, market, answer), 0, 2)
@@ -166,6 +178,21 @@ def test_an_implausible_edge_cannot_be_hidden_nor_made_up() -> None:
         assert answer.implausible is (policy.max_edge < 1.0)
         assert fault_of(forecast, market, answer) is None
         assert fault_of(forecast, market, replace(answer, implausible=not answer.implausible)) is not None
+
+
+def test_the_line_of_the_given_margin_has_no_stake() -> None:
+    policy = StakingPolicy(max_edge=1.0)
+    for line, horizon, refused in (
+        (MARGIN, Horizon.FINAL, True),
+        (1.0, Horizon.FINAL, False),
+        (MARGIN, Horizon.HALFTIME, False),
+    ):
+        forecast, market, answer = asked(horizon, Market(line, 1.9, 1.9), lead=9.0, policy=policy)
+        assert (answer.stake == 0) is answer.unrated is refused
+        assert fault_of(forecast, market, answer) is None
+    forecast, _, staked = asked(Horizon.FINAL, Market(1.0, 1.9, 1.9), lead=9.0, policy=policy)
+    fault = "it would stake on the line of the given margin, by which the forecast knows the teams"
+    assert fault_of(replace(forecast, pregame_margin=1.0), Market(1.0, 1.9, 1.9), staked) == fault
 
 
 def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:

@@ -225,6 +225,16 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
     assert codec.parse(later) == forecast
 
 
+def test_names_that_a_later_release_adds_are_passed_over() -> None:
+    forecast = replace(issued(), sequence=7, line_origin=LineOrigin(LineSource.FEED))
+    entry = json.loads(written(forecast))
+    entry["payload"]["request"]["margin_source"] = "added_later"
+    entry["payload"]["forecast"]["warnings"] = ["added_later", "model_unfit"]
+    read = codec.parse(canonical_json.dumps(entry))
+    assert read.forecast.warnings == (WarningReason.MODEL_UNFIT,)
+    assert read.line_origin is None
+
+
 def test_whole_numbers_are_written_like_floats() -> None:
     now = datetime.now(UTC)
     whole, fractional = (

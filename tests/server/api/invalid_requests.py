@@ -145,6 +145,8 @@ OF_PREDICT = [
     *(_predict("INVALID_PREGAME_MARGIN", "margin_time", "another time", "a time from 1946-08-01 to 2046-07-31",
                pregame_margin=3.0, margin_time=Timestamp(seconds=seconds, nanos=nanos))
       for seconds, nanos in ((-10**9, 0), (10**10, 0), (2**62, 0), (1_700_000_000, 2 * 10**9))),
+    _predict("INVALID_PREGAME_MARGIN", "margin_time", "2045-06-01", "a time that has passed; today is",
+             pregame_margin=3.0, margin_time=Timestamp(seconds=2_379_931_200)),
     *(_predict("INVALID_QUANTILE_LEVELS", f"quantile_levels[{at}]", f"{level}", BETWEEN,
                quantile_levels=[*[0.5] * at, level])
       for at, level in enumerate((0.0, 1.0, -0.5, 50.0, math.nan, -math.inf))),

@@ -32,6 +32,8 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
     return [
         _little_known(issued, forecast, "the interval allows for it")
         if reason is WarningReason.TEAM_LITTLE_KNOWN
+        else _implausible_margin(issued)
+        if reason is WarningReason.IMPLAUSIBLE_MARGIN
         else warning_message(
             reason,
             issued.day,
@@ -127,6 +129,12 @@ def _markets_own_line(line: str) -> forecast_pb2.Warning:
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_MARKETS_OWN_LINE, text=text)
 
 
+def _implausible_margin(issued: IssuedForecast) -> forecast_pb2.Warning:
+    margin = f"{issued.pregame_margin:+g}".replace("-", "−")
+    text = f"the given margin, {margin} for {issued.home_team}, is far from that of the ratings: check its sign; it is used"
+    return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_MARGIN, text=text)
+
+
 def _teams_unknown(unknown: str) -> forecast_pb2.Warning:
     text = f"the request does not name both teams: the odds include {unknown}, the forecast does not; no stake"
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, text=text)
@@ -149,8 +157,6 @@ def warning_message(
     text = {
         WarningReason.RATINGS_AHEAD: f"the teams' ratings know finals up to {ratings_date}, after the game of {day}"
         + ("" if used else ": they are not used"),
-        WarningReason.IMPLAUSIBLE_MARGIN: "the given margin is far from that of the ratings: check its sign; it is"
-        " used",
         WarningReason.MODEL_UNFIT: "the recipe of this model failed its backtest (see the verdict in ListModels)",
     }[reason]
     return forecast_pb2.Warning(reason=_WARNING_VALUES[reason], text=text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Final
 
 from dejavu.v1 import forecast_pb2
@@ -26,8 +27,8 @@ def says_origin(request: PredictRequest) -> bool:
     return request.margin_source != forecast_pb2.MARGIN_SOURCE_UNSPECIFIED or request.HasField("margin_time")
 
 
-def line_origin(request: PredictRequest) -> LineOrigin:
-    """Read where the margin of a request is from.
+def line_origin(request: PredictRequest, today: date | None) -> LineOrigin:
+    """Read where the margin of a request is from; `today`: the latest date of its time, give or take a time zone.
 
     Raises:
         InvalidMargin: if the request has no margin, or the source or the time is invalid; names the field.
@@ -47,6 +48,8 @@ def line_origin(request: PredictRequest) -> LineOrigin:
             time = None
         if time is None or not FIRST_DAY <= time.date() <= LAST_DAY:
             raise InvalidMargin("another time", f"a time from {FIRST_DAY} to {LAST_DAY}", field="margin_time")
+        if today is not None and time.date() > today + timedelta(days=1):
+            raise InvalidMargin(f"{time:%Y-%m-%d}", f"a time that has passed; today is {today}", field="margin_time")
     return LineOrigin(_LINE_SOURCES[source], time)
 
 

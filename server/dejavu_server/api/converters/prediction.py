@@ -104,7 +104,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     live = _live_inputs(request, pattern, faults)
     read_market = faults.read(market.market, None, request) if request.HasField("market") else None
     read_total_market = faults.read(total_market, None, request) if request.HasField("total_market") else None
-    origin = faults.read(line_origin, None, request) if says_origin(request) else None
+    origin = faults.read(line_origin, None, request, today) if says_origin(request) else None
     explained = request.return_explanation
     query = _ANY_QUERY
     try:

@@ -59,6 +59,15 @@ def test_the_line_is_scored_with_references_that_know_it_too(fold: FoldScores) -
     assert [row[0] for row in by_season.rows] == ["2023"]
 
 
+def test_a_game_without_a_line_is_forecast_as_without_it(fold: FoldScores) -> None:
+    without = np.isnan(games_with_lines().select(games_with_lines().season == 2023).line)
+    assert 0 < without.sum() < len(fold)
+    for name, other in ((LINE, "ensemble"), *zip(OF_LINE, ("linear", "logistic"), strict=True)):
+        same = (fold.forecasts[name].probability == fold.forecasts[other].probability).all(axis=1)
+        assert same[without].all()
+        assert not same[~without].any()
+
+
 def test_games_without_lines_have_no_tables_of_them(fold: FoldScores) -> None:
     without = {name: each for name, each in fold.forecasts.items() if name not in (LINE, *OF_LINE)}
     final = compute_metrics([replace(fold, forecasts=without)], resamples=20)["final"]

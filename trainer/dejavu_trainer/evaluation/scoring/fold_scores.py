@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -75,7 +75,7 @@ LINE: Final = "line"
 
 OF_LINE: Final = ("linear_line", "logistic_line")
 """The references `linear` and `logistic` with the same line. These and LINE are scored if the models and at least half
-of the test games have lines; a game without one has the margin from ratings."""
+of the test games have lines; a game without one is forecast as without the line."""
 
 FORECASTERS: Final = (*SERVED, STATIC["ensemble"], NO_LIVE, *PARTS, *BASELINES, LOGISTIC, *CEILING, LINE, *OF_LINE)
 """All of them; those of the line may be missing."""
@@ -195,7 +195,9 @@ def score_fold(
     hindsight = hindsight_margins(games)
     forecasts |= _references(earlier, games, hindsight)
     if isinstance(calibration, LatticeCalibration) and calibration.has_line and have_line(games).mean() >= _LEAST_SHARE:
-        forecasts |= _with_line(models, calibration, earlier, test)
+        of_line, lined = _with_line(models, calibration, earlier, test), have_line(games)
+        for name, without in zip((LINE, *OF_LINE), ("ensemble", "linear", LOGISTIC), strict=True):
+            forecasts[name] = _where(lined, of_line[name], forecasts[without])
     advance(1)
     apart = earlier.season[~np.isin(earlier.game_id, calibrate.games.game_id)]
     return FoldScores(
@@ -251,7 +253,7 @@ def _on_whole_numbers(
 def _with_line(
     models: PointEnsemble, calibration: LatticeCalibration, earlier: Games, test: RatedGames
 ) -> dict[str, Forecasts]:
-    """Return the forecasts that know the line, of the ensemble and of the references."""
+    """Return the forecasts of ensemble and references that know the line; of no use for games without one."""
     games = test.games
     lines = RatedGames(games, np.where(have_line(games), games.line, test.margins).astype(np.float64))
     points = point_forecasts(models, lines, line=True)["ensemble"]
@@ -264,6 +266,16 @@ def _with_line(
         linear: _forecasts(*linear_baseline(with_line, lines), lines),
         logistic: _logistic_forecasts(with_line, lines),
     }
+
+
+def _where(which: NDArray[np.bool_], one: Forecasts, other: Forecasts) -> Forecasts:
+    """Return forecasts of n games: one of the games in `which`, (n,), and the other of the rest."""
+    chosen = {}
+    for field in fields(Forecasts):
+        values, others = getattr(one, field.name), getattr(other, field.name)
+        if values is not None:
+            chosen[field.name] = np.where(which.reshape(-1, *[1] * (values.ndim - 1)), values, others)
+    return Forecasts(**chosen)
 
 
 def _logistic_forecasts(past: RatedGames, rated: RatedGames) -> Forecasts:

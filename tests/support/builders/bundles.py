@@ -83,13 +83,17 @@ def publish_variant(folder: Path, dejavu_weight: float, *, lost: float = 0.0) ->
 
 
 def publish_with_ratings(folder: Path, ratings: RatingFilter) -> Path:
-    """Publishes the default bundle with other ratings, as a trainer does; returns its folder."""
+    """Publishes the default bundle with other ratings, as a trainer does; returns its folder.
+
+    It has no totals, whose ratings have a date of their own.
+    """
     base = load_bundle(default_bundle())
     assert ratings.season is not None
     record = base.manifest.ratings.model_copy(update={"date": ratings.ratings().date, "season": ratings.season})
-    contents = {name: (default_bundle() / name).read_bytes() for name in base.manifest.all_files}
+    files = [name for name in base.manifest.files if name != TOTALS]
+    contents = {name: (default_bundle() / name).read_bytes() for name in base.manifest.all_files if name != TOTALS}
     contents[RATINGS] = ratings_to_bytes(ratings)
-    hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in base.manifest.files}
+    hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in files}
     version = version_of(base.manifest.dejavu, record, hashes)
     model = Forecaster(base.manifest, base.models, base.calibration, ratings)
     golden = tuple(_updated(each, model.forecast(query_of(each))) for each in base.manifest.golden)

@@ -9,6 +9,17 @@ double within(double probability, double least) {
     return probability < least ? least : std::min(probability, 1 - least);
 }
 
+// Returns a value without its fraction as a whole number between two others; NaN, which has no place, as the least.
+int clamped(double whole, int least, int most) {
+    return whole > least ? static_cast<int>(std::min(whole, static_cast<double>(most))) : least;
+}
+
+double scale_of(double logarithm) {
+    const double scale = std::exp(logarithm);
+    if (!(scale > 0) || !std::isfinite(scale)) throw std::domain_error("a scale is finite and above 0");
+    return scale;
+}
+
 double expit(double log_odds) {
     if (log_odds < 0) {  // either form overflows on one side
         const double odds = std::exp(log_odds);
@@ -59,7 +70,7 @@ MarginGame::MarginGame(std::shared_ptr<const MarginTables> tables, double point,
         pace = std::log(std::max(tables_->pace[0] + tables_->pace[1] * live.points, 1.0)) - tables_->pace[2];
     else
         live = {};
-    scale_ = std::exp(log_scale(*tables_, std::fabs(lead), margin, pace));
+    scale_ = scale_of(log_scale(*tables_, std::fabs(lead), margin, pace));
     if (!tables_->final) {
         home_ = 1 - below_edge(0.5);
         return;
@@ -99,9 +110,8 @@ double MarginGame::cumulative(int value) const {
 }
 
 double MarginGame::probability_above(double value) const {
-    const double bound = tables_->constants.largest + 1.0;
-    const int whole = static_cast<int>(std::floor(std::min(std::max(value, -bound), bound)));
-    return within(1 - cumulative(whole), tables_->constants.least);
+    const int bound = tables_->constants.largest + 1;
+    return within(1 - cumulative(clamped(std::floor(value), -bound, bound)), tables_->constants.least);
 }
 
 double MarginGame::value_at(double standardized) const {
@@ -126,10 +136,8 @@ int MarginGame::quantile(double level) const {
     const bool inner = constants.inner < level && level < 1 - constants.inner;
     // A mixture's quantile lies between those of its parts.
     const double one = value_at(shape_.nearer_inverse(level)), other = value_at(shape_.farther_inverse(level));
-    const double bound = constants.largest + 1.0;  // beyond it a value counts as the largest
-    const auto whole = [bound](double value) {
-        return static_cast<int>(std::ceil(std::min(std::max(value, -bound), bound)));
-    };
+    const int bound = constants.largest + 1;  // beyond it a value counts as the largest
+    const auto whole = [bound](double value) { return clamped(std::ceil(value), -bound, bound); };
     int value = whole(std::min(one, other) - constants.clear);
     if (inner) most = std::max(std::min(most, whole(std::max(one, other) + constants.clear)), least);
     value = std::min(std::max(value, least), most);
@@ -150,7 +158,7 @@ double MarginGame::extrapolated(double score, double reach, double level_of_reac
 PointGame::PointGame(std::shared_ptr<const PointTables> tables, int points, double lead, double expected)
     : tables_(std::move(tables)), points_(points),
       to_come_(points_to_come(*tables_, points, std::fabs(lead), expected)),
-      scale_(std::exp(log_scale(*tables_, to_come_, std::fabs(lead)))), shape_(tables_->shapes, std::fabs(lead)) {}
+      scale_(scale_of(log_scale(*tables_, to_come_, std::fabs(lead)))), shape_(tables_->shapes, std::fabs(lead)) {}
 
 double PointGame::cumulative(int total) const {
     const int to_come = total - points_;
@@ -162,7 +170,7 @@ int PointGame::quantile(double level) const {
     const double target = level - tables_->tolerance;
     // A value of the nearer shape; that of a mixture, and beyond the outermost level, is a few steps away.
     const double start = std::ceil(to_come_ + scale_ * shape_.nearer_inverse(target) - 0.5);
-    int value = static_cast<int>(std::min(std::max(start, 0.0), static_cast<double>(tables_->most_to_come)));
+    int value = clamped(start, 0, tables_->most_to_come);
     while (value > 0 && below(value - 1) >= target) --value;
     while (value < tables_->most_to_come && below(value) < target) ++value;
     return value;

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from dejavu_common.files import sync
 from dejavu_common.processes import return_freed_memory
-from dejavu_feed.live_inputs import LiveInputs
+from dejavu_feed.live_inputs import MAX_TOTAL_POINTS, LiveInputs
 from dejavu_feed.off_season import summer
 from dejavu_models.errors import (
     BundleCorrupt,
@@ -37,7 +37,7 @@ from dejavu_models.manifest import SCHEMA_VERSION, Manifest, first_error
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.registry.contents import load_contents
 from dejavu_models.team_filter import CODES
-from dejavu_models.types import HORIZONS
+from dejavu_models.types import HORIZONS, MAX_DIFFERENTIAL
 
 MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6
@@ -245,27 +245,33 @@ def check_golden(forecaster: Forecaster) -> None:
 
 
 def _check_minutes(forecaster: Forecaster) -> None:
-    """Check the time and the numbers of forecasts with explanation to every horizon from every minute."""
+    """Check the time and the numbers of forecasts with explanation to every horizon from every minute.
+
+    They include the outermost games that can be asked for, and the outermost interval of each.
+    """
     queries = [
         ForecastQuery(
             ScorePattern(tuple(lead * slot / slots for slot in range(1, slots + 1))),
             horizon,
-            alpha=0.2,
+            alpha=forecaster.info.smallest_alpha,
             home_team=teams[0],
             away_team=teams[1],
             pregame_margin=margin,
             explain=True,
             explain_steps=True,
             record=True,
-            live=LiveInputs(total_points=None if forecaster.totals is None else 40 + 4 * slots),  # even, as the leads
+            live=LiveInputs(total_points=None if forecaster.totals is None else total),
         )
         for horizon in HORIZONS
         for slots in forecaster.calibration.minutes(horizon)
-        for lead, margin, teams in (
-            (0.0, None, ("", "")),
-            (0.0, None, ("BOS", "LAL")),
-            (14.0, -4.0, ("", "")),
-            (-40.0, 12.0, ("", "")),
+        for lead, margin, teams, total in (  # a total is even, as the lead
+            (0.0, None, ("", ""), 40 + 4 * slots),
+            (0.0, None, ("BOS", "LAL"), 40 + 4 * slots),
+            (14.0, -4.0, ("", ""), 40 + 4 * slots),
+            (-40.0, 12.0, ("", ""), 40 + 4 * slots),
+            (0.0, -MAX_DIFFERENTIAL, ("", ""), 0),
+            (MAX_DIFFERENTIAL, MAX_DIFFERENTIAL, ("", ""), MAX_TOTAL_POINTS),
+            (-MAX_DIFFERENTIAL, None, ("BOS", "LAL"), MAX_TOTAL_POINTS),
         )
     ]
     for query in queries:

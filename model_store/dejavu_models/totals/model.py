@@ -22,10 +22,10 @@ from dejavu_models.totals.inputs import (
     point_terms,
     scale_terms,
 )
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
+from dejavu_models.types import CASES, HORIZONS, MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 from dejavu_models.uncertainty.lattice.margin_model import ROWS
-from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_tables, cumulative, mixed
+from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_log_scales, check_tables, cumulative, mixed
 
 CENTERS: Final[Floats] = np.array([0.0, 4.0, 10.0, 18.0])
 """Sizes of the lead at which there is a late shape, in points; between them shapes are mixed."""
@@ -36,6 +36,10 @@ TABLES: Final = ("point", "log_mean", "scale", "shapes", "late_shapes")
 """Names of the tables."""
 
 _EDGES: Final[Floats] = np.arange(0.5, MOST_TO_COME)
+
+# The logarithm of the scale is linear between these sizes of the lead and in the logarithm of what is to come.
+_LEADS, _LEAST_AND_MOST = (each.ravel() for each in np.meshgrid([0.0, 10.0, MAX_DIFFERENTIAL], [0.0, MOST_TO_COME]))
+_OUTERMOST: Final = TotalInputs(np.zeros_like(_LEADS), _LEADS, np.zeros_like(_LEADS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,8 @@ class TotalModel:
         games: number of games behind the residuals.
 
     Raises:
-        ValueError: if a shape is wrong, or a value is not finite, or quantiles do not ascend.
+        ValueError: if a shape is wrong, or a value is not finite or too large, or quantiles do not ascend, or a game
+            that can be asked for has a scale beyond MAX_LOG_SCALE.
     """
 
     point: Floats
@@ -71,6 +76,9 @@ class TotalModel:
             "late_shapes": (len(LATE_MINUTES), len(CENTERS), levels),
         }
         check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
+        for row, (index, minute) in enumerate(CASES):
+            terms = scale_terms(HORIZONS[index], minute, _OUTERMOST, _LEAST_AND_MOST, float(self.log_mean[row]))
+            check_log_scales(terms @ self.scale[row])
 
     def to_come(self, horizon: Horizon, minute: int, inputs: TotalInputs) -> Floats:
         """Return the points that are expected still to come until a horizon, (n,), from 0 to MOST_TO_COME.

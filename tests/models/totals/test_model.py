@@ -107,6 +107,32 @@ def test_tables_of_another_shape_or_that_are_not_finite_are_refused(name: str) -
         replace(MODEL, **{name: np.full_like(table, np.nan)})
 
 
+FAR_SCALES = {
+    "a lead of 200": (-1, (0.0, 0.0, 3.0, 0.0)),
+    "a lead of 200, the other way": (-1, (0.0, 0.0, -3.0, 0.0)),
+    "no lead": (-1, (0.0, 0.0, 0.0, 60.0)),
+    "nothing to come": (0, (0.0, 20.0, 0.0, 0.0)),
+    "all to come": (-1, (0.0, 20.0, 0.0, 0.0)),
+    "any": (0, (60.0, 0.0, 0.0, 0.0)),
+    # Finite where a verification asks, at leads of 0, 14 and -40, with an infinite one at 17.
+    "a lead between": (-1, (-4200.0, 0.0, 3000.0, 4200.0)),
+}
+
+
+@pytest.mark.parametrize(("row", "of_row"), FAR_SCALES.values(), ids=FAR_SCALES)
+def test_a_scale_beyond_arithmetic_in_some_game_is_refused(row: int, of_row: tuple[float, ...]) -> None:
+    scale = MODEL.scale.copy()
+    scale[row] = of_row
+    with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±50\)"):
+        replace(MODEL, scale=scale)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_coefficients_beyond_those_of_any_game_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} must be finite float64 of shape .* within ±1e\+06"):
+        replace(MODEL, **{name: np.full_like(getattr(MODEL, name), 1e7)})
+
+
 def test_shapes_that_do_not_ascend_and_tables_of_no_game_are_refused() -> None:
     with pytest.raises(ValueError, match="ascend"):
         replace(MODEL, shapes=MODEL.shapes[:, ::-1].copy())

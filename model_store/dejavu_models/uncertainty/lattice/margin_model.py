@@ -17,8 +17,9 @@ from typing import Final
 
 import numpy as np
 
+from dejavu_feed.live_inputs import MAX_TOTAL_POINTS
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
+from dejavu_models.types import CASES, HORIZONS, MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import EDGES, LatticeDistribution, from_cumulative
 from dejavu_models.uncertainty.lattice.inputs import (
     PACE_TERMS,
@@ -31,7 +32,7 @@ from dejavu_models.uncertainty.lattice.inputs import (
     shift_terms,
     win_terms,
 )
-from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_tables, cumulative, mixed
+from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_log_scales, check_tables, cumulative, mixed
 
 CELLS_FROM: Final = 36
 """Minute from which the shape for the end of the game depends on the lead: the trailing team fouls, a tie is played
@@ -50,6 +51,14 @@ LATE_MINUTES: Final = tuple(range(CELLS_FROM, MAX_SLOTS + 1))
 
 TABLES: Final = ("shift", "pace", "scale", "shapes", "late_shapes", "win")
 """Names of the tables."""
+
+# The logarithm of the scale is linear between these sizes of the lead, in the margin, and in the pace, which rises or
+# falls with the points.
+_LEADS, _MARGINS, _POINTS = (
+    each.ravel()
+    for each in np.meshgrid([0.0, 4.0, 10.0, MAX_DIFFERENTIAL], [0.0, MAX_DIFFERENTIAL], [0.0, MAX_TOTAL_POINTS])
+)
+_OUTERMOST: Final = LiveColumns(_POINTS, np.zeros_like(_POINTS), np.zeros_like(_POINTS))
 
 SMALLEST: Final = 1e-6
 """Least win probability of either side."""
@@ -70,7 +79,8 @@ class MarginModel:
         games: number of games behind the residuals.
 
     Raises:
-        ValueError: if a shape is wrong, or a value is not finite, or quantiles do not ascend.
+        ValueError: if a shape is wrong, or a value is not finite or too large, or quantiles do not ascend, or a game
+            that can be asked for has a scale beyond MAX_LOG_SCALE.
     """
 
     live: bool
@@ -93,6 +103,9 @@ class MarginModel:
             "win": (WIN_TERMS,),
         }
         check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
+        for row, (index, minute) in enumerate(CASES):
+            pace = pace_of(self.pace[row], _OUTERMOST) if self.live else np.zeros_like(_LEADS)
+            check_log_scales(scale_terms(HORIZONS[index], minute, _LEADS, _MARGINS, pace) @ self.scale[row])
 
     def shifts(self, horizon: Horizon, minute: int, live: LiveColumns) -> Floats:
         """Return the shift of n point forecasts by live inputs, (n,), in points; 0 if they are not used."""

@@ -18,6 +18,10 @@ SHAPE_LEVELS: Final[Floats] = np.concatenate(
 LEVELS: Final[list[float]] = SHAPE_LEVELS.tolist()
 """SHAPE_LEVELS as plain numbers."""
 
+MAX_COEFFICIENT: Final = 1e6
+"""Bound of the values of a table; those of a bundle are below 250."""
+MAX_LOG_SCALE: Final = 50.0
+"""Bound of the logarithm of a scale in any game that can be asked for; those of a bundle are within ±11."""
 _TAIL: Final = 0.05
 _LEAST_STEP: Final = 1e-3
 LOG_STEP: Final = math.log(SHAPE_LEVELS[1] / SHAPE_LEVELS[0])
@@ -113,16 +117,26 @@ def check_tables(tables: Mapping[str, Floats], forms: Mapping[str, tuple[int, ..
         games: number of games behind them.
 
     Raises:
-        ValueError: if a form is wrong, or a value is not finite, or quantiles do not ascend, or there are no games.
+        ValueError: if a form is wrong, or a value is not finite or too large, or quantiles do not ascend, or there are
+            no games.
     """
     for name, form in forms.items():
         values = tables[name]
-        if values.shape != form or values.dtype != np.float64 or not np.isfinite(values).all():
-            raise ValueError(f"{name} must be finite float64 of shape {form}, not {values.dtype} {values.shape}")
+        if values.shape != form or values.dtype != np.float64 or not (np.abs(values) <= MAX_COEFFICIENT).all():
+            raise ValueError(
+                f"{name} must be finite float64 of shape {form} within ±{MAX_COEFFICIENT:g}, "
+                f"not {values.dtype} {values.shape}"
+            )
     if not (_ascend(tables["shapes"]) and _ascend(tables["late_shapes"])):
         raise ValueError("the quantiles of a shape must ascend")
     if games < 1:
         raise ValueError("a shape needs at least one game")
+
+
+def check_log_scales(logs: Floats) -> None:
+    """Raise ValueError if the logarithms of the scales of games are too large for arithmetic with the scales."""
+    if not (np.abs(logs) <= MAX_LOG_SCALE).all():
+        raise ValueError(f"scale gives some game a scale beyond exp(±{MAX_LOG_SCALE:g})")
 
 
 def _ascend(shapes: Floats) -> bool:

@@ -16,12 +16,14 @@ from tests.support.harness.stores import stored_versions
 
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.point.linear import CUBE
 from dejavu_models.registry import bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store import verification
 from dejavu_models.registry.store.folder import FolderFiles
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.registry.store.verification import verify
+from dejavu_models.types import HORIZONS, Horizon
 
 
 def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: Path) -> None:
@@ -67,6 +69,18 @@ def test_a_bundle_that_cannot_learn_from_the_next_final_is_refused() -> None:
         forecaster = Forecaster(sound.manifest, sound.models, sound.calibration, sound.rating_filter, totals)
         with pytest.raises(BundleCorrupt, match=said):
             bundle.check_answers(forecaster)
+
+
+def test_a_bundle_whose_outermost_answers_are_too_large_is_refused() -> None:
+    """At the leads of games its points are sane; the cube of a lead of 200 is not."""
+    sound = bundle.load_bundle(default_bundle())
+    coefficients = sound.models.linear.coefficients.copy()
+    coefficients[HORIZONS.index(Horizon.FINAL), 1:, :, CUBE] = 150.0
+    models = replace(sound.models, linear=replace(sound.models.linear, coefficients=coefficients))
+    manifest = sound.manifest.model_copy(update={"golden": ()})
+    forecaster = Forecaster(manifest, models, sound.calibration, sound.rating_filter, sound.totals)
+    with pytest.raises(BundleCorrupt, match=r"the final from minute 1 is beyond ±1e\+06 points"):
+        bundle.check_answers(forecaster)
 
 
 def test_once_the_files_are_read_the_process_opens_writes_and_starts_nothing(tmp_path: Path) -> None:

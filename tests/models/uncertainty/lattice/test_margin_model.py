@@ -90,6 +90,31 @@ def test_missing_inputs_and_broken_tables_are_refused() -> None:
         replace(MODEL, games=0)
 
 
+FAR_SCALES = {
+    "a lead of 200": (0, 2, 3.0),
+    "a margin of 200": (0, 3, 3.0),
+    "a high pace": (0, 1, 30.0),
+    "one-sided, late": (-1, 4, 3.0),
+    "tied, late": (-1, 5, 60.0),
+    "any": (0, 0, -60.0),
+}
+
+
+@pytest.mark.parametrize(("row", "term", "value"), FAR_SCALES.values(), ids=FAR_SCALES)
+def test_a_scale_beyond_arithmetic_in_some_game_is_refused(row: int, term: int, value: float) -> None:
+    model = symmetric_model(live=True)
+    scale = model.scale.copy()
+    scale[row, term] = value
+    with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±50\)"):
+        replace(model, scale=scale)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_coefficients_beyond_those_of_any_game_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} must be finite float64 of shape .* within ±1e\+06"):
+        replace(MODEL, **{name: np.full_like(getattr(MODEL, name), 1e7)})
+
+
 def test_a_calibration_comes_back_as_it_was_written() -> None:
     calibration = symmetric_calibration()
     made = calibration.rounded()

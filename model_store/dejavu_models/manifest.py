@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from dejavu_models.point.dejavu import Kernel
+from dejavu_models.team_filter import MIN_NOISE
 from dejavu_models.types import COMPONENTS, HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
 from dejavu_models.uncertainty.calibration import Calibration
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
@@ -109,7 +110,7 @@ class RatingsRecord(_Record):
 
     date: Day
     season: Season
-    noise: Annotated[float, Field(gt=0, le=1e9)]
+    noise: Annotated[float, Field(ge=MIN_NOISE, le=1e9)]
     daily: Variance
     carry: Annotated[float, Field(ge=0, le=1)]
     seasonal: Variance

@@ -28,6 +28,10 @@ LEVEL: Final = len(CODES)
 """Index of the level in the state."""
 FIRST_TERM: Final = LEVEL + 1
 """Index of the first coefficient of a term."""
+MAX_STRENGTH: Final = 1000.0
+"""Bound of the numbers of a state, in points; those of a bundle are below 30, the level of totals is below 250."""
+MIN_NOISE: Final = 1.0
+"""Lower bound of the noise, in points squared, far above any rounding error of a variance; that of margins is 160."""
 _TEAM_VARIANCE = 25.0
 _LEVEL_VARIANCE = 1.0
 _TERM_VARIANCE = 1.0
@@ -44,7 +48,7 @@ class RatingSettings:
     """Parameters of a filter, chosen by the trainer; variances in points squared. The defaults are those of margins.
 
     Attributes:
-        noise: variance of a game's outcome around its expectation.
+        noise: variance of a game's outcome around its expectation; that of a bundle is at least MIN_NOISE.
         daily: daily drift variance of a team.
         carry: share of a team's number that is carried into the next season, in [0, 1].
         seasonal: variance that a new season adds to a team.
@@ -98,6 +102,18 @@ class TeamFilter:
     def with_terms(self) -> bool:
         """Whether the terms of games enter the expectation."""
         return len(self.mean) > FIRST_TERM
+
+    def check(self) -> None:
+        """Check the numbers of the state.
+
+        Raises:
+            ValueError: if they are not finite, too large, or no variances.
+        """
+        for name, values, most in (("mean", self.mean, MAX_STRENGTH), ("covariance", self.covariance, MAX_STRENGTH**2)):
+            if values.dtype != np.float64 or not np.abs(values).max() <= most:  # NaN fails too
+                raise ValueError(f"its {name} is {values.dtype}; expected finite float64 within ±{most:g}")
+        if self.covariance.diagonal().min() < 0:
+            raise ValueError("its covariance has negative variances")
 
     def is_of_earlier_season(self, game_date: dt.date | None) -> bool:
         """Return whether a game is of a later season than the teams'; False if its date is unknown."""
@@ -172,12 +188,20 @@ class TeamFilter:
             away: NBA code of the away team.
             outcome: home − away for a margin, home + away for a total.
             terms: the terms of the game; ignored by a filter without terms.
+
+        Raises:
+            ValueError: if the state gives the outcome no variance, or fails `check` afterwards: a bundle may hold any
+                numbers.
         """
         expected, cross, variance = self._predicted(home, away, terms)
+        if not variance > 0:
+            raise ValueError(f"the outcome of {away} at {home} has the variance {variance:g}; expected more than 0")
         gain = cross / variance
         mean = self.mean + gain * (outcome - expected)
         covariance = self.covariance - np.outer(gain, cross)
-        return replace(self, mean=mean, covariance=(covariance + covariance.T) / 2)
+        updated = replace(self, mean=mean, covariance=(covariance + covariance.T) / 2)
+        updated.check()
+        return updated
 
     def _predicted(self, home: str, away: str, terms: Sequence[float]) -> tuple[float, Floats, float]:
         """Return mean of a game's outcome, its covariance with the state, and its variance.

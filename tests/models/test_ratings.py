@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -80,6 +81,35 @@ def test_the_expected_margin_turns_with_the_teams_but_for_the_home_advantage() -
         10.0,
         -5.0,
     ]
+
+
+def paired(variance: float, between: float, noise: float, mean: float = 0.0) -> RatingFilter:
+    """Returns ratings that know two teams as given, and nothing of the others."""
+    one, other = CODES.index("BOS"), CODES.index("DEN")
+    covariance, means = np.zeros_like(START.covariance), np.zeros_like(START.mean)
+    means[[one, other]] = mean
+    covariance[one, one] = covariance[other, other] = variance
+    covariance[one, other] = covariance[other, one] = between
+    return replace(START, settings=replace(SETTINGS, noise=noise), mean=means, covariance=covariance)
+
+
+UNLEARNABLE = {
+    "no variance": (paired(1.0, 1 + 2.0**-31, 2.0**-30), 7.0, "of DEN at BOS has the variance 0; expected more than 0"),
+    "negative variance": (paired(1.0, 2.0, 1.0), 7.0, "has the variance -1"),
+    "variance that is not a number": (paired(np.nan, 0.0, 1.0), 7.0, "has the variance nan"),
+    "teams become too strong": (
+        paired(1e6, 0.0, 1.0, mean=999.0),
+        40.0,
+        "its mean is float64; expected finite float64",
+    ),
+    "outcome that is not a number": (paired(25.0, 0.0, 1.0), np.nan, "its mean is float64; expected finite float64"),
+}
+
+
+@pytest.mark.parametrize(("state", "outcome", "said"), UNLEARNABLE.values(), ids=UNLEARNABLE)
+def test_ratings_that_cannot_take_in_an_outcome_say_so(state: RatingFilter, outcome: float, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        state.update("BOS", "DEN", outcome)
 
 
 def test_ratings_must_be_of_all_teams_and_finite_and_of_some_game() -> None:

@@ -45,12 +45,8 @@ from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
-_MAX_STRENGTH: Final = 1000.0
-"""Bound of strengths, level and terms of the ratings, in points; those of a bundle are below 30, the level of totals is
-below 250."""
-
-_MAX_ROUNDING: Final = 1e-6
-"""Bound of the rounding errors of a variance, in points squared."""
+_MAX_ROUNDING: Final = 1e-9
+"""Bound of the rounding errors of a variance, in points squared; the least variance of a bundle is above 0.01."""
 
 MAX_SIZE = 256 * 1024**2
 """Maximum number of bytes of a bundle's arrays; those of the default bundle take 20 MB."""
@@ -167,11 +163,7 @@ def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
 
 def _check_state(state: TeamFilter) -> None:
     """Raise ValueError if the numbers of ratings are not finite, too large, or not a covariance."""
-    for name, values, most in (("mean", state.mean, _MAX_STRENGTH), ("covariance", state.covariance, _MAX_STRENGTH**2)):
-        if values.dtype != np.float64 or not (np.abs(values) <= most).all():  # NaN fails too
-            raise ValueError(f"its {name} is {values.dtype}; expected finite float64 within ±{most:g}")
-    if (np.diag(state.covariance) < 0).any():
-        raise ValueError("its covariance has negative variances")
+    state.check()
     if not np.array_equal(state.covariance, state.covariance.T):
         raise ValueError("its covariance is not symmetric")
     if (np.linalg.eigvalsh(state.covariance) < -_MAX_ROUNDING).any():

@@ -102,6 +102,14 @@ class OnlineProjection:
         """Give up the ratings of a model version; allowed while another thread reads."""
         self._ratings = {each: ratings for each, ratings in self._ratings.items() if each != version}
 
+    def freeze(self, version: str, error: Exception) -> None:
+        """Stop the ratings of a model version, which cannot take in an outcome, until an outcome is corrected."""
+        if version in self._ratings:
+            self._ratings[version].rewind(1)
+        self._frozen.add(version)
+        effect = "its forecasts use the ratings of its bundle"
+        _log.error("learning_failed", model=version, error=str(error), effect=effect, exc_info=error)
+
     @property
     def sequence(self) -> int:
         """Sequence of the newest standing outcome included; 0 if none."""
@@ -159,10 +167,7 @@ class OnlineProjection:
             except MemoryError:  # of this worker at this moment: the outcomes are read again
                 raise
             except Exception as error:  # a model's ratings may contain any numbers
-                each.rewind(1)
-                self._frozen.add(version)
-                effect = "its forecasts use the ratings of its bundle"
-                _log.error("learning_failed", model=version, error=str(error), effect=effect, exc_info=error)
+                self.freeze(version, error)
         self._schedule.advance(games)
         snapshots = [] if self._intervals is None else self._intervals.advance(observed_games)
         self.newest, self.history, self._is_behind = newest, history, False
@@ -328,18 +333,26 @@ class OnlineUpdater:
         if state == self._applied:
             return
         for forecaster in self._forecasters:
-            forecaster.update(
-                OnlineState(
-                    sequence=projection.sequence,
-                    mode=self._mode,
-                    trackers=projection.intervals.of(forecaster.version),
-                    ratings=projection.ratings(forecaster.version),
-                    schedule=projection.schedule,
-                    totals=projection.totals(forecaster.version),
-                )
-            )
+            try:
+                forecaster.update(self._state_of(forecaster.version))
+            except MemoryError:
+                raise
+            except Exception as error:  # a model's ratings may contain any numbers
+                projection.freeze(forecaster.version, error)
+                forecaster.update(self._state_of(forecaster.version))
         self.history = projection.history
         self._applied = state  # only now: a failed update is retried
+
+    def _state_of(self, version: str) -> OnlineState:
+        projection = self._projection
+        return OnlineState(
+            sequence=projection.sequence,
+            mode=self._mode,
+            trackers=projection.intervals.of(version),
+            ratings=projection.ratings(version),
+            schedule=projection.schedule,
+            totals=projection.totals(version),
+        )
 
     async def _run(self) -> None:
         while True:

@@ -93,6 +93,9 @@ def test_a_file_of_totals_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 ONE_A_SOURCE = ("sources", "games", "point", "log_mean", "scale", "shapes", "late_shapes")
 
 
+UNEQUAL_PAIR = np.zeros((34, 34))
+UNEQUAL_PAIR[0, 1] = UNEQUAL_PAIR[1, 0] = 1.0
+
 WRONG_RATINGS: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
     "mean that is not a number": ({"mean": np.full(34, np.nan)}, "mean is float64; expected finite float64 within"),
     "large mean": ({"mean": np.full(34, 1e300)}, "mean is float64; expected finite float64 within"),
@@ -102,9 +105,11 @@ WRONG_RATINGS: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
     "negative variance": ({"covariance": -np.eye(34)}, "negative variances"),
     "asymmetric covariance": ({"covariance": np.eye(34) + np.eye(34, k=1)}, "not symmetric"),
     "no covariance": ({"covariance": np.full((34, 34), -1.0) + 2 * np.eye(34)}, "games a negative variance"),
+    "pair without a variance": ({"covariance": np.eye(34) + (1 + 1e-7) * UNEQUAL_PAIR}, "games a negative variance"),
     "settings that are not numbers": ({"settings": np.full(5, np.nan)}, "wrong noise: Input should be"),
     "four settings": ({"settings": np.ones(4)}, "zip"),
-    "no noise": ({"settings": np.zeros(5)}, "wrong noise: Input should be greater than 0"),
+    "no noise": ({"settings": np.zeros(5)}, "wrong noise: Input should be greater than or equal to 1"),
+    "less noise than rounding may be": ({"settings": np.array([2.0**-30, 0, 1, 0, 0])}, "wrong noise: Input should be"),
     "season before the league": ({"season": np.array(-30_000, np.int16)}, "wrong season: Input should be greater"),
     "later season": ({"season": np.array(2030, np.int16)}, "for season 2030 and end on 2023-06-12; those of margins"),
     "date after all dates": ({"date": np.array(2**40)}, "wrong date: Input should be"),

@@ -29,11 +29,14 @@ from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
 from dejavu_models.schedule import ScheduleHistory
-from dejavu_models.team_filter import RatingSettings
+from dejavu_models.team_filter import CODES, RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import TrackerKey
 from dejavu_server.forecasting import online_updater
@@ -253,6 +256,51 @@ async def test_a_model_whose_ratings_cannot_take_in_an_outcome_keeps_no_other_mo
     assert sound.state.ratings.finals == 2
     assert (broken.state.ratings, broken.state.totals) == (added.state.ratings, added.state.totals) == (None, None)
     assert [log["model"] for log in logs if log["event"] == "learning_failed"] == ["broken", "added"]
+
+
+class Unusable(PersistenceForecaster):
+    """A model that cannot use the ratings that it has learned."""
+
+    @override
+    def update(self, state: OnlineState) -> None:
+        if state.ratings is not None and state.ratings.finals:
+            raise ValueError("ratings must be finite")
+        super().update(state)
+
+
+def hostile() -> Forecaster:
+    """Returns the shipped model with ratings that become NaN at a final of BOS and DEN; no bundle may hold them."""
+    shipped = load_bundle(default_bundle())
+    state = shipped.rating_filter
+    one, other = CODES.index("BOS"), CODES.index("DEN")
+    covariance = np.zeros_like(state.covariance)
+    covariance[one, one] = covariance[other, other] = 1.0
+    covariance[one, other] = covariance[other, one] = 1 + 2.0**-31
+    wrong = replace(state, settings=RatingSettings(2.0**-30, 0.0, 1.0, 0.0, 0.0), covariance=covariance)
+    return Forecaster(shipped.manifest, shipped.models, shipped.calibration, wrong, shipped.totals)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a server only warns of a division by 0
+@pytest.mark.parametrize("make", [lambda: Unusable("shipped"), hostile], ids=["ratings in use", "ratings of a pair"])
+async def test_a_model_that_cannot_use_what_it_learned_keeps_no_other_from_learning_or_loading(
+    ledger: Ledger, make: Callable[[], Forecaster]
+) -> None:
+    """A worker that starts with it has the ratings of its bundle."""
+    wrong, sound, added = make(), PersistenceForecaster("sound"), PersistenceForecaster("added")
+    updater = online_updater.OnlineUpdater(ledger, [wrong, sound], mode=AdaptationMode.SHADOW, carry_ratings=True)
+    observed = NOW + timedelta(days=1)
+    with capture_logs() as logs:
+        await ledger.record_outcome(ReportedOutcome(game_id(1), Horizon.FINAL, 7, "BOS", "DEN", observed, observed))
+        await updater.update()
+        await updater.add(added)
+        await updater.update()
+        restarted = online_updater.OnlineUpdater(ledger, [make()], mode=AdaptationMode.SHADOW, carry_ratings=True)
+        await restarted.update()
+    for model in (sound, added):
+        assert model.state.ratings is not None
+        assert model.state.ratings.finals == 1
+    assert wrong.info.finals_since == 0
+    assert [log["model"] for log in logs if log["event"] == "learning_failed"] == [wrong.version] * 2
 
 
 async def test_a_worker_that_is_short_of_memory_learns_later_what_the_others_have_learned(

@@ -125,6 +125,10 @@ _SHARED_CITIES: Final = {"LA": ("LAC", "LAL"), "LOS ANGELES": ("LAC", "LAL")}
 """City in capitals → NBA codes of its teams."""
 
 
+_LONGEST_SHOWN: Final = 40
+"""Maximum number of characters of a name that an error repeats."""
+
+
 def _plain(name: str) -> str:
     """Return a name in capitals, without dots, hyphens and superfluous spaces."""
     return " ".join(name.upper().translate(str.maketrans("", "", ".-")).split())
@@ -158,14 +162,15 @@ def team_code(text: str) -> str:
     plain = _plain(text)
     code = _CODES.get(plain)
     if code is None:
+        shown = repr(text[:_LONGEST_SHOWN])
         if plain in _SHARED_CITIES:
-            raise ValueError(f"{text!r} is the city of two teams; expected {' or '.join(_SHARED_CITIES[plain])}")
+            raise ValueError(f"{shown} is the city of two teams; expected {' or '.join(_SHARED_CITIES[plain])}")
         if plain in _ALL_STAR_TEAMS:
-            raise ValueError(f"{text!r} is no club of the NBA but an All-Star team")
+            raise ValueError(f"{shown} is no club of the NBA but an All-Star team")
         if close := difflib.get_close_matches(plain, _CODES, n=1):
             name = TEAMS[_CODES[close[0]]].name
-            raise ValueError(f"{text!r} is not a team; did you mean {_CODES[close[0]]} ({name})?")
-        raise ValueError(f"{text!r} is not a team; expected an NBA code such as BOS, or a name such as Celtics")
+            raise ValueError(f"{shown} is not a team; did you mean {_CODES[close[0]]} ({name})?")
+        raise ValueError(f"{shown} is not a team; expected an NBA code such as BOS, or a name such as Celtics")
     return code
 
 

@@ -22,6 +22,11 @@ def test_a_city_with_two_teams_names_none(city: str) -> None:
         team_code(city)
 
 
+def test_of_a_long_name_the_beginning_is_shown() -> None:
+    with pytest.raises(ValueError, match=f"^'{'B' * 40}' is not a team"):
+        team_code("B" * 1_000_000)
+
+
 COMMON = {
     "Sixers": "PHI",
     "Cavs": "CLE",

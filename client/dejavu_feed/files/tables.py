@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +21,18 @@ _DELIMITERS: Final = (",", "\t", ";", "|")
 _PARQUET: Final = b"PAR1"
 _LONGEST_HEADER: Final = 100_000
 
+_MAX_BYTES: Final = 500_000_000
+"""Maximum size of a file, of parquet also when decompressed; a season takes less than 200 MB as CSV."""
+
+_MAX_ROWS: Final = 2_000_000
+"""Maximum number of rows of parquet, of which a small file may repeat one many times; a season has up to 650,000."""
+
+_LONGEST_TEXT: Final = 1_000
+"""Maximum number of bytes of a text of parquet, of which a small file may repeat a long one; those of plays have up to
+200."""
+
 _BATCH_ROWS: Final = 1_024
-"""Number of rows of parquet that are read at a time: a small file may contain long texts, often repeated."""
+"""Number of rows of parquet that are read at a time."""
 
 
 def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
@@ -40,8 +51,11 @@ def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ())
         FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
     try:
-        if path.is_dir():
-            raise DataError(f"{path}: is a folder; expected a file")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise DataError(f"{path}: is {'a folder' if path.is_dir() else 'a device or a pipe'}; expected a file")
+        if found.st_size > _MAX_BYTES:
+            raise DataError(f"{path}: has {found.st_size:,} bytes; expected {_MAX_BYTES:,} at most")
         with path.open("rb") as file:
             is_parquet = file.read(len(_PARQUET)) == _PARQUET or path.suffix.lower() == ".parquet"
         if is_parquet:
@@ -96,7 +110,7 @@ def _delimiter(header: str, known: set[str]) -> str:
 def _parquet_rows(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
-        from pyarrow import parquet  # noqa: PLC0415
+        from pyarrow import compute, parquet  # noqa: PLC0415
     except ImportError as error:
         raise FeedNotInstalled(
             f"{error.name} is missing; files of parquet need the extra live: pip install 'dejavu-forecast[live]'"
@@ -106,11 +120,43 @@ def _parquet_rows(path: Path, required: Sequence[str], optional: Sequence[str]) 
         names = file.schema_arrow.names
         require_columns(path, names, required)
         columns = [column for column in (*required, *optional) if column in names]
+        _check_amount(path, file.metadata, columns)
+        # The distinct texts of a column take no more memory than its decompressed pages; a row of texts may.
+        texts = parquet.ParquetFile(path, read_dictionary=columns)
+        for column in columns:
+            for batch in texts.iter_batches(_MAX_ROWS, columns=[column]):
+                values = batch.column(0)
+                if pa.types.is_dictionary(values.type):
+                    _check_length(path, column, compute.max(compute.binary_length(values.dictionary)).as_py() or 0)
         for batch in file.iter_batches(columns=columns, batch_size=_BATCH_ROWS):
-            for values in batch.to_pylist():
-                yield None, values
+            for row in batch.to_pylist():
+                yield None, row
     except (pa.ArrowException, UnicodeDecodeError, OverflowError) as error:
         raise DataError(f"{path}: can't be read as parquet: {error}") from error
+
+
+def _check_amount(path: Path, metadata: Any, columns: Sequence[str]) -> None:
+    """Check the number of rows, their decompressed size, and that each column has single values, of a bounded length.
+
+    Raises:
+        DataError: if not.
+    """
+    if metadata.num_rows > _MAX_ROWS:
+        raise DataError(f"{path}: has {metadata.num_rows:,} rows; expected {_MAX_ROWS:,} at most")
+    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    if size > _MAX_BYTES:
+        raise DataError(f"{path}: has {size:,} bytes when decompressed; expected {_MAX_BYTES:,} at most")
+    leaves = {leaf.path: leaf for leaf in map(metadata.schema.column, range(len(metadata.schema)))}
+    for column in columns:
+        leaf = leaves.get(column)
+        if leaf is None or leaf.max_repetition_level:
+            raise DataError(f"{path}: {column} holds lists or records; expected single values")
+        _check_length(path, column, leaf.length)
+
+
+def _check_length(path: Path, column: str, length: int) -> None:
+    if length > _LONGEST_TEXT:
+        raise DataError(f"{path}: {column} has a value of {length:,} bytes; expected {_LONGEST_TEXT:,} at most")
 
 
 def _json_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:

@@ -1,0 +1,64 @@
+"""A table of any size and content is read in bounded memory, or refused by the name of its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from dejavu_feed.errors import DataError
+from dejavu_feed.files.tables import read_rows
+
+
+def repeated(text: str, rows: int) -> pa.Array:
+    """Returns a text in many rows, which takes a file no more than once."""
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+
+
+UNBOUNDED: dict[str, tuple[Any, str]] = {
+    "one text in many rows": (repeated("x" * 100_000, 1_024), "text has a value of 100,000 bytes; expected 1,000"),
+    "a text in one of many rows": (pa.array(["", None, "x" * 1_001]), "text has a value of 1,001 bytes"),
+    "wide bytes": (pa.array([b"x" * 2_000], pa.binary(2_000)), "text has a value of 2,000 bytes"),
+    "rows": (repeated("x", 2_000_001), "has 2,000,001 rows; expected 2,000,000 at most"),
+    "lists": (pa.array([["x"]]), "text holds lists or records; expected single values"),
+    "records": (pa.array([{"x": "y"}]), "text holds lists or records"),
+}
+
+
+@pytest.mark.parametrize(("column", "said"), UNBOUNDED.values(), ids=UNBOUNDED)
+def test_parquet_that_would_take_too_much_is_refused_before_its_rows_are_made(
+    column: Any, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "plays.parquet"
+    parquet.write_table(pa.table({"text": column}), path, compression="zstd")
+    pool, usual = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        with pytest.raises(DataError, match=rf"plays.parquet: {said}"):
+            next(read_rows(path, ["text"]))
+    finally:
+        pa.set_memory_pool(usual)
+    assert pool.max_memory() < 2_000_000
+
+
+def test_texts_and_bytes_of_usual_length_are_read_as_they_are(tmp_path: Path) -> None:
+    texts = ["x" * 1_000, None, "", "é"]
+    columns = {"text": texts, "large": pa.array(texts, pa.large_string()), "bytes": [b"x", b"", None, b"x"]}
+    parquet.write_table(pa.table(columns), tmp_path / "plays.parquet", row_group_size=3)
+    rows = [row for _, row in read_rows(tmp_path / "plays.parquet", ["text"], ["large", "bytes"])]
+    assert [row["text"] for row in rows] == [row["large"] for row in rows] == texts
+    assert [row["bytes"] for row in rows] == [b"x", b"", None, b"x"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_a_device_which_may_have_no_end_and_a_large_file_are_refused(suffix: str, tmp_path: Path) -> None:
+    device, large = tmp_path / f"device.{suffix}", tmp_path / f"large.{suffix}"
+    device.symlink_to("/dev/null")
+    with large.open("wb") as file:
+        file.truncate(500_000_001)
+    for path, said in ((device, "is a device or a pipe; expected a file"), (large, "has 500,000,001 bytes; expected")):
+        with pytest.raises(DataError, match=said):
+            next(read_rows(path, ["text"]))

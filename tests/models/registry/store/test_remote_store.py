@@ -199,7 +199,10 @@ def storage(kind: type[LyingStorage], patch: pytest.MonkeyPatch) -> Iterator[Non
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
             patch.setenv(name, "test")
+        clients = fsspec.get_filesystem_class("s3")
+        clients.clear_instance_cache()  # they know the storage of an earlier test
         yield
+        clients.clear_instance_cache()
         server.shutdown()
 
 

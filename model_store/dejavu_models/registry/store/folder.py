@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -34,7 +36,7 @@ class StoredFiles(Protocol):
             most: largest size in bytes.
 
         Raises:
-            BundleCorrupt: if it is larger.
+            BundleCorrupt: if it is larger, or no regular file.
             ModelStoreUnavailable: if the storage fails.
         """
 
@@ -68,8 +70,7 @@ class FolderFiles:
         """See `StoredFiles`."""
         with disk(self.name):
             try:
-                check_size(self.name, path, (self._folder / path).stat().st_size, most)
-                return (self._folder / path).read_bytes()
+                return _read_regular(self._folder, path, self.name, most)
             except FileNotFoundError:
                 return None
 
@@ -107,6 +108,29 @@ class FolderFiles:
                     file.unlink()
 
 
+def _read_regular(folder: Path, path: str, source: str, most: int = MAX_FILE_BYTES) -> bytes:
+    """Read a file in a folder: a regular one only, and no more than it has when it is opened.
+
+    Whoever can write to the folder could otherwise put a pipe, which stalls its reader, or a link to a device, which
+    never ends, in the place of a file.
+
+    Raises:
+        BundleCorrupt: if it is larger than `most` bytes, or no regular file.
+        OSError: if it cannot be read.
+    """
+    file = folder / path
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise BundleCorrupt(f"{source}: {path} is no regular file")
+    with open(file, "rb", opener=_open_at_once) as opened:
+        size = os.fstat(opened.fileno()).st_size  # 0 if a pipe or a device has just taken its place
+        check_size(source, path, size, most)
+        return opened.read(size)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+
 def check_size(store: str, path: str, size: int, most: int) -> None:
     """Raise BundleCorrupt if a file of a store is too large to be read."""
     if size > most:
@@ -142,7 +166,7 @@ class FolderContents(Mapping[str, bytes]):
         if name not in self._names:
             raise KeyError(name)
         try:
-            return (self._folder / name).read_bytes()
+            return _read_regular(self._folder, name, self._source)
         except FileNotFoundError:
             raise BundleIncomplete(f"{self._source}: {name} is missing") from None
         except OSError as error:

@@ -274,7 +274,10 @@ class ModelStore:
         return False
 
     def _has_file(self, sha256: str) -> bool:
-        content = self._files.read(f"{FILES}/{sha256}")
+        try:
+            content = self._files.read(f"{FILES}/{sha256}")
+        except BundleCorrupt:
+            return False
         return content is not None and hashlib.sha256(content).hexdigest() == sha256
 
     def _manifest_text(self, version: str) -> bytes:

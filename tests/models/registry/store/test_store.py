@@ -84,6 +84,11 @@ def alter(folder: Path) -> None:
     (folder / "ratings.npz").write_bytes(b"other bytes")
 
 
+def make_a_pipe(folder: Path) -> None:
+    (folder / "ratings.npz").unlink()
+    os.mkfifo(folder / "ratings.npz")
+
+
 def break_graph(folder: Path) -> None:
     (folder / "lstm.onnx").write_bytes(b"no graph")
     rewrite(folder, reseal(folder, "lstm.onnx"))
@@ -110,6 +115,7 @@ def name_a_path(folder: Path) -> None:
     [
         (lose, BundleIncomplete, "ratings.npz is missing"),
         (alter, BundleCorrupt, "ratings.npz does not match the manifest"),
+        (make_a_pipe, BundleCorrupt, "ratings.npz is no regular file"),
         (break_graph, BundleCorrupt, "lstm.onnx cannot be read"),
         (break_index, BundleCorrupt, "dejavu-18.index|golden|loading it"),
         (answer_otherwise, BundleCorrupt, "golden query"),
@@ -167,6 +173,24 @@ def test_a_manifest_altered_in_the_store_is_noticed_and_repaired(small_bundle: P
         store.load(version)
     store.put(small_bundle)
     assert store.load(version).version == version
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link"])
+def test_what_is_no_regular_file_is_not_read_and_is_repaired(small_bundle: Path, tmp_path: Path, kind: str) -> None:
+    """Reading a pipe would not end, nor would /dev/zero; a link could name a file that only the server may read."""
+    store = quick_store(tmp_path / "store")
+    version = store.put(small_bundle)
+    for path in (f"manifests/{version}.json", f"files/{read_manifest(small_bundle).files['ratings.npz']}"):
+        file = tmp_path / "store" / path
+        kept = file.rename(tmp_path / "kept")
+        if kind == "pipe":
+            os.mkfifo(file)
+        else:
+            file.symlink_to(kept if kind == "link" else os.devnull)
+        with pytest.raises(BundleCorrupt, match=f"{path} is no regular file"):
+            store.load(version)
+        store.put(small_bundle)
+        assert store.load(version).version == version
 
 
 def test_two_processes_put_the_same_bundle_at_once(small_bundle: Path, tmp_path: Path) -> None:

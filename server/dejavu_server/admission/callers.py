@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from dejavu_server.admission.controller import Permit, current_permit
@@ -44,9 +44,8 @@ MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 
 MAX_ALL_UNSENT_BYTES: Final = 64 * 1024 * 1024
 """Maximum bytes of unread answers of all callers with limits together, and likewise of all callers without limits.
-Beyond it, each caller with limits may have FEW_UNSENT_BYTES."""
-
-FEW_UNSENT_BYTES: Final = 1024 * 1024
+Beyond it, an answer to a caller with limits ends the oldest of the callers with the most bytes: many addresses with one
+answer each would otherwise have any number. An answer without limits is refused."""
 
 MAX_ALL_UNSENT: Final = 2048
 """Number of unanswered or unread calls of all callers with limits beyond which a new call ends a call of a caller with
@@ -127,17 +126,14 @@ class UnsentAnswer:
         Raises:
             CallerLimit: if the caller has too many bytes of unread answers already.
         """
-        unsent = self._state.unsent_bytes
-        if self._total is None:
-            most = MAX_ALL_UNSENT_BYTES
-        elif self._total.unsent_bytes + size > MAX_ALL_UNSENT_BYTES:
-            most = FEW_UNSENT_BYTES
-        else:
-            most = MAX_UNSENT_BYTES
-        if unsent and unsent + size > most:
+        most = MAX_ALL_UNSENT_BYTES if self._total is None else MAX_UNSENT_BYTES
+        if self._state.unsent_bytes and self._state.unsent_bytes + size > most:
             raise CallerLimit("bytes", f"{most // 1024**2} MiB of answers that it has not read")
-        self._size = size
-        self._add_bytes(size)
+        self._count_bytes(size)
+
+    def ended(self) -> None:
+        """Take note that its call was ended, and that its bytes are about to be freed."""
+        self._count_bytes(0)
 
     def sent(self) -> None:
         """Take note that the answer was sent, or that the caller has gone."""
@@ -145,12 +141,14 @@ class UnsentAnswer:
         self._state.unsent_batches -= self._batch
         if self._total is not None:
             self._total.unsent -= 1
-        self._add_bytes(-self._size)
+        self._count_bytes(0)
 
-    def _add_bytes(self, size: int) -> None:
-        self._state.unsent_bytes += size
+    def _count_bytes(self, size: int) -> None:
+        """Count these bytes instead of those that were counted before."""
+        self._state.unsent_bytes += size - self._size
         if self._total is not None:
-            self._total.unsent_bytes += size
+            self._total.unsent_bytes += size - self._size
+        self._size = size
 
 
 unsent_answer: ContextVar[UnsentAnswer | None] = ContextVar("unsent_answer", default=None)
@@ -317,6 +315,7 @@ class Callers:
             else:
                 permit.on_release = lambda _: self._sent(answer, state)
                 if state is not None:
+                    self._end_largest()
                     state.unread[answer] = _ending(permit)
                     self._move(state, len(state.unread) - 1)
 
@@ -345,11 +344,20 @@ class Callers:
         most = max(self._by_unread, default=0)
         if most <= beyond:
             return False
-        state = next(iter(self._by_unread[most]))
-        _, end = state.unread.popitem(last=False)
-        self._move(state, most)
-        end()
+        self._end_oldest(next(iter(self._by_unread[most])))
         return True
+
+    def _end_largest(self) -> None:
+        """End the oldest unread answers of the callers with the most bytes, while all together have too many."""
+        while self._total.unsent_bytes > MAX_ALL_UNSENT_BYTES and self._by_unread:
+            self._end_oldest(max(chain(*self._by_unread.values()), key=lambda state: state.unsent_bytes))
+
+    def _end_oldest(self, state: _State) -> None:
+        """End the call with the oldest unread answer of a caller that has one."""
+        answer, end = state.unread.popitem(last=False)
+        self._move(state, len(state.unread) + 1)
+        answer.ended()
+        end()
 
     @contextmanager
     def counted(self, identity: str, peer: str, *, stream: bool, batch: bool = False) -> Iterator[None]:

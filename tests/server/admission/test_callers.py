@@ -16,7 +16,6 @@ from dejavu_server.admission.callers import (
     BURST_SECONDS,
     DAY_SECONDS,
     FEW_UNSENT,
-    FEW_UNSENT_BYTES,
     MAX_ALL_FEW_UNSENT,
     MAX_ALL_UNSENT,
     MAX_ALL_UNSENT_BYTES,
@@ -138,12 +137,6 @@ async def test_a_caller_has_so_many_bytes_of_answers_unread_and_no_more() -> Non
     answer(9)
     first.release()
     answer(MAX_UNSENT_BYTES - 9)
-    for number in range(2, 6):  # others fill what all may have together: a few answers are still sent to each
-        answer(MAX_UNSENT_BYTES, f"ipv4:10.0.0.{number}:1")
-    for size in (1000, FEW_UNSENT_BYTES // 2):
-        answer(size, "ipv4:10.0.0.9:1").answered()
-    with pytest.raises(CallerLimit, match="1 MiB of answers that it has not read"):
-        answer(FEW_UNSENT_BYTES, "ipv4:10.0.0.9:1")
     local = "ipv4:127.0.0.1:1"  # without limits, but of these
     filling = [answer(MAX_ALL_UNSENT_BYTES // 4, local) for _ in range(4)]
     with pytest.raises(CallerLimit, match="64 MiB of answers that it has not read"):
@@ -152,13 +145,15 @@ async def test_a_caller_has_so_many_bytes_of_answers_unread_and_no_more() -> Non
     answer(1, local)
 
 
-async def answer_unread(callers: Callers, address: str, ended: list[str]) -> None:
+async def answer_unread(callers: Callers, address: str, ended: list[str], size: int = 0) -> None:
     """Answers a call whose caller does not read the answer; adds its address to `ended` if the call is ended."""
     permit = AdmissionController(call_limits(1, 1)).admit("/dejavu.v1.PredictionService/Predict", None)
     assert isinstance(permit, Permit)
     current_permit.set(permit)
     with call(callers, f"ipv4:{address}:1"):
-        pass
+        made = unsent_answer.get()
+        assert made is not None
+        made.made(size)
     permit.answered()
 
     def drop() -> None:
@@ -203,6 +198,25 @@ async def test_any_number_of_addresses_with_few_unread_answers_each_has_a_bounde
     for _ in range(2 * FEW_UNSENT):
         await asyncio.create_task(answer_unread(callers, "10.1.0.2", ended))
     assert "10.1.0.2" in ended, "it had the most"
+
+
+@pytest.mark.parametrize("each", [1, 4])
+async def test_any_number_of_addresses_has_a_bounded_number_of_bytes_unread(each: int) -> None:
+    """A caller that reads slowly keeps its answers as long as others have more bytes, and each gets one at any time."""
+    callers, ended = Callers(CallerLimits(calls=128), Clock()), list[str]()
+    size = 2**20 // each
+    slow, many = "10.1.0.1", [f"10.0.{number // 256}.{number % 256}" for number in range(300)]
+    for half in (size // 2, size // 2 - each):
+        await asyncio.create_task(answer_unread(callers, slow, ended, half))
+    for address in (address for address in many for _ in range(each)):
+        await asyncio.create_task(answer_unread(callers, address, ended, size))
+    most = (MAX_ALL_UNSENT_BYTES - size) // size
+    assert len(ended) == len(many) * each - most
+    assert slow not in ended
+    await asyncio.create_task(answer_unread(callers, "10.1.0.2", ended, MAX_UNSENT_BYTES))
+    assert "10.1.0.2" not in ended
+    await asyncio.create_task(answer_unread(callers, many[0], ended, size))
+    assert ended[-1] == "10.1.0.2", "it had the most"
 
 
 async def test_a_refused_call_ends_no_other() -> None:

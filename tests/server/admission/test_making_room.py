@@ -13,7 +13,7 @@ from dejavu_server.admission.controller import (
     batch_limit,
     call_limits,
 )
-from dejavu_server.admission.making_room import MANY_WITHOUT_REQUEST, calls_to_end
+from dejavu_server.admission.making_room import CROWDED_PATIENCE_SECONDS, MANY_WITHOUT_REQUEST, calls_to_end
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
 PREDICT_BATCH = "/dejavu.v1.PredictionService/PredictBatch"
@@ -92,6 +92,18 @@ def test_headers_of_any_number_of_callers_who_have_a_few_each_keep_nobody_from_a
     assert sum(calls.fit(PREDICT, f"headers {number}", each) for number in range(PLACES)) == each * PLACES
     assert calls.fit(PREDICT, "honest", 10, complete=True) == 10
     assert all(caller.startswith("headers") for caller in calls.ended)
+
+
+@pytest.mark.parametrize(("complete", "ends"), [(0, 3), (BATCHES // 2 - 1, 1), (BATCHES // 2, 0)])
+def test_headers_of_any_number_of_callers_with_one_call_each_hold_most_places_briefly(complete: int, ends: int) -> None:
+    """They could otherwise renew them in time; up to half of the places are left to slow uploads."""
+    calls = Calls()
+    for number in range(BATCHES):
+        assert calls.fit(PREDICT_BATCH, f"caller {number}", 1, complete=number < complete)
+    assert not calls.fit(PREDICT_BATCH, "honest", 1, complete=True)
+    calls.now += 2 * CROWDED_PATIENCE_SECONDS
+    assert sum(calls.fit(PREDICT_BATCH, f"honest {number}", 1, complete=True) for number in range(3)) == ends
+    assert calls.ended == [f"caller {complete + number}" for number in range(ends)]
 
 
 def test_the_only_call_of_a_caller_keeps_its_place_while_it_is_young() -> None:

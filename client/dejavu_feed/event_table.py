@@ -100,6 +100,22 @@ def read_events(path: Path) -> pa.Table:
         raise DataError(f"{path}: can't be read as events: {error}") from error
 
 
+def count_events(path: Path) -> int:
+    """Return the number of events in a file; 0 if there is none that can be read.
+
+    Raises:
+        FeedNotInstalled: if pyarrow is missing.
+    """
+    event_schema()
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        return int(parquet.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        return 0
+
+
 def _row(game_id: str, event: Event) -> dict[str, Any]:
     free_throw = event.kind is EventKind.FREE_THROW
     return {

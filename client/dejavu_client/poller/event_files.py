@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dejavu_feed.event_table import event_schema, write_events
+from dejavu_feed.event_table import count_events, event_schema, write_events
 from dejavu_feed.events import Event
 
 MAX_GAMES_A_DAY: Final = 100
 """Maximum number of games whose files are begun in a day; a hostile feed could fill the disk with others."""
+
+FEW_WITHDRAWN: Final = 5
+"""Number of plays that the NBA may withdraw from any game at once; beyond it, a tenth of those that were kept."""
 
 _DAY_SECONDS: Final = 86_400.0
 
@@ -34,19 +37,32 @@ class EventFiles:
         self._folder = folder
         self._since, self._games = time.monotonic(), 0
         self._kept: dict[str, int] = {}  # hash of the events in the file of each game
+        self._most: dict[str, int] = {}  # largest number of events that the file of each game has had
+        self._too_few: set[str] = set()  # games of which too few events were told
 
     def keep(self, game_id: str, events: Sequence[Event]) -> None:
-        """Write the events of a game, unless they are those of the last time.
+        """Write the events of a game, unless they are those of the last time, or lack many of those in its file.
 
         Raises:
-            OSError: if the file cannot be written, or there are too many games.
+            OSError: if the file cannot be written, if there are too many games, or, once a game, if many are lacking.
         """
         content = hash(tuple(events))
-        if self._kept.get(game_id) != content:
-            if game_id not in self._kept:
-                self._count_game()
-            write_events(self._folder / f"events_{game_id}.parquet", [(game_id, events)])
-            self._kept[game_id] = content
+        if self._kept.get(game_id) == content:
+            return
+        path = self._folder / f"events_{game_id}.parquet"
+        if game_id not in self._most:
+            self._most[game_id] = count_events(path)
+        most = self._most[game_id]
+        if most - len(events) > max(FEW_WITHDRAWN, most // 10):
+            if game_id not in self._too_few:
+                self._too_few.add(game_id)
+                raise OSError(errno.EINVAL, f"the feed gives {len(events)} events, {path.name} has {most}")
+            return
+        if game_id not in self._kept:
+            self._count_game()
+        write_events(path, [(game_id, events)])
+        self._kept[game_id] = content
+        self._most[game_id] = max(most, len(events))
 
     def _count_game(self) -> None:
         now = time.monotonic()
@@ -59,3 +75,5 @@ class EventFiles:
     def forget(self, game_id: str) -> None:
         """Forget a game that is not followed any more; its file stays."""
         self._kept.pop(game_id, None)
+        self._most.pop(game_id, None)
+        self._too_few.discard(game_id)

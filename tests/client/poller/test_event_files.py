@@ -41,6 +41,38 @@ def test_fewer_events_replace_more_and_any_number_and_text_is_kept(tmp_path: Pat
     assert len(read_events(path)) == 1
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(
+    ("given", "left", "refused"),
+    [([380, 360], 360, []), ([359], 400, [359]), ([380, 350], 380, [350]), ([1, 0], 400, [1])],
+)
+def test_events_that_lack_many_of_those_in_the_file_do_not_replace_it(
+    tmp_path: Path, given: list[int], left: int, refused: list[int], restarts: bool
+) -> None:
+    """A feed may give one play for an earlier game; that is told once, and the file goes on when there are more."""
+    files, path, told = EventFiles(tmp_path), tmp_path / "events_0022500001.parquet", list[str]()
+    events = [live_event({"actionType": "timeout"}, 1, 10.0, number) for number in range(401)]
+    files.keep("0022500001", events[:400])
+    if restarts:
+        files = EventFiles(tmp_path)
+    for number in given:
+        try:
+            files.keep("0022500001", events[:number])
+        except OSError as error:
+            told.append(error.strerror or "")
+    assert len(read_events(path)) == left
+    assert told == [f"the feed gives {number} events, {path.name} has 400" for number in refused]
+    files.keep("0022500001", events)
+    assert len(read_events(path)) == 401
+
+
+def test_a_file_that_is_not_one_of_events_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "events_0022500001.parquet"
+    path.write_bytes(b"PAR1 damaged PAR1")
+    EventFiles(tmp_path).keep("0022500001", [live_event({"actionType": "timeout"}, 1, 10.0, 1)])
+    assert len(read_events(path)) == 1
+
+
 def test_a_day_has_room_for_a_hundred_games(tmp_path: Path) -> None:
     files = EventFiles(tmp_path)
     events = [live_event({"actionType": "timeout"}, 1, 10.0, 1)]

@@ -29,6 +29,7 @@ from grpc_status import rpc_status
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_feed.live_inputs import from_message
 
 FAULTS = {
     grpc.StatusCode.INTERNAL,
@@ -179,7 +180,8 @@ def _answer_faults(request: pb.PredictRequest, answer: pb.PredictResponse | pb.P
         yield f"another margin than in the request: {forecast}"
     if request.HasField("total_points") and forecast.total_points != request.total_points:
         yield f"other total points than in the request: {forecast}"
-    if request.HasField("last_score") and forecast.last_score != request.last_score:
+    asked, told = (from_message(each)[0].last_score for each in (request, forecast))  # without unknown fields
+    if asked != told:
         yield f"another last score than in the request: {forecast}"
     yield from _forecast_faults(forecast)
 

@@ -108,14 +108,14 @@ def test_tables_of_another_shape_or_that_are_not_finite_are_refused(name: str) -
 
 
 FAR_SCALES = {
-    "a lead of 200": (-1, (0.0, 0.0, 3.0, 0.0)),
-    "a lead of 200, the other way": (-1, (0.0, 0.0, -3.0, 0.0)),
-    "no lead": (-1, (0.0, 0.0, 0.0, 60.0)),
-    "nothing to come": (0, (0.0, 20.0, 0.0, 0.0)),
-    "all to come": (-1, (0.0, 20.0, 0.0, 0.0)),
-    "any": (0, (60.0, 0.0, 0.0, 0.0)),
+    "a lead of 200": (-1, (0.0, 0.0, 18.0, 0.0)),
+    "a lead of 200, the other way": (-1, (0.0, 0.0, -18.0, 0.0)),
+    "no lead": (-1, (0.0, 0.0, 0.0, 360.0)),
+    "nothing to come": (0, (0.0, 120.0, 0.0, 0.0)),
+    "all to come": (-1, (0.0, 120.0, 0.0, 0.0)),
+    "any": (0, (360.0, 0.0, 0.0, 0.0)),
     # Finite where a verification asks, at leads of 0, 14 and -40, with an infinite one at 17.
-    "a lead between": (-1, (-4200.0, 0.0, 3000.0, 4200.0)),
+    "a lead between": (-1, (-25200.0, 0.0, 18000.0, 25200.0)),
 }
 
 
@@ -123,7 +123,7 @@ FAR_SCALES = {
 def test_a_scale_beyond_arithmetic_in_some_game_is_refused(row: int, of_row: tuple[float, ...]) -> None:
     scale = MODEL.scale.copy()
     scale[row] = of_row
-    with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±50\)"):
+    with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±300\)"):
         replace(MODEL, scale=scale)
 
 

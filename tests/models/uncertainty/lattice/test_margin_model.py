@@ -91,12 +91,12 @@ def test_missing_inputs_and_broken_tables_are_refused() -> None:
 
 
 FAR_SCALES = {
-    "a lead of 200": (0, 2, 3.0),
-    "a margin of 200": (0, 3, 3.0),
-    "a high pace": (0, 1, 30.0),
-    "one-sided, late": (-1, 4, 3.0),
-    "tied, late": (-1, 5, 60.0),
-    "any": (0, 0, -60.0),
+    "a lead of 200": (0, 2, 18.0),
+    "a margin of 200": (0, 3, 18.0),
+    "a high pace": (0, 1, 180.0),
+    "one-sided, late": (-1, 4, 18.0),
+    "tied, late": (-1, 5, 360.0),
+    "any": (0, 0, -360.0),
 }
 
 
@@ -105,7 +105,7 @@ def test_a_scale_beyond_arithmetic_in_some_game_is_refused(row: int, term: int, 
     model = symmetric_model(live=True)
     scale = model.scale.copy()
     scale[row, term] = value
-    with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±50\)"):
+    with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±300\)"):
         replace(model, scale=scale)
 
 

@@ -17,7 +17,15 @@ from dejavu_models.ratings import (
 )
 from dejavu_models.totals.by_date import TotalsByDate
 from dejavu_models.totals.totals import Totals
-from dejavu_models.types import AdaptationMode, ExpectedMarginTerms, Horizon, MarginSource, TeamKnowledge, WarningReason
+from dejavu_models.types import (
+    MAX_DIFFERENTIAL,
+    AdaptationMode,
+    ExpectedMarginTerms,
+    Horizon,
+    MarginSource,
+    TeamKnowledge,
+    WarningReason,
+)
 from dejavu_models.uncertainty.adaptive import quarter_of
 from dejavu_models.uncertainty.issued import AdaptedScores, IntervalAdapter, adapted_scores, adapters
 from dejavu_models.uncertainty.score_map import ScoreMap
@@ -169,10 +177,12 @@ class ActiveState:
 def expected_margin(query: ForecastQuery, terms: ExpectedMarginTerms | None) -> float | None:
     """Return the expected final differential before the game, in points: as given, from ratings, or None.
 
+    Ratings that have learned nonsense expect no more than a request may give.
+
     Args:
         query: the query.
         terms: the `margin_terms` of its teams.
     """
     if query.pregame_margin is not None:
         return query.pregame_margin
-    return None if terms is None else terms.margin
+    return None if terms is None else min(max(terms.margin, -MAX_DIFFERENTIAL), MAX_DIFFERENTIAL)

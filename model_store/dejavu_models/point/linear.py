@@ -23,6 +23,9 @@ INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE = range(4)
 CUBE_UNIT: Final = 1000.0
 """Unit of the cubed lead, in cubic points: with it, the last coefficient has a size similar to that of the others."""
 
+MAX_COEFFICIENT: Final = 1000.0
+"""Bound of the coefficients; those of a bundle are below 15."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinearModels:
@@ -37,7 +40,8 @@ class LinearModels:
             between `conformal_cells.LEAD_EDGES`; all 1 to disable scaling. The sources are MARGIN_SOURCES.
 
     Raises:
-        ValueError: if a shape is wrong, a required coefficient is not finite, or a scale is not positive and finite.
+        ValueError: if a shape is wrong, a required coefficient is not within ±MAX_COEFFICIENT, or a scale is not
+            positive and finite.
     """
 
     coefficients: Floats
@@ -52,8 +56,8 @@ class LinearModels:
         if values.shape != (len(HORIZONS), MAX_SLOTS + 1, len(LINEAR_SOURCES), CUBE + 1) or values.dtype != np.float64:
             raise ValueError(f"linear coefficients are {values.dtype} of shape {values.shape}")
         for horizon, of_horizon in zip(HORIZONS, values, strict=True):
-            if not np.isfinite(of_horizon[: horizon.last_slot + 1]).all():
-                raise ValueError(f"linear coefficients for {horizon.value} must be finite")
+            if not (np.abs(of_horizon[: horizon.last_slot + 1]) <= MAX_COEFFICIENT).all():  # nor is NaN
+                raise ValueError(f"linear coefficients for {horizon.value} must be within ±{MAX_COEFFICIENT:g}")
         if np.nan_to_num(values[:, :, MarginSource.UNKNOWN, MARGIN_SLOPE]).any():
             raise ValueError("the margin slope must be 0 without an expected margin")
         if np.nan_to_num(values[HORIZONS.index(Horizon.HALFTIME), ..., CUBE]).any():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
 import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -44,8 +45,13 @@ MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 
 MAX_ALL_UNSENT_BYTES: Final = 64 * 1024 * 1024
 """Maximum bytes of unread answers of all callers with limits together, and likewise of all callers without limits.
-Beyond it, an answer to a caller with limits ends the oldest of the callers with the most bytes: many addresses with one
-answer each would otherwise have any number. An answer without limits is refused."""
+Beyond it, an answer to a caller with limits ends the oldest that have gone unread for UNREAD_SECONDS, or else those of
+the callers with the most bytes: many addresses with one answer each would otherwise have any number. An answer without
+limits is refused."""
+
+UNREAD_SECONDS: Final = 2.0
+"""Seconds from which on an answer is unread rather than being read: those who never read theirs have had them longer
+than a caller that reads slowly, whose answer may be the largest."""
 
 MAX_ALL_UNSENT: Final = 2048
 """Number of unanswered or unread calls of all callers with limits beyond which a new call ends a call of a caller with
@@ -56,6 +62,9 @@ FEW_UNSENT: Final = 16
 MAX_ALL_FEW_UNSENT: Final = 2 * MAX_ALL_UNSENT
 """Number of these calls beyond which a new call ends one of the caller with the most unread answers, however few: many
 addresses with FEW_UNSENT each would otherwise have any number. gRPC's core keeps some 20 KiB of each."""
+
+LARGE: Final = MAX_ALL_UNSENT_BYTES // (4 * MAX_ALL_FEW_UNSENT)
+"""Bytes from which on an answer is ended for its age: smaller ones cannot add up to MAX_ALL_UNSENT_BYTES."""
 
 WATCHES: Final = 10
 """A caller's limit of health watches, as a multiple of its limit of streams: clients have one watch per connection,
@@ -119,6 +128,11 @@ class UnsentAnswer:
         state.unsent_batches += batch
         if total is not None:
             total.unsent += 1
+
+    @property
+    def size(self) -> int:
+        """Bytes that it counts for."""
+        return self._size
 
     def made(self, size: int) -> None:
         """Count the bytes of the answer.
@@ -253,6 +267,8 @@ class Callers:
         self._states: OrderedDict[str, _State] = OrderedDict()
         # Totals of the answers to all callers with limits, and to those without.
         self._total, self._unlimited = (_State(tokens=0.0, refilled=0.0) for _ in range(2))
+        # Large unread answers of callers with limits, oldest first, with the caller and since when.
+        self._unread = OrderedDict[UnsentAnswer, tuple[_State, float]]()
         # Callers with limits by their number of unread answers. Kept by number because each call of a crowd looks for
         # the caller with the most, among thousands.
         self._by_unread = defaultdict[int, dict[_State, None]](dict)
@@ -317,10 +333,13 @@ class Callers:
                 if state is not None:
                     self._end_largest()
                     state.unread[answer] = _ending(permit)
+                    if answer.size >= LARGE:
+                        self._unread[answer] = state, self._clock()
                     self._move(state, len(state.unread) - 1)
 
     def _sent(self, answer: UnsentAnswer, state: _State | None) -> None:
         if state is not None and state.unread.pop(answer, None) is not None:
+            self._unread.pop(answer, None)
             self._move(state, len(state.unread) + 1)
         answer.sent()
 
@@ -348,13 +367,22 @@ class Callers:
         return True
 
     def _end_largest(self) -> None:
-        """End the oldest unread answers of the callers with the most bytes, while all together have too many."""
+        """End unread answers while all together have too many bytes; see MAX_ALL_UNSENT_BYTES."""
+        long_ago = self._clock() - UNREAD_SECONDS
         while self._total.unsent_bytes > MAX_ALL_UNSENT_BYTES and self._by_unread:
-            self._end_oldest(max(chain(*self._by_unread.values()), key=lambda state: state.unsent_bytes))
+            answer, (state, since) = next(iter(self._unread.items()), (None, (None, math.inf)))
+            if answer is None or state is None or since > long_ago:
+                self._end_oldest(max(chain(*self._by_unread.values()), key=lambda state: state.unsent_bytes))
+            else:
+                self._end(state, answer)
 
     def _end_oldest(self, state: _State) -> None:
         """End the call with the oldest unread answer of a caller that has one."""
-        answer, end = state.unread.popitem(last=False)
+        self._end(state, next(iter(state.unread)))
+
+    def _end(self, state: _State, answer: UnsentAnswer) -> None:
+        end = state.unread.pop(answer)
+        self._unread.pop(answer, None)
         self._move(state, len(state.unread) + 1)
         answer.ended()
         end()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Collection
 from typing import Final
 
@@ -20,39 +20,68 @@ MANY_WITHOUT_REQUEST: Final = 8
 
 CROWDED_PATIENCE_SECONDS: Final = 0.005
 """Seconds for which a call keeps its place, instead of PATIENCE_SECONDS, while calls without requests take more than
-half of the places: any number of addresses with one call each, renewed in time, could otherwise hold all of them."""
+half of the places, if the caller's last call ended without its request: any number of addresses with one call each,
+renewed in time, could otherwise hold all places. A request that takes several round trips needs longer, and so other
+callers keep theirs."""
+
+MAX_ABANDONING: Final = 4096
+"""Maximum number of callers whose abandoned calls are counted; beyond it, the one that has abandoned none for longest
+is forgotten."""
 
 
-def calls_to_end(calls: Collection[Permit], shortage: Shortage, now: float) -> list[Permit]:
-    """Return the calls that make room for another: each is the oldest candidate of the caller with the most.
+class Abandoned:
+    """Counts by caller (token or address) the calls that ended without a request since its last request."""
+
+    def __init__(self) -> None:
+        self._numbers = OrderedDict[str, int]()
+
+    def add(self, caller: str) -> None:
+        """Count a call."""
+        self._numbers[caller] = self._numbers.pop(caller, 0) + 1
+        if len(self._numbers) > MAX_ABANDONING:
+            self._numbers.popitem(last=False)
+
+    def clear(self, caller: str) -> None:
+        """Take note of a request."""
+        self._numbers.pop(caller, None)
+
+    def of(self, caller: str) -> int:
+        """Return the number of a caller."""
+        return self._numbers.get(caller, 0)
+
+
+def calls_to_end(calls: Collection[Permit], shortage: Shortage, now: float, abandoned: Abandoned) -> list[Permit]:
+    """Return the calls that make room for another: the oldest candidates of the callers that have abandoned the most.
 
     Candidates are calls that have had PATIENCE_SECONDS, or whose caller (token or address) has MANY_WITHOUT_REQUEST of
-    them. If calls without requests take more than half of the places, CROWDED_PATIENCE_SECONDS are enough, and two of a
-    caller are already many: any number of addresses with a few such calls each could otherwise take all places by
-    turns.
+    them. If calls without requests take more than half of the places, two of a caller are already many, and
+    CROWDED_PATIENCE_SECONDS are enough for a caller that has abandoned its last call: any number of addresses with a
+    few such calls each could otherwise take all places by turns. Of callers that have abandoned equally many, it is the
+    one with the most calls.
 
     Args:
         calls: the calls without a request, oldest first.
         shortage: what the other call lacks.
         now: the time, on the clock of the permits.
+        abandoned: how many calls each caller has abandoned.
 
     Returns:
         As many calls as must end; none if there are too few candidates.
     """
     waiting = [permit for permit in calls if permit.has_place]
     crowded = 2 * len(waiting) > shortage.in_progress
-    patient_until = now + PATIENCE_SECONDS - CROWDED_PATIENCE_SECONDS if crowded else now
     numbers = Counter(permit.caller for permit in waiting)
-    candidates = list[tuple[int, Permit]]()
+    candidates = list[tuple[tuple[int, int], Permit]]()
     for permit in waiting:
-        number = numbers[permit.caller]
+        number, gone = numbers[permit.caller], abandoned.of(permit.caller)
+        patient_until = now + PATIENCE_SECONDS - CROWDED_PATIENCE_SECONDS if crowded and gone else now
         is_awaited = permit.keeps_place_until < math.inf
         if shortage.gives_way(permit.caller) and (
             permit.keeps_place_until <= patient_until
             or number >= MANY_WITHOUT_REQUEST
             or (crowded and is_awaited and number > 1)
         ):
-            candidates.append((number, permit))
+            candidates.append(((gone, number), permit))
             numbers[permit.caller] -= 1
     if len(candidates) < shortage.places:
         return []

@@ -30,7 +30,7 @@ from dejavu_common.tasks import retrieve
 from dejavu_server.admission.callers import address_of
 from dejavu_server.admission.concurrency import Shortage
 from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
-from dejavu_server.admission.making_room import calls_to_end
+from dejavu_server.admission.making_room import Abandoned, calls_to_end
 from dejavu_server.admission.pending_statuses import STATUS_SECONDS, PendingStatuses
 from dejavu_server.api.admissions import Admissions, Refusal
 from dejavu_server.api.handlers import Handler, Handlers
@@ -118,6 +118,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._waiting = deque[tuple[asyncio.Future[None], str, Any, Any]]()
         # Calls by kind, oldest first.
         self._without_request = {kind: OrderedDict[Permit, _WithoutRequest]() for kind in CallKind}
+        self._abandoned = Abandoned()
         self._sweeps = False
         self._statuses = PendingStatuses()
 
@@ -195,7 +196,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
         if permit is not None:
-            permit.on_request = self._forget
+            permit.on_request = self._requested
             permit.on_drop = task.cancel
             self._without_request[permit.kind][permit] = _WithoutRequest(path, state, task)
             self._sweep_later()
@@ -207,7 +208,12 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             # The core refused the request, or its caller disconnected first. `_sweep` has already counted the calls
             # that it ends.
             self._admissions.count_no_request(without_request.path)
+            self._abandoned.add(permit.caller)
         permit.release()
+
+    def _requested(self, permit: Permit) -> None:
+        self._abandoned.clear(permit.caller)
+        self._forget(permit)
 
     def _forget(self, permit: Permit) -> None:
         """Forget the call of a permit, whose memory the core keeps as long as it is referred to."""
@@ -218,7 +224,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         admissions = self._admissions
         if admissions is None:
             return False
-        ends = calls_to_end(self._without_request[kind], shortage, admissions.now)
+        ends = calls_to_end(self._without_request[kind], shortage, admissions.now, self._abandoned)
         for permit in ends:
             self._end_without_request(permit, admissions.no_room)
         return bool(ends)
@@ -245,6 +251,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             self._release(permit, call.task)
             return
         self._forget(permit)
+        self._abandoned.add(permit.caller)
         permit.release()
         context = cygrpc._ServicerContext(call.state, None, None, self._event_loop)
         self._run(self._refuse(call.state, refusal(call.path, context), context.peer(), call.task))

@@ -16,11 +16,20 @@ from hypothesis import strategies as st
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.forecaster.active_state import expected_margin
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import DISTRIBUTION_LEVELS, HORIZONS, AdaptationMode, Forecast, Horizon
+from dejavu_models.types import (
+    DISTRIBUTION_LEVELS,
+    HORIZONS,
+    MAX_DIFFERENTIAL,
+    AdaptationMode,
+    ExpectedMarginTerms,
+    Forecast,
+    Horizon,
+)
 from dejavu_models.uncertainty.adaptive import Tracker, static_score
 
 ON, SHADOW = AdaptationMode.ON, AdaptationMode.SHADOW
@@ -242,6 +251,12 @@ def test_ratings_that_were_carried_on_say_what_is_expected(shipped: Forecaster) 
     assert after.expected_margin == state.filter.ratings().expected_margin("BOS", "BKN") > before.expected_margin + 1
     assert after.point > before.point
     assert shipped.forecast(replace(query, pregame_margin=2.0)).expected_margin == 2.0
+
+
+@pytest.mark.parametrize("difference", [1800.0, -1800.0])
+def test_ratings_expect_no_more_than_a_request_may_give(difference: float) -> None:
+    of_query = expected_margin(asked(), ExpectedMarginTerms(difference, 3.0))
+    assert of_query == (MAX_DIFFERENTIAL if difference > 0 else -MAX_DIFFERENTIAL)
 
 
 def test_teams_with_enough_games_are_forecast_as_those_whose_strength_is_known(shipped: Forecaster) -> None:

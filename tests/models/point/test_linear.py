@@ -63,10 +63,12 @@ def test_coefficients_of_another_form_are_refused() -> None:
         LinearModels(coefficients()[:, :47])
     with pytest.raises(ValueError, match="scales"):
         LinearModels(coefficients(), np.zeros((2, 48, 2, 4)))
-    missing, misplaced = coefficients(), coefficients()
-    missing[0, 23] = np.nan
-    with pytest.raises(ValueError, match="halftime"):
-        LinearModels(missing)
+    for value in (np.nan, np.inf, -1e299, 1001.0):
+        wrong = coefficients()
+        wrong[0, 23] = value
+        with pytest.raises(ValueError, match="halftime must be within ±1000"):
+            LinearModels(wrong)
+    misplaced = coefficients()
     misplaced[1, 5, UNKNOWN, MARGIN_SLOPE] = 0.1
     with pytest.raises(ValueError, match="without an expected margin"):
         LinearModels(misplaced)

@@ -20,6 +20,7 @@ from dejavu_server.admission.callers import (
     MAX_ALL_UNSENT,
     MAX_ALL_UNSENT_BYTES,
     MAX_UNSENT_BYTES,
+    UNREAD_SECONDS,
     CallerLimits,
     Callers,
     address_of,
@@ -217,6 +218,24 @@ async def test_any_number_of_addresses_has_a_bounded_number_of_bytes_unread(each
     assert "10.1.0.2" not in ended
     await asyncio.create_task(answer_unread(callers, many[0], ended, size))
     assert ended[-1] == "10.1.0.2", "it had the most"
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(UNREAD_SECONDS, True), (UNREAD_SECONDS / 2, False)])
+async def test_a_caller_that_reads_a_large_answer_keeps_it_while_others_leave_theirs_unread(
+    seconds: float, kept: bool
+) -> None:
+    clock = Clock()
+    callers, ended = Callers(CallerLimits(calls=128), clock), list[str]()
+    size, reader = 2**18, "10.1.0.1"
+    number = MAX_ALL_UNSENT_BYTES // size
+    many = [f"10.0.{each // 256}.{each % 256}" for each in range(3 * number)]
+    for address in many[:number]:
+        await asyncio.create_task(answer_unread(callers, address, ended, size))
+    clock.now += seconds
+    await asyncio.create_task(answer_unread(callers, reader, ended, 4 * size))
+    for address in many[number : 3 * number // 2]:
+        await asyncio.create_task(answer_unread(callers, address, ended, size))
+    assert (reader not in ended) is kept
 
 
 async def test_a_refused_call_ends_no_other() -> None:

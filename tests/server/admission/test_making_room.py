@@ -13,7 +13,12 @@ from dejavu_server.admission.controller import (
     batch_limit,
     call_limits,
 )
-from dejavu_server.admission.making_room import CROWDED_PATIENCE_SECONDS, MANY_WITHOUT_REQUEST, calls_to_end
+from dejavu_server.admission.making_room import (
+    CROWDED_PATIENCE_SECONDS,
+    MANY_WITHOUT_REQUEST,
+    Abandoned,
+    calls_to_end,
+)
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
 PREDICT_BATCH = "/dejavu.v1.PredictionService/PredictBatch"
@@ -34,6 +39,7 @@ class Calls:
         self.ended: list[str] = []
         self._controller = AdmissionController(call_limits(PLACES, 8), clock=lambda: self.now)
         self._without_request: list[Permit] = []
+        self.abandoned = Abandoned()
 
     def fit(self, method: str, caller: str, number: int, *, complete: bool = False) -> int:
         """Makes calls that wait for their requests, or are complete at once; returns how many were admitted."""
@@ -45,11 +51,19 @@ class Calls:
                 permit.await_request()
         return len(admitted)
 
+    def complete(self, caller: str) -> None:
+        """Sends the requests of a caller, and answers them."""
+        for permit in [each for each in self._without_request if each.caller == caller]:
+            self._without_request.remove(permit)
+            self.abandoned.clear(caller)
+            permit.release()
+
     def _make_room(self, _: CallKind, shortage: Shortage) -> bool:
-        ends = calls_to_end(self._without_request, shortage, self.now)
+        ends = calls_to_end(self._without_request, shortage, self.now, self.abandoned)
         for permit in ends:
             self._without_request.remove(permit)
             self.ended.append(permit.caller)
+            self.abandoned.add(permit.caller)
             permit.release()
         return bool(ends)
 
@@ -99,11 +113,42 @@ def test_headers_of_any_number_of_callers_with_one_call_each_hold_most_places_br
     """They could otherwise renew them in time; up to half of the places are left to slow uploads."""
     calls = Calls()
     for number in range(BATCHES):
+        calls.abandoned.add(f"caller {number}")
+    for number in range(BATCHES):
         assert calls.fit(PREDICT_BATCH, f"caller {number}", 1, complete=number < complete)
     assert not calls.fit(PREDICT_BATCH, "honest", 1, complete=True)
     calls.now += 2 * CROWDED_PATIENCE_SECONDS
     assert sum(calls.fit(PREDICT_BATCH, f"honest {number}", 1, complete=True) for number in range(3)) == ends
     assert calls.ended == [f"caller {complete + number}" for number in range(ends)]
+
+
+def test_a_request_that_takes_longer_than_its_headers_is_not_ended_for_callers_that_abandon_theirs() -> None:
+    calls = Calls()
+    for _ in range(4):  # until each of them has abandoned one
+        for number in range(2 * BATCHES):
+            calls.fit(PREDICT_BATCH, f"headers {number}", 1)
+        calls.now += PATIENCE_SECONDS + 0.001
+    for _ in range(8):
+        assert calls.fit(PREDICT_BATCH, "slow", 1)
+        for number in range(2 * BATCHES):
+            calls.fit(PREDICT_BATCH, f"headers {number}", 1)
+        calls.now += PATIENCE_SECONDS / 2
+        assert "slow" not in calls.ended
+        calls.complete("slow")
+
+
+def test_the_callers_that_have_abandoned_the_most_make_room_first() -> None:
+    calls, places = Calls(), BATCHES
+    for number in range(places):
+        assert calls.fit(PREDICT_BATCH, f"caller {number}", 1)
+    for _ in range(2):
+        calls.abandoned.add("caller 7")
+    calls.abandoned.add("caller 3")
+    calls.now += PATIENCE_SECONDS
+    assert calls.fit(PREDICT_BATCH, "few", 1, complete=True)
+    assert calls.fit(PREDICT_BATCH, "few too", 1, complete=True)
+    assert calls.fit(PREDICT_BATCH, "others", 1, complete=True)
+    assert calls.ended == ["caller 7", "caller 3", "caller 0"]
 
 
 def test_the_only_call_of_a_caller_keeps_its_place_while_it_is_young() -> None:
@@ -121,7 +166,7 @@ def test_calls_whose_requests_are_not_yet_awaited_are_not_crowded_out() -> None:
     permits = [controller.admit(PREDICT, None, caller=f"{number % 16}") for number in range(PLACES)]
     admitted = [permit for permit in permits if isinstance(permit, Permit)]
     shortage = Shortage(1, PLACES, lambda _: True)
-    assert not calls_to_end(admitted, shortage, 0.0)
+    assert not calls_to_end(admitted, shortage, 0.0, Abandoned())
     for permit in admitted:
         permit.await_request()
-    assert calls_to_end(admitted, shortage, 0.0) == admitted[:1]
+    assert calls_to_end(admitted, shortage, 0.0, Abandoned()) == admitted[:1]

@@ -120,10 +120,10 @@ def _parquet_rows(path: Path, required: Sequence[str], optional: Sequence[str]) 
         names = file.schema_arrow.names
         require_columns(path, names, required)
         columns = [column for column in (*required, *optional) if column in names]
-        _check_amount(path, file.metadata, columns)
+        of_any_length = _check_amount(path, file.metadata, columns)
         # The distinct texts of a column take no more memory than its decompressed pages; a row of texts may.
-        texts = parquet.ParquetFile(path, read_dictionary=columns)
-        for column in columns:
+        texts = parquet.ParquetFile(path, read_dictionary=of_any_length)
+        for column in of_any_length:
             for batch in texts.iter_batches(_MAX_ROWS, columns=[column]):
                 values = batch.column(0)
                 if pa.types.is_dictionary(values.type):
@@ -135,8 +135,11 @@ def _parquet_rows(path: Path, required: Sequence[str], optional: Sequence[str]) 
         raise DataError(f"{path}: can't be read as parquet: {error}") from error
 
 
-def _check_amount(path: Path, metadata: Any, columns: Sequence[str]) -> None:
+def _check_amount(path: Path, metadata: Any, columns: Sequence[str]) -> list[str]:
     """Check the number of rows, their decompressed size, and that each column has single values, of a bounded length.
+
+    Returns:
+        The columns whose values have a length of their own each, which is not checked here.
 
     Raises:
         DataError: if not.
@@ -152,6 +155,7 @@ def _check_amount(path: Path, metadata: Any, columns: Sequence[str]) -> None:
         if leaf is None or leaf.max_repetition_level:
             raise DataError(f"{path}: {column} holds lists or records; expected single values")
         _check_length(path, column, leaf.length)
+    return [column for column in columns if leaves[column].physical_type == "BYTE_ARRAY"]
 
 
 def _check_length(path: Path, column: str, length: int) -> None:

@@ -44,6 +44,18 @@ def test_parquet_that_would_take_too_much_is_refused_before_its_rows_are_made(
     assert pool.max_memory() < 2_000_000
 
 
+def test_many_wide_values_of_parquet_are_not_read_at_once(tmp_path: Path) -> None:
+    path, rows = tmp_path / "plays.parquet", 100_000
+    parquet.write_table(pa.table({"wide": pa.array([b"x" * 1_000] * rows, pa.binary(1_000))}), path, compression="zstd")
+    pool, usual = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        assert sum(1 for _ in read_rows(path, ["wide"])) == rows
+    finally:
+        pa.set_memory_pool(usual)
+    assert pool.max_memory() < 1_000 * rows / 4
+
+
 def test_texts_and_bytes_of_usual_length_are_read_as_they_are(tmp_path: Path) -> None:
     texts = ["x" * 1_000, None, "", "é"]
     columns = {"text": texts, "large": pa.array(texts, pa.large_string()), "bytes": [b"x", b"", None, b"x"]}

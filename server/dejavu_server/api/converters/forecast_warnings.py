@@ -131,7 +131,8 @@ def _markets_own_line(line: str) -> forecast_pb2.Warning:
 
 def _implausible_margin(issued: IssuedForecast) -> forecast_pb2.Warning:
     margin = f"{issued.pregame_margin:+g}".replace("-", "−")
-    text = f"the given margin, {margin} for {issued.home_team}, is far from that of the ratings: check its sign; it is used"
+    given = f"the given margin, {margin} for {issued.home_team}, is far from that of the ratings"
+    text = f"{given}: check its sign; it is used"
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_MARGIN, text=text)
 
 

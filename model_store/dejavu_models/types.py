@@ -261,6 +261,8 @@ class Forecast:
         quantiles: in the order of the requested levels.
         expected_margin: the expected final differential, as of before the game, that the forecast used, in points; None
             if neither the margin nor both teams were given.
+        rated_margin: the expected margin by the ratings, in points, if the request gave another; None if it gave none,
+            or the ratings have none.
         calibration_sequence: ledger sequence of the newest outcome applied to calibration and ratings; 0 if none.
         adaptation: None if adaptation is off.
         distribution: quantiles of the differential at DISTRIBUTION_LEVELS, in points, rounded to 0.001; empty unless
@@ -305,6 +307,7 @@ class Forecast:
     total: TotalForecast | None = None
     teams_known: tuple[TeamKnowledge, ...] = ()
     widened_by: float = 0.0
+    rated_margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,16 +98,15 @@ class ActiveState:
             self.ratings_date, query.game_date, max_days, self.end(query)
         )
 
-    def margin_gap(self, query: ForecastQuery, max_days: int) -> float:
-        """Return the difference of a query's margin from that of the ratings, in points; 0 if either is not known."""
-        margin = query.pregame_margin
-        if margin is None or not (query.home_team and query.away_team):
-            return 0.0
+    def rated_margin(self, query: ForecastQuery, max_days: int) -> float | None:
+        """Return the margin of the ratings, in points, if a query gives another; None if they have none."""
+        if query.pregame_margin is None or not (query.home_team and query.away_team):
+            return None
         if not are_usable(self.ratings_date, query.game_date, max_days, self.end(query)):
-            return 0.0
+            return None
         teams = query.home_team, query.away_team
         rated = self._ratings.expected_margin_terms(*teams, query.game_date, query.is_playoffs)
-        return abs(margin - rated.margin)
+        return rated.margin
 
     def margin_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
         """Return the terms of a query's expected margin; None unless it is from ratings."""

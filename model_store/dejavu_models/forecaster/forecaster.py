@@ -298,7 +298,8 @@ class Forecaster:
         well_known = not teams_known or are_known(teams_known)
         if rated and margin is not None and any(each.deviation > OPENING_DEVIATION for each in teams_known):
             warnings += (WarningReason.TEAM_LITTLE_KNOWN,)
-        if state.margin_gap(query, self.max_ratings_days) > self.plausible_gap:
+        rated_margin, given = state.rated_margin(query, self.max_ratings_days), query.pregame_margin
+        if rated_margin is not None and given is not None and abs(given - rated_margin) > self.plausible_gap:
             warnings += (WarningReason.IMPLAUSIBLE_MARGIN,)
         end = None
         if rated:
@@ -342,6 +343,7 @@ class Forecaster:
             ),
             teams_known=teams_known,
             widened_by=widening - 1.0,
+            rated_margin=rated_margin,
         )
 
     def _widening(self, distribution: GameDistribution, query: ForecastQuery, variance: float) -> float:

@@ -72,6 +72,7 @@ async def forecast(
     horizon: Horizon = Horizon.FINAL,
     distribution: tuple[float, ...] = DISTRIBUTION,
     pregame_margin: float | None = None,
+    rated_margin: float | None = None,
 ) -> None:
     its_id = number if isinstance(number, str) else game_id(number)
     home, away = TEAMS[int(its_id) % len(TEAMS)]
@@ -84,7 +85,8 @@ async def forecast(
         away_team=away,
         generated_time=NOW - timedelta(hours=1),
     )
-    await ledger.commit([replace(made, forecast=replace(made.forecast, distribution=distribution))])
+    of_model = replace(made.forecast, distribution=distribution, rated_margin=rated_margin)
+    await ledger.commit([replace(made, forecast=of_model)])
 
 
 async def report(
@@ -206,6 +208,27 @@ async def test_one_forecast_counts_for_a_stage_the_one_nearest_to_its_middle(led
     }
     scores = {key.quarter: tracker.recent[0].score for key, tracker in trackers.items()}
     assert scores[1] == scores[2]
+
+
+@pytest.mark.parametrize(
+    ("given", "rated", "learned"),
+    [
+        (None, None, True),
+        (6.5, 3.0, True),
+        (15.0, 3.0, True),
+        (15.1, 3.0, False),
+        (-60.0, 3.0, False),
+        (0.0, None, False),  # nobody checked it: the request named no teams, or the ratings were too old
+    ],
+)
+async def test_a_margin_that_is_far_from_that_of_the_ratings_teaches_nothing(
+    ledger: Ledger, given: float | None, rated: float | None, learned: bool
+) -> None:
+    """Whoever may record forecasts could otherwise widen the intervals of everybody."""
+    await forecast(ledger, 1, pregame_margin=given, rated_margin=rated)
+    await report(ledger, 1, 5)
+    state = (await from_scratch(ledger)).intervals
+    assert bool(state.trackers) is learned
 
 
 async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> None:

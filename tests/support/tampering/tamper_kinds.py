@@ -56,8 +56,8 @@ KINDS.sql(
     "forecasts",
     "a row added",
     "INSERT INTO forecasts SELECT 999, key, 9, pattern, game_id, horizon, generated_us,"
-    " day, home_team, away_team, model_version, minute, alpha, confidence, replay, margin_given, late, scored_values,"
-    " arm, recorded_by, total_values"
+    " day, home_team, away_team, model_version, minute, alpha, confidence, replay, margin_given,"
+    " margin_plausible, late, scored_values, arm, recorded_by, total_values"
     " FROM forecasts LIMIT 1",
     "rows",
 )

@@ -130,10 +130,11 @@ def _markets_own_line(line: str) -> forecast_pb2.Warning:
 
 
 def _implausible_margin(issued: IssuedForecast) -> forecast_pb2.Warning:
-    margin = f"{issued.pregame_margin:+g}".replace("-", "−")
-    given = f"the given margin, {margin} for {issued.home_team}, is far from that of the ratings"
-    text = f"{given}: check its sign; it is used"
-    return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_MARGIN, text=text)
+    given, rated = (
+        f"{margin or 0.0:+.1f}".replace("-", "−") for margin in (issued.pregame_margin, issued.forecast.rated_margin)
+    )
+    text = f"the given margin, {given} for {issued.home_team}, is far from that of the ratings, {rated}: check its sign"
+    return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_MARGIN, text=f"{text}; it is used")
 
 
 def _teams_unknown(unknown: str) -> forecast_pb2.Warning:

@@ -75,6 +75,7 @@ FORECAST_MEMBERS: Final = (
     Member("expected_margin_terms", Kind.OBJECT, "forecast.expected_margin_terms", _TERMS, any=True),
     Member("finals_since", Kind.INTEGER, "forecast.finals_since", when="forecast.ratings_date"),
     Member("outdated_teams", Kind.VALUE, "forecast.outdated_teams", any=True),
+    Member("rated_margin", Kind.NUMBER, "forecast.rated_margin", when="forecast.rated_margin"),
     Member("ratings_date", Kind.VALUE, "forecast.ratings_date", convert=date.isoformat, any=True),
     Member("teams_known", Kind.OBJECTS, "forecast.teams_known", _TEAM_KNOWN, any=True),
     Member("total", Kind.OBJECT, "forecast.total", _TOTAL, any=True),
@@ -112,6 +113,7 @@ def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, expl
         total=optional(_read_total, value.get("total")),
         teams_known=tuple(map(_read_team_known, value.get("teams_known", ()))),
         widened_by=value.get("widened_by", 0.0),
+        rated_margin=value.get("rated_margin"),
     )
 
 

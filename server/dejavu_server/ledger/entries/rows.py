@@ -7,6 +7,7 @@ from typing import Any
 from dejavu_common.clock import microseconds
 from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import is_replay
+from dejavu_models.forecaster.forecaster import PLAUSIBLE_GAP
 from dejavu_server.ledger.entries import scored_values, total_values
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.settlement import Bet
@@ -36,6 +37,7 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
         "confidence": max(float(forecast.home_lead_probability), 1.0 - float(forecast.home_lead_probability)),
         "replay": is_replay(issued.game_id),
         "margin_given": issued.pregame_margin is not None,
+        "margin_plausible": _is_plausible(issued),
         "late": "" if issued.late is None else issued.late.value,
         "scored_values": scored_values.pack(
             forecast.point,
@@ -48,6 +50,12 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
         "recorded_by": issued.recorded_by,
         "total_values": total_values.pack(issued),
     }
+
+
+def _is_plausible(issued: IssuedForecast) -> bool:
+    """Whether nothing but the ratings, or a margin near theirs, is behind a forecast."""
+    given, rated = issued.pregame_margin, issued.forecast.rated_margin
+    return given is None or (rated is not None and abs(given - rated) <= PLAUSIBLE_GAP)
 
 
 def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:

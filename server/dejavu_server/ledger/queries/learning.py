@@ -251,8 +251,9 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
 
     There is one for each model version and quarter, of the first forecast, or shadow, in this order of preference: no
     pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier. Nothing is
-    learned from a minute with forecasts whose patterns differ by more than feeds are corrected: at least one of them is
-    wrong, and so any caller with the scope record could otherwise widen the intervals of everybody.
+    learned from a forecast whose margin is not near that of the ratings, nor from a minute with forecasts whose
+    patterns differ by more than feeds are corrected, of which at least one is wrong: any caller with scope record could
+    otherwise widen the intervals of everybody.
     """
 
     def order(row: Any) -> tuple[Any, ...]:
@@ -376,6 +377,7 @@ def _settled(made: Table, *, shadow: bool) -> Select[Any]:
         outcomes.c.first_sequence <= bindparam("last"),
         _COMPETITIVE,
         STANDS,
+        forecasts.c.margin_plausible,
         in_time(forecasts, outcomes.c.first_sequence),
         func.length(made.c.scored_values) > BYTES_WITHOUT_QUANTILES,
         ~superseded(outcomes.c.first_sequence),

@@ -89,6 +89,7 @@ def upgrade() -> None:
         sa.Column("confidence", sa.Double, nullable=False),
         sa.Column("replay", sa.Boolean, nullable=False),
         sa.Column("margin_given", sa.Boolean, nullable=False),
+        sa.Column("margin_plausible", sa.Boolean, nullable=False),
         sa.Column("late", _TEXT, nullable=False),
         sa.Column("scored_values", sa.LargeBinary, nullable=False),
         sa.Column("arm", _TEXT, nullable=False),

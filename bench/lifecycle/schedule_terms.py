@@ -52,8 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     for season in seasons:
         without, _ = errors(games, season, steps, with_terms=False)
         with_, after = errors(games, season, steps, with_terms=True)
-        deviations = np.sqrt(np.diag(after.covariance))[-len(GameTerms._fields) :]
-        worth = zip(GameTerms._fields, after.ratings().coefficients, deviations.tolist(), strict=True)
+        deviations = np.sqrt(np.diag(after.covariance))[-len(GameTerms._fields) + 1 :]
+        worth = zip(GameTerms._fields[1:], after.ratings().coefficients, deviations.tolist(), strict=True)
         told = ", ".join(f"{name} {points:+.2f} ± {deviation:.2f}" for name, points, deviation in worth)
         print(f"{row(f'{season}', without, with_)} {told}", flush=True)
         parts.append((without, with_))

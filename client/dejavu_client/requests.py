@@ -51,6 +51,8 @@ class PredictOptions(TypedDict, total=False):
         quantile_levels: levels of the quantiles to return, in (0, 1); at most 99.
         game_date: local date of the game, as a date or YYYY-MM-DD; None or empty for today in US Eastern. The age of
             the teams' ratings is measured up to this date; see `warnings` of the forecast.
+        neutral_site: whether the game is at a neutral site, without home advantage; None for the server's list of such
+            games.
         total_points: points of both teams together at the end of the pattern's last minute; None if not known.
         last_score: last score before the end of the pattern, as `LastScore(Side.HOME, 12)`; None if unknown, or if
             nobody has scored.
@@ -70,6 +72,7 @@ class PredictOptions(TypedDict, total=False):
     explain: bool
     quantile_levels: Sequence[float]
     game_date: date | str | None
+    neutral_site: bool | None
     total_points: int | None
     last_score: LastScore | None
     total_market: TotalMarket | None

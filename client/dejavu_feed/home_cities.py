@@ -6,6 +6,8 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from dejavu_feed.neutral_sites import BUBBLE
+
 _EASTERN, _CENTRAL, _MOUNTAIN, _PACIFIC = -5, -6, -7, -8
 
 
@@ -57,9 +59,6 @@ HOME_CITIES: Final = {
 }
 """NBA code → city, as since 2008; a game abroad counts as played in the home team's city."""
 
-_BUBBLE: Final = (date(2020, 7, 30), date(2020, 10, 11))
-"""First and last day of the part of the season 2019–20 that was played entirely near Orlando."""
-
 
 def host_city(home: str, day: date) -> str:
     """Return the code of the team in whose city a game is played.
@@ -68,7 +67,7 @@ def host_city(home: str, day: date) -> str:
         home: NBA code of the home team.
         day: local date of the game.
     """
-    return "ORL" if _BUBBLE[0] <= day <= _BUBBLE[1] else home
+    return "ORL" if BUBBLE[0] <= day <= BUBBLE[1] else home
 
 
 def utc_offset(code: str, day: date) -> int:

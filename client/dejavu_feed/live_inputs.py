@@ -49,11 +49,13 @@ class LiveInputs:
         total_points: points of both teams together.
         last_score: the last score; None also before the first score.
         pregame_total: final points of both teams together as a betting market expected them before tip-off.
+        neutral_site: whether the game is at a neutral site.
     """
 
     total_points: int | None = None
     last_score: LastScore | None = None
     pregame_total: float | None = None
+    neutral_site: bool | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the inputs that are known, by name."""
@@ -85,8 +87,8 @@ class InputPart(NamedTuple):
 
     Attributes:
         name: attribute of the input; empty for an input that is a single value.
-        kind: int, float, or an enum. Texts have the names of its members in lower case; messages have the contract's
-            enum of the same name.
+        kind: int, float, bool, or an enum. Texts have the names of its members in lower case; messages have the
+            contract's enum of the same name.
         unit: meaning and unit, for error messages.
         bounds: minimum and maximum of the number, in the trainer's form.
     """
@@ -349,6 +351,15 @@ LIVE_INPUTS: Final = (
         numbers=lambda live, _minute: (math.nan if live.pregame_total is None else live.pregame_total,),
         label="line of the total",
         text=lambda total, *_: f"{total:g}",
+    ),
+    LiveInput(
+        name="neutral_site",
+        parts=(InputPart("", bool, "whether the game is at a neutral site", (0, 1)),),
+        make=bool,
+        check=lambda *_: None,
+        numbers=lambda live, _minute: (math.nan if live.neutral_site is None else float(live.neutral_site),),
+        label="neutral site",
+        text=lambda neutral, *_: "yes, no home advantage" if neutral else "no",
     ),
 )
 """All live inputs, in the order of their columns."""

@@ -40,6 +40,7 @@ class GameResult(NamedTuple):
         differential: final, home − away, in points.
         is_playoffs: whether it is of the play-in or the playoffs.
         total: final, home + away, in points; None if it is not known.
+        neutral_site: whether it was at a neutral site; None if only the listed ones are.
     """
 
     home: str
@@ -49,6 +50,7 @@ class GameResult(NamedTuple):
     differential: float
     is_playoffs: bool = False
     total: float | None = None
+    neutral_site: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ class RatedSchedule:
         Raises:
             KeyError: if a team is not an NBA code.
         """
-        schedule = self.schedule.before(result.day, result.home, result.away)
+        schedule = self.schedule.before(result.day, result.home, result.away, neutral_site=result.neutral_site)
         terms = game_terms(schedule, result.home, is_playoffs=result.is_playoffs)
         ratings, totals = self.ratings.after(result, terms), self.totals
         # Ratings of totals ignore, or only count, the same finals as the ratings of margins.

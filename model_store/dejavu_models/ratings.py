@@ -16,13 +16,14 @@ from typing import ClassVar, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.neutral_sites import is_neutral
 from dejavu_feed.off_season import days_around, season_on
 from dejavu_models.arrays import Floats
 from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHistory, game_terms
 from dejavu_models.team_filter import CODES, FIRST_TERM, LEVEL, RatingSettings, TeamFilter
 from dejavu_models.types import ExpectedMarginTerms, MarginSource, TeamKnowledge, WarningReason
 
-STATE_SIZES: Final = (FIRST_TERM, FIRST_TERM + len(GameTerms._fields))
+STATE_SIZES: Final = (FIRST_TERM, LEVEL + len(GameTerms._fields))
 """Sizes of the filter's state: without terms of the schedule, and with them."""
 
 MAX_RATINGS_DAYS: Final = 30
@@ -50,7 +51,8 @@ class Ratings:
         strengths: NBA code → points above an average team, on a neutral court.
         home_advantage: in points.
         date: local date of the last game included.
-        coefficients: points for each of GameTerms; empty if the ratings have no terms.
+        coefficients: points for each of GameTerms after the first, whose coefficient is the home advantage; empty if
+            the ratings have no other terms.
 
     Raises:
         ValueError: if a team is missing or unknown, a value is not finite, or coefficients are missing.
@@ -66,8 +68,8 @@ class Ratings:
             raise ValueError(f"ratings must cover exactly the {len(CODES)} teams of the NBA")
         if not np.isfinite([*self.strengths.values(), self.home_advantage, *self.coefficients]).all():
             raise ValueError("ratings must be finite")
-        if self.coefficients and len(self.coefficients) != len(GameTerms._fields):
-            raise ValueError(f"ratings must have a coefficient of each term: {', '.join(GameTerms._fields)}")
+        if self.coefficients and len(self.coefficients) != len(GameTerms._fields) - 1:
+            raise ValueError(f"ratings must have a coefficient of each term: {', '.join(GameTerms._fields[1:])}")
 
     def expected_margin(self, home: str, away: str, terms: GameTerms = NO_TERMS) -> float:
         """Return the expected final differential of a game before tip-off, in points.
@@ -75,7 +77,7 @@ class Ratings:
         Args:
             home: NBA code of the home team.
             away: NBA code of the away team.
-            terms: the terms of the game; ignored by ratings without terms.
+            terms: the terms of the game; ratings without terms use only the first.
 
         Raises:
             KeyError: if a team is not an NBA code.
@@ -90,19 +92,21 @@ class Ratings:
         Args:
             home: NBA code of the home team.
             away: NBA code of the away team.
-            terms: the terms of the game; ignored by ratings without terms.
+            terms: the terms of the game; ratings without terms use only the first.
             schedule_known: whether the schedule of both teams is known (`GameSchedule.is_known`).
 
         Raises:
             KeyError: if a team is not an NBA code.
         """
         difference = self.strengths[home] - self.strengths[away]
+        home_advantage = terms.home * self.home_advantage
         if not self.coefficients:
-            return ExpectedMarginTerms(difference, self.home_advantage)
-        worth = GameTerms(*(load * points for load, points in zip(terms, self.coefficients, strict=True)))
+            return ExpectedMarginTerms(difference, home_advantage)
+        coefficients = (self.home_advantage, *self.coefficients)
+        worth = GameTerms(*(load * points for load, points in zip(terms, coefficients, strict=True)))
         return ExpectedMarginTerms(
             difference,
-            self.home_advantage,
+            worth.home,
             worth.back_to_back + worth.games_in_6_days,
             worth.playoffs,
             worth.altitude,
@@ -126,9 +130,10 @@ class RatingFilter(TeamFilter):
 
         Args:
             settings: parameters of the filter.
-            with_terms: whether the terms of games enter the expected margin; their coefficients start at 0.
+            with_terms: whether terms of games other than the first enter the expected margin; their coefficients start
+                at 0.
         """
-        return cls.prior(settings, level=3.0, terms=len(GameTerms._fields) if with_terms else 0)
+        return cls.prior(settings, level=3.0, terms=len(GameTerms._fields) - 1 if with_terms else 0)
 
     def ratings(self) -> Ratings:
         """Return the current strengths.
@@ -141,6 +146,23 @@ class RatingFilter(TeamFilter):
         strengths = dict(zip(CODES, self.mean[:LEVEL].tolist(), strict=True))
         day = self.date.astype("datetime64[D]").item()
         return Ratings(strengths, float(self.mean[LEVEL]), day, tuple(self.mean[FIRST_TERM:].tolist()))
+
+
+class RatedGame(NamedTuple):
+    """A game of which ratings are asked.
+
+    Attributes:
+        home, away: NBA codes.
+        day: local date; None: its schedule is not known.
+        is_playoffs: whether it is of the play-in or the playoffs.
+        neutral_site: whether it is at a neutral site; None if only the listed ones are.
+    """
+
+    home: str
+    away: str
+    day: date | None
+    is_playoffs: bool = False
+    neutral_site: bool | None = None
 
 
 class MarginUncertainty(NamedTuple):
@@ -194,36 +216,27 @@ class RatingsByDate:
             self._later[season] = self._filter.predict(season).ratings()
         return self._later[season]
 
-    def _expected_margin_terms(
-        self, home: str, away: str, game_date: date | None, is_playoffs: bool
-    ) -> ExpectedMarginTerms:
-        """Return the terms of a game's expected margin.
+    def _expected_margin_terms(self, game: RatedGame) -> ExpectedMarginTerms:
+        """Return the terms of a game's expected margin."""
+        schedule, terms = self._terms(game)
+        known = schedule.is_known and self._filter.with_terms
+        return self.on(game.day).expected_margin_terms(game.home, game.away, terms, schedule_known=known)
 
-        Args:
-            home: NBA code of the home team.
-            away: NBA code of the away team.
-            game_date: local date of the game; None: its schedule is not known.
-            is_playoffs: whether it is of the play-in or the playoffs.
-        """
-        if not self._filter.with_terms:
-            return self.on(game_date).expected_margin_terms(home, away)
-        schedule = self._schedule_before(home, away, game_date)
-        terms = game_terms(schedule, home, is_playoffs=is_playoffs)
-        return self.on(game_date).expected_margin_terms(home, away, terms, schedule_known=schedule.is_known)
-
-    def _schedule_before(self, home: str, away: str, game_date: date | None) -> GameSchedule:
+    def _terms(self, game: RatedGame) -> tuple[GameSchedule, GameTerms]:
         # Without any final, it is not known whether the season has not begun or nothing was reported.
-        history = self._schedule
-        return history.before(game_date, home, away) if history and history.games else GameSchedule()
+        if self._schedule and self._schedule.games:
+            schedule = self._schedule.before(game.day, game.home, game.away, neutral_site=game.neutral_site)
+        else:
+            schedule = GameSchedule(is_neutral=is_neutral(game.home, game.away, game.day, game.neutral_site))
+        return schedule, game_terms(schedule, game.home, is_playoffs=game.is_playoffs)
 
-    def _uncertainty(self, home: str, away: str, game_date: date | None, is_playoffs: bool) -> MarginUncertainty:
-        """Return the uncertainty of a game's expected margin; see `expected_margin_terms`."""
+    def _uncertainty(self, game: RatedGame) -> MarginUncertainty:
+        """Return the uncertainty of a game's expected margin."""
         state = self._filter
-        if game_date is not None and game_date > self.newest.date:
-            state = state.predict(season_on(game_date), np.datetime64(game_date))
-        terms = game_terms(self._schedule_before(home, away, game_date), home, is_playoffs=is_playoffs)
-        variance = state.expected(home, away, terms)[1] - state.settings.noise
-        return MarginUncertainty(variance, (state.deviation(home), state.deviation(away)))
+        if game.day is not None and game.day > self.newest.date:
+            state = state.predict(season_on(game.day), np.datetime64(game.day))
+        variance = state.expected(game.home, game.away, self._terms(game)[1])[1] - state.settings.noise
+        return MarginUncertainty(variance, (state.deviation(game.home), state.deviation(game.away)))
 
 
 def are_known(teams: Sequence[TeamKnowledge]) -> bool:

@@ -27,7 +27,7 @@ _INDEX = {code: index for index, code in enumerate(CODES)}
 LEVEL: Final = len(CODES)
 """Index of the level in the state."""
 FIRST_TERM: Final = LEVEL + 1
-"""Index of the first coefficient of a term."""
+"""Index of the first coefficient of a term after the level, which is the coefficient of the first term."""
 MAX_STRENGTH: Final = 1000.0
 """Bound of the numbers of a state, in points; those of a bundle are below 30, the level of totals is below 250."""
 MIN_NOISE: Final = 1.0
@@ -36,6 +36,8 @@ _TEAM_VARIANCE = 25.0
 _LEVEL_VARIANCE = 1.0
 _TERM_VARIANCE = 1.0
 """Prior variance of the coefficient of a term, in points squared: few terms are worth more than two points."""
+_LEVEL_ALONE: Final = (1.0,)
+"""The terms of a game that has none but the level."""
 _LONGEST_GAP = 10
 """Maximum number of days of drift between two games: no games are played during a break."""
 _LONGEST_BREAK: Final = 30
@@ -91,7 +93,7 @@ class TeamFilter:
         Args:
             settings: parameters of the filter.
             level: in points.
-            terms: number of terms of a game; their coefficients start at 0.
+            terms: number of terms of a game after the level; their coefficients start at 0.
         """
         size = FIRST_TERM + terms
         mean, variances = np.zeros(size), np.full(size, _TEAM_VARIANCE)
@@ -175,19 +177,19 @@ class TeamFilter:
         """Return the standard deviation of a team's number, in points, rounded to 0.01."""
         return round(math.sqrt(self.covariance[_INDEX[code], _INDEX[code]]), 2)
 
-    def expected(self, home: str, away: str, terms: Sequence[float] = ()) -> tuple[float, float]:
+    def expected(self, home: str, away: str, terms: Sequence[float] = _LEVEL_ALONE) -> tuple[float, float]:
         """Return mean and variance of a game's outcome, in points and points squared."""
         mean, _, variance = self._predicted(home, away, terms)
         return mean, variance
 
-    def update(self, home: str, away: str, outcome: float, terms: Sequence[float] = ()) -> Self:
+    def update(self, home: str, away: str, outcome: float, terms: Sequence[float] = _LEVEL_ALONE) -> Self:
         """Update the state with the outcome of a game, in points; bit-identical on every machine.
 
         Args:
             home: NBA code of the home team.
             away: NBA code of the away team.
             outcome: home − away for a margin, home + away for a total.
-            terms: the terms of the game; ignored by a filter without terms.
+            terms: the terms of the game, the load of the level first; a filter without terms uses only that.
 
         Raises:
             ValueError: if the state gives the outcome no variance, or fails `check` afterwards: a bundle may hold any
@@ -206,18 +208,18 @@ class TeamFilter:
     def _predicted(self, home: str, away: str, terms: Sequence[float]) -> tuple[float, Floats, float]:
         """Return mean of a game's outcome, its covariance with the state, and its variance.
 
-        A game loads on three components of the state and on the coefficients of its terms that are not 0. These
-        components are summed explicitly, in the order of the state: a matrix product with a design vector has a
+        A game loads on the numbers of its teams and on the coefficients of its terms that are not 0. These components
+        are summed explicitly, in the order of the state: a matrix product with a design vector has a
         summation order that depends on the machine.
         """
         one, other, sign = _INDEX[home], _INDEX[away], self.away_sign
-        loads = [(index, load) for index, load in enumerate(terms, FIRST_TERM) if load] if self.with_terms else []
-        mean = float(self.mean[one] + sign * self.mean[other] + self.mean[LEVEL])
-        cross = self.covariance[one] + sign * self.covariance[other] + self.covariance[LEVEL]
+        loads = [(index, load) for index, load in zip(range(LEVEL, len(self.mean)), terms) if load]  # noqa: B905
+        mean = float(self.mean[one] + sign * self.mean[other])
+        cross = self.covariance[one] + sign * self.covariance[other]
         for index, load in loads:
             mean += load * float(self.mean[index])
             cross += load * self.covariance[index]
-        variance = float(cross[one] + sign * cross[other] + cross[LEVEL])
+        variance = float(cross[one] + sign * cross[other])
         for index, load in loads:
             variance += load * float(cross[index])
         return mean, cross, variance + self.settings.noise
@@ -246,7 +248,7 @@ def carried_expectations(
         home: (n,), NBA codes.
         away: (n,), NBA codes.
         outcome: (n,), final differentials or totals, in points.
-        terms: n terms of the games; ignored by a state without terms.
+        terms: n terms of the games; see `TeamFilter.update`.
 
     Returns:
         Means (n,) in points, variances (n,) in points squared, and the state after the last game.

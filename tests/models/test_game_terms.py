@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
@@ -21,7 +22,7 @@ from dejavu_models.team_filter import CODES, RatingSettings, carried_expectation
 from dejavu_models.types import ExpectedMarginTerms, Horizon
 
 OPENING = date(2030, 10, 22)
-WORTH = GameTerms(-2.0, -0.5, 0.75, 1.5)
+WORTH = GameTerms(3.0, -2.0, -0.5, 0.75, 1.5)
 """Points."""
 
 
@@ -33,6 +34,7 @@ def history(*games: tuple[int, str, str], since: date = OPENING) -> ScheduleHist
     return state
 
 
+NEUTRAL = NO_TERMS._replace(home=0.0)
 WEEK = history((0, "BOS", "LAL"), (1, "NYK", "LAL"), (2, "DEN", "BOS"), (3, "MIA", "LAL"))
 
 
@@ -60,7 +62,7 @@ def test_terms_say_who_is_more_tired_and_where_air_is_thin(day: int, home: str, 
         (GameSchedule(), GameTerms(altitude=1)),
         (ScheduleHistory().before(date(2031, 1, 20), "DEN", "BOS"), GameTerms(altitude=1)),
         (history((0, "LAL", "DEN"), since=date(2031, 1, 19)).before(date(2031, 1, 20), "DEN", "BOS"), None),
-        (ScheduleHistory().before(date(2020, 8, 14), "DEN", "TOR"), NO_TERMS),  # played near Orlando
+        (ScheduleHistory().before(date(2020, 8, 14), "DEN", "TOR"), NEUTRAL),  # played near Orlando
     ],
     ids=["no date", "no history", "begun yesterday", "not at home"],
 )
@@ -68,6 +70,43 @@ def test_what_is_not_known_counts_as_equal_for_both(schedule: GameSchedule, due:
     assert not schedule.is_known
     played_yesterday = GameTerms(back_to_back=1, altitude=1)
     assert game_terms(schedule, "DEN", is_playoffs=False) == (due or played_yesterday)
+
+
+@pytest.mark.parametrize(
+    ("day", "home", "away", "given", "neutral"),
+    [
+        (date(2024, 1, 11), "CLE", "BKN", None, True),  # Paris
+        (date(2024, 1, 11), "BKN", "CLE", None, True),
+        (date(2024, 1, 11), "DEN", "NOP", None, False),
+        (date(2024, 1, 12), "CLE", "BKN", None, False),
+        (date(2020, 7, 29), "DEN", "UTA", None, False),
+        (date(2020, 10, 11), "MIA", "LAL", None, True),
+        (date(2031, 1, 20), "DEN", "BOS", True, True),
+        (date(2031, 1, 20), "DEN", "BOS", None, False),
+        (date(2024, 1, 11), "CLE", "BKN", False, False),
+        (None, "DEN", "BOS", True, True),
+    ],
+)
+def test_nobody_is_at_home_at_a_neutral_site(
+    day: date | None, home: str, away: str, given: bool | None, neutral: bool
+) -> None:
+    terms = NO_TERMS
+    for known in (ScheduleHistory(), history((0, "LAL", "MIA"), since=date(2031, 1, 19))):
+        schedule = known.before(day, home, away, neutral_site=given)
+        terms = game_terms(schedule, home, is_playoffs=False)
+        assert (terms.home, terms.altitude) == ((0, 0) if neutral else (1, float(home == "DEN")))
+    state = with_coefficients().ratings()
+    difference = state.strengths[home] - state.strengths[away]
+    at_home = 0.0 if neutral else state.home_advantage + terms.altitude * state.coefficients[-1]
+    assert state.expected_margin(home, away, terms) == pytest.approx(difference + at_home)
+
+
+def test_a_final_at_a_neutral_site_says_nothing_of_the_home_advantage() -> None:
+    before = LiveRatings.start(with_coefficients())
+    played = GameResult("BOS", "LAL", 2031, OPENING, 31.0, neutral_site=True)
+    after = RatedSchedule(before).after(played).ratings.filter.ratings()
+    assert after.home_advantage == before.filter.ratings().home_advantage
+    assert after.strengths["BOS"] > before.filter.ratings().strengths["BOS"] + 1
 
 
 def test_finals_that_cannot_be_move_no_margin_by_more_than_a_real_schedule() -> None:
@@ -78,21 +117,21 @@ def test_finals_that_cannot_be_move_no_margin_by_more_than_a_real_schedule() -> 
 def with_coefficients(worth: GameTerms = WORTH, day: date = OPENING - timedelta(9)) -> RatingFilter:
     state = RatingFilter.start(RatingSettings()).predict(2030, np.datetime64("2030-06-01")).predict(2031)
     mean = state.mean.copy()
-    mean[:30], mean[31:] = np.arange(30) / 10, worth
+    mean[:30], mean[31:] = np.arange(30) / 10, worth[1:]
     return replace(state, mean=mean, date=np.datetime64(day))
 
 
 def test_the_filter_finds_what_the_terms_are_worth() -> None:
     rng, games = np.random.default_rng(1), 3000
-    terms = [GameTerms(*rng.integers(-1, 2, 2).tolist(), *rng.integers(0, 2, 2).tolist()) for _ in range(games)]
+    terms = [GameTerms(1.0, *rng.integers(-1, 2, 2).tolist(), *rng.integers(0, 2, 2).tolist()) for _ in range(games)]
     teams = np.array([rng.choice(CODES, 2, replace=False) for _ in range(games)])
-    final = np.round(3 + np.array(terms) @ np.array(WORTH) + rng.normal(0, 10, games))
+    final = np.round(np.array(terms) @ np.array(WORTH) + rng.normal(0, 10, games))
     days = np.datetime64("2030-10-20") + np.sort(rng.integers(0, 200, games)).astype("timedelta64[D]")
     start = RatingFilter.start(RatingSettings())
     means, _, state = carried_expectations(start, np.full(games, 2031), days, teams[:, 0], teams[:, 1], final, terms)
     found = state.ratings()
     errors = np.sqrt(np.diag(state.covariance)[31:])
-    assert (np.abs(np.array(found.coefficients) - WORTH) < 4 * errors).all()
+    assert (np.abs(np.array(found.coefficients) - WORTH[1:]) < 4 * errors).all()
     assert errors.max() < 0.6
     ignored = carried_expectations(
         start, np.full(games, 2031), days, teams[:, 0], teams[:, 1], final, [NO_TERMS] * games
@@ -163,6 +202,8 @@ def test_an_answer_says_what_its_expected_margin_is_made_of(rated: Forecaster) -
     high = margin_terms(rated, home_team="DEN")
     assert (high.altitude, high.schedule) == (1.5, 3.0), "Denver has played less than Boston"
     assert rated.forecast(asked()).point > rated.forecast(asked(game_date=None)).point
+    neutral = margin_terms(rated, live=LiveInputs(neutral_site=True))
+    assert (neutral.home_advantage, neutral.schedule) == (0.0, 2.5)
     for other in ({"pregame_margin": 2.0}, {"away_team": ""}):
         assert rated.forecast(asked(**other)).expected_margin_terms is None
 

@@ -15,7 +15,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import RatingFilter, RatingsByDate
+from dejavu_models.ratings import RatedGame, RatingFilter, RatingsByDate
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.schedule import GameTerms, ScheduleHistory, game_terms
@@ -105,7 +105,7 @@ def served(
     for evening in evenings:
         ratings = RatingsByDate(live.ratings.filter, live.schedule)
         for game in evening.games:
-            terms = ratings.expected_margin_terms(game.home, game.away, game.day, game.is_playoffs)
+            terms = ratings.expected_margin_terms(RatedGame(game.home, game.away, game.day, game.is_playoffs))
             margins.append(terms.margin)
         for game in evening.reported:
             live = live.after(game)

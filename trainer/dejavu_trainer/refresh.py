@@ -73,7 +73,7 @@ def load_results(path: Path, season: int) -> list[GameResult]:
 
 def results_of(games: Games) -> list[GameResult]:
     """Return the results of games, in their order."""
-    return [_result(games, index) for index in range(len(games))]
+    return [_result(games, index, neutral) for index, neutral in enumerate(games.neutral)]
 
 
 def seasons_to_learn(manifest: Manifest, today: date) -> range:
@@ -153,7 +153,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
     return Refresh(forecaster, before, added, out, tuple(missing))
 
 
-def _result(games: Games, index: int) -> GameResult:
+def _result(games: Games, index: int, neutral_site: bool | None) -> GameResult:
     return GameResult(
         home=str(games.home[index]),
         away=str(games.away[index]),
@@ -162,6 +162,7 @@ def _result(games: Games, index: int) -> GameResult:
         differential=int(games.final[index]),
         is_playoffs=str(games.phase[index]) in PLAYOFF_PHASES,
         total=None if games.final_total[index] < 0 else int(games.final_total[index]),
+        neutral_site=neutral_site,
     )
 
 

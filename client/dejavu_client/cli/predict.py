@@ -108,6 +108,9 @@ def predict(
             help="Local date of the game, today (US Eastern) by default; ratings too old for it are not used.",
         ),
     ] = "",
+    neutral_site: Annotated[
+        bool, typer.Option("--neutral-site", help="Expect no home advantage: no team is at home.")
+    ] = False,
     total_points: Annotated[
         int | None, typer.Option(metavar="POINTS", help="Points of both teams at the end of the pattern.")
     ] = None,
@@ -203,6 +206,7 @@ def predict(
         "explain": explain,
         "quantile_levels": _levels(quantiles),
         "game_date": game_date,
+        "neutral_site": neutral_site or None,
         "total_points": _points(total_points),
         "last_score": _last_score(last_score),
     }
@@ -243,6 +247,9 @@ def risk(
     pattern: Pattern = None,
     *,
     pattern_json: PatternJson = None,
+    neutral_site: Annotated[
+        bool, typer.Option("--neutral-site", help="Expect no home advantage: no team is at home.")
+    ] = False,
     total_points: Annotated[
         int | None,
         typer.Option(metavar="POINTS", help="Points of both teams so far; without them the pace is not a factor."),

@@ -119,6 +119,7 @@ async def request_forecasts(
             away_team=away,
             game_date=day,
             **each.live.given(),
+            neutral_site=game.is_neutral or None,
             **({} if line is None else line.options()),
             explain=True,  # records the steps from minute to minute, which viewers see
         )

@@ -23,6 +23,7 @@ class GameInFiles:
         home, away: codes of the teams, as the files name them; `away` is None for a game that was never played.
         scores: every change of the score in chronological order.
         events: every play in chronological order; empty if the files have only scores.
+        neutral_site: whether it is at a neutral site; None if no list of games says.
     """
 
     game_id: str
@@ -32,6 +33,7 @@ class GameInFiles:
     away: str | None
     scores: tuple[Score, ...]
     events: tuple[Event, ...] = ()
+    neutral_site: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,7 @@ def _season(
             matching.away,
             scores,
             _events(game, scores, (matching.home, matching.away)),
+            neutral_site=matching.neutral or None,
         )
     in_order = tuple(kept[key] for key in sorted(kept))
     # A list of games is given for the sake of the NBA's ids: report the games that still have an id of date and home

@@ -67,6 +67,7 @@ class GameState:
         text: the feed's status text, for example "Q2 07:15" or "Final/OT".
         code_date: local date of the game according to its code, for example 20230420/SACGSW; None if the feed shows
             none.
+        is_neutral: whether the scoreboard says that it is at a neutral site; box scores do not.
     """
 
     game_id: str
@@ -82,6 +83,7 @@ class GameState:
     tip_off: datetime | None = None
     text: str = ""
     code_date: date | None = None
+    is_neutral: bool = False
 
     @property
     def date(self) -> date | None:
@@ -228,6 +230,7 @@ def _game_state(record: object, where: str) -> GameState:
         tip_off=instant(optional_text(record, "gameTimeUTC")),
         text=optional_text(record, "gameStatusText").strip()[:MAX_TEXT],
         code_date=compact_day(optional_text(record, "gameCode").partition("/")[0]),
+        is_neutral=isinstance(record, Mapping) and record.get("isNeutral") is True,
     )
 
 

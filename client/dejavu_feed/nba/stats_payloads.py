@@ -40,6 +40,7 @@ class ListedGame:
         teams: the matchup in the log, for example "NYK @ BOS".
         points: NBA code → points of both teams; empty if there is a fault or the game is not over.
         home: NBA code; "" if the log does not say, for example for games at a neutral site.
+        is_neutral: whether the game is at a neutral site, where both rows have the team as a visitor.
         over: whether the game has a winner.
         fault: why the log is inconsistent for this game; "" if it is consistent.
     """
@@ -51,6 +52,7 @@ class ListedGame:
     home: str = ""
     over: bool = True
     fault: str = ""
+    is_neutral: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
     return (
         ListedGame(game_id, day, teams, {}, fault=fault)
         if fault
-        else ListedGame(game_id, day, teams, points, home, over)
+        else ListedGame(game_id, day, teams, points, home, over, is_neutral=not hosts)
     )
 
 

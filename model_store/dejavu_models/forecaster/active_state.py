@@ -10,6 +10,7 @@ from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import (
     USUAL_VARIANCES,
     MarginUncertainty,
+    RatedGame,
     RatingFilter,
     RatingsByDate,
     are_usable,
@@ -102,17 +103,18 @@ class ActiveState:
         """Return the margin of the ratings, in points, if a query gives another; None if they have none."""
         if query.pregame_margin is None or not (query.home_team and query.away_team):
             return None
-        if not are_usable(self.ratings_date, query.game_date, max_days, self.end(query)):
-            return None
-        teams = query.home_team, query.away_team
-        rated = self._ratings.expected_margin_terms(*teams, query.game_date, query.is_playoffs)
-        return rated.margin
+        terms = self._rated_terms(query, max_days)
+        return None if terms is None else terms.margin
 
     def margin_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
         """Return the terms of a query's expected margin; None unless it is from ratings."""
-        if not self._uses_ratings(query, max_days):
+        return self._rated_terms(query, max_days) if self.asks_for_ratings(query) else None
+
+    def _rated_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
+        """Return the terms of the ratings' margin of a query's teams; None if the ratings are too old."""
+        if not are_usable(self.ratings_date, query.game_date, max_days, self.end(query)):
             return None
-        return self._ratings.expected_margin_terms(query.home_team, query.away_team, query.game_date, query.is_playoffs)
+        return self._ratings.expected_margin_terms(_rated_game(query))
 
     def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
         """Return how well the ratings know the teams of a query, home first; empty if not requested.
@@ -139,7 +141,7 @@ class ActiveState:
         return max(0.0, self._uncertainty(query).variance - USUAL_VARIANCES[source])
 
     def _uncertainty(self, query: ForecastQuery) -> MarginUncertainty:
-        return self._ratings.uncertainty(query.home_team, query.away_team, query.game_date, query.is_playoffs)
+        return self._ratings.uncertainty(_rated_game(query))
 
     def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
         """Return the source of the expected margin of a query."""
@@ -165,12 +167,16 @@ class ActiveState:
         end = min(self.end(query), totals.newest)
         if not are_usable(totals.newest, query.game_date, max_days, end):
             return MarginSource.UNKNOWN, None
-        expected = totals.expected_total(query.home_team, query.away_team, query.game_date, query.is_playoffs)
+        expected = totals.expected_total(_rated_game(query))
         live = self._live_totals
         if live is None or totals.are_of_earlier_season(query.game_date):
             return MarginSource.RATED, expected
         known = live.known(query.home_team, query.away_team)
         return (MarginSource.KNOWN if known else MarginSource.RATED), expected
+
+
+def _rated_game(query: ForecastQuery) -> RatedGame:
+    return RatedGame(query.home_team, query.away_team, query.game_date, query.is_playoffs, query.live.neutral_site)
 
 
 def expected_margin(query: ForecastQuery, terms: ExpectedMarginTerms | None) -> float | None:

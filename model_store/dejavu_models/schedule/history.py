@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple, Self
 
 from dejavu_feed.home_cities import HOME_CITIES, host_city, utc_offset
+from dejavu_feed.neutral_sites import is_neutral
 from dejavu_feed.off_season import playing_days, season_on, summer
 
 MAX_REST: Final = 7
@@ -61,11 +62,13 @@ class GameSchedule(NamedTuple):
     Attributes:
         home, away: the teams.
         altitude: of the city, in metres above sea level; None if the day is not known.
+        is_neutral: whether it is at a neutral site.
     """
 
     home: TeamSchedule = TeamSchedule()
     away: TeamSchedule = TeamSchedule()
     altitude: int | None = None
+    is_neutral: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -122,7 +125,7 @@ class ScheduleHistory:
             games[code] = tuple(appearances[-_MAX_GAMES:])
         return replace(history, newest=max(history.newest, day), games=games)
 
-    def before(self, day: date | None, home: str, away: str) -> GameSchedule:
+    def before(self, day: date | None, home: str, away: str, *, neutral_site: bool | None = None) -> GameSchedule:
         """Return the schedule of a game, from the games of the days before it.
 
         If there was no game on more than MAX_BREAK days before the game, the history is too old: the schedules of both
@@ -132,20 +135,22 @@ class ScheduleHistory:
             day: local date of the game; None if it is not known.
             home: NBA code of the home team.
             away: NBA code of the away team.
+            neutral_site: whether it is at a neutral site; None if only the listed ones are (see `is_neutral`).
 
         Raises:
             KeyError: if a team is not an NBA code.
         """
         if day is None:
-            return GameSchedule()
-        city = host_city(home, day)
+            return GameSchedule(is_neutral=is_neutral(home, away, day, neutral_site))
+        city, neutral = host_city(home, day), is_neutral(home, away, day, neutral_site)
         history = self._of_season(season_on(day))
         if history is None or playing_days(history.newest, day) > MAX_BREAK:
-            return GameSchedule(altitude=HOME_CITIES[city].altitude)
+            return GameSchedule(altitude=HOME_CITIES[city].altitude, is_neutral=neutral)
         return GameSchedule(
             history._team(home, Appearance(day, city, at_home=True)),
             history._team(away, Appearance(day, city, at_home=False)),
             HOME_CITIES[city].altitude,
+            neutral,
         )
 
     def _of_season(self, season: int) -> Self | None:

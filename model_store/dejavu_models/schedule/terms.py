@@ -21,13 +21,15 @@ class GameTerms(NamedTuple):
     """Regressors of the expected margin of a game; their coefficients are in the rating filter, in this order.
 
     Attributes:
+        home: 1 if the home team plays at home, 0 at a neutral site; its coefficient is the home advantage.
         back_to_back: 1 if only the home team played the day before, −1 if only the visitors did, otherwise 0.
         games_in_6_days: games of the home team on the six days that end with the game's, minus those of the visitors;
             −5 to 5.
         playoffs: 1 in the play-in and the playoffs, otherwise 0.
-        altitude: 1 in a city above HIGH_ALTITUDE, otherwise 0.
+        altitude: 1 at home in a city above HIGH_ALTITUDE, otherwise 0.
     """
 
+    home: float = 1.0
     back_to_back: float = 0.0
     games_in_6_days: float = 0.0
     playoffs: float = 0.0
@@ -42,10 +44,12 @@ class TotalTerms(NamedTuple):
     """Regressors of the expected total of a game; their coefficients are in the filter of totals, in this order.
 
     Attributes:
+        level: always 1; its coefficient is the total of two average teams.
         back_to_backs: number of the two teams that played the day before.
         playoffs, altitude: as in GameTerms.
     """
 
+    level: float = 1.0
     back_to_backs: float = 0.0
     playoffs: float = 0.0
     altitude: float = 0.0
@@ -63,6 +67,7 @@ def game_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> GameT
         KeyError: if the home team is not an NBA code.
     """
     return GameTerms(
+        home=float(not schedule.is_neutral),
         back_to_back=float(_played_yesterday(schedule.home) - _played_yesterday(schedule.away)),
         games_in_6_days=float(_recent(schedule.home) - _recent(schedule.away)) if schedule.is_known else 0.0,
         playoffs=float(is_playoffs),
@@ -86,6 +91,8 @@ def total_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> Tota
 
 
 def _is_high(schedule: GameSchedule, home: str) -> float:
+    if schedule.is_neutral:
+        return 0.0
     altitude = HOME_CITIES[home].altitude if schedule.altitude is None else schedule.altitude
     return float(altitude > HIGH_ALTITUDE)
 

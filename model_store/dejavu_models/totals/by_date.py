@@ -6,6 +6,7 @@ from datetime import date
 from functools import lru_cache
 
 from dejavu_feed.off_season import season_on
+from dejavu_models.ratings import RatedGame
 from dejavu_models.schedule import GameSchedule, ScheduleHistory, total_terms
 from dejavu_models.totals.filter import TotalFilter
 
@@ -37,17 +38,12 @@ class TotalsByDate:
         """Return whether a game is of a later season than the filter's; False if its date is unknown."""
         return self._filter.is_of_earlier_season(game_date)
 
-    def _expected_total(self, home: str, away: str, game_date: date | None, is_playoffs: bool) -> float:
-        """Return the expected final total of a game before tip-off, in points.
-
-        Args:
-            home: NBA code of the home team.
-            away: NBA code of the away team.
-            game_date: local date of the game; None: its schedule is not known.
-            is_playoffs: whether it is of the play-in or the playoffs.
-        """
-        state = self._filter
-        if game_date is not None and state.is_of_earlier_season(game_date):
-            state = state.predict(season_on(game_date))
-        schedule = GameSchedule() if self._schedule is None else self._schedule.before(game_date, home, away)
-        return state.expected(home, away, total_terms(schedule, home, is_playoffs=is_playoffs))[0]
+    def _expected_total(self, game: RatedGame) -> float:
+        """Return the expected final total of a game before tip-off, in points."""
+        state, teams = self._filter, (game.home, game.away)
+        if game.day is not None and state.is_of_earlier_season(game.day):
+            state = state.predict(season_on(game.day))
+        schedule = GameSchedule()
+        if self._schedule is not None:
+            schedule = self._schedule.before(game.day, *teams, neutral_site=game.neutral_site)
+        return state.expected(*teams, total_terms(schedule, game.home, is_playoffs=game.is_playoffs))[0]

@@ -37,4 +37,4 @@ class TotalFilter(TeamFilter):
         Args:
             settings: parameters of the filter.
         """
-        return cls.prior(settings, level=_LEVEL, terms=len(TotalTerms._fields))
+        return cls.prior(settings, level=_LEVEL, terms=len(TotalTerms._fields) - 1)

@@ -10,13 +10,13 @@ import numpy as np
 
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.schedule import TotalTerms
-from dejavu_models.team_filter import FIRST_TERM, RatingSettings
+from dejavu_models.team_filter import LEVEL, RatingSettings
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.totals.game import TotalTables
 from dejavu_models.totals.model import TABLES, TotalModel
 from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
 
-_STATE_SIZE: Final = FIRST_TERM + len(TotalTerms._fields)
+_STATE_SIZE: Final = LEVEL + len(TotalTerms._fields)
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,10 @@ def season_of_totals(games: int, seed: int) -> tuple[dict[str, float], Columns, 
     pairs = np.array([rng.choice(len(CODES), 2, replace=False) for _ in range(games)])
     home, away = (np.array(CODES)[pairs[:, side]] for side in (0, 1))
     days = np.datetime64("2030-10-20") + np.sort(rng.integers(0, 170, games)).astype("timedelta64[D]")
-    loads = np.stack([rng.integers(0, 3, games), rng.integers(0, 2, games), rng.integers(0, 2, games)], axis=1)
-    mean = 210 + np.array([added[one] + added[other] for one, other in zip(home, away, strict=True)]) + loads @ WORTH
+    loads = np.stack([np.ones(games), *(rng.integers(0, most, games) for most in (3, 2, 2))], axis=1)
+    mean = np.array([added[one] + added[other] for one, other in zip(home, away, strict=True)]) + loads @ np.append(
+        210, WORTH
+    )
     final = np.round(mean + rng.normal(0, 17, games))
     return added, (np.full(games, 2031), days, home, away, final), [TotalTerms(*row) for row in loads.tolist()]
 

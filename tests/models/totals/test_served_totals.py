@@ -16,6 +16,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
 from dejavu_models.online_state import OnlineState
+from dejavu_models.ratings import RatedGame
 from dejavu_models.totals.by_date import TotalsByDate
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon, MarginSource, TotalForecast
@@ -97,5 +98,5 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
     assert state.totals is not None
     by_date = TotalsByDate(state.totals.filter)
     assert by_date.are_of_earlier_season(date(2036, 10, 25))
-    later = by_date.expected_total("BOS", "LAL", date(2036, 10, 25), is_playoffs=False)
-    assert later < by_date.expected_total("BOS", "LAL", None, is_playoffs=False)
+    later = by_date.expected_total(RatedGame("BOS", "LAL", date(2036, 10, 25)))
+    assert later < by_date.expected_total(RatedGame("BOS", "LAL", None))

@@ -49,10 +49,12 @@ def scoring_for(differentials: NDArray[np.int16], final: NDArray[np.int16]) -> d
     """
     changes = np.diff(differentials, axis=1, prepend=0)
     totals = (np.abs(changes) + 2).cumsum(axis=1).astype(np.int16)
+    known = {"total_points": totals, "last_score_side": np.where(changes >= 0, 1, -1), "last_score_seconds": 7}
+    live = np.full((*changes.shape, len(COLUMNS)), np.nan, np.float32)
+    for name, values in known.items():
+        live[:, :, list(COLUMNS).index(name)] = values
     return {
-        "live": np.stack(
-            [totals, np.where(changes >= 0, 1, -1), np.full(changes.shape, 7), np.full(changes.shape, np.nan)], axis=2
-        ).astype(np.float32),
+        "live": live,
         "final_total": (totals[:, -1] + np.abs(final - differentials[:, -1])).astype(np.int16),
     }
 

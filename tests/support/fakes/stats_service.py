@@ -68,7 +68,9 @@ class PlayedOnce:
         final, season = self.scores[-1], season_of(self.game_id)
         assert season is not None
         differential, total = final.home - final.away, final.home + final.away
-        return GameResult(self.home, self.away, season, self.day, differential, self.type != "RS", total)
+        return GameResult(
+            self.home, self.away, season, self.day, differential, self.type != "RS", total, self.neutral or None
+        )
 
 
 class Asked(NamedTuple):

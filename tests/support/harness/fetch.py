@@ -11,6 +11,7 @@ from tests.support.fakes.stats_service import PlayedOnce, StatsStandIn
 
 from dejavu_feed.nba.stats_service import NbaStats
 from dejavu_trainer.data.fetch import FetchResult, Phase, fetch
+from dejavu_trainer.data.plays import DATED
 from dejavu_trainer.data.retries import RetryingClient, RetryPolicy
 
 AT_ONCE = RetryPolicy(spacing=0.0, first_wait=0.0, max_attempts=3)
@@ -58,7 +59,7 @@ def fetch_from(
 
 def rows_of(path: Path) -> list[tuple[object, ...]]:
     """Returns the rows of a file of plays."""
-    return [tuple(row.values()) for row in pq.read_table(path).to_pylist()]
+    return [tuple(row[name] for name in DATED.names) for row in pq.read_table(path).to_pylist()]
 
 
 def truth(games: Sequence[PlayedOnce]) -> list[tuple[object, ...]]:

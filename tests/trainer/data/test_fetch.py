@@ -44,7 +44,7 @@ from dejavu_feed.teams import team_code
 from dejavu_trainer.data import fetch_cache
 from dejavu_trainer.data.fetch import Phase, parse_nba_seasons
 from dejavu_trainer.data.games import load_games
-from dejavu_trainer.data.plays import plays_table, write_plays
+from dejavu_trainer.data.plays import DATED, plays_table, write_plays
 from dejavu_trainer.data.retries import FetchStopped
 from dejavu_trainer.data.simulate import simulate_season
 
@@ -67,6 +67,8 @@ def test_a_season_is_every_game_by_date_with_the_ids_of_the_nba(service: StatsSt
     (fetched,) = fetch_from(service, tmp_path)
     assert fetched.path == tmp_path / "plays_2025.parquet"
     assert rows_of(fetched.path) == truth(GAMES)
+    neutral = load_games(tmp_path, [2025]).neutral
+    assert neutral == [game.neutral or None for game in sorted(GAMES, key=lambda game: (game.day, game.game_id))]
     assert (fetched.asked, fetched.not_over, fetched.missing) == (8, 0, ())
     assert not (tmp_path / "missing_2025.csv").exists()
     assert [asked.what for asked in service.asked][:4] == ["Regular Season", "IST", "PlayIn", "Playoffs"]
@@ -78,7 +80,7 @@ def test_it_can_be_imported_and_replayed(service: StatsStandIn, tmp_path: Path) 
     checked = read_own_format(fetched.path, 2025)
     assert checked.problems == ()
     plays = plays_table(checked.games)
-    assert [tuple(row.values()) for row in plays.to_pylist()] == truth(GAMES)
+    assert [tuple(row[name] for name in DATED.names) for row in plays.to_pylist()] == truth(GAMES)
     assert write_plays(tmp_path / "again", 2025, plays).is_file()
     assert len(load_games(tmp_path / "again", [2025])) == len(GAMES)
     pyarrow.csv.write_csv(plays, tmp_path / "plays.csv")

@@ -43,10 +43,11 @@ def test_the_terms_of_margins_are_those_that_a_server_has_before_each_game() -> 
         assert found[game] == game_terms(schedule, home, is_playoffs=is_playoffs)
         live = live.after(GameResult(home, away, int(games.season[game]), day, 1.0, is_playoffs))
     columns = np.array(found)
-    assert set(columns[:, 0]) == {-1, 0, 1}
-    assert columns[:, 1].min() < 0 < columns[:, 1].max()
-    assert columns[:, 2].sum() == 30
-    assert (columns[:, 3] == np.isin(games.home, ["DEN", "UTA"])).all()
+    assert set(columns[:, 0]) == {1}
+    assert set(columns[:, 1]) == {-1, 0, 1}
+    assert columns[:, 2].min() < 0 < columns[:, 2].max()
+    assert columns[:, 3].sum() == 30
+    assert (columns[:, 4] == np.isin(games.home, ["DEN", "UTA"])).all()
 
 
 def test_only_the_first_games_of_a_season_lack_a_rest() -> None:

@@ -35,7 +35,7 @@ from dejavu_feed.nba.stats_payloads import (
 from dejavu_feed.nba.stats_service import Stats
 from dejavu_trainer.data.fetch_cache import FetchCache, FetchedGame, exclusive_lock, write_part
 from dejavu_trainer.data.games import parse_seasons
-from dejavu_trainer.data.plays import DATED, events_path, season_path
+from dejavu_trainer.data.plays import LISTED, events_path, season_path, without_unknown
 from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
 
 FIRST_SEASON: Final = 1997
@@ -88,7 +88,7 @@ class FetchResult:
     Attributes:
         season: year in which the season ends.
         path: file of the season; None if no game could be fetched and no file was written.
-        plays: content of the file, in the columns of dejavu_trainer.data.plays.DATED.
+        plays: content of the file, in the columns of dejavu_trainer.data.plays.LISTED.
         asked: number of games fetched from the NBA this time; the others were cached.
         not_over: number of listed games that are not finished.
         missing: games that could not be fetched, by date and id.
@@ -349,10 +349,14 @@ class _Season:
 
 
 def _table(games: Sequence[tuple[ListedGame, Phase, ScoreTimeline]]) -> pa.Table:
-    """Build a table of the games' plays in the columns of `DATED`, in the given order."""
+    """Build a table of the games' plays in the columns of `LISTED`, in the given order."""
     rows = chain.from_iterable(
-        ((game.game_id, phase.code, timeline.home, timeline.away, *score, game.date) for score in timeline.scores)
+        (
+            (game.game_id, phase.code, timeline.home, timeline.away, *score, game.date, game.is_neutral or None)
+            for score in timeline.scores
+        )
         for game, phase, timeline in games
     )
-    columns = list(map(list, zip(*rows, strict=True))) or [[] for _ in DATED]
-    return pa.table(dict(zip(DATED.names, columns, strict=True)), schema=DATED.with_metadata(_SOURCE))
+    columns = list(map(list, zip(*rows, strict=True))) or [[] for _ in LISTED]
+    table = pa.table(dict(zip(LISTED.names, columns, strict=True)), schema=LISTED.with_metadata(_SOURCE))
+    return without_unknown(table)

@@ -18,7 +18,7 @@ from dejavu_trainer.data.fetch import Phase, fetch_game, fetch_list, season_name
 from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_part
 from dejavu_trainer.data.retries import RetriesExhausted, RetryingClient
 
-_FORMAT_VERSION: Final = 1
+_FORMAT_VERSION: Final = 2
 """Format version of kept lists; incremented when they are parsed differently, so that they are fetched again."""
 
 
@@ -136,6 +136,7 @@ class _SeasonFinals:
             differential=game.points[home] - game.points[away],
             is_playoffs=phase.code in PLAYOFF_PHASES,
             total=sum(game.points.values()),
+            neutral_site=game.is_neutral or None,
         )
 
     def _plays(self, game: ListedGame) -> ScoreTimeline:

@@ -23,7 +23,7 @@ from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
-from dejavu_trainer.data.plays import RECORDED_FIELDS, plays_file, read_plays
+from dejavu_trainer.data.plays import NEUTRAL, RECORDED_FIELDS, plays_file, read_plays
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
 
@@ -87,6 +87,12 @@ class Games:
     def totals(self) -> NDArray[np.int16]:
         """(n, 48), points of both teams together at the end of minutes 1 … 48; −1 where unknown."""
         return np.nan_to_num(self.live_column("total_points"), nan=UNKNOWN).astype(np.int16)
+
+    @property
+    def neutral(self) -> list[bool | None]:
+        """Whether each game was at a neutral site; None where its source does not say."""
+        known = np.nanmax(self.live_column("neutral_site"), axis=1, initial=-1.0)
+        return [None if each < 0 else bool(each) for each in known.tolist()]
 
     @property
     def total_line(self) -> NDArray[np.float32]:
@@ -246,6 +252,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
     away_score = plays["away_score"].to_numpy()[order]
     no_away = plays["away"].is_null().to_numpy()[order]
     labels = ["type", "home", "away", *([DATE] if DATE in plays.column_names else [])]
+    labels += [NEUTRAL] if NEUTRAL in plays.column_names else []
     names = plays.select(labels).take(order[starts]).to_pylist()
     recorded = _recorded(plays, order)
 
@@ -264,7 +271,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
             raise DataError(f"{source}: game {game_id}: {error}") from None
         differentials = slots(scores, REGULATION_MINUTES)
         final = scores[-1].home - scores[-1].away
-        scoring = recorded_scoring(columns[0], recorded[rows]) if recorded else scoring_of(scores)
+        scoring = recorded_scoring(columns[0], recorded[rows]) if recorded else scoring_of(scores, team.get(NEUTRAL))
         games.append(_Game(game_id, season, day, team["type"], home, away, differentials, final, *scoring))
     if not games:
         raise DataError(f"{source}: holds no complete game")

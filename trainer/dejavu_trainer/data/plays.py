@@ -29,6 +29,12 @@ SCHEMA = pa.schema(zip(COLUMNS, [pa.string()] * 4 + [pa.float64()] + [pa.int64()
 DATED = SCHEMA.append(pa.field(DATE, pa.date32()))
 """SCHEMA with the local date of each game, which an id of the NBA does not contain."""
 
+NEUTRAL = "neutral_site"
+"""Column of `LISTED`: 1 if the game was at a neutral site, 0 if not, null where that is not known."""
+
+LISTED = DATED.append(pa.field(NEUTRAL, pa.float32()))
+"""DATED with what a list of games says besides."""
+
 RECORDED_FIELDS = tuple(pa.field(name, pa.float32()) for name in live_inputs.COLUMNS)
 """Columns of an export of a ledger: the live inputs at the time of the row, null where the ledger does not know
 them."""
@@ -83,8 +89,9 @@ def plays_file(folder: Path, season: int) -> Path:
 def read_plays(path: Path) -> pa.Table:
     """Read the rows of a file in file order, with the columns and types of `SCHEMA`.
 
-    The columns of `DATED` and `EXPORTED` are added if the file has them. Only the columns of `RECORDED_FIELDS` and
-    `away` may be null; with a null in `away`, some sources mark games that were never played.
+    The columns of `DATED`, `LISTED` and `EXPORTED` are added if the file has them. Only the columns of
+    `RECORDED_FIELDS`, which include that of `LISTED`, and `away` may be null; with a null in `away`, some sources mark
+    games that were never played.
 
     Raises:
         DataError: if the file is not parquet, lacks a column, or a value has a wrong type, is missing or out of bounds.
@@ -112,9 +119,11 @@ def read_plays(path: Path) -> pa.Table:
 
 
 def _schema(columns: Collection[str]) -> pa.Schema:
-    if DATE in columns and any(field.name in columns for field in RECORDED_FIELDS):
+    if DATE not in columns:
+        return SCHEMA
+    if any(field.name in columns for field in RECORDED_FIELDS if field.name != NEUTRAL):
         return EXPORTED
-    return DATED if DATE in columns else SCHEMA
+    return LISTED if NEUTRAL in columns else DATED
 
 
 def _complete(table: pa.Table) -> pa.Table:
@@ -127,12 +136,19 @@ def _complete(table: pa.Table) -> pa.Table:
 
 
 def plays_table(games: Iterable[GameInFiles]) -> pa.Table:
-    """Return the plays of games in the columns of `DATED`, game by game."""
+    """Return the plays of games in the columns of `LISTED`, game by game; of `DATED` if no site is known."""
     rows = [
-        (game.game_id, game.phase, game.home, game.away, *score, game.day) for game in games for score in game.scores
+        (game.game_id, game.phase, game.home, game.away, *score, game.day, game.neutral_site)
+        for game in games
+        for score in game.scores
     ]
-    columns = zip(*rows, strict=True) if rows else [()] * len(DATED)
-    return pa.table(dict(zip(DATED.names, map(list, columns), strict=True)), schema=DATED)
+    columns = zip(*rows, strict=True) if rows else [()] * len(LISTED)
+    return without_unknown(pa.table(dict(zip(LISTED.names, map(list, columns), strict=True)), schema=LISTED))
+
+
+def without_unknown(table: pa.Table) -> pa.Table:
+    """Return a table of `LISTED` without NEUTRAL if that is not known of any game."""
+    return table.drop_columns(NEUTRAL) if table[NEUTRAL].null_count == len(table) else table
 
 
 def write_plays(folder: Path, season: int, table: pa.Table) -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
-from dejavu_feed.live_inputs import COLUMNS, numbers
+from dejavu_feed.live_inputs import COLUMNS, NO_LIVE_INPUTS, numbers
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, live_inputs
 
 UNKNOWN: Final = -1
@@ -25,17 +26,22 @@ _NOTHING: Final = (math.nan,) * len(COLUMNS)
 _TOTAL: Final = list(COLUMNS).index("total_points")
 
 
-def scoring_of(scores: Sequence[Score]) -> Scoring:
+def scoring_of(scores: Sequence[Score], neutral_site: float | None = None) -> Scoring:
     """Derive the live inputs from a game's plays.
 
-    All are unknown if every row is at the end of a minute: such scores are reconstructed, the lowest with the game's
-    differentials.
+    Those of the score are unknown if every row is at the end of a minute: such scores are reconstructed, the lowest
+    with the game's differentials.
+
+    Args:
+        scores: the plays.
+        neutral_site: 1 if the game was at a neutral site, 0 if not; None if that is not known.
     """
-    if not any(score.elapsed % 60 for score in scores):
-        return Scoring((_NOTHING,) * REGULATION_MINUTES, UNKNOWN)
-    inputs = live_inputs(scores, REGULATION_MINUTES)
+    known = any(score.elapsed % 60 for score in scores)
+    inputs = live_inputs(scores, REGULATION_MINUTES) if known else (NO_LIVE_INPUTS,) * REGULATION_MINUTES
+    if neutral_site is not None:
+        inputs = tuple(replace(live, neutral_site=bool(neutral_site)) for live in inputs)
     rows = tuple(numbers(live, minute) for minute, live in zip(_MINUTES, inputs, strict=True))
-    return Scoring(rows, scores[-1].home + scores[-1].away)
+    return Scoring(rows, scores[-1].home + scores[-1].away if known else UNKNOWN)
 
 
 def recorded_scoring(elapsed: Sequence[float], recorded: Sequence[tuple[float, ...]]) -> Scoring:

@@ -68,7 +68,8 @@ def totals_terms(games: Games) -> list[TotalTerms]:
 
 def _schedules(games: Games) -> list[GameSchedule]:
     history, schedules = ScheduleHistory(), list[GameSchedule]()
-    for day, home, away in zip(games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True):
-        schedules.append(history.before(day, home, away))
+    columns = (games.date.tolist(), games.home.tolist(), games.away.tolist(), games.neutral)
+    for day, home, away, neutral in zip(*columns, strict=True):
+        schedules.append(history.before(day, home, away, neutral_site=neutral))
         history = history.after(day, home, away)
     return schedules

@@ -299,6 +299,7 @@ class Forecast(_message.Message):
     PREGAME_TOTAL_FIELD_NUMBER: _builtins.int
     MARGIN_SOURCE_FIELD_NUMBER: _builtins.int
     MARGIN_TIME_FIELD_NUMBER: _builtins.int
+    NEUTRAL_SITE_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -364,6 +365,8 @@ class Forecast(_message.Message):
     """The market's line of the points of both teams together, as in the request that was recorded. Absent if it had none."""
     margin_source: Global___MarginSource.ValueType
     """Where expected_margin is from; unspecified if it is absent."""
+    neutral_site: _builtins.bool
+    """Whether the game is at a neutral site, as in the request that was recorded. Absent if the request did not say."""
     @_builtins.property
     def generated_time(self) -> _timestamp_pb2.Timestamp:
         """When the forecast was made."""
@@ -460,19 +463,24 @@ class Forecast(_message.Message):
         pregame_total: _builtins.float | None = ...,
         margin_source: Global___MarginSource.ValueType = ...,
         margin_time: _timestamp_pb2.Timestamp | None = ...,
+        neutral_site: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "away_known", b"away_known", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "home_known", b"home_known", "last_score", b"last_score", "margin_time", b"margin_time", "pregame_total", b"pregame_total", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "away_known", b"away_known", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "home_known", b"home_known", "last_score", b"last_score", "margin_time", b"margin_time", "neutral_site", b"neutral_site", "pregame_total", b"pregame_total", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "margin_source", b"margin_source", "margin_time", b"margin_time", "model_version", b"model_version", "point_forecast", b"point_forecast", "pregame_total", b"pregame_total", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "margin_source", b"margin_source", "margin_time", b"margin_time", "model_version", b"model_version", "neutral_site", b"neutral_site", "point_forecast", b"point_forecast", "pregame_total", b"pregame_total", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
+    _WhichOneofReturnType__neutral_site: _TypeAlias = _typing.Literal["neutral_site"]  # noqa: Y015
+    _WhichOneofArgType__neutral_site: _TypeAlias = _typing.Literal["_neutral_site", b"_neutral_site"]  # noqa: Y015
     _WhichOneofReturnType__pregame_total: _TypeAlias = _typing.Literal["pregame_total"]  # noqa: Y015
     _WhichOneofArgType__pregame_total: _TypeAlias = _typing.Literal["_pregame_total", b"_pregame_total"]  # noqa: Y015
     _WhichOneofReturnType__total_points: _TypeAlias = _typing.Literal["total_points"]  # noqa: Y015
     _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_margin) -> _WhichOneofReturnType__expected_margin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__neutral_site) -> _WhichOneofReturnType__neutral_site | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pregame_total) -> _WhichOneofReturnType__pregame_total | None: ...
     @_typing.overload

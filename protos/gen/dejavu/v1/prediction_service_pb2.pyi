@@ -47,6 +47,7 @@ class PredictRequest(_message.Message):
     PREGAME_TOTAL_FIELD_NUMBER: _builtins.int
     MARGIN_SOURCE_FIELD_NUMBER: _builtins.int
     MARGIN_TIME_FIELD_NUMBER: _builtins.int
+    NEUTRAL_SITE_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
@@ -86,6 +87,10 @@ class PredictRequest(_message.Message):
     margin_source: _forecast_pb2.MarginSource.ValueType
     """Where pregame_margin is from; MARGIN_SOURCE_UNSPECIFIED: MARGIN_SOURCE_CALLER. Never MARGIN_SOURCE_RATINGS; needs
     pregame_margin.
+    """
+    neutral_site: _builtins.bool
+    """Whether the game is at a neutral site: the teams' ratings then expect no home advantage. Absent: as in the server's
+    list of such games, which ends in 2025.
     """
     @_builtins.property
     def pattern(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -141,13 +146,16 @@ class PredictRequest(_message.Message):
         pregame_total: _builtins.float | None = ...,
         margin_source: _forecast_pb2.MarginSource.ValueType = ...,
         margin_time: _timestamp_pb2.Timestamp | None = ...,
+        neutral_site: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "margin_time", b"margin_time", "market", b"market", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "margin_time", b"margin_time", "market", b"market", "neutral_site", b"neutral_site", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "model_version", b"model_version", "neutral_site", b"neutral_site", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
+    _WhichOneofReturnType__neutral_site: _TypeAlias = _typing.Literal["neutral_site"]  # noqa: Y015
+    _WhichOneofArgType__neutral_site: _TypeAlias = _typing.Literal["_neutral_site", b"_neutral_site"]  # noqa: Y015
     _WhichOneofReturnType__pregame_margin: _TypeAlias = _typing.Literal["pregame_margin"]  # noqa: Y015
     _WhichOneofArgType__pregame_margin: _TypeAlias = _typing.Literal["_pregame_margin", b"_pregame_margin"]  # noqa: Y015
     _WhichOneofReturnType__pregame_total: _TypeAlias = _typing.Literal["pregame_total"]  # noqa: Y015
@@ -156,6 +164,8 @@ class PredictRequest(_message.Message):
     _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__neutral_site) -> _WhichOneofReturnType__neutral_site | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pregame_margin) -> _WhichOneofReturnType__pregame_margin | None: ...
     @_typing.overload

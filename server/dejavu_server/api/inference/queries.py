@@ -141,10 +141,13 @@ class RowReader:
                 raise InvalidLiveInput(*of.fault(index, quoted(text), f"{', '.join(choices)}, or an empty text"))
             return choices[text] if text else None
         value = self._number(column, row)
-        if value is None or (part.kind is int and value == _NOT_GIVEN):
+        whole = issubclass(part.kind, int)
+        if value is None or (whole and value == _NOT_GIVEN):
             return None
-        if part.kind is int and (not math.isfinite(value) or value != int(value)):
+        if whole and (not math.isfinite(value) or value != int(value)):
             raise InvalidLiveInput(*of.fault(index, f"{value}", "a whole number"))
+        if part.kind is bool and value not in (0, 1):
+            raise InvalidLiveInput(*of.fault(index, f"{value:g}", "0 or 1"))
         return part.kind(value)
 
     def _text(self, name: str, row: int) -> str:

@@ -62,7 +62,7 @@ class OutputTensor(NamedTuple):
 def _live_tensor(part: live_inputs.InputPart) -> InputTensor:
     if part.is_enum:
         return InputTensor(ValueKind.TEXT, "BYTES")
-    return InputTensor(ValueKind.NUMBER, "INT32" if part.kind is int else "FP64")
+    return InputTensor(ValueKind.NUMBER, "INT32" if issubclass(part.kind, int) else "FP64")
 
 
 PATTERN: Final = "pattern"

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import BinaryIO, cast
 
 
 @contextmanager
@@ -49,12 +49,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def open_regular(path: Path, mode: str = "rb", *, follow_links: bool = False) -> IO[Any]:
+def open_regular(path: Path, mode: str = "rb", *, follow_links: bool = False) -> BinaryIO:
     """Open a file into whose folder others may write; unlike `open`, it never waits, as for the writer of a pipe.
 
     Args:
         path: the file.
-        mode: as of `open`, binary.
+        mode: as of `open`; a binary one.
         follow_links: whether the file may be a link.
 
     Raises:
@@ -62,16 +62,20 @@ def open_regular(path: Path, mode: str = "rb", *, follow_links: bool = False) ->
     """
     kept = os.O_NONBLOCK if follow_links else os.O_NONBLOCK | os.O_NOFOLLOW
     irregular = OSError(errno.EINVAL, f"{path.name} is no regular file", str(path))
-    try:
-        file = open(path, mode, opener=lambda name, flags: os.open(name, flags | kept, 0o666))
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, or a pipe that nobody reads
-            raise irregular from None
-        raise
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise irregular
-    return file
+
+    def opener(name: str, flags: int) -> int:
+        try:
+            descriptor = os.open(name, flags | kept, 0o666)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, or a pipe that nobody reads
+                raise irregular from None
+            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise irregular
+        return descriptor
+
+    return cast("BinaryIO", open(path, mode, opener=opener))
 
 
 def read_regular(path: Path, most: int) -> bytes:
@@ -84,4 +88,4 @@ def read_regular(path: Path, most: int) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"{path.name} has {size:,} bytes; expected at most {most:,}", str(path))
-        return bytes(file.read(most))
+        return file.read(most)

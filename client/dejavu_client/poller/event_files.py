@@ -28,8 +28,8 @@ class EventFiles:
     """Keeps the events of games in a folder, as events_{game_id}.parquet. Calls for different games may overlap.
 
     The last answer of the feed counts, since neither the one with most events nor the one with fewest is always right.
-    If it lacks many events, the file before stays beside it, as events_{game_id}.parquet.more, and that is logged once a
-    game: nothing is lost by a truncated answer, and a wrong larger one does not keep out the right ones after it.
+    If it lacks many events, the file before stays beside it, as events_{game_id}.parquet.more, and that is logged once
+    a game: a truncated answer loses nothing, and a wrong larger one does not keep out the right ones after it.
 
     Args:
         folder: the folder; created if it does not exist.

@@ -55,7 +55,8 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
         most: largest size in bytes, of parquet also when decompressed.
 
     Raises:
-        DataError: if the file can't be read, is too large, lacks columns, or has an invalid value; the message names the line.
+        DataError: if the file can't be read, is too large, lacks columns, or has an invalid value; the message names
+            the line.
         FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
     by_id: dict[str, Line] = {}

@@ -11,7 +11,7 @@ import json
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, BinaryIO, Final
 
 from dejavu_common.files import open_regular
 from dejavu_feed.errors import DataError, FeedNotInstalled
@@ -86,7 +86,7 @@ def require_columns(path: Path, columns: Collection[str], required: Collection[s
         raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
 
 
-def _text_rows(path: Path, opened: IO[bytes], required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+def _text_rows(path: Path, opened: BinaryIO, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
     try:
         with io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as file:
             delimiter = _delimiter(file.readline(_LONGEST_HEADER), {*required, *optional})
@@ -114,7 +114,7 @@ def _delimiter(header: str, known: set[str]) -> str:
 
 
 def _parquet_rows(
-    path: Path, opened: IO[bytes], required: Sequence[str], optional: Sequence[str], most: int
+    path: Path, opened: BinaryIO, required: Sequence[str], optional: Sequence[str], most: int
 ) -> Iterator[Row]:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra

@@ -306,7 +306,15 @@ async def test_pollers_with_one_file_keep_each_others_lines(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "change",
-    [{"margin": 61}, {"margin": "x"}, {"margin": 10**400}, {"total": 1e9}, {"source": "me"}, {"time": "2026-01-01T00:00:00"}, {"time": 3}],
+    [
+        {"margin": 61},
+        {"margin": "x"},
+        {"margin": 10**400},
+        {"total": 1e9},
+        {"source": "me"},
+        {"time": "2026-01-01T00:00:00"},
+        {"time": 3},
+    ],
     ids=lambda change: str(change)[:40],
 )
 async def test_a_damaged_line_of_the_kept_file_is_not_used(change: dict[str, Any], tmp_path: Path) -> None:

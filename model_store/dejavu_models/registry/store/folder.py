@@ -124,7 +124,7 @@ def _read_regular(folder: Path, path: str, source: str, most: int = MAX_FILE_BYT
     with open_regular(file) as opened:  # a pipe or a device may just have taken its place
         size = os.fstat(opened.fileno()).st_size
         check_size(source, path, size, most)
-        return bytes(opened.read(size))
+        return opened.read(size)
 
 
 def check_size(store: str, path: str, size: int, most: int) -> None:

@@ -1,12 +1,15 @@
-"""Atomic file writes: readers see the old file or the new one, never a partial one."""
+"""Atomic file writes: readers see the old file or the new one, never a partial one. Opening files of others."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 
 @contextmanager
@@ -44,3 +47,45 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_regular(path: Path, mode: str = "rb", *, follow_links: bool = False) -> BinaryIO:
+    """Open a file into whose folder others may write; unlike `open`, it never waits, as for the writer of a pipe.
+
+    Args:
+        path: the file.
+        mode: as of `open`; a binary one.
+        follow_links: whether the file may be a link.
+
+    Raises:
+        OSError: if it cannot be opened, or is no regular file.
+    """
+    kept = os.O_NONBLOCK if follow_links else os.O_NONBLOCK | os.O_NOFOLLOW
+    irregular = OSError(errno.EINVAL, f"{path.name} is no regular file", str(path))
+
+    def opener(name: str, flags: int) -> int:
+        try:
+            descriptor = os.open(name, flags | kept, 0o666)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, or a pipe that nobody reads
+                raise irregular from None
+            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise irregular
+        return descriptor
+
+    return cast("BinaryIO", open(path, mode, opener=opener))
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the content of a file, which may be a link to one; see `open_regular`.
+
+    Raises:
+        OSError: if it cannot be read, is no regular file, or is larger than `most` bytes.
+    """
+    with open_regular(path, follow_links=True) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"{path.name} has {size:,} bytes; expected at most {most:,}", str(path))
+        return file.read(most)

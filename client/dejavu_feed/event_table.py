@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dejavu_common.files import atomic_replace
+from dejavu_common.files import atomic_replace, open_regular
 from dejavu_feed.errors import DataError, FeedNotInstalled
 from dejavu_feed.events import Event, EventKind
 
@@ -95,7 +95,8 @@ def read_events(path: Path) -> pa.Table:
     from pyarrow import parquet  # noqa: PLC0415
 
     try:
-        return parquet.read_table(path, columns=schema.names).cast(schema)
+        with open_regular(path, follow_links=True) as file:
+            return parquet.read_table(file, columns=schema.names).cast(schema)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise DataError(f"{path}: can't be read as events: {error}") from error
 
@@ -111,7 +112,8 @@ def count_events(path: Path) -> int:
     from pyarrow import parquet  # noqa: PLC0415
 
     try:
-        return int(parquet.read_metadata(path).num_rows)
+        with open_regular(path, follow_links=True) as file:
+            return int(parquet.read_metadata(file).num_rows)
     except (pa.ArrowException, OSError):
         return 0
 

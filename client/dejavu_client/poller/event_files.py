@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from dejavu_client.logs import get_logger
 from dejavu_feed.event_table import count_events, event_schema, write_events
 from dejavu_feed.events import Event
 
@@ -19,9 +21,15 @@ FEW_WITHDRAWN: Final = 5
 
 _DAY_SECONDS: Final = 86_400.0
 
+log = get_logger()
+
 
 class EventFiles:
     """Keeps the events of games in a folder, as events_{game_id}.parquet. Calls for different games may overlap.
+
+    The last answer of the feed counts, since neither the one with most events nor the one with fewest is always right.
+    If it lacks many events, the file before stays beside it, as events_{game_id}.parquet.more, and that is logged once
+    a game: a truncated answer loses nothing, and a wrong larger one does not keep out the right ones after it.
 
     Args:
         folder: the folder; created if it does not exist.
@@ -38,31 +46,32 @@ class EventFiles:
         self._since, self._games = time.monotonic(), 0
         self._kept: dict[str, int] = {}  # hash of the events in the file of each game
         self._most: dict[str, int] = {}  # largest number of events that the file of each game has had
-        self._too_few: set[str] = set()  # games of which too few events were told
+        self._too_few: set[str] = set()  # games of which far fewer events were logged
 
     def keep(self, game_id: str, events: Sequence[Event]) -> None:
-        """Write the events of a game, unless they are those of the last time, or lack many of those in its file.
+        """Write the events of a game, unless they are those of the last time.
 
         Raises:
-            OSError: if the file cannot be written, if there are too many games, or, once a game, if many are lacking.
+            OSError: if the file cannot be written, or if there are too many games.
         """
         content = hash(tuple(events))
         if self._kept.get(game_id) == content:
             return
         path = self._folder / f"events_{game_id}.parquet"
-        if game_id not in self._most:
-            self._most[game_id] = count_events(path)
-        most = self._most[game_id]
-        if most - len(events) > max(FEW_WITHDRAWN, most // 10):
-            if game_id not in self._too_few:
-                self._too_few.add(game_id)
-                raise OSError(errno.EINVAL, f"the feed gives {len(events)} events, {path.name} has {most}")
-            return
         if game_id not in self._kept:
             self._count_game()
+            self._most[game_id] = count_events(path)
+        most, count = self._most[game_id], len(events)
+        if most - count > max(FEW_WITHDRAWN, most // 10):
+            with suppress(FileNotFoundError):  # somebody took it
+                path.replace(path.with_name(f"{path.name}.more"))
+            if game_id not in self._too_few:
+                self._too_few.add(game_id)
+                log.warning("poll.fewer_events", file=str(path), events=count, before=most)
+            most = 0
         write_events(path, [(game_id, events)])
         self._kept[game_id] = content
-        self._most[game_id] = max(most, len(events))
+        self._most[game_id] = max(most, count)
 
     def _count_game(self) -> None:
         now = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE, Forecast
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.reads import read_in_thread
-from dejavu_common.files import write_atomic
+from dejavu_common.files import read_regular, write_atomic
 from dejavu_feed.errors import DataError, FeedError, FeedUnavailable
 from dejavu_feed.files.lines import Lines, read_lines
 from dejavu_feed.lines import MAX_MARGIN, NO_LINE, Line
@@ -29,6 +30,15 @@ _ODDS_BEFORE: Final = timedelta(hours=6)
 
 _KEPT: Final = timedelta(days=2)
 """Time for which a frozen line is kept."""
+
+_KEPT_GAMES: Final = 1_000
+"""Maximum number of games whose lines are kept, the newest ones; a hostile feed could begin others without end."""
+
+_FILE_BYTES: Final = 5_000_000
+"""Maximum size of the file of lines; the lines of a season take less than 200 KB as CSV."""
+
+_KEPT_BYTES: Final = 1_000_000
+"""Maximum size of the file of kept lines, of which a game takes up to 200 bytes."""
 
 _SOURCES: Final[Mapping[int, Literal["feed", "file"]]] = {MARGIN_SOURCE_FEED: "feed", MARGIN_SOURCE_FILE: "file"}
 
@@ -82,7 +92,7 @@ class GameLines:
 
     Args:
         now: wall clock, timezone-aware.
-        file: a table of lines, see `read_lines`, read again whenever it changes; None: none.
+        file: a table of lines of up to 5 MB, see `read_lines`, read again whenever it changes; None: none.
         odds: reads the lines of the feed by game id, and raises `FeedError`; None: they are not read.
         kept: file in which frozen lines are kept across restarts; None: they are not.
     """
@@ -104,6 +114,7 @@ class GameLines:
         self._next_odds: datetime | None = None
         self._waiting = True
         self._file_read = asyncio.Event()
+        self._reading = threading.Lock()  # held by the thread that reads the file, even if its read was given up
         self._faults: dict[str, str] = {}
         self._before: dict[str, GameLine | None] = {}
         self._frozen: dict[str, _Frozen] = {} if kept is None else _read_kept(kept, now())
@@ -128,7 +139,14 @@ class GameLines:
         if self._file is None:
             return False
         path, stamp = self._file, self._stamp
-        changed = await read_in_thread(lambda: _read_changed(path, stamp))
+        if self._reading.locked():
+            raise FeedUnavailable(f"{path}: the last read of it has not ended yet")
+
+        def read() -> tuple[tuple[int, int] | None, Lines] | None:
+            with self._reading:
+                return _read_changed(path, stamp)
+
+        changed = await read_in_thread(read)
         if changed is None:
             return False
         self._stamp, self._of_file = changed
@@ -166,13 +184,16 @@ class GameLines:
                 continue
             if game.status is GameStatus.SCHEDULED:
                 self._waiting |= _odds_count(game, now)
-                self._before[game.game_id] = self._newest(game)
+                newest = self._newest(game)
+                self._before.pop(game.game_id, None)
+                self._before[game.game_id] = newest  # now the last one
                 continue
             # The feed's odds of a game that was never seen before its tip-off are not known to be from before it.
             known = game.game_id in self._before
             line = self._before.pop(game.game_id) if known else self._line_of_file(game)
             self._frozen[game.game_id] = _Frozen(line, now, known)
             changed = True
+        self._before = dict(list(self._before.items())[-_KEPT_GAMES:])
         if changed:
             await self._keep()
 
@@ -222,13 +243,13 @@ class GameLines:
     async def _keep(self) -> None:
         """Forget old lines, and write the others to the file, beside those of other pollers that use it."""
         now = self._now()
-        self._frozen = {game_id: each for game_id, each in self._frozen.items() if now - each.at < _KEPT}
+        self._frozen = _newest_frozen(self._frozen, now)
         if self._kept is None:
             return
         kept, own = self._kept, dict(self._frozen)
         try:
             await read_in_thread(lambda: _write_kept(kept, own, now))
-        except OSError as error:
+        except (OSError, FeedUnavailable) as error:
             log.warning("poll.lines_not_kept", reason=str(error))
 
 
@@ -256,7 +277,7 @@ def _read_changed(path: Path, stamp: tuple[int, int] | None) -> tuple[tuple[int,
         now = found.st_mtime_ns, found.st_size
         if now == stamp:
             return None
-    lines = read_lines(path)
+    lines = read_lines(path, _FILE_BYTES)
     if not (lines.by_id or lines.by_teams):
         raise DataError(f"{path} has no lines")
     return now, lines
@@ -284,9 +305,15 @@ def _is_sound(line: GameLine) -> bool:
 
 
 def _write_kept(path: Path, own: Mapping[str, _Frozen], now: datetime) -> None:
-    lines = {**_read_kept(path, now), **own}
+    lines = _newest_frozen({**_read_kept(path, now), **own}, now)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps({game_id: _as_json(each) for game_id, each in lines.items()}).encode())
+
+
+def _newest_frozen(lines: Mapping[str, _Frozen], now: datetime) -> dict[str, _Frozen]:
+    """Return the lines that are to be kept: not old ones, and of too many the newest."""
+    recent = [(game_id, each) for game_id, each in lines.items() if abs(now - each.at) < _KEPT]
+    return dict(sorted(recent, key=lambda item: item[1].at)[-_KEPT_GAMES:])
 
 
 def _as_json(frozen: _Frozen) -> dict[str, Any]:
@@ -300,21 +327,21 @@ def _as_json(frozen: _Frozen) -> dict[str, Any]:
 def _read_kept(path: Path, now: datetime) -> dict[str, _Frozen]:
     """Return the lines that are kept in a file, without old ones; none if there is no such file, or it is damaged."""
     try:
-        kept: dict[str, dict[str, Any]] = json.loads(path.read_bytes())
+        kept: dict[str, dict[str, Any]] = json.loads(read_regular(path, _KEPT_BYTES))
         lines = {game_id: _Frozen(_kept_line(of["line"]), _kept_time(of["at"])) for game_id, of in kept.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         log.warning("poll.kept_lines_unreadable", reason=str(error))
         return {}
-    return {game_id: each for game_id, each in lines.items() if now - each.at < _KEPT}
+    return _newest_frozen(lines, now)
 
 
 def _kept_line(value: dict[str, Any] | None) -> GameLine | None:
     """Return a line of the file.
 
     Raises:
-        ValueError, TypeError, KeyError, AttributeError: if it is not one.
+        ValueError, TypeError, LookupError, AttributeError, ArithmeticError: if it is not one.
     """
     if value is None:
         return None

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.game_list import day_of
-from dejavu_feed.files.tables import read_rows
+from dejavu_feed.files.tables import MAX_BYTES, read_rows
 from dejavu_feed.lines import MAX_MARGIN, NO_LINE, Line, margin_of
 from dejavu_feed.live_inputs import PREGAME_TOTALS
 from dejavu_feed.printed_numbers import number, price, spread
@@ -47,21 +47,23 @@ class Lines:
         return self.by_id.get(game_id) or of_teams or NO_LINE
 
 
-def read_lines(path: Path) -> Lines:
+def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
     """Read a table of lines; of several rows of a game the last one counts.
 
     Args:
         path: a table, as `read_rows` reads it. A row without numbers, or of teams that are not of the NBA, is skipped.
+        most: largest size in bytes, of parquet also when decompressed.
 
     Raises:
-        DataError: if the file can't be read, lacks columns, or has an invalid value; the message names the line.
+        DataError: if the file can't be read, is too large, lacks columns, or has an invalid value; the message names
+            the line.
         FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
     by_id: dict[str, Line] = {}
     by_teams: dict[tuple[date, str, str], Line] = {}
     every = tuple(name for names in _NAMES.values() for name in names)
     present = set[str]()
-    for row_number, (end, values) in enumerate(read_rows(path, (), every), start=1):
+    for row_number, (end, values) in enumerate(read_rows(path, (), every, most=most), start=1):
         where = f"{path} row {row_number}" if end is None else f"{path} line {end}"
         row = {key: text for key, names in _NAMES.items() if (text := _first(values, names))}
         present.update(str(name) for name in values)

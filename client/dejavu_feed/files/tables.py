@@ -6,12 +6,14 @@ Errors name the file and the problem in words. pyarrow (extras `live` and `train
 from __future__ import annotations
 
 import csv
+import io
 import json
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
+from dejavu_common.files import open_regular
 from dejavu_feed.errors import DataError, FeedNotInstalled
 
 Row = tuple[int | None, dict[str | None, Any]]
@@ -21,7 +23,7 @@ _DELIMITERS: Final = (",", "\t", ";", "|")
 _PARQUET: Final = b"PAR1"
 _LONGEST_HEADER: Final = 100_000
 
-_MAX_BYTES: Final = 500_000_000
+MAX_BYTES: Final = 500_000_000
 """Maximum size of a file, of parquet also when decompressed; a season takes less than 200 MB as CSV."""
 
 _MAX_ROWS: Final = 2_000_000
@@ -35,7 +37,9 @@ _BATCH_ROWS: Final = 1_024
 """Number of rows of parquet that are read at a time."""
 
 
-def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
+def read_rows(
+    path: Path, required: Sequence[str], optional: Sequence[str] = (), *, most: int = MAX_BYTES
+) -> Iterator[Row]:
     """Yield the rows of a file, with at least the required columns.
 
     Parquet is recognized by its content or suffix and JSON by its suffix, .json; anything else is text with a header,
@@ -45,25 +49,27 @@ def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ())
         path: the file.
         required: names of columns that it must have.
         optional: names of further columns to read from parquet.
+        most: largest size in bytes, of parquet also when decompressed.
 
     Raises:
-        DataError: if the file can't be read, or lacks a column.
+        DataError: if the file can't be read, is too large, or lacks a column.
         FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             raise DataError(f"{path}: is {'a folder' if path.is_dir() else 'a device or a pipe'}; expected a file")
-        if found.st_size > _MAX_BYTES:
-            raise DataError(f"{path}: has {found.st_size:,} bytes; expected {_MAX_BYTES:,} at most")
-        with path.open("rb") as file:
+        if found.st_size > most:
+            raise DataError(f"{path}: has {found.st_size:,} bytes; expected {most:,} at most")
+        with open_regular(path, follow_links=True) as file:  # a pipe may just have taken its place
             is_parquet = file.read(len(_PARQUET)) == _PARQUET or path.suffix.lower() == ".parquet"
-        if is_parquet:
-            yield from _parquet_rows(path, required, optional)
-        elif path.suffix.lower() == ".json":
-            yield from _json_rows(path, required)
-        else:
-            yield from _text_rows(path, required, optional)
+            file.seek(0)
+            if is_parquet:
+                yield from _parquet_rows(path, file, required, optional, most)
+            elif path.suffix.lower() == ".json":
+                yield from _json_rows(path, file.read(most), required)
+            else:
+                yield from _text_rows(path, file, required, optional)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except OSError as error:
@@ -80,9 +86,9 @@ def require_columns(path: Path, columns: Collection[str], required: Collection[s
         raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
 
 
-def _text_rows(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+def _text_rows(path: Path, opened: BinaryIO, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as file:
             delimiter = _delimiter(file.readline(_LONGEST_HEADER), {*required, *optional})
             file.seek(0)
             reader = csv.DictReader(file, delimiter=delimiter, strict=True)
@@ -107,7 +113,9 @@ def _delimiter(header: str, known: set[str]) -> str:
     return max(_DELIMITERS, key=count)
 
 
-def _parquet_rows(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+def _parquet_rows(
+    path: Path, opened: BinaryIO, required: Sequence[str], optional: Sequence[str], most: int
+) -> Iterator[Row]:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         from pyarrow import compute, parquet  # noqa: PLC0415
@@ -116,13 +124,13 @@ def _parquet_rows(path: Path, required: Sequence[str], optional: Sequence[str]) 
             f"{error.name} is missing; files of parquet need the extra live: pip install 'dejavu-forecast[live]'"
         ) from error
     try:
-        file = parquet.ParquetFile(path)
+        file = parquet.ParquetFile(opened)
         names = file.schema_arrow.names
         require_columns(path, names, required)
         columns = [column for column in (*required, *optional) if column in names]
-        of_any_length = _check_amount(path, file.metadata, columns)
+        of_any_length = _check_amount(path, file.metadata, columns, most)
         # The distinct texts of a column take no more memory than its decompressed pages; a row of texts may.
-        texts = parquet.ParquetFile(path, read_dictionary=of_any_length)
+        texts = parquet.ParquetFile(opened, read_dictionary=of_any_length)
         for column in of_any_length:
             for batch in texts.iter_batches(_MAX_ROWS, columns=[column]):
                 values = batch.column(0)
@@ -135,7 +143,7 @@ def _parquet_rows(path: Path, required: Sequence[str], optional: Sequence[str]) 
         raise DataError(f"{path}: can't be read as parquet: {error}") from error
 
 
-def _check_amount(path: Path, metadata: Any, columns: Sequence[str]) -> list[str]:
+def _check_amount(path: Path, metadata: Any, columns: Sequence[str], most: int) -> list[str]:
     """Check the number of rows, their decompressed size, and that each column has single values, of a bounded length.
 
     Returns:
@@ -147,8 +155,8 @@ def _check_amount(path: Path, metadata: Any, columns: Sequence[str]) -> list[str
     if metadata.num_rows > _MAX_ROWS:
         raise DataError(f"{path}: has {metadata.num_rows:,} rows; expected {_MAX_ROWS:,} at most")
     size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    if size > _MAX_BYTES:
-        raise DataError(f"{path}: has {size:,} bytes when decompressed; expected {_MAX_BYTES:,} at most")
+    if size > most:
+        raise DataError(f"{path}: has {size:,} bytes when decompressed; expected {most:,} at most")
     leaves = {leaf.path: leaf for leaf in map(metadata.schema.column, range(len(metadata.schema)))}
     for column in columns:
         leaf = leaves.get(column)
@@ -163,9 +171,9 @@ def _check_length(path: Path, column: str, length: int) -> None:
         raise DataError(f"{path}: {column} has a value of {length:,} bytes; expected {_LONGEST_TEXT:,} at most")
 
 
-def _json_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
+def _json_rows(path: Path, content: bytes, required: Sequence[str]) -> Iterator[Row]:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: can't be read as JSON: {error}") from error
     rows = _rows_of(document)

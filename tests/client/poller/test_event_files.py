@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,32 +44,44 @@ def test_fewer_events_replace_more_and_any_number_and_text_is_kept(tmp_path: Pat
 
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize(
-    ("given", "left", "refused"),
-    [([380, 360], 360, []), ([359], 400, [359]), ([380, 350], 380, [350]), ([1, 0], 400, [1])],
+    ("given", "beside", "logged"),
+    [
+        ([380, 360], None, 0),
+        ([359], 400, 1),
+        ([380, 350], 380, 1),
+        ([1, 0], 400, 1),
+        ([1, 401, 402], 400, 1),  # one truncated answer
+        ([2_000, 401, 402], 2_000, 1),  # one wrong larger answer
+    ],
 )
-def test_events_that_lack_many_of_those_in_the_file_do_not_replace_it(
-    tmp_path: Path, given: list[int], left: int, refused: list[int], restarts: bool
+def test_the_last_answer_counts_and_the_file_of_many_more_events_stays_beside(
+    tmp_path: Path,
+    given: list[int],
+    beside: int | None,
+    logged: int,
+    restarts: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A feed may give one play for an earlier game; that is told once, and the file goes on when there are more."""
-    files, path, told = EventFiles(tmp_path), tmp_path / "events_0022500001.parquet", list[str]()
-    events = [live_event({"actionType": "timeout"}, 1, 10.0, number) for number in range(401)]
+    files, path = EventFiles(tmp_path), tmp_path / "events_0022500001.parquet"
+    events = [live_event({"actionType": "timeout"}, 1, 10.0, number) for number in range(2_000)]
     files.keep("0022500001", events[:400])
     if restarts:
         files = EventFiles(tmp_path)
     for number in given:
-        try:
-            files.keep("0022500001", events[:number])
-        except OSError as error:
-            told.append(error.strerror or "")
-    assert len(read_events(path)) == left
-    assert told == [f"the feed gives {number} events, {path.name} has 400" for number in refused]
-    files.keep("0022500001", events)
-    assert len(read_events(path)) == 401
+        files.keep("0022500001", events[:number])
+    assert len(read_events(path)) == given[-1]
+    more = path.with_name(f"{path.name}.more")
+    assert (len(read_events(more)) if more.exists() else None) == beside
+    assert caplog.text.count("poll.fewer_events") == logged
 
 
-def test_a_file_that_is_not_one_of_events_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["damaged", "pipe"])
+def test_a_file_that_is_not_one_of_events_is_replaced(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "events_0022500001.parquet"
-    path.write_bytes(b"PAR1 damaged PAR1")
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b"PAR1 damaged PAR1")
     EventFiles(tmp_path).keep("0022500001", [live_event({"actionType": "timeout"}, 1, 10.0, 1)])
     assert len(read_events(path)) == 1
 

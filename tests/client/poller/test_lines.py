@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -19,6 +21,7 @@ from dejavu_client.output.poll_events import event_line, event_record
 from dejavu_client.poller.events import Fault, LineTaken
 from dejavu_client.poller.lines import FEED_SECONDS, GameLine, GameLines
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
+from dejavu_feed.files.lines import Lines
 from dejavu_feed.lines import Line
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 
@@ -303,8 +306,16 @@ async def test_pollers_with_one_file_keep_each_others_lines(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "change",
-    [{"margin": 61}, {"margin": "x"}, {"total": 1e9}, {"source": "me"}, {"time": "2026-01-01T00:00:00"}, {"time": 3}],
-    ids=str,
+    [
+        {"margin": 61},
+        {"margin": "x"},
+        {"margin": 10**400},
+        {"total": 1e9},
+        {"source": "me"},
+        {"time": "2026-01-01T00:00:00"},
+        {"time": 3},
+    ],
+    ids=lambda change: str(change)[:40],
 )
 async def test_a_damaged_line_of_the_kept_file_is_not_used(change: dict[str, Any], tmp_path: Path) -> None:
     evening, kept = Evening([game()]), tmp_path / "kept.json"
@@ -314,3 +325,69 @@ async def test_a_damaged_line_of_the_kept_file_is_not_used(change: dict[str, Any
     for fields, usable in ((line, True), ({**line, **change}, False)):
         kept.write_text(json.dumps({game_id: {"at": at, "line": fields}}))
         assert (GameLines(evening.clock, kept=kept).of(game_id) is not None) is usable
+
+
+@pytest.mark.parametrize("kind", ["nested", "pipe", "large"])
+async def test_a_kept_file_of_another_kind_is_said_and_replaced(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    evening, file, kept = Evening([game()]), tmp_path / "lines.csv", tmp_path / "kept.json"
+    state = scheduled(evening)
+    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
+    if kind == "pipe":
+        os.mkfifo(kept)
+    else:
+        kept.write_text({"nested": "[" * 100_000, "large": "{}" + " " * 1_000_000}[kind])
+    lines = GameLines(evening.clock, file=file, kept=kept)
+    assert "poll.kept_lines_unreadable" in caplog.text
+    assert margin(await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)) == 1.0
+    assert GameLines(evening.clock, kept=kept).of(state.game_id) is not None
+
+
+async def test_lines_of_a_thousand_games_are_kept_the_newest_ones(tmp_path: Path) -> None:
+    evening, kept = Evening([game()]), tmp_path / "kept.json"
+    state, lines = scheduled(evening), GameLines(evening.clock, kept=kept)
+    for hundred in range(11):
+        evening.clock.now = evening.start + timedelta(seconds=hundred)
+        board = [replace(state, game_id=f"00225{100 * hundred + number:05d}") for number in range(100)]
+        await lines.read()
+        await lines.follow(replace(each, status=GameStatus.LIVE) for each in board)
+    ids = json.loads(kept.read_text())
+    assert (len(ids), min(ids), max(ids)) == (1_000, "0022500100", "0022501099")
+
+
+async def test_a_large_file_of_lines_and_a_pipe_are_refused_and_the_last_lines_stay(tmp_path: Path) -> None:
+    evening, file = Evening([game()]), tmp_path / "lines.csv"
+    state, lines = scheduled(evening), GameLines(evening.clock, file=file)
+    file.write_text(f"game_id,spread\n{state.game_id},-1\n")
+    await lines.read()
+    with file.open("a") as opened:
+        opened.truncate(5_000_001)
+    [fault] = await lines.read()
+    assert fault.startswith(f"{file}: has 5,000,001 bytes; expected 5,000,000 at most")
+    file.unlink()
+    os.mkfifo(file)
+    [fault] = await lines.read()
+    assert fault.startswith(f"{file}: is a device or a pipe; expected a file")
+    assert margin(await turn(evening, lines, replace(state, status=GameStatus.LIVE), 100)) == 1.0
+
+
+async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read of a share that hangs is given up after a time, but its thread stays."""
+    evening, ended, reads = Evening([game()]), threading.Event(), list[Path]()
+
+    def hanging(path: Path, *_: int) -> Lines:
+        reads.append(path)
+        ended.wait(10)
+        return Lines()
+
+    monkeypatch.setattr("dejavu_client.poller.lines.read_lines", hanging)
+    monkeypatch.setattr("dejavu_client.poller.reads.READ_TIMEOUT", 0.01)
+    lines = GameLines(evening.clock, file=tmp_path / "lines.csv")
+    faults = [next(iter(await lines.read())) for _ in range(3)]
+    ended.set()
+    assert len(reads) == 1
+    assert ["no answer within" in each for each in faults] == [True, False, False]
+    assert "the last read of it has not ended yet" in faults[-1]

@@ -188,7 +188,8 @@ class FakeServer:
         self.calls = list[Call]()
         self.worker = worker
         self.workers = 0
-        self.health = health.HealthServicer()
+        # A non-blocking Watch sends under its lock, for which the end of another one makes the server's thread wait.
+        self.health = health.HealthServicer(experimental_non_blocking=False)
         self.health.set("", health_pb2.HealthCheckResponse.SERVING)
         self.health.set("dejavu.v1.PredictionService", health_pb2.HealthCheckResponse.SERVING)
         self._arrivals = queue.SimpleQueue[Call]()

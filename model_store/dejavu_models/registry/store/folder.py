@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from dejavu_common.files import sync
+from dejavu_common.files import open_regular, sync
 from dejavu_models.errors import BundleCorrupt, BundleIncomplete
 from dejavu_models.registry.store.errors import ModelStoreUnavailable
 
@@ -121,14 +121,10 @@ def _read_regular(folder: Path, path: str, source: str, most: int = MAX_FILE_BYT
     file = folder / path
     if not stat.S_ISREG(file.lstat().st_mode):
         raise BundleCorrupt(f"{source}: {path} is no regular file")
-    with open(file, "rb", opener=_open_at_once) as opened:
-        size = os.fstat(opened.fileno()).st_size  # 0 if a pipe or a device has just taken its place
+    with open_regular(file) as opened:  # a pipe or a device may just have taken its place
+        size = os.fstat(opened.fileno()).st_size
         check_size(source, path, size, most)
         return opened.read(size)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def check_size(store: str, path: str, size: int, most: int) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from dejavu_common.files import open_regular
 from dejavu_models.errors import BundleCorrupt, BundleIncomplete, quoted
 from dejavu_models.registry.store.errors import (
     InvalidChunk,
@@ -68,7 +69,7 @@ class Upload:
         self._sizes = dict.fromkeys(missing, 0)
         self._open: tuple[str, BinaryIO] | None = None
         for name in missing:
-            with suppress(FileNotFoundError), (folder / name).open("rb") as file:
+            with suppress(FileNotFoundError), open_regular(folder / name) as file:
                 while part := file.read(_MEBIBYTE):
                     self._hashes[name].update(part)
                     self._sizes[name] += len(part)
@@ -140,7 +141,7 @@ class Upload:
             self.close()
             self._refuse(before)
         if self._open is None:
-            self._open = (name, (self._folder / name).open("ab"))
+            self._open = (name, open_regular(self._folder / name, "ab"))
         return self._open[1]
 
     def _refuse(self, name: str) -> None:
@@ -191,7 +192,7 @@ class Uploads:
                 with self._exclusive():
                     self._make_room(folder)
                     folder.mkdir(exist_ok=True)
-                    lock = stack.enter_context((folder / _LOCK).open("wb"))
+                    lock = stack.enter_context(open_regular(folder / _LOCK, "wb"))
                     if not _lock(lock):
                         raise UploadInProgress(f"another upload of model {version} is in progress; try again later")
                 os.utime(folder)
@@ -224,7 +225,7 @@ class Uploads:
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         """Let only one process at a time begin or remove uploads."""
-        with (self._folder / _LOCK).open("wb") as lock:
+        with open_regular(self._folder / _LOCK, "wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -239,7 +240,7 @@ class Uploads:
             if folder == wanted or not folder.is_dir() or folder.name.startswith(self.CHECKED):
                 continue
             (folder / _LOCK).touch()  # its process may have ended before it made the lock file
-            with (folder / _LOCK).open("rb") as lock:
+            with open_regular(folder / _LOCK) as lock:
                 if not _lock(lock):
                     in_progress += 1
                     continue

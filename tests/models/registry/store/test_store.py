@@ -193,6 +193,26 @@ def test_what_is_no_regular_file_is_not_read_and_is_repaired(small_bundle: Path,
         assert store.load(version).version == version
 
 
+@pytest.mark.parametrize("name", ["lock", "other/lock", "own/lock", "own/ratings.npz"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "link"])
+def test_an_upload_does_not_wait_for_what_is_no_regular_file(tmp_path: Path, name: str, kind: str) -> None:
+    """Opening a pipe would wait for its other end, while all other uploads wait for the lock."""
+    uploads, missing = quick_store(tmp_path / "store").uploads, {"ratings.npz": "0" * 64}
+    with uploads.begin(b"{}", "1", missing) as upload:
+        upload.write("ratings.npz", 0, b"part")
+    [own] = (path for path in (tmp_path / "store" / "uploads").iterdir() if path.is_dir())
+    file = own.parent / name.replace("own", own.name)
+    file.parent.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to(os.devnull if kind == "device" else tmp_path / "elsewhere")
+        (tmp_path / "elsewhere").touch()
+    with pytest.raises(ModelStoreUnavailable, match=f"{file.name} is no regular file"):
+        uploads.begin(b"{}", "1", missing).__enter__()
+
+
 def test_two_processes_put_the_same_bundle_at_once(small_bundle: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"

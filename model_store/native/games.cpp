@@ -92,14 +92,18 @@ double MarginGame::floor_below(int value) const {
     return tables_->final ? tables_->constants.floors[static_cast<std::size_t>(value + tables_->constants.largest)] : 0.0;
 }
 
-double MarginGame::home_lead_probability() const { return within(home_, tables_->constants.least); }
+double MarginGame::home_lead_probability() const {
+    return within(1 - tables_->ranks.calibrated(1 - home_), tables_->constants.least);
+}
 
 double MarginGame::below_edge(double edge) const {
     const double standardized = (edge - point_) / scale_;
     return mirrored_ ? 1 - shape_.share_below(-standardized) : shape_.share_below(standardized);
 }
 
-double MarginGame::cumulative(int value) const {
+double MarginGame::cumulative(int value) const { return tables_->ranks.calibrated(of_tables(value)); }
+
+double MarginGame::of_tables(int value) const {
     if (value >= tables_->constants.largest) return 1.0;
     if (value < -tables_->constants.largest) return 0.0;
     double share = below_edge(value + 0.5);
@@ -120,7 +124,7 @@ double MarginGame::value_at(double standardized) const {
 
 int MarginGame::quantile(double level) const {
     const MarginConstants &constants = tables_->constants;
-    double target = level - constants.tolerance;
+    double target = tables_->ranks.inverse(level - constants.tolerance);
     int least = -constants.largest, most = constants.largest;
     if (tables_->final) {
         // The share of the shape, with the floor, that the target is.

@@ -28,6 +28,7 @@ struct MarginConstants {
 struct MarginTables {
     MarginConstants constants;
     Shapes shapes;
+    Ranks ranks;
     bool live = false, final = false, late = false, cells = false;
     std::array<double, 6> scale{};
     std::array<double, 3> pace{};
@@ -56,6 +57,7 @@ public:
 
 private:
     double below_edge(double edge) const;
+    double of_tables(int value) const;  // cumulative, before the ranks
     double value_at(double standardized) const;
     double floor_below(int value) const;
 

@@ -35,6 +35,22 @@ struct Shapes {
     }
 };
 
+// Conformal ranks: the level of a calibrated distribution is `levels` where that of its tables is `at`; linear between.
+struct Ranks {
+    std::vector<double> at, levels;  // strictly ascending, from 0 to 1
+
+    double calibrated(double level) const { return between(at, levels, level); }
+    double inverse(double level) const { return between(levels, at, level); }
+
+private:
+    static double between(const std::vector<double> &from, const std::vector<double> &to, double value) {
+        if (!(value > 0)) return 0.0;
+        if (!(value < 1)) return 1.0;
+        const auto index = static_cast<std::size_t>(std::upper_bound(from.begin(), from.end(), value) - from.begin());
+        return to[index - 1] + (to[index] - to[index - 1]) * (value - from[index - 1]) / (from[index] - from[index - 1]);
+    }
+};
+
 // The shapes between two centers, mixed for one game.
 class Mixture {
 public:

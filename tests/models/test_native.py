@@ -63,6 +63,8 @@ def test_a_game_whose_scale_is_no_number_is_refused(logarithm: float) -> None:
     margins = native.MarginTables(
         constants,
         shapes,
+        ranks=[0.0, 1.0],
+        levels=[0.0, 1.0],
         live=False,
         final=True,
         late=True,

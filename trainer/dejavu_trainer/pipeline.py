@@ -144,7 +144,7 @@ def fit(
             version=version_of(dejavu, ratings_record, hashes),
             components=COMPONENTS,
             created_time=datetime.now(UTC),
-            train=_part(used),
+            train=_part(to_train),
             calibrate=_part(to_calibrate),
             data_fingerprint=used.fingerprint,
             seed=seed,

@@ -47,6 +47,12 @@ Shapes shapes_of(const std::vector<double> &levels, const std::vector<double> &c
 
 // Returns the home team's win probability of n games, (n), and the values of a grid, (n, grid): of tables without live
 // inputs, in one pass.
+// Returns whether numbers ascend strictly from 0 to 1.
+bool ascends_to_one(const std::vector<double> &values) {
+    return values.size() > 1 && values.front() == 0 && values.back() == 1 && finite(values) &&
+           std::adjacent_find(values.begin(), values.end(), std::greater_equal<double>()) == values.end();
+}
+
 nb::tuple columns(const std::shared_ptr<const MarginTables> &tables, const Array<double> &points,
                   const Array<double> &leads, const Array<double> &margins, const Grid &grid) {
     const std::size_t games = points.size();
@@ -92,14 +98,17 @@ void bind_games(nb::module_ &module) {
              nb::arg("scores"), nb::arg("levels"), nb::kw_only(), nb::arg("reach"), nb::arg("limit"), nb::arg("rounding"),
              nb::arg("ends"));
     nb::class_<MarginTables>(module, "MarginTables")
-        .def(nb::new_([](const MarginConstants &constants, const Shapes &shapes, bool live, bool final, bool late,
-                         bool cells, std::array<double, 6> scale, std::array<double, 3> pace,
-                         std::array<double, 8> win) {
+        .def(nb::new_([](const MarginConstants &constants, const Shapes &shapes, std::vector<double> ranks,
+                         std::vector<double> levels, bool live, bool final, bool late, bool cells,
+                         std::array<double, 6> scale, std::array<double, 3> pace, std::array<double, 8> win) {
                  expect(finite(scale) && finite(pace) && finite(win), "tables are finite");
+                 expect(ranks.size() == levels.size() && ascends_to_one(ranks) && ascends_to_one(levels),
+                        "ranks ascend from 0 to 1");
                  return std::make_shared<MarginTables>(
-                     MarginTables{constants, shapes, live, final, late, cells, scale, pace, win});
+                     MarginTables{constants, shapes, Ranks{std::move(ranks), std::move(levels)}, live, final, late,
+                                  cells, scale, pace, win});
              }),
-             nb::arg("constants"), nb::arg("shapes"), nb::kw_only(), nb::arg("live"), nb::arg("final"), nb::arg("late"),
+             nb::arg("constants"), nb::arg("shapes"), nb::kw_only(), nb::arg("ranks"), nb::arg("levels"), nb::arg("live"), nb::arg("final"), nb::arg("late"),
              nb::arg("cells"), nb::arg("scale"), nb::arg("pace"), nb::arg("win"))
         .def("columns", &columns)
         .def("game", [](const std::shared_ptr<const MarginTables> &tables, double point, double lead, double margin,

@@ -206,7 +206,7 @@ def test_an_alpha_too_small_is_refused_with_the_smallest_that_can_be_had(shipped
 
 def test_a_quantile_too_extreme_is_refused_by_its_place_with_those_that_can_be_had(shipped: Forecaster) -> None:
     for level in (1e-6, 1 - 1e-6):
-        with pytest.raises(QuantileTooExtreme, match=r"quantile_levels\[1\]: .* its errors on 11508 games") as refused:
+        with pytest.raises(QuantileTooExtreme, match=r"quantile_levels\[1\]: .* its ranks on 11508 games") as refused:
             shipped.check(query(quantile_levels=(0.5, level)))
         [bounds] = re.findall(r"expected (\S+) to (\S+),", str(refused.value))
         assert max(map(len, bounds)) <= 8
@@ -231,7 +231,7 @@ def test_a_model_says_what_it_can_do(small: Forecaster) -> None:
     info = small.info
     assert info.horizons == (HorizonSupport(Horizon.HALFTIME, 1, 23), HorizonSupport(Horizon.FINAL, 1, 47))
     assert info.smallest_alpha == small.calibration.smallest_alpha
-    assert (info.train_seasons, info.calibration_seasons) == ((2020, 2021), (2021,))
+    assert (info.train_seasons, info.calibration_seasons) == ((2020,), (2021,))
     assert info.ratings_date == small.manifest.ratings.date == small.ratings.date
     assert (info.approved, info.verdict_reason) == (small.manifest.verdict.fit, small.manifest.verdict.reason)
     assert info.created_time.tzinfo is not None

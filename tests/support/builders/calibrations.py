@@ -18,6 +18,7 @@ from dejavu_models.uncertainty.calibration import Calibration
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import PACE_TERMS, SCALE_TERMS, SHIFT_TERMS, WIN_TERMS
 from dejavu_models.uncertainty.lattice.margin_model import CENTERS, LATE_MINUTES, MarginModel
+from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
 MIN_CELL = 500
@@ -31,6 +32,8 @@ def symmetric_model(*, live: bool = False) -> MarginModel:
     for row, (index, minute) in enumerate(CASES):
         scale[row, 0] = np.log(2 * np.sqrt((24, 48)[index] - minute))
         scale[row, 2] = 0.05
+    # With live inputs, the tables are a little too narrow.
+    ranks = (2 * UNRANKED) ** 1.1 / 2 if live else UNRANKED
     if live:
         shift[:, 0], scale[:, 1] = 0.3, 0.5
     late = np.stack(
@@ -40,7 +43,7 @@ def symmetric_model(*, live: bool = False) -> MarginModel:
     win = np.zeros(WIN_TERMS)
     win[2], win[6] = 2.0, 1.0
     pace = np.tile([220.0, -1.0, np.log(100.0)], (len(CASES), 1)) if live else np.zeros((len(CASES), PACE_TERMS))
-    return MarginModel(live, shift, pace, scale, np.tile(normal, (len(CASES), 1)), late, win, games=1000)
+    return MarginModel(live, shift, pace, scale, np.tile(normal, (len(CASES), 1)), late, win, ranks, games=1000)
 
 
 def symmetric_calibration() -> LatticeCalibration:

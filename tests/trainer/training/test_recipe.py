@@ -6,13 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games
+from tests.support.fakes.linear_only_models import plain_models
 
 from dejavu_feed.errors import DataError
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import HORIZONS, MAX_SLOTS, WITHOUT_LINE, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.margin_model import ROWS
-from dejavu_trainer.training.calibrate import fit_calibration, frozen_before_each_season
+from dejavu_trainer.training.calibrate import (
+    conformalized,
+    fit_tables,
+    frozen_before_each_season,
+    point_forecasts,
+)
 from dejavu_trainer.training.linear import fit_linear, out_of_season_points, season_parts
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainingConfig, train_models
@@ -31,7 +38,7 @@ def seasons(rated: RatedGames, *which: int) -> RatedGames:
 
 def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(rated: RatedGames) -> None:
     games, margins = seasons(rated, 2031, 2032, 2033)
-    calibration = fit_calibration(RatedGames(games, margins), margins / 2)
+    calibration = fit_tables(RatedGames(games, margins), margins / 2)
     assert set(calibration.models) == {(source, False) for source in WITHOUT_LINE}
     assert calibration.games == len(games)
     points = out_of_season_points(RatedGames(games, margins), {MarginSource.KNOWN: margins})[MarginSource.KNOWN]
@@ -45,6 +52,27 @@ def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(
     known = calibration.model(MarginSource.KNOWN, live=False)
     row = ROWS[HORIZONS.index(Horizon.FINAL), 1]
     assert unknown.scale[row, 0] > known.scale[row, 0]  # less is known of the game
+
+
+def test_games_that_nothing_has_seen_make_up_for_tables_that_are_wrong(rated: RatedGames) -> None:
+    past, new = seasons(rated, 2031, 2032, 2033), seasons(rated, 2034)
+    models = plain_models(fit_linear(*past, cube=True))
+    tables = fit_tables(past, past.margins / 2)
+    shrunk = {
+        key: replace(model, scale=model.scale - 0.4 * (np.arange(6) == 0)) for key, model in tables.models.items()
+    }
+    for start in (tables, LatticeCalibration(shrunk)):
+        made = conformalized(start, models, new, new.margins / 2)
+        assert made.games == len(new.games)
+        points = point_forecasts(models, new)["ensemble"]
+        for index, minute in ((0, 12), (1, 6), (1, 30), (1, 47)):
+            model = made.model(MarginSource.KNOWN, live=False)
+            of_minute = (points[:, minute - 1, index], new.games.levels[:, minute - 1], new.margins)
+            distribution = model.distribution(HORIZONS[index], minute, *of_minute)
+            lower, upper = distribution.intervals(0.2)
+            outcomes = new.games.outcomes[:, index]
+            held = ((lower <= outcomes) & (outcomes <= upper)).mean()
+            assert 0.75 < held < 0.93, "more than 80 %, as its ends are whole numbers"
 
 
 def test_ratings_are_frozen_before_each_season_but_the_first(rated: RatedGames) -> None:

@@ -6,7 +6,8 @@ that the tested procedure is the published one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import min_cell_size
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
+from dejavu_models.uncertainty.lattice.ranks import ranks_of
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance, Progress, ignore
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
@@ -37,18 +39,22 @@ _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (H
 MIN_FOLLOWED_GAMES = 1000
 """Least number of games with total points and last scores for tables that use them."""
 
+_RANKS_SEED: Final = 48
+"""Seed of the random places of outcomes within their whole number; see `LatticeDistribution.pit`."""
+
 
 @dataclass(frozen=True)
 class CalibratedModels:
     """Trained models with their predictive distributions, and the games behind both.
 
-    Models and distributions are fitted on all games; the division into two parts only tells which games are the newest.
+    Models and tables are fitted on the earlier games. The newest ones, which they have not seen, calibrate the
+    distributions, and bring ratings and totals up to date.
 
     Attributes:
         recipe: the training configuration.
         seed: random seed of the training.
         trained: the trained models and the selected settings.
-        train: the earlier games, with margins from carried ratings.
+        train: the earlier games, on which models and tables are fitted, with margins from carried ratings.
         before: state of the ratings after them.
         calibration: the predictive distributions.
         calibrate: the newest games, with margins from carried ratings.
@@ -95,8 +101,8 @@ def fit_recipe(
     """Fit ratings, models and predictive distributions to games.
 
     Args:
-        train: the earlier games.
-        calibrate: the newest games, later than those.
+        train: the earlier games, on which models and tables are fitted.
+        calibrate: the newest games, later than those, by whose ranks the distributions are calibrated.
         recipe: the training configuration.
         seed: random seed, at least 0.
         progress: receives progress updates.
@@ -107,17 +113,17 @@ def fit_recipe(
         FitError: if the LSTM can't be fitted.
     """
     progress = progress or Progress()
-    games = Games.joined([train, calibrate])
     with progress.step("Fit the ratings", recipe.rating_steps) as advance:
-        start = RatingFilter.start(fit_ratings(games, recipe.rating_steps, advance))
+        start = RatingFilter.start(fit_ratings(train, recipe.rating_steps, advance))
     of_train, before = carry(start, train)
     of_calibrate, after = carry(before, calibrate)
-    rated = RatedGames(games, np.concatenate([of_train.margins, of_calibrate.margins]))
-    trained = train_models(rated, recipe, seed, progress, workers)
-    with progress.step("Calibrate", len(MarginSource)) as advance:
-        calibration = fit_calibration(rated, frozen_before_each_season(start, rated), advance)
+    trained = train_models(of_train, recipe, seed, progress, workers)
+    with progress.step("Calibrate", 2 * len(MarginSource)) as advance:
+        tables = fit_tables(of_train, frozen_before_each_season(start, of_train), advance)
+        frozen = margins_with_frozen_ratings(before, calibrate)
+        calibration = conformalized(tables, trained.models, of_calibrate, frozen, advance)
     with progress.step("Fit the totals", recipe.rating_steps) as advance:
-        totals = fit_totals(games, recipe.rating_steps, advance)
+        totals = fit_totals(Games.joined([train, calibrate]), recipe.rating_steps, advance)
     return CalibratedModels(recipe, seed, trained, of_train, before, calibration, of_calibrate, after, totals)
 
 
@@ -134,8 +140,8 @@ def frozen_before_each_season(start: RatingFilter, rated: RatedGames) -> Floats:
     return result
 
 
-def fit_calibration(rated: RatedGames, frozen_margins: Floats, advance: Advance = ignore) -> LatticeCalibration:
-    """Fit the predictive distributions of every margin source, from residuals of unseen seasons.
+def fit_tables(rated: RatedGames, frozen_margins: Floats, advance: Advance = ignore) -> LatticeCalibration:
+    """Fit the tables of every margin source, from residuals of unseen seasons.
 
     Args:
         rated: n games, with margins from carried ratings.
@@ -143,22 +149,17 @@ def fit_calibration(rated: RatedGames, frozen_margins: Floats, advance: Advance 
         advance: called with 1 after each source.
 
     Returns:
-        The calibration, rounded as it is stored in a bundle.
+        The calibration without ranks, rounded as it is stored in a bundle.
     """
-    games, margins = rated
-    by_source = {
-        MarginSource.UNKNOWN: np.full_like(margins, np.nan),
-        MarginSource.KNOWN: margins,
-        MarginSource.RATED: frozen_margins,
-        MarginSource.LINE: games.line.astype(np.float64),
-    }
+    games = rated.games
+    by_source = _margins_by_source(rated, frozen_margins)
     points = out_of_season_points(rated, by_source)
     (live, _), followed = live_inputs(games), fits_live_tables(games)
     totals = np.stack([games.totals[:, Horizon.HALFTIME.minutes - 1], games.final_total], axis=1).astype(np.float64)
     models = {}
     for source, of_source in by_source.items():
         advance(1)
-        used = have_line(games) if source is MarginSource.LINE else np.ones(len(games), dtype=bool)
+        used = _with_source(source, games)
         if source is MarginSource.LINE and used.sum() < LEAST_LINES:
             continue
         residuals = np.stack(
@@ -171,6 +172,67 @@ def fit_calibration(rated: RatedGames, frozen_margins: Floats, advance: Advance 
             of_used = LiveColumns(*(each[used] for each in live))
             models[source, True] = fit_margin_model(to_fit.select(used)._replace(live=of_used, totals=totals[used]))
     return LatticeCalibration(models).rounded()
+
+
+def conformalized(
+    tables: LatticeCalibration,
+    models: PointEnsemble,
+    rated: RatedGames,
+    frozen_margins: Floats,
+    advance: Advance = ignore,
+) -> LatticeCalibration:
+    """Calibrate tables by the ranks of games that neither they nor the models have seen (`lattice.ranks`).
+
+    Args:
+        tables: the tables.
+        models: the point models.
+        rated: n calibration games, with margins from carried ratings.
+        frozen_margins: (n,), margins with ratings frozen before each season, in points.
+        advance: called with 1 after each source.
+
+    Returns:
+        The calibration, rounded as it is stored in a bundle. Tables of which there is no calibration game stay as they
+        are.
+    """
+    games, result = rated.games, dict(tables.models)
+    (live, followed), leads = live_inputs(games), games.levels
+    places = np.random.default_rng(_RANKS_SEED).uniform(-0.5, 0.5, (len(games), len(CASES)))
+    for source, margins in _margins_by_source(rated, frozen_margins).items():
+        line = source is MarginSource.LINE
+        points = point_forecasts(models, RatedGames(games, margins), line=line)["ensemble"]
+        for with_live in (False, True):
+            model = tables.models.get((source, with_live))
+            used = np.flatnonzero(_with_source(source, games) & (followed | (not with_live)))
+            if model is None or not len(used):
+                continue
+            transforms = np.empty((len(used), len(CASES)))
+            for row, (index, minute) in enumerate(CASES):
+                horizon, of_minute = HORIZONS[index], (used, minute - 1)
+                centers, inputs = points[used, minute - 1, index], None
+                if with_live:
+                    inputs = LiveColumns(*(each[of_minute] for each in live))
+                    centers = centers + model.shifts(horizon, minute, inputs)
+                known = np.nan_to_num(margins[used])
+                made = model.distribution(horizon, minute, centers, leads[of_minute], known, inputs)
+                transforms[:, row] = made.pit(games.outcomes[used, index], places[used, row])
+            result[source, with_live] = replace(model, ranks=ranks_of(transforms), games=len(used))
+        advance(1)
+    return LatticeCalibration(result).rounded()
+
+
+def _margins_by_source(rated: RatedGames, frozen_margins: Floats) -> dict[MarginSource, Floats]:
+    """Return the expected margins of games, (n,) in points, by source; NaN where unknown."""
+    return {
+        MarginSource.UNKNOWN: np.full_like(rated.margins, np.nan),
+        MarginSource.KNOWN: rated.margins,
+        MarginSource.RATED: frozen_margins,
+        MarginSource.LINE: rated.games.line.astype(np.float64),
+    }
+
+
+def _with_source(source: MarginSource, games: Games) -> NDArray[np.bool_]:
+    """Return which games have an expected margin of a source, (n,)."""
+    return have_line(games) if source is MarginSource.LINE else np.ones(len(games), dtype=bool)
 
 
 def fits_live_tables(games: Games) -> NDArray[np.bool_]:

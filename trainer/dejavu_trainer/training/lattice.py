@@ -1,4 +1,4 @@
-"""Fits the distributions on whole numbers: scales, shapes, and the joint win probability; see `MarginModel`."""
+"""Fits tables of distributions on whole numbers: scales, shapes, and joint win probability; see `MarginModel`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from dejavu_models.uncertainty.lattice.inputs import (
     win_terms,
 )
 from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, CENTERS, ROWS, MarginModel
+from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_trainer.training.scales import fit_scales, standardized
 from dejavu_trainer.training.shapes import LateShapes, fit_shapes
 
@@ -59,7 +60,7 @@ class MarginGames(NamedTuple):
 
 
 def fit_margin_model(games: MarginGames) -> MarginModel:
-    """Fit the tables of one kind of request.
+    """Fit the tables of one kind of request, without ranks.
 
     Args:
         games: the games before the forecast ones; at least some hundreds.
@@ -85,6 +86,7 @@ def fit_margin_model(games: MarginGames) -> MarginModel:
         shapes=shapes,
         late_shapes=late_shapes,
         win=_fit_win(games, pace),
+        ranks=UNRANKED,
         games=len(games.leads),
     )
 

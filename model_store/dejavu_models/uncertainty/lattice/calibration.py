@@ -17,6 +17,7 @@ from dejavu_models.uncertainty.issued import AdaptedScores
 from dejavu_models.uncertainty.lattice.game import MarginTables
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
+from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
 SMALLEST_ALPHA: Final = 2 * float(SHAPE_LEVELS[0])
@@ -73,7 +74,7 @@ class LatticeCalibration:
     def alpha_limit(self, situation: Situation) -> str:
         """Describe for users what limits the smallest alpha of a situation that has a distribution."""
         games = self.model(situation.margin_source, live=False).games
-        return f"the outermost quantiles that are taken from its errors on {games} games"
+        return f"the outermost of its ranks on {games} games"
 
     def game(
         self,
@@ -168,7 +169,7 @@ class LatticeCalibration:
             (MarginSource(source), bool(live)): MarginModel(
                 live=bool(live),
                 games=games[row],
-                **{name: columns[name][row].astype(np.float64) for name in TABLES},
+                **{name: (columns[name][row] if name in columns else UNRANKED).astype(np.float64) for name in TABLES},
             )
             for row, (source, live) in enumerate(kinds)
         }

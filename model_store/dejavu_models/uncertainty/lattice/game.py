@@ -28,6 +28,7 @@ from dejavu_models.uncertainty.lattice.margin_model import (
     SMALLEST,
     MarginModel,
 )
+from dejavu_models.uncertainty.lattice.ranks import knots
 from dejavu_models.uncertainty.lattice.shapes import LEVELS, LOG_STEP, ONE_SHAPE
 
 MIN_PROBABILITY: Final = 1e-9
@@ -54,6 +55,7 @@ class MarginTables:
     def __init__(self, model: MarginModel, horizon: Horizon, minute: int) -> None:
         row, final = ROWS[HORIZONS.index(horizon), minute], horizon is Horizon.FINAL
         cells = final and minute >= CELLS_FROM
+        at, levels = knots(model.ranks[row])
         self.games = model.games
         self.live = model.live
         self._tables = native.MarginTables(
@@ -62,6 +64,8 @@ class MarginTables:
                 model.late_shapes[minute - CELLS_FROM] if cells else model.shapes[row : row + 1],
                 CENTERS.tolist() if cells else ONE_SHAPE,
             ),
+            ranks=at.tolist(),
+            levels=levels.tolist(),
             live=model.live,
             final=final,
             late=final and minute >= LATE,

@@ -1,13 +1,12 @@
 """Distribution of the differential at both horizons from every minute, on whole numbers, around a point forecast.
 
-Small tables, fitted on all games before the forecast ones (`dejavu_trainer.training.lattice`): a scale that follows
-pace, lead and favourite (normalised conformal prediction: Papadopoulos, Gammerman & Vovk, 2008); the shape of the
-standardised residuals, late in a game by the size of the lead; and one win probability for all minutes, a logistic
-regression, averaged with that of the distribution in log-odds. The residuals are those of the linear models, for each
-season with coefficients from the other seasons (cross-conformal: Vovk 2015; CV+ of Barber, Candès, Ramdas & Tibshirani,
-Predictive inference with the jackknife+, 2021). For exchangeable games an interval at level 1 − alpha from such
-residuals covers with probability 1 − 2·alpha at least, in practice with 1 − alpha, as a walk-forward shows. The
-residuals leave out Dejavu and the LSTM, which would make them smaller, if anything.
+Small tables, fitted on the training games (`dejavu_trainer.training.lattice`): a scale that follows pace, lead and
+favourite (normalised conformal prediction: Papadopoulos, Gammerman & Vovk, 2008); the shape of the standardised
+residuals of the linear models, late in a game by the size of the lead; and one win probability for all minutes, a
+logistic regression, averaged with that of the distribution in log-odds.
+
+The last step is conformal, in the scale of this distribution: its levels are replaced by the ranks that the outcomes of
+the calibration games had in it, games that neither models nor tables have seen. See `ranks`.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from dejavu_models.uncertainty.lattice.inputs import (
     shift_terms,
     win_terms,
 )
+from dejavu_models.uncertainty.lattice.ranks import TAILS, calibrated, check_ranks
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_log_scales, check_tables, cumulative, mixed
 
 CELLS_FROM: Final = 36
@@ -49,7 +49,7 @@ ROWS: Final = {case: row for row, case in enumerate(CASES)}
 
 LATE_MINUTES: Final = tuple(range(CELLS_FROM, MAX_SLOTS + 1))
 
-TABLES: Final = ("shift", "pace", "scale", "shapes", "late_shapes", "win")
+TABLES: Final = ("shift", "pace", "scale", "shapes", "late_shapes", "win", "ranks")
 """Names of the tables."""
 
 # The logarithm of the scale is linear between these sizes of the lead, in the margin, and in the pace, which rises or
@@ -76,7 +76,8 @@ class MarginModel:
         shapes: (cases, 107), quantiles of the standardised residuals; unused where there are late shapes.
         late_shapes: (LATE_MINUTES, CENTERS, 107), of the final margin by the size of the lead, towards the leader.
         win: (WIN_TERMS,), coefficients of the joint win probability.
-        games: number of games behind the residuals.
+        ranks: (cases, 53), see `dejavu_models.uncertainty.lattice.ranks`.
+        games: number of games behind the ranks.
 
     Raises:
         ValueError: if a shape is wrong, or a value is not finite or too large, or quantiles do not ascend, or a game
@@ -90,6 +91,7 @@ class MarginModel:
     shapes: Floats
     late_shapes: Floats
     win: Floats
+    ranks: Floats
     games: int
 
     def __post_init__(self) -> None:
@@ -101,8 +103,10 @@ class MarginModel:
             "shapes": (len(CASES), levels),
             "late_shapes": (len(LATE_MINUTES), len(CENTERS), levels),
             "win": (WIN_TERMS,),
+            "ranks": (len(CASES), len(TAILS)),
         }
         check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
+        check_ranks(self.ranks)
         for row, (index, minute) in enumerate(CASES):
             pace = pace_of(self.pace[row], _OUTERMOST) if self.live else np.zeros_like(_LEADS)
             check_log_scales(scale_terms(HORIZONS[index], minute, _LEADS, _MARGINS, pace) @ self.scale[row])
@@ -145,11 +149,11 @@ class MarginModel:
         else:
             below = cumulative(self.shapes[row], standardized)
         own = from_cumulative(below, ties=horizon is not Horizon.FINAL)
-        if horizon is not Horizon.FINAL:
-            return own
-        joint = win_terms(minute, leads, margins, pace, live) @ self.win
-        odds = (1 - JOINT_WEIGHT) * _log_odds(own.home_leads) + JOINT_WEIGHT * joint
-        return own.with_home_leads(np.clip(1 / (1 + np.exp(-odds)), SMALLEST, 1 - SMALLEST))
+        if horizon is Horizon.FINAL:
+            joint = win_terms(minute, leads, margins, pace, live) @ self.win
+            odds = (1 - JOINT_WEIGHT) * _log_odds(own.home_leads) + JOINT_WEIGHT * joint
+            own = own.with_home_leads(np.clip(1 / (1 + np.exp(-odds)), SMALLEST, 1 - SMALLEST))
+        return LatticeDistribution(np.diff(calibrated(self.ranks[row], own.below), axis=1, prepend=0.0))
 
     def _used(self, live: LiveColumns | None) -> LiveColumns | None:
         if self.live and live is None:

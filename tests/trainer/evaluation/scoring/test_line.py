@@ -14,7 +14,7 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.metrics import compute_metrics
 from dejavu_trainer.evaluation.scoring.fold_scores import LINE, OF_LINE, SERVED, FoldScores, score_fold, served
 from dejavu_trainer.reports.line import line as line_tables
-from dejavu_trainer.training.calibrate import fit_calibration
+from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear
 from dejavu_trainer.training.ratings import RatedGames
 
@@ -36,11 +36,12 @@ def fold() -> FoldScores:
     rated = RatedGames(games, np.random.default_rng(3).normal(0, 4, len(games)))
     past, test = rated.of_seasons([2020, 2021, 2022]), rated.of_seasons([2023])
     models = plain_models(fit_linear(*past, cube=True))
-    calibration = fit_calibration(past, past.margins / 2)
+    newest = past.of_seasons([2022])
+    calibration = conformalized(fit_tables(past, past.margins / 2), models, newest, newest.margins / 2)
     assert calibration.has_line
-    assert calibration.model(MarginSource.LINE, live=False).games == np.isfinite(past.games.line).sum()
+    assert calibration.model(MarginSource.LINE, live=False).games == np.isfinite(newest.games.line).sum()
     return score_fold(
-        models, calibration, earlier=past.games, calibrate=past, test=test, frozen_margins=test.margins / 2
+        models, calibration, earlier=past.games, calibrate=newest, test=test, frozen_margins=test.margins / 2
     )
 
 

@@ -144,7 +144,7 @@ def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> 
         models.models,
         models.calibration,
         earlier=earlier.games,
-        calibrate=earlier,
+        calibrate=models.calibrate,
         test=carry(models.after, games)[0],
         frozen_margins=margins_with_frozen_ratings(models.after, games),
         advance=advance,

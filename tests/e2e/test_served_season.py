@@ -65,7 +65,7 @@ def published_before(season: int, games: Games, bundle: Path) -> tuple[Path, Rat
     scored = score_fold(
         forecaster.models,
         forecaster.calibration,
-        earlier=rated.of_seasons([season - 2, season - 1]).games,
+        earlier=rated.of_seasons([season - 2, season - 1]),
         calibrate=rated.of_seasons([season - 1]),
         test=test,
         frozen_margins=test.margins,

@@ -8,7 +8,6 @@ import pytest
 from dejavu_trainer.evaluation.bundle import evaluate
 from dejavu_trainer.evaluation.metrics import compute_metrics
 from dejavu_trainer.evaluation.result import result_of
-from dejavu_trainer.evaluation.scoring import baselines
 from dejavu_trainer.evaluation.verdict import judge
 
 RESAMPLED: tuple[Callable[..., Any], ...] = (evaluate, compute_metrics, result_of, judge)
@@ -16,14 +15,10 @@ RESAMPLED: tuple[Callable[..., Any], ...] = (evaluate, compute_metrics, result_o
 
 @pytest.fixture(scope="session", autouse=True)
 def few_resamples() -> Iterator[None]:
-    """Uses 50 resamples instead of 2,000 wherever a test gives no number, and a short search for the settings of the
-    references' ratings; precise enough for the tests.
-    """
+    """Uses 50 resamples instead of 2,000 wherever a test gives no number; precise enough for the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for function in RESAMPLED:
             defaults = function.__kwdefaults__ or {}
             assert defaults["resamples"] == 2000
             patch.setitem(defaults, "resamples", 50)
-        assert baselines.RATING_STEPS == 60
-        patch.setattr(baselines, "RATING_STEPS", 6)
         yield

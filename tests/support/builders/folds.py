@@ -59,7 +59,7 @@ def walk_fold(
         return score_fold(
             models,
             plain_calibration(models, calibrate, MIN_CELL),
-            earlier=earlier.games,
+            earlier=earlier,
             calibrate=calibrate,
             test=test,
             frozen_margins=test.margins / 2,

@@ -27,7 +27,6 @@ from dejavu_trainer.evaluation.backtest import (
     remove_partial_files,
     to_bytes,
 )
-from dejavu_trainer.evaluation.scoring import baselines
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
 
@@ -39,9 +38,6 @@ import sys
 from pathlib import Path
 from tests.support.builders.bundles import quick_recipe, simulated_games
 from dejavu_trainer.evaluation.backtest import backtest
-from dejavu_trainer.evaluation.scoring import baselines
-
-baselines.RATING_STEPS = int(sys.argv[3])  # as in the tests' process
 
 if __name__ == "__main__":
     backtest(
@@ -111,7 +107,7 @@ def test_carried_ratings_know_the_games_before_and_frozen_ones_those_before_the_
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_files(whole: Path, tmp_path: Path, jobs: int) -> None:
     """Kills the run after the first fold; partial files are not mistaken for folds."""
-    command = [sys.executable, "-c", WALK, str(tmp_path), str(jobs), str(baselines.RATING_STEPS)]
+    command = [sys.executable, "-c", WALK, str(tmp_path), str(jobs)]
     if jobs > 1:  # its processes import the program again, so it must be a file
         program = tmp_path.parent / f"walk_{tmp_path.name}.py"
         program.write_text(WALK)

@@ -53,7 +53,7 @@ def scored(report: FitReport, games: Games) -> FoldScores:
     return score_fold(
         report.forecaster.models,
         report.forecaster.calibration,
-        earlier=before.games,
+        earlier=before,
         calibrate=before,
         test=rated,
         frozen_margins=frozen_margins(report.forecaster.ratings, test.home, test.away, margin_terms(test)),

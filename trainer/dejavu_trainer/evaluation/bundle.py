@@ -10,7 +10,6 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.ratings import RatingFilter, frozen_margins
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
 from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldScores, score_fold
@@ -101,11 +100,8 @@ def evaluate(
     scored = score_fold(
         forecaster.models,
         forecaster.calibration,
-        earlier=earlier.games,
-        # Tables of whole numbers are fitted on all seasons that the bundle was made from.
-        calibrate=rated.of_seasons(
-            seasons if isinstance(forecaster.calibration, LatticeCalibration) else info.calibration_seasons
-        ),
+        earlier=earlier,
+        calibrate=rated.of_seasons(info.calibration_seasons),
         test=test,
         frozen_margins=frozen_margins(ratings, test.games.home, test.games.away, margin_terms(test.games)),
         advance=advance,

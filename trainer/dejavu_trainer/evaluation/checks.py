@@ -71,7 +71,7 @@ def groups_check(groups: Sequence[CoverageGroup]) -> Check:
                 f" {100 * weakest.excluded_below:.1f} %"
             )
     return Check(
-        name="coverage by minute and |lead|",
+        name="coverage by minute, and by minute and |lead|",
         promise=(
             f"every group with at least {MIN_GAMES} games within its bounds ({100 * LEVEL:g} % for all groups together)"
         ),

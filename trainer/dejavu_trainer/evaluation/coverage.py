@@ -28,6 +28,9 @@ from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 MIN_GAMES: Final = 150
 """Minimum number of games of a group by minute and lead that is tested separately."""
 
+ALL_LEADS: Final = "all"
+"""Name of the group of a minute that has every lead; being large, it finds smaller deviations than the others."""
+
 LEVEL: Final = 0.99
 """Probability that nominal coverage passes: in a verdict, jointly for all overall coverages; in the acceptance checks,
 for each; in both, jointly for all groups."""
@@ -67,7 +70,7 @@ class CoverageGroup:
         forecaster: one of `served`.
         horizon: name of the horizon.
         minute: minute of the forecast.
-        lead: one of LEADS.
+        lead: one of LEADS, or ALL_LEADS.
         level: nominal coverage, in %.
         games: number of games.
         held: number of games whose outcome is in the interval.
@@ -196,7 +199,10 @@ def covered_shares(
 
 
 def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
-    """Compute the coverage by forecaster, horizon, minute, |lead| and level, for groups of MIN_GAMES or more."""
+    """Compute the coverage by forecaster, horizon, minute, |lead| and level, for groups of MIN_GAMES or more.
+
+    Each minute also has the group of all its games.
+    """
     counts = list(_counts(folds))
     corrected = 1 - (1 - LEVEL) / max(len(counts), 1)
     result = []
@@ -216,15 +222,22 @@ def _counts(
     groups = [lead_groups(fold.leads) for fold in folds]
     for forecaster, horizon in product(served(folds), HORIZONS):
         hits = [losses(fold, forecaster, horizon) for fold in folds]
-        for minute, (lead, lead_name) in product(horizon.forecast_minutes, enumerate(LEADS)):
-            rows = [of_fold[:, minute - 1] == lead for of_fold in groups]
-            cells = [int(fold.cell_games[cases_of(horizon)][minute - 1, lead]) for fold in folds]
+        for minute, (lead, lead_name) in product(horizon.forecast_minutes, [*enumerate(LEADS), (None, ALL_LEADS)]):
+            rows = [(of_fold[:, minute - 1] == lead) | (lead is None) for of_fold in groups]
+            cells = [_cell_games(fold, horizon, minute, lead) for fold in folds]
             tested = [(int(which.sum()), cell) for which, cell in zip(rows, cells, strict=True) if which.any()]
             for level in LEVELS:
                 name = f"coverage_{level}"
                 if sum(games for games, _ in tested) >= MIN_GAMES and all(name in each for each in hits):
                     held = sum(int(each[name][which, minute - 1].sum()) for each, which in zip(hits, rows, strict=True))
                     yield (forecaster, horizon.value, minute, lead_name, level), held, tested
+
+
+def _cell_games(fold: FoldScores, horizon: Horizon, minute: int, lead: int | None) -> int:
+    """Return the number of calibration games with a size of the lead after a minute; of all of them for None."""
+    if lead is None:
+        return fold.calibration_games
+    return int(fold.cell_games[cases_of(horizon)][minute - 1, lead])
 
 
 def group_powers(groups: Sequence[CoverageGroup]) -> list[GroupPower]:

@@ -40,9 +40,7 @@ def fold() -> FoldScores:
     calibration = conformalized(fit_tables(past, past.margins / 2), models, newest, newest.margins / 2)
     assert calibration.has_line
     assert calibration.model(MarginSource.LINE, live=False).games == np.isfinite(newest.games.line).sum()
-    return score_fold(
-        models, calibration, earlier=past.games, calibrate=newest, test=test, frozen_margins=test.margins / 2
-    )
+    return score_fold(models, calibration, earlier=past, calibrate=newest, test=test, frozen_margins=test.margins / 2)
 
 
 def test_the_line_is_scored_with_references_that_know_it_too(fold: FoldScores) -> None:

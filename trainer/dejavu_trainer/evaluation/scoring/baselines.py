@@ -4,7 +4,8 @@ A reference fitted on fewer seasons than possible would flatter the models. So l
 fitted on every earlier game, and the distributions of the linear ones and of persistence have a residual of every
 earlier game. Residuals of the linear models are out of season: each season's by models fitted on the other seasons. On
 2017 and 2018 this gave a lower CRPS than residuals of the two seasons before the tested one by models fitted without
-them; one cell for all leads gave a lower CRPS than several, since residuals are scaled by lead.
+them; one cell for all leads gave a lower CRPS than several, since residuals are scaled by lead. Their expected margins
+are those of the models: ratings with the schedule or, where the models know it, the line.
 """
 
 from __future__ import annotations
@@ -16,40 +17,19 @@ import numpy as np
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import LinearModels
-from dejavu_models.ratings import RatingFilter
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import MIN_CELL, UNSCALED
-from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution import ignore
 from dejavu_trainer.training.calibrate import fit_distributions
 from dejavu_trainer.training.linear import fit_linear, season_parts
-from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings
+from dejavu_trainer.training.ratings import RatedGames
 
 SCALE: Final = 10.0
 """Divisor of leads and margins before the regression, in points; conditions the optimisation."""
 
-RATING_STEPS: Final = 60
-"""Likelihood evaluations in the search for the settings of the references' ratings."""
-
 SURE: Final = 1e-6
 """Minimum distance of the logistic regression's probabilities from 0 and 1: at the last minute they would round to 0 or
 1, and a single game would make the log loss infinite."""
-
-
-def rated_by_results(past: Games, games: Games) -> tuple[RatedGames, RatedGames]:
-    """Rate games for the references: by results alone, without schedule, playoffs and altitude.
-
-    Args:
-        past: all games before those forecast, on which the settings of the ratings are fitted.
-        games: games to forecast, each with ratings that are carried up to it.
-
-    Returns:
-        Both with their margins.
-    """
-    settings = fit_ratings(past, RATING_STEPS, ignore, with_terms=False)
-    rated, after = carry(RatingFilter.start(settings, with_terms=False), past)
-    return rated, carry(after, games)[0]
 
 
 def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[PredictiveDistribution]]:

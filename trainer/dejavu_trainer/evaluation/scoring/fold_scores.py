@@ -29,7 +29,6 @@ from dejavu_trainer.evaluation.scoring.baselines import (
     linear_baseline,
     logistic_probabilities,
     persistence_baseline,
-    rated_by_results,
 )
 from dejavu_trainer.evaluation.scoring.ceiling import diffusion, hindsight_margins
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
@@ -139,11 +138,10 @@ def served(folds: Sequence[FoldScores]) -> tuple[str, ...]:
 
 def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> FoldScores:
     """Score calibrated models on one or more games later than all games of the models; see `score_fold`."""
-    earlier = models.games
     return score_fold(
         models.models,
         models.calibration,
-        earlier=earlier.games,
+        earlier=models.games,
         calibrate=models.calibrate,
         test=carry(models.after, games)[0],
         frozen_margins=margins_with_frozen_ratings(models.after, games),
@@ -155,7 +153,7 @@ def score_fold(
     models: PointEnsemble,
     calibration: Calibration | LatticeCalibration,
     *,
-    earlier: Games,
+    earlier: RatedGames,
     calibrate: RatedGames,
     test: RatedGames,
     frozen_margins: Floats,
@@ -166,8 +164,9 @@ def score_fold(
     Args:
         models: models with a database for every minute.
         calibration: calibration of the models, as served.
-        earlier: all games before the test games, including `calibrate`; the references are fitted on them.
-        calibrate: the games that `calibration` was fitted on.
+        earlier: all games before the test games, including `calibrate`, with margins from carried ratings; the
+            references are fitted on them.
+        calibrate: the games by whose ranks `calibration` was made.
         test: test games, at least one, with margins from carried ratings.
         frozen_margins: (n,), margins of the test games with ratings frozen before the first of them, in points.
         advance: called with 1 after each of SCORING_STEPS.
@@ -175,7 +174,7 @@ def score_fold(
     Raises:
         KeyError: if the models or the calibration lack a minute.
     """
-    games = test.games
+    past, games = earlier.games, test.games
     points = _with_fixed_weights(point_forecasts(models, test))
     advance(1)
     frozen = point_forecasts(models, RatedGames(games, frozen_margins))["ensemble"]
@@ -189,23 +188,23 @@ def score_fold(
         counted = calibrate.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate
         forecasts, cell_games = _on_whole_numbers(calibration, known, by_name, points, test, frozen_margins, counted)
     else:
-        past, counted = _with_fixed_weights(point_forecasts(models, calibrate)), calibrate
-        forecasts, cell_games = _on_all_numbers(calibration, by_name, points, past, models, test, calibrate)
+        of_past, counted = _with_fixed_weights(point_forecasts(models, calibrate)), calibrate
+        forecasts, cell_games = _on_all_numbers(calibration, by_name, points, of_past, models, test, calibrate)
     advance(1)
     hindsight = hindsight_margins(games)
-    forecasts |= _references(earlier, games, hindsight)
+    forecasts |= _references(earlier, test, hindsight)
     if isinstance(calibration, LatticeCalibration) and calibration.has_line and have_line(games).mean() >= _LEAST_SHARE:
-        of_line, lined = _with_line(models, calibration, earlier, test), have_line(games)
+        of_line, lined = _with_line(models, calibration, earlier.games, test), have_line(games)
         for name, without in zip((LINE, *OF_LINE), ("ensemble", "linear", LOGISTIC), strict=True):
             forecasts[name] = _where(lined, of_line[name], forecasts[without])
     advance(1)
-    apart = earlier.season[~np.isin(earlier.game_id, calibrate.games.game_id)]
+    apart = past.season[~np.isin(past.game_id, calibrate.games.game_id)]
     return FoldScores(
-        train_seasons=_seasons(apart if len(apart) else earlier.season),
+        train_seasons=_seasons(apart if len(apart) else past.season),
         calibration_seasons=_seasons(calibrate.games.season),
         calibration_games=len(counted.games),
         cell_games=cell_games,
-        home_advantage=float(earlier.final.mean()),
+        home_advantage=float(past.final.mean()),
         **{name: getattr(games, name) for name in ("game_id", "season", "date", "phase", "home", "away")},
         leads=games.differentials[:, :MAX_SLOTS],
         outcomes=games.outcomes.astype(np.int16),
@@ -308,9 +307,9 @@ def _on_all_numbers(
     return forecasts, np.array([_games_by_lead(each) for each in distributions["ensemble"]], dtype=np.int32)
 
 
-def _references(past: Games, games: Games, hindsight: Floats) -> dict[str, Forecasts]:
-    earlier, test = rated_by_results(past, games)
-    in_hindsight, known = RatedGames(past, hindsight_margins(past)), RatedGames(games, hindsight)
+def _references(earlier: RatedGames, test: RatedGames, hindsight: Floats) -> dict[str, Forecasts]:
+    in_hindsight = RatedGames(earlier.games, hindsight_margins(earlier.games))
+    known = RatedGames(test.games, hindsight)
     return {
         "linear": _forecasts(*linear_baseline(earlier, test), test),
         "persistence": _forecasts(*persistence_baseline(earlier, test), test),

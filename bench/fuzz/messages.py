@@ -225,6 +225,7 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
         margin_source=source,  # type: ignore[arg-type]  # 0 is a value of it
         margin_time=Timestamp(seconds=1_700_000_000) if source else None,
         pregame_total=rng.choice([None, None, 221.5]),
+        neutral_site=rng.choice([None, None, True, False]),
         total_points=rng.choice([None, both]),
         last_score=rng.choice([None, last]),
         quantile_levels=[rng.uniform(0.01, 0.99) for _level in range(rng.choice([0, 0, 1, 9, 99]))],

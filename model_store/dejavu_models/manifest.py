@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -298,6 +298,10 @@ def version_of(dejavu: DejavuRecord | None, ratings: RatingsRecord, files: Mappi
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
+_OF_RATINGS: Final = ("neutral_site",)
+"""Inputs that the ratings of every bundle use."""
+
+
 def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration) -> ModelInfo:
     """Describe a model by its manifest and by the minutes, levels and inputs that its calibration supports."""
     minutes = {horizon: calibration.minutes(horizon) for horizon in HORIZONS}
@@ -322,7 +326,7 @@ def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration
         approved=manifest.verdict.fit,
         verdict_reason=manifest.verdict.reason,
         whole_numbers=calibration.whole_numbers,
-        inputs=tuple(each.name for each in LIVE_INPUTS if each.name in {*calibration.inputs, *of_totals}),
+        inputs=tuple(each.name for each in LIVE_INPUTS if each.name in {*calibration.inputs, *of_totals, *_OF_RATINGS}),
         components=manifest.components,
         totals=has_totals,
         line=calibration.has_line,

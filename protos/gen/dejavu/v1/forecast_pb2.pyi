@@ -792,8 +792,8 @@ class Explanation(_message.Message):
     components.
     """
     calibration_games: _builtins.int
-    """Number of past games from which the interval and the probability were computed; of models that are not on whole
-    numbers, those with a similar lead.
+    """Number of calibration games behind the interval and the probability; of models that are not on whole numbers, those
+    with a similar lead.
     """
     @_builtins.property
     def similar_games(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimilarGame]:

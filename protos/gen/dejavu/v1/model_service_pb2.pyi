@@ -161,9 +161,9 @@ class Model(_message.Message):
     smallest_alpha: _builtins.float
     """The smallest alpha that its calibration allows for every horizon and minute; some allow less."""
     train_games: _builtins.int
-    """Number of games that it was made from."""
+    """Number of games of the train_seasons."""
     calibration_games: _builtins.int
-    """Number of games of the calibration seasons. The intervals of a model on whole numbers come from all train_games."""
+    """Number of games of the calibration_seasons: those that stand behind the coverage of every interval."""
     database_entries: _builtins.int
     """Number of entries in its Dejavu database."""
     ratings_date: _builtins.str
@@ -205,11 +205,13 @@ class Model(_message.Message):
 
     @_builtins.property
     def train_seasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Seasons of the games that it was made from, each by the year in which it ends."""
+        """Seasons on whose games its models and tables were fitted, each by the year in which it ends."""
 
     @_builtins.property
     def calibration_seasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The newest of them: those that the trainer was given as calibration seasons, each by the year in which it ends."""
+        """The seasons after these, whose games calibrate its intervals and which it has not seen otherwise, each by the year in
+        which it ends.
+        """
 
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp:

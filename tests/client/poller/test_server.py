@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from types import SimpleNamespace
 from typing import Any, cast
@@ -45,7 +45,9 @@ from dejavu_feed.nba.live_payloads import GameState, GameStatus
         ("0022600101", None, ""),
     ],
 )
-async def test_the_date_of_the_game_is_sent_if_it_fits_its_season(game_id: str, day: date | None, sent: str) -> None:
+async def test_the_date_of_the_game_is_sent_if_it_fits_its_season_and_the_neutral_site_if_it_is_one(
+    game_id: str, day: date | None, sent: str
+) -> None:
     requested = list[PredictRequest]()
 
     class Client:
@@ -56,7 +58,10 @@ async def test_the_date_of_the_game_is_sent_if_it_fits_its_season(game_id: str, 
     game = GameState(game_id, "BOS", "LAL", GameStatus.LIVE, 1, 344.0, home_score=14, away_score=10, code_date=day)
     due = DueForecast(HALFTIME, (0, 2), None, LiveInputs(0))
     await request_forecasts(cast("PredictionClient", Client()), game, [due])
-    assert [request.game_date for request in requested] == [sent]
+    await request_forecasts(cast("PredictionClient", Client()), replace(game, is_neutral=True), [due])
+    assert [request.game_date for request in requested] == [sent] * 2
+    neutral = [request.neutral_site if request.HasField("neutral_site") else None for request in requested]
+    assert neutral == [None, True]
 
 
 async def test_live_inputs_of_recorded_forecasts_are_taken_up() -> None:

@@ -88,6 +88,16 @@ def test_a_scoreboard_in_mid_evening(feed: Path) -> None:
     assert (final.status, final.clock, final.text) == (GameStatus.FINAL, None, "Final"), "the clock of a final is empty"
 
 
+@pytest.mark.parametrize(
+    ("mark", "neutral"),
+    [({}, False), ({"isNeutral": False}, False), ({"isNeutral": True}, True), ({"isNeutral": 1}, False)],
+)
+def test_a_scoreboard_may_mark_a_neutral_site(feed: Path, mark: dict[str, Any], neutral: bool) -> None:
+    payload = json.loads((feed / "todaysScoreboard_2023-04-20.json").read_text())
+    payload["scoreboard"]["games"][0] |= mark
+    assert [game.is_neutral for game in read_scoreboard(payload).games] == [neutral, False, False]
+
+
 def test_a_scoreboard_of_finals_with_overtime(feed: Path) -> None:
     board = read_scoreboard(json.loads((feed / "scoreboard_final_ot.json").read_text()))
 

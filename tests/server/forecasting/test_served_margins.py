@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,8 @@ GAMES = (
 )
 """Days, home and away teams, finals, parts of the season and terms: a season that the bundle does not know, and the
 next. Before the first final nothing is known of the schedule, nor after the break until June before the 17th."""
-WORTH = GameTerms(-2.0, -0.5, 1.5, 2.5)
-"""Points, before the first final."""
+WORTH = GameTerms(0.0, -2.0, -0.5, 1.5, 2.5)
+"""Points, before the first final; the home advantage is that of the bundle."""
 KNOWN = [False] * 2 + [True] * 3 + [False, True] + [True] * 4
 
 
@@ -44,10 +45,31 @@ def with_terms() -> Forecaster:
     start = RatingFilter.start(shipped.rating_filter.settings)
     mean, covariance = start.mean.copy(), start.covariance.copy()
     mean[:31], covariance[:31, :31] = shipped.rating_filter.mean[:31], shipped.rating_filter.covariance[:31, :31]
-    mean[31:] = WORTH
+    mean[31:] = WORTH[1:]
     known = shipped.rating_filter
     ratings = RatingFilter(start.settings, mean, covariance, known.season, known.date, known.awaits_season)
     return Forecaster(shipped.manifest, shipped.models, shipped.calibration, ratings)
+
+
+async def test_nobody_is_at_home_at_a_neutral_site_and_the_record_says_so(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, with_terms(), max_ratings_days=365) as worker,
+        AsyncDejavuClient(worker.address, timeout=30.0) as client,
+    ):
+        ask = partial(client.predict, [1.0, 4.0], horizon=FINAL, home_team="BOS", away_team="NYK")
+        ask = partial(ask, game_date=date(2024, 10, 24), game_id="0022400061")
+        neutral = await ask(neutral_site=True)
+        assert (neutral.neutral_site, neutral.expected_margin_terms.home_advantage) == (True, 0.0)
+        for again in (await ask(), await ask(neutral_site=True)):
+            assert (again.sequence, again.expected_margin) == (neutral.sequence, neutral.expected_margin)
+        at_home = await ask(neutral_site=False)
+        assert (at_home.revision, at_home.neutral_site) == (1, False)
+        terms = at_home.expected_margin_terms
+        assert terms.home_advantage > 1
+        assert at_home.expected_margin == pytest.approx(neutral.expected_margin + terms.home_advantage)
+        listed = await client.predict([1.0], horizon=FINAL, home_team="BKN", away_team="CLE", game_date="2024-01-11")
+        assert not listed.HasField("neutral_site")
+        assert listed.expected_margin_terms.home_advantage == 0, "Paris"
 
 
 async def test_a_server_expects_what_the_trainer_evaluates_into_the_next_season(tmp_path: Path) -> None:

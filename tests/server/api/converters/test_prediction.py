@@ -78,6 +78,7 @@ def test_every_field_is_read() -> None:
             away_team="GSW",
             pregame_margin=0.0,
             pregame_total=221.5,
+            neutral_site=False,
             margin_source=forecast_pb2.MARGIN_SOURCE_FEED,
             margin_time=Timestamp(seconds=1_700_000_000, nanos=1_000),
             model_version="abc",
@@ -97,7 +98,7 @@ def test_every_field_is_read() -> None:
         explain=True,
         quantile_levels=(0.5, 0.1, 0.5),
         record=True,
-        live=LiveInputs(pregame_total=221.5),
+        live=LiveInputs(pregame_total=221.5, neutral_site=False),
     )
 
 
@@ -223,7 +224,9 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     forecast = replace(issued().forecast, ratings_date=date(2025, 12, 31), finals_since=3)
     forecast = replace(forecast, warnings=tuple(WarningReason), total=TOTAL, teams_known=TEAMS_KNOWN)
-    scored = replace(issued(), live=LiveInputs(9, LastScore(Side.HOME, 7), 221.5), pregame_margin=3.5)
+    scored = replace(
+        issued(), live=LiveInputs(9, LastScore(Side.HOME, 7), 221.5, neutral_site=True), pregame_margin=3.5
+    )
     scored = replace(scored, line_origin=LineOrigin(LineSource.FEED, NOW))
     late = replace(scored, late=LateReason.TIME, forecast=forecast, arm="challenger")
     message = prediction.forecast_message(late, explanation=True, distribution=True)

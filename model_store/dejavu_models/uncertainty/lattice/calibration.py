@@ -74,7 +74,7 @@ class LatticeCalibration:
     def alpha_limit(self, situation: Situation) -> str:
         """Describe for users what limits the smallest alpha of a situation that has a distribution."""
         games = self.model(situation.margin_source, live=False).games
-        return f"the outermost of its ranks on {games} games"
+        return f"the outermost quantiles that are taken from its ranks on {games} games"
 
     def game(
         self,

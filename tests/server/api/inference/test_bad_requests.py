@@ -164,6 +164,8 @@ BAD = [
         "total_points[1]", "inf", "whole", "INVALID_TOTAL_POINTS"),
     Bad("bad side", infer_request({"last_score_side": texts("left"), "last_score_seconds": Tensor([1], "INT8")}),
         "last_score_side[0]", "'left'", "home, away", "INVALID_LAST_SCORE"),
+    Bad("bad site", infer_request({"neutral_site": Tensor([2], "INT32")}), "neutral_site[0]", "2", "0 or 1",
+        "INVALID_NEUTRAL_SITE"),
     Bad("no seconds", infer_request({"last_score_side": texts("home"), "last_score_seconds": Tensor([-1], "INT8")}),
         "last_score_seconds[0]", "none", "seconds", "INVALID_LAST_SCORE"),
     Bad("bad level", infer_request({"quantile_levels": Tensor([0.1, 1.0])}), "quantile_levels[1]", "1.0",

@@ -15,7 +15,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import Forecast, Horizon, MarginSource, WarningReason
+from dejavu_models.types import LINEAR_SOURCES, Forecast, Horizon, MarginSource, WarningReason
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 PATTERN = ScorePattern((2.0, 3.0, 5.0, 1.0, 2.0, 4.0))
@@ -29,23 +29,18 @@ def shipped() -> Forecaster:
 
 
 @cache
-def with_line() -> Forecaster:
-    """Returns the shipped model with narrower distributions, and other linear models, for the line."""
+def without_line() -> Forecaster:
+    """Returns the shipped model as if it had been trained on games without lines."""
     bundle = shipped()
     calibration = bundle.calibration
     assert isinstance(calibration, LatticeCalibration)
-    tables = dict(calibration.models)
-    for live in (False, True):
-        rated = calibration.model(MarginSource.KNOWN, live=live)
-        scale = rated.scale.copy()
-        scale[:, 0] -= 0.3
-        tables[MarginSource.LINE, live] = replace(rated, scale=scale)
+    tables = {key: model for key, model in calibration.models.items() if key[0] is not MarginSource.LINE}
     coefficients = bundle.models.linear.coefficients.copy()
-    coefficients[:, :, 2] *= 1.1
+    coefficients[:, :, LINEAR_SOURCES.index(MarginSource.LINE)] = coefficients[
+        :, :, LINEAR_SOURCES.index(MarginSource.KNOWN)
+    ]
     models = replace(bundle.models, linear=replace(bundle.models.linear, coefficients=coefficients))
-    return Forecaster(
-        bundle.manifest, models, LatticeCalibration(tables).rounded(), bundle.rating_filter, bundle.totals
-    )
+    return Forecaster(bundle.manifest, models, LatticeCalibration(tables), bundle.rating_filter, bundle.totals)
 
 
 def asked(model: Forecaster, **fields: Any) -> Forecast:
@@ -58,12 +53,12 @@ def width(forecast: Forecast) -> float:
 
 @pytest.mark.parametrize("live", [LiveInputs(), LiveInputs(20, None, 221.5)], ids=["score", "live"])
 def test_the_line_is_answered_by_tables_of_its_own_if_the_bundle_has_them(live: LiveInputs) -> None:
-    given, plain = (asked(model, pregame_margin=6.0, live=live) for model in (with_line(), shipped()))
-    assert width(given) < 0.9 * width(plain)
+    given, plain = (asked(model, pregame_margin=6.0, live=live) for model in (shipped(), without_line()))
+    assert width(given) < width(plain)
     assert given.point != plain.point
-    assert (with_line().info.line, shipped().info.line) == (True, False)
+    assert (shipped().info.line, without_line().info.line) == (True, False)
     for teams in ({}, {"home_team": "BOS", "away_team": "DAL"}):
-        assert asked(with_line(), **teams, live=live) == asked(shipped(), **teams, live=live)
+        assert asked(shipped(), **teams, live=live) == asked(without_line(), **teams, live=live)
 
 
 def test_many_at_once_get_what_each_gets_alone() -> None:
@@ -72,8 +67,8 @@ def test_many_at_once_get_what_each_gets_alone() -> None:
         for minutes in (3, 20, 44)
         for margin in (None, -8.0, 0.0, 11.5)
     ]
-    together = with_line().forecast_many(queries)
-    assert together == [with_line().forecast(query) for query in queries]
+    together = shipped().forecast_many(queries)
+    assert together == [shipped().forecast(query) for query in queries]
 
 
 @pytest.mark.parametrize(

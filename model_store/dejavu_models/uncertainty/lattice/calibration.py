@@ -17,7 +17,6 @@ from dejavu_models.uncertainty.issued import AdaptedScores
 from dejavu_models.uncertainty.lattice.game import MarginTables
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
-from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
 SMALLEST_ALPHA: Final = 2 * float(SHAPE_LEVELS[0])
@@ -169,7 +168,7 @@ class LatticeCalibration:
             (MarginSource(source), bool(live)): MarginModel(
                 live=bool(live),
                 games=games[row],
-                **{name: (columns[name][row] if name in columns else UNRANKED).astype(np.float64) for name in TABLES},
+                **{name: columns[name][row].astype(np.float64) for name in TABLES},
             )
             for row, (source, live) in enumerate(kinds)
         }

@@ -13,6 +13,14 @@ SPREAD_OF_RESULTS: Final = 12.5
 """Standard deviation of the final differential around the closing line, in points, from 2014 to 2024; it turns a
 probability to win into a margin."""
 
+PLAUSIBLE_OVERROUNDS: Final = (-0.01, 0.15)
+"""Bounds of the overround (the bookmaker's margin) within which two prices can belong to the same market.
+
+A sportsbook takes a few percent on two sides, 1 to 6 in 12,179 of 12,180 closing moneylines, and more while a game is
+played; the best prices of two sportsbooks may imply a little less than 1 together. Beyond the bounds, one of the prices
+is mistyped or belongs to another line.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -39,6 +47,14 @@ def margin_of(home: float, away: float) -> float:
     Args:
         home: decimal odds of the home team.
         away: decimal odds of the away team.
+
+    Raises:
+        ValueError: if the two cannot belong to the same market.
     """
-    probability = (1 / home) / (1 / home + 1 / away)
+    implied = 1 / home + 1 / away
+    least, most = PLAUSIBLE_OVERROUNDS
+    if not least <= implied - 1 <= most:
+        found, *ends = (f"{100 * share:.0f}" for share in (implied, 1 + least, 1 + most))
+        raise ValueError(f"the two prices imply {found} % together; expected {' to '.join(ends)}: one of them is wrong")
+    probability = 1 / home / implied
     return round(2 * SPREAD_OF_RESULTS * NormalDist().inv_cdf(min(max(probability, 1e-4), 1 - 1e-4))) / 2

@@ -359,7 +359,7 @@ LIVE_INPUTS: Final = (
         check=lambda *_: None,
         numbers=lambda live, _minute: (math.nan if live.neutral_site is None else float(live.neutral_site),),
         label="neutral site",
-        text=lambda neutral, *_: "yes, no home advantage" if neutral else "no",
+        text=lambda neutral, *_: "yes" if neutral else "no",
     ),
 )
 """All live inputs, in the order of their columns."""

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS
 from dejavu_models.errors import FieldErrors, InvalidMarket
 
 MAX_LINE = 100.0
@@ -42,13 +43,6 @@ RISK_BOUNDS: Final = (0.005, 0.01, 0.02)
 
 _SAME_LINE: Final = 0.25
 """Greatest difference, in points, of lines that are the same: a median over bookmakers may lie between two."""
-
-PLAUSIBLE_OVERROUNDS: Final = (-0.01, 0.15)
-"""Bounds of the overround (the bookmaker's margin) within which two prices can belong to the same market.
-
-A sportsbook takes a few percent on two sides, and more while a game is played; the best prices of two sportsbooks may
-imply a little less than 1 together. Beyond the bounds, one of the prices is mistyped or belongs to another line.
-"""
 
 _ROUNDING: Final = 1e-9
 

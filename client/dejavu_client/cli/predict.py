@@ -109,7 +109,7 @@ def predict(
         ),
     ] = "",
     neutral_site: Annotated[
-        bool, typer.Option("--neutral-site", help="Expect no home advantage: no team is at home.")
+        bool, typer.Option("--neutral-site", help="No team is at home: the teams' ratings expect no home advantage.")
     ] = False,
     total_points: Annotated[
         int | None, typer.Option(metavar="POINTS", help="Points of both teams at the end of the pattern.")
@@ -247,9 +247,6 @@ def risk(
     pattern: Pattern = None,
     *,
     pattern_json: PatternJson = None,
-    neutral_site: Annotated[
-        bool, typer.Option("--neutral-site", help="Expect no home advantage: no team is at home.")
-    ] = False,
     total_points: Annotated[
         int | None,
         typer.Option(metavar="POINTS", help="Points of both teams so far; without them the pace is not a factor."),

@@ -28,8 +28,9 @@ class EventFiles:
     """Keeps the events of games in a folder, as events_{game_id}.parquet. Calls for different games may overlap.
 
     The last answer of the feed counts, since neither the one with most events nor the one with fewest is always right.
-    If it lacks many events, the file before stays beside it, as events_{game_id}.parquet.more, and that is logged once
-    a game: a truncated answer loses nothing, and a wrong larger one does not keep out the right ones after it.
+    If it lacks many events, the file before stays beside it, as events_{game_id}.parquet.more, unless that one has more
+    already, and that is logged once a game: truncated answers lose nothing, and a wrong larger one does not keep out
+    the right ones after it.
 
     Args:
         folder: the folder; created if it does not exist.
@@ -63,8 +64,10 @@ class EventFiles:
             self._most[game_id] = count_events(path)
         most, count = self._most[game_id], len(events)
         if most - count > max(FEW_WITHDRAWN, most // 10):
-            with suppress(FileNotFoundError):  # somebody took it
-                path.replace(path.with_name(f"{path.name}.more"))
+            more = path.with_name(f"{path.name}.more")
+            if count_events(more) < most:
+                with suppress(FileNotFoundError):  # somebody took it
+                    path.replace(more)
             if game_id not in self._too_few:
                 self._too_few.add(game_id)
                 log.warning("poll.fewer_events", file=str(path), events=count, before=most)

@@ -6,10 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.events import Event
 from dejavu_feed.pattern import Score
+
+MAX_PROBLEMS: Final = 1_000
+"""Number of problems after which no more rows are read: a problem takes a hundred times the memory of a short row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class CheckedGames:
 
     Attributes:
         games: the games; empty if there are problems.
-        problems: all problems, by row.
+        problems: the problems, by row: all of them, or if there are MAX_PROBLEMS or more, those of the first rows.
         left_out: games that cannot be used.
         unlisted: ids, made of date and home team, of the games that a given list of games does not have.
     """
@@ -97,6 +101,11 @@ class CheckedGames:
     problems: tuple[RowProblem, ...] = ()
     left_out: tuple[LeftOutGame, ...] = ()
     unlisted: tuple[str, ...] = ()
+
+    @property
+    def at_least(self) -> str:
+        """What to say before the number of problems."""
+        return "at least " if len(self.problems) >= MAX_PROBLEMS else ""
 
 
 def no_game_of(day: date, path: Path, days: Collection[date]) -> DataError:

@@ -66,8 +66,10 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
     for row_number, (end, values) in enumerate(read_rows(path, (), every, most=most), start=1):
         where = f"{path} row {row_number}" if end is None else f"{path} line {end}"
         row = {key: text for key, names in _NAMES.items() if (text := _first(values, names))}
-        present.update(str(name) for name in values)
+        present.update(map(str, values))
         try:
+            if None in values:  # a decimal comma between commas, for example, would cost the decimals
+                raise ValueError("there are more values than columns")
             line = _line(row)
             if line == NO_LINE:
                 continue

@@ -15,7 +15,7 @@ from typing import Final
 
 from dejavu_feed.errors import DataError
 from dejavu_feed.events import Event, EventKind, complete_events
-from dejavu_feed.files.checked_games import CheckedGames, GameInFiles, LeftOutGame, RowProblem, no_game_of
+from dejavu_feed.files.checked_games import MAX_PROBLEMS, CheckedGames, GameInFiles, LeftOutGame, RowProblem, no_game_of
 from dejavu_feed.files.game_list import GameInList, GameList
 from dejavu_feed.files.game_match import Contradicts, UnusableGame, by_teams, check_result, match
 from dejavu_feed.files.plays_format import season_window
@@ -136,6 +136,8 @@ def _read_games(paths: Iterable[Path], source_format: SourceFormat, problems: li
                 place = f"{path} row {number}" if line is None else f"{path} line {line}"
                 _add(games.setdefault(event.game, _Game(event.phase, event.day)), event, place)
             problems += (RowProblem(number, line, column, text, str(path)) for column, text in row.problems)
+            if len(problems) >= MAX_PROBLEMS:
+                return games
     return games
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dejavu_feed.errors import DataError
-from dejavu_feed.files.checked_games import CheckedGames, GameInFiles, RowProblem, no_game_of
+from dejavu_feed.files.checked_games import MAX_PROBLEMS, CheckedGames, GameInFiles, RowProblem, no_game_of
 from dejavu_feed.files.plays_format import COLUMNS, DATE, MAX_ELAPSED, MAX_SCORE, TYPES, game_date, season_window
 from dejavu_feed.files.tables import Row, read_rows
 from dejavu_feed.game_ids import is_game_id
@@ -85,6 +85,8 @@ def read_own_format(path: Path, season: int, day: date | None = None) -> Checked
         play, messages = _parse(values, season)
         messages = messages or _add(games, number, play)
         problems += (RowProblem(number, line, column, message) for column, message in messages)
+        if len(problems) >= MAX_PROBLEMS:
+            break
     if problems:
         return CheckedGames((), tuple(problems))
     if not games:

@@ -21,13 +21,18 @@ Row = tuple[int | None, dict[str | None, Any]]
 
 _DELIMITERS: Final = (",", "\t", ";", "|")
 _PARQUET: Final = b"PAR1"
-_LONGEST_HEADER: Final = 100_000
 
 MAX_BYTES: Final = 500_000_000
 """Maximum size of a file, of parquet also when decompressed; a season takes less than 200 MB as CSV."""
 
 _MAX_ROWS: Final = 2_000_000
-"""Maximum number of rows of parquet, of which a small file may repeat one many times; a season has up to 650,000."""
+"""Maximum number of rows; parquet may repeat one many times in a small file. A season has up to 650,000."""
+
+_MAX_COLUMNS: Final = 1_000
+"""Maximum number of columns of text, all of which each row has, however short it is."""
+
+_LONGEST_ROW: Final = 100_000
+"""Maximum number of characters of a row of text, which may consist of commas, or go on over many lines in quotes."""
 
 _LONGEST_TEXT: Final = 1_000
 """Maximum number of bytes of a text of parquet, of which a small file may repeat a long one; those of plays have up to
@@ -65,11 +70,15 @@ def read_rows(
             is_parquet = file.read(len(_PARQUET)) == _PARQUET or path.suffix.lower() == ".parquet"
             file.seek(0)
             if is_parquet:
-                yield from _parquet_rows(path, file, required, optional, most)
+                rows = _parquet_rows(path, file, required, optional, most)
             elif path.suffix.lower() == ".json":
-                yield from _json_rows(path, file.read(most), required)
+                rows = _json_rows(path, file.read(most), required)
             else:
-                yield from _text_rows(path, file, required, optional)
+                rows = _text_rows(path, file, required, optional)
+            for number, row in enumerate(rows):
+                if number == _MAX_ROWS:
+                    raise DataError(f"{path}: has more than {_MAX_ROWS:,} rows")
+                yield row
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except OSError as error:
@@ -87,14 +96,29 @@ def require_columns(path: Path, columns: Collection[str], required: Collection[s
 
 
 def _text_rows(path: Path, opened: BinaryIO, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+    size = 0  # of the row that is being read
+
+    def lines(file: io.TextIOWrapper) -> Iterator[str]:
+        nonlocal size
+        while line := file.readline(_LONGEST_ROW):
+            size += len(line)
+            if size >= _LONGEST_ROW:
+                raise DataError(f"{path}: has a row of {_LONGEST_ROW:,} characters or more")
+            yield line
+
     try:
         with io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as file:
-            delimiter = _delimiter(file.readline(_LONGEST_HEADER), {*required, *optional})
+            delimiter = _delimiter(file.readline(_LONGEST_ROW), {*required, *optional})
             file.seek(0)
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-            require_columns(path, reader.fieldnames or (), required)
+            reader = csv.DictReader(lines(file), delimiter=delimiter, strict=True)
+            columns = reader.fieldnames or ()
+            if len(columns) > _MAX_COLUMNS:
+                raise DataError(f"{path}: has {len(columns):,} columns; expected {_MAX_COLUMNS:,} at most")
+            require_columns(path, columns, required)
+            size = 0
             for values in reader:
                 yield reader.line_num, dict(values)
+                size = 0
     except UnicodeDecodeError:
         raise DataError(f"{path}: can't be read as text: it is not in UTF-8") from None
     except csv.Error as error:

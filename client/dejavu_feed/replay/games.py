@@ -118,7 +118,7 @@ def recorded_evening(
     checked = read_games([path], source, season_of_day(day), game_list, day)
     if checked.problems:
         first, more = checked.problems[0].located(path), len(checked.problems) - 1
-        raise DataError(f"{first}{f'; and {more:,} more problems' * (more > 0)}")
+        raise DataError(f"{first}{f'; and {checked.at_least}{more:,} more problems' * (more > 0)}")
     excluded = [f"{game.game_id}: {game.reason}" for game in checked.left_out]
     games: list[ReplayGame] = []
     for game in checked.games:

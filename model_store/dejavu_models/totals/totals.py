@@ -81,6 +81,8 @@ class Totals:
             ValueError, KeyError: if the content is not valid output of `to_bytes`.
         """
         columns = from_npz(content)
+        if columns["sources"].size > len(MarginSource):  # more rows would only take time and memory
+            raise ValueError(f"sources must have at most {len(MarginSource)} rows")
         models = {
             MarginSource(source): TotalModel(
                 games=games, **{name: columns[name][row].astype(np.float64) for name in TABLES}

@@ -123,6 +123,7 @@ def test_a_risk_s_json_has_every_field(server: FakeServer, run: Run) -> None:
     [
         ([], "give the lead at the end of each minute"),
         (["1", "2", "--total-points", "-3"], "-3 is not a valid number of points"),
+        (["1", "2", "--neutral-site"], "'--neutral-site' is neither an option nor a number"),
     ],
 )
 def test_wrong_usage_of_risk_is_named(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
@@ -189,6 +190,14 @@ def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeS
     assert server.next_call().request == PredictRequest(pattern=[0, 2], horizon=HALFTIME)
     assert "what-if" in plain
     assert not [text for text in ("points of both teams", "last score", "Warning") if text in plain]
+
+
+def test_a_neutral_site_is_sent_and_shown_without_a_claim_on_the_forecast(server: FakeServer, run: Run) -> None:
+    """Only the ratings know of a home advantage: a forecast without them is the same at a neutral site."""
+    server.answers("Predict", lambda request: PredictResponse(forecast=forecast(request, neutral_site=True)))
+    shown = run("predict", "0", "2", "--neutral-site").stdout
+    assert server.next_call().request.neutral_site
+    assert ["neutral", "site", "yes"] in [line.strip("│ ").split() for line in shown.splitlines()]
 
 
 def test_with_a_given_margin_what_the_ratings_know_is_said_to_be_of_totals(server: FakeServer, run: Run) -> None:

@@ -51,6 +51,7 @@ def test_fewer_events_replace_more_and_any_number_and_text_is_kept(tmp_path: Pat
         ([380, 350], 380, 1),
         ([1, 0], 400, 1),
         ([1, 401, 402], 400, 1),  # one truncated answer
+        ([100, 20], 400, 1),  # several
         ([2_000, 401, 402], 2_000, 1),  # one wrong larger answer
     ],
 )

@@ -59,8 +59,14 @@ def test_json_and_a_game_without_a_date(tmp_path: Path) -> None:
         ),
         ("date,home,away,spread\n5.1.,BOS,UTA,3", "line 2: '5.1.', expected a date such as 2024-10-22"),
         ("date,home,away,spread\n2024-01-05,BOS,UTA,-650", "line 2: a margin of 650; expected at most 60 points"),
+        ("date,home,away,spread\n2024-01-05,BOS,UTA,-5,5", "line 2: there are more values than columns"),
         ("date,home,away,total\n2024-01-05,BOS,UTA,22", "line 2: total is 22; expected 100 to 400"),
         ("date,home,away,moneyline_home,moneyline_away\n2024-01-05,BOS,UTA,0.5,+100", "line 2: moneyline_home"),
+        (
+            "date,home,away,moneyline_home,moneyline_away\n2024-01-05,BOS,UTA,-525,-525",  # once in real closing lines
+            "line 2: the two prices imply 168 % together; expected 99 to 115: one of them is wrong",
+        ),
+        ("game_id,moneyline_home,moneyline_away\n0022300500,1.9,19.5", "line 2: the two prices imply 58 % together"),
     ],
 )
 def test_what_is_no_line_is_refused_with_its_place(tmp_path: Path, content: str, message: str) -> None:

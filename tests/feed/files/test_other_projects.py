@@ -13,7 +13,7 @@ import pytest
 from tests.support.builders.plays_files import DAY, ELAPSED, GAME, LISTED, SOURCES, hoopr, nba_api, pbpstats, written
 
 from dejavu_feed.errors import DataError
-from dejavu_feed.files.checked_games import CheckedGames
+from dejavu_feed.files.checked_games import MAX_PROBLEMS, CheckedGames
 from dejavu_feed.files.espn_events import ESPN_TEAMS
 from dejavu_feed.files.game_list import read_game_list
 from dejavu_feed.files.reader import read_games
@@ -51,6 +51,15 @@ def test_a_table_of_parquet_with_dates_and_nulls_is_read(tmp_path: Path) -> None
     rows = hoopr(game_date=date.fromisoformat(DAY), score_value=None)
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pbp.parquet")
     assert timeline(read_games([tmp_path / "pbp.parquet"], Source.HOOPR, 2024)) == ELAPSED
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_file_of_nothing_but_problems_is_not_read_to_its_end(source: Source, tmp_path: Path, listed: Path) -> None:
+    rows = [dict.fromkeys(row, "?") for row in SOURCES[source]()]
+    path = written(tmp_path / "pbp.csv", rows * (5_000 // len(rows)))
+    checked = read_games([path, path], source, 2024, listed)
+    assert MAX_PROBLEMS <= len(checked.problems) < MAX_PROBLEMS + len(rows[0])
+    assert checked.at_least == "at least "
 
 
 def test_a_response_that_pbpstats_saved_is_read_from_its_folder(tmp_path: Path, listed: Path) -> None:

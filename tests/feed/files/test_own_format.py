@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dejavu_feed.errors import DataError
-from dejavu_feed.files.checked_games import GameInFiles
+from dejavu_feed.files.checked_games import MAX_PROBLEMS, GameInFiles
 from dejavu_feed.files.own_format import read_own_format
 from dejavu_feed.pattern import Score
 
@@ -160,6 +160,11 @@ def test_a_value_that_a_row_of_json_lacks_is_missing(tmp_path: Path) -> None:
     (tmp_path / "plays.json").write_text(json.dumps(rows))
     problems = read_own_format(tmp_path / "plays.json", 2023).problems
     assert {(problem.row, problem.message) for problem in problems} == {(2, "is missing")}
+
+
+def test_a_file_of_nothing_but_problems_is_not_read_to_its_end(tmp_path: Path) -> None:
+    checked = read_own_format(written(tmp_path, *["x"] * 20_000), 2023)
+    assert MAX_PROBLEMS <= len(checked.problems) < MAX_PROBLEMS + len(COLUMNS)
 
 
 def test_a_falling_score_is_a_correction_not_a_problem(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,20 @@ def test_a_device_which_may_have_no_end_and_a_large_file_are_refused(suffix: str
     for path, said in ((device, "is a device or a pipe; expected a file"), (large, "has 500,000,001 bytes; expected")):
         with pytest.raises(DataError, match=said):
             next(read_rows(path, ["text"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (",".join(["text", *map(str, range(1_000))]) + "\n1\n", "has 1,001 columns; expected 1,000 at most"),
+        ("text\n" + "," * 100_000, "has a row of 100,000 characters or more"),
+        ("text\n" + '"\n",' * 50_000, "has a row of 100,000 characters or more"),
+        ("text\n" + "1\n" * 2_000_001, "has more than 2,000,000 rows"),
+    ],
+    ids=["columns", "row", "row of many lines", "rows"],
+)
+def test_text_that_would_take_too_much_is_refused(content: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=said):
+        deque(read_rows(path, ["text"]), maxlen=0)

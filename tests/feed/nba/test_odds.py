@@ -34,6 +34,7 @@ def document(*markets: tuple[str, list[Any]], game_id: str = GAME) -> dict[str, 
         ([("spread", [book("a", "-6.5", "5.5"), book("b", "8", "-8")])], -8.0),  # the first contradicts itself
         ([("spread", [book("a", "PK", "PK")])], 0.0),
         ([("2way", [book("a", "1.5", "2.75", "odds")])], 4.5),  # 64.7 % without the bookmaker's margin
+        ([("2way", [book("a", "1.5", "1.5", "odds"), book("b", "1.5", "2.75", "odds")])], 4.5),  # a's cannot be
         ([("2way", [book("a", "1.2", "5.0", "odds")]), ("spread", [book("a", "-3", "3")])], 3.0),
         ([("spread", [book("a", "-66", "66"), {"id": "b"}, None])], None),
         ([("spread", "no list"), ("totals", [book("a", "-3", "3")])], None),

@@ -20,6 +20,7 @@ from dejavu_models.point.linear import CUBE, LinearModels
 from dejavu_models.registry.bundle import publish, read_manifest
 from dejavu_models.registry.contents import ensemble_from_bytes, ensemble_to_bytes, load_contents
 from dejavu_models.registry.registry import default_bundle
+from dejavu_models.totals.model import TABLES as TOTAL_TABLES
 from dejavu_models.types import MarginSource
 from dejavu_models.uncertainty.calibration import Calibration
 
@@ -83,6 +84,26 @@ def test_a_file_whose_arrays_have_another_shape_or_type_is_refused_by_its_name(
         files[name] = to_npz(**{column: np.asarray(change(array)) for column, array in columns.items()})
         with pytest.raises(BundleCorrupt, match=f"{name} cannot be read"):
             load_contents("x", read_manifest(folder), files)
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "said"),
+    [
+        (CALIBRATION, ("games",), "one row each for up to 8 kinds"),
+        (CALIBRATION, (), "one row each for up to 8 kinds"),
+        (TOTALS, ("sources", "games", *TOTAL_TABLES), "at most 4 rows"),
+    ],
+)
+def test_rows_that_nobody_needs_are_refused_before_they_take_time_and_memory(
+    name: str, columns: tuple[str, ...], said: str
+) -> None:
+    folder = default_bundle()
+    files = contents(folder)
+    arrays = from_npz(files[name])
+    for each in columns or arrays:
+        arrays[each] = np.repeat(arrays[each], 9, axis=0)
+    with pytest.raises(BundleCorrupt, match=f"{name} cannot be read: .*{said}"):
+        load_contents("x", read_manifest(folder), files | {name: to_npz(**arrays)})
 
 
 def test_archives_that_unpack_to_too_much_are_refused_before_they_are_unpacked() -> None:

@@ -22,7 +22,7 @@ from dejavu_trainer.data.plays import events_path, plays_table, write_plays
 from dejavu_trainer.reports import fit as fit_report
 
 SHOWN_PROBLEMS = 20
-"""Number of import problems printed to stderr; --json contains all of them."""
+"""Number of import problems printed to stderr; --json contains all that were found."""
 
 SHOWN_REASONS = 10
 """Number of reasons for leaving games out that are printed to stderr; --json contains all games."""
@@ -104,7 +104,7 @@ def _refuse(files: Sequence[Path], checked: CheckedGames, *, as_json: bool) -> N
         raise DataError(f"1 problem: {problems[0].located(files[0])}; nothing was written")
     for problem in problems[:SHOWN_PROBLEMS]:
         typer.echo(problem.located(files[0]), err=True)
-    raise DataError(f"{len(problems):,} problems; nothing was written")
+    raise DataError(f"{checked.at_least}{len(problems):,} problems; nothing was written")
 
 
 def _document(problem: dict[str, Any]) -> dict[str, Any]:

@@ -163,6 +163,9 @@ class LatticeCalibration:
             ValueError, KeyError: if the content is not valid output of `to_bytes`.
         """
         columns = from_npz(content)
+        most = 2 * len(MarginSource)  # more rows would only take time and memory
+        if columns["lattice"].shape != (*columns["games"].shape, 2) or columns["games"].size > most:
+            raise ValueError(f"lattice and games must have one row each for up to {most} kinds of requests")
         kinds, games = columns["lattice"].tolist(), columns["games"].tolist()
         models = {
             (MarginSource(source), bool(live)): MarginModel(

@@ -7,8 +7,9 @@ from datetime import date
 from typing import Final
 
 from dejavu.v1 import forecast_pb2
+from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS
 from dejavu_feed.off_season import playing_days
-from dejavu_models.betting import PLAUSIBLE_OVERROUNDS, MarketAnswer, fair_probability
+from dejavu_models.betting import MarketAnswer, fair_probability
 from dejavu_models.ratings import are_known, are_usable, ratings_warnings
 from dejavu_models.types import Forecast, Horizon, ModelInfo, WarningReason
 from dejavu_server.api.converters.forecast_parts import knowledge_text

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.support.builders.bundles import without_line
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatedGame, RatingFilter, RatingsByDate
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.schedule import GameTerms, ScheduleHistory, game_terms
 from dejavu_models.team_filter import CODES, RatingSettings, carried_expectations
 from dejavu_models.types import Horizon
@@ -155,7 +154,7 @@ def test_a_server_expects_what_the_trainer_evaluates(
 
 @pytest.fixture(scope="module")
 def shipped() -> Forecaster:
-    return load_bundle(default_bundle())
+    return without_line()
 
 
 def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings(shipped: Forecaster) -> None:

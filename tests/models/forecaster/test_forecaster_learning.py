@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.builders.bundles import without_line
 
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -19,8 +20,6 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import expected_margin
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings
 from dejavu_models.online_state import INITIAL, OnlineState
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
     HORIZONS,
@@ -37,7 +36,7 @@ ON, SHADOW = AdaptationMode.ON, AdaptationMode.SHADOW
 
 @pytest.fixture(scope="module")
 def bundle() -> Forecaster:
-    return load_bundle(default_bundle())
+    return without_line()
 
 
 @pytest.fixture

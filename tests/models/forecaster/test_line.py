@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
+from tests.support.builders.bundles import without_line
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import Market, TotalMarket
@@ -15,8 +16,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import LINEAR_SOURCES, Forecast, Horizon, MarginSource, WarningReason
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.types import Forecast, Horizon, WarningReason
 
 PATTERN = ScorePattern((2.0, 3.0, 5.0, 1.0, 2.0, 4.0))
 DAY = date(2024, 6, 18)
@@ -28,33 +28,18 @@ def shipped() -> Forecaster:
     return load_bundle(default_bundle())
 
 
-@cache
-def without_line() -> Forecaster:
-    """Returns the shipped model as if it had been trained on games without lines."""
-    bundle = shipped()
-    calibration = bundle.calibration
-    assert isinstance(calibration, LatticeCalibration)
-    tables = {key: model for key, model in calibration.models.items() if key[0] is not MarginSource.LINE}
-    coefficients = bundle.models.linear.coefficients.copy()
-    coefficients[:, :, LINEAR_SOURCES.index(MarginSource.LINE)] = coefficients[
-        :, :, LINEAR_SOURCES.index(MarginSource.KNOWN)
-    ]
-    models = replace(bundle.models, linear=replace(bundle.models.linear, coefficients=coefficients))
-    return Forecaster(bundle.manifest, models, LatticeCalibration(tables), bundle.rating_filter, bundle.totals)
-
-
 def asked(model: Forecaster, **fields: Any) -> Forecast:
     return model.forecast(ForecastQuery(PATTERN, Horizon.FINAL, game_date=DAY, **fields))
 
 
-def width(forecast: Forecast) -> float:
-    return forecast.interval.upper - forecast.interval.lower
+def spread(forecast: Forecast) -> float:
+    return float(np.abs(np.array(forecast.distribution) - forecast.point).sum())
 
 
 @pytest.mark.parametrize("live", [LiveInputs(), LiveInputs(20, None, 221.5)], ids=["score", "live"])
 def test_the_line_is_answered_by_tables_of_its_own_if_the_bundle_has_them(live: LiveInputs) -> None:
-    given, plain = (asked(model, pregame_margin=6.0, live=live) for model in (shipped(), without_line()))
-    assert width(given) < width(plain)
+    given, plain = (asked(model, pregame_margin=6.0, live=live, record=True) for model in (shipped(), without_line()))
+    assert spread(given) < spread(plain)
     assert given.point != plain.point
     assert (shipped().info.line, without_line().info.line) == (True, False)
     for teams in ({}, {"home_team": "BOS", "away_team": "DAL"}):

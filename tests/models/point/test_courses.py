@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.harness.real_games import games_of_the_bundle
+from tests.support.harness.real_games import real_games
 
 from dejavu_models.arrays import to_tenths
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -78,7 +78,7 @@ def test_a_game_that_no_model_has_is_without_a_course(shipped: Forecaster) -> No
 @pytest.mark.nightly
 @pytest.mark.real_data
 def test_the_shipped_courses_are_those_of_all_training_games(data_dir: object, shipped: Forecaster) -> None:
-    games = games_of_the_bundle(data_dir, shipped.info.train_seasons)  # type: ignore[arg-type]
+    games = real_games(data_dir, shipped.info.train_seasons)  # type: ignore[arg-type]
     levels = games.levels
     for minute in (3, 18, 30, 46):
         dejavu = shipped.models.minutes[minute]

@@ -290,15 +290,15 @@ def test_the_bundle_that_ships_is_whole_small_and_as_described() -> None:
     forecaster = load_bundle(default_bundle())
     bundle.check_golden(forecaster)
     info = forecaster.info
-    assert info.train_seasons == tuple(range(2015, 2024))
-    assert info.calibration_seasons == (2022, 2023)
-    assert (info.train_games, info.calibration_games) == (11_508, 2637)
+    assert info.train_seasons == tuple(range(2014, 2023))
+    assert info.calibration_seasons == (2023, 2024)
+    assert (info.train_games, info.calibration_games) == (11_513, 2638)
     assert info.horizons == (HorizonSupport(Horizon.HALFTIME, 1, 23), HorizonSupport(Horizon.FINAL, 1, 47))
     assert info.approved
     assert info.whole_numbers
     assert info.totals
     assert info.inputs == ("total_points", "last_score", "pregame_total", "neutral_site")
-    assert not info.line
+    assert info.line
     assert {golden.horizon for golden in forecaster.manifest.golden} == set(Horizon)
     assert sum(path.stat().st_size for path in default_bundle().iterdir()) < 8_000_000
 

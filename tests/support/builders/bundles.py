@@ -36,7 +36,7 @@ from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_m
 from dejavu_models.registry.contents import ensemble_from_bytes, ensemble_to_bytes, load_contents, ratings_to_bytes
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store.store import ModelStore
-from dejavu_models.types import Forecast
+from dejavu_models.types import LINEAR_SOURCES, Forecast, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
@@ -128,6 +128,20 @@ def lattice_bundle() -> Path:
     """
 
     return made_once("lattice-bundle", lambda folder: publish_calibrated(folder, symmetric_calibration().rounded()))
+
+
+def without_line() -> Forecaster:
+    """Returns the default bundle as if trained on games without lines: a given margin counts as one of ratings."""
+    bundle = load_bundle(default_bundle())
+    calibration = bundle.calibration
+    assert isinstance(calibration, LatticeCalibration)
+    tables = {key: model for key, model in calibration.models.items() if key[0] is not MarginSource.LINE}
+    coefficients = bundle.models.linear.coefficients.copy()
+    coefficients[:, :, LINEAR_SOURCES.index(MarginSource.LINE)] = coefficients[
+        :, :, LINEAR_SOURCES.index(MarginSource.KNOWN)
+    ]
+    models = replace(bundle.models, linear=replace(bundle.models.linear, coefficients=coefficients))
+    return Forecaster(bundle.manifest, models, LatticeCalibration(tables), bundle.rating_filter, bundle.totals)
 
 
 def without_totals() -> Forecaster:

@@ -22,15 +22,6 @@ def real_games(data_dir: Path, seasons: Sequence[int] = SEASONS) -> Games:
     return Games.joined([season(year) for year in sorted(set(seasons))])
 
 
-def games_of_the_bundle(data_dir: Path, seasons: Sequence[int] = range(2015, 2024)) -> Games:
-    """Returns the games that the shipped bundle was fitted on, from their older compilation in nba/."""
-
-    def season(year: int) -> Games:
-        return computed_once(f"bundle-games-{year}", lambda: load_games(data_dir / "nba", [year]))
-
-    return Games.joined([season(year) for year in sorted(set(seasons))])
-
-
 def live_inputs_of(games: Games, game: int, minute: int) -> LiveInputs:
     """Returns the live inputs of a game, by its index, at the end of a minute, all of them known."""
     total, side, seconds, *_ = games.live[game, minute - 1].tolist()

@@ -26,8 +26,7 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Horizon, MarginSource
-from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.calibration import Situation
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.training.ratings import carry
 
@@ -88,7 +87,6 @@ def reported(games: Games, until: np.datetime64, cut: np.datetime64, finals: int
 def intervals(forecaster: Forecaster, ratings: RatedSchedule, games: Games) -> Iterator[list[float]]:
     """Yield, for each forecast, coverage and width of its intervals, as served and as in the tables."""
     calibration = forecaster.calibration
-    assert isinstance(calibration, LatticeCalibration)
     forecaster.update(OnlineState(1, ratings=ratings.ratings, schedule=ratings.schedule))
     for game in range(len(games)):
         final, teams = float(games.final[game]), (str(games.home[game]), str(games.away[game]))

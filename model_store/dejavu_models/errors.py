@@ -17,8 +17,8 @@ DejavuError
 │   │   ├── UnsupportedHorizon
 │   │   ├── UnsupportedSlots  the model does not support this number of slots
 │   │   ├── UnsupportedTotals  the model does not forecast total points
-│   │   ├── AlphaTooSmall     too few calibration games for the alpha
-│   │   └── QuantileTooExtreme  too few calibration games for the level
+│   │   ├── AlphaTooSmall     the tables do not reach so far into the tails
+│   │   └── QuantileTooExtreme  the same, of a quantile level
 │   └── UnknownModel          no bundle of that version is loaded
 └── BundleError               a bundle cannot be loaded: names the bundle and the file
     ├── BundleNotFound        no such folder, or no manifest in it
@@ -231,14 +231,14 @@ class UnsupportedTotals(Unsupported):
 
 
 class AlphaTooSmall(Unsupported):
-    """The calibration has too few games for this small a miscoverage rate."""
+    """The tables do not reach far enough into the tails for this small a miscoverage rate."""
 
     reason = "ALPHA_TOO_SMALL"
     default_field = "alpha"
 
 
 class QuantileTooExtreme(Unsupported):
-    """The calibration has too few games for a quantile level this close to 0 or 1."""
+    """The tables do not reach as far as a quantile level this close to 0 or 1."""
 
     reason = "QUANTILE_TOO_EXTREME"
     default_field = "quantile_levels"

@@ -17,7 +17,6 @@ from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.point.dejavu import Kernel
 from dejavu_models.team_filter import MIN_NOISE
 from dejavu_models.types import COMPONENTS, HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
-from dejavu_models.uncertainty.calibration import Calibration
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 SCHEMA_VERSION = 3
@@ -80,7 +79,7 @@ class DejavuRecord(_Record):
     """Settings of the Dejavu databases; see `point.dejavu.DejavuSettings`.
 
     Attributes:
-        minutes: minutes that have a database, ascending: those the bundle can forecast from.
+        minutes: minutes that have a database, ascending: all from which the final can be forecast.
         entries: number of entries of each database.
         prototypes: whether an entry may represent several different games.
         neighbours: number of entries per query; all of them at a minute that has fewer.
@@ -95,8 +94,9 @@ class DejavuRecord(_Record):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if len(self.entries) != len(self.minutes) or list(self.minutes) != sorted(set(self.minutes)):
-            raise ValueError("minutes must be ascending, with one entry count each")
+        every = tuple(Horizon.FINAL.forecast_minutes)
+        if self.minutes != every or len(self.entries) != len(every):
+            raise ValueError(f"minutes must be {every[0]} to {every[-1]}, with one entry count each")
         return self
 
 
@@ -302,18 +302,13 @@ _OF_RATINGS: Final = ("neutral_site",)
 """Inputs that the ratings of every bundle use."""
 
 
-def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration) -> ModelInfo:
-    """Describe a model by its manifest and by the minutes, levels and inputs that its calibration supports."""
-    minutes = {horizon: calibration.minutes(horizon) for horizon in HORIZONS}
+def model_info(manifest: Manifest, calibration: LatticeCalibration) -> ModelInfo:
+    """Describe a model by its manifest and by the levels and inputs that its calibration supports."""
     has_totals = TOTALS in manifest.files
     of_totals = {"total_points", "pregame_total"} if has_totals else set()
     return ModelInfo(
         version=manifest.version,
-        horizons=tuple(
-            HorizonSupport(horizon, of_horizon[0], of_horizon[-1])
-            for horizon, of_horizon in minutes.items()
-            if of_horizon
-        ),
+        horizons=tuple(HorizonSupport(horizon, 1, horizon.last_slot) for horizon in HORIZONS),
         smallest_alpha=calibration.smallest_alpha,
         train_seasons=manifest.train.seasons,
         calibration_seasons=manifest.calibrate.seasons,
@@ -325,7 +320,6 @@ def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration
         ratings_date=manifest.ratings.date,
         approved=manifest.verdict.fit,
         verdict_reason=manifest.verdict.reason,
-        whole_numbers=calibration.whole_numbers,
         inputs=tuple(each.name for each in LIVE_INPUTS if each.name in {*calibration.inputs, *of_totals, *_OF_RATINGS}),
         components=manifest.components,
         totals=has_totals,

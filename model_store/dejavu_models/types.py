@@ -21,6 +21,10 @@ __all__ = ["CASES", "HORIZONS", "MAX_SLOTS", "Horizon"]  # re-exported: horizons
 MAX_DIFFERENTIAL = 200.0
 """Bound of a differential, in points; the largest margin of any NBA game is 73."""
 
+THRESHOLDS: Final = {Horizon.HALFTIME: 0.5, Horizon.FINAL: 0.0}
+"""Predicted differential above which the home team counts as leading. At halftime a prediction below half a point
+rounds to a tie, which is not a lead; a final score is never a tie."""
+
 
 @fast_frozen
 @dataclass(frozen=True, slots=True)
@@ -339,7 +343,6 @@ class ModelInfo:
         unseen_teams: NBA code → date on which the ratings end for a team that has had no final since a gap.
         max_ratings_days: greatest age at which ratings are used; see `ratings.are_usable`.
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
-        whole_numbers: whether its distributions are on whole numbers: intervals and quantiles have whole ends.
         inputs: optional inputs that its forecasts depend on: total_points, last_score.
         components: components that correct its linear models; see COMPONENTS.
         totals: whether it forecasts the points of both teams too, for requests with total_points.
@@ -362,7 +365,6 @@ class ModelInfo:
     finals_since: int = 0
     max_ratings_days: int = 30
     unseen_teams: Mapping[str, date] = field(default_factory=dict)
-    whole_numbers: bool = False
     inputs: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
     totals: bool = False

@@ -31,7 +31,6 @@ def test_a_bundle_of_whole_numbers_is_served_recorded_scored_and_proven(tmp_path
         running_worker(tmp_path, load_bundle(lattice_bundle()), adaptive="shadow") as address,
         DejavuClient(address, timeout=30.0) as client,
     ):
-        assert client.list_models()[0].whole_numbers
         for game_id, lead, outcome in GAMES:
             pattern = [lead] * 40
             quoted = client.quote(pattern, market(4.0, 1.9, 1.95), game_id=game_id, horizon=FINAL)

@@ -28,7 +28,8 @@ from dejavu_models.types import (
     WarningReason,
 )
 from dejavu_models.uncertainty.adaptive import quarter_of
-from dejavu_models.uncertainty.issued import AdaptedScores, IntervalAdapter, adapted_scores, adapters
+from dejavu_models.uncertainty.issued import IntervalAdapter, adapted_scores, adapters
+from dejavu_models.uncertainty.lattice.game import AdaptedScores
 from dejavu_models.uncertainty.score_map import ScoreMap
 
 

@@ -24,9 +24,9 @@ from dejavu_models.types import (
     Quantile,
     WarningReason,
 )
-from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.issued import AdaptedScores, adapted_probability
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.issued import adapted_probability
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
+from dejavu_models.uncertainty.lattice.game import AdaptedScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,20 +161,3 @@ def _adaptation(
         return Adaptation(mode, issued, issued)
     adapted, static = (issued, other) if mode is AdaptationMode.ON else (other, issued)
     return Adaptation(mode, adapted, static, adapter.games, *adapter.rolling(alpha))
-
-
-def columns_of(forecasts: Sequence[Forecast], levels: int, version: str, sequence: int) -> ColumnsForecast:
-    """Return the columns of forecasts.
-
-    Args:
-        forecasts: the forecasts.
-        levels: number of their quantiles.
-        version: version of the model.
-        sequence: see `ColumnsForecast.calibration_sequence`.
-    """
-    rows = [(each.point, each.interval.lower, each.interval.upper, each.home_lead_probability) for each in forecasts]
-    points, lower, upper, home = np.array(rows).reshape(-1, 4).T
-    quantiles = np.array([[quantile.value for quantile in each.quantiles] for each in forecasts]).reshape(
-        len(forecasts), levels
-    )
-    return ColumnsForecast(version, sequence, points, lower, upper, home, quantiles)

@@ -18,13 +18,11 @@ from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import (
     AlphaTooSmall,
     QuantileTooExtreme,
-    UnsupportedHorizon,
-    UnsupportedSlots,
     UnsupportedTotals,
 )
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
-from dejavu_models.forecaster.columns import columns_of, compiled_columns, forecasts_of, game_numbers
+from dejavu_models.forecaster.columns import compiled_columns, forecasts_of, game_numbers
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, OnlineState
@@ -46,10 +44,9 @@ from dejavu_models.types import (
     TotalForecast,
     WarningReason,
 )
-from dejavu_models.uncertainty.calibration import Calibration, Situation
-from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.issued import IssuedDistribution
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
+from dejavu_models.uncertainty.lattice.game import LatticeGame
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 
 LEAST_IN_ONE_PASS: Final = 8
@@ -68,8 +65,7 @@ class Forecaster:
     Args:
         manifest: manifest of the bundle.
         models: the point models.
-        calibration: predictive distributions around the point forecasts; with distributions on whole numbers, live
-            inputs may shift the forecasts.
+        calibration: predictive distributions around the point forecasts, which live inputs may shift.
         ratings: state of the rating filter, for the season that the bundle serves.
         totals: tables and ratings of total points; None if the bundle has none.
 
@@ -91,7 +87,7 @@ class Forecaster:
         self,
         manifest: Manifest,
         models: PointEnsemble,
-        calibration: Calibration | LatticeCalibration,
+        calibration: LatticeCalibration,
         ratings: RatingFilter,
         totals: Totals | None = None,
     ) -> None:
@@ -141,35 +137,23 @@ class Forecaster:
         """Check that this model supports a query.
 
         Raises:
-            UnsupportedHorizon, UnsupportedSlots, UnsupportedTotals, AlphaTooSmall, QuantileTooExtreme: if it does not.
+            UnsupportedTotals, AlphaTooSmall, QuantileTooExtreme: if it does not.
         """
         if query.total_market is not None and self.totals is None:
             raise UnsupportedTotals("a market of total points", "a model that forecasts them, see totals of ListModels")
-        situation = _situation(query, MarginSource.UNKNOWN)  # all margin sources share their games and cells
-        smallest = self.calibration.smallest_alpha_of(situation)
-        if smallest is None:
-            raise self._unsupported(query)
+        smallest, limit = self.calibration.smallest_alpha, self.calibration.alpha_limit
         if query.alpha < smallest:
-            limit = self.calibration.alpha_limit(situation)
             raise AlphaTooSmall(f"{query.alpha}", f"at least {_rounded_up(smallest)}, {limit}")
         for index, level in enumerate(query.quantile_levels):
             if not smallest / 2 <= level <= 1 - smallest / 2:
                 least = _rounded_up(smallest / 2)
                 raise QuantileTooExtreme(
-                    f"{level}",
-                    f"{least} to {1 - least:g}, {self.calibration.alpha_limit(situation)}",
-                    field=f"quantile_levels[{index}]",
+                    f"{level}", f"{least} to {1 - least:g}, {limit}", field=f"quantile_levels[{index}]"
                 )
-
-    def _unsupported(self, query: ForecastQuery) -> UnsupportedSlots | UnsupportedHorizon:
-        if known := self.calibration.minutes(query.horizon):
-            return UnsupportedSlots(f"{query.pattern.minutes} slots", _ranges(known))
-        horizons = sorted(horizon.value for horizon in HORIZONS if self.calibration.minutes(horizon))
-        return UnsupportedHorizon(query.horizon.value, f"one that this model forecasts: {', '.join(horizons)}")
 
     def _game(
         self, query: ForecastQuery, source: MarginSource, point: float, margin: float | None
-    ) -> tuple[float, GameDistribution]:
+    ) -> tuple[float, LatticeGame]:
         """Return the point forecast of a query and the distribution around it.
 
         Args:
@@ -178,9 +162,7 @@ class Forecaster:
             point: point forecast of the models, in points.
             margin: expected margin, in points; None if unknown.
         """
-        situation, lead = _situation(query, source), query.pattern.last
-        if isinstance(self.calibration, Calibration):
-            return point, self.calibration.game(situation, point, lead)
+        situation, lead = Situation(query.horizon, query.pattern.minutes, source), query.pattern.last
         live = _live(query)
         if live is not None:
             point += self.calibration.shift(situation, live)
@@ -190,8 +172,7 @@ class Forecaster:
         """Check and answer one query.
 
         Raises:
-            UnsupportedHorizon, UnsupportedSlots, UnsupportedTotals, AlphaTooSmall, QuantileTooExtreme: if the model
-                does not support it.
+            UnsupportedTotals, AlphaTooSmall, QuantileTooExtreme: if the model does not support it.
         """
         self.check(query)
         return self.forecast_many([query])[0]
@@ -206,13 +187,12 @@ class Forecaster:
         return self._forecast_many(queries, self._active)
 
     def _forecast_many(self, queries: Sequence[ForecastQuery], state: ActiveState) -> list[Forecast]:
-        compiled, calibration = self._compiled, self.calibration
-        if not isinstance(calibration, LatticeCalibration) or len(queries) < LEAST_IN_ONE_PASS:
+        if len(queries) < LEAST_IN_ONE_PASS:
             return self._one_by_one(queries, state)
         results: dict[int, Forecast] = {}
         for group in _plain_groups(queries):
             query = ColumnsQuery.of([queries[each] for each in group])
-            numbers = game_numbers(compiled, calibration, state, query)
+            numbers = game_numbers(self._compiled, self.calibration, state, query)
             results.update(zip(group, forecasts_of(numbers, state, query, self.version, self._warnings), strict=True))
         others = [index for index in range(len(queries)) if index not in results]
         results.update(zip(others, self._one_by_one([queries[each] for each in others], state), strict=True))
@@ -243,7 +223,7 @@ class Forecaster:
         """Check that this model supports a request of columns.
 
         Raises:
-            UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it does not.
+            AlphaTooSmall, QuantileTooExtreme: if it does not.
         """
         for minutes in np.unique(query.minutes).tolist():
             self.check(query.query_of((0.0,) * minutes))
@@ -256,11 +236,7 @@ class Forecaster:
             state: the online state to answer with, to be the same for all parts of a request; by default the one in
                 force.
         """
-        state = state or self._active
-        if isinstance(self.calibration, LatticeCalibration):
-            return compiled_columns(self._compiled, self.calibration, state, query, self.version)
-        forecasts = self._forecast_many(query.queries(), state)
-        return columns_of(forecasts, len(query.quantile_levels), self.version, state.sequence)
+        return compiled_columns(self._compiled, self.calibration, state or self._active, query, self.version)
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Return the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
@@ -346,7 +322,7 @@ class Forecaster:
             rated_margin=rated_margin,
         )
 
-    def _widening(self, distribution: GameDistribution, query: ForecastQuery, variance: float) -> float:
+    def _widening(self, distribution: LatticeGame, query: ForecastQuery, variance: float) -> float:
         """Return the factor by which a distribution is wider if its expected margin has additional variance.
 
         The margin enters the forecast with the slope of the linear models, so its variance enters with the squared
@@ -380,10 +356,6 @@ def _plain_groups(queries: Sequence[ForecastQuery]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) >= LEAST_IN_ONE_PASS]
 
 
-def _situation(query: ForecastQuery, source: MarginSource) -> Situation:
-    return Situation(query.horizon, query.pattern.minutes, source)
-
-
 def _live(query: ForecastQuery) -> LiveColumns | None:
     """Return the live inputs of a query that the tables use, (1,) each; None unless it has all of them."""
     if query.live == live_inputs.NO_LIVE_INPUTS:
@@ -396,10 +368,3 @@ def _live(query: ForecastQuery) -> LiveColumns | None:
 def _rounded_up(least: float) -> float:
     """Round a lower bound to three significant digits, upwards: the value shown must be accepted."""
     return float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(least)))
-
-
-def _ranges(minutes: Sequence[int]) -> str:
-    """Format minutes for users: "1 to 23"; "6, 12 or 18"."""
-    if len(minutes) > 1 and minutes[-1] - minutes[0] == len(minutes) - 1:
-        return f"{minutes[0]} to {minutes[-1]}"
-    return " or ".join(filter(None, (", ".join(map(str, minutes[:-1])), str(minutes[-1]))))

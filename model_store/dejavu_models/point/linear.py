@@ -15,7 +15,7 @@ import numpy as np
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
-from dejavu_models.uncertainty.conformal_cells import UNSCALED
+from dejavu_models.uncertainty.lead_groups import UNSCALED
 
 INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE = range(4)
 """Order of the coefficients."""
@@ -37,7 +37,7 @@ class LinearModels:
             MarginSource.UNKNOWN and the cubes of HALFTIME are 0. Models that were fitted without lines use the
             coefficients of MarginSource.KNOWN for them.
         scales: (2 horizons, 48 minutes, 2 margin sources, 4), RMSE on the training games, in points, by the groups
-            between `conformal_cells.LEAD_EDGES`; all 1 to disable scaling. The sources are MARGIN_SOURCES.
+            between `lead_groups.LEAD_EDGES`; all 1 to disable scaling. The sources are MARGIN_SOURCES.
 
     Raises:
         ValueError: if a shape is wrong, a required coefficient is not within ±MAX_COEFFICIENT, or a scale is not

@@ -263,7 +263,7 @@ def _check_minutes(forecaster: Forecaster) -> None:
             live=LiveInputs(total_points=None if forecaster.totals is None else total),
         )
         for horizon in HORIZONS
-        for slots in forecaster.calibration.minutes(horizon)
+        for slots in horizon.forecast_minutes
         for lead, margin, teams, total in (  # a total is even, as the lead
             (0.0, None, ("", ""), 40 + 4 * slots),
             (0.0, None, ("BOS", "LAL"), 40 + 4 * slots),
@@ -291,18 +291,17 @@ def _check_learning(forecaster: Forecaster) -> None:
     forecaster.update(OnlineState(ratings=state.ratings, schedule=state.schedule, totals=state.totals))
     queries = [
         ForecastQuery(
-            ScorePattern((0.0,) * slots),
+            ScorePattern((0.0,)),
             horizon,
             alpha=0.2,
             home_team=home,
             away_team=away,
             game_date=day + timedelta(days=1),
             record=True,
-            live=LiveInputs(total_points=None if forecaster.totals is None else 4 * slots),
+            live=LiveInputs(total_points=None if forecaster.totals is None else 4),
         )
         for home, away in games
         for horizon in HORIZONS
-        for slots in forecaster.calibration.minutes(horizon)[:1]
     ]
     _check_numbers(forecaster, queries)
     forecaster.update(INITIAL)

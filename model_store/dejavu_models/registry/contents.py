@@ -41,8 +41,7 @@ from dejavu_models.point.lstm import Lstm
 from dejavu_models.ratings import STATE_SIZES, RatingFilter
 from dejavu_models.team_filter import RatingSettings, TeamFilter
 from dejavu_models.totals.totals import Totals
-from dejavu_models.types import HORIZONS, LINEAR_SOURCES, WITHOUT_LINE, MarginSource
-from dejavu_models.uncertainty.calibration import Calibration, Situation
+from dejavu_models.types import LINEAR_SOURCES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 _MAX_ROUNDING: Final = 1e-9
@@ -72,15 +71,7 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     with _refusing(source, COMBINATION):
         linear, combination = ensemble_from_bytes(contents[COMBINATION])
     with _refusing(source, CALIBRATION):
-        calibration = calibration_from_bytes(contents[CALIBRATION])
-        forecast_from = {minute for horizon in HORIZONS for minute in calibration.minutes(horizon)}
-        if record is not None and (stray := forecast_from ^ set(record.minutes)):
-            raise ValueError(f"it and the manifest differ in minutes {sorted(stray)}")
-        for horizon in HORIZONS:
-            for minute in calibration.minutes(horizon):
-                sources = (Situation(horizon, minute, source) for source in WITHOUT_LINE)
-                if any(calibration.smallest_alpha_of(situation) is None for situation in sources):
-                    raise ValueError(f"for {horizon.value} from minute {minute} it lacks a margin source")
+        calibration = LatticeCalibration.from_bytes(contents[CALIBRATION])
     with _refusing(source, RATINGS):
         ratings = _ratings_from_bytes(contents[RATINGS], manifest)
     minutes = {} if record is None else _databases(source, manifest, record, contents)
@@ -206,16 +197,6 @@ def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
         coefficients = np.concatenate([coefficients, coefficients[:, :, [MarginSource.KNOWN]]], axis=2)
     linear = LinearModels(coefficients, columns["scales"])
     return linear, EnsembleWeights(columns["dejavu_weights"], columns["shrinkage"])
-
-
-def calibration_from_bytes(content: bytes) -> Calibration | LatticeCalibration:
-    """Deserialize a calibration of either kind, identified by its columns.
-
-    Raises:
-        ValueError, KeyError: if the content is of neither kind.
-    """
-    of_lattice = any(each.filename == "lattice.npy" for each in npz_members(content))
-    return LatticeCalibration.from_bytes(content) if of_lattice else Calibration.from_bytes(content)
 
 
 def ratings_to_bytes(state: RatingFilter) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from dejavu_feed.pattern import QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES
+from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES
 from dejavu_models.uncertainty.score_map import KNOTS, MAX_SCORE
 from dejavu_models.uncertainty.season_scale import SeasonScale
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from dejavu_models import betting
 from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval, Quantile
 from dejavu_models.uncertainty.adaptive import Tracker, radius_of_alpha, scaled_radii
-from dejavu_models.uncertainty.conformal_scores import NORMAL
-from dejavu_models.uncertainty.game_distribution import GameDistribution
+from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame
+from dejavu_models.uncertainty.normal_scores import NORMAL
 from dejavu_models.uncertainty.score_map import KNOTS, ScoreMap
 from dejavu_models.uncertainty.season_scale import pooled
 
@@ -62,7 +61,7 @@ class IssuedDistribution:
 
     def __init__(
         self,
-        game: GameDistribution,
+        game: LatticeGame,
         mode: AdaptationMode | None,
         adapter: IntervalAdapter | None,
         widening: float = 1.0,
@@ -130,18 +129,6 @@ class IssuedDistribution:
 def adapted_probability(scores: ScoreMap, probability: float) -> float:
     """Return a probability of the model's own distribution, adapted."""
     return NORMAL.cdf(scores.inverse(NORMAL.inv_cdf(probability)))
-
-
-class AdaptedScores(NamedTuple):
-    """Where quantiles are taken in the model's own distribution: at the ends of an interval, then at some levels.
-
-    Attributes:
-        scores: standard-normal scores; 0 without adaptation, since levels are never extrapolated then.
-        levels: their levels.
-    """
-
-    scores: tuple[float, ...]
-    levels: tuple[float, ...]
 
 
 @lru_cache(maxsize=256)

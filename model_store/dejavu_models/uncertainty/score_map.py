@@ -9,7 +9,7 @@ from functools import cached_property
 from statistics import NormalDist
 from typing import Final
 
-from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, ScoreGrid
+from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES, ScoreGrid
 
 TARGETS: Final = (0.5, 0.2, 0.1, 0.05, 0.02)
 """Tracked miscoverage rates."""

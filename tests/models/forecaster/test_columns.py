@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.calibrations import earlier_calibration
 
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, InvalidInput
@@ -106,13 +105,6 @@ async def test_all_parts_of_a_request_have_the_outcomes_of_its_first() -> None:
     await batcher.close()
     assert [part.calibration_sequence for part in parts] == [0, 0]
     assert model.forecast_columns(query).calibration_sequence == 17
-
-
-@pytest.mark.parametrize("levels", [(0.25, 0.75), ()])
-def test_a_bundle_on_all_numbers_answers_the_same(levels: tuple[float, ...]) -> None:
-    query = asked(Horizon.FINAL, [([2, -3] * 9, None), ([1] * 5, 4.0)], quantile_levels=levels)
-    old = Forecaster(SHIPPED.manifest, SHIPPED.models, earlier_calibration(), SHIPPED.rating_filter)
-    assert_as_alone(old, query, old.forecast_columns(query))
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.bundles import without_line
-from tests.support.builders.calibrations import earlier_calibration
 
-from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
+from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.online_state import OnlineState
@@ -20,7 +19,6 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import AdaptationMode, Horizon, HorizonSupport
 from dejavu_models.uncertainty.adaptive import Tracker
-from dejavu_models.uncertainty.calibration import Calibration
 
 ROUNDING = 1e-4
 TEAMS = st.sampled_from([("", ""), ("BOS", "BKN"), ("LAL", "GSW"), ("BOS", "")])
@@ -213,20 +211,6 @@ def test_a_quantile_too_extreme_is_refused_by_its_place_with_those_that_can_be_h
         [bounds] = re.findall(r"expected (\S+) to (\S+),", str(refused.value))
         assert max(map(len, bounds)) <= 8
         shipped.check(query(quantile_levels=tuple(map(float, bounds))))
-
-
-def test_a_bundle_of_fewer_minutes_or_horizons_says_what_it_knows(shipped: Forecaster) -> None:
-    some = {
-        key: each
-        for key, each in earlier_calibration().distributions.items()
-        if key.horizon is Horizon.HALFTIME and key.minute in (6, 12, 18)
-    }
-    fewer = Forecaster(shipped.manifest, shipped.models, Calibration(some), shipped.rating_filter)
-    fewer.check(query())
-    with pytest.raises(UnsupportedSlots, match="pattern: 7 slots; expected 6, 12 or 18"):
-        fewer.check(query(*[0.0] * 7))
-    with pytest.raises(UnsupportedHorizon, match=r"horizon: final; expected .* halftime"):
-        fewer.check(query(horizon=Horizon.FINAL))
 
 
 def test_a_model_says_what_it_can_do(small: Forecaster) -> None:

@@ -23,7 +23,7 @@ from dejavu_models.ratings import DECEMBER_DEVIATION, OPENING_DEVIATION, USUAL_V
 from dejavu_models.team_filter import CODES
 from dejavu_models.types import AdaptationMode, Forecast, Horizon, MarginSource, WarningReason
 from dejavu_models.uncertainty.adaptive import Tracker
-from dejavu_models.uncertainty.conformal_scores import NORMAL
+from dejavu_models.uncertainty.normal_scores import NORMAL
 
 JUNE = date(2024, 6, 17)
 """Date of the newest final that the ratings of the shipped bundle know."""

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.models.registry.manifests import contents, resealed
-from tests.support.builders.calibrations import earlier_calibration
 
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import BundleCorrupt
@@ -21,8 +20,7 @@ from dejavu_models.registry.bundle import publish, read_manifest
 from dejavu_models.registry.contents import ensemble_from_bytes, ensemble_to_bytes, load_contents
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.totals.model import TABLES as TOTAL_TABLES
-from dejavu_models.types import MarginSource
-from dejavu_models.uncertainty.calibration import Calibration
+from dejavu_models.types import WITHOUT_LINE, MarginSource
 
 
 @pytest.mark.parametrize("name", [LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS, index_name(18)])
@@ -44,21 +42,15 @@ def test_fewer_entries_than_the_manifest_says_are_refused(small_bundle: Path, tm
         publish(tmp_path / "mistaken", resealed(manifest.model_copy(update={"dejavu": more}), files), files)
 
 
-def test_a_calibration_of_other_minutes_than_the_databases_is_refused(small_bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", WITHOUT_LINE)
+def test_a_calibration_that_lacks_a_kind_of_margin_is_refused(
+    small_bundle: Path, tmp_path: Path, source: MarginSource
+) -> None:
     files = contents(small_bundle)
-    calibration = earlier_calibration()
-    without = {key: each for key, each in calibration.distributions.items() if key.minute != 30}
-    files[CALIBRATION] = Calibration(without).to_bytes()
-    with pytest.raises(BundleCorrupt, match=r"calibration.npz .*differ in minutes \[30\]"):
-        publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
-
-
-def test_a_calibration_that_lacks_a_kind_of_margin_is_refused(small_bundle: Path, tmp_path: Path) -> None:
-    files = contents(small_bundle)
-    calibration = earlier_calibration()
-    without = {key: each for key, each in calibration.distributions.items() if key[1:] != (30, MarginSource.RATED)}
-    files[CALIBRATION] = Calibration(without).to_bytes()
-    with pytest.raises(BundleCorrupt, match=r"calibration.npz .*final from minute 30 it lacks a margin source"):
+    columns = from_npz(files[CALIBRATION])
+    kept = columns["lattice"][:, 0] != source
+    files[CALIBRATION] = to_npz(**{name: values[kept] for name, values in columns.items()})
+    with pytest.raises(BundleCorrupt, match=rf"calibration.npz .*no tables for margins that are {source.name}"):
         publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
 
 

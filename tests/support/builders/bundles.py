@@ -37,7 +37,6 @@ from dejavu_models.registry.contents import ensemble_from_bytes, ensemble_to_byt
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.types import LINEAR_SOURCES, Forecast, MarginSource
-from dejavu_models.uncertainty.calibration import Calibration
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def publish_with_components(folder: Path, components: tuple[str, ...]) -> Manife
 
 
 def lattice_bundle() -> Path:
-    """Returns the folder of the default bundle with distributions on whole numbers: those of random walks.
+    """Returns the folder of the default bundle with the distributions of random walks.
 
     Copy it before changing it.
     """
@@ -153,7 +152,7 @@ def without_totals() -> Forecaster:
     return Forecaster(manifest, base.models, base.calibration, base.rating_filter)
 
 
-def publish_calibrated(folder: Path, calibration: Calibration | LatticeCalibration) -> None:
+def publish_calibrated(folder: Path, calibration: LatticeCalibration) -> None:
     """Publishes the default bundle with another calibration, as a trainer does."""
     base = load_bundle(default_bundle())
     contents = {name: (default_bundle() / name).read_bytes() for name in base.manifest.all_files}

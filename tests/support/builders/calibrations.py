@@ -1,11 +1,10 @@
-"""Calibrations for tests, of random walks with about 4.6 points a minute, and those without whole numbers."""
+"""Calibrations for tests, of random walks with about 4.6 points a minute."""
 
 from __future__ import annotations
 
 from statistics import NormalDist
 
 import numpy as np
-from tests.support.builders.made_once import computed_once
 
 from dejavu_models.schedule import TotalTerms
 from dejavu_models.totals import inputs as total_inputs
@@ -14,15 +13,11 @@ from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.totals.model import TotalModel
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, MarginSource
-from dejavu_models.uncertainty.calibration import Calibration
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import PACE_TERMS, SCALE_TERMS, SHIFT_TERMS, WIN_TERMS
 from dejavu_models.uncertainty.lattice.margin_model import CENTERS, LATE_MINUTES, MarginModel
 from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
-
-MIN_CELL = 500
-"""Games of a cell of `earlier_calibration`, enough for an alpha of 0.005."""
 
 
 def symmetric_model(*, live: bool = False) -> MarginModel:
@@ -77,19 +72,3 @@ def steady_totals() -> Totals:
     day = np.datetime64("2023-06-12", "D")
     state = TotalFilter.start().predict(2023, day).update("DEN", "MIA", 183, TotalTerms(playoffs=1.0))
     return Totals(models, state.predict(2024)).rounded()
-
-
-def earlier_calibration() -> Calibration:
-    """Returns distributions on all numbers around linear models of random walks."""
-
-    def calibrate() -> Calibration:
-        # Imported late: tests of the client build bundles too, and do without the trainer.
-        from tests.support.builders.folds import rated_walks
-        from tests.support.fakes.linear_only_models import plain_calibration, plain_models
-
-        from dejavu_trainer.training.linear import fit_linear
-
-        past = rated_walks(2400, range(2033, 2034), seed=3)
-        return plain_calibration(plain_models(fit_linear(*past)), past, MIN_CELL).rounded()
-
-    return computed_once("earlier-calibration", calibrate)

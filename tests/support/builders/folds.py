@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy import special
 from tests.support.builders.made_once import computed_once
 from tests.support.builders.random_walks import random_walks, scoring_for
-from tests.support.fakes.linear_only_models import plain_calibration, plain_models
+from tests.support.fakes.linear_only_models import plain_models
 
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.types import MarginSource
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of
 from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, STATIC, FoldScores, score_fold
-from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
+from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
-
-MIN_CELL = 100
 
 
 def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float = 12.0) -> RatedGames:
@@ -36,7 +37,7 @@ def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float 
 def walk_fold(
     season: int = 2033, games: int = 600, seed: int = 0, *, scale: float = 1.0, contrary: bool = False
 ) -> FoldScores:
-    """Scores the linear models on walks: trained on two seasons, calibrated on one, tested on the next.
+    """Scores the linear models on walks: fitted on two seasons, calibrated on one, tested on the next.
 
     Each fold is computed once a run.
 
@@ -58,7 +59,7 @@ def walk_fold(
         models = plain_models(linear)
         return score_fold(
             models,
-            plain_calibration(models, calibrate, MIN_CELL),
+            walk_calibration(models, train, calibrate),
             earlier=earlier,
             calibrate=calibrate,
             test=test,
@@ -69,6 +70,11 @@ def walk_fold(
     return fold if scale == 1.0 else replace(fold, forecasts=fold.forecasts | _scaled(fold.forecasts, scale))
 
 
+def walk_calibration(models: PointEnsemble, train: RatedGames, calibrate: RatedGames) -> LatticeCalibration:
+    """Fits tables on earlier walks and calibrates them on later ones; frozen ratings give half the margin."""
+    return conformalized(fit_tables(train, train.margins / 2), models, calibrate, calibrate.margins / 2)
+
+
 def _scaled(forecasts: dict[str, Forecasts], scale: float) -> dict[str, Forecasts]:
     result = {}
     for name in (*SERVED, *STATIC.values()):
@@ -76,10 +82,12 @@ def _scaled(forecasts: dict[str, Forecasts], scale: float) -> dict[str, Forecast
         assert each.point is not None
         assert each.lower is not None
         assert each.upper is not None
+        assert each.pit is not None
         lower, upper = (
             each.point[..., None] + scale * (end - each.point[..., None]) for end in (each.lower, each.upper)
         )
-        result[name] = replace(each, lower=lower, upper=upper)
+        held = np.abs(special.ndtri(each.pit))[..., None] <= scale * special.ndtri(1 - np.array(ALPHAS) / 2)
+        result[name] = replace(each, lower=lower, upper=upper, held=held)
     return result
 
 
@@ -105,6 +113,10 @@ def result_of_two_folds() -> tuple[BacktestResult, list[int]]:
 def linear_points(models: PointEnsemble, rated: RatedGames, mode: MarginSource, minute: int) -> np.ndarray:
     """Returns the point forecasts of plain models: (n, 2), in points."""
     lead = rated.games.levels[:, minute - 1]
-    margins = {MarginSource.KNOWN: rated.margins, MarginSource.UNKNOWN: np.full(len(lead), np.nan)}[mode]
+    margins = {
+        MarginSource.KNOWN: rated.margins,
+        MarginSource.RATED: rated.margins / 2,
+        MarginSource.UNKNOWN: np.full(len(lead), np.nan),
+    }[mode]
     points: np.ndarray = lead[:, None] + models.linear.increments(minute, lead, margins)
     return points

@@ -11,11 +11,7 @@ from dejavu_models.point.features import STEP_CHANNELS
 from dejavu_models.point.index import BruteForceIndex
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
-from dejavu_models.types import CASES, HORIZONS, MARGIN_SOURCES, MAX_SLOTS, WITHOUT_LINE, MarginSource
-from dejavu_models.uncertainty.calibration import Calibration, Situation
-from dejavu_models.uncertainty.conformal import PredictiveDistribution
-from dejavu_trainer.training.calibrate import point_forecasts
-from dejavu_trainer.training.ratings import RatedGames
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS
 
 
 class SilentLstm(Lstm):
@@ -56,27 +52,3 @@ def plain_models(linear: LinearModels) -> PointEnsemble:
     }
     shape = (len(HORIZONS), MAX_SLOTS + 1)
     return PointEnsemble(linear, SilentLstm(), minutes, EnsembleWeights(np.full(shape, 0.5), np.ones(shape)))
-
-
-def plain_calibration(models: PointEnsemble, rated: RatedGames, min_cell: int) -> Calibration:
-    """Calibrates `plain_models` on their residuals."""
-    distributions = {}
-    leads, outcomes = rated.games.levels, rated.games.outcomes
-    for mode in WITHOUT_LINE:
-        # Frozen ratings give half the margin, like frozen_margins in `folds`.
-        margins = {
-            MarginSource.UNKNOWN: np.full(len(leads), np.nan),
-            MarginSource.KNOWN: rated.margins,
-            MarginSource.RATED: rated.margins / 2,
-        }[mode]
-        points = point_forecasts(models, RatedGames(rated.games, margins))["linear"]
-        for index, minute in CASES:
-            horizon, point = HORIZONS[index], points[:, minute - 1, index]
-            distributions[Situation(horizon, minute, mode)] = PredictiveDistribution.fit(
-                horizon,
-                point,
-                leads[:, minute - 1],
-                outcomes[:, index].astype(np.float64),
-                min_cell=min_cell,
-            )
-    return Calibration(distributions)

@@ -14,7 +14,7 @@ from dejavu_models.types import CASES
 from dejavu_models.uncertainty.adaptive import radius_of_alpha
 from dejavu_models.uncertainty.season_scale import BOUNDS
 from dejavu_trainer.evaluation.adaptive_study import COLUMNS, QuantileGrid, replay_fold
-from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import STATIC, FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.reports.adaptive import markdown, print_study, tables
 from dejavu_trainer.reports.text import method_line
@@ -48,7 +48,7 @@ def test_a_fold_without_intervals_is_refused() -> None:
 
 def test_static_figures_are_those_of_the_fold(narrow: FoldScores) -> None:
     lived = replay_fold(narrow, "frozen")
-    frozen = narrow.forecasts["frozen"]
+    frozen = narrow.forecasts[STATIC["frozen"]]
     assert frozen.lower is not None
     assert frozen.upper is not None
     outcomes = narrow.outcomes[:, [CASES[column][0] for column in COLUMNS]][..., None]
@@ -77,7 +77,7 @@ def test_teams_are_taken_for_known_after_their_first_games(narrow: FoldScores) -
     """Before that, intervals have the width of frozen ratings, around the point forecast of carried ones."""
     frozen, carried = (replay_fold(narrow, ratings) for ratings in ("frozen", "carried"))
     assert carried.width["static"][:KNOWN_GAMES] == pytest.approx(frozen.width["static"][:KNOWN_GAMES], abs=1e-3)
-    ensemble = narrow.forecasts["ensemble"]
+    ensemble = narrow.forecasts[STATIC["ensemble"]]
     assert ensemble.lower is not None
     assert ensemble.upper is not None
     due = (ensemble.upper - ensemble.lower)[-1, list(COLUMNS)]

@@ -11,7 +11,7 @@ from tests.support.builders.folds import RUN, result_of_two_folds, two_folds
 
 from dejavu_models.metrics import ECE_BINS, probability_bin
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_models.uncertainty.conformal_cells import lead_groups
+from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.metrics import (
     LEADS,
     LEVELS,

@@ -10,9 +10,10 @@ from tests.support.builders.folds import result_of_two_folds, walk_fold
 from dejavu_models.manifest import MAX_TEXT
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS, Horizon
-from dejavu_models.uncertainty.conformal_cells import lead_groups
+from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.checks import coverage_check, groups_check
 from dejavu_trainer.evaluation.coverage import (
+    ALL_LEADS,
     MIN_GAMES,
     CoverageCheck,
     coverage,
@@ -20,6 +21,7 @@ from dejavu_trainer.evaluation.coverage import (
     coverages,
     group_powers,
 )
+from dejavu_trainer.evaluation.metrics import LEADS
 from dejavu_trainer.evaluation.regions import conformal_region
 from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.verdict import judge
@@ -40,7 +42,7 @@ def test_models_that_know_more_than_the_lead_and_say_how_much_are_fit(good: list
 @pytest.mark.parametrize(
     ("scale", "broken"),
     [
-        (0.8, {"coverage by minute and |lead|", "coverage at 50 %, ensemble, final"}),
+        (0.8, {"coverage by minute, and by minute and |lead|", "coverage at 50 %, ensemble, final"}),
         (1.3, {"coverage at 80 %, no teams, halftime"}),
     ],
 )
@@ -108,14 +110,17 @@ def spoilt(fold: FoldScores) -> FoldScores:
     far = lead_groups(fold.leads[:, 39]) == 3
     assert far.sum() > MIN_GAMES / 2
     lower[far, stage, 2] = ensemble.point[far, stage]
-    return replace(fold, forecasts=fold.forecasts | {"ensemble": replace(ensemble, lower=lower)})
+    assert ensemble.held is not None
+    held = ensemble.held.copy()
+    held[far, stage, 2] &= fold.outcomes[far, 1] >= lower[far, stage, 2]
+    return replace(fold, forecasts=fold.forecasts | {"ensemble": replace(ensemble, lower=lower, held=held)})
 
 
 def test_a_manifest_has_room_for_the_reason() -> None:
-    opposite = [walk_fold(2033, scale=0.8), walk_fold(2034, seed=5, scale=1.25)]
+    opposite = [walk_fold(2033, scale=0.85), walk_fold(2034, seed=5, scale=1.2)]
     verdict = judge([spoilt(fold) for fold in opposite], resamples=100)
     failed = [check.name for check in verdict.checks if not check.passed]
-    assert failed == ["coverage by minute and |lead|", "coverage by season"]
+    assert failed == ["coverage by minute, and by minute and |lead|", "coverage by season"]
     assert len(verdict.reason) <= MAX_TEXT
     assert verdict.reason.endswith("; and 1 more.")
 
@@ -123,7 +128,8 @@ def test_a_manifest_has_room_for_the_reason() -> None:
 def test_one_group_that_does_not_hold_is_enough_to_be_unfit(good: list[FoldScores]) -> None:
     """Intervals are too narrow only for leads of 16 or more at minute 40; no overall coverage shows it."""
     verdict = judge([spoilt(fold) for fold in good], resamples=100)
-    assert [check.name for check in verdict.checks if not check.passed] == ["coverage by minute and |lead|"]
+    failed = [check.name for check in verdict.checks if not check.passed]
+    assert failed == ["coverage by minute, and by minute and |lead|"]
     assert "minute 40, lead 16+" in verdict.reason
 
 
@@ -134,19 +140,18 @@ def test_groups_are_counted_as_they_are(good: list[FoldScores]) -> None:
     corrected = 1 - 0.01 / len(groups)
     for group in groups[:: len(groups) // 25]:
         place = next(index for index, horizon in enumerate(HORIZONS) if horizon.value == group.horizon)
-        stage, lead = CASES.index((place, group.minute)), ("0-3", "4-8", "9-15", "16+").index(group.lead)
+        stage = CASES.index((place, group.minute))
         games, held, cells = [], 0, []
         for fold in good:
             forecasts = fold.forecasts[group.forecaster]
-            assert forecasts.lower is not None
-            assert forecasts.upper is not None
-            which = lead_groups(fold.leads[:, group.minute - 1]) == lead
+            assert forecasts.held is not None
+            of_lead = lead_groups(fold.leads[:, group.minute - 1])
+            lead = None if group.lead == ALL_LEADS else LEADS.index(group.lead)
+            which = (of_lead == lead) | (lead is None)
             column = (95, 80, 50).index(group.level)
-            came = fold.outcomes[which, place]
             games.append(int(which.sum()))
-            cells.append(int(fold.cell_games[stage, lead]))
-            ends = forecasts.lower[which, stage, column], forecasts.upper[which, stage, column]
-            held += int(((ends[0] <= came) & (came <= ends[1])).sum())
+            cells.append(fold.calibration_games if lead is None else int(fold.cell_games[stage, lead]))
+            held += int(forecasts.held[which, stage, column].sum())
         assert (group.games, group.held) == (sum(games), held)
         alpha = {95: 0.05, 80: 0.2, 50: 0.5}[group.level]
         assert (group.first, group.last) == conformal_region(games, cells, alpha, corrected)

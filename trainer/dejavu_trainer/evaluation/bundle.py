@@ -9,7 +9,6 @@ from dejavu_feed.errors import DataError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.ratings import RatingFilter, frozen_margins
 from dejavu_models.totals.filter import TotalFilter
-from dejavu_models.types import Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
 from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldScores, score_fold
@@ -66,15 +65,10 @@ def evaluate(
         advance: called with 1 after each of STEPS.
 
     Raises:
-        DataError: if the games differ from those that the bundle was built from, there are no games of the season or
-            none before it to fit the references on, or the bundle lacks a minute.
+        DataError: if the games differ from those that the bundle was built from, or there are no games of the season or
+            none before it to fit the references on.
     """
     info, manifest = forecaster.info, forecaster.manifest
-    supported = forecaster.calibration.minutes(Horizon.FINAL)
-    if missing := [minute for minute in Horizon.FINAL.forecast_minutes if minute not in supported]:
-        raise DataError(
-            f"bundle {forecaster.version} does not forecast from minute {missing[0]}; expected one of all minutes"
-        )
     seasons = [*info.train_seasons, *info.calibration_seasons]
     made_from = games.of_seasons(seasons)
     if made_from.fingerprint != manifest.data_fingerprint:

@@ -19,7 +19,7 @@ import numpy as np
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_models.uncertainty.conformal_cells import lead_groups
+from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, cases_of, losses
 from dejavu_trainer.evaluation.regions import binomial_region, conformal_region, detected_rates
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, served

@@ -21,7 +21,7 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import CASES, HORIZONS, Horizon
-from dejavu_models.uncertainty.conformal_cells import lead_groups
+from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, FORECASTERS, LINE, OF_LINE, FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts, WithIntervals
 from dejavu_trainer.execution import Advance, ignore

@@ -19,8 +19,6 @@ from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
-from dejavu_models.uncertainty.conformal import PredictiveDistribution
-from dejavu_models.uncertainty.conformal_cells import min_cell_size
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.lattice.ranks import ranks_of
@@ -266,29 +264,6 @@ def point_forecasts(models: PointEnsemble, rated: RatedGames, *, line: bool = Fa
         for name, points in result.items():
             points[:, minute - 1] = getattr(predictions, name)
     return {**result, "persistence": np.repeat(leads[:, :, None], len(HORIZONS), axis=2)}
-
-
-def fit_distributions(points: Floats, games: Games, scales: Floats, min_cell: int) -> list[PredictiveDistribution]:
-    """Fit predictive distributions to the residuals of point forecasts, one for each of CASES.
-
-    Args:
-        points: (n, 47 minutes, 2 horizons), forecasts of the games, in points.
-        games: n games unseen by the model.
-        scales: (2 horizons, 48 minutes, 4), see `LinearModels.scales`.
-        min_cell: minimum number of games of a cell by lead; see `conformal_cells.min_cell_size`.
-    """
-    leads, outcomes = games.levels, games.outcomes
-    return [
-        PredictiveDistribution.fit(
-            HORIZONS[index],
-            points[:, minute - 1, index],
-            leads[:, minute - 1],
-            outcomes[:, index],
-            scales=scales[index, minute].tolist(),
-            min_cell=min_cell_size(HORIZONS[index], minute, min_cell),
-        )
-        for index, minute in CASES
-    ]
 
 
 def measure(rated: RatedGames, seed: int) -> list[MetricRecord]:

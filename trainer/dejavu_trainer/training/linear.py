@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import CUBE, CUBE_UNIT, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
 from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
-from dejavu_models.uncertainty.conformal_cells import UNSCALED, lead_groups
+from dejavu_models.uncertainty.lead_groups import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
 

@@ -1,26 +1,36 @@
-"""Calibration of a bundle whose distributions are on whole numbers: the tables for each kind of request."""
+"""Calibration of a bundle: the tables for each kind of request."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 
 from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.arrays import Floats, from_npz, to_npz
-from dejavu_models.types import CASES, HORIZONS, WITHOUT_LINE, Horizon, MarginSource
-from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.game_distribution import GameDistribution
-from dejavu_models.uncertainty.issued import AdaptedScores
-from dejavu_models.uncertainty.lattice.game import MarginTables
+from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, MarginTables
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
 SMALLEST_ALPHA: Final = 2 * float(SHAPE_LEVELS[0])
 """Smallest miscoverage rate of an interval; for smaller ones the tails would have to be extrapolated."""
+
+
+class Situation(NamedTuple):
+    """What the distribution of a game depends on before its score.
+
+    Attributes:
+        minute: minute at which the pattern ends.
+        margin_source: source of the expected margin.
+    """
+
+    horizon: Horizon
+    minute: int
+    margin_source: MarginSource
 
 
 @dataclass(frozen=True)
@@ -34,11 +44,8 @@ class LatticeCalibration:
     models: Mapping[tuple[MarginSource, bool], MarginModel]
     _tables: dict[int, MarginTables] = field(init=False, repr=False, compare=False, default_factory=dict)
 
-    whole_numbers: ClassVar[bool] = True
-    """Whether intervals have whole ends."""
-
     smallest_alpha: ClassVar[float] = SMALLEST_ALPHA
-    """The smallest alpha for which every distribution has an interval."""
+    """The smallest alpha that has an interval."""
 
     def __post_init__(self) -> None:
         if missing := [source.name for source in WITHOUT_LINE if (source, False) not in self.models]:
@@ -62,17 +69,10 @@ class LatticeCalibration:
         """Whether there are tables for the line of a market."""
         return (MarginSource.LINE, False) in self.models
 
-    def minutes(self, horizon: Horizon) -> list[int]:
-        """Return the minutes from which a horizon can be forecast, ascending: all before it."""
-        return [minute for index, minute in CASES if HORIZONS[index] is horizon]
-
-    def smallest_alpha_of(self, situation: Situation) -> float | None:
-        """Return the smallest alpha that has an interval; None if the situation has no distribution."""
-        return SMALLEST_ALPHA if 1 <= situation.minute <= situation.horizon.last_slot else None
-
-    def alpha_limit(self, situation: Situation) -> str:
-        """Describe for users what limits the smallest alpha of a situation that has a distribution."""
-        games = self.model(situation.margin_source, live=False).games
+    @property
+    def alpha_limit(self) -> str:
+        """Describe for users what limits the smallest alpha."""
+        games = self.models[MarginSource.UNKNOWN, False].games
         return f"the outermost quantiles that are taken from its ranks on {games} games"
 
     def game(
@@ -82,11 +82,11 @@ class LatticeCalibration:
         lead: float,
         margin: float | None = None,
         live: LiveColumns | None = None,
-    ) -> GameDistribution:
+    ) -> LatticeGame:
         """Return the distribution of one game around its point forecast; see `LatticeGame`.
 
         Args:
-            situation: one that has a distribution.
+            situation: the situation.
             point: point forecast, in points, with the `shift` of the live inputs.
             lead: last known differential, in points.
             margin: expected final differential before tip-off, in points; None if unknown.
@@ -102,7 +102,7 @@ class LatticeCalibration:
         """Compute probabilities and quantiles of n games without live inputs, with the compiled models; see `game`.
 
         Args:
-            situation: one that has a distribution.
+            situation: the situation.
             points: (n,), point forecasts, in points.
             leads: (n,), last known differentials, in points.
             margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.

@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from dejavu_models.arrays import Floats
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, Horizon, Interval
-from dejavu_models.uncertainty.conformal_scores import LEVEL_GRID, LEVEL_SCORES, NORMAL, ScoreGrid
-from dejavu_models.uncertainty.issued import AdaptedScores
 from dejavu_models.uncertainty.lattice.distribution import FLOOR, LARGEST, TOLERANCE, around_point
 from dejavu_models.uncertainty.lattice.inputs import LATE, LiveColumns, win_terms
 from dejavu_models.uncertainty.lattice.margin_model import (
@@ -30,6 +28,7 @@ from dejavu_models.uncertainty.lattice.margin_model import (
 )
 from dejavu_models.uncertainty.lattice.ranks import knots
 from dejavu_models.uncertainty.lattice.shapes import LEVELS, LOG_STEP, ONE_SHAPE
+from dejavu_models.uncertainty.normal_scores import LEVEL_GRID, LEVEL_SCORES, NORMAL, ScoreGrid
 
 MIN_PROBABILITY: Final = 1e-9
 REACH: Final = -LEVEL_SCORES[0]
@@ -41,6 +40,18 @@ INNER: Final = 0.01
 CLEAR: Final = 0.05
 """Maximum error, in points, of the inverse of a shape between the levels INNER and 1 − INNER, due to leaving out the
 floors: these sum to 3e-6, and between two of the levels 0.01 lies on at most 160 points."""
+
+
+class AdaptedScores(NamedTuple):
+    """Where quantiles are taken in the model's own distribution: at the ends of an interval, then at some levels.
+
+    Attributes:
+        scores: standard-normal scores; 0 without adaptation, since levels are never extrapolated then.
+        levels: their levels.
+    """
+
+    scores: tuple[float, ...]
+    levels: tuple[float, ...]
 
 
 class MarginTables:
@@ -101,7 +112,7 @@ class MarginTables:
 
 
 class LatticeGame:
-    """Distribution of one game on whole numbers; implements `GameDistribution`.
+    """Distribution of one game's differential at a horizon, on whole numbers, around its point forecast.
 
     Intervals have whole ends, both included. An interval that does not contain the point forecast, a real number, is
     widened to the whole numbers around it.
@@ -134,14 +145,18 @@ class LatticeGame:
         return probability
 
     def interval(self, alpha: float) -> Interval:
-        """See `GameDistribution.interval`; at most alpha/2 lies beyond each end."""
+        """Return the interval at a miscoverage rate; nested in alpha, and at most alpha/2 lies beyond each end.
+
+        Raises:
+            ValueError: if alpha is less than SMALLEST_ALPHA or not less than 1.
+        """
         if not alpha < 1:
             raise ValueError(f"alpha {alpha} is not less than 1")
         check_level(alpha / 2)
         return Interval(*self._native.interval(alpha))
 
     def interval_at(self, reach: float) -> Interval:
-        """See `GameDistribution.interval_at`."""
+        """Like `interval`, but between the quantiles at standard-normal scores of ±reach, for any reach."""
         return around_point(self._point, *self.values_at((-reach, reach)))
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
@@ -156,17 +171,21 @@ class LatticeGame:
         return quantiles
 
     def values_at(self, scores: Sequence[float]) -> list[float]:
-        """See `GameDistribution.values_at`; extrapolated values are whole too."""
+        """Return quantiles at the levels of standard-normal scores, in points.
+
+        Beyond the outermost level of `types.DISTRIBUTION_LEVELS`, extrapolates in proportion to the score, as
+        `adaptive.static_score` does; extrapolated values are whole too.
+        """
         levels = [NORMAL.cdf(score) if abs(score) <= AT_REACH else 0.5 for score in scores]
         return list(self._native.values_at(_grid(scores, levels)))
 
     def recorded_quantiles(self, grid: ScoreGrid | None) -> tuple[float, ...]:
-        """See `GameDistribution.recorded_quantiles`."""
+        """Return quantiles on a score grid, None for `types.DISTRIBUTION_LEVELS`."""
         values: tuple[float, ...] = self._native.values_at(_recorded(LEVEL_GRID if grid is None else grid))
         return values
 
     def probability_above(self, value: float) -> float:
-        """See `GameDistribution.probability_above`; exact, and constant between whole numbers."""
+        """Return P(differential > value), in (0, 1); exact, and constant between whole numbers."""
         probability: float = self._native.probability_above(value)
         return probability
 

@@ -315,8 +315,8 @@ class Forecast(_message.Message):
     point_forecast: _builtins.float
     """The forecast differential at the horizon, in points (home − away)."""
     interval_lower: _builtins.float
-    """Lower end of the interval, in points; at most point_forecast. A whole number if the model's distributions are on
-    whole numbers (Model.whole_numbers); the interval holds both ends.
+    """Lower end of the interval, in points; at most point_forecast. A whole number; the interval holds both ends, so it
+    covers a little more often than coverage_probability.
     """
     interval_upper: _builtins.float
     """Upper end of the interval, in points; at least point_forecast. See interval_lower."""
@@ -792,9 +792,7 @@ class Explanation(_message.Message):
     components.
     """
     calibration_games: _builtins.int
-    """Number of calibration games behind the interval and the probability; of models that are not on whole numbers, those
-    with a similar lead.
-    """
+    """Number of calibration games behind the interval and the probability."""
     @_builtins.property
     def similar_games(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimilarGame]:
         """The past games (or groups of games) nearest to the pattern, nearest first."""

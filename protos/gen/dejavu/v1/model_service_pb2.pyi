@@ -150,7 +150,6 @@ class Model(_message.Message):
     SHARE_FIELD_NUMBER: _builtins.int
     LINEAGE_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
-    WHOLE_NUMBERS_FIELD_NUMBER: _builtins.int
     TOTALS_FIELD_NUMBER: _builtins.int
     COMPONENTS_FIELD_NUMBER: _builtins.int
     LINE_FIELD_NUMBER: _builtins.int
@@ -159,7 +158,7 @@ class Model(_message.Message):
     active: _builtins.bool
     """Whether it serves requests without a model_version."""
     smallest_alpha: _builtins.float
-    """The smallest alpha that its calibration allows for every horizon and minute; some allow less."""
+    """The smallest alpha that its calibration allows."""
     train_games: _builtins.int
     """Number of games of the train_seasons."""
     calibration_games: _builtins.int
@@ -186,11 +185,6 @@ class Model(_message.Message):
     """Whether the worker that answers has it loaded. What describes its ratings is absent if not."""
     share: _builtins.float
     """Share of the games that it answers, in [0, 1]."""
-    whole_numbers: _builtins.bool
-    """Whether its distributions are on whole numbers, as the points of a game are: interval_lower, interval_upper and the
-    values of quantiles are whole numbers then, and the interval holds both ends, so that it covers a little more often
-    than its coverage_probability. Set only of a model that the worker has loaded.
-    """
     totals: _builtins.bool
     """Whether it forecasts the points of both teams too (Forecast.total), for requests with total_points. Set only of a
     model that the worker has loaded.
@@ -271,14 +265,13 @@ class Model(_message.Message):
         share: _builtins.float = ...,
         lineage: Global___ModelLineage | None = ...,
         inputs: _abc.Iterable[_builtins.str] | None = ...,
-        whole_numbers: _builtins.bool = ...,
         totals: _builtins.bool = ...,
         components: _abc.Iterable[_builtins.str] | None = ...,
         line: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "line", b"line", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "share", b"share", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings", "whole_numbers", b"whole_numbers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "components", b"components", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "line", b"line", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "share", b"share", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -100,9 +100,8 @@ class PredictRequest(_message.Message):
 
     @_builtins.property
     def quantile_levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Levels of the quantiles to return, each in (0, 1), at most 99 of them. Levels from smallest_alpha / 2 to
-        1 − smallest_alpha / 2 (see ListModels) are allowed everywhere; some horizons and minutes also allow levels closer
-        to 0 and 1.
+        """Levels of the quantiles to return, each in (0, 1), at most 99 of them. Allowed are levels from
+        smallest_alpha / 2 to 1 − smallest_alpha / 2 (see ListModels).
         """
 
     @_builtins.property

@@ -14,9 +14,8 @@ from typing import Final, NamedTuple
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSideAnswer, StakingPolicy, evaluate_market, is_own_line
 from dejavu_models.ratings import are_known
-from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon
-from dejavu_models.uncertainty.conformal import THRESHOLDS
-from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, NORMAL
+from dejavu_models.types import DISTRIBUTION_LEVELS, THRESHOLDS, Forecast, Horizon
+from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES, NORMAL
 from dejavu_server.records import IssuedForecast
 
 _SAME: Final = 1e-9
@@ -133,7 +132,7 @@ class _Range(NamedTuple):
 
 
 class _Bounds(NamedTuple):
-    """P(differential > value) by a recorded forecast; see `PredictiveDistribution.probability_above`.
+    """P(differential > value) by a recorded forecast; see `LatticeGame.probability_above`.
 
     Attributes:
         quantiles: the recorded quantiles, in points, except those from extrapolated tails.

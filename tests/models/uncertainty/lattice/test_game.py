@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -11,13 +12,13 @@ from hypothesis import strategies as st
 from tests.support.builders.calibrations import symmetric_calibration, symmetric_model
 
 from dejavu_models.metrics import crps_of_quantiles
-from dejavu_models.types import DISTRIBUTION_LEVELS, HORIZONS, Horizon, MarginSource
+from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import static_score
-from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA
+from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, Situation
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
+from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 from dejavu_models.uncertainty.score_map import TARGETS, ScoreMap
 
 CALIBRATION = symmetric_calibration()
@@ -100,6 +101,19 @@ def test_beyond_the_recorded_levels_values_are_extrapolated_outwards(
     assert outer <= lower <= upper <= outermost
     assert all(value == int(value) for value in (outer, lower, upper, outermost))
     assert situation.horizon is Horizon.HALFTIME or 0.0 not in {outer, lower, upper, outermost}
+
+
+@pytest.mark.parametrize("score", [0.4, 1.2, 2.2, 2.4, 3.1, 5.0])
+def test_however_far_out_the_place_of_a_score_is_where_an_outcome_has_that_score(score: float) -> None:
+    """`static_score` inverts `values_at` but for the rounding to a point, also for shapes with long or short tails."""
+    model, levels = symmetric_model(), np.array(SHAPE_LEVELS)
+    for shape in (model.shapes[0], np.sign(model.shapes[0]) * np.abs(model.shapes[0]) ** 1.3, 4 * levels - 2):
+        tables = MarginTables(replace(model, shapes=np.tile(shape, (len(CASES), 1))), Horizon.FINAL, 5)
+        game = tables.game(3.0, 1.0, 0.0, None)
+        recorded = game.recorded_quantiles(None)
+        for value, expected in zip(game.values_at((-score, score)), (-score, score), strict=True):
+            less, more = (static_score(recorded, (), value + by) for by in (-1, 1))
+            assert less <= expected <= more < less + 0.6
 
 
 @given(SITUATIONS, LEADS, GAINS, st.lists(st.floats(0.1, 6.0), min_size=len(TARGETS), max_size=len(TARGETS)))

@@ -293,7 +293,7 @@ def test_what_nobody_knows_is_absent_not_zero() -> None:
 
 def test_a_model_s_message_says_what_the_model_is() -> None:
     info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), approved=True, verdict_reason="so")
-    info = replace(info, finals_since=7, inputs=("total_points",), whole_numbers=True, totals=True)
+    info = replace(info, finals_since=7, inputs=("total_points",), totals=True)
     info = replace(info, components=("lstm",), line=True)
     message = prediction.model_message(info, NOW.date(), active=True)
     of_a_store = {"stage", "aliases", "share", "lineage"}

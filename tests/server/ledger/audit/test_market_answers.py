@@ -25,9 +25,9 @@ from dejavu_models.betting import (
 )
 from dejavu_models.ratings import DECEMBER_DEVIATION
 from dejavu_models.types import AdaptationMode, Horizon, MarginSource, TeamKnowledge
-from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.issued import IssuedDistribution
+from dejavu_models.uncertainty.lattice.calibration import Situation
+from dejavu_models.uncertainty.lattice.game import LatticeGame
 from dejavu_models.uncertainty.score_map import TARGETS, ScoreMap
 from dejavu_server.ledger.audit.market_answers import fault_of
 from dejavu_server.ledger.entries import codec
@@ -66,7 +66,7 @@ def asked(
 
 
 def recorded(
-    game: GameDistribution,
+    game: LatticeGame,
     horizon: Horizon,
     market: Market,
     *,

@@ -18,9 +18,9 @@ import numpy as np
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
-from dejavu_models.uncertainty.conformal import PredictiveDistribution
-from dejavu_models.uncertainty.conformal_cells import MIN_CELL, UNSCALED
-from dejavu_trainer.training.calibrate import fit_distributions
+from dejavu_models.uncertainty.lead_groups import UNSCALED
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.scoring.conformal import MIN_CELL, PredictiveDistribution, min_cell_size
 from dejavu_trainer.training.linear import fit_linear, season_parts
 from dejavu_trainer.training.ratings import RatedGames
 
@@ -50,8 +50,8 @@ def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[P
         out_of_season[which] = _linear_points(fit_linear(*rest) if len(rest.games) else models, past.select(which))
     scales = models.scales[:, :, MarginSource.KNOWN]
     # With all games as the minimum, there is one cell, except in the fourth quarter (see
-    # `conformal_cells.min_cell_size`).
-    distributions = fit_distributions(out_of_season, past.games, scales, len(past.games))
+    # `conformal.min_cell_size`).
+    distributions = _fit_distributions(out_of_season, past.games, scales, len(past.games))
     return _linear_points(models, rated), distributions
 
 
@@ -59,7 +59,30 @@ def persistence_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, l
     """Forecast that the lead stays, with its changes in all earlier games as distribution; see `linear_baseline`."""
     unscaled = np.ones((len(HORIZONS), MAX_SLOTS + 1, len(UNSCALED)))
     points, of_past = (np.repeat(each.games.levels[:, :, None], len(HORIZONS), axis=2) for each in (rated, past))
-    return points, fit_distributions(of_past, past.games, unscaled, MIN_CELL)
+    return points, _fit_distributions(of_past, past.games, unscaled, MIN_CELL)
+
+
+def _fit_distributions(points: Floats, games: Games, scales: Floats, min_cell: int) -> list[PredictiveDistribution]:
+    """Fit predictive distributions to the residuals of point forecasts, one for each of CASES.
+
+    Args:
+        points: (n, 47 minutes, 2 horizons), forecasts of the games, in points.
+        games: n games that the model has not seen.
+        scales: (2 horizons, 48 minutes, 4), see `LinearModels.scales`.
+        min_cell: minimum number of games of a cell by lead; see `conformal.min_cell_size`.
+    """
+    leads, outcomes = games.levels, games.outcomes
+    return [
+        PredictiveDistribution.fit(
+            HORIZONS[index],
+            points[:, minute - 1, index],
+            leads[:, minute - 1],
+            outcomes[:, index],
+            scales=scales[index, minute].tolist(),
+            min_cell=min_cell_size(HORIZONS[index], minute, min_cell),
+        )
+        for index, minute in CASES
+    ]
 
 
 def _linear_points(models: LinearModels, rated: RatedGames) -> Floats:

@@ -1,8 +1,7 @@
 """Scores forecasts by game and minute; all metrics are computed from these scores.
 
-Every forecaster is scored on the same games. The ensemble uses the served distributions. Its components get their own
-split-conformal calibration, on the calibration games of the ensemble. The references use all earlier games, see
-`baselines`.
+Every forecaster is scored on the same games. The ensemble and its components use the served distributions. The
+references use all earlier games, see `baselines`.
 """
 
 from __future__ import annotations
@@ -18,11 +17,9 @@ from numpy.typing import NDArray
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.point.ensemble import PointEnsemble
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
-from dejavu_models.uncertainty.calibration import Calibration, Situation
-from dejavu_models.uncertainty.conformal import THRESHOLDS, PredictiveDistribution
-from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL, lead_groups
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, THRESHOLDS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.scoring.baselines import (
     SURE,
@@ -31,12 +28,12 @@ from dejavu_trainer.evaluation.scoring.baselines import (
     persistence_baseline,
 )
 from dejavu_trainer.evaluation.scoring.ceiling import diffusion, hindsight_margins
+from dejavu_trainer.evaluation.scoring.conformal import PredictiveDistribution
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
 from dejavu_trainer.evaluation.scoring.lattice_scores import ScoringTables, lattice_forecasts, season_factors
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.calibrate import (
     CalibratedModels,
-    fit_distributions,
     fits_live_tables,
     point_forecasts,
 )
@@ -47,7 +44,7 @@ from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_froz
 SERVED: Final = ("ensemble", "frozen", "no_teams")
 """The ensemble with carried ratings; with ratings frozen before the season; without teams.
 
-On whole numbers, their scores are multiplied by a factor of the season, as a server does by default.
+Their scores are multiplied by a factor of the season, as a server does by default.
 """
 
 STATIC: Final = {"ensemble": "static", "frozen": "static_frozen"}
@@ -151,7 +148,7 @@ def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> 
 
 def score_fold(
     models: PointEnsemble,
-    calibration: Calibration | LatticeCalibration,
+    calibration: LatticeCalibration,
     *,
     earlier: RatedGames,
     calibrate: RatedGames,
@@ -182,18 +179,14 @@ def score_fold(
     no_teams = point_forecasts(models, RatedGames(games, np.full(len(games), np.nan)))["ensemble"]
     advance(1)
     by_name = {"ensemble": points["ensemble"], "frozen": frozen, "no_teams": no_teams}
-    if isinstance(calibration, LatticeCalibration):
-        known = ScoringTables.of_source(calibration, MarginSource.KNOWN, games)
-        # If tables with live inputs are used, only games with live inputs are behind an interval.
-        counted = calibrate.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate
-        forecasts, cell_games = _on_whole_numbers(calibration, known, by_name, points, test, frozen_margins, counted)
-    else:
-        of_past, counted = _with_fixed_weights(point_forecasts(models, calibrate)), calibrate
-        forecasts, cell_games = _on_all_numbers(calibration, by_name, points, of_past, models, test, calibrate)
+    known = ScoringTables.of_source(calibration, MarginSource.KNOWN, games)
+    # If tables with live inputs are used, only games with live inputs are behind an interval.
+    counted = calibrate.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate
+    forecasts, cell_games = _of_models(calibration, known, by_name, points, test, frozen_margins, counted)
     advance(1)
     hindsight = hindsight_margins(games)
     forecasts |= _references(earlier, test, hindsight)
-    if isinstance(calibration, LatticeCalibration) and calibration.has_line and have_line(games).mean() >= _LEAST_SHARE:
+    if calibration.has_line and have_line(games).mean() >= _LEAST_SHARE:
         of_line, lined = _with_line(models, calibration, earlier.games, test), have_line(games)
         for name, without in zip((LINE, *OF_LINE), ("ensemble", "linear", LOGISTIC), strict=True):
             forecasts[name] = _where(lined, of_line[name], forecasts[without])
@@ -215,7 +208,7 @@ def score_fold(
     )
 
 
-def _on_whole_numbers(
+def _of_models(
     calibration: LatticeCalibration,
     known: ScoringTables,
     served: dict[str, Floats],
@@ -283,30 +276,6 @@ def _logistic_forecasts(past: RatedGames, rated: RatedGames) -> Forecasts:
     return Forecasts(by_case.astype(np.float32))
 
 
-def _on_all_numbers(
-    calibration: Calibration,
-    served: dict[str, Floats],
-    points: dict[str, Floats],
-    past: dict[str, Floats],
-    models: PointEnsemble,
-    test: RatedGames,
-    calibrate: RatedGames,
-) -> tuple[dict[str, Forecasts], NDArray[np.int32]]:
-    """Like `_on_whole_numbers`, for bundles of releases whose distributions are not on whole numbers."""
-    distributions = {
-        name: [calibration.distributions[Situation(HORIZONS[index], minute, source)] for index, minute in CASES]
-        for name, source in zip(served, (MarginSource.KNOWN, MarginSource.RATED, MarginSource.UNKNOWN), strict=True)
-    }
-    forecasts = {name: _forecasts(served[name], distributions[name], test) for name in served}
-    forecasts |= {STATIC[name]: forecasts[name] for name in STATIC} | {NO_LIVE: forecasts["ensemble"]}
-    for name in PARTS:
-        scales = models.linear.scales[:, :, MarginSource.KNOWN]
-        forecasts[name] = _forecasts(
-            points[name], fit_distributions(past[name], calibrate.games, scales, MIN_CELL), test
-        )
-    return forecasts, np.array([_games_by_lead(each) for each in distributions["ensemble"]], dtype=np.int32)
-
-
 def _references(earlier: RatedGames, test: RatedGames, hindsight: Floats) -> dict[str, Forecasts]:
     in_hindsight = RatedGames(earlier.games, hindsight_margins(earlier.games))
     known = RatedGames(test.games, hindsight)
@@ -369,17 +338,11 @@ def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test
 def _offsets(distribution: PredictiveDistribution, lead: float) -> Floats:
     """Return the interval ends relative to the point forecast: (2, 1, alphas); NaN where there is no interval."""
     result = np.full((2, 1, len(ALPHAS)), np.nan)
-    columns = [column for column, alpha in enumerate(ALPHAS) if alpha >= distribution.smallest_alpha]
-    tails = [ALPHAS[column] / 2 for column in columns]
-    ends = distribution.quantiles(0.0, lead, [*tails, *(1 - tail for tail in tails)])
-    result[0, 0, columns] = np.minimum(ends[: len(columns)], 0.0)  # the point is within the interval, as in `interval`
-    result[1, 0, columns] = np.maximum(ends[len(columns) :], 0.0)
+    for column, alpha in enumerate(ALPHAS):
+        if alpha >= distribution.smallest_alpha:
+            interval = distribution.interval(0.0, lead, alpha)
+            result[:, 0, column] = interval.lower, interval.upper
     return result
-
-
-def _games_by_lead(distribution: PredictiveDistribution) -> list[int]:
-    """Return the number of calibration games in the cell of each lead group."""
-    return [distribution.scores(smallest).games for smallest in (0.0, *LEAD_EDGES)]
 
 
 def _seasons(season: NDArray[np.integer]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Split-conformal predictive distributions: intervals and probabilities from residuals of held-out games.
+"""Split-conformal distributions of the references: intervals and probabilities from residuals of held-out games.
 
 For n residuals that are exchangeable with the next game's, the interval between the k-th smallest and the k-th
 largest, k = ⌊(n + 1)·α/2⌋, covers the outcome with probability at least 1 − α, and misses it on each side with at most
@@ -24,17 +24,82 @@ from typing import Final
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import Horizon, Interval
-from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL, UNSCALED, _group, _merged_edges, lead_groups
-from dejavu_models.uncertainty.conformal_scores import NORMAL, ConformalScores, ScoreGrid
+from dejavu_models.types import THRESHOLDS, Horizon, Interval
+from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, UNSCALED, lead_groups
 
-THRESHOLDS: Final = {Horizon.HALFTIME: 0.5, Horizon.FINAL: 0.0}
-"""Predicted differential above which the home team counts as leading. At halftime a prediction below half a point
-rounds to a tie, which is not a lead; a final score is never a tie."""
+MIN_CELL: Final = 1000
+"""Minimum games per cell if there is more than one cell. A probability from n residuals has a squared error of
+p(1 − p)/n; in smaller cells it outweighs the gain from splitting. Chosen on the seasons 2017 and 2018."""
+
+LATE_MIN_CELL: Final = 400
+"""Minimum for forecasts of the final that are made in the fourth quarter. There, close games differ from others in more
+than scale: the trailing team fouls, and a tie goes to overtime. Chosen on the same seasons."""
+
+_LATE = 36
+
+_ROUNDING = 1e-9
 
 
-_MIN_PROBABILITY = 1e-9
-"""Minimum distance of bet probabilities from 0 and 1."""
+@dataclass(frozen=True)
+class ConformalScores:
+    """Residuals of games, in ascending order.
+
+    Raises:
+        ValueError: if there are none, or they are not finite and ascending.
+    """
+
+    residuals: Floats
+
+    def __post_init__(self) -> None:
+        values = self.residuals
+        if values.ndim != 1 or not len(values) or values.dtype != np.float64:
+            raise ValueError("residuals must be a non-empty vector of float64")
+        if not np.isfinite(values).all() or (np.diff(values) < 0).any():
+            raise ValueError("residuals must be finite and ascending")
+
+    @property
+    def games(self) -> int:
+        """Number of games."""
+        return len(self.residuals)
+
+    @cached_property
+    def smallest_level(self) -> float:
+        """Smallest level that has a quantile; ½ with a single residual."""
+        return 1 / (self.games + 1)
+
+    def quantile(self, level: float) -> float:
+        """Return the quantile of the residuals, rounded away from the median; non-decreasing in the level.
+
+        Args:
+            level: in [smallest_level, 1 − smallest_level].
+
+        Raises:
+            ValueError: if the level is outside.
+        """
+        # _ROUNDING: levels such as 1 − 0.9 are slightly too small by floating-point rounding.
+        rank = math.floor((self.games + 1) * min(level, 1 - level) + _ROUNDING)
+        if rank < 1:
+            raise ValueError(f"level {level} is not in [{self.smallest_level}, {1 - self.smallest_level}]")
+        if level < 0.5:
+            return float(self.residuals[rank - 1])
+        if level > 0.5:
+            return float(self.residuals[-rank])
+        return float(self.residuals[rank - 1] + self.residuals[-rank]) / 2
+
+    def share_above(self, needed: Floats) -> Floats:
+        """Return the share of residuals above each value, counting ties as half.
+
+        Smoothed like a conformal p-value: the next game counts as one more residual, half above and half below, so the
+        share is never 0 or 1.
+
+        Args:
+            needed: (n,), in points.
+
+        Returns:
+            (n,), in (0, 1).
+        """
+        not_above = self.residuals.searchsorted(needed, side="left") + self.residuals.searchsorted(needed, side="right")
+        return (self.games + 0.5 - not_above / 2) / (self.games + 1)
 
 
 @dataclass(frozen=True)
@@ -50,7 +115,7 @@ class PredictiveDistribution:
         threshold: differential, in points, above which the home team leads.
         edges: edges between the cells by |lead|, in points: a subset of LEAD_EDGES, ascending.
         cells: residuals of each cell, one more than edges.
-        scales: scale of each group between LEAD_EDGES, in points; fitted without the calibration games.
+        scales: scale of each group between LEAD_EDGES, in points.
 
     Raises:
         ValueError: if these are inconsistent.
@@ -80,7 +145,7 @@ class PredictiveDistribution:
         scales: Sequence[float] = UNSCALED,
         min_cell: int = MIN_CELL,
     ) -> PredictiveDistribution:
-        """Fit the distribution to forecasts of calibration games, (n,) each, in points; n ≥ 1.
+        """Fit the distribution to forecasts of games that the model has not seen, (n,) each, in points; n ≥ 1.
 
         Starts with the cells between LEAD_EDGES and merges the smallest with its smaller neighbour until each has at
         least `min_cell` games.
@@ -101,10 +166,6 @@ class PredictiveDistribution:
     @cached_property
     def _cell_of_group(self) -> tuple[int, ...]:
         return tuple(bisect.bisect_right(self.edges, least) for least in (0.0, *LEAD_EDGES))
-
-    def scores(self, lead: float) -> ConformalScores:
-        """Return the residuals of the cell of this lead, as stored: scaled and mirrored."""
-        return self.cells[self._cell_of_group[_group(lead)]]
 
     def residuals_for(self, lead: float) -> ConformalScores:
         """Return the residuals for a game with this lead: outcome − forecast, in points."""
@@ -136,53 +197,14 @@ class PredictiveDistribution:
         scores, scale = self._signed(lead)
         return [point + scale * scores.quantile(level if scale > 0 else 1 - level) for level in levels]
 
-    def interval_at(self, point: float, lead: float, reach: float) -> Interval:
-        """Like `interval`, but between the quantiles at standard-normal scores of ±reach, for any reach."""
-        lower, upper = self.values_at(point, lead, (-reach, reach))
-        return Interval(min(lower, point), max(upper, point))
-
-    def values_at(self, point: float, lead: float, scores: Sequence[float]) -> list[float]:
-        """Return quantiles at the levels of standard-normal scores, in points; see `ConformalScores.value_at`."""
-        cell, scale = self._signed(lead)
-        sign = math.copysign(1.0, scale)
-        return [point + scale * cell.value_at(sign * score) for score in scores]
-
-    def recorded_quantiles(self, point: float, lead: float, places: ScoreGrid | None = None) -> tuple[float, ...]:
-        """Return quantiles on a score grid, by default at DISTRIBUTION_LEVELS; rounded to 0.001 points."""
-        cell, scale = self._signed(lead)
-        values = cell.at_levels if places is None else cell.values_at(places)
-        # The grid is symmetric, so mirrored residuals only need the reversed order.
-        result: list[float] = np.round(point + scale * (values if scale > 0 else values[::-1]), 3).tolist()
-        return tuple(result)
-
     def _signed(self, lead: float) -> tuple[ConformalScores, float]:
         """Return the residuals of the cell of this lead and their scale: negative if they are mirrored.
 
         They are mirrored if the away team leads, beyond the first cell.
         """
-        group = _group(lead)
+        group = bisect.bisect_right(LEAD_EDGES, abs(lead))
         cell, scale = self._cell_of_group[group], self.scales[group]
         return self.cells[cell], -scale if lead < 0 and cell > 0 else scale
-
-    def probability_above(self, point: float, lead: float, value: float) -> float:
-        """Return P(differential > value); non-increasing in value, and `home_lead_probability_of` at the threshold.
-
-        At the threshold, groups of smaller leads also contribute; elsewhere only the lead's own cell does. Their
-        adjustment at the threshold, in standard-normal scores, applies in full on the more certain side of the
-        threshold and fades out within one scale on the other side.
-        """
-        at_threshold = self.home_lead_probability_of(point, lead)
-        if value == self.threshold:
-            return at_threshold
-        cell, scale = self._signed(lead)
-        share, share_at_threshold = (cell.share_above_one((each - point) / scale) for each in (value, self.threshold))
-        score = math.copysign(1.0, scale) * NORMAL.inv_cdf(share)
-        shift = NORMAL.inv_cdf(at_threshold) - math.copysign(1.0, scale) * NORMAL.inv_cdf(share_at_threshold)
-        if shift:
-            # A lead shifts the score up, a deficit down; the shift fades as the value moves past the threshold.
-            beyond = (value - self.threshold) * math.copysign(1.0, shift)
-            score += shift * min(1.0, max(0.0, 1.0 - beyond / abs(scale)))
-        return max(_MIN_PROBABILITY, min(1 - _MIN_PROBABILITY, NORMAL.cdf(score)))
 
     def home_lead_probability(self, points: Floats, leads: Floats) -> Floats:
         """Return P(differential > threshold); non-decreasing in point and lead.
@@ -212,16 +234,24 @@ class PredictiveDistribution:
                 result[away] = np.minimum(result[away], share)
         return result
 
-    def home_lead_probability_of(self, point: float, lead: float) -> float:
-        """Like `home_lead_probability`, for one game; several times faster than arrays of one value."""
-        needed = self.threshold - point
-        result = self.cells[0].share_above_one(needed / self.scales[0])
-        for smaller in range(1, _group(lead) + 1):
-            cell, scaled = self.cells[self._cell_of_group[smaller]], needed / self.scales[smaller]
-            if lead > 0:
-                result = max(result, cell.share_above_one(scaled))
-            elif self._cell_of_group[smaller] > 0:
-                result = min(result, 1 - cell.share_above_one(-scaled))
-            else:
-                result = min(result, cell.share_above_one(scaled))
-        return result
+
+def min_cell_size(horizon: Horizon, minute: int, min_cell: int = MIN_CELL) -> int:
+    """Return the minimum games per cell: `min_cell`, or LATE_MIN_CELL if it applies and is smaller."""
+    return min(min_cell, LATE_MIN_CELL) if horizon is Horizon.FINAL and minute > _LATE else min_cell
+
+
+def _merged_edges(size: Floats, min_cell: int) -> tuple[float, ...]:
+    """Return the edges left after merging cells until each has at least `min_cell` games, or one cell is left."""
+    edges = list(LEAD_EDGES)
+    while edges:
+        counts = np.bincount(np.searchsorted(edges, size, side="right"), minlength=len(edges) + 1)
+        smallest = int(counts.argmin())
+        if counts[smallest] >= min_cell:
+            break
+        if smallest == 0:
+            del edges[0]
+        elif smallest == len(edges) or counts[smallest - 1] <= counts[smallest + 1]:
+            del edges[smallest - 1]
+        else:
+            del edges[smallest]
+    return tuple(edges)

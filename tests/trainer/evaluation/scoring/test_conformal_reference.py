@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.conformal import PredictiveDistribution
-from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL
+from dejavu_models.uncertainty.lead_groups import LEAD_EDGES
 from dejavu_trainer.evaluation.regions import conformal_region
+from dejavu_trainer.evaluation.scoring.conformal import MIN_CELL, PredictiveDistribution
 
 LARGE_CELLS = (1621, 1332, 1206, 1017)
 """Sizes at which no cells are merged, and no tested alpha gives an exact rank, which would depend on rounding."""

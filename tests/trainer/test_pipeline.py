@@ -73,7 +73,7 @@ def test_the_bundle_says_what_it_was_made_of(
     report, manifest = run[0], forecaster.manifest
     assert manifest.version == report.forecaster.version
     assert manifest.data_fingerprint == games.of_seasons([2031, 2032, 2033]).fingerprint
-    assert (manifest.train.seasons, manifest.train.games) == ((2031, 2032, 2033), 3 * SEASON_GAMES)
+    assert (manifest.train.seasons, manifest.train.games) == ((2031, 2032), 2 * SEASON_GAMES)
     assert (manifest.calibrate.seasons, manifest.calibrate.games) == ((2033,), SEASON_GAMES)
     assert manifest.train.last_date < manifest.calibrate.first_date
     assert manifest.seed == 0
@@ -89,7 +89,7 @@ def test_every_minute_has_a_database_and_every_horizon_its_weights(run: tuple[Fi
     models = run[0].trained.models
     assert tuple(models.minutes) == MINUTES
     for minute, dejavu in models.minutes.items():
-        assert dejavu.entries.games.sum() == 3 * SEASON_GAMES
+        assert dejavu.entries.games.sum() == 2 * SEASON_GAMES
         assert len(dejavu.entries) == 50 or (len(dejavu.entries) < 50 and minute <= 2)
     for share in (models.weights.dejavu_weights, models.weights.shrinkage):
         assert ((share >= 0) & (share <= 1)).all()

@@ -79,7 +79,7 @@ def test_fit_replaces_a_bundle_and_says_what_it_made(
     entries = bundle.manifest.dejavu.entries
     assert document["dejavu"]["entries"] == sum(entries) <= 47 * 60 + 20 - 5
     assert [entries[minute - 1] for minute in (17, 18, 30, 31)] == [60, 80, 55, 60]
-    assert (document["train_seasons"], document["train_games"]) == ([2031, 2032], 300)
+    assert (document["train_seasons"], document["train_games"]) == ([2031], 150)
     assert document["verdict"] == bundle.manifest.verdict.model_dump(mode="json")
     assert document["ratings"]["season"] == 2032, "the games end before the Finals"
     explained = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "training.md").read_text()))

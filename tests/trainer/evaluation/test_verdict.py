@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from tests.support.builders.folds import result_of_two_folds, walk_fold
 
@@ -176,12 +175,12 @@ def test_minutes_of_one_game_are_no_new_games(good: list[FoldScores]) -> None:
     assert width[1] > 3 * width[0] / 47**0.5
 
 
-def test_what_is_due_is_what_the_size_of_the_cells_allows(good: list[FoldScores]) -> None:
-    """With 100 residuals and alpha 0.05, the 2nd smallest and largest cover 97/101; more residuals approach 0.95."""
+def test_what_is_due_is_what_the_number_of_calibration_games_allows(good: list[FoldScores]) -> None:
+    """With 100 games and alpha 0.05, the 2nd smallest and largest ranks cover 97/101; more games approach 0.95."""
     for each in coverages(good):
         assert each.level / 100 <= each.due <= each.level / 100 + 2 / 101
-    one_cell = [replace(fold, cell_games=np.full_like(fold.cell_games, 100)) for fold in good]
-    found = coverage(one_cell, "ensemble", Horizon.FINAL, [24], 95)
+    of_100 = [replace(fold, calibration_games=100) for fold in good]
+    found = coverage(of_100, "ensemble", Horizon.FINAL, [24], 95)
     assert found is not None
     assert found.due == pytest.approx(97 / 101)
 

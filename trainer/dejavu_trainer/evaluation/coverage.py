@@ -50,7 +50,7 @@ class CoverageCheck:
         level: nominal coverage, in %.
         found: empirical coverage, with its interval at LEVEL, which counts the sampling error of test and calibration.
         due: expected coverage, given the size of the calibration: it exceeds the nominal one by less than
-            2 / (games of a cell + 1).
+            2 / (calibration games + 1).
         agrees: whether the expected coverage is in the interval.
     """
 
@@ -192,10 +192,9 @@ def covered_shares(
     losses_by_metric = losses(fold, forecaster, horizon)
     if f"coverage_{level}" not in losses_by_metric:
         return None
-    cells = fold.cell_games[cases_of(horizon)][columns]  # (minutes, lead groups)
-    exact = 1 - 2 * np.floor((cells + 1) * alpha / 2 + 1e-9) / (cells + 1)
-    expected = exact[np.arange(len(columns)), lead_groups(fold.leads[:, columns])]
-    return losses_by_metric[f"coverage_{level}"][:, columns].mean(axis=1), expected.mean(axis=1)
+    ranks = fold.calibration_games + 1
+    expected = 1 - 2 * math.floor(ranks * alpha / 2 + 1e-9) / ranks
+    return losses_by_metric[f"coverage_{level}"][:, columns].mean(axis=1), np.full(len(fold), expected)
 
 
 def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from tests.support.builders.folds import two_folds
 
+from dejavu_models.types import Horizon
+from dejavu_trainer.evaluation.coverage import covered_shares
 from dejavu_trainer.evaluation.scoring.fold_scores import SERVED
 from dejavu_trainer.evaluation.season_coverage import chance_shares, season_coverages, spread_by_chance
 
@@ -66,12 +68,18 @@ def test_a_season_counts_for_its_own_fold_and_against_those_calibrated_on_it() -
 
 
 def test_every_coverage_of_every_season_has_its_interval() -> None:
-    found = season_coverages(two_folds())
+    folds = two_folds()
+    found = season_coverages(folds)
     assert len(found) == len(SERVED) * 2 * len(ALPHAS)
     for each in found:
         assert set(each.seasons) == {"2033", "2034"}
-        values = [season.value for season in each.seasons.values()]
-        assert each.spread == pytest.approx(np.std(values, ddof=1), abs=1e-3)
+        horizon = Horizon(each.horizon)
+        of_folds = [
+            covered_shares(fold, each.forecaster, horizon, horizon.forecast_minutes, each.level) for fold in folds
+        ]
+        expected = [of_fold[1].mean() for of_fold in of_folds if of_fold is not None]
+        values = np.array([season.value for season in each.seasons.values()])
+        assert each.spread == pytest.approx(np.std(values - expected, ddof=1))
         assert each.bound / each.chance == pytest.approx(found[0].bound / found[0].chance)
         for season in each.seasons.values():
             assert season.lower < season.value < season.upper

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy import special
 from tests.support.builders.made_once import computed_once
 from tests.support.builders.random_walks import random_walks, scoring_for
 from tests.support.fakes.linear_only_models import plain_models
@@ -76,6 +75,8 @@ def walk_calibration(models: PointEnsemble, train: RatedGames, calibrate: RatedG
 
 
 def _scaled(forecasts: dict[str, Forecasts], scale: float) -> dict[str, Forecasts]:
+    from scipy import special  # imported late: it takes a second
+
     result = {}
     for name in (*SERVED, *STATIC.values()):
         each = forecasts[name]

@@ -25,7 +25,7 @@ PATTERN = [2.0, -1.0, 3.0, 6.0, 4.0, 4.0, 9.0]
 def test_it_serves_what_is_there_and_says_so(tmp_path: Path, components: tuple[str, ...]) -> None:
     publish_with_components(tmp_path / "bundle", components)
     model = load_bundle(tmp_path / "bundle")
-    [expected] = GameBatch([(tuple(PATTERN), 3.0)], model.models, {}).games
+    [expected] = GameBatch([(tuple(PATTERN), 3.0)], model.models, {}, line=True).games
     with running_worker(tmp_path, model) as address, DejavuClient(address) as client:
         [described] = client.list_models()
         assert tuple(described.components) == components

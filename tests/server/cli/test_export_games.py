@@ -15,7 +15,7 @@ import pytest
 from tests.support.builders.issued_forecasts import issued
 from typer.testing import CliRunner
 
-from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
+from dejavu_feed.live_inputs import COLUMNS, LastScore, LiveInputs, Side
 from dejavu_models.types import Horizon
 from dejavu_server.cli import serve
 from dejavu_server.cli.export_games import ExportError, export_games
@@ -95,9 +95,9 @@ async def test_totals_and_last_scores_are_those_that_were_recorded(ledger: Ledge
     export_games(url, tmp_path, min_minutes=47)
     games = load_games(tmp_path, [2024])
     assert games.levels[0].tolist() == pattern
-    unknown = math.nan, math.nan, math.nan, math.nan
+    unknown = (math.nan,) * len(COLUMNS)
     of_minutes = {1: (0, 0, 60), 5: (known[5][0], -1, 9), 6: (known[6][0], *unknown[:2]), 47: (known[47][0], 1, 75)}
-    expected = {minute: (*of_minute, math.nan) for minute, of_minute in of_minutes.items()}
+    expected = {minute: (*of_minute, *unknown[3:]) for minute, of_minute in of_minutes.items()}
     for minute in range(1, 49):
         found = tuple(games.live[0, minute - 1].tolist())
         assert found == pytest.approx(expected.get(minute, unknown), nan_ok=True), minute

@@ -81,7 +81,7 @@ def test_the_challenger_is_in_the_store_and_says_where_it_comes_from() -> None:
     assert manifest.lineage == LineageRecord(
         parent_version=read_manifest(bundle_of_two_seasons()).version, reason=reason, code_version=code_version()
     )
-    assert manifest.train.seasons == (2031, 2032, 2033, 2034)
+    assert manifest.train.seasons == (2031, 2032, 2033)
     assert manifest.calibrate.seasons == (2034,)
     assert manifest.data_fingerprint == simulated_games().fingerprint
     assert manifest.verdict.seasons == (2034,)

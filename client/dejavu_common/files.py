@@ -67,7 +67,7 @@ def open_regular(path: Path, mode: str = "rb", *, follow_links: bool = False) ->
         try:
             descriptor = os.open(name, flags | kept, 0o666)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, or a pipe that nobody reads
+            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, or a pipe without a reader
                 raise irregular from None
             raise
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -145,8 +145,7 @@ def _read_state(transition: Transition, read: StateRead) -> None:
     before, behind_since = game.state, game.behind_since
     if read.in_box_score:
         state = replace(state, is_neutral=before.is_neutral)  # a box score does not say
-        if game.box_backoff != PollBackoff():
-            game = replace(game, box_backoff=PollBackoff())
+        game = replace(game, box_backoff=PollBackoff())
     latest, known = _elapsed(state, 0.0), _elapsed(before)
     reverted = state.status < before.status and latest <= known  # a continued final, or a withdrawn tip-off
     behind = latest < known - _LEEWAY or reverted

@@ -95,10 +95,9 @@ class ActiveState:
         """Return the warnings about the age of the ratings that a query asks for."""
         return ratings_warnings(self.ratings_date, query.game_date, max_days, self.end(query))
 
-    def _uses_ratings(self, query: ForecastQuery, max_days: int) -> bool:
-        return self.asks_for_ratings(query) and are_usable(
-            self.ratings_date, query.game_date, max_days, self.end(query)
-        )
+    def _are_usable(self, query: ForecastQuery, max_days: int) -> bool:
+        """Return whether the ratings are not too old for a query's game, nor too far ahead of it."""
+        return are_usable(self.ratings_date, query.game_date, max_days, self.end(query))
 
     def rated_margin(self, query: ForecastQuery, max_days: int) -> float | None:
         """Return the margin of the ratings, in points, if a query gives another; None if they have none."""
@@ -112,10 +111,8 @@ class ActiveState:
         return self._rated_terms(query, max_days) if self.asks_for_ratings(query) else None
 
     def _rated_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
-        """Return the terms of the ratings' margin of a query's teams; None if the ratings are too old."""
-        if not are_usable(self.ratings_date, query.game_date, max_days, self.end(query)):
-            return None
-        return self._ratings.expected_margin_terms(_rated_game(query))
+        """Return the terms of the ratings' margin of a query's teams; None if the ratings are not usable."""
+        return self._ratings.expected_margin_terms(_rated_game(query)) if self._are_usable(query, max_days) else None
 
     def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
         """Return how well the ratings know the teams of a query, home first; empty if not requested.
@@ -148,7 +145,7 @@ class ActiveState:
         """Return the source of the expected margin of a query."""
         if query.pregame_margin is not None:
             return MarginSource.LINE
-        if not self._uses_ratings(query, max_days):
+        if not (self.asks_for_ratings(query) and self._are_usable(query, max_days)):
             return MarginSource.UNKNOWN
         if self._live is None or self._ratings.are_of_earlier_season(query.game_date):
             return MarginSource.RATED

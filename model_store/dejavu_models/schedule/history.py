@@ -140,9 +140,10 @@ class ScheduleHistory:
         Raises:
             KeyError: if a team is not an NBA code.
         """
+        neutral = is_neutral(home, away, day, neutral_site)
         if day is None:
-            return GameSchedule(is_neutral=is_neutral(home, away, day, neutral_site))
-        city, neutral = host_city(home, day), is_neutral(home, away, day, neutral_site)
+            return GameSchedule(is_neutral=neutral)
+        city = host_city(home, day)
         history = self._of_season(season_on(day))
         if history is None or playing_days(history.newest, day) > MAX_BREAK:
             return GameSchedule(altitude=HOME_CITIES[city].altitude, is_neutral=neutral)

@@ -24,6 +24,12 @@ bool ascending(const std::vector<double> &values) {
                values.end();
 }
 
+// Whether numbers ascend strictly from 0 to 1.
+bool ascends_to_one(const std::vector<double> &values) {
+    return values.size() > 1 && values.front() == 0 && values.back() == 1 && finite(values) &&
+           std::adjacent_find(values.begin(), values.end(), std::greater_equal<double>()) == values.end();
+}
+
 Shapes shapes_of(const std::vector<double> &levels, const std::vector<double> &centers, const Array<double> &quantiles,
                  double log_step) {
     Shapes result;
@@ -47,12 +53,6 @@ Shapes shapes_of(const std::vector<double> &levels, const std::vector<double> &c
 
 // Returns the home team's win probability of n games, (n), and the values of a grid, (n, grid): of tables without live
 // inputs, in one pass.
-// Returns whether numbers ascend strictly from 0 to 1.
-bool ascends_to_one(const std::vector<double> &values) {
-    return values.size() > 1 && values.front() == 0 && values.back() == 1 && finite(values) &&
-           std::adjacent_find(values.begin(), values.end(), std::greater_equal<double>()) == values.end();
-}
-
 nb::tuple columns(const std::shared_ptr<const MarginTables> &tables, const Array<double> &points,
                   const Array<double> &leads, const Array<double> &margins, const Grid &grid) {
     const std::size_t games = points.size();
@@ -108,8 +108,8 @@ void bind_games(nb::module_ &module) {
                      MarginTables{constants, shapes, Ranks{std::move(ranks), std::move(levels)}, live, final, late,
                                   cells, scale, pace, win});
              }),
-             nb::arg("constants"), nb::arg("shapes"), nb::kw_only(), nb::arg("ranks"), nb::arg("levels"), nb::arg("live"), nb::arg("final"), nb::arg("late"),
-             nb::arg("cells"), nb::arg("scale"), nb::arg("pace"), nb::arg("win"))
+             nb::arg("constants"), nb::arg("shapes"), nb::kw_only(), nb::arg("ranks"), nb::arg("levels"), nb::arg("live"),
+             nb::arg("final"), nb::arg("late"), nb::arg("cells"), nb::arg("scale"), nb::arg("pace"), nb::arg("win"))
         .def("columns", &columns)
         .def("game", [](const std::shared_ptr<const MarginTables> &tables, double point, double lead, double margin,
                         double points, double side, double recency) {

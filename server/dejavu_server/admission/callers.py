@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import math
 import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -120,19 +119,14 @@ class UnsentAnswer:
     """The answer of a call; it counts towards its caller's limits until it is sent."""
 
     def __init__(self, state: _State, total: _State | None, batch: bool) -> None:
-        self._state = state
+        self.state = state  # of its caller, or of all without limits
+        self.size = 0  # in bytes, as far as they count
         self._total = total  # of all callers with limits; None: this one has none
         self._batch = batch
-        self._size = 0
         state.unsent += 1
         state.unsent_batches += batch
         if total is not None:
             total.unsent += 1
-
-    @property
-    def size(self) -> int:
-        """Bytes that it counts for."""
-        return self._size
 
     def made(self, size: int) -> None:
         """Count the bytes of the answer.
@@ -141,7 +135,7 @@ class UnsentAnswer:
             CallerLimit: if the caller has too many bytes of unread answers already.
         """
         most = MAX_ALL_UNSENT_BYTES if self._total is None else MAX_UNSENT_BYTES
-        if self._state.unsent_bytes and self._state.unsent_bytes + size > most:
+        if self.state.unsent_bytes and self.state.unsent_bytes + size > most:
             raise CallerLimit("bytes", f"{most // 1024**2} MiB of answers that it has not read")
         self._count_bytes(size)
 
@@ -151,18 +145,18 @@ class UnsentAnswer:
 
     def sent(self) -> None:
         """Take note that the answer was sent, or that the caller has gone."""
-        self._state.unsent -= 1
-        self._state.unsent_batches -= self._batch
+        self.state.unsent -= 1
+        self.state.unsent_batches -= self._batch
         if self._total is not None:
             self._total.unsent -= 1
         self._count_bytes(0)
 
     def _count_bytes(self, size: int) -> None:
         """Count these bytes instead of those that were counted before."""
-        self._state.unsent_bytes += size - self._size
+        self.state.unsent_bytes += size - self.size
         if self._total is not None:
-            self._total.unsent_bytes += size - self._size
-        self._size = size
+            self._total.unsent_bytes += size - self.size
+        self.size = size
 
 
 unsent_answer: ContextVar[UnsentAnswer | None] = ContextVar("unsent_answer", default=None)
@@ -267,8 +261,8 @@ class Callers:
         self._states: OrderedDict[str, _State] = OrderedDict()
         # Totals of the answers to all callers with limits, and to those without.
         self._total, self._unlimited = (_State(tokens=0.0, refilled=0.0) for _ in range(2))
-        # Large unread answers of callers with limits, oldest first, with the caller and since when.
-        self._unread = OrderedDict[UnsentAnswer, tuple[_State, float]]()
+        # Large unread answers of callers with limits, oldest first, and since when.
+        self._unread = OrderedDict[UnsentAnswer, float]()
         # Callers with limits by their number of unread answers. Kept by number because each call of a crowd looks for
         # the caller with the most, among thousands.
         self._by_unread = defaultdict[int, dict[_State, None]](dict)
@@ -334,7 +328,7 @@ class Callers:
                     self._end_largest()
                     state.unread[answer] = _ending(permit)
                     if answer.size >= LARGE:
-                        self._unread[answer] = state, self._clock()
+                        self._unread[answer] = self._clock()
                     self._move(state, len(state.unread) - 1)
 
     def _sent(self, answer: UnsentAnswer, state: _State | None) -> None:
@@ -370,17 +364,19 @@ class Callers:
         """End unread answers while all together have too many bytes; see MAX_ALL_UNSENT_BYTES."""
         long_ago = self._clock() - UNREAD_SECONDS
         while self._total.unsent_bytes > MAX_ALL_UNSENT_BYTES and self._by_unread:
-            answer, (state, since) = next(iter(self._unread.items()), (None, (None, math.inf)))
-            if answer is None or state is None or since > long_ago:
-                self._end_oldest(max(chain(*self._by_unread.values()), key=lambda state: state.unsent_bytes))
+            answer = next(iter(self._unread), None)
+            if answer is not None and self._unread[answer] <= long_ago:
+                self._end(answer)
             else:
-                self._end(state, answer)
+                self._end_oldest(max(chain(*self._by_unread.values()), key=lambda state: state.unsent_bytes))
 
     def _end_oldest(self, state: _State) -> None:
         """End the call with the oldest unread answer of a caller that has one."""
-        self._end(state, next(iter(state.unread)))
+        self._end(next(iter(state.unread)))
 
-    def _end(self, state: _State, answer: UnsentAnswer) -> None:
+    def _end(self, answer: UnsentAnswer) -> None:
+        """End the call of an unread answer of a caller with limits."""
+        state = answer.state
         end = state.unread.pop(answer)
         self._unread.pop(answer, None)
         self._move(state, len(state.unread) + 1)

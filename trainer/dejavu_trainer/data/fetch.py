@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 from dejavu_common.shown_text import spreadsheet_cell
 from dejavu_feed.errors import DataError, IncompleteGame, MalformedFeed
 from dejavu_feed.event_table import event_table
+from dejavu_feed.files.checked_games import GameInFiles
 from dejavu_feed.files.plays_format import MAX_ELAPSED, MAX_SCORE
 from dejavu_feed.game_ids import COMPETITIVE, CUP_FINAL, season_of
 from dejavu_feed.nba.stats_payloads import (
@@ -35,7 +35,7 @@ from dejavu_feed.nba.stats_payloads import (
 from dejavu_feed.nba.stats_service import Stats
 from dejavu_trainer.data.fetch_cache import FetchCache, FetchedGame, exclusive_lock, write_part
 from dejavu_trainer.data.games import parse_seasons
-from dejavu_trainer.data.plays import LISTED, events_path, season_path, without_unknown
+from dejavu_trainer.data.plays import events_path, plays_table, season_path
 from dejavu_trainer.data.retries import FetchStopped, RetriesExhausted, RetryingClient
 
 FIRST_SEASON: Final = 1997
@@ -88,7 +88,7 @@ class FetchResult:
     Attributes:
         season: year in which the season ends.
         path: file of the season; None if no game could be fetched and no file was written.
-        plays: content of the file, in the columns of dejavu_trainer.data.plays.LISTED.
+        plays: content of the file; see `dejavu_trainer.data.plays.plays_table`.
         asked: number of games fetched from the NBA this time; the others were cached.
         not_over: number of listed games that are not finished.
         missing: games that could not be fetched, by date and id.
@@ -349,14 +349,17 @@ class _Season:
 
 
 def _table(games: Sequence[tuple[ListedGame, Phase, ScoreTimeline]]) -> pa.Table:
-    """Build a table of the games' plays in the columns of `LISTED`, in the given order."""
-    rows = chain.from_iterable(
-        (
-            (game.game_id, phase.code, timeline.home, timeline.away, *score, game.date, game.is_neutral or None)
-            for score in timeline.scores
+    """Build a table of the games' plays, in the given order; see `plays_table`."""
+    plays = plays_table(
+        GameInFiles(
+            game.game_id,
+            phase.code,
+            game.date,
+            timeline.home,
+            timeline.away,
+            timeline.scores,
+            neutral_site=game.is_neutral or None,
         )
         for game, phase, timeline in games
     )
-    columns = list(map(list, zip(*rows, strict=True))) or [[] for _ in LISTED]
-    table = pa.table(dict(zip(LISTED.names, columns, strict=True)), schema=LISTED.with_metadata(_SOURCE))
-    return without_unknown(table)
+    return plays.replace_schema_metadata(_SOURCE)

@@ -143,11 +143,7 @@ def plays_table(games: Iterable[GameInFiles]) -> pa.Table:
         for score in game.scores
     ]
     columns = zip(*rows, strict=True) if rows else [()] * len(LISTED)
-    return without_unknown(pa.table(dict(zip(LISTED.names, map(list, columns), strict=True)), schema=LISTED))
-
-
-def without_unknown(table: pa.Table) -> pa.Table:
-    """Return a table of `LISTED` without NEUTRAL if that is not known of any game."""
+    table = pa.table(dict(zip(LISTED.names, map(list, columns), strict=True)), schema=LISTED)
     return table.drop_columns(NEUTRAL) if table[NEUTRAL].null_count == len(table) else table
 
 

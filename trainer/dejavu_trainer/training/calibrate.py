@@ -18,7 +18,7 @@ from dejavu_models.manifest import MetricRecord
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.totals.totals import Totals
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.lattice.ranks import ranks_of
@@ -28,6 +28,7 @@ from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import LEAST_LINES, have_line, out_of_season_points
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
+from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables, live_inputs
 from dejavu_trainer.training.totals import fit_totals
 
 _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (Horizon.FINAL, 36))
@@ -193,27 +194,21 @@ def conformalized(
         are.
     """
     games, result = rated.games, dict(tables.models)
-    (live, followed), leads = live_inputs(games), games.levels
+    followed = live_inputs(games)[1]
     places = np.random.default_rng(_RANKS_SEED).uniform(-0.5, 0.5, (len(games), len(CASES)))
     for source, margins in _margins_by_source(rated, frozen_margins).items():
-        line = source is MarginSource.LINE
-        points = point_forecasts(models, RatedGames(games, margins), line=line)["ensemble"]
-        for with_live in (False, True):
-            model = tables.models.get((source, with_live))
-            used = np.flatnonzero(_with_source(source, games) & (followed | (not with_live)))
+        points = point_forecasts(models, RatedGames(games, margins), line=source is MarginSource.LINE)["ensemble"]
+        for live in (False, True):
+            model = tables.models.get((source, live))
+            used = np.flatnonzero(_with_source(source, games) & (followed | (not live)))
             if model is None or not len(used):
                 continue
+            served, of_used = ServedTables(model, model, games.select(used)), (points[used], margins[used])
             transforms = np.empty((len(used), len(CASES)))
             for row, (index, minute) in enumerate(CASES):
-                horizon, of_minute = HORIZONS[index], (used, minute - 1)
-                centers, inputs = points[used, minute - 1, index], None
-                if with_live:
-                    inputs = LiveColumns(*(each[of_minute] for each in live))
-                    centers = centers + model.shifts(horizon, minute, inputs)
-                known = np.nan_to_num(margins[used])
-                made = model.distribution(horizon, minute, centers, leads[of_minute], known, inputs)
+                _, made = served.distribution(*of_used, index, minute)
                 transforms[:, row] = made.pit(games.outcomes[used, index], places[used, row])
-            result[source, with_live] = replace(model, ranks=ranks_of(transforms), games=len(used))
+            result[source, live] = replace(model, ranks=ranks_of(transforms), games=len(used))
         advance(1)
     return LatticeCalibration(result).rounded()
 
@@ -231,18 +226,6 @@ def _margins_by_source(rated: RatedGames, frozen_margins: Floats) -> dict[Margin
 def _with_source(source: MarginSource, games: Games) -> NDArray[np.bool_]:
     """Return which games have an expected margin of a source, (n,)."""
     return have_line(games) if source is MarginSource.LINE else np.ones(len(games), dtype=bool)
-
-
-def fits_live_tables(games: Games) -> NDArray[np.bool_]:
-    """Return which games tables with live inputs are fitted on, (n,); pace also needs the points at the end."""
-    return live_inputs(games)[1] & (games.final_total >= 0)
-
-
-def live_inputs(games: Games) -> tuple[LiveColumns, NDArray[np.bool_]]:
-    """Return the live inputs that tables use, by minute, (n, 47) each, and which games have them in all minutes."""
-    live = LiveColumns(*(games.live_column(name)[:, :MAX_SLOTS].astype(np.float64) for name in LiveColumns._fields))
-    known = ~np.asarray(np.isnan(np.stack(live)).any(axis=(0, 2)))
-    return live, known
 
 
 def point_forecasts(models: PointEnsemble, rated: RatedGames, *, line: bool = False) -> dict[str, Floats]:

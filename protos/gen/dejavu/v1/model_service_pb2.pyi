@@ -162,7 +162,7 @@ class Model(_message.Message):
     train_games: _builtins.int
     """Number of games of the train_seasons."""
     calibration_games: _builtins.int
-    """Number of games of the calibration_seasons: those that stand behind the coverage of every interval."""
+    """Number of games of the calibration_seasons: the games behind the coverage of every interval."""
     database_entries: _builtins.int
     """Number of entries in its Dejavu database."""
     ratings_date: _builtins.str

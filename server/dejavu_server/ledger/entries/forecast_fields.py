@@ -86,7 +86,7 @@ FORECAST_MEMBERS: Final = (
 
 
 _WARNINGS: Final = [each.value for each in WarningReason]
-"""Those that are known: a worker of a newer release writes others during a rolling restart."""
+"""The known reasons: a worker of a newer release writes others during a rolling restart."""
 
 
 def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, explanation: bool = True) -> Forecast:

@@ -21,10 +21,11 @@ from dejavu_trainer.evaluation.regions import conformal_region
 from dejavu_trainer.evaluation.scoring.baselines import logistic_probabilities
 from dejavu_trainer.evaluation.scoring.fold_scores import FORECASTERS, LINE, OF_LINE, SERVED, STATIC, FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
-from dejavu_trainer.evaluation.scoring.lattice_scores import ScoringTables, season_factors
-from dejavu_trainer.training.calibrate import live_inputs, point_forecasts
+from dejavu_trainer.evaluation.scoring.lattice_scores import season_factors
+from dejavu_trainer.training.calibrate import point_forecasts
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
+from dejavu_trainer.training.served_tables import ServedTables, live_inputs
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def served_walks() -> ServedWalks:
     train, calibrate, test = (rated.of_seasons(each) for each in ([2030, 2031], [2032], [2033]))
     models = plain_models(fit_linear(*train))
     calibration = walk_calibration(models, train, calibrate)
-    known = ScoringTables.of_source(calibration, MarginSource.KNOWN, test.games)
+    known = ServedTables.of_source(calibration, MarginSource.KNOWN, test.games)
     factors = season_factors(point_forecasts(models, test)["ensemble"], known, test.margins)
     assert (np.abs(factors[-1] - 1) > 0.002).all(), "they make a difference"
     return ServedWalks(models, calibration, test, factors)

@@ -7,7 +7,8 @@ from tests.support.builders.calibrations import symmetric_model
 from tests.support.builders.folds import rated_walks
 
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
-from dejavu_trainer.evaluation.scoring.lattice_scores import ScoringTables, lattice_forecasts
+from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts
+from dejavu_trainer.training.served_tables import ServedTables
 
 
 def test_each_game_is_forecast_by_the_tables_that_a_server_would_use() -> None:
@@ -24,9 +25,9 @@ def test_each_game_is_forecast_by_the_tables_that_a_server_would_use() -> None:
     of_all, of_some, of_none = (
         lattice_forecasts(points, tables, margins)
         for tables in (
-            ScoringTables(live, without, games),
-            ScoringTables(live, without, some),
-            ScoringTables(without, without, games),
+            ServedTables(live, without, games),
+            ServedTables(live, without, some),
+            ServedTables(without, without, games),
         )
     )
     lacking = np.isin(np.arange(40), [7, 9])

@@ -30,16 +30,16 @@ from dejavu_trainer.evaluation.scoring.baselines import (
 from dejavu_trainer.evaluation.scoring.ceiling import diffusion, hindsight_margins
 from dejavu_trainer.evaluation.scoring.conformal import PredictiveDistribution
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
-from dejavu_trainer.evaluation.scoring.lattice_scores import ScoringTables, lattice_forecasts, season_factors
+from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts, season_factors
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.calibrate import (
     CalibratedModels,
-    fits_live_tables,
     point_forecasts,
 )
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
 from dejavu_trainer.training.linear import have_line
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
+from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables
 
 SERVED: Final = ("ensemble", "frozen", "no_teams")
 """The ensemble with carried ratings; with ratings frozen before the season; without teams.
@@ -179,7 +179,7 @@ def score_fold(
     no_teams = point_forecasts(models, RatedGames(games, np.full(len(games), np.nan)))["ensemble"]
     advance(1)
     by_name = {"ensemble": points["ensemble"], "frozen": frozen, "no_teams": no_teams}
-    known = ScoringTables.of_source(calibration, MarginSource.KNOWN, games)
+    known = ServedTables.of_source(calibration, MarginSource.KNOWN, games)
     # If tables with live inputs are used, only games with live inputs are behind an interval.
     counted = calibrate.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate
     forecasts, cell_games = _of_models(calibration, known, by_name, points, test, frozen_margins, counted)
@@ -210,7 +210,7 @@ def score_fold(
 
 def _of_models(
     calibration: LatticeCalibration,
-    known: ScoringTables,
+    known: ServedTables,
     served: dict[str, Floats],
     points: dict[str, Floats],
     test: RatedGames,
@@ -227,13 +227,13 @@ def _of_models(
     factors = season_factors(served["ensemble"], known, test.margins)
     forecasts = {}
     for name, (source, margins) in sources.items():
-        tables = known if source is MarginSource.KNOWN else ScoringTables.of_source(calibration, source, games)
+        tables = known if source is MarginSource.KNOWN else ServedTables.of_source(calibration, source, games)
         forecasts[name] = lattice_forecasts(served[name], tables, margins, factors)
         if name in STATIC:
             forecasts[STATIC[name]] = lattice_forecasts(served[name], tables, margins)
     without = calibration.model(MarginSource.KNOWN, live=False)
     forecasts[NO_LIVE] = lattice_forecasts(
-        served["ensemble"], ScoringTables(without, without, games), test.margins, factors
+        served["ensemble"], ServedTables(without, without, games), test.margins, factors
     )
     for name in PARTS:
         forecasts[name] = lattice_forecasts(points[name], known, test.margins)
@@ -249,7 +249,7 @@ def _with_line(
     games = test.games
     lines = RatedGames(games, np.where(have_line(games), games.line, test.margins).astype(np.float64))
     points = point_forecasts(models, lines, line=True)["ensemble"]
-    tables = ScoringTables.of_source(calibration, MarginSource.LINE, games)
+    tables = ServedTables.of_source(calibration, MarginSource.LINE, games)
     past = earlier.select(have_line(earlier))
     with_line = RatedGames(past, past.line.astype(np.float64))
     linear, logistic = OF_LINE

@@ -2,72 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS, MarginSource
+from dejavu_models.types import CASES, HORIZONS
 from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.inputs import LiveColumns
-from dejavu_models.uncertainty.lattice.margin_model import MarginModel
+from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution
 from dejavu_models.uncertainty.score_map import MAX_SCORE
 from dejavu_models.uncertainty.season_scale import SeasonScale
-from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
 from dejavu_trainer.evaluation.scoring.whole_numbers import WholeNumberScores
-from dejavu_trainer.training.calibrate import live_inputs
+from dejavu_trainer.training.served_tables import ServedTables
 
 SEED: Final = 18
 """Seed of the random places within whole numbers; see `WholeNumberScores`."""
 
 
-class ScoringTables:
-    """The tables that forecast each of n games: those with live inputs for the games that have them, as a server does.
-
-    Args:
-        live: the tables with live inputs, or those without if there are no others.
-        without: the tables without.
-        games: the games.
-
-    Attributes:
-        games: the games.
-        use_live: whether any of them is forecast by the tables with live inputs.
-    """
-
-    def __init__(self, live: MarginModel, without: MarginModel, games: Games) -> None:
-        self.games = games
-        inputs, followed = live_inputs(games)
-        followed = followed & live.live
-        self.use_live = bool(followed.any())
-        of_models = ((live, followed, inputs), (without, ~followed, None))
-        self._parts = [(model, np.flatnonzero(rows), of_rows) for model, rows, of_rows in of_models if rows.any()]
-
-    @classmethod
-    def of_source(cls, calibration: LatticeCalibration, source: MarginSource, games: Games) -> Self:
-        """Return the tables of a calibration for games whose expected margins are of one source."""
-        return cls(calibration.model(source, live=True), calibration.model(source, live=False), games)
-
-    def distribution(
-        self, points: Floats, margins: Floats, horizon: int, minute: int
-    ) -> tuple[Floats, LatticeDistribution]:
-        """Return the point forecasts, (n,), and the distributions at a horizon, by its index, from a minute."""
-        centers, mass = np.empty(len(self.games)), np.empty((len(self.games), len(VALUES)))
-        for model, rows, inputs in self._parts:
-            center, live = points[rows, minute - 1, horizon], None
-            if inputs is not None:
-                live = LiveColumns(*(each[rows, minute - 1] for each in inputs))
-                center = center + model.shifts(HORIZONS[horizon], minute, live)
-            leads, of_margins = self.games.levels[rows, minute - 1], np.nan_to_num(margins[rows])
-            made = model.distribution(HORIZONS[horizon], minute, center, leads, of_margins, live)
-            centers[rows], mass[rows] = center, made.mass
-        return centers, LatticeDistribution(mass)
-
-
-def season_factors(points: Floats, tables: ScoringTables, margins: Floats) -> Floats:
+def season_factors(points: Floats, tables: ServedTables, margins: Floats) -> Floats:
     """Return the factors of the scores before each game of a season, (n, 2) by horizon, from the days before.
 
     They are the factors of a server that starts with the season, from the forecasts at the middle of each quarter.
@@ -104,7 +58,7 @@ def factors_of_days_before(squares: Floats, days: NDArray[Any]) -> Floats:
 
 
 def lattice_forecasts(
-    points: Floats, tables: ScoringTables, margins: Floats, factors: Floats | None = None
+    points: Floats, tables: ServedTables, margins: Floats, factors: Floats | None = None
 ) -> Forecasts:
     """Score the forecasts of games.
 

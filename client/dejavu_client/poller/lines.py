@@ -114,7 +114,8 @@ class GameLines:
         self._next_odds: datetime | None = None
         self._waiting = True
         self._file_read = asyncio.Event()
-        self._reading = threading.Lock()  # held by the thread that reads the file, even if its read was given up
+        # Held until the thread that reads the file ends, even if its read was given up.
+        self._reading = threading.Lock()
         self._faults: dict[str, str] = {}
         self._before: dict[str, GameLine | None] = {}
         self._frozen: dict[str, _Frozen] = {} if kept is None else _read_kept(kept, now())
@@ -139,12 +140,15 @@ class GameLines:
         if self._file is None:
             return False
         path, stamp = self._file, self._stamp
-        if self._reading.locked():
+        # Taken here, since a thread may begin only after its read was given up.
+        if not self._reading.acquire(blocking=False):
             raise FeedUnavailable(f"{path}: the last read of it has not ended yet")
 
         def read() -> tuple[tuple[int, int] | None, Lines] | None:
-            with self._reading:
+            try:
                 return _read_changed(path, stamp)
+            finally:
+                self._reading.release()
 
         changed = await read_in_thread(read)
         if changed is None:
@@ -177,11 +181,9 @@ class GameLines:
         self._waiting = False
         for game in games:
             frozen = self._frozen.get(game.game_id)
-            if frozen is not None and _is_put_off(game, frozen.at):
-                del self._frozen[game.game_id]
-                frozen = None
-            if frozen is not None:
+            if frozen is not None and not _is_put_off(game, frozen.at):
                 continue
+            self._frozen.pop(game.game_id, None)
             if game.status is GameStatus.SCHEDULED:
                 self._waiting |= _odds_count(game, now)
                 newest = self._newest(game)

@@ -218,13 +218,13 @@ async def test_one_forecast_counts_for_a_stage_the_one_nearest_to_its_middle(led
         (15.0, 3.0, True),
         (15.1, 3.0, False),
         (-60.0, 3.0, False),
-        (0.0, None, False),  # nobody checked it: the request named no teams, or the ratings were too old
+        (0.0, None, False),  # unchecked: the request named no teams, or the ratings were too old
     ],
 )
 async def test_a_margin_that_is_far_from_that_of_the_ratings_teaches_nothing(
     ledger: Ledger, given: float | None, rated: float | None, learned: bool
 ) -> None:
-    """Whoever may record forecasts could otherwise widen the intervals of everybody."""
+    """Whoever may record forecasts could otherwise widen the intervals of all requests."""
     await forecast(ledger, 1, pregame_margin=given, rated_margin=rated)
     await report(ledger, 1, 5)
     state = (await from_scratch(ledger)).intervals

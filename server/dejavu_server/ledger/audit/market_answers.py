@@ -109,7 +109,7 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
     elif answer.unrated is known:
         found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
         return f"it treats the teams as {found}, but by the forecast they are {expected}"
-    bounds = _Bounds.of(forecast, issued.pattern.last)
+    bounds = _Bounds.of(forecast)
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     for name, differential, probability in (
         ("home's win_probability", above, answer.home.win_probability),
@@ -141,7 +141,6 @@ class _Bounds(NamedTuple):
         slack: maximum difference between the share of residuals below a quantile and its level.
         threshold: differential, in points, above which the home team leads.
         home_leads: P(differential > threshold).
-        lead: last known differential, in points.
     """
 
     quantiles: Sequence[float]
@@ -150,10 +149,9 @@ class _Bounds(NamedTuple):
     slack: float
     threshold: float
     home_leads: float
-    lead: float
 
     @classmethod
-    def of(cls, forecast: Forecast, lead: float) -> _Bounds:
+    def of(cls, forecast: Forecast) -> _Bounds:
         """Return the bounds of a forecast; those of its quantiles are empty if it has none."""
         games = forecast.explanation.calibration_games if forecast.explanation is not None else 0
         games = games or _FEW_GAMES
@@ -173,15 +171,13 @@ class _Bounds(NamedTuple):
             slack=0.5 / (games + 1) + _SAME,
             threshold=THRESHOLDS[forecast.horizon],
             home_leads=forecast.home_lead_probability,
-            lead=lead,
         )
 
     def above(self, value: float) -> _Range:
         """Return bounds of P(differential > value)."""
         if value == self.threshold:
             return _Range(self.home_leads, self.home_leads)
-        own, shift = self._own(value), self._shift()
-        lower, upper = own.lower + min(0.0, shift.lower), own.upper + max(0.0, shift.upper)
+        lower, upper = self._own(value)
         nominal = _Range(_cdf(self._as_issued(lower).lower), _cdf(self._as_issued(upper).upper))
         # The probability does not increase with the value.
         if value > self.threshold:
@@ -189,7 +185,7 @@ class _Bounds(NamedTuple):
         return _Range(max(nominal.lower, self.home_leads), nominal.upper)
 
     def _own(self, value: float) -> _Range:
-        """Return bounds of the score of P(residual > value) in the cell of the lead."""
+        """Return bounds of the score of P(differential > value) in the model's own distribution."""
         below = bisect_left(self.quantiles, value - _ROUNDED)  # quantiles that are certainly below the value
         past = bisect_right(self.quantiles, value + _ROUNDED)  # index of the first that is certainly above it
         upper = math.inf if below == 0 else -self._moved(self.scores[below - 1], -self.slack)
@@ -202,24 +198,6 @@ class _Bounds(NamedTuple):
         if not 0.0 < level < 1.0:
             return math.copysign(math.inf, share)
         return NORMAL.inv_cdf(level) + math.copysign(_SCORE_ROUNDED, share)
-
-    def _shift(self) -> _Range:
-        """Return bounds of the shift of the threshold score by smaller leads; it favors the leader or is 0."""
-        at_threshold, own = self._home_leads_score(), self._own(self.threshold)
-        lower, upper = at_threshold.lower - own.upper, at_threshold.upper - own.lower
-        return _Range(
-            0.0 if self.lead >= 0 else min(0.0, lower),
-            0.0 if self.lead <= 0 else max(0.0, upper),
-        )
-
-    def _home_leads_score(self) -> _Range:
-        """Return bounds of the score of `home_leads` in the model's own distribution."""
-        if not 0.0 < self.home_leads < 1.0:
-            return _Range(-math.inf, math.inf)
-        score = NORMAL.inv_cdf(self.home_leads)
-        if self.scores == self.nominal:
-            return _Range(score, score)
-        return _between(score, self.nominal, self.scores)
 
     def _as_issued(self, score: float) -> _Range:
         """Return bounds of the issued score that corresponds to a score in the model's own distribution."""

@@ -253,7 +253,7 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
     pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier. Nothing is
     learned from a forecast whose margin is not near that of the ratings, nor from a minute with forecasts whose
     patterns differ by more than feeds are corrected, of which at least one is wrong: any caller with scope record could
-    otherwise widen the intervals of everybody.
+    otherwise widen the intervals of all requests.
     """
 
     def order(row: Any) -> tuple[Any, ...]:

@@ -50,6 +50,7 @@ class Event(NamedTuple):
         player: NBA id of the acting player; 0 if there is none.
         other_player: NBA id of the passer of a made shot, or of the fouled player; 0 if not reported.
         possession: NBA code of the team that has the ball after it; empty while that is not known.
+        in_the_air: whether a shot of that team missed, and nobody has the rebound yet.
     """
 
     period: int
@@ -68,6 +69,7 @@ class Event(NamedTuple):
     player: int = 0
     other_player: int = 0
     possession: str = ""
+    in_the_air: bool = False
 
     @property
     def points(self) -> int:
@@ -110,30 +112,40 @@ def complete_events(
 
 
 _NEED_THE_BALL: Final = frozenset({EventKind.SHOT, EventKind.TURNOVER})
+_NEUTRAL_FOULS: Final = ("technical", "double", "defensive 3 second")
+"""Parts of the names of fouls that leave the ball where it was."""
+_KEEPING_FOULS: Final = ("clear path", "flagrant")
+"""Parts of the names of fouls after whose free throws the fouled team keeps the ball."""
+_KEEPING_SINGLE_FOULS: Final = (*_NEUTRAL_FOULS, "away from play", "take")
+"""The same, of fouls with one free throw; take fouls with two are those of a team in the penalty."""
 
 
 def with_possession(events: Iterable[Event], teams: Sequence[str]) -> tuple[Event, ...]:
-    """Return events with the team that has the ball after each.
+    """Return events with the team that has the ball after each, and whether a shot of that team is in the air.
 
-    The team of a rebound, a steal, a missed shot or a missed free throw has the ball, or the winner of a jump ball; the
-    other team after a turnover, a made shot, the last of several free throws if made, and a shooting foul. Free
-    throws of technical and flagrant fouls leave the ball where it was. The team that gains the opening jump ball begins
-    the fourth quarter, the other team the second and the third; overtimes begin with a jump ball. Other events change
-    nothing.
+    The team of a steal or a missed shot has the ball, of a rebound of such a shot, of a free throw that is not the
+    last, or the winner of a jump ball; the other team after a turnover, a made shot, the last free throw if made, and a
+    foul. Technical and double fouls, and free throws of technical, flagrant and clear path fouls, leave the ball where
+    it was; so do single free throws of fouls away from the play and take fouls. The team that gains the opening jump
+    ball begins the fourth quarter, the other team the second and the third; overtimes begin with a jump ball. Other
+    events change nothing.
 
     Args:
         events: events in order.
         teams: NBA codes of both teams.
     """
     result: list[Event] = []
-    ball = first = ""
+    ball = first = foul = ""
+    loose = False
     for event in events:
         if event.kind is EventKind.PERIOD_START:
-            ball = _begins(event.period, first, teams)
+            ball, loose = _begins(event.period, first, teams), False
         else:
-            ball = _after(event, ball, teams)
+            if event.kind is EventKind.FOUL:
+                foul = event.detail.replace("-", " ")
+            ball, loose = _after(event, ball, loose, foul, teams)
         first = first or (event.team if event.kind in _NEED_THE_BALL else ball)
-        result.append(event._replace(possession=ball))
+        result.append(event._replace(possession=ball, in_the_air=loose))
     return tuple(result)
 
 
@@ -143,24 +155,37 @@ def _begins(period: int, first: str, teams: Sequence[str]) -> str:
     return first if period == 4 else _opponent(first, teams)
 
 
-def _after(event: Event, ball: str, teams: Sequence[str]) -> str:
+def _after(event: Event, ball: str, loose: bool, foul: str, teams: Sequence[str]) -> tuple[str, bool]:
+    """Return the team that has the ball after an event, and whether a shot of it is in the air.
+
+    Args:
+        event: the event.
+        ball, loose: the same before it.
+        foul: kind of the last foul.
+        teams: NBA codes of both teams.
+    """
+    other = _opponent(event.team, teams)
     match event.kind:
         case EventKind.JUMP_BALL:
-            return event.team  # empty if the source does not name the winner
-        case EventKind.REBOUND | EventKind.STEAL:
-            return event.team or ball
+            return event.team, False  # empty if the source does not name the winner
+        case EventKind.REBOUND if loose or not ball:  # others are dead balls between free throws
+            return event.team or ball, False
+        case EventKind.STEAL:
+            return event.team or ball, False
         case EventKind.TURNOVER:
-            return _opponent(event.team, teams) or ball
+            return other or ball, False
         case EventKind.SHOT:
-            return _opponent(event.team, teams) if event.made else event.team
+            return (other, False) if event.made else (event.team, True)
         case EventKind.FREE_THROW:
-            if any(special in event.detail for special in _SPECIAL_FREE_THROWS):
-                return ball
-            last = event.attempt == event.attempts
-            return _opponent(event.team, teams) if event.made and last else event.team
-        case EventKind.FOUL if "shooting" in event.detail:
-            return _opponent(event.team, teams) or ball
-    return ball
+            keeping = (*_KEEPING_FOULS, *_KEEPING_SINGLE_FOULS) if event.attempts == 1 else _KEEPING_FOULS
+            if any(each in foul for each in keeping) or any(each in event.detail for each in _SPECIAL_FREE_THROWS):
+                return ball, loose
+            if event.attempt < event.attempts:
+                return event.team, False
+            return (other, False) if event.made else (event.team, True)
+        case EventKind.FOUL if not any(each in foul for each in _NEUTRAL_FOULS):
+            return other or ball, False
+    return ball, loose
 
 
 def _opponent(team: str, teams: Sequence[str]) -> str:

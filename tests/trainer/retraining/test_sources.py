@@ -47,6 +47,15 @@ async def test_a_ledgers_games_join_those_of_fetched_seasons(tmp_path: Path) -> 
     assert games.season[:2].tolist() == [2025, 2025]
 
 
+async def test_a_ledger_of_replays_only_names_the_option_that_takes_them(tmp_path: Path) -> None:
+    url = await ledger_of(tmp_path / "ledger.sqlite3", 0)
+    with (
+        open_work_folder(tmp_path / "work") as work,
+        pytest.raises(DataError, match="no game to export; replays are skipped without --include-replays"),
+    ):
+        gather([url], work)
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [

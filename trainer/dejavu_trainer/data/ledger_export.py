@@ -66,9 +66,7 @@ def export_ledger(
     environment = {**os.environ, "DEJAVU_LEDGER": url}
     exported = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603 - our own program
     if exported.returncode:
-        # The hint names an option of the export that this command does not have.
         reason = (exported.stderr.strip().splitlines() or ["dejavu-server ended without a reason"])[-1]
-        reason = reason.replace(_NO_REPLAYS_HINT, "; games of replays do not count")
         raise DataError(f"{source or url.rpartition('@')[2]}: cannot be exported: {reason}")
 
 
@@ -87,7 +85,11 @@ def games_folder(source: str) -> Iterator[Path]:
         yield Path(source)
         return
     with tempfile.TemporaryDirectory(prefix="dejavu-ratings-") as folder:
-        export_ledger(url, Path(folder), min_minutes=FEWEST_MINUTES, source=source.rpartition("@")[2])
+        try:
+            export_ledger(url, Path(folder), min_minutes=FEWEST_MINUTES, source=source.rpartition("@")[2])
+        except DataError as error:
+            # `refresh` does not have the option that the hint names; `retrain` does.
+            raise DataError(str(error).replace(_NO_REPLAYS_HINT, "; games of replays do not count")) from error
         yield Path(folder)
 
 

@@ -8,8 +8,9 @@ Measures two kinds of index:
 
 - one per minute, as in bundles: of the courses (differentials minute by minute) of all games, and of courses condensed
   into prototypes;
-- one of all minutes, with 3,000 to 500,000 windows of 18 minutes, to find the limits of the method. A window is the
-  part of a course that ends at some minute, 0–0 before tip-off, from the view of either team.
+- one of all minutes, with 3,000 to 500,000 windows, to find the limits of the method. A window is the lead in 18
+  consecutive minutes, relative to the lead at their start; minutes before tip-off count as 0–0. Each window is taken
+  twice: as seen by the home team, and as seen by the away team.
 
 Identical courses or windows are one entry, unless `--every-game` is given. The queries are games that are in no index.
 Recall is measured against brute force; every entry as near as the K-th nearest counts as found, since many are equally

@@ -3,12 +3,12 @@
     python -m bench.fuzz.bundles [--mutations 10000] [--seed 0] [--file lstm.onnx ...]
 
 In an archive of arrays, an array gets other values, or another type, shape or name; in the ONNX graph, a field at any
-depth is dropped, repeated, cut or set; in the manifest, a value at any depth. A bundle that still loads answers its
-golden queries and every minute, as in a verification. It is also a finding if a file is opened meanwhile. Each mutation
-is made from its seed, so `--seed N --mutations 1` repeats one. Bundles are loaded in forked processes; if a signal ends
-one, its mutation is printed.
+depth is dropped, repeated, cut or set; in the manifest, a value at any depth. A bundle that still loads is verified as
+usual: its golden queries, a forecast at every minute, and learning. It is also a finding if a file is opened meanwhile.
+Each mutation is made from its seed, so `--seed N --mutations 1` repeats one. Bundles are loaded in forked processes; if
+a signal ends one, its mutation is printed.
 
-Of the 47 indexes, the file `index` stands for one at a time.
+`--file index` stands for the 47 indexes: each mutation changes one of them, drawn by its seed.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _VALUES: Final[tuple[Any, ...]] = (
 
 
 def mutated(content: bytes, name: str, rng: random.Random) -> bytes:
-    """Return a file of a bundle with one to three mutations."""
+    """Return a file of a bundle, changed one to three times."""
     change = (
         _manifest if name == MANIFEST else _message if name == LSTM else _arrays if content[:2] == b"PK" else _array
     )
@@ -284,7 +284,7 @@ def _load(name: str, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
     if name == MANIFEST:
         manifest = parse_manifest(contents[MANIFEST], "bundle")
         if set(manifest.all_files) - set(contents):
-            return REFUSED  # load_bundle does not find one
+            return REFUSED  # a file that the manifest names does not exist: `load_bundle` would refuse
     check_answers(load_contents("bundle", manifest, contents))
     return ACCEPTED
 

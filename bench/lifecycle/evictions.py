@@ -2,9 +2,10 @@
 
     python -m bench.lifecycle.evictions
 
-A worker keeps 8 models, the lowest setting of a server. Callers request nine models by name in turn, so that each call
-loads a model and evicts another one. PSS is measured of the process of worker and callers after the first rounds, in
-which memory still grows, and at the end. Fails if a call fails, or if memory grows by more than --margin.
+A worker keeps 8 models, the lowest setting of a server. A caller requests eight models by version, in turn. Since the
+champion also stays loaded, each call from the second round on loads a model and evicts another one. Compares the PSS of
+the process, in which worker and caller run, after the first --warm rounds, in which memory still grows, with that at
+the end. Fails if a call fails, or if memory grows by more than --margin.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ async def measure(rounds: int, folder: Path) -> Evictions:
     """Request all models in turn, for a number of rounds."""
     stored = await asyncio.to_thread(store_variants, folder / "store", MODELS)
     settings = settings_in(folder, model_store=str(folder / "store"), load_on_demand="on", max_models=MODELS)
-    loader.DEMAND_SECONDS = 0.0  # type: ignore[misc] # a worker waits between two, so that callers cannot keep it busy
+    loader.DEMAND_SECONDS = 0.0  # type: ignore[misc] # a worker waits between two loads, so that callers cannot keep it busy
     pss, seconds, loads = [], 0.0, 0
     async with Worker(settings, name="0") as worker, grpc.aio.insecure_channel(worker.address) as channel:
         served = ServedModels(worker, channel)
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
     parser = argparse.ArgumentParser(description="measures the memory of a worker that evicts models")
     parser.add_argument("--rounds", type=int, default=12, help="number of requests for each model")
     parser.add_argument("--warm", type=int, default=3, help="first rounds, after which memory must not grow")
-    parser.add_argument("--margin", type=float, default=10.0, help="allowed growth, in MiB: half a model")
+    parser.add_argument("--margin", type=float, default=10.0, help="allowed growth, in MiB; by default half a model")
     options = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory(prefix="dejavu-evictions-") as folder:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from bench.network.callers import Phase
 
 MOST_FAILED = 0.02
-"""Largest share of calls that may fail while a worker is stopped."""
+"""Share of failed calls, while a worker is stopped, from which on the check fails."""
 
 
 @dataclass
@@ -18,8 +18,8 @@ class StoppedResult:
         control: the calls before the stop, by kind of client.
         stopped: the calls that were made or under way while a worker was stopped, by kind of client; without named ones
             if it was stopped in a transaction.
-        recorded_after: if it was stopped in a transaction: seconds from the stop until the first named call that was
-            made after it succeeded, by kind of client; None if there was none.
+        recorded_after: for a worker stopped in a transaction, seconds from the stop to the end of the first successful
+            named call that began after the stop, by kind of client; None if there was none.
         changed: number of repeated named calls that returned a different forecast.
     """
 

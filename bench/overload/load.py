@@ -46,7 +46,7 @@ class Order:
         warm_up: seconds at the start that are not counted.
         timeout_ms: deadline of every call.
         seed: seed of the times.
-        pause: seconds between a refusal and the caller's next call, in a closed loop.
+        pause: seconds between a call that failed and the caller's next call, in a closed loop.
     """
 
     address: str

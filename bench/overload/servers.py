@@ -157,7 +157,7 @@ def infer_request() -> bytes:
 
 
 def _field(number: int, data: bytes) -> bytes:
-    """Encode a field with a length, at most 127 bytes."""
+    """Encode a length-delimited field of at most 127 bytes."""
     return bytes([number << 3 | 2, len(data)]) + data
 
 

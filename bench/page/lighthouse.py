@@ -4,10 +4,10 @@ Run with `python -m bench.page.lighthouse --lighthouse DIR` from the project's f
 `npm install lighthouse@12` was run; it needs Node and Debian's chromium. A server, a gateway and the browser share the
 machine. 15 games are in play and 10 are over; all are forecast after every minute, for both horizons.
 
-Lighthouse slows the processor down by a factor meant for a fast desktop computer, whose `benchmarkIndex` is 1500 to
-2000: by 4, for a phone. Here the factor is chosen from the index of the previous run such that this machine is as fast
-as the same phone, as Lighthouse's documentation on throttling recommends. A run in which the machine was faster or
-slower than in the previous one is repeated. Prints the median of the runs of each page.
+To imitate a phone, Lighthouse slows the processor down by a factor of 4, which is meant for a fast desktop computer
+with a `benchmarkIndex` of 1500 to 2000. Here the factor is chosen from the index of the previous run such that this
+machine is as fast as the same phone, as Lighthouse's documentation on throttling recommends. A run in which the machine
+was faster or slower than in the previous one is repeated. Prints the median of the runs of each page.
 """
 
 from __future__ import annotations

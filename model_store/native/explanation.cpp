@@ -16,7 +16,8 @@ Explanation::Explanation(const PointModels &models, const Prediction &prediction
     : ensemble(point), baseline(prediction.pattern.back()), calibration_games(games) {
     const Minute &minute = models.minute(prediction.minutes);
     const Predicted &predicted = prediction.predicted;
-    // Live inputs shift the combination; each model has the shift, so that the weighted sum of both is the forecast.
+    // Live inputs shift the forecast away from the weighted sum of Dejavu and LSTM. Both are shown with the same shift, so
+    // that their weighted sum is the forecast that was issued.
     const double shift = point - predicted.combined[horizon];
     dejavu = predicted.similar[horizon] + shift;
     lstm = predicted.recurrent[horizon] + shift;

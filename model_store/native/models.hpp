@@ -13,8 +13,8 @@
 
 namespace dejavu {
 
-constexpr int SOURCES = 2;         // of the expected margin that residuals distinguish: unknown, known
-constexpr int LINEAR_SOURCES = 3;  // that linear models distinguish: unknown, from ratings, the line
+constexpr int SOURCES = 2;         // sources of the expected margin that residuals distinguish: unknown, known
+constexpr int LINEAR_SOURCES = 3;  // sources of it that linear models distinguish: unknown, from ratings, the line
 constexpr int COEFFICIENTS = 4;    // intercept, slope, margin slope, cube; see linear.py
 
 using OfHorizons = std::array<double, HORIZONS>;
@@ -53,7 +53,7 @@ private:
 // The database of one minute; see dejavu.py.
 struct Database {
     std::shared_ptr<const Index> index;
-    std::vector<float> weights;  // of the anchored minutes
+    std::vector<float> weights;  // of the minutes in the distance; see features.recency_weights
     std::vector<std::int32_t> games;
     std::vector<float> residuals;  // (entries, SOURCES, HORIZONS)
     ShownEntries shown;

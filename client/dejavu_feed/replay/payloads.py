@@ -28,8 +28,8 @@ class LiveGame:
 
     Attributes:
         tip_off: wall-clock time of the tip-off, aware.
-        speed: game-day seconds per wall-clock second.
-        at: game-day seconds since tip-off; negative before.
+        speed: game-day seconds (real seconds including stoppages and breaks, see `timeline`) per wall-clock second.
+        at: game-day seconds since tip-off; negative before it.
     """
 
     game_id: str

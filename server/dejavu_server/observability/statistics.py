@@ -182,7 +182,7 @@ class ServerStatistics(BaseModel):
         sampled: when the metrics were read, in seconds since 1970.
         monotonic: the same, in seconds of the machine's monotonic clock.
         windows: by length as in WINDOW_SECONDS, then since the start.
-        states: values of the gauges by `key`.
+        states: current values of the samples in `_STATES`, by `key`.
         workers: the workers that serve.
     """
 
@@ -265,7 +265,7 @@ class Statistics:
         since, before = next(
             ((at, marked) for at, marked in reversed(self._marks) if now - at >= length), self._marks[0]
         )
-        # A count is less than before if a worker ended before it was known to serve: its counts are not kept.
+        # A count can fall: the counts of a worker that ended before it was known to serve are not kept.
         growth = ((name, value - before.get(name, 0.0)) for name, value in counts.items())
         grown = {name: calls for name, calls in growth if calls > 0}
         return CountedWindow(length=length, seconds=now - since, counts=grown)

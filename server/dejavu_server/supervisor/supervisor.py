@@ -172,7 +172,7 @@ class Supervisor:
                 _warn_if_models_differ(pool)
 
     def _give_up_if_none_starts(self, pool: WorkerPool, error: StartError) -> None:
-        # Do not give up while a worker serves: a server with one worker too few is better than none.
+        # `failed_starts` is 0 while a worker serves: a server with one worker too few is better than none.
         if pool.failed_starts >= MAX_FAILED_STARTS * self._settings.workers and not self._stopping.is_set():
             _log.error("cannot_go_on", reason=str(error), starts_failed=pool.failed_starts)
             self._gave_up = True

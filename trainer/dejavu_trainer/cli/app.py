@@ -170,10 +170,10 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 class Bars:
-    """Bars on stderr, shown while the context is open if it is a terminal; stdout is reserved for the result.
+    """Progress bars, shown while the context is open, if the console is a terminal.
 
     Args:
-        console: the console to show them on.
+        console: the console to show them on: one of stderr, since stdout is reserved for the result.
         description: format of a bar's name.
         columns: more columns.
         options: options of rich.progress.Progress.

@@ -16,7 +16,8 @@ CALIBRATION_ERROR: Final = 0.010
 """Largest accepted expected calibration error of the winner."""
 
 SPREAD: Final = (80, 0.013)
-"""Level, in %, and the largest accepted standard deviation between seasons of the coverage of the final."""
+"""A level, in %, and the largest accepted standard deviation, between seasons, of the final forecast's coverage at that
+level, as a share."""
 
 MINUTE: Final = "18"
 """Main minute for forecasting halftime: 6:00 of the second quarter."""
@@ -68,7 +69,7 @@ def acceptance_checks(
 
 
 def missed(checks: Sequence[Check]) -> str:
-    """Summarize the number of reached checks, and name the others."""
+    """Say how many of the aims are reached, and name the others."""
     names = [check.name for check in checks if not check.passed]
     reached = f"{len(checks) - len(names)} of {len(checks)} are reached"
     return f"{reached}; not reached: {'; '.join(names)}." if names else f"{reached}."

@@ -1,4 +1,4 @@
-"""Coverage over all minutes and by group, with the chance in test and calibration.
+"""Coverage over all minutes and by group, with the sampling errors of test and calibration.
 
 Coverage is tested with the game as the unit, since the minutes of one game are dependent. The sampling errors of both
 the test and the calibration are included. With several seasons, each has its own calibration; their sampling errors are
@@ -29,15 +29,16 @@ MIN_GAMES: Final = 150
 """Minimum number of games of a group by minute and lead that is tested separately."""
 
 ALL_LEADS: Final = "all"
-"""Name of the group of a minute that has every lead; being large, it finds smaller deviations than the others."""
+"""Name of the group of all games at a minute, whatever their lead; it is larger than the groups by lead, so its test
+detects smaller deviations."""
 
 LEVEL: Final = 0.99
-"""Probability that nominal coverage passes: in a verdict, jointly for all overall coverages; in the acceptance checks,
-for each; in both, jointly for all groups."""
+"""Probability that checks pass if every true coverage is nominal: in a verdict, of all overall coverages together; in
+the acceptance checks, of each season's coverage alone; in both, of all groups together."""
 
 
 POWER: Final = 0.8
-"""Probability of exclusion for which the power of a group's test is stated."""
+"""Probability with which a group's test excludes the true coverages for which its power is stated; see `GroupPower`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,8 @@ class GroupPower:
         level: nominal coverage, in %.
         games: number of games.
         passes_from, passes_to: smallest and largest share of covered games that is not excluded.
-        excluded_below, excluded_above: true coverages that are excluded with probability POWER: at most the first, at
-            least the second; None if there is no such coverage.
+        excluded_below, excluded_above: a true coverage of at most `excluded_below`, or of at least `excluded_above`, is
+            excluded with probability POWER or more; None if no coverage on that side is.
     """
 
     level: int
@@ -217,7 +218,11 @@ def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
 def _counts(
     folds: Sequence[FoldScores],
 ) -> Iterator[tuple[tuple[str, str, int, str, int], int, list[tuple[int, int]]]]:
-    """Yield each group's first five fields, covered games, and by fold its games and its cell's calibration games."""
+    """Yield the first five fields of each `CoverageGroup`, its number of covered games, and its games by fold.
+
+    The latter as pairs, without folds that have no game of the group: the number of its games, and of the calibration
+    games with such a lead.
+    """
     groups = [lead_groups(fold.leads) for fold in folds]
     for forecaster, horizon in product(served(folds), HORIZONS):
         hits = [losses(fold, forecaster, horizon) for fold in folds]
@@ -233,7 +238,7 @@ def _counts(
 
 
 def _cell_games(fold: FoldScores, horizon: Horizon, minute: int, lead: int | None) -> int:
-    """Return the number of calibration games with a size of the lead after a minute; of all of them for None."""
+    """Return the number of calibration games with a lead of one of LEADS after a minute; of all if `lead` is None."""
     if lead is None:
         return fold.calibration_games
     return int(fold.cell_games[cases_of(horizon)][minute - 1, lead])

@@ -162,7 +162,7 @@ def _export(network: nn.Module, example: Tensor) -> bytes:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         # Tracing turns a check of the number of channels into a constant; the number of minutes stays dynamic.
         warnings.filterwarnings("ignore", message="Converting a tensor to a Python boolean")
-        # This warns of LSTMs with batch-dependent initial states; the parity check uses other batch sizes.
+        # Concerns LSTMs whose initial state depends on the batch size; the parity check runs other batch sizes.
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
         path = Path(folder) / "lstm.onnx"
         axes = {0: "games", 1: "minutes"}

@@ -1,8 +1,8 @@
-"""Summary of removed entries: a signed statement of the removal, the state to learn from, and the models.
+"""Summary of removed entries: a signed statement, what learning continues from, and the changes of models.
 
-Ratings are computed from all outcomes, possibly with later bundles, so pruning keeps the outcomes themselves, some 30
-bytes each. Intervals are also computed from the removed forecasts, so their state as of the last removed outcome stays
-as a snapshot. With both, the online state is unchanged.
+Ratings are computed from all outcomes, and a bundle that is added later computes its own, so pruning keeps the outcomes
+themselves, some 30 bytes each. Intervals are also computed from the removed forecasts, so their state as of the last
+removed outcome stays as a snapshot. With both, the online state is unchanged.
 
 The roster follows from every change of models since the first, so removed changes are kept verbatim.
 """
@@ -97,7 +97,7 @@ def read_statement(connection: Connection) -> PrunedStatement | None:
             values[name] = bytes.fromhex(values[name])
         statement = PrunedStatement(**values)
         if statement.through != row.sequence or type(statement.intervals) is not int:
-            raise ValueError("it is of another sequence")
+            raise ValueError("its sequence, or that of its intervals, is wrong")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LedgerCorrupt("the ledger is damaged: the snapshot of what was pruned cannot be read") from error
     return statement
@@ -140,7 +140,8 @@ def digest(intervals: bytes, outcomes: Sequence[PrunedOutcome], changes: Sequenc
     Args:
         intervals: the state of the intervals; empty if nothing was learned.
         outcomes: the outcomes.
-        changes: canonical forms of the changes of models. Without any, the digest is as in releases without them.
+        changes: canonical forms of the changes of models. Without changes, the digest is the same as in releases that
+            had no changes of models.
     """
     models = b"\n" + pruned_changes.text(changes) if changes else b""
     return hashlib.sha256(hashlib.sha256(intervals).digest() + _text(outcomes) + models).hexdigest()
@@ -159,7 +160,8 @@ def write(
 ) -> None:
     """Replace the stored statement, outcomes and changes, in a transaction that holds the write lock.
 
-    Removes the snapshots of the intervals that belong to removed outcomes, except the last one, their summary.
+    Also deletes the snapshots up to `through`, except the one at `statement.intervals`, which stands for the removed
+    forecasts.
     """
     values: dict[str, Any] = {name: getattr(statement, name) for name in PrunedStatement.__dataclass_fields__}
     values |= {name: values[name].hex() for name in ("hash", "public_key", "signature")}

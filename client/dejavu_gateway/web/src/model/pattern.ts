@@ -1,4 +1,4 @@
-/** A typed course of the score: differentials at the end of minutes 1, 2, … */
+/** A course of the score as a user enters it: differentials at the end of minutes 1, 2, … */
 
 export const MAX_MARGIN = 60;
 

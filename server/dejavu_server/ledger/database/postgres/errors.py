@@ -68,7 +68,7 @@ _REFUSALS: Final = {
 
 
 def driver_error(error: BaseException | None) -> psycopg.Error | None:
-    """Return the driver's own error of an error of SQLAlchemy, or the error itself if it is one of the driver."""
+    """Return the driver's error: the one that an SQLAlchemy error wraps, or the error itself; None if it is neither."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return cause if isinstance(cause, psycopg.Error) else None
 
@@ -94,14 +94,15 @@ def database_errors() -> Iterator[None]:
 
     Raises:
         LedgerError: the ledger error.
-        ValueError: if the driver itself refused a value, which came from a call and says nothing about the ledger.
+        ValueError: if the driver itself refused a value. The value came from a call, so this says nothing about the
+            ledger.
     """
     try:
         yield
     except (SQLAlchemyError, psycopg.Error) as error:
         cause = driver_error(error)
         if isinstance(cause, psycopg.DataError) and cause.sqlstate is None:
-            raise ValueError("a value cannot be stored: PostgreSQL's text has no NUL") from error
+            raise ValueError("a value cannot be stored: text in PostgreSQL cannot contain NUL") from error
         raise from_database(error) from error
 
 

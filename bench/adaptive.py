@@ -1,4 +1,4 @@
-"""Measures coverage and width of adaptive intervals on synthetic normal scores, of constant and of doubled scale.
+"""Measures coverage and width of adaptive intervals on synthetic normal scores whose scale stays or doubles.
 
 Run with `python -m bench.adaptive` from the project's folder. Uses other seeds than the tests, which check coverage on
 30 seeds, with standard deviations of 1.0 and 1.1. With `--together 8`, eight games are forecast before the first of
@@ -16,7 +16,7 @@ from statistics import fmean
 from dejavu_models.uncertainty.adaptive import Tracker, radius_of_alpha
 
 BEFORE, SETTLING, AFTER = 300, 150, 150
-"""Numbers of games before the shift, after it to adapt, and then to measure."""
+"""Numbers of games: before the shift, after it while the intervals adapt, and then while they are measured."""
 
 SHOWN = (0.05, 0.2, 0.5)
 

@@ -51,7 +51,7 @@ async def lags(writing: Ledger, numbers: range, arrive: Callable[[int], Awaitabl
 
 
 async def woken_and_polling(writing: Ledger, reading: Ledger) -> tuple[float, float]:
-    """Return the median seconds until another reader sees a commit: by a tail, and by polling."""
+    """Return the median seconds until another reader sees a commit: one that follows a tail, and one that polls."""
     async with aclosing(reading.tail(0)) as pages:
 
         async def woken(_: int) -> float:

@@ -182,7 +182,7 @@ def _forecast(known: Sequence[float], horizon: Horizon, home: str, away: str) ->
 
 
 def _walk(lead: float, left: int) -> NormalDist:
-    """Return the differential of a random walk, so many minutes later."""
+    """Return the distribution of the differential after the minutes that are left, in a random walk from the lead."""
     return NormalDist(lead, 2.7 * math.sqrt(left))
 
 

@@ -1,4 +1,4 @@
-"""Results of fault-injection rounds in `bench.kills` and `bench.restarts`."""
+"""Results of rounds in `bench.kills`, `bench.restarts` and `bench.promotions`."""
 
 from __future__ import annotations
 

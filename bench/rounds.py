@@ -1,4 +1,4 @@
-"""Command line shared by `bench.kills` and `bench.restarts`: runs rounds of faults and prints the results."""
+"""Command line of `bench.kills`, `bench.restarts` and `bench.promotions`: runs rounds and prints the results."""
 
 from __future__ import annotations
 

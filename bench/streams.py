@@ -9,7 +9,8 @@ forecasts during the whole run, which consists of two equal halves:
   third is a process that is killed;
 - stalled subscribers read nothing until the end of the half; the server cuts them off if their queue is full, and they
   resume;
-- at the end of the half, one subscriber resumes from the very first token, as after hours, while more is published.
+- at the end of the half, one subscriber resumes from the very first token, as it would after hours, while more is
+  published.
 
 Each must receive every forecast from its first to its last, once and in the ledger's order. After all have left, the
 workers must have as many open descriptors and calls in flight as before the first wave, except for descriptors that a

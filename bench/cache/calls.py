@@ -24,7 +24,7 @@ class Calls:
         kind: the kind.
         server: the server that is called.
         repeated: whether the same requests are sent in every round.
-        other: server to which the same requests are sent before; None for no other.
+        other: server that gets the same requests first; None if there is none.
     """
 
     kind: str
@@ -61,7 +61,7 @@ def line(rounds: list[list[Sample]], count: int, kind: str) -> str:
 
 
 def worst_ratio(rounds: list[list[Sample]], counts: list[int], kind: str) -> float:
-    """Return the largest ratio of the CPU of a kind to the echo's: of the medians for each number of callers."""
+    """Return the ratio of a kind's CPU to the echo's: the largest of the medians for each number of callers."""
     medians = []
     for count in counts:
         chosen = [{each.kind: each.cpu_us for each in samples if each.callers == count} for samples in rounds]

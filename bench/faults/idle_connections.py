@@ -3,8 +3,8 @@
 Run with `python -m bench.faults.idle_connections` from the project's folder. The servers run one after the other, in
 this order, each with the same connections and clients:
 
-- a bare grpc.aio echo (`bench.echo`) with idle connections, which keeps the soft limit: a control that shows the
-  behaviour of gRPC itself;
+- a bare grpc.aio echo (`bench.echo`) with idle connections, which cannot raise its limit of descriptors: a control that
+  shows the behaviour of gRPC itself;
 - `dejavu-server --workers 2` without idle connections: a control that shows the answers that clients get otherwise;
 - `dejavu-server --workers 2` with idle connections.
 
@@ -56,7 +56,7 @@ class Outcome:
         idle: idle connections that were opened.
         clients: number of clients.
         answered: number of clients that were answered.
-        refused: numbers of the others, by status code.
+        refused: number of the others, by status code.
         p50_ms: median time of an answered client, its connection included.
         longest_ms: longest such time.
     """

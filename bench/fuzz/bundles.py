@@ -323,10 +323,10 @@ def attack(name: str, seeds: range, bundle: Path) -> Counter[str]:
 def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = print) -> int:
     """Run the program; return 0 if nothing was found, else 1."""
     parser = argparse.ArgumentParser(description="Mutate the files of a bundle and load them.")
-    parser.add_argument("--mutations", type=int, default=10_000, help="of each file")
+    parser.add_argument("--mutations", type=int, default=10_000, help="mutations of each file")
     parser.add_argument("--seed", type=int, default=0, help="first seed")
     parser.add_argument("--bundle", type=Path, default=default_bundle())
-    parser.add_argument("--file", nargs="*", help="which files; all unless given")
+    parser.add_argument("--file", nargs="*", help="files to mutate; all by default")
     options = parser.parse_args(arguments)
     known = [each for each in read_manifest(options.bundle).all_files if not each.endswith(".index")]
     found = 0

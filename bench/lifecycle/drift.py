@@ -2,8 +2,8 @@
 
     python -m bench.lifecycle.drift --data DIR
 
-After each day of a season with at least 100 games so far, it runs the check, as `retrain --watch` does: it compares the
-games of the season so far with the two seasons before. It prints:
+Runs the check as `retrain --watch` does, after each day of a season from its 100th game on: the check compares the
+games of the season so far with the two seasons before. Prints:
 
 - Alarms of real seasons: the share of days with an alarm, and the first such day.
 - Known breaks (--break DATE), checked once: the games from that day to the end of the season are compared with the

@@ -35,7 +35,7 @@ class SeasonPairs:
         return len(np.unique(next(iter(self.pairs.values())).game))
 
     def compared(self, settings: GateSettings, games: int) -> dict[Horizon, Comparison | None]:
-        """Compare the first games."""
+        """Compare the forecasts of a number of games, from the first on."""
         return {
             horizon: settings.compare(each.where(each.game < each.game[0] + games))
             for horizon, each in self.pairs.items()

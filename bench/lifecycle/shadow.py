@@ -11,8 +11,7 @@ ratio. Prints the median of the ratios, with an interval that contains it in 95 
 (order statistics). CPU is that of the worker until the shadows of a block are recorded; calls in the first half second
 of a block, in which no shadow is computed yet, do not count for the latency.
 
-Fails if a call fails, if the ratio of p50 or of CPU is above the given bound, or if a forecast lacks its shadow without
-having been counted as shed.
+Fails if a call fails, if the ratio of p50 or of CPU is above the given bound, or if a forecast lacks its shadow.
 """
 
 from __future__ import annotations
@@ -209,10 +208,10 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the blocks and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=40, help="of blocks, without and with a challenger")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each block")
+    parser.add_argument("--pairs", type=int, default=40, help="pairs of blocks, without and with a challenger")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a block")
     parser.add_argument("--callers", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=200.0, help="calls a second of all callers; 0: at once")
+    parser.add_argument("--rate", type=float, default=200.0, help="calls a second of all callers; 0: closed loop")
     parser.add_argument("--most-p50", type=float, default=1.05)
     parser.add_argument("--most-cpu", type=float, default=1.6)
     options = parser.parse_args(arguments)

@@ -3,8 +3,8 @@
 Run with `python -m bench.lifecycle.team_knowledge --data DIR` from the project's folder; DIR has the plays of all
 seasons. Prints how well teams are known in usual seasons, from which the constants of `ratings.py` are taken. Then
 forecasts the games of three weeks like a server whose bundle ends in some June, and to which all finals up to some day
-and then only the last few of every team were reported: coverage and width of the intervals of the final margin, as
-served and as in the tables.
+were reported, and of the later ones only the last few of every team. Prints coverage and width of the intervals of the
+final margin: as served, and as the tables alone give them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DAYS = np.timedelta64(21, "D")
 
 
 def print_usual(games: Games, start: RatingFilter) -> None:
-    """Print the largest deviations and variances of the games of usual seasons."""
+    """Print means, upper deciles and maxima of the deviations and variances in the games of usual seasons."""
     state = frozen = start
     found: dict[str, list[float]] = {}
     played = Counter[tuple[int, str]]()
@@ -85,7 +85,7 @@ def reported(games: Games, until: np.datetime64, cut: np.datetime64, finals: int
 
 
 def intervals(forecaster: Forecaster, ratings: RatedSchedule, games: Games) -> Iterator[list[float]]:
-    """Yield, for each forecast, coverage and width of its intervals, as served and as in the tables."""
+    """Yield, for each forecast, coverage and width of its intervals, as served and as the tables alone give them."""
     calibration = forecaster.calibration
     forecaster.update(OnlineState(1, ratings=ratings.ratings, schedule=ratings.schedule))
     for game in range(len(games)):

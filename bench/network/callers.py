@@ -52,7 +52,7 @@ class Call:
 
 
 class Callers:
-    """Concurrent callers that share one client: in each turn, one makes a what-if and then the same named call twice.
+    """Concurrent callers that share a client: in each turn, a caller makes a what-if, then the same named call twice.
 
     Args:
         client: the client.

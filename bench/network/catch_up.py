@@ -1,8 +1,8 @@
-"""Compares the CPU time of many subscribers that catch up together with the time of a single one.
+"""Compares the CPU time in which one subscriber catches up with that of many that do so at the same time.
 
 Run with `python -m bench.network.catch_up` from the project's folder. A broadcaster in this process streams a ledger of
-forecasts, as to the subscribers of a worker that ended; each resumes at a different position, a little behind. Rounds
-with one subscriber and with many alternate; compare the ratio. Exits with 1 if a stream lacks an entry.
+forecasts to subscribers that resume, as after the end of a worker, each at a different position in its first half.
+Rounds with one subscriber and with many alternate; compare the ratio. Exits with 1 if a stream lacks an entry.
 """
 
 from __future__ import annotations

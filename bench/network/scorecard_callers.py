@@ -10,8 +10,8 @@ forecasts, starts a real server on it and asks for scorecards over gRPC:
   rest for a large one that nobody else asks for, and gives up after GIVE_UP_SECONDS.
 
 The server is started anew for the load, so that no answer is kept from the control. Exits with 1 if under load fewer
-than SHARE_OK of the five-day calls are answered within FIVE_DAY_SECONDS, or of all calls but those given up on within
-DEADLINE_SECONDS, or if the 95th percentile of the control's repeated calls exceeds REPEAT_MS.
+than SHARE_OK of the five-day calls are answered within FIVE_DAY_SECONDS, or fewer than SHARE_OK of all calls that are
+not given up within DEADLINE_SECONDS, or if the 95th percentile of the control's repeated calls exceeds REPEAT_MS.
 
 The ledger takes a gigabyte of disk and a minute for 200,000 forecasts. With --folder it is kept and reused.
 """

@@ -7,9 +7,9 @@ worker is stopped between two transactions, and continued later. Checks:
 - Fewer than 2 % of the calls fail while the worker is stopped, and none before. Their deadline is the client's default.
 - A repeated named call returns the stored forecast, whichever worker answers.
 
-With `--writing` it is stopped in a transaction: it keeps SQLite's only write lock, so no worker records anything until
-the supervisor has killed it. Then the first check applies only to what-ifs, and named calls have to succeed again
-before the time at which the worker would be continued.
+With `--writing` the worker is stopped in a transaction: it keeps SQLite's only write lock, so no worker records
+anything until the supervisor has killed it. Then the first check applies only to what-ifs, and named calls have to
+succeed again before the time at which the worker would be continued.
 
 Exits with 1 if a check fails.
 """
@@ -79,8 +79,8 @@ def _holds_write_lock(pid: int) -> bool:
     """Return whether a process is in a transaction that writes to a SQLite file in WAL mode.
 
     It has a lock on byte 120 of the -shm file then (https://sqlite.org/walformat.html#wal_locks). A row of /proc/locks
-    is number, POSIX or FLOCK, ADVISORY, WRITE or READ, process id, file, first byte, last byte; a waiting one has an
-    arrow.
+    is number, POSIX or FLOCK, ADVISORY, WRITE or READ, process id, file, first byte, last byte; a row of a process that
+    waits for a lock has an arrow.
     """
     locks = [line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" not in line]
     return any((kind, owner, first) == ("WRITE", str(pid), "120") for _, _, _, kind, owner, _, first, _ in locks)

@@ -158,7 +158,9 @@ def main(arguments: list[str] | None = None, *, show_line: Callable[[str], None]
     parser.add_argument("--at-once", type=int, default=24_000, help="calls that start together in one phase; 0: none")
     parser.add_argument("--callers", type=int, default=32, help="callers that measure the capacity")
     parser.add_argument("--impatient", type=int, default=256, help="callers with deadlines of 1 ms")
-    parser.add_argument("--rounds", type=int, default=3, help="phases with and without them; the median is shown")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="phases with and without impatient callers; the median is shown"
+    )
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)

@@ -272,6 +272,6 @@ def main(arguments: list[str] | None = None, *, show_line: Callable[[str], None]
         show_line(json.dumps({"phases": [asdict(phase) for phase in phases], "breaches": found}))
     else:
         show(phases, show_line)
-        for line in found or ["nothing was not as it must be"]:
+        for line in found or ["all checks passed"]:
             show_line(line)
     return 1 if found else 0

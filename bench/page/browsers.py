@@ -1,8 +1,8 @@
 """Many browsers that follow a gateway's live events, in one process: `python -m bench.page.browsers HOST:PORT N`.
 
 Prints a line once each browser has a position. Then reads commands: `until SEQUENCE` prints a line once every browser
-has that event, `report` prints a summary of the received events as JSON. A browser that loses its connection resumes by
-its last id.
+has that event, `report` prints a summary of the received events as JSON. A browser that loses its connection resumes
+from its last id.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any
 from tests.support.processes.browser import running_browser
 
 EVENING_SECONDS = 120
-"""Length of the evening; at 55 s a minute of a game lasts less than a second."""
+"""Length of the evening; at the demo's default, 55 s, a minute of a game would last less than a second."""
 
 WIDTH, HEIGHT = 1000, 800
 """Size of the window, in CSS pixels; the picture ends below the first chart, whatever its height."""

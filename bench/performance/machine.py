@@ -31,7 +31,7 @@ def versions_line(mlserver: str) -> str:
 
 
 def mlserver_version(python: Path) -> str:
-    """Return the version of MLServer that a Python has installed; empty if it has none, or is none."""
+    """Return the version of MLServer that a Python has installed; empty if there is no MLServer, or no such Python."""
     command = [str(python), "-c", "from importlib.metadata import version as v; print(v('mlserver'))"]
     try:
         return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()

@@ -1,6 +1,6 @@
 """Promotes and rolls back models on two servers with one ledger, while clients publish and subscribe.
 
-Every other round promotes the challenger, the others roll back; in each tenth round a worker is killed (kill -9) while
+Every other round promotes the challenger, the others roll back; in one round in ten a worker is killed (kill -9) while
 the change is made. Publishers request what-ifs and forecasts of games, some of them repeatedly; subscribers follow the
 stream. The results are compared with the ledger (judge.py): no call may fail, every recorded forecast must be made by
 the champion at its sequence, every answer must be in the ledger, and at the end all workers must agree. With
@@ -82,7 +82,7 @@ class Load:
         self._stop.set()
 
     async def more(self, number: int) -> None:
-        """Wait for a number of further answers, or an error."""
+        """Wait for a number of further answers."""
         target = len(self.answers) + number
         async with asyncio.timeout(SECONDS):
             while len(self.answers) < target:  # noqa: ASYNC110 - many publishers

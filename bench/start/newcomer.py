@@ -87,7 +87,7 @@ def run(machine: Path, command: str, wheel: Path) -> Run:
     shutil.rmtree(machine / "source", ignore_errors=True)
     subprocess.run(["git", "clone", "-q", "--mirror", str(ROOT), str(machine / "source")], check=True)
     environment = {"HOME": "/home/newcomer", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-    environment["SSL_CERT_FILE"] = "/etc/ssl/certs/ca-certificates.crt"  # of uv
+    environment["SSL_CERT_FILE"] = "/etc/ssl/certs/ca-certificates.crt"  # for uv
     shell = f"cd /home/newcomer && {command}"
     before, began, first = _cpu_seconds(), time.monotonic(), float("nan")
     inside = subprocess.Popen(

@@ -30,7 +30,7 @@ def case_of(browsers: int) -> str:
 
 
 def measure(setting: Setting, run: Run) -> None:
-    """Measure the gateway; it has the CPU of servers with the server, browsers have that of callers."""
+    """Measure the gateway: it shares the CPU of servers with the server, and browsers have the CPU of callers."""
     browsers, events = browsers_of(setting), setting.size(40, 8)
 
     def take() -> dict[str, float]:

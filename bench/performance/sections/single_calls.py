@@ -42,7 +42,7 @@ def measure(setting: Setting, run: Run) -> None:
     """Measure single calls."""
     with ExitStack() as stack:
         callers = stack.enter_context(callers_process(setting))
-        # By default a worker refuses a 65th call, which 64 callers make: one calls again before it is counted out.
+        # By default a worker refuses a 65th call. 64 callers make it: one calls again before its last is counted out.
         server = stack.enter_context(dejavu(setting, "--max-in-flight", "128"))
         plain = stack.enter_context(echo(setting, what_if_response(server)))
         peer = stack.enter_context(mlserver_beside(setting, server))

@@ -46,7 +46,7 @@ def wait_until_serving(address: str) -> None:
 
     Raises:
         grpc.RpcError: if it does not answer in SECONDS.
-        TimeoutError: if it says something else for so long.
+        TimeoutError: if it says something else for that long.
     """
     deadline = time.monotonic() + SECONDS
     with grpc.insecure_channel(address, [*RECONNECT_SOON, ("grpc.use_local_subchannel_pool", 1)]) as channel:

@@ -1,4 +1,4 @@
-// What a forecast is explained by: the models' predictions, similar games, and the contribution of each minute.
+// What explains a forecast: the models' predictions, similar games, and the contribution of each minute.
 //
 // tests/support/reference/explanation.py takes the same steps with NumPy.
 #pragma once

@@ -9,7 +9,7 @@ double within(double probability, double least) {
     return probability < least ? least : std::min(probability, 1 - least);
 }
 
-// Returns a value without its fraction as a whole number between two others; NaN, which has no place, as the least.
+// Returns a value without a fraction as an integer within bounds; NaN as the least.
 int clamped(double whole, int least, int most) {
     return whole > least ? static_cast<int>(std::min(whole, static_cast<double>(most))) : least;
 }
@@ -75,7 +75,7 @@ MarginGame::MarginGame(std::shared_ptr<const MarginTables> tables, double point,
         home_ = 1 - below_edge(0.5);
         return;
     }
-    // Nothing at 0, no side impossible, each side scaled to its part of the win probability.
+    // No probability at 0, neither side impossible, each side scaled to its part of the win probability.
     const double below_tie = below_edge(-0.5);
     tie_ = below_edge(0.5) - below_tie + constants.floor_at_tie;
     total_ = 1 + constants.floors.back() - tie_;
@@ -127,7 +127,7 @@ int MarginGame::quantile(double level) const {
     double target = tables_->ranks.inverse(level - constants.tolerance);
     int least = -constants.largest, most = constants.largest;
     if (tables_->final) {
-        // The share of the shape, with the floor, that the target is.
+        // Converts the target to a share of the shape with the floor.
         if (target <= 1 - home_) {
             target = target / below_ratio_ * total_;
             most = -1;
@@ -172,7 +172,7 @@ double PointGame::cumulative(int total) const {
 
 int PointGame::quantile(double level) const {
     const double target = level - tables_->tolerance;
-    // A value of the nearer shape; that of a mixture, and beyond the outermost level, is a few steps away.
+    // Starts at the value of the nearer shape: that of the mixture, or beyond the outermost level, is a few steps away.
     const double start = std::ceil(to_come_ + scale_ * shape_.nearer_inverse(target) - 0.5);
     int value = clamped(start, 0, tables_->most_to_come);
     while (value > 0 && below(value - 1) >= target) --value;

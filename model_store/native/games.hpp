@@ -15,10 +15,10 @@ namespace dejavu {
 struct MarginConstants {
     int largest = 0;             // largest differential with a probability of its own
     double tolerance = 0.0;      // rounding of a cumulative probability
-    double inner = 0.0;          // level from which on the inverse of a shape knows the tails
-    double clear = 0.0;          // part of a point by which that inverse is off at most
+    double inner = 0.0;          // the inverse of a shape holds between this level and 1 minus it
+    double clear = 0.0;          // largest error of that inverse, in points
     double least_win = 0.0;      // least win probability of either side
-    double least = 0.0;          // least probability that is told
+    double least = 0.0;          // least probability that a forecast states
     double joint_weight = 0.0;   // weight of the joint win probability
     std::vector<double> floors;  // cumulative, of the final margins from −largest
     double floor_at_tie = 0.0;
@@ -49,7 +49,8 @@ public:
     double probability_above(double value) const;
     int quantile(double level) const;
 
-    // Returns the value that is as many times as far from the median as the score is from 0, outwards.
+    // Returns a value beyond the tables: as far from the median as the value at `level_of_reach`, times |score| / `reach`,
+    // rounded outwards.
     double extrapolated(double score, double reach, double level_of_reach, double rounding) const;
 
     double point() const { return point_; }

@@ -2,7 +2,7 @@
 
 #include "processors.hpp"
 
-// Bounds of finite numbers are minima and maxima, which compilers else take for branches.
+// Where all numbers are finite, compilers compute bounds as minima and maxima; otherwise they would branch.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("finite-math-only", "no-signed-zeros")
 #endif
@@ -12,7 +12,7 @@ namespace {
 
 // e^x to a few units in the last place, without branches, so that compilers vectorise loops over it.
 ALWAYS_INLINE float exponential(float x) {
-    // Beyond it the activations do not change any more, and products of two results stay finite.
+    // Beyond ±40 the activations do not change any more; within it, products of two results stay finite.
     x = x < -40.0f ? -40.0f : x;
     x = x > 40.0f ? 40.0f : x;
     const float rounder = 12582912.0f;  // 1.5 · 2^23: adding it rounds to a whole number

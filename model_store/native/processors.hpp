@@ -1,18 +1,18 @@
 // What depends on the processor and the compiler.
 #pragma once
 
-// Compiles a function for each of them; the loader picks the best that the processor has.
+// Compiles a function for each of several levels of x86-64; the loader picks the best that the processor has.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define FOR_EACH_PROCESSOR
 #endif
 
-// What such a function calls becomes a part of it; else it would be compiled for the least of them only.
+// Inlines what such a function calls, which would otherwise be compiled for the lowest level only.
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define NOT_INLINE __attribute__((noinline))
 
-// Four elements of two vectors of four, the second's counted from 4.
+// Picks four elements of two vectors of four; those of the second are numbered from 4.
 #if defined(__clang__)
 #define MIXED(one, other, ...) __builtin_shufflevector(one, other, __VA_ARGS__)
 #else
@@ -22,7 +22,7 @@ typedef int FourPlaces __attribute__((vector_size(16)));
 
 namespace dejavu {
 
-// Asks for memory that is read soon.
+// Prefetches memory that is read soon.
 ALWAYS_INLINE void prefetch([[maybe_unused]] const void *address) {
 #if defined(__GNUC__)
     __builtin_prefetch(address);

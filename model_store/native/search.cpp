@@ -6,7 +6,7 @@
 
 #include "processors.hpp"
 
-// Products are rounded before they are added, as in hnswlib: on all processors the same distances.
+// Products are rounded before they are added, as in hnswlib, so that distances are the same on all processors.
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
@@ -19,8 +19,8 @@ namespace {
 // The nearest vectors that a search has found, nearest first, and which of them it has expanded.
 //
 // One sorted list does the work of algorithm 2's two queues: what falls off its end is never expanded. An entry is one
-// number, so that a new one finds its place and moves the others by minima and maxima alone, without a branch that
-// depends on the data: those cost more than heaps do otherwise.
+// number, so that minima and maxima alone insert a new one and move the others. Branches that depend on the data would
+// make this slower than two heaps.
 class Pool {
 public:
     void start(std::size_t breadth) {
@@ -43,7 +43,7 @@ public:
     ALWAYS_INLINE void add(float distance, std::uint32_t number) {
         if (!(distance < farthest_)) return;
         const double entry = entry_of(distance, number);
-        const std::size_t room = room_ / LANES * LANES;  // the same, and compilers know that nothing is left over
+        const std::size_t room = room_ / LANES * LANES;  // the same number; compilers see that it is a multiple of LANES
         const double *const __restrict before = entries_;
         double *const __restrict after = others_;
         std::int64_t nearer = 0;
@@ -73,7 +73,7 @@ public:
         return true;
     }
 
-    // Returns the vector that is likely expanded next: the one after the last expanded, which may be expanded itself.
+    // Returns the vector that is likely to be expanded next: the one after the last expanded. It may be expanded already.
     std::uint32_t following() const { return number_of(bits_of(entries_[next_ < size_ ? 1 + next_ : size_])); }
 
     void copy(std::size_t count, std::vector<Found> &found) const {
@@ -84,7 +84,7 @@ public:
 
 private:
     // A float's digits leave 29 bits of a double free: the number of a vector, and whether it is expanded. Its exponents
-    // are raised, since threads may be set to take the smallest doubles for 0.
+    // are raised, since threads may be set to treat subnormal doubles as 0.
     static constexpr std::uint64_t FREE = (std::uint64_t{1} << 29) - 1, EXPANDED = 1, RAISED = std::uint64_t{512} << 52;
     static constexpr std::size_t LANES = 8;
     static constexpr double NONE = std::numeric_limits<double>::infinity();
@@ -147,7 +147,7 @@ private:
     std::uint16_t mark_ = 0;
 };
 
-// Four numbers that are computed with at a time; compilers for any processor know the type.
+// Four numbers with which operations compute at a time; compilers for any processor know the type.
 typedef float Four __attribute__((vector_size(16)));
 
 ALWAYS_INLINE Four four(const float *values) {
@@ -206,7 +206,7 @@ Vectors::Vectors(const float *values, std::size_t count, int dimensions, int lan
       values_(count * dimensions_, 0.0f) {
     for (std::size_t row = 0; row < count; ++row)
         std::memcpy(&values_[row * dimensions_], values + row * dimensions, sizeof(float) * dimensions);
-    // How hnswlib parts the dimensions: by fours, and the others one after the other.
+    // Splits the dimensions as hnswlib does: those that are summed by fours, and the others, one after the other.
     const int dims = dimensions_;
     parted_ = dims % 4 == 0 ? dims : dims > 16 ? dims / 16 * 16 : dims > 4 ? dims / 4 * 4 : 0;
 }
@@ -291,7 +291,7 @@ ALWAYS_INLINE Found Graph::descend(const float *query, std::uint32_t *numbers, f
     return nearest;
 }
 
-// Apart, since compilers look up the thread's memory again at each use where they see that it is the thread's.
+// A separate function: compilers that see that the memory is thread-local look it up again at each use.
 FOR_EACH_PROCESSOR NOT_INLINE const std::vector<Found> &Graph::nearest(const float *query, std::size_t count,
                                                                    Scratch &memory) const {
     Pool &pool = memory.pool;
@@ -311,7 +311,7 @@ FOR_EACH_PROCESSOR NOT_INLINE const std::vector<Found> &Graph::nearest(const flo
     for (std::uint32_t list; pool.expand(list);) {
         prefetch(links + starts_[pool.following()]);
         const std::size_t unseen = seen.unseen(links + starts_[list], links + starts_[list + 1], fresh);
-        // Distances first, which do not depend on each other; most are too far, in no order that can be predicted.
+        // All distances first, since they do not depend on each other. Which of them are near cannot be predicted.
         vectors_.squared_distances(padded, fresh, unseen, distances);
         std::size_t near = 0;
         const float farthest = pool.farthest();

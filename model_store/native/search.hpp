@@ -16,10 +16,11 @@ namespace dejavu {
 // Squared distance and number of a vector.
 using Found = std::pair<float, std::uint32_t>;
 
-// Most vectors of a graph.
+// Largest number of vectors in a graph.
 constexpr std::size_t MOST_VECTORS = std::size_t{1} << 28;
 
-// What arrays of vectors have room for beside them, as distances are computed of four at a time.
+// Elements for which arrays of vector numbers and distances have additional room, since distances are computed four at a
+// time.
 constexpr std::size_t SPARE = 3;
 
 struct Scratch;
@@ -70,7 +71,7 @@ private:
 
 class Graph : public Index {
 public:
-    // Lists of links: first one of each vector at level 0, then by vector and level; see graph.py.
+    // Lists of links: first the list of each vector at level 0, then those above, by vector and level; see graph.py.
     Graph(Vectors vectors, std::uint32_t entry, std::vector<std::uint8_t> levels, std::vector<std::uint32_t> starts,
           std::vector<std::uint32_t> links, std::size_t breadth);
 

@@ -1,4 +1,4 @@
-// Values of a game's distribution that a forecast tells: intervals, quantiles, and quantiles at scores.
+// Values of a game's distribution that a forecast states: intervals, quantiles, and quantiles at scores.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@ struct Grid {
 // Returns an interval with whole ends, widened to the whole numbers around the point forecast.
 Ends around_point(double point, double lower, double upper);
 
-// Quantiles from which on a table of values costs less than one after the other.
+// Number of quantiles from which on one table of values costs less than a search for each quantile.
 constexpr std::size_t MANY_QUANTILES = 8;
 
 // Returns the quantiles at levels; many of them from one table of the values between the outermost.
@@ -39,7 +39,7 @@ std::vector<double> quantiles(const Game &game, const std::vector<double> &level
     for (int value = first; value <= last; ++value) below.push_back(game.cumulative(first_whole + value));
     for (std::size_t index = 0; index < levels.size(); ++index) {
         const auto found = std::lower_bound(below.begin(), below.end(), levels[index] - tolerance) - below.begin();
-        // What lies at or below the last of them is, to rounding, the greatest level.
+        // The probability at or below the last value is the greatest level, up to rounding.
         result[index] = first_whole + std::min(first + static_cast<int>(found), last);
     }
     return result;

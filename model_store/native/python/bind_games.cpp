@@ -14,7 +14,7 @@ namespace nb = nanobind;
 namespace dejavu {
 namespace {
 
-// Most values on either side of a distribution: a quantile is looked for among them one by one.
+// Largest number of values on either side of a distribution: a search for a quantile tries them one by one.
 constexpr int MOST_VALUES = 1000;
 
 // Whether numbers are finite and never fall.

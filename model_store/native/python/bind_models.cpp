@@ -74,7 +74,7 @@ std::shared_ptr<Index> graph(const Array<float> &vectors, int lanes, std::uint32
                              const Array<std::uint8_t> &levels, const Array<std::uint32_t> &counts,
                              const Array<std::uint32_t> &links, std::size_t breadth) {
     expect(lanes > 0 && lanes <= 64 && lanes % 4 == 0, "lanes are a multiple of four, at most 64");
-    // A link is followed without a check, so what is wrong with them must show here.
+    // Searches follow links without a check, so wrong ones must be found here.
     Vectors content = vectors_of(vectors, lanes);
     expect(levels.size() == vectors.shape(0) && entry < content.size(), "there is a level for each vector");
     expect(content.size() <= MOST_VECTORS, "numbers of vectors have at most 28 bits");
@@ -102,7 +102,7 @@ std::shared_ptr<Index> graph(const Array<float> &vectors, int lanes, std::uint32
 }
 
 nb::tuple nearest(const Index &index, const Array<float> &vectors, std::size_t count) {
-    // Searches have memory of their own for each thread, so that they run at the same time.
+    // Each thread has its own memory for searches, so that they can run at the same time.
     const int dimensions = index.vectors().given();
     expect(vectors.ndim() == 2 && vectors.shape(1) == static_cast<std::size_t>(dimensions), "queries have the dimensions of the vectors");
     expect(count >= 1 && count <= index.vectors().size(), "there are as many vectors as neighbours");
@@ -135,7 +135,7 @@ std::shared_ptr<Database> database(std::shared_ptr<Index> index, const Array<flo
     result->weights = copied(weights);
     result->games = copied(games);
     result->residuals = copied(residuals);
-    // They are read where they are: the array is kept.
+    // The records are read in place, so their array is kept.
     const auto owner = std::make_shared<Array<std::uint8_t>>(shown);
     const std::shared_ptr<const char> records(owner, reinterpret_cast<const char *>(owner->data()));
     result->shown = ShownEntries(records, letters.first, letters.second);

@@ -18,7 +18,7 @@
 
 namespace dejavu {
 
-// Games from which on other threads may run meanwhile.
+// Number of games from which on other threads may run during a call.
 constexpr std::size_t MANY = 8;
 
 // An argument: converted by NumPy if it is an array of other numbers, or not contiguous.
@@ -45,7 +45,7 @@ bool finite(const Array<Value> &values) {
     return std::all_of(values.data(), values.data() + values.size(), [](Value value) { return std::isfinite(value); });
 }
 
-// An array to return: its numbers are written through `data`. The interpreter's lock must be held, but for writing.
+// An array to return: its numbers are written through `data`. The interpreter's lock must be held, except while writing.
 template <typename Value>
 class Result {
 public:

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int LARGEST = 200;
 
-// Never destroyed: the interpreter is gone before.
+// Never destroyed, since the interpreter ends before.
 using Floats = std::array<nb::object, 2 * LARGEST + 1>;
 
 nb::object shared(double value) {
@@ -23,7 +23,7 @@ nb::object shared(double value) {
     return kept;
 }
 
-// Returns numbers as a tuple, given how many there are and what gives each.
+// Returns numbers as a tuple, given their count and a function that returns each.
 template <typename Number>
 nb::tuple tuple_of(std::size_t size, Number number) {
     auto result = nb::steal<nb::tuple>(PyTuple_New(static_cast<Py_ssize_t>(size)));
@@ -33,7 +33,7 @@ nb::tuple tuple_of(std::size_t size, Number number) {
     return result;
 }
 
-// Of a list of floats, as protobuf gives a repeated field.
+// Returns a list of floats, which protobuf gives for a repeated field, as a tuple.
 nb::tuple of_list(const nb::list &values) {
     return tuple_of(values.size(), [&](std::size_t place) {
         PyObject *const value = PyList_GET_ITEM(values.ptr(), static_cast<Py_ssize_t>(place));

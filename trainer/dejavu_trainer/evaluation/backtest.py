@@ -1,8 +1,8 @@
 """Walk-forward backtest: evaluates a recipe season by season, using only earlier games.
 
-For test season S, models, distributions and the settings of the ratings are fitted on all seasons before S; the newest
-of these are only called calibration seasons. The ratings are carried from game to game throughout; forecasts are also
-made with ratings frozen before the season, as on a server.
+The newest seasons before test season S are calibration seasons: their ranks calibrate the distributions. Models, tables
+and the settings of the ratings are fitted on the seasons before these. The ratings are carried from game to game
+throughout; forecasts are also made with ratings frozen before the season, as on a server.
 
 The scores of each season are a file, written atomically, so that a killed walk-forward can resume.
 """
@@ -36,7 +36,7 @@ from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 
 CALIBRATE_SEASONS: Final = 2
-"""Number of newest seasons that are called calibration seasons."""
+"""Number of seasons before the test season that calibrate."""
 
 FORM = 4
 """Format version of the files; incremented with every change of the scores or their storage."""
@@ -110,7 +110,7 @@ def available_seasons(folder: Path) -> list[int]:
     names = [path.name for location in (folder, folder / "seasons") for path in location.glob("plays_*.parquet")]
     if seasons := {int(match[1]) for match in map(_PLAYS.fullmatch, names) if match}:
         return sorted(seasons)
-    raise DataError(f"{folder}: contains no plays_SEASON.parquet, nor does {folder / 'nba'}")
+    raise DataError(f"{folder}: contains no plays_SEASON.parquet, nor does {folder / 'seasons'}")
 
 
 def backtest(

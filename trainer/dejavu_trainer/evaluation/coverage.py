@@ -49,7 +49,8 @@ class CoverageCheck:
         forecaster: one of `served`.
         horizon: name of the horizon.
         level: nominal coverage, in %.
-        found: empirical coverage, with its interval at LEVEL, which counts the sampling error of test and calibration.
+        found: empirical coverage, with its interval at LEVEL, which includes the sampling errors of test and
+            calibration.
         due: expected coverage, given the size of the calibration: it exceeds the nominal one by less than
             2 / (calibration games + 1).
         agrees: whether the expected coverage is in the interval.

@@ -42,7 +42,7 @@ REFERENCES: Final = ("persistence", "linear", "logistic")
 """Forecasters that differences are computed against."""
 
 LINE_REFERENCES: Final = ("ensemble", *OF_LINE)
-"""Those of LINE: the same models without the line, and the references with it."""
+"""Forecasters that LINE is compared with: the same models without the line, and the references with it."""
 
 LEVELS: Final = tuple(round(100 * (1 - alpha)) for alpha in ALPHAS)
 """Nominal coverages, in %."""

@@ -41,7 +41,8 @@ class SeasonCoverage:
         forecaster: one of `served`.
         horizon: name of the horizon.
         level: nominal coverage, in %.
-        seasons: by season, the coverage with its interval at LEVEL, which counts the chance in test and calibration.
+        seasons: by season, the coverage with its interval at LEVEL, which includes the sampling errors of test and
+            calibration.
         excluded: seasons whose interval does not contain the expected coverage.
         spread: standard deviation of the coverage between the seasons.
         chance: root mean square of that standard deviation if seasons differ by chance alone.

@@ -252,8 +252,8 @@ def point_forecasts(models: PointEnsemble, rated: RatedGames, *, line: bool = Fa
 def measure(rated: RatedGames, seed: int) -> list[MetricRecord]:
     """Compute errors of the linear models with known teams, which all others start from, on unseen seasons.
 
-    Each season is forecast by models of the other ones. The models of a bundle have seen all games: to evaluate them,
-    use a backtest, or `dejavu-trainer evaluate` on a later season. The seed is that of the bootstrap over games.
+    Each season is forecast by models of the other ones. The bundle has seen these games: to evaluate it, use a
+    backtest, or `dejavu-trainer evaluate` on a later season. The seed is that of the bootstrap over games.
     """
     bootstrap = metrics.GameBootstrap(len(rated.games), seed=seed)
     points = out_of_season_points(rated, {MarginSource.KNOWN: rated.margins})[MarginSource.KNOWN]

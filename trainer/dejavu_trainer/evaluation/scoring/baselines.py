@@ -4,8 +4,8 @@ A reference fitted on fewer seasons than possible would flatter the models. So l
 fitted on every earlier game, and the distributions of the linear ones and of persistence have a residual of every
 earlier game. Residuals of the linear models are out of season: each season's by models fitted on the other seasons. On
 2017 and 2018 this gave a lower CRPS than residuals of the two seasons before the tested one by models fitted without
-them; one cell for all leads gave a lower CRPS than several, since residuals are scaled by lead. Their expected margins
-are those of the models: ratings with the schedule or, where the models know it, the line.
+them; one cell for all leads gave a lower CRPS than several, since residuals are scaled by lead. The expected margins of
+the references are those of the models: ratings with the schedule or, where the models know it, the line.
 """
 
 from __future__ import annotations

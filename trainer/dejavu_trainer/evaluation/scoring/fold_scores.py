@@ -90,7 +90,7 @@ class FoldScores:
     Attributes:
         train_seasons, calibration_seasons: seasons of the models.
         calibration_games: number of calibration games.
-        cell_games: (cases, 4), number of calibration games in the cell of |leads| 0–3, 4–8, 9–15 and 16 or more.
+        cell_games: (cases, 4), number of calibration games with a |lead| of 0–3, 4–8, 9–15 and 16 or more.
         home_advantage: mean final differential of all earlier games, in points; the expected margin without knowing the
             teams.
         game_id: (n,).
@@ -180,7 +180,7 @@ def score_fold(
     advance(1)
     by_name = {"ensemble": points["ensemble"], "frozen": frozen, "no_teams": no_teams}
     known = ServedTables.of_source(calibration, MarginSource.KNOWN, games)
-    # If tables with live inputs are used, only games with live inputs are behind an interval.
+    # Tables with live inputs are calibrated only by games that have live inputs.
     counted = calibrate.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate
     forecasts, cell_games = _of_models(calibration, known, by_name, points, test, frozen_margins, counted)
     advance(1)
@@ -261,7 +261,7 @@ def _with_line(
 
 
 def _where(which: NDArray[np.bool_], one: Forecasts, other: Forecasts) -> Forecasts:
-    """Return forecasts of n games: one of the games in `which`, (n,), and the other of the rest."""
+    """Return the forecasts of n games: `one` for the games in the mask `which`, (n,), and `other` for the rest."""
     chosen = {}
     for field in fields(Forecasts):
         values, others = getattr(one, field.name), getattr(other, field.name)

@@ -13,10 +13,10 @@ from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 class WholeNumberScores:
     """Scores of the forecasts of n games, case by case.
 
-    An interval with whole ends holds more often than its level, by a part of the probability of its ends. Whether
-    coverage is nominal is therefore told by the randomised probability integral transform, uniform if the forecast is
-    right (Czado, Gneiting & Held, Predictive model assessment for count data, 2009): an outcome at an end counts as
-    held with the share of its probability that the level needs. The random places are the same in every run.
+    An interval with whole ends covers more than its level, by a part of the probability of its ends. Coverage is
+    therefore computed from the randomised probability integral transform, which is uniform if the forecast is right
+    (Czado, Gneiting & Held, Predictive model assessment for count data, 2009): an outcome at an end counts as covered
+    with the share of its probability that the level needs. The random places are the same in every run.
 
     Args:
         games: n.

@@ -90,9 +90,9 @@ def total_losses(scores: TotalScores, forecaster: str, horizon: Horizon) -> dict
 
 
 class SeasonShare(NamedTuple):
-    """Coverage of a season, and half the width of its interval at `coverage.LEVEL`, if coverage is nominal.
+    """Coverage of a season, and half the width of the interval that contains it at `coverage.LEVEL` if it is nominal.
 
-    The interval counts the chance in the season's games and in those behind the residuals, as for margins.
+    The width includes the sampling errors of the season's games and of those behind the residuals, as for margins.
     """
 
     share: float

@@ -33,7 +33,7 @@ def pace_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
 
 
 def season_mean_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
-    """Forecast that as many points are still to come as on average in the games of the season so far.
+    """Forecast that as many points are still to come as came on average in the games of the season so far.
 
     Args:
         past: games of all earlier seasons, at least one.

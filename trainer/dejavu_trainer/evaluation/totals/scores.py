@@ -42,7 +42,7 @@ class TotalForecasts:
 
 @dataclass(frozen=True)
 class TotalScores:
-    """Forecasts of the totals of the games of one or more folds, those with total points.
+    """Forecasts of the totals of those games of one or more folds that have total points.
 
     Attributes:
         season: (n,), as the year in which it ends.

@@ -123,12 +123,12 @@ _KEEPING_SINGLE_FOULS: Final = (*_NEUTRAL_FOULS, "away from play", "take")
 def with_possession(events: Iterable[Event], teams: Sequence[str]) -> tuple[Event, ...]:
     """Return events with the team that has the ball after each, and whether a shot of that team is in the air.
 
-    The team of a steal or a missed shot has the ball, of a rebound of such a shot, of a free throw that is not the
-    last, or the winner of a jump ball; the other team after a turnover, a made shot, the last free throw if made, and a
-    foul. Technical and double fouls, and free throws of technical, flagrant and clear path fouls, leave the ball where
-    it was; so do single free throws of fouls away from the play and take fouls. The team that gains the opening jump
-    ball begins the fourth quarter, the other team the second and the third; overtimes begin with a jump ball. Other
-    events change nothing.
+    After a steal, a missed shot, a rebound of such a shot, a free throw that is not the last, or a won jump ball, that
+    team has the ball; after a turnover, a made shot, the last free throw if made, or a foul, the other team has it.
+    Technical and double fouls, and free throws of technical, flagrant and clear path fouls, leave the ball where it
+    was; so do single free throws of fouls away from the play and take fouls. The team that gains the opening jump ball
+    begins the fourth quarter, the other team the second and the third; overtimes begin with a jump ball. Other events
+    change nothing.
 
     Args:
         events: events in order.

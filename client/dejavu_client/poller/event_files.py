@@ -28,9 +28,9 @@ class EventFiles:
     """Keeps the events of games in a folder, as events_{game_id}.parquet. Calls for different games may overlap.
 
     The last answer of the feed counts, since neither the one with most events nor the one with fewest is always right.
-    If it lacks many events, the file before stays beside it, as events_{game_id}.parquet.more, unless that one has more
-    already, and that is logged once a game: truncated answers lose nothing, and a wrong larger one does not keep out
-    the right ones after it.
+    If it lacks many events, the previous file is kept beside it, as events_{game_id}.parquet.more, unless a file of
+    that name already has more; this is logged once a game. So truncated answers lose nothing, and a wrong larger one
+    does not keep out the right ones after it.
 
     Args:
         folder: the folder; created if it does not exist.

@@ -35,7 +35,7 @@ from dejavu_server.ledger.errors import copy_of
 from dejavu_server.ledger.queries import current_forecasts
 from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
 from dejavu_server.records import IssuedForecast, ReportedOutcome
-from dejavu_server.streaming.catch_up import PAGE_MESSAGES, PAGE_SIZE, CatchUpPage, CatchUpPages
+from dejavu_server.streaming.catch_up import PAGE_MESSAGES, CatchUpPage, CatchUpPages
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed
 from dejavu_server.streaming.subscription import QUEUE_SIZE, StreamEvent, Subscription
 
@@ -121,7 +121,7 @@ class Broadcaster:
         newest = await self._ledger.newest()
         self.position = newest if after is None else min(after, newest)
         # Fail now if the next entries are unreadable, rather than after reporting a successful start.
-        await self._ledger.read_after(self.position, PAGE_SIZE)
+        await self._ledger.read_after(self.position, PAGE_MESSAGES)
         self._tail.start(self._follow(), "ledger-tail")
 
     async def close(self, reason: DejavuError | None = None) -> None:

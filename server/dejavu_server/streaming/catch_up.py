@@ -1,4 +1,4 @@
-"""Pages of the ledger for subscribers that catch up; each is read and encoded once for all at the same position.
+"""Pages of the ledger for subscribers that catch up; one of all games is read and encoded once for all at its position.
 
 When a worker ends, its subscribers connect to another worker together, slightly behind. If each read the ledger
 separately, the worker would encode every message once per subscriber, and under load the subscribers might never catch
@@ -21,9 +21,6 @@ from dejavu_server.ledger.database.backend import Connection, Query
 from dejavu_server.ledger.errors import copy_of
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.streaming.subscription import StreamEvent
-
-PAGE_SIZE: Final = 500
-"""Maximum number of entries that a page covers, whether its subscribers want them or not."""
 
 PAGE_MESSAGES: Final = 16
 """Maximum number of messages of a page, a few kilobytes each; a subscriber that stops reading holds no more than
@@ -114,7 +111,7 @@ class CatchUpPages:
         if not self._readers or read.cancelled() or read.exception() is not None:
             return
         page = read.result()
-        if page.through == key.after:  # pruned
+        if page.through == key.after or key.game_ids:  # pruned; or of games that hardly anybody else wants
             return
         self._pages[key] = page
         self._bytes += _size(page)
@@ -123,19 +120,17 @@ class CatchUpPages:
             self._bytes -= _size(dropped)
 
     def _read(self, key: _Key, connection: Connection) -> CatchUpPage:
-        events: list[StreamEvent] = []
-        through = key.after
-        with contextlib.closing(store.iter_after(connection, key.after, PAGE_SIZE)) as entries:
-            for entry in entries:
-                if events and _aligned(entry) != _aligned(events[0]):
-                    break
-                through = entry.sequence
-                if not key.game_ids or entry.game_id in key.game_ids:
-                    events.append(StreamEvent(entry.sequence, self._serialize(entry)))
+        newest = store.newest(connection) if key.game_ids else 0  # read first: all entries up to it are seen then
+        entries = store.read_after(connection, key.after, PAGE_MESSAGES, key.game_ids)
+        of_page = [entry for entry in entries if key.game_ids or _aligned(entry) == _aligned(entries[0])]
+        through = of_page[-1].sequence if of_page else key.after
+        if len(entries) < PAGE_MESSAGES:
+            through = max(through, newest)
+        events = tuple(StreamEvent(entry.sequence, self._serialize(entry)) for entry in of_page)
         # Check after reading, so that a prune while the page was read is noticed too.
         if store.identity(connection).pruned_through > key.after:
             return CatchUpPage((), key.after)
-        return CatchUpPage(tuple(events), through)
+        return CatchUpPage(events, through)
 
 
 def _aligned(entry: IssuedForecast | ReportedOutcome | StreamEvent) -> int:

@@ -6,19 +6,19 @@ entry, and whether a forecast is new, depend on reads in that transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, union_all, update
 
 from dejavu_models.betting import Market
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database.recording.known_record import Appended, KnownRecord, KnownRevision
 from dejavu_server.ledger.database.recording.prepared import PreparedInsert
 from dejavu_server.ledger.database.recording_rules import DEFAULT_LIMITS, RecordingLimits
-from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets
+from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, outcomes
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
@@ -309,21 +309,17 @@ def snapshot_read(connection: Connection) -> Iterator[None]:
             raw.rollback()  # does nothing without a transaction
 
 
-def iter_after(
-    connection: Connection, sequence: int, limit: int
-) -> Generator[IssuedForecast | ReportedOutcome, None, None]:
-    """Yield the first `limit` forecasts and outcomes after a sequence, in order; read and decode them one by one.
-
-    Close it (`contextlib.closing`) to stop early: its statement keeps a state of the ledger from being checkpointed.
-    """
-    with connection.execute(_AFTER, {"after": sequence, "limit": limit}) as rows, decoding():
-        for kind, text in rows:
-            yield _READERS[kind](text)
-
-
-def read_after(connection: Connection, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
-    """Return the first `limit` forecasts and outcomes after a sequence, in order."""
-    return list(iter_after(connection, sequence, limit))
+def read_after(
+    connection: Connection, sequence: int, limit: int, game_ids: Collection[str] = ()
+) -> list[IssuedForecast | ReportedOutcome]:
+    """Return the first `limit` forecasts and outcomes after a sequence, in order: of some games, or of all."""
+    bounds = {"after": sequence, "limit": limit}
+    if game_ids:
+        rows = connection.execute(_AFTER_OF_GAMES, {**bounds, "games": list(game_ids)})
+    else:
+        rows = connection.execute(_AFTER, bounds)
+    with decoding():
+        return [_READERS[kind](text) for kind, text in rows]
 
 
 def newest(connection: Connection) -> int:
@@ -356,6 +352,22 @@ _AFTER = (
     select(entries.c.kind, entries.c.canonical)
     .where(entries.c.sequence > bindparam("after"), entries.c.kind.in_(list(_READERS)))
     .order_by(entries.c.sequence)
+    .limit(bindparam("limit"))
+)
+
+# The rows of these games are found by their indexes: the entries of all others are neither read nor decoded.
+_OF_GAMES = union_all(
+    *(
+        select(rows.c.sequence).where(
+            rows.c.sequence > bindparam("after"), rows.c.game_id.in_(bindparam("games", expanding=True))
+        )
+        for rows in (forecasts, outcomes)
+    )
+).subquery()
+_AFTER_OF_GAMES = (
+    select(entries.c.kind, entries.c.canonical)
+    .join(_OF_GAMES, entries.c.sequence == _OF_GAMES.c.sequence)
+    .order_by(_OF_GAMES.c.sequence)
     .limit(bindparam("limit"))
 )
 

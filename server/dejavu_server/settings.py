@@ -234,7 +234,13 @@ class Settings(ProcessMessage):
         int, option("Streams of one caller in a worker, up to 100,000; 0: any.", "N", flag=False, ge=0, le=100_000)
     ] = 100
     caller_games: Annotated[
-        int, option("Games that one caller records in a day by a worker, up to 10,000; 0: any.", "N", ge=0, le=10_000)
+        int,
+        option(
+            "Games of which one caller records forecasts or outcomes in a day by a worker, up to 10,000; 0: any.",
+            "N",
+            ge=0,
+            le=10_000,
+        ),
     ] = 200
     caller_ledger_mib: Annotated[
         int,

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
@@ -47,6 +47,10 @@ READERS = 6
 """Reader threads, each with its own connection: for the tail, two subscribers that catch up, a lookup and two
 scorecards. All other reads take a millisecond.
 """
+
+
+_WITHDRAWAL_BYTES: Final = 1024
+"""What a withdrawal counts towards the limit of its caller; its entry has fewer bytes."""
 
 
 class Ledger:
@@ -181,11 +185,12 @@ class Ledger:
             InvalidTeam, InvalidDifferential: if it contradicts what is recorded of its game (see
                 `outcomes.record_outcome`).
             OutcomeStands: if it would correct an outcome, and `correct` is false.
+            CallerLimit: if the caller of the current call may not record that much in a day.
             ValueError: if it names no game, ends a game in a tie, or cannot be encoded.
         """
-        codec.outcome_payload(outcome)  # raises ValueError here rather than in the writer
+        entry = outcome.game_id, len(codec.outcome_payload(outcome))  # raises ValueError here rather than in the writer
         return await self._change_outcome(
-            lambda connection: outcomes.record_outcome(connection, outcome, datetime.now(UTC), correct=correct)
+            entry, lambda connection: outcomes.record_outcome(connection, outcome, datetime.now(UTC), correct=correct)
         )
 
     async def withdraw_outcome(
@@ -204,16 +209,25 @@ class Ledger:
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
             UnknownOutcome: if none was ever reported.
+            CallerLimit: if the caller of the current call may not record that much in a day.
         """
         return await self._change_outcome(
-            lambda connection: outcomes.withdraw_outcome(connection, game_id, horizon, datetime.now(UTC), recorded_by)
+            (game_id, _WITHDRAWAL_BYTES),
+            lambda connection: outcomes.withdraw_outcome(connection, game_id, horizon, datetime.now(UTC), recorded_by),
         )
 
-    async def _change_outcome(self, change: Query[Result[tuple[ReportedOutcome, int]]]) -> tuple[ReportedOutcome, int]:
-        with self._reporting_failures:
-            answer = await self._writer.run(change)
-        if isinstance(answer, Failed):
-            raise answer.error
+    async def _change_outcome(
+        self, entry: tuple[str, int], change: Query[Result[tuple[ReportedOutcome, int]]]
+    ) -> tuple[ReportedOutcome, int]:
+        """Run a change of an outcome; `entry`: its game, and the size of its entry in bytes."""
+        start = datetime.now(UTC)
+        with reserved([entry]) as unused:
+            with self._reporting_failures:
+                answer = await self._writer.run(change)
+            if isinstance(answer, Failed):
+                raise answer.error
+            if answer[0].recorded_time < start:  # it was known
+                unused.append(entry)
         return answer
 
     async def change_models(

@@ -16,8 +16,11 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_service_pb2 import ReportOutcomeRequest, WithdrawOutcomeRequest
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_server.admission.callers import WATCHES
 
 REQUEST = pb.PredictRequest(pattern=PATTERN)
@@ -98,6 +101,26 @@ async def test_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:
         assert results[0].error.reason == "CALLER_LIMIT"
         assert results[1].HasField("forecast")
         await stub.Predict(pb.PredictRequest(pattern=[*PATTERN[:-1], PATTERN[-1] + 1], game_id=games[1]), timeout=30)
+
+
+async def test_outcomes_count_towards_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:
+    """One who may report could else make the forecasts of a whole season late within seconds."""
+    async with (
+        async_worker(tmp_path, caller_loopback="on", caller_games=2) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        stub: Any = RecordServiceStub(channel)
+        games = [current_game(90001 + number) for number in range(3)]
+
+        def report(game: str, differential: int = 4) -> Any:
+            outcome = ReportOutcomeRequest(game_id=game, horizon=HORIZON_FINAL, differential=differential)
+            return stub.ReportOutcome(outcome, timeout=30)
+
+        for game in (games[0], games[0], games[1]):
+            await report(game)
+        await report(games[0], 5)  # a correction
+        await stub.WithdrawOutcome(WithdrawOutcomeRequest(game_id=games[1], horizon=HORIZON_FINAL), timeout=30)
+        assert (await refusal(report(games[2])))[:2] == ("CALLER_LIMIT", "games")
 
 
 async def test_one_caller_leaves_half_of_the_places_of_batches_to_others(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import DejavuClient
 from dejavu_server.ledger import Ledger
-from dejavu_server.streaming.catch_up import PAGE_SIZE
+from dejavu_server.streaming.catch_up import PAGE_MESSAGES
 
 SUBSCRIBERS = 6
 
@@ -100,7 +100,7 @@ def test_after_a_worker_dies_every_subscriber_resumes_where_it_was(tmp_path: Pat
 
 async def test_an_old_token_replays_the_backlog_and_continues_with_new_events(tmp_path: Path) -> None:
     """The backlog has several pages, older than `include_current` covers, and grows while the stream catches up."""
-    old, new = 3 * PAGE_SIZE + 17, 200
+    old, new = 100 * PAGE_MESSAGES + 1, 200
     evening = datetime.now(UTC) - timedelta(hours=14)
     ledger = await Ledger.open(ledger_url(tmp_path))
     await ledger.commit([issued(game(0), generated_time=evening)])

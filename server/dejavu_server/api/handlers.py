@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Container, Iterable
+from collections.abc import AsyncIterator, Container, Iterable
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -22,6 +23,9 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Handlers = dict[str, Handler]
 """Handlers of methods, by method name."""
 
+
+_LONGEST_PAUSE: Final = 0.05
+"""Seconds between two answers of a reflection stream at most."""
 
 _MAKERS: Final = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -68,11 +72,27 @@ def handlers(
     return methods
 
 
+async def _paced(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield the requests of a stream more and more slowly: limits count streams, and each could ask without end.
+
+    Tools ask some ten times, which takes them 50 ms longer.
+    """
+    pause = 0.0
+    async for request in requests:
+        await asyncio.sleep(pause)
+        pause = min(pause + 0.001, _LONGEST_PAUSE)
+        yield request
+
+
 def reflection_handlers(services: Iterable[str]) -> Handlers:
     """Return the handlers of the reflection service for the named services and itself; the library has no v1."""
     servicer = reflection.aio.ReflectionServicer([*services, reflection.SERVICE_NAME])
+
+    def answers(requests: AsyncIterator[Any], context: Context) -> Any:
+        return servicer.ServerReflectionInfo(_paced(requests), context)
+
     info = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
+        answers,
         checked(reflection_pb2.ServerReflectionRequest),
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -26,7 +27,8 @@ from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.types import Forecast
-from dejavu_server.admission.errors import Overloaded
+from dejavu_server.admission.callers import limited_caller
+from dejavu_server.admission.errors import CallerLimit, Overloaded
 from dejavu_server.observability.activity import Activity
 from dejavu_server.results import Failed, Result
 
@@ -45,8 +47,9 @@ QUIET_TURNS = 8
 With fewer, calls that arrive together are mostly computed one by one; more bring no benefit.
 """
 
-MAX_WAITING = 8192
-"""Maximum waiting queries; further ones are rejected instead of waiting past their deadlines."""
+MAX_WAITING = 16_384
+"""Maximum waiting queries; further ones are rejected instead of waiting past their deadlines. Half of them leaves room
+for the largest call, 5,000 games: that much is a limited caller's."""
 
 Waiting = tuple[ForecastQuery, asyncio.Future[Forecast]]
 
@@ -91,6 +94,7 @@ class Batcher:
         self._alone = alone
         self._last_group = 0
         self._unanswered = 0
+        self._of_callers = Counter[str]()  # queries of calls with many, by limited caller
         self._groups: dict[Forecaster, list[Waiting]] = {}
         self._enqueued_count = 0
         self._first_enqueued = 0.0
@@ -127,7 +131,7 @@ class Batcher:
         The queries must have passed the `check` of the forecaster.
 
         Raises:
-            Overloaded: if too many queries wait already.
+            Overloaded, CallerLimit: if too many queries wait already.
         """
 
         def part(start: int, stop: int) -> Sequence[ForecastQuery]:
@@ -150,7 +154,7 @@ class Batcher:
             query: the request.
 
         Raises:
-            Overloaded: if too many queries wait already.
+            Overloaded, CallerLimit: if too many queries wait already.
         """
         work = partial(_columns, state=forecaster.active_state)
         return await self._in_parts(work, forecaster, len(query), query.rows, COLUMNS_CHUNK)
@@ -174,13 +178,21 @@ class Batcher:
 
         Raises:
             Overloaded: if too many queries wait already.
+            CallerLimit: if those of its caller, where callers are limited, are more than half of the most.
         """
+        caller, most = limited_caller.get(), self._max_waiting // 2
+        if caller and self._of_callers[caller] + number > most:
+            raise CallerLimit("batches", f"{most} games of batches at a time")
         self._admit(number)
+        self._of_callers[caller] += number
         try:
             starts = range(0, number, size)
             return [await self._on_thread(work, forecaster, part(start, start + size)) for start in starts]
         finally:
             self._unanswered -= number
+            self._of_callers[caller] -= number
+            if not self._of_callers[caller]:
+                del self._of_callers[caller]
 
     async def _on_thread(self, work: Callable[[Forecaster, _Sized], _R], forecaster: Forecaster, queries: _Sized) -> _R:
         """Compute queries of one call on the thread, unless its caller goes before the thread begins."""

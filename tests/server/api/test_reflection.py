@@ -6,12 +6,18 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import running_worker
+
+from dejavu_server.api.handlers import REFLECTION_SERVICE
 
 GAME_OF_2024 = "0022400001"
 
@@ -45,6 +51,19 @@ def test_the_services_are_listed(address: str) -> None:
         "grpc.reflection.v1alpha.ServerReflection",
         "inference.GRPCInferenceService",
     }
+
+
+def test_one_stream_does_not_ask_without_end(address: str) -> None:
+    """Limits count streams; without pauses one took two thirds of a worker."""
+    ask = reflection_pb2.ServerReflectionRequest(list_services="")
+    with grpc.insecure_channel(address) as channel:
+        ask_server: Any = channel.stream_stream(
+            f"/{REFLECTION_SERVICE}/ServerReflectionInfo", reflection_pb2.ServerReflectionRequest.SerializeToString
+        )
+        start = time.monotonic()
+        answers = list(ask_server(iter([ask] * 40), timeout=30))
+    assert len(answers) == 40
+    assert time.monotonic() - start >= sum(range(40)) / 1000
 
 
 def test_predict_is_called(address: str) -> None:

@@ -10,7 +10,8 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast
-from dejavu_server.admission.errors import Overloaded
+from dejavu_server.admission.callers import limited_caller
+from dejavu_server.admission.errors import CallerLimit, Overloaded
 from dejavu_server.forecasting.batcher import CHUNK, MAX_ON_LOOP, MAX_WAITING, QUIET_TURNS, Batcher
 
 POISON = -77.0
@@ -190,3 +191,22 @@ async def test_queries_are_computed_together_if_others_may_come_or_came_last(mod
     await asyncio.gather(*(batcher.forecast(model, query(last)) for last in range(2)))
     assert model.groups == [1, 3, 2]
     await batcher.close()
+
+
+async def test_a_limited_caller_leaves_room_for_the_batches_of_others(new_batcher: Callable[..., Batcher]) -> None:
+    batcher, model = new_batcher(max_waiting=8), PersistenceForecaster()
+    begun, release = held(model)
+
+    async def ask(caller: str, number: int) -> int:
+        limited_caller.set(caller)
+        return len(await batcher.forecast_many(model, [query(1.0)] * number))
+
+    first = [asyncio.create_task(ask("one", number)) for number in (3, 1)]
+    await asyncio.to_thread(begun.wait, 10)
+    with pytest.raises(CallerLimit, match="4 games of batches at a time"):
+        await asyncio.create_task(ask("one", 1))
+    other = asyncio.create_task(ask("other", 4))
+    await asyncio.sleep(0)
+    release.set()
+    assert [await each for each in (*first, other)] == [3, 1, 4]
+    assert await asyncio.create_task(ask("one", 4)) == 4

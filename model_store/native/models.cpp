@@ -9,6 +9,7 @@ namespace dejavu {
 namespace {
 
 constexpr double CUBE_UNIT = 1000.0;
+constexpr double CUBE_REACH[2] = {8.0, 0.4};  // points per root of the minutes, and per minute; see linear.py
 constexpr float REGULATION_MINUTES = 48.0f;
 
 // Writes the kernel's weights of neighbours, nearest first: 1 at distance 0, 0 at the last one.
@@ -102,7 +103,11 @@ double PointModels::increment(int minutes, Margin margin, int horizon, double le
     const double *const coefficients = minute(minutes).coefficients[margin.linear_source()][horizon];
     double result = coefficients[0] + coefficients[1] * lead;
     result += coefficients[2] * (margin.known() ? margin.points : 0.0);
-    if (cubic_) result += coefficients[3] * (lead * lead * lead / CUBE_UNIT);
+    if (cubic_) {
+        const double reach = CUBE_REACH[0] * std::sqrt(static_cast<double>(minutes)) + CUBE_REACH[1] * minutes;
+        const double near = std::min(std::max(lead, -reach), reach);
+        result += coefficients[3] * (near * near * near / CUBE_UNIT);
+    }
     return result;
 }
 

@@ -7,9 +7,8 @@ their residuals.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -23,6 +22,11 @@ INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE = range(4)
 CUBE_UNIT: Final = 1000.0
 """Unit of the cubed lead, in cubic points: with it, the last coefficient has a size similar to that of the others."""
 
+CUBE_REACH: Final = (8.0, 0.4)
+"""Largest lead whose cube counts, in points: per root of the minutes, and per minute. These are the largest leads of
+2014 to 2024; beyond them, where a cube would turn the forecast around, the cube of the largest counts.
+"""
+
 MAX_COEFFICIENT: Final = 1000.0
 """Bound of the coefficients; those of a bundle are below 15."""
 
@@ -30,6 +34,8 @@ MAX_COEFFICIENT: Final = 1000.0
 @dataclass(frozen=True, slots=True)
 class LinearModels:
     """increment = intercept + slope · lead + margin slope · expected margin + cube · lead³ / CUBE_UNIT.
+
+    In the cube, leads are limited by CUBE_REACH.
 
     Attributes:
         coefficients: (2 horizons, 48 minutes, 3 margin sources, 4), for minutes 0 (before tip-off) to 47; the sources
@@ -93,19 +99,12 @@ class LinearModels:
         of_minutes = self._by_minute[minutes]
         chosen = (of_minutes if isinstance(minutes, int) else of_minutes.transpose(1, 0, 2, 3))[sources]
         coefficients = chosen.transpose(-1, *range(chosen.ndim - 1))
-        result: Floats = self.increment(coefficients, leads[..., None], margin.reshape(-1, *(1,) * leads.ndim))
-        return result
-
-    def increment(self, coefficients: Sequence[Any] | Floats, lead: Any, margin: Any) -> Any:
-        """Predict increments, in points: a number, or an array if the arguments are arrays, which must broadcast.
-
-        Args:
-            coefficients: in the order of INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE.
-            lead: in points.
-            margin: expected final differential before the game, in points; 0 if unknown.
-        """
-        result = coefficients[INTERCEPT] + coefficients[SLOPE] * lead
+        margin, lead = margin.reshape(-1, *(1,) * leads.ndim), leads[..., None]
+        result: Floats = coefficients[INTERCEPT] + coefficients[SLOPE] * lead
         result += coefficients[MARGIN_SLOPE] * margin
         if self._cubic:
-            result += coefficients[CUBE] * (lead * lead * lead / CUBE_UNIT)
+            played = np.arange(MAX_SLOTS + 1)[minutes]
+            reach = CUBE_REACH[0] * np.sqrt(played) + CUBE_REACH[1] * played
+            near = np.clip(leads, -reach, reach)[..., None]
+            result += coefficients[CUBE] * (near * near * near / CUBE_UNIT)
         return result

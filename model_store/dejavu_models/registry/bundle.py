@@ -43,7 +43,7 @@ MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6
 """Tolerance, in points, between a loaded bundle's answers and the golden ones computed before writing."""
 
-_MAX_POINTS = 1e6
+_MAX_POINTS = 1e4
 """Bound of the points of an answer: what a scorecard can show. Models of a few games exceed those of any game."""
 
 MAX_ANSWER_SECONDS = 0.02

@@ -18,6 +18,7 @@ from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.errors import (
+    GameFull,
     InvalidDifferential,
     InvalidTime,
     LedgerCorrupt,
@@ -27,6 +28,9 @@ from dejavu_server.ledger.errors import (
 from dejavu_server.ledger.queries import learning, reporting
 from dejavu_server.records import ReportedOutcome
 from dejavu_server.results import Failed, Result
+
+MAX_REVISIONS: Final = 100
+"""Number of the last revision that is recorded of an outcome: every read of its game walks them all."""
 
 MAX_SWING: Final = 100
 """Largest plausible change of a differential from the half to the end, in points; none in the NBA came near it."""
@@ -66,7 +70,8 @@ def record_outcome(
         be true together with what is recorded of the game: with the differential at the other horizon (`MAX_SWING`),
         with the teams of every forecast or of an outcome, or with the minutes of the forecasts before its time
         (`_too_early`). Another differential or team probably belongs to another game, and swapped teams give the
-        differential the wrong sign. Fails with an OutcomeStands if it would correct the outcome and `correct` is false.
+        differential the wrong sign. Fails with an OutcomeStands if it would correct the outcome and `correct` is false,
+        with a GameFull if it has MAX_REVISIONS already; it can still be withdrawn then.
     """
     newest = _newest_revision(connection, reported.game_id, reported.horizon)
     before = _standing(newest)
@@ -79,6 +84,9 @@ def record_outcome(
         return Failed(contradiction)
     if before is not None and not correct and not _only_adds(before, reported):
         return Failed(OutcomeStands(_difference(before, reported), before))
+    if newest is not None and newest.outcome.revision >= MAX_REVISIONS:
+        found = f"{reported.game_id} {_PLACES[reported.horizon]}"
+        return Failed(GameFull(f"the outcome of {found} has {MAX_REVISIONS} revisions, which is the limit"))
     teams = before if before is not None and not reported.home_team else reported
     total, overtimes = reported.total_points, reported.overtimes
     if before is not None and before.differential == reported.differential:

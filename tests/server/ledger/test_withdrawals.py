@@ -25,7 +25,8 @@ from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.ledger import Ledger, verify
-from dejavu_server.ledger.errors import OutcomeAlreadyRecorded, OutcomeStands, UnknownOutcome
+from dejavu_server.ledger.errors import GameFull, OutcomeAlreadyRecorded, OutcomeStands, UnknownOutcome
+from dejavu_server.ledger.outcomes import MAX_REVISIONS
 from dejavu_server.ledger.queries import learning, pages, predictions, scorecards
 from dejavu_server.ledger.queries.completed_games import completed_games
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
@@ -223,3 +224,17 @@ async def test_a_wrong_time_is_replaced_by_a_withdrawal_and_a_new_report(ledger:
         return [each.day for each in learning.settled_games_after(connection, 0)]
 
     assert await ledger.read(learned) == [date(2024, 1, 11)]
+
+
+async def test_an_outcome_has_so_many_revisions_and_can_be_withdrawn_then(ledger: Ledger) -> None:
+    """Reads of a game walk all revisions of its outcomes: without a limit they took seconds."""
+    for number in range(MAX_REVISIONS + 1):
+        stored, _ = await ledger.record_outcome(outcome(1 + number % 2, horizon=FINAL))
+    assert stored.revision == MAX_REVISIONS
+    with pytest.raises(GameFull, match=f"has {MAX_REVISIONS} revisions"):
+        await ledger.record_outcome(outcome(9, horizon=FINAL))
+    assert (await ledger.record_outcome(outcome(stored.differential, horizon=FINAL)))[0] == stored
+    withdrawn, _ = await ledger.withdraw_outcome(GAME, FINAL)
+    assert withdrawn.revision == MAX_REVISIONS + 1
+    with pytest.raises(GameFull):
+        await ledger.record_outcome(outcome(9, horizon=FINAL))

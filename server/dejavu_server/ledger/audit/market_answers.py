@@ -21,6 +21,10 @@ from dejavu_server.records import IssuedForecast
 _SAME: Final = 1e-9
 """Relative difference up to which two numbers count as equal: a later release may add in another order."""
 
+_TWO_WAYS: Final = 1e-6
+"""Maximum difference between a forecast's home_lead_probability and its distribution at the same place: both are right,
+but far from the forecast's leads they lose digits, which adapted intervals multiply."""
+
 _ROUNDED: Final = 0.0006
 """Maximum difference, in points, between a recorded quantile, which is rounded to 0.001, and the distribution's."""
 
@@ -176,7 +180,7 @@ class _Bounds(NamedTuple):
     def above(self, value: float) -> _Range:
         """Return bounds of P(differential > value)."""
         if value == self.threshold:
-            return _Range(self.home_leads, self.home_leads)
+            return _Range(self.home_leads - _TWO_WAYS, self.home_leads + _TWO_WAYS)
         lower, upper = self._own(value)
         nominal = _Range(_cdf(self._as_issued(lower).lower), _cdf(self._as_issued(upper).upper))
         # The probability does not increase with the value.

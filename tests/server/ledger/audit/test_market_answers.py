@@ -255,3 +255,12 @@ def test_a_forecast_without_quantiles_still_bounds_an_answer_by_who_leads() -> N
     assert fault_of(bare, market, answer) is None
     behind = replace(bare, forecast=replace(bare.forecast, home_lead_probability=0.2))
     assert "expected 0.0000 to 0.2000" in (fault_of(behind, market, answer) or "")
+
+
+@pytest.mark.parametrize(("difference", "follows"), [(5e-8, True), (-5e-8, True), (1e-5, False)])
+def test_a_probability_told_twice_may_differ_by_lost_digits(difference: float, follows: bool) -> None:
+    """Far from the leads of games it did, and one such forecast with odds ended every verification of its ledger."""
+    issued, market, answer = asked(Horizon.FINAL, Market(0.0, 1.9, 1.9), lead=6.0)
+    told = issued.forecast.home_lead_probability + difference
+    moved = replace(issued, forecast=replace(issued.forecast, home_lead_probability=told))
+    assert (fault_of(moved, market, answer) is None) is follows

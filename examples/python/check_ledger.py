@@ -5,10 +5,12 @@ dejavu-server ledger export-entries --out entries.jsonl       # any later day
 python examples/python/check_ledger.py entries.jsonl --checkpoint monday.json
 
 The hashes need the standard library alone; the signature of the checkpoint (Ed25519) needs the package cryptography.
-With --target HOST:PORT it also compares what that server lists with the entries; this needs grpcio and the code that
-protoc generates from protos/. It was written from docs/verification.md and needs nothing else of this project.
+With --target HOST:PORT it also computes from the entries what a server must list, and compares all that this one lists,
+by every filter; this needs grpcio and the code that protoc generates from protos/. It was written from
+docs/verification.md and needs nothing else of this project.
 
-Exit codes: 0 sound · 1 something was changed; the first thing found is printed · 2 wrong usage, or it can't be read.
+Exit codes: 0 sound · 1 something was changed; the first thing found is printed · 2 wrong usage, or it can't be read or
+compared, since the export is older than what the server lists.
 """
 
 from __future__ import annotations
@@ -19,22 +21,43 @@ import hashlib
 import json
 import math
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-LATE = {None: 0, "later_minute": 1, "time": 2, "reported": 3, "game_date": 4}
-OBSERVED = 5
-LAST_MINUTE_BEFORE_HALF = 23
-"""Numbers of dejavu.v1.LateReason: those that an entry may have, and the one that follows from a later outcome."""
+MINUTES = {"halftime": 24, "final": 48}
+"""Minutes of play up to a horizon."""
+
+TOLERANCE = 1e-9
+MOST_REVISIONS = 500
+"""Revisions of an outcome that a server lists: the newest ones."""
+
+CONFIDENCES = (0.6, 0.8, 0.95)
+"""Values of min_confidence by which forecasts are listed."""
+
+NOT_COMPARED = {
+    "dejavu.v1.MarketAnswer.notice",
+    "dejavu.v1.MarketAnswer.warnings",
+    "dejavu.v1.TeamKnowledge.text",
+    "dejavu.v1.Warning.text",
+}
+"""Texts for people, which the chain does not have; explanations are not listed."""
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 Entry = dict[str, Any]
+Place = tuple[str, str]
+"""A game and a horizon."""
 
 
 class ChangedError(Exception):
-    """What the export contains is not what was recorded; the message says where and why."""
+    """What the export contains, or a server lists, is not what was recorded; the message says where and why."""
+
+
+class OldExportError(ValueError):
+    """What a server lists may differ from the export because of entries that came after it."""
 
 
 def main() -> int:
@@ -56,7 +79,7 @@ def main() -> int:
         if options.checkpoint:
             print(check_checkpoint(json.loads(options.checkpoint.read_text()), json.loads(identity), hashes))
         if options.target:
-            print(check_listed(options.target, entries))
+            print(check_listed(options.target, json.loads(identity), entries))
     except ChangedError as error:
         print(error)
         return 1
@@ -156,97 +179,411 @@ def check_checkpoint(kept: dict[str, Any], identity: dict[str, Any], hashes: dic
     return f"nothing up to entry {sequence} was changed since {kept['signedTime']}; signed with {key.hex()}"
 
 
-def check_listed(target: str, entries: dict[int, Entry]) -> str:
-    """Compare every forecast that a server lists, with its outcome and market, with the entries."""
+def check_listed(target: str, identity: dict[str, Any], entries: dict[int, Entry]) -> str:
+    """Compare what a server lists, under every filter, and its revisions of outcomes with what the entries say."""
     import grpc  # noqa: PLC0415 - only this check needs a server
 
-    from dejavu.v1 import record_service_pb2 as pb  # noqa: PLC0415
-    from dejavu.v1.record_service_pb2_grpc import RecordServiceStub  # noqa: PLC0415
-
-    request = pb.ListPredictionsRequest(page_size=500, include_superseded=True, include_replays=True)
-    markets = {entry["payload"]["forecast_sequence"]: entry for entry in entries.values() if entry["kind"] == "market"}
-    count, observed = 0, first_observed(entries)
+    record, last = Record(entries), max(entries, default=int(identity["pruned_through"]))
     try:
         with grpc.insecure_channel(target) as channel:
-            service = RecordServiceStub(channel)
-            while True:
-                page = service.ListPredictions(request, timeout=60)
-                for each in page.predictions:
-                    # What was recorded since the export is not in it.
-                    if each.forecast.sequence in entries:
-                        _compare_listed(each, entries, markets, _observed_since(each.forecast, observed))
-                        count += 1
-                if not page.next_page_token:
-                    break
-                request.page_token = page.next_page_token
+            server = Server(channel, last)
+            if (ledger_id := server.checkpoint().ledger_id) != identity["ledger_id"]:
+                raise ChangedError(f"the server's ledger is {ledger_id}, the export's {identity['ledger_id']}")
+            newer = _compare_forecasts(server, record, last)
+            _compare_filters(server, record, last)
+            _compare_revisions(server, record)
     except grpc.RpcError as error:
         raise OSError(f"{target}: {error.code().name}: {error.details()}") from error
-    expected = sum(entry["kind"] == "forecast" for entry in entries.values())
-    if count != expected:
-        raise ChangedError(f"the server lists {count} of the {expected} forecasts")
-    return f"{count} forecasts, as the server lists them, are those of the entries"
+    after = f"; {newer} newer than the export were not compared" if newer else ""
+    return f"{len(record.forecasts)} forecasts, as the server lists them, are those of the entries{after}"
 
 
-def first_observed(entries: dict[int, Entry]) -> dict[tuple[str, int], int]:
-    """Return by game and number of the horizon when an outcome was observed, as its first report says."""
-    times: dict[tuple[str, int], int] = {}
-    for entry in entries.values():
-        payload = entry["payload"]
-        if entry["kind"] == "outcome" and not payload["game_id"].startswith("99"):
-            place = payload["game_id"], {"halftime": 1, "final": 2}[payload["horizon"]]
-            times.setdefault(place, payload["observed_us"])
-    return times
+class Server:
+    """A server that lists a record.
+
+    Args:
+        channel: a channel to it.
+        last: the last entry of the export.
+    """
+
+    def __init__(self, channel: Any, last: int) -> None:
+        from dejavu.v1 import record_service_pb2  # noqa: PLC0415
+        from dejavu.v1.record_service_pb2_grpc import RecordServiceStub  # noqa: PLC0415
+
+        self._pb, self._service, self._last = record_service_pb2, RecordServiceStub(channel), last
+
+    def checkpoint(self) -> Any:
+        """Return the head of its ledger."""
+        return self._service.GetCheckpoint(self._pb.GetCheckpointRequest(), timeout=60).checkpoint
+
+    def listed(self, conditions: dict[str, Any]) -> Iterator[Any]:
+        """Yield the forecasts that it lists under conditions."""
+        everything = {"page_size": 500, "include_superseded": True, "include_replays": True}
+        request = self._pb.ListPredictionsRequest(**(everything | conditions))
+        while True:
+            page = self._service.ListPredictions(request, timeout=60)
+            yield from page.predictions
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def outcomes(self, place: Place) -> Any:
+        """Return the revisions of an outcome that it lists."""
+        of: dict[str, Any] = {"game_id": place[0], "horizon": _enum(place[1])}
+        return self._service.GetPrediction(self._pb.GetPredictionRequest(**of), timeout=60).outcomes
+
+    def differs(self, text: str) -> NoReturn:
+        """Say that it lists something else than follows from the export, unless later entries may be the reason."""
+        if (head := self.checkpoint().sequence) > self._last:
+            missing = f"the export lacks entries {self._last + 1} to {head}, which may be why: export again"
+            raise OldExportError(f"{text}; {missing}")
+        raise ChangedError(text)
 
 
-def _observed_since(forecast: Any, observed: dict[tuple[str, int], int]) -> float:
-    """Return when an outcome that a forecast precedes was first observed: the end, or before it the half."""
-    preceded = (1, 2) if forecast.elapsed_minutes <= LAST_MINUTE_BEFORE_HALF else (2,)
-    return min(observed.get((forecast.game_id, horizon), math.inf) for horizon in preceded)
+class Record:
+    """What follows from the entries of a ledger: what a server must list.
+
+    Args:
+        entries: the entries by sequence; of a pruned ledger, those that remain.
+    """
+
+    def __init__(self, entries: dict[int, Entry]) -> None:
+        of_kind: dict[str, dict[int, Entry]] = {"forecast": {}, "outcome": {}, "market": {}}
+        for sequence, entry in entries.items():
+            of_kind.setdefault(entry["kind"], {})[sequence] = entry
+        self.forecasts = of_kind["forecast"]
+        self._markets = {each["payload"]["forecast_sequence"]: each for each in of_kind["market"].values()}
+        self._outcomes: dict[Place, list[Entry]] = {}
+        for entry in of_kind["outcome"].values():
+            self._outcomes.setdefault(_place(entry["payload"]), []).append(entry)
+        self._newest: dict[str, int] = {}  # by key: the highest revision that is not late
+        for entry in self.forecasts.values():
+            if not self._late(entry):
+                self._newest[_key(entry)] = max(entry["revision"], self._newest.get(_key(entry), 0))
+
+    def revisions(self) -> dict[Place, list[dict[str, Any]]]:
+        """Return the revisions of the outcomes of all games and horizons with forecasts, as a server lists them."""
+        places = {_place(entry["payload"]["request"]) for entry in self.forecasts.values()}
+        return {at: [_outcome(each) for each in self._outcomes.get(at, ())][-MOST_REVISIONS:] for at in sorted(places)}
+
+    def filters(self) -> Iterator[tuple[dict[str, Any], set[int]]]:
+        """Yield conditions of a list, and the forecasts that meet them."""
+        found: dict[tuple[tuple[str, Any], ...], set[int]] = {
+            (condition,): set()
+            for condition in (
+                *(("settled", True), ("settled", False), ("include_superseded", False), ("include_replays", False)),
+                *(("horizon", _enum(horizon)) for horizon in MINUTES),
+                *(("min_confidence", confidence) for confidence in CONFIDENCES),
+            )
+        }
+        for sequence, entry in self.forecasts.items():
+            for conditions in self._conditions(entry):
+                found.setdefault(conditions, set()).add(sequence)
+        for conditions, sequences in found.items():
+            yield dict(conditions), sequences
+
+    def _conditions(self, entry: Entry) -> Iterator[tuple[tuple[str, Any], ...]]:
+        """Yield the conditions that a forecast meets."""
+        request, forecast = entry["payload"]["request"], entry["payload"]["forecast"]
+        day = min(_game_date(entry), _evening(forecast["generated_us"]))
+        yield (("from_date", day), ("to_date", day))
+        yield (("settled", self._standing(entry) is not None),)
+        yield (("horizon", _enum(request["horizon"])),)
+        yield (("game_id", request["game_id"]),)
+        yield (("model_version", forecast["model_version"]),)
+        yield (("elapsed_minutes", forecast["elapsed_minutes"]),)
+        for team in {request["home_team"], request["away_team"]} - {""}:
+            yield (("team", team),)
+        if not self._superseded(entry):
+            yield (("include_superseded", False),)
+        if not _is_replay(entry):
+            yield (("include_replays", False),)
+        probability = forecast["home_lead_probability"]
+        for confidence in CONFIDENCES:
+            if max(probability, 1.0 - probability) >= confidence:
+                yield (("min_confidence", confidence),)
+
+    def listed(self, sequence: int) -> dict[str, Any]:
+        """Return the dejavu.v1.RecordedPrediction of a forecast: values by the paths of its fields."""
+        entry = self.forecasts[sequence]
+        market, standing = self._markets.get(sequence), self._standing(entry)
+        bet = market is not None and not self._late(entry) and not self._was_sent_after(entry, market)
+        parts: dict[str, Any] = {
+            "forecast": _forecast(entry, self._late(entry)),
+            "pattern": entry["payload"]["request"]["pattern"],
+            "superseded": self._superseded(entry),
+            "recorded_by": entry.get("made_by"),
+        }
+        if standing is not None:
+            parts["outcome"] = _outcome(standing)
+            parts["settlement"] = _settlement(entry, standing, market if bet else None)
+            parts["settlement"]["first_outcome_sequence"] = self._outcomes[_place(standing["payload"])][0]["sequence"]
+        if market is not None:
+            parts["market_sequence"] = market["sequence"]
+            parts["market"], parts["market_answer"] = _market(market["payload"], entry["payload"]["request"]["horizon"])
+            parts["market_answer"]["recording"] = "outcome_known" if self._was_sent_after(entry, market) else "recorded"
+        return parts
+
+    def _standing(self, forecast: Entry) -> Entry | None:
+        """Return the outcome of a forecast: the newest revision, unless it withdraws it."""
+        revisions = self._outcomes.get(_place(forecast["payload"]["request"]))
+        return revisions[-1] if revisions and not revisions[-1]["payload"].get("withdrawn") else None
+
+    def _superseded(self, entry: Entry) -> bool:
+        return self._newest.get(_key(entry), 0) > int(entry["revision"])
+
+    def _late(self, entry: Entry) -> str:
+        made = entry["payload"]["forecast"]["generated_us"]
+        return str(entry.get("late", "")) or ("observed" if made > self._observed_since(entry) else "")
+
+    def _was_sent_after(self, forecast: Entry, market: Entry) -> bool:
+        return bool(market["payload"].get("requested_us", -math.inf) > self._observed_since(forecast))
+
+    def _observed_since(self, forecast: Entry) -> float:
+        """Return when an outcome that a forecast precedes was first observed: the end, or before it the half."""
+        game, minute = forecast["payload"]["request"]["game_id"], forecast["payload"]["forecast"]["elapsed_minutes"]
+        preceded = ("halftime", "final") if minute < MINUTES["halftime"] else ("final",)
+        reports = chain.from_iterable(self._outcomes.get((game, horizon), ())[:1] for horizon in preceded)
+        times = [each["payload"]["observed_us"] for each in reports if each["revision"] == 0]
+        return math.inf if _is_replay(forecast) else min(times, default=math.inf)
 
 
-def _compare_listed(each: Any, entries: dict[int, Entry], markets: dict[int, Entry], observed: float) -> None:
-    """Compare one listed forecast with its entries, given when its outcome was observed."""
-    listed, entry = each.forecast, entries[each.forecast.sequence]
-    forecast, request = entry["payload"]["forecast"], entry["payload"]["request"]
-    pairs: list[tuple[str, object, object]] = [
-        ("revision", listed.revision, entry["revision"]),
-        ("late", listed.late, LATE[entry.get("late")] or OBSERVED * (forecast["generated_us"] > observed)),
-        ("game_id", listed.game_id, request["game_id"]),
-        ("horizon", listed.horizon, {"halftime": 1, "final": 2}[request["horizon"]]),
-        ("alpha", listed.alpha, request["alpha"]),
-        ("pattern", list(each.pattern), request["pattern"]),
-        ("total_points", listed.total_points, request.get("total_points", 0)),
-        ("last_score.seconds", listed.last_score.seconds, request.get("last_score", {}).get("seconds", 0)),
-        ("elapsed_minutes", listed.elapsed_minutes, forecast["elapsed_minutes"]),
-        ("model_version", listed.model_version, forecast["model_version"]),
-        ("generated_time", listed.generated_time.ToMicroseconds(), forecast["generated_us"]),
-        ("point_forecast", listed.point_forecast, forecast["point"]),
-        ("interval_lower", listed.interval_lower, forecast["interval_lower"]),
-        ("interval_upper", listed.interval_upper, forecast["interval_upper"]),
-        ("home_lead_probability", listed.home_lead_probability, forecast["home_lead_probability"]),
-        ("distribution", list(listed.distribution), forecast.get("distribution", [])),
-    ]
-    if each.HasField("outcome") and each.outcome.sequence in entries:
-        recorded = entries[each.outcome.sequence]["payload"]
-        pairs += [
-            (f"outcome.{name}", getattr(each.outcome, name), recorded[name]) for name in ("game_id", "differential")
-        ]
-    if listed.sequence in markets:
-        asked, answer = (markets[listed.sequence]["payload"][part] for part in ("market", "answer"))
-        side = {None: 0, "home": 1, "away": 2}[answer["side"]]
-        pairs += [
-            ("market.line", each.market.line, asked["line"]),
-            ("market_answer.side", each.market_answer.side, side),
-        ]
-        for name in ("home", "away"):
-            given = getattr(each.market_answer, name)
-            pairs += [
-                (f"{name}.{part}", getattr(given, part), answer[name][part])
-                for part in ("decimal_odds", "stake_fraction")
-            ]
-    for name, shown, recorded in pairs:
-        if shown != recorded:
-            raise ChangedError(f"entry {listed.sequence}: {name} is listed as {shown}, recorded as {recorded}")
+def _place(payload: dict[str, Any]) -> Place:
+    return str(payload["game_id"]), str(payload["horizon"])
+
+
+def _enum(horizon: str) -> str:
+    return f"HORIZON_{horizon.upper()}"
+
+
+def _key(entry: Entry) -> str:
+    """Return what the revisions of a forecast have in common."""
+    request, forecast = entry["payload"]["request"], entry["payload"]["forecast"]
+    margin = request["pregame_margin"]
+    of = (request[name] for name in ("game_id", "horizon", "alpha"))
+    made = forecast["elapsed_minutes"], forecast["model_version"], None if margin is None else margin + 0.0
+    return json.dumps([*of, *made, entry.get("made_by", "")])
+
+
+def _is_replay(forecast: Entry) -> bool:
+    return bool(forecast["payload"]["request"]["game_id"].startswith("99"))
+
+
+def _evening(microseconds: int) -> str:
+    """Return the date of the games that are played at a time: it ends at 11:00 UTC."""
+    return (EPOCH + timedelta(microseconds=microseconds, hours=-11)).date().isoformat()
+
+
+def _game_date(forecast: Entry) -> str:
+    given = forecast["payload"]["request"].get("game_date")
+    return str(given or _evening(forecast["payload"]["forecast"]["generated_us"]))
+
+
+def _forecast(entry: Entry, late: str) -> dict[str, Any]:
+    """Return the fields of a dejavu.v1.Forecast."""
+    request, forecast = entry["payload"]["request"], entry["payload"]["forecast"]
+    fields = {
+        name: request.get(name)
+        for name in (
+            *("game_id", "home_team", "away_team", "horizon", "alpha", "total_points", "last_score", "pregame_total"),
+            "neutral_site",
+        )
+    }
+    fields |= {
+        name: forecast.get(name)
+        for name in (
+            *("elapsed_minutes", "interval_lower", "interval_upper", "home_lead_probability", "model_version"),
+            *("expected_margin", "calibration_sequence", "distribution", "ratings_date", "arm"),
+            *("expected_margin_terms", "total", "adaptation"),
+        )
+    }
+    fields |= {
+        "point_forecast": forecast["point"],
+        "coverage_probability": 1.0 - request["alpha"],
+        "generated_time": forecast["generated_us"],
+        "expires_time": forecast["expires_us"],
+        "sequence": entry["sequence"],
+        "revision": entry["revision"],
+        "late": late,
+        "game_date": _game_date(entry),
+        "warnings": [{"reason": each} for each in forecast.get("warnings", ())],
+    }
+    if request["home_team"] or request["away_team"]:
+        fields["finals_since"] = forecast.get("finals_since")
+    fields |= dict(zip(("home_known", "away_known"), forecast.get("teams_known", ()), strict=False))
+    if fields["total"] is not None:
+        fields["total"] = fields["total"] | {"point_forecast": fields["total"]["point"]}
+    if fields["expected_margin"] is not None:
+        given = request["pregame_margin"] is not None
+        fields["margin_source"] = request.get("margin_source", "caller") if given else "ratings"
+        fields["margin_time"] = request.get("margin_us")
+    return fields
+
+
+def _outcome(entry: Entry) -> dict[str, Any]:
+    """Return the fields of a dejavu.v1.Outcome."""
+    payload: dict[str, Any] = entry["payload"]
+    return payload | {
+        "observed_time": payload["observed_us"],
+        "recorded_time": payload["recorded_us"],
+        "sequence": entry["sequence"],
+        "revision": entry["revision"],
+        "recorded_by": entry.get("made_by"),
+    }
+
+
+def _settlement(entry: Entry, standing: Entry, market: Entry | None) -> dict[str, Any]:
+    """Return the fields of a dejavu.v1.Settlement, given the market of a bet that counts."""
+    request, forecast, outcome = entry["payload"]["request"], entry["payload"]["forecast"], standing["payload"]
+    differential = outcome["differential"]
+    led = 1.0 if differential > 0 else 0.0
+    fields: dict[str, Any] = {
+        "outcome_sequence": standing["sequence"],
+        "error": forecast["point"] - differential,
+        "absolute_error": abs(forecast["point"] - differential),
+        "persistence_absolute_error": abs(request["pattern"][-1] - differential),
+        "covered": forecast["interval_lower"] <= differential <= forecast["interval_upper"],
+        "brier": (forecast["home_lead_probability"] - led) ** 2,
+        "crps": _crps(forecast["distribution"], differential) if forecast.get("distribution") else None,
+    }
+    total, points, so_far = forecast.get("total"), outcome.get("total_points"), request.get("total_points")
+    if total is not None and points is not None and so_far is not None:
+        pace = so_far * MINUTES[request["horizon"]] / forecast["elapsed_minutes"]
+        fields["total"] = {
+            "error": total["point"] - points,
+            "absolute_error": abs(total["point"] - points),
+            "pace_absolute_error": abs(pace - points),
+            "covered": total["interval_lower"] <= points <= total["interval_upper"],
+            "crps": _crps(total["distribution"], points),
+        }
+    answer = None if market is None else market["payload"]["answer"]
+    if market is not None and answer is not None and answer["side"] is not None:
+        line, side = market["payload"]["market"]["line"], answer[answer["side"]]
+        won = (differential > line) == (answer["side"] == "home")
+        stake = side["stake_fraction"]
+        result = "push" if differential == line else "won" if won else "lost"
+        fields["market_result"] = result
+        fields["market_profit"] = {"push": 0.0, "won": stake * (side["decimal_odds"] - 1.0), "lost": -stake}[result]
+    return fields
+
+
+def _crps(quantiles: list[float], outcome: float) -> float:
+    levels = ((2 * place + 1) / (2 * len(quantiles)) for place in range(len(quantiles)))
+    losses = ((level - (outcome < value)) * (outcome - value) for level, value in zip(levels, quantiles, strict=True))
+    return 2.0 * math.fsum(losses) / len(quantiles)
+
+
+def _market(payload: dict[str, Any], horizon: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fields of a dejavu.v1.Market and of its dejavu.v1.MarketAnswer."""
+    asked, answer = payload["market"], payload["answer"]
+    prices = {
+        side: {"american": asked[american]} if (american := f"{side}_american") in asked else {"decimal": asked[odds]}
+        for side, odds in (("home", "home_odds"), ("away", "away_odds"))
+    }
+    policy = answer["policy"]
+    return asked | prices | {"horizon": horizon}, answer | {
+        "confidence_threshold": policy["confidence_threshold"],
+        "staking": policy,
+    }
+
+
+def _compare_forecasts(server: Server, record: Record, last: int) -> int:
+    """Compare all forecasts that a server lists with the record; return how many are newer than its last entry."""
+    shown, newer = set[int](), set[int]()
+    for each in server.listed({}):
+        sequence = each.forecast.sequence
+        if sequence > last:
+            newer.add(sequence)
+            continue
+        if sequence not in record.forecasts:
+            raise ChangedError(f"entry {sequence} is listed as a forecast, which it is not")
+        shown.add(sequence)
+        for path, value, recorded in _differences(each, record.listed(sequence)):
+            text = f"entry {sequence}: {path} is listed as {value}, recorded as {recorded}"
+            if path.startswith("forecast.") and path != "forecast.late":
+                raise ChangedError(text)  # which no later entry changes
+            server.differs(text)
+    if missing := record.forecasts.keys() - shown:
+        raise ChangedError(f"entry {min(missing)}: the server does not list this forecast")
+    if newer and (head := server.checkpoint().sequence) < max(newer):
+        raise ChangedError(f"entry {max(newer)} is listed as a forecast; the last entry of the ledger is {head}")
+    return len(newer)
+
+
+def _compare_filters(server: Server, record: Record, last: int) -> None:
+    """Compare which forecasts a server lists under each filter with the record."""
+    for conditions, chosen in record.filters():
+        found = {each.forecast.sequence for each in server.listed(conditions) if each.forecast.sequence <= last}
+        for sequence in sorted(found ^ chosen):
+            lists = "does not list" if sequence in chosen else "lists"
+            words = " and ".join(f"{name} {value}" for name, value in conditions.items())
+            server.differs(f"entry {sequence}: the server {lists} this forecast with {words}")
+
+
+def _compare_revisions(server: Server, record: Record) -> None:
+    """Compare the revisions of outcomes that a server lists with the record."""
+    for place, revisions in record.revisions().items():
+        shown = server.outcomes(place)
+        for each, recorded in zip(shown, revisions, strict=False):
+            for path, value, right in _differences(each, recorded):
+                server.differs(f"entry {recorded['sequence']}: {path} is listed as {value}, recorded as {right}")
+        if len(shown) != len(revisions):
+            of = f"game {place[0]}, {place[1]}"
+            server.differs(f"{of}: {len(shown)} revisions of the outcome are listed, {len(revisions)} recorded")
+
+
+def _differences(message: Any, expected: dict[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """Yield the path of each field of a message that is not as expected, its value and the expected one."""
+    shown, recorded = dict(_shown(message)), dict(_expected(expected, message.DESCRIPTOR))
+    for path in sorted(shown.keys() | recorded.keys()):
+        value, right = shown.get(path), recorded.get(path)
+        if not _same(value, right):
+            yield path, value, right
+
+
+def _shown(message: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a message that are set, by their paths; times and enums in the form that the chain has."""
+    for field, value in message.ListFields():
+        at = f"{path}{field.name}"
+        if field.full_name in NOT_COMPARED:
+            continue
+        if field.enum_type is not None:
+            prefix = field.enum_type.values_by_number[0].name.removesuffix("UNSPECIFIED")
+            known = field.enum_type.values_by_number.get(value)
+            yield at, value if known is None else known.name.removeprefix(prefix).lower()
+        elif hasattr(value, "ToMicroseconds"):
+            yield at, value.ToMicroseconds()
+        elif hasattr(value, "ListFields"):
+            yield from _shown(value, f"{at}.")
+        elif field.message_type is not None:
+            for place, each in enumerate(value):
+                yield from _shown(each, f"{at}[{place}].")
+        else:
+            yield at, value if isinstance(value, str | bytes | bool | int | float) else list(value)
+
+
+def _expected(fields: dict[str, Any], kind: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a kind of message as `_shown` does; those that it does not have are of a later release."""
+    for name, value in fields.items():
+        field, at = kind.fields_by_name.get(name), f"{path}{name}"
+        if field is None or field.full_name in NOT_COMPARED:
+            continue
+        if isinstance(value, dict):
+            yield from _expected(value, field.message_type, f"{at}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for place, each in enumerate(value):
+                yield from _expected(each, field.message_type, f"{at}[{place}].")
+        else:
+            yield at, value
+
+
+def _same(shown: Any, recorded: Any) -> bool:
+    """Return whether a value is as recorded; a field that is not set is 0, false or empty."""
+    if isinstance(shown, list) and isinstance(recorded, list):
+        return len(shown) == len(recorded) and all(map(_same, shown, recorded))
+    if isinstance(shown, float) or isinstance(recorded, float):
+        return math.isclose(shown or 0.0, recorded or 0.0, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return bool(shown == recorded or (not shown and not recorded))
 
 
 def _is_signed(key: bytes, signature: bytes, text: bytes) -> bool:

@@ -10,11 +10,13 @@ import sqlite3
 import subprocess
 import sys
 from array import array
-from collections.abc import Callable
-from contextlib import closing, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from tests.server.ledger.retention.evenings import evenings_at
 from tests.server.ledger.retention.test_pruning import prune
@@ -23,6 +25,8 @@ from tests.support.processes.recorded_games import GAMES, Record
 from tests.support.processes.servers import running_worker
 from tests.support.programs import examples
 
+from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu.v1.record_service_pb2 import ListPredictionsResponse
 from dejavu_client import FINAL, DejavuClient
 from dejavu_server.cli.export_entries import export_entries
 from dejavu_server.ledger.entries import canonical_json, codec
@@ -200,7 +204,7 @@ TAMPERED: dict[str, Callable[[list[Any]], list[Any]]] = {
     "the chain does not start from": lambda lines: [lines[0] | {"ledger_id": "0" * 32}, *lines[1:]],
     "the checkpoint's epoch is ": lambda lines: [lines[0] | {"epoch": "0" * 16}, *lines[1:]],
     " or one before it is not the one that was signed": rewritten,
-    "entry 1: point_forecast is listed as ": rewritten,  # which a kept checkpoint or the server's list contradicts
+    "entry 1: forecast.point_forecast is listed as ": rewritten,  # which a kept checkpoint or the list contradicts
 }
 
 
@@ -214,6 +218,123 @@ def test_an_export_that_was_tampered_with_is_not_sound(
     done = checked(LEDGER, record.address, tampered, *against)
     assert done.returncode == 1, done.stdout + done.stderr
     assert complaint in done.stdout.splitlines()[-1]
+
+
+NEWEST = "(SELECT max(sequence) FROM outcomes WHERE game_id = '{}' AND horizon = 'final')"
+"""The newest revision of an outcome of the end."""
+
+CHANGED_ROWS = {
+    f"DELETE FROM outcomes WHERE game_id = '{GAMES[10]}'": ": outcome.",
+    f"DELETE FROM outcomes WHERE sequence = {NEWEST.format(GAMES[0])}": ": outcome.",
+    f"DELETE FROM outcomes WHERE game_id = '{GAMES[0]}' AND horizon = 'final' AND revision = 0": ": settlement.",
+    f"DELETE FROM outcomes WHERE game_id = '{GAMES[6]}' AND horizon = 'final' AND withdrawn": "recorded as ",
+    f"UPDATE outcomes SET withdrawn = 1 WHERE game_id = '{GAMES[10]}'": ": outcome.",
+    f"UPDATE outcomes SET observed_us = 1 WHERE game_id = '{GAMES[10]}' AND revision = 0": ": forecast.late is listed",
+    f"UPDATE forecasts SET replay = 1 WHERE game_id = '{GAMES[10]}'": "this forecast with include_replays False",
+    f"UPDATE forecasts SET day = day - 40 WHERE game_id = '{GAMES[10]}'": "not list this forecast with from_date ",
+    f"UPDATE forecasts SET home_team = 'CHI' WHERE game_id = '{GAMES[10]}'": "not list this forecast with team BOS",
+    f"UPDATE forecasts SET minute = 1 WHERE game_id = '{GAMES[10]}'": "not list this forecast with elapsed_minutes ",
+    f"UPDATE forecasts SET model_version = 'v' WHERE game_id = '{GAMES[10]}'": "this forecast with model_version ",
+    f"UPDATE forecasts SET late = 'time' WHERE game_id = '{GAMES[3]}'": "superseded is listed as ",
+    "UPDATE forecasts SET confidence = 0.5": "not list this forecast with min_confidence ",
+    "DELETE FROM markets": ": market",
+    "UPDATE forecasts SET game_id = '0022699999' WHERE sequence = 1": "entry 1: ",
+}
+
+
+@pytest.mark.parametrize("statement", CHANGED_ROWS)
+def test_what_is_listed_from_rows_that_were_changed_is_not_what_the_entries_say(
+    record: Record, entries: Path, tmp_path: Path, statement: str
+) -> None:
+    """A list is read from rows that are derived from the entries, and a third party has the entries alone."""
+    with closing(sqlite3.connect(record.ledger)) as source, closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        source.backup(copy)
+        assert copy.execute(statement).rowcount > 0
+        copy.commit()
+    with running_worker(tmp_path, ledger=f"sqlite:///{tmp_path / 'copy.db'}") as address:
+        done = checked(LEDGER, address, entries, "--checkpoint", record.kept, "--target", address)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert CHANGED_ROWS[statement] in done.stdout.splitlines()[-1]
+
+
+def swap_teams(listed: RecordedPrediction) -> None:
+    of = listed.forecast
+    of.home_team, of.away_team = of.away_team, of.home_team
+
+
+def invent(listed: RecordedPrediction) -> RecordedPrediction:
+    invented = RecordedPrediction()
+    invented.CopyFrom(listed)
+    invented.forecast.sequence += 10**6
+    return invented
+
+
+LISTED: dict[str, Callable[[RecordedPrediction], object]] = {
+    "forecast.away_team": swap_teams,
+    "forecast.game_date": lambda listed: setattr(listed.forecast, "game_date", "2026-11-01"),
+    "forecast.expected_margin": lambda listed: setattr(listed.forecast, "expected_margin", -33.0),
+    "forecast.margin_source": lambda listed: setattr(listed.forecast, "margin_source", 3),
+    "forecast.margin_time": lambda listed: setattr(listed.forecast.margin_time, "seconds", 1_700_000_000),
+    "forecast.pregame_total": lambda listed: setattr(listed.forecast, "pregame_total", 111.0),
+    "forecast.neutral_site": lambda listed: setattr(listed.forecast, "neutral_site", not listed.forecast.neutral_site),
+    "forecast.total.point_forecast": lambda listed: setattr(listed.forecast.total, "point_forecast", 7.0),
+    "forecast.last_score.side": lambda listed: setattr(listed.forecast.last_score, "side", 2),
+    "forecast.arm": lambda listed: setattr(listed.forecast, "arm", "challenger"),
+    "forecast.adaptation.static_lower": lambda listed: setattr(listed.forecast.adaptation, "static_lower", -99.0),
+    "recorded_by": lambda listed: setattr(listed, "recorded_by", "token:somebody"),
+    "superseded": lambda listed: setattr(listed, "superseded", not listed.superseded),
+    "outcome.": lambda listed: listed.ClearField("outcome"),
+    "outcome.total_points": lambda listed: setattr(listed.outcome, "total_points", 199),
+    "outcome.sequence": lambda listed: setattr(listed.outcome, "sequence", 10**6),
+    "settlement.absolute_error": lambda listed: setattr(listed.settlement, "absolute_error", 0.25),
+    "market_answer.recording": lambda listed: setattr(listed.market_answer, "recording", 4),
+    "is listed as a forecast; the last entry of the ledger is ": invent,
+}
+
+
+@contextmanager
+def listing(address: str, change: Callable[[RecordedPrediction], object]) -> Iterator[str]:
+    """Runs a server that answers as another one, but changes the forecasts that it lists, or adds those returned."""
+
+    class Proxy(grpc.GenericRpcHandler):
+        def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+            forward: Any = channel.unary_unary(call.method)
+
+            def answer(request: bytes, _context: grpc.ServicerContext) -> bytes:
+                response: bytes = forward(request)
+                if not call.method.endswith("/ListPredictions"):
+                    return response
+                page = ListPredictionsResponse.FromString(response)
+                added = [change(each) for each in page.predictions]
+                page.predictions.extend(each for each in added if isinstance(each, RecordedPrediction))
+                return page.SerializeToString()
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[Proxy()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    with grpc.insecure_channel(address) as channel:
+        server.start()
+        yield f"127.0.0.1:{port}"
+        server.stop(None).wait()
+
+
+@pytest.mark.parametrize("field", LISTED)
+def test_a_listed_field_that_is_not_as_recorded_is_found(record: Record, entries: Path, field: str) -> None:
+    with listing(record.address, LISTED[field]) as address:
+        done = checked(LEDGER, address, entries, "--target", address)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f" {field}" in done.stdout.splitlines()[-1]
+
+
+def test_an_export_that_is_older_than_the_list_is_no_proof_of_a_change(
+    record: Record, entries: Path, tmp_path: Path
+) -> None:
+    *older, _ = entries.read_text().splitlines(keepends=True)
+    (tmp_path / "older.jsonl").write_text("".join(older))
+    done = checked(LEDGER, record.address, tmp_path / "older.jsonl", "--target", record.address)
+    assert done.returncode == 2
+    assert done.stderr.endswith("which may be why: export again\n")
 
 
 def test_a_checkpoint_that_was_altered_is_not_signed(record: Record, entries: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.support.processes.servers import spawned_server
 from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE
 from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market
+from dejavu_feed.live_inputs import LastScore, Side
 
 GAMES = [current_game(number) for number in range(101, 125)]
 TEAMS: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL"}
@@ -69,11 +70,12 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
             client.quote(walk[:minute], market(line, *odds), game_id=game, horizon=FINAL, **options)
             for alpha in (0.2, 0.5):  # of a forecast from before that market, or of one with it
                 client.quote(walk[:minute], market(-line, *odds), game_id=game, horizon=FINAL, alpha=alpha, **options)
-    client.predict(walk, game_id=game, horizon=FINAL, **options)
+    live: dict[str, Any] = {"pregame_total": 225.5, "last_score": LastScore(Side.HOME, 12), "neutral_site": True}
+    client.predict(walk, game_id=game, horizon=FINAL, total_points=200 + int(walk[-1]) % 2, **options, **live)
     if chance.random() < 0.4:
         late = client.predict([*walk[:4], 30.0], game_id=game, horizon=FINAL, **options)
         assert late.late == LATE_REASON_LATER_MINUTE
     client.report_outcome(game, int(walk[23]), horizon=HALFTIME, **TEAMS)
     final = int(walk[-1]) or 1
-    client.report_outcome(game, final, horizon=FINAL, **TEAMS)
+    client.report_outcome(game, final, horizon=FINAL, total_points=220 + final % 2, **TEAMS)
     return final

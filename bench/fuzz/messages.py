@@ -33,6 +33,7 @@ from dejavu.v1.forecast_pb2 import (
     LastScore,
 )
 from dejavu.v1.market_pb2 import Market, Odds
+from dejavu_feed.live_inputs import most_total_points
 
 MOST_SLOTS, HALFTIME_SLOTS = 47, 23
 GAMES = [f"99000{number:05d}" for number in range(12)]
@@ -207,7 +208,8 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     horizon = rng.choice([HORIZON_UNSPECIFIED, HORIZON_HALFTIME, HORIZON_FINAL, HORIZON_FINAL])
     slots = rng.randint(1, MOST_SLOTS if horizon == HORIZON_FINAL else HALFTIME_SLOTS)
     pattern = _pattern(rng, slots)
-    both = abs(pattern[-1]) + 2 * rng.randint(1, 100)
+    lead = abs(pattern[-1])
+    both = lead + 2 * rng.randint(0, (most_total_points(slots, lead) - lead) // 2)
     home, away = rng.choice([("", ""), ("BOS", "LAL"), ("brk", "gs")])
     margin = rng.choice([None, None, None, 0.0, rng.uniform(-20, 20)])
     source = rng.choice([0, MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE]) if margin is not None else 0

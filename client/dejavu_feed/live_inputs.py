@@ -15,6 +15,11 @@ from typing import Any, Final, NamedTuple
 MAX_TOTAL_POINTS: Final = 500
 """Maximum points of both teams together; the NBA record is 370."""
 
+EARLY_POINTS: Final = 40
+POINTS_A_MINUTE: Final = 7
+"""By which the maximum grows with the minutes of play: 124 after a quarter, 208 after the half; in the seasons 2014 to
+2024 one game in 10,000 had more than 90 and 160."""
+
 
 PREGAME_TOTALS: Final = (100.0, 400.0)
 """Bounds of the points that a market expects of both teams together; closing lines of 2014 to 2024 lie between 165 and
@@ -264,21 +269,33 @@ def faults_of(live: LiveInputs, differentials: Sequence[float]) -> Iterator[Inpu
             yield fault
 
 
-def total_points_fault(total_points: int, lead: float, *, check_parity: bool = True) -> InputFault | None:
+def most_total_points(minutes: int, lead: float) -> int:
+    """Return the maximum points of both teams together after minutes of play, given the lead, in points."""
+    return min(MAX_TOTAL_POINTS, max(EARLY_POINTS + POINTS_A_MINUTE * minutes, math.ceil(abs(lead))))
+
+
+def total_points_fault(
+    total_points: int, lead: float, minutes: int | None = None, *, check_parity: bool = True
+) -> InputFault | None:
     """Return the fault of total points, None without one.
 
-    They must not be fewer than the lead, more than MAX_TOTAL_POINTS, or of a parity other than the lead's.
+    They must not be fewer than the lead, more than `most_total_points`, or of a parity other than the lead's.
 
     Args:
         total_points: points of both teams together.
         lead: differential at that time, in points.
+        minutes: minutes of play up to that time; None if they are not known: then they may be MAX_TOTAL_POINTS.
         check_parity: whether to check that the points are odd if and only if the lead is; ignored if the lead is not
             whole.
     """
     least = math.ceil(abs(lead))
-    if not least <= total_points <= MAX_TOTAL_POINTS:
+    most = MAX_TOTAL_POINTS if minutes is None else most_total_points(minutes, lead)
+    if not least <= total_points <= most:
         reason = " (the lead)" if least else ""
-        return InputFault(f"{total_points}", f"{least}{reason} to {MAX_TOTAL_POINTS}", "total_points")
+        limit = (
+            f"{most}" if minutes is None else f"{most} (after {minutes} minute{'' if minutes == 1 else 's'} of play)"
+        )
+        return InputFault(f"{total_points}", f"{least}{reason} to {limit}", "total_points")
     if check_parity and lead == int(lead) and (total_points - int(lead)) % 2:
         parity = "even" if total_points % 2 else "odd"
         expected = f"an {parity} number, as the last differential, {lead:g}, is {parity}"
@@ -287,7 +304,9 @@ def total_points_fault(total_points: int, lead: float, *, check_parity: bool = T
 
 
 def _check_total_points(total: int, _live: LiveInputs, differentials: Sequence[float]) -> InputFault | None:
-    return total_points_fault(total, differentials[-1] if differentials else 0.0, check_parity=bool(differentials))
+    if not differentials:
+        return total_points_fault(total, 0.0, check_parity=False)
+    return total_points_fault(total, differentials[-1], len(differentials))
 
 
 def _check_last_score(last: LastScore, live: LiveInputs, differentials: Sequence[float]) -> InputFault | None:

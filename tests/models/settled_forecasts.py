@@ -33,6 +33,7 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "late_market": False,
         "day": 0,
         "exclusion": 0,
+        "total_points": math.nan,
         "total_open": False,
         "total_error": math.nan,
         "total_pace_error": math.nan,

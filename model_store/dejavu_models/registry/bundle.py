@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from dejavu_common.files import sync
 from dejavu_common.processes import return_freed_memory
-from dejavu_feed.live_inputs import MAX_TOTAL_POINTS, LiveInputs
+from dejavu_feed.live_inputs import LiveInputs, most_total_points
 from dejavu_feed.off_season import summer
 from dejavu_models.errors import (
     BundleCorrupt,
@@ -270,8 +270,8 @@ def _check_minutes(forecaster: Forecaster) -> None:
             (14.0, -4.0, ("", ""), 40 + 4 * slots),
             (-40.0, 12.0, ("", ""), 40 + 4 * slots),
             (0.0, -MAX_DIFFERENTIAL, ("", ""), 0),
-            (MAX_DIFFERENTIAL, MAX_DIFFERENTIAL, ("", ""), MAX_TOTAL_POINTS),
-            (-MAX_DIFFERENTIAL, None, ("BOS", "LAL"), MAX_TOTAL_POINTS),
+            (MAX_DIFFERENTIAL, MAX_DIFFERENTIAL, ("", ""), most_total_points(slots, MAX_DIFFERENTIAL) // 2 * 2),
+            (-MAX_DIFFERENTIAL, None, ("BOS", "LAL"), most_total_points(slots, MAX_DIFFERENTIAL) // 2 * 2),
         )
     ]
     for query in queries:

@@ -39,8 +39,8 @@ def doubtful_games(settled: SettledForecasts) -> int:
       with a team that has another game on the same evening;
     - whose forecasts and outcome follow each other faster than play: they may all have been made after the game;
     - whose outcome is further from a lead than the minutes that remained allow;
-    - whose forecasts contradict each other in the lead or the pregame margin: the caller then chose the reference, such
-      as persistence;
+    - whose forecasts contradict each other in the lead, the pregame margin or the points of both teams, which never
+      fall, or have more points than the outcome: the caller then chose the reference, such as persistence;
     - with forecasts made after the observed time of the outcome, or with both timely forecasts and some made after the
       evening: somebody else may have reported that time, or recorded the timely forecasts.
 
@@ -65,6 +65,9 @@ def doubtful_games(settled: SettledForecasts) -> int:
     counted = settled.exclusion[kept] != Exclusion.SUPERSEDED  # a correction contradicts what it corrects
     stories = settled.persistence_error[kept][counted], settled.minute[kept][counted], place[counted]
     doubtful[_of_two_stories(*stories)] = True
+    points = settled.total_points[kept][counted]
+    fallen = contradictory_points(points, settled.minute[kept][counted], place[counted])
+    doubtful[place[counted][fallen]] = True
     doubtful |= np.isin(games, real[reason == Exclusion.GAME_DATE])
     observed = np.unique(real[reason == Exclusion.OBSERVED])
     return int((doubtful | np.isin(games, observed)).sum()) + len(np.setdiff1d(observed, games))
@@ -104,6 +107,32 @@ def _of_two_stories(
     swing = np.maximum(most[1:] - least[:-1], most[:-1] - least[1:]) - MAX_MINUTE_SWING * np.diff(minute[begins])
     far = np.flatnonzero((swing > MAX_CORRECTION) & (np.diff(place[begins]) == 0))
     return place[begins][np.concatenate((wide, far))]
+
+
+def contradictory_points(points: Floats, minute: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of n points of both teams contradict others of their game, since points never fall.
+
+    Of more points before fewer, by more than MAX_CORRECTION, at least one is wrong: both are returned.
+
+    Args:
+        points: (n,); NaN where they are not known.
+        minute: (n,), when they were known.
+        place: (n,), integer ids of the games.
+    """
+    contradictory = np.zeros(len(points), dtype=np.bool_)
+    known = np.flatnonzero(~np.isnan(points))
+    if not len(known):
+        return contradictory
+    # The offset puts the values of a game above those of all games before it, whatever the points are.
+    _, game = np.unique(place[known], return_inverse=True)
+    values = points[known] + 2.0 * (1.0 + points[known].max()) * game
+    rising = np.lexsort((-values, minute[known], game))  # the most of a minute first: fewer in it come after more
+    highest = np.maximum.accumulate(values[rising])
+    falling = rising[::-1]
+    lowest = np.minimum.accumulate(values[falling])
+    contradictory[known[rising]] |= highest - values[rising] > MAX_CORRECTION
+    contradictory[known[falling]] |= values[falling] - lowest > MAX_CORRECTION
+    return contradictory
 
 
 def _faster_than_play(

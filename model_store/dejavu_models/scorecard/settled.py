@@ -67,8 +67,9 @@ class SettledForecasts:
         margin: pregame_margin of the request; NaN without one.
         made_us: when the forecast was made, in microseconds since 1970.
         outcome_doubtful: whether the outcome was observed sooner after the forecast, or is further from its lead, than
-            the play in between allows.
+            the play in between allows, or has fewer points of both teams.
         corrected: whether another report of the outcome had another differential or total.
+        total_points: points of both teams with which the total was forecast; NaN without a total.
         total_open: whether there is a forecast of the total, but the outcome has no total.
         total_error: point forecast of the total − total, in points; NaN, like the following figures, without a settled
             total.
@@ -110,6 +111,7 @@ class SettledForecasts:
     made_us: NDArray[np.int64]
     outcome_doubtful: NDArray[np.bool_]
     corrected: NDArray[np.bool_]
+    total_points: Floats
     total_open: NDArray[np.bool_]
     total_error: Floats
     total_pace_error: Floats

@@ -38,7 +38,7 @@ def test_a_total_changes_nothing_else_in_an_answer(
 ) -> None:
     minutes = min(minutes, horizon.last_slot)
     pattern = ScorePattern(tuple(float(minute % 5) for minute in range(minutes)))
-    points = 2 * more + int(pattern.last)
+    points = 2 * min(more, 3 * minutes + 18) + int(pattern.last)
     named = ("BOS", "LAL") if teams else ("", "")
     query = ForecastQuery(pattern, horizon, alpha, *named, live=LiveInputs(total_points=points), record=True)
     answer, plain = MODEL.forecast(query), PLAIN.forecast(query)

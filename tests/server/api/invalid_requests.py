@@ -169,7 +169,12 @@ OF_PREDICT = [
       for day in ("2020-07-31", "2021-11-01", "0001-01-01", "9999-12-31", "")),
     *(_predict("INVALID_TOTAL_POINTS", "total_points", f"{total}", expected, pattern=[5.0], total_points=total)
       for total, expected in (
-          (4, "5 (the lead) to 500"), (20, "an odd number, as the last differential, 5, is odd"), (501, "to 500"))),
+          (4, "5 (the lead) to 47 (after 1 minute of play)"),
+          (20, "an odd number, as the last differential, 5, is odd"),
+          (49, "to 47"), (501, "to 47"))),
+    *(_predict("INVALID_TOTAL_POINTS", "total_points", f"{total}", f"0 to {most} (after {minutes} minutes of play)",
+               pattern=[0.0] * minutes, total_points=total)
+      for minutes, total, most in ((6, 500, 82), (12, 126, 124), (23, 202, 201))),
     _predict("INVALID_TOTAL_POINTS", "total_points", "5", "even number", pattern=[-2.0], total_points=5),
     *(_predict("INVALID_LAST_SCORE", f"last_score.{part}", found, expected, pattern=[5.0], **fields)
       for part, found, expected, fields in (

@@ -515,6 +515,48 @@ def test_a_game_whose_forecasts_contradict_one_another_shows_on_the_card(
     assert card(book).doubtful_games == doubtful
 
 
+POINTS = [
+    ([(18, 80, {}), (19, 84, {}), (20, 84, {})], 200, set()),
+    ([(18, 80, {}), (19, 74, {}), (20, 84, {})], 200, set()),  # a feed that was corrected
+    ([(18, 80, {}), (19, 190, {}), (19, 84, {})], 200, set()),  # a correction
+    ([(18, 80, {}), (18, 90, {"alpha": 0.2})], 200, {18}),
+    ([(18, 150, {}), (19, 84, {}), (20, 86, {})], 200, {18, 19, 20}),
+    ([(16, 70, {}), (18, 150, {}), (20, 86, {})], 200, {18, 20}),
+    ([(16, 70, {}), (18, 150, {}), (20, 160, {})], 148, {20}),
+    ([(16, 70, {}), (18, 150, {}), (20, 160, {})], None, set()),
+]
+"""Points of both teams by minute, the total of the outcome, and the minutes of contradictory points."""
+
+
+def points_told(book: RecordBook, told: list[tuple[int, int, dict[str, float]]]) -> None:
+    for number, (minute, points, more) in enumerate(told):
+        options: dict[str, Any] = {"minute": minute, "horizon": FINAL, "model_version": f"v{minute}", **more}
+        at = EVENING + timedelta(minutes=2 * number)
+        book.predict(with_total(forecast(GAME, generated_time=at, **options), points=points))
+
+
+@pytest.mark.parametrize(("told", "total", "contradictory"), POINTS)
+def test_a_game_whose_points_fall_or_exceed_those_of_the_outcome_is_doubtful(
+    book: RecordBook, told: list[tuple[int, int, dict[str, float]]], total: int | None, contradictory: set[int]
+) -> None:
+    """Pace × time, with which the forecast of a total is compared, is what its caller says of the points."""
+    points_told(book, told)
+    book.report(GAME, FINAL, 4, total_points=total)
+    assert card(book).doubtful_games == bool(contradictory)
+
+
+@pytest.mark.parametrize(("told", "total", "contradictory"), POINTS)
+def test_nothing_is_learned_from_a_minute_whose_points_contradict_others(
+    book: RecordBook, told: list[tuple[int, int, dict[str, float]]], total: int | None, contradictory: set[int]
+) -> None:
+    """Else who may record narrows or widens the intervals of all with points that no game has."""
+    points_told(book, told)
+    book.report(GAME, FINAL, 4, total_points=total)
+    [lesson] = book.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+    learned = {each.key.model_version for each in lesson.observations}
+    assert learned == {f"v{minute}" for minute, *_ in told if minute not in contradictory}
+
+
 def test_a_game_with_forecasts_in_time_and_others_after_its_evening_shows_on_the_card(book: RecordBook) -> None:
     """Somebody else may have recorded the first one, half a day before the game."""
     said(book, 1)

@@ -6,6 +6,7 @@ Apart from `scored_values`, since few forecasts have a total.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any, Final
@@ -19,6 +20,11 @@ from dejavu_server.records import IssuedForecast
 
 _LEADING: Final = 4
 """Numbers before the quantiles."""
+
+PACE_BYTES: Final = 16
+"""Bytes up to the pace, which is the second number."""
+
+_PACE: Final = struct.Struct("<8xd")
 
 _NUMBERS: Final = _LEADING + len(DISTRIBUTION_LEVELS)
 
@@ -41,6 +47,26 @@ def pack(issued: IssuedForecast) -> bytes | None:
         return None
     numbers = (total.point, rival, total.interval.lower, total.interval.upper, *total.distribution)
     return struct.pack(f"<{len(numbers)}d", *numbers)
+
+
+def told(
+    values: Sequence[bytes | None], minutes: Sequence[int], horizon_minutes: Sequence[int] | int
+) -> NDArray[np.float64]:
+    """Return the points of both teams with which n totals were forecast; NaN where there is no total.
+
+    Args:
+        values: for each of them, what `pack` gives, or its first PACE_BYTES.
+        minutes: for each of them, its elapsed minutes.
+        horizon_minutes: for each of them, or for all, the minutes up to the horizon.
+
+    Raises:
+        ValueError: if the values of a forecast are shorter.
+    """
+    if any(packed is not None and len(packed) < PACE_BYTES for packed in values):
+        raise ValueError("values of a total without a pace")
+    paces = [math.nan if packed is None else _PACE.unpack_from(packed)[0] for packed in values]
+    points: NDArray[np.float64] = np.round(np.array(paces, dtype=np.float64) * np.array(minutes) / horizon_minutes)
+    return points
 
 
 def scores(values: Sequence[bytes | None], points: Sequence[int | None]) -> dict[str, NDArray[Any]]:

@@ -15,17 +15,30 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Select, Table, and_, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    Connection,
+    LargeBinary,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from dejavu_feed.game_ids import COMPETITIVE, is_of_season
-from dejavu_models.scorecard.doubtful import MAX_CORRECTION
+from dejavu_models.scorecard.doubtful import MAX_CORRECTION, contradictory_points
 from dejavu_models.types import Horizon
 from dejavu_models.uncertainty.adaptive import (
     QUARTER_MIDPOINTS,
@@ -37,7 +50,7 @@ from dejavu_models.uncertainty.adaptive import (
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes, shadows, snapshots
 from dejavu_server.ledger.database.standing import STANDS, in_time
-from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries import codec, total_values
 from dejavu_server.ledger.entries.scored_values import BYTES_WITHOUT_QUANTILES
 from dejavu_server.ledger.entries.shadows import parse_shadow
 from dejavu_server.ledger.queries import pruned
@@ -252,8 +265,9 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
     There is one for each model version and quarter, of the first forecast, or shadow, in this order of preference: no
     pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier. Nothing is
     learned from a forecast whose margin is not near that of the ratings, nor from a minute with forecasts whose
-    patterns differ by more than feeds are corrected, of which at least one is wrong: any caller with scope record could
-    otherwise widen the intervals of all requests.
+    patterns, or points of both teams, contradict each other, other minutes or the outcome by more than feeds are
+    corrected, so that at least one is wrong: any caller with scope record could otherwise widen the intervals of all
+    requests.
     """
 
     def order(row: Any) -> tuple[Any, ...]:
@@ -273,7 +287,7 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
 
     between = {"after": after, "last": last}
     candidates = list(connection.execute(_SETTLED, between))
-    contradictory = _contradictory(candidates)
+    contradictory = _contradictory(candidates) | _of_contradictory_points(candidates)
     if connection.execute(_ANY_SHADOW).first() is not None:
         candidates += connection.execute(_SETTLED_SHADOWS, between)
     told = (each for each in candidates if (each.first_sequence, each.minute) not in contradictory)
@@ -303,6 +317,21 @@ def _contradictory(rows: Iterable[Any]) -> set[tuple[int, int]]:
         for at, texts in patterns.items()
         if len(texts) > 1 and np.ptp([json.loads(text) for text in texts], axis=0).max() > MAX_CORRECTION
     }
+
+
+def _of_contradictory_points(rows: Sequence[Any]) -> set[tuple[int, int]]:
+    """Return the outcomes and minutes with points of both teams that fall, or exceed those of the outcome."""
+    told = [each for each in rows if each.pace is not None]
+    with store.decoding():
+        minutes = [Horizon(each.horizon).minutes for each in told]
+        points = total_values.told([each.pace for each in told], [each.minute for each in told], minutes)
+    ends = {each.first_sequence: each for each in told if each.total_points is not None}
+    at = [(each.first_sequence, each.minute) for each in told]
+    at += [(first, Horizon(each.horizon).minutes) for first, each in ends.items()]
+    points = np.append(points, [each.total_points for each in ends.values()])
+    outcome, minute = np.array(at, dtype=np.int64).reshape(-1, 2).T
+    found = contradictory_points(points, minute, outcome)
+    return {at[index] for index in np.flatnonzero(found)}
 
 
 _COMPETITIVE = func.substr(outcomes.c.game_id, 1, 3).in_(sorted(COMPETITIVE))
@@ -365,6 +394,8 @@ def _settled(made: Table, *, shadow: bool) -> Select[Any]:
         forecasts.c.alpha,
         forecasts.c.margin_given,
         forecasts.c.pattern,
+        func.substr(forecasts.c.total_values, 1, total_values.PACE_BYTES, type_=LargeBinary).label("pace"),
+        outcomes.c.total_points,
     ).join_from(
         outcomes,
         forecasts,

@@ -241,6 +241,7 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
         exclusion = np.array([_LATE[reason] for reason in late], dtype=np.int64)
         scored = scored_values.unpack(values)
         totals = total_values.scores(total_values_, total_points)
+        told = total_values.told(total_values_, minute, horizon.minutes)
     except (KeyError, ValueError) as error:
         raise LedgerCorrupt("the ledger is damaged: a forecast cannot be scored") from error
     exclusion[np.array(observed, dtype=np.bool_) & (exclusion == Exclusion.NONE)] = Exclusion.OBSERVED
@@ -248,6 +249,7 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
     minutes = np.array(minute, dtype=np.int64)
     persistence_error = scored.last_known - differential
     too_far = np.abs(persistence_error) > MAX_CORRECTION + MAX_MINUTE_SWING * (horizon.minutes - minutes)
+    too_few = told - np.array(total_points, dtype=np.float64) > MAX_CORRECTION  # None becomes NaN
     exclusion[np.array(withdrawn, dtype=np.bool_)] = Exclusion.WITHDRAWN
     return {
         "sequence": np.array(sequence, dtype=np.int64),
@@ -279,7 +281,8 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
         "in_time": in_time,
         "margin": np.array([np.nan if key is None else json.loads(key)[5] for key in margin_key], dtype=np.float64),
         "made_us": np.array(made_us, dtype=np.int64),
-        "outcome_doubtful": np.array(too_soon, dtype=np.bool_) | too_far,
+        "outcome_doubtful": np.array(too_soon, dtype=np.bool_) | too_far | too_few,
+        "total_points": told,
         **totals,
     }
 

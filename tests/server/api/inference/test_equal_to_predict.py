@@ -19,6 +19,7 @@ from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_feed import live_inputs
 
 HORIZONS = {
     "": forecast_pb2.HORIZON_UNSPECIFIED,
@@ -53,7 +54,8 @@ def requests(draw: st.DrawFn) -> PredictRequest:
     if draw(st.booleans()):
         request.pregame_margin = draw(st.floats(-15, 15))
     if draw(st.booleans()):
-        request.total_points = abs(pattern[-1]) + 2 * draw(st.integers(1, 60))
+        most = live_inputs.most_total_points(len(pattern), pattern[-1])
+        request.total_points = abs(pattern[-1]) + 2 * draw(st.integers(1, int(most - abs(pattern[-1])) // 2))
         if draw(st.booleans()):
             side, seconds = draw(st.sampled_from(list(SIDES))), draw(st.integers(0, 60))
             request.last_score.CopyFrom(forecast_pb2.LastScore(side=side, seconds=seconds))

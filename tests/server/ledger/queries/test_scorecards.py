@@ -98,6 +98,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
         assert outcome is not None
         side = None if each.market_answer is None else each.market_answer.side
         first = first_report(each.issued.game_id, told.horizon)
+        points = math.nan if told.total is None else float(each.issued.live.total_points or 0)
         took, left = outcome.observed_time - each.issued.generated_time, told.horizon.minutes - told.elapsed_minutes
         return (
             first,
@@ -134,8 +135,10 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             is_replay(each.issued.game_id),
             math.nan if each.issued.pregame_margin is None else each.issued.pregame_margin,
             microseconds(each.issued.generated_time),
-            took < timedelta(minutes=left, seconds=-FEED_LAG_SECONDS),
+            took < timedelta(minutes=left, seconds=-FEED_LAG_SECONDS)
+            or points - (outcome.total_points or math.inf) > 6,
             outcome.revision > 0,  # each corrects the differential
+            points,
             *total(each),
         )
 

@@ -102,7 +102,7 @@ export const strings = {
     expected: "Expected before tip-off",
     asForecast: (when: string, minute: number) => `${when}, forecast after ${minute} min`,
     model: "Model",
-    games: (n: number) => `from ${n} games with a similar lead`,
+    games: (n: number) => `from ${n} past games`,
     winTitle: "Who wins",
     winCaption: (home: string, away: string) => `Probability that ${home} wins, after each minute. Below the middle ${away} is likelier.`,
     winLabel: (home: string, now: string) => `Line chart: probability that ${home} wins, by minute. At the shown minute: ${now}.`,

@@ -23,6 +23,9 @@ def old_replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
     with running_worker(folder, shipped=True) as server, DejavuClient(server, timeout=60.0) as client:
         for minute in (6, 12, 18):
             client.predict([2.0] * minute, game_id=GAME, horizon=FINAL, game_date="2021-01-15")
+        for late in (5, 6):
+            client.predict([3.0] * late, game_id=GAME, horizon=FINAL, game_date="2021-01-15")
+        client.predict([3.0] * 18, game_id=GAME, horizon=FINAL, game_date="2021-01-15")
         client.report_outcome(GAME, 7, horizon=FINAL)
         with running_gateway(server, "--demo") as gateway:
             yield Evening(server, f"http://{gateway.address}")
@@ -35,3 +38,9 @@ def test_months_without_forecasts_are_said_to_have_none(browser: Browser, old_re
         figure = opened.page.locator(".figure", has_text="month after month")
         figure.get_by_text("No settled forecast of this span.").wait_for()
         assert not figure.get_by_text("Loading").count()
+
+
+def test_the_record_says_how_many_forecasts_are_left_out_and_why(browser: Browser, old_replay: Evening) -> None:
+    with tab(browser, old_replay.origin) as opened:
+        opened.open("/record", ".record-figures .chart canvas")
+        opened.page.get_by_text("Left out as corrected: 1. Left out as late: 2.").wait_for()

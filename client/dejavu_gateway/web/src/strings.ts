@@ -153,7 +153,7 @@ export const strings = {
     anyTeam: "all teams",
     replays: "With replays and simulated games",
     empty: "No forecast that matches has been settled yet.",
-    emptyReplays: "Games of replays count only if you tick the box above.",
+    emptyReplays: "Replays count only if you tick the box above.",
     counts: (games: number, forecasts: number) => `${games.toLocaleString()} games, ${forecasts.toLocaleString()} forecasts`,
     mae: "Mean error",
     maeUnit: "points",
@@ -182,15 +182,17 @@ export const strings = {
     columns: { probability: "Forecast", rate: "Happened", interval: "95 % interval", forecasts: "Forecasts", games: "Games", group: "Group", coverage: "Held", mae: "Mean error", persistence: "Persistence", model: "Model", rank: "Rank", crps: "CRPS", brier: "Brier" },
     leaderboard: "Models side by side",
     since: (first: string, removed: string) =>
-      `This record reaches back to ${first}. The operator removed what was before, last on ${removed}, with a signed statement.`,
+      `This record reaches back to ${first}. The operator removed earlier entries, last on ${removed}, with a signed statement.`,
     doubts: (...counts: number[]) =>
-      ["withdrawn", "corrected", "doubtful", "never reported", "without their total"].flatMap((word, place) => (counts[place] ? `Games ${word}: ${counts[place]}.` : [])).join(" "),
-    leaderboardCaption: "Ranked by CRPS; each on the games that it was used for.",
+      ["Games withdrawn", "Games corrected", "Games doubtful", "Games never reported", "Games without total", "Left out as corrected", "Left out as withdrawn", "Left out as late"]
+        .flatMap((word, place) => (counts[place] ? `${word}: ${counts[place]}.` : []))
+        .join(" "),
+    leaderboardCaption: "Ranked by CRPS; each on the games it was used for.",
     shadows: "In the shadow",
     shadowsCaption: (champion: string) => `Staged models beside ${champion}, which answers: on exactly the same games and minutes. Below 0 is better.`,
     shadowColumns: { crps: "CRPS, difference", brier: "Brier, difference" },
     checkpoint: "Check it yourself",
-    checkpointText: "The ledger is a chain of hashes with a signed head. Store the head today; later, prove that nothing before it was changed:",
+    checkpointText: "The ledger is a chain of hashes with a signed head. Store it today; later, prove that nothing before it was changed:",
     checkpointEntry: (sequence: string, time: string) => `Newest signed head: entry ${sequence}, ${time}`,
     prunedThrough: (sequence: string) => `Entries up to ${sequence} were removed. The rest is chained to them: a head stored later still proves it.`,
     ledgerId: "Ledger",
@@ -205,7 +207,7 @@ export const strings = {
     intro: "Which model answers, which ones try to replace it, and on what evidence. A challenger makes every forecast beside the champion, on the same games and minutes; nobody sees it before the game is over.",
     link: "Models: who answers, who challenges, and the evidence",
     back: "To the record",
-    noStore: "This server serves the models that it was started with. It has no store of models, so there are no challengers and no changes.",
+    noStore: "This server serves the models it was started with. It has no store of models, so there are no challengers and no changes.",
     list: "The models",
     columns: ["Model", "Stage", "Role", "Games that it answers", "Backtest", "Created"],
     stages: {

@@ -15,15 +15,10 @@ import type { ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { fixed, percent, signed } from "../model/format";
 import { status } from "../state/live";
 import { createLoaded, type Loaded } from "../state/load";
-import { byMinutes, byMonths, conditions, figure, mainCoverage, type Filter, type Period } from "../state/record";
+import { beware, byMinutes, byMonths, conditions, figure, mainCoverage, type Filter, type Period } from "../state/record";
 import { strings } from "../strings";
 
 const said = strings.record;
-
-/** How many games a reader should look at, in the order of the words of `said.doubts`. */
-function beware(card: ScorecardJson): number[] {
-  return [card.withdrawnGames, card.correctedGames, card.doubtfulGames, card.unsettledGames, card.unsettledTotals].map(num);
-}
 
 function Overview(props: { card: ScorecardJson }) {
   const card = () => props.card;

@@ -32,6 +32,13 @@ export function conditions(filter: Filter): Query {
   };
 }
 
+/** How many games a reader should look at, and forecasts a card leaves out, in the order of `strings.record.doubts`. */
+export function beware(card: ScorecardJson): number[] {
+  const { superseded, withdrawn, lateMarkets, ...others } = card.leftOut ?? {};
+  const late = Object.values(others).reduce((sum, one) => sum + one, 0);
+  return [card.withdrawnGames, card.correctedGames, card.doubtfulGames, card.unsettledGames, card.unsettledTotals, superseded, withdrawn, late].map(num);
+}
+
 /** A group of forecasts with its scorecard. */
 export interface Group {
   name: string;

@@ -113,6 +113,8 @@ def _figures(scorecard: Scorecard) -> Table:
         ("difference", "mae_difference", 2, verdict(scorecard.mae_difference, scorecard.games)),
         ("CRPS", "crps", 2, "points"),
         ("Brier score", "brier", 3, "a coin flip has 0.25"),
+        ("of the leader", "leader_brier", 3, "if the team ahead were certain to lead"),
+        ("difference", "brier_difference", 3, verdict(scorecard.brier_difference, scorecard.games, "the leader")),
     ]
     for name, field, digits, note in figures:
         if scorecard.HasField(field):  # type: ignore[arg-type]

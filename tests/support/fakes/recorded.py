@@ -88,6 +88,8 @@ def card(**fields: Any) -> Scorecard:
         "mae_difference": figure(-0.81, -1.0, -0.62),
         "crps": figure(3.8, 3.6, 4.1),
         "brier": figure(0.152, 0.14, 0.164),
+        "leader_brier": figure(0.171, 0.16, 0.182),
+        "brier_difference": figure(-0.019, -0.025, -0.013),
         "ece": 0.031,
         "coverage": [
             CoverageFigure(

@@ -58,8 +58,9 @@ def refresh(
     """Bring the teams' ratings of a bundle up to date with later games, without fitting anything else.
 
     By default fetches the finals of all days before today from the NBA, at most
-    one request every 0.6 s: three for each season since the ratings end. An
-    interrupted run resumes where it stopped. Writes the whole bundle or nothing.
+    one request every 0.6 s: four for each season since the ratings end, and one
+    for each game on neutral ground. An interrupted run resumes where it stopped.
+    Writes the whole bundle or nothing.
     """
     from dejavu_trainer.refresh import NothingNewer, refresh_ratings
 

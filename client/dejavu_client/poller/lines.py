@@ -6,13 +6,19 @@ import asyncio
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE, Forecast
+from dejavu.v1.forecast_pb2 import (
+    MARGIN_SOURCE_FEED,
+    MARGIN_SOURCE_FILE,
+    MARGIN_SOURCE_RATINGS,
+    MARGIN_SOURCE_UNSPECIFIED,
+    Forecast,
+)
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.reads import read_in_thread
 from dejavu_common.files import read_regular, write_atomic
@@ -75,7 +81,7 @@ class _Frozen(NamedTuple):
     Attributes:
         line: None if it has none.
         at: when it was frozen.
-        known: whether this poller knew it before tip-off; otherwise a recorded one replaces it.
+        known: whether this poller knew it before tip-off, and led then; otherwise a recorded one replaces it.
     """
 
     line: GameLine | None
@@ -87,8 +93,8 @@ class GameLines:
     """Knows the line of each game: the newest one until the game is on, and that one from then on.
 
     A file comes first, then the feed, whose odds count until the scheduled start: later ones may follow the game. A
-    game that was already on when it was first seen gets a line from the file, from `kept`, or from a forecast recorded
-    before (`restore`).
+    game that was already on when it was first seen, or whose tip-off another poller led, gets a line from `kept` or
+    from the forecasts recorded before (`restore`).
 
     Args:
         now: wall clock, timezone-aware.
@@ -171,10 +177,14 @@ class GameLines:
             self._of_feed, self._feed_time = lines, self._now()
         return True
 
-    async def follow(self, games: Iterable[GameState]) -> None:
+    async def follow(self, games: Iterable[GameState], *, leads: bool = True) -> None:
         """Note which games of the scoreboard are on, and freeze the lines of those.
 
         Waits until the file was read once.
+
+        Args:
+            games: the games of the scoreboard.
+            leads: whether this poller forecasts them; if another one does, its line is the one that is recorded.
         """
         await self._file_read.wait()
         now, changed = self._now(), False
@@ -191,9 +201,9 @@ class GameLines:
                 self._before[game.game_id] = newest  # now the last one
                 continue
             # The feed's odds of a game that was never seen before its tip-off are not known to be from before it.
-            known = game.game_id in self._before
-            line = self._before.pop(game.game_id) if known else self._line_of_file(game)
-            self._frozen[game.game_id] = _Frozen(line, now, known)
+            seen = game.game_id in self._before
+            line = self._before.pop(game.game_id) if seen else self._line_of_file(game)
+            self._frozen[game.game_id] = _Frozen(line, now, seen and leads)
             changed = True
         self._before = dict(list(self._before.items())[-_KEPT_GAMES:])
         if changed:
@@ -205,16 +215,18 @@ class GameLines:
         return None if frozen is None else frozen.line
 
     async def restore(self, game: GameState, forecasts: Iterable[Forecast]) -> None:
-        """Take over the line of most of the forecasts recorded of a game, unless this poller knew it before tip-off.
+        """Take over the line, or the lack of one, of most of the forecasts recorded of a game.
 
-        Anybody who may record can record a forecast with any line, but no more of one minute than the newest.
+        Anybody who may record can record a forecast with any line, but no more of one minute than the newest; so the
+        line that this poller knew before tip-off, and led with, stays.
         """
         if game.game_id in self._frozen and self._frozen[game.game_id].known:
             return
-        lines = Counter(line for each in forecasts if (line := _recorded_line(each, game)) is not None)
+        now = self._now()
+        lines = Counter(_recorded_lines(forecasts, game, now))
         if lines:
             [(line, _)] = lines.most_common(1)
-            self._frozen[game.game_id] = _Frozen(line, self._now())
+            self._frozen[game.game_id] = _Frozen(line, now)
             await self._keep()
 
     def forget(self, game_id: str) -> None:
@@ -285,17 +297,22 @@ def _read_changed(path: Path, stamp: tuple[int, int] | None) -> tuple[tuple[int,
     return now, lines
 
 
-def _recorded_line(forecast: Forecast, game: GameState) -> GameLine | None:
-    """Return the line of a recorded forecast; None if it has none, or one that no poller would take."""
-    source = _SOURCES.get(forecast.margin_source)
-    total = forecast.pregame_total if forecast.HasField("pregame_total") else None
-    if source is None or not forecast.HasField("margin_time"):
-        return None
-    time = forecast.margin_time.ToDatetime(tzinfo=UTC)
-    if source == "feed" and not _odds_count(game, time):
-        return None
-    line = GameLine(forecast.expected_margin, total, source, time)
-    return line if _is_sound(line) else None
+def _recorded_lines(forecasts: Iterable[Forecast], game: GameState, now: datetime) -> Iterator[GameLine | None]:
+    """Yield the line of each recorded forecast, None for one without; leave out those that no poller would request."""
+    for forecast in forecasts:
+        source = _SOURCES.get(forecast.margin_source)
+        total = forecast.pregame_total if forecast.HasField("pregame_total") else None
+        if source is not None and forecast.HasField("margin_time"):
+            line = GameLine(forecast.expected_margin, total, source, forecast.margin_time.ToDatetime(tzinfo=UTC))
+        elif forecast.margin_source not in (MARGIN_SOURCE_UNSPECIFIED, MARGIN_SOURCE_RATINGS):
+            continue
+        elif total is None:
+            yield None
+            continue
+        else:
+            line = GameLine(None, total, "file", now)  # only a file has totals without margins
+        if _is_sound(line) and (source != "feed" or _odds_count(game, line.time)):
+            yield line
 
 
 def _is_sound(line: GameLine) -> bool:
@@ -307,7 +324,10 @@ def _is_sound(line: GameLine) -> bool:
 
 
 def _write_kept(path: Path, own: Mapping[str, _Frozen], now: datetime) -> None:
-    lines = _newest_frozen({**_read_kept(path, now), **own}, now)
+    kept = _read_kept(path, now)
+    # A poller that stands by, and uses the same file, does not replace the line of the one that leads.
+    unknown = {game_id for game_id, each in own.items() if not each.known and game_id in kept and kept[game_id].known}
+    lines = _newest_frozen({**kept, **{game_id: each for game_id, each in own.items() if game_id not in unknown}}, now)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps({game_id: _as_json(each) for game_id, each in lines.items()}).encode())
 
@@ -319,18 +339,20 @@ def _newest_frozen(lines: Mapping[str, _Frozen], now: datetime) -> dict[str, _Fr
 
 
 def _as_json(frozen: _Frozen) -> dict[str, Any]:
-    line, at = frozen.line, frozen.at.isoformat()
-    if line is None:
-        return {"at": at, "line": None}
-    fields = {"margin": line.margin, "total": line.total, "source": line.source, "time": line.time.isoformat()}
-    return {"at": at, "line": fields}
+    line, fields = frozen.line, None
+    if line is not None:
+        fields = {"margin": line.margin, "total": line.total, "source": line.source, "time": line.time.isoformat()}
+    return {"at": frozen.at.isoformat(), "line": fields, "known": frozen.known}
 
 
 def _read_kept(path: Path, now: datetime) -> dict[str, _Frozen]:
     """Return the lines that are kept in a file, without old ones; none if there is no such file, or it is damaged."""
     try:
         kept: dict[str, dict[str, Any]] = json.loads(read_regular(path, _KEPT_BYTES))
-        lines = {game_id: _Frozen(_kept_line(of["line"]), _kept_time(of["at"])) for game_id, of in kept.items()}
+        lines = {
+            game_id: _Frozen(_kept_line(of["line"]), _kept_time(of["at"]), bool(of.get("known", True)))
+            for game_id, of in kept.items()
+        }
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:

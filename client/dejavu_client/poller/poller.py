@@ -240,6 +240,7 @@ class Poller:
         if self.games:
             await self._reads.close()
             self.games.clear()
+            self._line_told.clear()
             self._day, self._shown, self.scoreboard_time = "", frozenset(), None
         await self._emit(LeadershipChanged(status))
 
@@ -383,7 +384,7 @@ class Poller:
         self._backoff = PollBackoff()
         self.scoreboard_time = self._now()
         if self._lines is not None:
-            await self._lines.follow(board.games)  # also to be ready to take over
+            await self._lines.follow(board.games, leads=self.leads)  # also to be ready to take over
         if not self.leads:
             return
         self._day = self._day or board.date

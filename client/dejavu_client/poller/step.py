@@ -211,7 +211,7 @@ def _read_plays(transition: Transition, read: PlaysRead) -> None:
     else:
         changed = game.last_change
     completed = completed_minutes(plays)
-    too_early = all(completed <= watched.minutes.start for watched in game.horizons.values())
+    too_early = all(completed < watched.minutes.start for watched in game.horizons.values())
     attempts = 0 if too_early else game.history_attempts
     waiting = PlaysInProgress(plays, periods_over(plays), read.status, game.backoff.failures, history=attempts > 0)
     transition.game = replace(

@@ -31,7 +31,7 @@ async def test_what_a_poller_before_it_forecast_is_not_missed_and_counts_in_the_
     assert [len(made.pattern) for made in half.forecasts] == list(range(6, 24))
     assert [len(made.pattern) for made in end.forecasts] == list(range(6, 48))
     assert predictor.minutes(FINAL) == list(range(6, 48)), "none is made up"
-    assert predictor.recalled == 1
+    assert predictor.recalled == 2, "each poller asks once"
     summary = second.poller.summary()
     assert [(of.forecasts, of.missed) for of in summary.horizons] == [(18, 0), (42, 0)]
 
@@ -90,6 +90,7 @@ async def test_a_server_that_is_away_is_asked_for_them_again() -> None:
     async with watching(evening, predictor) as first:
         await minutes(first, 6, 7)
     predictor.unrecalled = [UnavailableError("away")] * 2
+    predictor.recalled = 0
     async with watching(evening, predictor) as second:
         await minutes(second, 8, 9, 10)
 

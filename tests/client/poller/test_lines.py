@@ -7,7 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,14 @@ import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
 from tests.support.harness.poller import Watch, watching
 
-from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_FEED, MARGIN_SOURCE_FILE, MARGIN_SOURCE_UNSPECIFIED, Forecast
+from dejavu.v1.forecast_pb2 import (
+    MARGIN_SOURCE_CALLER,
+    MARGIN_SOURCE_FEED,
+    MARGIN_SOURCE_FILE,
+    MARGIN_SOURCE_RATINGS,
+    MARGIN_SOURCE_UNSPECIFIED,
+    Forecast,
+)
 from dejavu_client.output.poll_events import event_line, event_record
 from dejavu_client.poller.events import Fault, LineTaken
 from dejavu_client.poller.lines import FEED_SECONDS, GameLine, GameLines
@@ -170,6 +177,79 @@ async def test_a_poller_elsewhere_takes_over_the_line_of_the_recorded_forecasts(
         await watch.at(421)
     assert margins(predictor) == [(4.5, MARGIN_SOURCE_FEED)] * 4
     assert len({each.request.margin_time.ToNanoseconds() for each in predictor.asked}) == 1
+
+
+@dataclass(frozen=True)
+class TakeOver:
+    """Lines of the poller that leads at tip-off, and of one elsewhere that stands by then and takes over at a minute.
+
+    Attributes:
+        leads, stands_by: the line that each knew before tip-off; None: it has none.
+        minute: minute after which the other one begins to work.
+        used: margin of all forecasts after that.
+    """
+
+    leads: float | None
+    stands_by: float | None
+    minute: int
+    used: float | None
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        TakeOver(5.5, 6.0, 8, 5.5),
+        TakeOver(5.5, 6.0, 6, 5.5),  # the forecast of the same minute is repeated
+        TakeOver(5.5, None, 8, 5.5),
+        TakeOver(None, 6.0, 8, None),
+        TakeOver(5.5, 6.0, 3, 6.0),  # nothing is recorded yet
+    ],
+    ids=lambda case: f"{case.leads} {case.stands_by} from {case.minute}",
+)
+async def test_a_poller_that_takes_over_keeps_the_line_of_the_game(case: TakeOver) -> None:
+    evening, predictor = Evening([game()]), StoringPredictor()
+
+    async def before(margin: float | None, *, leads: bool) -> GameLines:
+        lines = GameLines(evening.clock, odds=lambda: {} if margin is None else {evening.ids[0]: Line(margin)})
+        for at in (-300, -200):
+            await turn(evening, lines, scheduled(evening), at)
+        evening.clock.step(260)
+        await lines.follow([scheduled(evening, status=GameStatus.LIVE)], leads=leads)
+        return lines
+
+    first, second = await before(case.leads, leads=True), await before(case.stands_by, leads=False)
+    async with watching(evening, predictor, lines=first) as watch:
+        for minute in range(1, case.minute + 1):
+            await watch.at(60 * minute + 1)
+    asked = len(predictor.asked)
+    async with watching(evening, predictor, lines=second) as watch:
+        for minute in range(case.minute, 11):
+            await watch.at(60 * minute + 1)
+    assert {margin for margin, _ in margins(predictor)[asked:]} == {case.used}
+
+
+async def test_a_poller_that_stands_by_beside_the_leader_leaves_its_kept_line(tmp_path: Path) -> None:
+    evening, kept = Evening([game()]), tmp_path / "kept.json"
+    for spread, leads in ((5.5, True), (6.0, False)):
+        file = tmp_path / f"{spread}.csv"
+        file.write_text(f"game_id,spread\n{evening.ids[0]},-{spread}\n")
+        lines = GameLines(evening.clock, file=file, kept=kept)
+        await turn(evening, lines, scheduled(evening), -60)
+        evening.clock.step(120)
+        await lines.follow([scheduled(evening, status=GameStatus.LIVE)], leads=leads)
+    assert margin(GameLines(evening.clock, kept=kept).of(evening.ids[0])) == 5.5
+
+
+async def test_a_total_without_a_margin_is_taken_over_too() -> None:
+    evening = Evening([game()])
+    [state] = evening.scoreboard().games
+    lines = GameLines(evening.clock)
+    recorded = Forecast(expected_margin=3.0, margin_source=MARGIN_SOURCE_RATINGS, pregame_total=221.5)
+    given = Forecast(expected_margin=9.0, margin_source=MARGIN_SOURCE_CALLER)
+    await lines.restore(state, [given, given, recorded])
+    line = lines.of(state.game_id)
+    assert line is not None
+    assert line.options() == {"pregame_total": 221.5}
 
 
 async def test_a_game_that_was_on_before_has_no_line_of_the_feed() -> None:

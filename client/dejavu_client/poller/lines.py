@@ -292,7 +292,7 @@ def _read_changed(path: Path, stamp: tuple[int, int] | None) -> tuple[tuple[int,
         if now == stamp:
             return None
     lines = read_lines(path, _FILE_BYTES)
-    if not (lines.by_id or lines.by_teams):
+    if not lines.rows:
         raise DataError(f"{path} has no lines")
     return now, lines
 

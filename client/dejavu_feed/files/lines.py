@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,17 +35,24 @@ _NAMES: Final = {
 """Accepted names of each column."""
 
 
+Key = str | tuple[date, str, str]
+"""A game by its id, or by date, home and away team."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Lines by game id, and by date, home and away team."""
+    """Lines of games, each with the number of its row; a game may have a line by each of its two keys."""
 
-    by_id: Mapping[str, Line] = field(default_factory=dict)
-    by_teams: Mapping[tuple[date, str, str], Line] = field(default_factory=dict)
+    rows: Mapping[Key, tuple[int, Line]] = field(default_factory=dict)
 
     def of(self, game_id: str, day: date | None, home: str, away: str) -> Line:
-        """Return the line of a game, whose date may not be known; one without numbers if there is none."""
-        of_teams = None if day is None else self.by_teams.get((day, home, away))
-        return self.by_id.get(game_id) or of_teams or NO_LINE
+        """Return the line of a game, whose date may not be known; one without numbers if there is none.
+
+        Of two rows the last one counts, however each names the game.
+        """
+        keys: tuple[Key, ...] = (game_id,) if day is None else (game_id, (day, home, away))
+        found = [self.rows[key] for key in keys if key in self.rows]
+        return max(found, key=itemgetter(0))[1] if found else NO_LINE
 
 
 def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
@@ -59,8 +67,7 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
             the line.
         FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
-    by_id: dict[str, Line] = {}
-    by_teams: dict[tuple[date, str, str], Line] = {}
+    rows: dict[Key, tuple[int, Line]] = {}
     every = tuple(name for names in _NAMES.values() for name in names)
     present = set[str]()
     for row_number, (end, values) in enumerate(read_rows(path, (), every, most=most), start=1):
@@ -74,15 +81,12 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
             if line == NO_LINE:
                 continue
             for key in _keys(row):
-                if isinstance(key, str):
-                    by_id[key] = line
-                else:
-                    by_teams[key] = line
+                rows[key] = row_number, line
         except ValueError as error:
             raise DataError(f"{where}: {error}") from None
     if present:
         _check_columns(path, present)
-    return Lines(by_id, by_teams)
+    return Lines(rows)
 
 
 def _first(values: Mapping[Any, Any], names: tuple[str, ...]) -> Any:
@@ -101,7 +105,7 @@ def _check_columns(path: Path, present: set[str]) -> None:
         raise DataError(f"{path}: lacks pregame_margin, spread, moneyline_home and moneyline_away, or total")
 
 
-def _keys(row: Mapping[str, Any]) -> Iterator[str | tuple[date, str, str]]:
+def _keys(row: Mapping[str, Any]) -> Iterator[Key]:
     """Yield the keys of a row: the id, and date and teams if all are given and of the NBA."""
     if "game" in row:
         text = str(row["game"]).removesuffix(".0")

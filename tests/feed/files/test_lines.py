@@ -32,6 +32,11 @@ def written(folder: Path, content: str, name: str = "lines.csv") -> Path:
         ("game_id,spread\n22300500,3.5", Line(-3.5)),  # as a number in a spreadsheet
         ("game_id,date,home,away,spread\n202401050BOS,2024-01-05,BOS,UTA,3.5", Line(-3.5)),
         ("date,home,away,spread\n2024-01-05,BOS,UTA,3.5\n2024-01-05,BOS,UTA,4", Line(-4.0)),  # the last one counts
+        (
+            "game_id,date,home,away,spread\n0022300500,2024-01-05,BOS,UTA,3.5\n,2024-01-05,BOS,UTA,4",
+            Line(-4.0),
+        ),  # by whichever name
+        ("game_id,date,home,away,spread\n,2024-01-05,BOS,UTA,4\n22300500,,,,3.5", Line(-3.5)),
         ("date,home,away,spread\n2024-01-05,BOS,UTA,NA", NO_LINE),
         ("date,home,away,spread\n2024-01-05,Real Madrid,UTA,3.5", NO_LINE),
         ("date,home,away,spread\n2024-01-06,BOS,UTA,3.5", NO_LINE),
@@ -81,5 +86,5 @@ def test_the_margin_of_two_prices_has_the_sign_of_the_favorite() -> None:
 @pytest.mark.real_data
 def test_real_closing_lines_are_read(data_dir: Path) -> None:
     lines = read_lines(data_dir / "lines" / "closing_lines_2014_2024.parquet")
-    assert len(lines.by_id) == 14_155
+    assert len([key for key in lines.rows if isinstance(key, str)]) == 14_155
     assert lines.of("", date(2013, 10, 29), "IND", "ORL") == Line(12.0, 188.5)

@@ -75,6 +75,20 @@ class GameLine:
         return {**total, "pregame_margin": self.margin, "margin_source": self.source, "margin_time": self.time}
 
 
+class _Known(NamedTuple):
+    """Lines of a game that is scheduled: the newest one of each source, which stays if its row or its odds go."""
+
+    of_file: GameLine | None = None
+    of_feed: GameLine | None = None
+
+    @property
+    def line(self) -> GameLine | None:
+        of_file, of_feed = self
+        if of_file is None or of_feed is None:
+            return of_file or of_feed
+        return of_file if of_file.margin is not None else replace(of_feed, total=of_file.total)
+
+
 class _Frozen(NamedTuple):
     """Line of a game that is on.
 
@@ -123,7 +137,7 @@ class GameLines:
         # Held until the thread that reads the file ends, even if its read was given up.
         self._reading = threading.Lock()
         self._faults: dict[str, str] = {}
-        self._before: dict[str, GameLine | None] = {}
+        self._before: dict[str, _Known] = {}
         self._frozen: dict[str, _Frozen] = {} if kept is None else _read_kept(kept, now())
 
     async def read(self) -> frozenset[str]:
@@ -196,13 +210,12 @@ class GameLines:
             self._frozen.pop(game.game_id, None)
             if game.status is GameStatus.SCHEDULED:
                 self._waiting |= _odds_count(game, now)
-                newest = self._newest(game)
-                self._before.pop(game.game_id, None)
+                newest = self._newest(game, self._before.pop(game.game_id, _Known()))
                 self._before[game.game_id] = newest  # now the last one
                 continue
             # The feed's odds of a game that was never seen before its tip-off are not known to be from before it.
             seen = game.game_id in self._before
-            line = self._before.pop(game.game_id) if seen else self._line_of_file(game)
+            line = self._before.pop(game.game_id).line if seen else self._line_of_file(game, None)
             self._frozen[game.game_id] = _Frozen(line, now, seen and leads)
             changed = True
         self._before = dict(list(self._before.items())[-_KEPT_GAMES:])
@@ -234,18 +247,15 @@ class GameLines:
         self._frozen.pop(game_id, None)
         self._before.pop(game_id, None)
 
-    def _newest(self, game: GameState) -> GameLine | None:
-        """Return the line of a game before its tip-off; of the feed, only one from before its scheduled start."""
-        of_file, of_feed = self._line_of_file(game), self._line_of_feed(game)
-        if of_feed is None:
-            before = self._before.get(game.game_id)
-            of_feed = None if before is None or before.source == "file" else before
-        if of_file is None or of_feed is None:
-            return of_file or of_feed
-        return of_file if of_file.margin is not None else replace(of_feed, total=of_file.total)
+    def _newest(self, game: GameState, before: _Known) -> _Known:
+        """Return the lines of a game before its tip-off; of the feed, only one from before its scheduled start."""
+        return _Known(self._line_of_file(game, before.of_file), self._line_of_feed(game) or before.of_feed)
 
-    def _line_of_file(self, game: GameState) -> GameLine | None:
+    def _line_of_file(self, game: GameState, before: GameLine | None) -> GameLine | None:
+        """Return the line of a game in the file: None if its row has no numbers, `before` if it has no row."""
         line = self._of_file.of(game.game_id, game.date, game.home, game.away)
+        if line is None:
+            return before
         return None if line == NO_LINE else GameLine(line.margin, line.total, "file", self._file_time)
 
     def _line_of_feed(self, game: GameState) -> GameLine | None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.game_list import day_of
 from dejavu_feed.files.tables import MAX_BYTES, read_rows
-from dejavu_feed.lines import MAX_MARGIN, NO_LINE, Line, margin_of
+from dejavu_feed.lines import MAX_MARGIN, Line, margin_of
 from dejavu_feed.live_inputs import PREGAME_TOTALS
 from dejavu_feed.printed_numbers import number, price, spread
 from dejavu_feed.teams import team_code
@@ -45,21 +45,22 @@ class Lines:
 
     rows: Mapping[Key, tuple[int, Line]] = field(default_factory=dict)
 
-    def of(self, game_id: str, day: date | None, home: str, away: str) -> Line:
-        """Return the line of a game, whose date may not be known; one without numbers if there is none.
+    def of(self, game_id: str, day: date | None, home: str, away: str) -> Line | None:
+        """Return the line of a game, whose date may not be known; None if it has no row.
 
         Of two rows the last one counts, however each names the game.
         """
         keys: tuple[Key, ...] = (game_id,) if day is None else (game_id, (day, home, away))
         found = [self.rows[key] for key in keys if key in self.rows]
-        return max(found, key=itemgetter(0))[1] if found else NO_LINE
+        return max(found, key=itemgetter(0))[1] if found else None
 
 
 def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
     """Read a table of lines; of several rows of a game the last one counts.
 
     Args:
-        path: a table, as `read_rows` reads it. A row without numbers, or of teams that are not of the NBA, is skipped.
+        path: a table, as `read_rows` reads it. A row without numbers says that a game has no line. A row of teams that
+            are not of the NBA, or without any value, is skipped.
         most: largest size in bytes, of parquet also when decompressed.
 
     Raises:
@@ -77,9 +78,9 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
         try:
             if None in values:  # a decimal comma between commas, for example, would cost the decimals
                 raise ValueError("there are more values than columns")
-            line = _line(row)
-            if line == NO_LINE:
+            if not row:
                 continue
+            line = _line(row)
             for key in _keys(row):
                 rows[key] = row_number, line
         except ValueError as error:

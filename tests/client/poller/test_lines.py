@@ -147,6 +147,36 @@ async def test_a_file_that_breaks_or_goes_leaves_its_last_lines_in_force(tmp_pat
     assert gone == missing
 
 
+@pytest.mark.parametrize(
+    ("rows", "odds_after", "line"),
+    [
+        ("0022500999,-3,220\n", {}, (6.5, 221.5, "file")),  # the row goes, as books take a game off at its start
+        ("{id},-7,222\n", {}, (7.0, 222.0, "file")),
+        ("{id},,222\n", {}, (4.5, 222.0, "feed")),
+        ("{id},,\n", {}, (4.5, None, "feed")),
+        ("{id},,\n", {"{id}": Line(5.0)}, (5.0, None, "feed")),
+    ],
+    ids=["row goes", "changes", "total alone", "no line", "no line, new odds"],
+)
+async def test_the_last_line_of_each_source_stays_until_tip_off(
+    rows: str, odds_after: dict[str, Line], line: tuple[float, float | None, str], tmp_path: Path
+) -> None:
+    evening, odds, file = Evening([game()]), Odds(), tmp_path / "lines.csv"
+    state = scheduled(evening)
+    lines = GameLines(evening.clock, file=file, odds=odds)
+    file.write_text(f"game_id,spread,total\n{state.game_id},-6.5,221.5\n")
+    odds.lines = {state.game_id: Line(4.5)}
+    for at in (-300, -240):
+        await turn(evening, lines, state, at)
+    file.write_text("game_id,spread,total\n" + rows.format(id=state.game_id))
+    odds.lines = {game_id.format(id=state.game_id): each for game_id, each in odds_after.items()}
+    for at in (-120, -60):
+        await turn(evening, lines, state, at)
+    frozen = await turn(evening, lines, replace(state, status=GameStatus.LIVE), 60)
+    assert frozen is not None
+    assert (frozen.margin, frozen.total, frozen.source) == line
+
+
 async def test_a_restart_keeps_the_line_that_was_frozen(tmp_path: Path) -> None:
     evening, odds = Evening([game()]), Odds()
     odds.lines = {evening.ids[0]: Line(4.5, 220.0)}

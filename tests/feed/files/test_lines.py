@@ -38,19 +38,20 @@ def written(folder: Path, content: str, name: str = "lines.csv") -> Path:
         ),  # by whichever name
         ("game_id,date,home,away,spread\n,2024-01-05,BOS,UTA,4\n22300500,,,,3.5", Line(-3.5)),
         ("date,home,away,spread\n2024-01-05,BOS,UTA,NA", NO_LINE),
-        ("date,home,away,spread\n2024-01-05,Real Madrid,UTA,3.5", NO_LINE),
-        ("date,home,away,spread\n2024-01-06,BOS,UTA,3.5", NO_LINE),
-        ("date,home,away,spread\n2024-01-05,UTA,BOS,3.5", NO_LINE),
+        ("date,home,away,spread\n2024-01-05,BOS,UTA,3.5\n2024-01-05,BOS,UTA,\n,,,", NO_LINE),
+        ("date,home,away,spread\n2024-01-05,Real Madrid,UTA,3.5", None),
+        ("date,home,away,spread\n2024-01-06,BOS,UTA,3.5", None),
+        ("date,home,away,spread\n2024-01-05,UTA,BOS,3.5", None),
     ],
 )
-def test_a_line_is_found_in_every_form_that_books_print(tmp_path: Path, content: str, line: Line) -> None:
+def test_a_line_is_found_in_every_form_that_books_print(tmp_path: Path, content: str, line: Line | None) -> None:
     assert read_lines(written(tmp_path, content)).of("0022300500", DAY, "BOS", "UTA") == line
 
 
 def test_json_and_a_game_without_a_date(tmp_path: Path) -> None:
     lines = read_lines(written(tmp_path, '[{"gameId": "0022300500", "spread": "-3.5", "total": 220}]', "lines.json"))
     assert lines.of("0022300500", None, "BOS", "UTA") == Line(3.5, 220.0)
-    assert lines.of("0022300501", None, "BOS", "UTA") == NO_LINE
+    assert lines.of("0022300501", None, "BOS", "UTA") is None
 
 
 @pytest.mark.parametrize(

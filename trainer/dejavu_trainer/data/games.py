@@ -19,6 +19,7 @@ from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.lines import read_lines
 from dejavu_feed.files.plays_format import DATE, game_date
+from dejavu_feed.lines import NO_LINE
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
@@ -197,7 +198,7 @@ def with_lines(games: Games, folder: Path) -> Games:
         lines = read_lines(path)
         keys = zip(games.game_id.tolist(), games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True)
         for row, key in enumerate(keys):
-            found = lines.of(*key)
+            found = lines.of(*key) or NO_LINE
             if found.margin is not None:
                 line[row] = found.margin
             if found.total is not None:

@@ -24,9 +24,10 @@ from dejavu_client.poller.reads import read_in_thread
 from dejavu_common.files import read_regular, write_atomic
 from dejavu_feed.errors import DataError, FeedError, FeedUnavailable
 from dejavu_feed.files.lines import Lines, read_lines
-from dejavu_feed.lines import MAX_MARGIN, NO_LINE, Line
+from dejavu_feed.lines import MAX_MARGIN, NO_LINE
 from dejavu_feed.live_inputs import PREGAME_TOTALS
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_feed.nba.odds import GameOdds
 
 FEED_SECONDS: Final = 60.0
 """Time between two reads of the odds, in seconds."""
@@ -113,7 +114,7 @@ class GameLines:
     Args:
         now: wall clock, timezone-aware.
         file: a table of lines of up to 5 MB, see `read_lines`, read again whenever it changes; None: none.
-        odds: reads the lines of the feed by game id, and raises `FeedError`; None: they are not read.
+        odds: reads the odds of the feed by game id, and raises `FeedError`; None: they are not read.
         kept: file in which frozen lines are kept across restarts; None: they are not.
     """
 
@@ -122,14 +123,14 @@ class GameLines:
         now: Callable[[], datetime],
         *,
         file: Path | None = None,
-        odds: Callable[[], Mapping[str, Line]] | None = None,
+        odds: Callable[[], Mapping[str, GameOdds]] | None = None,
         kept: Path | None = None,
     ) -> None:
         self._now = now
         self._file, self._odds, self._kept = file, odds, kept
         self._stamp: tuple[int, int] | None = None
         self._of_file, self._file_time = Lines(), now()
-        self._of_feed: Mapping[str, Line] = {}
+        self._of_feed: Mapping[str, GameOdds] = {}
         self._feed_time: datetime | None = None
         self._next_odds: datetime | None = None
         self._waiting = True
@@ -137,11 +138,14 @@ class GameLines:
         # Held until the thread that reads the file ends, even if its read was given up.
         self._reading = threading.Lock()
         self._faults: dict[str, str] = {}
+        self._of_others: set[str] = set()
         self._before: dict[str, _Known] = {}
         self._frozen: dict[str, _Frozen] = {} if kept is None else _read_kept(kept, now())
 
     async def read(self) -> frozenset[str]:
         """Read the sources that are due; return why sources could not be read, whose last lines stay in force.
+
+        Also return which odds are not used, since they are of other teams than the game of that id.
 
         Call it once at a time.
         """
@@ -153,7 +157,7 @@ class GameLines:
                 self._faults[name] = f"{error}; the last lines, or else the ratings, are used"
             finally:
                 self._file_read.set()
-        return frozenset(self._faults.values())
+        return frozenset((*self._faults.values(), *self._of_others))
 
     async def _read_file(self) -> bool:
         """Read the file if it has changed since it was last read without an error; return whether it was read."""
@@ -203,6 +207,7 @@ class GameLines:
         await self._file_read.wait()
         now, changed = self._now(), False
         self._waiting = False
+        self._of_others.clear()
         for game in games:
             frozen = self._frozen.get(game.game_id)
             if frozen is not None and not _is_put_off(game, frozen.at):
@@ -259,8 +264,13 @@ class GameLines:
         return None if line == NO_LINE else GameLine(line.margin, line.total, "file", self._file_time)
 
     def _line_of_feed(self, game: GameState) -> GameLine | None:
-        line, time = self._of_feed.get(game.game_id, NO_LINE), self._feed_time
-        if line == NO_LINE or time is None or not _odds_count(game, time):
+        odds, time = self._of_feed.get(game.game_id), self._feed_time
+        if odds is None or time is None or not _odds_count(game, time):
+            return None
+        line = odds.of(game.home, game.away)
+        if line is None:
+            teams = f"{odds.away or '?'} @ {odds.home or '?'}, not {game.away} @ {game.home}"
+            self._of_others.add(f"the odds of game {game.game_id} are of {teams}; they are not used")
             return None
         return GameLine(line.margin, line.total, "feed", time)
 

@@ -13,10 +13,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
-from dejavu_feed.lines import Line
 from dejavu_feed.nba.http import MAX_LIVE_PAGE, host_of, read_page
 from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.odds import ODDS_PATH, read_odds
+from dejavu_feed.nba.odds import ODDS_PATH, GameOdds, read_odds
 
 if TYPE_CHECKING:  # comes with nba_api
     from dejavu_feed.nba.session import FeedSession
@@ -107,8 +106,8 @@ class NbaFeed:
         """
         return read_plays(self._read(self._plays_path.format(game_id=game_id)), game_id)
 
-    def odds(self) -> Mapping[str, Line]:
-        """Return the lines of today's games by game id, from the odds that the feed lists.
+    def odds(self) -> Mapping[str, GameOdds]:
+        """Return the odds of today's games by game id, as the feed lists them.
 
         Raises:
             FeedUnavailable: if there is no usable response.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
@@ -11,14 +12,39 @@ from dejavu_feed.lines import MAX_MARGIN, Line, margin_of
 from dejavu_feed.nba.live_payloads import MAX_GAMES
 from dejavu_feed.nba.typed_fields import required_list
 from dejavu_feed.printed_numbers import number, spread
+from dejavu_feed.teams import CODES
 
 ODDS_PATH: Final = "odds/odds_todaysGames.json"
 MAX_BOOKS: Final = 200
 """Maximum number of bookmakers of a market that are read."""
+_LONGEST_NUMBER: Final = 20
+"""Maximum length of a team's number in characters; the NBA's have ten digits."""
 
 
-def read_odds(document: object) -> dict[str, Line]:
-    """Return the line of each game by its id; games without a usable spread or moneyline are left out.
+@dataclass(frozen=True, slots=True)
+class GameOdds:
+    """Odds of a game.
+
+    Attributes:
+        line: the line, with the sides of the odds.
+        home, away: codes of the teams on these sides; "" if the odds do not say, another text for an unknown team.
+    """
+
+    line: Line
+    home: str = ""
+    away: str = ""
+
+    def of(self, home: str, away: str) -> Line | None:
+        """Return the line with the sides of the scoreboard, which may be swapped here; None if the teams are others."""
+        if self.home in ("", home) and self.away in ("", away):
+            return self.line
+        if self.home in ("", away) and self.away in ("", home):
+            return replace(self.line, margin=None if self.line.margin is None else 0.0 - self.line.margin)
+        return None
+
+
+def read_odds(document: object) -> dict[str, GameOdds]:
+    """Return the odds of each game by its id; games without a usable spread or moneyline are left out.
 
     The margin is the median over distinct bookmakers of the home team's spread, with its sign reversed; or, without
     spreads, of what their moneylines imply. A bookmaker that the feed lists several times counts once. An unusable
@@ -28,15 +54,24 @@ def read_odds(document: object) -> dict[str, Line]:
         MalformedFeed: if the document is not one of odds.
     """
     games = required_list(document, "games", "odds", MAX_GAMES)
-    lines: dict[str, Line] = {}
+    odds: dict[str, GameOdds] = {}
     for game in games:
         if not isinstance(game, Mapping) or not is_game_id(str(game.get("gameId", ""))):
             continue
         markets = [each for each in _listed(game.get("markets")) if isinstance(each, Mapping)]
         margins = [*_margins(markets, "spread", _spread)] or [*_margins(markets, "2way", _moneyline)]
         if margins:
-            lines[str(game["gameId"])] = Line(float(median(margins)))
-    return lines
+            home, away = (_team(game.get(name)) for name in ("homeTeamId", "awayTeamId"))
+            odds[str(game["gameId"])] = GameOdds(Line(float(median(margins))), home, away)
+    return odds
+
+
+def _team(number: object) -> str:
+    """Return the code of a team by its number; "" without one, and a text that is no code for another number."""
+    if number is None or number == "":
+        return ""
+    text = str(number)[:_LONGEST_NUMBER]
+    return CODES.get(int(text), text) if text.isdecimal() else text
 
 
 def _margins(

@@ -235,7 +235,12 @@ def odds(games: Mapping[str, ReplayGame]) -> Json:
     """Return the odds of the games that have a line, by id: the spread of one bookmaker."""
     return {
         "games": [
-            {"gameId": game_id, "markets": [{"name": "spread", "books": [_book(game.line.margin)]}]}
+            {
+                "gameId": game_id,
+                "homeTeamId": f"{team_fields(game.home)['teamId']}",
+                "awayTeamId": f"{team_fields(game.away)['teamId']}",
+                "markets": [{"name": "spread", "books": [_book(game.line.margin)]}],
+            }
             for game_id, game in games.items()
             if game.line is not None and game.line.margin is not None
         ]

@@ -31,6 +31,7 @@ from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.files.lines import Lines
 from dejavu_feed.lines import Line
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_feed.nba.odds import GameOdds
 
 
 def margins(predictor: StoringPredictor) -> list[tuple[float | None, int]]:
@@ -42,15 +43,15 @@ class Odds:
     """Odds of a feed, by game id, or the error that reading them raises."""
 
     def __init__(self) -> None:
-        self.lines: Mapping[str, Line] = {}
+        self.lines: Mapping[str, Line | GameOdds] = {}
         self.error: Exception | None = None
         self.reads = 0
 
-    def __call__(self) -> Mapping[str, Line]:
+    def __call__(self) -> Mapping[str, GameOdds]:
         self.reads += 1
         if self.error is not None:
             raise self.error
-        return self.lines
+        return {game: GameOdds(each) if isinstance(each, Line) else each for game, each in self.lines.items()}
 
 
 NO_LINE = (None, MARGIN_SOURCE_UNSPECIFIED)
@@ -177,6 +178,35 @@ async def test_the_last_line_of_each_source_stays_until_tip_off(
     assert (frozen.margin, frozen.total, frozen.source) == line
 
 
+@pytest.mark.parametrize(
+    ("odds_of", "margin"),
+    [
+        (("BOS", "LAL"), 5.5),
+        (("LAL", "BOS"), -5.5),  # as sources swap the sides at neutral sites
+        (("BOS", ""), 5.5),
+        (("", "BOS"), -5.5),
+        (("", ""), 5.5),
+        (("BOS", "UTA"), None),
+        (("1610616833", "LAL"), None),
+    ],
+)
+async def test_odds_count_for_the_teams_that_they_name(odds_of: tuple[str, str], margin: float | None) -> None:
+    evening, odds, predictor = Evening([game("BOS", "LAL")]), Odds(), StoringPredictor()
+    odds.lines = {evening.ids[0]: GameOdds(Line(5.5), *odds_of)}
+    async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
+        for seconds in (200, 100):
+            await before_tip_off(watch, seconds)
+        await until_minute_six(watch)
+        faults = [event_line(each) for each in watch.told(Fault)]
+    assert margins(predictor) == [NO_LINE if margin is None else (margin, MARGIN_SOURCE_FEED)] * 2
+    if margin is not None:
+        assert faults == []
+    else:
+        [fault] = faults
+        home, away = odds_of
+        assert f"are of {away} @ {home}, not LAL @ BOS; they are not used" in fault
+
+
 async def test_a_restart_keeps_the_line_that_was_frozen(tmp_path: Path) -> None:
     evening, odds = Evening([game()]), Odds()
     odds.lines = {evening.ids[0]: Line(4.5, 220.0)}
@@ -240,7 +270,9 @@ async def test_a_poller_that_takes_over_keeps_the_line_of_the_game(case: TakeOve
     evening, predictor = Evening([game()]), StoringPredictor()
 
     async def before(margin: float | None, *, leads: bool) -> GameLines:
-        lines = GameLines(evening.clock, odds=lambda: {} if margin is None else {evening.ids[0]: Line(margin)})
+        odds = Odds()
+        odds.lines = {} if margin is None else {evening.ids[0]: Line(margin)}
+        lines = GameLines(evening.clock, odds=odds)
         for at in (-300, -200):
             await turn(evening, lines, scheduled(evening), at)
         evening.clock.step(260)

@@ -40,13 +40,25 @@ NO_LINE: Final = Line()
 
 
 def margin_of(home: float, away: float) -> float:
-    """Return the margin that two moneylines imply, in points, rounded to halves.
-
-    The bookmaker's margin is taken off in proportion; the final differential is normal around the line.
+    """Return the margin that two moneylines imply, in points, rounded to halves; the final is normal around the line.
 
     Args:
         home: decimal odds of the home team.
         away: decimal odds of the away team.
+
+    Raises:
+        ValueError: if the two cannot belong to the same market.
+    """
+    probability = fair_share(home, away)
+    return round(2 * SPREAD_OF_RESULTS * NormalDist().inv_cdf(min(max(probability, 1e-4), 1 - 1e-4))) / 2
+
+
+def fair_share(home: float, away: float) -> float:
+    """Return the probability of the home side that two prices imply; the bookmaker's margin comes off in proportion.
+
+    Args:
+        home: decimal odds of the home side.
+        away: decimal odds of the away side.
 
     Raises:
         ValueError: if the two cannot belong to the same market.
@@ -56,5 +68,4 @@ def margin_of(home: float, away: float) -> float:
     if not least <= implied - 1 <= most:
         found, *ends = (f"{100 * share:.0f}" for share in (implied, 1 + least, 1 + most))
         raise ValueError(f"the two prices imply {found} % together; expected {' to '.join(ends)}: one of them is wrong")
-    probability = 1 / home / implied
-    return round(2 * SPREAD_OF_RESULTS * NormalDist().inv_cdf(min(max(probability, 1e-4), 1 - 1e-4))) / 2
+    return 1 / home / implied

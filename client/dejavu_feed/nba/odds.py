@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Final
 
 from dejavu_feed.game_ids import is_game_id
-from dejavu_feed.lines import MAX_MARGIN, Line, margin_of
+from dejavu_feed.lines import MAX_MARGIN, Line, fair_share, margin_of
 from dejavu_feed.nba.live_payloads import MAX_GAMES
 from dejavu_feed.nba.typed_fields import required_list
 from dejavu_feed.printed_numbers import number, spread
@@ -17,6 +17,12 @@ from dejavu_feed.teams import CODES
 ODDS_PATH: Final = "odds/odds_todaysGames.json"
 MAX_BOOKS: Final = 200
 """Maximum number of bookmakers of a market that are read."""
+_EVEN: Final = 0.05
+"""Largest distance from even, as a probability, of the two prices of a main spread: about a point and a half.
+
+Books move their main spread by half points until its prices are about even: those of the real odds in the tests are
+within 2.1 % of even. A handicap further off, as one of them at 5.000 and 1.182, which is 31 %, is an alternate one.
+"""
 _LONGEST_NUMBER: Final = 20
 """Maximum length of a team's number in characters; the NBA's have ten digits."""
 
@@ -47,8 +53,8 @@ def read_odds(document: object) -> dict[str, GameOdds]:
     """Return the odds of each game by its id; games without a usable spread or moneyline are left out.
 
     The margin is the median over distinct bookmakers of the home team's spread, with its sign reversed; or, without
-    spreads, of what their moneylines imply. A bookmaker that the feed lists several times counts once. An unusable
-    price costs its bookmaker.
+    spreads, of what their moneylines imply. A bookmaker that the feed lists several times counts once. An unusable or
+    missing price costs its bookmaker, and so does an alternate handicap, whose two prices are not about even.
 
     Raises:
         MalformedFeed: if the document is not one of odds.
@@ -98,14 +104,20 @@ def _spread(home: Mapping[str, Any], away: Mapping[str, Any]) -> float:
     one, other = (spread(str(side["spread"])) for side in (home, away))
     if one != -other:
         raise ValueError(f"spreads of {one:g} and {other:g}")
+    if abs(fair_share(*_prices(home, away)) - 0.5) > _EVEN:
+        raise ValueError(f"an alternate handicap of {one:g}")
     return -one + 0.0
 
 
 def _moneyline(home: Mapping[str, Any], away: Mapping[str, Any]) -> float:
+    return margin_of(*_prices(home, away))
+
+
+def _prices(home: Mapping[str, Any], away: Mapping[str, Any]) -> tuple[float, float]:
     one, other = (number(str(side["odds"])) for side in (home, away))
     if not (one > 1 and other > 1):
         raise ValueError(f"odds of {one:g} and {other:g}")
-    return margin_of(one, other)
+    return one, other
 
 
 def _listed(value: object) -> list[Any]:

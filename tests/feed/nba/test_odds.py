@@ -15,8 +15,13 @@ from dejavu_feed.nba.odds import GameOdds, read_odds
 GAME = "0022500001"
 
 
-def book(name: str, home: str, away: str, key: str = "spread") -> dict[str, Any]:
-    return {"id": name, "outcomes": [{"type": "home", key: home}, {"type": "away", key: away}]}
+def book(name: str, home: str, away: str, prices: tuple[str, str] = ("1.91", "1.91")) -> dict[str, Any]:
+    sides = zip(("home", "away"), (home, away), prices, strict=True)
+    return {"id": name, "outcomes": [{"type": side, "spread": points, "odds": price} for side, points, price in sides]}
+
+
+def moneylines(name: str, home: str, away: str) -> dict[str, Any]:
+    return {"id": name, "outcomes": [{"type": "home", "odds": home}, {"type": "away", "odds": away}]}
 
 
 def document(*markets: tuple[str, list[Any]], game_id: str = GAME) -> dict[str, Any]:
@@ -33,9 +38,19 @@ def document(*markets: tuple[str, list[Any]], game_id: str = GAME) -> dict[str, 
         ),  # a counts once
         ([("spread", [book("a", "-6.5", "5.5"), book("b", "8", "-8")])], -8.0),  # the first contradicts itself
         ([("spread", [book("a", "PK", "PK")])], 0.0),
-        ([("2way", [book("a", "1.5", "2.75", "odds")])], 4.5),  # 64.7 % without the bookmaker's margin
-        ([("2way", [book("a", "1.5", "1.5", "odds"), book("b", "1.5", "2.75", "odds")])], 4.5),  # a's cannot be
-        ([("2way", [book("a", "1.2", "5.0", "odds")]), ("spread", [book("a", "-3", "3")])], 3.0),
+        ([("spread", [book("a", "-6.5", "6.5"), book("b", "-17.5", "17.5", ("5.000", "1.182"))])], 6.5),  # alternate
+        (
+            [("spread", [book("a", "-17.5", "17.5", ("5.000", "1.182"))]), ("2way", [moneylines("a", "1.5", "2.75")])],
+            4.5,
+        ),
+        ([("spread", [book("a", "-17.5", "17.5", ("5.000", "1.182"))])], None),
+        ([("spread", [book("a", "-6.5", "6.5", ("1.77", "2.1"))])], 6.5),  # 54 % without the bookmaker's margin
+        ([("spread", [book("a", "-6.5", "6.5", ("1.7", "2.2"))])], None),  # 56 %
+        ([("spread", [book("a", "-6.5", "6.5", ("1.91", "3"))])], None),  # these are not of one market
+        ([("spread", [book("a", "-6.5", "6.5", ("", "1.91")), {**book("b", "-7", "7"), "outcomes": []}])], None),
+        ([("2way", [moneylines("a", "1.5", "2.75")])], 4.5),  # 64.7 % without the bookmaker's margin
+        ([("2way", [moneylines("a", "1.5", "1.5"), moneylines("b", "1.5", "2.75")])], 4.5),  # a's cannot be
+        ([("2way", [moneylines("a", "1.2", "5.0")]), ("spread", [book("a", "-3", "3")])], 3.0),
         ([("spread", [book("a", "-66", "66"), {"id": "b"}, None])], None),
         ([("spread", "no list"), ("totals", [book("a", "-3", "3")])], None),
         ([("spread", [{"id": "a", "outcomes": [{"type": []}, {"type": {}}]}, book("b", "-3", "3")])], 3.0),
@@ -91,4 +106,4 @@ def test_whatever_a_game_has_costs_only_itself(value: Any) -> None:
 @pytest.mark.real_data
 def test_real_odds_give_the_median_spread(data_dir: Path) -> None:
     found = read_odds(json.loads((data_dir / "feed" / "nba_api_odds.json").read_bytes()))
-    assert found == {"0022400913": GameOdds(Line(7.0), "HOU", "NOP")}
+    assert found == {"0022400913": GameOdds(Line(6.75), "HOU", "NOP")}

@@ -41,8 +41,11 @@ MIN_AMERICAN = 100
 RISK_BOUNDS: Final = (0.005, 0.01, 0.02)
 """Lower bounds of moderate, high and extreme risk of a bet: share of the bankroll, stake × P(loss)."""
 
-_SAME_LINE: Final = 0.25
-"""Greatest difference, in points, of lines that are the same: a median over bookmakers may lie between two."""
+OWN_LINE: Final = 1.5
+"""Greatest difference, in points, between a given line and the main lines that bookmakers have at the same time.
+
+A given line may be the median over bookmakers; the main spreads of six in one real read are within 0.75 points of it.
+"""
 
 _ROUNDING: Final = 1e-9
 
@@ -252,8 +255,8 @@ class MarketAnswer:
         mismatched: whether the two prices cannot belong to the same market (PLAUSIBLE_OVERROUNDS), so that there is no
             stake and no edge to judge.
         unrated: whether the forecast rests on the score alone (no margin was given, and no ratings could be used), or
-            the ratings know a team less well than in a usual December, or the line of the market is that by which the
-            forecast knows the teams, so that there is no stake.
+            the ratings know a team less well than in a usual December, or the line of the market is about that by which
+            the forecast knows the teams, so that there is no stake.
     """
 
     home: MarketSideAnswer
@@ -281,17 +284,17 @@ class MarketAnswer:
 
 
 def is_own_line(line: float, given: float | None, *, final: bool) -> bool:
-    """Return whether a market's line is the one, None or in points, that was given to a forecast before tip-off.
+    """Return whether a market's line is about the one, None or in points, that was given to a forecast before tip-off.
 
-    The price of that line is as old, so a forecast from a later minute would always see an edge. A line of 0 is never
-    it: that is a bet on the winner, whose price is as new as the market.
+    The price of such a line may be as old, so a forecast from a later minute would always see an edge. A line of 0 is
+    never it: that is a bet on the winner, whose price is as new as the market.
 
     Args:
         line: line of the market, in points.
         given: pregame margin, or total, of the request.
         final: whether the market is about the final score, as the given line is.
     """
-    return final and given is not None and line != 0 and abs(line - given) <= _SAME_LINE
+    return final and given is not None and line != 0 and abs(line - given) <= OWN_LINE
 
 
 def american_to_decimal(american: int) -> float:
@@ -329,7 +332,7 @@ def evaluate_market(
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
         unrated: whether the forecast does not know the teams well enough, although the bookmaker does, or knows them by
-            this very line.
+            about this line.
         staked: share of the bankroll staked on another market of the same game, added to the amounts that `market`
             states.
     """

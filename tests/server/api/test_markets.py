@@ -46,19 +46,22 @@ def test_a_bet_on_the_winner_is_weighed_by_the_probability_that_is_forecast(clie
     assert client.predict(PATTERN, game_id=GAME, horizon=FINAL, pregame_margin=2.0) == answer.forecast
 
 
-def test_a_bet_on_the_line_that_made_the_forecast_has_no_stake_and_says_why(client: DejavuClient) -> None:
+@pytest.mark.parametrize(("off", "own"), [(0, True), (-1.5, True), (1.5, True), (-2, False), (2, False)])
+def test_a_bet_on_about_the_line_that_made_the_forecast_has_no_stake_and_says_why(
+    client: DejavuClient, off: float, own: bool
+) -> None:
     answer = client.quote(
         PATTERN,
-        market(5.5, 1.8, 2.2),
+        market(5.5 + off, 1.8, 2.2),
         horizon=FINAL,
         pregame_margin=5.5,
         pregame_total=221.5,
         total_points=105,
-        total_market=total_market(221.5, 1.8, 2.2),
+        total_market=total_market(221.5 + off, 1.8, 2.2),
     )
     for evaluated in (answer.market, answer.total_market):
-        assert WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in evaluated.warnings}
-        assert evaluated.stake == 0
+        assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in evaluated.warnings}) is own
+        assert evaluated.stake == 0 or not own
     assert answer.forecast.margin_source == MARGIN_SOURCE_CALLER
     assert answer.forecast.pregame_total == 221.5
 

@@ -184,15 +184,16 @@ def test_the_line_of_the_given_margin_has_no_stake() -> None:
     policy = StakingPolicy(max_edge=1.0)
     for line, horizon, refused in (
         (MARGIN, Horizon.FINAL, True),
-        (1.0, Horizon.FINAL, False),
+        (MARGIN + 1.5, Horizon.FINAL, True),
+        (MARGIN + 2.0, Horizon.FINAL, False),
         (MARGIN, Horizon.HALFTIME, False),
     ):
         forecast, market, answer = asked(horizon, Market(line, 1.9, 1.9), lead=9.0, policy=policy)
         assert (answer.stake == 0) is answer.unrated is refused
         assert fault_of(forecast, market, answer) is None
-    forecast, _, staked = asked(Horizon.FINAL, Market(1.0, 1.9, 1.9), lead=9.0, policy=policy)
-    fault = "it would stake on the line of the given margin, by which the forecast knows the teams"
-    assert fault_of(replace(forecast, pregame_margin=1.0), Market(1.0, 1.9, 1.9), staked) == fault
+    forecast, market, staked = asked(Horizon.FINAL, Market(5.0, 1.9, 1.9), lead=9.0, policy=policy)
+    fault = "it would stake on about the line of the given margin, by which the forecast knows the teams"
+    assert fault_of(replace(forecast, pregame_margin=4.0), market, staked) == fault
 
 
 def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:

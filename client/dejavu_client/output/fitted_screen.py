@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult  # noqa: TID251 - as a type
 from rich.text import Text
@@ -26,15 +26,19 @@ class FittedScreen:
         notices: problems and omissions, most important first.
         tally: the figures so far.
         legend: how to read the table.
+        instead: by the name of a column, a notice that takes its place where the terminal is too narrow for it.
     """
 
     table: ResponsiveTable
     notices: Sequence[Text]
     tally: Sequence[Text]
     legend: Text
+    instead: Mapping[str, Text] = field(default_factory=dict)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        whole = Group(self.table, Text(), *self.notices, *self.tally, self.legend)
+        shown = {column.name for column in self.table.fitting(console, options)}
+        notices = [*self.notices, *(text for name, text in self.instead.items() if name not in shown)]
+        whole = Group(self.table, Text(), *notices, *self.tally, self.legend)
         height = options.size.height - 1  # of the terminal; the last line is for the cursor
         if not console.is_terminal or len(console.render_lines(whole, options, pad=False)) <= height:
             yield whole
@@ -48,7 +52,7 @@ class FittedScreen:
         lines: list[Text] = []
         if len(rows) < len(self.table.rows):
             lines.append(Text(f"… and {len(self.table.rows) - len(rows)} more games", style="dim"))
-        lines += self.notices
+        lines += notices
         if len(lines) > left:
             hidden = len(lines) - left + 1
             lines = [*lines[: max(0, left - 1)], Text(f"… and {hidden} more notices", style="yellow")][:left]

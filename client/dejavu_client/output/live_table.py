@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -13,10 +14,11 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.formatting import chance, horizon_label, outcome_range, outcome_verb, percent, signed, total_range
 from dejavu_client.output.fitted_screen import FittedScreen
-from dejavu_client.output.poll_events import leadership_line, score, summary_lines, teams
+from dejavu_client.output.poll_events import leadership_line, margin_text, score, summary_lines, teams
 from dejavu_client.output.responsive_table import ResponsiveColumn, ResponsiveTable
 from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, overtimes_by
 from dejavu_client.poller.leadership import LeaderRole, Leadership
+from dejavu_client.poller.lines import GameLine
 from dejavu_client.poller.summary import Summary
 from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_client.requests import FINAL
@@ -36,6 +38,8 @@ _RESULTS_LEGEND: Final = ("40/42: intervals held", "leader: the team ahead, take
 """Legend of the cells with known outcomes."""
 _TOTALS_LEGEND: Final = ("points: of both teams together",)
 """Legend of forecasts of total points."""
+_NO_LINE: Final = "no line"
+"""Cell of a game that is forecast without a line."""
 _SHORT: Final = 3
 """Minutes of play for each block of a short sparkline."""
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -51,6 +55,9 @@ def live_table(
     limits: str = "",
     outdated_ratings: str = "",
     leadership: Leadership | None = None,
+    lines: Mapping[str, GameLine | None] = MappingProxyType({}),
+    line_faults: Collection[str] = (),
+    messages: Iterable[str] = (),
     now: datetime,
 ) -> RenderableType:
     """Render every game with its forecasts and outcomes, current failures, and the metrics so far.
@@ -64,6 +71,9 @@ def live_table(
         limits: horizons and minutes that the server's model cannot forecast; "" if none.
         outdated_ratings: which ratings of the model are too old, and what to do about it; "" if none.
         leadership: which poller works; None if there is no election.
+        lines: the line of each game that is forecast, by id; None if it has none.
+        line_faults: why lines are not read or not used.
+        messages: what happened lately that nothing else of the table shows.
         now: current time, aware.
     """
     watched = list(games)
@@ -78,10 +88,11 @@ def live_table(
         notices.append(Text(f"scoreboard{age}: {scoreboard_trouble}", style="yellow"))
     if server_trouble:
         notices.append(Text(f"server: {server_trouble}", style="yellow"))
+    notices += [Text(f"lines: {text}", style="yellow") for text in sorted(line_faults)]
     notices += [Text(text, style="yellow") for text in (limits, outdated_ratings) if text]
     newest = [each.newest for game in watched for each in game.horizons.values() if each.newest]
     texts = dict.fromkeys(warning.text for each in newest for warning in each.forecast.warnings)
-    notices += [Text(text, style="yellow") for text in texts]
+    notices += [Text(text, style="yellow") for text in (*texts, *messages)]
     follows = leadership is not None and leadership.role in (LeaderRole.STANDBY, LeaderRole.WAITING)
     if leadership is not None and (follows or leadership.role is LeaderRole.ALONE):
         notices.insert(0, Text(f"This poller {leadership_line(leadership)}"))
@@ -91,10 +102,22 @@ def live_table(
             return Group(*notices)
         return Group(Text(waiting, style="dim"), *notices)
     notices += [Text(line, style="dim") for line in _notes(watched)]
-    rows = [(_cells(game, now), "dim" if game.state.status is GameStatus.SCHEDULED else "") for game in watched]
-    table = ResponsiveTable(list(_columns(watched)), rows)
+    line_of = {game.state.game_id: _line(game.state, lines) for game in watched}
+    rows = [
+        (
+            _cells(game, now) | {"line": Text(line_of[game.state.game_id])},
+            "dim" if game.state.status is GameStatus.SCHEDULED else "",
+        )
+        for game in watched
+    ]
+    table = ResponsiveTable(list(_columns(watched, with_lines=any(line_of.values()))), rows)
     tally = [Text(line) for line in summary_lines(summary)]
-    return Padding(FittedScreen(table, notices, tally, Text(" · ".join(_legend(watched)), style="dim")), (0, 1))
+    known = ", ".join(text for text in line_of.values() if text not in ("", _NO_LINE))
+    none = ", ".join(teams(game.state) for game in watched if line_of[game.state.game_id] == _NO_LINE)
+    told = [f"{name}: {text}" for name, text in (("lines", known), (_NO_LINE, none)) if text]
+    instead = {"line": Text(" · ".join(told), style="dim")} if told else {}
+    legend = Text(" · ".join(_legend(watched)), style="dim")
+    return Padding(FittedScreen(table, notices, tally, legend, instead), (0, 1))
 
 
 def _legend(games: Sequence[WatchedGame]) -> tuple[str, ...]:
@@ -104,12 +127,24 @@ def _legend(games: Sequence[WatchedGame]) -> tuple[str, ...]:
     return (*_LEGEND, *results, *(_TOTALS_LEGEND if any(map(_has_total, shown)) else ()))
 
 
-def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
+def _line(game: GameState, lines: Mapping[str, GameLine | None]) -> str:
+    """Return the cell of the line of a game; "" before its first forecast."""
+    if game.game_id not in lines:
+        return ""
+    line = lines[game.game_id]
+    if line is None:
+        return _NO_LINE
+    return f"total {line.total:g}" if line.margin is None else margin_text(game, line.margin)
+
+
+def _columns(games: Sequence[WatchedGame], *, with_lines: bool) -> Iterator[ResponsiveColumn]:
     """Yield the columns. In a narrow terminal, the columns of the game and of the age of its data are dropped last."""
     yield ResponsiveColumn("game", "left", 13)
     yield ResponsiveColumn("names", "left", 2, "game", replaces="game")
     yield ResponsiveColumn("clock", "left", 10, width=10)
     yield ResponsiveColumn("score", "right", 11, width=7)
+    if with_lines:
+        yield ResponsiveColumn("line", "left", 4, width=9)
     yield ResponsiveColumn("min", "right", 6, width=3)
     horizons = list(dict.fromkeys(horizon for game in games for horizon in game.horizons))
     for horizon in horizons:

@@ -8,23 +8,29 @@ import os
 import signal
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Final
 
 from rich.live import Live
 
 from dejavu_client.output.live_table import live_table
-from dejavu_client.output.poll_events import LEGEND, event_line, event_record, summary_lines, summary_record
-from dejavu_client.poller.events import Event, Fault, HorizonResult, Prediction
-from dejavu_client.poller.poller import Poller
+from dejavu_client.output.poll_events import LEGEND, event_line, event_record, summary_lines, summary_record, teams
+from dejavu_client.poller.events import Event, Fault, FaultKind, GameSkipped, HorizonResult, Prediction
+from dejavu_client.poller.poller import LINES, Poller
 from dejavu_client.poller.summary import Summary
+from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_client.requests import FINAL
 from dejavu_common.clock import utc_now
 from dejavu_common.rich_console import Console
 from dejavu_common.shown_text import escape_output, visible
 
 _REDRAW_SECONDS: Final = 0.25
+_MESSAGES: Final = 4
+"""Number of messages that stay visible under the table."""
+_TOLD: Final = (FaultKind.REFUSED, FaultKind.MALFORMED, FaultKind.INTERNAL)
+"""Kinds of faults that become messages; the table shows others for as long as they last."""
 
 
 async def watch(
@@ -105,7 +111,40 @@ def _ends_quarter(event: Event) -> bool:
     return isinstance(event, HorizonResult | Fault)
 
 
+class Messages:
+    """Keeps the newest faults that are not just retried, which a table would otherwise not show.
+
+    Args:
+        games: the games by id, to name them.
+    """
+
+    def __init__(self, games: Mapping[str, WatchedGame]) -> None:
+        self._games = games
+        self._times: dict[str, str] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Keep an event if it is to be told; a message that comes again takes its place among the newest."""
+        if isinstance(event, Fault):
+            if event.source == LINES or event.kind not in _TOLD:
+                return
+            game = self._games.get(event.source)
+            text = event_line(event if game is None else replace(event, source=teams(game.state)))
+        elif isinstance(event, GameSkipped):
+            text = event_line(event)
+        else:
+            return
+        self._times.pop(text, None)
+        self._times[text] = f"{utc_now().astimezone():%H:%M}"
+        self._times = dict(list(self._times.items())[-_MESSAGES:])
+
+    def newest(self) -> list[str]:
+        """Return the messages, newest first."""
+        return [f"{time}  {text}" for text, time in reversed(self._times.items())]
+
+
 async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
+    messages = Messages(poller.games)
+    poller.add_callback(messages)
 
     def draw() -> None:
         live.update(
@@ -118,6 +157,9 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
                 limits=poller.limits,
                 outdated_ratings=poller.outdated_ratings,
                 leadership=poller.leadership,
+                lines=poller.game_lines,
+                line_faults=poller.line_faults,
+                messages=messages.newest(),
                 now=utc_now(),
             ),
             refresh=True,

@@ -112,11 +112,16 @@ def line_text(game: GameState, line: GameLine | None) -> str:
         return "no line: the ratings are used"
     parts = []
     if line.margin is not None:
-        favorite = game.home if line.margin >= 0 else game.away
-        parts.append(f"{favorite} {signed(-abs(line.margin))}" if line.margin else f"{game.home} PK")
+        parts.append(margin_text(game, line.margin))
     if line.total is not None:
         parts.append(f"total {line.total:g}")
     return f"line {', '.join(parts)}, of the {_LINE_SOURCES[line.source]}"
+
+
+def margin_text(game: GameState, margin: float) -> str:
+    """Format the margin of a line as books do: BOS −5.5."""
+    favorite = game.home if margin >= 0 else game.away
+    return f"{favorite} {signed(-abs(margin))}" if margin else f"{game.home} PK"
 
 
 _LINE_SOURCES: Final = {"feed": "NBA's odds feed", "file": "file of lines"}

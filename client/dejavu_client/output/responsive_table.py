@@ -57,6 +57,10 @@ class ResponsiveTable:
     rows: Sequence[tuple[Cells, str]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._of(self.fitting(console, options))
+
+    def fitting(self, console: Console, options: ConsoleOptions) -> list[ResponsiveColumn]:
+        """Return the columns for which there is room; of two that share a place, both may be among them."""
         columns = list(self.columns)
         unlimited = options.update(max_width=1_000)
         table = self._of(columns)
@@ -66,7 +70,7 @@ class ResponsiveTable:
                 break
             columns = [column for column in columns if column.keep != lowest]
             table = self._of(columns)
-        yield table
+        return columns
 
     def _of(self, columns: Sequence[ResponsiveColumn]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold")

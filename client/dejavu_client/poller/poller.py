@@ -120,6 +120,8 @@ class Poller:
         limits: description of the unsupported part of `minutes`; "" if there is none, or if unknown.
         outdated_ratings: which ratings of the server's model are too old for today's games, and what to do about it;
             "" if none are, if unknown, or while all games are replays.
+        game_lines: the line with which each game is forecast, by id, from its first forecast on; None if it has none.
+        line_faults: why lines are not read or not used now.
     """
 
     def __init__(
@@ -151,6 +153,8 @@ class Poller:
         self.server_failure = ""
         self.limits = ""
         self.outdated_ratings = ""
+        self.game_lines: dict[str, GameLine | None] = {}
+        self.line_faults: frozenset[str] = frozenset()
         self._feed = feed
         self._client = client
         self._model = CapabilityCache(client.list_models, now)
@@ -173,8 +177,6 @@ class Poller:
         self._event_files = event_files
         self._events_lost = False
         self._lines = lines
-        self._line_faults: frozenset[str] = frozenset()
-        self._line_told: set[str] = set()
         self._stop = asyncio.Event()
         self._woken = asyncio.Event()
 
@@ -240,7 +242,7 @@ class Poller:
         if self.games:
             await self._reads.close()
             self.games.clear()
-            self._line_told.clear()
+            self.game_lines.clear()
             self._day, self._shown, self.scoreboard_time = "", frozenset(), None
         await self._emit(LeadershipChanged(status))
 
@@ -426,7 +428,7 @@ class Poller:
                 self._event_files.forget(game_id)
             if self._lines is not None:
                 self._lines.forget(game_id)
-                self._line_told.discard(game_id)
+                self.game_lines.pop(game_id, None)
 
     async def _check_server(self) -> None:
         try:
@@ -462,8 +464,9 @@ class Poller:
         if self._lines is None:
             return None
         line = self._lines.of(game_id)
-        if game_id not in self._line_told:
-            self._line_told.add(game_id)
+        told = game_id in self.game_lines
+        self.game_lines[game_id] = line
+        if not told:
             await self._emit(LineTaken(self.games[game_id].state, line))
         return line
 
@@ -472,9 +475,9 @@ class Poller:
         if self._lines is None:
             return
         faults = await self._lines.read()
-        for fault in sorted(faults - self._line_faults):
+        for fault in sorted(faults - self.line_faults):
             await self._emit(Fault(LINES, fault, kind=FaultKind.UNAVAILABLE))
-        self._line_faults = faults
+        self.line_faults = faults
 
     async def _lines_failed(self, error: FeedError) -> None:
         await self._emit(feed_fault(LINES, error))

@@ -180,7 +180,9 @@ def read_from(terminal: int) -> bytes:
         return b""
 
 
-def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
+def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage, tmp_path: Path) -> None:
+    file = tmp_path / "lines.csv"
+    file.write_text(f"game_id,spread,total\n{stage.evening.ids[0]},-6.5,2215\n")
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color"}
@@ -192,12 +194,12 @@ def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
             stream.feed(os.read(ours, 65536))
         return [line.rstrip() for line in screen.display if line.strip()]
 
-    command = ["setsid", "--ctty", sys.executable, "-m", "dejavu_client.cli", *stage.arguments]
+    command = ["setsid", "--ctty", sys.executable, "-m", "dejavu_client.cli", *stage.arguments, "--lines", str(file)]
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment) as program:
         os.close(its)
-        draw_until("LAL @ BOS", "Q1 12:00")
+        draw_until("LAL @ BOS", "Q1 12:00", "total is 2215")
         stage.evening.go_to(SIX_MINUTES + 1)
-        draw_until("+3.0", "−8…+14", "BOS 75 %", "leads", "wins")
+        draw_until("+3.0", "−8…+14", "BOS 75 %", "leads", "wins", "no line: LAL @ BOS")
         stage.evening.go_to(HALF)
         draw_until("+5 BOS led", "Half", "half, 1 game: 1 of 1 interval at 95 % held")
         os.write(ours, b"\r\x03")  # keys, which a terminal would echo
@@ -206,7 +208,7 @@ def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
         assert program.wait(20) == 0
     os.close(ours)
 
-    assert sum("LAL @ BOS" in line for line in screen.display) == 1, "drawn in place"
+    assert sum(line.startswith(" LAL @ BOS") for line in screen.display) == 1, "drawn in place"
     assert sum("game" in line and "clock" in line for line in screen.display) == 1, "the header once"
 
 

@@ -7,13 +7,14 @@ import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.output.live_table import live_table
-from dejavu_client.output.poll_display import Printer
+from dejavu_client.output.poll_display import Messages, Printer
 from dejavu_client.output.poll_events import event_line, event_record, summary_lines, summary_record
 from dejavu_client.poller.events import (
     Event,
@@ -27,6 +28,7 @@ from dejavu_client.poller.events import (
     Prediction,
     RatingsOutdated,
 )
+from dejavu_client.poller.lines import GameLine
 from dejavu_client.poller.summary import HorizonSummary, summarize
 from dejavu_client.poller.watched_game import WatchedGame, watched_horizons
 from dejavu_common.rich_console import Console
@@ -90,6 +92,7 @@ def drawn(
     limits: str = "",
     server: str = "",
     scoreboard_time: datetime | None = NOW,
+    **told: Any,
 ) -> list[str]:
     """Returns the lines of the table; with a height, as on a terminal without colors."""
     terminal = height is not None
@@ -104,6 +107,7 @@ def drawn(
             limits=limits,
             server_trouble=server,
             now=NOW + timedelta(seconds=3),
+            **told,
         )
     )
     assert isinstance(console.file, io.StringIO)
@@ -173,6 +177,41 @@ def test_what_goes_wrong_or_is_warned_of_is_shown_once() -> None:
         assert line in lines
     assert "".join(lines).count("cannot reach it") == "".join(lines).count("the teams' ratings end too long ago") == 1
     assert event_line(Prediction(state(), PATTERN, warned, None)).endswith(", ratings outdated")
+
+
+@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize(
+    ("line", "shown", "below"),
+    [
+        (GameLine(12.5, 231.5, "file", NOW), "BOS −12.5", "lines: BOS −12.5"),
+        (GameLine(-4.0, None, "feed", NOW), "LAL −4.0", "lines: LAL −4.0"),
+        (GameLine(0.0, None, "feed", NOW), "BOS PK", "lines: BOS PK"),
+        (GameLine(None, 221.5, "file", NOW), "total 221.5", "lines: total 221.5"),
+        (None, "no line", "no line: LAL @ BOS"),
+    ],
+)
+def test_the_line_of_each_game_is_shown_in_the_table_or_below_a_narrow_one(
+    line: GameLine | None, shown: str, below: str, width: int
+) -> None:
+    lines = drawn(watched(both=True), width=width, lines={"9900000001": line})
+    assert all(len(each) <= width for each in lines)
+    if width == 160:
+        assert f"48–52 {shown} 18" in " ".join(lines[2].split())
+    assert (f" {below}" in lines) is (width == 80)
+
+
+def test_a_refused_file_and_the_last_messages_are_shown_below_the_table() -> None:
+    game = watched(both=True)
+    messages = Messages({"9900000001": game})
+    for number in range(5):
+        messages(Fault("9900000001", f"refused {number}", kind=FaultKind.REFUSED))
+    messages(Fault("9900000001", "refused 2", kind=FaultKind.REFUSED))
+    messages(Fault("9900000001", "no answer", 3, kind=FaultKind.SERVER))  # the table shows it while it lasts
+    messages(Fault("lines", "lines.csv line 3: a number", kind=FaultKind.UNAVAILABLE))
+    lines = drawn(game, line_faults=["lines.csv line 3: total is 2335"], messages=messages.newest())
+    assert " lines: lines.csv line 3: total is 2335" in lines
+    told = [line.partition("  ")[2] for line in lines if "refused" in line]
+    assert told == [f"LAL @ BOS: refused {number}" for number in (2, 4, 3, 1)]
 
 
 def test_before_the_first_scoreboard_before_a_game_and_without_games_it_says_so() -> None:

@@ -103,13 +103,15 @@ def event_line(event: events.Event) -> str:
 def _before_tip_off(event: events.GameSkipped | events.LineTaken) -> str:
     if isinstance(event, events.GameSkipped):
         return f"not forecast: {event.reason}"
-    return line_text(event.game, event.line)
-
-
-def line_text(game: GameState, line: GameLine | None) -> str:
-    """Describe the line of a game: line BOS −5.5, total 221.5, of the NBA's odds feed."""
-    if line is None:
+    if event.line is not None:
+        return line_text(event.game, event.line)
+    if event.rated:
         return "no line: the ratings are used"
+    return "no line, and no ratings that can be used: forecasts know the score alone"
+
+
+def line_text(game: GameState, line: GameLine) -> str:
+    """Describe the line of a game: line BOS −5.5, total 221.5, of the NBA's odds feed."""
     parts = []
     if line.margin is not None:
         parts.append(margin_text(game, line.margin))

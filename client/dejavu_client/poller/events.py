@@ -183,15 +183,17 @@ class GameSkipped:
 
 @dataclass(frozen=True, slots=True)
 class LineTaken:
-    """The first forecasts of a game are requested, and its line does not change any more.
+    """The first forecast of a game was made, and its line does not change any more.
 
     Attributes:
         game: the game.
-        line: its line; None if it has none: its forecasts use the ratings.
+        line: its line; None if it has none.
+        rated: whether the forecast knows a margin, without a line by the ratings of the teams.
     """
 
     game: GameState
     line: GameLine | None
+    rated: bool
 
 
 @dataclass(frozen=True, slots=True)

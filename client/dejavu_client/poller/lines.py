@@ -154,7 +154,7 @@ class GameLines:
                 if await read():
                     self._faults.pop(name, None)
             except FeedError as error:
-                self._faults[name] = f"{error}; the last lines, or else the ratings, are used"
+                self._faults[name] = f"{error}; lines read before stay in force"
             finally:
                 self._file_read.set()
         return frozenset((*self._faults.values(), *self._of_others))

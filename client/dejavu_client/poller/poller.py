@@ -11,7 +11,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final, Self, TypeVar
 
-from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError, UnimplementedError
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.capabilities import CapabilityCache
@@ -331,9 +331,9 @@ class Poller:
             case ReadHistory(version):
                 return await self._read_history(game_id, version)
             case RequestForecasts(due):
-                answers = await request_forecasts(
-                    self._client, self.games[game_id].state, due, await self._line(game_id)
-                )
+                line = None if self._lines is None else self._lines.of(game_id)
+                answers = await request_forecasts(self._client, self.games[game_id].state, due, line)
+                await self._tell_line(game_id, line, answers)
                 if any(isinstance(each, FailedPreconditionError) and each.reason != OUTCOME_KNOWN for each in answers):
                     self._model.forget()  # the server refuses a request that its model reportedly supports
                 return ForecastsAnswered(due, answers)
@@ -459,16 +459,17 @@ class Poller:
         if game_id in self.games and self.games[game_id].reads > reads:
             await self._keep_events(game_id, read.events)
 
-    async def _line(self, game_id: str) -> GameLine | None:
-        """Return the line of a game for its forecasts; say which it is before the first of them."""
-        if self._lines is None:
-            return None
-        line = self._lines.of(game_id)
+    async def _tell_line(
+        self, game_id: str, line: GameLine | None, answers: Sequence[Forecast | DejavuClientError]
+    ) -> None:
+        """Say before the first forecast of a game which line it has, or what is used without one."""
+        made = [each for each in answers if isinstance(each, Forecast)]
+        if self._lines is None or not made:
+            return
         told = game_id in self.game_lines
         self.game_lines[game_id] = line
         if not told:
-            await self._emit(LineTaken(self.games[game_id].state, line))
-        return line
+            await self._emit(LineTaken(self.games[game_id].state, line, made[0].HasField("expected_margin")))
 
     async def _read_lines(self) -> None:
         """Read the lines of the games; say each fault once until it has passed."""

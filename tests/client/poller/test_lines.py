@@ -111,12 +111,24 @@ async def test_a_file_comes_before_the_feed_and_may_change_until_tip_off(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("error", "faults"),
-    [(FeedUnavailable("status 403"), 0), (MalformedFeed("games is missing"), 1)],
-    ids=["absent", "malformed"],
+    ("error", "faults", "rated", "said"),
+    [
+        (FeedUnavailable("status 403"), 0, 3.5, "no line: the ratings are used"),
+        (MalformedFeed("games is missing"), 1, 3.5, "no line: the ratings are used"),
+        (
+            FeedUnavailable("status 403"),
+            0,
+            None,
+            "no line, and no ratings that can be used: forecasts know the score alone",
+        ),
+    ],
+    ids=["absent", "malformed", "ratings too old"],
 )
-async def test_without_odds_the_ratings_are_used_and_that_is_said_once(error: Exception, faults: int) -> None:
+async def test_without_odds_what_is_used_is_said_once(
+    error: Exception, faults: int, rated: float | None, said: str
+) -> None:
     evening, odds, predictor = Evening([game()]), Odds(), StoringPredictor()
+    predictor.rated = rated
     odds.error = error
     async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
         for seconds in (200, 100):
@@ -125,7 +137,7 @@ async def test_without_odds_the_ratings_are_used_and_that_is_said_once(error: Ex
         [taken] = watch.told(LineTaken)
         assert len(watch.told(Fault)) == faults
     assert margins(predictor) == [NO_LINE] * 2
-    assert event_line(taken).endswith("no line: the ratings are used")
+    assert event_line(taken).endswith(said)
 
 
 async def test_a_file_that_breaks_or_goes_leaves_its_last_lines_in_force(tmp_path: Path) -> None:

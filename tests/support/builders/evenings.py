@@ -12,7 +12,7 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.fakes.clock import SteppedClock
 
-from dejavu.v1.forecast_pb2 import Forecast, Horizon
+from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, Forecast, Horizon
 from dejavu.v1.model_service_pb2 import HorizonSupport, Model
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
@@ -162,6 +162,7 @@ class StoringPredictor:
         untaken: errors for the next reports.
         unrecalled: errors for the next calls of `list_predictions`.
         recalled: number of calls of `list_predictions`.
+        rated: margin of the teams' ratings; None: they are not used.
     """
 
     def __init__(self) -> None:
@@ -181,6 +182,7 @@ class StoringPredictor:
         self.untaken: list[Exception] = []
         self.unrecalled: list[Exception] = []
         self.recalled = 0
+        self.rated: float | None = None
         self._newest: dict[tuple[str, Horizon.ValueType, int], tuple[Asked, Forecast]] = {}
         self._outcomes: dict[tuple[str, Horizon.ValueType], Outcome] = {}
 
@@ -302,6 +304,8 @@ class StoringPredictor:
             generated_time=Timestamp(seconds=self.calls),
             revision=0 if stored is None else stored[1].revision + 1,
         )
+        if self.rated is not None:
+            forecast.expected_margin, forecast.margin_source = self.rated, MARGIN_SOURCE_RATINGS
         if asked.margin[0] is not None:
             forecast.expected_margin = asked.request.pregame_margin
             forecast.margin_source = asked.request.margin_source

@@ -111,6 +111,27 @@ def test_games_get_their_lines_from_a_file_beside_the_plays(tmp_path: Path, name
     assert games.fingerprint != without.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("column", "sign", "refused"),
+    [("spread", -1, False), ("spread", 1, True), ("pregame_margin", 1, False), ("pregame_margin", -1, True)],
+)
+def test_lines_of_the_wrong_sign_are_refused(tmp_path: Path, column: str, sign: int, refused: bool) -> None:
+    finals = [5 if number % 3 else -5 for number in range(20)]
+    rows = [
+        game(f"202301{1 + number:02d}0BOS", final=(6 + final, 6) if final > 0 else (6, 6 - final))
+        for number, final in enumerate(finals)
+    ]
+    save(tmp_path, 2023, [row for each in rows for row in each])
+    table = [f"2023-01-{1 + number:02d},BOS,BKN,{sign * final * 0.9:.1f}" for number, final in enumerate(finals)]
+    (tmp_path / "lines.csv").write_text("\n".join([f"date,home,away,{column}", *table]))
+    if refused:
+        message = r"lines\.csv: the lines of 2023 have the wrong sign: .* 20 games are 9\.5 points off, and 0\.5 off"
+        with pytest.raises(DataError, match=message):
+            load_games(tmp_path, [2023])
+    else:
+        assert np.sign(load_games(tmp_path, [2023]).line).tolist() == np.sign(finals).tolist()
+
+
 def test_the_total_of_a_market_is_that_of_most_minutes_of_an_export(tmp_path: Path) -> None:
     table = dated(game(), date(2023, 1, 1))
     totals = [210.5, 210.5, 399.0, 210.5, None, None, None]

@@ -95,6 +95,11 @@ def test_errors_stand_beside_those_of_the_home_advantage_alone() -> None:
     )
     assert errors["carried"][0] < errors["frozen"][0] < errors["constant"][0]
     assert errors["constant"][0] == pytest.approx(np.abs(new.games.final - past.games.final.mean()).mean())
+    assert "line" not in errors
+    line = (new.games.final + 3).astype(np.float32)
+    line[::2] = np.nan
+    lined = new._replace(games=replace(new.games, line=line))
+    assert rating_errors(past.games, before, lined)["line"] == pytest.approx((3.0, 3.0))
 
 
 def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:

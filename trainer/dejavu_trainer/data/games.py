@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,8 @@ from dejavu_trainer.execution import Advance, ignore
 
 _LINES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".json"})
 """Suffixes of files of lines."""
+_CHANCE: Final = 3.0
+"""Standard errors below 0 from which a mean is not due to chance: once in 700 seasons of lines that say nothing."""
 _LIVE_COLUMNS = tuple(live_inputs.COLUMNS)
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
 
@@ -190,20 +192,39 @@ def with_lines(games: Games, folder: Path) -> Games:
     """Return games with their lines from the files of lines in the folder of the plays (`lines_files`).
 
     Raises:
-        DataError: if a file can't be read.
+        DataError: if a file can't be read, or the lines of a season in it have the wrong sign.
     """
     line, live = games.line.copy(), games.live.copy()
     of_total = live[:, :, _LIVE_COLUMNS.index("pregame_total")]
     for path in lines_files(folder):
-        lines = read_lines(path)
+        lines, of_file = read_lines(path), np.full(len(games), np.nan, np.float32)
         keys = zip(games.game_id.tolist(), games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True)
         for row, key in enumerate(keys):
             found = lines.of(*key) or NO_LINE
             if found.margin is not None:
-                line[row] = found.margin
+                line[row] = of_file[row] = found.margin
             if found.total is not None:
                 of_total[row] = found.total
+        _refuse_wrong_sign(path, of_file, games)
     return replace(games, line=line, live=live)
+
+
+def _refuse_wrong_sign(path: Path, line: NDArray[np.float32], games: Games) -> None:
+    """Refuse lines of a season that are further from the finals, by more than chance, than the negated lines are.
+
+    The squared distance of a negated line is greater by four times the product of line and final: its mean decides.
+    """
+    for season in np.unique(games.season).tolist():
+        here = (games.season == season) & ~np.isnan(line)
+        lines, finals = line[here].astype(float), games.final[here].astype(float)
+        products = lines * finals
+        if products.sum() < -_CHANCE * np.sqrt(np.square(products).sum()):
+            found, negated = (float(np.sqrt(np.square(finals - sign * lines).mean())) for sign in (1, -1))
+            raise DataError(
+                f"{path}: the lines of {season} have the wrong sign: the finals of {len(lines):,} games are "
+                f"{found:.1f} points off, and {negated:.1f} off the negated lines (root mean square); a "
+                "favored home team has a negative spread, or a positive pregame_margin"
+            )
 
 
 def lines_files(folder: Path) -> list[Path]:

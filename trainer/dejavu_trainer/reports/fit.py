@@ -24,6 +24,7 @@ _EXPECTED = {
     "carried": "carried from game to game",
     "frozen": "frozen after training",
     "constant": "home advantage alone",
+    "line": "line of a market",
 }
 """Labels of the margin forecasts; see `dejavu_trainer.training.ratings.rating_errors`."""
 
@@ -87,7 +88,7 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
         ),
         ("Smallest alpha", f"{document['smallest_alpha']:.4g}"),
         ("Ratings", f"for season {ratings['season']}, as of {ratings['date']}"),
-        ("Expected margin", "error before tip-off on the calibration games, by ratings"),
+        ("Expected margin", "error before tip-off on the calibration games, by ratings and lines"),
         *((f"  {name}", f"MAE {error['mae']:.2f}, RMSE {error['rmse']:.2f} points") for name, error in errors),
         (
             "Dejavu",

@@ -104,12 +104,16 @@ def rating_errors(past: Games, before: RatingFilter, new: RatedGames) -> dict[st
 
     Returns:
         Mean absolute and root mean square error in points, by source of the margins: carried; frozen, the ratings after
-        training, shrunk to the mean once for each season since; constant, the home advantage in the training games.
+        training, shrunk to the mean once for each season since; constant, the home advantage in the training games;
+        line, the line of a market, on the games that have one, if there are any.
     """
     games = new.games
     frozen = margins_with_frozen_ratings(before, games, update=False)
     sources = {"carried": new.margins, "frozen": frozen, "constant": np.full(len(games), past.final.mean())}
     errors = {name: margins - games.final for name, margins in sources.items()}
+    known = ~np.isnan(games.line)
+    if known.any():
+        errors["line"] = (games.line.astype(float) - games.final)[known]
     return {
         name: (float(np.abs(error).mean()), float(np.sqrt(np.square(error).mean()))) for name, error in errors.items()
     }

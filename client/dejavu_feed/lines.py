@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
 
-MAX_MARGIN: Final = 60.0
-"""Largest margin of a line, in points; the largest closing spread of 2014 to 2024 is 23."""
+MAX_MARGIN: Final = 35.0
+"""Largest margin of a line, in points; the largest closing spread of 2014 to 2024 is 23. A slip such as 55 for 5.5
+would decide all forecasts of a game."""
+
+TOTALS: Final = (150.0, 300.0)
+"""Bounds of a line of total points; those of 2014 to 2024 lie between 165 and 261."""
 
 SPREAD_OF_RESULTS: Final = 12.5
 """Standard deviation of the final differential around the closing line, in points, from 2014 to 2024; it turns a

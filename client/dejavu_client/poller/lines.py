@@ -24,8 +24,7 @@ from dejavu_client.poller.reads import read_in_thread
 from dejavu_common.files import read_regular, write_atomic
 from dejavu_feed.errors import DataError, FeedError, FeedUnavailable
 from dejavu_feed.files.lines import Lines, read_lines
-from dejavu_feed.lines import MAX_MARGIN, NO_LINE
-from dejavu_feed.live_inputs import PREGAME_TOTALS
+from dejavu_feed.lines import MAX_MARGIN, NO_LINE, TOTALS
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 from dejavu_feed.nba.odds import GameOdds
 
@@ -339,7 +338,7 @@ def _is_sound(line: GameLine) -> bool:
     """Whether the numbers of a line are within the bounds of those that are read."""
     margin, total = line.margin, line.total
     return (margin is None or abs(margin) <= MAX_MARGIN) and (
-        total is None or PREGAME_TOTALS[0] <= total <= PREGAME_TOTALS[1]
+        total is None or TOTALS[0] <= total <= TOTALS[1]
     )
 
 

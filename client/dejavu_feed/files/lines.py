@@ -16,8 +16,7 @@ from typing import Any, Final
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.game_list import day_of
 from dejavu_feed.files.tables import MAX_BYTES, read_rows
-from dejavu_feed.lines import MAX_MARGIN, Line, margin_of
-from dejavu_feed.live_inputs import PREGAME_TOTALS
+from dejavu_feed.lines import MAX_MARGIN, TOTALS, Line, margin_of
 from dejavu_feed.printed_numbers import number, price, spread
 from dejavu_feed.teams import team_code
 
@@ -132,8 +131,8 @@ def _line(row: Mapping[str, Any]) -> Line:
     if margin is not None and not abs(margin) <= MAX_MARGIN:
         raise ValueError(f"a margin of {margin:g}; expected at most {MAX_MARGIN:g} points")
     total = _number("total", row["total"]) if "total" in row else None
-    if total is not None and not PREGAME_TOTALS[0] <= total <= PREGAME_TOTALS[1]:
-        least, most = PREGAME_TOTALS
+    if total is not None and not TOTALS[0] <= total <= TOTALS[1]:
+        least, most = TOTALS
         raise ValueError(f"total is {total:g}; expected {least:g} to {most:g}")
     return Line(margin, total)
 

@@ -156,7 +156,7 @@ async def test_a_file_that_breaks_or_goes_leaves_its_last_lines_in_force(tmp_pat
     assert margins(predictor) == [(6.5, MARGIN_SOURCE_FILE)] * 2
     missing, absurd, gone = faults
     assert "there is no such file" in missing
-    assert "line 2: a margin of 650; expected at most 60 points" in absurd
+    assert "line 2: a margin of 650; expected at most 35 points" in absurd
     assert gone == missing
 
 

@@ -64,9 +64,9 @@ def test_json_and_a_game_without_a_date(tmp_path: Path) -> None:
             "line 3: spread: '1_0' is not a number",
         ),
         ("date,home,away,spread\n5.1.,BOS,UTA,3", "line 2: '5.1.', expected a date such as 2024-10-22"),
-        ("date,home,away,spread\n2024-01-05,BOS,UTA,-650", "line 2: a margin of 650; expected at most 60 points"),
+        ("date,home,away,spread\n2024-01-05,BOS,UTA,-650", "line 2: a margin of 650; expected at most 35 points"),
         ("date,home,away,spread\n2024-01-05,BOS,UTA,-5,5", "line 2: there are more values than columns"),
-        ("date,home,away,total\n2024-01-05,BOS,UTA,22", "line 2: total is 22; expected 100 to 400"),
+        ("date,home,away,total\n2024-01-05,BOS,UTA,22", "line 2: total is 22; expected 150 to 300"),
         ("date,home,away,moneyline_home,moneyline_away\n2024-01-05,BOS,UTA,0.5,+100", "line 2: moneyline_home"),
         (
             "date,home,away,moneyline_home,moneyline_away\n2024-01-05,BOS,UTA,-525,-525",  # once in real closing lines

@@ -50,7 +50,7 @@ from dejavu_client.recorded import AsyncRecordedPredictions, RecordedPredictions
 from dejavu_client.requests import FINAL, HALFTIME, market, predict_request
 from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.statistics import CallStatistics, MethodStatistics
-from dejavu_feed.live_inputs import LastScore, Side
+from dejavu_feed.live_inputs import LastScore, Possession, Side
 
 __all__ = [
     "FINAL",
@@ -85,6 +85,7 @@ __all__ = [
     "OutOfRangeError",
     "Outcome",
     "PermissionDeniedError",
+    "Possession",
     "PredictBatchResult",
     "PredictRequest",
     "PredictResponse",

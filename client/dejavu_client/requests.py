@@ -23,7 +23,7 @@ from dejavu.v1.record_service_pb2 import (
     ScoreFilter,
 )
 from dejavu_feed import live_inputs
-from dejavu_feed.live_inputs import LastScore, LiveInputs
+from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession
 from dejavu_feed.printed_numbers import LEAST_AMERICAN
 
 HALFTIME = HORIZON_HALFTIME
@@ -56,6 +56,7 @@ class PredictOptions(TypedDict, total=False):
         total_points: points of both teams together at the end of the pattern's last minute; None if not known.
         last_score: last score before the end of the pattern, as `LastScore(Side.HOME, 12)`; None if unknown, or if
             nobody has scored.
+        possession: who has the ball at the end of the pattern, as `Possession(Side.HOME)`; None if not known.
         total_market: odds on the points of both teams, created with `total_market`; evaluated by `quote`.
     """
 
@@ -75,6 +76,7 @@ class PredictOptions(TypedDict, total=False):
     neutral_site: bool | None
     total_points: int | None
     last_score: LastScore | None
+    possession: Possession | None
     total_market: TotalMarket | None
 
 

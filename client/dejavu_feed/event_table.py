@@ -50,6 +50,7 @@ def event_schema() -> pa.Schema:
             "player": pa.int64(),
             "other_player": pa.int64(),
             "possession": name,
+            "shot_in_air": pa.bool_(),
         }
     )
 
@@ -101,6 +102,23 @@ def read_events(path: Path) -> pa.Table:
         raise DataError(f"{path}: can't be read as events: {error}") from error
 
 
+def balls_by_game(path: Path) -> dict[str, list[tuple[float, str, bool]]]:
+    """Read who has the ball after each event from the fourth quarter on, by game; see `dejavu_feed.events.possessions`.
+
+    Raises:
+        DataError: if the file cannot be read, or is not one of events.
+        FeedNotInstalled: if pyarrow is missing.
+    """
+    table = read_events(path)
+    import pyarrow.compute as pc  # noqa: PLC0415 - an extra
+
+    table = table.filter(pc.field("period") >= 4).select(["game_id", "elapsed_s", "possession", "shot_in_air"])
+    result: dict[str, list[tuple[float, str, bool]]] = {}
+    for game_id, elapsed, team, in_the_air in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        result.setdefault(game_id, []).append((elapsed, team or "", bool(in_the_air)))
+    return result
+
+
 def count_events(path: Path) -> int:
     """Return the number of events in a file; 0 if there is none that can be read.
 
@@ -139,4 +157,5 @@ def _row(game_id: str, event: Event) -> dict[str, Any]:
         "player": event.player or None,
         "other_player": event.other_player or None,
         "possession": event.possession or None,
+        "shot_in_air": event.in_the_air,
     }

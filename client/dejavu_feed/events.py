@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from dejavu_feed.pattern import Score
+from dejavu_feed.live_inputs import POSSESSION_FROM, Possession, Side
+from dejavu_feed.pattern import REGULATION_MINUTES, Score
 
 
 class EventKind(StrEnum):
@@ -51,6 +52,7 @@ class Event(NamedTuple):
         other_player: NBA id of the passer of a made shot, or of the fouled player; 0 if not reported.
         possession: NBA code of the team that has the ball after it; empty while that is not known.
         in_the_air: whether a shot of that team missed, and nobody has the rebound yet.
+        after_gap: whether an event between the one before and this one could not be read.
     """
 
     period: int
@@ -70,6 +72,7 @@ class Event(NamedTuple):
     other_player: int = 0
     possession: str = ""
     in_the_air: bool = False
+    after_gap: bool = False
 
     @property
     def points(self) -> int:
@@ -87,6 +90,8 @@ def complete_events(
     events: Iterable[tuple[Event, tuple[int, int] | None]], scores: Sequence[Score], teams: Sequence[str]
 ) -> tuple[Event, ...]:
     """Return the events of a game in chronological order, with the score and the possession after each.
+
+    A game without rebounds, whose source tells scores alone, has no possessions.
 
     Args:
         events: events in any order, with the score (home, away) of their rows; None if the row has none.
@@ -108,12 +113,13 @@ def complete_events(
         if ends:  # a row with points may have no score, or stand before another one of its second
             current = by_second.get(event.elapsed, current)
         result.append(event._replace(home=current[0], away=current[1]))
-    return with_possession(result, teams)
+    # Of scores alone it is not known who had the ball between them.
+    return with_possession(result, teams) if any(event.kind is EventKind.REBOUND for event in result) else tuple(result)
 
 
 _NEED_THE_BALL: Final = frozenset({EventKind.SHOT, EventKind.TURNOVER})
-_NEUTRAL_FOULS: Final = ("technical", "double", "defensive 3 second")
-"""Parts of the names of fouls that leave the ball where it was."""
+_NEUTRAL_FOULS: Final = ("technical", "double", "defensive 3 second", "offensive")
+"""Parts of the names of fouls that leave the ball where it was; a turnover follows an offensive foul."""
 _KEEPING_FOULS: Final = ("clear path", "flagrant")
 """Parts of the names of fouls after whose free throws the fouled team keeps the ball."""
 _KEEPING_SINGLE_FOULS: Final = (*_NEUTRAL_FOULS, "away from play", "take")
@@ -128,7 +134,7 @@ def with_possession(events: Iterable[Event], teams: Sequence[str]) -> tuple[Even
     Technical and double fouls, and free throws of technical, flagrant and clear path fouls, leave the ball where it
     was; so do single free throws of fouls away from the play and take fouls. The team that gains the opening jump ball
     begins the fourth quarter, the other team the second and the third; overtimes begin with a jump ball. Other events
-    change nothing.
+    change nothing. Beside an event that could not be read, nobody is known to have the ball.
 
     Args:
         events: events in order.
@@ -138,6 +144,9 @@ def with_possession(events: Iterable[Event], teams: Sequence[str]) -> tuple[Even
     ball = first = foul = ""
     loose = False
     for event in events:
+        if event.after_gap:
+            ball, loose = "", False
+            result[-1:] = [before._replace(possession="", in_the_air=False) for before in result[-1:]]
         if event.kind is EventKind.PERIOD_START:
             ball, loose = _begins(event.period, first, teams), False
         else:
@@ -147,6 +156,28 @@ def with_possession(events: Iterable[Event], teams: Sequence[str]) -> tuple[Even
         first = first or (event.team if event.kind in _NEED_THE_BALL else ball)
         result.append(event._replace(possession=ball, in_the_air=loose))
     return tuple(result)
+
+
+def possessions(balls: Iterable[tuple[float, str, bool]], minutes: int, home: str) -> tuple[Possession | None, ...]:
+    """Return who has the ball at the end of each of the first `minutes` minutes; None if not known.
+
+    It is told from POSSESSION_FROM on. At the end of the game nobody has the ball.
+
+    Args:
+        balls: of each event, in order, its time in game seconds, the team that has the ball after it, and whether a
+            shot of that team is in the air.
+        minutes: number of minutes.
+        home: NBA code of the home team.
+    """
+    last: list[Possession | None] = [None] * (minutes + 1)
+    for elapsed, team, in_the_air in balls:
+        minute = max(1, -int(-elapsed // 60))
+        if minute <= minutes:
+            last[minute:] = [Possession(Side.HOME if team == home else Side.AWAY, in_the_air) if team else None] * (
+                minutes + 1 - minute
+            )
+    told = range(POSSESSION_FROM, REGULATION_MINUTES)
+    return tuple(last[minute] if minute in told else None for minute in range(1, minutes + 1))
 
 
 def _begins(period: int, first: str, teams: Sequence[str]) -> str:
@@ -160,32 +191,35 @@ def _after(event: Event, ball: str, loose: bool, foul: str, teams: Sequence[str]
 
     Args:
         event: the event.
-        ball, loose: the same before it.
+        ball: the team that had it before.
+        loose: whether a shot of that team was in the air.
         foul: kind of the last foul.
         teams: NBA codes of both teams.
     """
-    other = _opponent(event.team, teams)
+    team, other = event.team, _opponent(event.team, teams)
     match event.kind:
         case EventKind.JUMP_BALL:
-            return event.team, False  # empty if the source does not name the winner
-        case EventKind.REBOUND if loose or not ball:  # others are dead balls between free throws
-            return event.team or ball, False
-        case EventKind.STEAL:
-            return event.team or ball, False
+            return team, False  # empty if the source does not name the winner
+        case EventKind.REBOUND if not loose and ball and not event.player:
+            return ball, False  # a team's, of a dead ball between free throws
+        case EventKind.REBOUND | EventKind.STEAL:
+            return team or ball, False
         case EventKind.TURNOVER:
             return other or ball, False
-        case EventKind.SHOT:
-            return (other, False) if event.made else (event.team, True)
-        case EventKind.FREE_THROW:
-            keeping = (*_KEEPING_FOULS, *_KEEPING_SINGLE_FOULS) if event.attempts == 1 else _KEEPING_FOULS
-            if any(each in foul for each in keeping) or any(each in event.detail for each in _SPECIAL_FREE_THROWS):
-                return ball, loose
-            if event.attempt < event.attempts:
-                return event.team, False
-            return (other, False) if event.made else (event.team, True)
         case EventKind.FOUL if not any(each in foul for each in _NEUTRAL_FOULS):
             return other or ball, False
+        case EventKind.FREE_THROW if event.attempt < event.attempts and not _leaves_the_ball(event, foul):
+            return team, False
+        case EventKind.SHOT | EventKind.FREE_THROW if not _leaves_the_ball(event, foul):
+            return (other, False) if event.made else (team, True)
     return ball, loose
+
+
+def _leaves_the_ball(event: Event, foul: str) -> bool:
+    """Whether an event is a free throw after which the ball stays with the team that has it."""
+    keeping = (*_KEEPING_FOULS, *_KEEPING_SINGLE_FOULS) if event.attempts == 1 else _KEEPING_FOULS
+    special = any(each in foul for each in keeping) or any(each in event.detail for each in _SPECIAL_FREE_THROWS)
+    return event.kind is EventKind.FREE_THROW and special
 
 
 def _opponent(team: str, teams: Sequence[str]) -> str:

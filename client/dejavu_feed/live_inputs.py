@@ -26,6 +26,10 @@ PREGAME_TOTALS: Final = (100.0, 400.0)
 261."""
 
 
+POSSESSION_FROM: Final = 41
+"""Minute from which possession is read from plays and used by models; earlier it is worth nothing."""
+
+
 class Side(enum.IntEnum):
     """Team of a game; the value is the sign of its points in a differential."""
 
@@ -47,6 +51,19 @@ class LastScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Possession:
+    """Who has the ball at the end of a minute.
+
+    Attributes:
+        side: the team that has it; of a shot in the air, the team of the shooter.
+        shot_in_air: whether a shot has missed, and nobody has the rebound yet.
+    """
+
+    side: Side
+    shot_in_air: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LiveInputs:
     """The live inputs of a pattern, at the end of its last minute; None for each that is not known.
 
@@ -55,12 +72,14 @@ class LiveInputs:
         last_score: the last score; None also before the first score.
         pregame_total: final points of both teams together as a betting market expected them before tip-off.
         neutral_site: whether the game is at a neutral site.
+        possession: who has the ball.
     """
 
     total_points: int | None = None
     last_score: LastScore | None = None
     pregame_total: float | None = None
     neutral_site: bool | None = None
+    possession: Possession | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the inputs that are known, by name."""
@@ -336,6 +355,11 @@ def _last_score_numbers(live: LiveInputs, minute: int) -> tuple[float, float]:
     return (0.0, 60.0 * minute) if live.total_points == 0 else (math.nan, math.nan)
 
 
+def _possession_text(possession: Possession, home: str, away: str, _minute: int) -> str:
+    team = home if possession.side is Side.HOME else away
+    return f"{team}, a shot in the air" if possession.shot_in_air else team
+
+
 def _last_score_text(last: LastScore, home: str, away: str, minute: int) -> str:
     return f"{home if last.side is Side.HOME else away}, {last.seconds} s before the end of minute {minute}"
 
@@ -379,6 +403,22 @@ LIVE_INPUTS: Final = (
         numbers=lambda live, _minute: (math.nan if live.neutral_site is None else float(live.neutral_site),),
         label="neutral site",
         text=lambda neutral, *_: "yes" if neutral else "no",
+    ),
+    LiveInput(
+        name="possession",
+        parts=(
+            InputPart("side", Side, "the side that has the ball", (-1, 1)),
+            InputPart("shot_in_air", bool, "whether its shot has missed and nobody has the rebound", (0, 1)),
+        ),
+        make=Possession,
+        check=lambda *_: None,
+        numbers=lambda live, _minute: (
+            (math.nan, math.nan)
+            if live.possession is None
+            else (float(live.possession.side), float(live.possession.shot_in_air))
+        ),
+        label="possession",
+        text=_possession_text,
     ),
 )
 """All live inputs, in the order of their columns."""

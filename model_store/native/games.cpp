@@ -36,10 +36,10 @@ double log_scale(const MarginTables &tables, double size, double margin, double 
 }
 
 double joint_log_odds(const MarginTables &tables, double lead, double margin, double pace, const LiveInput &live) {
-    const auto &[base, linear, square, before, both, of_pace, of_side, of_recency] = tables.win;
+    const auto &[base, linear, square, before, both, of_pace, of_side, of_phase] = tables.win;
     const double size = std::fabs(lead);
     return base + lead * (linear + square * size + of_pace * pace) + margin * (before + both * size) +
-           live.side * (of_side + of_recency * live.recency);
+           live.side * (of_side + of_phase * live.phase);
 }
 
 double points_to_come(const PointTables &tables, double points, double size, double expected) {
@@ -62,7 +62,7 @@ MarginGame::MarginGame(std::shared_ptr<const MarginTables> tables, double point,
                        LiveInput live)
     : tables_(std::move(tables)), point_(point), mirrored_(tables_->cells && lead < 0),
       shape_(tables_->shapes, std::fabs(lead)) {
-    for (const double number : {point, lead, margin, live.points, live.side, live.recency})
+    for (const double number : {point, lead, margin, live.points, live.side, live.phase})
         if (!std::isfinite(number)) throw std::domain_error("a game has finite numbers");
     const MarginConstants &constants = tables_->constants;
     double pace = 0.0;

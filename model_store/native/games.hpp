@@ -37,7 +37,7 @@ struct MarginTables {
 
 // What is known beside the differentials; not used by tables without live inputs.
 struct LiveInput {
-    double points = 0.0, side = 0.0, recency = 0.0;
+    double points = 0.0, side = 0.0, phase = 0.0;
 };
 
 class MarginGame {

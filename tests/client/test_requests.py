@@ -10,17 +10,20 @@ import pytest
 
 from dejavu.v1.forecast_pb2 import SIDE_AWAY
 from dejavu.v1.forecast_pb2 import LastScore as LastScoreMessage
+from dejavu.v1.forecast_pb2 import Possession as PossessionMessage
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_client import HALFTIME, LastScore, Side, market, predict_request
+from dejavu_client import HALFTIME, LastScore, Possession, Side, market, predict_request
 from dejavu_client.requests import predictions_request, score_filter
 
 DAY = datetime(2023, 11, 1, 20, 30, tzinfo=UTC)
 
 
 def test_a_request_has_the_live_inputs_that_are_given() -> None:
-    last = LastScoreMessage(side=SIDE_AWAY, seconds=12)
-    request = predict_request([2.0], total_points=6, last_score=LastScore(Side.AWAY, 12))
-    assert request == PredictRequest(pattern=[2.0], horizon=HALFTIME, total_points=6, last_score=last)
+    last, ball = LastScoreMessage(side=SIDE_AWAY, seconds=12), PossessionMessage(side=SIDE_AWAY)
+    request = predict_request(
+        [2.0], total_points=6, last_score=LastScore(Side.AWAY, 12), possession=Possession(Side.AWAY)
+    )
+    assert request == PredictRequest(pattern=[2.0], horizon=HALFTIME, total_points=6, last_score=last, possession=ball)
     without = predict_request([2.0], total_points=None, last_score=None, game_date=None)
     assert without == PredictRequest(pattern=[2.0], horizon=HALFTIME)
 
@@ -36,6 +39,7 @@ def test_a_date_is_given_as_a_date_a_time_or_a_text(given: date | str) -> None:
     ("build", "options", "said"),
     [
         (predict_request, {"last_score": ("home", 12)}, r"last_score: \('home', 12\); expected a LastScore, or None"),
+        (predict_request, {"possession": "home"}, "possession: 'home'; expected a Possession, or None"),
         (predict_request, {"game_date": 20231101}, "game_date: 20231101; expected a date, a text as YYYY-MM-DD"),
         (predictions_request, {"from_date": 20231101}, "from_date: 20231101; expected a date"),
         (predictions_request, {"to_date": 20231101}, "to_date: 20231101; expected a date"),

@@ -25,7 +25,7 @@ GAMES = [(current_game(number), 3.0 * number - 9, outcome) for number, outcome i
 
 
 def test_a_bundle_of_whole_numbers_is_served_recorded_scored_and_proven(tmp_path: Path) -> None:
-    model = symmetric_calibration().rounded().model(MarginSource.UNKNOWN, live=False)
+    model = symmetric_calibration().rounded().model(MarginSource.UNKNOWN)
     exact = []
     with (
         running_worker(tmp_path, load_bundle(lattice_bundle()), adaptive="shadow") as address,

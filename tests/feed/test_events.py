@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dejavu_feed.events import Event, EventKind, complete_events, with_possession
+from dejavu_feed.events import Event, EventKind, complete_events, possessions, with_possession
+from dejavu_feed.live_inputs import Possession, Side
 from dejavu_feed.nba.event_rows import live_event, v2_event, v3_event
 from dejavu_feed.nba.typed_fields import game_clock
 from dejavu_feed.pattern import Score, elapsed_seconds, slots
@@ -140,7 +141,47 @@ SHOT, FREE, FOUL = EventKind.SHOT, EventKind.FREE_THROW, EventKind.FOUL
             ],
             ["BOS", "BOS", "LAL"],
         ),
-        ([(FREE, "BOS", {"made": False, "attempt": 2, "attempts": 2})], ["BOS"]),
+        ([(FREE, "BOS", {"made": False, "attempt": 2, "attempts": 2}), (EventKind.REBOUND, "LAL", {})], ["BOS", "LAL"]),
+        ([(EventKind.REBOUND, "LAL", {}), (FOUL, "BOS", {"detail": "personal"})], ["LAL", "LAL"]),
+        ([(EventKind.REBOUND, "LAL", {}), (FOUL, "LAL", {"detail": "loose ball personal"})], ["LAL", "BOS"]),
+        ([(EventKind.REBOUND, "LAL", {}), (FOUL, "BOS", {"detail": "technical"})], ["LAL", "LAL"]),
+        (
+            [(FOUL, "LAL", {"detail": "offensive"}), (EventKind.TURNOVER, "LAL", {"detail": "offensive foul"})],
+            ["", "BOS"],
+        ),
+        (
+            [
+                (FOUL, "LAL", {"detail": "transition take"}),
+                (FREE, "BOS", {"made": True, "attempt": 1, "attempts": 1}),
+            ],
+            ["BOS", "BOS"],
+        ),
+        (
+            [
+                (FOUL, "LAL", {"detail": "flagrant-type-1"}),
+                *((FREE, "BOS", {"made": True, "attempt": n, "attempts": 2}) for n in (1, 2)),
+            ],
+            ["BOS", "BOS", "BOS"],
+        ),
+        (
+            [
+                (FOUL, "LAL", {"detail": "shooting"}),
+                (FREE, "BOS", {"made": False, "attempt": 1, "attempts": 2}),
+                (EventKind.REBOUND, "LAL", {}),  # of a team: no shot is in the air
+            ],
+            ["BOS", "BOS", "BOS"],
+        ),
+        (
+            [  # of a tip-in that missed; the source has it before the rebound that it followed
+                (SHOT, "BOS", {"made": False}),
+                (SHOT, "BOS", {"made": False}),
+                (EventKind.REBOUND, "BOS", {"player": 7}),
+                (EventKind.REBOUND, "LAL", {"player": 8}),
+            ],
+            ["BOS", "BOS", "BOS", "LAL"],
+        ),
+        ([(SHOT, "BOS", {"made": True}), (EventKind.SUBSTITUTION, "BOS", {"after_gap": True})], ["", ""]),
+        ([(SHOT, "BOS", {"made": True}), (SHOT, "LAL", {"made": False, "after_gap": True})], ["", "LAL"]),
         (
             [
                 (EventKind.REBOUND, "LAL", {}),
@@ -156,6 +197,35 @@ def test_the_ball_goes_to_the_team_of_the_rule(
 ) -> None:
     given = [Event(1, float(n), n, kind, team, **fields) for n, (kind, team, fields) in enumerate(events)]
     assert [event.possession for event in with_possession(given, ("BOS", "LAL"))] == possession
+
+
+def test_a_missed_shot_is_in_the_air_until_somebody_has_the_rebound() -> None:
+    kinds = [
+        (SHOT, "BOS", False),
+        (EventKind.BLOCK, "LAL", None),
+        (EventKind.REBOUND, "LAL", None),
+        (SHOT, "LAL", True),
+    ]
+    given = [Event(1, float(n), n, kind, team, made=made) for n, (kind, team, made) in enumerate(kinds)]
+    found = [(event.possession, event.in_the_air) for event in with_possession(given, ("BOS", "LAL"))]
+    assert found == [("BOS", True), ("BOS", True), ("LAL", False), ("BOS", False)]
+
+
+def test_a_source_of_scores_alone_tells_no_possession() -> None:
+    made = Event(4, 2500.0, 1, SHOT, "BOS", made=True, value=2)
+    missed, rebound = Event(4, 2510.0, 2, SHOT, "LAL", made=False), Event(4, 2511.0, 3, EventKind.REBOUND, "BOS")
+    for events, last in (([made], ""), ([made, missed, rebound], "BOS")):
+        found = complete_events([(event, None) for event in events], [Score(2500.0, 2, 0)], ("BOS", "LAL"))
+        assert found[-1].possession == last
+
+
+def test_possession_is_told_at_the_ends_of_the_last_minutes() -> None:
+    balls = [(2400.0, "BOS", False), (2460.0, "LAL", True), (2461.0, "BOS", False), (2519.0, "", False)]
+    told = possessions(balls, 47, "LAL")
+    assert told[:41] == (None,) * 40 + (Possession(Side.HOME, shot_in_air=True),)
+    assert told[41:] == (None,) * 6, "nobody is known to have the ball after the last event"
+    assert possessions([*balls, (2700.0, "BOS", False)], 47, "LAL")[44:] == (Possession(Side.AWAY),) * 3
+    assert possessions(balls, 48, "LAL")[47] is None, "the game is over"
 
 
 def test_the_winner_of_the_opening_jump_ball_begins_the_last_quarter_the_other_team_those_between() -> None:

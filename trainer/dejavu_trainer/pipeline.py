@@ -207,7 +207,7 @@ def _golden(fitted: CalibratedModels, ratings: RatingFilter) -> Iterator[Golden]
         given = np.array([margin if with_teams else np.nan])
         predictions = fitted.models.predict(pattern[None, :minute], given)
         points, leads = predictions.ensemble[:, HORIZONS.index(horizon)], predictions.persistence
-        model = fitted.calibration.model(source, live=False)
+        model = fitted.calibration.model(source)
         made = model.distribution(horizon, minute, points, leads, np.nan_to_num(given))
         interval = made.interval(DEFAULT_ALPHA)
         yield Golden(

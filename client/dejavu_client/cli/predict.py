@@ -23,7 +23,7 @@ from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
 from dejavu_client.requests import market as create_market
 from dejavu_client.requests import total_market as create_total_market
 from dejavu_feed import horizon as horizons
-from dejavu_feed.live_inputs import LastScore, Side
+from dejavu_feed.live_inputs import LastScore, Possession, Side
 
 _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
@@ -36,6 +36,7 @@ _STAKES = {
 }
 """Optional fields of a market, with their options."""
 _LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII)
+_POSSESSION = re.compile(r"(?P<side>home|away)(?P<shot>:shot)?")
 _SPREAD = re.compile(
     r"(?P<team>.*?[A-Za-z])(?: *(?P<points>[+-] ?[0-9.,¼½¾]+)| +(?P<even>PK|PICK|PICK'?EM))", re.ASCII | re.IGNORECASE
 )
@@ -119,6 +120,13 @@ def predict(
         typer.Option(
             metavar="SIDE:SECONDS",
             help="Who scored last, and how many seconds of play before the end of the pattern: home:12.",
+        ),
+    ] = "",
+    possession: Annotated[
+        str,
+        typer.Option(
+            metavar="SIDE[:shot]",
+            help="Who has the ball at the end of the pattern: home, or home:shot while a shot of it is in the air.",
         ),
     ] = "",
     quantiles: Annotated[
@@ -209,6 +217,7 @@ def predict(
         "neutral_site": neutral_site or None,
         "total_points": _points(total_points),
         "last_score": _last_score(last_score),
+        "possession": _possession(possession),
     }
     line = _line(spread, home, away, moneyline=moneyline)
     prices = price(home_odds, "--home-odds"), price(away_odds, "--away-odds")
@@ -340,6 +349,17 @@ def _last_score(text: str) -> LastScore | None:
         expected = "expected home or away, and seconds before the end of the pattern: home:12"
         raise typer.BadParameter(f"{text!r} is not a last score; {expected}", param_hint="--last-score")
     return LastScore(Side[parts["side"].upper()], int(parts["seconds"]))
+
+
+def _possession(text: str) -> Possession | None:
+    """Parse the possession of an option."""
+    if not text:
+        return None
+    parts = _POSSESSION.fullmatch(text.strip().lower())
+    if parts is None:
+        expected = "expected home or away, or home:shot while a shot of the home team is in the air"
+        raise typer.BadParameter(f"{text!r} is not a possession; {expected}", param_hint="--possession")
+    return Possession(Side[parts["side"].upper()], parts["shot"] is not None)
 
 
 def _levels(text: str) -> list[float]:

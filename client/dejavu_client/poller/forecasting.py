@@ -61,7 +61,7 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
     """
     completed, known = completed_minutes(plays), known_minutes(plays)
     timeline = slots((play.score for play in plays), known)
-    inputs = known_inputs(plays, known)
+    inputs = known_inputs(plays, known, step.game.state.home)
     due: list[DueForecast] = []
     stale = ""
     for watched in step.game.horizons.values():

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from dejavu_feed.events import possessions
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import (
@@ -54,12 +55,19 @@ def known_minutes(plays: Sequence[Play]) -> int:
     return completed_minutes(plays)
 
 
-def known_inputs(plays: Sequence[Play], minutes: int) -> tuple[LiveInputs, ...]:
+def known_inputs(plays: Sequence[Play], minutes: int, home: str) -> tuple[LiveInputs, ...]:
     """Return the live inputs at the end of each of the first `minutes` minutes, as far as they are known.
 
     After a gap it is not known when the last points were scored, until the next play with points.
+
+    Args:
+        plays: the plays, in order.
+        minutes: number of minutes.
+        home: NBA code of the home team.
     """
     inputs = list(live_inputs((play.score for play in plays), minutes))
+    balls = possessions(((play.elapsed, play.possession, play.in_the_air) for play in plays), minutes, home)
+    inputs = [replace(known, possession=ball) for known, ball in zip(inputs, balls, strict=True)]
     since: float | None = None
     for before, play in pairwise(plays):
         if play.after_gap:

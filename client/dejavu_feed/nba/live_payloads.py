@@ -7,8 +7,10 @@ cannot be parsed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from enum import IntEnum
 from typing import Final
@@ -186,15 +188,24 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
     errors = tuple(faults[place] for place in sorted(faults))
     if errors and not kept:
         raise errors[0]
-    return PlayByPlay(mark_gaps(kept, faults), errors, _events(actions, kept))
+    events = _events(actions, kept, faults)
+    balls = {event.order: (event.possession, event.in_the_air) for event in events}
+    told = [(place, play, *balls.get(play.order, ("", False))) for place, play in kept.items()]
+    kept = {place: replace(play, possession=team, in_the_air=in_the_air) for place, play, team, in_the_air in told}
+    return PlayByPlay(mark_gaps(kept, faults), errors, events)
 
 
-def _events(actions: Sequence[Mapping[str, object]], kept: Mapping[int, Play]) -> tuple[Event, ...]:
-    """Return plays, by their place among the actions, as events."""
-    events = [
-        (live_event(actions[place], play.period, play.elapsed, play.order), (play.home, play.away))
-        for place, play in kept.items()
-    ]
+def _events(
+    actions: Sequence[Mapping[str, object]], kept: Mapping[int, Play], unread: Collection[int]
+) -> tuple[Event, ...]:
+    """Return plays, by their place among the actions, as events; `unread` are the places of those not read."""
+    events: list[tuple[Event, tuple[int, int]]] = []
+    missing, before = [*sorted(unread), math.inf], -1
+    for place, play in kept.items():
+        event = live_event(actions[place], play.period, play.elapsed, play.order)
+        gap = missing[bisect_right(missing, before)] < place
+        events.append((event._replace(after_gap=gap), (play.home, play.away)))
+        before = place
     teams = sorted({event.team for event, _ in events if event.team})
     return complete_events(events, [play.score for play in kept.values()], teams)
 

@@ -36,6 +36,7 @@ class Play:
         actual: time of the play by the feed's wall clock, aware; not monotone; None if not reported.
         edited: time of the last edit, aware; None if not reported.
         after_gap: whether the score changed since the previous play in a play that could not be read.
+        possession, in_the_air: see `dejavu_feed.events.Event`.
     """
 
     order: int
@@ -50,6 +51,8 @@ class Play:
     actual: datetime | None = None
     edited: datetime | None = None
     after_gap: bool = False
+    possession: str = ""
+    in_the_air: bool = False
 
     @property
     def score(self) -> Score:

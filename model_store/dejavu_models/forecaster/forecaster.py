@@ -47,7 +47,6 @@ from dejavu_models.types import (
 from dejavu_models.uncertainty.issued import IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
 from dejavu_models.uncertainty.lattice.game import LatticeGame
-from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 
 LEAST_IN_ONE_PASS: Final = 8
 """Minimum number of queries with the same options that are answered in one pass; fewer are faster one by one."""
@@ -163,7 +162,10 @@ class Forecaster:
             margin: expected margin, in points; None if unknown.
         """
         situation, lead = Situation(query.horizon, query.pattern.minutes, source), query.pattern.last
-        live = _live(query)
+        live = None
+        if query.live != live_inputs.NO_LIVE_INPUTS:
+            numbers = live_inputs.numbers(query.live, query.pattern.minutes)
+            live = self.calibration.live(situation, dict(zip(live_inputs.COLUMNS, numbers, strict=True)))
         if live is not None:
             point += self.calibration.shift(situation, live)
         return point, self.calibration.game(situation, point, lead, margin, live)
@@ -354,15 +356,6 @@ def _plain_groups(queries: Sequence[ForecastQuery]) -> list[list[int]]:
         if query.is_plain:
             groups[query.horizon, query.alpha, query.quantile_levels].append(index)
     return [group for group in groups.values() if len(group) >= LEAST_IN_ONE_PASS]
-
-
-def _live(query: ForecastQuery) -> LiveColumns | None:
-    """Return the live inputs of a query that the tables use, (1,) each; None unless it has all of them."""
-    if query.live == live_inputs.NO_LIVE_INPUTS:
-        return None
-    columns = dict(zip(live_inputs.COLUMNS, live_inputs.numbers(query.live, query.pattern.minutes), strict=True))
-    values = [columns[name] for name in LiveColumns._fields]
-    return None if any(map(math.isnan, values)) else LiveColumns(*(np.array([value]) for value in values))
 
 
 def _rounded_up(least: float) -> float:

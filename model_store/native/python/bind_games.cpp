@@ -112,8 +112,8 @@ void bind_games(nb::module_ &module) {
              nb::arg("final"), nb::arg("late"), nb::arg("cells"), nb::arg("scale"), nb::arg("pace"), nb::arg("win"))
         .def("columns", &columns)
         .def("game", [](const std::shared_ptr<const MarginTables> &tables, double point, double lead, double margin,
-                        double points, double side, double recency) {
-            return MarginGame(tables, point, lead, margin, {points, side, recency});
+                        double points, double side, double phase) {
+            return MarginGame(tables, point, lead, margin, {points, side, phase});
         });
     nb::class_<MarginGame>(module, "MarginGame")
         .def_prop_ro("home_lead_probability", &MarginGame::home_lead_probability)

@@ -16,10 +16,12 @@ from dejavu.v1.forecast_pb2 import (
     ADAPTATION_MODE_ON,
     ADAPTATION_MODE_SHADOW,
     SIDE_AWAY,
+    SIDE_HOME,
     WARNING_REASON_RATINGS_OUTDATED,
     Adaptation,
     AdaptationMode,
     LastScore,
+    Possession,
     TeamKnowledge,
 )
 from dejavu.v1.forecast_pb2 import Warning as Caution
@@ -162,12 +164,12 @@ def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeS
     known = TeamKnowledge(deviation=3.61, text="BOS: June 2023 and 2 finals, hardly known")
 
     def answer(request: PredictRequest) -> PredictResponse:
-        live: dict[str, Any] = {"total_points": request.total_points, "last_score": request.last_score}
+        live: dict[str, Any] = {name: getattr(request, name) for name in ("total_points", "last_score", "possession")}
         knowledge: dict[str, Any] = {"ratings_date": "2023-06-12", "warnings": [warning], "home_known": known}
         return PredictResponse(forecast=forecast(request, **live, **knowledge))
 
     server.answers("Predict", answer)
-    given = "--home BOS --away LAL --game-date 2026-11-20 --total-points 8 --last-score away:12"
+    given = "--home BOS --away LAL --game-date 2026-11-20 --total-points 8 --last-score away:12 --possession home:shot"
     shown = run("predict", "0", "2", *given.split(), width=160).stdout
     assert server.next_call().request == PredictRequest(
         pattern=[0, 2],
@@ -177,10 +179,12 @@ def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeS
         game_date="2026-11-20",
         total_points=8,
         last_score=LastScore(side=SIDE_AWAY, seconds=12),
+        possession=Possession(side=SIDE_HOME, shot_in_air=True),
     )
     for part in (
         "points of both teams  8",
         "LAL, 12 s before the end of minute 2",
+        "BOS, a shot in the air",
         "as of 2023-06-12",
         "BOS: June 2023 and 2 finals, hardly known (± 3.6 points)",
         f"Warning: {warning.text}",
@@ -215,6 +219,13 @@ def test_the_date_of_a_game_of_another_day_is_shown(server: FakeServer, run: Run
     for day, shows in ((today, False), (today - timedelta(1), True), (today + timedelta(1), True)):
         server.answers("Predict", PredictResponse(forecast=forecast(game_date=day.isoformat())))
         assert (f"{day}" in run("predict", "0", "2").stdout) is shows
+
+
+@pytest.mark.parametrize("text", ["left", "home:", "home:12", "shot"])
+def test_what_is_no_possession_is_refused_with_what_was_expected(run: Run, text: str) -> None:
+    refused = run("predict", "0", "2", "--possession", text)
+    assert refused.exit_code == 2
+    assert "expected home or away, or home:shot" in " ".join(refused.output.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("text", ["home", "home:", "12", "left:12", "home:-1", "home:1.5", "home:123456", "home:١"])

@@ -102,14 +102,14 @@ def test_a_damaged_play_costs_at_most_the_minutes_whose_score_it_has(damage: dic
     payload = file("plays")
     true = read_plays(payload, _evening()[0]).plays
     known = known_minutes(true)
-    pattern, inputs = slots((play.score for play in true), known), known_inputs(true, known)
+    pattern, inputs = slots((play.score for play in true), known), known_inputs(true, known, "BKN")
     for index in range(20, len(true) - 20):
         payload = file("plays")
         payload["game"]["actions"][index] |= damage
         read = read_plays(payload, _evening()[0])
         minutes = known_minutes(read.plays)
         assert slots((play.score for play in read.plays), minutes) == pattern[:minutes]
-        for found, expected in zip(known_inputs(read.plays, minutes), inputs, strict=False):
+        for found, expected in zip(known_inputs(read.plays, minutes, "BKN"), inputs, strict=False):
             assert found.total_points == expected.total_points
             assert found.last_score in (expected.last_score, None)
         before, play, after = true[index - 1 : index + 2]

@@ -16,6 +16,9 @@ from tests.support.harness.bad_days import DirectFeed
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Event, Fault, FaultKind, HorizonResult, Prediction
+from dejavu_feed import live_inputs
+from dejavu_feed.live_inputs import POSSESSION_FROM
+from dejavu_feed.nba.game_progress import known_inputs
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import read_plays
 from dejavu_feed.pattern import slots
@@ -83,18 +86,24 @@ async def test_the_recorded_game_watched_through_faults_has_true_patterns_alone_
 ) -> None:
     going_by = GoingBy(data_dir / "feed", seed)
     events: list[Event] = []
-    async with Poller(
-        DirectFeed(going_by.respond), StoringPredictor(), on_event=[events.append], now=going_by.clock
-    ) as poller:
+    predictor = StoringPredictor()
+    async with Poller(DirectFeed(going_by.respond), predictor, on_event=[events.append], now=going_by.clock) as poller:
         while going_by.clock.now < going_by.end + timedelta(minutes=2):
             poller.turn()
             await poller.idle()
             going_by.clock.step(turn_seconds)
 
-    true = slots((play.score for play in read_plays(going_by.plays, GAME).plays), 48)
+    plays = read_plays(going_by.plays, GAME).plays
+    true = slots((play.score for play in plays), 48)
     predictions = [event for event in events if isinstance(event, Prediction)]
     assert all(prediction.pattern == true[: len(prediction.pattern)] for prediction in predictions)
     assert {prediction.forecast.revision for prediction in predictions} == {0}
+    balls = {minute: live.possession for minute, live in enumerate(known_inputs(plays, 47, "BKN"), start=1)}
+    assert [minute for minute, ball in balls.items() if ball] == list(range(POSSESSION_FROM, 48))
+    late = [asked.request for asked in predictor.asked if asked.minute >= POSSESSION_FROM]
+    told = [(len(each.pattern), live_inputs.from_message(each)[0].possession) for each in late]
+    assert {ball in (balls[minute], None) for minute, ball in told} == {True}
+    assert len({minute for minute, ball in told if ball}) >= 4
     newest = {prediction.forecast.horizon: len(prediction.pattern) for prediction in predictions}
     assert newest == {HALFTIME: 23, FINAL: 47}
     outcomes = {event.horizon: event.differential for event in events if isinstance(event, HorizonResult)}

@@ -81,8 +81,8 @@ def test_a_file_whose_arrays_have_another_shape_or_type_is_refused_by_its_name(
 @pytest.mark.parametrize(
     ("name", "columns", "said"),
     [
-        (CALIBRATION, ("games",), "one row each for up to 8 kinds"),
-        (CALIBRATION, (), "one row each for up to 8 kinds"),
+        (CALIBRATION, ("games",), "one row each for up to 12 kinds"),
+        (CALIBRATION, (), "one row each for up to 12 kinds"),
         (TOTALS, ("sources", "games", *TOTAL_TABLES), "at most 4 rows"),
     ],
 )

@@ -39,7 +39,7 @@ def test_its_distributions_are_those_of_unseen_seasons_of_these_games(data_dir: 
     points = out_of_season_points(rated, {MarginSource.UNKNOWN: unknown})[MarginSource.UNKNOWN]
     residuals = np.stack([games.outcomes[:, index] - points[:, minute - 1, index] for index, minute in CASES], axis=1)
     made = fit_margin_model(MarginGames(games.levels, games.outcomes, np.zeros(len(games)), residuals))
-    held = forecaster.calibration.model(MarginSource.UNKNOWN, live=False)
+    held = forecaster.calibration.model(MarginSource.UNKNOWN)
     for name in set(TABLES) - {"ranks"}:
         assert getattr(held, name) == pytest.approx(getattr(made, name), rel=1e-4, abs=1e-4), name
 
@@ -50,7 +50,7 @@ def test_its_intervals_hold_as_often_as_they_say_on_the_games_that_calibrate_the
     games = real_games(data_dir, forecaster.info.calibration_seasons)
     rated = RatedGames(games, np.full(len(games), np.nan))
     points = point_forecasts(forecaster.models, rated)["ensemble"]
-    model = forecaster.calibration.model(MarginSource.UNKNOWN, live=False)
+    model = forecaster.calibration.model(MarginSource.UNKNOWN)
     assert model.games == len(games)
     for horizon, minutes in ((Horizon.HALFTIME, range(1, 13)), (Horizon.FINAL, [47])):
         index, held = HORIZONS.index(horizon), []

@@ -19,6 +19,7 @@ from dejavu.v1.forecast_pb2 import (
     MARGIN_SOURCE_RATINGS,
     SIDE_AWAY,
     LastScore,
+    Possession,
 )
 from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
 
@@ -182,6 +183,8 @@ OF_PREDICT = [
           ("side", "away", "a side with points", {"total_points": 5, "last_score": LastScore(side=SIDE_AWAY)}),
           ("seconds", "61", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=61)}),
           ("seconds", "4294967295", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=2**32 - 1)}))),
+    _predict("INVALID_POSSESSION", "possession.side", "0", "a value of dejavu.v1.Side: 1, 2",
+             possession=Possession(shot_in_air=True)),
     *(_market("line", f"{value}", "a multiple of 0.5 within ±100", line=value)
       for value in (5.25, 100.5, math.nan, 5e-324)),
     *(_market("home.decimal", f"{value}", PRICE, home=Odds(decimal=value))

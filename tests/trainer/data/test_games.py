@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from tests.support.harness.real_games import real_games
 
 from dejavu_feed.errors import DataError
+from dejavu_feed.event_table import write_events
+from dejavu_feed.events import Event, EventKind, with_possession
 from dejavu_feed.live_inputs import COLUMNS
 from dejavu_trainer.data.games import Games, count_games, load_games, parse_seasons
-from dejavu_trainer.data.plays import write_plays
+from dejavu_trainer.data.plays import events_path, write_plays
 
 Row = tuple[str, str, str, str | None, float, int, int]
 
@@ -95,6 +97,25 @@ def test_recorded_totals_replace_those_of_the_rows(tmp_path: Path, left_out: tup
     assert games.totals[0, [0, 1, 16]].tolist() == [9, -1, -1], "of rows at one time the last counts"
     assert games.live[0, 0, :3].tolist() == [9, -1, 4]
     assert games.final_total.tolist() == [-1]
+
+
+def test_games_get_who_has_the_ball_from_the_events_beside_the_plays(tmp_path: Path) -> None:
+    save(tmp_path, 2023, [*game(), *game("202301020ATL", away="MIA")])
+    without = load_games(tmp_path, [2023])
+    events = [
+        Event(4, 2455.0, 1, EventKind.SHOT, "BKN", made=False),
+        Event(4, 2457.0, 2, EventKind.REBOUND, "BOS"),
+        Event(4, 2580.0, 3, EventKind.SHOT, "BOS", made=False),
+    ]
+    write_events(events_path(tmp_path, 2023), [(game()[0][0], with_possession(events, ("BOS", "BKN")))])
+    games = load_games(tmp_path, [2023])
+    sides, in_air = (games.live_column(f"possession_{part}")[0] for part in ("side", "shot_in_air"))
+    assert np.isnan(sides[:40]).all()
+    assert sides[40:43].tolist() == [1, 1, 1]
+    assert in_air[40:43].tolist() == [0, 0, 1]
+    assert np.isnan(games.live_column("possession_side")[1]).all()
+    assert np.isnan(without.live_column("possession_side")).all()
+    assert games.fingerprint != without.fingerprint
 
 
 @pytest.mark.parametrize("name", ["lines.csv", "lines/closing.csv"])

@@ -30,7 +30,7 @@ def made_games(seed: int, count: int = GAMES) -> MarginGames:
     live = LiveColumns(
         points[:, :47].astype(float),
         np.sign(steps[:, :47]).astype(float),
-        rng.integers(0, 40, (count, 47)).astype(float),
+        np.minimum(rng.integers(0, 40, (count, 47)), 24) / 24,
     )
     outcomes = np.stack([differentials[:, 23], final], axis=1).astype(float)
     totals = points[:, [23, 47]].astype(float)

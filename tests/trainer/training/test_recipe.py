@@ -6,14 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games
+from tests.support.builders.random_walks import random_walks, with_column
 from tests.support.fakes.linear_only_models import plain_models
 
 from dejavu_feed.errors import DataError
+from dejavu_feed.live_inputs import POSSESSION_FROM
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
-from dejavu_models.types import HORIZONS, MAX_SLOTS, WITHOUT_LINE, Horizon, MarginSource
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, WITHOUT_LINE, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_models.uncertainty.lattice.margin_model import ROWS
+from dejavu_models.uncertainty.lattice.ranks import UNRANKED
 from dejavu_trainer.training.calibrate import (
     conformalized,
     fit_tables,
@@ -39,7 +43,7 @@ def seasons(rated: RatedGames, *which: int) -> RatedGames:
 def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(rated: RatedGames) -> None:
     games, margins = seasons(rated, 2031, 2032, 2033)
     calibration = fit_tables(RatedGames(games, margins), margins / 2)
-    assert set(calibration.models) == {(source, False) for source in WITHOUT_LINE}
+    assert set(calibration.models) == {(source, LiveKind.NONE) for source in WITHOUT_LINE}
     assert calibration.games == len(games)
     points = out_of_season_points(RatedGames(games, margins), {MarginSource.KNOWN: margins})[MarginSource.KNOWN]
     for which in season_parts(games.season):
@@ -48,8 +52,8 @@ def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(
         leads = games.levels[which]
         expected = leads[:, :, None] + linear.increments(slice(1, MAX_SLOTS + 1), leads, margins[which])
         assert np.nan_to_num(points[which]) == pytest.approx(np.nan_to_num(expected))
-    unknown = calibration.model(MarginSource.UNKNOWN, live=False)
-    known = calibration.model(MarginSource.KNOWN, live=False)
+    unknown = calibration.model(MarginSource.UNKNOWN)
+    known = calibration.model(MarginSource.KNOWN)
     row = ROWS[HORIZONS.index(Horizon.FINAL), 1]
     assert unknown.scale[row, 0] > known.scale[row, 0]  # less is known of the game
 
@@ -66,7 +70,7 @@ def test_games_that_nothing_has_seen_make_up_for_tables_that_are_wrong(rated: Ra
         assert made.games == len(new.games)
         points = point_forecasts(models, new)["ensemble"]
         for index, minute in ((0, 12), (1, 6), (1, 30), (1, 47)):
-            model = made.model(MarginSource.KNOWN, live=False)
+            model = made.model(MarginSource.KNOWN)
             of_minute = (points[:, minute - 1, index], new.games.levels[:, minute - 1], new.margins)
             distribution = model.distribution(HORIZONS[index], minute, *of_minute)
             lower, upper = distribution.intervals(0.2)
@@ -122,3 +126,30 @@ def test_numbers_of_prototypes_and_of_games_that_cannot_be_are_refused(
     train = seasons(rated, 2031, 2032)
     with pytest.raises(DataError, match=message):
         train_models(train.select(np.arange(len(train.games)) < games), replace(RECIPE, **changes))
+
+
+def test_possession_has_tables_of_its_own_for_the_last_minutes() -> None:
+    """In these walks the team with the ball after minute 47 gains one point more; a shot in the air halves that."""
+    games = random_walks(420, range(2031, 2035), 5)
+    chance = np.random.default_rng(6)
+    sides, in_air = chance.choice([-1, 1], (len(games), 48)), chance.random((len(games), 48)) < 0.2
+    gains = np.where(in_air[:, 46] & (chance.random(len(games)) < 0.5), 0, sides[:, 46])
+    final = games.final + gains
+    games = replace(games, final=np.where(final == 0, 2 * sides[:, 46], final).astype(np.int16))
+    for name, values in (("possession_side", sides), ("possession_shot_in_air", in_air)):
+        told = np.where(np.arange(1, 49) >= POSSESSION_FROM, values, np.nan)
+        games = replace(games, live=with_column(games, name, told))
+    rated = RatedGames(games, np.zeros(len(games)))
+    past, new = rated.select(games.season < 2034), rated.select(games.season == 2034)
+    tables = fit_tables(past, past.margins)
+    assert set(tables.models) == {(source, kind) for source in WITHOUT_LINE for kind in LiveKind}
+    row = ROWS[HORIZONS.index(Horizon.FINAL), 47]
+    for source in WITHOUT_LINE:
+        assert tables.model(source, LiveKind.POSSESSION).shift[row] == pytest.approx([1.0, -0.5], abs=0.4)
+    made = conformalized(tables, plain_models(fit_linear(*past, cube=True)), new, new.margins)
+    model = made.model(MarginSource.KNOWN, LiveKind.POSSESSION)
+    assert model.games == len(new.games)
+    used = np.array([minute >= POSSESSION_FROM for _, minute in CASES])
+    ranked = (model.ranks != made.model(MarginSource.KNOWN, LiveKind.NONE).ranks).any(axis=1)
+    assert (model.ranks[~used] == UNRANKED.astype(np.float32)[~used]).all()
+    assert ranked[used].all()

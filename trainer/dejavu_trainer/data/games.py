@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from dejavu_feed import live_inputs
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.errors import DataError
+from dejavu_feed.event_table import balls_by_game
+from dejavu_feed.events import possessions
 from dejavu_feed.files.lines import read_lines
 from dejavu_feed.files.plays_format import DATE, game_date
 from dejavu_feed.lines import NO_LINE
@@ -24,7 +26,7 @@ from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
-from dejavu_trainer.data.plays import NEUTRAL, RECORDED_FIELDS, plays_file, read_plays
+from dejavu_trainer.data.plays import NEUTRAL, RECORDED_FIELDS, events_file, plays_file, read_plays
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
 
@@ -185,7 +187,8 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
     _refuse_second_ids(folder, games)
     columns: list[Any] = list(zip(*games, strict=True)) or [()] * len(_Game._fields)
     dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", *[np.str_] * 3, np.int16, np.int16, np.float32, np.int16]
-    return with_lines(Games(*[*map(np.array, columns, dtypes), np.full(len(games), np.nan, np.float32)]), folder)
+    loaded = Games(*[*map(np.array, columns, dtypes), np.full(len(games), np.nan, np.float32)])
+    return with_possession(with_lines(loaded, folder), folder)
 
 
 def with_lines(games: Games, folder: Path) -> Games:
@@ -225,6 +228,27 @@ def _refuse_wrong_sign(path: Path, line: NDArray[np.float32], games: Games) -> N
                 f"{found:.1f} points off, and {negated:.1f} off the negated lines (root mean square); a "
                 "favored home team has a negative spread, or a positive pregame_margin"
             )
+
+
+def with_possession(games: Games, folder: Path) -> Games:
+    """Return games with who has the ball at the ends of minutes, of those seasons that have a file of events.
+
+    Raises:
+        DataError: if a file can't be read.
+    """
+    live = games.live.copy()
+    columns = [_LIVE_COLUMNS.index(name) for name in ("possession_side", "possession_shot_in_air")]
+    for season in np.unique(games.season).tolist():
+        path = events_file(folder, season)
+        if path is None:
+            continue
+        balls = balls_by_game(path)
+        for row in np.flatnonzero(games.season == season).tolist():
+            told = possessions(balls.get(str(games.game_id[row]), ()), REGULATION_MINUTES, str(games.home[row]))
+            for minute, ball in enumerate(told):
+                if ball is not None:
+                    live[row, minute, columns] = float(ball.side), float(ball.shot_in_air)
+    return replace(games, live=live)
 
 
 def lines_files(folder: Path) -> list[Path]:

@@ -61,6 +61,12 @@ def events_path(folder: Path, season: int) -> Path:
     return folder / f"events_{season}.parquet"
 
 
+def events_file(folder: Path, season: int) -> Path | None:
+    """Find the events of a season beside its plays; None if there are none."""
+    path = events_path(plays_file(folder, season).parent, season)
+    return path if path.is_file() else None
+
+
 def season_of_file(path: Path) -> int:
     """Return the season of plays_{season}.parquet.
 

@@ -20,8 +20,8 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_models.uncertainty.lattice.inputs import LiveColumns
-from dejavu_models.uncertainty.lattice.ranks import ranks_of
+from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveKind, is_used
+from dejavu_models.uncertainty.lattice.ranks import UNRANKED, ranks_of
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance, Progress, ignore
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
@@ -36,7 +36,7 @@ _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (H
 
 
 MIN_FOLLOWED_GAMES = 1000
-"""Least number of games with total points and last scores for tables that use them."""
+"""Least number of games with the live inputs of a kind for tables that use them."""
 
 _RANKS_SEED: Final = 48
 """Seed of the random places of outcomes within their whole number; see `LatticeDistribution.pit`."""
@@ -153,7 +153,6 @@ def fit_tables(rated: RatedGames, frozen_margins: Floats, advance: Advance = ign
     games = rated.games
     by_source = _margins_by_source(rated, frozen_margins)
     points = out_of_season_points(rated, by_source)
-    (live, _), followed = live_inputs(games), fits_live_tables(games)
     totals = np.stack([games.totals[:, Horizon.HALFTIME.minutes - 1], games.final_total], axis=1).astype(np.float64)
     models = {}
     for source, of_source in by_source.items():
@@ -165,11 +164,13 @@ def fit_tables(rated: RatedGames, frozen_margins: Floats, advance: Advance = ign
             [games.outcomes[:, index] - points[source][:, minute - 1, index] for index, minute in CASES], axis=1
         )
         to_fit = MarginGames(games.levels, games.outcomes, np.nan_to_num(of_source), residuals)
-        models[source, False] = fit_margin_model(to_fit.select(used))
-        used = used & followed
-        if used.sum() >= MIN_FOLLOWED_GAMES:
-            of_used = LiveColumns(*(each[used] for each in live))
-            models[source, True] = fit_margin_model(to_fit.select(used)._replace(live=of_used, totals=totals[used]))
+        models[source, LiveKind.NONE] = fit_margin_model(to_fit.select(used))
+        for kind in COLUMNS:
+            followed = used & fits_live_tables(games, kind)
+            if followed.sum() >= MIN_FOLLOWED_GAMES:
+                live = live_inputs(games, kind)[0][followed]
+                of_kind = to_fit.select(followed)._replace(live=live, totals=totals[followed])
+                models[source, kind] = fit_margin_model(of_kind)
     return LatticeCalibration(models).rounded()
 
 
@@ -194,21 +195,23 @@ def conformalized(
         are.
     """
     games, result = rated.games, dict(tables.models)
-    followed = live_inputs(games)[1]
     places = np.random.default_rng(_RANKS_SEED).uniform(-0.5, 0.5, (len(games), len(CASES)))
     for source, margins in _margins_by_source(rated, frozen_margins).items():
         points = point_forecasts(models, RatedGames(games, margins), line=source is MarginSource.LINE)["ensemble"]
-        for live in (False, True):
-            model = tables.models.get((source, live))
-            used = np.flatnonzero(_with_source(source, games) & (followed | (not live)))
+        for kind in LiveKind:
+            model = tables.models.get((source, kind))
+            known = live_inputs(games, kind)[1] if kind else np.ones(len(games), dtype=bool)
+            used = np.flatnonzero(_with_source(source, games) & known)
             if model is None or not len(used):
                 continue
-            served, of_used = ServedTables(model, model, games.select(used)), (points[used], margins[used])
-            transforms = np.empty((len(used), len(CASES)))
+            served, of_used = ServedTables([model], games.select(used)), (points[used], margins[used])
+            transforms, cases = np.full((len(used), len(CASES)), 0.5), np.zeros((len(CASES), 1), dtype=bool)
             for row, (index, minute) in enumerate(CASES):
-                _, made = served.distribution(*of_used, index, minute)
-                transforms[:, row] = made.pit(games.outcomes[used, index], places[used, row])
-            result[source, live] = replace(model, ranks=ranks_of(transforms), games=len(used))
+                if is_used(kind, minute):
+                    _, made = served.distribution(*of_used, index, minute)
+                    transforms[:, row], cases[row] = made.pit(games.outcomes[used, index], places[used, row]), True
+            ranks = np.where(cases, ranks_of(transforms), UNRANKED)
+            result[source, kind] = replace(model, ranks=ranks, games=len(used))
         advance(1)
     return LatticeCalibration(result).rounded()
 

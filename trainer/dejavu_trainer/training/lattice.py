@@ -15,6 +15,7 @@ from dejavu_models.uncertainty.lattice.inputs import (
     SHIFT_TERMS,
     WIN_TERMS,
     LiveColumns,
+    LiveKind,
     pace_of,
     scale_terms,
     shift_terms,
@@ -56,7 +57,7 @@ class MarginGames(NamedTuple):
 
     def live_at(self, minute: int) -> LiveColumns | None:
         """Return the live inputs after a minute, (n,) each."""
-        return None if self.live is None else LiveColumns(*(each[:, minute - 1] for each in self.live))
+        return None if self.live is None else self.live[:, minute - 1]
 
 
 def fit_margin_model(games: MarginGames) -> MarginModel:
@@ -79,7 +80,7 @@ def fit_margin_model(games: MarginGames) -> MarginModel:
     scale = fit_scales(terms, residuals, LATE)
     shapes, late_shapes = fit_shapes(standardized(terms, residuals, scale), games.leads, LATE_SHAPES)
     return MarginModel(
-        live=games.live is not None,
+        kind=LiveKind.NONE if games.live is None else games.live.kind,
         shift=shift,
         pace=pace,
         scale=scale,

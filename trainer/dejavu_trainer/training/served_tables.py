@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -11,60 +12,71 @@ from dejavu_models.arrays import Floats
 from dejavu_models.types import HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.inputs import LiveColumns
+from dejavu_models.uncertainty.lattice.inputs import COLUMNS, LiveColumns, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.margin_model import MarginModel
 from dejavu_trainer.data.games import Games
 
 
 class ServedTables:
-    """The tables that forecast each of n games: those with live inputs for the games that have them, as a server does.
+    """The tables that forecast each of n games: the first ones whose live inputs the game has, as a server does.
 
     Args:
-        live: the tables with live inputs, or those without if there are no others.
-        without: the tables without.
+        models: the tables, the best first; those for games without live inputs last.
         games: the games.
 
     Attributes:
         games: the games.
-        use_live: whether any of them is forecast by the tables with live inputs.
+        use_live: whether any of them is forecast by tables with live inputs.
     """
 
-    def __init__(self, live: MarginModel, without: MarginModel, games: Games) -> None:
+    def __init__(self, models: Sequence[MarginModel], games: Games) -> None:
         self.games = games
-        inputs, followed = live_inputs(games)
-        followed = followed & live.live
-        self.use_live = bool(followed.any())
-        of_models = ((live, followed, inputs), (without, ~followed, None))
-        self._parts = [(model, np.flatnonzero(rows), of_rows) for model, rows, of_rows in of_models if rows.any()]
+        self._models = [(model, *live_inputs(games, model.kind)) for model in models if model.kind]
+        self._without = next((model for model in models if not model.kind), None)
+        self.use_live = any(known.any() for _, _, known in self._models)
 
     @classmethod
     def of_source(cls, calibration: LatticeCalibration, source: MarginSource, games: Games) -> Self:
         """Return the tables of a calibration for games whose expected margins are of one source."""
-        return cls(calibration.model(source, live=True), calibration.model(source, live=False), games)
+        return cls([calibration.model(source, kind) for kind in (*calibration.kinds(source), LiveKind.NONE)], games)
 
     def distribution(
         self, points: Floats, margins: Floats, horizon: int, minute: int
     ) -> tuple[Floats, LatticeDistribution]:
         """Return the point forecasts, (n,), and the distributions at a horizon, by its index, from a minute."""
         centers, mass = np.empty(len(self.games)), np.empty((len(self.games), len(VALUES)))
-        for model, rows, inputs in self._parts:
-            center, live = points[rows, minute - 1, horizon], None
-            if inputs is not None:
-                live = LiveColumns(*(each[rows, minute - 1] for each in inputs))
+        for model, rows, live in self._parts(minute):
+            center = points[rows, minute - 1, horizon]
+            if live is not None:
                 center = center + model.shifts(HORIZONS[horizon], minute, live)
             leads, of_margins = self.games.levels[rows, minute - 1], np.nan_to_num(margins[rows])
             made = model.distribution(HORIZONS[horizon], minute, center, leads, of_margins, live)
             centers[rows], mass[rows] = center, made.mass
         return centers, LatticeDistribution(mass)
 
+    def _parts(self, minute: int) -> Iterator[tuple[MarginModel, NDArray[np.intp], LiveColumns | None]]:
+        """Yield the tables that are used after a minute, with their games and these games' live inputs."""
+        left = np.ones(len(self.games), dtype=bool)
+        for model, live, known in self._models:
+            rows = np.flatnonzero(left & known)
+            if len(rows) and is_used(model.kind, minute):
+                left[rows] = False
+                yield model, rows, live[rows, minute - 1]
+        if left.any() and self._without is not None:
+            yield self._without, np.flatnonzero(left), None
 
-def fits_live_tables(games: Games) -> NDArray[np.bool_]:
+
+def fits_live_tables(games: Games, kind: LiveKind = LiveKind.SCORES) -> NDArray[np.bool_]:
     """Return which games tables with live inputs are fitted on, (n,); pace also needs the points at the end."""
-    return live_inputs(games)[1] & (games.final_total >= 0)
+    return live_inputs(games, kind)[1] & (games.final_total >= 0)
 
 
-def live_inputs(games: Games) -> tuple[LiveColumns, NDArray[np.bool_]]:
-    """Return the live inputs that tables use, by minute, (n, 47) each, and which games have them in all minutes."""
-    live = LiveColumns(*(games.live_column(name)[:, :MAX_SLOTS].astype(np.float64) for name in LiveColumns._fields))
-    known = ~np.asarray(np.isnan(np.stack(live)).any(axis=(0, 2)))
-    return live, known
+def live_inputs(games: Games, kind: LiveKind) -> tuple[LiveColumns, NDArray[np.bool_]]:
+    """Return the live inputs of a kind by minute, (n, 47) each, and which games have them in all minutes of their use.
+
+    Unknown inputs are 0.
+    """
+    columns = [games.live_column(name)[:, :MAX_SLOTS].astype(np.float64) for name in COLUMNS[kind]]
+    used = np.array([is_used(kind, minute) for minute in range(1, MAX_SLOTS + 1)])
+    known = ~np.asarray(np.isnan(np.stack(columns)[:, :, used]).any(axis=(0, 2)))
+    return LiveColumns.of(kind, [np.nan_to_num(each) for each in columns]), known

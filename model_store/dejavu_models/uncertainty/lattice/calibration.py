@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, NamedTuple
@@ -12,7 +13,7 @@ from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.types import WITHOUT_LINE, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.game import AdaptedScores, LatticeGame, MarginTables
-from dejavu_models.uncertainty.lattice.inputs import LiveColumns
+from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, COLUMNS, LiveColumns, LiveKind, is_used
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
@@ -35,44 +36,62 @@ class Situation(NamedTuple):
 
 @dataclass(frozen=True)
 class LatticeCalibration:
-    """Tables by the source of the expected margin, and by whether live inputs are used.
+    """Tables by the source of the expected margin, and by the kind of live inputs.
 
     Raises:
         ValueError: if a source has no tables for requests without live inputs.
     """
 
-    models: Mapping[tuple[MarginSource, bool], MarginModel]
+    models: Mapping[tuple[MarginSource, LiveKind], MarginModel]
     _tables: dict[int, MarginTables] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     smallest_alpha: ClassVar[float] = SMALLEST_ALPHA
     """The smallest alpha that has an interval."""
 
     def __post_init__(self) -> None:
-        if missing := [source.name for source in WITHOUT_LINE if (source, False) not in self.models]:
+        if missing := [source.name for source in WITHOUT_LINE if (source, LiveKind.NONE) not in self.models]:
             raise ValueError(f"there are no tables for margins that are {', '.join(missing)}")
-        for (source, live), model in self.models.items():
-            if model.live is not live:
-                stored, fitted = ("with", "without") if live else ("without", "with")
-                raise ValueError(f"the tables of {source.name} {stored} live inputs were fitted {fitted} them")
+        for (source, kind), model in self.models.items():
+            if model.kind is not kind:
+                raise ValueError(f"the tables of {source.name} for {kind.name} were fitted for {model.kind.name}")
 
-    def model(self, source: MarginSource, *, live: bool) -> MarginModel:
-        """Return the tables of a kind of request.
+    def model(self, source: MarginSource, kind: LiveKind = LiveKind.NONE) -> MarginModel:
+        """Return the tables of a kind of request; those of ratings if there are none for the line.
 
-        They are without live inputs if the bundle has none with them, and those of ratings if it has none for the line.
+        Raises:
+            KeyError: if there are none of this kind.
         """
-        if source is MarginSource.LINE and not self.has_line:
-            source = MarginSource.KNOWN
-        return self.models.get((source, live)) or self.models[source, False]
+        return self.models[self._with_tables(source), kind]
+
+    def kinds(self, source: MarginSource) -> tuple[LiveKind, ...]:
+        """Return the kinds of live inputs for which there are tables, the best first."""
+        return tuple(kind for kind in BEST_FIRST if (self._with_tables(source), kind) in self.models)
+
+    def _with_tables(self, source: MarginSource) -> MarginSource:
+        return MarginSource.KNOWN if source is MarginSource.LINE and not self.has_line else source
 
     @property
     def has_line(self) -> bool:
         """Whether there are tables for the line of a market."""
-        return (MarginSource.LINE, False) in self.models
+        return (MarginSource.LINE, LiveKind.NONE) in self.models
+
+    def live(self, situation: Situation, numbers: Mapping[str, float]) -> LiveColumns | None:
+        """Return the live inputs of a game by which it is forecast, (1,) each; None: without live inputs.
+
+        Args:
+            situation: the situation.
+            numbers: the numbers of the live inputs by `dejavu_feed.live_inputs.COLUMNS`; NaN for unknown ones.
+        """
+        for kind in self.kinds(situation.margin_source):
+            values = [numbers[name] for name in COLUMNS[kind]]
+            if is_used(kind, situation.minute) and all(map(math.isfinite, values)):
+                return LiveColumns.of(kind, [np.array([value]) for value in values])
+        return None
 
     @property
     def alpha_limit(self) -> str:
         """Describe for users what limits the smallest alpha."""
-        games = self.models[MarginSource.UNKNOWN, False].games
+        games = self.models[MarginSource.UNKNOWN, LiveKind.NONE].games
         return f"the outermost quantiles that are taken from its ranks on {games} games"
 
     def game(
@@ -90,11 +109,10 @@ class LatticeCalibration:
             point: point forecast, in points, with the `shift` of the live inputs.
             lead: last known differential, in points.
             margin: expected final differential before tip-off, in points; None if unknown.
-            live: the live inputs, (1,) each, if there are any.
+            live: the live inputs, see `live`.
         """
-        return self._tables_of(situation, live=live is not None).game(
-            point, lead, 0.0 if margin is None else margin, live
-        )
+        kind = LiveKind.NONE if live is None else live.kind
+        return self._tables_of(situation, kind).game(point, lead, 0.0 if margin is None else margin, live)
 
     def columns(
         self, situation: Situation, points: Floats, leads: Floats, margins: Floats, at: AdaptedScores
@@ -111,30 +129,29 @@ class LatticeCalibration:
         Returns:
             P(the home team leads), (n,), not adapted; and the quantiles, (n, len(at.levels)), in points.
         """
-        return self._tables_of(situation, live=False).columns(points, leads, margins, at)
+        return self._tables_of(situation, LiveKind.NONE).columns(points, leads, margins, at)
 
-    def _tables_of(self, situation: Situation, *, live: bool) -> MarginTables:
+    def _tables_of(self, situation: Situation, kind: LiveKind) -> MarginTables:
         # A number, because hashing a situation with its enums takes longer than computing the scale.
         horizon, minute, source = situation
-        key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * (live + 2 * source))
+        key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * (kind + len(LiveKind) * source))
         tables = self._tables.get(key)
         if tables is None:
-            tables = self._tables[key] = MarginTables(self.model(source, live=live), horizon, minute)
+            tables = self._tables[key] = MarginTables(self.model(source, kind), horizon, minute)
         return tables
 
     def shift(self, situation: Situation, live: LiveColumns | None) -> float:
         """Return what live inputs, (1,) each, add to a point forecast, in points; 0 without them."""
         if live is None:
             return 0.0
-        model = self.model(situation.margin_source, live=True)
+        model = self.model(situation.margin_source, live.kind)
         return float(model.shifts(situation.horizon, situation.minute, live)[0])
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Optional fields of a query that its distributions depend on; see `ModelInfo.inputs`."""
-        if not any(model.live for model in self.models.values()):
-            return ()
-        return tuple(each.name for each in LIVE_INPUTS if not set(each.columns).isdisjoint(LiveColumns._fields))
+        used = {column for _, kind in self.models if kind for column in COLUMNS[kind]}
+        return tuple(each.name for each in LIVE_INPUTS if not used.isdisjoint(each.columns))
 
     @property
     def games(self) -> int:
@@ -143,15 +160,15 @@ class LatticeCalibration:
 
     def to_bytes(self) -> bytes:
         """Serialize to a .npz file; equal calibrations give equal bytes. Tables are stored as float32."""
-        kinds = sorted((int(source), live) for source, live in self.models)
+        kinds = sorted((int(source), int(kind)) for source, kind in self.models)
         columns: dict[str, np.ndarray] = {
             "lattice": np.array(kinds, dtype=np.int16),
             "games": np.array(
-                [self.models[MarginSource(source), live].games for source, live in kinds], dtype=np.int32
+                [self.models[MarginSource(source), LiveKind(kind)].games for source, kind in kinds], dtype=np.int32
             ),
         }
         for name in TABLES:
-            tables = [getattr(self.models[MarginSource(source), live], name) for source, live in kinds]
+            tables = [getattr(self.models[MarginSource(source), LiveKind(kind)], name) for source, kind in kinds]
             columns[name] = np.stack(tables).astype(np.float32)
         return to_npz(**columns)
 
@@ -163,17 +180,17 @@ class LatticeCalibration:
             ValueError, KeyError: if the content is not valid output of `to_bytes`.
         """
         columns = from_npz(content)
-        most = 2 * len(MarginSource)  # more rows would only take time and memory
+        most = len(LiveKind) * len(MarginSource)  # more rows would only take time and memory
         if columns["lattice"].shape != (*columns["games"].shape, 2) or columns["games"].size > most:
             raise ValueError(f"lattice and games must have one row each for up to {most} kinds of requests")
         kinds, games = columns["lattice"].tolist(), columns["games"].tolist()
         models = {
-            (MarginSource(source), bool(live)): MarginModel(
-                live=bool(live),
+            (MarginSource(source), LiveKind(kind)): MarginModel(
+                kind=LiveKind(kind),
                 games=games[row],
                 **{name: columns[name][row].astype(np.float64) for name in TABLES},
             )
-            for row, (source, live) in enumerate(kinds)
+            for row, (source, kind) in enumerate(kinds)
         }
         return cls(models)
 

@@ -6,7 +6,6 @@ values of its distribution, the two ends of an interval and a probability, which
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
@@ -17,7 +16,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.native import native
 from dejavu_models.types import HORIZONS, Horizon, Interval
 from dejavu_models.uncertainty.lattice.distribution import FLOOR, LARGEST, TOLERANCE, around_point
-from dejavu_models.uncertainty.lattice.inputs import LATE, LiveColumns, win_terms
+from dejavu_models.uncertainty.lattice.inputs import LATE, LiveColumns, LiveKind, win_terms
 from dejavu_models.uncertainty.lattice.margin_model import (
     CELLS_FROM,
     CENTERS,
@@ -68,7 +67,7 @@ class MarginTables:
         cells = final and minute >= CELLS_FROM
         at, levels = knots(model.ranks[row])
         self.games = model.games
-        self.live = model.live
+        self.kind = model.kind
         self._tables = native.MarginTables(
             _constants(),
             native_shapes(
@@ -77,7 +76,7 @@ class MarginTables:
             ),
             ranks=at.tolist(),
             levels=levels.tolist(),
-            live=model.live,
+            live=model.kind is not LiveKind.NONE,
             final=final,
             late=final and minute >= LATE,
             cells=cells,
@@ -96,14 +95,14 @@ class MarginTables:
             live: the live inputs, (1,) each; required if and only if the tables use them.
 
         Raises:
-            ValueError: if live inputs are missing.
+            ValueError: if live inputs are missing, or of another kind.
         """
-        if not self.live:
+        if not self.kind:
             return LatticeGame(self.games, point, self._tables.game(point, lead, margin, 0.0, 0.0, 0.0))
-        if live is None:
-            raise ValueError("this model needs live inputs")
-        points, side, recency = float(live.total_points[0]), float(live.last_score_side[0]), float(live.recency[0])
-        return LatticeGame(self.games, point, self._tables.game(point, lead, margin, points, side, recency))
+        if live is None or live.kind is not self.kind:
+            raise ValueError(f"these tables need live inputs of the kind {self.kind.name}")
+        points, side, phase = float(live.total_points[0]), float(live.side[0]), float(live.phase[0])
+        return LatticeGame(self.games, point, self._tables.game(point, lead, margin, points, side, phase))
 
     def columns(self, points: Floats, leads: Floats, margins: Floats, at: AdaptedScores) -> tuple[Floats, Floats]:
         """Return the numbers of many games; see `LatticeCalibration.columns`."""
@@ -243,9 +242,9 @@ def check_level(level: float) -> None:
 def _win_coefficients(win: Floats, minute: int) -> tuple[float, ...]:
     """Return the coefficients of `joint_log_odds`, read off the log-odds of a few games."""
 
-    def log_odds(lead: float, margin: float, pace: float, side: float, seconds: float) -> float:
-        leads, margins, paces, sides, since = np.array([lead, margin, pace, side, seconds])[:, None]
-        live = LiveColumns(np.zeros(1), sides, since)
+    def log_odds(lead: float, margin: float, pace: float, side: float, phase: float) -> float:
+        leads, margins, paces, sides, phases = np.array([lead, margin, pace, side, phase])[:, None]
+        live = LiveColumns(np.zeros(1), sides, phases)
         return float((win_terms(minute, leads, margins, paces, live) @ win)[0])
 
     base = log_odds(0, 0, 0, 0, 0)
@@ -260,5 +259,5 @@ def _win_coefficients(win: Floats, minute: int) -> tuple[float, ...]:
         log_odds(1, 1, 0, 0, 0) - base - one - before,
         log_odds(1, 0, 1, 0, 0) - base - one,
         side,
-        log_odds(0, 0, 0, 1, math.inf) - base - side,
+        log_odds(0, 0, 0, 1, 1) - base - side,
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 import math
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
+from dejavu_feed.live_inputs import POSSESSION_FROM
 from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
 
@@ -22,28 +26,62 @@ _LONGEST_SINCE: Final = 24.0
 """Seconds of a possession: an earlier score contains no information on the possession of the ball."""
 
 
-class LiveColumns(NamedTuple):
-    """The live inputs of n games that the tables use, by the names of `dejavu_feed.live_inputs.COLUMNS`.
+class LiveKind(enum.IntEnum):
+    """Which live inputs tables use; the value is stored in bundles."""
+
+    NONE = 0
+    SCORES = 1
+    """Total points and last score."""
+    POSSESSION = 2
+    """Total points and possession, from minute POSSESSION_FROM on."""
+
+
+COLUMNS: Final = {
+    LiveKind.SCORES: ("total_points", "last_score_side", "last_score_seconds"),
+    LiveKind.POSSESSION: ("total_points", "possession_side", "possession_shot_in_air"),
+}
+"""Columns of `dejavu_feed.live_inputs.COLUMNS` that tables of a kind use."""
+
+BEST_FIRST: Final = (LiveKind.POSSESSION, LiveKind.SCORES)
+"""The kinds with live inputs: a game is forecast by the first one of which it has all inputs."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LiveColumns:
+    """The live inputs of n games that tables of a kind use, with one or more axes.
 
     Attributes:
         total_points: (n,), points of both teams after the minute.
-        last_score_side: (n,), side of the last score: 1 the home team, −1 the away team, 0 none yet.
-        last_score_seconds: (n,), seconds since then.
+        side: (n,), 1 the home team, −1 the away team, 0 neither: the side of the last score, or the one with the ball.
+        phase: (n,), in [0, 1]: of a last score, 0 right after it and 1 from a possession later on; of a possession, 1
+            while a shot is in the air.
+        kind: the kind of the tables.
     """
 
     total_points: Floats
-    last_score_side: Floats
-    last_score_seconds: Floats
+    side: Floats
+    phase: Floats
+    kind: LiveKind = LiveKind.SCORES
 
-    @property
-    def recency(self) -> Floats:
-        """(n,), in [0, 1]: 0 right after a score, 1 from a possession later on."""
-        return np.minimum(self.last_score_seconds, _LONGEST_SINCE) / _LONGEST_SINCE
+    @classmethod
+    def of(cls, kind: LiveKind, columns: Sequence[Floats]) -> LiveColumns:
+        """Return the live inputs of a kind from its COLUMNS."""
+        total_points, side, third = columns
+        phase = np.minimum(third, _LONGEST_SINCE) / _LONGEST_SINCE if kind is LiveKind.SCORES else third
+        return cls(total_points, side, phase, kind)
+
+    def __getitem__(self, index: Any) -> LiveColumns:
+        return LiveColumns(self.total_points[index], self.side[index], self.phase[index], self.kind)
+
+
+def is_used(kind: LiveKind, minute: int) -> bool:
+    """Whether tables of a kind are used after a minute."""
+    return kind is not LiveKind.POSSESSION or minute >= POSSESSION_FROM
 
 
 def shift_terms(live: LiveColumns) -> Floats:
     """Return the terms that shift a point forecast, (n, SHIFT_TERMS): after a score, the other team has the ball."""
-    return np.stack([live.last_score_side, live.last_score_side * live.recency], axis=1)
+    return np.stack([live.side, live.side * live.phase], axis=1)
 
 
 def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, pace: Floats) -> Floats:
@@ -105,7 +143,7 @@ def win_terms(minute: int, leads: Floats, margins: Floats, pace: Floats, live: L
     result[:, 10] = before * np.abs(walk)
     others = [walk * np.abs(walk) / 3, 2 * walk * pace]
     if live is not None:
-        others += [live.last_score_side / root / 4, live.last_score_side * live.recency / root / 4]
+        others += [live.side / root / 4, live.side * live.phase / root / 4]
     for column, each in enumerate(others):
         result[:, 11 + 2 * column], result[:, 12 + 2 * column] = each, each * late
     return result

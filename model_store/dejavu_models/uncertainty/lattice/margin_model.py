@@ -26,6 +26,7 @@ from dejavu_models.uncertainty.lattice.inputs import (
     SHIFT_TERMS,
     WIN_TERMS,
     LiveColumns,
+    LiveKind,
     pace_of,
     scale_terms,
     shift_terms,
@@ -66,10 +67,10 @@ SMALLEST: Final = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class MarginModel:
-    """Tables of one kind of request: one source of the expected margin, with or without live inputs.
+    """Tables of one kind of request: one source of the expected margin, and a kind of live inputs or none.
 
     Attributes:
-        live: whether it uses live inputs.
+        kind: which live inputs it uses.
         shift: (cases, SHIFT_TERMS), coefficients of the shift of point forecasts, in points; 0 without live inputs.
         pace: (cases, PACE_TERMS), see `pace_of`; 0 without live inputs.
         scale: (cases, SCALE_TERMS), coefficients of the logarithms of the scales.
@@ -84,7 +85,7 @@ class MarginModel:
             that can be asked for has a scale beyond MAX_LOG_SCALE.
     """
 
-    live: bool
+    kind: LiveKind
     shift: Floats
     pace: Floats
     scale: Floats
@@ -108,7 +109,7 @@ class MarginModel:
         check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
         check_ranks(self.ranks)
         for row, (index, minute) in enumerate(CASES):
-            pace = pace_of(self.pace[row], _OUTERMOST) if self.live else np.zeros_like(_LEADS)
+            pace = pace_of(self.pace[row], _OUTERMOST) if self.kind else np.zeros_like(_LEADS)
             check_log_scales(scale_terms(HORIZONS[index], minute, _LEADS, _MARGINS, pace) @ self.scale[row])
 
     def shifts(self, horizon: Horizon, minute: int, live: LiveColumns) -> Floats:
@@ -137,7 +138,7 @@ class MarginModel:
             live: the live inputs; required if and only if the model uses them.
 
         Raises:
-            ValueError: if live inputs are missing.
+            ValueError: if live inputs are missing, or of another kind.
         """
         live = self._used(live)
         row = ROWS[HORIZONS.index(horizon), minute]
@@ -156,9 +157,11 @@ class MarginModel:
         return LatticeDistribution(np.diff(calibrated(self.ranks[row], own.below), axis=1, prepend=0.0))
 
     def _used(self, live: LiveColumns | None) -> LiveColumns | None:
-        if self.live and live is None:
-            raise ValueError("this model needs live inputs")
-        return live if self.live else None
+        if not self.kind:
+            return None
+        if live is None or live.kind is not self.kind:
+            raise ValueError(f"these tables need live inputs of the kind {self.kind.name}")
+        return live
 
 
 def _mixed(shapes: Floats, standardized: Floats, leads: Floats) -> Floats:

@@ -300,6 +300,7 @@ class Forecast(_message.Message):
     MARGIN_SOURCE_FIELD_NUMBER: _builtins.int
     MARGIN_TIME_FIELD_NUMBER: _builtins.int
     NEUTRAL_SITE_FIELD_NUMBER: _builtins.int
+    POSSESSION_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -331,8 +332,8 @@ class Forecast(_message.Message):
     sequence: _builtins.int
     """Position in the ledger, starting at 1, in commit order; gaps have no meaning. 0: not recorded."""
     revision: _builtins.int
-    """How often the pattern, the teams, the game_date, total_points or last_score were corrected or added, for one game,
-    horizon, minute, alpha, model version, pregame_margin and caller (recorded_by): 0, 1, …
+    """How often the pattern, the teams, the game_date or a live input (total_points, last_score …) were corrected or
+    added, for one game, horizon, minute, alpha, model version, pregame_margin and caller (recorded_by): 0, 1, …
     """
     expected_margin: _builtins.float
     """The expected final differential before the game that the forecast uses, in points (home − away): the request's
@@ -423,6 +424,10 @@ class Forecast(_message.Message):
     def margin_time(self) -> _timestamp_pb2.Timestamp:
         """When the request's pregame_margin was read from its source. Absent if the request does not say."""
 
+    @_builtins.property
+    def possession(self) -> Global___Possession:
+        """Who has the ball at the end of the pattern, as in the request that was recorded. Absent if it did not say."""
+
     def __init__(
         self,
         *,
@@ -464,10 +469,11 @@ class Forecast(_message.Message):
         margin_source: Global___MarginSource.ValueType = ...,
         margin_time: _timestamp_pb2.Timestamp | None = ...,
         neutral_site: _builtins.bool | None = ...,
+        possession: Global___Possession | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "away_known", b"away_known", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "home_known", b"home_known", "last_score", b"last_score", "margin_time", b"margin_time", "neutral_site", b"neutral_site", "pregame_total", b"pregame_total", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "away_known", b"away_known", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "home_known", b"home_known", "last_score", b"last_score", "margin_time", b"margin_time", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_total", b"pregame_total", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "margin_source", b"margin_source", "margin_time", b"margin_time", "model_version", b"model_version", "neutral_site", b"neutral_site", "point_forecast", b"point_forecast", "pregame_total", b"pregame_total", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "margin_source", b"margin_source", "margin_time", b"margin_time", "model_version", b"model_version", "neutral_site", b"neutral_site", "point_forecast", b"point_forecast", "possession", b"possession", "pregame_total", b"pregame_total", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
@@ -655,6 +661,32 @@ class LastScore(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LastScore: _TypeAlias = LastScore  # noqa: Y015
+
+@_typing.final
+class Possession(_message.Message):
+    """Who has the ball at the end of a pattern."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIDE_FIELD_NUMBER: _builtins.int
+    SHOT_IN_AIR_FIELD_NUMBER: _builtins.int
+    side: Global___Side.ValueType
+    """The team that has it; of a shot in the air, the team of the shooter. Never SIDE_UNSPECIFIED."""
+    shot_in_air: _builtins.bool
+    """Whether a shot has missed, and nobody has the rebound yet."""
+    def __init__(
+        self,
+        *,
+        side: Global___Side.ValueType = ...,
+        shot_in_air: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shot_in_air", b"shot_in_air", "side", b"side"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Possession: _TypeAlias = Possession  # noqa: Y015
 
 @_typing.final
 class Warning(_message.Message):

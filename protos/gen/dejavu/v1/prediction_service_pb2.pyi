@@ -48,6 +48,7 @@ class PredictRequest(_message.Message):
     MARGIN_SOURCE_FIELD_NUMBER: _builtins.int
     MARGIN_TIME_FIELD_NUMBER: _builtins.int
     NEUTRAL_SITE_FIELD_NUMBER: _builtins.int
+    POSSESSION_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
@@ -124,6 +125,12 @@ class PredictRequest(_message.Message):
     def margin_time(self) -> _timestamp_pb2.Timestamp:
         """When pregame_margin was read from its source, from 1946 to 2046; needs pregame_margin. Absent: not known."""
 
+    @_builtins.property
+    def possession(self) -> _forecast_pb2.Possession:
+        """Who has the ball at the end of the pattern. The model uses it from minute 41 on, in place of last_score. Absent: not
+        known.
+        """
+
     def __init__(
         self,
         *,
@@ -146,10 +153,11 @@ class PredictRequest(_message.Message):
         margin_source: _forecast_pb2.MarginSource.ValueType = ...,
         margin_time: _timestamp_pb2.Timestamp | None = ...,
         neutral_site: _builtins.bool | None = ...,
+        possession: _forecast_pb2.Possession | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "margin_time", b"margin_time", "market", b"market", "neutral_site", b"neutral_site", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "margin_time", b"margin_time", "market", b"market", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "model_version", b"model_version", "neutral_site", b"neutral_site", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "model_version", b"model_version", "neutral_site", b"neutral_site", "pattern", b"pattern", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015

@@ -33,9 +33,9 @@ class PredictionServiceStub(object):
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
     A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
-    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
-    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
-    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    date makes a new revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
+    is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def __init__(self, channel):
@@ -79,9 +79,9 @@ class PredictionServiceServicer(object):
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
     A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
-    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
-    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
-    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    date makes a new revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
+    is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def Predict(self, request, context):
@@ -166,9 +166,9 @@ class PredictionService(object):
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
     A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
-    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
-    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
-    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    date makes a new revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
+    is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @staticmethod

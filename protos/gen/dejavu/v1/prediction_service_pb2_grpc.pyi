@@ -34,9 +34,9 @@ class PredictionServiceStub:
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
     A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
-    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
-    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
-    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    date makes a new revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
+    is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @_typing.overload
@@ -68,9 +68,9 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
     A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
-    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
-    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
-    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    date makes a new revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
+    is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -98,9 +98,9 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
     A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
-    date makes a new revision. An absent total_points or last_score matches any recorded value; a given one that the
-    revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon is in the ledger,
-    nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
+    date makes a new revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
+    is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @_abc_1.abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from statistics import NormalDist
 
@@ -14,10 +15,10 @@ from tests.support.builders.calibrations import symmetric_calibration, symmetric
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.types import CASES, DISTRIBUTION_LEVELS, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import static_score
-from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, Situation
+from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration, Situation
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.game import LatticeGame, MarginTables
-from dejavu_models.uncertainty.lattice.inputs import LiveColumns
+from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, LiveColumns, LiveKind
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 from dejavu_models.uncertainty.score_map import TARGETS, ScoreMap
 
@@ -32,10 +33,11 @@ SITUATIONS = st.sampled_from(HORIZONS).flatmap(
 LEADS = st.integers(-35, 35).map(float) | st.floats(-35, 35)
 GAINS, MARGINS = st.floats(-8, 8), st.floats(-12, 12)
 LIVE = st.none() | st.builds(
-    lambda *values: LiveColumns(*(np.array([value]) for value in values)),
+    lambda total, side, phase, kind: LiveColumns(np.array([total]), np.array([side]), np.array([phase]), kind),
     st.floats(0, 260),
     st.sampled_from([-1.0, 0.0, 1.0]),
-    st.floats(0, 60),
+    st.floats(0, 1),
+    st.sampled_from(BEST_FIRST),
 )
 
 
@@ -43,7 +45,7 @@ def both(
     situation: Situation, lead: float, gain: float, margin: float, live: LiveColumns | None = None
 ) -> tuple[LatticeGame, LatticeDistribution]:
     """Returns a game's distribution alone and from the batch."""
-    model = CALIBRATION.model(MarginSource.KNOWN, live=live is not None)
+    model = CALIBRATION.model(MarginSource.KNOWN, LiveKind.NONE if live is None else live.kind)
     point, one = lead + gain, np.ones(1)
     batch = model.distribution(situation.horizon, situation.minute, point * one, lead * one, margin * one, live)
     return MarginTables(model, situation.horizon, situation.minute).game(point, lead, margin, live), batch
@@ -159,13 +161,46 @@ def test_the_static_score_of_an_outcome_is_that_of_its_mid_rank(situation: Situa
     assert float(batch.mass[0] @ ranks) == pytest.approx(0.5, abs=0.01)
 
 
-def test_live_inputs_move_the_point_and_are_used_only_if_there_are_tables_for_them() -> None:
-    live = LiveColumns(np.array([90.0]), np.array([1.0]), np.array([3.0]))
-    for source, shift in ((MarginSource.KNOWN, 0.3), (MarginSource.UNKNOWN, 0.0)):
-        situation = Situation(Horizon.FINAL, 24, source)
-        assert CALIBRATION.shift(situation, live) == pytest.approx(shift)
-        assert CALIBRATION.shift(situation, None) == 0.0
-        with_live, without = (CALIBRATION.game(situation, 4.0, 4.0, 0.0, each) for each in (live, None))
-        assert (with_live.interval(0.05) == without.interval(0.05)) is (source is MarginSource.UNKNOWN)
-    with pytest.raises(ValueError, match="live inputs"):
-        MarginTables(symmetric_model(live=True), Horizon.FINAL, 24).game(0.0, 0.0, 0.0, None)
+GIVEN = {
+    "total_points": 90.0,
+    "last_score_side": 1.0,
+    "last_score_seconds": 3.0,
+    "possession_side": -1.0,
+    "possession_shot_in_air": 0.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "minute", "unknown", "kind"),
+    [
+        (MarginSource.KNOWN, 24, "", LiveKind.SCORES),  # possession counts late
+        (MarginSource.KNOWN, 44, "", LiveKind.POSSESSION),
+        (MarginSource.KNOWN, 44, "last_score_side", LiveKind.POSSESSION),
+        (MarginSource.KNOWN, 44, "possession_side", LiveKind.SCORES),
+        (MarginSource.KNOWN, 44, "total_points", None),
+        (MarginSource.LINE, 44, "", LiveKind.POSSESSION),  # no tables for the line: those of ratings
+        (MarginSource.UNKNOWN, 44, "", None),  # no tables with live inputs
+    ],
+)  # fmt: skip
+def test_a_game_is_forecast_by_the_best_tables_whose_live_inputs_it_has(
+    source: MarginSource, minute: int, unknown: str, kind: LiveKind | None
+) -> None:
+    situation = Situation(Horizon.FINAL, minute, source)
+    calibration = LatticeCalibration(
+        {key: model for key, model in CALIBRATION.models.items() if key[0] is not MarginSource.LINE}
+    )
+    live = calibration.live(situation, GIVEN | ({unknown: math.nan} if unknown else {}))
+    assert (None if live is None else live.kind) is kind
+    assert calibration.shift(situation, None) == 0.0
+    if live is not None:
+        assert calibration.shift(situation, live) == pytest.approx(0.3 if kind is LiveKind.SCORES else -0.3)
+        with_live, without = (calibration.game(situation, 4.0, 4.0, 0.0, each) for each in (live, None))
+        assert with_live.interval(0.05) != without.interval(0.05)
+
+
+@pytest.mark.parametrize("kind", BEST_FIRST)
+def test_tables_with_live_inputs_want_those_of_their_kind(kind: LiveKind) -> None:
+    other = next(each for each in BEST_FIRST if each is not kind)
+    for live in (None, LiveColumns(np.array([90.0]), np.array([1.0]), np.array([0.1]), other)):
+        with pytest.raises(ValueError, match=f"live inputs of the kind {kind.name}"):
+            MarginTables(symmetric_model(kind), Horizon.FINAL, 24).game(0.0, 0.0, 0.0, live)

@@ -13,7 +13,7 @@ from tests.support.builders.calibrations import symmetric_calibration, symmetric
 from dejavu_models.types import Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES
-from dejavu_models.uncertainty.lattice.inputs import WIN_TERMS, LiveColumns
+from dejavu_models.uncertainty.lattice.inputs import BEST_FIRST, WIN_TERMS, LiveColumns, LiveKind
 from dejavu_models.uncertainty.lattice.margin_model import LATE_MINUTES, TABLES
 
 MODEL = symmetric_model()
@@ -66,9 +66,9 @@ def test_games_of_a_batch_get_what_each_gets_alone() -> None:
 
 
 def test_pace_widens_and_the_last_scorer_moves_the_forecast() -> None:
-    model = symmetric_model(live=True)
+    model = symmetric_model(LiveKind.SCORES)
     lead, margin = np.zeros(2), np.zeros(2)
-    live = LiveColumns(np.array([80.0, 120.0]), np.array([1.0, -1.0]), np.array([2.0, 30.0]))
+    live = LiveColumns(np.array([80.0, 120.0]), np.array([1.0, -1.0]), np.array([0.1, 1.0]))
     points = model.shifts(Horizon.FINAL, 24, live)
     assert points[0] > 0 > points[1]
     made = model.distribution(Horizon.FINAL, 24, points * 0, lead, margin, live)
@@ -79,7 +79,7 @@ def test_pace_widens_and_the_last_scorer_moves_the_forecast() -> None:
 def test_missing_inputs_and_broken_tables_are_refused() -> None:
     zero = np.zeros(1)
     with pytest.raises(ValueError, match="live inputs"):
-        symmetric_model(live=True).distribution(Horizon.FINAL, 24, zero, zero, zero)
+        symmetric_model(LiveKind.SCORES).distribution(Horizon.FINAL, 24, zero, zero, zero)
     with pytest.raises(ValueError, match="scale must be finite"):
         replace(MODEL, scale=MODEL.scale[:, :3])
     with pytest.raises(ValueError, match="win must be finite"):
@@ -102,7 +102,7 @@ FAR_SCALES = {
 
 @pytest.mark.parametrize(("row", "term", "value"), FAR_SCALES.values(), ids=FAR_SCALES)
 def test_a_scale_beyond_arithmetic_in_some_game_is_refused(row: int, term: int, value: float) -> None:
-    model = symmetric_model(live=True)
+    model = symmetric_model(LiveKind.SCORES)
     scale = model.scale.copy()
     scale[row, term] = value
     with pytest.raises(ValueError, match=r"scale gives some game a scale beyond exp\(±300\)"):
@@ -127,10 +127,10 @@ def test_a_calibration_comes_back_as_it_was_written() -> None:
 
 def test_requests_without_live_inputs_and_bundles_without_their_tables_have_the_others() -> None:
     made = symmetric_calibration()
-    assert made.model(MarginSource.KNOWN, live=True).live
-    assert not made.model(MarginSource.KNOWN, live=False).live
-    assert not made.model(MarginSource.RATED, live=True).live
+    assert made.kinds(MarginSource.KNOWN) == BEST_FIRST
+    assert made.model(MarginSource.KNOWN).kind is LiveKind.NONE
+    assert made.kinds(MarginSource.RATED) == ()
     with pytest.raises(ValueError, match="no tables for margins that are UNKNOWN"):
-        LatticeCalibration({(MarginSource.KNOWN, False): MODEL, (MarginSource.RATED, False): MODEL})
-    with pytest.raises(ValueError, match="with live inputs were fitted without them"):
-        LatticeCalibration({**made.models, (MarginSource.KNOWN, True): MODEL})
+        LatticeCalibration({(source, LiveKind.NONE): MODEL for source in (MarginSource.KNOWN, MarginSource.RATED)})
+    with pytest.raises(ValueError, match="tables of KNOWN for SCORES were fitted for NONE"):
+        LatticeCalibration({**made.models, (MarginSource.KNOWN, LiveKind.SCORES): MODEL})

@@ -13,7 +13,7 @@ from tests.support.builders.issued_forecasts import TEAMS_KNOWN, TOTAL
 from tests.support.fakes.every_minute_model import HOME_EDGE, EveryMinuteForecaster
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
-from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
+from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession, Side
 from dejavu_models.betting import Market
 from dejavu_models.errors import (
     InvalidInput,
@@ -224,9 +224,8 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     forecast = replace(issued().forecast, ratings_date=date(2025, 12, 31), finals_since=3)
     forecast = replace(forecast, warnings=tuple(WarningReason), total=TOTAL, teams_known=TEAMS_KNOWN)
-    scored = replace(
-        issued(), live=LiveInputs(9, LastScore(Side.HOME, 7), 221.5, neutral_site=True), pregame_margin=3.5
-    )
+    live = LiveInputs(9, LastScore(Side.HOME, 7), 221.5, neutral_site=True, possession=Possession(Side.AWAY))
+    scored = replace(issued(), live=live, pregame_margin=3.5)
     scored = replace(scored, line_origin=LineOrigin(LineSource.FEED, NOW))
     late = replace(scored, late=LateReason.TIME, forecast=forecast, arm="challenger")
     message = prediction.forecast_message(late, explanation=True, distribution=True)

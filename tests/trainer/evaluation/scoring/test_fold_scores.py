@@ -14,7 +14,7 @@ from dejavu_models.types import CASES, HORIZONS, AdaptationMode, Horizon, Margin
 from dejavu_models.uncertainty.adaptive import Tracker, scaled_radii
 from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration, Situation
-from dejavu_models.uncertainty.lattice.inputs import LiveColumns
+from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_models.uncertainty.score_map import ScoreMap
 from dejavu_trainer.evaluation.regions import conformal_region
@@ -90,7 +90,8 @@ def test_what_is_scored_is_what_would_be_served(
     place = HORIZONS.index(horizon)
     points = linear_points(models, test, source, minute)[:, place]
     margins = {MarginSource.KNOWN: test.margins, MarginSource.RATED: test.margins / 2}.get(source)
-    leads, outcomes, live = test.games.levels[:, minute - 1], test.games.outcomes[:, place], live_inputs(test.games)[0]
+    leads, outcomes = test.games.levels[:, minute - 1], test.games.outcomes[:, place]
+    live, _ = live_inputs(test.games, LiveKind.SCORES)
     stage, found = CASES.index((place, minute)), fold.forecasts[name]
     assert found.point is not None
     assert found.lower is not None
@@ -98,7 +99,7 @@ def test_what_is_scored_is_what_would_be_served(
     assert found.crps is not None
     for game in range(0, 600, 7):
         situation = Situation(horizon, minute, source)
-        of_game = LiveColumns(*(each[[game], minute - 1] for each in live))
+        of_game = live[[game], minute - 1]
         point = float(points[game]) + calibration.shift(situation, of_game)
         margin = None if margins is None else float(margins[game])
         distribution = calibration.game(situation, point, float(leads[game]), margin, of_game)

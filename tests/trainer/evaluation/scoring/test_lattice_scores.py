@@ -6,6 +6,7 @@ import numpy as np
 from tests.support.builders.calibrations import symmetric_model
 from tests.support.builders.folds import rated_walks
 
+from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
 from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts
 from dejavu_trainer.training.served_tables import ServedTables
@@ -14,7 +15,7 @@ from dejavu_trainer.training.served_tables import ServedTables
 def test_each_game_is_forecast_by_the_tables_that_a_server_would_use() -> None:
     """A game whose points are not known must not take the live inputs from the other games of its season."""
     games, margins = rated_walks(40, range(2033, 2034), 3)
-    live, without = symmetric_model(live=True), symmetric_model()
+    live, without = symmetric_model(LiveKind.SCORES), symmetric_model()
     points = np.repeat(games.levels[:, :47, None], 2, axis=2) + np.random.default_rng(1).normal(0, 3, (40, 47, 2))
     live_inputs = games.live.copy()
     live_inputs[7, :, 0], live_inputs[9, 20, 2] = np.nan, np.nan
@@ -25,9 +26,9 @@ def test_each_game_is_forecast_by_the_tables_that_a_server_would_use() -> None:
     of_all, of_some, of_none = (
         lattice_forecasts(points, tables, margins)
         for tables in (
-            ServedTables(live, without, games),
-            ServedTables(live, without, some),
-            ServedTables(without, without, games),
+            ServedTables([live, without], games),
+            ServedTables([live, without], some),
+            ServedTables([without], games),
         )
     )
     lacking = np.isin(np.arange(40), [7, 9])

@@ -39,7 +39,7 @@ def fold() -> FoldScores:
     newest = past.of_seasons([2022])
     calibration = conformalized(fit_tables(past, past.margins / 2), models, newest, newest.margins / 2)
     assert calibration.has_line
-    assert calibration.model(MarginSource.LINE, live=False).games == np.isfinite(newest.games.line).sum()
+    assert calibration.model(MarginSource.LINE).games == np.isfinite(newest.games.line).sum()
     return score_fold(models, calibration, earlier=past, calibrate=newest, test=test, frozen_margins=test.margins / 2)
 
 

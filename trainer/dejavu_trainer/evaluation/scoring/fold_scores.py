@@ -231,10 +231,8 @@ def _of_models(
         forecasts[name] = lattice_forecasts(served[name], tables, margins, factors)
         if name in STATIC:
             forecasts[STATIC[name]] = lattice_forecasts(served[name], tables, margins)
-    without = calibration.model(MarginSource.KNOWN, live=False)
-    forecasts[NO_LIVE] = lattice_forecasts(
-        served["ensemble"], ServedTables(without, without, games), test.margins, factors
-    )
+    without = ServedTables([calibration.model(MarginSource.KNOWN)], games)
+    forecasts[NO_LIVE] = lattice_forecasts(served["ensemble"], without, test.margins, factors)
     for name in PARTS:
         forecasts[name] = lattice_forecasts(points[name], known, test.margins)
     groups = lead_groups(calibrate.games.levels)

@@ -337,9 +337,7 @@ def _recorded_lines(forecasts: Iterable[Forecast], game: GameState, now: datetim
 def _is_sound(line: GameLine) -> bool:
     """Whether the numbers of a line are within the bounds of those that are read."""
     margin, total = line.margin, line.total
-    return (margin is None or abs(margin) <= MAX_MARGIN) and (
-        total is None or TOTALS[0] <= total <= TOTALS[1]
-    )
+    return (margin is None or abs(margin) <= MAX_MARGIN) and (total is None or TOTALS[0] <= total <= TOTALS[1])
 
 
 def _write_kept(path: Path, own: Mapping[str, _Frozen], now: datetime) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.harness.real_events import real_folder
 from tests.support.harness.real_games import real_games
 
 from dejavu_models.ratings import RatingFilter
@@ -15,6 +16,7 @@ from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.margin_model import TABLES
+from dejavu_trainer.data.games import load_games
 from dejavu_trainer.training.calibrate import point_forecasts
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import out_of_season_points
@@ -23,9 +25,10 @@ from dejavu_trainer.training.ratings import RatedGames, carry
 pytestmark = pytest.mark.real_data
 
 
+@pytest.mark.nightly
 def test_it_was_made_of_these_games(data_dir: Path) -> None:
     manifest = load_bundle(default_bundle()).manifest
-    games = real_games(data_dir, [*manifest.train.seasons, *manifest.calibrate.seasons])
+    games = load_games(real_folder(data_dir), [*manifest.train.seasons, *manifest.calibrate.seasons])
     assert games.fingerprint == manifest.data_fingerprint
 
 

@@ -15,6 +15,7 @@ import pytest
 from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games, walked_forward
 from tests.support.builders.folds import walk_fold
 from tests.support.harness.documents import ROOT
+from tests.support.harness.real_events import real_folder
 
 from dejavu_common.files import write_atomic
 from dejavu_feed.errors import DataError
@@ -220,7 +221,8 @@ def test_the_seasons_of_a_folder_are_found_there_or_below(tmp_path: Path) -> Non
 @pytest.mark.timeout(4 * 3600)
 def test_the_walk_forward_on_real_games_gives_what_the_documents_say(data_dir: Path, tmp_path: Path) -> None:
     """Recomputes the seasons 2020 to 2024: the same checks pass and fail, and the verdict is the documented one."""
-    command = ["-m", "dejavu_trainer", "backtest", "--data", str(data_dir), "--test", "2020-2024", "--json"]
+    folder = str(real_folder(data_dir))
+    command = ["-m", "dejavu_trainer", "backtest", "--data", folder, "--test", "2020-2024", "--json"]
     made = subprocess.run(
         [sys.executable, *command, "--out", str(tmp_path), "--prototypes", "1500", "--prototypes-at", "18=3000"],
         check=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.support.harness.real_events import real_folder
 
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
@@ -19,7 +20,9 @@ def test_the_shipped_bundle_was_made_of_the_seasons_that_it_names(data_dir: Path
     """`evaluate` rejects other games; on its own games, coverage is nominal by construction."""
     forecaster = load_bundle(default_bundle())
     newest = max(forecaster.info.calibration_seasons)
-    found = evaluate(forecaster, load_games(data_dir, seasons_needed(forecaster, newest)), newest, resamples=50)
+    found = evaluate(
+        forecaster, load_games(real_folder(data_dir), seasons_needed(forecaster, newest)), newest, resamples=50
+    )
     assert found.seen == "train"
     for each in found.result.coverages:
         if each.forecaster == "frozen":

@@ -52,7 +52,8 @@ export function forecast(json: ForecastJson): Forecast {
     day: json.gameDate ?? "",
     late: (json.late ?? "LATE_REASON_UNSPECIFIED") !== "LATE_REASON_UNSPECIFIED",
     expectedMargin: optional(json.expectedMargin),
-    known: [json.homeKnown, json.awayKnown].flatMap((team) => team?.text ?? []),
+    // What the ratings know says nothing of a market's line.
+    known: json.marginSource === "MARGIN_SOURCE_RATINGS" ? [json.homeKnown, json.awayKnown].flatMap((team) => team?.text ?? []) : [],
     warnings: (json.warnings ?? []).map((warning) => warning.text ?? ""),
     lead: explanation ? num(explanation.baselinePrediction) : undefined,
     similar: (explanation?.similarGames ?? []).map((game) => ({

@@ -77,9 +77,9 @@ class PredictRequest(_message.Message):
     summers not counted), they are not used, and warnings says so.
     """
     total_points: _builtins.int
-    """Points of both teams together at the end of the pattern's last minute. At least the absolute lead and at most 500;
-    if the last differential is a whole number, both must be even or both odd. Absent: not known. Every model accepts
-    it; the field inputs in ListModels tells which models use it.
+    """Points of both teams together at the end of the pattern's last minute. At least the absolute lead; at most 40 and 7
+    for each minute, or the lead; if the last differential is a whole number, both must be even or both odd. Absent: not
+    known. Every model accepts it; the field inputs in ListModels tells which models use it.
     """
     pregame_total: _builtins.float
     """The market's line of the points of both teams together at the end, taken before the game, 100 to 400. Replaces the

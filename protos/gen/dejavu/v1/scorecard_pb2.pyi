@@ -68,7 +68,7 @@ class Scorecard(_message.Message):
     """Number of games that match the filter which may not be what they are recorded as: the NBA gives no game such an id;
     their forecasts name no teams, different ones, or the same ones the other way round, among themselves or than the
     outcome; one of their teams has another game on the same date; forecasts and outcome follow each other faster than
-    play, by more than five minutes; their leads or pregame_margins contradict one another; the outcome was observed before some of their forecasts; or some forecasts are late
+    play, by more than five minutes; their leads, total_points or pregame_margins contradict one another; the outcome was observed before some of their forecasts; or some forecasts are late
     by the date and others are not. Otherwise replays and late forecasts do not count. The server has no schedule to
     refuse them by.
     """

@@ -91,7 +91,7 @@ def complete_events(
 ) -> tuple[Event, ...]:
     """Return the events of a game in chronological order, with the score and the possession after each.
 
-    A game without rebounds, whose source tells scores alone, has no possessions.
+    A game without missed shots, whose source tells scores alone, has no possessions.
 
     Args:
         events: events in any order, with the score (home, away) of their rows; None if the row has none.
@@ -114,7 +114,8 @@ def complete_events(
             current = by_second.get(event.elapsed, current)
         result.append(event._replace(home=current[0], away=current[1]))
     # Of scores alone it is not known who had the ball between them.
-    return with_possession(result, teams) if any(event.kind is EventKind.REBOUND for event in result) else tuple(result)
+    misses = any(event.kind is EventKind.SHOT and not event.made for event in result)
+    return with_possession(result, teams) if misses else tuple(result)
 
 
 _NEED_THE_BALL: Final = frozenset({EventKind.SHOT, EventKind.TURNOVER})

@@ -44,7 +44,7 @@ def as_decoded_by_node(forecast: Forecast, *, courses: bool = True) -> dict[str,
     Each optional field that is present adds a field with an underscore.
     """
     fields = MessageToDict(forecast, always_print_fields_with_no_presence=True)
-    messages = ("lastScore", "expectedMarginTerms", "total", "homeKnown", "awayKnown", "marginTime")
+    messages = ("lastScore", "possession", "expectedMarginTerms", "total", "homeKnown", "awayKnown", "marginTime")
     fields = dict.fromkeys(messages) | fields
     similar = forecast.explanation.similar_games
     for game, as_text in zip(similar, fields["explanation"]["similarGames"] if similar else (), strict=True):

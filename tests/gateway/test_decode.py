@@ -118,7 +118,7 @@ def test_a_body_with_more_values_or_objects_than_any_request_has_is_refused_befo
         b"[" * 70_000,
         b'{"x":0' + b',"x":0' * 30_000 + b"}",
     ):
-        with pytest.raises(RequestRefused, match="has more than 60000 values, 2048 objects or 8192 members"):
+        with pytest.raises(RequestRefused, match="has more than 64000 values, 2048 objects or 8192 members"):
             read_json(body)
 
 

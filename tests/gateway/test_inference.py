@@ -72,7 +72,7 @@ def test_rows_have_the_forecasts_of_a_batch_and_are_not_recorded(site: Site, pat
     body: dict[str, Any] = {
         "id": "7",
         "parameters": {"horizon": "final", "alpha": 0.2},
-        "inputs": [*BODY["inputs"], *teams, tensor("total_points", [-1, 200], "INT32")],
+        "inputs": [*BODY["inputs"], *teams, tensor("total_points", [-1, 100], "INT32")],
     }
     before = site.get("/api/checkpoint").json()
     answer = site.post(path.replace("VERSION", version_of(site)), body)

@@ -18,7 +18,7 @@ from dejavu_gateway.messages.encode import JsonObject, descriptor_of
 from dejavu_gateway.messages.errors import invalid, invalid_field
 from dejavu_gateway.messages.fields import LARGEST, JsonField, are_numbers, fields_of
 
-MAX_VALUES: Final = 60_000
+MAX_VALUES: Final = 64_000
 """Maximum number of values of a body; 1000 rows of 47 minutes with all columns of the Open Inference Protocol have
 58,200."""
 

@@ -79,14 +79,13 @@ def test_a_margin_far_from_that_of_the_ratings_is_used_with_a_warning(
     ("line", "horizon", "stakes"),
     [
         (6.0, Horizon.FINAL, False),
-        (6.5, Horizon.FINAL, True),
+        (7.5, Horizon.FINAL, False),
+        (8.0, Horizon.FINAL, True),
         (0.0, Horizon.FINAL, True),  # on the winner
         (6.0, Horizon.HALFTIME, True),
     ],
 )
-def test_a_bet_on_the_very_line_that_made_the_forecast_has_no_stake(
-    line: float, horizon: Horizon, stakes: bool
-) -> None:
+def test_a_bet_beside_the_line_that_made_the_forecast_has_no_stake(line: float, horizon: Horizon, stakes: bool) -> None:
     market = Market(line, 2.2, 1.8)
     forecast = shipped().forecast(ForecastQuery(PATTERN, horizon, pregame_margin=6.0, market=market, game_date=DAY))
     assert forecast.market is not None

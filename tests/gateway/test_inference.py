@@ -85,7 +85,7 @@ def test_rows_have_the_forecasts_of_a_batch_and_are_not_recorded(site: Site, pat
         {
             "requests": [
                 {"pattern": PATTERN, "homeTeam": "BOS", "awayTeam": "LAL", **common},
-                {"pattern": PATTERN[:10], "totalPoints": 200, **common},
+                {"pattern": PATTERN[:10], "totalPoints": 100, **common},
             ]
         },
     ).json()

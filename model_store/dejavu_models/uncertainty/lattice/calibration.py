@@ -44,6 +44,9 @@ class LatticeCalibration:
 
     models: Mapping[tuple[MarginSource, LiveKind], MarginModel]
     _tables: dict[int, MarginTables] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _kinds: dict[MarginSource, tuple[LiveKind, ...]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     smallest_alpha: ClassVar[float] = SMALLEST_ALPHA
     """The smallest alpha that has an interval."""
@@ -54,6 +57,9 @@ class LatticeCalibration:
         for (source, kind), model in self.models.items():
             if model.kind is not kind:
                 raise ValueError(f"the tables of {source.name} for {kind.name} were fitted for {model.kind.name}")
+        for source in MarginSource:
+            of_source = self._with_tables(source)
+            self._kinds[source] = tuple(kind for kind in BEST_FIRST if (of_source, kind) in self.models)
 
     def model(self, source: MarginSource, kind: LiveKind = LiveKind.NONE) -> MarginModel:
         """Return the tables of a kind of request; those of ratings if there are none for the line.
@@ -65,7 +71,7 @@ class LatticeCalibration:
 
     def kinds(self, source: MarginSource) -> tuple[LiveKind, ...]:
         """Return the kinds of live inputs for which there are tables, the best first."""
-        return tuple(kind for kind in BEST_FIRST if (self._with_tables(source), kind) in self.models)
+        return self._kinds[source]
 
     def _with_tables(self, source: MarginSource) -> MarginSource:
         return MarginSource.KNOWN if source is MarginSource.LINE and not self.has_line else source
@@ -82,10 +88,12 @@ class LatticeCalibration:
             situation: the situation.
             numbers: the numbers of the live inputs by `dejavu_feed.live_inputs.COLUMNS`; NaN for unknown ones.
         """
-        for kind in self.kinds(situation.margin_source):
+        for kind in self._kinds[situation.margin_source]:
+            if not is_used(kind, situation.minute):
+                continue
             values = [numbers[name] for name in COLUMNS[kind]]
-            if is_used(kind, situation.minute) and all(map(math.isfinite, values)):
-                return LiveColumns.of(kind, [np.array([value]) for value in values])
+            if all(map(math.isfinite, values)):
+                return LiveColumns.of(kind, np.array(values)[:, None])
         return None
 
     @property

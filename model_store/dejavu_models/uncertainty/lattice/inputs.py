@@ -64,7 +64,7 @@ class LiveColumns:
     kind: LiveKind = LiveKind.SCORES
 
     @classmethod
-    def of(cls, kind: LiveKind, columns: Sequence[Floats]) -> LiveColumns:
+    def of(cls, kind: LiveKind, columns: Sequence[Floats] | Floats) -> LiveColumns:
         """Return the live inputs of a kind from its COLUMNS."""
         total_points, side, third = columns
         phase = np.minimum(third, _LONGEST_SINCE) / _LONGEST_SINCE if kind is LiveKind.SCORES else third

@@ -23,7 +23,7 @@ def test_the_shipped_bundle_was_made_of_the_seasons_that_it_names(data_dir: Path
     found = evaluate(
         forecaster, load_games(real_folder(data_dir), seasons_needed(forecaster, newest)), newest, resamples=50
     )
-    assert found.seen == "train"
+    assert found.seen == "calibrate"
     for each in found.result.coverages:
         if each.forecaster == "frozen":
             continue  # the bundle's ratings include these games

@@ -114,8 +114,8 @@ def balls_by_game(path: Path) -> dict[str, list[tuple[float, str, bool]]]:
 
     table = table.filter(pc.field("period") >= 4).select(["game_id", "elapsed_s", "possession", "shot_in_air"])
     result: dict[str, list[tuple[float, str, bool]]] = {}
-    for game_id, elapsed, team, in_the_air in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        result.setdefault(game_id, []).append((elapsed, team or "", bool(in_the_air)))
+    for game_id, elapsed, team, shot_in_air in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        result.setdefault(game_id, []).append((elapsed, team or "", bool(shot_in_air)))
     return result
 
 
@@ -157,5 +157,5 @@ def _row(game_id: str, event: Event) -> dict[str, Any]:
         "player": event.player or None,
         "other_player": event.other_player or None,
         "possession": event.possession or None,
-        "shot_in_air": event.in_the_air,
+        "shot_in_air": event.shot_in_air,
     }

@@ -51,7 +51,7 @@ class Event(NamedTuple):
         player: NBA id of the acting player; 0 if there is none.
         other_player: NBA id of the passer of a made shot, or of the fouled player; 0 if not reported.
         possession: NBA code of the team that has the ball after it; empty while that is not known.
-        in_the_air: whether a shot of that team missed, and nobody has the rebound yet.
+        shot_in_air: whether a shot of that team missed, and nobody has the rebound yet.
         after_gap: whether an event between the one before and this one could not be read.
     """
 
@@ -71,7 +71,7 @@ class Event(NamedTuple):
     player: int = 0
     other_player: int = 0
     possession: str = ""
-    in_the_air: bool = False
+    shot_in_air: bool = False
     after_gap: bool = False
 
     @property
@@ -147,7 +147,7 @@ def with_possession(events: Iterable[Event], teams: Sequence[str]) -> tuple[Even
     for event in events:
         if event.after_gap:
             ball, loose = "", False
-            result[-1:] = [before._replace(possession="", in_the_air=False) for before in result[-1:]]
+            result[-1:] = [before._replace(possession="", shot_in_air=False) for before in result[-1:]]
         if event.kind is EventKind.PERIOD_START:
             ball, loose = _begins(event.period, first, teams), False
         else:
@@ -155,7 +155,7 @@ def with_possession(events: Iterable[Event], teams: Sequence[str]) -> tuple[Even
                 foul = event.detail.replace("-", " ")
             ball, loose = _after(event, ball, loose, foul, teams)
         first = first or (event.team if event.kind in _NEED_THE_BALL else ball)
-        result.append(event._replace(possession=ball, in_the_air=loose))
+        result.append(event._replace(possession=ball, shot_in_air=loose))
     return tuple(result)
 
 
@@ -171,10 +171,10 @@ def possessions(balls: Iterable[tuple[float, str, bool]], minutes: int, home: st
         home: NBA code of the home team.
     """
     last: list[Possession | None] = [None] * (minutes + 1)
-    for elapsed, team, in_the_air in balls:
+    for elapsed, team, shot_in_air in balls:
         minute = max(1, -int(-elapsed // 60))
         if minute <= minutes:
-            last[minute:] = [Possession(Side.HOME if team == home else Side.AWAY, in_the_air) if team else None] * (
+            last[minute:] = [Possession(Side.HOME if team == home else Side.AWAY, shot_in_air) if team else None] * (
                 minutes + 1 - minute
             )
     told = range(POSSESSION_FROM, REGULATION_MINUTES)

@@ -199,7 +199,7 @@ def test_the_ball_goes_to_the_team_of_the_rule(
     assert [event.possession for event in with_possession(given, ("BOS", "LAL"))] == possession
 
 
-def test_a_missed_shot_is_in_the_air_until_somebody_has_the_rebound() -> None:
+def test_a_missed_shot_is_shot_in_air_until_somebody_has_the_rebound() -> None:
     kinds = [
         (SHOT, "BOS", False),
         (EventKind.BLOCK, "LAL", None),
@@ -207,7 +207,7 @@ def test_a_missed_shot_is_in_the_air_until_somebody_has_the_rebound() -> None:
         (SHOT, "LAL", True),
     ]
     given = [Event(1, float(n), n, kind, team, made=made) for n, (kind, team, made) in enumerate(kinds)]
-    found = [(event.possession, event.in_the_air) for event in with_possession(given, ("BOS", "LAL"))]
+    found = [(event.possession, event.shot_in_air) for event in with_possession(given, ("BOS", "LAL"))]
     assert found == [("BOS", True), ("BOS", True), ("LAL", False), ("BOS", False)]
 
 

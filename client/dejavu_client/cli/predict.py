@@ -342,24 +342,30 @@ def _points(total_points: int | None) -> int | None:
 
 def _last_score(text: str) -> LastScore | None:
     """Parse the last score of an option. The server checks the range of the seconds."""
-    if not text:
-        return None
-    parts = _LAST_SCORE.fullmatch(text.strip().lower())
-    if parts is None:
-        expected = "expected home or away, and seconds before the end of the pattern: home:12"
-        raise typer.BadParameter(f"{text!r} is not a last score; {expected}", param_hint="--last-score")
-    return LastScore(Side[parts["side"].upper()], int(parts["seconds"]))
+    expected = "expected home or away, and seconds before the end of the pattern: home:12"
+    parts = _parts(text, _LAST_SCORE, "last score", expected, "--last-score")
+    return parts and LastScore(Side[parts["side"].upper()], int(parts["seconds"]))
 
 
 def _possession(text: str) -> Possession | None:
     """Parse the possession of an option."""
+    expected = "expected home or away, or home:shot while a shot of the home team is in the air"
+    parts = _parts(text, _POSSESSION, "possession", expected, "--possession")
+    return parts and Possession(Side[parts["side"].upper()], parts["shot"] is not None)
+
+
+def _parts(text: str, form: re.Pattern[str], name: str, expected: str, option: str) -> re.Match[str] | None:
+    """Return the parts of an option's text of a form; None if it is empty.
+
+    Raises:
+        BadParameter: if it has another form.
+    """
     if not text:
         return None
-    parts = _POSSESSION.fullmatch(text.strip().lower())
+    parts = form.fullmatch(text.strip().lower())
     if parts is None:
-        expected = "expected home or away, or home:shot while a shot of the home team is in the air"
-        raise typer.BadParameter(f"{text!r} is not a possession; {expected}", param_hint="--possession")
-    return Possession(Side[parts["side"].upper()], parts["shot"] is not None)
+        raise typer.BadParameter(f"{text!r} is not a {name}; {expected}", param_hint=option)
+    return parts
 
 
 def _levels(text: str) -> list[float]:

@@ -66,7 +66,7 @@ def known_inputs(plays: Sequence[Play], minutes: int, home: str) -> tuple[LiveIn
         home: NBA code of the home team.
     """
     inputs = list(live_inputs((play.score for play in plays), minutes))
-    balls = possessions(((play.elapsed, play.possession, play.in_the_air) for play in plays), minutes, home)
+    balls = possessions(((play.elapsed, play.possession, play.shot_in_air) for play in plays), minutes, home)
     inputs = [replace(known, possession=ball) for known, ball in zip(inputs, balls, strict=True)]
     since: float | None = None
     for before, play in pairwise(plays):

@@ -189,9 +189,9 @@ def read_plays(payload: object, game_id: str) -> PlayByPlay:
     if errors and not kept:
         raise errors[0]
     events = _events(actions, kept, faults)
-    balls = {event.order: (event.possession, event.in_the_air) for event in events}
+    balls = {event.order: (event.possession, event.shot_in_air) for event in events}
     told = [(place, play, *balls.get(play.order, ("", False))) for place, play in kept.items()]
-    kept = {place: replace(play, possession=team, in_the_air=in_the_air) for place, play, team, in_the_air in told}
+    kept = {place: replace(play, possession=team, shot_in_air=shot_in_air) for place, play, team, shot_in_air in told}
     return PlayByPlay(mark_gaps(kept, faults), errors, events)
 
 

@@ -36,7 +36,7 @@ class Play:
         actual: time of the play by the feed's wall clock, aware; not monotone; None if not reported.
         edited: time of the last edit, aware; None if not reported.
         after_gap: whether the score changed since the previous play in a play that could not be read.
-        possession, in_the_air: see `dejavu_feed.events.Event`.
+        possession, shot_in_air: see `dejavu_feed.events.Event`.
     """
 
     order: int
@@ -52,7 +52,7 @@ class Play:
     edited: datetime | None = None
     after_gap: bool = False
     possession: str = ""
-    in_the_air: bool = False
+    shot_in_air: bool = False
 
     @property
     def score(self) -> Score:

@@ -154,6 +154,7 @@ def fit_tables(rated: RatedGames, frozen_margins: Floats, advance: Advance = ign
     by_source = _margins_by_source(rated, frozen_margins)
     points = out_of_season_points(rated, by_source)
     totals = np.stack([games.totals[:, Horizon.HALFTIME.minutes - 1], games.final_total], axis=1).astype(np.float64)
+    of_kinds = {kind: (live_inputs(games, kind)[0], fits_live_tables(games, kind)) for kind in COLUMNS}
     models = {}
     for source, of_source in by_source.items():
         advance(1)
@@ -165,11 +166,10 @@ def fit_tables(rated: RatedGames, frozen_margins: Floats, advance: Advance = ign
         )
         to_fit = MarginGames(games.levels, games.outcomes, np.nan_to_num(of_source), residuals)
         models[source, LiveKind.NONE] = fit_margin_model(to_fit.select(used))
-        for kind in COLUMNS:
-            followed = used & fits_live_tables(games, kind)
+        for kind, (live, fits) in of_kinds.items():
+            followed = used & fits
             if followed.sum() >= MIN_FOLLOWED_GAMES:
-                live = live_inputs(games, kind)[0][followed]
-                of_kind = to_fit.select(followed)._replace(live=live, totals=totals[followed])
+                of_kind = to_fit.select(followed)._replace(live=live[followed], totals=totals[followed])
                 models[source, kind] = fit_margin_model(of_kind)
     return LatticeCalibration(models).rounded()
 
@@ -195,13 +195,13 @@ def conformalized(
         are.
     """
     games, result = rated.games, dict(tables.models)
+    followed = {kind: live_inputs(games, kind)[1] for kind in COLUMNS}
     places = np.random.default_rng(_RANKS_SEED).uniform(-0.5, 0.5, (len(games), len(CASES)))
     for source, margins in _margins_by_source(rated, frozen_margins).items():
         points = point_forecasts(models, RatedGames(games, margins), line=source is MarginSource.LINE)["ensemble"]
         for kind in LiveKind:
             model = tables.models.get((source, kind))
-            known = live_inputs(games, kind)[1] if kind else np.ones(len(games), dtype=bool)
-            used = np.flatnonzero(_with_source(source, games) & known)
+            used = np.flatnonzero(_with_source(source, games) & followed.get(kind, True))
             if model is None or not len(used):
                 continue
             served, of_used = ServedTables([model], games.select(used)), (points[used], margins[used])

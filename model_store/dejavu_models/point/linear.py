@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
@@ -103,8 +104,13 @@ class LinearModels:
         result: Floats = coefficients[INTERCEPT] + coefficients[SLOPE] * lead
         result += coefficients[MARGIN_SLOPE] * margin
         if self._cubic:
-            played = np.arange(MAX_SLOTS + 1)[minutes]
-            reach = CUBE_REACH[0] * np.sqrt(played) + CUBE_REACH[1] * played
-            near = np.clip(leads, -reach, reach)[..., None]
-            result += coefficients[CUBE] * (near * near * near / CUBE_UNIT)
+            result += coefficients[CUBE] * cube_of(leads, np.arange(MAX_SLOTS + 1)[minutes])[..., None]
         return result
+
+
+def cube_of(leads: Floats, minutes: int | NDArray[np.integer]) -> Floats:
+    """Return the cubes of leads after minutes, in CUBE_UNIT; leads are limited by CUBE_REACH."""
+    reach = CUBE_REACH[0] * np.sqrt(minutes) + CUBE_REACH[1] * minutes
+    near = np.clip(leads, -reach, reach)
+    cubes: Floats = near * near * near / CUBE_UNIT
+    return cubes

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dejavu_feed.live_inputs import COLUMNS
 from dejavu_feed.teams import TEAMS
-from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.games import Games, no_box_scores
 
 
 def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:
@@ -35,6 +35,7 @@ def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:
         final=final,
         **scoring_for(differentials, final),
         line=np.full(count, np.nan, dtype=np.float32),
+        box_scores=no_box_scores(count),
     )
 
 

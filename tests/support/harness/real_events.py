@@ -1,4 +1,5 @@
-"""A folder of the real games as the shipped bundle was made of them: plays, lines, and events of fourth quarters."""
+"""A folder of the real games as the shipped bundle was made of them: plays, lines, box scores, and events of fourth
+quarters."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.support.builders.made_once import made_once
+from tests.support.harness.real_box_scores import write_box_scores
 from tests.support.harness.real_games import SEASONS
 
 from dejavu_feed.event_table import write_events
@@ -21,7 +23,7 @@ _FREE_THROW = 3
 
 
 def real_folder(data_dir: Path) -> Path:
-    """Returns a folder with the plays, the lines and the events of SEASONS, in the trainer's format."""
+    """Returns a folder with plays, lines, box scores and events of SEASONS, in the trainer's format."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
@@ -30,6 +32,7 @@ def real_folder(data_dir: Path) -> Path:
             plays = f"plays_{season}.parquet"
             (folder / plays).symlink_to(data_dir / "seasons" / plays)
             write_events(folder / f"events_{season}.parquet", _games(data_dir / "events", season))
+            write_box_scores(folder / f"players_{season}.parquet", data_dir / "events", season)
 
     return made_once("real-folder", make)
 
@@ -67,7 +70,7 @@ def _live(rows: list[Mapping[str, Any]]) -> list[Event]:
 def _v2(rows: list[Mapping[str, Any]]) -> list[Event]:
     winners = {row["player1"]: _team(row["team"]) for row in rows}
     events = []
-    for row in sorted(rows, key=lambda row: (row["elapsed_s"], row["event_num"])):
+    for row in sorted(rows, key=lambda row: row["elapsed_s"]):
         missed = row["event_type"] == _FREE_THROW and row["home_score"] is None
         fields = {
             "EVENTMSGTYPE": row["event_type"],

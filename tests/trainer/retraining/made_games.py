@@ -9,7 +9,7 @@ import numpy as np
 from tests.support.builders.random_walks import scoring_for
 
 from dejavu_feed.teams import TEAMS
-from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.games import Games, no_box_scores
 
 PAIRS = list(combinations(TEAMS, 2))
 
@@ -40,6 +40,7 @@ def made_games(count: int, *, season: int = 2031, seed: int = 0, scale: float = 
         final=differentials[:, -1],
         **scoring_for(differentials, differentials[:, -1]),
         line=np.full(count, np.nan, dtype=np.float32),
+        box_scores=no_box_scores(count),
     )
     return games.select(order)
 

@@ -26,6 +26,7 @@ from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
+from dejavu_trainer.data.box_scores import box_scores_file, read_box_scores
 from dejavu_trainer.data.plays import NEUTRAL, RECORDED_FIELDS, events_file, plays_file, read_plays
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
@@ -54,6 +55,7 @@ class Games:
             NaN where unknown.
         final_total: (n,) points of both teams together at the end, overtime included; −1 if unknown.
         line: (n,) expected final home − away by the closing line of a betting market, in points; NaN if unknown.
+        box_scores: (n,) tuples of `box_scores.SeenLine`, empty if unknown.
     """
 
     game_id: NDArray[np.str_]
@@ -67,6 +69,7 @@ class Games:
     live: NDArray[np.float32]
     final_total: NDArray[np.int16]
     line: NDArray[np.float32]
+    box_scores: NDArray[np.object_]
 
     def __len__(self) -> int:
         return len(self.game_id)
@@ -132,6 +135,10 @@ class Games:
                 values = values[:, :, ~np.isnan(values).all(axis=(0, 1))]
             if name == "line" and np.isnan(values).all():
                 continue
+            if name == "box_scores":
+                values = np.array([repr([tuple(each) for each in lines]) for lines in values if lines], np.str_)
+                if not len(values):
+                    continue
             text, form = values.dtype.kind in "UM", "<f4" if values.dtype.kind == "f" else "<i2"
             content = "\n".join(values.astype(str)).encode() if text else values.astype(form).tobytes()
             digest.update(f"{name} {values.shape} {len(content)}\n".encode())
@@ -145,7 +152,7 @@ class Games:
 
 
 class _Game(NamedTuple):
-    """One game, in the order of the fields of `Games`, which end with the line."""
+    """One game, in the order of the fields of `Games` before the line."""
 
     game_id: str
     season: int
@@ -187,8 +194,32 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
     _refuse_second_ids(folder, games)
     columns: list[Any] = list(zip(*games, strict=True)) or [()] * len(_Game._fields)
     dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", *[np.str_] * 3, np.int16, np.int16, np.float32, np.int16]
-    loaded = Games(*[*map(np.array, columns, dtypes), np.full(len(games), np.nan, np.float32)])
-    return with_possession(with_lines(loaded, folder), folder)
+    no_lines = np.full(len(games), np.nan, np.float32)
+    loaded = Games(*[*map(np.array, columns, dtypes), no_lines, no_box_scores(len(games))])
+    return with_box_scores(with_possession(with_lines(loaded, folder), folder), folder)
+
+
+def with_box_scores(games: Games, folder: Path) -> Games:
+    """Return games with their box scores, of those seasons that have a file of them.
+
+    Raises:
+        DataError: if a file can't be read.
+    """
+    result = no_box_scores(len(games))
+    for season in np.unique(games.season).tolist():
+        path = box_scores_file(folder, season)
+        of_season = {} if path is None else read_box_scores(path)
+        for row in np.flatnonzero(games.season == season).tolist():
+            result[row] = of_season.get(str(games.game_id[row]), ())
+    return replace(games, box_scores=result)
+
+
+def no_box_scores(count: int) -> NDArray[np.object_]:
+    """Return the box scores of games that have none, (n,)."""
+    result = np.empty(count, np.object_)
+    for row in range(count):
+        result[row] = ()
+    return result
 
 
 def with_lines(games: Games, folder: Path) -> Games:

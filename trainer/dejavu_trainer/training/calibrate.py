@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.manifest import MetricRecord
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.totals.totals import Totals
@@ -26,6 +27,7 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance, Progress, ignore
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import LEAST_LINES, have_line, out_of_season_points
+from dejavu_trainer.training.players import fit_players
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
 from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables, live_inputs
@@ -59,6 +61,7 @@ class CalibratedModels:
         calibrate: the newest games, with margins from carried ratings.
         after: state of the ratings after all games.
         totals: tables and ratings of total points, the latter after all games; None if too few games have them.
+        players: ratings of players after all games; None if too few games have box scores.
     """
 
     recipe: TrainingConfig
@@ -70,6 +73,7 @@ class CalibratedModels:
     calibrate: RatedGames
     after: RatingFilter
     totals: Totals | None = None
+    players: PlayerRatings | None = None
 
     @property
     def models(self) -> PointEnsemble:
@@ -123,7 +127,8 @@ def fit_recipe(
         calibration = conformalized(tables, trained.models, of_calibrate, frozen, advance)
     with progress.step("Fit the totals", recipe.rating_steps) as advance:
         totals = fit_totals(Games.joined([train, calibrate]), recipe.rating_steps, advance)
-    return CalibratedModels(recipe, seed, trained, of_train, before, calibration, of_calibrate, after, totals)
+    fitted = CalibratedModels(recipe, seed, trained, of_train, before, calibration, of_calibrate, after, totals)
+    return replace(fitted, players=fit_players(*fitted.games))
 
 
 def frozen_before_each_season(start: RatingFilter, rated: RatedGames) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.linear import CUBE, CUBE_UNIT, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
+from dejavu_models.point.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels, cube_of
 from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lead_groups import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
@@ -61,7 +61,7 @@ def _coefficients(games: Games, margins: Floats | None, cube: bool) -> Floats:
     margins = np.zeros(len(games)) if margins is None else margins
     for minute in range(MAX_SLOTS + 1):
         lead = leads[:, minute]
-        inputs = np.stack([np.ones(len(games)), lead, margins, lead**3 / CUBE_UNIT], axis=1)
+        inputs = np.stack([np.ones(len(games)), lead, margins, cube_of(lead, minute)], axis=1)
         increments = games.outcomes - lead[:, None]
         for index, horizon in enumerate(HORIZONS):
             if minute <= horizon.last_slot:

@@ -43,7 +43,11 @@ class ServedTables:
     def distribution(
         self, points: Floats, margins: Floats, horizon: int, minute: int
     ) -> tuple[Floats, LatticeDistribution]:
-        """Return the point forecasts, (n,), and the distributions at a horizon, by its index, from a minute."""
+        """Return the point forecasts, (n,), and the distributions at a horizon, by its index, from a minute.
+
+        Margins are those of the games, (n,), or of their minutes, (n, 47).
+        """
+        margins = margins if margins.ndim == 1 else margins[:, minute - 1]
         centers, mass = np.empty(len(self.games)), np.empty((len(self.games), len(VALUES)))
         for model, rows, live in self._parts(minute):
             center = points[rows, minute - 1, horizon]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
+from dejavu_models.player_ratings import MARKS, PlayerRatings, mark_of
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, THRESHOLDS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
@@ -38,6 +39,7 @@ from dejavu_trainer.training.calibrate import (
 )
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
 from dejavu_trainer.training.linear import have_line
+from dejavu_trainer.training.players import rate_players
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables
 
@@ -52,6 +54,10 @@ STATIC: Final = {"ensemble": "static", "frozen": "static_frozen"}
 
 NO_LIVE: Final = "no_live"
 """The ensemble without total points and last scores, as for requests that do not have them."""
+
+PLAYERS: Final = "players"
+"""The ensemble with who plays: with expected margins that know the line-ups so far. It is scored if the models have
+ratings of players and at least half of the test games box scores; other games are forecast as without them."""
 
 PARTS: Final = ("dejavu", "lstm", "fixed")
 """Components of the ensemble, and the ensemble with fixed weights; all with carried ratings."""
@@ -73,11 +79,14 @@ OF_LINE: Final = ("linear_line", "logistic_line")
 """The references `linear` and `logistic` with the same line. These and LINE are scored if the models and at least half
 of the test games have lines; a game without one is forecast as without the line."""
 
-FORECASTERS: Final = (*SERVED, STATIC["ensemble"], NO_LIVE, *PARTS, *BASELINES, LOGISTIC, *CEILING, LINE, *OF_LINE)
-"""All of them; those of the line may be missing."""
+FORECASTERS: Final = (
+    *(*SERVED, STATIC["ensemble"], NO_LIVE, *PARTS),
+    *(*BASELINES, LOGISTIC, *CEILING, PLAYERS, LINE, *OF_LINE),
+)
+"""All of them; those of line and players may be missing."""
 
 _LEAST_SHARE: Final = 0.5
-"""Least share of test games with a line."""
+"""Least share of test games with a line, or with known line-ups."""
 
 SCORING_STEPS: Final = 5
 """Number of progress updates of `score_fold`."""
@@ -142,6 +151,7 @@ def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> 
         calibrate=models.calibrate,
         test=carry(models.after, games)[0],
         frozen_margins=margins_with_frozen_ratings(models.after, games),
+        players=models.players,
         advance=advance,
     )
 
@@ -154,6 +164,7 @@ def score_fold(
     calibrate: RatedGames,
     test: RatedGames,
     frozen_margins: Floats,
+    players: PlayerRatings | None = None,
     advance: Advance = ignore,
 ) -> FoldScores:
     """Score models on games later than all their training and calibration games.
@@ -166,6 +177,7 @@ def score_fold(
         calibrate: the games by whose ranks `calibration` was made.
         test: test games, at least one, with margins from carried ratings.
         frozen_margins: (n,), margins of the test games with ratings frozen before the first of them, in points.
+        players: ratings of players after all earlier games; None if the models have none.
         advance: called with 1 after each of SCORING_STEPS.
 
     Raises:
@@ -190,6 +202,10 @@ def score_fold(
         of_line, lined = _with_line(models, calibration, earlier.games, test), have_line(games)
         for name, without in zip((LINE, *OF_LINE), ("ensemble", "linear", LOGISTIC), strict=True):
             forecasts[name] = _where(lined, of_line[name], forecasts[without])
+    if players is not None:
+        with_players = _with_players(models, players, known, test)
+        if with_players is not None:
+            forecasts[PLAYERS] = with_players
     advance(1)
     apart = past.season[~np.isin(past.game_id, calibrate.games.game_id)]
     return FoldScores(
@@ -256,6 +272,24 @@ def _with_line(
         linear: _forecasts(*linear_baseline(with_line, lines), lines),
         logistic: _logistic_forecasts(with_line, lines),
     }
+
+
+def _with_players(
+    models: PointEnsemble, players: PlayerRatings, tables: ServedTables, test: RatedGames
+) -> Forecasts | None:
+    """Return the forecasts of the ensemble that know who plays; None if too few line-ups are known."""
+    line_ups = rate_players(players, test.games)[0]
+    if np.isfinite(line_ups.usual).mean() < _LEAST_SHARE:
+        return None
+    margins = test.margins[:, None] + line_ups.added(players.weights, test.margins)
+    of_marks = [
+        point_forecasts(models, RatedGames(test.games, margins[:, mark]))["ensemble"] for mark in range(len(MARKS))
+    ]
+    points = of_marks[0].copy()
+    for minute in range(1, MAX_SLOTS + 1):
+        points[:, minute - 1] = of_marks[mark_of(minute)][:, minute - 1]
+    of_minutes = margins[:, [mark_of(minute) for minute in range(1, MAX_SLOTS + 1)]]
+    return lattice_forecasts(points, tables, of_minutes, season_factors(points, tables, of_minutes))
 
 
 def _where(which: NDArray[np.bool_], one: Forecasts, other: Forecasts) -> Forecasts:

@@ -1,0 +1,332 @@
+"""Player ratings from box scores, and what who plays is worth in a game.
+
+A rating is an adjusted plus-minus (Rosenbaum, Measuring how NBA players help their teams win, 2004), filtered game by
+game: a player's plus-minus is compared with what the ratings of all players on court expect, and each rating is
+updated by itself, as if the others were known (a Kalman filter with a diagonal covariance). Part of a game's surprise
+is the team's and not the player's, and is left to the teams' ratings. To it comes what minutes say: a coach gives
+better players more of them.
+
+The usual share of minutes of each player makes up a team's usual line-up. In a game, players not yet seen are expected
+to play as often as such players have played in earlier seasons. The margin changes by the difference between the
+expected and the usual line-up, and by what the usual line-ups say beyond the teams' results, as after a trade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+
+from dejavu_feed.box_score import STARTERS, Lineups, PlayerLine
+from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.team_filter import CODES
+
+MARKS: Final = (0, 6, 12, 24)
+"""Minutes up to which players are seen; the first is the tip-off, when starters are known."""
+
+# Chosen on the seasons 2016 to 2019 (docs/decisions/0071-who-plays.md).
+_VARIANCE: Final = 6.0
+"""Variance of the ratings of players, and of a new one, in points squared per 48 minutes."""
+_NOISE: Final = 160.0
+"""Variance of a plus-minus of 48 minutes, in points squared."""
+_CARRY: Final = 0.95
+"""Share of a rating that is carried into the next season."""
+_TEAM_SHARE: Final = 0.5
+"""Share of a game's surprise that is the team's."""
+_MINUTES_WORTH: Final = 7.0
+"""What 48 minutes a game are worth in a rating, in points per 48 minutes."""
+_NEW_MINUTES: Final = 0.15
+"""Share of a game that a new player is expected to play."""
+_MINUTES_PACE: Final = 0.06
+_USUAL_PACE: Final = 0.06
+_STARTS_PACE: Final = 0.15
+"""Weights of the newest game in the means of minutes, usual shares, and starts."""
+_USUAL_CARRY: Final = 0.4
+"""Share of the usual shares that is carried into the next season."""
+_EARLY_GAMES: Final = 4
+"""Games that the usual shares of an earlier season are worth."""
+_HOME: Final = 2.5
+"""Home advantage in the expectation of a plus-minus, in points per 48 minutes."""
+_LEAST_SHARE: Final = 0.004
+"""Least usual share of a player of the usual line-up."""
+
+KNOWN_AFTER: Final = 3
+"""Games of the season, of both teams, from which on who plays enters the margin."""
+MAX_PLAYERS: Final = 2000
+"""Maximum number of rated players; further ones count as average. A season has 600."""
+_MAX_RATING: Final = 100.0
+"""Bound of a rating, in points per 48 minutes; those of a bundle are within 10."""
+
+SHAPE: Final = (len(MARKS), 7, 2, 4)
+"""Shape of the probabilities to play: mark, minutes in steps of 6, usual starter or not, availability in quarters."""
+
+
+class PlayerRating(NamedTuple):
+    """What is known of a player.
+
+    Attributes:
+        team: NBA code of the team of his newest game.
+        rating: in points per 48 minutes on court, beside average players, without what his minutes say.
+        variance: of the rating, in points squared.
+        minutes: mean share of a game in the games that he plays.
+        starts: mean share of the games that he starts.
+        usual: mean share of the minutes of his team's games, including those that he misses.
+        season: season of his newest game, as the year in which it ends.
+    """
+
+    team: str
+    rating: float
+    variance: float
+    minutes: float
+    starts: float
+    usual: float
+    season: int
+
+    @property
+    def worth(self) -> float:
+        """Rating with what his minutes say, in points per 48 minutes."""
+        return self.rating + _MINUTES_WORTH * self.minutes
+
+
+_NEW: Final = PlayerRating("", 0.0, _VARIANCE, _NEW_MINUTES, 0.0, 0.0, 0)
+
+
+class LineupWeights(NamedTuple):
+    """Coefficients of what line-ups say, for the expected margin.
+
+    Attributes:
+        missing: of the difference between expected and usual line-ups, in points a point.
+        usual: of the difference of the usual line-ups of home and away.
+        margin: of the margin without players.
+    """
+
+    missing: float = 0.0
+    usual: float = 0.0
+    margin: float = 0.0
+
+
+NO_WEIGHTS: Final = LineupWeights()
+
+
+class LineupDifferences(NamedTuple):
+    """Line-ups of a game in points, home − away.
+
+    Attributes:
+        missing: expected line-ups minus usual ones.
+        usual: usual line-ups.
+    """
+
+    missing: float
+    usual: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerRatings:
+    """Ratings of players after some game; immutable.
+
+    Attributes:
+        players: by the NBA's id.
+        games: NBA code → games of the season with a box score.
+        season: the newest season, as the year in which it ends; 0 before the first game.
+        plays: probability that a player who has not been seen plays, of SHAPE.
+        weights: coefficients for the expected margin.
+    """
+
+    players: Mapping[int, PlayerRating] = field(default_factory=dict)
+    games: Mapping[str, int] = field(default_factory=dict)
+    season: int = 0
+    plays: Floats = field(default_factory=lambda: np.full(SHAPE, 0.5))
+    weights: LineupWeights = NO_WEIGHTS
+
+    def after(self, home: str, away: str, season: int, differential: float, lines: Sequence[PlayerLine]) -> Self:
+        """Return the ratings after a game; unchanged without lines, or for a game of an earlier season.
+
+        Args:
+            home: NBA code of the home team.
+            away: NBA code of the away team.
+            season: the year in which the season ends.
+            differential: final, home − away, in points.
+            lines: the lines of both teams.
+        """
+        if not lines or season < self.season:
+            return self
+        state = self.before(season)
+        teams, players = (home, away), dict(state.players)
+        shares = _shares(lines)
+        worth = {line.player: players.get(line.player, _NEW).worth for line in lines}
+        totals = [
+            sum(shares[line.player] * worth[line.player] for line in lines if line.home is is_home)
+            for is_home in (True, False)
+        ]
+        surprise = differential - (totals[0] - totals[1] + _HOME)
+        for line in sorted(lines, key=lambda line: line.player):
+            mine, other, sign = (*totals, 1.0) if line.home else (totals[1], totals[0], -1.0)
+            share, own = shares[line.player], worth[line.player]
+            others = 4 * (mine - share * own) / (STARTERS - share)
+            expected = share * (own + others - other + sign * _HOME)
+            known = players.get(line.player, _NEW)
+            gain = known.variance / (share * known.variance + _NOISE)
+            unexpected = line.plus_minus - expected - _TEAM_SHARE * share * sign * surprise
+            if line.player in players or len(players) < MAX_PLAYERS:
+                team = teams[not line.home]
+                players[line.player] = PlayerRating(
+                    team=team,
+                    rating=max(-_MAX_RATING, min(_MAX_RATING, known.rating + gain * unexpected)),
+                    variance=known.variance * (1 - gain * share),
+                    minutes=known.minutes + _MINUTES_PACE * (share - known.minutes) if known.season else share,
+                    starts=known.starts + _STARTS_PACE * (line.started - known.starts)
+                    if known.season
+                    else float(line.started),
+                    usual=known.usual if known.team == team else 0.0,
+                    season=season,
+                )
+        games = {**state.games, **{team: state.games.get(team, 0) + 1 for team in teams}}
+        for number, known in players.items():
+            if known.team in teams and (known.usual or number in shares):
+                pace = max(_USUAL_PACE, 1 / (games[known.team] + _EARLY_GAMES))
+                usual = known.usual + pace * (shares.get(number, 0.0) - known.usual)
+                kept = usual if usual >= _LEAST_SHARE or number in shares else 0.0
+                players[number] = known._replace(usual=kept)
+        return replace(state, players=players, games=games)
+
+    def before(self, season: int) -> Self:
+        """Return the ratings before the first game of a season; unchanged if it is not later than theirs."""
+        if season <= self.season:
+            return self
+        if not self.season:
+            return replace(self, season=season)
+        players = {
+            number: known._replace(
+                rating=known.rating * _CARRY,
+                variance=min(_VARIANCE, known.variance * _CARRY**2 + _VARIANCE * (1 - _CARRY**2)),
+                usual=known.usual * _USUAL_CARRY,
+            )
+            for number, known in self.players.items()
+            if known.season >= self.season - 1  # who missed a season may come back
+        }
+        return replace(self, players=players, games={}, season=season)
+
+    def knows(self, home: str, away: str, season: int) -> bool:
+        """Return whether both teams have at least KNOWN_AFTER games of a season with a box score."""
+        return season == self.season and min(self.games.get(home, 0), self.games.get(away, 0)) >= KNOWN_AFTER
+
+    def differences(self, home: str, away: str, lineups: Lineups, minute: int) -> LineupDifferences:
+        """Return the line-ups of a game in points, home − away.
+
+        Args:
+            home: NBA code of the home team.
+            away: NBA code of the away team.
+            lineups: who has been on court up to the minute.
+            minute: elapsed minutes of play.
+        """
+        of_home = self._of_team(home, lineups.home_seen, minute)
+        of_away = self._of_team(away, lineups.away_seen, minute)
+        return LineupDifferences(of_home.missing - of_away.missing, of_home.usual - of_away.usual)
+
+    def missing(self, team: str, seen: Iterable[int]) -> int:
+        """Return how many of the usual five of a team have not been seen."""
+        five = sorted(self.usual(team), key=lambda each: (-each[1].usual, each[0]))[:STARTERS]
+        return len({number for number, _ in five} - set(seen))
+
+    def usual(self, team: str) -> list[tuple[int, PlayerRating]]:
+        """Return the players of a team's usual line-up, in ascending order of their ids."""
+        return sorted((number, each) for number, each in self.players.items() if each.team == team and each.usual > 0)
+
+    def _of_team(self, team: str, seen: Sequence[int], minute: int) -> LineupDifferences:
+        line_up, there, mark = self.usual(team), set(seen), mark_of(minute)
+        expected = [(self.players.get(number, _NEW), 1.0) for number in seen]
+        expected += [
+            (known, float(self.plays[mark, *place_of(known)])) for number, known in line_up if number not in there
+        ]
+        usual = _mean((known.usual, known.worth) for _, known in line_up)
+        return LineupDifferences(
+            _mean((known.minutes * plays, known.worth) for known, plays in expected) - usual, usual
+        )
+
+    def to_bytes(self) -> bytes:
+        """Serialize the ratings to a .npz file."""
+        ids = sorted(self.players)
+        rows = [self.players[number] for number in ids]
+        columns = {name: np.array([getattr(each, name) for each in rows], np.float64) for name in _NUMBERS}
+        return to_npz(
+            player=np.array(ids, np.int64),
+            team=np.array([CODES.index(each.team) for each in rows], np.int64),
+            **columns,
+            games=np.array([self.games.get(code, 0) for code in CODES], np.int64),
+            newest_season=np.array(self.season, np.int64),
+            plays=self.plays,
+            weights=np.array(self.weights),
+        )
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Deserialize the output of `to_bytes`.
+
+        Raises:
+            ValueError, KeyError: if the content is invalid.
+        """
+        columns = from_npz(content)
+        ids, teams, games = columns["player"], columns["team"], columns["games"]
+        numbers = np.stack([columns[name] for name in _NUMBERS])
+        plays, weights = columns["plays"], columns["weights"]
+        if not 1 <= len(ids) <= MAX_PLAYERS or numbers.shape != (len(_NUMBERS), len(ids)) or teams.shape != ids.shape:
+            raise ValueError(f"it holds {len(ids)} players; expected 1 to {MAX_PLAYERS}, with a row each")
+        if (np.diff(ids) <= 0).any() or ids[0] < 1 or teams.min() < 0 or teams.max() >= len(CODES):
+            raise ValueError("its players must be in ascending order, each of a team")
+        least = np.array([-_MAX_RATING, 0, 0, 0, 0, 0])[:, None]
+        most = np.array([_MAX_RATING, _VARIANCE, STARTERS, 1, STARTERS, 9999])[:, None]
+        if not ((numbers >= least) & (numbers <= most)).all():  # NaN fails too
+            raise ValueError("the numbers of its players are out of bounds")
+        if games.shape != (len(CODES),) or games.min() < 0 or games.max() > 200:
+            raise ValueError("its games a team must be from 0 to 200")
+        if plays.shape != SHAPE or not ((plays > 0) & (plays <= 1)).all():
+            raise ValueError(f"its probabilities must be of shape {SHAPE}, in (0, 1]")
+        if weights.shape != (3,) or not (np.abs(weights) <= 2).all():
+            raise ValueError("its weights must be three numbers within ±2")
+        rows = [
+            PlayerRating(CODES[team], rating, variance, minutes, starts, usual, int(newest))
+            for team, (rating, variance, minutes, starts, usual, newest) in zip(
+                teams.tolist(), numbers.T.tolist(), strict=True
+            )
+        ]
+        return cls(
+            dict(zip(ids.tolist(), rows, strict=True)),
+            {code: count for code, count in zip(CODES, games.tolist(), strict=True) if count},
+            int(columns["newest_season"]),
+            plays,
+            LineupWeights(*weights.tolist()),
+        )
+
+
+_NUMBERS: Final = PlayerRating._fields[1:]
+
+
+def mark_of(minute: int) -> int:
+    """Return the index of the last of MARKS up to a minute."""
+    return sum(minute >= each for each in MARKS) - 1
+
+
+def place_of(known: PlayerRating) -> tuple[int, int, int]:
+    """Return the place of a player in the probabilities to play, after the mark; see SHAPE."""
+    available = min(1.0, known.usual / max(known.minutes, 1e-6))
+    return min(int(known.minutes * 8), SHAPE[1] - 1), int(known.starts > 0.5), int(available * (SHAPE[3] - 0.001))
+
+
+def _shares(lines: Sequence[PlayerLine]) -> dict[int, float]:
+    """Return the share of the game that each player was on court; those of a team sum to STARTERS."""
+    result = {}
+    for is_home in (True, False):
+        of_team = [line for line in lines if line.home is is_home]
+        total = sum(line.seconds for line in of_team)
+        result.update({line.player: STARTERS * line.seconds / total for line in of_team})
+    return result
+
+
+def _mean(weighted: Iterable[tuple[float, float]]) -> float:
+    """Return the worth of a line-up of STARTERS in points, from (weight, worth) of its players; 0 without any."""
+    weight = worth = 0.0
+    for share, each in weighted:
+        weight, worth = weight + share, worth + share * each
+    return STARTERS * worth / weight if weight else 0.0

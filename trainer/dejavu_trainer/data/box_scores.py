@@ -1,0 +1,66 @@
+"""Reads players_{season}.parquet: who was on court in each game, for how long, and from when on.
+
+docs/data.md describes the format.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dejavu_feed.box_score import PlayerLine, box_score_faults
+from dejavu_feed.errors import DataError
+from dejavu_feed.files.tables import require_columns
+from dejavu_trainer.data.plays import plays_file
+
+SCHEMA: Final = pa.schema(
+    {
+        "game_id": pa.string(),
+        "player": pa.int64(),
+        "home": pa.bool_(),
+        "seconds": pa.int64(),
+        "plus_minus": pa.int64(),
+        "started": pa.bool_(),
+        "first_s": pa.float64(),
+    }
+)
+"""One row a player and game."""
+
+
+class SeenLine(NamedTuple):
+    """A line of a box score, and when the player was first on court, in game seconds since tip-off."""
+
+    line: PlayerLine
+    first: float
+
+
+def box_scores_file(folder: Path, season: int) -> Path | None:
+    """Find the box scores of a season beside its plays; None if there are none."""
+    path = plays_file(folder, season).parent / f"players_{season}.parquet"
+    return path if path.is_file() else None
+
+
+def read_box_scores(path: Path) -> dict[str, tuple[SeenLine, ...]]:
+    """Read the box scores of a season's games, by id.
+
+    Raises:
+        DataError: if the file is not parquet, lacks a column, or the lines of a game are wrong; the message says how.
+    """
+    try:
+        require_columns(path, pq.read_schema(path).names, SCHEMA.names)
+        table = pq.read_table(path, columns=SCHEMA.names).cast(SCHEMA)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: can't be read as box scores: {error}") from error
+    for name in SCHEMA.names:
+        if table[name].null_count:
+            raise DataError(f"{path}: {name} is missing in {table[name].null_count:,} rows")
+    games: dict[str, list[SeenLine]] = {}
+    for game_id, *values, first in zip(*(table[name].to_pylist() for name in SCHEMA.names), strict=True):
+        games.setdefault(game_id, []).append(SeenLine(PlayerLine(*values), first))
+    for game_id, lines in games.items():
+        for name, value, expected in box_score_faults([each.line for each in lines]):
+            raise DataError(f"{path}: game {game_id}: {name} is {value}; expected {expected}")
+    return {game_id: tuple(sorted(lines)) for game_id, lines in games.items()}

@@ -256,6 +256,9 @@ class Record:
         self._outcomes: dict[Place, list[Entry]] = {}
         for entry in of_kind["outcome"].values():
             self._outcomes.setdefault(_place(entry["payload"]), []).append(entry)
+        self._begins: dict[str, int] = {}  # by game: its first forecast
+        for sequence, entry in self.forecasts.items():
+            self._begins.setdefault(entry["payload"]["request"]["game_id"], sequence)
         self._newest: dict[str, int] = {}  # by key: the highest revision that is not late
         for entry in self.forecasts.values():
             if not self._late(entry):
@@ -343,9 +346,18 @@ class Record:
         """Return when an outcome that a forecast precedes was first observed: the end, or before it the half."""
         game, minute = forecast["payload"]["request"]["game_id"], forecast["payload"]["forecast"]["elapsed_minutes"]
         preceded = ("halftime", "final") if minute < MINUTES["halftime"] else ("final",)
-        reports = chain.from_iterable(self._outcomes.get((game, horizon), ())[:1] for horizon in preceded)
-        times = [each["payload"]["observed_us"] for each in reports if each["revision"] == 0]
+        reports = chain.from_iterable(self._first_report((game, horizon)) for horizon in preceded)
+        times = [each["payload"]["observed_us"] for each in reports]
         return math.inf if _is_replay(forecast) else min(times, default=math.inf)
+
+    def _first_report(self, place: Place) -> list[Entry]:
+        """Return the first report of an outcome, if there is one; those withdrawn before any forecast do not count."""
+        revisions = self._outcomes.get(place, [])
+        begins = self._begins.get(place[0], math.inf)
+        void = [
+            each["revision"] for each in revisions if each["payload"].get("withdrawn") and each["sequence"] < begins
+        ]
+        return [each for each in revisions if each["revision"] == max(void, default=-1) + 1]
 
 
 def _place(payload: dict[str, Any]) -> Place:

@@ -39,6 +39,7 @@ def doubtful_games(settled: SettledForecasts) -> int:
       with a team that has another game on the same evening;
     - whose forecasts and outcome follow each other faster than play: they may all have been made after the game;
     - whose outcome is further from a lead than the minutes that remained allow;
+    - of which an outcome was reported and withdrawn before the first forecast;
     - whose forecasts contradict each other in the lead, the pregame margin or the points of both teams, which never
       fall, or have more points than the outcome: the caller then chose the reference, such as persistence;
     - with forecasts made after the observed time of the outcome, or with both timely forecasts and some made after the

@@ -67,7 +67,8 @@ class SettledForecasts:
         margin: pregame_margin of the request; NaN without one.
         made_us: when the forecast was made, in microseconds since 1970.
         outcome_doubtful: whether the outcome was observed sooner after the forecast, or is further from its lead, than
-            the play in between allows, or has fewer points of both teams.
+            the play in between allows, or has fewer points of both teams, or one of the game was reported and withdrawn
+            before its first forecast.
         corrected: whether another report of the outcome had another differential or total.
         total_points: points of both teams with which the total was forecast; NaN without a total.
         total_open: whether there is a forecast of the total, but the outcome has no total.

@@ -42,10 +42,11 @@ _PLACES: Final = {Horizon.HALFTIME: "at the half", Horizon.FINAL: "at the end"}
 
 
 class _StoredOutcome(NamedTuple):
-    """Newest revision of an outcome, and the sequence of the first report since its last withdrawal, if any."""
+    """Newest revision of an outcome, the sequence of the first report since its last withdrawal, and if it is void."""
 
     outcome: ReportedOutcome
     first_sequence: int
+    void: bool
 
 
 def record_outcome(
@@ -78,7 +79,8 @@ def record_outcome(
     if before is not None and _agree(before, reported):
         return before, reporting.count(connection, reported.game_id, reported.horizon)
     contradiction = _contradiction(connection, reported, before)
-    if contradiction is None and newest is None:  # only the first report decides what was made with hindsight
+    # Only the first report decides what was made with hindsight.
+    if contradiction is None and (newest is None or newest.void):
         contradiction = _too_early(connection, reported)
     if contradiction is not None:
         return Failed(contradiction)
@@ -110,7 +112,7 @@ def withdraw_outcome(
     """Withdraw the outcome of a game and horizon, unless it is withdrawn already.
 
     From then on, answers are as if it had never been reported: its forecasts have no outcome, further ones are
-    recorded, and online updates leave it out.
+    recorded, as late unless the withdrawal is void (`standing.is_void`), and online updates leave it out.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -157,7 +159,7 @@ def _newest_revision(connection: Connection, game_id: str, horizon: Horizon) -> 
     if row is None:
         return None
     try:
-        return _StoredOutcome(codec.parse_outcome(row.canonical), row.first_sequence)
+        return _StoredOutcome(codec.parse_outcome(row.canonical), row.first_sequence, bool(row.void))
     except ValueError as error:
         raise LedgerCorrupt("the ledger is damaged: an outcome cannot be read back") from error
 

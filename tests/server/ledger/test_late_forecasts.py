@@ -221,10 +221,44 @@ def test_what_is_made_after_a_report_is_late_for_ever_whatever_becomes_of_the_re
 
 
 def test_a_half_that_was_withdrawn_makes_what_it_precedes_late_and_nothing_of_later(book: RecordBook) -> None:
+    said(book, 19)
     book.report(GAME, HALF, 3)
     book.withdraw(GAME, HALF)
     assert said(book, 20).late is LateReason.REPORTED
     assert said(book, 24).late is None
+
+
+@pytest.mark.parametrize("seen", [-60, 130], ids=["claims to be of the past", "of a time after the game"])
+def test_a_report_withdrawn_before_the_first_forecast_makes_none_late_and_the_game_doubtful(
+    tmp_path: Path, seen: int
+) -> None:
+    """Else one who may report makes the forecasts of all games to come late for ever; the doubt tells of hindsight."""
+    with new_book(tmp_path) as book:
+        for horizon in (HALF, FINAL):
+            book.report(GAME, horizon, 11, seen=EVENING + timedelta(minutes=seen))
+            book.withdraw(GAME, horizon)
+        assert said(book, 20).late is None
+        said(book, 47, after=timedelta(minutes=90))
+        with pytest.raises(InvalidTime):
+            book.report(GAME, FINAL, 11, seen=EVENING + timedelta(minutes=1))
+        book.report(GAME, FINAL, 11, seen=EVENING + timedelta(minutes=95))
+        found = card(book)
+        assert (found.forecasts, found.left_out, found.doubtful_games) == (2, NOTHING_LEFT_OUT, 1)
+        [lesson] = book.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+        assert len(lesson.observations) == 2
+        book.withdraw(GAME, FINAL)
+        assert said(book, 47, 12.0, after=timedelta(minutes=91)).late is LateReason.REPORTED
+        assert card(book).withdrawn_games == 1
+    verify(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+def test_a_report_that_follows_a_void_one_decides_what_was_made_with_hindsight(book: RecordBook) -> None:
+    book.report(GAME, FINAL, 11)
+    book.withdraw(GAME, FINAL)
+    said(book, 47)
+    said(book, 47, 10.0, after=timedelta(minutes=5))
+    book.report(GAME, FINAL, 11, seen=EVENING + timedelta(minutes=4))
+    assert card(book).left_out == LeftOut(observed=1)
 
 
 def test_a_game_whose_outcome_was_withdrawn_is_seen_and_counts_nowhere(book: RecordBook) -> None:

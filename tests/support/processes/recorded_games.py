@@ -57,6 +57,9 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
     """Records forecasts of a game and its outcomes; returns the final differential."""
     # Without a given margin, there is no stake until the ratings know the teams.
     options: dict[str, Any] = {**TEAMS, "pregame_margin": 2.5} if int(game) % 4 else TEAMS
+    if int(game) % 5 == 0:  # invented, and withdrawn before the game
+        client.report_outcome(game, 1, horizon=FINAL)
+        client.withdraw_outcome(game, horizon=FINAL)
     walk = [float(chance.randint(-3, 3))]
     for _ in range(46):
         walk.append(walk[-1] + chance.randint(-3, 3))

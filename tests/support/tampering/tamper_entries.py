@@ -222,10 +222,12 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 
 @KINDS.step("entries", "a forecast appended after a withdrawn outcome of its game, not marked as late", "hindsight")
 def _(database: sqlite3.Connection, _: Path) -> None:
-    append(database, _outcome(database))
-    append(database, _withdrawal(database, 1))
     entry = _of_another_game(database)
     entry["payload"]["request"]["game_id"] = "0022300077"
+    append(database, entry)
+    append(database, _outcome(database))
+    append(database, _withdrawal(database, 1))
+    entry["payload"]["request"]["alpha"] = 0.07
     append(database, entry)
 
 

@@ -205,12 +205,14 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     LATE_REASON_TIME: _LateReason.ValueType  # 2
     """The ledger had the game's newest minute of play for longer than the server's limit (10 minutes by default)."""
     LATE_REASON_REPORTED: _LateReason.ValueType  # 3
-    """It was made after an outcome that it precedes was reported; a withdrawal does not undo that."""
+    """It was made after an outcome that it precedes was reported; only a withdrawal before the game's first forecast undoes
+    that.
+    """
     LATE_REASON_GAME_DATE: _LateReason.ValueType  # 4
     """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been over."""
     LATE_REASON_OBSERVED: _LateReason.ValueType  # 5
-    """It was made after the observed_time of the first report of its outcome, corrected or withdrawn since. Known once it is
-    reported: answers and streams of before do not say it.
+    """It was made after the observed_time of the first report of its outcome, corrected or withdrawn since (one withdrawn
+    before the game's first forecast left out). Known once it is reported: answers and streams of before do not say it.
     """
 
 class LateReason(_LateReason, metaclass=_LateReasonEnumTypeWrapper):
@@ -223,12 +225,14 @@ LATE_REASON_LATER_MINUTE: LateReason.ValueType  # 1
 LATE_REASON_TIME: LateReason.ValueType  # 2
 """The ledger had the game's newest minute of play for longer than the server's limit (10 minutes by default)."""
 LATE_REASON_REPORTED: LateReason.ValueType  # 3
-"""It was made after an outcome that it precedes was reported; a withdrawal does not undo that."""
+"""It was made after an outcome that it precedes was reported; only a withdrawal before the game's first forecast undoes
+that.
+"""
 LATE_REASON_GAME_DATE: LateReason.ValueType  # 4
 """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been over."""
 LATE_REASON_OBSERVED: LateReason.ValueType  # 5
-"""It was made after the observed_time of the first report of its outcome, corrected or withdrawn since. Known once it is
-reported: answers and streams of before do not say it.
+"""It was made after the observed_time of the first report of its outcome, corrected or withdrawn since (one withdrawn
+before the game's first forecast left out). Known once it is reported: answers and streams of before do not say it.
 """
 Global___LateReason: _TypeAlias = LateReason  # noqa: Y015
 

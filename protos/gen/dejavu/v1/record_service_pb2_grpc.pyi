@@ -52,8 +52,8 @@ class RecordServiceStub:
     """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
     outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
     not settled, models have not learned from it, and further forecasts of its minutes are recorded, but late for ever
-    (LATE_REASON_REPORTED). Scorecards count the game as withdrawn. Idempotent. Reported again, it is a first report,
-    learned from in the order in which it comes. NOT_FOUND if none was reported.
+    (LATE_REASON_REPORTED), unless the game has no forecast yet. Scorecards count the game as withdrawn. Idempotent.
+    Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
     """
     GetPrediction: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.GetPredictionRequest, _record_service_pb2.GetPredictionResponse]
     """The latest forecast of a game, its earlier revisions, and the outcome. NOT_FOUND if the ledger has none."""
@@ -92,8 +92,8 @@ class RecordServiceAsyncStub(RecordServiceStub):
     """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
     outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
     not settled, models have not learned from it, and further forecasts of its minutes are recorded, but late for ever
-    (LATE_REASON_REPORTED). Scorecards count the game as withdrawn. Idempotent. Reported again, it is a first report,
-    learned from in the order in which it comes. NOT_FOUND if none was reported.
+    (LATE_REASON_REPORTED), unless the game has no forecast yet. Scorecards count the game as withdrawn. Idempotent.
+    Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
     """
     GetPrediction: _aio.UnaryUnaryMultiCallable[_record_service_pb2.GetPredictionRequest, _record_service_pb2.GetPredictionResponse]  # type: ignore[assignment]
     """The latest forecast of a game, its earlier revisions, and the outcome. NOT_FOUND if the ledger has none."""
@@ -141,8 +141,8 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
         outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
         not settled, models have not learned from it, and further forecasts of its minutes are recorded, but late for ever
-        (LATE_REASON_REPORTED). Scorecards count the game as withdrawn. Idempotent. Reported again, it is a first report,
-        learned from in the order in which it comes. NOT_FOUND if none was reported.
+        (LATE_REASON_REPORTED), unless the game has no forecast yet. Scorecards count the game as withdrawn. Idempotent.
+        Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
         """
 
     @_abc_1.abstractmethod

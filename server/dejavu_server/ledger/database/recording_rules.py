@@ -60,8 +60,10 @@ class RecordedGames:
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Take over the rows of `recording.statements.STATE_OF_GAMES` for games that it does not have."""
         for game_id, horizon, number, since_us, count, first_us in rows:
-            if horizon:
-                self.add_outcome(game_id, Horizon(horizon), number, withdrawn=bool(since_us))
+            if horizon and since_us:
+                self._withdrawn[game_id].add(Horizon(horizon))
+            elif horizon:
+                self._outcomes[game_id][Horizon(horizon)] = number
             else:
                 self._newest[game_id] = (number, from_microseconds(since_us))
                 self._counts[game_id] = count
@@ -77,10 +79,11 @@ class RecordedGames:
             self._newest[issued.game_id] = (minute, since)
 
     def add_outcome(self, game_id: str, horizon: Horizon, sequence: int, *, withdrawn: bool) -> None:
-        """Take note of the newest revision of an outcome."""
+        """Take note of the newest revision of an outcome, after all that is recorded before it."""
         if withdrawn:
             self._outcomes[game_id].pop(horizon, None)
-            self._withdrawn[game_id].add(horizon)
+            if self.has_forecasts(game_id):  # otherwise it is void: see `standing.is_void`
+                self._withdrawn[game_id].add(horizon)
         else:
             self._outcomes[game_id][horizon] = sequence
 
@@ -100,7 +103,7 @@ class RecordedGames:
         return None
 
     def was_withdrawn(self, game_id: str, minute: int) -> bool:
-        """Return whether an outcome that a forecast after a minute would precede was reported and withdrawn."""
+        """Return whether an outcome that a forecast after a minute would precede was withdrawn, and not as void."""
         return any(minute <= horizon.last_slot for horizon in self._withdrawn.get(game_id, ()))
 
     def full(self, game_id: str, limits: RecordingLimits) -> Failed | None:

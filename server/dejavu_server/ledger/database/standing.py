@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, FromClause, and_, case, exists, false, func, or_, select
 
 from dejavu_models.types import Horizon
+from dejavu_server.ledger.database.schema import forecasts as _forecasts
 from dejavu_server.ledger.database.schema import outcomes
 
 _later = outcomes.alias("later_revision")
@@ -18,6 +19,19 @@ NEWEST: ColumnElement[bool] = ~exists().where(
 
 STANDS: ColumnElement[bool] = and_(outcomes.c.withdrawn.is_(False), NEWEST)
 """Whether a row of `outcomes` is the outcome of its game and horizon: its newest revision, and not a withdrawal."""
+
+
+def is_void(of: FromClause) -> ColumnElement[bool]:
+    """Return whether a row of `outcomes`, or of an alias of it, withdraws a report before any forecast of its game.
+
+    Such a report counts as never made, and makes no forecast late: else whoever may report could make all forecasts of
+    games that are not yet played late for ever. Scorecards count the game as doubtful. As forecasts are removed
+    together with the outcomes of their game only, an answer stays as it is.
+    """
+    earlier = _forecasts.alias("earlier")
+    any_earlier = exists().where(earlier.c.game_id == of.c.game_id, earlier.c.sequence < of.c.sequence)
+    return and_(of.c.withdrawn, ~any_earlier.correlate(of))
+
 
 _any = outcomes.alias("any_revision")
 
@@ -34,14 +48,23 @@ record that would let a caller choose a game's place by reporting it again.
 """
 
 _report = outcomes.alias("first_report")
+_void = outcomes.alias("void_revision")
+
+_FIRST_REVISION = (
+    select(func.coalesce(func.max(_void.c.revision) + 1, 0))
+    .where(_void.c.game_id == _report.c.game_id, _void.c.horizon == _report.c.horizon, is_void(_void))
+    .correlate(_report)
+    .scalar_subquery()
+)
+"""Revision of the first report of an outcome that is not void."""
 
 
 def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
     """Return whether a row of `forecasts`, or of an alias of it, was made after its outcome was observed.
 
     A final outcome applies to all forecasts, a halftime outcome to those from before halftime. The first report of
-    each outcome counts, even if corrected or withdrawn: no later report undoes hindsight or creates it. Replays are
-    exempt, since their games are over.
+    each outcome that is not void counts, even if corrected or withdrawn: no later report undoes hindsight or creates
+    it. Replays are exempt, since their games are over.
 
     Args:
         forecasts: the table or alias.
@@ -65,7 +88,8 @@ def sent_after(forecasts: FromClause, requested_us: ColumnElement[float]) -> Col
 def _reported(forecasts: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     of = forecasts.c
     preceded = or_(_report.c.horizon == Horizon.FINAL.value, of.minute <= Horizon.HALFTIME.last_slot)
-    report = exists().where(_report.c.game_id == of.game_id, preceded, _report.c.revision == 0, *conditions)
+    is_first = _report.c.revision == _FIRST_REVISION
+    report = exists().where(_report.c.game_id == of.game_id, preceded, is_first, *conditions)
     return and_(of.replay == false(), report.correlate_except(_report))
 
 

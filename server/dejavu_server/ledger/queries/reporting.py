@@ -14,13 +14,13 @@ from dejavu_common.clock import from_microseconds
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
-from dejavu_server.ledger.database.standing import in_time
+from dejavu_server.ledger.database.standing import in_time, is_void
 from dejavu_server.ledger.entries.rows import Row
 from dejavu_server.ledger.queries.filters import unindexed
 
 
 def newest_outcome(connection: Connection, game_id: str, horizon: Horizon) -> Any | None:
-    """Return the newest revision of an outcome (columns first_sequence, canonical); None if there is none."""
+    """Return the newest revision of an outcome (columns first_sequence, void, canonical); None if there is none."""
     return connection.execute(_NEWEST, {"game_id": game_id, "horizon": horizon.value}).one_or_none()
 
 
@@ -79,7 +79,7 @@ def add_outcome(connection: Connection, entry: Row, outcome: Row) -> None:
 
 # Built once: building a statement costs SQLAlchemy as much as running it.
 _NEWEST = (
-    select(outcomes.c.first_sequence, entries.c.canonical)
+    select(outcomes.c.first_sequence, is_void(outcomes).label("void"), entries.c.canonical)
     .join(entries, entries.c.sequence == outcomes.c.sequence)
     .where(outcomes.c.game_id == bindparam("game_id"), outcomes.c.horizon == bindparam("horizon"))
     .order_by(outcomes.c.revision.desc())

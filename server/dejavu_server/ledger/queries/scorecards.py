@@ -40,7 +40,14 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.canonical_value import canonical_number
 from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes
-from dejavu_server.ledger.database.standing import FIRST_REPORT, NEWEST, in_time, observed_before, sent_after
+from dejavu_server.ledger.database.standing import (
+    FIRST_REPORT,
+    NEWEST,
+    in_time,
+    is_void,
+    observed_before,
+    sent_after,
+)
 from dejavu_server.ledger.entries import scored_values, total_values
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt
@@ -235,7 +242,7 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
     raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 25
     sequence, first_report, differentials, minute, alpha, late, version, values, *attributes = raw
     home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
-    observed, withdrawn, corrected, game_id, other_teams, made_us, too_soon, margin_key, caller = standing
+    observed, withdrawn, corrected, game_id, other_teams, made_us, too_early, margin_key, caller = standing
     differential = np.array(differentials, dtype=np.float64)
     try:
         exclusion = np.array([_LATE[reason] for reason in late], dtype=np.int64)
@@ -281,7 +288,7 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
         "in_time": in_time,
         "margin": np.array([np.nan if key is None else json.loads(key)[5] for key in margin_key], dtype=np.float64),
         "made_us": np.array(made_us, dtype=np.int64),
-        "outcome_doubtful": np.array(too_soon, dtype=np.bool_) | too_far | too_few,
+        "outcome_doubtful": np.array(too_early, dtype=np.bool_) | too_far | too_few,
         "total_points": told,
         **totals,
     }
@@ -394,6 +401,10 @@ _LEAST_US = cast(_MINUTES_LEFT, BigInteger) * 60_000_000 - FEED_LAG_SECONDS * 1_
 _TOO_SOON = outcomes.c.observed_us - forecasts.c.generated_us < _LEAST_US
 """Whether an outcome was observed sooner after a forecast than the play in between takes."""
 
+_withdrawn = outcomes.alias("withdrawn_revision")
+_REPORTED_EARLY = exists().where(_withdrawn.c.game_id == outcomes.c.game_id, is_void(_withdrawn))
+"""Whether an outcome of the game was reported and withdrawn before its first forecast."""
+
 
 class _Statements(NamedTuple):
     """Statements that read the forecasts, their markets, and which of them are superseded.
@@ -438,7 +449,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             forecasts.c.game_id,
             _OTHER_TEAMS,
             forecasts.c.generated_us,
-            _TOO_SOON,
+            or_(_TOO_SOON, _REPORTED_EARLY),
             case((forecasts.c.margin_given, forecasts.c.key)),  # its sixth part; see `codec.prepare`
             forecasts.c.recorded_by,
         )

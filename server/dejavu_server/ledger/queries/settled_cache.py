@@ -125,11 +125,11 @@ _OF_HORIZON = outcomes.c.horizon == bindparam("horizon")
 
 _REPORTED = (
     select(outcomes.c.game_id, outcomes.c.horizon, outcomes.c.revision)
-    .where(outcomes.c.sequence > bindparam("after"), _OF_HORIZON | (outcomes.c.revision == 0))
+    .where(outcomes.c.sequence > bindparam("after"))
     .order_by(outcomes.c.sequence)
     .limit(bindparam("most"))
 )
-"""New outcomes of a horizon, and new first reports of the other one."""
+"""New outcomes of both horizons."""
 
 _SETTLED_BEFORE = (
     select(outcomes.c.game_id, func.min(outcomes.c.sequence).label("first_report"))

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, FromClause, Select, bindparam, exists, func, 
 
 from dejavu_common.clock import microseconds
 from dejavu_server.ledger.database.schema import forecasts, outcomes
+from dejavu_server.ledger.database.standing import NEWEST, is_void
 from dejavu_server.ledger.queries.scorecards import CONDITIONS, ScoreFilter
 
 
@@ -23,7 +24,8 @@ class UnsettledGame(NamedTuple):
 def unsettled_games(connection: Connection, filter_: ScoreFilter, before: datetime) -> list[UnsettledGame]:
     """Return the games with matching forecasts made before a time, and without a report.
 
-    A game whose outcome was withdrawn is not among them, nor one whose forecasts are all late.
+    A game whose outcome was withdrawn is not among them, unless that was before its first forecast; nor is one whose
+    forecasts are all late.
 
     Args:
         connection: a read connection.
@@ -49,7 +51,12 @@ def _unsettled(conditions: frozenset[str]) -> Select[Any]:
     games: FromClause = _games
     if "game" in conditions:  # no other one has to be found
         games = select(bindparam("game", type_=forecasts.c.game_id.type).label("game_id")).subquery()
-    reported = exists().where(outcomes.c.game_id == games.c.game_id, outcomes.c.horizon == bindparam("horizon"))
+    reported = exists().where(
+        outcomes.c.game_id == games.c.game_id,
+        outcomes.c.horizon == bindparam("horizon"),
+        NEWEST,
+        ~is_void(outcomes),
+    )
     return (
         select(forecasts.c.game_id, forecasts.c.model_version)
         .join_from(games, forecasts, forecasts.c.game_id == games.c.game_id)

@@ -131,6 +131,8 @@ def test_the_report_of_one_horizon_makes_forecasts_of_the_other_late_in_memory_t
 ) -> None:
     rng, cache = random.Random(11), SettledCache()
     with new_book() as book:
+        book.report(GAMES[2], second, 3)  # and withdrawn before its first forecast
+        book.withdraw(GAMES[2], second)
         play(book, rng, *GAMES[:6])
         for game in GAMES[:4]:
             book.report(game, first, 3, teams=("", ""))
@@ -140,8 +142,8 @@ def test_the_report_of_one_horizon_makes_forecasts_of_the_other_late_in_memory_t
             book.report(game, second, 3, teams=("", ""), seen=EVENING - timedelta(hours=1))
         book.report(GAMES[4], first, 3, teams=("", ""))
         compare(book, cache, everything)
-        late = book.read(lambda connection: cache.settled(connection, everything, renew=True)).forecasts.exclusion
-        assert (late == Exclusion.OBSERVED).any()
+        found = book.read(lambda connection: cache.settled(connection, everything, renew=True)).forecasts
+        assert len({*found.game[found.exclusion == Exclusion.OBSERVED]}) == 2
 
 
 def test_memory_follows_the_ledger_through_new_games_reports_corrections_and_withdrawals() -> None:

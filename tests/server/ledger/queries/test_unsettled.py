@@ -45,6 +45,14 @@ def test_a_game_is_unsettled_until_its_outcome_is_reported_at_the_horizon(book: 
     assert unsettled(book) == [(FIRST, "v1")], "a game that was withdrawn shows as that"
 
 
+def test_what_was_withdrawn_before_the_first_forecast_settles_nothing(book: RecordBook) -> None:
+    """Else a game is prepared so that it shows nowhere if it goes badly."""
+    book.report(FIRST, FINAL, 3)
+    book.withdraw(FIRST, FINAL)
+    book.predict(forecast(FIRST, horizon=FINAL))
+    assert unsettled(book) == [(FIRST, "v1")]
+
+
 def test_games_of_this_evening_and_late_forecasts_make_none(book: RecordBook) -> None:
     book.predict(forecast(FIRST, minute=40, horizon=HALF, model_version="v1"))
     book.predict(forecast(FIRST, minute=20, horizon=FINAL, model_version="late"))

@@ -9,7 +9,7 @@ from sqlalchemy import ClauseElement, ColumnElement, case, func, literal, select
 
 from dejavu_server.ledger.database.recording.prepared import PreparedQuery
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, model_changes, outcomes
-from dejavu_server.ledger.database.standing import NEWEST
+from dejavu_server.ledger.database.standing import NEWEST, is_void
 
 
 def _position(_: Sequence[ColumnElement[str]]) -> ClauseElement:
@@ -58,7 +58,7 @@ def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
             case((outcomes.c.withdrawn, 1), else_=0),
             literal(0),
             literal(0),
-        ).where(outcomes.c.game_id.in_(games), NEWEST),
+        ).where(outcomes.c.game_id.in_(games), NEWEST, ~is_void(outcomes)),
         select(
             forecasts.c.game_id,
             literal(""),
@@ -88,6 +88,7 @@ RECORDED_MARKETS: Final = PreparedQuery(_recorded_markets)
 """By sequences of forecasts: the entries of their markets."""
 
 STATE_OF_GAMES: Final = PreparedQuery(_state)
-"""By games: game, horizon and sequence of the newest revision of each outcome, and whether it is a withdrawal; and with
-an empty horizon the newest minute, since when the ledger has it, the number of forecasts, and when the first was made.
+"""By games: game, horizon and sequence of the newest revision of each outcome, unless it is void, and whether it is a
+withdrawal; and with an empty horizon the newest minute, since when the ledger has it, the number of forecasts, and when
+the first was made.
 """

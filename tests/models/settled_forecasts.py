@@ -47,6 +47,8 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "in_time": True,
         "replay": False,
         "margin": math.nan,
+        "pregame_total": math.nan,
+        "neutral_site": math.nan,
         "made_us": 0,
         "outcome_doubtful": False,
         "corrected": False,

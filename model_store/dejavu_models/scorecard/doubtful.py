@@ -40,8 +40,9 @@ def doubtful_games(settled: SettledForecasts) -> int:
     - whose forecasts and outcome follow each other faster than play: they may all have been made after the game;
     - whose outcome is further from a lead than the minutes that remained allow;
     - of which an outcome was reported and withdrawn before the first forecast;
-    - whose forecasts contradict each other in the lead, the pregame margin or the points of both teams, which never
-      fall, or have more points than the outcome: the caller then chose the reference, such as persistence;
+    - whose forecasts contradict each other in the lead, in what is known before the game (pregame margin, pregame
+      total, neutral site) or in the points of both teams, which never fall, or have more points than the outcome: the
+      caller then chose the reference, such as persistence;
     - with forecasts made after the observed time of the outcome, or with both timely forecasts and some made after the
       evening: somebody else may have reported that time, or recorded the timely forecasts.
 
@@ -55,7 +56,6 @@ def doubtful_games(settled: SettledForecasts) -> int:
     rows = (
         settled.other_teams[kept] | ~settled.in_league[kept] | settled.outcome_doubtful[kept] | unnamed,
         teams != teams[first][place],
-        _several_margins(settled.margin[kept], place, len(games)),
         _faster_than_play(settled.minute[kept], settled.made_us[kept], first, place),
     )
     doubtful = np.zeros(len(games), dtype=np.bool_)
@@ -64,6 +64,8 @@ def doubtful_games(settled: SettledForecasts) -> int:
     real = settled.game[~settled.replay]
     reason = settled.exclusion[~settled.replay]
     counted = settled.exclusion[kept] != Exclusion.SUPERSEDED  # a correction contradicts what it corrects
+    for told in (settled.margin, settled.pregame_total, settled.neutral_site):
+        doubtful[place[counted][_told_otherwise(told[kept][counted], place[counted], len(games))]] = True
     stories = settled.persistence_error[kept][counted], settled.minute[kept][counted], place[counted]
     doubtful[_of_two_stories(*stories)] = True
     points = settled.total_points[kept][counted]
@@ -74,13 +76,13 @@ def doubtful_games(settled: SettledForecasts) -> int:
     return int((doubtful | np.isin(games, observed)).sum()) + len(np.setdiff1d(observed, games))
 
 
-def _several_margins(margin: Floats, place: NDArray[np.int64], games: int) -> NDArray[np.bool_]:
-    """Return which forecasts have a margin that differs from the first margin of their game."""
-    given = np.flatnonzero(~np.isnan(margin))[::-1]
+def _told_otherwise(told: Floats, place: NDArray[np.int64], games: int) -> NDArray[np.bool_]:
+    """Return which forecasts have another value than the first one that is told of their game; NaN is none."""
+    given = np.flatnonzero(~np.isnan(told))[::-1]
     first = np.full(games, np.nan)
-    first[place[given]] = margin[given]
-    several: NDArray[np.bool_] = ~np.isnan(margin) & (margin != first[place])
-    return several
+    first[place[given]] = told[given]
+    otherwise: NDArray[np.bool_] = ~np.isnan(told) & (told != first[place])
+    return otherwise
 
 
 def _of_busy_teams(

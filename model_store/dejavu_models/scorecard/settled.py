@@ -64,7 +64,7 @@ class SettledForecasts:
         in_league: whether the game's id is of a form that the NBA assigns.
         in_time: whether the forecast was made in time, even if its outcome has been withdrawn since.
         replay: whether the game is of a replay or a simulated season.
-        margin: pregame_margin of the request; NaN without one.
+        margin, pregame_total, neutral_site: of the request, the last 1 or 0; NaN for each that it did not give.
         made_us: when the forecast was made, in microseconds since 1970.
         outcome_doubtful: whether the outcome was observed sooner after the forecast, or is further from its lead, than
             the play in between allows, or has fewer points of both teams, or one of the game was reported and withdrawn
@@ -109,6 +109,8 @@ class SettledForecasts:
     in_time: NDArray[np.bool_]
     replay: NDArray[np.bool_]
     margin: Floats
+    pregame_total: Floats
+    neutral_site: Floats
     made_us: NDArray[np.int64]
     outcome_doubtful: NDArray[np.bool_]
     corrected: NDArray[np.bool_]

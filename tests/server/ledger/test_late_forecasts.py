@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market, with_total
 
 from dejavu_common.game_day import game_day
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.scorecard import NOTHING_LEFT_OUT, LeftOut, Scorecard, scorecard
 from dejavu_models.types import Horizon
@@ -537,10 +538,14 @@ def test_a_game_that_is_told_faster_than_it_can_be_played_shows_on_the_card(
         ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": 4.0})], False),
         ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {})], False),
         ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": -9.0})], True),
+        ([(18, 3.0, {}), (19, 5.0, {"live": LiveInputs(pregame_total=220.0, neutral_site=True)})], False),
+        ([(18, 3.0, {"live": LiveInputs(pregame_total=each)}) for each in (220.0, 240.0)], False),  # a correction
+        ([(each, 3.0, {"live": LiveInputs(pregame_total=200.0 + each)}) for each in (18, 19)], True),
+        ([(each, 3.0, {"live": LiveInputs(neutral_site=each > 18)}) for each in (18, 19)], True),
     ],
 )
 def test_a_game_whose_forecasts_contradict_one_another_shows_on_the_card(
-    book: RecordBook, told: list[tuple[int, float, dict[str, float]]], doubtful: bool
+    book: RecordBook, told: list[tuple[int, float, dict[str, Any]]], doubtful: bool
 ) -> None:
     """Persistence, with which a forecast is compared, is what its caller says of the lead; a margin takes it back."""
     for number, (minute, lead, more) in enumerate(told):

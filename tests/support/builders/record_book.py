@@ -21,7 +21,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 from tests.support.builders.issued_forecasts import issued
 
-from dejavu_feed.live_inputs import LiveInputs
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval, TotalForecast
 from dejavu_server.ledger import Durability, outcomes
@@ -55,6 +55,7 @@ def forecast(
     generated_time: datetime = EVENING,
     distribution: bool = True,
     pregame_margin: float | None = None,
+    live: LiveInputs = NO_LIVE_INPUTS,
 ) -> IssuedForecast:
     """Returns a forecast of a game with a constant lead, ready to be recorded."""
     made = issued(
@@ -75,7 +76,7 @@ def forecast(
         home_lead_probability=probability,
         distribution=quantiles if distribution else (),
     )
-    return replace(made, forecast=adjusted, pregame_margin=pregame_margin)
+    return replace(made, forecast=adjusted, pregame_margin=pregame_margin, live=live)
 
 
 NO_CAPS = StakingPolicy(game_cap=1.0, evening_cap=1.0)

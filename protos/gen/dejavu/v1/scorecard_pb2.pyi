@@ -68,14 +68,15 @@ class Scorecard(_message.Message):
     """Number of games that match the filter which may not be what they are recorded as: the NBA gives no game such an id;
     their forecasts name no teams, different ones, or the same ones the other way round, among themselves or than the
     outcome; one of their teams has another game on the same date; forecasts and outcome follow each other faster than
-    play, by more than five minutes; their leads, total_points or pregame_margins contradict one another; the outcome was observed before some of their forecasts; or some forecasts are late
-    by the date and others are not. Otherwise replays and late forecasts do not count. The server has no schedule to
+    play, by more than five minutes; their leads, total_points, pregame_margins, pregame_totals or neutral_sites contradict
+    one another; an outcome was withdrawn before the first forecast; the outcome was observed before some of their
+    forecasts; or some forecasts are late by the date and others are not. Otherwise replays and late forecasts do not count. The server has no schedule to
     refuse them by.
     """
     unsettled_games: _builtins.int
     """Number of games that match the filter, of evenings before today's (which begins at 11:00 UTC), with forecasts in time
-    and without any report of their outcome, one that was withdrawn included: show it, so that a game that was never
-    reported is seen.
+    and without any report of their outcome, one that was withdrawn included, unless before the first forecast: show it,
+    so that a game that was never reported is seen.
     """
     unsettled_totals: _builtins.int
     """Number of games that match the filter whose outcome stands without total_points, with forecasts of the total that count:

@@ -86,6 +86,8 @@ forecasts = Table(
     Column("replay", Boolean, nullable=False),
     Column("margin_given", Boolean, nullable=False),  # whether the request gave a pregame_margin
     Column("margin_plausible", Boolean, nullable=False),  # whether it gave none, or one near that of the ratings
+    Column("pregame_total", Double),  # this and the next as the request gave them; NULL if it did not
+    Column("neutral_site", Boolean),
     Column("late", _Text, nullable=False),  # reason; empty: recorded in time
     # Inputs of its scores (entries/scored_values.py): one value, since a scorecard reads very many.
     Column("scored_values", LargeBinary, nullable=False),

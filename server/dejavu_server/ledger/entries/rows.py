@@ -38,6 +38,8 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
         "replay": is_replay(issued.game_id),
         "margin_given": issued.pregame_margin is not None,
         "margin_plausible": _is_plausible(issued),
+        "pregame_total": issued.live.pregame_total,
+        "neutral_site": issued.live.neutral_site,
         "late": "" if issued.late is None else issued.late.value,
         "scored_values": scored_values.pack(
             forecast.point,

@@ -134,6 +134,8 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             each.issued.late is None,
             is_replay(each.issued.game_id),
             math.nan if each.issued.pregame_margin is None else each.issued.pregame_margin,
+            math.nan if each.issued.live.pregame_total is None else each.issued.live.pregame_total,
+            math.nan if each.issued.live.neutral_site is None else each.issued.live.neutral_site,
             microseconds(each.issued.generated_time),
             took < timedelta(minutes=left, seconds=-FEED_LAG_SECONDS)
             or points - (outcome.total_points or math.inf) > 6,

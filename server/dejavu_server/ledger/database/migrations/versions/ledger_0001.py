@@ -90,6 +90,8 @@ def upgrade() -> None:
         sa.Column("replay", sa.Boolean, nullable=False),
         sa.Column("margin_given", sa.Boolean, nullable=False),
         sa.Column("margin_plausible", sa.Boolean, nullable=False),
+        sa.Column("pregame_total", sa.Double),
+        sa.Column("neutral_site", sa.Boolean),
         sa.Column("late", _TEXT, nullable=False),
         sa.Column("scored_values", sa.LargeBinary, nullable=False),
         sa.Column("arm", _TEXT, nullable=False),

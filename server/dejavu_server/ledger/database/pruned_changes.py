@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from dejavu_models.registry.stages import ModelChange
+from dejavu_server.ledger.database.compressed import decompress
 from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.entries.codec import text_of
 from dejavu_server.ledger.entries.model_changes import parse_change
@@ -44,8 +45,8 @@ def read_texts(connection: Connection) -> list[str]:
     if state is None:
         return []
     try:
-        return [text_of(each) for each in json.loads(zlib.decompress(state))]
-    except (ValueError, TypeError, zlib.error) as error:
+        return [text_of(each) for each in json.loads(decompress(state, "pruned changes of models"))]
+    except (ValueError, TypeError) as error:
         raise LedgerCorrupt("the ledger is damaged: the snapshot of pruned changes of models cannot be read") from error
 
 

@@ -7,11 +7,11 @@ Their outcomes are kept with the other summaries of a ledger, and the signed sta
 from __future__ import annotations
 
 import json
-import zlib
 from typing import Final
 
 from sqlalchemy import Connection, select
 
+from dejavu_server.ledger.database.compressed import decompress
 from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.errors import LedgerCorrupt
 
@@ -29,8 +29,8 @@ def read(connection: Connection) -> frozenset[str]:
     if state is None:
         return frozenset()
     try:
-        return frozenset(game_id for _, game_id, *_ in json.loads(zlib.decompress(state)))
-    except (ValueError, TypeError, zlib.error) as error:
+        return frozenset(game_id for _, game_id, *_ in json.loads(decompress(state, "pruned outcomes")))
+    except (ValueError, TypeError) as error:
         raise LedgerCorrupt("the ledger is damaged: the snapshot of pruned outcomes cannot be read") from error
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import pruned_changes, pruned_games
+from dejavu_server.ledger.database.compressed import decompress
 from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.errors import LedgerCorrupt
 
@@ -122,10 +123,10 @@ def read_outcomes(connection: Connection) -> list[PrunedOutcome]:
         return [
             PrunedOutcome(sequence, game_id, Horizon(horizon), differential, home, away, date.fromordinal(day), *total)
             for sequence, game_id, horizon, differential, home, away, day, *total in json.loads(
-                zlib.decompress(row.state)
+                decompress(row.state, "pruned outcomes")
             )
         ]
-    except (ValueError, TypeError, zlib.error) as error:
+    except (ValueError, TypeError) as error:
         raise LedgerCorrupt("the ledger is damaged: the snapshot of pruned outcomes cannot be read") from error
 
 

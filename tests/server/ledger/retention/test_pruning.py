@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -254,12 +255,17 @@ EMPTY = OnlineProjection({}, intervals=True).intervals.to_bytes()
             (pruned.encode_outcomes([]),),
             "were altered",
         ),
+        (
+            "UPDATE snapshots SET state = ? WHERE part = 'pruned-outcomes'",
+            (zlib.compress(bytes(2**27)),),
+            "pruned outcomes is cut off or too large; expected a complete one of at most 64 MiB",
+        ),
         ("UPDATE snapshots SET state = ? WHERE part = 'intervals'", (EMPTY,), "were altered"),
         ("DELETE FROM snapshots WHERE part = 'pruned'", (), "were removed, and no signed snapshot says so"),
         ("DELETE FROM snapshots WHERE part = 'pruned-outcomes'", (), "were altered"),
         ("DELETE FROM snapshots WHERE part = 'pruned-models'", (), ""),
     ],
-    ids=["statement", "outcomes", "intervals", "no statement", "no outcomes", "no models"],
+    ids=["statement", "outcomes", "outcomes without end", "intervals", "no statement", "no outcomes", "no models"],
 )
 def test_verification_finds_what_was_changed_of_what_stands_for_the_rest(
     evenings: Evenings, tmp_path: Path, statement: str, values: tuple[bytes, ...], why: str

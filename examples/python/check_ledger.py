@@ -66,6 +66,7 @@ def main() -> int:
     parser.add_argument("entries", type=Path, help="file of dejavu-server ledger export-entries")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="file of dejavu checkpoint")
     parser.add_argument("--target", metavar="HOST:PORT", help="a server, whose list to compare with the entries")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="its token, with the scope read")
     options = parser.parse_args()
     try:
         identity, *lines = options.entries.read_text(encoding="utf-8").removesuffix("\n").split("\n")
@@ -79,7 +80,8 @@ def main() -> int:
         if options.checkpoint:
             print(check_checkpoint(json.loads(options.checkpoint.read_text()), json.loads(identity), hashes))
         if options.target:
-            print(check_listed(options.target, json.loads(identity), entries))
+            token = options.token_file.read_text().strip() if options.token_file else ""
+            print(check_listed(options.target, token, json.loads(identity), entries))
     except ChangedError as error:
         print(error)
         return 1
@@ -179,14 +181,14 @@ def check_checkpoint(kept: dict[str, Any], identity: dict[str, Any], hashes: dic
     return f"nothing up to entry {sequence} was changed since {kept['signedTime']}; signed with {key.hex()}"
 
 
-def check_listed(target: str, identity: dict[str, Any], entries: dict[int, Entry]) -> str:
+def check_listed(target: str, token: str, identity: dict[str, Any], entries: dict[int, Entry]) -> str:
     """Compare what a server lists, under every filter, and its revisions of outcomes with what the entries say."""
     import grpc  # noqa: PLC0415 - only this check needs a server
 
     record, last = Record(entries), max(entries, default=int(identity["pruned_through"]))
     try:
         with grpc.insecure_channel(target) as channel:
-            server = Server(channel, last)
+            server = Server(channel, token, last)
             if (ledger_id := server.checkpoint().ledger_id) != identity["ledger_id"]:
                 raise ChangedError(f"the server's ledger is {ledger_id}, the export's {identity['ledger_id']}")
             newer = _compare_forecasts(server, record, last)
@@ -203,25 +205,28 @@ class Server:
 
     Args:
         channel: a channel to it.
+        token: a token for it; empty for none.
         last: the last entry of the export.
     """
 
-    def __init__(self, channel: Any, last: int) -> None:
+    def __init__(self, channel: Any, token: str, last: int) -> None:
         from dejavu.v1 import record_service_pb2  # noqa: PLC0415
         from dejavu.v1.record_service_pb2_grpc import RecordServiceStub  # noqa: PLC0415
 
         self._pb, self._service, self._last = record_service_pb2, RecordServiceStub(channel), last
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._options: dict[str, Any] = {"timeout": 60, "metadata": metadata}
 
     def checkpoint(self) -> Any:
         """Return the head of its ledger."""
-        return self._service.GetCheckpoint(self._pb.GetCheckpointRequest(), timeout=60).checkpoint
+        return self._service.GetCheckpoint(self._pb.GetCheckpointRequest(), **self._options).checkpoint
 
     def listed(self, conditions: dict[str, Any]) -> Iterator[Any]:
         """Yield the forecasts that it lists under conditions."""
         everything = {"page_size": 500, "include_superseded": True, "include_replays": True}
         request = self._pb.ListPredictionsRequest(**(everything | conditions))
         while True:
-            page = self._service.ListPredictions(request, timeout=60)
+            page = self._service.ListPredictions(request, **self._options)
             yield from page.predictions
             if not page.next_page_token:
                 return
@@ -230,7 +235,7 @@ class Server:
     def outcomes(self, place: Place) -> Any:
         """Return the revisions of an outcome that it lists."""
         of: dict[str, Any] = {"game_id": place[0], "horizon": _enum(place[1])}
-        return self._service.GetPrediction(self._pb.GetPredictionRequest(**of), timeout=60).outcomes
+        return self._service.GetPrediction(self._pb.GetPredictionRequest(**of), **self._options).outcomes
 
     def differs(self, text: str) -> NoReturn:
         """Say that it lists something else than follows from the export, unless later entries may be the reason."""

@@ -28,6 +28,9 @@ from tests.support.programs import examples
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ListPredictionsResponse
 from dejavu_client import FINAL, DejavuClient
+from dejavu_common.clock import utc_now
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import AccessScope
 from dejavu_server.cli.export_entries import export_entries
 from dejavu_server.ledger.entries import canonical_json, codec
 
@@ -167,6 +170,16 @@ def test_an_export_is_sound_and_holds_what_the_server_lists(record: Record, entr
     assert chained.startswith(f"{len(entries.read_text().splitlines()) - 1} entries, chained; ")
     assert signed.startswith("nothing up to entry ")
     assert listed.endswith(" forecasts, as the server lists them, are those of the entries")
+
+
+def test_a_server_that_asks_for_a_token_gets_it_from_a_file(record: Record, entries: Path, tmp_path: Path) -> None:
+    tokens, secret = tmp_path / "tokens.json", tmp_path / "reader.token"
+    secret.write_text(f"{token_file.create(tokens, 'reader', (AccessScope.READ,), utc_now())}\n")
+    with running_worker(tmp_path, ledger=f"sqlite:///{record.ledger}", tokens=str(tokens)) as address:
+        refused = checked(LEDGER, address, entries, "--target", address)
+        done = checked(LEDGER, address, entries, "--target", address, "--token-file", secret)
+    assert (refused.returncode, "UNAUTHENTICATED" in refused.stderr) == (2, True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def altered(lines: list[Any], sequence: int, old: str, new: str) -> list[Any]:

@@ -144,7 +144,8 @@ class GameLines:
     async def read(self) -> frozenset[str]:
         """Read the sources that are due; return why sources could not be read, whose last lines stay in force.
 
-        Also return which odds are not used, since they are of other teams than the game of that id.
+        Also return which rows of the file are skipped, and which odds are not used, since they are of other teams than
+        the game of that id.
 
         Call it once at a time.
         """
@@ -159,7 +160,7 @@ class GameLines:
         return frozenset((*self._faults.values(), *self._of_others))
 
     async def _read_file(self) -> bool:
-        """Read the file if it has changed since it was last read without an error; return whether it was read."""
+        """Read the file if it has changed since it was last read or refused; return whether it was read."""
         if self._file is None:
             return False
         path, stamp = self._file, self._stamp
@@ -167,7 +168,7 @@ class GameLines:
         if not self._reading.acquire(blocking=False):
             raise FeedUnavailable(f"{path}: the last read of it has not ended yet")
 
-        def read() -> tuple[tuple[int, int] | None, Lines] | None:
+        def read() -> tuple[tuple[int, int] | None, Lines | DataError] | None:
             try:
                 return _read_changed(path, stamp)
             finally:
@@ -176,8 +177,13 @@ class GameLines:
         changed = await read_in_thread(read)
         if changed is None:
             return False
-        self._stamp, self._of_file = changed
-        self._file_time = self._now()
+        self._stamp, found = changed
+        if isinstance(found, DataError):
+            raise found
+        self._of_file, self._file_time = found, self._now()
+        self._faults.pop("rows", None)
+        if found.skipped:
+            self._faults["rows"] = found.skipped
         return True
 
     async def _read_odds(self) -> bool:
@@ -296,11 +302,14 @@ def _is_put_off(game: GameState, frozen: datetime) -> bool:
     return game.status is GameStatus.SCHEDULED and game.tip_off is not None and game.tip_off > frozen
 
 
-def _read_changed(path: Path, stamp: tuple[int, int] | None) -> tuple[tuple[int, int] | None, Lines] | None:
-    """Read a file of lines unless its time and size are those of `stamp`.
+def _read_changed(path: Path, stamp: tuple[int, int] | None) -> tuple[tuple[int, int] | None, Lines | DataError] | None:
+    """Read a file of lines unless its time and size are those of `stamp`; return its own, and lines or why not.
+
+    A file that is refused for what it says is read again when it changes. The error is that of `read_lines`, or that
+    the file has no lines, as while it is written.
 
     Raises:
-        DataError: see `read_lines`; also if the file has no lines, as while it is written.
+        DataError: if the file cannot be read now.
     """
     try:
         found = path.stat()
@@ -310,10 +319,13 @@ def _read_changed(path: Path, stamp: tuple[int, int] | None) -> tuple[tuple[int,
         now = found.st_mtime_ns, found.st_size
         if now == stamp:
             return None
-    lines = read_lines(path, _FILE_BYTES)
-    if not lines.rows:
-        raise DataError(f"{path} has no lines")
-    return now, lines
+    try:
+        lines = read_lines(path, _FILE_BYTES)
+    except DataError as error:
+        if now is None or isinstance(error.__cause__, OSError):
+            raise
+        return now, error
+    return now, lines if lines.rows else DataError(lines.skipped or f"{path} has no lines")
 
 
 def _recorded_lines(forecasts: Iterable[Forecast], game: GameState, now: datetime) -> Iterator[GameLine | None]:

@@ -33,6 +33,10 @@ _NAMES: Final = {
 }
 """Accepted names of each column."""
 
+_FAVORED: Final = ("whos_favored", "favored", "favorite", "favourite")
+"""Names of a column that says which team a spread without a sign favors."""
+
+_LONGEST_SHOWN: Final = 40
 
 Key = str | tuple[date, str, str]
 """A game by its id, or by date, home and away team."""
@@ -40,9 +44,15 @@ Key = str | tuple[date, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Lines of games, each with the number of its row; a game may have a line by each of its two keys."""
+    """Lines of games.
+
+    Attributes:
+        rows: each line with the number of its row; a game may have a line by each of its two keys.
+        skipped: the first row that was skipped for its teams, with what was expected, and how many more; empty: none.
+    """
 
     rows: Mapping[Key, tuple[int, Line]] = field(default_factory=dict)
+    skipped: str = ""
 
     def of(self, game_id: str, day: date | None, home: str, away: str) -> Line | None:
         """Return the line of a game, whose date may not be known; None if it has no row.
@@ -59,7 +69,7 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
 
     Args:
         path: a table, as `read_rows` reads it. A row without numbers says that a game has no line. A row of teams that
-            are not of the NBA, or without any value, is skipped.
+            are not of the NBA is skipped (`Lines.skipped`), and so is one without any value.
         most: largest size in bytes, of parquet also when decompressed.
 
     Raises:
@@ -68,8 +78,9 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
         FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
     rows: dict[Key, tuple[int, Line]] = {}
-    every = tuple(name for names in _NAMES.values() for name in names)
-    present = set[str]()
+    skipped: list[str] = []
+    every = (*_FAVORED, *(name for names in _NAMES.values() for name in names))
+    present, spreads = set[str](), list[float]()
     for row_number, (end, values) in enumerate(read_rows(path, (), every, most=most), start=1):
         where = f"{path} row {row_number}" if end is None else f"{path} line {end}"
         row = {key: text for key, names in _NAMES.items() if (text := _first(values, names))}
@@ -79,14 +90,25 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
                 raise ValueError("there are more values than columns")
             if not row:
                 continue
-            line = _line(row)
-            for key in _keys(row):
-                rows[key] = row_number, line
+            line, keys = _line(row), list(_keys(row))
+            rows |= dict.fromkeys(keys, (row_number, line))
+            if "spread" in row and "margin" not in row and line.margin is not None:
+                spreads.append(-line.margin)
+            if not keys:
+                teams = " against ".join(repr(str(row[side])[:_LONGEST_SHOWN]) for side in ("home", "away"))
+                skipped.append(f"{where} is skipped: {teams}; expected two teams of the NBA, such as BOS or Celtics")
         except ValueError as error:
             raise DataError(f"{where}: {error}") from None
     if present:
         _check_columns(path, present)
-    return Lines(rows)
+    favored = present.intersection(_FAVORED)
+    if favored and spreads and min(spreads) >= 0 < max(spreads):
+        raise DataError(
+            f"{path}: {favored.pop()} says whom spread favors, and no spread has a sign; expected spread of the home "
+            "team, below 0 if it is favored"
+        )
+    more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+    return Lines(rows, f"{skipped[0]}{more}" if skipped else "")
 
 
 def _first(values: Mapping[Any, Any], names: tuple[str, ...]) -> Any:

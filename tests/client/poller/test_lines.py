@@ -160,6 +160,30 @@ async def test_a_file_that_breaks_or_goes_leaves_its_last_lines_in_force(tmp_pat
     assert gone == missing
 
 
+async def test_a_refused_file_is_read_again_when_it_changes_and_skipped_rows_are_named(tmp_path: Path) -> None:
+    evening = Evening([game()])
+    state = scheduled(evening)
+    file = tmp_path / "lines.csv"
+    lines = GameLines(evening.clock, file=file)
+
+    def write(spread: str, modified: int) -> None:
+        file.write_text(f"game_id,date,home,away,spread\n{state.game_id},,,,{spread}\n,2026-01-13,Madrid,UTA,1.5\n")
+        os.utime(file, (modified, modified))
+
+    write("-99.5", 1)
+    assert ["a margin of 99.5" in fault for fault in await lines.read()] == [True]
+    write("-09.5", 1)  # as long, and of the same time: it is not read
+    assert ["a margin of 99.5" in fault for fault in await lines.read()] == [True]
+    write("-09.5", 2)
+    for _ in range(2):
+        assert ["line 3 is skipped: 'Madrid' against 'UTA'" in fault for fault in await lines.read()] == [True]
+    await lines.follow([state])
+    await lines.follow([replace(state, status=GameStatus.LIVE)])
+    found = lines.of(state.game_id)
+    assert found is not None
+    assert found.margin == 9.5
+
+
 @pytest.mark.parametrize(
     ("rows", "odds_after", "line"),
     [

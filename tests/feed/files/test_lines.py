@@ -48,6 +48,41 @@ def test_a_line_is_found_in_every_form_that_books_print(tmp_path: Path, content:
     assert read_lines(written(tmp_path, content)).of("0022300500", DAY, "BOS", "UTA") == line
 
 
+def test_rows_of_unknown_teams_are_skipped_and_the_first_is_named(tmp_path: Path) -> None:
+    rows = "2024-01-05,Real Madrid,UTA,3.5\n2024-01-05,BOS,UTA,3.5\n2024-01-05,UTA,Barca,1.5"
+    path = written(tmp_path, f"date,home,away,spread\n{rows}")
+    assert read_lines(path).skipped == (
+        f"{path} line 2 is skipped: 'Real Madrid' against 'UTA'; expected two teams of the NBA, such as BOS or Celtics"
+        " (and 1 more)"
+    )
+    assert read_lines(written(tmp_path, "game_id,home,away,date,spread\n0022300500,Madrid,UTA,,3.5")).skipped == ""
+
+
+@pytest.mark.parametrize(
+    ("column", "spreads", "refused"),
+    [
+        ("whos_favored", ("5.5", "2"), True),
+        ("favorite", ("5.5", "PK"), True),
+        ("whos_favored", ("5.5", "-2"), False),
+        ("whos_favored", ("PK", "0"), False),
+        ("note", ("5.5", "2"), False),
+    ],
+)
+def test_spreads_without_a_sign_beside_the_favorite_are_refused(
+    tmp_path: Path, column: str, spreads: tuple[str, str], refused: bool
+) -> None:
+    """Else each favorite at home is read as an underdog."""
+    one, other = spreads
+    path = written(
+        tmp_path, f"date,home,away,{column},spread\n2024-01-05,BOS,UTA,home,{one}\n2024-01-05,LAL,DEN,away,{other}"
+    )
+    if not refused:
+        assert len(read_lines(path).rows) == 2
+        return
+    with pytest.raises(DataError, match=f"{column} says whom spread favors.*expected spread of the home team, below 0"):
+        read_lines(path)
+
+
 def test_json_and_a_game_without_a_date(tmp_path: Path) -> None:
     lines = read_lines(written(tmp_path, '[{"gameId": "0022300500", "spread": "-3.5", "total": 220}]', "lines.json"))
     assert lines.of("0022300500", None, "BOS", "UTA") == Line(3.5, 220.0)

@@ -54,7 +54,8 @@ def update_ratings(state: RatedSchedule, game: SettledGame) -> RatedSchedule:
     if game.horizon is not Horizon.FINAL or not game.home_team or season is None:
         return state
     teams, is_of_playoffs = (game.home_team, game.away_team), is_playoffs(game.game_id)
-    return state.after(GameResult(*teams, season, game.day, game.differential, is_of_playoffs, game.total_points))
+    total, neutral = game.total_points, game.neutral_site
+    return state.after(GameResult(*teams, season, game.day, game.differential, is_of_playoffs, total, neutral))
 
 
 def update_schedule(history: ScheduleHistory, game: SettledGame) -> ScheduleHistory:

@@ -29,8 +29,10 @@ from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_common.game_day import game_day
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import LiveRatings, RatedSchedule
+from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import load_bundle
@@ -73,6 +75,7 @@ async def forecast(
     distribution: tuple[float, ...] = DISTRIBUTION,
     pregame_margin: float | None = None,
     rated_margin: float | None = None,
+    neutral_site: bool | None = None,
 ) -> None:
     its_id = number if isinstance(number, str) else game_id(number)
     home, away = TEAMS[int(its_id) % len(TEAMS)]
@@ -86,7 +89,7 @@ async def forecast(
         generated_time=NOW - timedelta(hours=1),
     )
     of_model = replace(made.forecast, distribution=distribution, rated_margin=rated_margin)
-    await ledger.commit([replace(made, forecast=of_model)])
+    await ledger.commit([replace(made, forecast=of_model, live=LiveInputs(neutral_site=neutral_site))])
 
 
 async def report(
@@ -229,6 +232,26 @@ async def test_a_margin_that_is_far_from_that_of_the_ratings_teaches_nothing(
     await report(ledger, 1, 5)
     state = (await from_scratch(ledger)).intervals
     assert bool(state.trackers) is learned
+
+
+@pytest.mark.parametrize(
+    ("told", "neutral"), [([True, True], True), ([True, None], None), ([True, False], None), ([], None)]
+)
+async def test_a_final_is_learned_as_of_a_neutral_site_if_all_its_forecasts_say_so(
+    ledger: Ledger, told: list[bool | None], neutral: bool | None
+) -> None:
+    """One caller alone does not take the home advantage from the final of all."""
+    for minute, site in enumerate(told, 18):
+        await forecast(ledger, 1, minute=minute, neutral_site=site)
+    await report(ledger, 1, 5)
+    await report(ledger, 2, 5)
+    due = RatedSchedule(START)
+    for number, site in ((1, neutral), (2, None)):
+        teams = TEAMS[int(game_id(number)) % len(TEAMS)]
+        due = due.after(GameResult(*teams, 2025, game_day(NOW), 5, neutral_site=site))
+    learned = (await from_scratch(ledger)).ratings("v1")
+    assert learned is not None
+    assert values(learned) == values(due.ratings)
 
 
 async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> None:

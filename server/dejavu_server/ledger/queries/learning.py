@@ -29,7 +29,9 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    case,
     delete,
+    exists,
     func,
     insert,
     literal,
@@ -74,6 +76,8 @@ class SettledGame:
         day: local date of the game, by its first report: a correction may come weeks later.
         observations: scores of the forecasts to learn from: at most one for each model version and quarter.
         total_points: points of both teams; None if they were not reported.
+        neutral_site: True if all its forecasts in time say that it is at a neutral site, so that no single one decides;
+            otherwise None.
     """
 
     sequence: int
@@ -85,6 +89,7 @@ class SettledGame:
     day: date
     observations: tuple[Observation, ...]
     total_points: int | None = None
+    neutral_site: bool | None = None
 
 
 class Newest(NamedTuple):
@@ -182,7 +187,7 @@ def settled_games_after(
     removed = pruned.read_outcomes(connection)
     if not with_observations:
         yield from (
-            SettledGame(*each[:-1], observations=(), total_points=each.total_points)
+            SettledGame(*each[:7], observations=(), total_points=each.total_points, neutral_site=each.neutral_site)
             for each in removed
             if each.sequence > sequence
         )
@@ -205,6 +210,7 @@ def settled_games_after(
                 day=day,
                 observations=tuple(observations.get(row.first_sequence, ())),
                 total_points=None if row.total_points is None else int(row.total_points),
+                neutral_site=True if row.is_neutral else None,
             )
         sequence = last
 
@@ -368,8 +374,21 @@ _FIRST_REPORTS = (
     )
 )
 
+_told = forecasts.alias("told")
+_OF_GAME = _told.c.game_id == outcomes.c.game_id
+_ALL_SAY_NEUTRAL = (
+    select(func.min(case((_told.c.neutral_site, 1), else_=0)))
+    .where(_OF_GAME, in_time(_told, outcomes.c.first_sequence))
+    .scalar_subquery()
+)
+
 _OUTCOMES = (
-    select(outcomes, _first.c.day.label("first_day"))
+    select(
+        outcomes,
+        _first.c.day.label("first_day"),
+        # Few games are: which forecasts are in time is asked for these alone.
+        case((exists().where(_OF_GAME, _told.c.neutral_site), _ALL_SAY_NEUTRAL)).label("is_neutral"),
+    )
     .join(_first, _first.c.sequence == outcomes.c.first_sequence)
     .where(outcomes.c.first_sequence > bindparam("place"), _COMPETITIVE, STANDS)
     .order_by(outcomes.c.first_sequence)

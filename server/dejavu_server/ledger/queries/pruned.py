@@ -43,6 +43,7 @@ class PrunedOutcome(NamedTuple):
     away_team: str
     day: date
     total_points: int | None = None
+    neutral_site: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,8 @@ def read_outcomes(connection: Connection) -> list[PrunedOutcome]:
         return []
     try:
         return [
-            PrunedOutcome(sequence, game_id, Horizon(horizon), differential, home, away, date.fromordinal(day), *total)
-            for sequence, game_id, horizon, differential, home, away, day, *total in json.loads(
+            PrunedOutcome(sequence, game_id, Horizon(horizon), differential, home, away, date.fromordinal(day), *more)
+            for sequence, game_id, horizon, differential, home, away, day, *more in json.loads(
                 decompress(row.state, "pruned outcomes")
             )
         ]

@@ -136,9 +136,7 @@ def _learned(connection: Connection, through: int) -> tuple[AdaptiveState, int, 
     for game in learning.settled_games_after(connection, 0, with_observations=False):
         if game.sequence > through:
             break
-        teams = game.home_team, game.away_team
-        of_game = (game.game_id, game.horizon, game.differential, *teams, game.day, game.total_points)
-        removed.append(PrunedOutcome(game.sequence, *of_game))
+        removed.append(PrunedOutcome(*(getattr(game, name) for name in PrunedOutcome._fields)))
     return state, last, removed
 
 

@@ -138,6 +138,7 @@ class Evenings:
             game_id=game,
             home_team=home,
             away_team=away,
+            live=replace(made.live, neutral_site=number % 4 == 1 or None),
             generated_time=now,
             expires_time=now + timedelta(minutes=5),
         )

@@ -31,6 +31,7 @@ from dejavu.v1.record_service_pb2 import (
     GetPredictionResponse,
     GetScorecardRequest,
     LeaderboardMetric,
+    PlayerLine,
     ReportOutcomeRequest,
     ReportOutcomeResponse,
     WithdrawOutcomeRequest,
@@ -217,6 +218,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         refuse_correction: bool = False,
         total_points: int | None = None,
         overtimes: int | None = None,
+        players: Sequence[PlayerLine] = (),
         timeout: float | None = None,
     ) -> ReportOutcomeResponse:
         """Report the outcome of a game at a horizon, which settles its forecasts. Safe to repeat.
@@ -233,6 +235,8 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
             refuse_correction: whether to refuse a report that would correct the current outcome.
             total_points: points of both teams together at the horizon; None if not known.
             overtimes: overtimes that the game had, for `FINAL`; None if not known.
+            players: the box score, for `FINAL`, a `record_service_pb2.PlayerLine` for every player who was on court;
+                empty if not known.
             timeout: deadline of this call, in seconds; None for the client's.
 
         Raises:
@@ -248,6 +252,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
             refuse_correction=refuse_correction,
             total_points=total_points,
             overtimes=overtimes,
+            players=players,
         )
         if observed_time is not None:
             if observed_time.tzinfo is None:

@@ -15,7 +15,7 @@ from dejavu.v1.forecast_pb2 import (
     MarginSource,
 )
 from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
-from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu.v1.prediction_service_pb2 import Lineups, PredictRequest
 from dejavu.v1.record_service_pb2 import (
     PREDICTION_VIEW_FULL,
     PREDICTION_VIEW_UNSPECIFIED,
@@ -58,6 +58,7 @@ class PredictOptions(TypedDict, total=False):
             nobody has scored.
         possession: who has the ball at the end of the pattern, as `Possession(Side.HOME)`; None if not known.
         total_market: odds on the points of both teams, created with `total_market`; evaluated by `quote`.
+        lineups: who has been on court so far, created with `lineups`; None if not known.
     """
 
     game_id: str
@@ -78,6 +79,7 @@ class PredictOptions(TypedDict, total=False):
     last_score: LastScore | None
     possession: Possession | None
     total_market: TotalMarket | None
+    lineups: Lineups | None
 
 
 def predict_request(
@@ -113,6 +115,23 @@ def predict_request(
         request.margin_time.FromDatetime(time)
     live_inputs.put(request, live)
     return request
+
+
+def lineups(
+    home_starters: Sequence[int],
+    away_starters: Sequence[int],
+    home_seen: Sequence[int] = (),
+    away_seen: Sequence[int] = (),
+) -> Lineups:
+    """Build the line-ups of a request: who has been on court so far, by the NBA's ids of the players.
+
+    Args:
+        home_starters: the five home players at tip-off.
+        away_starters: the five away players at tip-off.
+        home_seen: home players seen so far, with or without the starters.
+        away_seen: away players seen so far.
+    """
+    return Lineups(home_starters=home_starters, away_starters=away_starters, home_seen=home_seen, away_seen=away_seen)
 
 
 def market(

@@ -8,6 +8,9 @@ from typing import Final, NamedTuple
 STARTERS: Final = 5
 """Players of a team on court."""
 
+MARKS: Final = (0, 6, 12, 24)
+"""Minutes of play up to which players are counted as seen; the first is the tip-off, when starters are known."""
+
 MAX_PLAYERS: Final = 20
 """Maximum number of players of a team in a game; a roster has 15, and three on two-way contracts."""
 

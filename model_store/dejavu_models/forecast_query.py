@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from dejavu_common.frozen import fast_frozen
+from dejavu_feed.box_score import Lineups, lineup_faults
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, faults_of, total_points_fault
 from dejavu_feed.teams import TEAMS
@@ -116,6 +117,7 @@ class ForecastQuery:
         is_playoffs: whether the game is of the play-in or the playoffs; False if that is not known.
         live: the live inputs at the end of the pattern.
         total_market: odds on the total points to evaluate, which needs `live.total_points`; None if not given.
+        lineups: who has been on court so far, which needs both teams; None if not given.
 
     Raises:
         InvalidInput: if a value is out of bounds or contradicts another, a subclass for each field, such as
@@ -137,6 +139,7 @@ class ForecastQuery:
     is_playoffs: bool = False
     live: LiveInputs = NO_LIVE_INPUTS
     total_market: TotalMarket | None = None
+    lineups: Lineups | None = None
 
     def __post_init__(self) -> None:
         check_slots(len(self.pattern.differentials), self.horizon)
@@ -160,6 +163,8 @@ class ForecastQuery:
             faults.add(InvalidLiveInput(*fault))
         if self.total_market is not None and self.live.total_points is None:
             faults.add(InvalidMarket("no total_points", "total_points beside it", field="total_market"))
+        if self.lineups is not None:
+            _add_lineup_faults(self, self.lineups, faults)
         faults.raise_first()
 
     @property
@@ -173,7 +178,15 @@ class ForecastQuery:
             or self.live != NO_LIVE_INPUTS
             or self.market is not None
             or self.total_market is not None
+            or self.lineups is not None
         )
+
+
+def _add_lineup_faults(query: ForecastQuery, lineups: Lineups, faults: FieldErrors) -> None:
+    if not (query.home_team and query.away_team):
+        faults.add(InvalidLiveInput("no teams", "home_team and away_team beside them", "lineups"))
+    for name, found, expected in lineup_faults(lineups):
+        faults.add(InvalidLiveInput(found, expected, name))
 
 
 def _add_team_faults(query: ForecastQuery, faults: FieldErrors) -> None:

@@ -9,7 +9,9 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
+from dejavu_feed.box_score import PlayerLine
 from dejavu_feed.off_season import playing_days
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter
 from dejavu_models.schedule import (
     NO_TERMS,
@@ -41,6 +43,7 @@ class GameResult(NamedTuple):
         is_playoffs: whether it is of the play-in or the playoffs.
         total: final, home + away, in points; None if it is not known.
         neutral_site: whether it was at a neutral site; None if only the listed ones are.
+        box_score: who played; empty if that is not known.
     """
 
     home: str
@@ -51,6 +54,7 @@ class GameResult(NamedTuple):
     is_playoffs: bool = False
     total: float | None = None
     neutral_site: bool | None = None
+    box_score: tuple[PlayerLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,20 +196,25 @@ class RatedSchedule:
         schedule: games of the season, including reported games that the bundle's own ratings include: they count for
             the days after them.
         totals: the ratings of totals; None if the bundle has none.
+        players: the ratings of players; None if the bundle has none.
     """
 
     ratings: LiveRatings
     schedule: ScheduleHistory = field(default_factory=ScheduleHistory)
     totals: LiveTotals | None = None
+    players: PlayerRatings | None = None
 
     @classmethod
-    def start(cls, ratings: RatingFilter, totals: TotalFilter | None = None) -> Self:
-        """Create the state before the first result, from a bundle's ratings and, if it has them, those of totals.
+    def start(
+        cls, ratings: RatingFilter, totals: TotalFilter | None = None, players: PlayerRatings | None = None
+    ) -> Self:
+        """Create the state before the first result, from a bundle's ratings of teams and, if any, totals and players.
 
         Raises:
             ValueError: if the ratings include no game.
         """
-        return cls(LiveRatings.start(ratings), totals=None if totals is None else LiveTotals(totals))
+        of_totals = None if totals is None else LiveTotals(totals)
+        return cls(LiveRatings.start(ratings), totals=of_totals, players=players)
 
     def after(self, result: GameResult) -> Self:
         """Return the state after a result; its terms follow from the games reported before it. See `LiveRatings`.
@@ -222,11 +231,15 @@ class RatedSchedule:
             totals = totals.after(result, of_total)
         elif totals is not None and ratings is not self.ratings:
             totals = totals.counting(result)
+        players = self.players
+        if players is not None and ratings.finals > self.ratings.finals:
+            players = players.after(*result[:3], result.differential, result.box_score)
         return replace(
             self,
             ratings=ratings,
             schedule=self.schedule.after(result.day, result.home, result.away),
             totals=totals,
+            players=players,
         )
 
 

@@ -203,7 +203,8 @@ class Manifest(_Record):
         dejavu: settings of the Dejavu databases; None if Dejavu is not a component.
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
-        files: name → SHA-256 of every file that determines forecasts; without TOTALS, there are no forecasts of totals.
+        files: name → SHA-256 of every file that determines forecasts; without TOTALS, there are no forecasts of totals,
+            and without PLAYERS, who plays makes no difference.
         refresh: later games in the ratings; None if the ratings end with the games of training and calibration.
         courses: SHA-256 of the courses of the entries, which determine no forecast; None if the bundle has none.
         lineage: where the bundle comes from; None if it was not said.
@@ -235,7 +236,7 @@ class Manifest(_Record):
         if ("dejavu" in self.components) != (self.dejavu is not None):
             raise ValueError("there must be settings of Dejavu if and only if it is a component")
         expected = file_names(self.components, () if self.dejavu is None else self.dejavu.minutes)
-        if expected != self.files.keys() - {TOTALS}:
+        if expected != self.files.keys() - {TOTALS, PLAYERS}:
             raise ValueError(f"files must be {sorted(expected)}, but hashes are given for {sorted(self.files)}")
         if self.version != version_of(self.dejavu, self.ratings, self.files):
             raise ValueError("version does not match these models and files")
@@ -267,6 +268,9 @@ LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS = (
 
 TOTALS = "totals.npz"
 """File of tables and ratings of total points, which a bundle may have."""
+
+PLAYERS = "players.npz"
+"""File of the ratings of players, which a bundle may have."""
 
 COURSES = "courses.npz"
 """File of the courses of entries, which a bundle may have."""
@@ -320,7 +324,8 @@ def model_info(manifest: Manifest, calibration: LatticeCalibration) -> ModelInfo
         ratings_date=manifest.ratings.date,
         approved=manifest.verdict.fit,
         verdict_reason=manifest.verdict.reason,
-        inputs=tuple(each.name for each in LIVE_INPUTS if each.name in {*calibration.inputs, *of_totals, *_OF_RATINGS}),
+        inputs=tuple(each.name for each in LIVE_INPUTS if each.name in {*calibration.inputs, *of_totals, *_OF_RATINGS})
+        + (("lineups",) if PLAYERS in manifest.files else ()),
         components=manifest.components,
         totals=has_totals,
         line=calibration.has_line,

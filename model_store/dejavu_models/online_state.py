@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dejavu_models.live_ratings import LiveRatings, LiveTotals
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import Tracker
@@ -26,6 +27,7 @@ class OnlineState:
         ratings: None to use the ratings of the bundle.
         schedule: games of the season, for the terms of the expected margin; None if reported finals are not followed.
         totals: ratings of totals; None to use those of the bundle, if it has any.
+        players: ratings of players; None to use those of the bundle, if it has any.
     """
 
     sequence: int = 0
@@ -34,6 +36,7 @@ class OnlineState:
     ratings: LiveRatings | None = None
     schedule: ScheduleHistory | None = None
     totals: LiveTotals | None = None
+    players: PlayerRatings | None = None
 
 
 INITIAL: Final = OnlineState()

@@ -19,12 +19,9 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from dejavu_feed.box_score import STARTERS, Lineups, PlayerLine
+from dejavu_feed.box_score import MARKS, STARTERS, Lineups, PlayerLine
+from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats, from_npz, to_npz
-from dejavu_models.team_filter import CODES
-
-MARKS: Final = (0, 6, 12, 24)
-"""Minutes up to which players are seen; the first is the tip-off, when starters are known."""
 
 # Chosen on the seasons 2016 to 2019 (docs/decisions/0071-who-plays.md).
 _VARIANCE: Final = 6.0
@@ -61,6 +58,9 @@ _MAX_RATING: Final = 100.0
 
 SHAPE: Final = (len(MARKS), 7, 2, 4)
 """Shape of the probabilities to play: mark, minutes in steps of 6, usual starter or not, availability in quarters."""
+
+
+_CODES: Final = tuple(TEAMS)
 
 
 class PlayerRating(NamedTuple):
@@ -212,17 +212,17 @@ class PlayerRatings:
         """Return whether both teams have at least KNOWN_AFTER games of a season with a box score."""
         return season == self.season and min(self.games.get(home, 0), self.games.get(away, 0)) >= KNOWN_AFTER
 
-    def differences(self, home: str, away: str, lineups: Lineups, minute: int) -> LineupDifferences:
+    def differences(self, home: str, away: str, lineups: Lineups, mark: int) -> LineupDifferences:
         """Return the line-ups of a game in points, home − away.
 
         Args:
             home: NBA code of the home team.
             away: NBA code of the away team.
-            lineups: who has been on court up to the minute.
-            minute: elapsed minutes of play.
+            lineups: who has been on court so far.
+            mark: index of the last of MARKS that has been played.
         """
-        of_home = self._of_team(home, lineups.home_seen, minute)
-        of_away = self._of_team(away, lineups.away_seen, minute)
+        of_home = self._of_team(home, lineups.home_seen, mark)
+        of_away = self._of_team(away, lineups.away_seen, mark)
         return LineupDifferences(of_home.missing - of_away.missing, of_home.usual - of_away.usual)
 
     def missing(self, team: str, seen: Iterable[int]) -> int:
@@ -234,8 +234,8 @@ class PlayerRatings:
         """Return the players of a team's usual line-up, in ascending order of their ids."""
         return sorted((number, each) for number, each in self.players.items() if each.team == team and each.usual > 0)
 
-    def _of_team(self, team: str, seen: Sequence[int], minute: int) -> LineupDifferences:
-        line_up, there, mark = self.usual(team), set(seen), mark_of(minute)
+    def _of_team(self, team: str, seen: Sequence[int], mark: int) -> LineupDifferences:
+        line_up, there = self.usual(team), set(seen)
         expected = [(self.players.get(number, _NEW), 1.0) for number in seen]
         expected += [
             (known, float(self.plays[mark, *place_of(known)])) for number, known in line_up if number not in there
@@ -252,9 +252,9 @@ class PlayerRatings:
         columns = {name: np.array([getattr(each, name) for each in rows], np.float64) for name in _NUMBERS}
         return to_npz(
             player=np.array(ids, np.int64),
-            team=np.array([CODES.index(each.team) for each in rows], np.int64),
+            team=np.array([_CODES.index(each.team) for each in rows], np.int64),
             **columns,
-            games=np.array([self.games.get(code, 0) for code in CODES], np.int64),
+            games=np.array([self.games.get(code, 0) for code in _CODES], np.int64),
             newest_season=np.array(self.season, np.int64),
             plays=self.plays,
             weights=np.array(self.weights),
@@ -273,27 +273,27 @@ class PlayerRatings:
         plays, weights = columns["plays"], columns["weights"]
         if not 1 <= len(ids) <= MAX_PLAYERS or numbers.shape != (len(_NUMBERS), len(ids)) or teams.shape != ids.shape:
             raise ValueError(f"it holds {len(ids)} players; expected 1 to {MAX_PLAYERS}, with a row each")
-        if (np.diff(ids) <= 0).any() or ids[0] < 1 or teams.min() < 0 or teams.max() >= len(CODES):
+        if (np.diff(ids) <= 0).any() or ids[0] < 1 or teams.min() < 0 or teams.max() >= len(_CODES):
             raise ValueError("its players must be in ascending order, each of a team")
         least = np.array([-_MAX_RATING, 0, 0, 0, 0, 0])[:, None]
         most = np.array([_MAX_RATING, _VARIANCE, STARTERS, 1, STARTERS, 9999])[:, None]
         if not ((numbers >= least) & (numbers <= most)).all():  # NaN fails too
             raise ValueError("the numbers of its players are out of bounds")
-        if games.shape != (len(CODES),) or games.min() < 0 or games.max() > 200:
+        if games.shape != (len(_CODES),) or games.min() < 0 or games.max() > 200:
             raise ValueError("its games a team must be from 0 to 200")
         if plays.shape != SHAPE or not ((plays > 0) & (plays <= 1)).all():
             raise ValueError(f"its probabilities must be of shape {SHAPE}, in (0, 1]")
         if weights.shape != (3,) or not (np.abs(weights) <= 2).all():
             raise ValueError("its weights must be three numbers within ±2")
         rows = [
-            PlayerRating(CODES[team], rating, variance, minutes, starts, usual, int(newest))
+            PlayerRating(_CODES[team], rating, variance, minutes, starts, usual, int(newest))
             for team, (rating, variance, minutes, starts, usual, newest) in zip(
                 teams.tolist(), numbers.T.tolist(), strict=True
             )
         ]
         return cls(
             dict(zip(ids.tolist(), rows, strict=True)),
-            {code: count for code, count in zip(CODES, games.tolist(), strict=True) if count},
+            {code: count for code, count in zip(_CODES, games.tolist(), strict=True) if count},
             int(columns["newest_season"]),
             plays,
             LineupWeights(*weights.tolist()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from typing import ClassVar, Final, NamedTuple, Self
@@ -16,9 +16,11 @@ from typing import ClassVar, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.box_score import Lineups
 from dejavu_feed.neutral_sites import is_neutral
 from dejavu_feed.off_season import days_around, season_on
 from dejavu_models.arrays import Floats
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHistory, game_terms
 from dejavu_models.team_filter import CODES, FIRST_TERM, LEVEL, RatingSettings, TeamFilter
 from dejavu_models.types import ExpectedMarginTerms, MarginSource, TeamKnowledge, WarningReason
@@ -156,6 +158,8 @@ class RatedGame(NamedTuple):
         day: local date; None: its schedule is not known.
         is_playoffs: whether it is of the play-in or the playoffs.
         neutral_site: whether it is at a neutral site; None if only the listed ones are.
+        lineups: who has been on court so far; None if that is not known.
+        mark: index of the last of `player_ratings.MARKS` up to which they were seen.
     """
 
     home: str
@@ -163,6 +167,8 @@ class RatedGame(NamedTuple):
     day: date | None
     is_playoffs: bool = False
     neutral_site: bool | None = None
+    lineups: Lineups | None = None
+    mark: int = 0
 
 
 class MarginUncertainty(NamedTuple):
@@ -186,6 +192,7 @@ class RatingsByDate:
     Args:
         state: the filter, with at least one game.
         schedule: games of the season; None if they are not known.
+        players: ratings of players; None if there are none.
 
     Attributes:
         newest: the ratings for the filter's own season.
@@ -194,9 +201,15 @@ class RatingsByDate:
         ValueError: if the filter includes no game.
     """
 
-    def __init__(self, state: RatingFilter, schedule: ScheduleHistory | None = None) -> None:
+    def __init__(
+        self,
+        state: RatingFilter,
+        schedule: ScheduleHistory | None = None,
+        players: PlayerRatings | None = None,
+    ) -> None:
         self.newest = state.ratings()
         self._filter = state
+        self._players = players
         self._schedule = schedule
         self._later = dict[int, Ratings]()
         # The games of an evening are asked for often. The cache is limited: clients choose teams and dates.
@@ -220,7 +233,22 @@ class RatingsByDate:
         """Return the terms of a game's expected margin."""
         schedule, terms = self._terms(game)
         known = schedule.is_known and self._filter.with_terms
-        return self.on(game.day).expected_margin_terms(game.home, game.away, terms, schedule_known=known)
+        of_teams = self.on(game.day).expected_margin_terms(game.home, game.away, terms, schedule_known=known)
+        return of_teams if self._players is None else self._with_players(of_teams, game, self._players)
+
+    def _with_players(self, terms: ExpectedMarginTerms, game: RatedGame, players: PlayerRatings) -> ExpectedMarginTerms:
+        season = players.season if game.day is None else season_on(game.day)
+        if game.lineups is None or not players.knows(game.home, game.away, season):
+            return terms
+        found = players.differences(game.home, game.away, game.lineups, game.mark)
+        weights = players.weights
+        return replace(
+            terms,
+            usual_players=weights.usual * found.usual + weights.margin * terms.of_teams,
+            missing_players=weights.missing * found.missing,
+            home_missing=players.missing(game.home, game.lineups.home_seen),
+            away_missing=players.missing(game.away, game.lineups.away_seen),
+        )
 
     def _terms(self, game: RatedGame) -> tuple[GameSchedule, GameTerms]:
         # Without any final, it is not known whether the season has not begun or nothing was reported.

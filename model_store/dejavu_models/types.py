@@ -211,6 +211,10 @@ class ExpectedMarginTerms:
         altitude: additional advantage of a home team high above sea level; 0 elsewhere.
         schedule_known: whether the games of both teams on these days were known; always false for a model that knows no
             schedule.
+        usual_players: what the ratings of the players whom both teams usually have say beyond the teams' results; 0 if
+            it is not known who plays.
+        missing_players: effect of who plays, and of who of the usual players has not been seen; 0 as above.
+        home_missing, away_missing: how many of the five with the most usual minutes have not been seen.
     """
 
     strength_difference: float
@@ -219,11 +223,20 @@ class ExpectedMarginTerms:
     playoffs: float = 0.0
     altitude: float = 0.0
     schedule_known: bool = False
+    usual_players: float = 0.0
+    missing_players: float = 0.0
+    home_missing: int = 0
+    away_missing: int = 0
+
+    @property
+    def of_teams(self) -> float:
+        """The margin without players, in points."""
+        return self.strength_difference + self.home_advantage + self.schedule + self.playoffs + self.altitude
 
     @property
     def margin(self) -> float:
         """The expected final differential before the game, in points."""
-        return self.strength_difference + self.home_advantage + self.schedule + self.playoffs + self.altitude
+        return self.of_teams + self.usual_players + self.missing_players
 
 
 @fast_frozen

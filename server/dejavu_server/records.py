@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dejavu_common.frozen import fast_frozen
 from dejavu_common.game_day import game_day
+from dejavu_feed.box_score import PlayerLine
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -244,6 +245,7 @@ class ReportedOutcome:
         recorded_by: identity of the caller who reported or withdrew it; empty if it is not known.
         total_points: points of both teams at the horizon; None if they were not reported.
         overtimes: overtimes that the game had; None at the half, and if they were not reported.
+        players: the box score, by the ids of the players; empty at the half, and if it was not reported.
     """
 
     game_id: str
@@ -259,6 +261,7 @@ class ReportedOutcome:
     recorded_by: str = ""
     total_points: int | None = None
     overtimes: int | None = None
+    players: tuple[PlayerLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

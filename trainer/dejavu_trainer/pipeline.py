@@ -19,6 +19,7 @@ from dejavu_models.manifest import (
     COURSES,
     ENTRIES,
     LSTM,
+    PLAYERS,
     RATINGS,
     SCHEMA_VERSION,
     TOTALS,
@@ -179,6 +180,8 @@ def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, byte
     if fitted.totals is not None and ratings.season is not None:
         totals = replace(fitted.totals, ratings=fitted.totals.ratings.predict(ratings.season))
         contents[TOTALS] = totals.to_bytes()
+    if fitted.players is not None:
+        contents[PLAYERS] = fitted.players.to_bytes()
     return contents
 
 

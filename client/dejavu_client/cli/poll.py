@@ -19,6 +19,7 @@ from dejavu_client.cli.server_process import PageNotStarted, open_page, running_
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.output.poll_display import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
+from dejavu_client.poller.box_scores import BoxScores
 from dejavu_client.poller.event_files import EventFiles
 from dejavu_client.poller.feed_report import FeedReporter
 from dejavu_client.poller.horizons import FIRST_MINUTE
@@ -151,6 +152,7 @@ def poll(
                 lines=GameLines(
                     utc_now, file=lines, odds=feed.odds if odds else None, kept=state_folder() / "poll-lines.json"
                 ),
+                box_scores=BoxScores(feed.box_score),
                 election=None if name == NO_LEASE else LeaderElection(client, name),
             ) as poller,
             AsyncExitStack() as stack,

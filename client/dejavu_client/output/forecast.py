@@ -221,7 +221,16 @@ def _margin_terms_text(terms: ExpectedMarginTerms) -> str:
     parts.append(f"schedule {signed(terms.schedule)}" if schedule else "schedule not known")
     parts += [f"playoffs {signed(terms.playoffs)}"] * bool(terms.playoffs)
     parts += [f"altitude {signed(terms.altitude)}"] * bool(terms.altitude)
+    parts += [f"usual players {signed(terms.usual_players)}"] * bool(terms.usual_players)
+    if terms.missing_players:
+        missing = [f"{count} of the {team}'s usual five" for team, count in _missing(terms) if count]
+        who = f"without {' and '.join(missing)}" if missing else "who plays"
+        parts.append(f"{who} {signed(terms.missing_players)}")
     return " · ".join(parts)
+
+
+def _missing(terms: ExpectedMarginTerms) -> tuple[tuple[str, int], tuple[str, int]]:
+    return ("home team", terms.home_missing), ("away team", terms.away_missing)
 
 
 def _add_adaptation(rows: Table, forecast: Forecast) -> None:

@@ -14,6 +14,7 @@ from typing import Final, Self, TypeVar
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError, UnimplementedError
 from dejavu_client.logs import get_logger
+from dejavu_client.poller.box_scores import BoxScores
 from dejavu_client.poller.capabilities import CapabilityCache
 from dejavu_client.poller.event_files import EventFiles
 from dejavu_client.poller.events import (
@@ -45,6 +46,7 @@ from dejavu_client.poller.step import SCOREBOARD, Result, first_seen, step
 from dejavu_client.poller.summary import Summary, summarize
 from dejavu_client.poller.transition import (  # the names that step.py uses; this module carries out its requests
     MAY_PASS,
+    DueForecast,
     Effect,
     EffectFailed,
     ForecastsAnswered,
@@ -61,9 +63,10 @@ from dejavu_client.poller.transition import (  # the names that step.py uses; th
     StateRead,
     TurnStarted,
 )
-from dejavu_client.poller.watched_game import PollBackoff, WatchedGame
+from dejavu_client.poller.watched_game import PendingOutcome, PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.clock import utc_now
+from dejavu_feed.box_score import PlayerLine
 from dejavu_feed.errors import FeedError
 from dejavu_feed.events import Event as GameEvent
 from dejavu_feed.game_ids import is_all_star, is_replay
@@ -101,6 +104,7 @@ class Poller:
         on_event: callbacks for all events, including forecasts.
         event_files: where to keep the events of all games; None: they are not kept.
         lines: lines of the games; None: forecasts use the ratings of the teams.
+        box_scores: who plays; None: forecasts and reports do not say it.
         now: wall clock, timezone-aware.
 
     Raises:
@@ -139,6 +143,7 @@ class Poller:
         on_event: Sequence[Callback[Event]] = (),
         event_files: EventFiles | None = None,
         lines: GameLines | None = None,
+        box_scores: BoxScores | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         if from_minute < 1 or every < 1:
@@ -177,6 +182,7 @@ class Poller:
         self._event_files = event_files
         self._events_lost = False
         self._lines = lines
+        self._box_scores = box_scores
         self._stop = asyncio.Event()
         self._woken = asyncio.Event()
 
@@ -331,20 +337,32 @@ class Poller:
             case ReadHistory(version):
                 return await self._read_history(game_id, version)
             case RequestForecasts(due):
-                line = None if self._lines is None else self._lines.of(game_id)
-                answers = await request_forecasts(self._client, self.games[game_id].state, due, line)
-                await self._tell_line(game_id, line, answers)
-                if any(isinstance(each, FailedPreconditionError) and each.reason != OUTCOME_KNOWN for each in answers):
-                    self._model.forget()  # the server refuses a request that its model reportedly supports
-                return ForecastsAnswered(due, answers)
+                return await self._request(game_id, due)
             case ReportOutcome(outcome):
-                try:
-                    return OutcomeAnswered(outcome, await report_outcome(self._client, outcome))
-                except DejavuClientError as error:
-                    return OutcomeAnswered(outcome, error)
+                return await self._report_outcome(game_id, outcome)
             case event:
                 await self._emit(event)
         return None
+
+    async def _request(self, game_id: str, due: Sequence[DueForecast]) -> ForecastsAnswered:
+        line = None if self._lines is None else self._lines.of(game_id)
+        seen = None
+        if self._box_scores is not None:
+            seen = await self._box_scores.lineups(game_id, [len(each.pattern) for each in due])
+        answers = await request_forecasts(self._client, self.games[game_id].state, due, line, seen)
+        await self._tell_line(game_id, line, answers)
+        if any(isinstance(each, FailedPreconditionError) and each.reason != OUTCOME_KNOWN for each in answers):
+            self._model.forget()  # the server refuses a request that its model reportedly supports
+        return ForecastsAnswered(due, answers)
+
+    async def _report_outcome(self, game_id: str, outcome: PendingOutcome) -> OutcomeAnswered:
+        lines: tuple[PlayerLine, ...] = ()
+        if self._box_scores is not None and outcome.horizon == FINAL:
+            lines = await self._box_scores.final(game_id)
+        try:
+            return OutcomeAnswered(outcome, await report_outcome(self._client, outcome, lines))
+        except DejavuClientError as error:
+            return OutcomeAnswered(outcome, error)
 
     async def _read_model(self) -> ModelRead:
         try:
@@ -426,6 +444,8 @@ class Poller:
             del self.games[game_id]
             if self._event_files is not None:
                 self._event_files.forget(game_id)
+            if self._box_scores is not None:
+                self._box_scores.forget(game_id)
             if self._lines is not None:
                 self._lines.forget(game_id)
                 self.game_lines.pop(game_id, None)

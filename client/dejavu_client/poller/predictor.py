@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final, Protocol
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.model_service_pb2 import Model
-from dejavu.v1.prediction_service_pb2 import DESCRIPTOR, PredictBatchResult, PredictRequest
+from dejavu.v1.prediction_service_pb2 import DESCRIPTOR, Lineups, PredictBatchResult, PredictRequest
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
+from dejavu.v1.record_service_pb2 import PlayerLine, ReportOutcomeResponse
 from dejavu_client.errors import (
     DejavuClientError,
     InternalError,
@@ -27,6 +27,7 @@ from dejavu_client.poller.watched_game import PendingOutcome
 from dejavu_client.requests import FINAL, predict_request
 from dejavu_client.transport.health import HealthStatus
 from dejavu_common.tracing import span
+from dejavu_feed import box_score
 from dejavu_feed.game_ids import is_of_season
 from dejavu_feed.live_inputs import from_message
 from dejavu_feed.nba.live_payloads import GameState
@@ -70,6 +71,7 @@ class PredictionClient(Protocol):
         observed_time: datetime | None = None,
         total_points: int | None = None,
         overtimes: int | None = None,
+        players: Sequence[PlayerLine] = (),
     ) -> ReportOutcomeResponse:
         """Report the outcome of a game at a horizon: home − away, and home + away, in points."""
         ...
@@ -93,7 +95,11 @@ async def check_server(client: PredictionClient) -> None:
 
 
 async def request_forecasts(
-    client: PredictionClient, game: GameState, due: Sequence[DueForecast], line: GameLine | None = None
+    client: PredictionClient,
+    game: GameState,
+    due: Sequence[DueForecast],
+    line: GameLine | None = None,
+    lineups: Mapping[int, box_score.Lineups] | None = None,
 ) -> list[Forecast | DejavuClientError]:
     """Request a game's forecasts in one call.
 
@@ -102,6 +108,7 @@ async def request_forecasts(
         game: the game. Its teams are sent only if both are NBA teams: the model has no ratings for others.
         due: the forecasts to request.
         line: the line of the game; None if it has none: the server uses the ratings of the teams.
+        lineups: who had been on court, by the minute of a forecast; sent only if the teams are.
 
     Returns:
         The forecast for each item of `due`, or the error in its place.
@@ -121,6 +128,7 @@ async def request_forecasts(
             **each.live.given(),
             neutral_site=game.is_neutral or None,
             **({} if line is None else line.options()),
+            lineups=_lineups(lineups.get(len(each.pattern)) if lineups and home else None),
             explain=True,  # records the steps from minute to minute, which viewers see
         )
         for each in due
@@ -167,8 +175,14 @@ async def load_recorded(
     return recorded
 
 
-async def report_outcome(client: PredictionClient, outcome: PendingOutcome) -> ReportOutcomeResponse:
-    """Report an outcome.
+def _lineups(seen: box_score.Lineups | None) -> Lineups | None:
+    return None if seen is None else Lineups(**seen._asdict())
+
+
+async def report_outcome(
+    client: PredictionClient, outcome: PendingOutcome, lines: Sequence[box_score.PlayerLine] = ()
+) -> ReportOutcomeResponse:
+    """Report an outcome, with the box score of its game if it is known.
 
     Raises:
         DejavuClientError: if the server does not accept it.
@@ -186,17 +200,28 @@ async def report_outcome(client: PredictionClient, outcome: PendingOutcome) -> R
         overtimes=overtimes,
     )
     total = outcome.game.home_score + outcome.game.away_score
+    players = [
+        PlayerLine(
+            player_id=line.player,
+            home=line.home,
+            seconds=line.seconds,
+            plus_minus=line.plus_minus,
+            started=line.started,
+        )
+        for line in lines
+    ]
     try:
-        return await report(observed_time=outcome.observed, total_points=total)
+        return await report(observed_time=outcome.observed, total_points=total, players=players)
     except InvalidArgumentError as error:
         # The clock of the feed or of this machine may be ahead of the server's: let the server set the time. The
-        # differential must be reported even if the total contradicts a recorded one.
-        refused = {each.field for each in error.field_violations}
+        # differential must be reported even if the total contradicts a recorded one, or the box score is wrong.
+        refused = {each.field.partition("[")[0] for each in error.field_violations}
         observed = None if "observed_time" in refused else outcome.observed
         accepted = None if "total_points" in refused else total
-        if not refused <= {"observed_time", "total_points"} or (observed, accepted) == (outcome.observed, total):
+        if not refused or not refused <= {"observed_time", "total_points", "players"}:
             raise
-        return await report(observed_time=observed, total_points=accepted)
+        kept = () if "players" in refused else players
+        return await report(observed_time=observed, total_points=accepted, players=kept)
 
 
 def team_codes(game: GameState) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
+from dejavu_feed.nba.box_scores import BoxScore, read_box_score
 from dejavu_feed.nba.http import MAX_LIVE_PAGE, host_of, read_page
 from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
 from dejavu_feed.nba.odds import ODDS_PATH, GameOdds, read_odds
@@ -96,6 +97,15 @@ class NbaFeed:
             MalformedFeed: if the response cannot be parsed.
         """
         return read_boxscore(self._read(self._boxscore_path.format(game_id=game_id)), game_id)
+
+    def box_score(self, game_id: str) -> BoxScore:
+        """Return who has played in a game so far.
+
+        Raises:
+            FeedUnavailable: if there is no usable response.
+            MalformedFeed: if the response cannot be parsed.
+        """
+        return read_box_score(self._read(self._boxscore_path.format(game_id=game_id)), game_id)
 
     def plays(self, game_id: str) -> PlayByPlay:
         """Return all plays of a game so far, in order.

@@ -7,6 +7,7 @@ from datetime import date
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.live_ratings import LiveRatings
 from dejavu_models.online_state import OnlineState
+from dejavu_models.player_ratings import PlayerRatings, mark_of
 from dejavu_models.ratings import (
     USUAL_VARIANCES,
     MarginUncertainty,
@@ -40,9 +41,12 @@ class ActiveState:
         online: the online state.
         bundled: state of the rating filter of the bundle.
         totals: tables and ratings of total points; None if the bundle has none.
+        players: ratings of players of the bundle; None if it has none.
     """
 
-    def __init__(self, online: OnlineState, bundled: RatingFilter, totals: Totals | None) -> None:
+    def __init__(
+        self, online: OnlineState, bundled: RatingFilter, totals: Totals | None, players: PlayerRatings | None
+    ) -> None:
         self.sequence = online.sequence
         self.mode = online.mode
         self.adapters: dict[tuple[Horizon, int], IntervalAdapter] = (
@@ -50,7 +54,8 @@ class ActiveState:
         )
         self._live = online.ratings
         self._finals = LiveRatings.start(bundled) if online.ratings is None else online.ratings
-        self._ratings = RatingsByDate(bundled if online.ratings is None else online.ratings.filter, online.schedule)
+        of_teams = bundled if online.ratings is None else online.ratings.filter
+        self._ratings = RatingsByDate(of_teams, online.schedule, online.players or players)
         self.ratings_date = self._ratings.newest.date
         self.finals = 0 if online.ratings is None else online.ratings.finals
         self.unseen = {} if online.ratings is None else online.ratings.unseen
@@ -174,7 +179,12 @@ class ActiveState:
 
 
 def _rated_game(query: ForecastQuery) -> RatedGame:
-    return RatedGame(query.home_team, query.away_team, query.game_date, query.is_playoffs, query.live.neutral_site)
+    mark = 0 if query.lineups is None else mark_of(query.pattern.minutes)
+    return RatedGame(
+        *(query.home_team, query.away_team, query.game_date, query.is_playoffs, query.live.neutral_site),
+        lineups=query.lineups,
+        mark=mark,
+    )
 
 
 def expected_margin(query: ForecastQuery, terms: ExpectedMarginTerms | None) -> float | None:

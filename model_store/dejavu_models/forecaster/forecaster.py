@@ -26,6 +26,7 @@ from dejavu_models.forecaster.columns import compiled_columns, forecasts_of, gam
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, OnlineState
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.compiled import CompiledGame, compiled_models
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import MARGIN_SLOPE
@@ -67,6 +68,7 @@ class Forecaster:
         calibration: predictive distributions around the point forecasts, which live inputs may shift.
         ratings: state of the rating filter, for the season that the bundle serves.
         totals: tables and ratings of total points; None if the bundle has none.
+        players: ratings of players; None if the bundle has none.
 
     Attributes:
         policy: staking policy for queries with a market. Set it before the first query.
@@ -75,12 +77,14 @@ class Forecaster:
         plausible_gap: largest difference between the margin of a request and that of the ratings without a warning, in
             points. Set it before the first query too.
         totals: tables and ratings of total points; None if the bundle has none.
+        player_ratings: ratings of players; None if the bundle has none.
     """
 
     policy: StakingPolicy = betting.DEFAULT_POLICY
     max_ratings_days: int = MAX_RATINGS_DAYS
     plausible_gap: float = PLAUSIBLE_GAP
     totals: Totals | None = None
+    player_ratings: PlayerRatings | None = None
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Forecaster:
         calibration: LatticeCalibration,
         ratings: RatingFilter,
         totals: Totals | None = None,
+        players: PlayerRatings | None = None,
     ) -> None:
         self.manifest = manifest
         self.models = models
@@ -96,10 +101,11 @@ class Forecaster:
         self.calibration = calibration
         self.rating_filter = ratings
         self.totals = totals
+        self.player_ratings = players
         self.ratings: Ratings = ratings.ratings()
         self._info = model_info(manifest, calibration)
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
-        self._active = ActiveState(INITIAL, ratings, totals)
+        self._active = ActiveState(INITIAL, ratings, totals, players)
 
     @property
     def info(self) -> ModelInfo:
@@ -120,12 +126,13 @@ class Forecaster:
 
     @property
     def bundled_ratings(self) -> RatedSchedule:
-        """The ratings of the bundle, including those of totals, before the first result."""
-        return RatedSchedule.start(self.rating_filter, None if self.totals is None else self.totals.ratings)
+        """The ratings of the bundle, including those of totals and players, before the first result."""
+        of_totals = None if self.totals is None else self.totals.ratings
+        return RatedSchedule.start(self.rating_filter, of_totals, self.player_ratings)
 
     def update(self, state: OnlineState) -> None:
         """Replace the online state; a batch in progress finishes with the state it started with."""
-        self._active = ActiveState(state, self.rating_filter, self.totals)
+        self._active = ActiveState(state, self.rating_filter, self.totals, self.player_ratings)
 
     @property
     def active_state(self) -> ActiveState:

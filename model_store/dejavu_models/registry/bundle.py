@@ -288,7 +288,8 @@ def _check_learning(forecaster: Forecaster) -> None:
     games = list(zip(CODES[::2], CODES[1::2], strict=True))
     for home, away in games:
         state = state.after(GameResult(home, away, record.season, day, 7, is_playoffs=False, total=221))
-    forecaster.update(OnlineState(ratings=state.ratings, schedule=state.schedule, totals=state.totals))
+    online = OnlineState(ratings=state.ratings, schedule=state.schedule, totals=state.totals, players=state.players)
+    forecaster.update(online)
     queries = [
         ForecastQuery(
             ScorePattern((0.0,)),

@@ -24,6 +24,7 @@ from dejavu_models.manifest import (
     COURSES,
     ENTRIES,
     LSTM,
+    PLAYERS,
     RATINGS,
     TOTALS,
     DejavuRecord,
@@ -32,6 +33,7 @@ from dejavu_models.manifest import (
     first_error,
     index_name,
 )
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.courses import Courses, courses_from_bytes
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
 from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
@@ -77,7 +79,12 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     minutes = {} if record is None else _databases(source, manifest, record, contents)
     with _refusing(source, COMBINATION):
         models = PointEnsemble(linear, lstm, minutes, combination)
-    return Forecaster(manifest, models, calibration, ratings, _totals_from_bytes(source, manifest, contents))
+    players = None
+    if PLAYERS in contents:
+        with _refusing(source, PLAYERS):
+            players = PlayerRatings.from_bytes(contents[PLAYERS])
+    totals = _totals_from_bytes(source, manifest, contents)
+    return Forecaster(manifest, models, calibration, ratings, totals, players)
 
 
 def _databases(

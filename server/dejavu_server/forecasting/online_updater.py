@@ -22,6 +22,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, LiveTotals, RatedSchedule
 from dejavu_models.online_state import OnlineState
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState
@@ -29,6 +30,7 @@ from dejavu_server.forecasting.projection import Projection, Snapshot
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.entries import box_scores
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries import learning
 from dejavu_server.ledger.queries.learning import INTERVALS, Newest, SettledGame
@@ -55,7 +57,8 @@ def update_ratings(state: RatedSchedule, game: SettledGame) -> RatedSchedule:
         return state
     teams, is_of_playoffs = (game.home_team, game.away_team), is_playoffs(game.game_id)
     total, neutral = game.total_points, game.neutral_site
-    return state.after(GameResult(*teams, season, game.day, game.differential, is_of_playoffs, total, neutral))
+    players = box_scores.parse(game.players)
+    return state.after(GameResult(*teams, season, game.day, game.differential, is_of_playoffs, total, neutral, players))
 
 
 def update_schedule(history: ScheduleHistory, game: SettledGame) -> ScheduleHistory:
@@ -130,6 +133,11 @@ class OnlineProjection:
         """Return the ratings of totals of a model version; None if it has none, or they do not advance."""
         projection = self._advancing.get(version)
         return None if projection is None else projection.current.state.totals
+
+    def players(self, version: str) -> PlayerRatings | None:
+        """Return the ratings of players of a model version; None if it has none, or they do not advance."""
+        projection = self._advancing.get(version)
+        return None if projection is None else projection.current.state.players
 
     @property
     def schedule(self) -> ScheduleHistory:
@@ -353,6 +361,7 @@ class OnlineUpdater:
             ratings=projection.ratings(version),
             schedule=projection.schedule,
             totals=projection.totals(version),
+            players=projection.players(version),
         )
 
     async def _run(self) -> None:

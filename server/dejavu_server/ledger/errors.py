@@ -166,6 +166,13 @@ class InvalidOvertimes(InvalidInput):
     default_field = "overtimes"
 
 
+class InvalidPlayers(InvalidInput):
+    """A box score is not that of a game, or was given for halftime."""
+
+    reason = "INVALID_PLAYERS"
+    default_field = "players"
+
+
 class ReadStopped(Exception):
     """A read ended early because it was stopped."""
 

@@ -54,11 +54,11 @@ def record_outcome(
 ) -> Result[tuple[ReportedOutcome, int]]:
     """Record an outcome, unless it is the current one already. It settles every forecast of its game and horizon.
 
-    A report without teams or total points agrees with an outcome that has them. A revision without teams keeps those of
-    the current outcome; one without total points or overtimes keeps these, too, if it has the same differential. A
-    report that only adds teams or total points is recorded as a revision, but corrects nothing. Different overtimes
-    alone change nothing, nor does a different time. After a withdrawal, a report is the first one again: online updates
-    take it in the order in which it comes.
+    A report without teams, total points or players agrees with an outcome that has them. A revision without teams keeps
+    those of the current outcome; one without total points, overtimes or players keeps these, too, if it has the same
+    differential. A report that only adds some of these is recorded as a revision, but corrects nothing. Different
+    overtimes alone change nothing, nor does a different time. After a withdrawal, a report is the first one again:
+    online updates take it in the order in which it comes.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -90,10 +90,11 @@ def record_outcome(
         found = f"{reported.game_id} {_PLACES[reported.horizon]}"
         return Failed(GameFull(f"the outcome of {found} has {MAX_REVISIONS} revisions, which is the limit"))
     teams = before if before is not None and not reported.home_team else reported
-    total, overtimes = reported.total_points, reported.overtimes
+    total, overtimes, players = reported.total_points, reported.overtimes, reported.players
     if before is not None and before.differential == reported.differential:
         total = before.total_points if total is None else total
         overtimes = before.overtimes if overtimes is None else overtimes
+        players = players or before.players
     outcome = replace(
         reported,
         recorded_time=now,
@@ -102,6 +103,7 @@ def record_outcome(
         withdrawn=False,
         total_points=total,
         overtimes=overtimes,
+        players=players,
     )
     return _add(connection, outcome, newest)
 
@@ -170,19 +172,21 @@ def _standing(newest: _StoredOutcome | None) -> ReportedOutcome | None:
 
 
 def _agree(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
-    """Return whether a report has the same differential as an outcome, and the same teams and total points or none."""
+    """Return whether a report has the differential of an outcome, and its teams, points and box score, or none."""
     same_teams = (reported.home_team, reported.away_team) in {("", ""), (stored.home_team, stored.away_team)}
     same_total = reported.total_points in {None, stored.total_points}
-    return stored.differential == reported.differential and same_teams and same_total
+    same_players = reported.players in {(), stored.players}
+    return stored.differential == reported.differential and same_teams and same_total and same_players
 
 
 def _only_adds(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
-    """Return whether a report has all that an outcome has, and teams or total points that it lacks."""
+    """Return whether a report has all that an outcome has, and teams, total points or players that it lacks."""
     teams = (reported.home_team, reported.away_team)
     return (
         stored.differential == reported.differential
         and (not stored.home_team or teams in {("", ""), (stored.home_team, stored.away_team)})
         and (stored.total_points is None or reported.total_points in {None, stored.total_points})
+        and (not stored.players or reported.players in {(), stored.players})
     )
 
 
@@ -193,6 +197,8 @@ def _difference(stored: ReportedOutcome, reported: ReportedOutcome) -> str:
     new = _words(reported) if teams else f"{reported.differential:+d}"
     if reported.total_points is not None and stored.total_points is not None:
         new += f", {reported.total_points} points instead of {stored.total_points}"
+    if reported.players and stored.players and reported.players != stored.players:
+        new += ", another box score"
     stands = f"another outcome stands {_PLACES[stored.horizon]}: {_words(stored)}, {recorded}"
     return f"{stands}; this report has {new}"
 

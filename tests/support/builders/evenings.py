@@ -16,7 +16,7 @@ from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_RATINGS, Forecast, Horizon
 from dejavu.v1.model_service_pb2 import HorizonSupport, Model
 from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictError, PredictRequest
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
-from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
+from dejavu.v1.record_service_pb2 import PlayerLine, ReportOutcomeResponse
 from dejavu_client.errors import DejavuClientError, from_predict_error
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_client.transport.health import HealthStatus
@@ -178,6 +178,7 @@ class StoringPredictor:
         self.reports: list[Report] = []
         self.totals: list[int | None] = []
         self.overtimes: list[int | None] = []
+        self.box_scores: list[tuple[PlayerLine, ...]] = []
         """Totals of the reports, in order."""
         self.untaken: list[Exception] = []
         self.unrecalled: list[Exception] = []
@@ -248,10 +249,12 @@ class StoringPredictor:
         observed_time: datetime | None = None,
         total_points: int | None = None,
         overtimes: int | None = None,
+        players: Sequence[PlayerLine] = (),
     ) -> ReportOutcomeResponse:
         self.reports.append(Report(game_id, horizon, differential, home_team, away_team, observed_time))
         self.totals.append(total_points)
         self.overtimes.append(overtimes)
+        self.box_scores.append(tuple(players))
         if self.untaken:
             raise self.untaken.pop(0)
         known = self._outcomes.get((game_id, horizon))

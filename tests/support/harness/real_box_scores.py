@@ -24,7 +24,7 @@ _NAMING: Final = {1, 2, 3, 4, 5, 6, 10}
 _FOUL: Final = 6
 _BENCH_FOULS: Final = {10, 11, 12, 13, 16, 18, 19, 25, 30}
 """Fouls that may be called on players of the bench."""
-_QUARTER, _OVERTIME = 720, 300
+_QUARTER, _OVERTIME = 720.0, 300.0
 _TEAM: Final = 1610000000
 """Ids of teams are greater."""
 

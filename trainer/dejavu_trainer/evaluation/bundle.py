@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from dejavu_feed.errors import DataError
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter, frozen_margins
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_trainer.data.games import Games
@@ -15,6 +16,7 @@ from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldSco
 from dejavu_trainer.evaluation.totals.fold import score_totals
 from dejavu_trainer.evaluation.totals.scores import TotalScores
 from dejavu_trainer.execution import Advance, ignore
+from dejavu_trainer.training.players import rate_players
 from dejavu_trainer.training.ratings import carry
 from dejavu_trainer.training.schedule import margin_terms
 from dejavu_trainer.training.totals import carry_totals
@@ -98,6 +100,7 @@ def evaluate(
         calibrate=rated.of_seasons(info.calibration_seasons),
         test=test,
         frozen_margins=frozen_margins(ratings, test.games.home, test.games.away, margin_terms(test.games)),
+        players=_players(forecaster, earlier.games),
         advance=advance,
     )
     dejavu = manifest.dejavu
@@ -111,6 +114,12 @@ def evaluate(
         result=result_of([scored], method, _totals(forecaster, games, season), resamples=resamples, advance=advance),
         scores=scored,
     )
+
+
+def _players(forecaster: Forecaster, earlier: Games) -> PlayerRatings | None:
+    """Return the ratings of players as they stood after earlier games; None if the bundle has none."""
+    players = forecaster.player_ratings
+    return None if players is None else replace(rate_players(PlayerRatings(), earlier)[1], weights=players.weights)
 
 
 def _totals(forecaster: Forecaster, games: Games, season: int) -> list[TotalScores]:

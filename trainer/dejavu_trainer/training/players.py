@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from dejavu_feed.box_score import Lineups, lineups
+from dejavu_feed.box_score import MARKS, Lineups, lineups
 from dejavu_models.arrays import Floats
-from dejavu_models.player_ratings import MARKS, SHAPE, LineupWeights, PlayerRatings, place_of
+from dejavu_models.player_ratings import SHAPE, LineupWeights, PlayerRatings, place_of
 from dejavu_trainer.data.box_scores import SeenLine
 from dejavu_trainer.data.games import Games
 
@@ -85,7 +85,7 @@ def rate_players(start: PlayerRatings, games: Games) -> tuple[LineupGames, Playe
             so_far = [seen_until(seen, 60 * mark) for mark in MARKS]
             _count(asked, state, (home, away), so_far, seen)
             if state.knows(home, away, season):
-                found = [state.differences(home, away, each, mark) for each, mark in zip(so_far, MARKS, strict=True)]
+                found = [state.differences(home, away, each, mark) for mark, each in enumerate(so_far)]
                 missing[row], usual[row] = [each.missing for each in found], found[0].usual
         for row in rows:
             lines = [each.line for each in games.box_scores[row]]

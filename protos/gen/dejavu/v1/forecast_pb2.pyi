@@ -604,6 +604,10 @@ class ExpectedMarginTerms(_message.Message):
     PLAYOFFS_FIELD_NUMBER: _builtins.int
     ALTITUDE_FIELD_NUMBER: _builtins.int
     SCHEDULE_KNOWN_FIELD_NUMBER: _builtins.int
+    USUAL_PLAYERS_FIELD_NUMBER: _builtins.int
+    MISSING_PLAYERS_FIELD_NUMBER: _builtins.int
+    HOME_MISSING_FIELD_NUMBER: _builtins.int
+    AWAY_MISSING_FIELD_NUMBER: _builtins.int
     strength_difference: _builtins.float
     """Strength of the home team minus that of the visitors."""
     home_advantage: _builtins.float
@@ -620,6 +624,16 @@ class ExpectedMarginTerms(_message.Message):
     """Whether the server knows the games of both teams on the last six days before game_date, from the finals reported to
     it. If not, what it does not know is taken as equal for both. Always false for a model without a schedule.
     """
+    usual_players: _builtins.float
+    """What the ratings of the players whom both teams usually have say beyond the teams' results, as after a trade; 0 if
+    the request has no lineups, or the server does not know these players.
+    """
+    missing_players: _builtins.float
+    """What the players seen so far, and the usual ones not yet seen, are worth beside the usual line-ups; 0 as above."""
+    home_missing: _builtins.int
+    """How many of the home team's usual five, the players with the most usual minutes, have not been seen."""
+    away_missing: _builtins.int
+    """The same of the away team."""
     def __init__(
         self,
         *,
@@ -629,10 +643,14 @@ class ExpectedMarginTerms(_message.Message):
         playoffs: _builtins.float = ...,
         altitude: _builtins.float = ...,
         schedule_known: _builtins.bool = ...,
+        usual_players: _builtins.float = ...,
+        missing_players: _builtins.float = ...,
+        home_missing: _builtins.int = ...,
+        away_missing: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["altitude", b"altitude", "home_advantage", b"home_advantage", "playoffs", b"playoffs", "schedule", b"schedule", "schedule_known", b"schedule_known", "strength_difference", b"strength_difference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["altitude", b"altitude", "away_missing", b"away_missing", "home_advantage", b"home_advantage", "home_missing", b"home_missing", "missing_players", b"missing_players", "playoffs", b"playoffs", "schedule", b"schedule", "schedule_known", b"schedule_known", "strength_difference", b"strength_difference", "usual_players", b"usual_players"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

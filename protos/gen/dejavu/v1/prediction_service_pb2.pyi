@@ -49,6 +49,7 @@ class PredictRequest(_message.Message):
     MARGIN_TIME_FIELD_NUMBER: _builtins.int
     NEUTRAL_SITE_FIELD_NUMBER: _builtins.int
     POSSESSION_FIELD_NUMBER: _builtins.int
+    LINEUPS_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
@@ -131,6 +132,14 @@ class PredictRequest(_message.Message):
         known.
         """
 
+    @_builtins.property
+    def lineups(self) -> Global___Lineups:
+        """Who has been on court so far; needs both teams. With it, expected_margin knows who of the usual players is missing,
+        if the model has ratings of players and knows both teams' from reported games of the season. A pregame_margin, which
+        knows it too, takes precedence. It does not enter what makes a revision: who asks again for a recorded forecast gets
+        that. Absent: not known.
+        """
+
     def __init__(
         self,
         *,
@@ -154,10 +163,11 @@ class PredictRequest(_message.Message):
         margin_time: _timestamp_pb2.Timestamp | None = ...,
         neutral_site: _builtins.bool | None = ...,
         possession: _forecast_pb2.Possession | None = ...,
+        lineups: Global___Lineups | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "margin_time", b"margin_time", "market", b"market", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "lineups", b"lineups", "margin_time", b"margin_time", "market", b"market", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "model_version", b"model_version", "neutral_site", b"neutral_site", "pattern", b"pattern", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "lineups", b"lineups", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "model_version", b"model_version", "neutral_site", b"neutral_site", "pattern", b"pattern", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
@@ -181,6 +191,48 @@ class PredictRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___PredictRequest: _TypeAlias = PredictRequest  # noqa: Y015
+
+@_typing.final
+class Lineups(_message.Message):
+    """Who has been on court so far, by the NBA's ids of the players."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOME_STARTERS_FIELD_NUMBER: _builtins.int
+    AWAY_STARTERS_FIELD_NUMBER: _builtins.int
+    HOME_SEEN_FIELD_NUMBER: _builtins.int
+    AWAY_SEEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def home_starters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The five home players at tip-off."""
+
+    @_builtins.property
+    def away_starters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The five away players at tip-off."""
+
+    @_builtins.property
+    def home_seen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Home players seen so far, at most 20, with or without the starters."""
+
+    @_builtins.property
+    def away_seen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Away players seen so far, as above."""
+
+    def __init__(
+        self,
+        *,
+        home_starters: _abc.Iterable[_builtins.int] | None = ...,
+        away_starters: _abc.Iterable[_builtins.int] | None = ...,
+        home_seen: _abc.Iterable[_builtins.int] | None = ...,
+        away_seen: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_seen", b"away_seen", "away_starters", b"away_starters", "home_seen", b"home_seen", "home_starters", b"home_starters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lineups: _TypeAlias = Lineups  # noqa: Y015
 
 @_typing.final
 class PredictResponse(_message.Message):

@@ -28,7 +28,7 @@ from dejavu.v1 import scorecard_pb2 as dejavu_dot_v1_dot_scorecard__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64\x65javu/v1/record_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x16\x64\x65javu/v1/record.proto\x1a\x19\x64\x65javu/v1/scorecard.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x02\n\x14ReportOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x14\n\x0c\x64ifferential\x18\x03 \x01(\x11\x12\x11\n\thome_team\x18\x04 \x01(\t\x12\x11\n\taway_team\x18\x05 \x01(\t\x12\x31\n\robserved_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11refuse_correction\x18\x07 \x01(\x08\x12\x19\n\x0ctotal_points\x18\x08 \x01(\rH\x00\x88\x01\x01\x12\x16\n\tovertimes\x18\t \x01(\rH\x01\x88\x01\x01\x42\x0f\n\r_total_pointsB\x0c\n\n_overtimes\"W\n\x15ReportOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x19\n\x11settled_forecasts\x18\x02 \x01(\r\"N\n\x16WithdrawOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\"[\n\x17WithdrawOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x1b\n\x13unsettled_forecasts\x18\x02 \x01(\r\"\x95\x01\n\x14GetPredictionRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1c\n\x0f\x65lapsed_minutes\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rmodel_version\x18\x04 \x01(\tB\x12\n\x10_elapsed_minutes\"\xa2\x01\n\x15GetPredictionResponse\x12\x31\n\nprediction\x18\x01 \x01(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x30\n\trevisions\x18\x02 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12$\n\x08outcomes\x18\x03 \x03(\x0b\x32\x12.dejavu.v1.Outcome\"\xa0\x03\n\x16ListPredictionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07game_id\x18\x03 \x01(\t\x12\x11\n\tfrom_date\x18\x04 \x01(\t\x12\x0f\n\x07to_date\x18\x05 \x01(\t\x12\x0c\n\x04team\x18\x06 \x01(\t\x12#\n\x07horizon\x18\x07 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1b\n\x0emin_confidence\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07settled\x18\t \x01(\x08H\x01\x88\x01\x01\x12\x15\n\rmodel_version\x18\n \x01(\t\x12\x1c\n\x0f\x65lapsed_minutes\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\x1a\n\x12include_superseded\x18\x0c \x01(\x08\x12\x17\n\x0finclude_replays\x18\r \x01(\x08\x12\'\n\x04view\x18\x0e \x01(\x0e\x32\x19.dejavu.v1.PredictionViewB\x11\n\x0f_min_confidenceB\n\n\x08_settledB\x12\n\x10_elapsed_minutes\"f\n\x17ListPredictionsResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcb\x02\n\x0bScoreFilter\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\tfrom_date\x18\x03 \x01(\t\x12\x0f\n\x07to_date\x18\x04 \x01(\t\x12\x18\n\x0bmin_minutes\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0bmax_minutes\x18\x06 \x01(\rH\x01\x88\x01\x01\x12\x17\n\x0finclude_replays\x18\x07 \x01(\x08\x12\x0c\n\x04team\x18\x08 \x01(\t\x12\x0f\n\x07game_id\x18\t \x01(\t\x12\x1b\n\x0emin_confidence\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x0b\n\x03\x61rm\x18\x0b \x01(\t\x12\x13\n\x0brecorded_by\x18\x0c \x01(\tB\x0e\n\x0c_min_minutesB\x0e\n\x0c_max_minutesB\x11\n\x0f_min_confidence\"=\n\x13GetScorecardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\"?\n\x14GetScorecardResponse\x12\'\n\tscorecard\x18\x01 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"\x80\x01\n\x15GetLeaderboardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\"\xa9\x01\n\x16GetLeaderboardResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.dejavu.v1.LeaderboardRow\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\x12%\n\x07shadows\x18\x04 \x03(\x0b\x32\x14.dejavu.v1.ShadowRow\"\xba\x01\n\tShadowRow\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x17\n\x0f\x61gainst_version\x18\x03 \x01(\t\x12\r\n\x05games\x18\x04 \x01(\r\x12\x11\n\tforecasts\x18\x05 \x01(\r\x12%\n\x04\x63rps\x18\x06 \x01(\x0b\x32\x17.dejavu.v1.PairedFigure\x12&\n\x05\x62rier\x18\x07 \x01(\x0b\x32\x17.dejavu.v1.PairedFigure\"[\n\x0cPairedFigure\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x15\n\ragainst_score\x18\x02 \x01(\x01\x12%\n\ndifference\x18\x03 \x01(\x0b\x32\x11.dejavu.v1.Figure\"m\n\x0eLeaderboardRow\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\'\n\tscorecard\x18\x04 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"\x16\n\x14GetCheckpointRequest\"B\n\x15GetCheckpointResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dejavu.v1.Checkpoint*f\n\x0ePredictionView\x12\x1f\n\x1bPREDICTION_VIEW_UNSPECIFIED\x10\x00\x12\x19\n\x15PREDICTION_VIEW_BASIC\x10\x01\x12\x18\n\x14PREDICTION_VIEW_FULL\x10\x02*\xda\x01\n\x11LeaderboardMetric\x12\"\n\x1eLEADERBOARD_METRIC_UNSPECIFIED\x10\x00\x12\x1b\n\x17LEADERBOARD_METRIC_CRPS\x10\x01\x12\x1a\n\x16LEADERBOARD_METRIC_MAE\x10\x02\x12\x1c\n\x18LEADERBOARD_METRIC_BRIER\x10\x03\x12%\n!LEADERBOARD_METRIC_MAE_DIFFERENCE\x10\x04\x12#\n\x1fLEADERBOARD_METRIC_COVERAGE_GAP\x10\x05\x32\xe7\x04\n\rRecordService\x12R\n\rReportOutcome\x12\x1f.dejavu.v1.ReportOutcomeRequest\x1a .dejavu.v1.ReportOutcomeResponse\x12X\n\x0fWithdrawOutcome\x12!.dejavu.v1.WithdrawOutcomeRequest\x1a\".dejavu.v1.WithdrawOutcomeResponse\x12R\n\rGetPrediction\x12\x1f.dejavu.v1.GetPredictionRequest\x1a .dejavu.v1.GetPredictionResponse\x12X\n\x0fListPredictions\x12!.dejavu.v1.ListPredictionsRequest\x1a\".dejavu.v1.ListPredictionsResponse\x12O\n\x0cGetScorecard\x12\x1e.dejavu.v1.GetScorecardRequest\x1a\x1f.dejavu.v1.GetScorecardResponse\x12U\n\x0eGetLeaderboard\x12 .dejavu.v1.GetLeaderboardRequest\x1a!.dejavu.v1.GetLeaderboardResponse\x12R\n\rGetCheckpoint\x12\x1f.dejavu.v1.GetCheckpointRequest\x1a .dejavu.v1.GetCheckpointResponseBE\n\rcom.dejavu.v1B\x12RecordServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64\x65javu/v1/record_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x16\x64\x65javu/v1/record.proto\x1a\x19\x64\x65javu/v1/scorecard.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x02\n\x14ReportOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x14\n\x0c\x64ifferential\x18\x03 \x01(\x11\x12\x11\n\thome_team\x18\x04 \x01(\t\x12\x11\n\taway_team\x18\x05 \x01(\t\x12\x31\n\robserved_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11refuse_correction\x18\x07 \x01(\x08\x12\x19\n\x0ctotal_points\x18\x08 \x01(\rH\x00\x88\x01\x01\x12\x16\n\tovertimes\x18\t \x01(\rH\x01\x88\x01\x01\x12&\n\x07players\x18\n \x03(\x0b\x32\x15.dejavu.v1.PlayerLineB\x0f\n\r_total_pointsB\x0c\n\n_overtimes\"c\n\nPlayerLine\x12\x11\n\tplayer_id\x18\x01 \x01(\r\x12\x0c\n\x04home\x18\x02 \x01(\x08\x12\x0f\n\x07seconds\x18\x03 \x01(\r\x12\x12\n\nplus_minus\x18\x04 \x01(\x11\x12\x0f\n\x07started\x18\x05 \x01(\x08\"W\n\x15ReportOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x19\n\x11settled_forecasts\x18\x02 \x01(\r\"N\n\x16WithdrawOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\"[\n\x17WithdrawOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x1b\n\x13unsettled_forecasts\x18\x02 \x01(\r\"\x95\x01\n\x14GetPredictionRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1c\n\x0f\x65lapsed_minutes\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rmodel_version\x18\x04 \x01(\tB\x12\n\x10_elapsed_minutes\"\xa2\x01\n\x15GetPredictionResponse\x12\x31\n\nprediction\x18\x01 \x01(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x30\n\trevisions\x18\x02 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12$\n\x08outcomes\x18\x03 \x03(\x0b\x32\x12.dejavu.v1.Outcome\"\xa0\x03\n\x16ListPredictionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07game_id\x18\x03 \x01(\t\x12\x11\n\tfrom_date\x18\x04 \x01(\t\x12\x0f\n\x07to_date\x18\x05 \x01(\t\x12\x0c\n\x04team\x18\x06 \x01(\t\x12#\n\x07horizon\x18\x07 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1b\n\x0emin_confidence\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07settled\x18\t \x01(\x08H\x01\x88\x01\x01\x12\x15\n\rmodel_version\x18\n \x01(\t\x12\x1c\n\x0f\x65lapsed_minutes\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\x1a\n\x12include_superseded\x18\x0c \x01(\x08\x12\x17\n\x0finclude_replays\x18\r \x01(\x08\x12\'\n\x04view\x18\x0e \x01(\x0e\x32\x19.dejavu.v1.PredictionViewB\x11\n\x0f_min_confidenceB\n\n\x08_settledB\x12\n\x10_elapsed_minutes\"f\n\x17ListPredictionsResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcb\x02\n\x0bScoreFilter\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\tfrom_date\x18\x03 \x01(\t\x12\x0f\n\x07to_date\x18\x04 \x01(\t\x12\x18\n\x0bmin_minutes\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0bmax_minutes\x18\x06 \x01(\rH\x01\x88\x01\x01\x12\x17\n\x0finclude_replays\x18\x07 \x01(\x08\x12\x0c\n\x04team\x18\x08 \x01(\t\x12\x0f\n\x07game_id\x18\t \x01(\t\x12\x1b\n\x0emin_confidence\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x0b\n\x03\x61rm\x18\x0b \x01(\t\x12\x13\n\x0brecorded_by\x18\x0c \x01(\tB\x0e\n\x0c_min_minutesB\x0e\n\x0c_max_minutesB\x11\n\x0f_min_confidence\"=\n\x13GetScorecardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\"?\n\x14GetScorecardResponse\x12\'\n\tscorecard\x18\x01 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"\x80\x01\n\x15GetLeaderboardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\"\xa9\x01\n\x16GetLeaderboardResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.dejavu.v1.LeaderboardRow\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\x12%\n\x07shadows\x18\x04 \x03(\x0b\x32\x14.dejavu.v1.ShadowRow\"\xba\x01\n\tShadowRow\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x17\n\x0f\x61gainst_version\x18\x03 \x01(\t\x12\r\n\x05games\x18\x04 \x01(\r\x12\x11\n\tforecasts\x18\x05 \x01(\r\x12%\n\x04\x63rps\x18\x06 \x01(\x0b\x32\x17.dejavu.v1.PairedFigure\x12&\n\x05\x62rier\x18\x07 \x01(\x0b\x32\x17.dejavu.v1.PairedFigure\"[\n\x0cPairedFigure\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x15\n\ragainst_score\x18\x02 \x01(\x01\x12%\n\ndifference\x18\x03 \x01(\x0b\x32\x11.dejavu.v1.Figure\"m\n\x0eLeaderboardRow\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\'\n\tscorecard\x18\x04 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"\x16\n\x14GetCheckpointRequest\"B\n\x15GetCheckpointResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dejavu.v1.Checkpoint*f\n\x0ePredictionView\x12\x1f\n\x1bPREDICTION_VIEW_UNSPECIFIED\x10\x00\x12\x19\n\x15PREDICTION_VIEW_BASIC\x10\x01\x12\x18\n\x14PREDICTION_VIEW_FULL\x10\x02*\xda\x01\n\x11LeaderboardMetric\x12\"\n\x1eLEADERBOARD_METRIC_UNSPECIFIED\x10\x00\x12\x1b\n\x17LEADERBOARD_METRIC_CRPS\x10\x01\x12\x1a\n\x16LEADERBOARD_METRIC_MAE\x10\x02\x12\x1c\n\x18LEADERBOARD_METRIC_BRIER\x10\x03\x12%\n!LEADERBOARD_METRIC_MAE_DIFFERENCE\x10\x04\x12#\n\x1fLEADERBOARD_METRIC_COVERAGE_GAP\x10\x05\x32\xe7\x04\n\rRecordService\x12R\n\rReportOutcome\x12\x1f.dejavu.v1.ReportOutcomeRequest\x1a .dejavu.v1.ReportOutcomeResponse\x12X\n\x0fWithdrawOutcome\x12!.dejavu.v1.WithdrawOutcomeRequest\x1a\".dejavu.v1.WithdrawOutcomeResponse\x12R\n\rGetPrediction\x12\x1f.dejavu.v1.GetPredictionRequest\x1a .dejavu.v1.GetPredictionResponse\x12X\n\x0fListPredictions\x12!.dejavu.v1.ListPredictionsRequest\x1a\".dejavu.v1.ListPredictionsResponse\x12O\n\x0cGetScorecard\x12\x1e.dejavu.v1.GetScorecardRequest\x1a\x1f.dejavu.v1.GetScorecardResponse\x12U\n\x0eGetLeaderboard\x12 .dejavu.v1.GetLeaderboardRequest\x1a!.dejavu.v1.GetLeaderboardResponse\x12R\n\rGetCheckpoint\x12\x1f.dejavu.v1.GetCheckpointRequest\x1a .dejavu.v1.GetCheckpointResponseBE\n\rcom.dejavu.v1B\x12RecordServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,46 +36,48 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.record_service_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\022RecordServiceProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
-  _globals['_PREDICTIONVIEW']._serialized_start=2806
-  _globals['_PREDICTIONVIEW']._serialized_end=2908
-  _globals['_LEADERBOARDMETRIC']._serialized_start=2911
-  _globals['_LEADERBOARDMETRIC']._serialized_end=3129
+  _globals['_PREDICTIONVIEW']._serialized_start=2947
+  _globals['_PREDICTIONVIEW']._serialized_end=3049
+  _globals['_LEADERBOARDMETRIC']._serialized_start=3052
+  _globals['_LEADERBOARDMETRIC']._serialized_end=3270
   _globals['_REPORTOUTCOMEREQUEST']._serialized_start=156
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=452
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=454
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=541
-  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_start=543
-  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_end=621
-  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_start=623
-  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_end=714
-  _globals['_GETPREDICTIONREQUEST']._serialized_start=717
-  _globals['_GETPREDICTIONREQUEST']._serialized_end=866
-  _globals['_GETPREDICTIONRESPONSE']._serialized_start=869
-  _globals['_GETPREDICTIONRESPONSE']._serialized_end=1031
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=1034
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=1450
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=1452
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=1554
-  _globals['_SCOREFILTER']._serialized_start=1557
-  _globals['_SCOREFILTER']._serialized_end=1888
-  _globals['_GETSCORECARDREQUEST']._serialized_start=1890
-  _globals['_GETSCORECARDREQUEST']._serialized_end=1951
-  _globals['_GETSCORECARDRESPONSE']._serialized_start=1953
-  _globals['_GETSCORECARDRESPONSE']._serialized_end=2016
-  _globals['_GETLEADERBOARDREQUEST']._serialized_start=2019
-  _globals['_GETLEADERBOARDREQUEST']._serialized_end=2147
-  _globals['_GETLEADERBOARDRESPONSE']._serialized_start=2150
-  _globals['_GETLEADERBOARDRESPONSE']._serialized_end=2319
-  _globals['_SHADOWROW']._serialized_start=2322
-  _globals['_SHADOWROW']._serialized_end=2508
-  _globals['_PAIREDFIGURE']._serialized_start=2510
-  _globals['_PAIREDFIGURE']._serialized_end=2601
-  _globals['_LEADERBOARDROW']._serialized_start=2603
-  _globals['_LEADERBOARDROW']._serialized_end=2712
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=2714
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=2736
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=2738
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=2804
-  _globals['_RECORDSERVICE']._serialized_start=3132
-  _globals['_RECORDSERVICE']._serialized_end=3747
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=492
+  _globals['_PLAYERLINE']._serialized_start=494
+  _globals['_PLAYERLINE']._serialized_end=593
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=595
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=682
+  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_start=684
+  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_end=762
+  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_start=764
+  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_end=855
+  _globals['_GETPREDICTIONREQUEST']._serialized_start=858
+  _globals['_GETPREDICTIONREQUEST']._serialized_end=1007
+  _globals['_GETPREDICTIONRESPONSE']._serialized_start=1010
+  _globals['_GETPREDICTIONRESPONSE']._serialized_end=1172
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=1175
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=1591
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=1593
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=1695
+  _globals['_SCOREFILTER']._serialized_start=1698
+  _globals['_SCOREFILTER']._serialized_end=2029
+  _globals['_GETSCORECARDREQUEST']._serialized_start=2031
+  _globals['_GETSCORECARDREQUEST']._serialized_end=2092
+  _globals['_GETSCORECARDRESPONSE']._serialized_start=2094
+  _globals['_GETSCORECARDRESPONSE']._serialized_end=2157
+  _globals['_GETLEADERBOARDREQUEST']._serialized_start=2160
+  _globals['_GETLEADERBOARDREQUEST']._serialized_end=2288
+  _globals['_GETLEADERBOARDRESPONSE']._serialized_start=2291
+  _globals['_GETLEADERBOARDRESPONSE']._serialized_end=2460
+  _globals['_SHADOWROW']._serialized_start=2463
+  _globals['_SHADOWROW']._serialized_end=2649
+  _globals['_PAIREDFIGURE']._serialized_start=2651
+  _globals['_PAIREDFIGURE']._serialized_end=2742
+  _globals['_LEADERBOARDROW']._serialized_start=2744
+  _globals['_LEADERBOARDROW']._serialized_end=2853
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=2855
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=2877
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=2879
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=2945
+  _globals['_RECORDSERVICE']._serialized_start=3273
+  _globals['_RECORDSERVICE']._serialized_end=3888
 # @@protoc_insertion_point(module_scope)

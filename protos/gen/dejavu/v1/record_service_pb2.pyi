@@ -98,6 +98,7 @@ class ReportOutcomeRequest(_message.Message):
     REFUSE_CORRECTION_FIELD_NUMBER: _builtins.int
     TOTAL_POINTS_FIELD_NUMBER: _builtins.int
     OVERTIMES_FIELD_NUMBER: _builtins.int
+    PLAYERS_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Digits 4 and 5 are the season's first year modulo 100: refused unless the
     outcome was observed from 1 August of that year to 31 October of the next. Ids of replays (99…) have no season.
@@ -136,6 +137,12 @@ class ReportOutcomeRequest(_message.Message):
         it must lie in the season of game_id, and ratings skip games that their model already includes.
         """
 
+    @_builtins.property
+    def players(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlayerLine]:
+        """The box score: every player who was on court; at the end only. Ratings of players learn from it. Each team has five
+        starters and at most 20 players. Empty: not known. Added to the same differential it is no correction.
+        """
+
     def __init__(
         self,
         *,
@@ -148,10 +155,11 @@ class ReportOutcomeRequest(_message.Message):
         refuse_correction: _builtins.bool = ...,
         total_points: _builtins.int | None = ...,
         overtimes: _builtins.int | None = ...,
+        players: _abc.Iterable[Global___PlayerLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_overtimes", b"_overtimes", "_total_points", b"_total_points", "observed_time", b"observed_time", "overtimes", b"overtimes", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overtimes", b"_overtimes", "_total_points", b"_total_points", "away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "overtimes", b"overtimes", "refuse_correction", b"refuse_correction", "total_points", b"total_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overtimes", b"_overtimes", "_total_points", b"_total_points", "away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "overtimes", b"overtimes", "players", b"players", "refuse_correction", b"refuse_correction", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__overtimes: _TypeAlias = _typing.Literal["overtimes"]  # noqa: Y015
     _WhichOneofArgType__overtimes: _TypeAlias = _typing.Literal["_overtimes", b"_overtimes"]  # noqa: Y015
@@ -163,6 +171,44 @@ class ReportOutcomeRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___ReportOutcomeRequest: _TypeAlias = ReportOutcomeRequest  # noqa: Y015
+
+@_typing.final
+class PlayerLine(_message.Message):
+    """A player who was on court in a game."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAYER_ID_FIELD_NUMBER: _builtins.int
+    HOME_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    PLUS_MINUS_FIELD_NUMBER: _builtins.int
+    STARTED_FIELD_NUMBER: _builtins.int
+    player_id: _builtins.int
+    """The NBA's id of the player."""
+    home: _builtins.bool
+    """Whether he plays for the home team."""
+    seconds: _builtins.int
+    """Time on court, in seconds, at least 1."""
+    plus_minus: _builtins.int
+    """His team's points minus the other team's while he was on court, within ±150."""
+    started: _builtins.bool
+    """Whether he was on court at tip-off."""
+    def __init__(
+        self,
+        *,
+        player_id: _builtins.int = ...,
+        home: _builtins.bool = ...,
+        seconds: _builtins.int = ...,
+        plus_minus: _builtins.int = ...,
+        started: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["home", b"home", "player_id", b"player_id", "plus_minus", b"plus_minus", "seconds", b"seconds", "started", b"started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlayerLine: _TypeAlias = PlayerLine  # noqa: Y015
 
 @_typing.final
 class ReportOutcomeResponse(_message.Message):

@@ -132,6 +132,10 @@ def _margin_terms_message(terms: ExpectedMarginTerms) -> forecast_pb2.ExpectedMa
         playoffs=terms.playoffs,
         altitude=terms.altitude,
         schedule_known=terms.schedule_known,
+        usual_players=terms.usual_players,
+        missing_players=terms.missing_players,
+        home_missing=terms.home_missing,
+        away_missing=terms.away_missing,
     )
 
 

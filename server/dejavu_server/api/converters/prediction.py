@@ -12,6 +12,7 @@ from typing import NamedTuple
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
 from dejavu_feed import live_inputs
+from dejavu_feed.box_score import MAX_PLAYERS, Lineups, lineups
 from dejavu_feed.game_ids import is_game_id, is_of_season, is_playoffs, season_days, season_of
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.off_season import playing_days
@@ -104,6 +105,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     live = _live_inputs(request, pattern, faults)
     read_market = faults.read(market.market, None, request) if request.HasField("market") else None
     read_total_market = faults.read(total_market, None, request) if request.HasField("total_market") else None
+    line_ups = _lineups(request, faults) if request.HasField("lineups") else None
     origin = faults.read(line_origin, None, request, today) if says_origin(request) else None
     explained = request.return_explanation
     query = _ANY_QUERY
@@ -124,6 +126,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
             is_playoffs=game_id != "" and is_playoffs(game_id),
             live=live,
             total_market=read_total_market,
+            lineups=line_ups,
         )
     except InvalidInput as error:
         faults.add(error)
@@ -301,6 +304,17 @@ def _live_inputs(request: PredictRequest, pattern: ScorePattern, faults: FieldEr
     for fault in live_inputs.faults_of(live, ()):
         faults.add(InvalidLiveInput(*fault))
     return live_inputs.NO_LIVE_INPUTS
+
+
+def _lineups(request: PredictRequest, faults: FieldErrors) -> Lineups | None:
+    """Read who has been on court; None if there are too many players to look at."""
+    given = request.lineups
+    fields = {name: getattr(given, name) for name in Lineups._fields}
+    for name, players in fields.items():
+        if len(players) > MAX_PLAYERS:  # before the copy
+            faults.add(InvalidLiveInput(f"{len(players)} players", f"at most {MAX_PLAYERS}", f"lineups.{name}"))
+            return None
+    return lineups(**fields)
 
 
 def _risk_pattern(request: AssessRiskRequest) -> ScorePattern:

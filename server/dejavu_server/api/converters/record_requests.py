@@ -14,6 +14,7 @@ from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import EPOCH
 from dejavu_common.game_day import game_day
+from dejavu_feed.box_score import MAX_PLAYERS, PlayerLine, box_score_faults
 from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
 from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidInput, InvalidTeam, quoted
@@ -33,7 +34,7 @@ from dejavu_server.api.converters.errors import (
 )
 from dejavu_server.api.converters.fields import check_both_teams, check_game_id, horizon_of, iso_date, team
 from dejavu_server.api.converters.record import METRIC_VALUES
-from dejavu_server.ledger.errors import InvalidDifferential, InvalidOvertimes, InvalidTime
+from dejavu_server.ledger.errors import InvalidDifferential, InvalidOvertimes, InvalidPlayers, InvalidTime
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import ReportedOutcome
@@ -120,6 +121,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -
         faults.add(InvalidOvertimes(f"{overtimes} at the half", "none: only a game's end has overtimes"))
     elif overtimes is not None and overtimes > MAX_OVERTIMES:
         faults.add(InvalidOvertimes(f"{overtimes}", f"0 to {MAX_OVERTIMES}"))
+    players = _players(request, horizon, faults)
     observed = faults.read(_observed, now, request, now)
     faults.raise_first()
     _check_season(request, game_day(observed))
@@ -134,7 +136,23 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -
         recorded_by=caller,
         total_points=total_points,
         overtimes=overtimes,
+        players=players,
     )
+
+
+def _players(request: pb.ReportOutcomeRequest, horizon: Horizon, faults: FieldErrors) -> tuple[PlayerLine, ...]:
+    """Read the box score in its canonical order; none if it is wrong."""
+    if len(request.players) > 2 * MAX_PLAYERS:  # before the copy
+        faults.add(InvalidPlayers(f"{len(request.players)} players", f"at most {MAX_PLAYERS} of each team"))
+        return ()
+    if request.players and horizon is Horizon.HALFTIME:
+        faults.add(InvalidPlayers("a box score at the half", "none: it is of the whole game"))
+    lines = [
+        PlayerLine(each.player_id, each.home, each.seconds, each.plus_minus, each.started) for each in request.players
+    ]
+    for name, found, expected in box_score_faults(lines):
+        faults.add(InvalidPlayers(found, expected, field=name))
+    return tuple(sorted(lines))
 
 
 def withdrawal(request: pb.WithdrawOutcomeRequest) -> tuple[str, Horizon]:

@@ -124,6 +124,7 @@ outcomes = Table(
     Column("replay", Boolean, nullable=False),
     Column("withdrawn", Boolean, nullable=False),  # the revision withdraws the outcome
     Column("total_points", Integer),  # of both teams; NULL if they were not reported
+    Column("players", _Text),  # the box score, see entries.box_scores; NULL if it was not reported
     UniqueConstraint("game_id", "horizon", "revision"),
     Index("ix_outcomes_first", "first_sequence", "revision"),
 )

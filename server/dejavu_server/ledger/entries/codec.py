@@ -39,6 +39,7 @@ from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAn
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import Horizon
+from dejavu_server.ledger.entries import box_scores
 from dejavu_server.ledger.entries.canonical_json import dumps
 from dejavu_server.ledger.entries.explanations import floats, optional, values
 from dejavu_server.ledger.entries.forecast_fields import (
@@ -268,6 +269,7 @@ def outcome_payload(outcome: ReportedOutcome) -> str:
             "horizon": outcome.horizon.value,
             "observed_us": microseconds(outcome.observed_time),
             **({} if outcome.overtimes is None else {"overtimes": int(outcome.overtimes)}),
+            **({"players": box_scores.rows_of(outcome.players)} if outcome.players else {}),
             "recorded_us": microseconds(outcome.recorded_time),
             **({} if outcome.total_points is None else {"total_points": int(outcome.total_points)}),
             **({"withdrawn": True} if outcome.withdrawn else {}),
@@ -299,6 +301,7 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
             recorded_by=text_of(entry.get("made_by", "")),
             total_points=optional(_whole, payload.get("total_points")),
             overtimes=optional(_whole, payload.get("overtimes")),
+            players=box_scores.lines_of(payload.get("players", ())),
         )
 
 

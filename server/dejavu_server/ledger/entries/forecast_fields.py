@@ -35,11 +35,15 @@ def rounded_scores(scores: Sequence[float]) -> tuple[float, ...]:
 
 _TERMS: Final = Layout(
     Member("altitude", Kind.NUMBER),
+    Member("away_missing", Kind.INTEGER, any=True),
     Member("home_advantage", Kind.NUMBER),
+    Member("home_missing", Kind.INTEGER, any=True),
+    Member("missing_players", Kind.NUMBER, any=True),
     Member("playoffs", Kind.NUMBER),
     Member("schedule", Kind.NUMBER),
     Member("schedule_known", Kind.VALUE, convert=bool),
     Member("strength_difference", Kind.NUMBER),
+    Member("usual_players", Kind.NUMBER, any=True),
 )
 
 _TEAM_KNOWN: Final = Layout(

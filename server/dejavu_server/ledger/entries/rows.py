@@ -8,7 +8,7 @@ from dejavu_common.clock import microseconds
 from dejavu_common.game_day import game_day
 from dejavu_feed.game_ids import is_replay
 from dejavu_models.forecaster.forecaster import PLAUSIBLE_GAP
-from dejavu_server.ledger.entries import scored_values, total_values
+from dejavu_server.ledger.entries import box_scores, scored_values, total_values
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.records import IssuedForecast, ReportedOutcome
@@ -76,6 +76,7 @@ def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
         "replay": is_replay(outcome.game_id),
         "withdrawn": outcome.withdrawn,
         "total_points": outcome.total_points,
+        "players": box_scores.text_of(outcome.players),
     }
 
 

@@ -78,6 +78,7 @@ class SettledGame:
         total_points: points of both teams; None if they were not reported.
         neutral_site: True if all its forecasts in time say that it is at a neutral site, so that no single one decides;
             otherwise None.
+        players: its box score, see `entries.box_scores`; None if it was not reported.
     """
 
     sequence: int
@@ -90,6 +91,7 @@ class SettledGame:
     observations: tuple[Observation, ...]
     total_points: int | None = None
     neutral_site: bool | None = None
+    players: str | None = None
 
 
 class Newest(NamedTuple):
@@ -186,11 +188,7 @@ def settled_games_after(
     """
     removed = pruned.read_outcomes(connection)
     if not with_observations:
-        yield from (
-            SettledGame(*each[:7], observations=(), total_points=each.total_points, neutral_site=each.neutral_site)
-            for each in removed
-            if each.sequence > sequence
-        )
+        yield from (SettledGame(*each[:7], (), *each[7:]) for each in removed if each.sequence > sequence)
     again = {(each.game_id, each.horizon.value) for each in removed}
     sequence = max(sequence, pruned.through(connection))
     while rows := connection.execute(_OUTCOMES, {"place": sequence, "limit": PAGE}).all():
@@ -211,6 +209,7 @@ def settled_games_after(
                 observations=tuple(observations.get(row.first_sequence, ())),
                 total_points=None if row.total_points is None else int(row.total_points),
                 neutral_site=True if row.is_neutral else None,
+                players=row.players,
             )
         sequence = last
 

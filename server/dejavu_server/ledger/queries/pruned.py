@@ -44,6 +44,7 @@ class PrunedOutcome(NamedTuple):
     day: date
     total_points: int | None = None
     neutral_site: bool | None = None
+    players: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

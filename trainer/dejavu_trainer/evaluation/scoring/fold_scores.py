@@ -14,9 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.box_score import MARKS
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.player_ratings import MARKS, PlayerRatings, mark_of
+from dejavu_models.player_ratings import PlayerRatings, mark_of
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, THRESHOLDS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration

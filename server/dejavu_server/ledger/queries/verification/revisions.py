@@ -24,7 +24,8 @@ class Revision(NamedTuple):
         content: what a revision changes: of a forecast pattern and teams, of an outcome differential, teams and
             whether it is withdrawn.
         given: optional values, which a revision may change too if it has them: of a forecast the date of the game (ISO
-            8601) and the live inputs in its request, of an outcome the total points. None for each that is missing.
+            8601) and the live inputs in its request, of an outcome total points and box score. None for
+            each that is missing.
         late: whether it is marked as late; never for an outcome.
         before_sequence, before, before_given: sequence, content and what was given of the revision before it; None if
             there is none. A date that was not given is the day on which it was made.
@@ -71,7 +72,7 @@ def forecast_revisions(connection: Connection) -> Iterator[Revision]:
 def outcome_revisions(connection: Connection) -> Iterator[Revision]:
     """Yield the revisions of outcomes, from the rows derived from their entries."""
     for row in connection.execute(_OUTCOMES):
-        given, before_given = ((*_NOTHING_GIVEN[1:], total) for total in row[12:14])
+        given, before_given = ((*_NOTHING_GIVEN[2:], *values) for values in (row[12:16:2], row[13:16:2]))
         before = tuple(row[7:11])
         yield Revision(row[0], row[1], tuple(row[2:6]), False, row[6], before, None, row[11], given, before_given)
 
@@ -134,7 +135,7 @@ def _outcomes() -> Select[Any]:
             *(outcomes.c.differential, outcomes.c.home_team, outcomes.c.away_team, outcomes.c.withdrawn),
             *(before.sequence, before.differential, before.home_team, before.away_team, before.withdrawn),
             exists().where(same_earlier, earlier.revision < outcomes.c.revision),
-            *(outcomes.c.total_points, before.total_points),
+            *(outcomes.c.total_points, before.total_points, outcomes.c.players, before.players),
         )
         .select_from(outcomes)
         .outerjoin(_before_outcome, and_(same, before.revision == outcomes.c.revision - 1))

@@ -144,6 +144,7 @@ def upgrade() -> None:
         sa.Column("replay", sa.Boolean, nullable=False),
         sa.Column("withdrawn", sa.Boolean, nullable=False),
         sa.Column("total_points", sa.Integer, nullable=True),
+        sa.Column("players", _TEXT, nullable=True),
         sa.ForeignKeyConstraint(["sequence"], ["entries.sequence"], name="fk_outcomes_sequence"),
         sa.PrimaryKeyConstraint("sequence", name="pk_outcomes"),
         sa.UniqueConstraint("game_id", "horizon", "revision", name="uq_outcomes_game_id"),

@@ -1,0 +1,72 @@
+"""Reads who plays in the watched games from their box scores: for forecasts, and for the reports of finals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from dejavu_client.logs import get_logger
+from dejavu_client.poller.reads import read_in_thread
+from dejavu_feed.box_score import MARKS, Lineups, PlayerLine, box_score_faults
+from dejavu_feed.errors import FeedError
+from dejavu_feed.nba.box_scores import BoxScore
+
+WAIT: Final = 5.0
+"""Seconds that forecasts wait for a box score."""
+
+log = get_logger()
+
+
+class BoxScores:
+    """Who has been on court in each game, read once for each of MARKS: forecasts wait for it.
+
+    A box score that cannot be read in time, or does not name the starters, is missing: forecasts then use what is known
+    from an earlier one, or only the teams' ratings.
+
+    Args:
+        read: reads the box score of a game by its id; blocks, and raises `FeedError`.
+    """
+
+    def __init__(self, read: Callable[[str], BoxScore]) -> None:
+        self._read = read
+        self._known: dict[str, dict[int, tuple[int, Lineups | None]]] = {}
+
+    async def lineups(self, game_id: str, minutes: Sequence[int]) -> Mapping[int, Lineups]:
+        """Return who had been on court, by the minutes after which forecasts of a game are due.
+
+        A minute before the first read has none: what is read now would be hindsight.
+
+        Args:
+            game_id: the game.
+            minutes: the minutes, at least one.
+        """
+        newest, known = max(minutes), self._known.setdefault(game_id, {})
+        mark = max(each for each in MARKS if each <= newest)
+        if mark not in known:
+            box_score = await self._box_score(game_id)
+            known[mark] = newest, None if box_score is None else box_score.lineups
+        seen = sorted((since, lineups) for since, lineups in known.values() if lineups is not None)
+        return {minute: lineups for minute in minutes for since, lineups in seen if since <= minute}
+
+    async def final(self, game_id: str) -> tuple[PlayerLine, ...]:
+        """Return the lines of a game that is over; empty if they are not known, or cannot be those of a game."""
+        box_score = await self._box_score(game_id)
+        if box_score is None:
+            return ()
+        faults = box_score_faults(box_score.lines)
+        if faults:
+            log.info("poll.box_score_unusable", game_id=game_id, field=faults[0][0], expected=faults[0][2])
+        return () if faults else box_score.lines
+
+    def forget(self, game_id: str) -> None:
+        """Forget a game."""
+        self._known.pop(game_id, None)
+
+    async def _box_score(self, game_id: str) -> BoxScore | None:
+        try:
+            async with asyncio.timeout(WAIT):
+                return await read_in_thread(self._read, game_id)
+        except (FeedError, TimeoutError) as error:
+            log.info("poll.box_score_missing", game_id=game_id, reason=str(error) or f"no answer within {WAIT:g} s")
+            return None

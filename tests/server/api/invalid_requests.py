@@ -68,6 +68,11 @@ class BadRequest:
         return f"{self.path.rpartition('/')[2]} {self.field or self.body[:8]!r} {self.found[:30]!r}"
 
 
+def _lineups(**fields: Any) -> pb.Lineups:
+    """Returns line-ups of five players a team, unless `fields` make them wrong."""
+    return pb.Lineups(**{"home_starters": range(1, 6), "away_starters": range(11, 16), **fields})
+
+
 def good(**fields: Any) -> pb.PredictRequest:
     """Returns a valid request, unless `fields` make it invalid."""
     return pb.PredictRequest(**{"pattern": PATTERN, **fields})
@@ -183,6 +188,17 @@ OF_PREDICT = [
           ("side", "away", "a side with points", {"total_points": 5, "last_score": LastScore(side=SIDE_AWAY)}),
           ("seconds", "61", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=61)}),
           ("seconds", "4294967295", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=2**32 - 1)}))),
+    _predict("INVALID_LINEUPS", "lineups", "no teams", "home_team and away_team beside them", lineups=_lineups()),
+    *(_predict("INVALID_LINEUPS", f"lineups.{part}", found, expected,
+               home_team="BOS", away_team="LAL", lineups=_lineups(**fields))
+      for part, found, expected, fields in (
+        ("home_starters", "4 players", "5 different ones", {"home_starters": [1, 2, 3, 4]}),
+        ("away_starters", "4 players", "5 different ones", {"away_starters": [11, 12, 13, 14, 14]}),
+        ("home_seen", "21 players", "at most 20", {"home_seen": range(101, 122)}),
+        ("away_seen", "1000 players", "at most 20", {"away_seen": range(1, 1001)}),
+        ("home_seen", "0 to 5", "ids from 1 to 2147483647", {"home_seen": [0]}),
+        ("away_seen", "5", "a player who is not of the home team", {"away_seen": [5]}),
+    )),
     _predict("INVALID_POSSESSION", "possession.side", "0", "a value of dejavu.v1.Side: 1, 2",
              possession=Possession(shot_in_air=True)),
     *(_market("line", f"{value}", "a multiple of 0.5 within ±100", line=value)

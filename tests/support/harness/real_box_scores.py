@@ -6,7 +6,7 @@ first in a period without having come in began it.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +38,7 @@ class _Court:
         self.sides = sides
         self.on: list[int] = []
         self.starters: list[int] = []
-        self.seconds, self.plus_minus = Counter[int](), Counter[int]()
+        self.seconds, self.plus_minus = defaultdict[int, float](float), Counter[int]()
         self.first: dict[int, float] = {}
         self.time, self.score = 0.0, (0, 0)
 

@@ -162,6 +162,22 @@ def scored(**fields: Any) -> tuple[Callable[[Any], object], pb.GetScorecardReque
     return requests.scorecard_filter, pb.GetScorecardRequest(filter=pb.ScoreFilter(**fields))
 
 
+def final(**fields: Any) -> tuple[Callable[[Any], object], pb.ReportOutcomeRequest]:
+    return report(horizon=HORIZON_FINAL, differential=1, **fields)
+
+
+def players(**first: Any) -> list[pb.PlayerLine]:
+    """Returns a box score of five players a team, with fields of the first."""
+    fives = ((True, range(1, 6)), (False, range(11, 16)))
+    lines = [
+        {"player_id": player, "home": home, "seconds": 2880, "plus_minus": 1, "started": True}
+        for home, five in fives
+        for player in five
+    ]
+    many = ("started",) if "started" in first else ()
+    return [pb.PlayerLine(**{**line, **(first if not place or many else {})}) for place, line in enumerate(lines)]
+
+
 def asked(**fields: Any) -> tuple[Callable[[Any], object], pb.GetPredictionRequest]:
     return requests.game_query, pb.GetPredictionRequest(**{"game_id": GAME, **fields})
 
@@ -180,6 +196,20 @@ BAD = [
     (report(horizon=HORIZON_FINAL), "INVALID_DIFFERENTIAL", "differential", "0 at the end", "no game ends level"),
     (report(horizon=HORIZON_FINAL, differential=1, overtimes=21), "INVALID_OVERTIMES", "overtimes", "21", "0 to 20"),
     (report(differential=1, overtimes=0), "INVALID_OVERTIMES", "overtimes", "0 at the half", "none: only"),
+    (report(differential=1, players=players()), "INVALID_PLAYERS", "players", "a box score at the half", "none: it is"),
+    (final(players=players()[1:]), "INVALID_PLAYERS", "players", "4 of the home team", "5 to 20"),
+    (final(players=[*players(), *players()[:1]]), "INVALID_PLAYERS", "players", "a player twice", "one line a player"),
+    (final(players=players(started=False)), "INVALID_PLAYERS", "players", "0 starters of the home team", "5"),
+    (final(players=players(seconds=0)), "INVALID_PLAYERS", "players[0].seconds", "0", "1 to 10800"),
+    (final(players=players(plus_minus=151)), "INVALID_PLAYERS", "players[0].plus_minus", "151", "-150 to 150"),
+    (
+        final(players=players(player_id=2**31)),
+        "INVALID_PLAYERS",
+        "players[0].player_id",
+        "2147483648",
+        "1 to 2147483647",
+    ),
+    (final(players=players() * 9), "INVALID_PLAYERS", "players", "90 players", "at most 20 of each team"),
     (report(home_team="XXX", away_team="BOS"), "INVALID_TEAM", "home_team", "'XXX'", "an NBA code"),
     (report(home_team="BOS", away_team="x" * 99), "INVALID_TEAM", "away_team", "99 characters", "an NBA code"),
     (report(home_team="BOS"), "INVALID_TEAM", "away_team", "none", "both teams, or none"),

@@ -1,0 +1,144 @@
+"""Ratings of players from box scores, and what a missing player is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dejavu_feed.box_score import Lineups, PlayerLine, lineups
+from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.player_ratings import KNOWN_AFTER, LineupWeights, PlayerRatings
+
+SEASON = 2034
+BOS, LAL = list(range(1, 11)), list(range(101, 111))
+STAR = BOS[0]
+"""BOS win by as many points as he is on court for minutes, and lose without him."""
+
+
+def box_score(*, star: bool = True) -> tuple[PlayerLine, ...]:
+    """Starters play 30 minutes, the others 18; without the star, the sixth man starts and plays 30 more."""
+    lines = []
+    for home, players in ((True, BOS), (False, LAL)):
+        playing = players if star or not home else players[1:]
+        for place, player in enumerate(playing):
+            seconds, sign = 1800 if place < 5 else 1080, 1 if home else -1
+            plus_minus = (6 if player == STAR else 3 if star else -4) * sign
+            lines.append(PlayerLine(player, home, seconds, plus_minus, place < 5))
+    return tuple(lines)
+
+
+def season(games: int, *, season: int = SEASON, start: PlayerRatings | None = None) -> PlayerRatings:
+    """Ratings after some games; in every eighth the star is missing."""
+    state = start or PlayerRatings(weights=LineupWeights(1.0, 0.3, -0.2))
+    for game in range(games):
+        there = game % 8 != 3
+        state = state.after("BOS", "LAL", season, 6.0 if there else -8.0, box_score(star=there))
+    return state
+
+
+def seen(home: Sequence[int], away: Sequence[int] = LAL) -> Lineups:
+    return lineups(home[:5], away[:5], home, away)
+
+
+def test_who_plays_counts_once_both_teams_have_some_games_of_the_season() -> None:
+    before, after = season(KNOWN_AFTER - 1), season(KNOWN_AFTER)
+    assert not before.knows("BOS", "LAL", SEASON)
+    assert after.knows("BOS", "LAL", SEASON)
+    assert not after.knows("BOS", "NYK", SEASON)
+    assert not after.knows("BOS", "LAL", SEASON + 1)
+
+
+def test_a_missing_star_costs_points_and_is_counted_of_the_usual_five() -> None:
+    state = season(40)
+    with_star, without = seen(BOS), seen(BOS[1:])
+    there, missing = (state.differences("BOS", "LAL", each, 0) for each in (with_star, without))
+    assert missing.missing < there.missing - 0.5
+    assert missing.usual == there.usual
+    assert [state.missing("BOS", each.home_seen) for each in (with_star, without)] == [0, 1]
+
+
+def test_a_usual_player_not_seen_yet_counts_less_the_later_it_is() -> None:
+    early, late = np.full((2, 7, 2, 4), 0.9), np.full((2, 7, 2, 4), 0.1)
+    state = replace(season(40), plays=np.concatenate([early, late]))
+    five = seen(BOS[1:6])
+    assert state.differences("BOS", "LAL", five, 3).missing < state.differences("BOS", "LAL", five, 0).missing
+
+
+def test_players_who_change_teams_leave_the_usual_line_up_of_the_old_one() -> None:
+    state = season(20)
+    moved = tuple(line._replace(player=STAR) if line.player == LAL[0] else line for line in box_score(star=False))
+    after = state.after("BOS", "LAL", SEASON, -5.0, moved)
+    assert STAR in dict(state.usual("BOS"))
+    assert STAR not in dict(after.usual("BOS"))
+    assert STAR in dict(after.usual("LAL"))
+
+
+def test_games_without_a_box_score_and_of_earlier_seasons_change_nothing() -> None:
+    state = season(5)
+    assert state.after("BOS", "LAL", SEASON, 6.0, ()) is state
+    assert state.after("BOS", "LAL", SEASON - 1, 6.0, box_score()) is state
+
+
+def test_a_new_season_regresses_players_and_counts_games_anew() -> None:
+    state = season(40)
+    later = state.before(SEASON + 1)
+    assert later.games == {}
+    assert 0 < abs(later.players[STAR].rating) < abs(state.players[STAR].rating)
+    assert later.players[STAR].usual < state.players[STAR].usual
+    assert season(1, season=SEASON + 3, start=state).players.keys() == {*BOS, *LAL}, "who plays again is kept"
+
+
+@given(st.permutations(box_score()))
+@settings(deadline=None, max_examples=20)
+def test_the_order_of_the_lines_does_not_matter_to_a_rounding_error(lines: Sequence[PlayerLine]) -> None:
+    state = season(8)
+    one, other = (state.after("BOS", "LAL", SEASON, 6.0, each) for each in (tuple(lines), box_score()))
+    for player, known in one.players.items():
+        assert known[1:] == pytest.approx(other.players[player][1:], abs=1e-9)
+
+
+@given(st.lists(st.sampled_from(BOS), min_size=5, unique=True), st.lists(st.sampled_from(LAL), min_size=5, unique=True))
+@settings(deadline=None, max_examples=50)
+def test_line_ups_seen_from_the_other_side_are_worth_the_opposite(home: list[int], away: list[int]) -> None:
+    state = season(12)
+    one = state.differences("BOS", "LAL", lineups(home[:5], away[:5], home, away), 2)
+    other = state.differences("LAL", "BOS", lineups(away[:5], home[:5], away, home), 2)
+    assert one == pytest.approx([-each for each in other])
+
+
+def test_ratings_survive_their_file() -> None:
+    state = season(30)
+    read = PlayerRatings.from_bytes(state.to_bytes())
+    assert (read.players, read.games, read.season, read.weights) == (
+        *(state.players, state.games, state.season, state.weights),
+    )
+    assert read.to_bytes() == state.to_bytes()
+
+
+Change = Callable[[dict[str, np.ndarray]], None]
+WRONG: dict[str, Change] = {
+    "no players": lambda of: of.update({name: values[:0] for name, values in of.items() if values.ndim == 1}),
+    "ids out of order": lambda of: of.update(player=of["player"][::-1]),
+    "a team that is none": lambda of: of.update(team=of["team"] + 30),
+    "a rating that is no number": lambda of: of.update(rating=of["rating"] * np.nan),
+    "a rating beyond any player's": lambda of: of.update(rating=of["rating"] + 1e6),
+    "a negative variance": lambda of: of.update(variance=-of["variance"]),
+    "columns of other lengths": lambda of: of.update(usual=of["usual"][:-1]),
+    "too many games": lambda of: of.update(games=of["games"] + 10**6),
+    "probabilities of another shape": lambda of: of.update(plays=of["plays"][:2]),
+    "a probability of 0": lambda of: of.update(plays=of["plays"] * 0),
+    "weights that are no numbers": lambda of: of.update(weights=of["weights"] * np.inf),
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_file_is_refused(change: Change) -> None:
+    columns = dict(from_npz(season(10).to_bytes()))
+    change(columns)
+    with pytest.raises(ValueError, match=r"expected|must be|out of bounds|all input arrays"):
+        PlayerRatings.from_bytes(to_npz(**columns))

@@ -22,7 +22,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.lead_groups import lead_groups
-from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, FORECASTERS, LINE, OF_LINE, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, FORECASTERS, LINE, OF_LINE, PLAYERS, FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts, WithIntervals
 from dejavu_trainer.execution import Advance, ignore
 
@@ -41,8 +41,8 @@ LATE: Final = (42, 47)
 REFERENCES: Final = ("persistence", "linear", "logistic")
 """Forecasters that differences are computed against."""
 
-LINE_REFERENCES: Final = ("ensemble", *OF_LINE)
-"""Forecasters that LINE is compared with: the same models without the line, and the references with it."""
+OTHER_REFERENCES: Final = {LINE: ("ensemble", *OF_LINE), PLAYERS: ("ensemble", *REFERENCES)}
+"""Forecasters that LINE and PLAYERS are compared with: the same models without these; the references with the line."""
 
 LEVELS: Final = tuple(round(100 * (1 - alpha)) for alpha in ALPHAS)
 """Nominal coverages, in %."""
@@ -316,7 +316,7 @@ def _group_metrics(
     for name, own in means.items():
         values = {metric: own[metric] for metric in METRICS if metric in own}
         estimated = [([group.values.setdefault(name, {}) for group in result], values)]
-        for reference in LINE_REFERENCES if name == LINE else REFERENCES:
+        for reference in OTHER_REFERENCES.get(name, REFERENCES):
             if name != reference:
                 other = means[reference]
                 shared = [metric for metric in SCORES if metric in own and metric in other]

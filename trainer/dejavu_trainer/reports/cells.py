@@ -17,6 +17,7 @@ NAMES: Final = {
     "fixed": "… weights 0.4/0.6",
     "dejavu": "Dejavu",
     "lstm": "LSTM",
+    "players": "… who plays",
     "line": "… the line",
     "linear": "Linear",
     "persistence": "Persistence",

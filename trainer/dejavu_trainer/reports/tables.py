@@ -10,10 +10,10 @@ from dejavu_trainer.evaluation.acceptance import missed
 from dejavu_trainer.evaluation.checks import Check
 from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
-from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE
+from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PLAYERS
+from dejavu_trainer.reports.added_knowledge import added_knowledge
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, digits, in_percent, number
 from dejavu_trainer.reports.limits import ceiling, group_power, season_coverage
-from dejavu_trainer.reports.line import line
 from dejavu_trainer.reports.totals import totals
 
 SHOWN_MINUTES: Final = {
@@ -41,7 +41,7 @@ def tables(result: BacktestResult) -> Iterator[Table]:
             yield _differences(f"{name} from minute 18, relative to the references", minute)
         shown = {minute: by_kind["minute"][minute] for minute in SHOWN_MINUTES[horizon]}
         yield _groups(f"{name}, by minute", "minute", shown)
-        yield from line(name, by_kind)
+        yield from added_knowledge(name, by_kind)
         if result.totals is not None:
             yield from totals(name, result.totals[horizon])
         for kind, title in (("lead", "|lead|"), ("quarter", "quarter"), ("phase", "phase"), ("season", "season")):
@@ -135,7 +135,7 @@ def _differences(title: str, group: GroupMetrics) -> Table:
             *(in_percent(group.relative.get(name, {}).get(reference, {}).get(metric)) for reference, metric in pairs),
         )
         for name, label in NAMES.items()
-        if name not in {"persistence", "logistic", *CEILING, LINE, *OF_LINE}
+        if name not in {"persistence", "logistic", *CEILING, LINE, *OF_LINE, PLAYERS}
     )
     header = ("", *(f"{METRIC_NAMES[metric]} / {NAMES[reference].lower()}" for reference, metric in pairs))
     note = "Difference in % of the reference's score; below 0 is better. Paired 95 % bootstrap intervals over games."

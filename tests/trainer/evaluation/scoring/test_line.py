@@ -13,7 +13,7 @@ from dejavu_models.types import MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.metrics import compute_metrics
 from dejavu_trainer.evaluation.scoring.fold_scores import LINE, OF_LINE, SERVED, FoldScores, score_fold, served
-from dejavu_trainer.reports.line import line as line_tables
+from dejavu_trainer.reports.added_knowledge import added_knowledge as line_tables
 from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear
 from dejavu_trainer.training.ratings import RatedGames

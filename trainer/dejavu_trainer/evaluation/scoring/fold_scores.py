@@ -139,8 +139,8 @@ class FoldScores:
 
 
 def served(folds: Sequence[FoldScores]) -> tuple[str, ...]:
-    """Return the forecasters that a server offers, which the verdict checks: SERVED, and LINE if all folds have it."""
-    return (*SERVED, LINE) if all(LINE in fold.forecasts for fold in folds) else SERVED
+    """Return the forecasters that a server offers, which the verdict checks: SERVED, and what all folds have more."""
+    return (*SERVED, *(name for name in (PLAYERS, LINE) if all(name in fold.forecasts for fold in folds)))
 
 
 def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> FoldScores:

@@ -1,0 +1,66 @@
+"""Tables of the forecasts that know who plays, or the line of a betting market, and of what each is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
+from dejavu_trainer.evaluation.scoring.fold_scores import LINE, PLAYERS
+from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, in_percent, number
+
+SHOWN_MINUTES: Final = ("1", "6", "12", "18", "24", "30", "36", "42", "45", "47")
+
+_AGAINST: Final = {
+    PLAYERS: (("ensemble", "crps"), ("linear", "crps"), ("ensemble", "brier"), ("logistic", "brier")),
+    LINE: (("ensemble", "crps"), ("linear_line", "crps"), ("ensemble", "brier"), ("logistic_line", "brier")),
+}
+"""References and scores of the differences."""
+
+_TITLES: Final = {PLAYERS: "with who plays", LINE: "with the line"}
+
+_NOTES: Final = {
+    PLAYERS: "Against the ensemble: what line-ups tell beyond the teams' ratings, which linear and logistic have.",
+    LINE: "Against the ensemble: what the line tells beyond the ratings. The other references know the same line.",
+}
+
+_NOTE: Final = (
+    "Differences in % of the reference's score; below 0 is better; paired 95 % bootstrap intervals over games. {note}"
+)
+
+
+def added_knowledge(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetrics]]) -> Iterator[Table]:
+    """Yield the tables of a horizon: some minutes, and seasons; nothing of what the tested games do not have.
+
+    Args:
+        horizon: its name, capitalized as at the start of a title.
+        by_kind: metrics by kind and name of the group (`compute_metrics`).
+    """
+    minutes = {minute: by_kind["minute"][minute] for minute in SHOWN_MINUTES if minute in by_kind["minute"]}
+    by_minute = {**by_kind["all"], **minutes, **by_kind.get("late", {})}
+    for name, title in _TITLES.items():
+        if name in by_kind["all"]["all"].values:
+            yield _groups(f"{horizon}: {title}, by minute", "minute", name, by_minute)
+            yield _groups(f"{horizon}: {title}, by season", "season", name, by_kind["season"])
+
+
+def _groups(title: str, kind: str, forecaster: str, groups: Mapping[str, GroupMetrics]) -> Table:
+    rows = tuple(
+        (
+            name,
+            f"{group.games:,}",
+            *(number(group.values[forecaster][metric], metric) for metric in ("crps", "brier")),
+            *(
+                in_percent(group.relative[forecaster].get(reference, {}).get(metric))
+                for reference, metric in _AGAINST[forecaster]
+            ),
+            *(number(group.values[forecaster].get(f"coverage_{level}"), "coverage") for level in LEVELS),
+        )
+        for name, group in groups.items()
+    )
+    scores = tuple(METRIC_NAMES[metric] for metric in ("crps", "brier"))
+    against = tuple(
+        f"{METRIC_NAMES[metric]} / {NAMES[reference].lower()}" for reference, metric in _AGAINST[forecaster]
+    )
+    coverages = tuple(METRIC_NAMES[f"coverage_{level}"] for level in LEVELS)
+    return Table(title, (kind, "games", *scores, *against, *coverages), rows, _NOTE.format(note=_NOTES[forecaster]))

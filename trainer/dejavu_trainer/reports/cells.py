@@ -15,6 +15,7 @@ NAMES: Final = {
     "no_live": "… no points, last score",
     "static": "… no factor of the season",
     "fixed": "… weights 0.4/0.6",
+    "lean": "… no components",
     "dejavu": "Dejavu",
     "lstm": "LSTM",
     "players": "… who plays",

@@ -60,8 +60,9 @@ PLAYERS: Final = "players"
 """The ensemble with who plays: with expected margins that know the line-ups so far. It is scored if the models have
 ratings of players and at least half of the test games box scores; other games are forecast as without them."""
 
-PARTS: Final = ("dejavu", "lstm", "fixed")
-"""Components of the ensemble, and the ensemble with fixed weights; all with carried ratings."""
+PARTS: Final = ("lean", "dejavu", "lstm", "fixed")
+"""The ensemble without components: the linear models alone; each component; and the ensemble with fixed weights. All
+with carried ratings and the tables of the ensemble, without the factor of the season."""
 
 BASELINES: Final = ("linear", "persistence")
 """References with a distribution, fitted on all earlier games."""
@@ -343,7 +344,8 @@ def _normal_forecasts(means: Floats, deviations: Floats, games: Games) -> Foreca
 
 
 def _with_fixed_weights(points: dict[str, Floats]) -> dict[str, Floats]:
-    return {**points, "fixed": FIXED_DEJAVU_WEIGHT * points["dejavu"] + (1 - FIXED_DEJAVU_WEIGHT) * points["lstm"]}
+    fixed = FIXED_DEJAVU_WEIGHT * points["dejavu"] + (1 - FIXED_DEJAVU_WEIGHT) * points["lstm"]
+    return {**points, "fixed": fixed, "lean": points["linear"]}
 
 
 def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test: RatedGames) -> Forecasts:

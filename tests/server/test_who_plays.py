@@ -1,0 +1,185 @@
+"""Who plays, over a real connection: box scores are learned from, and line-ups change the expected margin."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.support.builders.box_scores import made_box_score
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.prediction_service_pb2 import Lineups
+from dejavu.v1.record_service_pb2 import PlayerLine
+from dejavu_client import FINAL, AsyncDejavuClient
+from dejavu_client.errors import FailedPreconditionError
+from dejavu_client.requests import lineups
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.player_ratings import LineupWeights, PlayerRatings
+from dejavu_models.registry.registry import Registry
+
+FIRST = date(2025, 10, 24)
+PATTERN = [1.0, 4.0]
+FIELDS = ("home", "seconds", "plus_minus", "started")
+
+
+def model() -> Forecaster:
+    """Returns the shipped models with ratings that know no player yet."""
+    shipped = Registry.load([]).get()
+    players = PlayerRatings(season=2026, weights=LineupWeights(0.8, 0.3, -0.2))
+    return Forecaster(
+        shipped.manifest, shipped.models, shipped.calibration, shipped.rating_filter, shipped.totals, players
+    )
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[AsyncDejavuClient]:
+    async with (
+        async_worker(tmp_path, model(), max_ratings_days=500) as worker,
+        AsyncDejavuClient(worker.address, timeout=30.0) as client,
+    ):
+        yield client
+
+
+def game_id(number: int) -> str:
+    return f"00225{number:05d}"
+
+
+def players(number: int) -> list[PlayerLine]:
+    return [
+        PlayerLine(
+            player_id=line.player,
+            home=line.home,
+            seconds=line.seconds,
+            plus_minus=line.plus_minus,
+            started=line.started,
+        )
+        for line, _ in made_box_score("BOS", "LAL", 5 + number, number)
+    ]
+
+
+def over(number: int) -> datetime:
+    """Returns when a game was over: they are two days apart."""
+    return datetime(FIRST.year, FIRST.month, FIRST.day, 4, tzinfo=UTC) + timedelta(days=1 + 2 * number)
+
+
+async def report(client: AsyncDejavuClient, number: int, box_score: list[PlayerLine]) -> int:
+    """Reports that BOS beat LAL on a day, and waits until the model has learned it."""
+    made = await client.report_outcome(
+        game_id(number),
+        5 + number,
+        horizon=FINAL,
+        home_team="BOS",
+        away_team="LAL",
+        observed_time=over(number),
+        players=box_score,
+    )
+    async with asyncio.timeout(20):
+        while (await client.predict(PATTERN)).calibration_sequence < made.outcome.sequence:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.02)
+    return made.outcome.sequence
+
+
+def seen(missing: int = 0) -> Lineups:
+    """Returns line-ups without the first usual players of BOS."""
+    box = made_box_score("BOS", "LAL", 5, 0)
+    home, away = (sorted(line.player for line, _ in box if line.home is is_home) for is_home in (True, False))
+    return lineups(home[missing : missing + 5], away[:5], home[missing:], away)
+
+
+async def ask(client: AsyncDejavuClient, line_ups: Lineups | None, **options: str) -> Forecast:
+    return await client.predict(
+        PATTERN,
+        horizon=FINAL,
+        home_team="BOS",
+        away_team="LAL",
+        game_date=FIRST + timedelta(days=30),
+        lineups=line_ups,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+async def test_line_ups_count_once_box_scores_of_three_games_are_reported(client: AsyncDejavuClient) -> None:
+    [listed] = await client.list_models()
+    for number in range(3):
+        before = await ask(client, seen())
+        assert (before.expected_margin_terms.usual_players, before.expected_margin_terms.missing_players) == (0, 0)
+        await report(client, number, players(number))
+    plain, known = await ask(client, None), await ask(client, seen())
+    terms = known.expected_margin_terms
+    assert not plain.expected_margin_terms.usual_players
+    assert terms.usual_players
+    assert terms.missing_players
+    difference = terms.usual_players + terms.missing_players
+    assert known.expected_margin == pytest.approx(plain.expected_margin + difference)
+    assert known.home_lead_probability != plain.home_lead_probability
+    given = await client.predict(
+        PATTERN, horizon=FINAL, home_team="BOS", away_team="LAL", pregame_margin=3.0, lineups=seen()
+    )
+    assert given.expected_margin == 3.0
+    assert listed.version == known.model_version
+
+
+async def test_missing_players_are_counted_and_recorded(client: AsyncDejavuClient) -> None:
+    for number in range(3):
+        await report(client, number, players(number))
+    forecast = await ask(client, seen(missing=3), game_id=game_id(77))
+    terms = forecast.expected_margin_terms
+    assert terms.home_missing >= 2
+    assert terms.missing_players < (await ask(client, seen())).expected_margin_terms.missing_players
+    stored = await client.get_prediction(game_id(77), horizon=FINAL)
+    assert stored.prediction.forecast.expected_margin_terms == terms
+    again = await ask(client, seen(), game_id=game_id(77))
+    assert again == forecast, "a retry gets what is recorded"
+
+
+async def test_a_box_score_is_added_withdrawn_and_never_replaced_by_a_report_without_it(
+    client: AsyncDejavuClient,
+) -> None:
+    for number in range(2):
+        await report(client, number, players(number))
+    first = await report(client, 2, [])
+    assert not (await ask(client, seen())).expected_margin_terms.missing_players
+    added = await report(client, 2, players(2))
+    assert added > first
+    known = (await ask(client, seen())).expected_margin_terms
+    assert known.missing_players
+    assert await report(client, 2, []) == added, "it agrees with what stands"
+    assert (await ask(client, seen())).expected_margin_terms == known
+    with pytest.raises(FailedPreconditionError, match="another box score"):
+        await client.report_outcome(
+            game_id(2),
+            7,
+            horizon=FINAL,
+            home_team="BOS",
+            away_team="LAL",
+            observed_time=over(2),
+            players=[PlayerLine(**{**_fields(line), "seconds": line.seconds + 1}) for line in players(2)],
+            refuse_correction=True,
+        )
+    await client.withdraw_outcome(game_id(2), horizon=FINAL)
+    async with asyncio.timeout(20):
+        while (await ask(client, seen())).expected_margin_terms.missing_players:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.02)
+
+
+def _fields(line: PlayerLine) -> dict[str, int]:
+    return {each.name: value for each, value in line.ListFields()}
+
+
+async def test_another_worker_knows_the_same_players(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, model(), max_ratings_days=500) as worker,
+        AsyncDejavuClient(worker.address, timeout=30.0) as client,
+    ):
+        for number in range(4):
+            await report(client, number, players(number))
+        due = await ask(client, seen(missing=1))
+    async with (
+        async_worker(tmp_path, model(), max_ratings_days=500) as worker,
+        AsyncDejavuClient(worker.address, timeout=30.0) as client,
+    ):
+        assert (await ask(client, seen(missing=1))).expected_margin_terms == due.expected_margin_terms

@@ -1,0 +1,27 @@
+"""Made-up box scores: ten players of each team, of whom some are missing."""
+
+from __future__ import annotations
+
+import random
+
+from dejavu_feed.box_score import PlayerLine
+from dejavu_models.team_filter import CODES
+from dejavu_trainer.data.box_scores import SeenLine
+
+
+def made_box_score(home: str, away: str, differential: int, seed: int) -> tuple[SeenLine, ...]:
+    """Returns a box score: nine of ten players of each team, five of whom start and play 36 minutes."""
+    lines = []
+    for is_home, code in ((True, home), (False, away)):
+        rng = random.Random(f"{seed} {code}")
+        first = 100 * (1 + CODES.index(code))
+        missing = rng.randrange(10)
+        playing = [first + place for place in range(10) if place != missing]
+        for place, player in enumerate(playing):
+            started = place < 5
+            points = round((differential if is_home else -differential) * (0.75 if started else 0.3)) + rng.randint(
+                -6, 6
+            )
+            line = PlayerLine(player, is_home, 36 * 60 if started else 15 * 60, points, started)
+            lines.append(SeenLine(line, 0.0 if started else rng.uniform(120.0, 1700.0)))
+    return tuple(sorted(lines))

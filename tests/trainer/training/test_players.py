@@ -1,0 +1,87 @@
+"""What who plays adds to the expected margin: fitted on earlier games, and the same in training and in serving."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.support.builders.box_scores import made_box_score
+from tests.support.builders.random_walks import random_walks
+
+from dejavu_feed.box_score import MARKS
+from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
+from dejavu_models.player_ratings import PlayerRatings
+from dejavu_models.ratings import RatedGame, RatingFilter, RatingsByDate
+from dejavu_models.team_filter import RatingSettings
+from dejavu_trainer.data.games import Games, no_box_scores
+from dejavu_trainer.training.players import LEAST_GAMES, fit_players, rate_players, seen_until
+from dejavu_trainer.training.ratings import carry
+
+SEASONS = range(2023, 2025)
+
+
+def with_box_scores(games: Games) -> Games:
+    box_scores = no_box_scores(len(games))
+    for row in range(len(games)):
+        box_scores[row] = made_box_score(str(games.home[row]), str(games.away[row]), int(games.final[row]), row)
+    return replace(games, box_scores=box_scores)
+
+
+GAMES = with_box_scores(random_walks(600, SEASONS))
+
+
+def test_line_ups_before_a_game_do_not_depend_on_it_or_on_later_ones() -> None:
+    changed = GAMES.box_scores.copy()
+    changed[700:] = changed[:500]
+    before, after = (rate_players(PlayerRatings(), each)[0] for each in (GAMES, replace(GAMES, box_scores=changed)))
+    day = GAMES.date < GAMES.date[700]
+    assert np.isfinite(before.usual[day]).any()
+    np.testing.assert_array_equal(before.missing[day], after.missing[day])
+    np.testing.assert_array_equal(before.usual[day], after.usual[day])
+
+
+def test_a_season_continued_is_a_season_in_one() -> None:
+    whole = rate_players(PlayerRatings(), GAMES)[1]
+    first = GAMES.season == SEASONS[0]
+    again = rate_players(rate_players(PlayerRatings(), GAMES.select(first))[1], GAMES.select(~first))[1]
+    assert again.players == whole.players
+    assert again.games == whole.games
+
+
+def test_without_box_scores_of_enough_games_there_are_no_ratings() -> None:
+    rated, _ = carry(RatingFilter.start(RatingSettings()), GAMES)
+    few = GAMES.box_scores.copy()
+    few[LEAST_GAMES:] = no_box_scores(len(few) - LEAST_GAMES)
+    assert fit_players(replace(GAMES, box_scores=few), rated.margins) is None
+    assert fit_players(*rated) is not None
+
+
+def test_a_server_expects_what_the_trainer_evaluates() -> None:
+    """The finals of the second season are reported day by day; line-ups are asked for at every mark."""
+    first = GAMES.season == SEASONS[0]
+    past, new = GAMES.select(first), GAMES.select(~first)
+    _, before = carry(RatingFilter.start(RatingSettings()), past)
+    players = fit_players(*carry(RatingFilter.start(RatingSettings()), GAMES)[0])
+    assert players is not None
+    of_teams, _ = carry(before, new)
+    start = replace(rate_players(PlayerRatings(), past)[1], weights=players.weights)
+    due = of_teams.margins[:, None] + rate_players(start, new)[0].added(players.weights, of_teams.margins)
+
+    live = RatedSchedule(LiveRatings.start(before), players=start)
+    told = 0
+    for day in np.unique(new.date):
+        ratings = RatingsByDate(live.ratings.filter, live.schedule, live.players)
+        rows = np.flatnonzero(new.date == day).tolist()
+        for row in rows:
+            game = RatedGame(str(new.home[row]), str(new.away[row]), day.item(), new.phase[row] != "RS")
+            for mark, minute in enumerate(MARKS):
+                line_ups = seen_until(new.box_scores[row], 60 * minute)
+                terms = ratings.expected_margin_terms(game._replace(lineups=line_ups, mark=mark))
+                assert terms.margin == pytest.approx(due[row, mark], abs=1e-6), (row, minute)
+                told += terms.missing_players != 0
+        for row in rows:
+            lines = tuple(each.line for each in new.box_scores[row])
+            of_game = (str(new.home[row]), str(new.away[row]), SEASONS[1], day.item(), float(new.final[row]))
+            live = live.after(GameResult(*of_game, box_score=lines))
+    assert told > len(new)

@@ -241,11 +241,11 @@ class RatingsByDate:
         if game.lineups is None or not players.knows(game.home, game.away, season):
             return terms
         found = players.differences(game.home, game.away, game.lineups, game.mark)
-        weights = players.weights
+        points = players.weights.points(found, terms.of_teams)
         return replace(
             terms,
-            usual_players=weights.usual * found.usual + weights.margin * terms.of_teams,
-            missing_players=weights.missing * found.missing,
+            usual_players=float(points.usual),
+            missing_players=float(points.missing),
             home_missing=players.missing(game.home, game.lineups.home_seen),
             away_missing=players.missing(game.away, game.lineups.away_seen),
         )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dejavu_feed.box_score import Lineups, PlayerLine, lineups
 from dejavu_models.arrays import from_npz, to_npz
-from dejavu_models.player_ratings import KNOWN_AFTER, LineupWeights, PlayerRatings
+from dejavu_models.player_ratings import KNOWN_AFTER, LineupDifferences, LineupWeights, PlayerRatings
 
 SEASON = 2034
 BOS, LAL = list(range(1, 11)), list(range(101, 111))
@@ -109,6 +109,15 @@ def test_line_ups_seen_from_the_other_side_are_worth_the_opposite(home: list[int
     one = state.differences("BOS", "LAL", lineups(home[:5], away[:5], home, away), 2)
     other = state.differences("LAL", "BOS", lineups(away[:5], home[:5], away, home), 2)
     assert one == pytest.approx([-each for each in other])
+
+
+@pytest.mark.parametrize(
+    ("missing", "usual", "due"),
+    [(-2.0, 3.0, (-1.6, 0.5)), (-40.0, 3.0, (-12.0, 0.5)), (40.0, 90.0, (12.0, 8.0)), (0.0, -90.0, (0.0, -8.0))],
+)
+def test_what_line_ups_add_is_limited(missing: float, usual: float, due: tuple[float, float]) -> None:
+    weights = LineupWeights(missing=0.8, usual=0.3, margin=-0.2)
+    assert weights.points(LineupDifferences(missing, usual), 2.0) == pytest.approx(due)
 
 
 def test_ratings_survive_their_file() -> None:

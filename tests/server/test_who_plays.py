@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.builders.box_scores import made_box_score
@@ -166,7 +167,7 @@ async def test_a_box_score_is_added_withdrawn_and_never_replaced_by_a_report_wit
             await asyncio.sleep(0.02)
 
 
-def _fields(line: PlayerLine) -> dict[str, int]:
+def _fields(line: PlayerLine) -> dict[str, Any]:
     return {each.name: value for each, value in line.ListFields()}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dejavu_feed.box_score import MARKS, Lineups, lineups
 from dejavu_models.arrays import Floats
-from dejavu_models.player_ratings import SHAPE, LineupWeights, PlayerRatings, place_of
+from dejavu_models.player_ratings import SHAPE, LineupDifferences, LineupWeights, PlayerRatings, place_of
 from dejavu_trainer.data.box_scores import SeenLine
 from dejavu_trainer.data.games import Games
 
@@ -36,8 +36,8 @@ class LineupGames:
             weights: the coefficients.
             margins: (n,), expected margins without them, in points.
         """
-        rest = weights.usual * self.usual + weights.margin * margins
-        return np.nan_to_num(weights.missing * self.missing + rest[:, None])
+        points = weights.points(LineupDifferences(self.missing, self.usual[:, None]), margins[:, None])
+        return np.nan_to_num(points.missing + points.usual)
 
 
 def fit_players(games: Games, margins: Floats) -> PlayerRatings | None:

@@ -18,7 +18,7 @@ from tests.deploy.manifests import KUBERNETES, VERSION, Manifest, image_environm
 
 from dejavu_common.address import Address
 from dejavu_server.api.health import SERVICES
-from dejavu_server.api.inference.service import INFERENCE_SERVICE
+from dejavu_server.api.inference.inference_service import INFERENCE_SERVICE
 
 FILE = KUBERNETES / "kserve" / "inference-service.yaml"
 OWN_FIELDS = {"minReplicas": {"type": "integer", "minimum": 0}, "maxReplicas": {"type": "integer", "minimum": 1}}

@@ -33,7 +33,7 @@ from dejavu_server.api import decoding, interceptors, request_ids
 from dejavu_server.api.converters import prediction, record_requests
 from dejavu_server.api.errors import CODES, INTERNAL
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
-from dejavu_server.api.inference.service import INFERENCE_SERVICE
+from dejavu_server.api.inference.inference_service import INFERENCE_SERVICE
 from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster

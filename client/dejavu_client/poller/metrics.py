@@ -36,7 +36,7 @@ from dejavu_client.logs import get_logger
 from dejavu_client.poller.events import Event, Fault, FaultKind, ForecastMissed, OutcomeReported, Prediction
 from dejavu_client.poller.leadership import LeaderRole
 from dejavu_client.poller.poller import SERVER, Poller
-from dejavu_client.poller.step import SCOREBOARD
+from dejavu_client.poller.state_machine import SCOREBOARD
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_common.clock import utc_now

@@ -42,9 +42,9 @@ from dejavu_client.poller.predictor import (
 )
 from dejavu_client.poller.reads import FeedReads, read_in_thread
 from dejavu_client.poller.reporting import MAX_WATCHED, forgettable, is_done
-from dejavu_client.poller.step import SCOREBOARD, Result, first_seen, step
+from dejavu_client.poller.state_machine import SCOREBOARD, Result, first_seen, step
 from dejavu_client.poller.summary import Summary, summarize
-from dejavu_client.poller.transition import (  # the names that step.py uses; this module carries out its requests
+from dejavu_client.poller.transition import (  # names of state_machine.py, whose requests this module carries out
     MAY_PASS,
     DueForecast,
     Effect,

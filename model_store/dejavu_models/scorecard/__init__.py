@@ -11,7 +11,7 @@ from dejavu_models.scorecard.cards import (
     scorecard,
 )
 from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate
-from dejavu_models.scorecard.market import MarketRecord
+from dejavu_models.scorecard.market_record import MarketRecord
 from dejavu_models.scorecard.reliability import RELIABILITY_BINS, ReliabilityBin
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 from dejavu_models.scorecard.totals import TotalScorecard

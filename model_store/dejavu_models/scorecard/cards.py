@@ -16,7 +16,7 @@ import numpy as np
 
 from dejavu_models.scorecard.doubtful import doubtful_games
 from dejavu_models.scorecard.estimates import USUAL_ALPHA, Coverage, ScoreEstimate, Units, coverages, crps, estimate
-from dejavu_models.scorecard.market import MarketRecord, market_record
+from dejavu_models.scorecard.market_record import MarketRecord, market_record
 from dejavu_models.scorecard.reliability import ReliabilityBin, calibration_error, reliability
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
 from dejavu_models.scorecard.totals import TotalScorecard, total_scorecard

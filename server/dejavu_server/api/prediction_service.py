@@ -21,7 +21,7 @@ from dejavu_server.api.decoding import checked
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
 from dejavu_server.forecasting.batcher import CHUNK
-from dejavu_server.forecasting.service import ForecastService
+from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.records import ForecastRequest, IssuedForecast
 from dejavu_server.results import Failed, Result
 from dejavu_server.streaming.ledger_manager import LedgerManager

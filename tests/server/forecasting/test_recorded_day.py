@@ -19,7 +19,7 @@ from dejavu_models.online_state import OnlineState
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast
 from dejavu_server.forecasting.batcher import Batcher
-from dejavu_server.forecasting.service import ForecastService
+from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries import pages
 from dejavu_server.observability.metrics import Metrics

@@ -21,7 +21,7 @@ from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, Horizon
 from dejavu_server.admission.errors import Overloaded
 from dejavu_server.forecasting.batcher import Batcher
-from dejavu_server.forecasting.service import ForecastService
+from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.ledger import LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.records import ForecastRequest, IssuedForecast

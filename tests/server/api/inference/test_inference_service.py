@@ -19,7 +19,7 @@ from tests.support.processes.servers import async_worker
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from dejavu_server.api.health import HealthService
-from dejavu_server.api.inference.service import OpenInferenceService
+from dejavu_server.api.inference.inference_service import OpenInferenceService
 
 if TYPE_CHECKING:
     from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub

@@ -156,6 +156,14 @@ class PlayerRatings:
     season: int = 0
     plays: Floats = field(default_factory=lambda: np.full(SHAPE, 0.5))
     weights: LineupWeights = NO_WEIGHTS
+    _usual: Mapping[str, Sequence[tuple[int, PlayerRating]]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        usual: dict[str, list[tuple[int, PlayerRating]]] = {code: [] for code in _CODES}
+        for number, known in sorted(self.players.items()):
+            if known.usual > 0:
+                usual[known.team].append((number, known))
+        object.__setattr__(self, "_usual", usual)
 
     def after(self, home: str, away: str, season: int, differential: float, lines: Sequence[PlayerLine]) -> Self:
         """Return the ratings after a game; unchanged without lines, or for a game of an earlier season.
@@ -243,12 +251,12 @@ class PlayerRatings:
 
     def missing(self, team: str, seen: Iterable[int]) -> int:
         """Return how many of the usual five of a team have not been seen."""
-        five = sorted(self.usual(team), key=lambda each: (-each[1].usual, each[0]))[:STARTERS]
+        five = sorted(self._usual[team], key=lambda each: (-each[1].usual, each[0]))[:STARTERS]
         return len({number for number, _ in five} - set(seen))
 
-    def usual(self, team: str) -> list[tuple[int, PlayerRating]]:
+    def usual(self, team: str) -> Sequence[tuple[int, PlayerRating]]:
         """Return the players of a team's usual line-up, in ascending order of their ids."""
-        return sorted((number, each) for number, each in self.players.items() if each.team == team and each.usual > 0)
+        return self._usual[team]
 
     def _of_team(self, team: str, seen: Sequence[int], mark: int) -> LineupDifferences:
         line_up, there = self.usual(team), set(seen)

@@ -229,8 +229,8 @@ class Model(_message.Message):
 
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Optional fields of PredictRequest that describe the score and that its forecasts depend on: total_points, last_score,
-        possession. Others of these are recorded and not used. Empty if it is not loaded.
+        """Optional fields of PredictRequest that describe the game and that its forecasts depend on: total_points, last_score,
+        possession, lineups. Others of these are not used. Empty if it is not loaded.
         """
 
     @_builtins.property

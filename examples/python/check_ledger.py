@@ -403,7 +403,7 @@ def _forecast(entry: Entry, late: str) -> dict[str, Any]:
         name: request.get(name)
         for name in (
             *("game_id", "home_team", "away_team", "horizon", "alpha", "total_points", "last_score", "pregame_total"),
-            "neutral_site",
+            *("neutral_site", "possession"),
         )
     }
     fields |= {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from tests.support.processes.servers import spawned_server
 from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE
 from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market
-from dejavu_feed.live_inputs import LastScore, Side
+from dejavu_feed.live_inputs import LastScore, Possession, Side
 
 GAMES = [current_game(number) for number in range(101, 125)]
 TEAMS: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL"}
@@ -74,6 +75,9 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
             for alpha in (0.2, 0.5):  # of a forecast from before that market, or of one with it
                 client.quote(walk[:minute], market(-line, *odds), game_id=game, horizon=FINAL, alpha=alpha, **options)
     live: dict[str, Any] = {"pregame_total": 225.5, "last_score": LastScore(Side.HOME, 12), "neutral_site": True}
+    live["possession"] = Possession(Side.AWAY, shot_in_air=True)
+    if "pregame_margin" in options:
+        live |= {"margin_source": "feed", "margin_time": datetime.now(UTC) - timedelta(hours=1)}
     client.predict(walk, game_id=game, horizon=FINAL, total_points=200 + int(walk[-1]) % 2, **options, **live)
     if chance.random() < 0.4:
         late = client.predict([*walk[:4], 30.0], game_id=game, horizon=FINAL, **options)

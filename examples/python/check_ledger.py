@@ -30,6 +30,15 @@ from typing import Any, NoReturn
 MINUTES = {"halftime": 24, "final": 48}
 """Minutes of play up to a horizon."""
 
+LATE_MINUTES = 2
+"""Minutes of play by which a forecast may be behind the newest one of its game."""
+
+LONGEST_GAME = 12 * 3600 * 10**6
+"""Microseconds after its first forecast by which a game is over."""
+
+CLOCK_TOLERANCE = 120 * 10**6
+"""Microseconds by which clocks may differ, with the time that a call may take."""
+
 TOLERANCE = 1e-9
 MOST_REVISIONS = 500
 """Revisions of an outcome that a server lists: the newest ones."""
@@ -74,11 +83,12 @@ def main() -> int:
         print(f"{len(entries)} entries, chained; the last hash is {hashes[max(hashes)].hex()}")
         if first := min(hashes):
             print(f"The first {first} entries are not in the export: nothing here says what they were.")
+        check_hindsight(json.loads(identity), entries)
         for line in (check_shadows(entries), check_models(json.loads(identity), entries)):
             if line:
                 print(line)
         if options.checkpoint:
-            print(check_checkpoint(json.loads(options.checkpoint.read_text()), json.loads(identity), hashes))
+            print(check_checkpoint(json.loads(options.checkpoint.read_text()), json.loads(identity), entries, hashes))
         if options.target:
             token = options.token_file.read_text().strip() if options.token_file else ""
             print(check_listed(options.target, token, json.loads(identity), entries))
@@ -118,33 +128,108 @@ def check_chain(identity: dict[str, Any], lines: list[str]) -> tuple[dict[int, E
 
 
 def check_shadows(entries: dict[int, Entry]) -> str:
-    """Check that each shadow stands beside an earlier forecast of another model, and none was made with hindsight."""
-    known: dict[tuple[str, int], int] = {}  # by game and the last minute before an outcome that stands: its entry
+    """Check that each shadow is of another model than the forecast beside it."""
     count = 0
     for sequence, entry in entries.items():
         payload = entry["payload"]
-        if entry["kind"] == "outcome":
-            place = payload["game_id"], {"halftime": 23, "final": 47}[payload["horizon"]]
-            known.pop(place, None) if payload.get("withdrawn") else known.setdefault(place, sequence)
         if entry["kind"] != "shadow":
             continue
         count += 1
-        beside = entries.get(payload["of"])
-        if beside is None and payload["of"] < min(entries):
+        if payload["of"] < min(entries):
             continue  # it was pruned
-        if beside is None or beside["kind"] != "forecast" or payload["of"] >= sequence:
-            raise ChangedError(f"entry {sequence}: a shadow beside entry {payload['of']}, no forecast before it")
-        mine, other, game_id = (
-            payload["forecast"],
-            beside["payload"]["forecast"],
-            beside["payload"]["request"]["game_id"],
-        )
+        beside = entries[payload["of"]]
+        mine, other = payload["forecast"], beside["payload"]["forecast"]
         if mine["model_version"] == other["model_version"] or mine["elapsed_minutes"] != other["elapsed_minutes"]:
             raise ChangedError(f"entry {sequence}: a shadow of the model of its forecast, or of another minute")
-        for (of_game, minute), outcome in known.items():
-            if of_game == game_id and mine["elapsed_minutes"] <= minute:
-                raise ChangedError(f"entry {sequence}: a shadow after the outcome at entry {outcome}")
     return f"{count} shadows, each beside an earlier forecast of another model" if count else ""
+
+
+def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None:
+    """Check that no forecast, market or shadow follows an outcome of its moment, and that late forecasts are marked."""
+    games, pruned = Games(), bool(identity["pruned_through"])
+    for sequence, entry in entries.items():
+        payload, kind = entry["payload"], entry["kind"]
+        if kind == "outcome":
+            games.add_outcome(entry)
+        of = {"forecast": sequence, "market": payload.get("forecast_sequence"), "shadow": payload.get("of")}.get(kind)
+        if of is None or of < min(entries):
+            continue  # no forecast is needed, or it was pruned
+        forecast = entries.get(of)
+        if forecast is None or forecast["kind"] != "forecast" or of > sequence:
+            raise ChangedError(f"entry {sequence}: a {kind} of entry {of}, no forecast before it")
+        if (outcome := games.outcome_before(forecast)) is not None:
+            raise ChangedError(f"entry {sequence}: a {kind} after the outcome at entry {outcome}, with hindsight")
+        if kind == "market":
+            _check_market(entry, forecast, games)
+        if kind == "forecast":
+            _check_late(entry, games, pruned)
+            games.add_forecast(entry)
+
+
+def _check_market(entry: Entry, forecast: Entry, games: Games) -> None:
+    """Check that a market was recorded with its forecast or says when it was sent, and that this was in time then."""
+    payload, of = entry["payload"], forecast["sequence"]
+    if "requested_us" not in payload and entry["sequence"] != of + 1:
+        raise ChangedError(f"entry {entry['sequence']}: a market sent with entry {of}, but not recorded with it")
+    made = payload.get("requested_us", forecast["payload"]["forecast"]["generated_us"])
+    if "late" in forecast or games.late(forecast, made, given="") not in {"", "time"}:
+        raise ChangedError(f"entry {entry['sequence']}: a market of entry {of}, which was late by then")
+
+
+def _check_late(entry: Entry, games: Games, pruned: bool) -> None:
+    """Check that a forecast is marked as late exactly if it is."""
+    request, marked = entry["payload"]["request"], entry.get("late", "")
+    late = games.late(entry, entry["payload"]["forecast"]["generated_us"], request.get("game_date", ""))
+    # What was pruned may have made it late; and how much time is too much is a setting of the server.
+    if marked != late and not (pruned and marked) and not (late == "time" and not marked):
+        text = f"marked as late: {marked or 'not'}; by the entries before it: {late or 'not'}"
+        raise ChangedError(f"entry {entry['sequence']}: {text}")
+
+
+class Games:
+    """What is recorded of each game so far, in the order of the entries."""
+
+    def __init__(self) -> None:
+        self._standing: dict[Place, int] = {}  # the entry of each outcome that is not withdrawn
+        self._withdrawn = set[Place]()  # once, after the first forecast of the game
+        self._newest: dict[str, tuple[int, int]] = {}  # by game: its newest minute, and since when it is recorded
+        self._first: dict[str, int] = {}  # by game: when its first forecast was made
+
+    def add_outcome(self, entry: Entry) -> None:
+        """Take note of a revision of an outcome."""
+        place = _place(entry["payload"])
+        if not entry["payload"].get("withdrawn"):
+            self._standing.setdefault(place, entry["sequence"])
+            return
+        self._standing.pop(place, None)
+        if place[0] in self._first:
+            self._withdrawn.add(place)
+
+    def add_forecast(self, entry: Entry) -> None:
+        """Take note of a forecast."""
+        forecast, game = entry["payload"]["forecast"], entry["payload"]["request"]["game_id"]
+        minute, made = forecast["elapsed_minutes"], forecast["generated_us"]
+        self._first[game] = min(made, self._first.get(game, made))
+        newest, since = self._newest.get(game, (0, made))
+        if minute > newest or (minute == newest and made < since):
+            self._newest[game] = minute, made
+
+    def outcome_before(self, entry: Entry) -> int | None:
+        """Return the entry of an outcome that stands, and which a forecast precedes."""
+        return next((self._standing[at] for at in _preceded(entry) if at in self._standing), None)
+
+    def late(self, entry: Entry, made: int, given: str) -> str:
+        """Return why a forecast that is made at a time, of a game with a given date, is late; empty if it is not."""
+        game, minute = entry["payload"]["request"]["game_id"], entry["payload"]["forecast"]["elapsed_minutes"]
+        newest, since = self._newest.get(game, (0, made))
+        over = (given and _evening(made) > given) or made - self._first.get(game, made) > LONGEST_GAME
+        if any(at in self._withdrawn for at in _preceded(entry)):
+            return "reported"
+        if over and not _is_replay(entry):
+            return "game_date"
+        if minute < newest - LATE_MINUTES:
+            return "later_minute"
+        return "time" if minute <= newest and made > since else ""
 
 
 def check_models(identity: dict[str, Any], entries: dict[int, Entry]) -> str:
@@ -161,8 +246,10 @@ def check_models(identity: dict[str, Any], entries: dict[int, Entry]) -> str:
     return f"{count} changes of models; {champion or 'no model'} is champion since entry {since}" if count else ""
 
 
-def check_checkpoint(kept: dict[str, Any], identity: dict[str, Any], hashes: dict[int, bytes]) -> str:
-    """Check that a checkpoint is of this ledger and signed, and that its entry has the hash that was signed."""
+def check_checkpoint(
+    kept: dict[str, Any], identity: dict[str, Any], entries: dict[int, Entry], hashes: dict[int, bytes]
+) -> str:
+    """Check that a checkpoint is of this ledger and signed, that its entry has that hash, and the times around it."""
     kept = kept.get("checkpoint", kept)
     for name in ("ledger_id", "epoch"):
         if kept[_camel(name)] != identity[name]:
@@ -178,6 +265,13 @@ def check_checkpoint(kept: dict[str, Any], identity: dict[str, Any], hashes: dic
         raise ChangedError(f"the checkpoint is at entry {sequence}, which the export does not have")
     if hashes[sequence] != hash_:
         raise ChangedError(f"entry {sequence} or one before it is not the one that was signed")
+    for number, entry in entries.items():
+        time = _recorded(entry, entries)
+        # A shadow may have waited before it was recorded.
+        if number > sequence and entry["kind"] != "shadow" and time < microseconds - CLOCK_TOLERANCE:
+            raise ChangedError(f"entry {number} is after the checkpoint, which was signed later than the entry's time")
+        if number <= sequence and time > microseconds + CLOCK_TOLERANCE:
+            raise ChangedError(f"entry {number} is in the checkpoint, which was signed earlier than the entry's time")
     return f"nothing up to entry {sequence} was changed since {kept['signedTime']}; signed with {key.hex()}"
 
 
@@ -349,9 +443,7 @@ class Record:
 
     def _observed_since(self, forecast: Entry) -> float:
         """Return when an outcome that a forecast precedes was first observed: the end, or before it the half."""
-        game, minute = forecast["payload"]["request"]["game_id"], forecast["payload"]["forecast"]["elapsed_minutes"]
-        preceded = ("halftime", "final") if minute < MINUTES["halftime"] else ("final",)
-        reports = chain.from_iterable(self._first_report((game, horizon)) for horizon in preceded)
+        reports = chain.from_iterable(self._first_report(place) for place in _preceded(forecast))
         times = [each["payload"]["observed_us"] for each in reports]
         return math.inf if _is_replay(forecast) else min(times, default=math.inf)
 
@@ -367,6 +459,21 @@ class Record:
 
 def _place(payload: dict[str, Any]) -> Place:
     return str(payload["game_id"]), str(payload["horizon"])
+
+
+def _preceded(forecast: Entry) -> list[Place]:
+    """Return the outcomes that a forecast precedes: the end, or before it the half."""
+    game, minute = forecast["payload"]["request"]["game_id"], forecast["payload"]["forecast"]["elapsed_minutes"]
+    return [(game, horizon) for horizon, end in MINUTES.items() if minute < end]
+
+
+def _recorded(entry: Entry, entries: dict[int, Entry]) -> float:
+    """Return the time of an entry: when it was recorded, or its forecast was made; not a number if that was pruned."""
+    payload = entry["payload"]
+    of = entries.get(payload["forecast_sequence"]) if entry["kind"] == "market" else None
+    made = payload.get("forecast") or (of["payload"]["forecast"] if of else {})
+    times = (payload.get(name) for name in ("recorded_us", "changed_us", "requested_us"))
+    return float(next((time for time in times if time is not None), made.get("generated_us", math.nan)))
 
 
 def _enum(horizon: str) -> str:

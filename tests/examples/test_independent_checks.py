@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import grpc
 import pytest
 from tests.server.ledger.retention.evenings import evenings_at
 from tests.server.ledger.retention.test_pruning import prune
+from tests.support.builders.calls import current_game
 from tests.support.harness.documents import ROOT
 from tests.support.processes.recorded_games import GAMES, Record
 from tests.support.processes.servers import running_worker
@@ -30,7 +32,7 @@ from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ListPredictionsResponse
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import FINAL, DejavuClient
-from dejavu_common.clock import utc_now
+from dejavu_common.clock import microseconds, utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.cli.export_entries import export_entries
@@ -370,6 +372,50 @@ def test_a_checkpoint_that_was_altered_is_not_signed(record: Record, entries: Pa
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "the checkpoint's signature is not valid")
 
 
+def appended(lines: list[Any], entry: dict[str, Any]) -> list[Any]:
+    """Adds an entry at the end, with a hash that fits."""
+    sequence = lines[-1]["sequence"] + 1
+    text = canonical_json.dumps(entry | {"sequence": sequence})
+    return rehashed([*lines, {"sequence": sequence, "hash": "", "canonical": text}])
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(-125, 1), (-115, 0)])
+def test_an_entry_after_a_kept_checkpoint_is_not_from_before_it(
+    record: Record, entries: Path, tmp_path: Path, seconds: int, code: int
+) -> None:
+    """Else an operator could add forecasts of games whose end he knows, with times from before it."""
+    lines = [json.loads(line) for line in entries.read_text().splitlines()]
+    signed = datetime.fromisoformat(json.loads(record.kept.read_text())["signedTime"])
+    entry = json.loads(lines[first(lines, "forecast")]["canonical"])
+    entry["payload"]["request"]["game_id"] = current_game(300)
+    entry["payload"]["forecast"]["generated_us"] = microseconds(signed + timedelta(seconds=seconds))
+    forged = written(tmp_path / "forged.jsonl", appended(lines, entry))
+    done = checked(LEDGER, record.address, forged, "--checkpoint", record.kept)
+    assert done.returncode == code, done.stdout + done.stderr
+    complaint = f"entry {len(lines)} is after the checkpoint, which was signed later than the entry's time"
+    assert (complaint in done.stdout) == bool(code)
+
+
+def test_what_is_recorded_with_hindsight_is_found(record: Record, entries: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in entries.read_text().splitlines()]
+    forecast, market = (json.loads(lines[first(lines, kind)]["canonical"]) for kind in ("forecast", "market"))
+    late = next(entry for line in lines[1:] if "late" in (entry := json.loads(line["canonical"])))
+    elsewhere = json.loads(json.dumps(late))
+    elsewhere["payload"]["request"]["game_id"] = current_game(300)
+    unmarked = [dict(line) for line in lines]
+    unmarked[late["sequence"]]["canonical"] = canonical_json.dumps({k: late[k] for k in late.keys() - {"late"}})
+    faults = {
+        "a forecast after the outcome at entry ": appended(lines, forecast),
+        "a market after the outcome at entry ": appended(lines, market),
+        "marked as late: not; by the entries before it: later_minute": rehashed(unmarked),
+        "marked as late: later_minute; by the entries before it: not": appended(lines, elsewhere),
+    }
+    for complaint, forged in faults.items():
+        done = checked(LEDGER, record.address, written(tmp_path / "forged.jsonl", forged))
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert complaint in done.stdout.splitlines()[-1]
+
+
 def exported(folder: Path, *, pruned: bool = False) -> list[dict[str, Any]]:
     """Returns the lines of an export of a ledger with changes of models and shadows."""
     made = evenings_at(folder / "ledger.db", 3, seed=2, lifecycle=True)
@@ -406,7 +452,7 @@ def test_models_and_shadows_that_cannot_be_are_found(tmp_path: Path) -> None:
     last = len(lines)  # a copy of the shadow, made after the outcome
     late = {**json.loads(lines[shadow]["canonical"]), "sequence": last}
     faults: list[tuple[int, Callable[[dict[str, Any]], object], str]] = [
-        (shadow, lambda payload: payload.update(of=outcome), f"a shadow beside entry {outcome}, no forecast before it"),
+        (shadow, lambda payload: payload.update(of=outcome), f"a shadow of entry {outcome}, no forecast before it"),
         (
             shadow,
             lambda payload: payload["forecast"].update(model_version="v1"),

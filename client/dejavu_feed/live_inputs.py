@@ -89,6 +89,13 @@ class LiveInputs:
         """Whether `other` has the same value for every input that is known here."""
         return all(getattr(other, name) == value for name, value in self.given().items())
 
+    def unused(self, minute: int) -> dict[str, str]:
+        """Return the inputs that no model uses after a minute, by name, with the reason."""
+        late = {"possession": f"not used before minute {POSSESSION_FROM}"} if minute < POSSESSION_FROM else {}
+        alone = "not used without the points of both teams"
+        without = dict.fromkeys(("last_score", "possession"), alone) if self.total_points is None else {}
+        return {name: why for name, why in (late | without).items() if getattr(self, name) is not None}
+
 
 NO_LIVE_INPUTS: Final = LiveInputs()
 

@@ -119,14 +119,16 @@ def predict(
         str,
         typer.Option(
             metavar="SIDE:SECONDS",
-            help="Who scored last, and how many seconds of play before the end of the pattern: home:12.",
+            help="Who scored last, and how many seconds of play before the end of the pattern: home:12. Needs "
+            "--total-points.",
         ),
     ] = "",
     possession: Annotated[
         str,
         typer.Option(
             metavar="SIDE[:shot]",
-            help="Who has the ball at the end of the pattern: home, or home:shot while a shot of it is in the air.",
+            help="Who has the ball at the end of the pattern, used from minute 41 on: home, or home:shot while a shot "
+            "of it is in the air. Needs --total-points.",
         ),
     ] = "",
     quantiles: Annotated[
@@ -219,6 +221,10 @@ def predict(
         "last_score": _last_score(last_score),
         "possession": _possession(possession),
     }
+    needs = {"--total-line": total_line is not None, "--last-score": last_score, "--possession": possession}
+    if total_points is None and (needing := [option for option, given in needs.items() if given]):
+        # No model uses a last score or a possession without them.
+        raise typer.BadParameter(f"required with {' and '.join(needing)}", param_hint="--total-points")
     line = _line(spread, home, away, moneyline=moneyline)
     prices = price(home_odds, "--home-odds"), price(away_odds, "--away-odds")
     stakes = dict(zip(_STAKES, (bankroll, game_staked, evening_staked, confidence), strict=True))
@@ -228,8 +234,6 @@ def predict(
     market = _market(line, *prices, stakes) if of_lead else None
     if totals is not None:
         options["total_market"] = totals
-        if total_points is None:
-            raise typer.BadParameter("required with --total-line", param_hint="--total-points")
     staked = {"--game-staked": game_staked, "--evening-staked": evening_staked}
     amounts = [option for option, value in staked.items() if value is not None and value > 1]
     if bankroll is None and amounts:

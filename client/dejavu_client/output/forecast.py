@@ -169,9 +169,11 @@ def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
 def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
     live, _ = live_inputs.from_message(forecast)
     home, away = forecast.home_team or "home", forecast.away_team or "away"
+    unused = live.unused(forecast.elapsed_minutes)
     for each in live_inputs.LIVE_INPUTS:
         if (value := getattr(live, each.name)) is not None:
-            rows.add_row(each.label, each.text(value, home, away, forecast.elapsed_minutes))
+            why = f" ({unused[each.name]})" if each.name in unused else ""
+            rows.add_row(each.label, each.text(value, home, away, forecast.elapsed_minutes) + why)
 
 
 def _add_total(rows: Table, forecast: Forecast) -> None:

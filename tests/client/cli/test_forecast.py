@@ -184,7 +184,7 @@ def test_live_inputs_and_date_are_sent_and_shown_with_the_warnings(server: FakeS
     for part in (
         "points of both teams  8",
         "LAL, 12 s before the end of minute 2",
-        "BOS, a shot in the air",
+        "BOS, a shot in the air (not used before minute 41)",
         "as of 2023-06-12",
         "BOS: June 2023 and 2 finals, hardly known (± 3.6 points)",
         f"Warning: {warning.text}",
@@ -219,6 +219,17 @@ def test_the_date_of_a_game_of_another_day_is_shown(server: FakeServer, run: Run
     for day, shows in ((today, False), (today - timedelta(1), True), (today + timedelta(1), True)):
         server.answers("Predict", PredictResponse(forecast=forecast(game_date=day.isoformat())))
         assert (f"{day}" in run("predict", "0", "2").stdout) is shows
+
+
+@pytest.mark.parametrize(("option", "text"), [("--last-score", "home:12"), ("--possession", "home")])
+def test_an_input_that_needs_the_points_of_both_teams_is_refused_without(
+    server: FakeServer, run: Run, option: str, text: str
+) -> None:
+    """No model uses it without them: the forecast, and the stake of a bet, would be those without it."""
+    refused = run("predict", "0", "2", option, text)
+    assert refused.exit_code == 2
+    assert f"--total-points: required with {option}" in " ".join(refused.output.replace("│", " ").split())
+    assert not server.calls
 
 
 @pytest.mark.parametrize("text", ["left", "home:", "home:12", "shot"])

@@ -113,7 +113,7 @@ class PredictRequest(_message.Message):
     @_builtins.property
     def last_score(self) -> _forecast_pb2.LastScore:
         """The last score before the end of the pattern's last minute. Absent: not known, or nobody has scored. Every model
-        accepts it, as above.
+        accepts it, as above; none uses it without total_points.
         """
 
     @_builtins.property
@@ -128,8 +128,8 @@ class PredictRequest(_message.Message):
 
     @_builtins.property
     def possession(self) -> _forecast_pb2.Possession:
-        """Who has the ball at the end of the pattern. The model uses it from minute 41 on, in place of last_score. Absent: not
-        known.
+        """Who has the ball at the end of the pattern. With total_points the model uses it from minute 41 on, in place of
+        last_score; earlier, or without them, it is recorded and not used. Absent: not known.
         """
 
     @_builtins.property

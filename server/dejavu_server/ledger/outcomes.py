@@ -30,7 +30,8 @@ from dejavu_server.records import ReportedOutcome
 from dejavu_server.results import Failed, Result
 
 MAX_REVISIONS: Final = 100
-"""Number of the last revision that is recorded of an outcome: every read of its game walks them all."""
+"""Corrections of an outcome that are recorded of one caller: every read of its game walks them all. Those of others do
+not count, so that a caller who uses them up keeps nobody from correcting the outcome."""
 
 MAX_SWING: Final = 100
 """Largest plausible change of a differential from the half to the end, in points; none in the NBA came near it."""
@@ -72,7 +73,7 @@ def record_outcome(
         with the teams of every forecast or of an outcome, or with the minutes of the forecasts before its time
         (`_too_early`). Another differential or team probably belongs to another game, and swapped teams give the
         differential the wrong sign. Fails with an OutcomeStands if it would correct the outcome and `correct` is false,
-        with a GameFull if it has MAX_REVISIONS already; it can still be withdrawn then.
+        with a GameFull if this caller has made MAX_REVISIONS of it already; it can still be withdrawn then.
     """
     newest = _newest_revision(connection, reported.game_id, reported.horizon)
     before = _standing(newest)
@@ -86,9 +87,10 @@ def record_outcome(
         return Failed(contradiction)
     if before is not None and not correct and not _only_adds(before, reported):
         return Failed(OutcomeStands(_difference(before, reported), before))
-    if newest is not None and newest.outcome.revision >= MAX_REVISIONS:
+    if newest is not None and _revised(connection, newest.outcome, reported.recorded_by) >= MAX_REVISIONS:
         found = f"{reported.game_id} {_PLACES[reported.horizon]}"
-        return Failed(GameFull(f"the outcome of {found} has {MAX_REVISIONS} revisions, which is the limit"))
+        limit = f"{MAX_REVISIONS} revisions by this caller, which is the limit; another caller can correct it"
+        return Failed(GameFull(f"the outcome of {found} has {limit}"))
     teams = before if before is not None and not reported.home_team else reported
     total, overtimes, players = reported.total_points, reported.overtimes, reported.players
     if before is not None and before.differential == reported.differential:
@@ -164,6 +166,14 @@ def _newest_revision(connection: Connection, game_id: str, horizon: Horizon) -> 
         return _StoredOutcome(codec.parse_outcome(row.canonical), row.first_sequence, bool(row.void))
     except ValueError as error:
         raise LedgerCorrupt("the ledger is damaged: an outcome cannot be read back") from error
+
+
+def _revised(connection: Connection, newest: ReportedOutcome, caller: str) -> int:
+    """Return how many revisions of an outcome a caller has made, the first report left out; 0 if too few are made."""
+    if newest.revision < MAX_REVISIONS:
+        return 0
+    made = map(codec.parse_outcome, reporting.revisions(connection, newest.game_id, newest.horizon))
+    return sum(each.recorded_by == caller for each in made if each.revision)
 
 
 def _standing(newest: _StoredOutcome | None) -> ReportedOutcome | None:

@@ -226,7 +226,7 @@ async def test_a_wrong_time_is_replaced_by_a_withdrawal_and_a_new_report(ledger:
     assert await ledger.read(learned) == [date(2024, 1, 11)]
 
 
-async def test_an_outcome_has_so_many_revisions_and_can_be_withdrawn_then(ledger: Ledger) -> None:
+async def test_a_caller_revises_an_outcome_so_often_and_others_can_correct_it_then(ledger: Ledger) -> None:
     """Reads of a game walk all revisions of its outcomes: without a limit they took seconds."""
     revisions = [
         await ledger.record_outcome(outcome(1 + number % 2, horizon=FINAL)) for number in range(MAX_REVISIONS + 1)
@@ -240,3 +240,5 @@ async def test_an_outcome_has_so_many_revisions_and_can_be_withdrawn_then(ledger
     assert withdrawn.revision == MAX_REVISIONS + 1
     with pytest.raises(GameFull):
         await ledger.record_outcome(outcome(9, horizon=FINAL))
+    corrected, _ = await ledger.record_outcome(replace(outcome(9, horizon=FINAL), recorded_by="token:operator"))
+    assert (corrected.differential, corrected.revision) == (9, MAX_REVISIONS + 2)

@@ -24,6 +24,11 @@ def newest_outcome(connection: Connection, game_id: str, horizon: Horizon) -> An
     return connection.execute(_NEWEST, {"game_id": game_id, "horizon": horizon.value}).one_or_none()
 
 
+def revisions(connection: Connection, game_id: str, horizon: Horizon) -> list[str]:
+    """Return the entries of all revisions of an outcome, in canonical form."""
+    return list(connection.execute(_REVISIONS, {"game_id": game_id, "horizon": horizon.value}).scalars())
+
+
 def newest_teams(connection: Connection, game_id: str) -> Any | None:
     """Return home_team and away_team of the game's newest forecast with teams; None if there is none.
 
@@ -84,6 +89,12 @@ _NEWEST = (
     .where(outcomes.c.game_id == bindparam("game_id"), outcomes.c.horizon == bindparam("horizon"))
     .order_by(outcomes.c.revision.desc())
     .limit(1)
+)
+
+_REVISIONS = (
+    select(entries.c.canonical)
+    .join(outcomes, outcomes.c.sequence == entries.c.sequence)
+    .where(outcomes.c.game_id == bindparam("game_id"), outcomes.c.horizon == bindparam("horizon"))
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Final
 
@@ -41,6 +41,34 @@ class Line:
 
 NO_LINE: Final = Line()
 """A line without numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class SidedLine:
+    """A line with the teams of its sides, as its source has them.
+
+    Attributes:
+        line: the line, with the sides of its source.
+        home, away: codes of the teams on these sides; "" if the source does not say, another text for an unknown team.
+    """
+
+    line: Line
+    home: str = ""
+    away: str = ""
+
+    def of(self, home: str, away: str) -> Line | None:
+        """Return the line with the sides of the scoreboard, which may be swapped here; None if the teams are others."""
+        if self.home in ("", home) and self.away in ("", away):
+            return self.line
+        if self.home in ("", away) and self.away in ("", home):
+            return replace(self.line, margin=None if self.line.margin is None else 0.0 - self.line.margin)
+        return None
+
+    def teams_instead_of(self, home: str, away: str) -> str:
+        """Say of which teams the line is, if it is not of those of a game: DEN @ LAL, not BOS @ MIA; "" if it is."""
+        if self.of(home, away) is not None:
+            return ""
+        return f"{self.away or '?'} @ {self.home or '?'}, not {away} @ {home}"
 
 
 def margin_of(home: float, away: float) -> float:

@@ -195,6 +195,9 @@ def _with_lines(evening: tuple[ReplayGame, ...], lines: Lines) -> tuple[ReplayGa
     """Return games with their lines, by id or date and teams; a game without a date has that of today."""
     if lines.skipped:
         typer.echo(lines.skipped, err=True)
+    for game in evening:
+        if others := lines.of_others(game.source, game.home, game.away):
+            typer.echo(others, err=True)
     today = game_day(utc_now())
     return tuple(replace(game, line=lines.of(game.source, game.day or today, game.home, game.away)) for game in evening)
 

@@ -24,9 +24,8 @@ from dejavu_client.poller.reads import read_in_thread
 from dejavu_common.files import read_regular, write_atomic
 from dejavu_feed.errors import DataError, FeedError, FeedUnavailable
 from dejavu_feed.files.lines import Lines, read_lines
-from dejavu_feed.lines import MAX_MARGIN, NO_LINE, TOTALS
+from dejavu_feed.lines import MAX_MARGIN, NO_LINE, TOTALS, SidedLine
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_feed.nba.odds import GameOdds
 
 FEED_SECONDS: Final = 60.0
 """Time between two reads of the odds, in seconds."""
@@ -122,14 +121,14 @@ class GameLines:
         now: Callable[[], datetime],
         *,
         file: Path | None = None,
-        odds: Callable[[], Mapping[str, GameOdds]] | None = None,
+        odds: Callable[[], Mapping[str, SidedLine]] | None = None,
         kept: Path | None = None,
     ) -> None:
         self._now = now
         self._file, self._odds, self._kept = file, odds, kept
         self._stamp: tuple[int, int] | None = None
         self._of_file, self._file_time = Lines(), now()
-        self._of_feed: Mapping[str, GameOdds] = {}
+        self._of_feed: Mapping[str, SidedLine] = {}
         self._feed_time: datetime | None = None
         self._next_odds: datetime | None = None
         self._waiting = True
@@ -144,8 +143,8 @@ class GameLines:
     async def read(self) -> frozenset[str]:
         """Read the sources that are due; return why sources could not be read, whose last lines stay in force.
 
-        Also return which rows of the file are skipped, and which odds are not used, since they are of other teams than
-        the game of that id.
+        Also return which rows of the file are skipped, and which rows and odds are not used, since they are of other
+        teams than the game of that id.
 
         Call it once at a time.
         """
@@ -263,6 +262,8 @@ class GameLines:
 
     def _line_of_file(self, game: GameState, before: GameLine | None) -> GameLine | None:
         """Return the line of a game in the file: None if its row has no numbers, `before` if it has no row."""
+        if others := self._of_file.of_others(game.game_id, game.home, game.away):
+            self._of_others.add(f"{self._file}: {others}")
         line = self._of_file.of(game.game_id, game.date, game.home, game.away)
         if line is None:
             return before
@@ -274,7 +275,7 @@ class GameLines:
             return None
         line = odds.of(game.home, game.away)
         if line is None:
-            teams = f"{odds.away or '?'} @ {odds.home or '?'}, not {game.away} @ {game.home}"
+            teams = odds.teams_instead_of(game.home, game.away)
             self._of_others.add(f"the odds of game {game.game_id} are of {teams}; they are not used")
             return None
         return GameLine(line.margin, line.total, "feed", time)

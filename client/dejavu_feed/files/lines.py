@@ -16,7 +16,7 @@ from typing import Any, Final
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.game_list import day_of
 from dejavu_feed.files.tables import MAX_BYTES, read_rows
-from dejavu_feed.lines import MAX_MARGIN, TOTALS, Line, margin_of
+from dejavu_feed.lines import MAX_MARGIN, NO_LINE, TOTALS, Line, SidedLine, margin_of
 from dejavu_feed.printed_numbers import number, price, spread
 from dejavu_feed.teams import team_code
 
@@ -47,21 +47,30 @@ class Lines:
     """Lines of games.
 
     Attributes:
-        rows: each line with the number of its row; a game may have a line by each of its two keys.
+        rows: each line with the number of its row and the teams that it names; a game may have one by each of its two
+            keys.
         skipped: the first row that was skipped for its teams, with what was expected, and how many more; empty: none.
     """
 
-    rows: Mapping[Key, tuple[int, Line]] = field(default_factory=dict)
+    rows: Mapping[Key, tuple[int, SidedLine]] = field(default_factory=dict)
     skipped: str = ""
 
     def of(self, game_id: str, day: date | None, home: str, away: str) -> Line | None:
         """Return the line of a game, whose date may not be known; None if it has no row.
 
-        Of two rows the last one counts, however each names the game.
+        Of two rows the last one counts, however each names the game. A row of its id may have its teams the other way
+        round; one of other teams does not count.
         """
         keys: tuple[Key, ...] = (game_id,) if day is None else (game_id, (day, home, away))
-        found = [self.rows[key] for key in keys if key in self.rows]
+        rows = [self.rows[key] for key in keys if key in self.rows]
+        found = [(number, line) for number, sided in rows if (line := sided.of(home, away)) is not None]
         return max(found, key=itemgetter(0))[1] if found else None
+
+    def of_others(self, game_id: str, home: str, away: str) -> str:
+        """Say of which teams the row of a game's id is, if it is not of those of the game; empty if it is."""
+        _, sided = self.rows.get(game_id, (0, SidedLine(NO_LINE)))
+        teams = sided.teams_instead_of(home, away)
+        return f"the row of game {game_id} is of {teams}; it is not used" if teams else ""
 
 
 def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
@@ -69,7 +78,7 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
 
     Args:
         path: a table, as `read_rows` reads it. A row without numbers says that a game has no line. A row of teams that
-            are not of the NBA is skipped (`Lines.skipped`), and so is one without any value.
+            are not of the NBA is skipped, whatever else it has (`Lines.skipped`), and so is one without any value.
         most: largest size in bytes, of parquet also when decompressed.
 
     Raises:
@@ -77,7 +86,7 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
             the line.
         FeedNotInstalled: if the file is parquet, and pyarrow is missing.
     """
-    rows: dict[Key, tuple[int, Line]] = {}
+    rows: dict[Key, tuple[int, SidedLine]] = {}
     skipped: list[str] = []
     every = (*_FAVORED, *(name for names in _NAMES.values() for name in names))
     present, spreads = set[str](), list[float]()
@@ -90,13 +99,15 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
                 raise ValueError("there are more values than columns")
             if not row:
                 continue
-            line, keys = _line(row), list(_keys(row))
-            rows |= dict.fromkeys(keys, (row_number, line))
+            teams = _teams(row)
+            if teams is None:
+                named = " against ".join(repr(str(row[side])[:_LONGEST_SHOWN]) for side in ("home", "away"))
+                skipped.append(f"{where} is skipped: {named}; expected two teams of the NBA, such as BOS or Celtics")
+                continue
+            line = _line(row)
+            rows |= dict.fromkeys(_keys(row, teams), (row_number, SidedLine(line, *teams)))
             if "spread" in row and "margin" not in row and line.margin is not None:
                 spreads.append(-line.margin)
-            if not keys:
-                teams = " against ".join(repr(str(row[side])[:_LONGEST_SHOWN]) for side in ("home", "away"))
-                skipped.append(f"{where} is skipped: {teams}; expected two teams of the NBA, such as BOS or Celtics")
         except ValueError as error:
             raise DataError(f"{where}: {error}") from None
     if present:
@@ -127,16 +138,22 @@ def _check_columns(path: Path, present: set[str]) -> None:
         raise DataError(f"{path}: lacks pregame_margin, spread, moneyline_home and moneyline_away, or total")
 
 
-def _keys(row: Mapping[str, Any]) -> Iterator[Key]:
-    """Yield the keys of a row: the id, and date and teams if all are given and of the NBA."""
+def _teams(row: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return home and away team of a row, both "" unless it names both; None if they are not of the NBA."""
+    if not {"home", "away"} <= row.keys():
+        return "", ""
+    try:
+        return team_code(str(row["home"])), team_code(str(row["away"]))
+    except ValueError:
+        return None
+
+
+def _keys(row: Mapping[str, Any], teams: tuple[str, str]) -> Iterator[Key]:
+    """Yield the keys of a row: the id, and date and teams if all are given."""
     if "game" in row:
         text = str(row["game"]).removesuffix(".0")
         yield text.zfill(10) if text.isdigit() else text
     if {"date", "home", "away"} <= row.keys():
-        try:
-            teams = team_code(str(row["home"])), team_code(str(row["away"]))
-        except ValueError:
-            return
         yield (day_of(row["date"]), *teams)
     elif "game" not in row:
         raise ValueError("the game is missing: expected game_id, or date, home and away")

@@ -13,10 +13,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
+from dejavu_feed.lines import SidedLine
 from dejavu_feed.nba.box_scores import BoxScore, read_box_score
 from dejavu_feed.nba.http import MAX_LIVE_PAGE, host_of, read_page
 from dejavu_feed.nba.live_payloads import GameState, PlayByPlay, Scoreboard, read_boxscore, read_plays, read_scoreboard
-from dejavu_feed.nba.odds import ODDS_PATH, GameOdds, read_odds
+from dejavu_feed.nba.odds import ODDS_PATH, read_odds
 
 if TYPE_CHECKING:  # comes with nba_api
     from dejavu_feed.nba.session import FeedSession
@@ -116,7 +117,7 @@ class NbaFeed:
         """
         return read_plays(self._read(self._plays_path.format(game_id=game_id)), game_id)
 
-    def odds(self) -> Mapping[str, GameOdds]:
+    def odds(self) -> Mapping[str, SidedLine]:
         """Return the odds of today's games by game id, as the feed lists them.
 
         Raises:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
 from dejavu_feed.game_ids import is_game_id
-from dejavu_feed.lines import MAX_MARGIN, Line, fair_share, margin_of
+from dejavu_feed.lines import MAX_MARGIN, Line, SidedLine, fair_share, margin_of
 from dejavu_feed.nba.live_payloads import MAX_GAMES
 from dejavu_feed.nba.typed_fields import required_list
 from dejavu_feed.printed_numbers import number, spread
@@ -27,29 +26,7 @@ _LONGEST_NUMBER: Final = 20
 """Maximum length of a team's number in characters; the NBA's have ten digits."""
 
 
-@dataclass(frozen=True, slots=True)
-class GameOdds:
-    """Odds of a game.
-
-    Attributes:
-        line: the line, with the sides of the odds.
-        home, away: codes of the teams on these sides; "" if the odds do not say, another text for an unknown team.
-    """
-
-    line: Line
-    home: str = ""
-    away: str = ""
-
-    def of(self, home: str, away: str) -> Line | None:
-        """Return the line with the sides of the scoreboard, which may be swapped here; None if the teams are others."""
-        if self.home in ("", home) and self.away in ("", away):
-            return self.line
-        if self.home in ("", away) and self.away in ("", home):
-            return replace(self.line, margin=None if self.line.margin is None else 0.0 - self.line.margin)
-        return None
-
-
-def read_odds(document: object) -> dict[str, GameOdds]:
+def read_odds(document: object) -> dict[str, SidedLine]:
     """Return the odds of each game by its id; games without a usable spread or moneyline are left out.
 
     The margin is the median over distinct bookmakers of the home team's spread, with its sign reversed; or, without
@@ -60,7 +37,7 @@ def read_odds(document: object) -> dict[str, GameOdds]:
         MalformedFeed: if the document is not one of odds.
     """
     games = required_list(document, "games", "odds", MAX_GAMES)
-    odds: dict[str, GameOdds] = {}
+    odds: dict[str, SidedLine] = {}
     for game in games:
         if not isinstance(game, Mapping) or not is_game_id(str(game.get("gameId", ""))):
             continue
@@ -68,7 +45,7 @@ def read_odds(document: object) -> dict[str, GameOdds]:
         margins = [*_margins(markets, "spread", _spread)] or [*_margins(markets, "2way", _moneyline)]
         if margins:
             home, away = (_team(game.get(name)) for name in ("homeTeamId", "awayTeamId"))
-            odds[str(game["gameId"])] = GameOdds(Line(float(median(margins))), home, away)
+            odds[str(game["gameId"])] = SidedLine(Line(float(median(margins))), home, away)
     return odds
 
 

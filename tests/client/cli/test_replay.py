@@ -21,10 +21,9 @@ from typer.testing import CliRunner
 from dejavu_client.cli.main import app
 from dejavu_client.cli.options import address
 from dejavu_feed.errors import FeedUnavailable
-from dejavu_feed.lines import Line
+from dejavu_feed.lines import Line, SidedLine
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.nba.live_payloads import GameStatus
-from dejavu_feed.nba.odds import GameOdds
 from dejavu_feed.replay.http_server import LocalServer, Response
 
 
@@ -70,7 +69,7 @@ def test_it_serves_games_of_another_project_with_the_ids_and_dates_of_a_list(tmp
     with serving(*options, *lines, "--date", "2023-10-24") as program:
         told = announced(program)
         with closing(NbaFeed(told["url"])) as feed:
-            assert feed.odds() == {told["games"][0]["gameId"]: GameOdds(Line(4.5), "DEN", "LAL")}
+            assert feed.odds() == {told["games"][0]["gameId"]: SidedLine(Line(4.5), "DEN", "LAL")}
     [game] = told["games"]
     assert (game["homeTeam"], game["awayTeam"], game["source"]) == ("DEN", "LAL", "0022300061")
     assert told["leftOut"] == []

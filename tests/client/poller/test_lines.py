@@ -29,9 +29,8 @@ from dejavu_client.poller.events import Fault, LineTaken
 from dejavu_client.poller.lines import FEED_SECONDS, GameLine, GameLines
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.files.lines import Lines
-from dejavu_feed.lines import Line
+from dejavu_feed.lines import Line, SidedLine
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
-from dejavu_feed.nba.odds import GameOdds
 
 
 def margins(predictor: StoringPredictor) -> list[tuple[float | None, int]]:
@@ -43,15 +42,15 @@ class Odds:
     """Odds of a feed, by game id, or the error that reading them raises."""
 
     def __init__(self) -> None:
-        self.lines: Mapping[str, Line | GameOdds] = {}
+        self.lines: Mapping[str, Line | SidedLine] = {}
         self.error: Exception | None = None
         self.reads = 0
 
-    def __call__(self) -> Mapping[str, GameOdds]:
+    def __call__(self) -> Mapping[str, SidedLine]:
         self.reads += 1
         if self.error is not None:
             raise self.error
-        return {game: GameOdds(each) if isinstance(each, Line) else each for game, each in self.lines.items()}
+        return {game: SidedLine(each) if isinstance(each, Line) else each for game, each in self.lines.items()}
 
 
 NO_LINE = (None, MARGIN_SOURCE_UNSPECIFIED)
@@ -228,7 +227,7 @@ async def test_the_last_line_of_each_source_stays_until_tip_off(
 )
 async def test_odds_count_for_the_teams_that_they_name(odds_of: tuple[str, str], margin: float | None) -> None:
     evening, odds, predictor = Evening([game("BOS", "LAL")]), Odds(), StoringPredictor()
-    odds.lines = {evening.ids[0]: GameOdds(Line(5.5), *odds_of)}
+    odds.lines = {evening.ids[0]: SidedLine(Line(5.5), *odds_of)}
     async with watching(evening, predictor, lines=GameLines(evening.clock, odds=odds)) as watch:
         for seconds in (200, 100):
             await before_tip_off(watch, seconds)

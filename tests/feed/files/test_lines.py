@@ -37,6 +37,9 @@ def written(folder: Path, content: str, name: str = "lines.csv") -> Path:
             Line(-4.0),
         ),  # by whichever name
         ("game_id,date,home,away,spread\n,2024-01-05,BOS,UTA,4\n22300500,,,,3.5", Line(-3.5)),
+        ("game_id,home,away,spread,total\n22300500,UTA,BOS,3.5,221", Line(3.5, 221.0)),  # of the other side
+        ("game_id,home,away,spread\n22300500,BOS,DEN,3.5", None),  # another game
+        ("game_id,date,home,away,spread\n,2024-01-05,BOS,UTA,4\n22300500,,BOS,DEN,3.5", Line(-4.0)),
         ("date,home,away,spread\n2024-01-05,BOS,UTA,NA", NO_LINE),
         ("date,home,away,spread\n2024-01-05,BOS,UTA,3.5\n2024-01-05,BOS,UTA,\n,,,", NO_LINE),
         ("date,home,away,spread\n2024-01-05,Real Madrid,UTA,3.5", None),
@@ -55,7 +58,21 @@ def test_rows_of_unknown_teams_are_skipped_and_the_first_is_named(tmp_path: Path
         f"{path} line 2 is skipped: 'Real Madrid' against 'UTA'; expected two teams of the NBA, such as BOS or Celtics"
         " (and 1 more)"
     )
-    assert read_lines(written(tmp_path, "game_id,home,away,date,spread\n0022300500,Madrid,UTA,,3.5")).skipped == ""
+
+
+@pytest.mark.parametrize("row", [",2024-01-05,Duke,Jackson State,-41.5", "0022300501,,Duke,UTA,-3.5"])
+def test_a_row_of_unknown_teams_costs_no_other_row_whatever_else_it_has(tmp_path: Path, row: str) -> None:
+    lines = read_lines(written(tmp_path, f"game_id,date,home,away,spread\n{row}\n0022300500,,BOS,UTA,-5.5"))
+    assert "line 2 is skipped: 'Duke' against " in lines.skipped
+    assert [lines.of(game_id, None, "BOS", "UTA") for game_id in ("0022300500", "0022300501")] == [Line(5.5), None]
+
+
+def test_a_row_of_the_id_of_another_game_is_named(tmp_path: Path) -> None:
+    lines = read_lines(written(tmp_path, "game_id,home,away,spread\n0022300500,BOS,DEN,3.5"))
+    assert lines.of_others("0022300500", "BOS", "DEN") == lines.of_others("0022300501", "BOS", "UTA") == ""
+    assert lines.of_others("0022300500", "BOS", "UTA") == (
+        "the row of game 0022300500 is of DEN @ BOS, not UTA @ BOS; it is not used"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_feed.errors import MalformedFeed
-from dejavu_feed.lines import Line
-from dejavu_feed.nba.odds import GameOdds, read_odds
+from dejavu_feed.lines import Line, SidedLine
+from dejavu_feed.nba.odds import read_odds
 
 GAME = "0022500001"
 
@@ -59,7 +59,7 @@ def document(*markets: tuple[str, list[Any]], game_id: str = GAME) -> dict[str, 
 def test_the_margin_is_the_median_over_distinct_bookmakers(
     markets: list[tuple[str, list[Any]]], margin: float | None
 ) -> None:
-    assert read_odds(document(*markets)) == ({} if margin is None else {GAME: GameOdds(Line(margin))})
+    assert read_odds(document(*markets)) == ({} if margin is None else {GAME: SidedLine(Line(margin))})
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_the_margin_is_the_median_over_distinct_bookmakers(
 def test_the_odds_name_their_teams(home: object, away: object, teams: tuple[str, str]) -> None:
     read = document(("spread", [book("a", "-3", "3")]))
     read["games"][0] |= {"homeTeamId": home, "awayTeamId": away}
-    assert read_odds(read) == {GAME: GameOdds(Line(3.0), *teams)}
+    assert read_odds(read) == {GAME: SidedLine(Line(3.0), *teams)}
 
 
 @pytest.mark.parametrize("wrong", [None, [], {}, {"games": None}, {"games": [{}] * 101}])
@@ -99,11 +99,11 @@ JSON = st.recursive(
 def test_whatever_a_game_has_costs_only_itself(value: Any) -> None:
     good = document(("spread", [book("a", "-3", "3")]))["games"]
     found = read_odds({"games": [{"gameId": "0022500002", "markets": value}, value, *good]})
-    assert found[GAME] == GameOdds(Line(3.0))
+    assert found[GAME] == SidedLine(Line(3.0))
     assert found.keys() <= {GAME, "0022500002"}
 
 
 @pytest.mark.real_data
 def test_real_odds_give_the_median_spread(data_dir: Path) -> None:
     found = read_odds(json.loads((data_dir / "feed" / "nba_api_odds.json").read_bytes()))
-    assert found == {"0022400913": GameOdds(Line(6.75), "HOU", "NOP")}
+    assert found == {"0022400913": SidedLine(Line(6.75), "HOU", "NOP")}

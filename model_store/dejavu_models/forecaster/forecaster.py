@@ -13,7 +13,7 @@ import numpy as np
 
 from dejavu_feed import live_inputs
 from dejavu_models import betting
-from dejavu_models.betting import StakingPolicy, is_own_line
+from dejavu_models.betting import StakingPolicy, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import (
     AlphaTooSmall,
@@ -292,8 +292,8 @@ class Forecaster:
         market = None
         if query.market is not None:
             final = query.horizon is Horizon.FINAL
-            own_line = is_own_line(query.market.line, query.pregame_margin, final=final)
-            unrated = margin is None or (rated and not well_known) or own_line
+            own = is_own_market(query.market, query.pregame_margin, final=final)
+            unrated = margin is None or (rated and not well_known) or own
             market = issued.evaluate(query.market, query.horizon, self.policy, unrated=unrated)
         return Forecast(
             horizon=query.horizon,

@@ -18,7 +18,7 @@ from dejavu.v1.forecast_pb2 import (
     WARNING_REASON_ODDS_MISMATCHED,
     Horizon,
 )
-from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, MarketAnswer, MarketRecording
+from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, Market, MarketAnswer, MarketRecording
 from dejavu.v1.record_pb2 import MARKET_RESULT_LOST, MARKET_RESULT_WON
 from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market, total_market
@@ -52,7 +52,7 @@ def test_a_bet_on_about_the_line_that_made_the_forecast_has_no_stake_and_says_wh
 ) -> None:
     answer = client.quote(
         PATTERN,
-        market(5.5 + off, 1.8, 2.2),
+        market(5.5 + off, 1.5, 2.9),
         horizon=FINAL,
         pregame_margin=5.5,
         pregame_total=221.5,
@@ -64,6 +64,29 @@ def test_a_bet_on_about_the_line_that_made_the_forecast_has_no_stake_and_says_wh
         assert evaluated.stake == 0 or not own
     assert answer.forecast.margin_source == MARGIN_SOURCE_CALLER
     assert answer.forecast.pregame_total == 221.5
+
+
+@pytest.mark.parametrize(
+    ("given", "priced", "own"),
+    [
+        (5.5, market(0, -220, 180), True),  # the moneyline of that spread
+        (-12.0, market(0, 675, -1025), True),
+        (5.5, market(0, -450, 350), False),  # as a lead makes it
+        (0.5, market(0, -110, -110), True),  # a pick'em
+        (0.5, market(0, -300, 250), False),
+        (8.5, market(5.5, 1.65, 2.35), True),  # an alternate spread
+        (8.5, market(5.5, 1.91, 1.91), False),
+    ],
+)
+def test_a_bet_at_about_the_price_that_the_given_margin_implies_has_no_stake(
+    client: DejavuClient, given: float, priced: Market, own: bool
+) -> None:
+    """It may be from before tip-off, whatever its line is."""
+    answer = client.quote(PATTERN, priced, horizon=FINAL, pregame_margin=given).market
+    assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
+    assert answer.stake == 0 or not own
+    at_the_half = client.quote(PATTERN, priced, horizon=HALFTIME, pregame_margin=given).market
+    assert not {WARNING_REASON_MARKETS_OWN_LINE} & {each.reason for each in at_the_half.warnings}
 
 
 @settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])

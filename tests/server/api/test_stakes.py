@@ -48,7 +48,7 @@ def test_bets_of_the_record_keep_the_caps_and_are_computed_again(client: DejavuC
         for minute in range(10, 19):
             given = market(0, *DEAR, bankroll=1000.0, game_staked=5.0 if minute == 18 else None)
             pattern = [*PATTERN, *PATTERN][:minute]
-            answer = client.quote(pattern, given, game_id=game, horizon=FINAL, pregame_margin=0.0).market
+            answer = client.quote(pattern, given, game_id=game, horizon=FINAL, pregame_margin=-2.5).market
             recorded = client.get_prediction(game, horizon=FINAL).prediction
             assert recorded.market_answer == answer
             assert recorded.market.game_staked == given.game_staked

@@ -9,7 +9,7 @@ from typing import Final
 from dejavu.v1 import forecast_pb2
 from dejavu_feed.lines import PLAUSIBLE_OVERROUNDS
 from dejavu_feed.off_season import playing_days
-from dejavu_models.betting import OWN_LINE, MarketAnswer, fair_probability
+from dejavu_models.betting import OWN_LINE, OWN_PRICE, MarketAnswer, fair_probability
 from dejavu_models.ratings import are_known, are_usable, ratings_warnings
 from dejavu_models.types import Forecast, Horizon, ModelInfo, WarningReason
 from dejavu_server.api.converters.forecast_parts import knowledge_text
@@ -51,7 +51,11 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     warnings = []
     weighed_by = issued.market_forecast or issued.forecast
     if answer.unrated and issued.pregame_margin is not None:
-        warnings.append(_markets_own_line("margin"))
+        warnings.append(
+            _markets_own_line(
+                "margin", f" or its price within {100 * OWN_PRICE:.0f} percentage points of what that implies"
+            )
+        )
     elif answer.unrated and weighed_by.expected_margin is not None:
         warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
     elif answer.unrated and not (issued.home_team and issued.away_team):
@@ -125,10 +129,10 @@ def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}")
 
 
-def _markets_own_line(given: str) -> forecast_pb2.Warning:
+def _markets_own_line(given: str, price: str = "") -> forecast_pb2.Warning:
     text = (
-        f"this line is within {OWN_LINE:g} points of the given {given}, by which the forecast knows the teams: "
-        "its price may be from before tip-off; no stake"
+        f"this line is within {OWN_LINE:g} points of the given {given}{price}, by which the forecast knows the teams: "
+        "the price may be from before tip-off; no stake"
     )
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_MARKETS_OWN_LINE, text=text)
 

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSideAnswer, StakingPolicy, evaluate_market, is_own_line
+from dejavu_models.betting import Market, MarketAnswer, MarketSideAnswer, StakingPolicy, evaluate_market, is_own_market
 from dejavu_models.ratings import are_known
 from dejavu_models.types import DISTRIBUTION_LEVELS, THRESHOLDS, Forecast, Horizon
 from dejavu_models.uncertainty.normal_scores import LEVEL_SCORES, NORMAL
@@ -107,9 +107,11 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
     forecast = issued.forecast
     given = forecast.ratings_date is None  # the margin, if there is one, is then not from ratings
     known = forecast.expected_margin is not None and (given or are_known(forecast.teams_known))
-    if is_own_line(market.line, issued.pregame_margin, final=forecast.horizon is Horizon.FINAL):
+    if is_own_market(market, issued.pregame_margin, final=forecast.horizon is Horizon.FINAL):
         if not answer.unrated:
-            return "it would stake on about the line of the given margin, by which the forecast knows the teams"
+            return (
+                "it would stake at about the line or price of the given margin, by which the forecast knows the teams"
+            )
     elif answer.unrated is known:
         found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
         return f"it treats the teams as {found}, but by the forecast they are {expected}"

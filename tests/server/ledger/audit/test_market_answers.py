@@ -21,7 +21,7 @@ from dejavu_models.betting import (
     RiskLevel,
     StakingPolicy,
     evaluate_market,
-    is_own_line,
+    is_own_market,
 )
 from dejavu_models.ratings import DECEMBER_DEVIATION
 from dejavu_models.types import AdaptationMode, Horizon, MarginSource, TeamKnowledge
@@ -91,7 +91,7 @@ def recorded(
         widened_by=widening - 1.0,
         home_lead_probability=made.home_lead_probability(),
     )
-    own_line = is_own_line(market.line, MARGIN, final=horizon is Horizon.FINAL)
+    own_line = is_own_market(market, MARGIN, final=horizon is Horizon.FINAL)
     answer = made.evaluate(market, horizon, policy or StakingPolicy(), unrated=own_line)
     draft = codec.prepare(replace(plain, pregame_margin=MARGIN, forecast=forecast))
     stored = codec.parse(codec.encode_entry(codec.FORECAST, draft.payload, 0, 1))
@@ -192,12 +192,12 @@ def test_the_line_of_the_given_margin_has_no_stake() -> None:
         assert (answer.stake == 0) is answer.unrated is refused
         assert fault_of(forecast, market, answer) is None
     forecast, market, staked = asked(Horizon.FINAL, Market(5.0, 1.9, 1.9), lead=9.0, policy=policy)
-    fault = "it would stake on about the line of the given margin, by which the forecast knows the teams"
+    fault = "it would stake at about the line or price of the given margin, by which the forecast knows the teams"
     assert fault_of(replace(forecast, pregame_margin=4.0), market, staked) == fault
 
 
 def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:
-    market = Market(0.0, 1.9, 1.9)
+    market = Market(0.0, 1.6, 2.5)
     policy = StakingPolicy(max_edge=1.0)
     forecast, _, staked = asked(Horizon.FINAL, market, lead=9.0, policy=policy)
     assert staked.stake > 0

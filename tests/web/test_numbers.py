@@ -30,7 +30,7 @@ def assert_shows(text: str, value: float, home: str = HOME, away: str = AWAY) ->
 
 
 def assert_interval(text: str, forecast: Forecast, home: str = HOME, away: str = AWAY) -> None:
-    match = re.search(r"(?:95 %: )?(.+) to (.+)", text.splitlines()[0].strip())
+    match = re.search(r"95 %: (.+) to (.+)", text.splitlines()[0].strip())
     assert match is not None, text
     assert_shows(match[1], forecast.interval_lower, home, away)
     assert_shows(match[2], forecast.interval_upper, home, away)

@@ -1,11 +1,17 @@
 import { expect, test } from "vitest";
-import { fixed, gameDay, lead, percent, signed, span } from "../src/model/format";
+import { expected, fixed, gameDay, lead, percent, signed, span } from "../src/model/format";
 
 test("a lead names the team that is ahead", () => {
   expect(lead(7.26, "BOS", "LAL")).toBe("BOS +7.3");
   expect(lead(-7.26, "BOS", "LAL")).toBe("LAL +7.3");
   expect(lead(0.04, "BOS", "LAL")).toBe("even");
   expect(lead(-3, "BOS", "LAL", 0)).toBe("LAL +3");
+});
+
+test("an expected margin names the favorite without a sign, as books print lines with the other one", () => {
+  expect(expected(5.5, "DEN", "LAL")).toBe("DEN by 5.5");
+  expect(expected(-5.5, "DEN", "LAL")).toBe("LAL by 5.5");
+  expect(expected(0, "DEN", "LAL")).toBe("even");
 });
 
 test("numbers have a true minus sign, and zero has no sign", () => {

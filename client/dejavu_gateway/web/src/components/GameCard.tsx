@@ -16,11 +16,11 @@ const said = strings.tonight;
 function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outcome | undefined; home: string; away: string }) {
   const name = (value: number, digits = 1) => lead(value, props.home, props.away, digits);
   const level = () => percent(1 - props.forecast.alpha);
-  const interval = () => `${name(props.forecast.lower)} to ${name(props.forecast.upper)}`;
+  const interval = () => said.interval(level(), name(props.forecast.lower), name(props.forecast.upper));
   const outcome = () => props.outcome?.differential;
   const inside = () => (outcome() === undefined ? undefined : covers(props.forecast, outcome() as number));
   const label = () =>
-    `${strings.atHorizon[props.horizon]}: ${name(props.forecast.point)}. ${said.interval(level(), name(props.forecast.lower), name(props.forecast.upper))}.`;
+    `${strings.atHorizon[props.horizon]}: ${name(props.forecast.point)}. ${interval()}.`;
   return (
     <div class="horizon-row" data-horizon={props.horizon}>
       <span class="horizon-name">{strings.horizon[props.horizon]}</span>

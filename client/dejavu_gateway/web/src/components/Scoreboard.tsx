@@ -1,7 +1,7 @@
 /** The top of a game's page: who leads, who will win, and what is forecast, at the shown minute. */
 import { createMemo, For, Show } from "solid-js";
 import { covers } from "../model/course";
-import { lead, percent, signed } from "../model/format";
+import { expected, lead, percent, signed } from "../model/format";
 import { phase, unforecast, type Phase } from "../model/phase";
 import { HORIZONS, type Horizon } from "../model/types";
 import { now } from "../state/clock";
@@ -70,7 +70,7 @@ export function Scoreboard(props: { history: History; moment: Moment }) {
             <div>
               <dt>{said.expected}</dt>
               <dd>
-                <strong>{lead(forecast().expectedMargin as number, home(), away())}</strong>
+                <strong>{expected(forecast().expectedMargin as number, home(), away())}</strong>
                 <For each={forecast().known}>{(team) => <span class="sub">{team}</span>}</For>
               </dd>
             </div>

@@ -22,6 +22,11 @@ export function lead(value: number, home: string, away: string, digits = 1): str
   return `${value > 0 ? home : away} +${text}`;
 }
 
+/** A margin expected before the game: "BOS by 5.5". Books print it with the other sign, so it has none here. */
+export function expected(value: number, home: string, away: string): string {
+  return lead(value, home, away).replace("+", "by ");
+}
+
 /** A probability in whole percent; what is not certain is never shown as 0 or 100 %. */
 export function percent(probability: number, digits = 0): string {
   if (!Number.isFinite(probability)) return "–";

@@ -115,19 +115,24 @@ def listed(
         settled=True,
         include_superseded=True,
         **{name: getattr(score_filter, name) for name in SHARED},
-        min_confidence=score_filter.min_confidence if score_filter.HasField("min_confidence") else None,
     )
     first = score_filter.min_minutes if score_filter.HasField("min_minutes") else 1
     last = score_filter.max_minutes if score_filter.HasField("max_minutes") else 47
     while True:
         page = service.ListPredictions(request, timeout=60, metadata=metadata)
-        # A list filters by one minute and not by caller; a scorecard by a range.
-        caller = score_filter.recorded_by
+        # A list filters by one minute and not by caller; a scorecard by a range. Its confidence is from derived rows.
+        caller, least = score_filter.recorded_by, score_filter.min_confidence
         of_caller = (each for each in page.predictions if caller in {"", each.recorded_by})
-        yield from (each for each in of_caller if first <= each.forecast.elapsed_minutes <= last)
+        confident = (each for each in of_caller if confidence(each.forecast) >= least)
+        yield from (each for each in confident if first <= each.forecast.elapsed_minutes <= last)
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token
+
+
+def confidence(forecast: forecast_pb2.Forecast) -> float:
+    """Return the probability of the likelier leader or winner."""
+    return max(forecast.home_lead_probability, 1.0 - forecast.home_lead_probability)
 
 
 def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:

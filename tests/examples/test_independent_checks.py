@@ -118,6 +118,7 @@ def moved(values: bytes, place: int, by: float) -> bytes:
     [
         ("forecasts", "scored_values", lambda values: moved(values, 0, 0.5), "mae"),
         ("forecasts", "scored_values", lambda values: moved(values, 4, -0.01), "ece"),
+        ("forecasts", "confidence", lambda confidence: 0.5 if confidence >= 0.6 else 0.9, "forecasts"),
         ("markets", "decimal_odds", lambda odds: odds + 0.25, "market.profit"),
     ],
 )
@@ -139,11 +140,11 @@ def test_a_row_that_was_changed_gives_another_scorecard(
     )
     with closing(sqlite3.connect(record.ledger)) as database:
         sequence, before = database.execute(chosen).fetchone()
-    change = f"UPDATE {table} SET {column} = ? WHERE sequence = ?"
+    change, is_confidence = f"UPDATE {table} SET {column} = ? WHERE sequence = ?", column == "confidence"
     execute(record.ledger, change, changed(before), sequence)
     try:
         with running_worker(tmp_path, ledger=f"sqlite:///{record.ledger}") as address:
-            done = checked(SCORECARD, address, "--horizon", "final")
+            done = checked(SCORECARD, address, "--horizon", "final", *(["--min-confidence", "0.6"] * is_confidence))
     finally:
         execute(record.ledger, change, before, sequence)
     assert done.returncode == 1, done.stdout + done.stderr

@@ -23,6 +23,7 @@ from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
 from dejavu_client.requests import market as create_market
 from dejavu_client.requests import total_market as create_total_market
 from dejavu_feed import horizon as horizons
+from dejavu_feed.lines import MAX_MARGIN
 from dejavu_feed.live_inputs import LastScore, Possession, Side
 
 _HINT = "PATTERN"
@@ -198,6 +199,9 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Forecast one game from its score differentials so far; with odds, evaluate a bet too."""
+    if pregame_margin is not None and abs(pregame_margin) > MAX_MARGIN:
+        problem = f"{pregame_margin:g}; expected at most {MAX_MARGIN:g} points, as no line is larger"
+        raise typer.BadParameter(problem, param_hint="--pregame-margin")
     if bool(home) != bool(away):
         raise typer.BadParameter("give both teams, or none", param_hint="--away" if home else "--home")
     if home and team_of(home) == team_of(away):

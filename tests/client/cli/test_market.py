@@ -295,6 +295,7 @@ NO_AMERICAN = "expected American odds of +100 or more, or -100 or less, in whole
         (["--bankroll", "1,000"], "'1,000' is ambiguous"),
         (["--bankroll", "1_000"], "'1_000' is not a number"),
         (["--pregame-margin", "nan"], "'nan' is not a number"),
+        (["--pregame-margin", "-55"], "--pregame-margin: -55; expected at most 35 points"),
         (["1_0"], "'1_0' is not a number"),
         (["--moneyline", "--home-odds", "1e3", "--away-odds", "2"], "'1e3' is not a price"),
         (["--moneyline", "--home-odds", "inf", "--away-odds", "2"], "'inf' is not a price"),

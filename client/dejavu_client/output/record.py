@@ -135,7 +135,7 @@ def _columns(*, level: bool, later: bool) -> Sequence[ListingColumn[RecordedPred
         ListingColumn("off by", "right", 6, _off_by, of="settlement"),
         ListingColumn("persistence", "right", 2, _persistence_off_by, "dim", "settlement"),
         ListingColumn("held", "left", 6, _held, of="settlement"),
-        ListingColumn("counts", "left", 5, _counts, "yellow"),
+        ListingColumn("counts", "left", 9, _counts, "yellow"),
         ListingColumn("points", "right", 4, _total_forecast),
         ListingColumn("points then", "right", 3, _total_outcome, of="outcome"),
         ListingColumn("points off by", "right", 3, _total_off_by, of="settlement"),

@@ -77,6 +77,7 @@ def test_late_forecasts_and_those_of_another_day_are_told_apart(server: FakeServ
     heading, _, first, second, *notes = run("predictions", width=80).stdout.splitlines()
     assert heading.split()[:3] == ["made", "game", "of"]
     assert first.split()[:2] == ["2026-01-14", "2024-10-22"]
+    assert [line.split()[-1] == "late" for line in (first, second)] == [True, False]
     assert second.split()[:2] == ["2026-01-14", "2026-01-14"]
     assert "0 of 1 interval held · 1 late, which does not count" in " ".join(notes)
 

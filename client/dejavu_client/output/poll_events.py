@@ -111,13 +111,15 @@ def _before_tip_off(event: events.GameSkipped | events.LineTaken) -> str:
 
 
 def line_text(game: GameState, line: GameLine) -> str:
-    """Describe the line of a game: line BOS −5.5, total 221.5, of the NBA's odds feed."""
-    parts = []
-    if line.margin is not None:
-        parts.append(margin_text(game, line.margin))
-    if line.total is not None:
-        parts.append(f"total {line.total:g}")
-    return f"line {', '.join(parts)}, of the {_LINE_SOURCES[line.source]}"
+    """Describe the line of a game: line BOS −5.5, total 221.5, of the file of lines. The odds feed has no totals."""
+    total = "" if line.total is None else f"total {line.total:g}"
+    source = f"of the {_LINE_SOURCES[line.source]}"
+    if line.margin is None:
+        return f"line {total}, {source}"
+    margin = margin_text(game, line.margin)
+    if total and line.source == "feed":
+        return f"line {margin}, {source}; {total}, of the {_LINE_SOURCES['file']}"
+    return f"line {', '.join(filter(None, (margin, total)))}, {source}"
 
 
 def margin_text(game: GameState, margin: float) -> str:

@@ -183,6 +183,18 @@ async def test_a_refused_file_is_read_again_when_it_changes_and_skipped_rows_are
     assert found.margin == 9.5
 
 
+async def test_a_total_of_the_file_beside_the_odds_of_the_feed_is_said_to_be_of_the_file(tmp_path: Path) -> None:
+    evening, odds = Evening([game()]), Odds()
+    file = tmp_path / "lines.csv"
+    file.write_text(f"game_id,total\n{evening.ids[0]},222\n")
+    odds.lines = {evening.ids[0]: Line(4.5)}
+    async with watching(evening, StoringPredictor(), lines=GameLines(evening.clock, file=file, odds=odds)) as watch:
+        await before_tip_off(watch, 60)
+        await until_minute_six(watch)
+        [taken] = watch.told(LineTaken)
+    assert event_line(taken).endswith("line BOS −4.5, of the NBA's odds feed; total 222, of the file of lines")
+
+
 @pytest.mark.parametrize(
     ("rows", "odds_after", "line"),
     [

@@ -122,11 +122,11 @@ class ActiveState:
     def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
         """Return how well the ratings know the teams of a query, home first; empty if not requested.
 
-        It is requested by a query with both teams, unless the query has a margin and no total points.
+        It is requested by a query with both teams, unless the query gives the margin, and total points are not forecast
+        or given as well.
         """
-        if not (query.home_team and query.away_team) or not (
-            query.pregame_margin is None or query.live.total_points is not None
-        ):
+        total = query.live.total_points is not None and query.live.pregame_total is None
+        if not (query.home_team and query.away_team) or not (query.pregame_margin is None or total):
             return ()
         uncertainty, known = self._uncertainty(query), []
         for code, deviation in zip((query.home_team, query.away_team), uncertainty.deviations, strict=True):

@@ -186,15 +186,20 @@ class GameLines:
         return True
 
     async def _read_odds(self) -> bool:
-        """Read the odds of the feed if they are due; return whether they are."""
+        """Read the odds of the feed if they are due; return whether they were read, or no game waits for them."""
         now = self._now()
-        if self._odds is None or not self._waiting or (self._next_odds is not None and now < self._next_odds):
+        if self._odds is None or not self._waiting:
+            return True
+        if self._next_odds is not None and now < self._next_odds:
             return False
         self._next_odds = now + timedelta(seconds=FEED_SECONDS)
         try:
             lines = await read_in_thread(self._odds)
-        except FeedUnavailable as error:  # often there are none; each game then says which line it has
-            log.info("poll.no_odds", reason=str(error))
+        except FeedUnavailable as error:
+            if self._feed_time is not None:
+                since = self._feed_time.astimezone().strftime("%H:%M")
+                raise FeedUnavailable(f"the odds of {since} are the last ones: {error}") from error
+            log.info("poll.no_odds", reason=str(error))  # often there are none; each game then says which line it has
         else:
             self._of_feed, self._feed_time = lines, self._now()
         return True

@@ -183,6 +183,22 @@ async def test_a_refused_file_is_read_again_when_it_changes_and_skipped_rows_are
     assert found.margin == 9.5
 
 
+async def test_odds_that_fail_after_they_were_read_are_a_fault_until_the_game_is_on() -> None:
+    """Else a line looks newer than it is."""
+    evening, odds = Evening([game()]), Odds()
+    state, lines = scheduled(evening), GameLines(evening.clock, odds=odds)
+    odds.lines = {state.game_id: Line(4.5)}
+    assert await turn(evening, lines, state, -300) is None
+    assert await lines.read() == frozenset()
+    odds.error = FeedUnavailable("status 403")
+    await turn(evening, lines, state, -120)
+    [fault] = await lines.read()
+    assert fault.startswith("the odds of ")
+    assert fault.endswith(" are the last ones: status 403; lines read before stay in force")
+    assert await turn(evening, lines, replace(state, status=GameStatus.LIVE), 60) is not None
+    assert await lines.read() == frozenset()
+
+
 async def test_a_total_of_the_file_beside_the_odds_of_the_feed_is_said_to_be_of_the_file(tmp_path: Path) -> None:
     evening, odds = Evening([game()]), Odds()
     file = tmp_path / "lines.csv"

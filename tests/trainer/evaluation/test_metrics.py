@@ -24,7 +24,7 @@ from dejavu_trainer.evaluation.metrics import (
     phases,
     pool,
 )
-from dejavu_trainer.evaluation.scoring.fold_scores import FORECASTERS, LINE, OF_LINE, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import FORECASTERS, LINE, OF_LINE, PLAYERS, FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
 
 FINAL, HALF = Horizon.FINAL.value, Horizon.HALFTIME.value
@@ -43,7 +43,7 @@ def found() -> MetricsByForecaster:
 def test_every_figure_of_every_forecaster_is_there(found: MetricsByForecaster) -> None:
     for horizon in (HALF, FINAL):
         values = found[horizon]["all"]["all"].values
-        assert tuple(values) == tuple(each for each in FORECASTERS if each not in (LINE, *OF_LINE))
+        assert tuple(values) == tuple(each for each in FORECASTERS if each not in (PLAYERS, LINE, *OF_LINE))
         for name in values:
             assert set(values[name]) == (set(METRICS) if name != "logistic" else {"brier", "log_loss", "ece"})
             for metric, it in values[name].items():

@@ -19,7 +19,15 @@ from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_models.uncertainty.score_map import ScoreMap
 from dejavu_trainer.evaluation.regions import conformal_region
 from dejavu_trainer.evaluation.scoring.baselines import logistic_probabilities
-from dejavu_trainer.evaluation.scoring.fold_scores import FORECASTERS, LINE, OF_LINE, SERVED, STATIC, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import (
+    FORECASTERS,
+    LINE,
+    OF_LINE,
+    PLAYERS,
+    SERVED,
+    STATIC,
+    FoldScores,
+)
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.evaluation.scoring.lattice_scores import season_factors
 from dejavu_trainer.training.calibrate import point_forecasts
@@ -56,7 +64,11 @@ def served_walks() -> ServedWalks:
 
 def test_every_forecaster_is_scored_at_every_minute_of_both_horizons(fold: FoldScores) -> None:
     assert len(CASES) == 23 + 47
-    assert set(fold.forecasts) == {*FORECASTERS, *STATIC.values()} - {LINE, *OF_LINE}  # these games have no lines
+    assert set(fold.forecasts) == {*FORECASTERS, *STATIC.values()} - {
+        PLAYERS,
+        LINE,
+        *OF_LINE,
+    }  # not known of these games
     for name, each in fold.forecasts.items():
         assert each.probability.shape == (600, 70)
         # In single precision, a probability of the tables may round to 0 or 1.

@@ -1,4 +1,4 @@
-"""Forecasts that know the line of a market: fitted, scored and reported beside the same models without it."""
+"""Forecasts that know the line of a market, or who plays: scored and reported beside the same models without."""
 
 from __future__ import annotations
 
@@ -6,24 +6,34 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.random_walks import random_walks
 from tests.support.fakes.linear_only_models import plain_models
 
+from dejavu_models.player_ratings import LineupWeights, PlayerRatings
 from dejavu_models.types import MarginSource
-from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.games import Games, no_box_scores
 from dejavu_trainer.evaluation.metrics import compute_metrics
-from dejavu_trainer.evaluation.scoring.fold_scores import LINE, OF_LINE, SERVED, FoldScores, score_fold, served
-from dejavu_trainer.reports.added_knowledge import added_knowledge as line_tables
+from dejavu_trainer.evaluation.scoring.fold_scores import LINE, OF_LINE, PLAYERS, SERVED, FoldScores, score_fold, served
+from dejavu_trainer.reports.added_knowledge import added_knowledge
 from dejavu_trainer.training.calibrate import conformalized, fit_tables
 from dejavu_trainer.training.linear import LEAST_LINES, fit_linear
+from dejavu_trainer.training.players import rate_players
 from dejavu_trainer.training.ratings import RatedGames
 
 SEASONS = range(2020, 2024)
+WITHOUT = 7
+"""Every so manieth game has no box score."""
 
 
 def games_with_lines() -> Games:
-    """Games of which a market knows half of what decides them, and ratings nothing."""
+    """Games of which a market knows half of what decides them, and ratings nothing; with box scores."""
     games = random_walks(LEAST_LINES // 2, SEASONS)
+    box_scores = no_box_scores(len(games))
+    for row in range(len(games)):
+        teams = str(games.home[row]), str(games.away[row])
+        box_scores[row] = made_box_score(*teams, int(games.final[row]), row) if row % WITHOUT else ()
+    games = replace(games, box_scores=box_scores)
     noise = np.random.default_rng(2).normal(0, 9, len(games))
     line = (games.final * 0.5 + noise * 0.5).astype(np.float32)
     line[::50] = np.nan
@@ -40,11 +50,15 @@ def fold() -> FoldScores:
     calibration = conformalized(fit_tables(past, past.margins / 2), models, newest, newest.margins / 2)
     assert calibration.has_line
     assert calibration.model(MarginSource.LINE).games == np.isfinite(newest.games.line).sum()
-    return score_fold(models, calibration, earlier=past, calibrate=newest, test=test, frozen_margins=test.margins / 2)
+    players = replace(rate_players(PlayerRatings(), past.games)[1], weights=LineupWeights(1.0, 0.3, -0.2))
+    frozen = test.margins / 2
+    return score_fold(
+        models, calibration, earlier=past, calibrate=newest, test=test, frozen_margins=frozen, players=players
+    )
 
 
 def test_the_line_is_scored_with_references_that_know_it_too(fold: FoldScores) -> None:
-    assert served([fold]) == (*SERVED, LINE)
+    assert served([fold]) == (*SERVED, PLAYERS, LINE)
     assert served([fold, replace(fold, forecasts={name: fold.forecasts[name] for name in SERVED})]) == SERVED
     final = compute_metrics([fold], resamples=100)["final"]
     overall = final["all"]["all"]
@@ -53,7 +67,7 @@ def test_the_line_is_scored_with_references_that_know_it_too(fold: FoldScores) -
     assert overall.relative[LINE]["ensemble"]["crps"].upper < -0.02
     early, late = (final["minute"][minute].relative[LINE]["ensemble"]["crps"].value for minute in ("1", "42"))
     assert early < late, "the line tells the more the earlier it is"
-    by_minute, by_season = line_tables("Final", final)
+    *_, by_minute, by_season = added_knowledge("Final", final)
     assert by_minute.header[:4] == ("minute", "games", "CRPS", "Brier")
     assert [row[0] for row in by_season.rows] == ["2023"]
 
@@ -67,7 +81,23 @@ def test_a_game_without_a_line_is_forecast_as_without_it(fold: FoldScores) -> No
         assert not same[~without].any()
 
 
-def test_games_without_lines_have_no_tables_of_them(fold: FoldScores) -> None:
-    without = {name: each for name, each in fold.forecasts.items() if name not in (LINE, *OF_LINE)}
+def test_a_game_whose_line_ups_are_not_known_is_forecast_as_without_them(fold: FoldScores) -> None:
+    test = games_with_lines().select(games_with_lines().season == 2023)
+    unknown = np.array([not lines for lines in test.box_scores])
+    known, plain = (fold.forecasts[name].point for name in (PLAYERS, "ensemble"))
+    assert known is not None
+    assert plain is not None
+    same = np.equal(known, plain)
+    assert same[unknown].mean() > 0.99, "the factor of the season moves few points"
+    assert same[~unknown].mean() < 0.5
+    overall = compute_metrics([fold], resamples=20)["final"]["all"]["all"]
+    assert overall.relative[PLAYERS].keys() == {"ensemble", "persistence", "linear", "logistic"}
+    assert [table.title for table in added_knowledge("Final", compute_metrics([fold], resamples=20)["final"])] == [
+        f"Final: {what}, by {kind}" for what in ("with who plays", "with the line") for kind in ("minute", "season")
+    ]
+
+
+def test_what_is_not_known_has_no_tables(fold: FoldScores) -> None:
+    without = {name: each for name, each in fold.forecasts.items() if name not in (PLAYERS, LINE, *OF_LINE)}
     final = compute_metrics([replace(fold, forecasts=without)], resamples=20)["final"]
-    assert not [*line_tables("Final", final)]
+    assert not [*added_knowledge("Final", final)]

@@ -18,7 +18,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import ModelAction
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.verification import verify
-from dejavu_server.ledger.queries.model_changes import read_changes, read_roster
+from dejavu_server.ledger.queries.model_changes import KnownRoster, read_changes
 from dejavu_server.records import IssuedForecast
 
 
@@ -83,7 +83,7 @@ async def judge(
             entries.extend(entry for entry in page if isinstance(entry, IssuedForecast))
             last = page[-1].sequence
         changes = await ledger.read(read_changes)
-        roster = await ledger.read(read_roster)
+        roster = await ledger.read(KnownRoster().read)
     finally:
         await ledger.close()
     switches = [each for each in changes if each.action in {ModelAction.PROMOTE, ModelAction.ROLLBACK}]

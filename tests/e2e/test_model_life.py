@@ -34,7 +34,7 @@ from dejavu_models.registry.store.store import ModelStore
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.verification import verify
 from dejavu_server.ledger.database.schema import shadows
-from dejavu_server.ledger.queries.model_changes import read_changes, read_roster
+from dejavu_server.ledger.queries.model_changes import KnownRoster, read_changes
 from dejavu_server.records import IssuedForecast
 
 GAMES, FEWEST = 130, 100
@@ -310,7 +310,7 @@ async def check_history(story: Story) -> None:
         *("REGISTER", "PROMOTE", "REGISTER", "LOAD", "PROMOTE"),
         *("REGISTER", "LOAD", "PROMOTE", "ROLLBACK", "LOAD", "RETIRE"),
     ]
-    assert (await story.ledger.read(read_roster)).champion == story.good
+    assert (await story.ledger.read(KnownRoster().read)).champion == story.good
     switches = [each for each in changes if each.action in {ModelAction.PROMOTE, ModelAction.ROLLBACK}]
     after = 0
     while page := await story.ledger.read_after(after, 500):

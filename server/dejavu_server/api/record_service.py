@@ -6,7 +6,6 @@ calls. Scorecards and leaderboards, which may take seconds, are shared and kept 
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime
@@ -17,7 +16,6 @@ from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.game_day import day_bounds
-from dejavu_common.tasks import retrieve
 from dejavu_models.comparison import shadow_rows
 from dejavu_models.scorecard import leaderboard, scorecard
 from dejavu_server.access.caller import current_caller
@@ -28,8 +26,9 @@ from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, ReadSlot, SharedReads
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
-from dejavu_server.ledger.queries import comparisons, model_changes, pages, predictions, pruned, scorecards
+from dejavu_server.ledger.queries import comparisons, pages, predictions, pruned, scorecards
 from dejavu_server.ledger.queries.comparisons import PairFilter
+from dejavu_server.ledger.queries.model_changes import KnownRoster
 from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
 from dejavu_server.ledger.queries.settled_cache import SettledCache
@@ -84,7 +83,7 @@ class RecordService:
         # Lookups use at most one reader thread, scorecards two; the others stay free for streams.
         self._lookups = ReadSlot(MAX_LOOKUPS_WAITING)
         self._position = LatestRead(partial(ledger.read, scorecards.position))
-        self._roster = LatestRead(partial(ledger.read, model_changes.read_roster))
+        self._roster = LatestRead(partial(ledger.read, KnownRoster().read))
         self._scorecards = SharedReads()
         self._settled = SettledCache()
 
@@ -180,12 +179,5 @@ class RecordService:
         return await self._scorecards.get((await self._position.get(), query, evening), is_small, read)
 
     async def _look_up(self, query: Query[_R], response: Callable[[_R], _T]) -> _T:
-        """Wait for the slot of lookups, read and build the response, and hold the slot until that ends.
-
-        A thread cannot be cancelled: the next read waits for its end even if the caller has disconnected.
-        """
-        release = await self._lookups.acquire()
-        reading = asyncio.ensure_future(self._ledger.read(lambda connection: response(query(connection))))
-        reading.add_done_callback(lambda _: release())
-        reading.add_done_callback(retrieve)  # also if the caller disconnected
-        return await asyncio.shield(reading)
+        """Wait for the slot of lookups, read and build the response."""
+        return await self._lookups.run(partial(self._ledger.read, lambda connection: response(query(connection))))

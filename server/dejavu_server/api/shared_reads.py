@@ -75,6 +75,21 @@ class ReadSlot:
             raise Overloaded(f"{waiting}; retry later, or ask for less") from None
         return partial(self._slots.release, caller)
 
+    async def run(self, read: Callable[[], Awaitable[_T]]) -> _T:
+        """Wait for the slot, and hold it until a read ends.
+
+        A thread cannot be cancelled: the next read waits for its end even if the caller has disconnected.
+
+        Raises:
+            Overloaded: if too many reads wait.
+            Exception: whatever the read raised.
+        """
+        release = await self.acquire()
+        reading = asyncio.ensure_future(read())
+        reading.add_done_callback(lambda _: release())
+        reading.add_done_callback(retrieve)  # also if the caller disconnected
+        return await asyncio.shield(reading)
+
 
 class _Stop:
     """Tells a read to stop, and a large one to pause while a small one runs; see `StopSignal`.

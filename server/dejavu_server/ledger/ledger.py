@@ -34,6 +34,7 @@ from dejavu_server.ledger.errors import (
 )
 from dejavu_server.ledger.followers import Followers
 from dejavu_server.ledger.queries import model_changes
+from dejavu_server.ledger.queries.model_changes import KnownRoster
 from dejavu_server.ledger.tail import TailReader
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.observability.activity import Activity
@@ -83,6 +84,7 @@ class Ledger:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._reading = Activity("ledger-reader", may_run_long=True)
         self.activities = (self._writer.activity, self._reading)
+        self._roster = KnownRoster()
         self._closed = False
         self._reporting_failures = ReportedFailures(self._report)
 
@@ -247,7 +249,7 @@ class Ledger:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
             DejavuError: if it is not possible (`Roster.check`), or what `prepare` raises.
         """
-        return await self.write(partial(model_changes.change_models, prepare=prepare))
+        return await self.write(partial(model_changes.change_models, prepare=prepare, known=self._roster))
 
     async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
         """Record shadow forecasts; durable when this returns.

@@ -19,7 +19,8 @@ from dejavu_server.api.shared_reads import LatestRead, SharedReads
 from dejavu_server.forecasting.lifecycle.evidence import ModelPair, compare_models
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection, StopSignal
-from dejavu_server.ledger.queries import comparisons, model_changes, scorecards
+from dejavu_server.ledger.queries import comparisons, scorecards
+from dejavu_server.ledger.queries.model_changes import KnownRoster
 
 
 class ModelComparisons:
@@ -35,6 +36,7 @@ class ModelComparisons:
         self._ledger = ledger
         self._settings = settings
         self._reads = SharedReads() if reads is None else reads
+        self._roster = KnownRoster()
         self._position = LatestRead(partial(ledger.read, scorecards.position))
 
     async def compare_models(self, request: pb.CompareModelsRequest, _: Context) -> pb.CompareModelsResponse:
@@ -47,7 +49,7 @@ class ModelComparisons:
             LedgerError: if the ledger cannot be read.
         """
         horizon = horizon_of(request.horizon)
-        roster = await self._ledger.read(model_changes.read_roster)
+        roster = await self._ledger.read(self._roster.read)
         pair = _pair(request, roster)
 
         def build(connection: Connection) -> pb.CompareModelsResponse:

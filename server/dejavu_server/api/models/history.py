@@ -11,11 +11,16 @@ from dejavu_models.registry.stages import ModelChange
 from dejavu_server.api.converters.errors import InvalidPageSize
 from dejavu_server.api.converters.models import change_message
 from dejavu_server.api.converters.record_requests import DEFAULT_PAGE, MAX_PAGE
+from dejavu_server.api.shared_reads import ReadSlot
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.queries import model_changes, page_tokens
+from dejavu_server.ledger.queries import page_tokens
+from dejavu_server.ledger.queries.model_changes import KnownRoster, newest_changes
 from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
+
+MAX_WAITING: Final = 64
+"""Maximum number of waiting pages; one takes milliseconds, also if it looks for the few changes of a model."""
 
 _LIST: Final = b"model changes "
 
@@ -29,6 +34,8 @@ class ModelHistory:
 
     def __init__(self, ledger: LedgerAccess) -> None:
         self._ledger = ledger
+        self._roster = KnownRoster()
+        self._slot = ReadSlot(MAX_WAITING)
 
     async def list_model_changes(self, request: pb.ListModelChangesRequest) -> pb.ListModelChangesResponse:
         """Return a page.
@@ -36,26 +43,29 @@ class ModelHistory:
         Raises:
             InvalidPageSize, InvalidPageToken: if the request has an invalid one.
             NotRegistered: if no model has the alias that it names.
+            Overloaded: if too many of these reads wait.
             LedgerError: if the ledger cannot be read.
         """
         if request.page_size > MAX_PAGE:
             raise InvalidPageSize(f"{request.page_size}", f"1 to {MAX_PAGE}, or 0 for {DEFAULT_PAGE}")
         size = request.page_size or DEFAULT_PAGE
-        read = partial(_page, name=request.model_version, token=request.page_token, size=size)
-        changes, token = await self._ledger.read(read)
+        page = partial(_page, self._roster, name=request.model_version, token=request.page_token, size=size)
+        changes, token = await self._slot.run(partial(self._ledger.read, page))
         messages = (change_message(change) for change in changes)
         return pb.ListModelChangesResponse(
             changes=[message for message in messages if message is not None], next_page_token=token
         )
 
 
-def _page(connection: Connection, name: str, token: str, size: int) -> tuple[list[ModelChange], str]:
+def _page(
+    roster: KnownRoster, connection: Connection, name: str, token: str, size: int
+) -> tuple[list[ModelChange], str]:
     with store.snapshot_read(connection):
         identity = store.identity(connection)
-        version = model_changes.read_roster(connection).version_of(name) if name else ""
+        version = roster.read(connection).version_of(name) if name else ""
         digest = hashlib.blake2b(_LIST + version.encode(), digest_size=DIGEST_BYTES).digest()
         before = page_tokens.decode(token, identity, digest).before.sequence if token else None
-        found = model_changes.newest_changes(connection, size + 1, before, version)
+        found = newest_changes(connection, size + 1, before, version)
     if len(found) <= size:
         return found, ""
     last = found[size - 1].sequence

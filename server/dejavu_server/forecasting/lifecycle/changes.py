@@ -29,7 +29,7 @@ from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.forecasting.lifecycle.worker_agreement import LOAD_SECONDS, WorkerAgreement, lacking
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.queries import model_changes
+from dejavu_server.ledger.queries.model_changes import KnownRoster
 
 ATTEMPTS: Final = 5
 """Number of attempts at a change while workers join or the champion changes."""
@@ -72,6 +72,7 @@ class ModelLifecycle:
         self._models = models
         self._workers = WorkerAgreement(ledger, follower)
         self._gate = gate
+        self._roster = KnownRoster()
 
     async def roster(self) -> Roster:
         """Return the current roster of the ledger.
@@ -79,7 +80,7 @@ class ModelLifecycle:
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        return await self._ledger.read(model_changes.read_roster)
+        return await self._ledger.read(self._roster.read)
 
     async def replicas(self) -> list[Replicas]:
         """Return the live workers of the ledger, and which models they have.

@@ -31,7 +31,7 @@ from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database import store as ledger_store
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.errors import LedgerError
-from dejavu_server.ledger.queries import model_changes
+from dejavu_server.ledger.queries.model_changes import KnownRoster, newest_change
 from dejavu_server.observability.failure_log import FailureLog
 
 POLL_SECONDS: Final = 1.0
@@ -115,6 +115,7 @@ class ModelFollower:
         self._committed = committed or asyncio.Event()
         self.newest = Roster()
         self._known: _Known | None = None
+        self._roster = KnownRoster()
         self._workers: Sequence[Replicas] = ()
         self._error: Exception | None = None
         self._gave_bundles = False
@@ -175,7 +176,7 @@ class ModelFollower:
             DejavuError: if the ledger can't be read or written at present.
         """
         async with self._pass:
-            reading = await self._ledger.read(partial(_read, known=self._known))
+            reading = await self._ledger.read(partial(_read, known=self._known, rosters=self._roster))
             if reading.roster is not None:
                 self.newest, self._known = reading.roster, reading.known
                 _log.debug("roster", sequence=self.newest.sequence, champion=self.newest.champion)
@@ -298,11 +299,11 @@ class ModelFollower:
         return True
 
 
-def _read(connection: Connection, known: _Known | None) -> _Reading:
+def _read(connection: Connection, known: _Known | None, rosters: KnownRoster) -> _Reading:
     with ledger_store.snapshot_read(connection):
         identity = ledger_store.identity(connection)
-        newest = _Known(identity.ledger_id, identity.epoch, model_changes.newest_change(connection))
-        roster = None if newest == known else model_changes.read_roster(connection)
+        newest = _Known(identity.ledger_id, identity.epoch, newest_change(connection))
+        roster = None if newest == known else rosters.read(connection)
         workers, wishes = replicas.live(connection)
     return _Reading(newest, roster, workers, wishes)
 

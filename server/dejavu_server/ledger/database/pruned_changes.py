@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from dejavu_models.registry.stages import ModelChange
 from dejavu_server.ledger.database.compressed import decompress
@@ -23,25 +23,25 @@ PART: Final = "pruned-models"
 """`part` of the snapshot that holds them, if any were removed; its sequence is the last one to remove."""
 
 
-def read(connection: Connection) -> list[ModelChange]:
-    """Return the changes of models that were, or are being, removed, in order.
+def read(connection: Connection, after: int = 0) -> list[ModelChange]:
+    """Return the changes of models that were, or are being, removed, in order; none if all are up to a sequence.
 
     Raises:
         LedgerCorrupt: if they cannot be read.
     """
     try:
-        return [parse_change(text) for text in read_texts(connection)]
+        return [parse_change(text) for text in read_texts(connection, after)]
     except ValueError as error:
         raise LedgerCorrupt("the ledger is damaged: a pruned change of models cannot be read") from error
 
 
-def read_texts(connection: Connection) -> list[str]:
+def read_texts(connection: Connection, after: int = 0) -> list[str]:
     """Return the canonical forms of those changes.
 
     Raises:
         LedgerCorrupt: if they cannot be read.
     """
-    state = connection.execute(_STATE).scalar_one_or_none()
+    state = connection.execute(_STATE, {"after": after}).scalar_one_or_none()
     if state is None:
         return []
     try:
@@ -60,4 +60,4 @@ def text(changes: Sequence[str]) -> bytes:
     return json.dumps(list(changes), separators=(",", ":"), ensure_ascii=False).encode()
 
 
-_STATE = select(snapshots.c.state).where(snapshots.c.part == PART)
+_STATE = select(snapshots.c.state).where(snapshots.c.part == PART, snapshots.c.sequence > bindparam("after"))

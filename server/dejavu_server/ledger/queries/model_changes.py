@@ -6,10 +6,11 @@ position have the same roster.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import reduce
+from itertools import islice
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select
@@ -18,21 +19,37 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import ModelAction, ModelChange, Roster
 from dejavu_server.ledger.database import pruned_changes, store
 from dejavu_server.ledger.database.schema import entries, model_changes
-from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries import canonical_json, codec
 from dejavu_server.ledger.entries.model_changes import change_payload, change_row, parse_change
 from dejavu_server.ledger.errors import LedgerCorrupt
 
 _REPLACING: Final = frozenset({ModelAction.PROMOTE, ModelAction.ROLLBACK})
 """Changes that replace the champion, and say which one."""
 
+_AT_ONCE: Final = 500
+"""Changes that are read at once while those of one model are looked for."""
 
-def read_roster(connection: Connection) -> Roster:
-    """Return the current roster.
 
-    Raises:
-        LedgerCorrupt: if a change cannot be read, or does not follow from those before it.
-    """
-    return fold(Roster(), read_changes(connection))
+class KnownRoster:
+    """Reads the current roster, and each change only once, so that a read does not grow with the changes."""
+
+    def __init__(self) -> None:
+        self._known = ("", ""), Roster()  # ledger and epoch, and their roster; replaced together, by any thread
+
+    def read(self, connection: Connection) -> Roster:
+        """Return the current roster.
+
+        Raises:
+            LedgerCorrupt: if a change cannot be read, or does not follow from those before it.
+        """
+        identity = store.identity(connection)
+        ledger = identity.ledger_id, identity.epoch
+        known, roster = self._known
+        if known != ledger or newest_change(connection) < roster.sequence:  # the latter in an older snapshot
+            roster = Roster()
+        roster = fold(roster, read_changes(connection, roster.sequence))
+        self._known = ledger, roster
+        return roster
 
 
 def fold(roster: Roster, changes: list[ModelChange]) -> Roster:
@@ -53,8 +70,9 @@ def newest_change(connection: Connection) -> int:
     """Return the sequence of the newest change of models; 0 if there is none."""
     newest: int | None = connection.execute(_NEWEST).scalar()
     if newest is None:
-        removed = pruned_changes.read(connection)
-        return removed[-1].sequence if removed else 0
+        removed = pruned_changes.read_texts(connection)[-1:]
+        with store.decoding():
+            return parse_change(removed[0]).sequence if removed else 0
     return newest
 
 
@@ -68,7 +86,7 @@ def read_changes(connection: Connection, after: int = 0) -> list[ModelChange]:
     with store.decoding():
         found = [parse_change(text) for text in connection.execute(_CHANGES_AFTER, {"after": after}).scalars()]
     first = found[0].sequence if found else None
-    removed = [each for each in pruned_changes.read(connection) if each.sequence > after]
+    removed = [each for each in pruned_changes.read(connection, after) if each.sequence > after]
     return [each for each in removed if first is None or each.sequence < first] + found
 
 
@@ -108,20 +126,32 @@ def newest_changes(
     Raises:
         LedgerCorrupt: if one cannot be read.
     """
-    found = [
-        each
-        for each in reversed(read_changes(connection))
-        if (before is None or each.sequence < before)
-        and model_version in {"", each.model_version, each.from_version, *dict(each.shares)}
-    ]
-    return found[:limit]
+    named = canonical_json.dumps(model_version) if model_version else ""
+    texts = _texts_before(connection, before, max(limit, _AT_ONCE) if named else limit)
+    with store.decoding():
+        found = (parse_change(text) for text in texts if named in text)
+        wanted = (
+            each for each in found if model_version in {"", each.model_version, each.from_version, *dict(each.shares)}
+        )
+        return list(islice(wanted, limit))
+
+
+def _texts_before(connection: Connection, before: int | None, at_once: int) -> Iterator[str]:
+    """Yield the canonical forms of the changes before a sequence (None: all), newest first, pruned ones included."""
+    before = store.head(connection).sequence + 1 if before is None else before
+    while rows := connection.execute(_CHANGES_BEFORE, {"before": before, "limit": at_once}).all():
+        yield from (row.canonical for row in rows)
+        before = rows[-1].sequence
+    for text in reversed(pruned_changes.read_texts(connection)):
+        if parse_change(text).sequence < before:
+            yield text
 
 
 def change_models(
-    connection: Connection, prepare: Callable[[Connection, Roster], ModelChange]
+    connection: Connection, prepare: Callable[[Connection, Roster], ModelChange], known: KnownRoster
 ) -> tuple[Roster, ModelChange | None]:
     """Append the change that `prepare` returns; see `Ledger.change_models`."""
-    roster = read_roster(connection)
+    roster = known.read(connection)
     change = prepare(connection, roster)
     return append_change(connection, roster, change, datetime.now(UTC), change.changed_by)
 
@@ -191,11 +221,20 @@ def check_next(roster: Roster, change: ModelChange) -> Roster:
 
 _NEWEST = select(func.max(model_changes.c.sequence))
 
+# Ordered by the small table, which is then read first: ordered by the entries, SQLite would walk through all of them.
 _CHANGES_AFTER = (
     select(entries.c.canonical)
     .join(model_changes, model_changes.c.sequence == entries.c.sequence)
     .where(model_changes.c.sequence > bindparam("after"))
-    .order_by(entries.c.sequence)
+    .order_by(model_changes.c.sequence)
+)
+
+_CHANGES_BEFORE = (
+    select(model_changes.c.sequence, entries.c.canonical)
+    .join(model_changes, model_changes.c.sequence == entries.c.sequence)
+    .where(model_changes.c.sequence < bindparam("before"))
+    .order_by(model_changes.c.sequence.desc())
+    .limit(bindparam("limit"))
 )
 
 _ADD = insert(model_changes)

@@ -59,7 +59,7 @@ class _Changer:
     async def rollback(
         self, from_version: str = "", reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
     ) -> tuple[str, ModelChange | None]:
-        roster = await self._ledger.read(model_changes.read_roster)
+        roster = await self._ledger.read(model_changes.KnownRoster().read)
         assert roster.champion == from_version
         made = await self._make(ModelAction.ROLLBACK, roster.previous, reason, caller, evidence=evidence)
         return roster.previous, made

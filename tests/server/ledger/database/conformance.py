@@ -271,7 +271,7 @@ class BackendConformance:
     ) -> None:
         ledger = await Ledger.open_backend(backend)
         roster = await champion(ledger, "v1", "v2")
-        assert await ledger.read(model_changes.read_roster) == roster
+        assert await ledger.read(model_changes.KnownRoster().read) == roster
         [first] = await ledger.commit([replace(issued(game(1)), roster_sequence=roster.sequence)])
         assert isinstance(first, IssuedForecast)
         promoted, _ = await change_models(ledger, ModelAction.PROMOTE, "v2")

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event
 from tests.support.builders.issued_forecasts import GAME, current, game, issued
-from tests.support.builders.model_changes import champion, shadow
+from tests.support.builders.model_changes import champion, change_models, shadow
 from tests.support.builders.outcomes import answered, asked, outcome
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
 from dejavu_common.game_day import game_day
+from dejavu_models.registry.stages import ModelAction
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database import store
@@ -35,7 +36,6 @@ pytestmark = pytest.mark.sqlite
 SCANNED = {
     "SCAN ledger",  # one row
     "SCAN snapshots",  # one row for many outcomes
-    "SCAN model_changes",  # all of them, which are few, for the roster
     "SCAN entries",  # from the newest entry back to the first match
 }
 
@@ -89,6 +89,28 @@ async def test_every_statement_finds_its_rows_by_an_index(
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", statements[query])]
             scans = {step for step in plan if step.startswith("SCAN")} - SCANNED
             assert not scans, f"{query}\n{plan}"
+
+
+async def test_changes_of_models_are_read_once_and_without_the_entries_between_them(
+    ledger: Ledger, tmp_path: Path, statements: dict[str, Any]
+) -> None:
+    known = model_changes.KnownRoster()
+    await champion(ledger, "v1", "v2", "v3")
+    plans = []
+    for read in (known.read, known.read, partial(model_changes.newest_changes, limit=2)):
+        statements.clear()
+        await ledger.read(read)
+        [plan] = [(text, given) for text, given in statements.items() if "JOIN model_changes" in text]
+        plans.append(plan)
+    statements.clear()
+    await change_models(ledger, ModelAction.ROUTE, shares=(("v2", 0.5),))
+    [plan] = [(text, given) for text, given in statements.items() if "JOIN model_changes" in text]
+    # The ledger knows the roster that its last change, the sixth, rested on.
+    assert [given for _, given in [*plans, plan]] == [(0,), (6,), (7, 2, 0), (5,)]
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        for text, given in plans:
+            steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", given)]
+            assert [step.split(" USING")[0] for step in steps] == ["SEARCH model_changes", "SEARCH entries"]
 
 
 TODAY = game_day(EVENING).toordinal()

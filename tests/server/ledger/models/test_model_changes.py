@@ -40,7 +40,7 @@ async def test_the_roster_is_what_the_changes_make_of_it_for_whoever_reads_them(
     made = await champion(ledger, "v1", "v2")
     assert (made.champion, made.challengers, made.sequence) == ("v1", ("v2",), 4)
     other = await Ledger.open(url)
-    assert await other.read(model_changes.read_roster) == made
+    assert await other.read(model_changes.KnownRoster().read) == made
     assert await other.read(model_changes.newest_change) == 4
     await other.close()
     assert verify(url).model_changes == 4
@@ -147,18 +147,16 @@ def test_what_is_recorded_is_what_the_roster_allows_and_every_reader_has_the_sam
         put_empty_ledger(path)
         backend = SqliteBackend(f"sqlite:///{path}")
         backend.open(make=False)
-        expected = Roster()
+        expected, known = Roster(), model_changes.KnownRoster()
         recorded = 0
         for each in [change(ModelAction.REGISTER, version) for version in VERSIONS] + asked:
             with suppress(DejavuError), backend.write() as connection:
                 before = expected
-                expected, added = model_changes.append_change(
-                    connection, model_changes.read_roster(connection), each, NOW
-                )
+                expected, added = model_changes.append_change(connection, known.read(connection), each, NOW)
                 recorded += added is not None
                 assert (added is None) == before.changes_nothing(each)
         with backend.read() as connection:
-            assert model_changes.read_roster(connection) == expected
+            assert model_changes.KnownRoster().read(connection) == known.read(connection) == expected
             assert model_changes.newest_change(connection) == expected.sequence == recorded
         backend.close()
         assert verify(f"sqlite:///{path}").model_changes == recorded

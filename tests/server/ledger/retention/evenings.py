@@ -114,7 +114,7 @@ class Evenings:
             actions = [(ModelAction.LOAD if evening % 2 else ModelAction.UNLOAD, "v2")]
         for action, version in actions:
             made = model_changes.append_change(
-                connection, model_changes.read_roster(connection), change(action, version), start, "token:ops"
+                connection, model_changes.KnownRoster().read(connection), change(action, version), start, "token:ops"
             )
             assert made[1] is not None
 

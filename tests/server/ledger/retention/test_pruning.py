@@ -326,7 +326,7 @@ def test_a_removal_without_its_checkpoint_is_found(evenings: Evenings, tmp_path:
 
 def roster(backend: Backend) -> Roster:
     with backend.read() as connection:
-        return model_changes.read_roster(connection)
+        return model_changes.KnownRoster().read(connection)
 
 
 def test_a_pruned_ledger_still_knows_every_change_and_its_roster(evenings: Evenings, tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_a_pruned_ledger_still_knows_every_change_and_its_roster(evenings: Eveni
         assert verify(f"sqlite:///{tmp_path}/ledger.db").model_changes == left
     with evenings.backend.write() as connection:
         after, added = model_changes.append_change(
-            connection, model_changes.read_roster(connection), change(ModelAction.UNLOAD, "v2"), NOW
+            connection, model_changes.KnownRoster().read(connection), change(ModelAction.UNLOAD, "v2"), NOW
         )
     assert added is not None
     assert roster(evenings.backend) == after != before

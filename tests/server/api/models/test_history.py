@@ -1,0 +1,36 @@
+"""ListModelChanges: callers wait in turn."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar, cast
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu_server.admission.callers import limited_caller
+from dejavu_server.api.models.history import ModelHistory
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database.backend import Query
+
+_T = TypeVar("_T")
+
+
+class SlowLedger:
+    """A ledger without changes, whose reads each take a while."""
+
+    def __init__(self) -> None:
+        self.served: list[str] = []
+
+    async def read(self, _: Query[_T]) -> _T:
+        await asyncio.sleep(0)
+        self.served.append(limited_caller.get())
+        return cast("_T", ([], ""))
+
+
+async def test_a_caller_that_asks_for_many_pages_of_changes_lets_another_one_pass() -> None:
+    ledger = SlowLedger()
+    history = ModelHistory(cast("LedgerAccess", ledger))
+    async with asyncio.TaskGroup() as asked:
+        for caller in [*["greedy"] * 20, "other"]:
+            limited_caller.set(caller)
+            asked.create_task(history.list_model_changes(pb.ListModelChangesRequest()))
+    assert ledger.served.index("other") <= 2

@@ -9,8 +9,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from dejavu_common.tasks import retrieve
+
+_T = TypeVar("_T")
 
 
 class TooManyWaitError(Exception):
@@ -82,6 +87,19 @@ class FairSlots:
             yield
         finally:
             self.release(caller)
+
+    async def run(self, caller: str, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Wait for a slot, and hold it until work ends, which a cancelled caller does not end: a thread goes on.
+
+        Raises:
+            TooManyWaitError: as `acquire`.
+            Exception: whatever the work raised.
+        """
+        await self.acquire(caller)
+        working = asyncio.ensure_future(work())
+        working.add_done_callback(lambda _: self.release(caller))
+        working.add_done_callback(retrieve)  # also if the caller was cancelled
+        return await asyncio.shield(working)
 
     def _give(self, caller: str) -> None:
         self._free -= 1

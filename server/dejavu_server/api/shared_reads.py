@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -68,27 +69,27 @@ class ReadSlot:
             Overloaded: if too many reads wait, and no other caller has more of them.
         """
         caller = limited_caller.get()
-        try:
+        with self._refusing():
             await self._slots.acquire(caller)
-        except TooManyWaitError:
-            waiting = f"{self._max_waiting} other reads of this size wait already"
-            raise Overloaded(f"{waiting}; retry later, or ask for less") from None
         return partial(self._slots.release, caller)
 
     async def run(self, read: Callable[[], Awaitable[_T]]) -> _T:
-        """Wait for the slot, and hold it until a read ends.
-
-        A thread cannot be cancelled: the next read waits for its end even if the caller has disconnected.
+        """Wait for the slot on behalf of the current caller, and hold it until a read ends; see `FairSlots.run`.
 
         Raises:
-            Overloaded: if too many reads wait.
+            Overloaded: if too many reads wait, and no other caller has more of them.
             Exception: whatever the read raised.
         """
-        release = await self.acquire()
-        reading = asyncio.ensure_future(read())
-        reading.add_done_callback(lambda _: release())
-        reading.add_done_callback(retrieve)  # also if the caller disconnected
-        return await asyncio.shield(reading)
+        with self._refusing():
+            return await self._slots.run(limited_caller.get(), read)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except TooManyWaitError:
+            waiting = f"{self._max_waiting} other reads of this size wait already"
+            raise Overloaded(f"{waiting}; retry later, or ask for less") from None
 
 
 class _Stop:

@@ -27,8 +27,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
 from dejavu_common.clock import microseconds
+from dejavu_common.fair_slots import FairSlots
 from dejavu_common.tasks import BackgroundTask
 from dejavu_models.errors import DejavuError
+from dejavu_server.admission.callers import limited_caller
 from dejavu_server.ledger import Ledger, LedgerError, ResumeTokenExpired
 from dejavu_server.ledger.database.backend import Connection, Query
 from dejavu_server.ledger.errors import copy_of
@@ -45,7 +47,8 @@ CURRENT_AGE = timedelta(hours=12)
 """Maximum age of the forecasts that `include_current` sends: one day of games."""
 
 MAX_CATCHING_UP = 2
-"""Subscribers that read the ledger concurrently: fewer than its reader threads, so that the tail never waits."""
+"""Subscribers that read the ledger concurrently, callers in turn: fewer than its reader threads, so that the tail never
+waits."""
 
 
 class Broadcaster:
@@ -84,8 +87,8 @@ class Broadcaster:
         self._subscriptions: set[Subscription] = set()
         self._attached_to_all: set[Subscription] = set()
         self._attached_to_game: defaultdict[str, set[Subscription]] = defaultdict(set)
-        self._reading = asyncio.Semaphore(MAX_CATCHING_UP)
-        self._pages = CatchUpPages(self._query, self._serialize)
+        self._turns = FairSlots(MAX_CATCHING_UP)
+        self._pages = CatchUpPages(self._turns, ledger.read, self._serialize)
         self._ended: DejavuError | None = None
         self._tail = BackgroundTask()
 
@@ -279,8 +282,7 @@ class Broadcaster:
                     del self._attached_to_game[game_id]
 
     async def _read(self, read: Callable[[], Awaitable[_T]]) -> _T:
-        async with self._reading:
-            return await read()  # called here, so that a cancelled waiter leaves no coroutine that was never awaited
+        return await self._turns.run(limited_caller.get(), read)
 
     async def _query(self, query: Query[_T]) -> _T:
         return await self._read(partial(self._ledger.read, query))

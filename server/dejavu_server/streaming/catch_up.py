@@ -3,6 +3,7 @@
 When a worker ends, its subscribers connect to another worker together, slightly behind. If each read the ledger
 separately, the worker would encode every message once per subscriber, and under load the subscribers might never catch
 up. A page ends at a multiple of PAGE_MESSAGES, so subscribers that start at different positions soon share their pages.
+A read that runs is shared; the wait for one is not: nobody waits behind the many reads of another caller.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final, NamedTuple
 
+from dejavu_common.fair_slots import FairSlots
 from dejavu_common.tasks import retrieve
 from dejavu_models.errors import DejavuError
+from dejavu_server.admission.callers import limited_caller
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection, Query
 from dejavu_server.ledger.errors import copy_of
@@ -54,15 +57,18 @@ class CatchUpPages:
     """Reads pages for the subscribers of one event loop; must be used from that loop only.
 
     Args:
+        turns: a read of a page takes one of these; callers wait in turn.
         query: runs a query on a reader thread.
         serialize: converts an entry to a message of the stream; called on reader threads.
     """
 
     def __init__(
         self,
+        turns: FairSlots,
         query: Callable[[Query[CatchUpPage]], Awaitable[CatchUpPage]],
         serialize: Callable[[IssuedForecast | ReportedOutcome], bytes],
     ) -> None:
+        self._turns = turns
         self._query = query
         self._serialize = serialize
         self._reads: dict[_Key, asyncio.Future[CatchUpPage]] = {}
@@ -92,20 +98,26 @@ class CatchUpPages:
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        key = _Key(game_ids, after)
-        if (page := self._pages.get(key)) is not None:
-            self._pages.move_to_end(key)
-            return page
+        key, caller = _Key(game_ids, after), limited_caller.get()
         read = self._reads.get(key)
+        if key not in self._pages and read is None:
+            await self._turns.acquire(caller)
+            read = self._reads.get(key)
+            if key not in self._pages and read is None:
+                read = self._reads[key] = asyncio.ensure_future(self._query(partial(self._read, key)))
+                read.add_done_callback(partial(self._finish, key, caller))
+            else:  # another subscriber's turn came first
+                self._turns.release(caller)
         if read is None:
-            read = self._reads[key] = asyncio.ensure_future(self._query(partial(self._read, key)))
-            read.add_done_callback(partial(self._finish, key))
+            self._pages.move_to_end(key)
+            return self._pages[key]
         try:
             return await asyncio.shield(read)
         except DejavuError as error:
             raise copy_of(error) from error.__cause__
 
-    def _finish(self, key: _Key, read: asyncio.Future[CatchUpPage]) -> None:
+    def _finish(self, key: _Key, caller: str, read: asyncio.Future[CatchUpPage]) -> None:
+        self._turns.release(caller)
         del self._reads[key]
         retrieve(read)  # also if all subscribers have gone
         if not self._readers or read.cancelled() or read.exception() is not None:

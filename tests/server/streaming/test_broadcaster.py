@@ -13,6 +13,7 @@ from tests.support.harness.subscribers import Subscriber, encode, new_broadcaste
 
 from dejavu.v1 import forecast_pb2
 from dejavu_models.types import Horizon
+from dejavu_server.admission.callers import limited_caller
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming import broadcaster as broadcaster_module
@@ -294,6 +295,30 @@ async def test_few_catch_up_at_a_time_so_that_the_tail_is_never_kept_waiting(
         assert most == broadcaster_module.MAX_CATCHING_UP
         for subscriber in resuming:
             await subscriber.stream.aclose()
+
+
+async def test_who_starts_or_catches_up_does_not_wait_behind_the_many_streams_of_another_caller(
+    ledger: Ledger, broadcaster: Broadcaster
+) -> None:
+    await ledger.commit([issued(game(n), pattern=(float(k),)) for k in range(20) for n in range(12)])
+    await reached(broadcaster, 240)
+    served: list[str] = []
+
+    async def catch_up(caller: str, subscriber: Subscriber) -> None:
+        limited_caller.set(caller)
+        await subscriber.forecasts(20)
+        served.append(caller)
+
+    token = ledger.token(0)
+    many = [Subscriber(broadcaster, frozenset({game(n)}), token) for n in range(12) for _ in range(10)]
+    one = Subscriber(broadcaster, frozenset({game(0), game(1)}), token)
+    async with asyncio.TaskGroup() as streams:
+        for subscriber in many:
+            streams.create_task(catch_up("many", subscriber))
+        streams.create_task(catch_up("one", one))
+    assert served.index("one") < 12
+    for subscriber in [*many, one]:
+        await subscriber.stream.aclose()
 
 
 async def test_a_subscriber_gets_everything_though_no_page_may_be_kept(

@@ -355,20 +355,25 @@ _AFTER = (
     .limit(bindparam("limit"))
 )
 
-# The rows of these games are found by their indexes: the entries of all others are neither read nor decoded.
-_OF_GAMES = union_all(
-    *(
-        select(rows.c.sequence).where(
-            rows.c.sequence > bindparam("after"), rows.c.game_id.in_(bindparam("games", expanding=True))
+# The rows of these games are found by their indexes: the entries of all others are neither read nor decoded. The limit
+# comes first: of the games' own entries, too, only those of the page are read.
+_OF_GAMES = (
+    union_all(
+        *(
+            select(rows.c.sequence).where(
+                rows.c.sequence > bindparam("after"), rows.c.game_id.in_(bindparam("games", expanding=True))
+            )
+            for rows in (forecasts, outcomes)
         )
-        for rows in (forecasts, outcomes)
     )
-).subquery()
+    .order_by("sequence")
+    .limit(bindparam("limit"))
+    .subquery()
+)
 _AFTER_OF_GAMES = (
     select(entries.c.kind, entries.c.canonical)
     .join(_OF_GAMES, entries.c.sequence == _OF_GAMES.c.sequence)
     .order_by(_OF_GAMES.c.sequence)
-    .limit(bindparam("limit"))
 )
 
 _NEWEST_READ = (

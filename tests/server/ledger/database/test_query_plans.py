@@ -113,6 +113,21 @@ async def test_changes_of_models_are_read_once_and_without_the_entries_between_t
             assert [step.split(" USING")[0] for step in steps] == ["SEARCH model_changes", "SEARCH entries"]
 
 
+async def test_of_many_games_only_the_entries_of_a_page_are_read(
+    ledger: Ledger, tmp_path: Path, statements: dict[str, Any]
+) -> None:
+    await ledger.commit([issued(game(n)) for n in range(20)])
+    games = [game(n) for n in range(3, 18)]
+    statements.clear()
+    page = await ledger.read(partial(store.read_after, sequence=5, limit=4, game_ids=games))
+    assert [each.sequence for each in page] == [6, 7, 8, 9]
+    [(text, given)] = [(text, given) for text, given in statements.items() if "UNION ALL" in text]
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", given)]
+    texts_read = next(index for index, step in enumerate(steps) if step.startswith("SEARCH entries"))
+    assert "USE TEMP B-TREE FOR ORDER BY" in steps[:texts_read], f"they are sorted before their texts are read: {steps}"
+
+
 TODAY = game_day(EVENING).toordinal()
 CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
     "everything": ({}, "INTEGER PRIMARY KEY|ix_forecasts_game"),

@@ -242,6 +242,16 @@ class Settings(ProcessMessage):
             le=10_000,
         ),
     ] = 200
+    caller_model_changes: Annotated[
+        int,
+        option(
+            "Changes of models that one caller records in a day by a worker, up to 10,000; 0: any.",
+            "N",
+            flag=False,
+            ge=0,
+            le=10_000,
+        ),
+    ] = 100
     caller_ledger_mib: Annotated[
         int,
         option(

@@ -65,6 +65,9 @@ addresses with FEW_UNSENT each would otherwise have any number. gRPC's core keep
 LARGE: Final = MAX_ALL_UNSENT_BYTES // (4 * MAX_ALL_FEW_UNSENT)
 """Bytes from which on an answer is ended for its age: smaller ones cannot add up to MAX_ALL_UNSENT_BYTES."""
 
+MODELS: Final = ""
+"""In place of a game: of an entry that changes models."""
+
 WATCHES: Final = 10
 """A caller's limit of health watches, as a multiple of its limit of streams: clients have one watch per connection,
 without a token. A watch with unread data from its caller may take a hundred KiB."""
@@ -83,6 +86,7 @@ class CallerLimits:
         games: games of which forecasts are recorded in a day (UTC).
         game_forecasts: forecasts of one game that are recorded in a day; usually a part of what the ledger accepts for
             it.
+        model_changes: changes of models that are recorded in a day.
         ledger_bytes: bytes of entries recorded in a day.
         loopback: whether callers of this machine are limited too.
     """
@@ -93,6 +97,7 @@ class CallerLimits:
     streams: int = 0
     games: int = 0
     game_forecasts: int = 0
+    model_changes: int = 0
     ledger_bytes: int = 0
     loopback: bool = False
 
@@ -112,6 +117,7 @@ class _State:
     watches: int = 0
     day: int = 0
     games: Counter[str] = field(default_factory=Counter)
+    model_changes: int = 0
     ledger_bytes: int = 0
 
 
@@ -176,7 +182,7 @@ class Recording:
         """Count entries that are about to be recorded, so that all calls in progress together stay within the limits.
 
         Args:
-            entries: game and size in bytes of each.
+            entries: game (or MODELS) and size in bytes of each.
 
         Raises:
             CallerLimit: if the entries exceed a limit of the day; then none of them is counted.
@@ -185,9 +191,12 @@ class Recording:
         # A call of the previous day may still be in progress. A larger difference means that the clock was wrong: start
         # anew.
         if not self._day <= state.day <= self._day + 1:
-            state.day, state.games, state.ledger_bytes = self._day, Counter(), 0
+            state.day, state.games, state.model_changes, state.ledger_bytes = self._day, Counter(), 0, 0
         tomorrow = DAY_SECONDS - self._now % DAY_SECONDS
         games = Counter(game for game, _ in entries)
+        changes = games.pop(MODELS, 0)
+        if limits.model_changes and state.model_changes + changes > limits.model_changes:
+            raise CallerLimit("model_changes", f"{limits.model_changes} changes of models a day", tomorrow)
         if limits.games and len(state.games) + sum(game not in state.games for game in games) > limits.games:
             raise CallerLimit("games", f"{limits.games} games a day", tomorrow)
         most = limits.game_forecasts
@@ -198,6 +207,7 @@ class Recording:
             raise CallerLimit("ledger_bytes", f"{limits.ledger_bytes} bytes of the ledger a day", tomorrow)
         if limits.games or most:
             state.games.update(games)
+        state.model_changes += changes
         state.ledger_bytes += size
 
     def give_back(self, entries: Sequence[tuple[str, int]]) -> None:
@@ -206,7 +216,9 @@ class Recording:
         if state.day != self._day:
             return  # the count was dropped at midnight
         state.ledger_bytes -= sum(size for _, size in entries)
-        for game, _ in entries if self._limits.games or self._limits.game_forecasts else ():
+        games = [game for game, _ in entries if game != MODELS]
+        state.model_changes -= len(entries) - len(games)
+        for game in games if self._limits.games or self._limits.game_forecasts else ():
             state.games[game] -= 1
             if not state.games[game]:
                 del state.games[game]
@@ -220,7 +232,7 @@ current_recording: ContextVar[Recording | None] = ContextVar("current_recording"
 
 
 def reserved(entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
-    """Count entries (game and size in bytes of each) for the caller of the current call while the block records them.
+    """Count entries (game or MODELS, size in bytes) for the caller of the current call while the block records them.
 
     If the block fails, no entry was recorded, and none counts. If it is cancelled, entries may still be recorded: they
     count.

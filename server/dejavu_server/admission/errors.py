@@ -15,7 +15,8 @@ class CallerLimit(DejavuError):
     """A caller does more than one caller may.
 
     Args:
-        limit: name of the limit: calls, batches, rate, streams, bytes, games, game_forecasts, ledger_bytes or uploads.
+        limit: name of the limit: calls, batches, rate, streams, bytes, games, game_forecasts, model_changes,
+            ledger_bytes or uploads.
         most: the limit, in words.
         retry_seconds: when the caller may try again.
     """

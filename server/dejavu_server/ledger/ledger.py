@@ -16,7 +16,7 @@ from dejavu_common.yielding import Turns
 from dejavu_models.errors import quoted
 from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
-from dejavu_server.admission.callers import reserved
+from dejavu_server.admission.callers import MODELS, reserved
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection, Durability, Query, StopSignal
@@ -52,6 +52,9 @@ scorecards. All other reads take a millisecond.
 
 _WITHDRAWAL_BYTES: Final = 1024
 """What a withdrawal counts towards the limit of its caller; its entry has fewer bytes."""
+
+_CHANGE_BYTES: Final = 4096
+"""What a change of models counts; with the longest reason and all shares its entry has about as many bytes."""
 
 
 class Ledger:
@@ -247,9 +250,16 @@ class Ledger:
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
+            CallerLimit: if the caller of the current call may not change models that often in a day.
             DejavuError: if it is not possible (`Roster.check`), or what `prepare` raises.
         """
-        return await self.write(partial(model_changes.change_models, prepare=prepare, known=self._roster))
+        entry = MODELS, _CHANGE_BYTES
+        with reserved([entry]) as unused:
+            change = partial(model_changes.change_models, prepare=prepare, known=self._roster)
+            roster, recorded = await self.write(change)
+            if recorded is None:
+                unused.append(entry)
+        return roster, recorded
 
     async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
         """Record shadow forecasts; durable when this returns.

@@ -54,6 +54,7 @@ def caller_limits(settings: Settings) -> CallerLimits:
         streams=settings.caller_streams,
         games=settings.caller_games,
         game_forecasts=_caller_game_forecasts(settings) if settings.caller_games else 0,
+        model_changes=settings.caller_model_changes,
         ledger_bytes=settings.caller_ledger_mib * _MEBIBYTE,
         loopback=settings.caller_loopback == "on",
     )

@@ -55,6 +55,7 @@ WITHOUT_EFFECT: Final = frozenset(
         "caller_rate",
         "caller_streams",
         "caller_games",
+        "caller_model_changes",
         "caller_ledger_mib",
         "caller_loopback",
         "connection_age_seconds",

@@ -18,6 +18,7 @@ from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import (
+    InvalidShares,
     ModelAction,
     ModelChange,
     ModelEvidence,
@@ -26,6 +27,8 @@ from dejavu_models.registry.stages import (
     Roster,
     WrongStage,
 )
+from dejavu_server.admission.callers import CallerLimits, Callers
+from dejavu_server.admission.errors import CallerLimit
 from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
@@ -89,6 +92,26 @@ async def test_all_that_a_change_has_is_read_back(ledger: Ledger, url: str) -> N
     assert ended.shares == ()
     assert ended.stages == {"v1": ModelStage.SERVING, "v2": ModelStage.STAGED, "v3": ModelStage.STAGED}
     verify(url)
+
+
+async def test_a_caller_changes_models_so_often_in_a_day_and_no_more(ledger: Ledger, url: str) -> None:
+    """Each change is an entry for ever, and calls that record forecasts wait for its transaction."""
+    before = await champion(ledger, "v1", "v2")
+    callers = Callers(CallerLimits(model_changes=2))
+
+    async def route(caller: str, share: float) -> None:
+        with callers.counted(caller, "ipv4:203.0.113.7:4000", stream=False):
+            await change_models(ledger, ModelAction.ROUTE, shares=(("v2", share),))
+
+    for share in (0.1, 0.1, 0.2):  # what changes nothing does not count
+        await route("token:ops", share)
+    with pytest.raises(InvalidShares):
+        await route("token:gate", 2.0)
+    with pytest.raises(CallerLimit, match="2 changes of models a day"):
+        await route("token:ops", 0.3)
+    for share in (0.3, 0.4):
+        await route("token:gate", share)
+    assert await ledger.head() == before.sequence + 4
 
 
 async def test_the_newest_changes_are_read_page_by_page(ledger: Ledger, url: str) -> None:

@@ -46,6 +46,7 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
     Raises:
         ValueError: if the content is invalid.
     """
+    npz_members(content)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             columns = dict(archive)
@@ -60,11 +61,17 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
 def npz_members(content: bytes) -> list[zipfile.ZipInfo]:
     """Return the directory of a .npz file: one entry per array, with its name and size.
 
+    No array unpacks to more than its entry says. Each name is unpacked as often as it is listed, with the size of its
+    last entry.
+
     Raises:
-        ValueError: if it has no directory.
+        ValueError: if it has no directory, or one that lists an array twice.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return archive.infolist()
+            members = archive.infolist()
     except (OSError, NotImplementedError, zipfile.BadZipFile) as error:
         raise ValueError(f"not an archive of arrays: {error}") from error
+    if len({each.filename for each in members}) < len(members):
+        raise ValueError("it lists an array twice")
+    return members

@@ -52,6 +52,9 @@ _MAX_ROUNDING: Final = 1e-9
 MAX_SIZE = 256 * 1024**2
 """Maximum number of bytes of a bundle's arrays; those of the default bundle take 20 MB."""
 
+_LEAST_SIZE: Final = 64 * 1024
+"""Number of bytes that an array counts at least: to find and read a small one takes as long as to unpack so many."""
+
 
 def load_contents(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
     """Load a forecaster from the contents of a bundle's files.
@@ -117,7 +120,7 @@ def _check_size(source: object, contents: Mapping[str, bytes]) -> None:
     for name, content in contents.items():
         with _refusing(source, name):
             archived = content.startswith(b"PK")
-            size += sum(each.file_size for each in npz_members(content)) if archived else len(content)
+            size += sum(max(each.file_size, _LEAST_SIZE) for each in npz_members(content)) if archived else len(content)
             if size > MAX_SIZE:
                 raise ValueError(f"with it, the arrays take {size:,} bytes; expected {MAX_SIZE:,} at most")
 

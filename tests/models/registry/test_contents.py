@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,22 @@ def test_archives_that_unpack_to_too_much_are_refused_before_they_are_unpacked()
         BundleCorrupt, match=rf"{COMBINATION} .* 2\d\d,\d\d\d,\d\d\d bytes; expected 268,435,456 at most"
     ):
         load_contents("x", read_manifest(folder), files)
+
+
+def test_archives_of_many_arrays_are_refused_however_small_they_are() -> None:
+    folder = default_bundle()
+    files = contents(folder) | {COMBINATION: to_npz(**{f"a{number}": np.zeros(0) for number in range(5000)})}
+    with pytest.raises(BundleCorrupt, match=rf"{COMBINATION} .* expected 268,435,456 at most"):
+        load_contents("x", read_manifest(folder), files)
+
+
+def test_an_archive_that_lists_an_array_twice_is_refused() -> None:
+    """It would be unpacked as often as it is listed, though all entries but the last may say that it is empty."""
+    buffer = io.BytesIO((default_bundle() / RATINGS).read_bytes())
+    with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("mean.npy", archive.read("mean.npy"))
+    with pytest.raises(ValueError, match="lists an array twice"):
+        from_npz(buffer.getvalue())
 
 
 def test_pickles_are_never_opened(small_bundle: Path, tmp_path: Path) -> None:

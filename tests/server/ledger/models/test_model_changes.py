@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import issued, recorded
 from tests.support.builders.model_changes import NOW, champion, change, change_models
+from tests.support.harness.documents import blocks
 from tests.support.harness.laws import examples
 from tests.support.processes.empty_ledger import put_empty_ledger
 
@@ -112,6 +116,17 @@ async def test_a_caller_changes_models_so_often_in_a_day_and_no_more(ledger: Led
     for share in (0.3, 0.4):
         await route("token:gate", share)
     assert await ledger.head() == before.sequence + 4
+
+
+async def test_the_program_of_the_runbook_ends_the_shares_without_a_server(ledger: Ledger, url: str) -> None:
+    await champion(ledger, "v1", "v2")
+    shared, _ = await change_models(ledger, ModelAction.ROUTE, shares=(("v2", 0.5),))
+    [program] = blocks("docs/runbook.md", "python")
+    text = program.text.replace("sqlite:////var/lib/dejavu/ledger.sqlite3", url)
+    assert text != program.text
+    await asyncio.to_thread(subprocess.run, (sys.executable, "-W", "error", "-c", text), check=True)
+    roster = await ledger.read(model_changes.KnownRoster().read)
+    assert (shared.shares, roster.shares) == ((("v2", 0.5),), ())
 
 
 async def test_the_newest_changes_are_read_page_by_page(ledger: Ledger, url: str) -> None:

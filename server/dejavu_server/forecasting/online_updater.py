@@ -9,6 +9,7 @@ are folded again from a snapshot before it. Issued forecasts do not change.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -42,12 +43,24 @@ POLL_SECONDS: Final = 1.0
 BURST_SECONDS: Final = 0.1
 """Pause after each look: commits of other processes come in bursts, often without any outcome."""
 
+MAX_PAUSE_SECONDS: Final = 10.0
+"""Longest pause after a look; to learn a season anew takes two or three seconds."""
+
 _RETRY_SECONDS: Final = 2.0
 
 _START_SECONDS: Final = 20.0
 """Maximum time that a worker's start waits for the first update."""
 
 _log = structlog.get_logger(__name__)
+
+
+def pause_after(seconds: float) -> float:
+    """Return the pause after a look that took some seconds: four times as long, at most MAX_PAUSE_SECONDS.
+
+    A correction of an old outcome has everything after it learned again. Those that come during the pause are taken in
+    together; meanwhile forecasts name the earlier sequence.
+    """
+    return min(max(BURST_SECONDS, 4.0 * seconds), MAX_PAUSE_SECONDS)
 
 
 def update_ratings(state: RatedSchedule, game: SettledGame) -> RatedSchedule:
@@ -366,9 +379,10 @@ class OnlineUpdater:
 
     async def _run(self) -> None:
         while True:
+            began = time.monotonic()
             wait = POLL_SECONDS if await self._try() else _RETRY_SECONDS
             self._attempted.set()
-            await asyncio.sleep(BURST_SECONDS)
+            await asyncio.sleep(pause_after(time.monotonic() - began))
             await wait_until_set(self._committed, wait)
 
     async def _try(self) -> bool:

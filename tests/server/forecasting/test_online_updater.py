@@ -62,6 +62,15 @@ START = LiveRatings.start(
 TEAMS = (("BOS", "NYK"), ("LAL", "GSW"), ("DEN", "MIL"))
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.5, 2.0])
+def test_learning_anew_takes_at_most_a_fifth_of_the_time_however_often_old_outcomes_are_corrected(
+    seconds: float,
+) -> None:
+    pause = online_updater.pause_after(seconds)
+    assert online_updater.BURST_SECONDS <= pause <= online_updater.MAX_PAUSE_SECONDS
+    assert seconds <= (seconds + pause) / 5
+
+
 def game_id(number: int) -> str:
     return f"00224{number:05d}"
 

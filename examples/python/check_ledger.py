@@ -40,6 +40,9 @@ CLOCK_TOLERANCE = 120 * 10**6
 """Microseconds by which clocks may differ, with the time that a call may take."""
 
 TOLERANCE = 1e-9
+MOST_EMPTY_PAGES = 1000
+"""Empty pages in a row: for each, a server reads hundreds of forecasts."""
+
 MOST_REVISIONS = 500
 """Revisions of an outcome that a server lists: the newest ones."""
 
@@ -80,25 +83,31 @@ def main() -> int:
     try:
         identity, *lines = options.entries.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         entries, hashes = check_chain(json.loads(identity), lines)
-        print(f"{len(entries)} entries, chained; the last hash is {hashes[max(hashes)].hex()}")
+        say(f"{len(entries)} entries, chained; the last hash is {hashes[max(hashes)].hex()}")
         if first := min(hashes):
-            print(f"The first {first} entries are not in the export: nothing here says what they were.")
+            say(f"The first {first} entries are not in the export: nothing here says what they were.")
         check_hindsight(json.loads(identity), entries)
         for line in (check_shadows(entries), check_models(json.loads(identity), entries)):
             if line:
-                print(line)
+                say(line)
         if options.checkpoint:
-            print(check_checkpoint(json.loads(options.checkpoint.read_text()), json.loads(identity), entries, hashes))
+            say(check_checkpoint(json.loads(options.checkpoint.read_text()), json.loads(identity), entries, hashes))
         if options.target:
             token = options.token_file.read_text().strip() if options.token_file else ""
-            print(check_listed(options.target, token, json.loads(identity), entries))
+            say(check_listed(options.target, token, json.loads(identity), entries))
     except ChangedError as error:
-        print(error)
+        say(error)
         return 1
     except (OSError, ValueError, KeyError, TypeError, ModuleNotFoundError) as error:
-        print(f"can't check: {type(error).__name__}: {error}", file=sys.stderr)
+        say(f"can't check: {type(error).__name__}: {error}", error=True)
         return 2
     return 0
+
+
+def say(text: object, *, error: bool = False) -> None:
+    """Print a line; what is not printable in a text of others, such as the escapes of a terminal, as an escape."""
+    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(text))
+    print(line, file=sys.stderr if error else sys.stdout)
 
 
 def check_chain(identity: dict[str, Any], lines: list[str]) -> tuple[dict[int, Entry], dict[int, bytes]]:
@@ -114,13 +123,15 @@ def check_chain(identity: dict[str, Any], lines: list[str]) -> tuple[dict[int, E
     for line in lines:
         row = json.loads(line)
         text, sequence = row["canonical"], row["sequence"]
+        if type(sequence) is not int:
+            raise ChangedError(f"after entry {last}: {sequence!r} is no sequence; expected {last + 1}")
         hash_ = hashlib.sha256(hash_ + text.encode()).digest()
         if hash_.hex() != row["hash"]:
             raise ChangedError(f"entry {sequence}: its hash is not that of its text after the entry before it")
         entry = json.loads(text)
         if json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False) != text:
             raise ChangedError(f"entry {sequence}: its text is not in canonical form")
-        if not sequence == entry["sequence"] == last + 1:
+        if type(entry["sequence"]) is not int or not sequence == entry["sequence"] == last + 1:
             raise ChangedError(f"entry {sequence}: expected entry {last + 1}")
         last = sequence
         entries[sequence], hashes[sequence] = entry, hash_
@@ -319,12 +330,15 @@ class Server:
         """Yield the forecasts that it lists under conditions."""
         everything = {"page_size": 500, "include_superseded": True, "include_replays": True}
         request = self._pb.ListPredictionsRequest(**(everything | conditions))
-        while True:
+        empty = 0
+        while empty < MOST_EMPTY_PAGES:
             page = self._service.ListPredictions(request, **self._options)
             yield from page.predictions
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+            empty = 0 if page.predictions else empty + 1
+        raise ValueError(f"the server lists {empty} pages one after the other that have nothing, and no end")
 
     def outcomes(self, place: Place) -> Any:
         """Return the revisions of an outcome that it lists."""

@@ -42,12 +42,19 @@ Z = NormalDist().inv_cdf(0.975)
 REASONS = ("superseded", "later_minute", "late_time", "reported", "game_date", "observed")
 """Fields of LeftOut: of a superseded forecast, then by number of dejavu.v1.LateReason."""
 
+MOST_EMPTY_PAGES = 1000
+"""Empty pages in a row: for each, a server reads hundreds of forecasts."""
+
 SHARED = ("horizon", "model_version", "from_date", "to_date", "team", "game_id", "include_replays")
 """Fields of a filter of scorecards that lists have too."""
 
 Array = NDArray[Any]
 Figures = dict[str, float]
 Metadata = tuple[tuple[str, str], ...]
+
+
+class EndlessListError(Exception):
+    """A server lists page after page without a forecast, and no last one."""
 
 
 def main() -> int:
@@ -75,19 +82,26 @@ def main() -> int:
             card = service.GetScorecard(request, timeout=60, metadata=metadata).scorecard
             settled = list(listed(service, score_filter, metadata))
     except grpc.RpcError as error:
-        print(f"{options.target}: {error.code().name}: {error.details()}", file=sys.stderr)
+        say(f"{options.target}: {error.code().name}: {error.details()}", error=True)
+        return 2
+    except EndlessListError as error:
+        say(f"{options.target}: {error}", error=True)
         return 2
     if not settled and not any(figures_of(card).values()):
-        print("nothing to compare (replays need --replays)", file=sys.stderr)
+        say("nothing to compare (replays need --replays)", error=True)
         return 2
     differences = compare(figures_of(card), recomputed(settled))
     for line in differences:
-        print(line)
+        say(line)
     figures = len(figures_of(card))
-    print(
-        f"{figures} figures from {len(settled)} settled forecasts: {len(differences)} differ by more than {TOLERANCE}"
-    )
+    say(f"{figures} figures from {len(settled)} settled forecasts: {len(differences)} differ by more than {TOLERANCE}")
     return 1 if differences else 0
+
+
+def say(text: object, *, error: bool = False) -> None:
+    """Print a line; what is not printable in a text of others, such as the escapes of a terminal, as an escape."""
+    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(text))
+    print(line, file=sys.stderr if error else sys.stdout)
 
 
 def arguments() -> argparse.Namespace:
@@ -118,7 +132,8 @@ def listed(
     )
     first = score_filter.min_minutes if score_filter.HasField("min_minutes") else 1
     last = score_filter.max_minutes if score_filter.HasField("max_minutes") else 47
-    while True:
+    empty = 0
+    while empty < MOST_EMPTY_PAGES:
         page = service.ListPredictions(request, timeout=60, metadata=metadata)
         # A list filters by one minute and not by caller; a scorecard by a range. Its confidence is from derived rows.
         caller, least = score_filter.recorded_by, score_filter.min_confidence
@@ -128,6 +143,8 @@ def listed(
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token
+        empty = 0 if page.predictions else empty + 1
+    raise EndlessListError(f"it lists {empty} pages one after the other that have nothing, and no end")
 
 
 def confidence(forecast: forecast_pb2.Forecast) -> float:

@@ -12,8 +12,9 @@ import sys
 from array import array
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, closing, contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -321,24 +322,31 @@ LISTED: dict[str, Callable[[RecordedPrediction], object]] = {
 }
 
 
-@contextmanager
-def listing(address: str, change: Callable[[RecordedPrediction], object]) -> Iterator[str]:
+def listing(address: str, change: Callable[[RecordedPrediction], object]) -> AbstractContextManager[str]:
     """Runs a server that answers as another one, but changes the forecasts that it lists, or adds those returned."""
+
+    def answer(method: str, forward: Callable[[], bytes], _: grpc.ServicerContext) -> bytes:
+        if method != "ListPredictions":
+            return forward()
+        page = ListPredictionsResponse.FromString(forward())
+        added = [change(each) for each in page.predictions]
+        page.predictions.extend(each for each in added if isinstance(each, RecordedPrediction))
+        return page.SerializeToString()
+
+    return answering(address, answer)
+
+
+@contextmanager
+def answering(address: str, answer: Callable[[str, Callable[[], bytes], grpc.ServicerContext], bytes]) -> Iterator[str]:
+    """Runs a server that answers a method, given what asks another server, and the context."""
 
     class Proxy(grpc.GenericRpcHandler):
         def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
             forward: Any = channel.unary_unary(call.method)
-
-            def answer(request: bytes, _context: grpc.ServicerContext) -> bytes:
-                response: bytes = forward(request)
-                if not call.method.endswith("/ListPredictions"):
-                    return response
-                page = ListPredictionsResponse.FromString(response)
-                added = [change(each) for each in page.predictions]
-                page.predictions.extend(each for each in added if isinstance(each, RecordedPrediction))
-                return page.SerializeToString()
-
-            return grpc.unary_unary_rpc_method_handler(answer)
+            method = call.method.rpartition("/")[2]
+            return grpc.unary_unary_rpc_method_handler(
+                lambda request, context: answer(method, partial(forward, request), context)
+            )
 
     server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[Proxy()])
     port = server.add_insecure_port("127.0.0.1:0")
@@ -364,6 +372,45 @@ def test_an_export_that_is_older_than_the_list_is_no_proof_of_a_change(
     done = checked(LEDGER, record.address, tmp_path / "older.jsonl", "--target", record.address)
     assert done.returncode == 2
     assert done.stderr.endswith("which may be why: export again\n")
+
+
+@pytest.mark.parametrize("program", [SCORECARD, LEDGER])
+def test_a_list_of_empty_pages_without_end_is_given_up(record: Record, entries: Path, program: Path) -> None:
+    def answer(method: str, forward: Callable[[], bytes], _: grpc.ServicerContext) -> bytes:
+        more = ListPredictionsResponse(next_page_token="more")
+        return more.SerializeToString() if method == "ListPredictions" else forward()
+
+    with answering(record.address, answer) as address:
+        done = checked(program, address, *([entries] if program == LEDGER else []), "--target", address)
+    assert done.returncode == 2
+    assert "1000 pages one after the other that have nothing" in done.stderr
+
+
+def test_the_texts_of_an_export_or_a_server_are_shown_without_what_a_terminal_obeys(
+    record: Record, entries: Path, tmp_path: Path
+) -> None:
+    hostile = "\x1b[2J\x1b]0;x\x07\u202e250 entries, chained\n"
+    shown = r"\x1b[2J\x1b]0;x\x07\u202e250 entries, chained\n"
+    identity, line, *_ = entries.read_text().splitlines()
+    export = tmp_path / "export.jsonl"
+    for row, said in (
+        ({"sequence": hostile}, "is no sequence; expected 1"),
+        ({"sequence": True}, "True is no sequence; expected 1"),
+    ):
+        export.write_text(f"{identity}\n{json.dumps(json.loads(line) | row)}\n")
+        done = checked(LEDGER, record.address, export)
+        assert (done.returncode, said in done.stdout) == (1, True)
+        assert done.stdout.count("\n") == 1
+        assert done.stdout.removesuffix("\n").isprintable()
+
+    def refuse(_: str, __: Callable[[], bytes], context: grpc.ServicerContext) -> bytes:
+        return context.abort(grpc.StatusCode.INTERNAL, hostile)
+
+    for program in (SCORECARD, LEDGER):
+        with answering(record.address, refuse) as address:
+            done = checked(program, address, *([entries] if program == LEDGER else []), "--target", address)
+        assert done.returncode == 2
+        assert done.stderr.endswith(f": INTERNAL: {shown}\n")
 
 
 def test_a_checkpoint_that_was_altered_is_not_signed(record: Record, entries: Path, tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def lineups(
     away_starters: Sequence[int],
     home_seen: Sequence[int] = (),
     away_seen: Sequence[int] = (),
+    minute: int = 0,
 ) -> Lineups:
     """Build the line-ups of a request: who has been on court so far, by the NBA's ids of the players.
 
@@ -130,8 +131,15 @@ def lineups(
         away_starters: the five away players at tip-off.
         home_seen: home players seen so far, with or without the starters.
         away_seen: away players seen so far.
+        minute: elapsed minutes of play up to which they were seen; 0: only who starts is known.
     """
-    return Lineups(home_starters=home_starters, away_starters=away_starters, home_seen=home_seen, away_seen=away_seen)
+    return Lineups(
+        home_starters=home_starters,
+        away_starters=away_starters,
+        home_seen=home_seen,
+        away_seen=away_seen,
+        minute=minute,
+    )
 
 
 def market(

@@ -17,6 +17,12 @@ MAX_PLAYERS: Final = 20
 MAX_PLAYER_ID: Final = 2**31 - 1
 """The NBA's ids of players have up to 7 digits."""
 
+SUM_TOLERANCE: Final = 10
+"""Largest difference between the plus-minus of a team's players and five times the differential, in points."""
+
+TIME_TOLERANCE: Final = 0.05
+"""Largest share by which the time of a team may differ from that of the other, or a player's exceed a fifth of it."""
+
 MAX_SECONDS: Final = 3600 * 3
 """Bound of the seconds of a player, far beyond 48 minutes and any overtimes."""
 
@@ -51,21 +57,27 @@ class Lineups(NamedTuple):
     Attributes:
         home_starters, away_starters: the five players at tip-off.
         home_seen, away_seen: all players so far; includes the starters.
+        minute: elapsed minutes of play up to which they were seen; 0: only the starters are known.
     """
 
     home_starters: tuple[int, ...]
     away_starters: tuple[int, ...]
     home_seen: tuple[int, ...]
     away_seen: tuple[int, ...]
+    minute: int = 0
 
 
 def lineups(
-    home_starters: Sequence[int], away_starters: Sequence[int], home_seen: Sequence[int], away_seen: Sequence[int]
+    home_starters: Sequence[int],
+    away_starters: Sequence[int],
+    home_seen: Sequence[int],
+    away_seen: Sequence[int],
+    minute: int = 0,
 ) -> Lineups:
     """Return line-ups in their canonical order; those seen may lack the starters."""
     home, away = set(home_starters), set(away_starters)
-    ordered = (tuple(sorted(ids)) for ids in (home, away, home.union(home_seen), away.union(away_seen)))
-    return Lineups(*ordered)
+    seen = tuple(sorted(home.union(home_seen))), tuple(sorted(away.union(away_seen)))
+    return Lineups(tuple(sorted(home)), tuple(sorted(away)), *seen, minute)
 
 
 def lineup_faults(given: Lineups) -> list[Fault]:
@@ -105,4 +117,24 @@ def box_score_faults(lines: Sequence[PlayerLine]) -> list[Fault]:
             faults.append(("players", f"{len(of_team)} of the {team} team", f"{STARTERS} to {MAX_PLAYERS}"))
         elif (started := sum(line.started for line in of_team)) != STARTERS:
             faults.append(("players", f"{started} starters of the {team} team", f"{STARTERS}"))
+    return faults
+
+
+def final_faults(lines: Sequence[PlayerLine], differential: int) -> list[Fault]:
+    """Return what is wrong with the lines of a game that ended with a differential; no lines are no fault."""
+    if faults := box_score_faults(lines):
+        return faults
+    times = []
+    for home in (True, False) if lines else ():
+        team, of_team = "home" if home else "away", [line for line in lines if line.home is home]
+        total, due = sum(line.plus_minus for line in of_team), STARTERS * (differential if home else -differential)
+        if abs(total - due) > SUM_TOLERANCE:
+            found = f"a plus-minus of {total} of the {team} team together"
+            faults.append(("players", found, f"{due}, five times the differential, within {SUM_TOLERANCE}"))
+        times.append(sum(line.seconds for line in of_team))
+        longest, most = max(line.seconds for line in of_team), (1 + TIME_TOLERANCE) * times[-1] / STARTERS
+        if longest > most:
+            faults.append(("players", f"{longest} s of a player of the {team} team", f"at most {most:.0f}, a fifth"))
+    if times and not faults and max(times) > (1 + TIME_TOLERANCE) * min(times):
+        faults.append(("players", f"{times[0]} s of the home team and {times[1]} of the away team", "the same time"))
     return faults

@@ -185,6 +185,9 @@ class ForecastQuery:
 def _add_lineup_faults(query: ForecastQuery, lineups: Lineups, faults: FieldErrors) -> None:
     if not (query.home_team and query.away_team):
         faults.add(InvalidLiveInput("no teams", "home_team and away_team beside them", "lineups"))
+    if not 0 <= lineups.minute <= query.pattern.minutes:
+        expected = f"0 to {query.pattern.minutes}, the minutes of the pattern"
+        faults.add(InvalidLiveInput(f"{lineups.minute}", expected, "lineups.minute"))
     for name, found, expected in lineup_faults(lineups):
         faults.add(InvalidLiveInput(found, expected, name))
 

@@ -197,16 +197,22 @@ class RatedSchedule:
             the days after them.
         totals: the ratings of totals; None if the bundle has none.
         players: the ratings of players; None if the bundle has none.
+        players_since: local date of the last game included in the bundle's ratings of players; None: that of `ratings`.
     """
 
     ratings: LiveRatings
     schedule: ScheduleHistory = field(default_factory=ScheduleHistory)
     totals: LiveTotals | None = None
     players: PlayerRatings | None = None
+    players_since: date | None = None
 
     @classmethod
     def start(
-        cls, ratings: RatingFilter, totals: TotalFilter | None = None, players: PlayerRatings | None = None
+        cls,
+        ratings: RatingFilter,
+        totals: TotalFilter | None = None,
+        players: PlayerRatings | None = None,
+        players_since: date | None = None,
     ) -> Self:
         """Create the state before the first result, from a bundle's ratings of teams and, if any, totals and players.
 
@@ -214,7 +220,7 @@ class RatedSchedule:
             ValueError: if the ratings include no game.
         """
         of_totals = None if totals is None else LiveTotals(totals)
-        return cls(LiveRatings.start(ratings), totals=of_totals, players=players)
+        return cls(LiveRatings.start(ratings), totals=of_totals, players=players, players_since=players_since)
 
     def after(self, result: GameResult) -> Self:
         """Return the state after a result; its terms follow from the games reported before it. See `LiveRatings`.
@@ -232,7 +238,8 @@ class RatedSchedule:
         elif totals is not None and ratings is not self.ratings:
             totals = totals.counting(result)
         players = self.players
-        if players is not None and ratings.finals > self.ratings.finals:
+        # A refreshed bundle's ratings of teams are newer than those of players.
+        if players is not None and result.day > (self.players_since or self.ratings.since):
             players = players.after(*result[:3], result.differential, result.box_score)
         return replace(
             self,

@@ -56,7 +56,7 @@ MAX_USUAL: Final = 8.0
 KNOWN_AFTER: Final = 3
 """Games of the season, of both teams, from which on who plays enters the margin."""
 MAX_PLAYERS: Final = 2000
-"""Maximum number of rated players; further ones count as average. A season has 600."""
+"""Maximum number of rated players; a further one takes the place of the least usual. A season has 600."""
 _MAX_RATING: Final = 100.0
 """Bound of a rating, in points per 48 minutes; those of a bundle are within 10."""
 
@@ -139,7 +139,7 @@ class LineupWeights(NamedTuple):
 NO_WEIGHTS: Final = LineupWeights()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PlayerRatings:
     """Ratings of players after some game; immutable.
 
@@ -194,19 +194,18 @@ class PlayerRatings:
             known = players.get(line.player, _NEW)
             gain = known.variance / (share * known.variance + _NOISE)
             unexpected = line.plus_minus - expected - _TEAM_SHARE * share * sign * surprise
-            if line.player in players or len(players) < MAX_PLAYERS:
-                team = teams[not line.home]
-                players[line.player] = PlayerRating(
-                    team=team,
-                    rating=max(-_MAX_RATING, min(_MAX_RATING, known.rating + gain * unexpected)),
-                    variance=known.variance * (1 - gain * share),
-                    minutes=known.minutes + _MINUTES_PACE * (share - known.minutes) if known.season else share,
-                    starts=known.starts + _STARTS_PACE * (line.started - known.starts)
-                    if known.season
-                    else float(line.started),
-                    usual=known.usual if known.team == team else 0.0,
-                    season=season,
-                )
+            if line.player not in players and len(players) >= MAX_PLAYERS:
+                del players[min(players, key=lambda each: (players[each].season, players[each].usual, each))]
+            team, started = teams[not line.home], float(line.started)
+            players[line.player] = PlayerRating(
+                team=team,
+                rating=max(-_MAX_RATING, min(_MAX_RATING, known.rating + gain * unexpected)),
+                variance=known.variance * (1 - gain * share),
+                minutes=known.minutes + _MINUTES_PACE * (share - known.minutes) if known.season else share,
+                starts=known.starts + _STARTS_PACE * (started - known.starts) if known.season else started,
+                usual=known.usual if known.team == team else 0.0,
+                season=season,
+            )
         games = {**state.games, **{team: state.games.get(team, 0) + 1 for team in teams}}
         for number, known in players.items():
             if known.team in teams and (known.usual or number in shares):
@@ -222,6 +221,8 @@ class PlayerRatings:
             return self
         if not self.season:
             return replace(self, season=season)
+        if season > self.season + 1:  # a season that was missed is one too
+            return self.before(self.season + 1).before(season)
         players = {
             number: known._replace(
                 rating=known.rating * _CARRY,
@@ -237,15 +238,15 @@ class PlayerRatings:
         """Return whether both teams have at least KNOWN_AFTER games of a season with a box score."""
         return season == self.season and min(self.games.get(home, 0), self.games.get(away, 0)) >= KNOWN_AFTER
 
-    def differences(self, home: str, away: str, lineups: Lineups, mark: int) -> LineupDifferences:
+    def differences(self, home: str, away: str, lineups: Lineups) -> LineupDifferences:
         """Return the line-ups of a game in points, home − away.
 
         Args:
             home: NBA code of the home team.
             away: NBA code of the away team.
             lineups: who has been on court so far.
-            mark: index of the last of MARKS that has been played.
         """
+        mark = mark_of(lineups.minute)
         of_home, of_away = self._of_team(home, lineups.home_seen, mark), self._of_team(away, lineups.away_seen, mark)
         return LineupDifferences(of_home.missing - of_away.missing, of_home.usual - of_away.usual)
 

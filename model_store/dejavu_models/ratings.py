@@ -159,7 +159,6 @@ class RatedGame(NamedTuple):
         is_playoffs: whether it is of the play-in or the playoffs.
         neutral_site: whether it is at a neutral site; None if only the listed ones are.
         lineups: who has been on court so far; None if that is not known.
-        mark: index of the last of `player_ratings.MARKS` up to which they were seen.
     """
 
     home: str
@@ -168,7 +167,6 @@ class RatedGame(NamedTuple):
     is_playoffs: bool = False
     neutral_site: bool | None = None
     lineups: Lineups | None = None
-    mark: int = 0
 
 
 class MarginUncertainty(NamedTuple):
@@ -240,7 +238,7 @@ class RatingsByDate:
         season = players.season if game.day is None else season_on(game.day)
         if game.lineups is None or not players.knows(game.home, game.away, season):
             return terms
-        found = players.differences(game.home, game.away, game.lineups, game.mark)
+        found = players.differences(game.home, game.away, game.lineups)
         points = players.weights.points(found, terms.of_teams)
         return replace(
             terms,

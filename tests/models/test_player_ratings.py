@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from dejavu_feed.box_score import Lineups, PlayerLine, lineups
 from dejavu_models.arrays import from_npz, to_npz
-from dejavu_models.player_ratings import KNOWN_AFTER, LineupDifferences, LineupWeights, PlayerRatings
+from dejavu_models.player_ratings import (
+    KNOWN_AFTER,
+    MAX_PLAYERS,
+    LineupDifferences,
+    LineupWeights,
+    PlayerRatings,
+)
 
 SEASON = 2034
 BOS, LAL = list(range(1, 11)), list(range(101, 111))
@@ -41,8 +47,8 @@ def season(games: int, *, season: int = SEASON, start: PlayerRatings | None = No
     return state
 
 
-def seen(home: Sequence[int], away: Sequence[int] = LAL) -> Lineups:
-    return lineups(home[:5], away[:5], home, away)
+def seen(home: Sequence[int], away: Sequence[int] = LAL, minute: int = 0) -> Lineups:
+    return lineups(home[:5], away[:5], home, away, minute)
 
 
 def test_who_plays_counts_once_both_teams_have_some_games_of_the_season() -> None:
@@ -56,7 +62,7 @@ def test_who_plays_counts_once_both_teams_have_some_games_of_the_season() -> Non
 def test_a_missing_star_costs_points_and_is_counted_of_the_usual_five() -> None:
     state = season(40)
     with_star, without = seen(BOS), seen(BOS[1:])
-    there, missing = (state.differences("BOS", "LAL", each, 0) for each in (with_star, without))
+    there, missing = (state.differences("BOS", "LAL", each) for each in (with_star, without))
     assert missing.missing < there.missing - 0.5
     assert missing.usual == there.usual
     assert [state.missing("BOS", each.home_seen) for each in (with_star, without)] == [0, 1]
@@ -65,8 +71,8 @@ def test_a_missing_star_costs_points_and_is_counted_of_the_usual_five() -> None:
 def test_a_usual_player_not_seen_yet_counts_less_the_later_it_is() -> None:
     early, late = np.full((2, 7, 2, 4), 0.9), np.full((2, 7, 2, 4), 0.1)
     state = replace(season(40), plays=np.concatenate([early, late]))
-    five = seen(BOS[1:6])
-    assert state.differences("BOS", "LAL", five, 3).missing < state.differences("BOS", "LAL", five, 0).missing
+    at_tip_off, at_half_time = (state.differences("BOS", "LAL", seen(BOS[1:6], minute=minute)) for minute in (0, 24))
+    assert at_half_time.missing < at_tip_off.missing
 
 
 def test_players_who_change_teams_leave_the_usual_line_up_of_the_old_one() -> None:
@@ -90,7 +96,19 @@ def test_a_new_season_regresses_players_and_counts_games_anew() -> None:
     assert later.games == {}
     assert 0 < abs(later.players[STAR].rating) < abs(state.players[STAR].rating)
     assert later.players[STAR].usual < state.players[STAR].usual
-    assert season(1, season=SEASON + 3, start=state).players.keys() == {*BOS, *LAL}, "who plays again is kept"
+    assert later.before(SEASON + 3).players == {}, "nobody is remembered who missed two seasons"
+    assert state.before(SEASON + 3).players == {}, "nor in one step"
+
+
+def test_a_new_player_takes_the_place_of_the_least_usual() -> None:
+    state = season(3)
+    crowd = {10_000 + number: state.players[BOS[-1]]._replace(usual=0.0) for number in range(MAX_PLAYERS - 20)}
+    full = replace(state, players={**state.players, **crowd})
+    new = tuple(line._replace(player=999) if line.player == BOS[-1] else line for line in box_score())
+    after = full.after("BOS", "LAL", SEASON, 6.0, new)
+    assert len(after.players) == MAX_PLAYERS
+    assert 999 in after.players
+    assert {*BOS, *LAL} <= after.players.keys()
 
 
 @given(st.permutations(box_score()))
@@ -106,8 +124,8 @@ def test_the_order_of_the_lines_does_not_matter_to_a_rounding_error(lines: Seque
 @settings(deadline=None, max_examples=50)
 def test_line_ups_seen_from_the_other_side_are_worth_the_opposite(home: list[int], away: list[int]) -> None:
     state = season(12)
-    one = state.differences("BOS", "LAL", lineups(home[:5], away[:5], home, away), 2)
-    other = state.differences("LAL", "BOS", lineups(away[:5], home[:5], away, home), 2)
+    one = state.differences("BOS", "LAL", lineups(home[:5], away[:5], home, away, 12))
+    other = state.differences("LAL", "BOS", lineups(away[:5], home[:5], away, home, 12))
     assert one == pytest.approx([-each for each in other])
 
 

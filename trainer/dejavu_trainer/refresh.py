@@ -145,7 +145,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
             "lineage": before.lineage and before.lineage.model_copy(update={"parent_version": before.version}),
         }
     )
-    refreshed = Forecaster(manifest, old.models, old.calibration, rating_filter, totals)
+    refreshed = Forecaster(manifest, old.models, old.calibration, rating_filter, totals, old.player_ratings)
     golden = tuple(_answered(refreshed, each) for each in before.golden)
     forecaster = publish(out, manifest.model_copy(update={"golden": golden}), contents)
     first_missing = season_of_day(before.ratings.date) + 1

@@ -21,7 +21,6 @@ from dejavu.v1.forecast_pb2 import (
     LATE_REASON_REPORTED,
     LATE_REASON_TIME,
     Attribution,
-    ExpectedMarginTerms,
     Explanation,
     Forecast,
     MarginSource,
@@ -196,6 +195,9 @@ def _add_date(rows: Table, forecast: Forecast) -> None:
         rows.add_row("game date", forecast.game_date)
 
 
+_LEAST_SHOWN: Final = 0.05
+"""Least effect that is not shown as 0.0, in points."""
+
 _ORIGINS: Final = {
     MarginSource.MARGIN_SOURCE_RATINGS: ", by the ratings",
     MarginSource.MARGIN_SOURCE_CALLER: ", as given: what a market knows",
@@ -213,26 +215,23 @@ def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
             origin += f" of {local_time(forecast.margin_time)}"
         rows.add_row("before tip-off", f"{lead(forecast.expected_margin, forecast)} expected at the end{origin}")
     if forecast.HasField("expected_margin_terms"):
-        rows.add_row("  made of", _margin_terms_text(forecast.expected_margin_terms))
+        rows.add_row("  made of", _margin_terms_text(forecast))
 
 
-def _margin_terms_text(terms: ExpectedMarginTerms) -> str:
+def _margin_terms_text(forecast: Forecast) -> str:
     """Describe the terms of an expected margin: strength +1.2 · home +2.6 · schedule −1.5; leave out zeros."""
+    terms = forecast.expected_margin_terms
     parts = [f"strength {signed(terms.strength_difference)}", f"home {signed(terms.home_advantage)}"]
     schedule = terms.schedule_known or terms.schedule
     parts.append(f"schedule {signed(terms.schedule)}" if schedule else "schedule not known")
     parts += [f"playoffs {signed(terms.playoffs)}"] * bool(terms.playoffs)
     parts += [f"altitude {signed(terms.altitude)}"] * bool(terms.altitude)
-    parts += [f"usual players {signed(terms.usual_players)}"] * bool(terms.usual_players)
+    parts += [f"usual players {signed(terms.usual_players)}"] * (abs(terms.usual_players) >= _LEAST_SHOWN)
     if terms.missing_players:
-        missing = [f"{count} of the {team}'s usual five" for team, count in _missing(terms) if count]
-        who = f"without {' and '.join(missing)}" if missing else "who plays"
-        parts.append(f"{who} {signed(terms.missing_players)}")
+        missing = ((forecast.home_team, terms.home_missing), (forecast.away_team, terms.away_missing))
+        unseen = " and ".join(f"{count} of {team}'s usual five" for team, count in missing if count)
+        parts.append(f"who plays {signed(terms.missing_players)}{f' ({unseen} not seen yet)' if unseen else ''}")
     return " · ".join(parts)
-
-
-def _missing(terms: ExpectedMarginTerms) -> tuple[tuple[str, int], tuple[str, int]]:
-    return ("home team", terms.home_missing), ("away team", terms.away_missing)
 
 
 def _add_adaptation(rows: Table, forecast: Forecast) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.reads import read_in_thread
-from dejavu_feed.box_score import MARKS, Lineups, PlayerLine, box_score_faults
+from dejavu_feed.box_score import MARKS, Lineups, PlayerLine, final_faults
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.box_scores import BoxScore
 
@@ -45,16 +45,17 @@ class BoxScores:
         mark = max(each for each in MARKS if each <= newest)
         if mark not in known:
             box_score = await self._box_score(game_id)
-            known[mark] = newest, None if box_score is None else box_score.lineups
+            lineups = None if box_score is None else box_score.lineups
+            known[mark] = newest, lineups and lineups._replace(minute=mark)
         seen = sorted((since, lineups) for since, lineups in known.values() if lineups is not None)
         return {minute: lineups for minute in minutes for since, lineups in seen if since <= minute}
 
-    async def final(self, game_id: str) -> tuple[PlayerLine, ...]:
-        """Return the lines of a game that is over; empty if they are not known, or cannot be those of a game."""
+    async def final(self, game_id: str, differential: int) -> tuple[PlayerLine, ...]:
+        """Return the lines of a game that ended with a differential; empty if they are not known, or do not fit it."""
         box_score = await self._box_score(game_id)
         if box_score is None:
             return ()
-        faults = box_score_faults(box_score.lines)
+        faults = final_faults(box_score.lines, differential)
         if faults:
             log.info("poll.box_score_unusable", game_id=game_id, field=faults[0][0], expected=faults[0][2])
         return () if faults else box_score.lines

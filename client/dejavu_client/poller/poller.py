@@ -358,7 +358,7 @@ class Poller:
     async def _report_outcome(self, game_id: str, outcome: PendingOutcome) -> OutcomeAnswered:
         lines: tuple[PlayerLine, ...] = ()
         if self._box_scores is not None and outcome.horizon == FINAL:
-            lines = await self._box_scores.final(game_id)
+            lines = await self._box_scores.final(game_id, outcome.differential)
         try:
             return OutcomeAnswered(outcome, await report_outcome(self._client, outcome, lines))
         except DejavuClientError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from dejavu_feed.box_score import Lineups, PlayerLine, lineup_faults, lineups
+from dejavu_feed.box_score import MAX_PLUS_MINUS, Lineups, PlayerLine, lineup_faults, lineups
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.nba.typed_fields import clock_seconds, optional_text, required, required_list
 
@@ -17,7 +17,8 @@ class BoxScore(NamedTuple):
 
     Attributes:
         lineups: who has been on court; None if the box score does not name five starters of each team.
-        lines: a line for every player who has been on court for at least a second, in ascending order of their ids.
+        lines: a line for every player who has been on court for at least a second, in ascending order of their ids;
+            empty if the plus-minus of one is not known.
     """
 
     lineups: Lineups | None
@@ -34,7 +35,7 @@ def read_box_score(payload: object, game_id: str) -> BoxScore:
     received = required(game, "gameId", str, "game")
     if received != game_id:
         raise MalformedFeed(f"requested the box score of {game_id}, received that of {received[:20]!r}")
-    teams, lines = [], list[PlayerLine]()
+    teams, lines, whole = [], list[PlayerLine](), True
     for name in ("homeTeam", "awayTeam"):
         team = required(game, name, dict, "game")
         starters, seen = list[int](), list[int]()
@@ -48,10 +49,12 @@ def read_box_score(payload: object, game_id: str) -> BoxScore:
             if seconds or optional_text(record, "played") == "1" or optional_text(record, "oncourt") == "1":
                 seen.append(player)
             if seconds:
-                plus_minus = statistics.get("plusMinusPoints")
-                points = round(plus_minus) if isinstance(plus_minus, float | int) and abs(plus_minus) < 1000 else 0
-                lines.append(PlayerLine(player, name == "homeTeam", seconds, points, started))
+                points = statistics.get("plusMinusPoints")
+                if isinstance(points, float | int) and abs(points) <= MAX_PLUS_MINUS:  # NaN fails too
+                    lines.append(PlayerLine(player, name == "homeTeam", seconds, round(points), started))
+                else:
+                    whole = False
         teams.append((starters, seen))
     (home, home_seen), (away, away_seen) = teams
     found = lineups(home, away, home_seen, away_seen)
-    return BoxScore(None if lineup_faults(found) else found, tuple(sorted(lines)))
+    return BoxScore(None if lineup_faults(found) else found, tuple(sorted(lines)) if whole else ())

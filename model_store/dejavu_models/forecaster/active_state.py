@@ -7,7 +7,7 @@ from datetime import date
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.live_ratings import LiveRatings
 from dejavu_models.online_state import OnlineState
-from dejavu_models.player_ratings import PlayerRatings, mark_of
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import (
     USUAL_VARIANCES,
     MarginUncertainty,
@@ -117,7 +117,9 @@ class ActiveState:
 
     def _rated_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
         """Return the terms of the ratings' margin of a query's teams; None if the ratings are not usable."""
-        return self._ratings.expected_margin_terms(_rated_game(query)) if self._are_usable(query, max_days) else None
+        if not self._are_usable(query, max_days):
+            return None
+        return self._ratings.expected_margin_terms(_rated_game(query)._replace(lineups=query.lineups))
 
     def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
         """Return how well the ratings know the teams of a query, home first; empty if not requested.
@@ -179,12 +181,7 @@ class ActiveState:
 
 
 def _rated_game(query: ForecastQuery) -> RatedGame:
-    mark = 0 if query.lineups is None else mark_of(query.pattern.minutes)
-    return RatedGame(
-        *(query.home_team, query.away_team, query.game_date, query.is_playoffs, query.live.neutral_site),
-        lineups=query.lineups,
-        mark=mark,
-    )
+    return RatedGame(query.home_team, query.away_team, query.game_date, query.is_playoffs, query.live.neutral_site)
 
 
 def expected_margin(query: ForecastQuery, terms: ExpectedMarginTerms | None) -> float | None:

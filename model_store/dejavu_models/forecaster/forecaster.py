@@ -128,7 +128,8 @@ class Forecaster:
     def bundled_ratings(self) -> RatedSchedule:
         """The ratings of the bundle, including those of totals and players, before the first result."""
         of_totals = None if self.totals is None else self.totals.ratings
-        return RatedSchedule.start(self.rating_filter, of_totals, self.player_ratings)
+        since = self.manifest.calibrate.last_date
+        return RatedSchedule.start(self.rating_filter, of_totals, self.player_ratings, since)
 
     def update(self, state: OnlineState) -> None:
         """Replace the online state; a batch in progress finishes with the state it started with."""

@@ -96,7 +96,8 @@ def record_outcome(
     if before is not None and before.differential == reported.differential:
         total = before.total_points if total is None else total
         overtimes = before.overtimes if overtimes is None else overtimes
-        players = players or before.players
+        if (teams.home_team, teams.away_team) == (before.home_team, before.away_team):
+            players = players or before.players
     outcome = replace(
         reported,
         recorded_time=now,

@@ -20,8 +20,10 @@ from dejavu_feed.nba.box_scores import BoxScore
 
 HOME, AWAY = (1, 2, 3, 4, 5), (11, 12, 13, 14, 15)
 HALF, END = 1440.0, 2880.0
+FINAL_SCORE = game().scores[-1]
+LEAD = FINAL_SCORE.home - FINAL_SCORE.away
 LINES = tuple(
-    PlayerLine(player, home, 2880, 8 if home else -8, True)
+    PlayerLine(player, home, 2880, LEAD if home else -LEAD, True)
     for home, five in ((True, HOME), (False, AWAY))
     for player in five
 )
@@ -72,6 +74,14 @@ async def test_who_plays_is_read_at_tip_off_and_after_minutes_6_12_and_24() -> N
     assert len(court.reads) == 4
 
 
+async def test_line_ups_of_an_earlier_mark_say_that_they_are_of_it() -> None:
+    court = Court()
+    box_scores = BoxScores(court.read)
+    assert [each.minute for each in (await box_scores.lineups("0022600001", [7])).values()] == [6]
+    court.fault = FeedUnavailable("status 403")
+    assert [each.minute for each in (await box_scores.lineups("0022600001", [24])).values()] == [6]
+
+
 async def test_a_minute_that_was_over_before_the_first_read_knows_nobody() -> None:
     court = Court()
     box_scores = BoxScores(court.read)
@@ -101,18 +111,22 @@ async def test_the_report_of_a_final_has_the_box_score() -> None:
     async with watching(evening, predictor, box_scores=BoxScores(court.read)) as watch:
         await to_the_end(watch)
     assert [bool(lines) for lines in predictor.box_scores] == [False, True], "the half has none"
-    assert predictor.box_scores[1][0] == Line(player_id=1, home=True, seconds=2880, plus_minus=8, started=True)
+    assert predictor.box_scores[1][0] == Line(player_id=1, home=True, seconds=2880, plus_minus=LEAD, started=True)
 
 
 def few(lines: tuple[PlayerLine, ...]) -> tuple[PlayerLine, ...]:
     return lines[1:]
 
 
+def of_another_final(lines: tuple[PlayerLine, ...]) -> tuple[PlayerLine, ...]:
+    return tuple(line._replace(plus_minus=-line.plus_minus) for line in lines)
+
+
 def nobody(_: tuple[PlayerLine, ...]) -> tuple[PlayerLine, ...]:
     return ()
 
 
-@pytest.mark.parametrize("change", [few, nobody])
+@pytest.mark.parametrize("change", [few, nobody, of_another_final])
 async def test_a_box_score_that_is_not_one_is_not_reported(
     change: Callable[[tuple[PlayerLine, ...]], tuple[PlayerLine, ...]],
 ) -> None:

@@ -75,19 +75,19 @@ def test_without_five_starters_of_each_team_line_ups_are_not_known(players: list
     assert read_box_score(payload(homeTeam={"players": players}), GAME).lineups is None
 
 
-@pytest.mark.parametrize(
-    ("fields", "points"),
-    [
-        ({"plusMinusPoints": -3}, -3),
-        ({"plusMinusPoints": math.nan}, 0),
-        ({"plusMinusPoints": 1e300}, 0),
-        ({"plusMinusPoints": "7"}, 0),
-    ],
-)
-def test_a_plus_minus_that_is_no_number_of_points_counts_as_0(fields: dict[str, Any], points: int) -> None:
+def test_a_plus_minus_may_be_a_whole_number() -> None:
     box = payload()
-    box["game"]["homeTeam"]["players"][0]["statistics"].update(fields)
-    assert read_box_score(box, GAME).lines[0].plus_minus == points
+    box["game"]["homeTeam"]["players"][0]["statistics"]["plusMinusPoints"] = -3
+    assert read_box_score(box, GAME).lines[0].plus_minus == -3
+
+
+@pytest.mark.parametrize("told", [math.nan, math.inf, 1e300, 151, "7", None])
+def test_a_plus_minus_that_is_none_makes_the_lines_unknown_and_not_who_plays(told: object) -> None:
+    box = payload()
+    box["game"]["homeTeam"]["players"][0]["statistics"]["plusMinusPoints"] = told
+    read = read_box_score(box, GAME)
+    assert read.lines == ()
+    assert read.lineups is not None
 
 
 @pytest.mark.parametrize(

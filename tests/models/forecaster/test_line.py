@@ -80,7 +80,7 @@ def test_a_margin_far_from_that_of_the_ratings_is_used_with_a_warning(
     [
         (6.0, Horizon.FINAL, False),
         (7.5, Horizon.FINAL, False),
-        (8.0, Horizon.FINAL, True),
+        (14.0, Horizon.FINAL, True),
         (0.0, Horizon.FINAL, True),  # on the winner
         (6.0, Horizon.HALFTIME, True),
     ],

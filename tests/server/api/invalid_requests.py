@@ -198,6 +198,7 @@ OF_PREDICT = [
         ("away_seen", "1000 players", "at most 20", {"away_seen": range(1, 1001)}),
         ("home_seen", "0 to 5", "ids from 1 to 2147483647", {"home_seen": [0]}),
         ("away_seen", "5", "a player who is not of the home team", {"away_seen": [5]}),
+        ("minute", "19", "0 to 18, the minutes of the pattern", {"minute": 19}),
     )),
     _predict("INVALID_POSSESSION", "possession.side", "0", "a value of dejavu.v1.Side: 1, 2",
              possession=Possession(shot_in_air=True)),

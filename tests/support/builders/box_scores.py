@@ -16,12 +16,16 @@ def made_box_score(home: str, away: str, differential: int, seed: int) -> tuple[
         rng = random.Random(f"{seed} {code}")
         first = 100 * (1 + CODES.index(code))
         missing = rng.randrange(10)
+        told = 0
         playing = [first + place for place in range(10) if place != missing]
         for place, player in enumerate(playing):
             started = place < 5
             points = round((differential if is_home else -differential) * (0.75 if started else 0.3)) + rng.randint(
                 -6, 6
             )
+            if place == len(playing) - 1:  # the plus-minus of a team is five times the differential
+                points = 5 * (differential if is_home else -differential) - told
+            told += points
             line = PlayerLine(player, is_home, 36 * 60 if started else 15 * 60, points, started)
             lines.append(SeenLine(line, 0.0 if started else rng.uniform(120.0, 1700.0)))
     return tuple(sorted(lines))

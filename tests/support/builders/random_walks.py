@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from dejavu_feed.live_inputs import COLUMNS
 from dejavu_feed.teams import TEAMS
-from dejavu_trainer.data.games import Games, no_box_scores
+from dejavu_trainer.data.box_scores import no_box_scores
+from dejavu_trainer.data.games import Games
 
 
 def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:

@@ -9,7 +9,8 @@ import numpy as np
 from tests.support.builders.random_walks import scoring_for
 
 from dejavu_feed.teams import TEAMS
-from dejavu_trainer.data.games import Games, no_box_scores
+from dejavu_trainer.data.box_scores import no_box_scores
+from dejavu_trainer.data.games import Games
 
 PAIRS = list(combinations(TEAMS, 2))
 

@@ -14,7 +14,8 @@ from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatedGame, RatingFilter, RatingsByDate
 from dejavu_models.team_filter import RatingSettings
-from dejavu_trainer.data.games import Games, no_box_scores
+from dejavu_trainer.data.box_scores import no_box_scores
+from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.players import LEAST_GAMES, fit_players, rate_players, seen_until
 from dejavu_trainer.training.ratings import carry
 
@@ -76,8 +77,8 @@ def test_a_server_expects_what_the_trainer_evaluates() -> None:
         for row in rows:
             game = RatedGame(str(new.home[row]), str(new.away[row]), day.item(), new.phase[row] != "RS")
             for mark, minute in enumerate(MARKS):
-                line_ups = seen_until(new.box_scores[row], 60 * minute)
-                terms = ratings.expected_margin_terms(game._replace(lineups=line_ups, mark=mark))
+                line_ups = seen_until(new.box_scores[row], minute)
+                terms = ratings.expected_margin_terms(game._replace(lineups=line_ups))
                 assert terms.margin == pytest.approx(due[row, mark], abs=1e-6), (row, minute)
                 told += terms.missing_players != 0
         for row in rows:

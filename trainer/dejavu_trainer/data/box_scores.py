@@ -8,12 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from dejavu_feed.box_score import PlayerLine, box_score_faults
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.tables import require_columns
+from dejavu_models.arrays import Floats
 from dejavu_trainer.data.plays import plays_file
 
 SCHEMA: Final = pa.schema(
@@ -35,6 +38,38 @@ class SeenLine(NamedTuple):
 
     line: PlayerLine
     first: float
+
+
+def no_box_scores(count: int) -> NDArray[np.object_]:
+    """Return the box scores of games that have none, (n,)."""
+    result = np.empty(count, np.object_)
+    for row in range(count):
+        result[row] = ()
+    return result
+
+
+def box_scores_array(box_scores: NDArray[np.object_]) -> Floats:
+    """Return the box scores of n games as rows of numbers, (lines, 7): the game's index, and the columns of SCHEMA."""
+    rows = [(game, *each.line, each.first) for game, lines in enumerate(box_scores) for each in lines]
+    return np.array(rows, np.float64).reshape(-1, len(SCHEMA))
+
+
+def box_scores_of(rows: Floats, count: int) -> NDArray[np.object_]:
+    """Return the box scores of n games, (n,), from the output of `box_scores_array`.
+
+    Raises:
+        ValueError: if a row is of none of the games.
+    """
+    lines: list[list[SeenLine]] = [[] for _ in range(count)]
+    for game, player, home, seconds, plus_minus, started, first in rows.tolist():
+        if not 0 <= game < count:
+            raise ValueError(f"a line of a box score is of game {game:g} of {count}")
+        line = PlayerLine(int(player), bool(home), int(seconds), int(plus_minus), bool(started))
+        lines[int(game)].append(SeenLine(line, first))
+    result = no_box_scores(count)
+    for game, of_game in enumerate(lines):
+        result[game] = tuple(of_game)
+    return result
 
 
 def box_scores_file(folder: Path, season: int) -> Path | None:

@@ -26,7 +26,7 @@ from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
-from dejavu_trainer.data.box_scores import box_scores_file, read_box_scores
+from dejavu_trainer.data.box_scores import box_scores_file, no_box_scores, read_box_scores
 from dejavu_trainer.data.plays import NEUTRAL, RECORDED_FIELDS, events_file, plays_file, read_plays
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
@@ -212,14 +212,6 @@ def with_box_scores(games: Games, folder: Path) -> Games:
         for row in np.flatnonzero(games.season == season).tolist():
             result[row] = of_season.get(str(games.game_id[row]), ())
     return replace(games, box_scores=result)
-
-
-def no_box_scores(count: int) -> NDArray[np.object_]:
-    """Return the box scores of games that have none, (n,)."""
-    result = np.empty(count, np.object_)
-    for row in range(count):
-        result[row] = ()
-    return result
 
 
 def with_lines(games: Games, folder: Path) -> Games:

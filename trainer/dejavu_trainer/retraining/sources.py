@@ -11,6 +11,7 @@ import numpy as np
 
 from dejavu_feed.errors import DataError
 from dejavu_models.arrays import from_npz, to_npz
+from dejavu_trainer.data.box_scores import box_scores_array, box_scores_of
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.ledger_export import export_ledger, ledger_url
 from dejavu_trainer.data.plays import season_of_file
@@ -89,7 +90,8 @@ def _sorted(games: Games) -> Games:
 
 def games_to_bytes(games: Games) -> bytes:
     """Serialize games as .npz; equal games give equal bytes."""
-    return to_npz(**{field.name: getattr(games, field.name) for field in fields(games)})
+    columns = {field.name: getattr(games, field.name) for field in fields(games)}
+    return to_npz(**{**columns, "box_scores": box_scores_array(games.box_scores)})
 
 
 def games_from_bytes(content: bytes, source: object) -> Games:
@@ -100,6 +102,7 @@ def games_from_bytes(content: bytes, source: object) -> Games:
     """
     try:
         columns = from_npz(content)
+        columns["box_scores"] = box_scores_of(columns["box_scores"], len(columns["game_id"]))
         return Games(*(columns[field.name] for field in fields(Games)))
     except (ValueError, KeyError) as error:
         raise DataError(f"{source}: are not the games of a retrain: {error}") from error

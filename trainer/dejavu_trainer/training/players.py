@@ -82,10 +82,10 @@ def rate_players(start: PlayerRatings, games: Games) -> tuple[LineupGames, Playe
             home, away, seen = str(games.home[row]), str(games.away[row]), games.box_scores[row]
             if not seen:
                 continue
-            so_far = [seen_until(seen, 60 * mark) for mark in MARKS]
+            so_far = [seen_until(seen, mark) for mark in MARKS]
             _count(asked, state, (home, away), so_far, seen)
             if state.knows(home, away, season):
-                found = [state.differences(home, away, each, mark) for mark, each in enumerate(so_far)]
+                found = [state.differences(home, away, each) for each in so_far]
                 missing[row], usual[row] = [each.missing for each in found], found[0].usual
         for row in rows:
             lines = [each.line for each in games.box_scores[row]]
@@ -95,13 +95,12 @@ def rate_players(start: PlayerRatings, games: Games) -> tuple[LineupGames, Playe
     return LineupGames(missing, usual), replace(state, plays=plays)
 
 
-def seen_until(box_score: tuple[SeenLine, ...], seconds: float) -> Lineups:
-    """Return who has been on court before a time of a game, in seconds since tip-off."""
+def seen_until(box_score: tuple[SeenLine, ...], minute: int) -> Lineups:
+    """Return who has been on court before the end of a minute of a game."""
     home, away = ([each for each in box_score if each.line.home is is_home] for is_home in (True, False))
-    return lineups(
-        *([each.line.player for each in team if each.line.started] for team in (home, away)),
-        *([each.line.player for each in team if each.first < seconds] for team in (home, away)),
-    )
+    of_home, of_away = ([each.line.player for each in team if each.line.started] for team in (home, away))
+    home_seen, away_seen = ([each.line.player for each in team if each.first < 60 * minute] for team in (home, away))
+    return lineups(of_home, of_away, home_seen, away_seen, minute)
 
 
 def _count(

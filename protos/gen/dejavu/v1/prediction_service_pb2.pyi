@@ -136,7 +136,7 @@ class PredictRequest(_message.Message):
     def lineups(self) -> Global___Lineups:
         """Who has been on court so far; needs both teams. With it, expected_margin knows who of the usual players is missing,
         if the model has ratings of players and knows both teams' from reported games of the season. A pregame_margin, which
-        knows it too, takes precedence. It does not enter what makes a revision: who asks again for a recorded forecast gets
+        knows it too, takes precedence. They do not enter what makes a revision: who asks again for a recorded forecast gets
         that. Absent: not known.
         """
 
@@ -202,6 +202,11 @@ class Lineups(_message.Message):
     AWAY_STARTERS_FIELD_NUMBER: _builtins.int
     HOME_SEEN_FIELD_NUMBER: _builtins.int
     AWAY_SEEN_FIELD_NUMBER: _builtins.int
+    MINUTE_FIELD_NUMBER: _builtins.int
+    minute: _builtins.int
+    """Elapsed minutes of play up to which they were seen, at most those of the pattern; 0: only who starts is known. Who was
+    not seen by then is taken to be missing the more likely the more minutes these are.
+    """
     @_builtins.property
     def home_starters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The five home players at tip-off."""
@@ -225,10 +230,11 @@ class Lineups(_message.Message):
         away_starters: _abc.Iterable[_builtins.int] | None = ...,
         home_seen: _abc.Iterable[_builtins.int] | None = ...,
         away_seen: _abc.Iterable[_builtins.int] | None = ...,
+        minute: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_seen", b"away_seen", "away_starters", b"away_starters", "home_seen", b"home_seen", "home_starters", b"home_starters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_seen", b"away_seen", "away_starters", b"away_starters", "home_seen", b"home_seen", "home_starters", b"home_starters", "minute", b"minute"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -309,12 +309,12 @@ def _live_inputs(request: PredictRequest, pattern: ScorePattern, faults: FieldEr
 def _lineups(request: PredictRequest, faults: FieldErrors) -> Lineups | None:
     """Read who has been on court; None if there are too many players to look at."""
     given = request.lineups
-    fields = {name: getattr(given, name) for name in Lineups._fields}
+    fields = {name: getattr(given, name) for name in Lineups._fields[:-1]}
     for name, players in fields.items():
         if len(players) > MAX_PLAYERS:  # before the copy
             faults.add(InvalidLiveInput(f"{len(players)} players", f"at most {MAX_PLAYERS}", f"lineups.{name}"))
             return None
-    return lineups(**fields)
+    return lineups(**fields, minute=given.minute)
 
 
 def _risk_pattern(request: AssessRiskRequest) -> ScorePattern:

@@ -14,7 +14,7 @@ from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import EPOCH
 from dejavu_common.game_day import game_day
-from dejavu_feed.box_score import MAX_PLAYERS, PlayerLine, box_score_faults
+from dejavu_feed.box_score import MAX_PLAYERS, PlayerLine, final_faults
 from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
 from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidInput, InvalidTeam, quoted
@@ -150,7 +150,7 @@ def _players(request: pb.ReportOutcomeRequest, horizon: Horizon, faults: FieldEr
     lines = [
         PlayerLine(each.player_id, each.home, each.seconds, each.plus_minus, each.started) for each in request.players
     ]
-    for name, found, expected in box_score_faults(lines):
+    for name, found, expected in final_faults(lines, request.differential):
         faults.add(InvalidPlayers(found, expected, field=name))
     return tuple(sorted(lines))
 

@@ -170,7 +170,7 @@ def players(**first: Any) -> list[pb.PlayerLine]:
     """Returns a box score of five players a team, with fields of the first."""
     fives = ((True, range(1, 6)), (False, range(11, 16)))
     lines = [
-        {"player_id": player, "home": home, "seconds": 2880, "plus_minus": 1, "started": True}
+        {"player_id": player, "home": home, "seconds": 2880, "plus_minus": 1 if home else -1, "started": True}
         for home, five in fives
         for player in five
     ]
@@ -209,6 +209,8 @@ BAD = [
         "2147483648",
         "1 to 2147483647",
     ),
+    (final(players=players(plus_minus=30)), "INVALID_PLAYERS", "players", "34 of the home team", "5, five times"),
+    (final(players=players(seconds=4000)), "INVALID_PLAYERS", "players", "4000 s of a player", "a fifth"),
     (final(players=players() * 9), "INVALID_PLAYERS", "players", "90 players", "at most 20 of each team"),
     (report(home_team="XXX", away_team="BOS"), "INVALID_TEAM", "home_team", "'XXX'", "an NBA code"),
     (report(home_team="BOS", away_team="x" * 99), "INVALID_TEAM", "away_team", "99 characters", "an NBA code"),

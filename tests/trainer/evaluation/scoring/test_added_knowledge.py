@@ -12,7 +12,8 @@ from tests.support.fakes.linear_only_models import plain_models
 
 from dejavu_models.player_ratings import LineupWeights, PlayerRatings
 from dejavu_models.types import MarginSource
-from dejavu_trainer.data.games import Games, no_box_scores
+from dejavu_trainer.data.box_scores import no_box_scores
+from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.metrics import compute_metrics
 from dejavu_trainer.evaluation.scoring.fold_scores import LINE, OF_LINE, PLAYERS, SERVED, FoldScores, score_fold, served
 from dejavu_trainer.reports.added_knowledge import added_knowledge

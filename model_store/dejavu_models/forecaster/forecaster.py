@@ -128,7 +128,7 @@ class Forecaster:
     def bundled_ratings(self) -> RatedSchedule:
         """The ratings of the bundle, including those of totals and players, before the first result."""
         of_totals = None if self.totals is None else self.totals.ratings
-        since = self.manifest.calibrate.last_date
+        since = None if self.player_ratings is None else self.manifest.calibrate.last_date
         return RatedSchedule.start(self.rating_filter, of_totals, self.player_ratings, since)
 
     def update(self, state: OnlineState) -> None:

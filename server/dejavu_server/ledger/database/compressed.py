@@ -8,7 +8,7 @@ from typing import Final
 from dejavu_server.ledger.errors import LedgerCorrupt
 
 MOST_BYTES: Final = 64 * 2**20
-"""Maximum size of a part, decompressed; that of removed outcomes has some 80 bytes each, 250 KB a season."""
+"""Maximum size of a part, decompressed; that of removed outcomes has up to 400 bytes each, 1 MB a season."""
 
 
 def decompress(state: bytes, what: str) -> bytes:

@@ -1,8 +1,8 @@
 """Summary of removed entries: a signed statement, what learning continues from, and the changes of models.
 
 Ratings are computed from all outcomes, and a bundle that is added later computes its own, so pruning keeps the outcomes
-themselves, some 30 bytes each. Intervals are also computed from the removed forecasts, so their state as of the last
-removed outcome stays as a snapshot. With both, the online state is unchanged.
+themselves, some 30 bytes each, and a few hundred with a box score. Intervals are also computed from the removed
+forecasts, so their state as of the last removed outcome stays as a snapshot. With both, the online state is unchanged.
 
 The roster follows from every change of models since the first, so removed changes are kept verbatim.
 """

@@ -14,6 +14,7 @@ from uuid import uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 from tests.support.builders import full_ledger
+from tests.support.builders.box_scores import made_box_score
 from tests.support.builders.model_changes import change, shadow
 from tests.support.processes.empty_ledger import put_empty_ledger
 
@@ -154,6 +155,9 @@ class Evenings:
     ) -> None:
         value = self._random.choice([each for each in range(-20, 21) if each]) if differential is None else differential
         reported = ReportedOutcome(game, horizon, value, *self._teams(number), now, now)
+        if horizon is Horizon.FINAL and number % 3:
+            lines = made_box_score(*self._teams(number), value, number)
+            reported = replace(reported, players=tuple(each.line for each in lines))
         assert not isinstance(outcomes.record_outcome(connection, reported, now), Failed)
 
     def _teams(self, number: int) -> tuple[str, str]:

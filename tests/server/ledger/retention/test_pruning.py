@@ -21,6 +21,7 @@ from tests.support.builders.model_changes import change
 from tests.support.tampering.forging import append, last
 
 from dejavu_models.live_ratings import LiveRatings, RatedSchedule
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.stages import ModelAction, Roster
 from dejavu_models.team_filter import RatingSettings
@@ -67,7 +68,7 @@ def prune(backend: Backend, through: int, *, step: int = 7) -> int:
 
 
 def learned(backend: Backend, known: OnlineProjection | None = None) -> OnlineProjection:
-    projection = known or OnlineProjection({"v1": RatedSchedule(START)}, intervals=True)
+    projection = known or OnlineProjection({"v1": RatedSchedule(START, players=PlayerRatings())}, intervals=True)
     with backend.read() as connection:
         projection.read(connection)
     return projection
@@ -78,7 +79,9 @@ def state(projection: OnlineProjection) -> tuple[object, ...]:
     assert ratings is not None
     table = ratings.filter.ratings()
     margins = [table.expected_margin(home, away) for home in TEAMS for away in TEAMS if home != away]
-    return projection.newest, projection.intervals.to_bytes(), margins
+    players = projection.players("v1")
+    assert players is not None
+    return projection.newest, projection.intervals.to_bytes(), margins, players.players
 
 
 @pytest.mark.parametrize("evening", [0, 3])

@@ -15,6 +15,12 @@ from dejavu_feed.nba.box_scores import BoxScore
 WAIT: Final = 5.0
 """Seconds that forecasts wait for a box score."""
 
+TRIES: Final = 3
+"""Reads of the box score of a final, until it fits."""
+
+NOBODY: Final = BoxScore(None, ())
+"""A box score that names no player."""
+
 log = get_logger()
 
 
@@ -26,10 +32,12 @@ class BoxScores:
 
     Args:
         read: reads the box score of a game by its id; blocks, and raises `FeedError`.
+        pause: seconds between two reads of the box score of a final that does not fit yet.
     """
 
-    def __init__(self, read: Callable[[str], BoxScore]) -> None:
+    def __init__(self, read: Callable[[str], BoxScore], *, pause: float = 10.0) -> None:
         self._read = read
+        self._pause = pause
         self._known: dict[str, dict[int, tuple[int, Lineups | None]]] = {}
 
     async def lineups(self, game_id: str, minutes: Sequence[int]) -> Mapping[int, Lineups]:
@@ -51,14 +59,22 @@ class BoxScores:
         return {minute: lineups for minute in minutes for since, lineups in seen if since <= minute}
 
     async def final(self, game_id: str, differential: int) -> tuple[PlayerLine, ...]:
-        """Return the lines of a game that ended with a differential; empty if they are not known, or do not fit it."""
-        box_score = await self._box_score(game_id)
-        if box_score is None:
-            return ()
-        faults = final_faults(box_score.lines, differential)
-        if faults:
-            log.info("poll.box_score_unusable", game_id=game_id, field=faults[0][0], expected=faults[0][2])
-        return () if faults else box_score.lines
+        """Return the lines of a game that ended with a differential; empty if they are not known, or do not fit it.
+
+        A box score may lag behind the scoreboard: it is read again until it fits, TRIES times in all.
+        """
+        for left in reversed(range(TRIES)):
+            box_score = await self._box_score(game_id)
+            if box_score == NOBODY:  # a replay
+                return ()
+            faults = final_faults(box_score.lines, differential) if box_score is not None else []
+            if box_score is not None and box_score.lines and not faults:
+                return box_score.lines
+            if faults:
+                log.info("poll.box_score_unusable", game_id=game_id, field=faults[0][0], expected=faults[0][2])
+            if left:
+                await asyncio.sleep(self._pause)
+        return ()
 
     def forget(self, game_id: str) -> None:
         """Forget a game."""

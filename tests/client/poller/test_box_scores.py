@@ -126,12 +126,35 @@ def nobody(_: tuple[PlayerLine, ...]) -> tuple[PlayerLine, ...]:
     return ()
 
 
+async def test_a_box_score_that_lags_behind_its_final_is_read_again() -> None:
+    court = Court(lines=of_another_final(LINES))
+
+    def read(game_id: str) -> BoxScore:
+        if len(court.reads) == 1:
+            court.lines = LINES
+        return court.read(game_id)
+
+    assert await BoxScores(read, pause=0.0).final("0022600001", LEAD) == LINES
+    assert len(court.reads) == 2
+
+
+async def test_a_game_that_names_no_players_is_read_once() -> None:
+    reads = list[str]()
+
+    def read(game_id: str) -> BoxScore:
+        reads.append(game_id)
+        return BoxScore(None, ())
+
+    assert await BoxScores(read).final("9900000001", LEAD) == ()
+    assert len(reads) == 1
+
+
 @pytest.mark.parametrize("change", [few, nobody, of_another_final])
 async def test_a_box_score_that_is_not_one_is_not_reported(
     change: Callable[[tuple[PlayerLine, ...]], tuple[PlayerLine, ...]],
 ) -> None:
     evening, predictor, court = Evening([game()]), StoringPredictor(), Court(lines=change(LINES))
-    async with watching(evening, predictor, box_scores=BoxScores(court.read)) as watch:
+    async with watching(evening, predictor, box_scores=BoxScores(court.read, pause=0.0)) as watch:
         await to_the_end(watch)
     assert [report.differential for report in predictor.reports] != []
     assert predictor.box_scores == [(), ()]

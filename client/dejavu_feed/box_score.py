@@ -29,6 +29,12 @@ MAX_SECONDS: Final = 3600 * 3
 MAX_PLUS_MINUS: Final = 150
 """Bound of the change of the differential while a player was on court, in points."""
 
+
+def mark_of(minute: int) -> int:
+    """Return the index of the last of MARKS up to a minute."""
+    return sum(minute >= each for each in MARKS) - 1
+
+
 Fault = tuple[str, str, str]
 """A wrong value: field, value and what was expected."""
 
@@ -98,6 +104,11 @@ def lineup_faults(given: Lineups) -> list[Fault]:
     return faults
 
 
+def lines_of_team(lines: Sequence[PlayerLine], *, home: bool) -> list[PlayerLine]:
+    """Return the lines of a team, in their order."""
+    return [line for line in lines if line.home is home]
+
+
 def box_score_faults(lines: Sequence[PlayerLine]) -> list[Fault]:
     """Return what is wrong with the lines of a game; no lines are no fault."""
     faults: list[Fault] = []
@@ -112,7 +123,7 @@ def box_score_faults(lines: Sequence[PlayerLine]) -> list[Fault]:
     if lines and len({line.player for line in lines}) < len(lines):
         faults.append(("players", "a player twice", "one line a player"))
     for home in (True, False) if lines else ():
-        team, of_team = "home" if home else "away", [line for line in lines if line.home is home]
+        team, of_team = "home" if home else "away", lines_of_team(lines, home=home)
         if not STARTERS <= len(of_team) <= MAX_PLAYERS:
             faults.append(("players", f"{len(of_team)} of the {team} team", f"{STARTERS} to {MAX_PLAYERS}"))
         elif (started := sum(line.started for line in of_team)) != STARTERS:
@@ -126,7 +137,7 @@ def final_faults(lines: Sequence[PlayerLine], differential: int) -> list[Fault]:
         return faults
     times = []
     for home in (True, False) if lines else ():
-        team, of_team = "home" if home else "away", [line for line in lines if line.home is home]
+        team, of_team = "home" if home else "away", lines_of_team(lines, home=home)
         total, due = sum(line.plus_minus for line in of_team), STARTERS * (differential if home else -differential)
         if abs(total - due) > SUM_TOLERANCE:
             found = f"a plus-minus of {total} of the {team} team together"

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from dejavu_feed.box_score import MARKS, STARTERS, Lineups, PlayerLine
+from dejavu_feed.box_score import MARKS, STARTERS, Lineups, PlayerLine, lines_of_team, mark_of
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats, from_npz, to_npz
 
@@ -55,7 +55,7 @@ MAX_USUAL: Final = 8.0
 """Largest effect of the usual line-ups, in points; in 2014 to 2024 it was within 7."""
 KNOWN_AFTER: Final = 3
 """Games of the season, of both teams, from which on who plays enters the margin."""
-MAX_PLAYERS: Final = 2000
+MAX_RATED: Final = 2000
 """Maximum number of rated players; a further one takes the place of the least usual. A season has 600."""
 _MAX_RATING: Final = 100.0
 """Bound of a rating, in points per 48 minutes; those of a bundle are within 10."""
@@ -194,7 +194,7 @@ class PlayerRatings:
             known = players.get(line.player, _NEW)
             gain = known.variance / (share * known.variance + _NOISE)
             unexpected = line.plus_minus - expected - _TEAM_SHARE * share * sign * surprise
-            if line.player not in players and len(players) >= MAX_PLAYERS:
+            if line.player not in players and len(players) >= MAX_RATED:
                 del players[min(players, key=lambda each: (players[each].season, players[each].usual, each))]
             team, started = teams[not line.home], float(line.started)
             players[line.player] = PlayerRating(
@@ -296,8 +296,8 @@ class PlayerRatings:
         ids, teams, games = columns["player"], columns["team"], columns["games"]
         numbers = np.stack([columns[name] for name in _NUMBERS])
         plays, weights = columns["plays"], columns["weights"]
-        if not 1 <= len(ids) <= MAX_PLAYERS or numbers.shape != (len(_NUMBERS), len(ids)) or teams.shape != ids.shape:
-            raise ValueError(f"it holds {len(ids)} players; expected 1 to {MAX_PLAYERS}, with a row each")
+        if not 1 <= len(ids) <= MAX_RATED or numbers.shape != (len(_NUMBERS), len(ids)) or teams.shape != ids.shape:
+            raise ValueError(f"it holds {len(ids)} players; expected 1 to {MAX_RATED}, with a row each")
         if (np.diff(ids) <= 0).any() or ids[0] < 1 or teams.min() < 0 or teams.max() >= len(_CODES):
             raise ValueError("its players must be in ascending order, each of a team")
         least = np.array([-_MAX_RATING, 0, 0, 0, 0, 0])[:, None]
@@ -328,11 +328,6 @@ class PlayerRatings:
 _NUMBERS: Final = PlayerRating._fields[1:]
 
 
-def mark_of(minute: int) -> int:
-    """Return the index of the last of MARKS up to a minute."""
-    return sum(minute >= each for each in MARKS) - 1
-
-
 def place_of(known: PlayerRating) -> tuple[int, int, int]:
     """Return the place of a player in the probabilities to play, after the mark; see SHAPE."""
     available = min(1.0, known.usual / max(known.minutes, 1e-6))
@@ -343,7 +338,7 @@ def _shares(lines: Sequence[PlayerLine]) -> dict[int, float]:
     """Return the share of the game that each player was on court; those of a team sum to STARTERS."""
     result = {}
     for is_home in (True, False):
-        of_team = [line for line in lines if line.home is is_home]
+        of_team = lines_of_team(lines, home=is_home)
         total = sum(line.seconds for line in of_team)
         result.update({line.player: STARTERS * line.seconds / total for line in of_team})
     return result

@@ -14,7 +14,7 @@ from dejavu_feed.box_score import Lineups, PlayerLine, lineups
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.player_ratings import (
     KNOWN_AFTER,
-    MAX_PLAYERS,
+    MAX_RATED,
     LineupDifferences,
     LineupWeights,
     PlayerRatings,
@@ -102,11 +102,11 @@ def test_a_new_season_regresses_players_and_counts_games_anew() -> None:
 
 def test_a_new_player_takes_the_place_of_the_least_usual() -> None:
     state = season(3)
-    crowd = {10_000 + number: state.players[BOS[-1]]._replace(usual=0.0) for number in range(MAX_PLAYERS - 20)}
+    crowd = {10_000 + number: state.players[BOS[-1]]._replace(usual=0.0) for number in range(MAX_RATED - 20)}
     full = replace(state, players={**state.players, **crowd})
     new = tuple(line._replace(player=999) if line.player == BOS[-1] else line for line in box_score())
     after = full.after("BOS", "LAL", SEASON, 6.0, new)
-    assert len(after.players) == MAX_PLAYERS
+    assert len(after.players) == MAX_RATED
     assert 999 in after.players
     assert {*BOS, *LAL} <= after.players.keys()
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.reads import read_in_thread
-from dejavu_feed.box_score import MARKS, Lineups, PlayerLine, final_faults
+from dejavu_feed.box_score import MARKS, Lineups, PlayerLine, final_faults, mark_of
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.box_scores import BoxScore
 
@@ -50,7 +50,7 @@ class BoxScores:
             minutes: the minutes, at least one.
         """
         newest, known = max(minutes), self._known.setdefault(game_id, {})
-        mark = max(each for each in MARKS if each <= newest)
+        mark = MARKS[mark_of(newest)]
         if mark not in known:
             box_score = await self._box_score(game_id)
             lineups = None if box_score is None else box_score.lineups

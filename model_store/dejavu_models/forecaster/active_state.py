@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from dejavu_feed.box_score import Lineups
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.live_ratings import LiveRatings
 from dejavu_models.online_state import OnlineState
@@ -119,7 +120,7 @@ class ActiveState:
         """Return the terms of the ratings' margin of a query's teams; None if the ratings are not usable."""
         if not self._are_usable(query, max_days):
             return None
-        return self._ratings.expected_margin_terms(_rated_game(query)._replace(lineups=query.lineups))
+        return self._ratings.expected_margin_terms(_rated_game(query, query.lineups))
 
     def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
         """Return how well the ratings know the teams of a query, home first; empty if not requested.
@@ -180,8 +181,9 @@ class ActiveState:
         return (MarginSource.KNOWN if known else MarginSource.RATED), expected
 
 
-def _rated_game(query: ForecastQuery) -> RatedGame:
-    return RatedGame(query.home_team, query.away_team, query.game_date, query.is_playoffs, query.live.neutral_site)
+def _rated_game(query: ForecastQuery, lineups: Lineups | None = None) -> RatedGame:
+    teams = query.home_team, query.away_team
+    return RatedGame(*teams, query.game_date, query.is_playoffs, query.live.neutral_site, lineups)
 
 
 def expected_margin(query: ForecastQuery, terms: ExpectedMarginTerms | None) -> float | None:

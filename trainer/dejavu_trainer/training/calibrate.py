@@ -6,6 +6,7 @@ that the tested procedure is the published one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -236,11 +237,24 @@ def _with_source(source: MarginSource, games: Games) -> NDArray[np.bool_]:
     return have_line(games) if source is MarginSource.LINE else np.ones(len(games), dtype=bool)
 
 
-def point_forecasts(models: PointEnsemble, rated: RatedGames, *, line: bool = False) -> dict[str, Floats]:
-    """Compute the point forecasts of each model for n games after every minute; `line`: whether margins are lines.
+def point_forecasts(
+    models: PointEnsemble,
+    rated: RatedGames,
+    *,
+    line: bool = False,
+    minutes: Sequence[int] = Horizon.FINAL.forecast_minutes,
+) -> dict[str, Floats]:
+    """Compute the point forecasts of each model for n games.
+
+    Args:
+        models: the models.
+        rated: the games.
+        line: whether margins are lines.
+        minutes: the minutes after which to forecast; by default all.
 
     Returns:
-        By model, and "persistence", (n, 47 minutes, 2 horizons), in points; meaningless for a horizon that has passed.
+        By model, and "persistence", (n, 47 minutes, 2 horizons), in points; meaningless for a horizon that has passed,
+        and for other minutes.
 
     Raises:
         KeyError: if the models lack a minute.
@@ -248,7 +262,7 @@ def point_forecasts(models: PointEnsemble, rated: RatedGames, *, line: bool = Fa
     leads = rated.games.levels
     result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in ("ensemble", "dejavu", "lstm", "linear")}
     residuals = models.lstm_residuals(leads, rated.margins)
-    for minute in Horizon.FINAL.forecast_minutes:
+    for minute in minutes:
         predictions = models.predict_from_residuals(
             leads[:, :minute], rated.margins, residuals[:, minute - 1], line=line
         )

@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_feed.box_score import MARKS
+from dejavu_feed.box_score import MARKS, mark_of
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
-from dejavu_models.player_ratings import PlayerRatings, mark_of
+from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, THRESHOLDS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
@@ -283,15 +283,15 @@ def _with_players(
     line_ups = rate_players(players, test.games)[0]
     if np.isfinite(line_ups.usual).mean() < _LEAST_SHARE:
         return None
-    margins = test.margins[:, None] + line_ups.added(players.weights, test.margins)
-    of_marks = [
-        point_forecasts(models, RatedGames(test.games, margins[:, mark]))["ensemble"] for mark in range(len(MARKS))
-    ]
-    points = of_marks[0].copy()
-    for minute in range(1, MAX_SLOTS + 1):
-        points[:, minute - 1] = of_marks[mark_of(minute)][:, minute - 1]
-    of_minutes = margins[:, [mark_of(minute) for minute in range(1, MAX_SLOTS + 1)]]
-    return lattice_forecasts(points, tables, of_minutes, season_factors(points, tables, of_minutes))
+    marks = np.array([mark_of(minute) for minute in range(1, MAX_SLOTS + 1)])
+    of_marks = test.margins[:, None] + line_ups.added(players.weights, test.margins)
+    points = np.empty((len(test.games), MAX_SLOTS, len(HORIZONS)))
+    for mark in range(len(MARKS)):
+        slots = np.flatnonzero(marks == mark)
+        rated = RatedGames(test.games, of_marks[:, mark])
+        points[:, slots] = point_forecasts(models, rated, minutes=(slots + 1).tolist())["ensemble"][:, slots]
+    margins = of_marks[:, marks]
+    return lattice_forecasts(points, tables, margins, season_factors(points, tables, margins))
 
 
 def _where(which: NDArray[np.bool_], one: Forecasts, other: Forecasts) -> Forecasts:

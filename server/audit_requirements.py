@@ -52,8 +52,8 @@ class Findings:
     """Findings about the requirements of a lock.
 
     Attributes:
-        audited: the known vulnerabilities of each package that was looked up, in words, by its name.
-        skipped: names of the packages that were not.
+        audited: package that was looked up → descriptions of its known vulnerabilities.
+        skipped: names of the packages that were not looked up.
         failure: why pip-audit failed; empty if it did not.
     """
 
@@ -92,10 +92,10 @@ def in_words(name: str, version: str, vulnerabilities: Sequence[Mapping[str, Any
 
 @functools.cache
 def newest(name: str) -> dict[str, Any]:
-    """Return PyPI's data of a package; empty if it does not know it.
+    """Return PyPI's data of a package; empty if PyPI does not know the package.
 
     Raises:
-        OSError, ValueError: if PyPI can't be asked.
+        OSError, ValueError: if PyPI can't be reached or its answer can't be read.
     """
     try:
         with urllib.request.urlopen(NEWEST.format(name=name), timeout=30) as response:
@@ -106,7 +106,7 @@ def newest(name: str) -> dict[str, Any]:
 
 
 def of_newest(versions: Mapping[str, str], found: Findings) -> Findings:
-    """Return findings with those about skipped packages whose newest release is the locked one.
+    """Look up skipped packages whose newest release is the locked one; return the findings with theirs added.
 
     Args:
         versions: the locked versions by name.

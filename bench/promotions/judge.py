@@ -23,7 +23,7 @@ from dejavu_server.records import IssuedForecast
 
 
 class Answer(NamedTuple):
-    """An answer to a publisher; sequence 0: of a what-if."""
+    """An answer to a publisher; a what-if has sequence 0."""
 
     game_id: str
     sequence: int
@@ -40,7 +40,7 @@ class PromotionResult(Result):
         not_by_champion: recorded forecasts that were not made by the champion at their sequence.
         misquoted: answers that the ledger does not have, or has with a different game or model.
         never_champion: what-ifs answered by a model that was never the champion.
-        disagreeing: workers that at the end do not answer with the champion.
+        disagreeing: workers whose model at the end is not the champion → their model.
         failed_changes: changes that were refused, by reason.
     """
 
@@ -73,7 +73,7 @@ async def judge(
         url: the ledger.
         answers: all answers.
         subscribers: all streams.
-        served: by worker, the model with which it answers at the end.
+        served: worker → the model that it uses at the end.
     """
     ledger = await Ledger.open(url)
     entries: list[IssuedForecast] = []

@@ -37,7 +37,7 @@ class CallOrder(Order):
     Attributes:
         protocol: PREDICT, BATCH, COLUMNS, INFER or READ.
         explained: whether forecasts are requested with their explanation.
-        batch: number of forecasts per call; 0: one, of a unary method.
+        batch: number of forecasts per call; 0: a single forecast, not a batch.
         games: READ: number of games in the ledger, requested in turn.
     """
 

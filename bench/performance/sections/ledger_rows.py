@@ -51,8 +51,8 @@ SECTION = Section(
     title="Rows of the ledger",
     text=(
         "Ledgers in SQLite that are filled with evenings of games, each with forecasts of every minute. A call records"
-        " a forecast of a new game, or reads the newest forecast of a game. `python -m bench.record` measures a million"
-        " forecasts, and lists."
+        " a forecast of a new game, or reads the newest forecast of a game. `python -m bench.record` measures lists,"
+        " and a ledger of a million forecasts."
     ),
     columns=CALLS,
     measure=measure,

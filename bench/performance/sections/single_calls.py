@@ -25,8 +25,8 @@ NAME = "calls"
 WHAT_IF, EXPLAINED, NAMED = f"{DEJAVU}: what-if", f"{DEJAVU}: explained", f"{DEJAVU}: named"
 
 ALONE, TOGETHER = 1000, 3200
-"""Calls of a sample, by one caller and by several: half a second or more, as the first calls after another contender's
-turn find cold caches.
+"""Number of calls in a sample, for one caller and for several. A sample takes at least half a second: after another
+contender's turn, the first calls find cold caches.
 """
 
 GAMES_A_CASE = 1_000_000
@@ -42,7 +42,8 @@ def measure(setting: Setting, run: Run) -> None:
     """Measure single calls."""
     with ExitStack() as stack:
         callers = stack.enter_context(callers_process(setting))
-        # By default a worker refuses a 65th call. 64 callers make it: one calls again before its last is counted out.
+        # By default a worker refuses a 65th concurrent call. 64 callers can cause one: a caller may call again before
+        # the worker has counted its previous call out.
         server = stack.enter_context(dejavu(setting, "--max-in-flight", "128"))
         plain = stack.enter_context(echo(setting, what_if_response(server)))
         peer = stack.enter_context(mlserver_beside(setting, server))

@@ -1,4 +1,4 @@
-"""Which servers a target names, and which of them take calls at the moment.
+"""The servers of a target, and the state of each: in use, or out.
 
 A target is the address of one server, or names several with the same ledger: a list of addresses, or a DNS name with
 several records. `Server` is one of these servers as a pool sees it. See docs/decisions/0047.
@@ -31,7 +31,7 @@ class ServerAddress(NamedTuple):
     """Address of one server.
 
     Attributes:
-        target: what to connect to, in gRPC's notation.
+        target: address to connect to, in gRPC's notation.
         authority: the name that its certificate must have, and that requests carry; empty for the name in `target`.
     """
 
@@ -104,9 +104,9 @@ def _address(endpoint: str, target: str) -> Address:
 class Server:
     """One server of a pool. Not thread-safe: the pool holds its lock.
 
-    A server is out after a connection to it was refused or lost, or went silent, and while its health is not SERVING,
-    which gRPC reports in the same way as a refused connection. It is in again once something arrives from it over a
-    channel that was taken or probed after it went out.
+    A server goes out when a connection to it is refused, lost or silent. gRPC reports a health other than SERVING like
+    a refused connection, so it has the same effect. The server is in use again once data arrives over a channel that
+    was taken or probed after it went out.
 
     Attributes:
         address: its address.
@@ -142,7 +142,7 @@ class Server:
         self.check_at = now if check else now + self._pauses.next()
 
     def put_back(self, now: float) -> None:
-        """Let calls use it again."""
+        """Put the server back into use."""
         self.out, self._in_since, self.check_at = False, now, math.inf
 
     def is_check_due(self, now: float) -> bool:

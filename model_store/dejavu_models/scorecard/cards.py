@@ -61,7 +61,7 @@ class Scorecard:
         doubtful_games: games that may not be as recorded (see `doubtful`).
         corrected_games: games with a current outcome and an earlier report of another differential or total.
         unsettled_games: games of past evenings without a reported outcome.
-        unsettled_totals: games whose current outcome has no total points, although forecasts of them count.
+        unsettled_totals: games with total forecasts that count, but without total points in their current outcome.
     """
 
     games: int = 0
@@ -152,7 +152,7 @@ class LeaderboardEntry:
 
 
 def leaderboard(cards: Mapping[str, Scorecard], metric: LeaderboardMetric, min_games: int) -> list[LeaderboardEntry]:
-    """Rank model versions, best first, ties by name; omits versions whose metric is missing or has too few games.
+    """Rank model versions, best first and ties by name; omit versions whose metric is missing or has too few games.
 
     Args:
         cards: model version → its scorecard.

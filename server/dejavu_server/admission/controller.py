@@ -34,7 +34,7 @@ class CallKind(enum.Enum):
     """Reads of the record, and changes of models."""
 
     REPORT = "report"
-    """Reports and withdrawals of outcomes, and acquired leases: they are few, and reads cannot take their places."""
+    """Reports and withdrawals of outcomes, and leases: few calls, which reads cannot crowd out."""
 
     STREAM = "stream"
     """Streams of forecasts, which are long-lived."""
@@ -84,14 +84,14 @@ _KINDS: Final = {
 REQUEST_SECONDS: Final = 2.0
 """Seconds for which a call may count before its request has been received.
 
-Clients send headers and request together; one that sends the headers only would hold the place of a forecast.
+Clients send headers and request together. Without this bound, a client that sends only headers could hold a place.
 """
 
 PATIENCE_SECONDS: Final = 0.2
-"""Seconds for which a call without its request keeps its place when another call of its kind needs it.
+"""Seconds for which a call whose request has not arrived keeps its place if another call of its kind needs the place.
 
-It is then refused like one for which there is no room. With REQUEST_SECONDS alone, some thirty headers a second, from
-anybody, would hold the places of all forecasts.
+After that time it is refused, like a call for which there is no room. With REQUEST_SECONDS alone, anybody could hold
+the places of all forecasts by sending some thirty headers a second.
 """
 
 _RECORD_PREFIX: Final = "/dejavu.v1.RecordService/"
@@ -100,8 +100,7 @@ _RECORD_PREFIX: Final = "/dejavu.v1.RecordService/"
 class Permit:
     """The permit of an admitted call; counts against a limit until the answer is made.
 
-    An answer that its caller does not read takes no place from other calls. `callers` limits the memory of such
-    answers.
+    An answer that its caller does not read does not count. `callers` limits the memory of such answers.
 
     Args:
         kind: kind of the call.
@@ -159,11 +158,11 @@ class Permit:
         return self._limit is not None
 
     def await_request(self) -> None:
-        """Start its PATIENCE_SECONDS, not earlier: a busy worker may begin late to read the request."""
+        """Start the PATIENCE_SECONDS. They do not start on admission, because a busy worker may start to read late."""
         self.keeps_place_until = self._clock() + PATIENCE_SECONDS
 
     def request_received(self) -> None:
-        """Take note that the request was received."""
+        """Report that the request was received."""
         self.on_request(self)
 
     def answered(self) -> None:
@@ -232,8 +231,8 @@ class AdmissionController:
             method: path of its method.
             remaining: seconds until its deadline; None if it has none.
             caller: its token or address.
-            make_room: ends calls of a kind that have not sent their requests, none if they are too few; returns whether
-                it did.
+            make_room: ends calls of a kind whose requests have not arrived, or none if they are too few; returns
+                whether it ended them.
 
         Returns:
             Its permit, or the reason why it is refused.
@@ -268,7 +267,7 @@ class AdmissionController:
 
 
 def batch_limit(max_in_flight: int) -> int:
-    """Return the limit of batches in progress, at least 1, given that of single forecasts; each takes up to 10 MiB."""
+    """Return the limit of batches, at least 1, for a limit of single forecasts; a batch takes up to 10 MiB."""
     return max(1, max_in_flight // 4)
 
 

@@ -155,7 +155,7 @@ def test_a_scorecard_without_games_has_no_rows() -> None:
 
 @pytest.mark.parametrize("counted", [Scorecard(), card()], ids=["nothing counts", "some count"])
 def test_what_a_scorecard_leaves_out_and_warns_of_is_in_its_file(counted: Scorecard) -> None:
-    """Else a record that is passed on as a file hides what the same command shows on a terminal."""
+    """Otherwise an exported file would hide warnings that the same command shows on a terminal."""
     told: dict[str, Any] = {
         "withdrawn_games": 1,
         "corrected_games": 2,

@@ -73,7 +73,7 @@ def mutations(document: Any, count: int, seed: int) -> Iterator[tuple[tuple[Any,
 
 def known(read: PlayByPlay) -> tuple[Any, ...]:
     minutes = known_minutes(read.plays)
-    # The feed alone says whose a rebound is: a changed one changes who has the ball.
+    # Only the feed has the team of a rebound: a changed team changes the possession.
     inputs = [replace(each, possession=None) for each in known_inputs(read.plays, minutes, "BKN")]
     return minutes, slots((play.score for play in read.plays), minutes), inputs
 
@@ -89,7 +89,7 @@ def test_a_changed_field_of_the_plays_costs_only_the_minutes_that_it_carries(nam
     plays = len(document["game"]["actions"])
     for path, changed in mutations(document, examples(500), seed=len(name)):
         if path in {("game",), ("game", "gameId"), ("game", "actions")} or len(changed["game"]["actions"]) < plays:
-            continue  # the whole answer, or a play that is not there: no trace of it is left
+            continue  # all plays or a whole play may be gone, without a trace
         read = read_plays(changed, game_id)
         found, slots_found, inputs_found = known(read)
         assert slots_found == pattern[:found], path

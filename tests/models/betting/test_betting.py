@@ -1,4 +1,4 @@
-"""What a bet is worth and how much is staked on it: bounds, caps, and what speaks against a stake."""
+"""Value and stake of a bet: bounds, caps, and reasons for no stake."""
 
 from __future__ import annotations
 
@@ -367,7 +367,7 @@ def test_what_is_staked_already_is_part_of_the_bankroll(staked: dict[str, float]
 
 
 def test_a_stake_counts_on_half_of_what_the_model_knows_better() -> None:
-    """The model says 60 %, the market 50 %: staked by 55 %, at 1.95 a Kelly fraction of 7.6 %, of which a quarter."""
+    """Model 60 %, market 50 %: with 55 % and odds of 1.95 the Kelly fraction is 7.6 %; a quarter of it is staked."""
     answer = evaluate_market(Market(0.0, 1.95, 1.95, bankroll=1000.0), three(0.6, 0.0), StakingPolicy())
     assert (answer.home.win_probability, answer.home.fair_probability) == (0.6, 0.5)
     assert answer.home.staking_probability == pytest.approx(0.55)
@@ -433,7 +433,7 @@ def test_the_more_the_model_counts_the_more_is_staked_on_what_it_holds_likelier(
 
 
 def test_bets_of_an_evening_that_state_what_is_staked_keep_its_caps() -> None:
-    """Of games at 2 % each the third has what is left of 5 %, and a second bet on a game nothing."""
+    """With 2 % a game and 5 % an evening, the third game gets the remaining 1 %; a second bet on a game gets none."""
     stakes: list[float] = []
     for _ in range(4):
         market = Market(0.0, 2.0, 2.0, bankroll=1000.0, evening_staked=sum(stakes))

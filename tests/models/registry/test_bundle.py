@@ -147,7 +147,7 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
         (lambda it: it["dejavu"]["minutes"].__setitem__(-1, 48), "minutes"),
         (lambda it: it["dejavu"].update(neighbours=0), "neighbours"),
         (lambda it: it["dejavu"].update(kernel="magic"), "kernel"),
-        # A search among as many takes seconds, in which a worker does nothing else.
+        # A search among so many entries takes seconds and blocks the worker.
         (lambda it: it["dejavu"].update(neighbours=1000), "neighbours"),
         (lambda it: it["dejavu"].update(entries=[100_000] * len(it["dejavu"]["entries"])), "entries"),
         (lambda it: it["ratings"].update(carry=1.5), "carry"),
@@ -157,7 +157,7 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
         (lambda it: it["files"].update({"extra.bin": "0" * 64}), "extra.bin"),
         (lambda it: it["files"].pop("lstm.onnx"), "lstm.onnx"),
         (lambda it: it["files"].update({"lstm.onnx": "0" * 63}), "lstm.onnx"),
-        # What does not fit into a message of the contract once broke ListModels for all.
+        # Values that did not fit into the messages of the contract once broke ListModels for all callers.
         (lambda it: it["train"].update(seasons=[2**40]), "train.seasons"),
         (lambda it: it["train"].update(games=2**40), "train.games"),
         (lambda it: it["train"].update(first_date="9999-12-31"), "first_date"),

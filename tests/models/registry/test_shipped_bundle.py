@@ -48,7 +48,7 @@ def test_its_distributions_are_those_of_unseen_seasons_of_these_games(data_dir: 
 
 
 def test_its_intervals_hold_as_often_as_they_say_on_the_games_that_calibrate_them(data_dir: Path) -> None:
-    """In the tables without teams or live inputs; closed intervals, which hold a little more."""
+    """Uses the tables without teams or live inputs; closed intervals have slightly more than nominal coverage."""
     forecaster = load_bundle(default_bundle())
     games = real_games(data_dir, forecaster.info.calibration_seasons)
     rated = RatedGames(games, np.full(len(games), np.nan))

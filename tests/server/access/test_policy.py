@@ -38,7 +38,7 @@ REQUESTS: dict[str, Any] = {
         game_id=GAME, horizon=HORIZON_HALFTIME, differential=7
     ),
 }
-"""Requests that succeed if they are allowed; of the other methods an empty message is enough to see a refusal."""
+"""Requests that succeed if they are allowed; for other methods an empty message is enough to show a refusal."""
 
 
 class Guarded(NamedTuple):
@@ -136,7 +136,7 @@ async def test_every_method_is_refused_without_a_token_and_without_each_scope_th
 
 
 async def test_callers_who_may_not_change_anything_change_nothing(guarded: Guarded) -> None:
-    """What they send would record forecasts, games and outcomes; answers and ledger are equal to the bit afterwards."""
+    """Their requests would record forecasts, games and outcomes; answers and ledger stay the same to the bit."""
     owned = [("authorization", f"Bearer {guarded.owner}")]
     named = prediction_service_pb2.PredictRequest(game_id=GAME, pattern=PATTERN)
     batch = prediction_service_pb2.PredictBatchRequest(requests=[named, named])

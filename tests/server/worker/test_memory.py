@@ -13,7 +13,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 MOST = 110_000_000
-"""Bytes, including its share of memory shared with other processes (PSS): with two workers, as by default."""
+"""Bytes of proportional set size (PSS), which includes a share of shared memory; for two workers, the default."""
 
 
 def test_a_worker_with_the_bundle_that_ships_takes_less_than_110_megabytes(tmp_path: Path) -> None:

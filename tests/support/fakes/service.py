@@ -119,7 +119,7 @@ def _packed(message: Message) -> AnyMessage:
 
 
 def forecast(request: PredictRequest | None = None, **fields: Any) -> Forecast:
-    """Returns a plausible forecast for a request; `fields` override."""
+    """Returns a plausible forecast for a request; `fields` replace its values."""
     request = request or PredictRequest(pattern=[0.0] * 18)
     last = request.pattern[-1] if request.pattern else 0.0
     alpha = request.alpha if request.HasField("alpha") else 0.05
@@ -154,7 +154,7 @@ def heartbeat(token: str) -> StreamPredictionsResponse:
 
 
 def outcome(sequence: int, **fields: Any) -> Outcome:
-    """Returns a plausible outcome; `fields` override."""
+    """Returns a plausible outcome; `fields` replace its values."""
     values: dict[str, Any] = {"game_id": "0022000001", "horizon": HORIZON_HALFTIME, "differential": 7}
     return Outcome(**values | {"sequence": sequence} | fields)
 
@@ -188,7 +188,8 @@ class FakeServer:
         self.calls = list[Call]()
         self.worker = worker
         self.workers = 0
-        # A non-blocking Watch sends under its lock, for which the end of another one makes the server's thread wait.
+        # Watches block: a non-blocking one holds a lock while it sends, and when another one ends, the server's thread
+        # would wait for that lock.
         self.health = health.HealthServicer(experimental_non_blocking=False)
         self.health.set("", health_pb2.HealthCheckResponse.SERVING)
         self.health.set("dejavu.v1.PredictionService", health_pb2.HealthCheckResponse.SERVING)

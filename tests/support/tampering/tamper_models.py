@@ -125,7 +125,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 
 
 @KINDS.step(
-    "entries", "a forecast said to be of a model that the request named, and the chain rebuilt", None, "kept checkpoint"
+    "entries", "a forecast falsely marked as requested by model, and the chain rebuilt", None, "kept checkpoint"
 )
 def _(database: sqlite3.Connection, _: Path) -> None:
     def by_name(entry: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ def quiet(_: int) -> None:
 
 
 def fit_lstm(learn: LstmExamples, recipe: LstmConfig, seed: int, advance: Callable[[int], None]) -> TrainedLstm:
-    """Imports torch, which takes seconds, in the test that fits, and not in every process that collects this file."""
+    """Fits an LSTM; imports torch here, because at the top it would cost each process that collects tests seconds."""
     from dejavu_trainer.training import lstm
 
     return lstm.fit_lstm(learn, recipe, seed, advance)

@@ -17,13 +17,13 @@ from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
 
 PRIOR_GAMES = 40
 PARTS_OF_A_SEASON = 5
-"""Number of parts, by date, that residuals are taken from if all games are of one season."""
+"""Number of parts, by date, into which a single season is divided; each is forecast without its own games."""
 
 MIN_SCALE = 0.1
 """Lower bound of a scale, in points; avoids division by near-zero spreads in small data sets."""
 
 LEAST_LINES: Final = 1000
-"""Least number of games with a line for models of their own."""
+"""Minimum number of games with a line for separate models of the line."""
 
 
 def fit_linear(games: Games, margins: Floats, *, cube: bool = False) -> LinearModels:
@@ -112,7 +112,7 @@ def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Flo
 
 
 def season_parts(season: NDArray[np.integer]) -> Iterator[NDArray[np.bool_]]:
-    """Yield masks of games that are forecast without each other: the seasons, or parts of a single one."""
+    """Yield a mask for each part that is forecast by models fitted on the other parts: seasons, or parts of one."""
     several = season[0] != season[-1]
     parts = season if several else np.arange(len(season)) * PARTS_OF_A_SEASON // len(season)
     for part in np.unique(parts):

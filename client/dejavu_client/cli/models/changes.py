@@ -35,7 +35,7 @@ def add_commands(group: typer.Typer) -> None:
 def register(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
     load: Annotated[
-        bool, typer.Option("--load", help="Stage it too: every worker loads it and forecasts in the shadow.")
+        bool, typer.Option("--load", help="Stage it too: every worker loads it and makes shadow forecasts.")
     ] = False,
     reason: Reason = "",
     target: Target = DEFAULT_TARGET,
@@ -44,8 +44,8 @@ def register(
 ) -> None:
     """Upload a bundle into the server's store and register its model.
 
-    An upload that was cut off goes on where it ended: run the command again.
-    If its model is registered already, nothing is sent, and of the folder only the manifest is read.
+    To resume an interrupted upload, run the command again.
+    If the model is already registered, the command reads only the manifest and sends nothing.
     """
     with connect(target, timeout) as client:
         with exit_on_os_error(f"cannot read the bundle {bundle}"):
@@ -80,7 +80,7 @@ def unload(
     timeout: Timeout = CHANGE_TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Take a staged model back: no worker keeps it loaded."""
+    """Unstage a model: all workers unload it."""
     with connect(target, timeout) as client:
         show(client.unload_model(model, reason=reason, timeout=timeout), _print_change, as_json=as_json)
 
@@ -108,7 +108,7 @@ def rollback(
     from_version: Annotated[
         str,
         typer.Option(
-            "--from", metavar="VERSION", help="Roll back only if this is the champion, so that it is done once."
+            "--from", metavar="VERSION", help="Roll back only if this is the champion, so that repeating it is safe."
         ),
     ] = "",
     reason: Reason = "",
@@ -147,7 +147,7 @@ def route(
 ) -> None:
     """Let staged models answer shares of the games instead of the champion (A/B test).
 
-    Which games, follows from their ids: the same ones always.
+    The id of a game determines its model, so a game always has the same one.
     """
     if bool(shares) == off:
         raise typer.BadParameter("give one or more MODEL=SHARE, or --off", param_hint="MODEL=SHARE")

@@ -1,4 +1,4 @@
-/** Every word that the page says, in one place. */
+/** All texts of the page. */
 
 export const strings = {
   product: "Dejavu",
@@ -15,7 +15,7 @@ export const strings = {
   retry: "Try again",
   table: { show: "Show as table", hide: "Hide table" },
   connection: { connecting: "connecting", live: "live", lost: "no connection" } as Record<string, string>,
-  /** What the badge says of a server that is not well, by the reason of its status. */
+  /** Texts of the badge of a server with a problem, by the reason of its status. */
   broken: {
     SERVER_GONE: "no server",
     TOKEN_REJECTED: "refused",

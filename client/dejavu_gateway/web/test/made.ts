@@ -1,4 +1,4 @@
-/** Forecasts and recorded predictions for the tests, with what a test does not name set to something plausible. */
+/** Forecasts and recorded predictions for the tests, with plausible values for the fields that a test does not set. */
 import type { Forecast, Outcome, Recorded } from "../src/model/types";
 
 export function made(fields: Partial<Forecast> = {}): Forecast {

@@ -60,7 +60,12 @@ def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = No
 
 
 def settlement_message(settlement: Settlement, first_outcome_sequence: int) -> record_pb2.Settlement:
-    """Convert a settlement by an outcome that was first reported at a sequence to a message."""
+    """Convert a settlement to a message.
+
+    Args:
+        settlement: the settlement.
+        first_outcome_sequence: sequence of the first report of its outcome.
+    """
     result = settlement.market_result
     return message_of(
         record_pb2.Settlement,
@@ -93,7 +98,7 @@ def game_message(game: RecordedGame, course_of: CourseOf | None = None) -> pb.Ge
 
 
 def checkpoint_message(checkpoint: Checkpoint, removed: PrunedStatement | None = None) -> record_pb2.Checkpoint:
-    """Convert a checkpoint, and what was removed before, to a message."""
+    """Convert a checkpoint and the statement of removed entries, if any, to a message."""
     return message_of(
         record_pb2.Checkpoint,
         checkpoint,
@@ -103,7 +108,7 @@ def checkpoint_message(checkpoint: Checkpoint, removed: PrunedStatement | None =
 
 
 def pruned_message(removed: PrunedStatement | None) -> retention_pb2.PrunedEntries | None:
-    """Convert the statement of what was removed to a message; None if nothing was."""
+    """Convert the statement of removed entries to a message; None if no entry was removed."""
     if removed is None:
         return None
     return retention_pb2.PrunedEntries(
@@ -114,7 +119,7 @@ def pruned_message(removed: PrunedStatement | None) -> retention_pb2.PrunedEntri
 
 
 def scorecard_message(card: Scorecard, removed: PrunedStatement | None = None) -> scorecard_pb2.Scorecard:
-    """Convert a scorecard, and what was removed of the record, to a message."""
+    """Convert a scorecard and the statement of removed entries, if any, to a message."""
     return message_of(
         scorecard_pb2.Scorecard,
         card,
@@ -141,7 +146,7 @@ def leaderboard_message(
     removed: PrunedStatement | None = None,
     shadows: Iterable[ShadowRow] = (),
 ) -> pb.GetLeaderboardResponse:
-    """Convert a leaderboard, what was removed of the record, and the staged models to a message."""
+    """Convert a leaderboard, the statement of removed entries, if any, and the staged models to a message."""
     return pb.GetLeaderboardResponse(
         rows=[
             message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard, removed))

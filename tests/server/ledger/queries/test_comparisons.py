@@ -1,4 +1,4 @@
-"""Pairs of forecasts: exactly the same questions, settled, in the order in which games were settled."""
+"""Pairs of settled forecasts for exactly the same request, in the order in which their games were settled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backup is a sound ledger of one moment, complete or not there; what is restored from it has another epoch."""
+"""A backup is a consistent ledger of one moment, complete or absent; a ledger restored from it has another epoch."""
 
 from __future__ import annotations
 

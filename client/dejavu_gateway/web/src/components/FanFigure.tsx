@@ -1,4 +1,4 @@
-/** The lead so far and the fan of what may come, with the table of everything that was forecast. */
+/** Fan chart of the lead: the lead so far and the intervals of the forecasts, with a table of all forecasts. */
 import { createMemo, For } from "solid-js";
 import { Chart } from "../charts/Chart";
 import { fanData, fanOptions, type FanInput } from "../charts/fanChart";

@@ -1,4 +1,4 @@
-/** From when on the record reaches, where its operator removed what was before. */
+/** The first day of a record whose operator removed earlier entries. */
 import { Show } from "solid-js";
 import { api } from "../api/client";
 import { time } from "../api/convert";
@@ -22,7 +22,7 @@ export function RecordStart(props: { pruned: PrunedEntriesJson | undefined }) {
   );
 }
 
-/** The same where nothing is found, which may be because it was removed. */
+/** The same for an empty result: the entries may have been removed. */
 export function RecordStartHere() {
   const answer = createLoaded(() => true, () => api.checkpoint());
   return <RecordStart pruned={answer.value()?.checkpoint?.pruned} />;

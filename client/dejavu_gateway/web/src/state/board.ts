@@ -1,4 +1,4 @@
-/** Tonight's games as the record has them, loaded once and again after a break: the stream alone tells no outcome of before. */
+/** Tonight's games from the record, loaded at the start and again after a break, as the stream lacks earlier outcomes. */
 import { batch, createSignal } from "solid-js";
 import { api, type Board } from "../api/client";
 import { openness } from "../model/course";

@@ -6,7 +6,7 @@ import { serverSaid } from "./clock";
 import { link, type Connection, type Link } from "../model/link";
 import { forget, takeEvent } from "./games";
 
-/** Whether questions can be answered: the gateway is there, and the server behind it. */
+/** Whether the gateway and the server behind it can answer requests. */
 export function reachable(): boolean {
   const state = status();
   return connection() !== "lost" && state !== undefined && (state.reason === "OK" || state.reason === "STREAM_BROKEN");
@@ -16,28 +16,28 @@ const [connection, setConnection] = createSignal<Connection>("connecting");
 const [status, setStatus] = createSignal<GatewayStatus>();
 export { connection, status };
 
-/** Whether new forecasts reach the page, from the server on. */
+/** The state of the whole path of new forecasts, from the server to the page. */
 export function reaches(): Link {
   return link(connection(), status()?.reason);
 }
 
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 10_000;
-/** A token may have become invalid, as after a restore: give it up after so many refusals and load anew. */
+/** Refusals in a row after which the token is dropped and everything is loaded again: a restore, for example, makes it invalid. */
 const REFUSALS = 3;
 const STATUS_EVERY_MS = 10_000;
-/** An open stream says something every 10 s; one that is silent for so long is dead, though nothing has closed it. */
+/** An open stream sends something every 10 s; after this silence it counts as dead, even if nothing has closed it. */
 const SILENCE_MS = 30_000;
 
 let source: EventSource | undefined;
 let token = "";
 let refusals = 0;
-/** When the stream said something last, or was opened. */
+/** Time of the last message of the stream, or of its opening. */
 let heard = 0;
 let retry: ReturnType<typeof setTimeout> | undefined;
 const restarts = new Set<() => void>();
 
-/** Calls back when events may have been missed, so that what was loaded before must be loaded again. */
+/** Registers a callback for when events may have been missed and loaded data must be loaded again. */
 export function onRestart(listener: () => void): () => void {
   restarts.add(listener);
   return () => restarts.delete(listener);
@@ -52,7 +52,7 @@ function takeStatus(one: GatewayStatus): void {
   serverSaid(one.serverTime);
 }
 
-/** What is shown has everything up to this position: a stream that has none yet goes on from there. */
+/** Tells the position up to which the loaded data are complete; a stream without a position resumes there. */
 export function loadedUpTo(position: string): void {
   token ||= position;
 }
@@ -65,7 +65,7 @@ function connect(): void {
   mine.onopen = () => {
     heard = Date.now();
     refusals = 0;
-    if (!resumed) restart(); // what was loaded before may lack what came until now
+    if (!resumed) restart(); // loaded data may lack events up to now
     setConnection("open");
   };
   function take(event: MessageEvent<string>): void {
@@ -102,7 +102,7 @@ function again(): void {
   retry = setTimeout(connect, Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (refusals - 1)));
 }
 
-/** Opens a stream again that died without being closed, as in a proxy or after a change of the network. */
+/** Reopens a stream that died without being closed, for example in a proxy or after a change of network. */
 function replaceSilent(): void {
   if (!source || source.readyState === EventSource.CLOSED || Math.abs(Date.now() - heard) < SILENCE_MS) return;
   setConnection("lost");
@@ -122,8 +122,8 @@ async function check(): Promise<void> {
 }
 
 /**
- * A hidden tab gives its connection back, as a browser has six of them for all its tabs, and resumes where
- * it was once it is seen again.
+ * Closes the connection of a hidden tab, because a browser has only six for all its tabs, and resumes the stream when
+ * the tab is visible again.
  */
 function followVisibility(): void {
   if (document.hidden) {

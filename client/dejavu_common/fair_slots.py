@@ -89,7 +89,7 @@ class FairSlots:
             self.release(caller)
 
     async def run(self, caller: str, work: Callable[[], Awaitable[_T]]) -> _T:
-        """Wait for a slot, and hold it until work ends, which a cancelled caller does not end: a thread goes on.
+        """Wait for a slot, and hold it until work ends, which a cancelled caller does not end: a thread continues.
 
         Raises:
             TooManyWaitError: as `acquire`.

@@ -1,4 +1,4 @@
-"""Who played in a game: the lines of its box score, and who has been on court so far."""
+"""Players of a game: the lines of its box score, and the players seen on court so far."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def mark_of(minute: int) -> int:
 
 
 Fault = tuple[str, str, str]
-"""A wrong value: field, value and what was expected."""
+"""A wrong value: field, value and expected value."""
 
 
 class PlayerLine(NamedTuple):
@@ -58,7 +58,7 @@ class PlayerLine(NamedTuple):
 
 
 class Lineups(NamedTuple):
-    """Who has been on court so far, by the NBA's ids in ascending order, without repetition.
+    """Players seen on court so far, as NBA ids in ascending order, without repetition.
 
     Attributes:
         home_starters, away_starters: the five players at tip-off.
@@ -87,7 +87,7 @@ def lineups(
 
 
 def lineup_faults(given: Lineups) -> list[Fault]:
-    """Return what is wrong with line-ups."""
+    """Return the wrong values of line-ups."""
     faults: list[Fault] = []
     for team, starters, seen in (
         ("home", given.home_starters, given.home_seen),
@@ -110,7 +110,7 @@ def lines_of_team(lines: Sequence[PlayerLine], *, home: bool) -> list[PlayerLine
 
 
 def box_score_faults(lines: Sequence[PlayerLine]) -> list[Fault]:
-    """Return what is wrong with the lines of a game; no lines are no fault."""
+    """Return the wrong values of the lines of a game; a game without lines has none."""
     faults: list[Fault] = []
     for index, line in enumerate(lines):
         for name, value, least, most in (
@@ -132,7 +132,7 @@ def box_score_faults(lines: Sequence[PlayerLine]) -> list[Fault]:
 
 
 def final_faults(lines: Sequence[PlayerLine], differential: int) -> list[Fault]:
-    """Return what is wrong with the lines of a game that ended with a differential; no lines are no fault."""
+    """Return the wrong values of the lines of a game that ended with a differential; without lines there are none."""
     if faults := box_score_faults(lines):
         return faults
     times = []

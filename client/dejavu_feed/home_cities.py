@@ -1,4 +1,4 @@
-"""Where the teams of the NBA play at home: time zone and altitude of each city."""
+"""Home cities of the teams of the NBA: time zone and altitude of each."""
 
 from __future__ import annotations
 

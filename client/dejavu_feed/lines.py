@@ -1,4 +1,4 @@
-"""Line of a game: what a betting market expects of it before tip-off."""
+"""Line of a game: the expectation of a betting market before tip-off."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ is mistyped or belongs to another line.
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a market expects of a game; None where it does not say.
+    """Expectation of a market for a game; None where the market gives none.
 
     Attributes:
         margin: final differential, home − away, in points.
@@ -65,7 +65,7 @@ class SidedLine:
         return None
 
     def teams_instead_of(self, home: str, away: str) -> str:
-        """Say of which teams the line is, if it is not of those of a game: DEN @ LAL, not BOS @ MIA; "" if it is."""
+        """Return the teams of a line that is not of a game's teams, as "DEN @ LAL, not BOS @ MIA"; else ""."""
         if self.of(home, away) is not None:
             return ""
         return f"{self.away or '?'} @ {self.home or '?'}, not {away} @ {home}"

@@ -52,7 +52,7 @@ class LastScore:
 
 @dataclass(frozen=True, slots=True)
 class Possession:
-    """Who has the ball at the end of a minute.
+    """Possession at the end of a minute.
 
     Attributes:
         side: the team that has it; of a shot in the air, the team of the shooter.

@@ -39,8 +39,8 @@ def is_neutral(home: str, away: str, day: date | None, given: bool | None = None
         home: NBA code of the home team, which is one by form only at a neutral site.
         away: NBA code of the away team; listed games also match the other way round.
         day: local date of the game; None if it is not known.
-        given: what is known of the game otherwise; None: it is at a neutral site if it is listed here, as no game
-            before 2013 or after 2025 is.
+        given: whether it is at a neutral site according to another source; None: only the list here decides, which has
+            no games before 2013 or after 2025.
     """
     if given is not None:
         return given

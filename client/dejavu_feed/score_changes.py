@@ -25,7 +25,7 @@ class Contradiction(NamedTuple):
 
     Attributes:
         score: the score.
-        reason: what is wrong.
+        reason: the problem.
     """
 
     score: Score

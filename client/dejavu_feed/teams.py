@@ -70,7 +70,7 @@ ALIASES: Final = {
 
 
 class FormerTeam(NamedTuple):
-    """What a franchise was called in earlier seasons.
+    """A former name of a franchise.
 
     Attributes:
         franchise: NBA code of the franchise today.
@@ -180,5 +180,5 @@ def also_called(code: str) -> list[str]:
 
 
 def formerly(code: str) -> dict[str, FormerTeam]:
-    """Return what a franchise was called in earlier seasons, by the code of that time."""
+    """Return the former names of a franchise, by the code of that time."""
     return {former: team for former, team in FORMER_TEAMS.items() if team.franchise == code}

@@ -1,4 +1,4 @@
-"""Limits of a gateway: how much browsers may use of it."""
+"""Limits of a gateway's use by browsers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OF_ONE_CUSTOMER: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class GatewayLimits:
-    """What browsers may use of a gateway. Times are in seconds, sizes in bytes.
+    """Limits of the use of a gateway by browsers. Times are in seconds, sizes in bytes.
 
     Attributes:
         connections: maximum number of connections; live streams may hold nine tenths of them.
@@ -79,7 +79,7 @@ class GatewayLimits:
 
 @lru_cache(4096)
 def share_of(address: str) -> str:
-    """Return what counts as one client: an IPv4 address, or the IPv6 network that belongs to one customer."""
+    """Return the key of a client: an IPv4 address, or the IPv6 network that belongs to one customer."""
     try:
         parsed = ip_address(address)
     except ValueError:  # a socket of this machine has no address

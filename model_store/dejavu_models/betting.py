@@ -184,7 +184,7 @@ def _check_stakes(market: Market | TotalMarket, name: str, faults: FieldErrors) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StakingPolicy:
-    """How probabilities become stakes.
+    """Rules that turn probabilities into stakes.
 
     Attributes:
         model_share: weight of the model's probability relative to the market's, in [0, 1]; with 0, only the market's

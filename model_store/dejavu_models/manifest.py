@@ -172,7 +172,7 @@ class RefreshRecord(_Record):
 
 
 class LineageRecord(_Record):
-    """Where a bundle comes from, for people and for the record; determines no forecast.
+    """Origin of a bundle, for people and for the record; determines no forecast.
 
     Attributes:
         parent_version: version of the model that it was made from or is meant to replace; empty if it has none.

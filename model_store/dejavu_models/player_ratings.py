@@ -33,7 +33,7 @@ _CARRY: Final = 0.95
 _TEAM_SHARE: Final = 0.5
 """Share of a game's surprise that is the team's."""
 _MINUTES_WORTH: Final = 7.0
-"""What 48 minutes a game are worth in a rating, in points per 48 minutes."""
+"""Points per 48 minutes that a player's worth gains if he plays 48 minutes a game."""
 _NEW_MINUTES: Final = 0.15
 """Share of a game that a new player is expected to play."""
 _MINUTES_PACE: Final = 0.06
@@ -68,11 +68,11 @@ _CODES: Final = tuple(TEAMS)
 
 
 class PlayerRating(NamedTuple):
-    """What is known of a player.
+    """Rating and usual minutes of a player.
 
     Attributes:
         team: NBA code of the team of his newest game.
-        rating: in points per 48 minutes on court, beside average players, without what his minutes say.
+        rating: in points per 48 minutes on court, beside average players, without the part for his minutes.
         variance: of the rating, in points squared.
         minutes: mean share of a game in the games that he plays.
         starts: mean share of the games that he starts.
@@ -90,7 +90,7 @@ class PlayerRating(NamedTuple):
 
     @property
     def worth(self) -> float:
-        """Rating with what his minutes say, in points per 48 minutes."""
+        """Rating with the part for his minutes, in points per 48 minutes."""
         return self.rating + _MINUTES_WORTH * self.minutes
 
 

@@ -1,8 +1,8 @@
 """Entry point of a fork server: `python -m dejavu_server.fork_server SUPERVISOR_PID`, started by the supervisor.
 
-Imports what a worker needs, loads and warms up the bundles, then forks a worker for each request on the socket that is
-its standard input (see supervisor/protocol.py). Imports and bundles are loaded once for all workers, and their memory
-is shared until a process writes to it.
+Imports the modules of a worker, loads and warms up the bundles, then forks a worker for each request on the socket that
+is its standard input (see supervisor/protocol.py). Imports and bundles are loaded once for all workers; their memory is
+shared until a process writes to it.
 
 It forks twice, and the intermediate process ends at once: the worker then becomes a child of the supervisor, which is a
 subreaper, and outlives the fork server. Only a process with one thread can fork safely, and gRPC must not have started.

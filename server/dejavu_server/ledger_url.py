@@ -1,4 +1,4 @@
-"""URLs of ledgers. What only the database's driver can check is checked when the ledger is opened."""
+"""URLs of ledgers. Checks that need the database's driver follow when the ledger is opened."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from dejavu_models.types import Forecast, Horizon
 
 
 class LineSource(enum.Enum):
-    """Where the margin of a request is from; the value is used in files."""
+    """Source of the margin of a request; the value is used in files."""
 
     CALLER = "caller"
     """The request does not say."""
@@ -31,7 +31,7 @@ class LineSource(enum.Enum):
 
 
 class LineOrigin(NamedTuple):
-    """Where the margin of a request is from, and when it was read there, in whole microseconds; None if not given."""
+    """Source of the margin of a request, and time at which it was read, in whole microseconds; None if not given."""
 
     source: LineSource = LineSource.CALLER
     time: datetime | None = None

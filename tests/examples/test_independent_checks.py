@@ -431,7 +431,7 @@ def appended(lines: list[Any], entry: dict[str, Any]) -> list[Any]:
 def test_an_entry_after_a_kept_checkpoint_is_not_from_before_it(
     record: Record, entries: Path, tmp_path: Path, seconds: int, code: int
 ) -> None:
-    """Else an operator could add forecasts of games whose end he knows, with times from before it."""
+    """Otherwise an operator could add forecasts of games after their end, with times before it."""
     lines = [json.loads(line) for line in entries.read_text().splitlines()]
     signed = datetime.fromisoformat(json.loads(record.kept.read_text())["signedTime"])
     entry = json.loads(lines[first(lines, "forecast")]["canonical"])

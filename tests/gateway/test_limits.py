@@ -340,7 +340,7 @@ def test_a_websocket_of_a_page_at_another_port_is_refused(tight: Site) -> None:
 
 @pytest.mark.parametrize("forwarded", ["", "unknown", "192.0.2.1, x", "192.0.2.1,", "999.1.1.1", "_hidden", "9" * 4000])
 async def test_what_is_no_address_does_not_count_as_one(forwarded: str) -> None:
-    """Else who can say anything there has as many live streams as there are texts."""
+    """Otherwise a client could open any number of live streams by sending different texts."""
     settings = GatewaySettings(trusted_proxies=TrustedProxies.parse(["127.0.0.2"]))
     async with UpstreamClient("127.0.0.1:1") as client:
         context = GatewayContext(

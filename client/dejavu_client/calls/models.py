@@ -110,7 +110,7 @@ class ModelCalls(Caller):
     def unload_model(
         self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
     ) -> UnloadModelResponse:
-        """Take a staged model back to the stage none.
+        """Unstage a model; its stage becomes none.
 
         Args:
             model_version: its version, or an alias.

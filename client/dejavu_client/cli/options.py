@@ -26,7 +26,7 @@ RowT = TypeVar("RowT")
 BoundT = TypeVar("BoundT", int, date)
 
 HorizonName = Literal["half", "halftime", "final", "end"]
-"""Horizons as typed on the command line; "end" is what the tables call the final."""
+"""Horizons as typed on the command line; the tables call the final "end"."""
 HORIZONS: Final = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL, "end": FINAL}
 
 

@@ -204,7 +204,7 @@ _ORIGINS: Final = {
     MarginSource.MARGIN_SOURCE_FEED: ", the line of the NBA's odds feed",
     MarginSource.MARGIN_SOURCE_FILE: ", the line of the poller's file",
 }
-"""What follows an expected margin, by its source."""
+"""Text after an expected margin, by its source."""
 
 
 def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
@@ -278,7 +278,7 @@ _LATE: Final = {
 
 
 def late_text(forecast: Forecast) -> str:
-    """Say why a forecast is late."""
+    """Return the reason why a forecast is late, in words."""
     return _LATE.get(forecast.late, "made with hindsight")
 
 

@@ -241,7 +241,7 @@ def _is_overtime(game: GameState) -> bool:
 
 
 def _ahead(horizon: Horizon.ValueType, differential: int, game: GameState) -> str:
-    """Say who led at the half, or won."""
+    """Return the team that led at the half, or won, in words."""
     if not differential:
         return "level"
     return f"{game.home if differential > 0 else game.away} {'won' if horizon == FINAL else 'led'}"

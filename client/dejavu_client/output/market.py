@@ -143,7 +143,7 @@ _WITHOUT_STAKE: Final = (
 
 
 def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer) -> str:
-    """Say that no side has a stake, and why."""
+    """Return a sentence that no side has a stake, with the reason."""
     warned = next((each.reason for each in answer.warnings if each.reason in _WITHOUT_STAKE), None)
     if warned == WarningReason.WARNING_REASON_RATINGS_OUTDATED and isinstance(answer, TotalMarketAnswer):
         reason = "ratings of total points outdated"  # those of the margin may be given or usable
@@ -213,7 +213,7 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
 
 
 def recording(answer: MarketAnswer, forecast: Forecast) -> str:
-    """Say whether the bet is recorded, with the reason if not; "" if the server does not say."""
+    """Return whether the bet is recorded, in words, with the reason if not; "" if the server does not tell."""
     if answer.recording == MarketRecording.MARKET_RECORDING_RECORDED:
         return "recorded" if answer.side else "none; the market is recorded"
     if answer.recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS:

@@ -143,7 +143,7 @@ def _line_without_game(event: _WithoutGame) -> str:
 
 
 def leadership_line(status: Leadership) -> str:
-    """Say whether this poller works, or which other one does."""
+    """Return whether this poller leads, or the poller that does, in words."""
     match status.role:
         case LeaderRole.LEADING:
             return "leads: this poller forecasts, others stand by"

@@ -286,7 +286,7 @@ def between(figure: Figure, digits: int, *, sign: bool) -> str:
 
 
 def verdict(difference: Figure, games: int, rival: str = "persistence") -> str:
-    """Say whether a difference from a rival is significant; return "points" if it has no interval."""
+    """Return in words whether a difference from a rival is significant; "points" if it has no interval."""
     if not (difference.HasField("lower") and difference.HasField("upper")):
         return "points"
     if difference.lower <= 0 <= difference.upper:

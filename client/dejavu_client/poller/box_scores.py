@@ -25,7 +25,7 @@ log = get_logger()
 
 
 class BoxScores:
-    """Who has been on court in each game, read once for each of MARKS: forecasts wait for it.
+    """The players seen on court in each game, read once for each of MARKS: forecasts wait for them.
 
     A box score that cannot be read in time, or does not name the starters, is missing: forecasts then use what is known
     from an earlier one, or only the teams' ratings.

@@ -1,4 +1,4 @@
-"""Files of the events of games, which a poller keeps for later use: a file for each game, replaced as it goes on."""
+"""Files of the events of games, which a poller keeps for later use: one for each game, replaced during the game."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ FIRST_MINUTE: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class HorizonRules:
-    """When a horizon can be forecast, and how its end is detected.
+    """The minutes at which a horizon can be forecast, and the detection of its end.
 
     Attributes:
         minutes: minutes of play until the horizon; it can't be forecast any more after them.

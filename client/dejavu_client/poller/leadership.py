@@ -61,7 +61,7 @@ class LeaderRole(StrEnum):
 
 
 class Leadership(NamedTuple):
-    """Which poller works, as far as this poller knows.
+    """The poller that works, as far as this poller knows.
 
     Attributes:
         role: role of this poller.
@@ -117,7 +117,7 @@ class LeaderElection:
         clock: steady clock, in seconds.
 
     Attributes:
-        status: which poller works, as last heard.
+        status: the poller that works, as last heard.
     """
 
     def __init__(

@@ -103,7 +103,7 @@ class _Frozen(NamedTuple):
 
 
 class GameLines:
-    """Knows the line of each game: the newest one until the game is on, and that one from then on.
+    """Lines of games: the newest line of each until the game starts, then that line for the rest of the game.
 
     A file comes first, then the feed, whose odds count until the scheduled start: later ones may follow the game. A
     game that was already on when it was first seen, or whose tip-off another poller led, gets a line from `kept` or

@@ -233,12 +233,12 @@ class Poller:
 
     @property
     def leads(self) -> bool:
-        """Whether this poller works, and has started anew for its current term."""
+        """Whether this poller leads, and has started again for its current term."""
         election = self._election
         return election is None or (election.leads and self.leadership == election.status)
 
     async def _follow_election(self) -> None:
-        """Start anew, as after a restart, when the leadership changes.
+        """Start again, as after a restart, when the leadership changes.
 
         The track record has the forecasts of other leaders.
         """
@@ -431,7 +431,7 @@ class Poller:
         self._known_faults = faults
 
     async def _skip(self, state: GameState) -> None:
-        """Say once that an All-Star game is not forecast; its id stays known while the scoreboard shows it."""
+        """Report once that an All-Star game is not forecast; its id stays known while the scoreboard shows it."""
         if state.game_id not in self._skipped:
             await self._emit(GameSkipped(state, "an All-Star game, of which no model knows anything"))
         self._skipped = frozenset({state.game_id, *(self._skipped & self._shown)})
@@ -482,7 +482,7 @@ class Poller:
     async def _tell_line(
         self, game_id: str, line: GameLine | None, answers: Sequence[Forecast | DejavuClientError]
     ) -> None:
-        """Say before the first forecast of a game which line it has, or what is used without one."""
+        """Report the line of a game before its first forecast, or the source used without a line."""
         made = [each for each in answers if isinstance(each, Forecast)]
         if self._lines is None or not made:
             return

@@ -27,8 +27,8 @@ from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import Score, elapsed_seconds
 
 KEPT: Final = timedelta(days=2)
-"""How long a poller remembers games that the feed does not show: it may run for a season, and each takes a third of a
-megabyte."""
+"""Time for which a poller remembers games that the feed does not show: it may run for a season, and each takes a third
+of a megabyte."""
 
 MAX_WATCHED: Final = MAX_GAMES
 """Maximum number of games that a poller follows, about twice the games of three full evenings; each costs a thread or

@@ -94,7 +94,7 @@ class AsyncRepeatable(Generic[ConnectionT, RequestT, ResponseT]):
 
     @property
     def repeated(self) -> int:
-        """How often the request was sent again."""
+        """Number of times that the request was sent again."""
         return len(self.channels) - 1
 
     @property

@@ -91,7 +91,7 @@ class UploadRetries:
         self._failures = 0
 
     def went_on(self) -> None:
-        """Take note that the server answered: the upload has made progress, or is about to."""
+        """Count no failures any more, because the server answered and the upload makes progress."""
         self._failures = 0
 
     def pause(self, error: DejavuClientError, left: float) -> float | None:

@@ -210,7 +210,7 @@ class Caller:
         error: grpc.RpcError,
         repeats: int,
     ) -> float | None:
-        """Return how to go on after an attempt failed.
+        """Return the next step after a failed attempt.
 
         Returns:
             0 to wait for the other attempts, seconds after which to send the request again, or None to give up.

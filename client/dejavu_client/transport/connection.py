@@ -82,7 +82,7 @@ class Repeatable(Generic[ConnectionT, RequestT, ResponseT]):
 
     @property
     def repeated(self) -> int:
-        """How often the request was sent again."""
+        """Number of times that the request was sent again."""
         return len(self.channels) - 1
 
     @property

@@ -1,4 +1,4 @@
-"""A connection of a pool, and what a call that waits on it should do."""
+"""A connection of a pool, and the next step of a call that waits on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROBE_SECONDS = 0.5
 
 
 class SilenceCheck(NamedTuple):
-    """What a call that waits for its answer should do.
+    """Next step of a call that waits for its answer.
 
     Attributes:
         wait: seconds to wait before the next check.

@@ -1,4 +1,4 @@
-"""When a client repeats a request by itself, and how often: clients must not multiply the load of a server in trouble.
+"""Rules for automatic repetition of requests: clients must not multiply the load of a server in trouble.
 
 These are repetitions beside gRPC's retries, which service_config.json limits in the same way (`retryThrottling`).
 """

@@ -1,4 +1,4 @@
-"""Which worker answered a call: the worker names itself in the call's metadata."""
+"""Name of the worker that answered a call, which the worker puts into the call's metadata."""
 
 from __future__ import annotations
 

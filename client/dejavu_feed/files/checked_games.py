@@ -1,4 +1,4 @@
-"""What the readers of files return: games, problems and the games that are left out."""
+"""Results of the readers of files: games, problems and the games that are left out."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class CheckedGames:
 
     @property
     def at_least(self) -> str:
-        """What to say before the number of problems."""
+        """Text before the number of problems: "at least " if there may be more."""
         return "at least " if len(self.problems) >= MAX_PROBLEMS else ""
 
 

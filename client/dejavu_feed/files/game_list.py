@@ -25,7 +25,7 @@ _RESULT: Final = ("WL", "PTS")
 _MATCHUP: Final = re.compile(r"(\S+) (vs\.|@) (\S+)")
 _WINS: Final = {"W": True, "L": False}
 EXPECTED_DAY: Final = "a date such as 2024-10-22, or a time with its zone"
-"""What `day_of` accepts, for error messages."""
+"""Forms of dates that `day_of` accepts, for error messages."""
 
 _MISSING: Final = ("", "NA", "None", "nan")
 

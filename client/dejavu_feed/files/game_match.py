@@ -1,4 +1,4 @@
-"""Matches the plays of a game with a list of games, and finds what the two say differently."""
+"""Matches the plays of a game with a list of games, and finds contradictions between the two."""
 
 from __future__ import annotations
 

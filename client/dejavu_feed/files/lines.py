@@ -1,4 +1,4 @@
-"""Reads the lines of betting markets from a table: what the market expects of each game.
+"""Reads the lines of betting markets from a table: the market's expectation of each game.
 
 One row per game, with the columns of any of these forms: `game_id`, or date, home and away team; the margin as
 `pregame_margin`, as the home team's `spread`, or as two moneylines; the `total`. Numbers as books print them.
@@ -49,7 +49,8 @@ class Lines:
     Attributes:
         rows: each line with the number of its row and the teams that it names; a game may have one by each of its two
             keys.
-        skipped: the first row that was skipped for its teams, with what was expected, and how many more; empty: none.
+        skipped: the first row that was skipped for its teams, with the expected value, and the number of others;
+            empty: none.
     """
 
     rows: Mapping[Key, tuple[int, SidedLine]] = field(default_factory=dict)
@@ -67,7 +68,7 @@ class Lines:
         return max(found, key=itemgetter(0))[1] if found else None
 
     def of_others(self, game_id: str, home: str, away: str) -> str:
-        """Say of which teams the row of a game's id is, if it is not of those of the game; empty if it is."""
+        """Return an error text if the row of a game's id has other teams than the game, otherwise ""."""
         _, sided = self.rows.get(game_id, (0, SidedLine(NO_LINE)))
         teams = sided.teams_instead_of(home, away)
         return f"the row of game {game_id} is of {teams}; it is not used" if teams else ""

@@ -210,14 +210,14 @@ def _season(
 
 
 def _events(game: _Game, scores: Sequence[Score], teams: tuple[str, str]) -> tuple[Event, ...]:
-    """Return the events of a game; none if its rows do not say what they are."""
+    """Return the events of a game; none if its rows do not give kinds of events."""
     if all(event.kind is EventKind.OTHER for event, _ in game.events.values()):
         return ()
     return complete_events(game.events.values(), scores, teams)
 
 
 def _check_belongs(name: str, game: _Game, source_format: SourceFormat, season: int) -> None:
-    """Check what a game says of itself.
+    """Check the consistency of the rows of a game.
 
     Raises:
         UnusableGame: if it is not of the season, or not of the league.

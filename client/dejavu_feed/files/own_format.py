@@ -47,7 +47,7 @@ class _Game:
     again: bool = False
 
     def add(self, score: Score) -> str:
-        """Add a score, unless it repeats an earlier one; return what is wrong with its time, or ""."""
+        """Add a score, unless it repeats an earlier one; return the problem with its time, or ""."""
         latest = self.scores[-1].elapsed if self.scores else 0.0
         if score.elapsed != latest:
             self.again = score.elapsed < latest

@@ -13,7 +13,7 @@ MAX_LISTED: Final = 40
 
 
 class BoxScore(NamedTuple):
-    """Who has played in a game so far.
+    """Players of a game so far.
 
     Attributes:
         lineups: who has been on court; None if the box score does not name five starters of each team.

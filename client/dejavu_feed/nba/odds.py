@@ -1,4 +1,4 @@
-"""Parses the odds feed of the NBA into lines: what the bookmakers that it lists expect of each of today's games."""
+"""Parses the odds feed of the NBA into lines: the expectation of the listed bookmakers for each of today's games."""
 
 from __future__ import annotations
 

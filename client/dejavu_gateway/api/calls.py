@@ -35,7 +35,7 @@ class CallEndpoint:
         method: HTTP method: GET takes the request as query parameters, POST as its body.
         path: the path; a part in braces is the field of that name.
         rpc: the RPC.
-        summary: what the RPC does, for the description of the interface.
+        summary: summary of the RPC, for the description of the interface.
         parameters: message whose fields are the query parameters; the request itself by default.
         complete: makes the request from the message of `parameters` and the further parameters.
         also: names of the further parameters.

@@ -37,7 +37,7 @@ class InferenceEndpoint:
         method: HTTP method.
         paths: its paths; they differ in optional parts.
         name: name of the RPC.
-        summary: what the RPC does, for the description of the interface.
+        summary: summary of the RPC, for the description of the interface.
         answer: answers a request.
     """
 

@@ -110,7 +110,7 @@ class _Image:
     """An SVG of the common size. It is built from elements, never from strings, so that no value can end an attribute.
 
     Args:
-        label: what the image shows, for people who cannot see it.
+        label: description of the image, for people who cannot see it.
     """
 
     def __init__(self, label: str) -> None:
@@ -152,7 +152,7 @@ def printable(text: str) -> str:
 
 
 def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> tuple[str, str]:
-    """Say who wins with which chance, and what the forecast of the final is.
+    """Return two texts: the probability of a win, and the forecast of the final.
 
     For the newest forecast of a game that is over, say how the game ended, or that this was not reported; in the last
     minute and in overtime, that there is no forecast. For a late forecast, say that it does not count: it may have been

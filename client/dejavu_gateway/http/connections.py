@@ -140,7 +140,7 @@ class SmallReads(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Pass on what was read."""
+        """Pass on the data that were read."""
         self._protocol.data_received(bytes(memoryview(self._buffer)[:nbytes]))
 
 

@@ -57,7 +57,7 @@ class Outlet(Protocol):
         """Keep the connection alive; send the position unless the token is empty, so that silence can be resumed."""
 
     async def reset(self, error: JsonObject) -> None:
-        """Say that the browser's position is unknown to the server, and that the newest forecasts follow."""
+        """Announce that the server does not know the browser's position, and that the newest forecasts follow."""
 
     async def finish(self, retry_seconds: float) -> None:
         """End the stream; the browser should connect again after a time."""

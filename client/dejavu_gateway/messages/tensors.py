@@ -25,7 +25,7 @@ _BINARY: Final = {"binary_data_size", "binary_data", "binary_data_output"}
 
 
 class _Datatype(NamedTuple):
-    """How values of a datatype are sent.
+    """Representation of the values of a datatype in a message.
 
     Attributes:
         field: name of the field of InferTensorContents that has the values.

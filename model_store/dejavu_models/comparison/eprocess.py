@@ -25,7 +25,7 @@ A stake needs a bound of a game's loss, and a bound of the worst possible game w
 differences are clipped to a bound that is known before the game and grows with the data: the fifth largest difference
 so far. The bound never falls, so stakes, which are shares of the greatest allowed stake, never rise. A large difference
 counts in full from the sixth one of its size on; in all, clipping removes less than the sum of the five largest
-differences. What is lost is evidence about events as rare as one game in fifty, which few games could not give anyway.
+differences. This loses evidence about events as rare as one game in fifty, which few games could not give anyway.
 """
 
 from __future__ import annotations

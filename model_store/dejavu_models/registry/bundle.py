@@ -44,7 +44,8 @@ GOLDEN_TOLERANCE = 1e-6
 """Tolerance, in points, between a loaded bundle's answers and the golden ones computed before writing."""
 
 _MAX_POINTS = 1e4
-"""Bound of the points of an answer: what a scorecard can show. Models of a few games exceed those of any game."""
+"""Bound of the points of an answer: the largest number that a scorecard can show. Answers of models of a few games
+exceed those of any game."""
 
 MAX_ANSWER_SECONDS = 0.02
 """Maximum CPU time of an answer with everything that can be requested, in seconds; the default bundle takes up to

@@ -57,7 +57,7 @@ MAX_REASON: Final = 500
 
 
 class ModelStage(enum.Enum):
-    """Where a model is in its life."""
+    """Stage of a model in its life."""
 
     NONE = "none"
     """Registered: in the store, loaded by no worker unless asked for."""

@@ -77,7 +77,7 @@ def doubtful_games(settled: SettledForecasts) -> int:
 
 
 def _told_otherwise(told: Floats, place: NDArray[np.int64], games: int) -> NDArray[np.bool_]:
-    """Return which forecasts have another value than the first one that is told of their game; NaN is none."""
+    """Return which forecasts have another value than the first known value of their game; NaN is unknown."""
     given = np.flatnonzero(~np.isnan(told))[::-1]
     first = np.full(games, np.nan)
     first[place[given]] = told[given]

@@ -1,4 +1,4 @@
-"""What a bundle knows of total points: the tables by the source of the expected total, and the ratings behind it."""
+"""Total points in a bundle: the tables by the source of the expected total, and the ratings behind it."""
 
 from __future__ import annotations
 

@@ -350,7 +350,7 @@ class Callers:
         answer.sent()
 
     def _move(self, state: _State, before: int) -> None:
-        """Take note that a caller had another number of unread answers before."""
+        """Update the index of callers by unread answers after a change of a caller's number."""
         if before:
             del self._by_unread[before][state]
             if not self._by_unread[before]:

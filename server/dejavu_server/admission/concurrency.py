@@ -23,7 +23,7 @@ places."""
 
 
 class Shortage(NamedTuple):
-    """What a call lacks that was not counted in.
+    """Shortage of places for a refused call.
 
     Attributes:
         places: number of calls that must end before it; at least 1.
@@ -90,7 +90,7 @@ class ConcurrencyLimit:
         return True
 
     def shortage(self, now: float, caller: str = "") -> Shortage:
-        """Return what a call lacks that `acquire` has just refused.
+        """Return the shortage for a call that `acquire` has just refused.
 
         A call for which the reserved places alone are free takes none from callers who may use them.
         """

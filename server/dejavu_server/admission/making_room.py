@@ -42,7 +42,7 @@ class Abandoned:
             self._numbers.popitem(last=False)
 
     def clear(self, caller: str) -> None:
-        """Take note of a request."""
+        """Forget the calls that a caller has abandoned, because a request arrived."""
         self._numbers.pop(caller, None)
 
     def of(self, caller: str) -> int:
@@ -61,7 +61,7 @@ def calls_to_end(calls: Collection[Permit], shortage: Shortage, now: float, aban
 
     Args:
         calls: the calls without a request, oldest first.
-        shortage: what the other call lacks.
+        shortage: shortage of places for the other call.
         now: the time, on the clock of the permits.
         abandoned: how many calls each caller has abandoned.
 

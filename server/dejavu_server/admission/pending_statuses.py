@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Final
 
 STATUS_SECONDS: Final = 2.0
-"""How long a status is kept for a peer that does not read it; the call then ends without one."""
+"""Time for which a status is kept for a peer that does not read it; the call then ends without one."""
 
 MAX_STATUSES: Final = 1024
 """Maximum number of statuses being sent at a time; further calls end without one."""

@@ -198,7 +198,7 @@ class Failure(NamedTuple):
     metadata: Mapping[str, str] = MappingProxyType({})
     """Further values for programs, sent as the metadata of google.rpc.ErrorInfo."""
     retry_delay: Duration | None = None
-    """How long to wait before the same request; None if it would fail again."""
+    """Time to wait before the same request; None if it would fail again."""
 
 
 def describe(error: BaseException) -> Failure:
@@ -279,7 +279,7 @@ def status_number(code: grpc.StatusCode) -> int:
 
 
 def _metadata(error: DejavuError) -> dict[str, str]:
-    """Return what an error tells programs in addition to its reason."""
+    """Return the metadata of an error for programs, in addition to its reason."""
     match error:
         case OutcomeStands(outcome=ReportedOutcome() as outcome):
             return _outcome_metadata(outcome)

@@ -71,10 +71,10 @@ MAX_CALL_SECONDS = 60.0
 """Deadline of a unary call that has none of its own."""
 
 DRAIN_STREAM_SECONDS = 0.25
-"""How long a drain waits for streams to send their final messages before it ends them."""
+"""Time for which a drain waits for streams to send their final messages before it ends them."""
 
 _DEADLINE_ROUNDING = 0.01
-"""How much later the deadline of a call can be here than at its caller, as a share of the whole time."""
+"""Greatest delay of a call's deadline here after that at its caller, as a share of the whole time."""
 
 _DEADLINE_JITTER = 0.01
 """Seconds by which the cancellation of a call whose deadline passed can travel faster than its request did."""

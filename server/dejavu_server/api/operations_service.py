@@ -18,7 +18,7 @@ MAX_FEEDS = 8
 
 
 class OperationsService:
-    """Reports what the server does.
+    """Reports the activity of the server.
 
     Args:
         statistics: returns the statistics of all workers; the same object until they were sampled again.

@@ -51,7 +51,7 @@ class _Scored(NamedTuple):
     Attributes:
         settled: the settled forecasts that match its filter.
         unsettled: the games of past evenings that nobody settled, with the models of their forecasts.
-        removed: statement of what was removed from the record; None if nothing was.
+        removed: statement of removed entries; None if no entry was removed.
     """
 
     settled: SettledByModel

@@ -183,7 +183,7 @@ def standing(connection: Connection, name: str, now: int | None = None) -> Lease
 
 
 def _stands(expires_us: int, now: int) -> bool:
-    """Return whether a lease still stands; not if it would last too long, as after the clock was set back."""
+    """Return whether a lease is valid; False if it would last too long, as after the clock was set back."""
     return now < expires_us <= now + _LONGEST_US
 
 

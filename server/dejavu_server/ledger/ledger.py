@@ -51,10 +51,10 @@ scorecards. All other reads take a millisecond.
 
 
 _WITHDRAWAL_BYTES: Final = 1024
-"""What a withdrawal counts towards the limit of its caller; its entry has fewer bytes."""
+"""Bytes of a withdrawal in the limit of its caller; the entry has fewer."""
 
 _CHANGE_BYTES: Final = 4096
-"""What a change of models counts; with the longest reason and all shares its entry has about as many bytes."""
+"""Bytes of a change of models in this limit; with the longest reason and all shares the entry has about as many."""
 
 
 class Ledger:

@@ -53,7 +53,7 @@ _T = TypeVar("_T")
 
 
 class LedgerHealth(NamedTuple):
-    """Which functions of the ledger work.
+    """Functions of the ledger that work.
 
     Attributes:
         recording: whether named forecasts can be recorded, as far as is known.

@@ -20,7 +20,7 @@ from dejavu_server.observability.statistics import (
 
 
 class StatisticsReporter(PeriodicTask):
-    """Knows the statistics of the server. No call pays for it: metrics are read at intervals.
+    """Reports the statistics of the server. This costs calls no time: metrics are read at intervals.
 
     Args:
         metrics: metrics of the worker.

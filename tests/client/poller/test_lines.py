@@ -184,7 +184,7 @@ async def test_a_refused_file_is_read_again_when_it_changes_and_skipped_rows_are
 
 
 async def test_odds_that_fail_after_they_were_read_are_a_fault_until_the_game_is_on() -> None:
-    """Else a line looks newer than it is."""
+    """Otherwise a line would look newer than it is."""
     evening, odds = Evening([game()]), Odds()
     state, lines = scheduled(evening), GameLines(evening.clock, odds=odds)
     odds.lines = {state.game_id: Line(4.5)}

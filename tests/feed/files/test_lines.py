@@ -88,7 +88,7 @@ def test_a_row_of_the_id_of_another_game_is_named(tmp_path: Path) -> None:
 def test_spreads_without_a_sign_beside_the_favorite_are_refused(
     tmp_path: Path, column: str, spreads: tuple[str, str], refused: bool
 ) -> None:
-    """Else each favorite at home is read as an underdog."""
+    """Otherwise each favorite at home would be read as an underdog."""
     one, other = spreads
     path = written(
         tmp_path, f"date,home,away,{column},spread\n2024-01-05,BOS,UTA,home,{one}\n2024-01-05,LAL,DEN,away,{other}"

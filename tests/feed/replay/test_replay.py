@@ -38,7 +38,7 @@ def board(replay: Replay) -> Scoreboard:
 
 @pytest.mark.parametrize("hour", [23, 5, 10])
 def test_games_of_one_evening_have_its_date_also_after_midnight(hour: int) -> None:
-    """Else the page, whose evenings go on until the morning, would not show games that are replayed at night."""
+    """Otherwise the page, whose evenings last until the morning, would not show games that are replayed at night."""
     clock = SteppedClock(datetime(2026, 1, 15 + (hour < 12), hour, 30, tzinfo=UTC))
     found = board(Replay(simulated_evening(random.Random(1), 2), speed=60, now=clock))
     assert {str(game.date) for game in found.games} == {found.date} == {"2026-01-15"}

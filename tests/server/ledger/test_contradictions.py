@@ -111,7 +111,7 @@ async def test_teams_added_to_an_outcome_without_must_be_those_of_the_other_hori
 
 
 async def test_a_late_forecast_does_not_turn_the_teams_of_a_game(ledger: Ledger) -> None:
-    """Else the teams swapped in it turn the sign of all that was said in time, and the true report is refused."""
+    """Otherwise swapped teams would reverse the sign of all timely forecasts, and the true report would be refused."""
     made = [
         issued(pattern=(1.0,) * minute, horizon=FINAL, home_team=home, away_team=away)
         for minute, home, away in ((20, "BKN", "GSW"), (40, "BKN", "GSW"), (5, "GSW", "BKN"))
@@ -133,7 +133,7 @@ async def test_the_teams_of_late_forecasts_count_where_there_are_no_others(ledge
 
 
 async def test_a_forecast_with_other_teams_does_not_keep_the_outcome_from_being_reported(ledger: Ledger) -> None:
-    """Else who may record chooses which games are settled; with several pairs of teams they show as doubtful."""
+    """Otherwise a recording caller could choose the settled games; a game with several pairs of teams is doubtful."""
     made = [
         issued(pattern=(1.0,) * minute, horizon=FINAL, home_team=home, away_team=away)
         for minute, home, away in ((20, "BKN", "GSW"), (40, "BKN", "GSW"), (41, "GSW", "BKN"))

@@ -123,7 +123,7 @@ def test_late_forecasts_teach_nothing_and_are_not_exported(book: RecordBook) -> 
 def test_nothing_is_learned_from_a_minute_that_is_told_in_two_ways(
     book: RecordBook, leads: tuple[float, ...], learned: int
 ) -> None:
-    """Else who may record, and not report, widens the intervals of all with patterns that no game has."""
+    """Otherwise a caller who may record, not report, could widen all intervals by patterns that no game has."""
     for number, lead in enumerate(leads):
         said(book, 18, lead, alpha=0.05 + number / 1000)
     book.report(GAME, FINAL, 5)
@@ -163,7 +163,7 @@ def test_a_forecast_that_came_late_has_no_bet_when_a_later_minute_makes_it_timel
 
 
 def test_a_market_that_is_quoted_later_takes_nothing_from_a_bet_that_was_placed(book: RecordBook) -> None:
-    """Also for a forecast from before it: else a bet that is being lost is taken back by filling the game's cap."""
+    """Also if its forecast is older: otherwise filling the game's cap would take back a bet that is being lost."""
     policy = StakingPolicy(game_cap=0.02, evening_cap=0.05)
     said(book, 20)
     book.predict(with_market(forecast(GAME, minute=21, horizon=FINAL), line=0.5, stake=0.02, policy=policy))
@@ -233,7 +233,7 @@ def test_a_half_that_was_withdrawn_makes_what_it_precedes_late_and_nothing_of_la
 def test_a_report_withdrawn_before_the_first_forecast_makes_none_late_and_the_game_doubtful(
     tmp_path: Path, seen: int
 ) -> None:
-    """Else one who may report makes the forecasts of all games to come late for ever; the doubt tells of hindsight."""
+    """Otherwise a reporting caller could make all forecasts of future games late; the doubt shows hindsight."""
     with new_book(tmp_path) as book:
         for horizon in (HALF, FINAL):
             book.report(GAME, horizon, 11, seen=EVENING + timedelta(minutes=seen))
@@ -275,7 +275,7 @@ def test_a_game_whose_outcome_was_withdrawn_is_seen_and_counts_nowhere(book: Rec
 
 
 def test_a_game_that_is_reported_again_keeps_its_place_in_the_order_of_the_bankroll(book: RecordBook) -> None:
-    """Else a loss could be moved away from the others, to where it makes the smaller drawdown."""
+    """Otherwise a loss could be moved away from other losses, which reduces the drawdown."""
     lost, games = -5, [f"002250000{number}" for number in range(1, 5)]
     for evening, (game, differential) in enumerate(zip(games, (lost, lost, 5, 5), strict=True)):
         made = forecast(game, minute=20, horizon=FINAL, generated_time=EVENING + timedelta(days=evening))
@@ -588,7 +588,7 @@ def test_a_game_whose_points_fall_or_exceed_those_of_the_outcome_is_doubtful(
 def test_nothing_is_learned_from_a_minute_whose_points_contradict_others(
     book: RecordBook, told: list[tuple[int, int, dict[str, float]]], total: int | None, contradictory: set[int]
 ) -> None:
-    """Else who may record narrows or widens the intervals of all with points that no game has."""
+    """Otherwise a recording caller could narrow or widen all intervals by points that no game has."""
     points_told(book, told)
     book.report(GAME, FINAL, 4, total_points=total)
     [lesson] = book.read(lambda connection: list(learning.settled_games_after(connection, 0)))

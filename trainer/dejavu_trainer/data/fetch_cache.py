@@ -26,7 +26,7 @@ _PARTIAL_SUFFIX: Final = ".part"
 
 
 class FetchedGame(NamedTuple):
-    """What is kept of a game's plays.
+    """Stored plays of a game.
 
     Attributes:
         timeline: every change of the score.

@@ -52,7 +52,7 @@ def fetch_finals(
         stats: the statistics service.
         seasons: years in which the seasons end, ascending.
         today: the game day.
-        folder: folder for what was received; created if it does not exist.
+        folder: folder for the received data; created if it does not exist.
         client: sends the requests, with rate limit and retries.
         say: called with a line of progress after each season.
 

@@ -127,7 +127,7 @@ class Games:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the content in hex; independent of files and machine. What no game has does not count."""
+        """SHA-256 of the content in hex; independent of files and machine. Inputs that no game has do not count."""
         digest = hashlib.sha256()
         for name in (field.name for field in fields(self)):
             values = getattr(self, name)

@@ -33,7 +33,7 @@ NEUTRAL = "neutral_site"
 """Column of `LISTED`: 1 if the game was at a neutral site, 0 if not, null where that is not known."""
 
 LISTED = DATED.append(pa.field(NEUTRAL, pa.float32()))
-"""DATED with what a list of games says besides."""
+"""DATED with the additional columns of a list of games."""
 
 RECORDED_FIELDS = tuple(pa.field(name, pa.float32()) for name in live_inputs.COLUMNS)
 """Columns of an export of a ledger: the live inputs at the time of the row, null where the ledger does not know

@@ -69,7 +69,7 @@ def acceptance_checks(
 
 
 def missed(checks: Sequence[Check]) -> str:
-    """Say how many of the aims are reached, and name the others."""
+    """Return a sentence with the number of aims that are reached and the names of the others."""
     names = [check.name for check in checks if not check.passed]
     reached = f"{len(checks) - len(names)} of {len(checks)} are reached"
     return f"{reached}; not reached: {'; '.join(names)}." if names else f"{reached}."

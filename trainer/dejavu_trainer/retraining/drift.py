@@ -76,7 +76,7 @@ QUANTITIES: Final[dict[str, Callable[[GameValues], Floats]]] = {
     "spread at the half": lambda games: _distance(games.halftime),
     "spread at the end": lambda games: _distance(games.final),
 }
-"""What is compared: the values of GameValues; the home edge is the mean of the final differentials, a spread is the
+"""Compared quantities: the values of GameValues; the home edge is the mean of the final differentials, a spread is the
 mean of the distances from the median."""
 
 

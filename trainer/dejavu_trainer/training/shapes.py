@@ -18,7 +18,7 @@ _NEGLIGIBLE: Final = 1e-4
 
 
 class LateShapes(NamedTuple):
-    """How shapes of the final depend on the size of the lead.
+    """Dependence of the shapes of the final on the size of the lead.
 
     Attributes:
         first: minute from which they do.

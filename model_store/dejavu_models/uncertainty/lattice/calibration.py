@@ -22,7 +22,7 @@ SMALLEST_ALPHA: Final = 2 * float(SHAPE_LEVELS[0])
 
 
 class Situation(NamedTuple):
-    """What the distribution of a game depends on before its score.
+    """Inputs of the distribution of a game other than its score.
 
     Attributes:
         minute: minute at which the pattern ends.

@@ -42,7 +42,7 @@ floors: these sum to 3e-6, and between two of the levels 0.01 lies on at most 16
 
 
 class AdaptedScores(NamedTuple):
-    """Where quantiles are taken in the model's own distribution: at the ends of an interval, then at some levels.
+    """Positions of quantiles in the model's own distribution: the ends of an interval, then some levels.
 
     Attributes:
         scores: standard-normal scores; 0 without adaptation, since levels are never extrapolated then.

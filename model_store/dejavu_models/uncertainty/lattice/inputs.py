@@ -27,7 +27,7 @@ _LONGEST_SINCE: Final = 24.0
 
 
 class LiveKind(enum.IntEnum):
-    """Which live inputs tables use; the value is stored in bundles."""
+    """Live inputs that tables use; the value is stored in bundles."""
 
     NONE = 0
     SCORES = 1

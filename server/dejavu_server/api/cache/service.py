@@ -66,7 +66,7 @@ class CacheService:
         return pb.ClearCacheResponse(entries=0 if self._what_ifs is None else await self._what_ifs.cache.clear())
 
     async def warm_cache(self, request: pb.WarmCacheRequest, context: Context) -> pb.WarmCacheResponse:
-        """Compute what is not in the cache; each request fails on its own."""
+        """Compute the answers that are not in the cache; each request fails on its own."""
         if self._what_ifs is None:
             raise CacheOff("the cache of this server is off (--cache off)")
         requests = _what_ifs(request)

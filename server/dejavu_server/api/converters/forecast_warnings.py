@@ -1,4 +1,4 @@
-"""Warnings: what makes a forecast, the evaluation of a market or a model less reliable than usual."""
+"""Warnings about forecasts, evaluations of markets and models that are less reliable than usual."""
 
 from __future__ import annotations
 

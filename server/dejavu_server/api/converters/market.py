@@ -115,7 +115,7 @@ def market_answer_message(
 
 
 def staked(given: market_pb2.Market | market_pb2.TotalMarket) -> dict[str, float]:
-    """Read what is staked already: on the game, and on the evening; if the latter is not given, it is the former."""
+    """Read the previous stakes on the game and on the evening; the latter defaults to the former."""
     evening = given.evening_staked if given.HasField("evening_staked") else given.game_staked
     return {"game_staked": given.game_staked + 0.0, "evening_staked": evening + 0.0}  # −0 + 0 is 0
 

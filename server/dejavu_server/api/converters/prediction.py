@@ -225,7 +225,7 @@ def put_forecast(
 
 
 def _put_place(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
-    """Write which game a forecast is of, and what the ledger knows of it."""
+    """Write the game of a forecast, and its place in the ledger."""
     message.game_id = issued.game_id
     if issued.sequence:
         message.sequence = issued.sequence
@@ -238,7 +238,7 @@ def _put_place(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
 
 
 def _put_teams(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
-    """Write the teams, and what is known of them."""
+    """Write the teams, and the number of finals in their ratings."""
     message.home_team = issued.home_team
     message.away_team = issued.away_team
     message.finals_since = issued.forecast.finals_since

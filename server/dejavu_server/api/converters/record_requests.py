@@ -49,7 +49,7 @@ DEFAULT_MIN_GAMES: Final = 100
 """Minimum number of games of a model version to appear in a leaderboard, if the request has none."""
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
-"""How far in the future an observed time may be, because clocks differ."""
+"""Largest distance of an observed time in the future, since clocks differ."""
 
 METRICS: Final = {
     pb.LEADERBOARD_METRIC_UNSPECIFIED: LeaderboardMetric.CRPS,
@@ -335,7 +335,7 @@ def _check_minute(minute: int | None, field: str) -> None:
 
 
 def _enum_value(faults: FieldErrors, values: Mapping[Any, _T], number: int, error: type[InvalidInput], name: str) -> _T:
-    """Return what an enum number stands for; add the error if the contract has no such number."""
+    """Return the value of an enum number; add an error if the contract has no such number."""
     if number not in values:
         faults.add(error(f"{number}", f"a value of dejavu.v1.{name}: {', '.join(map(str, values))}"))
     return values.get(number, values[0])

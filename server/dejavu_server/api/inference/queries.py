@@ -33,7 +33,7 @@ PARAMETERS: Final = ("alpha", "horizon")
 
 _HORIZONS: Final = {horizon.value: horizon for horizon in Horizon}
 _NOT_GIVEN: Final = -1
-"""Whole number that stands for a value that is not given; for floats this is NaN, for texts the empty one."""
+"""Integer for a missing value; for floats this is NaN, for texts the empty one."""
 
 _INDEXED: Final = re.compile(r"(\w+)(\[\d+\])")
 

@@ -23,7 +23,7 @@ MAX_ID: Final = 1024
 
 
 class ValueKind(enum.Enum):
-    """What the values of an input are."""
+    """Kind of the values of an input."""
 
     NUMBER = "number"
     TEXT = "text"

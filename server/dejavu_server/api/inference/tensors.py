@@ -28,7 +28,7 @@ _MAX_DIMENSIONS: Final = 2
 
 
 class _Datatype(NamedTuple):
-    """How the values of a numeric datatype are sent: raw, and in which field of typed contents (FP16 in none)."""
+    """Representation of a numeric datatype: raw form, and field of typed contents (none for FP16)."""
 
     raw: str
     field: str

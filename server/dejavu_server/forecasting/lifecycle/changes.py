@@ -36,7 +36,7 @@ ATTEMPTS: Final = 5
 
 
 class Gate(Protocol):
-    """Says whether a model may replace another."""
+    """Decides whether a model may replace another."""
 
     async def judge(self, version: str, against: str) -> tuple[bool, ModelEvidence | None, str]:
         """Return whether the evidence suffices, the evidence, and its description for people.

@@ -53,7 +53,7 @@ class Wish(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """Which models a worker has.
+    """The models that a worker has.
 
     Attributes:
         server, worker: the worker.

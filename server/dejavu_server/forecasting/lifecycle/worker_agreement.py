@@ -118,7 +118,7 @@ def _names(workers: Sequence[Replicas]) -> str:
 
 
 def lacking(connection: Connection, versions: Sequence[str]) -> str | None:
-    """Say which live worker has not loaded one of some models, in words; None if all have."""
+    """Return a text about a live worker that has not loaded one of some models; None if all have loaded them."""
     workers, _ = replicas.live(connection)
     for each in workers:
         if missing := [version for version in versions if version not in each.loaded]:

@@ -16,7 +16,7 @@ def decompress(state: bytes, what: str) -> bytes:
 
     Args:
         state: the part.
-        what: what it has, for the error: "pruned outcomes".
+        what: its content, for the error: "pruned outcomes".
 
     Raises:
         LedgerCorrupt: if it cannot be decompressed, or is larger than MOST_BYTES then.

@@ -24,9 +24,9 @@ STANDS: ColumnElement[bool] = and_(outcomes.c.withdrawn.is_(False), NEWEST)
 def is_void(of: FromClause) -> ColumnElement[bool]:
     """Return whether a row of `outcomes`, or of an alias of it, withdraws a report before any forecast of its game.
 
-    Such a report counts as never made, and makes no forecast late: else whoever may report could make all forecasts of
-    games that are not yet played late for ever. Scorecards count the game as doubtful. As forecasts are removed
-    together with the outcomes of their game only, an answer stays as it is.
+    Such a report counts as never made, and makes no forecast late: otherwise anybody who may report could make all
+    forecasts of future games late, permanently. Scorecards count the game as doubtful. Forecasts are removed only
+    together with the outcomes of their game, so the answer does not change.
     """
     earlier = _forecasts.alias("earlier")
     any_earlier = exists().where(earlier.c.game_id == of.c.game_id, earlier.c.sequence < of.c.sequence)

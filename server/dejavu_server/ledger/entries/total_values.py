@@ -55,7 +55,7 @@ def told(
     """Return the points of both teams with which n totals were forecast; NaN where there is no total.
 
     Args:
-        values: for each of them, what `pack` gives, or its first PACE_BYTES.
+        values: for each of them, the result of `pack`, or its first PACE_BYTES.
         minutes: for each of them, its elapsed minutes.
         horizon_minutes: for each of them, or for all, the minutes up to the horizon.
 
@@ -75,7 +75,7 @@ def scores(values: Sequence[bytes | None], points: Sequence[int | None]) -> dict
     `total_open` is set where the forecast has one, and the outcome has none.
 
     Args:
-        values: for each of n forecasts, what `pack` gives.
+        values: for each of n forecasts, the result of `pack`.
         points: for each of them, the total points of its outcome.
 
     Raises:

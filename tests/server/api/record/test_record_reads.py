@@ -174,7 +174,7 @@ async def test_a_read_that_fails_is_not_kept_and_leaves_its_turn_to_the_next(
 
 
 async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger: Ledger) -> None:
-    """Also on a card that was asked for before: else it would be kept until the next outcome."""
+    """Also on a cached card, which would otherwise be kept until the next outcome."""
     clock = SteppedClock(datetime(2026, 1, 14, 10, 59, tzinfo=UTC))
     service = service_of(ledger, clock)
     made = [issued(game(number), generated_time=clock() - timedelta(hours=9)) for number in (1, 2)]

@@ -46,7 +46,7 @@ def test_a_game_is_unsettled_until_its_outcome_is_reported_at_the_horizon(book: 
 
 
 def test_what_was_withdrawn_before_the_first_forecast_settles_nothing(book: RecordBook) -> None:
-    """Else a game is prepared so that it shows nowhere if it goes badly."""
+    """Otherwise a caller could prepare a game so that it appears nowhere if its forecasts are bad."""
     book.report(FIRST, FINAL, 3)
     book.withdraw(FIRST, FINAL)
     book.predict(forecast(FIRST, horizon=FINAL))

@@ -113,7 +113,7 @@ class KnownRecord:
         self._without_market: set[int] = set()
 
     def read(self, connection: Connection, drafts: Sequence[PreparedForecast]) -> LedgerPosition:
-        """Read what the drafts need and is not known yet; return the position of the ledger.
+        """Read the data that the drafts need and that are not known yet; return the position of the ledger.
 
         Raises:
             LedgerCorrupt: if something cannot be read back.

@@ -102,7 +102,7 @@ class Settings(ProcessMessage):
     ] = ""
     load_on_demand: Annotated[
         Literal["off", "on"],
-        option("Load a registered model that is asked for by name; off: refuse it until it is staged."),
+        option("Load a registered model that a request names; off: refuse it until it is staged."),
     ] = "off"
     max_models: Annotated[
         int,
@@ -119,12 +119,12 @@ class Settings(ProcessMessage):
     ] = "advise"
     gate_rollback: Annotated[
         Literal["off", "on"],
-        option("Roll a champion back by itself that is shown to be worse than persistence or the one before it."),
+        option("Automatically roll back a champion that is shown to be worse than persistence or its predecessor."),
     ] = "off"
     gate_crps_margin: Annotated[
         float,
         option(
-            "By how much a challenger may be worse in CRPS, above 0, at most 1; the same for all of its games.",
+            "Margin by which a challenger may be worse in CRPS, above 0, at most 1; the same for all of its games.",
             "POINTS",
             flag=False,
             gt=0,
@@ -264,7 +264,7 @@ class Settings(ProcessMessage):
     connection_age_seconds: Annotated[
         float,
         option(
-            "Age at which a connection is closed, so that its calls go on over another; 0: none, to 86,400.",
+            "Age at which a connection is closed, so that its calls continue over another; 0: none, to 86,400.",
             "SECONDS",
             ge=0,
             le=MAX_SECONDS,
@@ -319,7 +319,7 @@ class Settings(ProcessMessage):
         str,
         AfterValidator(check_location),
         option(
-            "Keep answers to what-ifs for equal ones: in each worker's memory, also in a Redis that servers share "
+            "Reuse answers to equal what-ifs: from each worker's memory, also from a Redis that servers share "
             "(redis://, rediss://, unix://), or not at all.",
             "off|memory|URL",
         ),
@@ -327,20 +327,20 @@ class Settings(ProcessMessage):
     cache_seconds: Annotated[
         float,
         option(
-            f"How many seconds such an answer is kept at most, 1 to {MAX_SECONDS:,}; never longer than it is current.",
+            f"Maximum age of such an answer in seconds, 1 to {MAX_SECONDS:,}; never longer than it is current.",
             "SECONDS",
             ge=1,
             le=MAX_SECONDS,
         ),
     ] = 60.0
     cache_mebibytes: Annotated[
-        int, option("Memory of a worker that kept answers take at most, in MiB, 1 to 65,536.", "MIB", ge=1, le=65_536)
+        int, option("Maximum memory of a worker for such answers, in MiB, 1 to 65,536.", "MIB", ge=1, le=65_536)
     ] = 16
     cache_secret: Annotated[
         str,
         AfterValidator(check_path),
         option(
-            "Sign what is kept in Redis with this secret of 16 to 64 bytes, the same on all servers.",
+            "Sign answers in Redis with this secret of 16 to 64 bytes, the same on all servers.",
             "FILE",
             default="off",
         ),

@@ -1,14 +1,14 @@
-"""Player ratings from box scores, and what who plays is worth in a game.
+"""Player ratings from box scores, and the effect of the players of a game on its margin.
 
 A rating is an adjusted plus-minus (Rosenbaum, Measuring how NBA players help their teams win, 2004), filtered game by
-game: a player's plus-minus is compared with what the ratings of all players on court expect, and each rating is
-updated by itself, as if the others were known (a Kalman filter with a diagonal covariance). Part of a game's surprise
-is the team's and not the player's, and is left to the teams' ratings. To it comes what minutes say: a coach gives
-better players more of them.
+game: a player's plus-minus is compared with its expectation from the ratings of all players on court, and each rating
+is updated separately, as if the others were known (a Kalman filter with a diagonal covariance). Part of a game's
+surprise is the team's and not the player's, and is left to the teams' ratings. A part for minutes is added: a coach
+gives better players more of them.
 
 The usual share of minutes of each player makes up a team's usual line-up. In a game, players not yet seen are expected
 to play as often as such players have played in earlier seasons. The margin changes by the difference between the
-expected and the usual line-up, and by what the usual line-ups say beyond the teams' results, as after a trade.
+expected and the usual line-up, and by the value of the usual line-ups beyond the teams' results, as after a trade.
 """
 
 from __future__ import annotations

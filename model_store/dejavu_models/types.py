@@ -211,10 +211,10 @@ class ExpectedMarginTerms:
         altitude: additional advantage of a home team high above sea level; 0 elsewhere.
         schedule_known: whether the games of both teams on these days were known; always false for a model that knows no
             schedule.
-        usual_players: what the ratings of the players whom both teams usually have say beyond the teams' results; 0 if
+        usual_players: value of the usual players of both teams beyond the teams' results, by the players' ratings; 0 if
             it is not known who plays.
-        missing_players: effect of who plays, and of who of the usual players has not been seen; 0 as above.
-        home_missing, away_missing: how many of the five with the most usual minutes have not been seen.
+        missing_players: effect of the players seen so far, and of the usual ones not yet seen; 0 as above.
+        home_missing, away_missing: number of the five with the most usual minutes who have not been seen.
     """
 
     strength_difference: float

@@ -1,4 +1,4 @@
-/** What index.html has before any script has come: the style, and the head of the page. */
+/** Content of index.html before any script has loaded: the style, and the head of the page. */
 import type { Plugin } from "vite";
 import { strings } from "./src/strings";
 
@@ -36,7 +36,7 @@ export const shellInPage: Plugin = {
     const before = `${page.source}`;
     page.source = before
       .replace(/\s*<link rel="stylesheet"[^>]*>/, () => `\n    <style>${css}</style>`)
-      // What is painted first does not need the script: nothing waits for it.
+      // The first paint does not need the script, so nothing waits for it.
       .replace('<script type="module"', '<script type="module" fetchpriority="low"');
     if (page.source === before) throw new Error("index.html does not ask for the style");
     delete bundle[style.fileName];

@@ -1,7 +1,7 @@
 /** uPlot without the parts that no chart here uses: two thirds of it would be legend, cursor, times and other scales. */
 import type { Plugin } from "vite";
 
-/** What stands in place of a piece of the library, wherever it is. */
+/** Replacement of a piece of the library, wherever it is. */
 const REPLACED: [RegExp, string][] = [
   [/const FEAT_TIME\s*= true;/, "const FEAT_TIME = false;"], // times
   [/= genTimeStuffs\([\w-]+\);/g, "= [[], [], () => 0];"],

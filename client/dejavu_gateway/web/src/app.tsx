@@ -1,4 +1,4 @@
-/** Which page is shown at which path. All but the board are loaded when the first of them is opened. */
+/** Paths of the pages. All pages except the board are loaded when the first of them is opened. */
 import { createEffect, createSignal, Match, Show, Switch } from "solid-js";
 import { Frame } from "./components/Frame";
 import Tonight from "./pages/Tonight";

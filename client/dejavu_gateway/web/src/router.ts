@@ -1,4 +1,4 @@
-/** Where the viewer is: path and query as signals, links followed without loading the page again. */
+/** The viewer's location: path and query as signals; links are followed without loading the page again. */
 import { createSignal } from "solid-js";
 
 const [location_, setLocation] = createSignal(new URL(location.href));
@@ -12,7 +12,7 @@ export function go(path: string, options: { replace?: boolean } = {}): void {
   setLocation(next);
   if (!samePage) {
     scrollTo(0, 0);
-    // For a reader of the screen the new page begins at its heading.
+    // For a screen reader the new page begins at its heading.
     queueMicrotask(() => document.querySelector<HTMLElement>("h1")?.focus({ preventScroll: true }));
   }
 }

@@ -53,7 +53,7 @@ export interface Board {
   date: string;
   games: BoardGame[];
   dates: { previous: string | null; next: string | null };
-  /** Position of the stream up to which today's board has everything; empty if the stream is interrupted. */
+  /** Position of the stream up to which today's board is complete; empty if the stream is interrupted. */
   resumeToken: string;
 }
 
@@ -72,7 +72,7 @@ function path(base: string, query: Query = {}): string {
   return text ? `${base}?${text}` : base;
 }
 
-/** Longer than the gateway works on an answer: a page that hangs up earlier ends that work. */
+/** Timeout, longer than the gateway works on an answer: a page that hangs up earlier would end that work. */
 const TIMEOUT_MS = 80_000;
 const STATUS_TIMEOUT_MS = 15_000;
 

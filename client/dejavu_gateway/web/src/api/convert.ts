@@ -22,7 +22,7 @@ function horizon(name: string | undefined): Horizon {
   return name === "HORIZON_FINAL" ? "final" : "half";
 }
 
-/** What forecasts and outcomes have in common. */
+/** Common fields of forecasts and outcomes. */
 function entry(json: ForecastJson | OutcomeJson) {
   return { gameId: json.gameId ?? "", horizon: horizon(json.horizon), sequence: num(json.sequence), revision: num(json.revision) };
 }
@@ -52,7 +52,7 @@ export function forecast(json: ForecastJson): Forecast {
     day: json.gameDate ?? "",
     late: (json.late ?? "LATE_REASON_UNSPECIFIED") !== "LATE_REASON_UNSPECIFIED",
     expectedMargin: optional(json.expectedMargin),
-    // What the ratings know says nothing of a market's line.
+    // Knowledge of the ratings does not apply to a market's line.
     known: json.marginSource === "MARGIN_SOURCE_RATINGS" ? [json.homeKnown, json.awayKnown].flatMap((team) => team?.text ?? []) : [],
     warnings: (json.warnings ?? []).map((warning) => warning.text ?? ""),
     lead: explanation ? num(explanation.baselinePrediction) : undefined,

@@ -5,7 +5,7 @@ import { printing, theme } from "../state/theme";
 import { strings } from "../strings";
 import { palette, type Palette } from "./theme";
 
-/** Ways to draw a series, which only the library has. */
+/** Path builders for series, which only the library has. */
 export type Paths = typeof uPlot.paths;
 
 /** The library, a fifth of the page's script: loaded with the first chart, and again after that failed. */
@@ -17,14 +17,14 @@ function load(): Promise<typeof uPlot> {
   return library;
 }
 
-/** Runs when the browser has nothing else to do; not every one can tell. */
+/** Runs when the browser is idle, or soon in a browser without this function. */
 const whenIdle = window.requestIdleCallback ?? ((run: () => void) => setTimeout(run, 1000));
 
 export interface ChartProps {
-  /** What the chart shows, in a sentence, for who cannot see it. */
+  /** Description of the chart in a sentence, for people who cannot see it. */
   label: string;
   data: uPlot.AlignedData;
-  /** Options without size, from the palette; asked for again when `shape` or the theme changes. */
+  /** Options without size, from the palette; computed again when `shape` or the theme changes. */
   options: (colors: Palette, paths: Paths) => Omit<uPlot.Options, "width" | "height">;
   /** Changes when the series change, so that the chart must be built again. */
   shape?: string;
@@ -62,12 +62,12 @@ export function Chart(props: ChartProps) {
   };
   onMount(() => {
     let gone = false;
-    place.style.minHeight = `${size().height}px`; // what is below does not move when it is drawn
+    place.style.minHeight = `${size().height}px`; // content below does not move when the chart is drawn
     const begin = async () => {
       if (seen) return;
       seen = true;
       comes.disconnect();
-      if (loaded) return build(); // at once: paper does not wait
+      if (loaded) return build(); // at once, for printing
       try {
         await load();
         if (!gone) build();

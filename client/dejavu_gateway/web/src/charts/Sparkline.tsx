@@ -5,7 +5,7 @@ import type { CoursePoint } from "../model/types";
 const WIDTH = 48;
 const HEIGHT = 20;
 
-/** Steps from forecast to forecast, as each stands until the next one. */
+/** Steps from forecast to forecast: each holds until the next one. */
 function path(points: readonly CoursePoint[]): string {
   const y = (point: CoursePoint) => ((1 - point.probability) * HEIGHT).toFixed(2);
   return points.map((point, place) => (place ? `H${point.minute}V${y(point)}` : `M${point.minute} ${y(point)}`)).join("");

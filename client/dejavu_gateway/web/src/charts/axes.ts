@@ -2,7 +2,7 @@
 import type uPlot from "uplot";
 import type { Palette } from "./theme";
 
-/** What all axes have in common. */
+/** Common options of all axes. */
 export function common(colors: Palette): uPlot.Axis {
   return {
     stroke: colors.muted,
@@ -24,7 +24,7 @@ export function minutes(colors: Palette, overtimes = 0): uPlot.Axis {
   };
 }
 
-/** Leads: which team by how much, so that no sign needs explaining. */
+/** Leads as team and points, without signs. */
 export function leads(colors: Palette, home: string, away: string): uPlot.Axis {
   return {
     ...common(colors),

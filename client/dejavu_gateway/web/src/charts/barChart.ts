@@ -1,4 +1,4 @@
-/** Bars above and below zero: what moved the forecast, term by term. */
+/** Bars above and below zero: the terms of the forecast. */
 import type uPlot from "uplot";
 import { fixed } from "../model/format";
 import { common, quiet } from "./axes";

@@ -11,7 +11,7 @@ export interface EvidencePoint {
   worse: number;
 }
 
-/** Powers of ten that the chart shows; what lies beyond is drawn at its edge. */
+/** Powers of ten that the chart shows; values beyond are drawn at its edge. */
 const LEAST = -3;
 const MOST = 6;
 

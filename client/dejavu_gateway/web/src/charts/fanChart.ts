@@ -1,4 +1,4 @@
-/** The margin so far and the fan of what may come: lines, bands, outcomes as dots. */
+/** Fan chart: the margin so far and the intervals of the forecasts, as lines and bands; outcomes as dots. */
 import type uPlot from "uplot";
 import { LEVELS, anchors, fan, type FanMoment } from "../model/fan";
 import { MINUTE_OF, type Forecast, type SimilarGame } from "../model/types";
@@ -8,7 +8,7 @@ import type { Palette } from "./theme";
 export interface FanInput {
   home: string;
   away: string;
-  /** Differentials at the end of minutes 1, 2, … of what is known at the shown minute. */
+  /** Known differentials at the end of minutes 1, 2, … up to the shown minute. */
   pattern: readonly number[];
   /** The forecasts of the shown minute, one for each horizon that is open. */
   forecasts: readonly Forecast[];
@@ -16,7 +16,7 @@ export interface FanInput {
   outcomes: readonly { minute: number; differential: number }[];
   /** Overtimes that the game had: then its outcome is not that of minute 48. */
   overtimes: number;
-  /** What was played after the shown minute; drawn faintly. */
+  /** Differentials after the shown minute; drawn faintly. */
   later: readonly number[];
   similar: readonly SimilarGame[];
   similarHorizon: number;
@@ -53,7 +53,7 @@ export function fanData(input: FanInput): uPlot.AlignedData {
       pick((moment) => moment.bands.find((band) => band.level === level)?.upper),
       pick((moment) => moment.bands.find((band) => band.level === level)?.lower),
     ]),
-    // As they went, or straight to the horizon where that is not known.
+    // Their actual course, or a straight line to the horizon if it is not known.
     ...input.similar.map((game) =>
       x.map((minute) => {
         if (minute === now) return start;

@@ -1,4 +1,4 @@
-/** Points with their intervals: what was measured, and how surely, beside a line of what should be. */
+/** Measured points with their intervals, and a reference line. */
 import type uPlot from "uplot";
 import { names, percents, quiet } from "./axes";
 import { dot } from "./fanChart";
@@ -15,7 +15,7 @@ export interface RangeInput {
   points: readonly RangePoint[];
   /** Names of the places 0, 1, … of the x-axis; without them it shows probabilities. */
   labels?: readonly string[];
-  /** What should be: a level, or the diagonal. */
+  /** The reference line: a level, or the diagonal. */
   nominal: number | "diagonal";
   range: [number, number];
 }

@@ -1,4 +1,4 @@
-/** The probability that the home team wins, over the game; a forecast stands until the next one is made. */
+/** The probability that the home team wins, over the game; a forecast holds until the next one is made. */
 import type uPlot from "uplot";
 import type { CoursePoint } from "../model/types";
 import { minutes, percents, quiet } from "./axes";

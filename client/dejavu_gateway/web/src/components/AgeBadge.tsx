@@ -1,4 +1,4 @@
-/** How old what is shown is; it turns once the forecast no longer counts as current. */
+/** Age of the shown forecast; the badge changes once the forecast has expired. */
 import { span, exact } from "../model/format";
 import { phase } from "../model/phase";
 import type { Forecast, Outcome } from "../model/types";
@@ -27,7 +27,7 @@ export function AgeBadge(props: { newest: Forecast; outcome: Outcome | undefined
         return said.unreported;
     }
   };
-  /** Written once it is pointed at: the format of a time takes a phone longer to make than a card. */
+  /** Set when the pointer enters: on a phone, formatting a time takes longer than drawing a card. */
   const title = () => {
     const made = exact(props.newest.generated);
     if (state() === "stale") return `${strings.age.staleTitle} ${made}`;

@@ -1,4 +1,4 @@
-/** The signed head of the ledger, and the commands with which anybody can hold the operator to it. */
+/** The signed head of the ledger, and the commands with which anybody can verify the ledger later. */
 import { For, Show } from "solid-js";
 import { api } from "../api/client";
 import { num, time } from "../api/convert";

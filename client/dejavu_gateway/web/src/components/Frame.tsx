@@ -1,4 +1,4 @@
-/** What all pages share: navigation, theme, the state of the connection, and what is wrong, in words. */
+/** Common frame of all pages: navigation, theme, state of the connection, and problems in words. */
 import { For, Show, type JSX } from "solid-js";
 import { here } from "../router";
 import { reaches, status } from "../state/live";
@@ -93,7 +93,7 @@ export function PageHead(props: { title: string; intro: string; children?: JSX.E
   );
 }
 
-/** What stands in place of content that is not there: it loads, there is none, or it failed and why. */
+/** Placeholder of missing content: it is loading, there is none, or the reason of a failure. */
 export function Pending(props: { error: unknown; retry: () => void; none?: string | undefined }) {
   return (
     <Show when={props.error} fallback={<p class="pending">{props.none ?? strings.loading}</p>}>

@@ -1,4 +1,4 @@
-/** One game on the board: who leads, who will win, and how sure that is, read in one glance. */
+/** One game on the board: lead, forecast and probability of a win at a glance. */
 import { createMemo, Show } from "solid-js";
 import { IntervalBar } from "../charts/IntervalBar";
 import { Sparkline } from "../charts/Sparkline";

@@ -1,4 +1,4 @@
-/** Two models on the same games: what is shown so far, and the evidence game by game. */
+/** Comparison of two models on the same games: the result so far, and the evidence game by game. */
 import { createMemo, createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { num } from "../api/convert";
@@ -93,7 +93,7 @@ export function ModelComparison(props: { models: readonly ModelJson[] }) {
   const answer = createLoaded(question, async ({ pair: chosen, horizon: at, replays: includeReplays }) => {
     const horizonName = at === "final" ? "HORIZON_FINAL" : "HORIZON_HALFTIME";
     const query = { modelVersion: chosen.model, againstVersion: chosen.against, horizon: horizonName, includeReplays };
-    return { pair: chosen, comparison: (await api.comparison(query)).comparison ?? {} }; // names never stand beside another pair's figures
+    return { pair: chosen, comparison: (await api.comparison(query)).comparison ?? {} }; // names are never shown beside another pair's figures
   });
   const challenges = (version: string) => props.models.find((model) => model.version === version)?.stage === "MODEL_STAGE_STAGED";
   return (

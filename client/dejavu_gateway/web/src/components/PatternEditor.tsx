@@ -43,7 +43,7 @@ export function PatternEditor(props: Props) {
     };
   });
 
-  /** Sets the minute under the pointer; on the way from the last one no minute is left out. */
+  /** Sets the minute under the pointer, and all minutes between the last one and this one. */
   const draw = (event: PointerEvent) => {
     if (!chart) return;
     const box = chart.over.getBoundingClientRect();

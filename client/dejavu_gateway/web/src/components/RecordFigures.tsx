@@ -1,4 +1,4 @@
-/** The charts of the record: whether probabilities and intervals hold what they say. */
+/** Charts of the record: calibration of the probabilities, and coverage of the intervals. */
 import { createMemo, createSignal, Show } from "solid-js";
 import { num } from "../api/convert";
 import { Chart } from "../charts/Chart";
@@ -13,7 +13,7 @@ import { Pending } from "./Frame";
 
 const said = strings.record;
 
-/** One forecast a game makes the games independent trials; "any" is for short records. */
+/** With one forecast a game, the trials are independent; "any" is for short records. */
 const MINUTES = { half: [6, 12, 18, 23], final: [6, 12, 18, 24, 36, 42, 47] } as const;
 
 export function ReliabilityFigure(props: { filter: Filter; all: ScorecardJson }) {

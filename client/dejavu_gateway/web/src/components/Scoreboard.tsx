@@ -1,4 +1,4 @@
-/** The top of a game's page: who leads, who will win, and what is forecast, at the shown minute. */
+/** The top of a game's page: lead, probability of a win and forecasts at the shown minute. */
 import { createMemo, For, Show } from "solid-js";
 import { covers } from "../model/course";
 import { expected, lead, percent, signed } from "../model/format";

@@ -1,4 +1,4 @@
-/** One game over its minutes: which forecast held at each, what was corrected, whether it held. */
+/** One game over its minutes: its forecasts, corrections, and coverage of the intervals. */
 import type { CoursePoint, Forecast, Horizon, Outcome, Recorded } from "./types";
 
 /** The minutes of a horizon in order, each with its newest revision that was in time. */
@@ -19,7 +19,7 @@ export function inOrder(predictions: readonly Recorded[]): Recorded[] {
   return [...bySequence.values()].sort((a, b) => a.forecast.sequence - b.forecast.sequence);
 }
 
-/** The outcome that stands for a horizon, if one does. */
+/** The current outcome of a horizon, if there is one. */
 export function standing(outcomes: readonly Outcome[], horizon: Horizon): Outcome | undefined {
   const newest = outcomes.filter((one) => one.horizon === horizon).sort((a, b) => b.sequence - a.sequence)[0];
   return newest?.withdrawn ? undefined : newest;
@@ -30,7 +30,7 @@ export function covers(forecast: Forecast, differential: number): boolean {
   return forecast.lower <= differential && differential <= forecast.upper;
 }
 
-/** How many of the forecasts held the outcome in their interval. */
+/** Number of forecasts whose interval contains the outcome. */
 export function held(predictions: readonly Recorded[], outcome: Outcome): { held: number; of: number } {
   const hits = predictions.filter((one) => covers(one.forecast, outcome.differential));
   return { held: hits.length, of: predictions.length };

@@ -1,4 +1,4 @@
-/** The fan: how the margin may go from now to the half and to the end. */
+/** The fan: intervals of the margin from now to the half and to the end. */
 import { MINUTE_OF, type Forecast } from "./types";
 
 export const LEVELS = [0.5, 0.8, 0.95] as const;
@@ -25,7 +25,7 @@ export function quantile(quantiles: Forecast["quantiles"], level: number): numbe
 
 /**
  * The central intervals of a forecast, innermost first. The one at the forecast's own level is the recorded interval
- * itself, not read from quantiles; levels that the forecast says nothing about are left out.
+ * itself, not read from quantiles; levels without data in the forecast are left out.
  */
 export function bands(forecast: Forecast): Band[] {
   const found: Band[] = [];

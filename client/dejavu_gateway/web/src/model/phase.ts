@@ -1,19 +1,19 @@
-/** What the newest forecast of a game still says: it ages, and none follows in the last minute and in overtime. */
+/** Phase of a game's newest forecast: it ages, and none follows in the last minute and in overtime. */
 import { MINUTE_OF, type Forecast } from "./types";
 
 /**
  * last: made after the last minute that is forecast; the game is in its last minute, or already further.
  * beyond: without an outcome after that, the game is in its last minute or in overtime, which have no forecast.
- * unreported: the game must be over, but how it ended was not reported.
+ * unreported: the game must be over, but its outcome was not reported.
  */
 export type Phase = "live" | "halftime" | "stale" | "last" | "beyond" | "unreported" | "over";
 
 const MINUTE_MS = 60_000;
 /** At the half no play comes for a quarter of an hour: silence is no fault then. */
 const HALFTIME_MS = 20 * MINUTE_MS;
-/** The last minute with its fouls and time-outs, whatever time a server lets its forecasts count as current. */
+/** Duration of the last minute with its fouls and time-outs, even if the server's forecasts expire later. */
 const LAST_MINUTE_MS = 10 * MINUTE_MS;
-/** A game that nothing was heard of for longer was given up, such as an interrupted replay; no overtimes take so long. */
+/** A game without events for longer was abandoned, such as an interrupted replay; no overtimes take so long. */
 export const GIVEN_UP_MS = 120 * MINUTE_MS;
 
 export function phase(newest: Forecast, over: boolean, instant: number): Phase {
@@ -22,7 +22,7 @@ export function phase(newest: Forecast, over: boolean, instant: number): Phase {
   if (age > GIVEN_UP_MS) return "unreported";
   const current = newest.expires > instant;
   if (newest.minute >= MINUTE_OF.final - 1) {
-    // A minute of play takes a minute at least: so long the forecast is as new as one can be.
+    // A minute of play takes at least a minute, for which the forecast is as new as possible.
     if (current && age < MINUTE_MS) return "live";
     return current && age < LAST_MINUTE_MS ? "last" : "beyond";
   }
@@ -30,7 +30,7 @@ export function phase(newest: Forecast, over: boolean, instant: number): Phase {
   return (newest.minute === 23 || newest.minute === 24) && age < HALFTIME_MS ? "halftime" : "stale";
 }
 
-/** Whether there is no forecast of what is to come: the newest one is history, to be shown as that of its minute only. */
+/** Whether the rest of the game has no forecast: the newest one is then shown only as that of its minute. */
 export function unforecast(of: Phase): of is "beyond" | "unreported" {
   return of === "beyond" || of === "unreported";
 }

@@ -39,7 +39,7 @@ export function methodRows(stats: GetServiceStatsResponseJson): Rows {
   ]);
 }
 
-/** What the server is and did, by name. */
+/** State and activity of the server, by name. */
 export function stateRows(stats: GetServiceStatsResponseJson): Rows {
   const { server, ledgerLag: lag, openStreams, feeds } = stats;
   const start = ofLength(stats.windows, 0);

@@ -1,4 +1,4 @@
-/** What the page works with: the contract's messages with numbers and times in place of JSON's strings. */
+/** Types of the page: the contract's messages with numbers and times in place of JSON's strings. */
 
 export type Horizon = "half" | "final";
 export const HORIZONS: readonly Horizon[] = ["half", "final"];
@@ -48,7 +48,7 @@ export interface Forecast extends Teams {
   revision: number;
   late: boolean;
   expectedMargin: number | undefined;
-  /** How well the ratings know both teams, in words; empty if they were not asked. */
+  /** Knowledge of the ratings about both teams, in words; empty if they were not used. */
   known: string[];
   warnings: string[];
   /** Differential at the end of `minute`; unknown without an explanation. */
@@ -80,7 +80,7 @@ export interface Recorded {
   covered: boolean | undefined;
 }
 
-/** The newest in-time forecast of the end, by minute: what the board's sparkline draws. */
+/** The newest in-time forecast of the end, by minute: the points of the board's sparkline. */
 export interface CoursePoint {
   minute: number;
   lead: number;

@@ -1,4 +1,4 @@
-/** One game: the fan, who wins, what moved it, games like it, and whether it held. */
+/** One game: fan, probability of a win, terms of the forecast, similar games, and coverage. */
 import { createMemo, createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { forecast as toForecast } from "../api/convert";

@@ -1,4 +1,4 @@
-/** The models of a server: who answers, who challenges, on what evidence, and who changed what. */
+/** The models of a server: champion, challengers, evidence, and changes with their authors. */
 import { createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { Table } from "../components/Figure";
@@ -12,7 +12,7 @@ import { strings } from "../strings";
 
 const said = strings.models;
 
-/** Where a model comes from, and which workers have it loaded. */
+/** Origin of a model, and the workers that have it loaded. */
 function Origin(props: { models: readonly ModelJson[] }) {
   const newest = () => (props.models.find((model) => model.aliases?.includes("challenger")) ?? props.models[0])?.version ?? "";
   const [chosen, setChosen] = createSignal<string>();

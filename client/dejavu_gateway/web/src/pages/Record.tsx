@@ -1,4 +1,4 @@
-/** The record: how right the forecasts were, with intervals, and how to check that nothing was changed. */
+/** The record: accuracy of the forecasts with intervals, and a way to check that nothing was changed. */
 import { createMemo, createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { num } from "../api/convert";

@@ -1,4 +1,4 @@
-/** The board: tonight's games live, or those of an evening before. */
+/** The board: tonight's games live, or those of an earlier evening. */
 import { batch, createEffect, createMemo, createSignal, For, on, onCleanup, Show } from "solid-js";
 import { api } from "../api/client";
 import { GameCard } from "../components/GameCard";
@@ -15,7 +15,7 @@ import { strings } from "../strings";
 
 const said = strings.tonight;
 
-/** So long the cards wait for the whole board, so that they are not moved about; then what the stream told is shown. */
+/** Time for which cards wait for the whole board, so that they do not move; then the games of the stream are shown. */
 const WAIT_MS = 3000;
 
 /** Cards are drawn a few at a time, so that a slow phone answers meanwhile; the first ones nearly fill it. */
@@ -35,7 +35,7 @@ export default function Tonight() {
   const timer = setTimeout(() => setWaited(true), WAIT_MS);
   onCleanup(() => clearTimeout(timer));
   const live = () => !chosen() || chosen() === tonight()?.date;
-  // A board that stays open goes on to the next evening, once for each day.
+  // A board that stays open moves to the next evening, once for each day.
   const today = createMemo(() => gameDay(now()));
   createEffect(on(today, () => !chosen() && tonight() && void loadTonight(), { defer: true }));
   const shown = createMemo(() => {

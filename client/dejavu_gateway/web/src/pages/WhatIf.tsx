@@ -16,7 +16,7 @@ const said = strings.whatIf;
 const EXAMPLE = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6];
 const ALPHAS = { "0.5": "50 %", "0.2": "80 %", "0.1": "90 %", "0.05": "95 %" } as const;
 type Alpha = keyof typeof ALPHAS;
-/** While somebody draws, ask at most this often. */
+/** Minimum time between two requests while somebody draws. */
 const PAUSE_MS = 120;
 const QUANTILE_LEVELS = LEVELS.flatMap((level) => [(1 - level) / 2, (1 + level) / 2]).map((level) => Number(level.toFixed(4)));
 
@@ -27,7 +27,7 @@ export default function WhatIf() {
   const [away, setAway] = createSignal("");
   const [horizon, setHorizon] = createSignal<Horizon>("final");
   const [alpha, setAlpha] = createSignal<Alpha>("0.05");
-  /** The forecast, with the teams that it was asked for: others may be chosen by now. */
+  /** The forecast, with the teams of its request: other teams may be chosen by now. */
   const [answer, setAnswer] = createSignal<{ forecast: Forecast; home: string; away: string }>();
   const [refusal, setRefusal] = createSignal("");
   const most = () => MINUTE_OF[horizon()] - 1;

@@ -6,7 +6,7 @@ import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_
 import { inMinutes, withPoint } from "../model/course";
 import type { CoursePoint, Forecast, Horizon, Outcome } from "../model/types";
 
-/** What is known of a game. Values are replaced, never changed. */
+/** Data of a game. Values are replaced, never changed. */
 export interface Game {
   readonly id: string;
   readonly home: string;
@@ -81,7 +81,7 @@ export function withOutcome(game: Game, one: Outcome): Game {
   return { ...game, outcomes: { ...game.outcomes, [one.horizon]: one } };
 }
 
-/** Takes a game as the board has it. */
+/** Takes a game from the board. */
 export function takeBoardGame(json: BoardGame): void {
   change(json.gameId, (before) => {
     const known = new Set(before.course.map((one) => one.minute));
@@ -106,7 +106,7 @@ function withLead(one: Forecast, pattern: readonly (number | string)[] | undefin
 type Listener = (gameId: string) => void;
 const listeners = new Set<Listener>();
 
-/** Calls back after each event of the stream with the game that it is about. Returns how to stop. */
+/** Calls back after each event of the stream with the game that it is about. Returns a function that stops it. */
 export function onEvent(listener: Listener): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);
@@ -122,7 +122,7 @@ export function takeEvent(event: StreamPredictionsResponseJson): void {
   for (const listener of listeners) listener(id);
 }
 
-/** The outcome that stands for a horizon of a game. */
+/** The current outcome of a horizon of a game. */
 export function outcomeOf(game: Game, horizon: Horizon): Outcome | undefined {
   const outcome = game.outcomes[horizon];
   return outcome?.withdrawn ? undefined : outcome;

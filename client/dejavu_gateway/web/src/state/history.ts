@@ -1,4 +1,4 @@
-/** All that was forecast of one game, loaded again when the stream tells of something new. */
+/** All forecasts of one game, loaded again after new events of the stream. */
 import { createEffect, createMemo, on, onCleanup } from "solid-js";
 import { api, ApiError } from "../api/client";
 import { outcome, recorded } from "../api/convert";
@@ -11,7 +11,7 @@ import { createLoaded } from "./load";
 /** Several events come together, and the answer is large: ask once for all of them. */
 const COLLECT_MS = 300;
 
-/** After an answer that failed: nothing may happen any more that would ask again, as after the final. */
+/** Retry after a failure: without it nothing may load again, for example after the final. */
 const RETRY_MS = 3000;
 
 export function createHistory(id: () => string) {
@@ -26,7 +26,7 @@ export function createHistory(id: () => string) {
   let over = false;
   const reload = () => {
     timer ??= setTimeout(() => {
-      timer = undefined; // what comes while the answer is awaited is asked for again
+      timer = undefined; // events during the request cause another one
       void loaded.reload().then(() => {
         if (!over && loaded.error() && loaded.value()) timer ??= setTimeout(() => ((timer = undefined), reload()), RETRY_MS);
       });

@@ -1,11 +1,11 @@
-/** What is asked for from the server: asked again when the question changes, the last answer kept meanwhile. */
+/** An answer of the server: requested again when the request changes; the last answer is kept meanwhile. */
 import { createEffect, createSignal, on, onCleanup } from "solid-js";
 import { reachable } from "./live";
 
 export interface Loaded<T> {
   /** The newest answer, also while a newer one is awaited and after that failed. */
   value: () => T | undefined;
-  /** Why the newest question has no answer. */
+  /** Error of the newest request. */
   error: () => unknown;
   /** Asks again; resolves when the answer is there or failed. */
   reload: () => Promise<void>;
@@ -29,7 +29,7 @@ export function createLoaded<K, T>(key: () => K | undefined, ask: (key: K) => Pr
     }
   };
   createEffect(on(key, (question) => void load(question)));
-  createEffect(on(reachable, (now) => now && error() && void load(key()), { defer: true })); // well again by itself
+  createEffect(on(reachable, (now) => now && error() && void load(key()), { defer: true })); // recovers automatically
   onCleanup(() => newest++);
   return { value, error, reload: () => load(key()) };
 }

@@ -21,7 +21,7 @@ export function createMoment(history: History) {
     }
     return found;
   });
-  /** Those that the shown forecast was given: others may have been given other ones, or the same ones swapped. */
+  /** Teams of the shown forecast: other forecasts may have other teams, or the same ones swapped. */
   const teams = () => {
     const one = (shown().final ?? shown().half)?.forecast;
     return one && one.home && one.away ? one : history.teams();
@@ -48,7 +48,7 @@ export function createMoment(history: History) {
     later: () => (last()?.pattern ?? []).slice(pattern().length),
     following: () => chosen() === undefined || chosen() === history.minutes().at(-1),
     choose: (next: number | undefined) => setQuery({ minute: next === undefined ? undefined : `${next}` }, { replace: true }),
-    /** Of all margins, known later ones too, and the shown bands: in large steps, so that the axis seldom moves. */
+    /** Range of all margins, later ones included, and of the shown bands: in large steps, so that the axis seldom moves. */
     range: createMemo(() =>
       yRange(extent(last()?.pattern ?? [], HORIZONS.flatMap((horizon) => shown()[horizon]?.forecast ?? []), outcomes())),
     ),

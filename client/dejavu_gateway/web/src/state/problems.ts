@@ -1,4 +1,4 @@
-/** What is wrong at the moment, in words; empty when all is well. */
+/** Current problems in words; empty if there are none. */
 import { createMemo } from "solid-js";
 import { span } from "../model/format";
 import { GIVEN_UP_MS } from "../model/phase";
@@ -16,7 +16,7 @@ export interface Problem {
 
 const SKEW_MS = 30_000;
 
-/** Games in play, none of which has a forecast that still counts as current: how long ago the newest was made. */
+/** Age of the newest forecast if games are in play and all their forecasts have expired. */
 export function quietFor(): number | undefined {
   if (!tonight()) return undefined; // which games are over is not known yet
   const inPlay = games().flatMap((game) => {
@@ -37,7 +37,7 @@ export const problems = createMemo((): Problem[] => {
     const known = words.reasons[state.reason] ?? words.other;
     found.push({ key: state.reason, title: known.title, detail: state.message || known.detail });
   }
-  // Whether the ledger of a server that cannot be reached works is not known.
+  // The state of the ledger of an unreachable server is unknown.
   if (state?.reason === "LEDGER_BROKEN") found.push({ key: "ledger", title: words.ledger.title, detail: `${words.ledger.detail} ${state.ledger.message}` });
   const quiet = quietFor();
   if (quiet !== undefined && !found.length) found.push({ key: "quiet", title: words.quiet.title, detail: words.quiet.detail(span(quiet)) });

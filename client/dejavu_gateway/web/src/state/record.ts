@@ -1,4 +1,4 @@
-/** What the record's page asks for: scorecards of all, by minute and by month. */
+/** Requests of the record's page: scorecards of all forecasts, by minute and by month. */
 import { api, type Query } from "../api/client";
 import { num } from "../api/convert";
 import type { CoverageFigureJson, FigureJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
@@ -32,7 +32,7 @@ export function conditions(filter: Filter): Query {
   };
 }
 
-/** How many games a reader should look at, and forecasts a card leaves out, in the order of `strings.record.doubts`. */
+/** Numbers of games to look at, and of forecasts that a card leaves out, in the order of `strings.record.doubts`. */
 export function beware(card: ScorecardJson): number[] {
   const { superseded, withdrawn, lateMarkets, ...others } = card.leftOut ?? {};
   const late = Object.values(others).reduce((sum, one) => sum + one, 0);

@@ -1,4 +1,4 @@
-/** Light or dark: as the system has it, unless the viewer chose. Paper is always light. */
+/** Light or dark theme: the system's, unless the viewer chose one. Printouts are always light. */
 import { createSignal } from "solid-js";
 
 export type Theme = "light" | "dark";

@@ -109,7 +109,7 @@ def test_a_challenger_is_shown_with_what_is_known_of_it(browser: Browser, challe
         listed = {row[0]: row[1:3] for row in rows_of(opened, "The models")}
         assert listed == {
             challenged.champion: ["answers", "champion"],
-            challenged.challenger: ["forecasts in the shadow", "challenger"],
+            challenged.challenger: ["shadow", "challenger"],
         }
         changes = rows_of(opened, "Who changed what, and when")
         recorded = client.list_model_changes().changes

@@ -89,7 +89,7 @@ def test_the_record_and_the_charts_know_the_overtime_afterwards(browser: Browser
         words = opened.page.locator("main").inner_text()
         assert "final, OT" in words
         assert "The game went to overtime, which has no forecasts" in words
-        assert "The end came out DET +3 after overtime." in words
+        assert "Outcome of the end: DET +3 after overtime." in words
 
 
 def test_a_minute_that_the_viewer_chose_is_shown_as_it_was(browser: Browser, evening: Evening) -> None:

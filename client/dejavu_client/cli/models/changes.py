@@ -172,7 +172,7 @@ def _share(text: str) -> tuple[str, float]:
 
 
 def _print_change(answer: _Changed) -> None:
-    done = change_text(answer.change) if answer.HasField("change") else "nothing to change: it is so already"
+    done = change_text(answer.change) if answer.HasField("change") else "no change: already in this state"
     print_line(done)
 
 

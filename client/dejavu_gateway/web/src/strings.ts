@@ -130,12 +130,12 @@ export const strings = {
     unreported: "How this game ended was not reported.",
     newest: (minute: number, chance: string) => `The newest one, after minute ${minute}: ${chance}`,
     overtime: (overtimes: number) =>
-      `The game went to ${overtimes === 1 ? "overtime" : `${overtimes} overtimes`}, which has no forecasts: its outcome stands at the end of the chart.`,
+      `The game went to ${overtimes === 1 ? "overtime" : `${overtimes} overtimes`}, which has no forecasts. The end of the chart shows the outcome.`,
     afterOvertime: " after overtime",
     held: "Did it hold?",
     heldShown: (inside: boolean, level: string) => `The ${level} interval of the shown minute did${inside ? "" : " not"}.`,
     heldShare: (horizon: string, outcome: string, held: number, of: number) =>
-      `The ${horizon} came out ${outcome}. ${held} of the ${of} intervals forecast for it held that.`,
+      `Outcome of the ${horizon}: ${outcome}. ${held} of ${of} intervals contain it.`,
     columns: { minute: "Min", horizon: "For", lead: "Lead", point: "Forecast", lower: "From", upper: "To", probability: "Home leads", made: "Made", held: "Held" },
     yes: "yes",
     no: "no",
@@ -144,7 +144,7 @@ export const strings = {
 
   record: {
     title: "Record",
-    intro: "Every forecast except what-ifs is recorded before anybody sees it, and compared with the outcome. Brackets hold 95 % intervals; one game is the unit.",
+    intro: "Every forecast except what-ifs is recorded before anybody sees it, and compared with the outcome. 95 % intervals are in brackets; games are the sampling unit.",
     filters: "Filters",
     horizon: "Forecasts of",
     period: "Evenings",
@@ -188,13 +188,13 @@ export const strings = {
         .flatMap((word, place) => (counts[place] ? `${word}: ${counts[place]}.` : []))
         .join(" "),
     leaderboardCaption: "Ranked by CRPS; each on the games it was used for.",
-    shadows: "In the shadow",
-    shadowsCaption: (champion: string) => `Staged models beside ${champion}, which answers: on exactly the same games and minutes. Below 0 is better.`,
+    shadows: "Shadow models",
+    shadowsCaption: (champion: string) => `Staged models compared with the serving model ${champion} on the same games and minutes. Below 0 is better.`,
     shadowColumns: { crps: "CRPS, difference", brier: "Brier, difference" },
     checkpoint: "Check it yourself",
     checkpointText: "The ledger is a chain of hashes with a signed head. Store it today; later, prove that nothing before it was changed:",
     checkpointEntry: (sequence: string, time: string) => `Newest signed head: entry ${sequence}, ${time}`,
-    prunedThrough: (sequence: string) => `Entries up to ${sequence} were removed. The rest is chained to them: a head stored later still proves it.`,
+    prunedThrough: (sequence: string) => `Entries up to ${sequence} were removed. The remaining entries are chained to them, and any later head still verifies.`,
     ledgerId: "Ledger",
     hash: "Hash",
     key: "Public key",
@@ -212,7 +212,7 @@ export const strings = {
     columns: ["Model", "Stage", "Role", "Games that it answers", "Backtest", "Created"],
     stages: {
       MODEL_STAGE_NONE: "registered, not in use",
-      MODEL_STAGE_STAGED: "forecasts in the shadow",
+      MODEL_STAGE_STAGED: "shadow",
       MODEL_STAGE_SERVING: "answers",
       MODEL_STAGE_RETIRED: "retired",
     } as Record<string, string>,
@@ -233,7 +233,7 @@ export const strings = {
     verdicts: {
       notWorse: (model: string, other: string) => `It is shown that ${model} is no worse than ${other}.`,
       worse: (model: string, other: string) => `It is shown that ${model} is worse than ${other}.`,
-      open: (model: string, other: string) => `Whether ${model} is worse than ${other} is not shown yet.`,
+      open: (model: string, other: string) => `No evidence yet that ${model} is worse than ${other}.`,
     },
     scores: { crps: "CRPS, points; lower is better", brier: "Brier score; lower is better" },
     other: (name: string, score: string) => `${name}: ${score}`,
@@ -289,7 +289,7 @@ export const strings = {
     clear: "Clear",
     notANumber: (place: number, text: string) => `Value ${place} is “${text}”; a number within ±200 is expected.`,
     tooShort: "Draw at least one minute.",
-    tooLong: (horizon: string, most: number) => `The forecast of the ${horizon} takes at most ${most} minutes. Overtime has no forecast.`,
+    tooLong: (horizon: string, most: number) => `A forecast of the ${horizon} is possible up to minute ${most}. Overtime has no forecast.`,
     oneTeam: "Choose both teams, or none.",
     sameTeam: "Home and away team must differ.",
     answer: "Forecast",
@@ -331,7 +331,7 @@ export const strings = {
     ratings: (date: string, finals: number) => `ratings as of ${date}, ${finals} finals since`,
     columns: ["Figure", "Value"],
     stats: {
-      title: "What the server does",
+      title: "Server activity",
       calls: "Calls of the last 5 minutes",
       columns: ["Call", "a minute", "Failed", "p50, ms", "p95, ms", "p99, ms"],
       workers: "Workers",

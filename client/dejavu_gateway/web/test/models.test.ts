@@ -37,10 +37,10 @@ const score = (notWorseEValue: number, worseEValue: number) => ({ notWorseEValue
 
 test("a statement about two models needs an e-value of 20: of both scores to be no worse, of one to be worse", () => {
   const said = (crps: object, brier: object) => verdict({ crps, brier }, "one", "other", false);
-  expect(said(score(20, 0.1), score(19.9, 0.1))).toContain("not shown yet");
+  expect(said(score(20, 0.1), score(19.9, 0.1))).toContain("No evidence yet");
   expect(said(score(20, 0.1), score(20, 0.1))).toBe("It is shown that one is no worse than other.");
   expect(said(score(0.1, 20), score(20, 0.1))).toBe("It is shown that one is worse than other.");
-  expect(verdict({}, "one", "other", false)).toContain("not shown yet");
+  expect(verdict({}, "one", "other", false)).toContain("No evidence yet");
   expect(verdict({ decision: "GATE_DECISION_CONTINUE", crps: score(99, 0) }, "one", "other", true)).toContain("waits");
 });
 

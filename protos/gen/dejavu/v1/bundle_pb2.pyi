@@ -29,7 +29,7 @@ class BundleHeader(_message.Message):
     manifest: _builtins.bytes
     """The manifest.json of the bundle, at most 1 MiB."""
     reason: _builtins.str
-    """Why it is registered, for people, at most 500 characters."""
+    """Reason for the registration, for people, at most 500 characters."""
     def __init__(
         self,
         *,
@@ -56,7 +56,7 @@ class BundleChunk(_message.Message):
     file: _builtins.str
     """Name of the file, as in the manifest."""
     offset: _builtins.int
-    """Where the piece begins, in bytes: right after what the server has of the file."""
+    """Offset of the piece in bytes: right after the part of the file that the server has."""
     data: _builtins.bytes
     """The piece, at most 1 MiB."""
     def __init__(
@@ -109,7 +109,7 @@ class MissingFile(_message.Message):
     file: _builtins.str
     """Its name."""
     offset: _builtins.int
-    """How much of it the server has from an earlier upload, in bytes."""
+    """Bytes of it that the server has from an earlier upload."""
     def __init__(
         self,
         *,

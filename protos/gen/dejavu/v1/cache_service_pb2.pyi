@@ -37,7 +37,7 @@ class _CacheBackendEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheBac
     """In the memory of each worker, and in a Redis that servers share."""
 
 class CacheBackend(_CacheBackend, metaclass=_CacheBackendEnumTypeWrapper):
-    """Where answers to what-ifs are kept."""
+    """Storage of answers to what-ifs."""
 
 CACHE_BACKEND_UNSPECIFIED: CacheBackend.ValueType  # 0
 """Not specified."""
@@ -110,11 +110,11 @@ class GetCacheStatsResponse(_message.Message):
     MAX_AGE_FIELD_NUMBER: _builtins.int
     SHARED_STATE_FIELD_NUMBER: _builtins.int
     backend: Global___CacheBackend.ValueType
-    """Where answers are kept."""
+    """Storage of the answers."""
     workers: _builtins.int
     """Workers whose statistics are included."""
     entries: _builtins.int
-    """Answers in the memory of the workers; an answer counts in each that has it."""
+    """Answers in the memory of the workers; an answer in the memory of several workers counts several times."""
     bytes: _builtins.int
     """Memory that they take, in bytes."""
     max_bytes: _builtins.int
@@ -124,14 +124,14 @@ class GetCacheStatsResponse(_message.Message):
     misses: _builtins.int
     """What-ifs of Predict that were computed."""
     evictions: _builtins.int
-    """Answers that left the memory of a worker because others needed the room."""
+    """Answers removed from the memory of a worker to make room for others."""
     hit_rate: _builtins.float
     """hits / (hits + misses), in [0, 1]; absent before the first what-if."""
     shared_state: Global___SharedCacheState.ValueType
     """Whether the worker that answers uses the cache that servers share."""
     @_builtins.property
     def max_age(self) -> _duration_pb2.Duration:
-        """For how long an answer is kept at most."""
+        """Maximum age of a cached answer."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ Global___WarmCacheRequest: _TypeAlias = WarmCacheRequest  # noqa: Y015
 
 @_typing.final
 class WarmCacheResponse(_message.Message):
-    """Returns what became of the requests: computed + known + the number of failures is the number of requests."""
+    """Returns the results: computed + known + the number of failures is the number of requests."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -269,7 +269,7 @@ class WarmCacheFailure(_message.Message):
     """Its position among the requests, from 0."""
     @_builtins.property
     def error(self) -> _prediction_service_pb2.PredictError:
-        """Why."""
+        """The error."""
 
     def __init__(
         self,

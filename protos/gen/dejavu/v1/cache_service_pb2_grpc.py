@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CacheServiceStub(object):
-    """Manages the cache of what-ifs: Predict without a game_id is answered from it while nothing that determines the answer
-    has changed. A cached answer is the first one, with its generated_time and expires_time.
+    """Manages the cache of what-ifs. It answers Predict without a game_id as long as nothing that determines the answer has
+    changed. A cached answer keeps the generated_time and expires_time of its computation.
     """
 
     def __init__(self, channel):
@@ -54,8 +54,8 @@ class CacheServiceStub(object):
 
 
 class CacheServiceServicer(object):
-    """Manages the cache of what-ifs: Predict without a game_id is answered from it while nothing that determines the answer
-    has changed. A cached answer is the first one, with its generated_time and expires_time.
+    """Manages the cache of what-ifs. It answers Predict without a game_id as long as nothing that determines the answer has
+    changed. A cached answer keeps the generated_time and expires_time of its computation.
     """
 
     def GetCacheStats(self, request, context):
@@ -66,8 +66,9 @@ class CacheServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ClearCache(self, request, context):
-        """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. Once the
-        call returns, this server gives no answer computed earlier; the other servers give none a second later.
+        """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. After
+        the call this server returns no answer computed before it; the other servers stop returning such answers within a
+        second.
 
         UNAVAILABLE: the shared cache could not be reached; the memory of the workers was cleared.
         """
@@ -76,8 +77,8 @@ class CacheServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WarmCache(self, request, context):
-        """Computes the answers to what-ifs that are not in the cache, and keeps them: in the memory of the worker that answers
-        and, where servers share a cache, in that.
+        """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker and
+        in the shared cache, if there is one.
 
         FAILED_PRECONDITION: the cache is off. INVALID_ARGUMENT: there are no requests or too many, or one names a game.
         """
@@ -112,8 +113,8 @@ def add_CacheServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CacheService(object):
-    """Manages the cache of what-ifs: Predict without a game_id is answered from it while nothing that determines the answer
-    has changed. A cached answer is the first one, with its generated_time and expires_time.
+    """Manages the cache of what-ifs. It answers Predict without a game_id as long as nothing that determines the answer has
+    changed. A cached answer keeps the generated_time and expires_time of its computation.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CacheServiceStub:
-    """Manages the cache of what-ifs: Predict without a game_id is answered from it while nothing that determines the answer
-    has changed. A cached answer is the first one, with its generated_time and expires_time.
+    """Manages the cache of what-ifs. It answers Predict without a game_id as long as nothing that determines the answer has
+    changed. A cached answer keeps the generated_time and expires_time of its computation.
     """
 
     @_typing.overload
@@ -38,43 +38,45 @@ class CacheServiceStub:
     GetCacheStats: _grpc.UnaryUnaryMultiCallable[_cache_service_pb2.GetCacheStatsRequest, _cache_service_pb2.GetCacheStatsResponse]
     """Returns what the cache contains and how often it helped."""
     ClearCache: _grpc.UnaryUnaryMultiCallable[_cache_service_pb2.ClearCacheRequest, _cache_service_pb2.ClearCacheResponse]
-    """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. Once the
-    call returns, this server gives no answer computed earlier; the other servers give none a second later.
+    """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. After
+    the call this server returns no answer computed before it; the other servers stop returning such answers within a
+    second.
 
     UNAVAILABLE: the shared cache could not be reached; the memory of the workers was cleared.
     """
     WarmCache: _grpc.UnaryUnaryMultiCallable[_cache_service_pb2.WarmCacheRequest, _cache_service_pb2.WarmCacheResponse]
-    """Computes the answers to what-ifs that are not in the cache, and keeps them: in the memory of the worker that answers
-    and, where servers share a cache, in that.
+    """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker and
+    in the shared cache, if there is one.
 
     FAILED_PRECONDITION: the cache is off. INVALID_ARGUMENT: there are no requests or too many, or one names a game.
     """
 
 @_typing.type_check_only
 class CacheServiceAsyncStub(CacheServiceStub):
-    """Manages the cache of what-ifs: Predict without a game_id is answered from it while nothing that determines the answer
-    has changed. A cached answer is the first one, with its generated_time and expires_time.
+    """Manages the cache of what-ifs. It answers Predict without a game_id as long as nothing that determines the answer has
+    changed. A cached answer keeps the generated_time and expires_time of its computation.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCacheStats: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.GetCacheStatsRequest, _cache_service_pb2.GetCacheStatsResponse]  # type: ignore[assignment]
     """Returns what the cache contains and how often it helped."""
     ClearCache: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.ClearCacheRequest, _cache_service_pb2.ClearCacheResponse]  # type: ignore[assignment]
-    """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. Once the
-    call returns, this server gives no answer computed earlier; the other servers give none a second later.
+    """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. After
+    the call this server returns no answer computed before it; the other servers stop returning such answers within a
+    second.
 
     UNAVAILABLE: the shared cache could not be reached; the memory of the workers was cleared.
     """
     WarmCache: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.WarmCacheRequest, _cache_service_pb2.WarmCacheResponse]  # type: ignore[assignment]
-    """Computes the answers to what-ifs that are not in the cache, and keeps them: in the memory of the worker that answers
-    and, where servers share a cache, in that.
+    """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker and
+    in the shared cache, if there is one.
 
     FAILED_PRECONDITION: the cache is off. INVALID_ARGUMENT: there are no requests or too many, or one names a game.
     """
 
 class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Manages the cache of what-ifs: Predict without a game_id is answered from it while nothing that determines the answer
-    has changed. A cached answer is the first one, with its generated_time and expires_time.
+    """Manages the cache of what-ifs. It answers Predict without a game_id as long as nothing that determines the answer has
+    changed. A cached answer keeps the generated_time and expires_time of its computation.
     """
 
     @_abc_1.abstractmethod
@@ -91,8 +93,9 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cache_service_pb2.ClearCacheRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cache_service_pb2.ClearCacheResponse, _abc.Awaitable[_cache_service_pb2.ClearCacheResponse]]:
-        """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. Once the
-        call returns, this server gives no answer computed earlier; the other servers give none a second later.
+        """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. After
+        the call this server returns no answer computed before it; the other servers stop returning such answers within a
+        second.
 
         UNAVAILABLE: the shared cache could not be reached; the memory of the workers was cleared.
         """
@@ -103,8 +106,8 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cache_service_pb2.WarmCacheRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cache_service_pb2.WarmCacheResponse, _abc.Awaitable[_cache_service_pb2.WarmCacheResponse]]:
-        """Computes the answers to what-ifs that are not in the cache, and keeps them: in the memory of the worker that answers
-        and, where servers share a cache, in that.
+        """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker and
+        in the shared cache, if there is one.
 
         FAILED_PRECONDITION: the cache is off. INVALID_ARGUMENT: there are no requests or too many, or one names a game.
         """

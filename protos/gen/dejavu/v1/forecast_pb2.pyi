@@ -62,7 +62,7 @@ class _MarginSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarginSo
     """A file of lines."""
 
 class MarginSource(_MarginSource, metaclass=_MarginSourceEnumTypeWrapper):
-    """Where an expected margin is from."""
+    """Source of an expected margin."""
 
 MARGIN_SOURCE_UNSPECIFIED: MarginSource.ValueType  # 0
 """Not specified."""
@@ -149,7 +149,7 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
-    """Why an answer is less reliable than usual. Later releases may have further reasons: show the text of these."""
+    """Reasons why an answer is less reliable than usual. Later releases may have further ones: show the text of these."""
 
 WARNING_REASON_UNSPECIFIED: WarningReason.ValueType  # 0
 """Not specified."""
@@ -214,11 +214,12 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been over."""
     LATE_REASON_OBSERVED: _LateReason.ValueType  # 5
     """It was made after the observed_time of the first report of its outcome, corrected or withdrawn since (one withdrawn
-    before the game's first forecast left out). Known once it is reported: answers and streams of before do not say it.
+    before the game's first forecast left out). Known once it is reported: earlier answers and streams do not
+    contain it.
     """
 
 class LateReason(_LateReason, metaclass=_LateReasonEnumTypeWrapper):
-    """Why a recorded forecast is late."""
+    """Reason why a recorded forecast is late."""
 
 LATE_REASON_UNSPECIFIED: LateReason.ValueType  # 0
 """It is not late."""
@@ -234,7 +235,8 @@ LATE_REASON_GAME_DATE: LateReason.ValueType  # 4
 """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been over."""
 LATE_REASON_OBSERVED: LateReason.ValueType  # 5
 """It was made after the observed_time of the first report of its outcome, corrected or withdrawn since (one withdrawn
-before the game's first forecast left out). Known once it is reported: answers and streams of before do not say it.
+before the game's first forecast left out). Known once it is reported: earlier answers and streams do not
+contain it.
 """
 Global___LateReason: _TypeAlias = LateReason  # noqa: Y015
 
@@ -338,7 +340,7 @@ class Forecast(_message.Message):
     sequence: _builtins.int
     """Position in the ledger, starting at 1, in commit order; gaps have no meaning. 0: not recorded."""
     revision: _builtins.int
-    """How often the pattern, the teams, the game_date or a live input (total_points, last_score …) were corrected or
+    """Number of times that pattern, teams, game_date or a live input (total_points, last_score …) were corrected or
     added, for one game, horizon, minute, alpha, model version, pregame_margin and caller (recorded_by): 0, 1, …
     """
     expected_margin: _builtins.float
@@ -363,7 +365,7 @@ class Forecast(_message.Message):
     did not name both teams, or replaced their ratings by pregame_margin.
     """
     finals_since: _builtins.int
-    """How many finals reported to this server the ratings know beyond those that the model's own ratings came with."""
+    """Number of finals in the ratings that were reported to this server and are not in the model's own ratings."""
     arm: _builtins.str
     """The arm of an A/B test that the game is in: "champion" or "challenger"; empty if there was no test."""
     total_points: _builtins.int
@@ -371,12 +373,12 @@ class Forecast(_message.Message):
     pregame_total: _builtins.float
     """The market's line of the points of both teams together, as in the request that was recorded. Absent if it had none."""
     margin_source: Global___MarginSource.ValueType
-    """Where expected_margin is from; unspecified if it is absent."""
+    """Source of expected_margin; unspecified if it is absent."""
     neutral_site: _builtins.bool
     """Whether the game is at a neutral site, as in the request that was recorded. Absent if the request did not say."""
     @_builtins.property
     def generated_time(self) -> _timestamp_pb2.Timestamp:
-        """When the forecast was made."""
+        """Time at which the forecast was made."""
 
     @_builtins.property
     def expires_time(self) -> _timestamp_pb2.Timestamp:
@@ -392,7 +394,7 @@ class Forecast(_message.Message):
 
     @_builtins.property
     def adaptation(self) -> Global___Adaptation:
-        """How the interval adapts to reported outcomes. Absent where intervals do not adapt."""
+        """Adaptation of the interval to reported outcomes. Absent where intervals do not adapt."""
 
     @_builtins.property
     def distribution(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -402,7 +404,7 @@ class Forecast(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
-        """What makes the forecast less reliable than usual."""
+        """Warnings: reasons for less reliability than usual."""
 
     @_builtins.property
     def last_score(self) -> Global___LastScore:
@@ -410,7 +412,7 @@ class Forecast(_message.Message):
 
     @_builtins.property
     def expected_margin_terms(self) -> Global___ExpectedMarginTerms:
-        """What expected_margin is made of. Absent if it is absent or the request's pregame_margin."""
+        """Terms of expected_margin. Absent if it is absent or the request's pregame_margin."""
 
     @_builtins.property
     def total(self) -> Global___TotalForecast:
@@ -428,11 +430,11 @@ class Forecast(_message.Message):
 
     @_builtins.property
     def margin_time(self) -> _timestamp_pb2.Timestamp:
-        """When the request's pregame_margin was read from its source. Absent if the request does not say."""
+        """Time at which the request's pregame_margin was read from its source. Absent if the request has none."""
 
     @_builtins.property
     def possession(self) -> Global___Possession:
-        """Who has the ball at the end of the pattern, as in the request that was recorded. Absent if it did not say."""
+        """Possession at the end of the pattern, from the recorded request. Absent if the request had none."""
 
     def __init__(
         self,
@@ -613,27 +615,27 @@ class ExpectedMarginTerms(_message.Message):
     strength_difference: _builtins.float
     """Strength of the home team minus that of the visitors."""
     home_advantage: _builtins.float
-    """What playing at home is worth to any team."""
+    """Home advantage, the same for every team."""
     schedule: _builtins.float
     """For games of both teams on the day before and on the last six days: above 0 where the visitors are more tired."""
     playoffs: _builtins.float
-    """What playing at home is worth in addition in the play-in and the playoffs, as the game_id says; 0 in other games and
+    """Additional home advantage in the play-in and the playoffs, according to the game_id; 0 in other games and
     in a what-if.
     """
     altitude: _builtins.float
-    """What playing at home is worth in addition high above sea level: in Denver and Salt Lake City; 0 elsewhere."""
+    """Additional home advantage high above sea level, in Denver and Salt Lake City; 0 elsewhere."""
     schedule_known: _builtins.bool
     """Whether the server knows the games of both teams on the last six days before game_date, from the finals reported to
     it. If not, what it does not know is taken as equal for both. Always false for a model without a schedule.
     """
     usual_players: _builtins.float
-    """What the ratings of the players whom both teams usually have say beyond the teams' results, as after a trade; 0 if
+    """Value of the usual players of both teams beyond the teams' results, by the players' ratings, as after a trade; 0 if
     the request has no lineups, or the server does not know these players.
     """
     missing_players: _builtins.float
-    """What the players seen so far, and the usual ones not yet seen, are worth beside the usual line-ups; 0 as above."""
+    """Effect of the players seen so far, and of the usual ones not yet seen, relative to the usual line-ups; 0 as above."""
     home_missing: _builtins.int
-    """How many of the home team's usual five, the players with the most usual minutes, have not been seen."""
+    """Number of the home team's usual five, the players with the most usual minutes, who have not been seen."""
     away_missing: _builtins.int
     """The same of the away team."""
     def __init__(
@@ -688,7 +690,7 @@ Global___LastScore: _TypeAlias = LastScore  # noqa: Y015
 
 @_typing.final
 class Possession(_message.Message):
-    """Who has the ball at the end of a pattern."""
+    """Possession at the end of a pattern."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -714,16 +716,16 @@ Global___Possession: _TypeAlias = Possession  # noqa: Y015
 
 @_typing.final
 class Warning(_message.Message):
-    """What makes an answer less reliable than usual."""
+    """A reason why an answer is less reliable than usual."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     reason: Global___WarningReason.ValueType
-    """Why, for programs."""
+    """The reason, for programs."""
     text: _builtins.str
-    """Why, for people."""
+    """The reason, for people."""
     def __init__(
         self,
         *,

@@ -26,9 +26,10 @@ if _version_not_supported:
 
 
 class LeaseServiceStub(object):
-    """Grants leases: of several holders that ask for one name, one holds it until it releases it or does not renew it in
-    time. Leases are stored in the ledger's database, whose clock alone decides when one expires, so every server of a
-    ledger grants the same ones. The ledger itself does not need them: recording a forecast again changes nothing.
+    """Grants leases. Of several holders that request the same name, one has the lease until it releases the lease or fails
+    to renew it in time. Leases are stored in the ledger's database, whose clock alone decides when one expires, so every
+    server of a ledger grants the same ones. The ledger itself does not need them: recording a forecast again changes
+    nothing.
     """
 
     def __init__(self, channel):
@@ -55,9 +56,10 @@ class LeaseServiceStub(object):
 
 
 class LeaseServiceServicer(object):
-    """Grants leases: of several holders that ask for one name, one holds it until it releases it or does not renew it in
-    time. Leases are stored in the ledger's database, whose clock alone decides when one expires, so every server of a
-    ledger grants the same ones. The ledger itself does not need them: recording a forecast again changes nothing.
+    """Grants leases. Of several holders that request the same name, one has the lease until it releases the lease or fails
+    to renew it in time. Leases are stored in the ledger's database, whose clock alone decides when one expires, so every
+    server of a ledger grants the same ones. The ledger itself does not need them: recording a forecast again changes
+    nothing.
     """
 
     def AcquireLease(self, request, context):
@@ -75,7 +77,7 @@ class LeaseServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetLease(self, request, context):
-        """Returns who holds a lease.
+        """Returns the holder of a lease.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,9 +110,10 @@ def add_LeaseServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LeaseService(object):
-    """Grants leases: of several holders that ask for one name, one holds it until it releases it or does not renew it in
-    time. Leases are stored in the ledger's database, whose clock alone decides when one expires, so every server of a
-    ledger grants the same ones. The ledger itself does not need them: recording a forecast again changes nothing.
+    """Grants leases. Of several holders that request the same name, one has the lease until it releases the lease or fails
+    to renew it in time. Leases are stored in the ledger's database, whose clock alone decides when one expires, so every
+    server of a ledger grants the same ones. The ledger itself does not need them: recording a forecast again changes
+    nothing.
     """
 
     @staticmethod

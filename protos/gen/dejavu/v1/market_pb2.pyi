@@ -113,7 +113,7 @@ class _MarketRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Marke
     record keeps the evaluation, the bankroll and the earlier stakes that the first one had.
     """
     MARKET_RECORDING_EARLIER_STANDS: _MarketRecording.ValueType  # 2
-    """Not recorded: the forecast already has another market, which stands (see standing_market)."""
+    """Not recorded: a different market is already recorded for the forecast (see standing_market)."""
     MARKET_RECORDING_FORECAST_LATE: _MarketRecording.ValueType  # 3
     """Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time."""
     MARKET_RECORDING_OUTCOME_KNOWN: _MarketRecording.ValueType  # 4
@@ -135,7 +135,7 @@ MARKET_RECORDING_RECORDED: MarketRecording.ValueType  # 1
 record keeps the evaluation, the bankroll and the earlier stakes that the first one had.
 """
 MARKET_RECORDING_EARLIER_STANDS: MarketRecording.ValueType  # 2
-"""Not recorded: the forecast already has another market, which stands (see standing_market)."""
+"""Not recorded: a different market is already recorded for the forecast (see standing_market)."""
 MARKET_RECORDING_FORECAST_LATE: MarketRecording.ValueType  # 3
 """Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time."""
 MARKET_RECORDING_OUTCOME_KNOWN: MarketRecording.ValueType  # 4
@@ -414,8 +414,8 @@ class MarketAnswer(_message.Message):
     recording: Global___MarketRecording.ValueType
     """Whether the record has this market. In responses of RecordService always MARKET_RECORDING_RECORDED."""
     notice: _builtins.str
-    """What to show wherever a stake or a verdict on this bet is shown: "not shown to be better than the market", said of
-    the model. Always set.
+    """Notice about the model to show wherever a stake or a verdict on this bet is shown: "not shown to be better than the
+    market". Always set.
     """
     @_builtins.property
     def home(self) -> Global___MarketSideAnswer:
@@ -427,12 +427,12 @@ class MarketAnswer(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
-        """What makes the evaluation less reliable than usual. With WARNING_REASON_RATINGS_OUTDATED or _AHEAD there is no stake:
-        the teams' ratings are not used. Nor with WARNING_REASON_TEAMS_UNKNOWN: the forecast rests on the score alone. With
-        WARNING_REASON_IMPLAUSIBLE_EDGE there is none either: the win probability, of bets without a push, is further than
-        the server's limit (0.15 by default) from the implied one without the bookmaker's margin (both implied
-        probabilities divided by their sum). With WARNING_REASON_ODDS_MISMATCHED there is no stake either, and the market is
-        not recorded.
+        """Reasons why the evaluation is less reliable than usual. With WARNING_REASON_RATINGS_OUTDATED or _AHEAD there is no
+        stake: the teams' ratings are not used. Nor with WARNING_REASON_TEAMS_UNKNOWN: the forecast rests on the score
+        alone. With WARNING_REASON_IMPLAUSIBLE_EDGE there is none either: the win probability, of bets without a push, is
+        further than the server's limit (0.15 by default) from the implied one without the bookmaker's margin (both implied
+        probabilities divided by their sum). With WARNING_REASON_ODDS_MISMATCHED there is no stake either, and the market
+        is not recorded.
         """
 
     @_builtins.property
@@ -441,7 +441,7 @@ class MarketAnswer(_message.Message):
 
     @_builtins.property
     def staking(self) -> Global___Staking:
-        """By which settings the stakes were computed."""
+        """Settings from which the stakes were computed."""
 
     def __init__(
         self,
@@ -513,14 +513,14 @@ class TotalMarketAnswer(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
-        """What makes the evaluation less reliable than usual; see MarketAnswer. There is no stake with
+        """Reasons why the evaluation is less reliable than usual; see MarketAnswer. There is no stake with
         WARNING_REASON_RATINGS_OUTDATED (the ratings of total points are meant, which no pregame_margin replaces),
         WARNING_REASON_TEAMS_UNKNOWN, WARNING_REASON_IMPLAUSIBLE_EDGE or WARNING_REASON_ODDS_MISMATCHED.
         """
 
     @_builtins.property
     def staking(self) -> Global___Staking:
-        """By which settings the stakes were computed."""
+        """Settings from which the stakes were computed."""
 
     def __init__(
         self,

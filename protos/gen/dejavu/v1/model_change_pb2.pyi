@@ -44,7 +44,7 @@ class _ModelActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelActi
     """Set the shares of games."""
 
 class ModelAction(_ModelAction, metaclass=_ModelActionEnumTypeWrapper):
-    """What a change of models did."""
+    """Kind of a change of models."""
 
 MODEL_ACTION_UNSPECIFIED: ModelAction.ValueType  # 0
 """Not specified."""
@@ -81,22 +81,22 @@ class ModelChange(_message.Message):
     CHANGED_BY_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     action: Global___ModelAction.ValueType
-    """What it did."""
+    """Kind of the change."""
     model_version: _builtins.str
     """Version of the model; empty for MODEL_ACTION_ROUTE."""
     from_version: _builtins.str
     """The champion until then, for a promotion and a rollback; empty if there was none."""
     reason: _builtins.str
-    """Why, for people."""
+    """The reason, for people."""
     forced: _builtins.bool
     """Whether it was forced: the evidence did not suffice."""
     changed_by: _builtins.str
-    """Who made it, such as "token:operator"; empty unless the server asked for tokens then. "gate" if the server did."""
+    """Caller who made it, such as "token:operator"; empty if the server required no tokens then; "gate" for the server."""
     sequence: _builtins.int
     """Its position in the ledger: later forecasts are made by the models as it left them."""
     @_builtins.property
     def evidence(self) -> Global___ModelEvidence:
-        """What it rests on; absent if on nothing measured."""
+        """Evidence for it; absent if there was none."""
 
     @_builtins.property
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___GameShare]:
@@ -104,7 +104,7 @@ class ModelChange(_message.Message):
 
     @_builtins.property
     def changed_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was recorded."""
+        """Time at which it was recorded."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ Global___ModelChange: _TypeAlias = ModelChange  # noqa: Y015
 
 @_typing.final
 class ModelEvidence(_message.Message):
-    """What a change of models rests on."""
+    """Evidence for a change of models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -35,7 +35,7 @@ class _GateDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GateDeci
     """Retires it: it is worse."""
 
 class GateDecision(_GateDecision, metaclass=_GateDecisionEnumTypeWrapper):
-    """What the gate does with a challenger."""
+    """Decision of the gate about a challenger."""
 
 GATE_DECISION_UNSPECIFIED: GateDecision.ValueType  # 0
 """Not specified."""
@@ -76,9 +76,9 @@ class ModelComparison(_message.Message):
     forecasts: _builtins.int
     """Number of forecasts of each."""
     decision: Global___GateDecision.ValueType
-    """What the gate would do now."""
+    """Decision that the gate would take now."""
     decision_reason: _builtins.str
-    """Why, for people."""
+    """The reason, for people."""
     @_builtins.property
     def crps(self) -> Global___ScoreComparison:
         """The CRPS, in points."""
@@ -138,7 +138,7 @@ class ScoreComparison(_message.Message):
     upper: _builtins.float
     """Upper end."""
     margin: _builtins.float
-    """By how much worse a challenger may be, fixed beforehand."""
+    """Margin by which a challenger may be worse, fixed beforehand."""
     not_worse_e_value: _builtins.float
     """E-value that the model is not worse by the margin."""
     worse_e_value: _builtins.float

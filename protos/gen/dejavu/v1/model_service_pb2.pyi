@@ -42,7 +42,7 @@ class _ModelStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelStage
     """No longer considered."""
 
 class ModelStage(_ModelStage, metaclass=_ModelStageEnumTypeWrapper):
-    """Where a model is in its life."""
+    """Stage of a model in its life."""
 
 MODEL_STAGE_UNSPECIFIED: ModelStage.ValueType  # 0
 """Not specified."""
@@ -176,7 +176,7 @@ class Model(_message.Message):
     verdict_reason: _builtins.str
     """Reason for the verdict, for people."""
     finals_since: _builtins.int
-    """How many finals reported to this server the ratings know beyond those that they came with."""
+    """Number of finals in the ratings that were reported to this server and are not in the bundle's ratings."""
     ratings_age_days: _builtins.int
     """Days from ratings_date to today, without those of the summers between two seasons."""
     stage: Global___ModelStage.ValueType
@@ -209,7 +209,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp:
-        """When the model was created."""
+        """Time at which the model was created."""
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metric]:
@@ -217,7 +217,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
-        """What makes forecasts of games that are played today less reliable than usual."""
+        """Reasons why forecasts of today's games are less reliable than usual."""
 
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -225,7 +225,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def lineage(self) -> Global___ModelLineage:
-        """Where it comes from."""
+        """Its origin."""
 
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -279,7 +279,7 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class ModelLineage(_message.Message):
-    """Where a model comes from."""
+    """Origin of a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -291,7 +291,7 @@ class ModelLineage(_message.Message):
     parent_version: _builtins.str
     """Version of the model that it was made from or is meant to replace; empty if it has none."""
     reason: _builtins.str
-    """Why it was made, for example "new season" or "coverage"; empty if it was not said."""
+    """Reason why it was made, for example "new season" or "coverage"; empty if none was given."""
     data_fingerprint: _builtins.str
     """SHA-256 of the games that it was fitted on, in hexadecimal."""
     code_version: _builtins.str
@@ -455,7 +455,7 @@ class ModelReplica(_message.Message):
     loaded: _builtins.bool
     """Whether it has the model loaded and warmed up."""
     error: _builtins.str
-    """Why it could not load it, for people; empty if it could, or has not tried yet."""
+    """Reason why it could not load it, for people; empty if it could, or has not tried yet."""
     def __init__(
         self,
         *,
@@ -575,7 +575,7 @@ class LoadModelRequest(_message.Message):
     model_version: _builtins.str
     """Its version."""
     reason: _builtins.str
-    """Why, for people, at most 500 characters."""
+    """The reason, for people, at most 500 characters."""
     def __init__(
         self,
         *,
@@ -631,7 +631,7 @@ class UnloadModelRequest(_message.Message):
     model_version: _builtins.str
     """Its version, or an alias."""
     reason: _builtins.str
-    """Why, for people, at most 500 characters."""
+    """The reason, for people, at most 500 characters."""
     def __init__(
         self,
         *,
@@ -688,7 +688,7 @@ class PromoteModelRequest(_message.Message):
     model_version: _builtins.str
     """Its version, or an alias."""
     reason: _builtins.str
-    """Why, for people, at most 500 characters."""
+    """The reason, for people, at most 500 characters."""
     force: _builtins.bool
     """Whether to promote it without evidence; recorded as such."""
     def __init__(
@@ -745,7 +745,7 @@ class RollbackModelRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     FROM_VERSION_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why, for people, at most 500 characters."""
+    """The reason, for people, at most 500 characters."""
     from_version: _builtins.str
     """The champion that is to be replaced, so that a repeated request does not roll back twice; empty: whichever it is."""
     def __init__(
@@ -803,7 +803,7 @@ class RetireModelRequest(_message.Message):
     model_version: _builtins.str
     """Its version, or an alias."""
     reason: _builtins.str
-    """Why, for people, at most 500 characters."""
+    """The reason, for people, at most 500 characters."""
     def __init__(
         self,
         *,
@@ -857,7 +857,7 @@ class RouteGamesRequest(_message.Message):
     SHARES_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why, for people, at most 500 characters."""
+    """The reason, for people, at most 500 characters."""
     @_builtins.property
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[_model_change_pb2.GameShare]:
         """Shares of models that are not the champion, which answers all other games; empty: it answers all."""
@@ -886,7 +886,7 @@ class RouteGamesResponse(_message.Message):
     CHANGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[_model_change_pb2.GameShare]:
-        """The shares as they stand, without that of the champion."""
+        """The current shares, without that of the champion."""
 
     @_builtins.property
     def change(self) -> _model_change_pb2.ModelChange:
@@ -919,7 +919,7 @@ class CompareModelsRequest(_message.Message):
     model_version: _builtins.str
     """Version of the model, or an alias; empty: the challenger."""
     against_version: _builtins.str
-    """What to compare it with, a version or an alias; empty: the champion. "persistence": the last known differential."""
+    """Model to compare it with, by version or alias; empty: the champion. "persistence": the last known differential."""
     horizon: _forecast_pb2.Horizon.ValueType
     """The horizon; unspecified: the half."""
     include_replays: _builtins.bool

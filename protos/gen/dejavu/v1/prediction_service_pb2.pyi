@@ -87,7 +87,7 @@ class PredictRequest(_message.Message):
     ratings of total points. Absent: not known.
     """
     margin_source: _forecast_pb2.MarginSource.ValueType
-    """Where pregame_margin is from; MARGIN_SOURCE_UNSPECIFIED: MARGIN_SOURCE_CALLER. Never MARGIN_SOURCE_RATINGS; needs
+    """Source of pregame_margin; MARGIN_SOURCE_UNSPECIFIED: MARGIN_SOURCE_CALLER. Never MARGIN_SOURCE_RATINGS; needs
     pregame_margin.
     """
     neutral_site: _builtins.bool
@@ -124,17 +124,17 @@ class PredictRequest(_message.Message):
 
     @_builtins.property
     def margin_time(self) -> _timestamp_pb2.Timestamp:
-        """When pregame_margin was read from its source, from 1946 to 2046; needs pregame_margin. Absent: not known."""
+        """Time at which pregame_margin was read from its source, 1946 to 2046; needs pregame_margin. Absent: not known."""
 
     @_builtins.property
     def possession(self) -> _forecast_pb2.Possession:
-        """Who has the ball at the end of the pattern. With total_points the model uses it from minute 41 on, in place of
+        """Possession at the end of the pattern. With total_points the model uses it from minute 41 on, in place of
         last_score; earlier, or without them, it is recorded and not used. Absent: not known.
         """
 
     @_builtins.property
     def lineups(self) -> Global___Lineups:
-        """Who has been on court so far; needs both teams. With it, expected_margin knows who of the usual players is missing,
+        """Players seen on court so far; needs both teams. With it, expected_margin knows who of the usual players is missing,
         if the model has ratings of players and knows both teams' from reported games of the season. A pregame_margin, which
         knows it too, takes precedence. They do not enter what makes a revision: who asks again for a recorded forecast gets
         that. Absent: not known.
@@ -194,7 +194,7 @@ Global___PredictRequest: _TypeAlias = PredictRequest  # noqa: Y015
 
 @_typing.final
 class Lineups(_message.Message):
-    """Who has been on court so far, by the NBA's ids of the players."""
+    """Players seen on court so far, as NBA ids."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -340,7 +340,7 @@ class PredictBatchResult(_message.Message):
 
     @_builtins.property
     def error(self) -> Global___PredictError:
-        """Why there is none."""
+        """The reason why there is none."""
 
     @_builtins.property
     def market(self) -> _market_pb2.MarketAnswer:
@@ -486,7 +486,7 @@ Global___PredictColumnsResponse: _TypeAlias = PredictColumnsResponse  # noqa: Y0
 
 @_typing.final
 class PredictError(_message.Message):
-    """Why one request of a batch was refused."""
+    """Refusal of one request of a batch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -507,7 +507,7 @@ class PredictError(_message.Message):
 
     @_builtins.property
     def retry_delay(self) -> _duration_pb2.Duration:
-        """How long to wait before sending the same request again; absent if that does not help."""
+        """Time to wait before sending the same request again; absent if that does not help."""
 
     def __init__(
         self,
@@ -639,7 +639,7 @@ class Heartbeat(_message.Message):
     SENT_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sent_time(self) -> _timestamp_pb2.Timestamp:
-        """When the heartbeat was sent."""
+        """Time at which the heartbeat was sent."""
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ class _MarketResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarketRe
     """The differential was the line: the stake was returned."""
 
 class MarketResult(_MarketResult, metaclass=_MarketResultEnumTypeWrapper):
-    """What became of a bet."""
+    """Result of a bet."""
 
 MARKET_RESULT_UNSPECIFIED: MarketResult.ValueType  # 0
 """There was no bet."""
@@ -83,13 +83,13 @@ class Outcome(_message.Message):
     sequence: _builtins.int
     """Position in the ledger; forecasts and outcomes share one order."""
     revision: _builtins.int
-    """How often the outcome of this game and horizon was corrected or withdrawn: 0, 1, …"""
+    """Number of times that the outcome of this game and horizon was corrected or withdrawn: 0, 1, …"""
     withdrawn: _builtins.bool
-    """Whether this revision withdraws the outcome: none stands from then on, until one is reported again. Its differential
-    and teams are those that stood.
+    """Whether this revision withdraws the outcome: there is none from then on, until one is reported again. Differential
+    and teams are those of the withdrawn outcome.
     """
     recorded_by: _builtins.str
-    """Who reported or withdrew it, such as "token:poller"; empty unless the server asked for tokens then."""
+    """Caller who reported or withdrew it, such as "token:poller"; empty if the server required no tokens then."""
     total_points: _builtins.int
     """Points of both teams together at the horizon. Absent if they were not reported."""
     overtimes: _builtins.int
@@ -98,11 +98,11 @@ class Outcome(_message.Message):
     """
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
-        """When the outcome was observed, as reported."""
+        """Reported time at which the outcome was observed."""
 
     @_builtins.property
     def recorded_time(self) -> _timestamp_pb2.Timestamp:
-        """When the ledger recorded it."""
+        """Time at which the ledger recorded it."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class Settlement(_message.Message):
     compounds the profits of games in this order. Equals outcome_sequence if the outcome was reported only once.
     """
     market_result: Global___MarketResult.ValueType
-    """What became of the recorded bet. Unspecified: no market was recorded, or no side of it had a stake."""
+    """Result of the recorded bet. Unspecified: no market was recorded, or no side of it had a stake."""
     market_profit: _builtins.float
     """Profit of the recorded stake, as a share of the bankroll: below 0 if it was lost, 0 if the bet was a push. Absent
     without a bet.
@@ -269,7 +269,7 @@ class RecordedPrediction(_message.Message):
     superseded: _builtins.bool
     """Whether a later revision superseded it; late revisions do not count."""
     recorded_by: _builtins.str
-    """Who had the forecast recorded, such as "token:poller"; empty unless the server asked for tokens then."""
+    """Caller who requested the recorded forecast, such as "token:poller"; empty if the server required no tokens then."""
     market_sequence: _builtins.int
     """Position of the market in the ledger; 0 without a market. MarketRecord applies the caps on stakes in this order."""
     @_builtins.property
@@ -349,11 +349,11 @@ class Checkpoint(_message.Message):
     """
     @_builtins.property
     def signed_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was signed."""
+        """Time of the signature."""
 
     @_builtins.property
     def pruned(self) -> _retention_pb2.PrunedEntries:
-        """What was removed from the start of the ledger; absent if nothing was. Not covered by the signature."""
+        """Entries removed from the start of the ledger; absent if there are none. Not covered by the signature."""
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class _PredictionViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Predic
     """Everything."""
 
 class PredictionView(_PredictionView, metaclass=_PredictionViewEnumTypeWrapper):
-    """How much of each recorded forecast a page contains."""
+    """Content of each recorded forecast in a page."""
 
 PREDICTION_VIEW_UNSPECIFIED: PredictionView.ValueType  # 0
 """Means PREDICTION_VIEW_BASIC."""
@@ -128,13 +128,13 @@ class ReportOutcomeRequest(_message.Message):
     their ratings not updated. Added to the same differential they are no correction.
     """
     overtimes: _builtins.int
-    """Overtimes that the game had, 0 to 20; at the end only. Absent: not known. Alone they change no outcome that stands:
-    as for another time, withdraw it and report it again.
+    """Overtimes that the game had, 0 to 20; at the end only. Absent: not known. Alone they do not change a recorded
+    outcome: to change them or its time, withdraw the outcome and report it again.
     """
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
-        """When the outcome was observed, not in the future; absent: now. Set it for games of other days: it dates the game,
-        it must lie in the season of game_id, and ratings skip games that their model already includes.
+        """Time at which the outcome was observed, not in the future; absent: now. Set it for games of other days: it dates
+        the game, it must lie in the season of game_id, and ratings skip games that their model already includes.
         """
 
     @_builtins.property
@@ -411,7 +411,7 @@ class ListPredictionsRequest(_message.Message):
     include_replays: _builtins.bool
     """Whether to include games of replays and simulated seasons."""
     view: Global___PredictionView.ValueType
-    """What to return of each forecast; may differ from page to page."""
+    """Content to return of each forecast; may differ from page to page."""
     def __init__(
         self,
         *,

@@ -49,9 +49,9 @@ class RecordServiceStub:
     the game, or its game_id is of another season than its time.
     """
     WithdrawOutcome: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.WithdrawOutcomeRequest, _record_service_pb2.WithdrawOutcomeResponse]
-    """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
+    """Withdraws the outcome of a horizon of a game, as a new revision. From then on every answer is as if the
     outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
-    not settled, models have not learned from it, and further forecasts of its minutes are recorded, but late for ever
+    not settled, models have not learned from it, and further forecasts of its minutes are recorded, but always late
     (LATE_REASON_REPORTED), unless the game has no forecast yet. Scorecards count the game as withdrawn. Idempotent.
     Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
     """
@@ -89,9 +89,9 @@ class RecordServiceAsyncStub(RecordServiceStub):
     the game, or its game_id is of another season than its time.
     """
     WithdrawOutcome: _aio.UnaryUnaryMultiCallable[_record_service_pb2.WithdrawOutcomeRequest, _record_service_pb2.WithdrawOutcomeResponse]  # type: ignore[assignment]
-    """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
+    """Withdraws the outcome of a horizon of a game, as a new revision. From then on every answer is as if the
     outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
-    not settled, models have not learned from it, and further forecasts of its minutes are recorded, but late for ever
+    not settled, models have not learned from it, and further forecasts of its minutes are recorded, but always late
     (LATE_REASON_REPORTED), unless the game has no forecast yet. Scorecards count the game as withdrawn. Idempotent.
     Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
     """
@@ -138,9 +138,9 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _record_service_pb2.WithdrawOutcomeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_record_service_pb2.WithdrawOutcomeResponse, _abc.Awaitable[_record_service_pb2.WithdrawOutcomeResponse]]:
-        """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
+        """Withdraws the outcome of a horizon of a game, as a new revision. From then on every answer is as if the
         outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
-        not settled, models have not learned from it, and further forecasts of its minutes are recorded, but late for ever
+        not settled, models have not learned from it, and further forecasts of its minutes are recorded, but always late
         (LATE_REASON_REPORTED), unless the game has no forecast yet. Scorecards count the game as withdrawn. Idempotent.
         Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
         """

@@ -57,8 +57,8 @@ class Scorecard(_message.Message):
     weight 1 / (minutes of its game with forecasts) / (forecasts of its minute).
     """
     withdrawn_games: _builtins.int
-    """Number of games that match the filter whose outcome was withdrawn, and none stands: show it, so that a game that was
-    left out is seen.
+    """Number of games that match the filter whose outcome was withdrawn and not reported again: show it, so that games
+    that were left out are visible.
     """
     corrected_games: _builtins.int
     """Number of games that match the filter whose outcome was reported with another differential or other total_points before, or
@@ -79,8 +79,8 @@ class Scorecard(_message.Message):
     so that a game that was never reported is seen.
     """
     unsettled_totals: _builtins.int
-    """Number of games that match the filter whose outcome stands without total_points, with forecasts of the total that count:
-    show it, so that a bad total that was never reported is seen.
+    """Number of games that match the filter with forecasts of the total that count, but no total_points in the current
+    outcome: show it, so that a bad total that was never reported is visible.
     """
     @_builtins.property
     def mae(self) -> Global___Figure:
@@ -112,7 +112,7 @@ class Scorecard(_message.Message):
 
     @_builtins.property
     def left_out(self) -> Global___LeftOut:
-        """How many forecasts that match the filter were left out, and why. Bets on superseded ones still count in the market.
+        """Numbers of matching forecasts that were left out, by reason. Bets on superseded ones still count in the market.
         Absent if none was.
         """
 
@@ -132,7 +132,7 @@ class Scorecard(_message.Message):
 
     @_builtins.property
     def pruned(self) -> _retention_pb2.PrunedEntries:
-        """What was removed from the start of the ledger, and so does not count; absent if nothing was."""
+        """Entries removed from the start of the ledger, which do not count; absent if there are none."""
 
     @_builtins.property
     def total(self) -> Global___TotalScorecard:
@@ -397,7 +397,7 @@ class MarketRecord(_message.Message):
     capped: _builtins.int
     """Number of recorded stakes that the caps of a game and of an evening cut, or left out of bets."""
     notice: _builtins.str
-    """What to show with these figures: "not shown to be better than the market", said of the model. Always set."""
+    """Notice about the model to show with these figures: "not shown to be better than the market". Always set."""
     def __init__(
         self,
         *,
@@ -523,7 +523,9 @@ class LeftOut(_message.Message):
     observed: _builtins.int
     """Made after their outcome was observed (LATE_REASON_OBSERVED)."""
     withdrawn: _builtins.int
-    """Recorded before their outcome was withdrawn, if none stands since; they are not settled, and have no other reason."""
+    """Recorded before their outcome was withdrawn, if it was not reported again; they are not settled, and have no other
+    reason.
+    """
     late_markets: _builtins.int
     """Markets of forecasts that are not left out, or superseded, which were sent after the outcome was observed
     (MARKET_RECORDING_OUTCOME_KNOWN), and those of forecasts made after it: they are no bets.

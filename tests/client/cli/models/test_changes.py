@@ -41,7 +41,7 @@ def test_a_change_is_asked_for_and_told(
     request = server.calls[-1].request
     assert (request.model_version, request.reason) == (VERSION, "new season")
     again = run("models", command, VERSION)
-    assert again.stdout == "nothing to change: it is so already\n"
+    assert again.stdout == "no change: already in this state\n"
 
 
 def test_an_alias_is_looked_up_once_so_that_a_repeated_request_means_the_same_model(

@@ -128,7 +128,7 @@ def check_chain(identity: dict[str, Any], lines: list[str]) -> tuple[dict[int, E
         hash_ = hashlib.sha256(hash_ + text.encode()).digest()
         if hash_.hex() != row["hash"]:
             raise ChangedError(f"entry {sequence}: its hash is not that of its text after the entry before it")
-        entry = json.loads(text)
+        entry = json.loads(text, parse_constant=_no_number)
         if json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False) != text:
             raise ChangedError(f"entry {sequence}: its text is not in canonical form")
         if type(entry["sequence"]) is not int or not sequence == entry["sequence"] == last + 1:
@@ -136,6 +136,11 @@ def check_chain(identity: dict[str, Any], lines: list[str]) -> tuple[dict[int, E
         last = sequence
         entries[sequence], hashes[sequence] = entry, hash_
     return entries, hashes
+
+
+def _no_number(text: str) -> NoReturn:
+    """Refuse NaN and Infinity, which no comparison of times finds to be wrong."""
+    raise ChangedError(f"{text} in an entry, which is no number")
 
 
 def check_shadows(entries: dict[int, Entry]) -> str:
@@ -157,11 +162,13 @@ def check_shadows(entries: dict[int, Entry]) -> str:
 
 def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None:
     """Check that no forecast, market or shadow follows an outcome of its moment, and that late forecasts are marked."""
-    games, pruned = Games(), bool(identity["pruned_through"])
+    games, pruned, priced = Games(), bool(identity["pruned_through"]), set[int]()
     for sequence, entry in entries.items():
         payload, kind = entry["payload"], entry["kind"]
         if kind == "outcome":
             games.add_outcome(entry)
+        if kind == "forecast":
+            _check_minute(entry)
         of = {"forecast": sequence, "market": payload.get("forecast_sequence"), "shadow": payload.get("of")}.get(kind)
         if of is None or of < min(entries):
             continue  # no forecast is needed, or it was pruned
@@ -171,10 +178,25 @@ def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None
         if (outcome := games.outcome_before(forecast)) is not None:
             raise ChangedError(f"entry {sequence}: a {kind} after the outcome at entry {outcome}, with hindsight")
         if kind == "market":
+            if of in priced:
+                raise ChangedError(f"entry {sequence}: a second market of entry {of}; only the first one counts")
+            priced.add(of)
             _check_market(entry, forecast, games)
         if kind == "forecast":
             _check_late(entry, games, pruned)
             games.add_forecast(entry)
+
+
+def _check_minute(entry: Entry) -> None:
+    """Check that a forecast has the minute of its pattern, and that this is before its horizon.
+
+    Otherwise one of the half as of minute 30, which the outcome of the half does not forbid, could follow this.
+    """
+    request, minute = entry["payload"]["request"], entry["payload"]["forecast"]["elapsed_minutes"]
+    horizon, minutes = request["horizon"], len(request["pattern"])
+    if type(request["game_id"]) is not str or type(minute) is not int or not minute == minutes < MINUTES[horizon]:
+        of = f"a forecast of {horizon} as of minute {minute!r}, with a pattern of {minutes} minutes"
+        raise ChangedError(f"entry {entry['sequence']}: {of}, of game {request['game_id']!r}")
 
 
 def _check_market(entry: Entry, forecast: Entry, games: Games) -> None:
@@ -483,11 +505,14 @@ def _preceded(forecast: Entry) -> list[Place]:
 
 def _recorded(entry: Entry, entries: dict[int, Entry]) -> float:
     """Return the time of an entry: when it was recorded, or its forecast was made; not a number if that was pruned."""
-    payload = entry["payload"]
-    of = entries.get(payload["forecast_sequence"]) if entry["kind"] == "market" else None
-    made = payload.get("forecast") or (of["payload"]["forecast"] if of else {})
-    times = (payload.get(name) for name in ("recorded_us", "changed_us", "requested_us"))
-    return float(next((time for time in times if time is not None), made.get("generated_us", math.nan)))
+    kind, payload = entry["kind"], entry["payload"]
+    if kind == "market" and "requested_us" not in payload:
+        of = entries.get(payload["forecast_sequence"])
+        return math.nan if of is None else float(of["payload"]["forecast"]["generated_us"])
+    # By the kind: a forecast may have further keys, which prove nothing.
+    names = {"outcome": "recorded_us", "model": "changed_us", "market": "requested_us"}
+    made = payload["forecast"] if kind in {"forecast", "shadow"} else payload
+    return float(made[names.get(kind, "generated_us")])
 
 
 def _enum(horizon: str) -> str:

@@ -238,6 +238,17 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, entry)
 
 
+@KINDS.step("entries", "a forecast of the half appended after the half, as of a minute after it", "hindsight")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    entry = _of_another_game(database)
+    outcome = _outcome(database)
+    outcome["payload"]["horizon"] = entry["payload"]["request"]["horizon"] = "halftime"
+    outcome["payload"]["game_id"] = entry["payload"]["request"]["game_id"]
+    append(database, outcome)
+    entry["payload"]["forecast"]["elapsed_minutes"] = 30
+    append(database, entry)
+
+
 @KINDS.step("entries", "a market appended for a forecast that is not there", "answer")
 def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)

@@ -124,6 +124,7 @@ class ChainVerifier:
                 _check_row(row, table, None)
         if kind == codec.FORECAST:
             issued = codec.parse(row["entry_canonical"])
+            self._check_minute(issued)
             _check_row(row, _FORECASTS, rows.forecast_row(issued, codec.prepare(issued)))
             self._times.check(issued.sequence, issued.generated_time)
             self._check_hindsight(row, issued.game_id, issued.forecast.elapsed_minutes)
@@ -145,6 +146,18 @@ class ChainVerifier:
             _check_row(row, _CHANGES, change_row(change))
             self._times.check(change.sequence, change.changed_time)
             self._roster = model_changes.check_next(self._roster, change)
+
+    def _check_minute(self, issued: IssuedForecast) -> None:
+        """Check that a forecast has the minute of its pattern, and that this is before its horizon.
+
+        Otherwise one of the half as of minute 30, which the outcome of the half does not forbid, could follow this.
+        """
+        minute, pattern, horizon = issued.forecast.elapsed_minutes, issued.pattern.minutes, issued.forecast.horizon
+        _check(
+            minute == pattern <= horizon.last_slot,
+            f"entry {issued.sequence}: a forecast of {horizon.value} as of minute {minute}, with a pattern of "
+            f"{pattern} minutes: possibly recorded with hindsight",
+        )
 
     def _check_market(self, row: Raw) -> None:
         sequence = row["entry_sequence"]

@@ -87,6 +87,7 @@ def main() -> int:
         if first := min(hashes):
             say(f"The first {first} entries are not in the export: nothing here says what they were.")
         check_hindsight(json.loads(identity), entries)
+        check_revisions(json.loads(identity), entries)
         for line in (check_shadows(entries), check_models(json.loads(identity), entries)):
             if line:
                 say(line)
@@ -185,6 +186,19 @@ def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None
         if kind == "forecast":
             _check_late(entry, games, pruned)
             games.add_forecast(entry)
+
+
+def check_revisions(identity: dict[str, Any], entries: dict[int, Entry]) -> None:
+    """Check that the revisions of each forecast and outcome count from 0 without gaps, in the order of the entries."""
+    newest, pruned = dict[str, int](), bool(identity["pruned_through"])
+    for sequence, entry in entries.items():
+        kind, revision = entry["kind"], entry["revision"]
+        if kind not in {"forecast", "outcome"}:
+            continue
+        of = _key(entry) if kind == "forecast" else json.dumps(_place(entry["payload"]))
+        if revision != newest.get(of, -1) + 1 and not (pruned and of not in newest):
+            raise ChangedError(f"entry {sequence}: revision {revision} after {newest.get(of, 'none')}")
+        newest[of] = revision
 
 
 def _check_minute(entry: Entry) -> None:
@@ -510,9 +524,10 @@ def _recorded(entry: Entry, entries: dict[int, Entry]) -> float:
         of = entries.get(payload["forecast_sequence"])
         return math.nan if of is None else float(of["payload"]["forecast"]["generated_us"])
     # By the kind: a forecast may have further keys, which prove nothing.
+    if kind in {"forecast", "shadow"}:
+        return float(payload["forecast"]["generated_us"])
     names = {"outcome": "recorded_us", "model": "changed_us", "market": "requested_us"}
-    made = payload["forecast"] if kind in {"forecast", "shadow"} else payload
-    return float(made[names.get(kind, "generated_us")])
+    return float(payload[names[kind]]) if kind in names else math.nan  # another kind is of a later release
 
 
 def _enum(horizon: str) -> str:

@@ -464,6 +464,42 @@ def test_what_is_recorded_with_hindsight_is_found(record: Record, entries: Path,
         assert complaint in done.stdout.splitlines()[-1]
 
 
+def test_what_no_server_records_is_found(record: Record, entries: Path, tmp_path: Path) -> None:
+    """Else what is known only later could count as a forecast, or in place of one."""
+    lines = [json.loads(line) for line in entries.read_text().splitlines()]
+    signed = datetime.fromisoformat(json.loads(record.kept.read_text())["signedTime"])
+
+    def forecast(made: object, **parts: object) -> dict[str, Any]:
+        entry: dict[str, Any] = json.loads(lines[first(lines, "forecast")]["canonical"])
+        entry["payload"]["request"]["game_id"] = current_game(300)
+        entry["payload"]["forecast"] |= {"generated_us": made} | parts
+        return entry
+
+    now, earlier = (microseconds(signed + timedelta(days=days)) for days in (0, -5))
+    market = json.loads(lines[first(lines, "market")]["canonical"])
+    again = appended(appended(lines, forecast(now)), forecast(now) | {"revision": 5})
+    priced = appended(lines, forecast(now))
+    for _ in range(2):
+        market["payload"] |= {"forecast_sequence": len(lines), "requested_us": now}
+        priced = appended(priced, market)
+    dated_twice = forecast(earlier)
+    dated_twice["payload"]["recorded_us"] = now
+    timeless = appended(lines, forecast(now))
+    timeless[-1]["canonical"] = timeless[-1]["canonical"].replace(f'"generated_us":{now}', '"generated_us":NaN')
+    faults = {
+        "as of minute 47, with a pattern of ": appended(lines, forecast(now, elapsed_minutes=47)),
+        f"entry {len(lines) + 1}: revision 5 after 0": again,
+        f"entry {len(lines) + 2}: a second market of entry {len(lines)}": priced,
+        "NaN in an entry, which is no number": rehashed(timeless),
+        "is after the checkpoint, which was signed later than the entry's time": appended(lines, dated_twice),
+    }
+    for complaint, forged in faults.items():
+        forged_file = written(tmp_path / "forged.jsonl", forged)
+        done = checked(LEDGER, record.address, forged_file, "--checkpoint", record.kept)
+        assert done.returncode == 1, complaint + done.stdout + done.stderr
+        assert complaint in done.stdout.splitlines()[-1]
+
+
 def exported(folder: Path, *, pruned: bool = False) -> list[dict[str, Any]]:
     """Returns the lines of an export of a ledger with changes of models and shadows."""
     made = evenings_at(folder / "ledger.db", 3, seed=2, lifecycle=True)

@@ -211,6 +211,8 @@ def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
     """Add the margin expected before the game, and its terms, to rows of name and value."""
     if forecast.HasField("expected_margin"):
         origin = _ORIGINS.get(forecast.margin_source, "")
+        if forecast.expected_margin_terms.missing_players:  # of which some is known after tip-off only
+            origin = ", by the ratings and who has played so far"
         if forecast.HasField("margin_time"):
             origin += f" of {local_time(forecast.margin_time)}"
         rows.add_row("before tip-off", f"{lead(forecast.expected_margin, forecast)} expected at the end{origin}")

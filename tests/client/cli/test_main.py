@@ -175,6 +175,7 @@ def test_of_many_minutes_neighbours_share_a_bar() -> None:
         ),
         (ExpectedMarginTerms(schedule_known=True, playoffs=0.8), "playoffs +0.8"),
         (ExpectedMarginTerms(schedule_known=True, altitude=1.4), "schedule 0.0 · altitude +1.4"),
+        (ExpectedMarginTerms(missing_players=-7.5), "at the end, by the ratings and who has played so far"),
     ],
 )
 def test_a_forecast_says_what_its_expected_margin_is_made_of(

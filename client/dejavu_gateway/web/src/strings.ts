@@ -100,6 +100,7 @@ export const strings = {
     embed: "Open the chart alone",
     share: "Picture of this moment",
     expected: "Expected before tip-off",
+    whoPlays: (lead: string) => `with who has played so far: ${lead}`,
     asForecast: (when: string, minute: number) => `${when}, forecast after ${minute} min`,
     model: "Model",
     games: (n: number) => `from ${n} past games`,

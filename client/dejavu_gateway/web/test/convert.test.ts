@@ -8,3 +8,8 @@ test("how well the ratings know both teams is said in the server's words, if the
   expect(forecast({ ...known, marginSource: "MARGIN_SOURCE_FILE" }).known).toEqual([]);
   expect(forecast({}).known).toEqual([]);
 });
+
+test("of an expected margin it is known what is by who has played, which is not known before tip-off", () => {
+  expect(forecast({ expectedMargin: 11.5, expectedMarginTerms: { missingPlayers: 7.5 } }).whoPlays).toBe(7.5);
+  expect(forecast({ expectedMargin: 4.5 }).whoPlays).toBe(0);
+});

@@ -21,6 +21,7 @@ export function made(fields: Partial<Forecast> = {}): Forecast {
     late: false,
     day: "2026-01-14",
     expectedMargin: undefined,
+    whoPlays: 0,
     known: [],
     warnings: [],
     lead: 6,

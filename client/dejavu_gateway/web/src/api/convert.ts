@@ -52,6 +52,7 @@ export function forecast(json: ForecastJson): Forecast {
     day: json.gameDate ?? "",
     late: (json.late ?? "LATE_REASON_UNSPECIFIED") !== "LATE_REASON_UNSPECIFIED",
     expectedMargin: optional(json.expectedMargin),
+    whoPlays: num(json.expectedMarginTerms?.missingPlayers),
     // Knowledge of the ratings does not apply to a market's line.
     known: json.marginSource === "MARGIN_SOURCE_RATINGS" ? [json.homeKnown, json.awayKnown].flatMap((team) => team?.text ?? []) : [],
     warnings: (json.warnings ?? []).map((warning) => warning.text ?? ""),

@@ -71,6 +71,9 @@ export function Scoreboard(props: { history: History; moment: Moment }) {
               <dt>{said.expected}</dt>
               <dd>
                 <strong>{expected(forecast().expectedMargin as number, home(), away())}</strong>
+                <Show when={forecast().whoPlays}>
+                  {(points) => <span class="sub">{said.whoPlays(lead(points(), home(), away()))}</span>}
+                </Show>
                 <For each={forecast().known}>{(team) => <span class="sub">{team}</span>}</For>
               </dd>
             </div>

@@ -48,6 +48,8 @@ export interface Forecast extends Teams {
   revision: number;
   late: boolean;
   expectedMargin: number | undefined;
+  /** Part of `expectedMargin` from line-ups so far; 0 if unknown. */
+  whoPlays: number;
   /** Knowledge of the ratings about both teams, in words; empty if they were not used. */
   known: string[];
   warnings: string[];

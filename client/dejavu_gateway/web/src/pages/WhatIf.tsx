@@ -6,7 +6,7 @@ import { PageHead } from "../components/Frame";
 import { PatternEditor } from "../components/PatternEditor";
 import { HorizonChoice, Segmented } from "../components/Segmented";
 import { TeamSelect } from "../components/TeamSelect";
-import { lead, percent } from "../model/format";
+import { expected, lead, percent } from "../model/format";
 import { LEVELS } from "../model/fan";
 import { parse, write } from "../model/pattern";
 import { MINUTE_OF, type Forecast, type Horizon } from "../model/types";
@@ -86,7 +86,8 @@ export default function WhatIf() {
 
   const shown = () => (problem() ? undefined : answer()?.forecast);
   const answeredHome = () => answer()?.home || strings.homeName;
-  const name = (value: number) => lead(value, answeredHome(), answer()?.away || strings.awayName);
+  const answeredAway = () => answer()?.away || strings.awayName;
+  const name = (value: number) => lead(value, answeredHome(), answeredAway());
   return (
     <>
       <PageHead title={said.title} intro={said.intro} />
@@ -123,7 +124,7 @@ export default function WhatIf() {
                   <div class="stat">
                     <dt>{strings.game.expected}</dt>
                     <dd>
-                      <strong>{name(forecast().expectedMargin ?? 0)}</strong>
+                      <strong>{expected(forecast().expectedMargin ?? 0, answeredHome(), answeredAway())}</strong>
                     </dd>
                   </div>
                 </Show>

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dejavu_models.betting import DEFAULT_POLICY, StakingPolicy, evaluate_market, is_own_line
+from dejavu_models.betting import DEFAULT_POLICY, StakingPolicy, evaluate_market, is_own_market
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.totals.game import TotalTables
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Quantile, TotalForecast
@@ -39,8 +39,8 @@ def forecast_total(
     if query.total_market is not None:
         # The bookmaker knows the teams; the model may not.
         given = query.live.pregame_total
-        own_line = is_own_line(query.total_market.line, given, final=query.horizon is Horizon.FINAL)
-        unrated = expected is None or (given is None and not well_known) or own_line
+        own = is_own_market(query.total_market, given, final=query.horizon is Horizon.FINAL)
+        unrated = expected is None or (given is None and not well_known) or own
         market = evaluate_market(
             query.total_market,
             lambda total: 1 - game.cumulative(total - 1),

@@ -82,7 +82,8 @@ def test_a_margin_far_from_that_of_the_ratings_is_used_with_a_warning(
         (7.5, Horizon.FINAL, False),
         (14.0, Horizon.FINAL, True),
         (0.0, Horizon.FINAL, True),  # on the winner
-        (6.0, Horizon.HALFTIME, True),
+        (3.5, Horizon.HALFTIME, False),
+        (9.0, Horizon.HALFTIME, True),
     ],
 )
 def test_a_bet_beside_the_line_that_made_the_forecast_has_no_stake(line: float, horizon: Horizon, stakes: bool) -> None:

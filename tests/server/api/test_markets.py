@@ -18,7 +18,7 @@ from dejavu.v1.forecast_pb2 import (
     WARNING_REASON_ODDS_MISMATCHED,
     Horizon,
 )
-from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, Market, MarketAnswer, MarketRecording
+from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, Market, MarketAnswer, MarketRecording, TotalMarket
 from dejavu.v1.record_pb2 import MARKET_RESULT_LOST, MARKET_RESULT_WON
 from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market, total_market
@@ -57,7 +57,7 @@ def test_a_bet_on_about_the_line_that_made_the_forecast_has_no_stake_and_says_wh
         pregame_margin=5.5,
         pregame_total=221.5,
         total_points=105,
-        total_market=total_market(221.5 + off, 1.8, 2.2),
+        total_market=total_market(221.5 + off, 1.55, 2.6),
     )
     for evaluated in (answer.market, answer.total_market):
         assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in evaluated.warnings}) is own
@@ -85,8 +85,42 @@ def test_a_bet_at_about_the_price_that_the_given_margin_implies_has_no_stake(
     answer = client.quote(PATTERN, priced, horizon=FINAL, pregame_margin=given).market
     assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
     assert answer.stake == 0 or not own
-    at_the_half = client.quote(PATTERN, priced, horizon=HALFTIME, pregame_margin=given).market
-    assert not {WARNING_REASON_MARKETS_OWN_LINE} & {each.reason for each in at_the_half.warnings}
+
+
+@pytest.mark.parametrize(
+    ("priced", "own"),
+    [
+        (market(3.0, -110, -110), True),  # the half of a spread of 5.5
+        (market(0, -160, 135), True),
+        (market(0, -400, 320), False),  # as a lead makes it
+        (market(10.5, -110, -110), False),
+    ],
+)
+def test_a_bet_on_the_half_at_about_what_the_given_margin_implies_has_no_stake(
+    client: DejavuClient, priced: Market, own: bool
+) -> None:
+    answer = client.quote(PATTERN[:6], priced, horizon=HALFTIME, pregame_margin=5.5).market
+    assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
+    assert answer.stake == 0 or not own
+
+
+@pytest.mark.parametrize(
+    ("horizon", "priced", "own"),
+    [
+        (FINAL, total_market(227.5, 140, -165), True),  # an alternate line of before tip-off
+        (FINAL, total_market(227.5, -110, -110), False),
+        (HALFTIME, total_market(110.5, -110, -110), True),
+        (HALFTIME, total_market(118.5, -110, -110), False),
+    ],
+)
+def test_a_bet_on_total_points_at_about_what_the_given_total_implies_has_no_stake(
+    client: DejavuClient, horizon: Horizon.ValueType, priced: TotalMarket, own: bool
+) -> None:
+    asked: Any = {"horizon": horizon, "pregame_margin": 5.5, "pregame_total": 221.5, "total_points": 63}
+    lead = 3.0 if PATTERN[11] % 2 == 0 else PATTERN[11]  # odd, as the points
+    answer = client.quote([*PATTERN[:11], lead], total_market=priced, **asked).total_market
+    assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
+    assert answer.stake == 0 or not own
 
 
 @settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])

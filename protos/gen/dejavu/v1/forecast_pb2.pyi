@@ -139,9 +139,9 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
     """
     WARNING_REASON_MARKETS_OWN_LINE: _WarningReason.ValueType  # 9
-    """Of a market on the end: its line is within 1.5 points of the pregame_margin (of total points: the pregame_total) by
-    which the forecast knows the teams, or its price within 6 percentage points of what that pregame_margin implies. It
-    may be from before tip-off: an edge over it is none. There is no stake.
+    """Of a market: its line is within 1.5 points, or its price within 6 percentage points, of what the pregame_margin (of
+    total points: the pregame_total) by which the forecast knows the teams implies for the end, or for the half. It may be
+    from before tip-off: an edge over it is none. There is no stake.
     """
     WARNING_REASON_IMPLAUSIBLE_MARGIN: _WarningReason.ValueType  # 10
     """The request's pregame_margin differs by more than 12 points from the expected margin of the teams' ratings: more
@@ -184,9 +184,9 @@ WARNING_REASON_TEAM_LITTLE_KNOWN: WarningReason.ValueType  # 8
 market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
 """
 WARNING_REASON_MARKETS_OWN_LINE: WarningReason.ValueType  # 9
-"""Of a market on the end: its line is within 1.5 points of the pregame_margin (of total points: the pregame_total) by
-which the forecast knows the teams, or its price within 6 percentage points of what that pregame_margin implies. It
-may be from before tip-off: an edge over it is none. There is no stake.
+"""Of a market: its line is within 1.5 points, or its price within 6 percentage points, of what the pregame_margin (of
+total points: the pregame_total) by which the forecast knows the teams implies for the end, or for the half. It may be
+from before tip-off: an edge over it is none. There is no stake.
 """
 WARNING_REASON_IMPLAUSIBLE_MARGIN: WarningReason.ValueType  # 10
 """The request's pregame_margin differs by more than 12 points from the expected margin of the teams' ratings: more

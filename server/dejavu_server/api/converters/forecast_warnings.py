@@ -51,11 +51,7 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     warnings = []
     weighed_by = issued.market_forecast or issued.forecast
     if answer.unrated and issued.pregame_margin is not None:
-        warnings.append(
-            _markets_own_line(
-                "margin", f" or its price within {100 * OWN_PRICE:.0f} percentage points of what that implies"
-            )
-        )
+        warnings.append(_markets_own_line("margin"))
     elif answer.unrated and weighed_by.expected_margin is not None:
         warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
     elif answer.unrated and not (issued.home_team and issued.away_team):
@@ -129,10 +125,11 @@ def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}")
 
 
-def _markets_own_line(given: str, price: str = "") -> forecast_pb2.Warning:
+def _markets_own_line(given: str) -> forecast_pb2.Warning:
     text = (
-        f"this line is within {OWN_LINE:g} points of the given {given}{price}, by which the forecast knows the teams: "
-        "the price may be from before tip-off; no stake"
+        f"this line is within {OWN_LINE:g} points, or its price within {100 * OWN_PRICE:.0f} percentage points, of "
+        f"what the given {given} implies, by which the forecast knows the teams: the price may be from before "
+        "tip-off; no stake"
     )
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_MARKETS_OWN_LINE, text=text)
 

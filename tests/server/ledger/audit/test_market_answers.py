@@ -186,7 +186,8 @@ def test_the_line_of_the_given_margin_has_no_stake() -> None:
         (MARGIN, Horizon.FINAL, True),
         (MARGIN + 1.5, Horizon.FINAL, True),
         (MARGIN + 2.0, Horizon.FINAL, False),
-        (MARGIN, Horizon.HALFTIME, False),
+        (MARGIN, Horizon.HALFTIME, True),
+        (MARGIN + 4.5, Horizon.HALFTIME, False),
     ):
         forecast, market, answer = asked(horizon, Market(line, 1.9, 1.9), lead=9.0, policy=policy)
         assert (answer.stake == 0) is answer.unrated is refused

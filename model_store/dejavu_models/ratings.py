@@ -242,8 +242,8 @@ class RatingsByDate:
         points = players.weights.points(found, terms.of_teams)
         return replace(
             terms,
-            usual_players=float(points.usual),
-            missing_players=float(points.missing),
+            usual_players=float(points.usual) + 0.0,  # −0 + 0 is 0, which an entry leaves out
+            missing_players=float(points.missing) + 0.0,
             home_missing=players.missing(game.home, game.lineups.home_seen),
             away_missing=players.missing(game.away, game.lineups.away_seen),
         )

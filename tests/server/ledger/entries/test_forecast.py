@@ -83,7 +83,7 @@ adaptations = st.builds(
 scores = st.floats(-6, 6).map(lambda score: round(score, 6))
 teams = st.text(max_size=5)
 teams_known = st.builds(TeamKnowledge, finite, st.integers(0, 100), st.none() | st.dates())
-players = dict.fromkeys(("usual_players", "missing_players"), finite)
+players = dict.fromkeys(("usual_players", "missing_players"), finite.map(lambda points: points + 0.0))  # never −0
 missing = {name: st.integers(0, 5) for name in ("home_missing", "away_missing")}
 terms = st.builds(ExpectedMarginTerms, *[finite] * 5, st.booleans(), **players, **missing)
 NO_RATINGS: dict[str, Any] = {}

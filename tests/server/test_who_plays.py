@@ -12,7 +12,7 @@ import pytest
 from tests.support.builders.box_scores import made_box_score
 from tests.support.processes.servers import async_worker
 
-from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_MARGIN, Forecast
 from dejavu.v1.prediction_service_pb2 import Lineups
 from dejavu.v1.record_service_pb2 import PlayerLine
 from dejavu_client import FINAL, AsyncDejavuClient
@@ -91,7 +91,7 @@ def seen(missing: int = 0) -> Lineups:
     return lineups(home[missing : missing + 5], away[:5], home[missing:], away)
 
 
-async def ask(client: AsyncDejavuClient, line_ups: Lineups | None, **options: str) -> Forecast:
+async def ask(client: AsyncDejavuClient, line_ups: Lineups | None, **options: str | float) -> Forecast:
     return await client.predict(
         PATTERN,
         horizon=FINAL,
@@ -135,6 +135,18 @@ async def test_missing_players_are_counted_and_recorded(client: AsyncDejavuClien
     assert stored.prediction.forecast.expected_margin_terms == terms
     again = await ask(client, seen(), game_id=game_id(77))
     assert again == forecast, "a retry gets what is recorded"
+
+
+async def test_line_ups_make_no_given_margin_plausible(client: AsyncDejavuClient) -> None:
+    """Else a caller could have intervals learn from forecasts by a margin that is far from that of the ratings."""
+    for number in range(3):
+        await report(client, number, players(number))
+    plain, moved = await ask(client, None), await ask(client, seen(missing=3))
+    assert moved.expected_margin < plain.expected_margin - 1
+    for off, line_ups in ((-11.5, None), (-12.5, None), (-12.5, seen(missing=3))):
+        given = await ask(client, line_ups, pregame_margin=plain.expected_margin + off)
+        reasons = {each.reason for each in given.warnings}
+        assert (WARNING_REASON_IMPLAUSIBLE_MARGIN in reasons) is (off < -12)
 
 
 async def test_a_box_score_is_added_withdrawn_and_never_replaced_by_a_report_without_it(

@@ -106,11 +106,14 @@ class ActiveState:
         return are_usable(self.ratings_date, query.game_date, max_days, self.end(query))
 
     def rated_margin(self, query: ForecastQuery, max_days: int) -> float | None:
-        """Return the margin of the ratings, in points, if a query gives another; None if they have none."""
+        """Return the margin of the ratings of teams, in points, if a query gives another; None if they have none.
+
+        It leaves out line-ups, which whoever gives the margin gives too: they would make any margin plausible.
+        """
         if query.pregame_margin is None or not (query.home_team and query.away_team):
             return None
         terms = self._rated_terms(query, max_days)
-        return None if terms is None else terms.margin
+        return None if terms is None else terms.of_teams
 
     def margin_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
         """Return the terms of a query's expected margin; None unless it is from ratings."""

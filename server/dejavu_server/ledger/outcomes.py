@@ -173,8 +173,7 @@ def _revised(connection: Connection, newest: ReportedOutcome, caller: str) -> in
     """Return how many revisions of an outcome a caller has made, the first report left out; 0 if too few are made."""
     if newest.revision < MAX_REVISIONS:
         return 0
-    made = map(codec.parse_outcome, reporting.revisions(connection, newest.game_id, newest.horizon))
-    return sum(each.recorded_by == caller for each in made if each.revision)
+    return reporting.revised(connection, newest.game_id, newest.horizon, caller)
 
 
 def _standing(newest: _StoredOutcome | None) -> ReportedOutcome | None:

@@ -25,6 +25,7 @@ from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.ledger import Ledger, verify
+from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import GameFull, OutcomeAlreadyRecorded, OutcomeStands, UnknownOutcome
 from dejavu_server.ledger.outcomes import MAX_REVISIONS
 from dejavu_server.ledger.queries import learning, pages, predictions, scorecards
@@ -242,3 +243,21 @@ async def test_a_caller_revises_an_outcome_so_often_and_others_can_correct_it_th
         await ledger.record_outcome(outcome(9, horizon=FINAL))
     corrected, _ = await ledger.record_outcome(replace(outcome(9, horizon=FINAL), recorded_by="token:operator"))
     assert (corrected.differential, corrected.revision) == (9, MAX_REVISIONS + 2)
+
+
+async def test_a_report_beyond_the_limit_reads_few_revisions(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused while it holds the write lock: with a hundred box scores to parse, a few callers held it always."""
+    reported = replace(outcome(1, horizon=FINAL), recorded_by='token:"poller"')
+    for number in range(MAX_REVISIONS + 1):
+        await ledger.record_outcome(replace(reported, differential=1 + number % 2))
+    parsed, parse_outcome = list[str](), codec.parse_outcome
+
+    def parse(text: str) -> ReportedOutcome:
+        parsed.append(text)
+        return parse_outcome(text)
+
+    monkeypatch.setattr(codec, "parse_outcome", parse)
+    with pytest.raises(GameFull):
+        await ledger.record_outcome(replace(reported, differential=9))
+    assert len(parsed) < 5
+    await ledger.record_outcome(replace(reported, differential=9, recorded_by="token:poller"))

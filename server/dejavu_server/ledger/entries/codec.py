@@ -135,9 +135,14 @@ def encode_entry(
     kind: str, payload: str, revision: int, sequence: int, late: LateReason | None = None, made_by: str = ""
 ) -> str:
     """Return the canonical form of an entry, given that of its payload; only forecasts can be late."""
+    return f'{beginning(kind, made_by, late)}{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
+
+
+def beginning(kind: str, made_by: str, late: LateReason | None = None) -> str:
+    """Return what the canonical form of an entry begins with, up to its payload."""
     marked = "" if late is None else f'"late":{dumps(late.value)},'
     made = f'"made_by":{dumps(made_by)},' if made_by else ""
-    return f'{{"kind":"{kind}",{marked}{made}"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
+    return f'{{"kind":"{kind}",{marked}{made}"payload":'
 
 
 def chain_hash(previous: bytes, canonical: str) -> bytes:

@@ -12,11 +12,12 @@ from typing import Final, TypeVar
 
 import structlog
 
+from dejavu_common.fair_slots import FairSlots
 from dejavu_common.yielding import Turns
 from dejavu_models.errors import quoted
 from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
-from dejavu_server.admission.callers import MODELS, reserved
+from dejavu_server.admission.callers import MODELS, limited_caller, reserved
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection, Durability, Query, StopSignal
@@ -84,6 +85,9 @@ class Ledger:
         self._on_failure = on_failure
         self._followers = Followers(backend)
         self._writer = Writer(backend, self._followers.appended, limits)
+        # Changes other than forecasts go to the writer one at a time: who repeats them would otherwise keep it, and the
+        # write lock, from the forecasts of all others.
+        self._changing = FairSlots(1)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._reading = Activity("ledger-reader", may_run_long=True)
         self.activities = (self._writer.activity, self._reading)
@@ -228,7 +232,7 @@ class Ledger:
         start = datetime.now(UTC)
         with reserved([entry]) as unused:
             with self._reporting_failures:
-                answer = await self._writer.run(change)
+                answer = await self._change(change, alone=False)
             if isinstance(answer, Failed):
                 raise answer.error
             if answer[0].recorded_time < start:  # it was known
@@ -287,7 +291,12 @@ class Ledger:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
         """
         with contextlib.nullcontext() if aside else self._reporting_failures:
-            return await self._writer.run(change, alone=True)
+            return await self._change(change, alone=True)
+
+    async def _change(self, change: Query[_T], *, alone: bool) -> _T:
+        """Run a change in its caller's turn."""
+        async with self._changing.held(limited_caller.get()):
+            return await self._writer.run(change, alone=alone)
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Return the result of a query; each of its statements sees the newest commit.

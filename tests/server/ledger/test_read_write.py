@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Connection, func, insert, select
 from tests.support.builders.issued_forecasts import game, issued
 
+from dejavu_server.admission.callers import limited_caller
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import snapshots
@@ -47,6 +48,26 @@ async def test_a_write_has_a_transaction_of_its_own_in_its_place(ledger: Ledger)
     )
     assert [getattr(answer, "sequence", None) for answer in (*before, *after)] == [1, 2]
     assert at == 1
+
+
+async def test_neither_forecasts_nor_changes_wait_behind_the_many_changes_of_another_caller(ledger: Ledger) -> None:
+    done: list[str] = []
+
+    async def change(caller: str, place: int) -> None:
+        limited_caller.set(caller)
+        await ledger.write(lambda connection: added(connection, place))
+        done.append(caller)
+
+    async def forecast() -> None:
+        await ledger.commit([issued(game(1))])
+        done.append("forecast")
+
+    async with asyncio.TaskGroup() as calls:
+        for place in range(40):
+            calls.create_task(change("many", place))
+        calls.create_task(change("one", 40))
+        calls.create_task(forecast())
+    assert max(done.index("one"), done.index("forecast")) < 10
 
 
 @pytest.mark.parametrize("error", [OutcomeAlreadyRecorded("no"), LedgerCorrupt("no"), RuntimeError("no")])

@@ -13,6 +13,7 @@ expected and the usual line-up, and by the value of the usual line-ups beyond th
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Self
@@ -177,9 +178,8 @@ class PlayerRatings:
         """
         if not lines or season < self.season:
             return self
-        state = self.before(season)
-        teams, players = (home, away), dict(state.players)
-        shares = _shares(lines)
+        state, shares = self.before(season), _shares(lines)
+        teams, players = (home, away), _with_room(state.players, shares)
         worth = {line.player: players.get(line.player, _NEW).worth for line in lines}
         totals = [
             sum(shares[line.player] * worth[line.player] for line in lines if line.home is is_home)
@@ -194,8 +194,6 @@ class PlayerRatings:
             known = players.get(line.player, _NEW)
             gain = known.variance / (share * known.variance + _NOISE)
             unexpected = line.plus_minus - expected - _TEAM_SHARE * share * sign * surprise
-            if line.player not in players and len(players) >= MAX_RATED:
-                del players[min(players, key=lambda each: (players[each].season, players[each].usual, each))]
             team, started = teams[not line.home], float(line.started)
             players[line.player] = PlayerRating(
                 team=team,
@@ -332,6 +330,16 @@ def place_of(known: PlayerRating) -> tuple[int, int, int]:
     """Return the place of a player in the probabilities to play, after the mark; see SHAPE."""
     available = min(1.0, known.usual / max(known.minutes, 1e-6))
     return min(int(known.minutes * 8), SHAPE[1] - 1), int(known.starts > 0.5), int(available * (SHAPE[3] - 0.001))
+
+
+def _with_room(players: Mapping[int, PlayerRating], seen: Iterable[int]) -> dict[int, PlayerRating]:
+    """Return players without the least usual ones for whom there is no room beside those of a game."""
+    others = players.keys() - set(seen)
+    excess = len(others) + len(set(seen)) - MAX_RATED
+    if excess <= 0:
+        return dict(players)
+    dropped = set(heapq.nsmallest(excess, others, key=lambda each: (players[each].season, players[each].usual, each)))
+    return {number: known for number, known in players.items() if number not in dropped}
 
 
 def _shares(lines: Sequence[PlayerLine]) -> dict[int, float]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -109,6 +112,31 @@ def test_a_new_player_takes_the_place_of_the_least_usual() -> None:
     assert len(after.players) == MAX_RATED
     assert 999 in after.players
     assert {*BOS, *LAL} <= after.players.keys()
+
+
+def test_a_new_player_takes_the_place_of_nobody_on_court() -> None:
+    state = season(3)
+    last = state.players[LAL[-1]]
+    crowd = {10_000 + number: last for number in range(MAX_RATED - len(state.players))}
+    full = replace(state, players={**state.players, **crowd, LAL[-1]: last._replace(usual=0.0, rating=50.0)})
+    new = tuple(line._replace(player=0) if line.player == BOS[-1] else line for line in box_score())
+    assert full.after("BOS", "LAL", SEASON, 6.0, new).players[LAL[-1]].rating > 40
+
+
+def test_a_game_of_new_players_costs_little_more_than_one_of_known_ones() -> None:
+    """All workers learn again after a correction: with a search among all players for each new one, it took minutes."""
+    state = season(3)
+    crowd = {10_000 + number: state.players[BOS[-1]] for number in range(MAX_RATED - len(state.players))}
+    full = replace(state, players={**state.players, **crowd})
+    known, new = (
+        tuple(PlayerLine(first + place, place < 20, 720, 0, place % 20 < 5) for place in range(40))
+        for first in (10_000, 1_000_000)
+    )
+    cost_of_known, cost_of_new = (
+        min(timeit.repeat(partial(full.after, "BOS", "LAL", SEASON, 6.0, lines), number=3, timer=time.process_time))
+        for lines in (known, new)
+    )
+    assert cost_of_new < 3 * cost_of_known
 
 
 @given(st.permutations(box_score()))

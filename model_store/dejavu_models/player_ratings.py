@@ -219,6 +219,8 @@ class PlayerRatings:
             return self
         if not self.season:
             return replace(self, season=season)
+        if season > self.season + 2:  # nobody is known any more
+            return replace(self, players={}, games={}, season=season)
         if season > self.season + 1:  # a season that was missed is one too
             return self.before(self.season + 1).before(season)
         players = {
@@ -302,6 +304,9 @@ class PlayerRatings:
         most = np.array([_MAX_RATING, _VARIANCE, STARTERS, 1, STARTERS, 9999])[:, None]
         if not ((numbers >= least) & (numbers <= most)).all():  # NaN fails too
             raise ValueError("the numbers of its players are out of bounds")
+        newest_season = int(columns["newest_season"])
+        if numbers[-1].max() > newest_season:
+            raise ValueError(f"its players must be of no later season than its newest, {newest_season}")
         if games.shape != (len(_CODES),) or games.min() < 0 or games.max() > 200:
             raise ValueError("its games a team must be from 0 to 200")
         if plays.shape != SHAPE or not ((plays > 0) & (plays <= 1)).all():
@@ -317,7 +322,7 @@ class PlayerRatings:
         return cls(
             dict(zip(ids.tolist(), rows, strict=True)),
             {code: count for code, count in zip(_CODES, games.tolist(), strict=True) if count},
-            int(columns["newest_season"]),
+            newest_season,
             plays,
             LineupWeights(*weights.tolist()),
         )

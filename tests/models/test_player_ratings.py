@@ -139,6 +139,11 @@ def test_a_game_of_new_players_costs_little_more_than_one_of_known_ones() -> Non
     assert cost_of_new < 3 * cost_of_known
 
 
+def test_any_number_of_seasons_may_be_missed() -> None:
+    state = replace(season(3), season=1)
+    assert state.after("BOS", "LAL", SEASON, 6.0, box_score()).season == SEASON
+
+
 @given(st.permutations(box_score()))
 @settings(deadline=None, max_examples=20)
 def test_the_order_of_the_lines_does_not_matter_to_a_rounding_error(lines: Sequence[PlayerLine]) -> None:
@@ -182,6 +187,7 @@ WRONG: dict[str, Change] = {
     "a team that is none": lambda of: of.update(team=of["team"] + 30),
     "a rating that is no number": lambda of: of.update(rating=of["rating"] * np.nan),
     "a rating beyond any player's": lambda of: of.update(rating=of["rating"] + 1e6),
+    "a player of a later season": lambda of: of.update(season=of["season"] + 1),
     "a negative variance": lambda of: of.update(variance=-of["variance"]),
     "columns of other lengths": lambda of: of.update(usual=of["usual"][:-1]),
     "too many games": lambda of: of.update(games=of["games"] + 10**6),

@@ -68,6 +68,9 @@ LARGE: Final = MAX_ALL_UNSENT_BYTES // (4 * MAX_ALL_FEW_UNSENT)
 MODELS: Final = ""
 """In place of a game: of an entry that changes models."""
 
+MODEL_CHANGE: Final = MODELS, 4096
+"""What a change of models counts; with the longest reason and all shares its entry has about as many bytes."""
+
 WATCHES: Final = 10
 """A caller's limit of health watches, as a multiple of its limit of streams: clients have one watch per connection,
 without a token. A watch with unread data from its caller may take a hundred KiB."""
@@ -255,6 +258,12 @@ def _reserved(recording: Recording, entries: Sequence[tuple[str, int]]) -> Itera
         recording.give_back(entries)
         raise
     recording.give_back(unused)
+
+
+def check_model_change() -> None:
+    """Raise a CallerLimit if the caller of the current call may not record a change of models any more today."""
+    with reserved([MODEL_CHANGE]) as unused:
+        unused.append(MODEL_CHANGE)
 
 
 class Callers:

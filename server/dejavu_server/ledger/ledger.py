@@ -17,7 +17,7 @@ from dejavu_common.yielding import Turns
 from dejavu_models.errors import quoted
 from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
-from dejavu_server.admission.callers import MODELS, limited_caller, reserved
+from dejavu_server.admission.callers import MODEL_CHANGE, limited_caller, reserved
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection, Durability, Query, StopSignal
@@ -53,9 +53,6 @@ scorecards. All other reads take a millisecond.
 
 _WITHDRAWAL_BYTES: Final = 1024
 """Bytes of a withdrawal in the limit of its caller; the entry has fewer."""
-
-_CHANGE_BYTES: Final = 4096
-"""Bytes of a change of models in this limit; with the longest reason and all shares the entry has about as many."""
 
 
 class Ledger:
@@ -257,12 +254,11 @@ class Ledger:
             CallerLimit: if the caller of the current call may not change models that often in a day.
             DejavuError: if it is not possible (`Roster.check`), or what `prepare` raises.
         """
-        entry = MODELS, _CHANGE_BYTES
-        with reserved([entry]) as unused:
+        with reserved([MODEL_CHANGE]) as unused:
             change = partial(model_changes.change_models, prepare=prepare, known=self._roster)
             roster, recorded = await self.write(change)
             if recorded is None:
-                unused.append(entry)
+                unused.append(MODEL_CHANGE)
         return roster, recorded
 
     async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:

@@ -21,6 +21,7 @@ from dejavu_common.files import open_regular
 from dejavu_models.errors import BundleCorrupt, BundleIncomplete, quoted
 from dejavu_models.registry.store.errors import (
     InvalidChunk,
+    ModelStoreUnavailable,
     TooManyUploads,
     UploadInProgress,
     UploadTooLarge,
@@ -39,6 +40,8 @@ class UploadLimits:
         chunk_bytes: maximum size of a chunk, and of a manifest, in bytes.
         at_once: maximum number of uploads in progress.
         unfinished: maximum number of incomplete bundles; beyond it, the one that has been waiting longest is removed.
+        free_bytes: space that the disk must have left besides the two copies of a bundle that are made of it once it is
+            complete, in bytes: without a limit of its own, a ledger on this disk would find it full.
         keep_seconds: how long parts of a bundle are kept after the last attempt, in seconds.
     """
 
@@ -46,6 +49,7 @@ class UploadLimits:
     chunk_bytes: int = _MEBIBYTE
     at_once: int = 2
     unfinished: int = 4
+    free_bytes: int = 1024 * _MEBIBYTE
     keep_seconds: float = 86_400.0
 
 
@@ -86,7 +90,7 @@ class Upload:
             InvalidChunk: if the file is not missing, or the piece is neither the next nor the first one.
             BundleCorrupt: if the file of the piece before does not match the manifest; that file is removed.
             UploadTooLarge: if the chunk or the bundle is too large.
-            ModelStoreUnavailable: if the disk fails.
+            ModelStoreUnavailable: if the disk fails, or has too little space left.
         """
         if len(data) > self._limits.chunk_bytes:
             raise UploadTooLarge(f"a chunk of {len(data):,} bytes; expected at most {self._limits.chunk_bytes:,}")
@@ -101,6 +105,7 @@ class Upload:
             self._remove(name)
             raise UploadTooLarge(f"the bundle is larger than {self._limits.bundle_bytes:,} bytes, which is the limit")
         with disk(self._folder):
+            self._check_space(len(data))
             file = self._file(name)
             file.write(data)
             file.flush()
@@ -108,6 +113,13 @@ class Upload:
             self._sizes[name] += len(data)
             if self._is_complete(name):
                 self.close()
+
+    def _check_space(self, more: int) -> None:
+        needed = self._limits.free_bytes + 2 * sum(self._sizes.values()) + 3 * more
+        if (free := shutil.disk_usage(self._folder).free) < needed:
+            raise ModelStoreUnavailable(
+                f"the disk has {free // _MEBIBYTE:,} MiB left; an upload needs {needed // _MEBIBYTE:,} MiB"
+            )
 
     def contents(self) -> FolderContents:
         """Return the files, once all are complete; they can be read until the upload ends.

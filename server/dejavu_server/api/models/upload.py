@@ -24,7 +24,7 @@ from dejavu_models.registry.store.errors import InvalidChunk, UploadTooLarge
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.registry.store.uploads import Upload
 from dejavu_models.registry.store.verification import verify_in_background
-from dejavu_server.admission.callers import limited_caller
+from dejavu_server.admission.callers import check_model_change, limited_caller
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded
 from dejavu_server.api.handlers import Context
 
@@ -73,7 +73,7 @@ class BundleReceiver:
         """Receive one bundle.
 
         Raises:
-            CallerLimit: if the caller has another upload.
+            CallerLimit: if the caller has another upload, or may not change models any more today.
             BundleError, DejavuError: if it is refused; see docs/calls.md. What was received until then is kept, as far
                 as it can be part of the bundle.
         """
@@ -99,6 +99,7 @@ class BundleReceiver:
         manifest = await asyncio.to_thread(parse_manifest, header.manifest, _SOURCE)
         self._store.check_fit(manifest, _SOURCE)
         if not await asyncio.to_thread(self._store.is_complete, manifest.version):
+            check_model_change()  # now: what is stored stays, also if it cannot be registered
             async with AsyncExitStack() as stack:
                 upload = await self._begin(stack, header.manifest, manifest)
                 if offsets := upload.offsets:

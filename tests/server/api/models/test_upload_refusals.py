@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
@@ -12,19 +16,33 @@ from tests.support.programs.upload_server import running_upload_server
 from tests.support.programs.uploading import Uploading
 
 from dejavu.v1 import bundle_pb2
+from dejavu.v1 import model_service_pb2 as pb
 from dejavu_client.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
     InvalidArgumentError,
+    UnavailableError,
     from_rpc_error,
 )
 from dejavu_models.registry.bundle import MANIFEST
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.registry.store.uploads import UploadLimits
+from dejavu_server.admission.callers import MODEL_CHANGE, CallerLimits, Callers, reserved
+from dejavu_server.admission.errors import CallerLimit
+from dejavu_server.api.models.upload import BundleReceiver
 
 
 def stored(folder: Path) -> list[str]:
     return stored_versions(ModelStore.open(folder / "store"))
+
+
+def messages_of(bundle: Path) -> list[pb.RegisterBundleRequest]:
+    header = bundle_pb2.BundleHeader(manifest=(bundle / MANIFEST).read_bytes())
+    chunks = (bundle_pb2.BundleChunk(file=path.name, data=path.read_bytes()) for path in sorted(bundle.iterdir()))
+    return [
+        pb.RegisterBundleRequest(header=header),
+        *(pb.RegisterBundleRequest(chunk=chunk) for chunk in chunks if chunk.file != MANIFEST),
+    ]
 
 
 def test_a_file_with_another_hash_is_refused_and_can_be_sent_again(address: str, bundle: Path, tmp_path: Path) -> None:
@@ -113,6 +131,37 @@ def test_a_bundle_that_answers_otherwise_is_refused_and_leaves_nothing(
     assert refused.value.reason == "BUNDLE_CORRUPT"
     assert str(tmp_path) not in refused.value.message
     assert stored(tmp_path) == []
+
+
+async def test_who_may_change_no_more_models_today_stores_nothing(bundle: Path, tmp_path: Path) -> None:
+    """A file of a bundle stays in the store: refused only when the model is registered, any number of them did."""
+
+    async def requests() -> AsyncIterator[pb.RegisterBundleRequest]:
+        for message in messages_of(bundle):
+            yield message
+
+    async def register(version: str, reason: str) -> pb.RegisteredModel:
+        raise AssertionError(version)
+
+    callers = Callers(CallerLimits(model_changes=1))
+    receiver = BundleReceiver(ModelStore.open(tmp_path / "store"), register)
+    with callers.counted("token:ops", "ipv4:203.0.113.7:4000", stream=True):
+        with reserved([MODEL_CHANGE]):
+            pass
+        with pytest.raises(CallerLimit, match="1 changes of models a day"):
+            await anext(receiver.register_bundle(requests(), AsyncMock()))
+    assert not list((tmp_path / "store").rglob("*"))
+
+
+def test_a_nearly_full_disk_receives_nothing(address: str, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = UploadLimits().free_bytes + 1000
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with (
+        Uploading(address, bundle) as upload,
+        pytest.raises(UnavailableError, match="the disk has 1,024 MiB left") as full,
+    ):
+        upload.finish(upload.begin())
+    assert full.value.reason == "MODEL_STORE_UNAVAILABLE"
 
 
 def test_an_idle_upload_ends(bundle: Path, tmp_path: Path) -> None:

@@ -51,6 +51,10 @@ scorecards. All other reads take a millisecond.
 """
 
 
+FEW: Final = 32
+"""Number of forecasts beyond which a call waits for its caller's turn, as other changes do; a poller sends two of each
+game."""
+
 _WITHDRAWAL_BYTES: Final = 1024
 """Bytes of a withdrawal in the limit of its caller; the entry has fewer."""
 
@@ -82,8 +86,8 @@ class Ledger:
         self._on_failure = on_failure
         self._followers = Followers(backend)
         self._writer = Writer(backend, self._followers.appended, limits)
-        # Changes other than forecasts go to the writer one at a time: who repeats them would otherwise keep it, and the
-        # write lock, from the forecasts of all others.
+        # Changes other than a few forecasts go to the writer one at a time: who repeats them would otherwise keep it,
+        # and the write lock, from the forecasts of all others.
         self._changing = FairSlots(1)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._reading = Activity("ledger-reader", may_run_long=True)
@@ -164,10 +168,12 @@ class Ledger:
         """
         if not issued:
             return []
-        drafts = [codec.prepare(each) for each in issued]
+        drafts = await Turns().map(codec.prepare, issued)
         entries = [(each.game_id, len(draft.payload)) for each, draft in zip(issued, drafts, strict=True)]
+        turn = self._changing.held(limited_caller.get()) if len(drafts) > FEW else contextlib.nullcontext()
         with reserved(entries) as unused, self._reporting_failures:
-            results = await self._writer.submit(drafts)
+            async with turn:
+                results = await self._writer.submit(drafts)
             for entry, each, result in zip(entries, issued, results, strict=True):
                 if isinstance(result, Failed) or result.generated_time != each.generated_time:  # it was known
                     unused.append(entry)

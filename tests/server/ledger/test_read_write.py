@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 import structlog
@@ -13,6 +14,7 @@ from dejavu_server.admission.callers import limited_caller
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import snapshots
+from dejavu_server.ledger.ledger import FEW
 
 COUNT = select(func.count()).select_from(snapshots)
 
@@ -68,6 +70,26 @@ async def test_neither_forecasts_nor_changes_wait_behind_the_many_changes_of_ano
         calls.create_task(change("one", 40))
         calls.create_task(forecast())
     assert max(done.index("one"), done.index("forecast")) < 10
+
+
+async def test_a_few_forecasts_do_not_wait_behind_the_many_batches_of_another_caller(ledger: Ledger) -> None:
+    done: list[str] = []
+    resumes = threading.Event()
+
+    async def commit(caller: str, place: int, number: int) -> None:
+        limited_caller.set(caller)
+        await ledger.commit([issued(game(place), pattern=(float(each),)) for each in range(number)])
+        done.append(caller)
+
+    async with asyncio.TaskGroup() as calls:
+        calls.create_task(ledger.write(lambda _: resumes.wait(10)))
+        for place in range(20):
+            calls.create_task(commit("many", place, FEW + 1))
+        await asyncio.sleep(0.5)  # until all that may wait for the writer do
+        calls.create_task(commit("one", 99, 1))
+        await asyncio.sleep(0.1)
+        resumes.set()
+    assert done.index("one") < 5
 
 
 @pytest.mark.parametrize("error", [OutcomeAlreadyRecorded("no"), LedgerCorrupt("no"), RuntimeError("no")])

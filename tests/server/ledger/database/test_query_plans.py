@@ -36,6 +36,7 @@ pytestmark = pytest.mark.sqlite
 SCANNED = {
     "SCAN ledger",  # one row
     "SCAN snapshots",  # one row for many outcomes
+    "SCAN newest",  # one or two rows for each requested key
     "SCAN entries",  # from the newest entry back to the first match
 }
 
@@ -89,6 +90,30 @@ async def test_every_statement_finds_its_rows_by_an_index(
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", statements[query])]
             scans = {step for step in plan if step.startswith("SCAN")} - SCANNED
             assert not scans, f"{query}\n{plan}"
+
+
+async def test_revisions_of_a_key_are_walked_once_though_all_are_late(
+    ledger: Ledger, url: str, tmp_path: Path, statements: dict[str, Any]
+) -> None:
+    """The write lock is held meanwhile: for each revision anew, a batch of games with a thousand each took seconds."""
+    began, number = datetime.now(UTC), 200
+    late = began + timedelta(hours=1)
+    await ledger.commit([issued(game(n), (1.0,) * 30, generated_time=began) for n in range(2)])
+    await ledger.commit(
+        [issued(game(n), (float(each),), generated_time=late) for n in range(2) for each in range(number)]
+    )
+    other = await Ledger.open(url)
+    statements.clear()
+    await other.commit([issued(game(n), (float(number),), generated_time=late) for n in range(2)])
+    await other.close()
+    [(query, given)] = [
+        (text, given) for text, given in statements.items() if "forecasts.pattern, entries.canonical" in text
+    ]
+    steps = list[int]()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.set_progress_handler(lambda: steps.append(100), 100)
+        assert len(connection.execute(query, given).fetchall()) == 2
+    assert sum(steps) < 100 * 2 * number
 
 
 async def test_changes_of_models_are_read_once_and_without_the_entries_between_them(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import ClauseElement, ColumnElement, case, func, literal, select, union_all
+from sqlalchemy import ClauseElement, ColumnElement, case, func, literal, select, union, union_all
 
 from dejavu_server.ledger.database.recording.prepared import PreparedQuery
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, model_changes, outcomes
@@ -25,16 +25,15 @@ def _position(_: Sequence[ColumnElement[str]]) -> ClauseElement:
 
 
 def _newest_of_keys(keys: Sequence[ColumnElement[str]]) -> ClauseElement:
-    other = forecasts.alias("other")
-    of_key = select(func.max(other.c.revision)).where(other.c.key == forecasts.c.key)
+    # Looked up once for each key: a subquery of each revision would walk all late ones of its key again.
+    of_keys = select(forecasts.c.key, func.max(forecasts.c.revision).label("revision")).where(forecasts.c.key.in_(keys))
+    newest = union(
+        *(each.group_by(forecasts.c.key) for each in (of_keys, of_keys.where(forecasts.c.late == "")))
+    ).subquery("newest")
     return (
         select(forecasts.c.key, forecasts.c.pattern, entries.c.canonical)
+        .join(newest, (forecasts.c.key == newest.c.key) & (forecasts.c.revision == newest.c.revision))
         .join(entries, entries.c.sequence == forecasts.c.sequence)
-        .where(
-            forecasts.c.key.in_(keys),
-            (forecasts.c.revision == of_key.scalar_subquery())
-            | (forecasts.c.revision == of_key.where(other.c.late == "").scalar_subquery()),
-        )
         .order_by(forecasts.c.revision)
     )
 

@@ -49,6 +49,7 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "margin": math.nan,
         "pregame_total": math.nan,
         "neutral_site": math.nan,
+        "missing_players": math.nan,
         "made_us": 0,
         "outcome_doubtful": False,
         "corrected": False,

@@ -20,6 +20,10 @@ games."""
 MAX_MINUTE_SWING: Final = 18
 """Maximum change of a lead within a minute, in points; exceeded in two games in eleven seasons."""
 
+MAX_LINEUP_SWING: Final = 8
+"""Maximum difference between the effects of missing players on the expected margin within a game, in points; in 12,325
+games of 2015 to 2024 it was at most 7.3."""
+
 _MANY_TEAMS: Final = 64
 """Exclusive upper bound of the integers that identify teams, so that one integer identifies a pair of them."""
 
@@ -43,6 +47,7 @@ def doubtful_games(settled: SettledForecasts) -> int:
     - whose forecasts contradict each other in the lead, in what is known before the game (pregame margin, pregame
       total, neutral site) or in the points of both teams, which never fall, or have more points than the outcome: the
       caller then chose the reference, such as persistence;
+    - whose forecasts, corrected ones included, have line-ups with effects more than MAX_LINEUP_SWING apart;
     - with forecasts made after the observed time of the outcome, or with both timely forecasts and some made after the
       evening: somebody else may have reported that time, or recorded the timely forecasts.
 
@@ -66,6 +71,7 @@ def doubtful_games(settled: SettledForecasts) -> int:
     counted = settled.exclusion[kept] != Exclusion.SUPERSEDED  # a correction contradicts what it corrects
     for told in (settled.margin, settled.pregame_total, settled.neutral_site):
         doubtful[place[counted][_told_otherwise(told[kept][counted], place[counted], len(games))]] = True
+    doubtful[_swings(settled.missing_players[kept], place, len(games)) > MAX_LINEUP_SWING] = True
     stories = settled.persistence_error[kept][counted], settled.minute[kept][counted], place[counted]
     doubtful[_of_two_stories(*stories)] = True
     points = settled.total_points[kept][counted]
@@ -83,6 +89,16 @@ def _told_otherwise(told: Floats, place: NDArray[np.int64], games: int) -> NDArr
     first[place[given]] = told[given]
     otherwise: NDArray[np.bool_] = ~np.isnan(told) & (told != first[place])
     return otherwise
+
+
+def _swings(values: Floats, place: NDArray[np.int64], games: int) -> Floats:
+    """Return the difference between the largest and the smallest value of each game; NaN is unknown."""
+    known = ~np.isnan(values)
+    least, most = np.full(games, np.inf), np.full(games, -np.inf)
+    np.minimum.at(least, place[known], values[known])
+    np.maximum.at(most, place[known], values[known])
+    swings: Floats = most - least
+    return swings
 
 
 def _of_busy_teams(

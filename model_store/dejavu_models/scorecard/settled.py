@@ -65,6 +65,7 @@ class SettledForecasts:
         in_time: whether the forecast was made in time, even if its outcome has been withdrawn since.
         replay: whether the game is of a replay or a simulated season.
         margin, pregame_total, neutral_site: of the request, the last 1 or 0; NaN for each that it did not give.
+        missing_players: effect of missing players on the expected margin, in points; NaN if 0 or unknown.
         made_us: when the forecast was made, in microseconds since 1970.
         outcome_doubtful: whether the outcome was observed sooner after the forecast, or is further from its lead, than
             the play in between allows, or has fewer points of both teams, or one of the game was reported and withdrawn
@@ -111,6 +112,7 @@ class SettledForecasts:
     margin: Floats
     pregame_total: Floats
     neutral_site: Floats
+    missing_players: Floats
     made_us: NDArray[np.int64]
     outcome_doubtful: NDArray[np.bool_]
     corrected: NDArray[np.bool_]

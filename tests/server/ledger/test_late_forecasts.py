@@ -17,7 +17,7 @@ from dejavu_common.game_day import game_day
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.scorecard import NOTHING_LEFT_OUT, LeftOut, Scorecard, scorecard
-from dejavu_models.types import Horizon
+from dejavu_models.types import ExpectedMarginTerms, Horizon
 from dejavu_server.ledger import verify
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.recording_rules import DEFAULT_LIMITS, LATE_MINUTES
@@ -550,6 +550,28 @@ def test_a_game_whose_forecasts_contradict_one_another_shows_on_the_card(
     """Persistence, with which a forecast is compared, is what its caller says of the lead; a margin takes it back."""
     for number, (minute, lead, more) in enumerate(told):
         said(book, minute, lead, after=timedelta(minutes=2 * number), **more)
+    book.report(GAME, FINAL, 5)
+    assert card(book).doubtful_games == doubtful
+
+
+@pytest.mark.parametrize(
+    ("told", "doubtful"),
+    [
+        ([(12, -4.0), (12, 3.9), (24, -4.0)], False),
+        ([(1, 0.0), (12, 9.0), (24, 9.0)], False),  # 0: who plays was not known yet
+        ([(12, -4.0), (24, 4.1)], True),
+        ([(12, -4.0), (12, 4.1), (12, -4.0)], True),  # sent again until it suits
+    ],
+)
+def test_a_game_whose_line_ups_change_their_effect_shows_on_the_card(
+    book: RecordBook, told: list[tuple[int, float]], doubtful: bool
+) -> None:
+    """Line-ups are as the caller states them: other ones for each forecast would choose the expected margin."""
+    for number, (minute, effect) in enumerate(told):
+        terms = ExpectedMarginTerms(2.0, 2.5, missing_players=effect)
+        time = EVENING + timedelta(minutes=2 * minute + number)
+        made = forecast(GAME, horizon=FINAL, minute=minute, lead=number, generated_time=time)
+        book.predict(replace(made, forecast=replace(made.forecast, expected_margin_terms=terms)))
     book.report(GAME, FINAL, 5)
     assert card(book).doubtful_games == doubtful
 

@@ -57,7 +57,8 @@ KINDS.sql(
     "a row added",
     "INSERT INTO forecasts SELECT 999, key, 9, pattern, game_id, horizon, generated_us,"
     " day, home_team, away_team, model_version, minute, alpha, confidence, replay, margin_given,"
-    " margin_plausible, pregame_total, neutral_site, late, scored_values, arm, recorded_by, total_values"
+    " margin_plausible, pregame_total, neutral_site, missing_players, late, scored_values, arm, recorded_by,"
+    " total_values"
     " FROM forecasts LIMIT 1",
     "rows",
 )

@@ -88,6 +88,7 @@ forecasts = Table(
     Column("margin_plausible", Boolean, nullable=False),  # whether it gave none, or one near that of the ratings
     Column("pregame_total", Double),  # this and the next as the request gave them; NULL if it did not
     Column("neutral_site", Boolean),
+    Column("missing_players", Double),  # effect on the expected margin; NULL: 0 or unknown
     Column("late", _Text, nullable=False),  # reason; empty: recorded in time
     # Inputs of its scores (entries/scored_values.py): one value, since a scorecard reads very many.
     Column("scored_values", LargeBinary, nullable=False),

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
     """Return the row of `forecasts` for a recorded forecast."""
-    forecast = issued.forecast
+    forecast, terms = issued.forecast, issued.forecast.expected_margin_terms
     return {
         "sequence": issued.sequence,
         "key": prepared.key,
@@ -40,6 +40,7 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
         "margin_plausible": _is_plausible(issued),
         "pregame_total": issued.live.pregame_total,
         "neutral_site": issued.live.neutral_site,
+        "missing_players": None if terms is None else terms.missing_players or None,
         "late": "" if issued.late is None else issued.late.value,
         "scored_values": scored_values.pack(
             forecast.point,

@@ -239,11 +239,11 @@ _LATE = {
 
 def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
     """Return `Columns` for some rows, without those of bets, but with sequence, first_report and differential."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 27
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 28
     sequence, first_report, differentials, minute, alpha, late, version, values, *attributes = raw
     home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
     observed, withdrawn, corrected, game_id, other_teams, made_us, too_early, margin_key, *told_before = standing
-    caller, pregame_total, neutral_site = told_before
+    caller, pregame_total, neutral_site, missing_players = told_before
     differential = np.array(differentials, dtype=np.float64)
     try:
         exclusion = np.array([_LATE[reason] for reason in late], dtype=np.int64)
@@ -290,6 +290,7 @@ def _scored(rows: Sequence[Any], codes: Codes, horizon: Horizon) -> Columns:
         "margin": np.array([np.nan if key is None else json.loads(key)[5] for key in margin_key], dtype=np.float64),
         "pregame_total": np.array(pregame_total, dtype=np.float64),  # None becomes NaN
         "neutral_site": np.array(neutral_site, dtype=np.float64),
+        "missing_players": np.array(missing_players, dtype=np.float64),
         "made_us": np.array(made_us, dtype=np.int64),
         "outcome_doubtful": np.array(too_early, dtype=np.bool_) | too_far | too_few,
         "total_points": told,
@@ -457,6 +458,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             forecasts.c.recorded_by,
             forecasts.c.pregame_total,
             forecasts.c.neutral_site,
+            forecasts.c.missing_players,
         )
         .join_from(
             forecasts,

@@ -136,6 +136,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             math.nan if each.issued.pregame_margin is None else each.issued.pregame_margin,
             math.nan if each.issued.live.pregame_total is None else each.issued.live.pregame_total,
             math.nan if each.issued.live.neutral_site is None else each.issued.live.neutral_site,
+            math.nan,  # no line-ups
             microseconds(each.issued.generated_time),
             took < timedelta(minutes=left, seconds=-FEED_LAG_SECONDS)
             or points - (outcome.total_points or math.inf) > 6,

@@ -92,6 +92,7 @@ def upgrade() -> None:
         sa.Column("margin_plausible", sa.Boolean, nullable=False),
         sa.Column("pregame_total", sa.Double),
         sa.Column("neutral_site", sa.Boolean),
+        sa.Column("missing_players", sa.Double),
         sa.Column("late", _TEXT, nullable=False),
         sa.Column("scored_values", sa.LargeBinary, nullable=False),
         sa.Column("arm", _TEXT, nullable=False),

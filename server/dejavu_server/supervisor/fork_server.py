@@ -24,7 +24,8 @@ from dejavu_common.processes import become_subreaper
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.child_process import ChildProcess, ForkedProcess, Launched, LaunchPipes, reap_group
 from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkReply, ForkServerStart, ForkServerStatus
-from dejavu_server.supervisor.worker_process import START_SECONDS, RestartBackoff, StartError, describe_exit
+from dejavu_server.supervisor.restart_backoff import RestartBackoff
+from dejavu_server.supervisor.worker_process import START_SECONDS, StartError, describe_exit
 
 FORK_SECONDS = 10.0
 """Time limit for a fork, which takes some milliseconds."""

@@ -29,8 +29,9 @@ from dejavu_server.observability.worker_usage import ServingWorker
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.recycling import Recycler
+from dejavu_server.supervisor.restart_backoff import RestartBackoff
 from dejavu_server.supervisor.worker_pool import WorkerPool, WorkerSlot
-from dejavu_server.supervisor.worker_process import RestartBackoff, StartError
+from dejavu_server.supervisor.worker_process import StartError
 
 MAX_FAILED_STARTS = 8
 """Number of consecutive failed starts, per worker of the server, after which a server without a serving worker gives

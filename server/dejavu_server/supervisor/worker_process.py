@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from dejavu_common.backoff import Backoff
 from dejavu_common.processes import resident_mebibytes
 from dejavu_server.observability.activity import ThreadUsage, own_seconds
 from dejavu_server.settings import Settings
@@ -25,12 +24,6 @@ from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 
 START_SECONDS = 60.0
 """Time limit from a worker's start message until it serves."""
-
-STEADY_SECONDS = 5.0
-"""A process that ran at least this long is restarted at once; each one that died sooner increases the delay."""
-
-FIRST_SECONDS = 0.5
-LONGEST_SECONDS = 30.0
 
 
 class StartError(Exception):
@@ -223,26 +216,6 @@ class WorkerProcess:
         if not self.ended:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-
-
-class RestartBackoff:
-    """Restart delays of one process and its successors: 0 first, then 0.5 s, doubling up to 30 s."""
-
-    def __init__(self) -> None:
-        self._backoff = Backoff(FIRST_SECONDS, LONGEST_SECONDS)
-        self._failed = False
-
-    def after(self, lived: float) -> float:
-        """Return the seconds to wait before the next start.
-
-        Args:
-            lived: seconds that the last process ran; 0 if it could not be started.
-        """
-        if lived >= STEADY_SECONDS or not self._failed:
-            self._backoff.reset()
-            self._failed = True
-            return 0.0
-        return self._backoff.next()
 
 
 def describe_exit(code: int) -> str:

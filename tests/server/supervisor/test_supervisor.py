@@ -19,11 +19,13 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common.address import Address
 from dejavu_server.supervisor.ports import reserved_port
-from dejavu_server.supervisor.worker_process import (
-    FIRST_SECONDS,
-    LONGEST_SECONDS,
+from dejavu_server.supervisor.restart_backoff import (
+    FIRST_RESTART_SECONDS,
+    LONGEST_RESTART_SECONDS,
     STEADY_SECONDS,
     RestartBackoff,
+)
+from dejavu_server.supervisor.worker_process import (
     StartError,
 )
 
@@ -143,8 +145,8 @@ def test_workers_do_not_outlive_a_supervisor_that_is_killed(tmp_path: Path) -> N
 
 def test_a_worker_that_dies_young_again_and_again_is_waited_for_longer() -> None:
     backoff = RestartBackoff()
-    assert [backoff.after(1.0) for _ in range(4)] == [0.0, *(FIRST_SECONDS * 2**n for n in range(3))]
-    assert [backoff.after(1.0) for _ in range(10)][-1] == LONGEST_SECONDS
+    assert [backoff.after(1.0) for _ in range(4)] == [0.0, *(FIRST_RESTART_SECONDS * 2**n for n in range(3))]
+    assert [backoff.after(1.0) for _ in range(10)][-1] == LONGEST_RESTART_SECONDS
     assert backoff.after(STEADY_SECONDS) == 0.0
 
 

@@ -236,15 +236,13 @@ def _forecast_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
 
 def _explanation_faults(forecast: forecast_pb2.Forecast) -> Iterator[str]:
     attribution = forecast.explanation.attribution
-    terms = [attribution.before_tipoff, *attribution.minutes, attribution.similar_games]
+    terms = [attribution.before_tipoff, *attribution.minutes]
     if len(attribution.minutes) != forecast.elapsed_minutes or not math.isclose(
         sum(terms), forecast.point_forecast, abs_tol=TERMS_TOLERANCE
     ):
         yield f"terms that do not sum to the point forecast: {forecast}"
-    components = forecast.explanation.components
-    combined = sum(each.weight * each.prediction for each in components)
-    if components and not math.isclose(combined, forecast.explanation.ensemble_forecast, abs_tol=TERMS_TOLERANCE):
-        yield f"components that do not combine to the forecast: {forecast}"
+    if not all(math.isfinite(each.prediction) for each in forecast.explanation.components):
+        yield f"a component's prediction that is not finite: {forecast}"
     for game in forecast.explanation.similar_games:
         if not all(map(math.isfinite, _numbers(game))):
             yield f"a number that is not finite: {game}"

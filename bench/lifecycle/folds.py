@@ -48,14 +48,14 @@ def read_folds(folder: Path) -> dict[int, FoldScores]:
     return {int(fold.season[0]): fold for fold in folds}
 
 
-def against_walk(folder: Path, other: Path, forecaster: str = "ensemble") -> list[SeasonPairs]:
+def against_walk(folder: Path, other: Path, forecaster: str = "served") -> list[SeasonPairs]:
     """Pair the forecasts of two walk-forwards on their common seasons: all minutes of both horizons."""
     ours, theirs = read_folds(folder), read_folds(other)
     return [
         SeasonPairs(
             str(season),
             {
-                horizon: _pairs(losses(ours[season], "ensemble", horizon), losses(theirs[season], forecaster, horizon))
+                horizon: _pairs(losses(ours[season], "served", horizon), losses(theirs[season], forecaster, horizon))
                 for horizon in HORIZONS
             },
         )
@@ -72,7 +72,7 @@ def against_scores(folder: Path, scores: Path) -> list[SeasonPairs]:
         of_season = theirs["season"] == season
         _, left, right = np.intersect1d(fold.game_id, theirs["game_id"][of_season], return_indices=True)
         left, right = left[np.argsort(left)], right[np.argsort(left)]
-        ours = {name: values[left][:, [17]] for name, values in losses(fold, "ensemble", Horizon.HALFTIME).items()}
+        ours = {name: values[left][:, [17]] for name, values in losses(fold, "served", Horizon.HALFTIME).items()}
         other = {name: theirs[name][of_season][right][:, None] for name in ("crps", "brier")}
         seasons.append(SeasonPairs(str(season), {Horizon.HALFTIME: _pairs(ours, other)}))
     return seasons
@@ -127,9 +127,9 @@ def spreads(folder: Path, other: Path, settings: GateSettings) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for season, fold in read_folds(other).items():
         for horizon in HORIZONS:
-            for name, against in (("ensemble", fold), ("persistence", ours[season]), ("frozen", ours[season])):
-                mine, theirs = losses(ours[season], "ensemble", horizon), losses(against, name, horizon)
-                label = "the other" if name == "ensemble" else name
+            for name, against in (("served", fold), ("persistence", ours[season]), ("frozen", ours[season])):
+                mine, theirs = losses(ours[season], "served", horizon), losses(against, name, horizon)
+                label = "the other" if name == "served" else name
                 for score, margin in margins.items():
                     differences = (mine[score] - theirs[score]).mean(axis=1)
                     bounds = clipping_bounds(differences, FIRST_BOUND_IN_MARGINS * margin)

@@ -106,9 +106,6 @@ class ForecastQuery:
         pregame_margin: expected final differential before the game, in points; overrides the teams' ratings. None
             if not given.
         explain: whether to include the explanation.
-        explain_steps: whether the explanation's minutes are the steps between the forecasts that are issued minute by
-            minute, which takes a search for similar games at every earlier minute; else similar games are a separate
-            term.
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
         record: whether to include the distribution, which the ledger uses for scoring.
         market: odds to evaluate; None if not given.
@@ -131,7 +128,6 @@ class ForecastQuery:
     away_team: str = ""
     pregame_margin: float | None = None
     explain: bool = False
-    explain_steps: bool = False
     quantile_levels: tuple[float, ...] = ()
     record: bool = False
     market: Market | None = None

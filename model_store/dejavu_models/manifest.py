@@ -199,7 +199,7 @@ class Manifest(_Record):
 
     Attributes:
         version: `version_of` its models, ratings and files.
-        components: what corrects the linear models, in the order of `types.COMPONENTS`.
+        components: models beside the linear ones, in the order of `types.COMPONENTS`.
         dejavu: settings of the Dejavu databases; None if Dejavu is not a component.
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
@@ -257,9 +257,9 @@ class Manifest(_Record):
         return self.model_dump_json(indent=2, exclude={"lineage"} if self.lineage is None else None) + "\n"
 
 
-LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS = (
+LSTM, LINEAR, ENTRIES, CALIBRATION, RATINGS = (
     "lstm.onnx",
-    "combination.npz",
+    "linear.npz",
     "entries.npz",
     "calibration.npz",
     "ratings.npz",
@@ -283,7 +283,7 @@ def index_name(minute: int) -> str:
 
 def file_names(components: Collection[str], minutes: Iterable[int]) -> set[str]:
     """Return the names of the files that a bundle with these components and Dejavu databases must have."""
-    names = {COMBINATION, CALIBRATION, RATINGS}
+    names = {LINEAR, CALIBRATION, RATINGS}
     if "lstm" in components:
         names.add(LSTM)
     return names | {ENTRIES, *map(index_name, minutes)} if "dejavu" in components else names

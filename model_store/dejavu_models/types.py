@@ -62,8 +62,8 @@ class SimilarGame:
     distance: float
     differential_at_horizon: float
     games: int
-    increment: float = 0.0
-    increment_spread: float = 0.0
+    increment: float
+    increment_spread: float
 
     @property
     def label(self) -> str:
@@ -74,30 +74,27 @@ class SimilarGame:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Additive decomposition of a point forecast: before_tipoff + sum(minutes) + similar_games; in points.
+    """Additive decomposition of a point forecast: before_tipoff + sum(minutes); in points.
 
     Attributes:
         before_tipoff: forecast before the game.
         minutes: change of the forecast when each minute became known, one value per slot.
-        similar_games: change contributed by the nearest past games.
     """
 
     before_tipoff: float
     minutes: tuple[float, ...]
-    similar_games: float
 
 
 COMPONENTS: Final = ("dejavu", "lstm")
-"""Models that may correct the linear ones: similar games, and the recurrent network. A bundle may have both, one or
-none."""
+"""Models beside the linear ones, whose predictions are shown as second opinions: similar games, and the recurrent
+network. A bundle may have both, one or none."""
 
 
 class ComponentPrediction(NamedTuple):
-    """Prediction of a component, a differential at the horizon in points, and its weight in the ensemble."""
+    """Prediction of a component: a differential at the horizon, in points."""
 
     name: str
     prediction: float
-    weight: float
 
 
 @fast_frozen
@@ -108,18 +105,16 @@ class Explanation:
     Attributes:
         components: the components that the model has, in the order of COMPONENTS.
         baseline_prediction: persistence, the last known differential.
-        linear_prediction: prediction of the linear model on lead and expected margin; the components correct it.
-        calibration_games: number of games behind the interval and the probability; 0 if unknown.
-        attribution: None in records of releases that did not compute it.
+        linear_prediction: prediction of the linear model on lead and expected margin, which live inputs shift.
+        calibration_games: number of games behind the interval and the probability.
     """
 
     components: tuple[ComponentPrediction, ...]
-    ensemble_forecast: float
     baseline_prediction: float
     similar_games: tuple[SimilarGame, ...]
-    linear_prediction: float = 0.0
-    calibration_games: int = 0
-    attribution: Attribution | None = None
+    linear_prediction: float
+    calibration_games: int
+    attribution: Attribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +352,7 @@ class ModelInfo:
         max_ratings_days: greatest age at which ratings are used; see `ratings.are_usable`.
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
         inputs: optional inputs that its forecasts depend on: total_points, last_score.
-        components: components that correct its linear models; see COMPONENTS.
+        components: components beside its linear models; see COMPONENTS.
         totals: whether it forecasts the points of both teams too, for requests with total_points.
         line: whether it has distributions for the line of a market.
     """

@@ -1,4 +1,4 @@
-// What explains a forecast: the models' predictions, similar games, and the contribution of each minute.
+// What explains a forecast: the contribution of each minute, what the components say, and similar games.
 //
 // tests/support/reference/explanation.py takes the same steps with NumPy.
 #pragma once
@@ -20,13 +20,13 @@ struct SimilarGame {
 class Explanation {
 public:
     // Explains a prediction at a horizon. `point` is the forecast that was issued, `games` the number of games behind its
-    // distribution, `steps` whether the contributions of the minutes contain the similar games.
-    Explanation(const PointModels &models, const Prediction &prediction, int horizon, double point, int games,
-                bool steps);
+    // distribution.
+    Explanation(const PointModels &models, const Prediction &prediction, const Opinions &opinions, int horizon,
+                double point, int games);
 
-    double dejavu, lstm, ensemble, baseline, dejavu_weight, lstm_weight, linear;
+    double dejavu, lstm, baseline, linear;
     int calibration_games;
-    double before_tipoff, similar;
+    double before_tipoff;
     std::vector<double> minutes;
     std::vector<SimilarGame> similar_games;
 };

@@ -67,12 +67,20 @@ OfSources Database::query(const double *pattern, std::int64_t *entries, double *
     return sums;
 }
 
-Predicted PointModels::predict(const double *pattern, int minutes, Margin margin, float *corrections,
-                               std::int64_t *entries, double *distances, bool only_last) const {
+OfHorizons PointModels::predict(int minutes, double lead, Margin margin) const {
+    OfHorizons result;
+    for (int horizon = 0; horizon < HORIZONS; ++horizon) result[horizon] = lead + increment(minutes, margin, horizon, lead);
+    return result;
+}
+
+Opinions PointModels::opinions(const Prediction &prediction) const {
+    const std::vector<double> &pattern = prediction.pattern;
+    const Margin margin = prediction.margin;
     const bool known = margin.known();
-    const Minute &of_minute = minute(minutes);
-    thread_local std::vector<float> steps;
+    const int minutes = prediction.minutes();
+    thread_local std::vector<float> steps, corrections;
     steps.resize(static_cast<std::size_t>(CHANNELS) * minutes);
+    corrections.resize(static_cast<std::size_t>(HORIZONS) * minutes);
     for (int minute = 0; minute < minutes; ++minute) {
         float *const step = &steps[static_cast<std::size_t>(CHANNELS) * minute];
         step[0] = static_cast<float>(pattern[minute]);
@@ -81,20 +89,15 @@ Predicted PointModels::predict(const double *pattern, int minutes, Margin margin
         step[3] = known ? static_cast<float>(margin.points) : 0.0f;
         step[4] = known ? 1.0f : 0.0f;
     }
-    networks_.run(steps.data(), minutes, only_last ? minutes - 1 : 0, corrections);
-    OfHorizons of_similar{};
-    if (of_minute.database) of_similar = of_minute.database->query(pattern, entries, distances)[known];
-    const double lead = pattern[minutes - 1];
-    Predicted result;
-    for (int horizon = 0; horizon < HORIZONS; ++horizon) {
-        const double linear = lead + increment(minutes, margin, horizon, lead);
-        const double similar = of_similar[horizon] * of_minute.shrinkage[horizon];
-        const double recurrent = corrections[HORIZONS * (minutes - 1) + horizon];
-        const double weight = of_minute.weight[horizon];
-        result.linear[horizon] = linear;
-        result.similar[horizon] = linear + similar;
-        result.recurrent[horizon] = linear + recurrent;
-        result.combined[horizon] = linear + weight * similar + (1 - weight) * recurrent;
+    networks_.run(steps.data(), minutes, minutes - 1, corrections.data());
+    Opinions result{prediction.points, prediction.points, {}, {}};
+    for (int horizon = 0; horizon < HORIZONS; ++horizon)
+        result.recurrent[horizon] += corrections[HORIZONS * (minutes - 1) + horizon];
+    if (const auto &database = minute(minutes).database) {
+        result.entries.resize(database->neighbours);
+        result.distances.resize(database->neighbours);
+        const OfHorizons means = database->query(pattern.data(), result.entries.data(), result.distances.data())[known];
+        for (int horizon = 0; horizon < HORIZONS; ++horizon) result.similar[horizon] += means[horizon];
     }
     return result;
 }
@@ -109,31 +112,6 @@ double PointModels::increment(int minutes, Margin margin, int horizon, double le
         result += coefficients[3] * (near * near * near / CUBE_UNIT);
     }
     return result;
-}
-
-void PointModels::earlier(const double *pattern, int minutes, Margin margin, const float *corrections,
-                          bool similar, double *result) const {
-    const bool known = margin.known();
-    thread_local std::vector<std::int64_t> entries;
-    thread_local std::vector<double> distances;
-    for (int before = 0; before < minutes; ++before) {
-        const Minute &of_minute = minute(before);
-        const double lead = before ? pattern[before - 1] : 0.0;
-        OfHorizons factors{};
-        for (int horizon = 0; horizon < HORIZONS; ++horizon) {
-            double &value = result[HORIZONS * before + horizon];
-            value = lead + increment(before, margin, horizon, lead);
-            if (!before) continue;
-            value += (1 - of_minute.weight[horizon]) * corrections[HORIZONS * (before - 1) + horizon];
-            factors[horizon] = of_minute.weight[horizon] * of_minute.shrinkage[horizon];
-        }
-        if (!similar || !before || !of_minute.database || (factors[0] == 0 && factors[1] == 0)) continue;
-        entries.resize(of_minute.database->neighbours);
-        distances.resize(of_minute.database->neighbours);
-        const OfHorizons mean = of_minute.database->query(pattern, entries.data(), distances.data())[known];
-        for (int horizon = 0; horizon < HORIZONS; ++horizon)
-            result[HORIZONS * before + horizon] += factors[horizon] * mean[horizon];
-    }
 }
 
 }  // namespace dejavu

@@ -1,4 +1,4 @@
-// Point forecasts of games at any minutes: linear models, similar games and LSTM in one pass.
+// Point forecasts of games at any minutes, by linear models; and the components beside them: similar games and LSTM.
 #pragma once
 
 #include <array>
@@ -67,10 +67,9 @@ struct Database {
     OfSources query(const double *pattern, std::int64_t *entries, double *distances) const;
 };
 
-// Linear model and weights of one minute. Some minutes have no database; in a bundle without similar games none has.
+// Linear model and database of one minute. Some minutes have no database; in a bundle without similar games none has.
 struct Minute {
     double coefficients[LINEAR_SOURCES][HORIZONS][COEFFICIENTS];
-    OfHorizons shrinkage, weight;
     std::shared_ptr<const Database> database;
 };
 
@@ -83,20 +82,20 @@ struct Margin {
     int linear_source() const { return known() ? (line ? 2 : 1) : 0; }
 };
 
-// What is predicted for one game: differentials at the horizons, in points.
-struct Predicted {
-    OfHorizons linear, similar, recurrent, combined;
+// What the components say of a game: differentials at the horizons, in points; and the nearest entries.
+struct Opinions {
+    OfHorizons similar, recurrent;
+    std::vector<std::int64_t> entries;
+    std::vector<double> distances;
 };
 
-// A game's forecasts, and what they are explained by.
+// A game and its point forecasts: differentials at the horizons, in points.
 struct Prediction {
     std::vector<double> pattern;
     Margin margin;
-    int minutes = 0;
-    Predicted predicted;
-    std::vector<float> corrections;
-    std::vector<std::int64_t> entries;
-    std::vector<double> distances;
+    OfHorizons points{};
+
+    int minutes() const { return static_cast<int>(pattern.size()); }
 };
 
 class PointModels {
@@ -112,15 +111,11 @@ public:
     // Whether a forecast can be made after this many minutes. A bundle that has any database needs one for that minute.
     bool supports(int minutes) const { return !searches_ || minute(minutes).database; }
 
-    // Predicts a game. Writes the LSTM's output after each minute, (minutes, HORIZONS), or after the last one only, and
-    // the neighbours.
-    Predicted predict(const double *pattern, int minutes, Margin margin, float *corrections, std::int64_t *entries,
-                      double *distances, bool only_last = false) const;
+    // The forecasts of a game whose differential after some minutes, or before tip-off, is `lead`.
+    OfHorizons predict(int minutes, double lead, Margin margin) const;
 
-    // Writes the forecasts before tip-off and after each minute but the last, (minutes, HORIZONS); with similar games
-    // or without. Compared with `earlier_forecasts` in tests/support/reference/batch.py.
-    void earlier(const double *pattern, int minutes, Margin margin, const float *corrections, bool similar,
-                 double *result) const;
+    // What the components say of a game; for a missing one, what the linear models do.
+    Opinions opinions(const Prediction &prediction) const;
 
 private:
     double increment(int minute, Margin margin, int horizon, double lead) const;

@@ -27,7 +27,7 @@ from tests.support.programs.killed_changes import SECONDS, Change, KilledServers
 from dejavu.v1 import model_comparison_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_client import FINAL, AsyncDejavuClient, FailedPreconditionError, predict_request
-from dejavu_models.manifest import COMBINATION
+from dejavu_models.manifest import LINEAR
 from dejavu_models.registry.bundle import MANIFEST
 from dejavu_models.registry.stages import ModelAction, ModelChange
 from dejavu_models.registry.store.store import ModelStore
@@ -138,9 +138,9 @@ class Story:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.bad = publish_variant(folder / "bad", 0.5, lost=2.0)
+        self.bad = publish_variant(folder / "bad", 2.0)
         self.good = copy_of_default(folder / "good")
-        self.worse = publish_variant(folder / "worse", 0.5, lost=3.0)
+        self.worse = publish_variant(folder / "worse", 3.0)
         self.servers: KilledServers
         self.client: AsyncDejavuClient
         self.season: Season
@@ -252,10 +252,10 @@ class Story:
 
     async def march(self) -> None:
         """A bundle with altered bytes and one with other answers than its own are refused, and leave nothing."""
-        publish_variant(self.folder / "altered", 0.7)
-        content = (self.folder / "altered" / COMBINATION).read_bytes()
-        (self.folder / "altered" / COMBINATION).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        publish_variant(self.folder / "other", 0.6)
+        publish_variant(self.folder / "altered", 0.007)
+        content = (self.folder / "altered" / LINEAR).read_bytes()
+        (self.folder / "altered" / LINEAR).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        publish_variant(self.folder / "other", 0.006)
         manifest = json.loads((self.folder / "other" / MANIFEST).read_text())
         manifest["golden"][0]["point_forecast"] += 9.0
         (self.folder / "other" / MANIFEST).write_text(json.dumps(manifest))

@@ -13,7 +13,7 @@ from dejavu_client.cli.main import app
 
 
 def test_a_model_is_registered_staged_promoted_by_force_rolled_back_and_told_of(tmp_path: Path) -> None:
-    version = publish_variant(tmp_path / "bundle", 0.1)
+    version = publish_variant(tmp_path / "bundle", 0.001)
     options = ("--workers", "2", "--ledger", ledger_url(tmp_path), "--model-store", str(tmp_path / "store"))
     with spawned_server("--listen", "127.0.0.1:0", *options) as server:
 

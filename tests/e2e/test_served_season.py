@@ -47,13 +47,13 @@ def test_a_season_is_served_as_it_is_evaluated(data_dir: Path, tmp_path: Path) -
     ):
         sources = played(server, client, rated, scored)
     assert sources["frozen"] > 100, "games of teams that had hardly played"
-    assert sources["ensemble"] > 1000
+    assert sources["served"] > 1000
 
 
 def published_before(season: int, games: Games, bundle: Path) -> tuple[Path, RatedGames, FoldScores]:
     """Publishes the shipped models with ratings of before a season, and evaluates them on it.
 
-    The margins of the evaluation are carried throughout. Its forecasts "ensemble" have the intervals of carried
+    The margins of the evaluation are carried throughout. Its forecasts "served" have the intervals of carried
     ratings, "frozen" those of ratings of before a season, which a server gives to teams that have hardly played.
     """
     start = RatingFilter.start(load_bundle(default_bundle()).rating_filter.settings)
@@ -98,7 +98,7 @@ def played(server: SpawnedServer, client: DejavuClient, rated: RatedGames, score
         results = iter(client.predict_batch(requests))
         for game in tonight.tolist():
             teams = str(games.home[game]), str(games.away[game])
-            source = "ensemble" if min(so_far[team] for team in teams) >= KNOWN_GAMES else "frozen"
+            source = "served" if min(so_far[team] for team in teams) >= KNOWN_GAMES else "frozen"
             sources[source] += 1
             for case in ASKED:
                 check(next(results).forecast, scored, source, game, CASES.index(case), rated.margins[game])

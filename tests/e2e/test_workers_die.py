@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client.cli.main import app
-from dejavu_models.manifest import COMBINATION
+from dejavu_models.manifest import LINEAR
 
 
 def arguments(folder: Path, *more: str, workers: int = 2) -> tuple[str, ...]:
@@ -121,10 +121,10 @@ sys.addaudithook(die)
 
 @pytest.mark.nightly
 def test_a_model_that_kills_the_worker_that_loads_it_kills_each_worker_once_at_most(tmp_path: Path) -> None:
-    version, store, site = publish_variant(tmp_path / "bundle", 0.1), tmp_path / "store", tmp_path / "site"
+    version, store, site = publish_variant(tmp_path / "bundle", 0.001), tmp_path / "store", tmp_path / "site"
     armed = tmp_path / "armed"
     site.mkdir()
-    only_its_own = hashlib.sha256((tmp_path / "bundle" / COMBINATION).read_bytes()).hexdigest()
+    only_its_own = hashlib.sha256((tmp_path / "bundle" / LINEAR).read_bytes()).hexdigest()
     (site / "sitecustomize.py").write_text(DIES_OF_A_MODEL.format(file=only_its_own, armed=str(armed)))
     path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
     options = arguments(tmp_path, "--model-store", str(store))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tests.support.builders.bundles import publish_with_components
 from tests.support.processes.servers import running_worker
@@ -13,10 +11,7 @@ from tests.support.reference.batch import GameBatch
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_client import FINAL, DejavuClient
-from dejavu_models.errors import BundleCorrupt
 from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.contents import load_contents
-from dejavu_models.registry.registry import default_bundle
 
 PATTERN = [2.0, -1.0, 3.0, 6.0, 4.0, 4.0, 9.0]
 
@@ -25,7 +20,7 @@ PATTERN = [2.0, -1.0, 3.0, 6.0, 4.0, 4.0, 9.0]
 def test_it_serves_what_is_there_and_says_so(tmp_path: Path, components: tuple[str, ...]) -> None:
     publish_with_components(tmp_path / "bundle", components)
     model = load_bundle(tmp_path / "bundle")
-    [expected] = GameBatch([(tuple(PATTERN), 3.0)], model.models, {}, line=True).games
+    [expected] = GameBatch([(tuple(PATTERN), 3.0)], model.models, line=True).games
     with running_worker(tmp_path, model) as address, DejavuClient(address) as client:
         [described] = client.list_models()
         assert tuple(described.components) == components
@@ -36,23 +31,10 @@ def test_it_serves_what_is_there_and_says_so(tmp_path: Path, components: tuple[s
         assert tuple(each.name for each in explained.components) == components
         assert (len(explained.similar_games) > 0) == ("dejavu" in components)
         shares = explained.attribution
-        total = shares.before_tipoff + sum(shares.minutes) + shares.similar_games
-        assert total == pytest.approx(forecast.point_forecast)
+        assert shares.before_tipoff + sum(shares.minutes) == pytest.approx(forecast.point_forecast)
         request = PredictRequest(pattern=PATTERN, horizon=FINAL, pregame_margin=3.0)
         many = client.predict_batch([request] * 10)
         assert {each.forecast.point_forecast for each in many} == {forecast.point_forecast}
         client.predict(PATTERN, game_id="9900000001", horizon=FINAL)
         [recorded] = client.list_predictions(explain=True, include_replays=True)
         assert tuple(each.name for each in recorded.forecast.explanation.components) == components
-
-
-def test_a_component_that_is_missing_has_no_weight(tmp_path: Path) -> None:
-    manifest = publish_with_components(tmp_path / "bundle", ("lstm",))
-    model = load_bundle(tmp_path / "bundle")
-    contents = {name: (tmp_path / "bundle" / name).read_bytes() for name in manifest.files}
-    contents["combination.npz"] = (default_bundle() / "combination.npz").read_bytes()
-    with pytest.raises(BundleCorrupt, match=r"combination.npz .*Dejavu has a weight"):
-        load_contents("bundle", manifest, contents)
-    half = replace(model.models.weights, dejavu_weights=np.full_like(model.models.weights.dejavu_weights, 0.5))
-    with pytest.raises(ValueError, match="Dejavu has a weight"):
-        replace(model.models, weights=half)

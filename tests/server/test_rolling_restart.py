@@ -80,7 +80,7 @@ async def test_a_new_bundle_comes_in_under_load_and_no_call_fails_and_no_stream_
         async with load(address) as clients:
             await clients.answers(100)
             assert set(clients.versions) == {old}
-            new = publish_variant(tmp_path / "bundle", 0.7)
+            new = publish_variant(tmp_path / "bundle", 0.007)
             reload(server)
             told = await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
             await clients.answered_by(new)
@@ -130,7 +130,7 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
         assert server.workers == workers
         assert 'dejavu_reloads_total{outcome="failed"} 1.0' in metrics(server)
 
-        new = publish_variant(tmp_path / "bundle", 0.7)
+        new = publish_variant(tmp_path / "bundle", 0.007)
         reload(server)
         await asyncio.to_thread(server.wait_for, "reloaded", seconds=90)
         assert await versions(address) == {new}
@@ -216,7 +216,7 @@ async def test_a_worker_that_dies_in_the_middle_of_a_round_is_replaced_all_the_s
     with server_in(tmp_path) as server:
         address = await asyncio.to_thread(lambda: server.address)
         async with load(address) as clients:
-            new = publish_variant(tmp_path / "bundle", 0.7)
+            new = publish_variant(tmp_path / "bundle", 0.007)
             victim = next(name for name in named(server, "serving") if name.startswith(slot))
             reload(server)
             await asyncio.to_thread(server.wait_for, "reloading")
@@ -236,7 +236,7 @@ async def test_a_worker_that_comes_back_with_another_bundle_than_the_others_is_t
 ) -> None:
     with server_in(tmp_path) as server:
         assert await asyncio.to_thread(lambda: server.address)
-        new = publish_variant(tmp_path / "bundle", 0.7)
+        new = publish_variant(tmp_path / "bundle", 0.007)
         server.workers[0].kill()
         told = await asyncio.to_thread(server.wait_for, "models_differ")
         assert sorted(told["models"]) == sorted([[old], [new]])

@@ -17,7 +17,6 @@ from dejavu_feed.off_season import is_over
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult
-from dejavu_models.manifest import MetricRecord
 from dejavu_models.registry.bundle import load_bundle, read_manifest
 from dejavu_models.types import Horizon
 from dejavu_trainer.data.games import Games
@@ -85,14 +84,12 @@ def test_the_bundle_says_what_it_was_made_of(
         assert hashlib.sha256((report.bundle / name).read_bytes()).hexdigest() == sha256
 
 
-def test_every_minute_has_a_database_and_every_horizon_its_weights(run: tuple[FitReport, RecordedProgress]) -> None:
+def test_every_minute_has_a_database(run: tuple[FitReport, RecordedProgress]) -> None:
     models = run[0].trained.models
     assert tuple(models.minutes) == MINUTES
     for minute, dejavu in models.minutes.items():
         assert dejavu.entries.games.sum() == 2 * SEASON_GAMES
         assert len(dejavu.entries) == 50 or (len(dejavu.entries) < 50 and minute <= 2)
-    for share in (models.weights.dejavu_weights, models.weights.shrinkage):
-        assert ((share >= 0) & (share <= 1)).all()
 
 
 def test_it_forecasts_both_horizons_from_every_minute_with_teams_and_without(
@@ -125,24 +122,11 @@ def test_the_ratings_are_those_of_the_last_game_and_of_its_season_while_that_is_
 def test_how_far_expected_margins_were_off_stands_beside_the_home_advantage(
     run: tuple[FitReport, RecordedProgress],
 ) -> None:
-    metrics = by_name(run[0].forecaster.manifest.metrics)
+    metrics = {metric.name: metric.value for metric in run[0].forecaster.manifest.metrics}
     for name, (mae, rmse) in run[0].ratings.items():
         assert metrics[f"calibration.expected_margin.{name}.mae"] == mae
         assert metrics[f"calibration.expected_margin.{name}.rmse"] == rmse
         assert 5 < mae < rmse < 25
-
-
-def by_name(metrics: tuple[MetricRecord, ...]) -> dict[str, float]:
-    return {metric.name: metric.value for metric in metrics}
-
-
-def test_the_better_weights_are_in_the_bundle_and_both_figures_in_the_manifest(
-    run: tuple[FitReport, RecordedProgress],
-) -> None:
-    metrics = by_name(run[0].forecaster.manifest.metrics)
-    for horizon in Horizon:
-        fitted, fixed = (metrics[f"weights.{horizon.value}.{name}.crps"] for name in ("fitted", "fixed"))
-        assert metrics[f"weights.{horizon.value}.takes_fitted"] == (fitted < fixed)
 
 
 def test_every_bar_comes_to_its_end(run: tuple[FitReport, RecordedProgress]) -> None:
@@ -188,7 +172,7 @@ def test_the_same_games_make_the_same_models_whatever_tested_them_and_a_backtest
 
 
 def test_what_cannot_be_used_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
-    bars, backtest = RecordedProgress(), backtest_of(tmp_path, replace(RECIPE, weights_share=0.31), fit=True)
+    bars, backtest = RecordedProgress(), backtest_of(tmp_path, replace(RECIPE, held_out=0.31), fit=True)
 
     def attempt(out: Path = tmp_path / "b", backtest: Path | None = backtest, calibrate: int = 2033) -> FitReport:
         options = {"out": out, "recipe": RECIPE, "backtest": backtest, "progress": bars}

@@ -82,8 +82,8 @@ def test_the_document_is_json_that_names_recipe_seasons_and_verdict(result: Back
     assert document["seasons"] == [2033, 2034]
     assert document["verdict"]["fit"] is result.verdict.fit
     assert document["verdict"]["reason"] == result.verdict.reason
-    value, lower, upper = document["figures"]["final"]["minute"]["18"]["values"]["ensemble"]["crps"]
-    found = result.figures["final"]["minute"]["18"].values["ensemble"]["crps"]
+    value, lower, upper = document["figures"]["final"]["minute"]["18"]["values"]["served"]["crps"]
+    found = result.figures["final"]["minute"]["18"].values["served"]["crps"]
     assert (value, lower, upper) == pytest.approx((found.value, found.lower, found.upper), rel=1e-5)
     assert len(document["promises"]) == len(result.promises)
 
@@ -108,16 +108,16 @@ def test_promises_name_what_was_found(result: BacktestResult) -> None:
         ),
     }
     for name, (group, reference, metric) in aims.items():
-        ratio = group.relative["ensemble"][reference][metric]
+        ratio = group.relative["served"][reference][metric]
         assert by_name[name].found == f"{ratio:+.2%}"
         assert by_name[name].passed == reached[name](ratio)
-    error = final["all"]["all"].values["ensemble"]["ece"].value
+    error = final["all"]["all"].values["served"]["ece"].value
     assert by_name["winner, all minutes: expected calibration error"].passed == (error <= 0.01)
-    spread = by_name["coverage at 80 %, ensemble, final: standard deviation between seasons"]
+    spread = by_name["coverage at 80 %, served, final: standard deviation between seasons"]
     found = next(
         each
         for each in result.season_coverages
-        if (each.forecaster, each.horizon, each.level) == ("ensemble", "final", 80)
+        if (each.forecaster, each.horizon, each.level) == ("served", "final", 80)
     )
     assert spread.passed == (found.spread <= 0.013)
     assert spread.found.startswith(f"{100 * found.spread:.2f} points")
@@ -234,7 +234,7 @@ def test_games_are_chosen_by_rule(folds: list[FoldScores]) -> None:
     mean_leads = np.abs(pooled.leads).mean(axis=1)
     assert mean_leads[chosen["Closest game"]] == mean_leads.min()
     assert mean_leads[chosen["Most one-sided game"]] == mean_leads.max()
-    crps = pooled.forecasts["ensemble"].crps
+    crps = pooled.forecasts["served"].crps
     assert crps is not None
     means = crps[:, cases_of(Horizon.FINAL)].mean(axis=1)
     assert np.sort(means)[(len(means) - 1) // 2] == means[chosen["Median CRPS"]]

@@ -15,9 +15,9 @@ from dejavu_models.forecast_query import DEFAULT_ALPHA
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
-    COMBINATION,
     COURSES,
     ENTRIES,
+    LINEAR,
     LSTM,
     PLAYERS,
     RATINGS,
@@ -37,7 +37,7 @@ from dejavu_models.point.courses import courses_to_bytes
 from dejavu_models.point.dejavu import Entries
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import check_target, publish
-from dejavu_models.registry.contents import ensemble_to_bytes, ratings_to_bytes
+from dejavu_models.registry.contents import linear_to_bytes, ratings_to_bytes
 from dejavu_models.schedule import GameSchedule, game_terms
 from dejavu_models.types import COMPONENTS, HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
@@ -46,7 +46,6 @@ from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure
-from dejavu_trainer.training.ensemble import WeightSelection
 from dejavu_trainer.training.ratings import rating_errors
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig
 
@@ -131,7 +130,7 @@ def fit(
     with progress.step("Publish", 1) as advance:
         errors = rating_errors(to_train, fitted.before, fitted.calibrate)
         metrics = measure(fitted.games, seed)
-        metrics += _metrics_of(errors, trained.weights)
+        metrics += _metrics_of(errors)
         season, newest = int(to_calibrate.season[-1]), to_calibrate.date[-1].item()
         season_served = season + is_over(season, newest)
         ratings = fitted.after.predict(season_served)
@@ -168,7 +167,7 @@ def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, byte
     models = fitted.models
     contents = {
         LSTM: fitted.trained.lstm.graph,
-        COMBINATION: ensemble_to_bytes(models.linear, models.weights),
+        LINEAR: linear_to_bytes(models.linear),
         ENTRIES: Entries.joined([dejavu.entries for dejavu in models.minutes.values()]).to_bytes(),
         CALIBRATION: fitted.calibration.to_bytes(),
         RATINGS: ratings_to_bytes(ratings),
@@ -209,7 +208,7 @@ def _golden(fitted: CalibratedModels, ratings: RatingFilter) -> Iterator[Golden]
         source = MarginSource.RATED if with_teams else MarginSource.UNKNOWN
         given = np.array([margin if with_teams else np.nan])
         predictions = fitted.models.predict(pattern[None, :minute], given)
-        points, leads = predictions.ensemble[:, HORIZONS.index(horizon)], predictions.persistence
+        points, leads = predictions.linear[:, HORIZONS.index(horizon)], predictions.persistence
         model = fitted.calibration.model(source)
         made = model.distribution(horizon, minute, points, leads, np.nan_to_num(given))
         interval = made.interval(DEFAULT_ALPHA)
@@ -226,13 +225,8 @@ def _golden(fitted: CalibratedModels, ratings: RatingFilter) -> Iterator[Golden]
         )
 
 
-def _metrics_of(errors: dict[str, tuple[float, float]], weights: WeightSelection) -> Iterator[MetricRecord]:
-    """Yield the errors of the ratings, the CRPS of fitted and of fixed weights, and which of the two were selected."""
+def _metrics_of(errors: dict[str, tuple[float, float]]) -> Iterator[MetricRecord]:
+    """Yield the errors of the ratings."""
     for name, (mae, rmse) in errors.items():
         yield MetricRecord(name=f"calibration.expected_margin.{name}.mae", value=mae)
         yield MetricRecord(name=f"calibration.expected_margin.{name}.rmse", value=rmse)
-    for index, horizon in enumerate(HORIZONS):
-        name = f"weights.{horizon.value}"
-        yield MetricRecord(name=f"{name}.fitted.crps", value=float(weights.fitted_crps[index]))
-        yield MetricRecord(name=f"{name}.fixed.crps", value=float(weights.fixed_crps[index]))
-        yield MetricRecord(name=f"{name}.takes_fitted", value=float(weights.takes_fitted[index]))

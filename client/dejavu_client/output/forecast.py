@@ -290,14 +290,11 @@ def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
 
 
 def _add_parts(rows: Table, explanation: Explanation) -> None:
-    """Add the predictions of the component models and of the baseline to rows of name and value."""
+    """Add the predictions of the linear model, the baseline and the components to rows of name and value."""
     parts = [
-        *(
-            (component_label(each.name), each.prediction, f"weight {each.weight:.2g}")
-            for each in explanation.components
-        ),
-        ("linear", explanation.linear_prediction, "starting point: lead and expected margin"),
+        ("linear", explanation.linear_prediction, "the model behind the forecast: lead and expected margin"),
         ("persistence", explanation.baseline_prediction, "baseline: the current lead"),
+        *((component_label(each.name), each.prediction, "second opinion") for each in explanation.components),
     ]
     for name, prediction, note in parts:
         rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
@@ -308,29 +305,16 @@ def _add_parts(rows: Table, explanation: Explanation) -> None:
 def _similar_games(forecast: Forecast) -> Table:
     """Return a table of the past games nearest to the pattern, with their change in lead up to the horizon."""
     horizon = horizon_label(forecast.horizon)
-    title = f"most similar games: change in lead up to the {horizon}, and the lead it implies here"
-    if _illustrate_only(forecast.explanation):
-        title += "; an illustration, not part of the forecast"
+    title = (
+        f"most similar games: change in lead up to the {horizon}, and the lead it implies here; for comparison, no part"
+        " of the forecast"
+    )
     table = titled_table(title, "game", "change", "here", "distance", "games")
     for game in forecast.explanation.similar_games[:SIMILAR_GAMES_SHOWN]:
         change = signed(game.increment) + (f" ± {game.increment_spread:.1f}" if game.games > 1 else "")
         here = signed(game.differential_at_horizon)
         table.add_row(game.label, change, here, f"{game.distance:.1f}", f"{game.games}")
     return table
-
-
-def _illustrate_only(explanation: Explanation) -> bool:
-    """Return whether the similar games are known to be no part of the forecast.
-
-    Then Dejavu's prediction is that of the linear model. If the forecast used live inputs, which shift Dejavu's
-    prediction and not the linear one, this is not known.
-    """
-    of_similar_games = [
-        each.weight * (each.prediction - explanation.linear_prediction)
-        for each in explanation.components
-        if each.name == "dejavu"
-    ]
-    return all(abs(points) < 1e-9 for points in (*of_similar_games, explanation.attribution.similar_games))
 
 
 def attribution(forecast: Forecast, pattern: Sequence[float]) -> Table:
@@ -364,8 +348,6 @@ def _terms(terms: Attribution, pattern: Sequence[float]) -> Iterator[tuple[str, 
         name = f"{end}" if len(points) == 1 else f"{begin + 1}–{end}"
         lead = pattern[end - 1] if end <= len(pattern) else None
         yield name, "" if lead is None else signed(lead, 0 if lead == round(lead) else 1), sum(points)
-    if terms.similar_games:  # otherwise the similar games are part of the minutes' terms
-        yield "similar games", "", terms.similar_games
 
 
 def _bar(points: float, largest: float) -> str:

@@ -28,8 +28,8 @@ from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.compiled import CompiledGame, compiled_models
-from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import MARGIN_SLOPE
+from dejavu_models.point.models import PointModels
 from dejavu_models.ratings import MAX_RATINGS_DAYS, OPENING_DEVIATION, RatingFilter, Ratings, are_known
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.totals.totals import Totals
@@ -89,7 +89,7 @@ class Forecaster:
     def __init__(
         self,
         manifest: Manifest,
-        models: PointEnsemble,
+        models: PointModels,
         calibration: LatticeCalibration,
         ratings: RatingFilter,
         totals: Totals | None = None,
@@ -304,11 +304,7 @@ class Forecaster:
             interval=adaptation.adapted if adaptation and adaptation.mode is AdaptationMode.ON else static,
             home_lead_probability=issued.home_lead_probability(),
             model_version=self.version,
-            explanation=(
-                game.explanation(horizon, point, distribution.calibration_games, steps=query.explain_steps)
-                if query.explain
-                else None
-            ),
+            explanation=(game.explanation(horizon, point, distribution.calibration_games) if query.explain else None),
             quantiles=issued.quantiles(query.quantile_levels),
             expected_margin=margin,
             calibration_sequence=state.sequence,

@@ -1,1 +1,1 @@
-"""Point forecasts: linear models, nearest neighbours (Dejavu), LSTM, and their weighted ensemble."""
+"""Point forecasts: linear models, and beside them nearest neighbours (Dejavu) and the LSTM."""

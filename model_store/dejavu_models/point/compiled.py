@@ -1,4 +1,4 @@
-"""Point forecasts by the compiled models: the same numbers as `PointEnsemble.predict`, in one call for any games.
+"""Point forecasts by the compiled models: the same numbers as `PointModels.predict`, in one call for any games.
 
 Most forecasts are of one game, and NumPy takes about a microsecond a step, however short the arrays are. The compiled
 models compute all forecasts in one call, even if the patterns end at different minutes.
@@ -16,24 +16,16 @@ import numpy as np
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.native import native
 from dejavu_models.point.dejavu import Dejavu
-from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.models import PointModels
 from dejavu_models.point.shown_entries import date_of
 from dejavu_models.types import MAX_SLOTS, Attribution, ComponentPrediction, Explanation, SimilarGame
 
 
-def compiled_models(models: PointEnsemble) -> CompiledModels:
+def compiled_models(models: PointModels) -> CompiledModels:
     """Return the compiled form of point models."""
     databases = {minute: _database(dejavu, minute) for minute, dejavu in models.minutes.items()}
-    weights, linear = models.weights, models.linear.coefficients
-    minutes = [
-        (
-            linear[:, minute].transpose(1, 0, 2),
-            weights.shrinkage[:, minute].tolist(),
-            weights.dejavu_weights[:, minute].tolist(),
-            databases.get(minute),
-        )
-        for minute in range(MAX_SLOTS + 1)
-    ]
+    linear = models.linear.coefficients
+    minutes = [(linear[:, minute].transpose(1, 0, 2), databases.get(minute)) for minute in range(MAX_SLOTS + 1)]
     networks = [] if models.lstm is None else models.lstm.networks
     return CompiledModels(native.PointModels(networks, minutes, models.linear.cubic), models.components)
 
@@ -56,7 +48,7 @@ class CompiledModels:
 
     Args:
         models: a `PointModels` of the extension.
-        components: components that correct their linear models.
+        components: components of the bundle.
     """
 
     def __init__(self, models: Any, components: tuple[str, ...]) -> None:
@@ -110,20 +102,21 @@ class CompiledGame:
     Args:
         models: the `PointModels` that made them.
         prediction: a `Prediction` of the extension.
-        components: components that correct the linear models.
+        components: components of the bundle.
     """
 
-    __slots__ = ("_components", "_models", "_prediction")
+    __slots__ = ("_components", "_models", "_opinions", "_prediction")
 
     def __init__(self, models: Any, prediction: Any, components: tuple[str, ...]) -> None:
         self._models, self._prediction, self._components = models, prediction, components
+        self._opinions: Any = None  # what the components say, asked for by the first explanation
 
     def point(self, horizon: int) -> float:
         """Return the point forecast at a horizon, by its index, in points; meaningless for one that has passed."""
         point: float = self._prediction.point(horizon)
         return point
 
-    def explanation(self, horizon: int, point: float, calibration_games: int, *, steps: bool) -> Explanation:
+    def explanation(self, horizon: int, point: float, calibration_games: int) -> Explanation:
         """Return the explanation of the forecast at a horizon.
 
         Args:
@@ -131,15 +124,14 @@ class CompiledGame:
             point: point forecast that was issued, in points; what live inputs add to the models' forecast is attributed
                 to the last minute.
             calibration_games: number of games behind the distribution of the forecast.
-            steps: whether the contributions of the minutes include that of the similar games.
         """
-        numbers = native.Explanation(self._models, self._prediction, horizon, point, calibration_games, steps)
+        if self._opinions is None:
+            self._opinions = self._models.opinions(self._prediction)
+        numbers = native.Explanation(self._models, self._prediction, self._opinions, horizon, point, calibration_games)
         return Explanation(
             components=tuple(
-                ComponentPrediction(name, getattr(numbers, f"{name}_prediction"), getattr(numbers, f"{name}_weight"))
-                for name in self._components
+                ComponentPrediction(name, getattr(numbers, f"{name}_prediction")) for name in self._components
             ),
-            ensemble_forecast=numbers.ensemble_forecast,
             baseline_prediction=numbers.baseline_prediction,
             similar_games=tuple(
                 SimilarGame(home, away, date_of(day), distance, differential, games, increment, spread)
@@ -147,5 +139,5 @@ class CompiledGame:
             ),
             linear_prediction=numbers.linear_prediction,
             calibration_games=numbers.calibration_games,
-            attribution=Attribution(numbers.before_tipoff, tuple(numbers.minutes), numbers.of_similar_games),
+            attribution=Attribution(numbers.before_tipoff, tuple(numbers.minutes)),
         )

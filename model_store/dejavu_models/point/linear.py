@@ -1,8 +1,8 @@
-"""Linear models on lead and expected margin: the base of all forecasts. The final margin may also depend on lead³.
+"""Linear models on lead and expected margin: the point of all forecasts. The final margin may also depend on lead³.
 
-One model per horizon and minute: without an expected margin, with one from ratings, and with the line of a market. From
-minute 18 to halftime hardly anything beats the linear models (docs/model-card.md), so Dejavu and the LSTM only predict
-their residuals.
+One model per horizon and minute: without an expected margin, with one from ratings, and with the line of a market.
+Nothing that was tried on scores alone beats them (docs/evaluation.md), so Dejavu and the LSTM only predict their
+residuals, as second opinions.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
-from dejavu_models.uncertainty.lead_groups import UNSCALED
+from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
 
 INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE = range(4)
 """Order of the coefficients."""
@@ -43,18 +42,12 @@ class LinearModels:
             are LINEAR_SOURCES. NaN where a horizon has passed (HALFTIME from minute 24 on). The margin slope of
             MarginSource.UNKNOWN and the cubes of HALFTIME are 0. Models that were fitted without lines use the
             coefficients of MarginSource.KNOWN for them.
-        scales: (2 horizons, 48 minutes, 2 margin sources, 4), RMSE on the training games, in points, by the groups
-            between `lead_groups.LEAD_EDGES`; all 1 to disable scaling. The sources are MARGIN_SOURCES.
 
     Raises:
-        ValueError: if a shape is wrong, a required coefficient is not within ±MAX_COEFFICIENT, or a scale is not
-            positive and finite.
+        ValueError: if the shape is wrong, or a required coefficient is not within ±MAX_COEFFICIENT.
     """
 
     coefficients: Floats
-    scales: Floats = field(
-        default_factory=lambda: np.ones((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), len(UNSCALED)))
-    )
     _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 3 margin sources, 2 horizons, 4)
     _cubic: bool = field(init=False, repr=False, compare=False)
 
@@ -69,10 +62,6 @@ class LinearModels:
             raise ValueError("the margin slope must be 0 without an expected margin")
         if np.nan_to_num(values[HORIZONS.index(Horizon.HALFTIME), ..., CUBE]).any():
             raise ValueError("the cubes for halftime must be 0")
-        if self.scales.shape != (*values.shape[:2], len(MARGIN_SOURCES), len(UNSCALED)) or not (
-            np.isfinite(self.scales).all() and (self.scales > 0).all()
-        ):
-            raise ValueError(f"linear scales of shape {self.scales.shape} must be positive and finite")
         object.__setattr__(self, "_by_minute", np.ascontiguousarray(values.transpose(1, 2, 0, 3)))
         object.__setattr__(self, "_cubic", bool(np.nan_to_num(values[..., CUBE]).any()))
 

@@ -259,7 +259,6 @@ def _check_minutes(forecaster: Forecaster) -> None:
             away_team=teams[1],
             pregame_margin=margin,
             explain=True,
-            explain_steps=True,
             record=True,
             live=LiveInputs(total_points=None if forecaster.totals is None else total),
         )

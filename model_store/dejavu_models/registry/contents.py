@@ -20,9 +20,9 @@ from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
-    COMBINATION,
     COURSES,
     ENTRIES,
+    LINEAR,
     LSTM,
     PLAYERS,
     RATINGS,
@@ -36,14 +36,13 @@ from dejavu_models.manifest import (
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.courses import Courses, courses_from_bytes
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
-from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
 from dejavu_models.point.index import VectorIndex, read_index
-from dejavu_models.point.linear import CUBE, LinearModels
+from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
+from dejavu_models.point.models import PointModels
 from dejavu_models.ratings import STATE_SIZES, RatingFilter
 from dejavu_models.team_filter import RatingSettings, TeamFilter
 from dejavu_models.totals.totals import Totals
-from dejavu_models.types import LINEAR_SOURCES, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 _MAX_ROUNDING: Final = 1e-9
@@ -73,15 +72,14 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     if "lstm" in manifest.components:
         with _refusing(source, LSTM):
             lstm = Lstm(contents[LSTM])
-    with _refusing(source, COMBINATION):
-        linear, combination = ensemble_from_bytes(contents[COMBINATION])
+    with _refusing(source, LINEAR):
+        linear = linear_from_bytes(contents[LINEAR])
     with _refusing(source, CALIBRATION):
         calibration = LatticeCalibration.from_bytes(contents[CALIBRATION])
     with _refusing(source, RATINGS):
         ratings = _ratings_from_bytes(contents[RATINGS], manifest)
     minutes = {} if record is None else _databases(source, manifest, record, contents)
-    with _refusing(source, COMBINATION):
-        models = PointEnsemble(linear, lstm, minutes, combination)
+    models = PointModels(linear, lstm, minutes)
     players = None
     if PLAYERS in contents:
         with _refusing(source, PLAYERS):
@@ -180,33 +178,19 @@ def _refusing(source: object, name: str) -> Iterator[None]:
         raise BundleCorrupt(f"{source}: {name} cannot be read: {error}") from error
 
 
-def ensemble_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> bytes:
-    """Serialize the linear models and the ensemble weights to a .npz file.
-
-    Cubes are written only if any is not 0.
-    """
-    return to_npz(
-        coefficients=linear.coefficients if linear.cubic else linear.coefficients[..., :CUBE],
-        scales=linear.scales,
-        dejavu_weights=combination.dejavu_weights,
-        shrinkage=combination.shrinkage,
-    )
+def linear_to_bytes(linear: LinearModels) -> bytes:
+    """Serialize the linear models to a .npz file."""
+    return to_npz(coefficients=linear.coefficients)
 
 
-def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
-    """Deserialize the output of `ensemble_to_bytes`.
+def linear_from_bytes(content: bytes) -> LinearModels:
+    """Deserialize the output of `linear_to_bytes`.
 
     Raises:
         ValueError, KeyError: if the content is invalid.
     """
     columns = from_npz(content)
-    coefficients = columns["coefficients"]
-    if coefficients.shape[-1] == CUBE:
-        coefficients = np.concatenate([coefficients, np.zeros_like(coefficients[..., :1])], axis=-1)
-    if coefficients.shape[2] < len(LINEAR_SOURCES):
-        coefficients = np.concatenate([coefficients, coefficients[:, :, [MarginSource.KNOWN]]], axis=2)
-    linear = LinearModels(coefficients, columns["scales"])
-    return linear, EnsembleWeights(columns["dejavu_weights"], columns["shrinkage"])
+    return LinearModels(columns["coefficients"])
 
 
 def ratings_to_bytes(state: RatingFilter) -> bytes:

@@ -22,22 +22,18 @@ nb::list similar_games(const Explanation &of) {
 void bind_explanation(nb::module_ &module) {
     nb::class_<Explanation>(module, "Explanation")
         .def("__init__",
-             [](Explanation *self, const PointModels &models, const Prediction &prediction, int horizon, double point,
-                int games, bool steps) {
+             [](Explanation *self, const PointModels &models, const Prediction &prediction, const Opinions &opinions,
+                int horizon, double point, int games) {
                  expect(horizon >= 0 && horizon < HORIZONS, "there are two horizons");
-                 new (self) Explanation(models, prediction, horizon, point, games, steps);
+                 new (self) Explanation(models, prediction, opinions, horizon, point, games);
              })
         .def_ro("dejavu_prediction", &Explanation::dejavu)
         .def_ro("lstm_prediction", &Explanation::lstm)
-        .def_ro("ensemble_forecast", &Explanation::ensemble)
         .def_ro("baseline_prediction", &Explanation::baseline)
-        .def_ro("dejavu_weight", &Explanation::dejavu_weight)
-        .def_ro("lstm_weight", &Explanation::lstm_weight)
         .def_ro("linear_prediction", &Explanation::linear)
         .def_ro("calibration_games", &Explanation::calibration_games)
         .def_ro("before_tipoff", &Explanation::before_tipoff)
         .def_ro("minutes", &Explanation::minutes)
-        .def_ro("of_similar_games", &Explanation::similar)
         .def_prop_ro("similar_games", &similar_games);
 }
 

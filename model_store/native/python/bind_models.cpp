@@ -148,7 +148,7 @@ std::shared_ptr<Database> database(std::shared_ptr<Index> index, const Array<flo
     return result;
 }
 
-using GivenMinute = std::tuple<Array<double>, OfHorizons, OfHorizons, std::shared_ptr<Database>>;
+using GivenMinute = std::tuple<Array<double>, std::shared_ptr<Database>>;
 
 std::unique_ptr<PointModels> point_models(const std::vector<LstmNetwork> &networks,
                                           const std::vector<GivenMinute> &given, bool cubic) {
@@ -157,13 +157,11 @@ std::unique_ptr<PointModels> point_models(const std::vector<LstmNetwork> &networ
            "networks have a spread for each minute");
     std::vector<Minute> minutes(given.size());
     for (std::size_t minute = 0; minute < given.size(); ++minute) {
-        const auto &[coefficients, shrinkage, weight, database] = given[minute];
+        const auto &[coefficients, database] = given[minute];
         expect(!database || static_cast<std::size_t>(database->minutes()) == minute,
                "databases are in the order of their minutes");
         expect(coefficients.size() == LINEAR_SOURCES * HORIZONS * COEFFICIENTS, "coefficients are (3, 2, 4)");
         std::copy_n(coefficients.data(), coefficients.size(), &minutes[minute].coefficients[0][0][0]);
-        minutes[minute].shrinkage = shrinkage;
-        minutes[minute].weight = weight;
         minutes[minute].database = database;
     }
     return std::make_unique<PointModels>(Networks(networks), std::move(minutes), cubic);
@@ -175,26 +173,14 @@ void check_minute(const PointModels &models, std::int64_t minutes) {
         throw nb::key_error(("no database for minute " + std::to_string(minutes)).c_str());
 }
 
-void predict_into(const PointModels &models, const double *pattern, std::int64_t minutes, Margin margin,
-                  Prediction &result, bool only_last = false) {
-    const auto &database = models.minute(static_cast<int>(minutes)).database;
-    const std::size_t neighbours = database ? database->neighbours : 0;
-    result.pattern.assign(pattern, pattern + minutes);
-    result.margin = margin;
-    result.minutes = static_cast<int>(minutes);
-    result.corrections.resize(static_cast<std::size_t>(HORIZONS * minutes));
-    result.entries.resize(neighbours);
-    result.distances.resize(neighbours);
-    result.predicted = models.predict(pattern, result.minutes, margin, result.corrections.data(), result.entries.data(),
-                                      result.distances.data(), only_last);
+Prediction predicted(const PointModels &models, const double *pattern, std::int64_t minutes, Margin margin) {
+    return {{pattern, pattern + minutes}, margin, models.predict(static_cast<int>(minutes), pattern[minutes - 1], margin)};
 }
 
 Prediction predict(const PointModels &models, const std::vector<double> &pattern, double margin, bool line) {
     const auto minutes = static_cast<std::int64_t>(pattern.size());
     check_minute(models, minutes);
-    Prediction result;
-    predict_into(models, pattern.data(), minutes, {margin, line}, result);
-    return result;
+    return predicted(models, pattern.data(), minutes, {margin, line});
 }
 
 void check_offsets(const PointModels &models, const Array<std::int64_t> &offsets, std::size_t slots, std::size_t games) {
@@ -210,15 +196,13 @@ std::vector<Prediction> predict_many(const PointModels &models, const Array<doub
     const std::size_t games = margins.size();
     check_offsets(models, offsets, patterns.size(), games);
     expect(lines.size() == games, "each margin is a line or not");
-    std::vector<Prediction> result(games);
-    std::optional<nb::gil_scoped_release> released;
-    if (games >= MANY) released.emplace();
+    std::vector<Prediction> result;
+    result.reserve(games);
     for (std::size_t game = 0; game < games; ++game) {
         const std::int64_t start = offsets.data()[game];
-        predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start,
-                     {margins.data()[game], lines.data()[game]}, result[game]);
+        result.push_back(predicted(models, patterns.data() + start, offsets.data()[game + 1] - start,
+                                   {margins.data()[game], lines.data()[game]}));
     }
-    released.reset();
     return result;
 }
 
@@ -227,15 +211,11 @@ nb::object points(const PointModels &models, const Array<double> &patterns, cons
     const std::size_t games = margins.size();
     check_offsets(models, offsets, patterns.size(), games);
     Result<double> result({games, HORIZONS});
-    {
-        const nb::gil_scoped_release released;
-        Prediction each;
-        for (std::size_t game = 0; game < games; ++game) {
-            const std::int64_t start = offsets.data()[game];
-            predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start,
-                         {margins.data()[game], line}, each, true);
-            std::copy_n(each.predicted.combined.data(), HORIZONS, result.data() + HORIZONS * game);
-        }
+    for (std::size_t game = 0; game < games; ++game) {
+        const std::int64_t start = offsets.data()[game], end = offsets.data()[game + 1];
+        const OfHorizons of_game =
+            models.predict(static_cast<int>(end - start), patterns.data()[end - 1], {margins.data()[game], line});
+        std::copy_n(of_game.data(), HORIZONS, result.data() + HORIZONS * game);
     }
     return result.array();
 }
@@ -273,10 +253,12 @@ void bind_models(nb::module_ &module) {
         .def(nb::new_(&database), nb::arg("index"), nb::kw_only(), nb::arg("weights"), nb::arg("games"),
              nb::arg("residuals"), nb::arg("shown"), nb::arg("letters"), nb::arg("kernel"), nb::arg("neighbours"));
     nb::class_<Prediction>(module, "Prediction")
-        .def("point", [](const Prediction &of, int horizon) { return of.predicted.combined.at(horizon); });
+        .def("point", [](const Prediction &of, int horizon) { return of.points.at(horizon); });
+    nb::class_<Opinions>(module, "Opinions");
     nb::class_<PointModels>(module, "PointModels")
         .def(nb::new_(&point_models), nb::arg("networks"), nb::arg("minutes"), nb::arg("cubic"))
         .def("predict", &predict)
+        .def("opinions", &PointModels::opinions)
         .def("predict_many", &predict_many)
         .def("points", &points);
 }

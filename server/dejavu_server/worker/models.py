@@ -144,9 +144,7 @@ def warm_up_model(forecaster: Forecaster) -> None:
     alpha = max(DEFAULT_ALPHA, info.smallest_alpha)
     for support in info.horizons:
         for slots in {support.min_slots, support.max_slots}:
-            query = ForecastQuery(
-                ScorePattern((0.0,) * slots), support.horizon, alpha, explain=True, explain_steps=True
-            )
+            query = ForecastQuery(ScorePattern((0.0,) * slots), support.horizon, alpha, explain=True)
             forecaster.check(query)
             forecaster.forecast_many([query])
     longest = max(info.horizons, key=lambda support: support.max_slots)

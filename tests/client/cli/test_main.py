@@ -37,10 +37,9 @@ EXPLAINED = forecast(
     revision=1,
     explanation=Explanation(
         components=[
-            ComponentPrediction(name="dejavu", prediction=16.2, weight=0.4),
-            ComponentPrediction(name="boosted-trees", prediction=18.1, weight=0.6),
+            ComponentPrediction(name="dejavu", prediction=16.2),
+            ComponentPrediction(name="boosted-trees", prediction=18.1),
         ],
-        ensemble_forecast=17.3,
         baseline_prediction=20.0,
         linear_prediction=16.9,
         calibration_games=1210,
@@ -57,7 +56,7 @@ EXPLAINED = forecast(
                 increment_spread=6.3,
             ),
         ],
-        attribution=Attribution(before_tipoff=2.1, minutes=[4.0, 0.0, -8.0, 20.0], similar_games=-0.8),
+        attribution=Attribution(before_tipoff=2.1, minutes=[4.0, 0.0, -8.0, 19.2]),
     ),
     quantiles=[Quantile(level=0.1, value=8.2), Quantile(level=0.625, value=19.0)],
     expected_margin=-4.5,
@@ -108,11 +107,11 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
         "95 % interval",
         "+5.1 to +29.6",
         "96 %",
-        "+16.2  weight 0.4",
+        "+16.2  second opinion",
         "boosted-trees",
-        "+18.1  weight 0.6",
+        "+18.1  second opinion",
         "+20.0",
-        "+16.9  starting point: lead",
+        "+16.9  the model behind the forecast",
         "1,210 games",
         "10 %: +8.2  62.5 %: +19.0",
         "GSW by 4.5 expected at the end",
@@ -126,17 +125,15 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
         assert part in shown
 
 
-def test_similar_games_that_move_nothing_are_called_an_illustration(server: FakeServer, run: Run) -> None:
+def test_a_minute_is_counted_in_the_singular(server: FakeServer, run: Run) -> None:
     without = Forecast()
     without.CopyFrom(EXPLAINED)
-    without.explanation.components[0].prediction = without.explanation.linear_prediction
-    without.explanation.attribution.similar_games = 0.0
     without.elapsed_minutes = 1
     shown = []
     for answer in (EXPLAINED, without):
         server.answers("Predict", PredictResponse(forecast=answer))
         shown.append(run("predict", "20", "--explain", width=160).stdout)
-    assert ["an illustration, not part of the forecast" in each for each in shown] == [False, True]
+    assert all("for comparison, no part of the forecast" in each for each in shown)
     assert ["after 1 minute " in each for each in shown] == [False, True]
 
 
@@ -145,8 +142,8 @@ def test_the_minutes_that_moved_a_forecast_are_shown_as_bars(server: FakeServer,
     lines = run("predict", "0", "4", "-3", "20", "--explain").stdout.splitlines()
     rows = {line.split("│")[1].strip(): line for line in lines if line.count("│") > 4 and "@" not in line}
 
-    assert list(rows) == ["before tip-off", "1", "2", "3", "4", "similar games", "forecast"]
-    assert [rows[name].count("█") for name in list(rows)[:-1]] == [2, 3, 0, 6, 16, 1]
+    assert list(rows) == ["before tip-off", "1", "2", "3", "4", "forecast"]
+    assert [rows[name].count("█") for name in list(rows)[:-1]] == [2, 3, 0, 7, 16]
     assert rows["3"].split("│")[2:4] == ["   −3 ", "     −8.0 "]
     left, right = rows["3"].split("│")[4:6]
     assert ("█" in left, "█" in right) == (True, False), "it spoke for the away team"
@@ -197,7 +194,7 @@ def test_json_has_every_field_in_one_order_on_one_line(server: FakeServer, run: 
     one, other = json.loads(full), json.loads(plain)
     assert one["sequence"] == "12"
     assert one["explanation"]["similarGames"][0]["differentialAtHorizon"] == 14.5
-    assert one["explanation"]["attribution"]["minutes"] == [4.0, 0.0, -8.0, 20.0]
+    assert one["explanation"]["attribution"]["minutes"] == [4.0, 0.0, -8.0, 19.2]
     assert [quantile["value"] for quantile in one["quantiles"]] == [8.2, 19.0]
     assert [key for key in one if key not in {"explanation", "expectedMargin"}] == list(other) == sorted(other)
 

@@ -19,13 +19,13 @@ from tests.support.reference.neighbours import ReferenceIndex
 from dejavu_models.manifest import LSTM
 from dejavu_models.point.compiled import CompiledGame, compiled_models
 from dejavu_models.point.dejavu import Dejavu, Kernel
-from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.models import PointModels
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Explanation
 
 
-def with_line(models: PointEnsemble) -> PointEnsemble:
+def with_line(models: PointModels) -> PointModels:
     """Returns models whose coefficients for the line differ from those for ratings."""
     coefficients = models.linear.coefficients.copy()
     coefficients[:, :, 2] *= 1.25
@@ -43,7 +43,7 @@ COMPILED = compiled_models(MODELS)
 
 
 @cache
-def reference() -> PointEnsemble:
+def reference() -> PointModels:
     """Returns the bundle's point models with an LSTM by NumPy."""
     return replace(MODELS, lstm=ReferenceLstm((default_bundle() / LSTM).read_bytes()))
 
@@ -63,7 +63,7 @@ def assert_equal(one: CompiledGame, other: CompiledGame | BatchedGame, minutes: 
 @given(st.lists(st.floats(-60, 60), min_size=1, max_size=MAX_SLOTS).map(tuple), MARGINS)
 def test_any_pattern_gets_the_numbers_of_numpy(pattern: tuple[float, ...], margin: float | None) -> None:
     for line in (False, True):
-        [expected] = GameBatch([(pattern, margin)], reference(), {}, line=line).games
+        [expected] = GameBatch([(pattern, margin)], reference(), line=line).games
         assert_equal(COMPILED.predict(pattern, margin, line=line), expected, len(pattern))
 
 
@@ -104,39 +104,36 @@ def database(kernel: Kernel) -> Dejavu:
 @given(st.integers(0, 2**32), MARGINS)
 def test_every_kernel_gives_the_numbers_of_numpy(kernel: Kernel, seed: int, margin: float | None) -> None:
     models = replace(reference(), minutes={12: database(kernel)})
-    [expected] = GameBatch([(walk(12, seed), margin)], models, {}).games
-    compiled = compiled_models(replace(MODELS, minutes=models.minutes))
-    assert_equal(compiled.predict(walk(12, seed), margin), expected, 12)
+    [expected] = GameBatch([(walk(12, seed), margin)], models).games
+    game = compiled_models(replace(MODELS, minutes=models.minutes)).predict(walk(12, seed), margin)
+    for index in range(len(HORIZONS)):
+        compiled, plain = (each.explanation(index, game.point(index), 700) for each in (game, expected))
+        assert_explained_alike(compiled, plain)
 
 
-@pytest.mark.parametrize("steps", [False, True])
 @given(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS, st.booleans())
-def test_it_is_explained_as_by_numpy(steps: bool, minute: int, seed: int, margin: float | None, line: bool) -> None:
+def test_it_is_explained_as_by_numpy(minute: int, seed: int, margin: float | None, line: bool) -> None:
     pattern = walk(minute, seed)
-    [batched] = GameBatch([(pattern, margin)], reference(), {0: steps}, line=line).games
+    [batched] = GameBatch([(pattern, margin)], reference(), line=line).games
     alone = COMPILED.predict(pattern, margin, line=line)
     for index, horizon in enumerate(HORIZONS):
         if minute <= horizon.last_slot:
             point = alone.point(index) + 0.25  # as shifted by live inputs
-            compiled, plain = (game.explanation(index, point, 700, steps=steps) for game in (alone, batched))
+            compiled, plain = (game.explanation(index, point, 700) for game in (alone, batched))
             assert_explained_alike(compiled, plain)
 
 
 def assert_explained_alike(one: Explanation, other: Explanation) -> None:
     assert one.calibration_games == other.calibration_games
-    assert one.attribution is not None
-    assert other.attribution is not None
     parts, expected = (
         [
-            *(number for part in each.components for number in part[1:]),
-            each.ensemble_forecast,
+            *(part.prediction for part in each.components),
             each.baseline_prediction,
             each.linear_prediction,
-            shares.before_tipoff,
-            *shares.minutes,
-            shares.similar_games,
+            each.attribution.before_tipoff,
+            *each.attribution.minutes,
         ]
-        for each, shares in ((one, one.attribution), (other, other.attribution))
+        for each in (one, other)
     )
     assert parts == pytest.approx(expected, abs=POINTS, rel=0)
     distances, expected = ([game.distance for game in each.similar_games] for each in (one, other))

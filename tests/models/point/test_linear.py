@@ -66,8 +66,6 @@ def test_a_horizon_that_has_passed_has_no_increment() -> None:
 def test_coefficients_of_another_form_are_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         LinearModels(coefficients()[:, :47])
-    with pytest.raises(ValueError, match="scales"):
-        LinearModels(coefficients(), np.zeros((2, 48, 2, 4)))
     for value in (np.nan, np.inf, -1e299, 1001.0):
         wrong = coefficients()
         wrong[0, 23] = value

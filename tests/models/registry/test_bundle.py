@@ -28,7 +28,7 @@ from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_m
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Horizon, HorizonSupport
 
-FILES = ("lstm.onnx", "combination.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.index")
+FILES = ("lstm.onnx", "linear.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.index")
 """One file of each kind; every minute has an index."""
 
 

@@ -15,16 +15,15 @@ from tests.models.registry.manifests import contents, resealed
 
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import BundleCorrupt
-from dejavu_models.manifest import CALIBRATION, COMBINATION, ENTRIES, LSTM, RATINGS, TOTALS, index_name
-from dejavu_models.point.linear import CUBE, LinearModels
+from dejavu_models.manifest import CALIBRATION, ENTRIES, LINEAR, LSTM, RATINGS, TOTALS, index_name
 from dejavu_models.registry.bundle import publish, read_manifest
-from dejavu_models.registry.contents import ensemble_from_bytes, ensemble_to_bytes, load_contents
+from dejavu_models.registry.contents import load_contents
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.totals.model import TABLES as TOTAL_TABLES
 from dejavu_models.types import WITHOUT_LINE, MarginSource
 
 
-@pytest.mark.parametrize("name", [LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS, index_name(18)])
+@pytest.mark.parametrize("name", [LSTM, LINEAR, ENTRIES, CALIBRATION, RATINGS, index_name(18)])
 def test_a_file_of_another_form_is_refused_though_its_hash_fits(small_bundle: Path, tmp_path: Path, name: str) -> None:
     """Hashes detect corruption; a file packed by mistake with a correct hash must also be rejected by name."""
     files = contents(small_bundle) | {name: b"PK\x03\x04 something else" * 10}
@@ -71,7 +70,7 @@ def test_a_file_whose_arrays_have_another_shape_or_type_is_refused_by_its_name(
     change: Callable[[NDArray[Any]], NDArray[Any]],
 ) -> None:
     folder = default_bundle()
-    for name in (COMBINATION, CALIBRATION, RATINGS, TOTALS, ENTRIES):
+    for name in (LINEAR, CALIBRATION, RATINGS, TOTALS, ENTRIES):
         files = contents(folder)
         columns = from_npz(files[name])
         files[name] = to_npz(**{column: np.asarray(change(array)) for column, array in columns.items()})
@@ -101,18 +100,16 @@ def test_rows_that_nobody_needs_are_refused_before_they_take_time_and_memory(
 
 def test_archives_that_unpack_to_too_much_are_refused_before_they_are_unpacked() -> None:
     folder = default_bundle()
-    files = contents(folder) | {COMBINATION: to_npz(coefficients=np.zeros(2**25))}
-    assert len(files[COMBINATION]) < 2**20
-    with pytest.raises(
-        BundleCorrupt, match=rf"{COMBINATION} .* 2\d\d,\d\d\d,\d\d\d bytes; expected 268,435,456 at most"
-    ):
+    files = contents(folder) | {LINEAR: to_npz(coefficients=np.zeros(2**25))}
+    assert len(files[LINEAR]) < 2**20
+    with pytest.raises(BundleCorrupt, match=rf"{LINEAR} .* 2\d\d,\d\d\d,\d\d\d bytes; expected 268,435,456 at most"):
         load_contents("x", read_manifest(folder), files)
 
 
 def test_archives_of_many_arrays_are_refused_however_small_they_are() -> None:
     folder = default_bundle()
-    files = contents(folder) | {COMBINATION: to_npz(**{f"a{number}": np.zeros(0) for number in range(5000)})}
-    with pytest.raises(BundleCorrupt, match=rf"{COMBINATION} .* expected 268,435,456 at most"):
+    files = contents(folder) | {LINEAR: to_npz(**{f"a{number}": np.zeros(0) for number in range(5000)})}
+    with pytest.raises(BundleCorrupt, match=rf"{LINEAR} .* expected 268,435,456 at most"):
         load_contents("x", read_manifest(folder), files)
 
 
@@ -128,18 +125,6 @@ def test_an_archive_that_lists_an_array_twice_is_refused() -> None:
 def test_pickles_are_never_opened(small_bundle: Path, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, coefficients=np.array([{"an": "object"}], dtype=object))
-    files = contents(small_bundle) | {COMBINATION: buffer.getvalue()}
+    files = contents(small_bundle) | {LINEAR: buffer.getvalue()}
     with pytest.raises(BundleCorrupt, match="allow_pickle"):
         publish(tmp_path / "pickled", resealed(read_manifest(small_bundle), files), files)
-
-
-def test_linear_models_have_cubes_in_their_file_only_if_they_use_them() -> None:
-    models, weights = ensemble_from_bytes((default_bundle() / COMBINATION).read_bytes())
-    for cube, columns in ((0.0, CUBE), (0.25, CUBE + 1)):
-        coefficients = models.coefficients.copy()
-        coefficients[..., CUBE] = 0.0
-        coefficients[1, :, :, CUBE] = cube
-        content = ensemble_to_bytes(LinearModels(coefficients, models.scales), weights)
-        assert from_npz(content)["coefficients"].shape[-1] == columns
-        back, _ = ensemble_from_bytes(content)
-        assert np.array_equal(back.coefficients, coefficients, equal_nan=True)

@@ -52,7 +52,7 @@ def test_its_intervals_hold_as_often_as_they_say_on_the_games_that_calibrate_the
     forecaster = load_bundle(default_bundle())
     games = real_games(data_dir, forecaster.info.calibration_seasons)
     rated = RatedGames(games, np.full(len(games), np.nan))
-    points = point_forecasts(forecaster.models, rated)["ensemble"]
+    points = point_forecasts(forecaster.models, rated)["linear"]
     model = forecaster.calibration.model(MarginSource.UNKNOWN)
     assert model.games == len(games)
     for horizon, minutes in ((Horizon.HALFTIME, range(1, 13)), (Horizon.FINAL, [47])):

@@ -59,7 +59,7 @@ async def test_it_settles_every_forecast_of_its_game_and_horizon(ledger: Ledger)
         ledger,
         with_distribution(issued(pattern=(1.0, 2.0))),
         with_distribution(issued(pattern=(1.0, 4.0))),
-        issued(bare=True, alpha=0.1),
+        issued(alpha=0.1),
         issued(horizon=Horizon.FINAL),
         issued(game(2)),
     )

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from tests.support.builders.calibrations import symmetric_calibration
 from tests.support.builders.made_once import made_once
 
@@ -20,7 +19,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
-    COMBINATION,
+    LINEAR,
     RATINGS,
     TOTALS,
     Golden,
@@ -29,11 +28,10 @@ from dejavu_models.manifest import (
     file_names,
     version_of,
 )
-from dejavu_models.point.ensemble import EnsembleWeights
 from dejavu_models.point.linear import SLOPE
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_manifest
-from dejavu_models.registry.contents import ensemble_from_bytes, ensemble_to_bytes, load_contents, ratings_to_bytes
+from dejavu_models.registry.contents import linear_from_bytes, linear_to_bytes, load_contents, ratings_to_bytes
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.types import LINEAR_SOURCES, Forecast, MarginSource
@@ -61,19 +59,18 @@ def write_refreshed_manifest(folder: Path, of_version: str = "") -> None:
     (folder / MANIFEST).write_text(shipped.model_copy(update={"refresh": record}).to_json())
 
 
-def publish_variant(folder: Path, dejavu_weight: float, *, lost: float = 0.0) -> str:
-    """Publishes the default bundle with another Dejavu weight, as a trainer does; returns its version.
+def publish_variant(folder: Path, lost: float) -> str:
+    """Publishes the default bundle with other linear models, as a trainer does; returns its version.
 
     Args:
         folder: folder of the bundle.
-        dejavu_weight: weight of Dejavu, in [0, 1].
         lost: share of the lead that it expects to be lost until the horizon, more than the default bundle does.
     """
     base = default_bundle()
-    variant, contents = _variant(dejavu_weight, lost)
+    variant, contents = _variant(lost)
     with tempfile.TemporaryDirectory() as workshop:
         draft = Path(shutil.copytree(base, Path(workshop) / "draft"))
-        (draft / COMBINATION).write_bytes(contents[COMBINATION])
+        (draft / LINEAR).write_bytes(contents[LINEAR])
         (draft / MANIFEST).write_text(variant.to_json())
         model = load_bundle(draft, allow_unfit=True)
         golden = tuple(_updated(each, model.forecast(query_of(each))) for each in variant.golden)
@@ -101,16 +98,11 @@ def publish_with_ratings(folder: Path, ratings: RatingFilter) -> Path:
 
 
 def publish_with_components(folder: Path, components: tuple[str, ...]) -> Manifest:
-    """Publishes the default bundle with some of its components, each with all of the weight if it is alone."""
+    """Publishes the default bundle with some of its components."""
     base = read_manifest(default_bundle())
     dejavu = base.dejavu if "dejavu" in components else None
     names = file_names(components, () if dejavu is None else dejavu.minutes) | {TOTALS}
     contents = {name: (default_bundle() / name).read_bytes() for name in sorted(names)}
-    linear, combination = ensemble_from_bytes(contents[COMBINATION])
-    if len(components) == 1:
-        alone = np.full_like(combination.dejavu_weights, float("dejavu" in components))
-        combination = EnsembleWeights(alone, combination.shrinkage)
-    contents[COMBINATION] = ensemble_to_bytes(linear, combination)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     version = version_of(dejavu, base.ratings, hashes)
     manifest = _with(base, version=version, components=components, dejavu=dejavu, files=hashes, courses=None)
@@ -178,23 +170,21 @@ def store_variants(store: Path, number: int) -> list[Manifest]:
     """
     stored = []
     for place in range(number):
-        variant, contents = _variant((place + 1) / (number + 1), 0.0)
+        variant, contents = _variant((place + 1) / 1000)
         ModelStore.open(store).put_contents(variant.to_json().encode(), contents, check=lambda _: None)
         stored.append(variant)
     return stored
 
 
-def _variant(dejavu_weight: float, lost: float) -> tuple[Manifest, dict[str, bytes]]:
+def _variant(lost: float) -> tuple[Manifest, dict[str, bytes]]:
     """Returns the manifest of a variant, with the golden queries of the default bundle, and its files."""
     base = default_bundle()
     manifest = read_manifest(base)
     contents = {name: (base / name).read_bytes() for name in manifest.all_files}
-    linear, combination = ensemble_from_bytes(contents[COMBINATION])
-    weights = np.full_like(combination.dejavu_weights, dejavu_weight)
+    linear = linear_from_bytes(contents[LINEAR])
     coefficients = linear.coefficients.copy()
     coefficients[..., SLOPE] -= lost
-    linear = replace(linear, coefficients=coefficients)
-    contents[COMBINATION] = ensemble_to_bytes(linear, EnsembleWeights(weights, combination.shrinkage))
+    contents[LINEAR] = linear_to_bytes(replace(linear, coefficients=coefficients))
     hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in manifest.files}
     version = version_of(manifest.dejavu, manifest.ratings, hashes)
     return _with(manifest, files=hashes, version=version), contents

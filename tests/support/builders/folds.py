@@ -9,8 +9,8 @@ from tests.support.builders.made_once import computed_once
 from tests.support.builders.random_walks import random_walks, scoring_for
 from tests.support.fakes.linear_only_models import plain_models
 
-from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
+from dejavu_models.point.models import PointModels
 from dejavu_models.types import MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of
@@ -69,7 +69,7 @@ def walk_fold(
     return fold if scale == 1.0 else replace(fold, forecasts=fold.forecasts | _scaled(fold.forecasts, scale))
 
 
-def walk_calibration(models: PointEnsemble, train: RatedGames, calibrate: RatedGames) -> LatticeCalibration:
+def walk_calibration(models: PointModels, train: RatedGames, calibrate: RatedGames) -> LatticeCalibration:
     """Fits tables on earlier walks and calibrates them on later ones; frozen ratings give half the margin."""
     return conformalized(fit_tables(train, train.margins / 2), models, calibrate, calibrate.margins / 2)
 
@@ -111,7 +111,7 @@ def result_of_two_folds() -> tuple[BacktestResult, list[int]]:
     return computed_once("result-of-two-folds", compute)
 
 
-def linear_points(models: PointEnsemble, rated: RatedGames, mode: MarginSource, minute: int) -> np.ndarray:
+def linear_points(models: PointModels, rated: RatedGames, mode: MarginSource, minute: int) -> np.ndarray:
     """Returns the point forecasts of plain models: (n, 2), in points."""
     lead = rated.games.levels[:, minute - 1]
     margins = {

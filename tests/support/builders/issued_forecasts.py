@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
@@ -56,28 +55,21 @@ def issued(
     pregame_margin: float | None = None,
     point: float = 1.25,
     generated_time: datetime | None = None,
-    bare: bool = False,
 ) -> IssuedForecast:
-    """Returns a forecast, by default made now; not yet recorded. If `bare`, only with what every one has."""
+    """Returns a forecast, by default made now; not yet recorded."""
     now = datetime.now(UTC) if generated_time is None else generated_time
-    similar = SimilarGame("BOS", "NYK", date(2021, 3, 14), distance=1.5, differential_at_horizon=3.0, games=4)
+    similar = SimilarGame("BOS", "NYK", date(2021, 3, 14), 1.5, 3.0, 4, increment=4.0, increment_spread=6.5)
     explanation = Explanation(
         components=(
-            ComponentPrediction("dejavu", point - 0.6, 0.4),
-            ComponentPrediction("lstm", point + 0.4, 0.6),
+            ComponentPrediction("dejavu", point - 0.6),
+            ComponentPrediction("lstm", point + 0.4),
         ),
-        ensemble_forecast=point,
         baseline_prediction=pattern[-1],
         similar_games=(similar,),
+        linear_prediction=point - 0.5,
+        calibration_games=1234,
+        attribution=Attribution(0.5, (0.0, 1.25, -1.5 + point - 0.75)),
     )
-    if not bare:
-        explanation = replace(
-            explanation,
-            similar_games=(replace(similar, increment=4.0, increment_spread=6.5),),
-            linear_prediction=point - 0.5,
-            calibration_games=1234,
-            attribution=Attribution(0.5, (0.0, 1.25, -1.5), point - 0.25),
-        )
     return IssuedForecast(
         game_id=game_id,
         home_team=home_team,
@@ -93,7 +85,7 @@ def issued(
             home_lead_probability=0.6,
             model_version=model_version,
             explanation=explanation,
-            expected_margin=None if bare else pregame_margin,
+            expected_margin=pregame_margin,
         ),
         generated_time=now,
         expires_time=now + timedelta(minutes=5),

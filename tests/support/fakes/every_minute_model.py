@@ -48,10 +48,9 @@ def completed(query: ForecastQuery, forecast: Forecast) -> Forecast:
     if explanation is not None:
         explanation = replace(
             explanation,
-            ensemble_forecast=point,
             linear_prediction=point - 1.5,
             calibration_games=1234,
-            attribution=Attribution(0.25, (0.5,) * query.pattern.minutes, point - 0.25 - query.pattern.minutes / 2),
+            attribution=Attribution(point - query.pattern.minutes / 2, (0.5,) * query.pattern.minutes),
             similar_games=tuple(
                 replace(game, increment=2.0, increment_spread=6.5) for game in explanation.similar_games
             ),

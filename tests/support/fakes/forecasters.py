@@ -21,6 +21,7 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
+    Attribution,
     ComponentPrediction,
     Explanation,
     Forecast,
@@ -112,10 +113,12 @@ class PersistenceForecaster(Forecaster):
     def _repeat(self, query: ForecastQuery) -> Forecast:
         last = query.pattern.last
         explanation = Explanation(
-            components=(ComponentPrediction("dejavu", last, 0.4), ComponentPrediction("lstm", last, 0.6)),
-            ensemble_forecast=last,
+            components=(ComponentPrediction("dejavu", last), ComponentPrediction("lstm", last)),
             baseline_prediction=last,
-            similar_games=(SimilarGame("BKN", "BOS", date(2021, 3, 14), 1.5, last + 2.0, 7),),
+            similar_games=(SimilarGame("BKN", "BOS", date(2021, 3, 14), 1.5, last + 2.0, 7, 2.0, 6.5),),
+            linear_prediction=last,
+            calibration_games=1000,
+            attribution=Attribution(0.0, (*(0.0,) * (query.pattern.minutes - 1), last)),
         )
         return Forecast(
             horizon=query.horizon,

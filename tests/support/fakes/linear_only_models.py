@@ -6,11 +6,11 @@ import numpy as np
 
 from dejavu_models.native import native
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel
-from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
 from dejavu_models.point.features import STEP_CHANNELS
 from dejavu_models.point.index import BruteForceIndex
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
+from dejavu_models.point.models import PointModels
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS
 
 
@@ -32,7 +32,7 @@ class SilentLstm(Lstm):
         self._run = native.Networks(self.networks).run
 
 
-def plain_models(linear: LinearModels) -> PointEnsemble:
+def plain_models(linear: LinearModels) -> PointModels:
     """Returns the linear models, with a database of two entries a minute with zero residuals."""
     nothing = np.zeros((2, 2), dtype=np.float32)
     entries = Entries(
@@ -50,5 +50,4 @@ def plain_models(linear: LinearModels) -> PointEnsemble:
         minute: Dejavu(BruteForceIndex(rng.normal(size=(2, minute)).astype(np.float32)), entries, settings)
         for minute in range(1, MAX_SLOTS + 1)
     }
-    shape = (len(HORIZONS), MAX_SLOTS + 1)
-    return PointEnsemble(linear, SilentLstm(), minutes, EnsembleWeights(np.full(shape, 0.5), np.ones(shape)))
+    return PointModels(linear, SilentLstm(), minutes)

@@ -1,14 +1,8 @@
-"""Explanation of a forecast: model predictions, similar past games, and the contribution of each minute.
+"""Explanation of a forecast: the contribution of each minute, predictions of the components, and similar past games.
 
 Minute contributions are asymmetric Shapley values for the only order in which a game can happen: the contribution of
 minute k is the change of the forecast when minute k became known (Frye, Rowat & Feige, Asymmetric Shapley values,
-NeurIPS 2020). The forecasts are those that are issued minute by minute, by all models with the weights of their minute,
-so that the contributions are the steps that viewers saw. They are exact: pregame forecast + minute contributions =
-forecast.
-
-Dejavu's part of the steps takes a search for similar games at every earlier minute. Where it is not asked for, the
-steps are those of the linear models and the LSTM, and the similar games of the last minute are a term of their own:
-pregame forecast + minute contributions + contribution of similar games = forecast.
+NeurIPS 2020). They are exact: pregame forecast + minute contributions = forecast.
 """
 
 from __future__ import annotations
@@ -18,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from dejavu_models.arrays import Floats, Integers
-from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.models import PointModels
 from dejavu_models.point.shown_entries import shown
 from dejavu_models.types import Attribution, ComponentPrediction, Explanation, SimilarGame
 
@@ -34,11 +28,10 @@ class ExplainedGame(NamedTuple):
     Attributes:
         minute: minute at which its pattern ends.
         lead: the last known differential, in points.
-        linear, dejavu, lstm, ensemble: predictions of each model, by horizon.
+        linear, dejavu, lstm: predictions of each model, by horizon.
         entries: positions of its neighbours in the database, nearest first.
         distances: (neighbours,), in points.
         earlier: (minutes, 2), its forecasts before tip-off and after each minute but the last, in points, by horizon.
-        steps: whether `earlier` contains the similar games.
     """
 
     minute: int
@@ -46,15 +39,13 @@ class ExplainedGame(NamedTuple):
     linear: Sequence[float]
     dejavu: Sequence[float]
     lstm: Sequence[float]
-    ensemble: Sequence[float]
     entries: Integers
     distances: Floats
     earlier: Floats
-    steps: bool
 
 
 def explanation(
-    models: PointEnsemble,
+    models: PointModels,
     calibration_games: int,
     point: float,
     game: ExplainedGame,
@@ -70,36 +61,23 @@ def explanation(
         game: what the models predicted for the game.
         horizon: index of the horizon in HORIZONS.
     """
-    weight = float(models.weights.dejavu_weights[horizon, game.minute])
     dejavu, lstm, linear = game.dejavu[horizon], game.lstm[horizon], game.linear[horizon]
-    similar = 0.0 if game.steps else weight * (dejavu - linear)
-    # Live inputs shift the combination; each model has the shift, so that the weighted sum of both is the forecast.
-    shift = point - game.ensemble[horizon]
+    forecasts = [*game.earlier[:, horizon].tolist(), point]
     return Explanation(
         components=tuple(
-            ComponentPrediction(name, predicted + shift, share)
-            for name, predicted, share in (("dejavu", dejavu, weight), ("lstm", lstm, 1 - weight))
+            ComponentPrediction(name, predicted + point - linear)  # each with what live inputs add
+            for name, predicted in (("dejavu", dejavu), ("lstm", lstm))
             if name in models.components
         ),
-        ensemble_forecast=point,
         baseline_prediction=game.lead,
         similar_games=_similar_games(models, game, horizon),
         linear_prediction=linear,
         calibration_games=calibration_games,
-        attribution=_attribution(game.earlier[:, horizon], point, similar),
+        attribution=Attribution(forecasts[0], tuple(after - before for before, after in pairwise(forecasts))),
     )
 
 
-def _attribution(earlier: Floats, point: float, similar: float) -> Attribution:
-    forecasts = [*earlier.tolist(), point - similar]  # at most 48: a loop takes less than the steps of NumPy
-    return Attribution(
-        before_tipoff=forecasts[0],
-        minutes=tuple(after - before for before, after in pairwise(forecasts)),
-        similar_games=similar,
-    )
-
-
-def _similar_games(models: PointEnsemble, game: ExplainedGame, horizon: int) -> tuple[SimilarGame, ...]:
+def _similar_games(models: PointModels, game: ExplainedGame, horizon: int) -> tuple[SimilarGame, ...]:
     if not models.minutes:
         return ()
     entries = shown(models.minutes[game.minute].records, game.entries[:SIMILAR_GAMES])

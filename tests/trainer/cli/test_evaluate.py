@@ -69,7 +69,7 @@ def test_a_bundle_is_evaluated_on_a_season_that_it_has_not_seen(
     assert (document["season"], document["seen"]) == (2034, None)
     assert set(document["figures"]) == {"halftime", "final"}
     values = document["figures"]["final"]["all"]["all"]["values"]
-    assert {"ensemble", "frozen", "no_teams", "persistence", "linear", "logistic"} <= set(values)
+    assert {"served", "frozen", "no_teams", "persistence", "linear", "logistic"} <= set(values)
 
 
 @pytest.mark.usefixtures("two_plots")

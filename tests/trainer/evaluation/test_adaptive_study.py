@@ -77,10 +77,10 @@ def test_teams_are_taken_for_known_after_their_first_games(narrow: FoldScores) -
     """Before that, intervals have the width of frozen ratings, around the point forecast of carried ones."""
     frozen, carried = (replay_fold(narrow, ratings) for ratings in ("frozen", "carried"))
     assert carried.width["static"][:KNOWN_GAMES] == pytest.approx(frozen.width["static"][:KNOWN_GAMES], abs=1e-3)
-    ensemble = narrow.forecasts[STATIC["ensemble"]]
-    assert ensemble.lower is not None
-    assert ensemble.upper is not None
-    due = (ensemble.upper - ensemble.lower)[-1, list(COLUMNS)]
+    served = narrow.forecasts[STATIC["served"]]
+    assert served.lower is not None
+    assert served.upper is not None
+    due = (served.upper - served.lower)[-1, list(COLUMNS)]
     assert carried.width["static"][-1] == pytest.approx(due, abs=1e-3)
 
 

@@ -76,9 +76,9 @@ def test_each_season_is_tested_on_what_was_known_before(whole: Path) -> None:
     assert [fold.calibration_seasons for fold in folds] == [(2032,), (2033,)]
     assert [len(fold) for fold in folds] == [SEASON_GAMES] * 2
     for fold in folds:
-        ensemble = fold.forecasts["ensemble"]
-        assert ensemble.crps is not None
-        assert np.isfinite(ensemble.crps).all()
+        served = fold.forecasts["served"]
+        assert served.crps is not None
+        assert np.isfinite(served.crps).all()
         assert not np.array_equal(fold.margins, fold.frozen_margins)
 
 
@@ -155,7 +155,7 @@ def test_what_a_fold_depends_on_names_its_file() -> None:
     games = simulated_games()
     fold = Fold(RECIPE, 2033, 1)
     others = [
-        Fold(replace(RECIPE, weights_share=0.31), 2033, 1),
+        Fold(replace(RECIPE, held_out=0.31), 2033, 1),
         Fold(RECIPE, 2034, 1),
         Fold(RECIPE, 2033, 2),
         Fold(RECIPE, 2033, 1, seed=1),

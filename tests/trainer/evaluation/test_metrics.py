@@ -56,12 +56,12 @@ def test_a_pooled_mean_is_that_of_all_forecasts(found: MetricsByForecaster, fold
     pooled = pool(folds)
     assert len(pooled) == 600
     for horizon in HORIZONS:
-        of_each = losses(pooled, "ensemble", horizon)
+        of_each = losses(pooled, "served", horizon)
         group = found[horizon.value]["all"]["all"]
         assert (group.games, group.cases) == (600, 600 * horizon.last_slot)
         for metric, values in of_each.items():
             mean = values.mean() ** 0.5 if metric == "rmse" else values.mean()
-            assert group.values["ensemble"][metric].value == pytest.approx(mean)
+            assert group.values["served"][metric].value == pytest.approx(mean)
 
 
 def test_groups_share_out_the_forecasts(found: MetricsByForecaster) -> None:
@@ -104,17 +104,17 @@ def test_the_calibration_error_is_that_of_all_probabilities_together(
 
 def test_differences_are_paired_and_relative_to_the_reference(found: MetricsByForecaster) -> None:
     group = found[FINAL]["all"]["all"]
-    mine, theirs = group.values["ensemble"]["crps"], group.values["persistence"]["crps"]
-    difference = group.differences["ensemble"]["persistence"]["crps"]
+    mine, theirs = group.values["served"]["crps"], group.values["persistence"]["crps"]
+    difference = group.differences["served"]["persistence"]["crps"]
     assert difference.value == pytest.approx(mine.value - theirs.value)
     assert difference.upper < 0
     assert difference.upper - difference.lower < mine.upper - mine.lower
-    ratio = group.relative["ensemble"]["persistence"]["crps"]
+    ratio = group.relative["served"]["persistence"]["crps"]
     assert ratio.value == pytest.approx(mine.value / theirs.value - 1)
     # These components add nothing to the ensemble's own linear model.
-    assert group.values["ensemble"]["mae"].value == pytest.approx(group.values["lstm"]["mae"].value, abs=1e-6)
+    assert group.values["served"]["mae"].value == pytest.approx(group.values["lstm"]["mae"].value, abs=1e-6)
     assert "persistence" not in group.differences["persistence"]
-    assert set(group.differences["ensemble"]["logistic"]) == {"brier", "log_loss"}
+    assert set(group.differences["served"]["logistic"]) == {"brier", "log_loss"}
 
 
 def test_the_game_is_the_unit_of_chance(found: MetricsByForecaster) -> None:
@@ -142,14 +142,14 @@ def replace_games(fold: FoldScores, rows: slice) -> FoldScores:
 
 def test_intervals_that_a_calibration_is_too_small_for_have_no_figures(folds: list[FoldScores]) -> None:
     fold = replace_games(folds[0], slice(0, 50))
-    lower = fold.forecasts["ensemble"].lower
+    lower = fold.forecasts["served"].lower
     assert lower is not None
     lower = lower.copy()
     lower[:, :, 0] = np.nan
-    without = replace(fold, forecasts=fold.forecasts | {"ensemble": replace(fold.forecasts["ensemble"], lower=lower)})
+    without = replace(fold, forecasts=fold.forecasts | {"served": replace(fold.forecasts["served"], lower=lower)})
     values = compute_metrics([without], resamples=20)[FINAL]["all"]["all"].values
-    assert f"coverage_{LEVELS[0]}" not in values["ensemble"]
-    assert f"coverage_{LEVELS[1]}" in values["ensemble"]
+    assert f"coverage_{LEVELS[0]}" not in values["served"]
+    assert f"coverage_{LEVELS[1]}" in values["served"]
     assert f"coverage_{LEVELS[0]}" in values["linear"]
 
 

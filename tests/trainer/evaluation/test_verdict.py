@@ -41,7 +41,7 @@ def test_models_that_know_more_than_the_lead_and_say_how_much_are_fit(good: list
 @pytest.mark.parametrize(
     ("scale", "broken"),
     [
-        (0.8, {"coverage by minute, and by minute and |lead|", "coverage at 50 %, ensemble, final"}),
+        (0.8, {"coverage by minute, and by minute and |lead|", "coverage at 50 %, served, final"}),
         (1.3, {"coverage at 80 %, no teams, halftime"}),
     ],
 )
@@ -56,15 +56,15 @@ def test_models_that_are_worse_than_persistence_are_unfit() -> None:
     """Their coverage is nominal, since they are calibrated, but that is not sufficient."""
     verdict = judge([walk_fold(2033, contrary=True)], resamples=100)
     assert not verdict.fit
-    assert "CRPS, ensemble, final, minus persistence: +" in verdict.reason
+    assert "CRPS, served, final, minus persistence: +" in verdict.reason
     rates = [check for check in verdict.checks if check.name.startswith("coverage at")]
     assert all(check.passed for check in rates)
 
 
 def test_what_does_not_differ_from_persistence_is_unfit(good: list[FoldScores]) -> None:
-    same = [replace(fold, forecasts=fold.forecasts | {"ensemble": fold.forecasts["persistence"]}) for fold in good]
+    same = [replace(fold, forecasts=fold.forecasts | {"served": fold.forecasts["persistence"]}) for fold in good]
     broken = {check.name for check in judge(same, resamples=100).checks if not check.passed}
-    assert {f"CRPS, ensemble, {horizon.value}, minus persistence" for horizon in HORIZONS} <= broken
+    assert {f"CRPS, served, {horizon.value}, minus persistence" for horizon in HORIZONS} <= broken
 
 
 def test_every_promise_names_the_level_of_its_interval(good: list[FoldScores]) -> None:
@@ -85,7 +85,7 @@ def test_seasons_that_err_oppositely_are_unfit_though_right_on_average(good: lis
     opposite = [walk_fold(2033, scale=0.8), walk_fold(2034, seed=5, scale=1.25)]
     verdict = judge(opposite, resamples=100)
     by_name = {check.name: check for check in verdict.checks}
-    assert by_name["coverage at 80 %, ensemble, final"].passed
+    assert by_name["coverage at 80 %, served, final"].passed
     assert not by_name["coverage by season"].passed
     assert "times the" in by_name["coverage by season"].found
     assert not verdict.fit
@@ -95,24 +95,24 @@ def test_seasons_that_err_oppositely_are_unfit_though_right_on_average(good: lis
 
 
 def test_a_coverage_is_shown_within_what_a_share_can_be() -> None:
-    found = CoverageCheck("ensemble", "final", 95, Estimate(0.99, 0.965, 1.015), due=0.951, agrees=False)
+    found = CoverageCheck("served", "final", 95, Estimate(0.99, 0.965, 1.015), due=0.951, agrees=False)
     check = coverage_check("coverage", found)
     assert (check.found, check.passed) == ("99.00 [96.50, 100.00] %", False)
 
 
 def spoilt(fold: FoldScores) -> FoldScores:
     """Returns a fold whose intervals are too narrow for leads of 16 or more at minute 40."""
-    ensemble, stage = fold.forecasts["ensemble"], CASES.index((1, 40))
-    assert ensemble.point is not None
-    assert ensemble.lower is not None
-    lower = ensemble.lower.copy()
+    served, stage = fold.forecasts["served"], CASES.index((1, 40))
+    assert served.point is not None
+    assert served.lower is not None
+    lower = served.lower.copy()
     far = lead_groups(fold.leads[:, 39]) == 3
     assert far.sum() > MIN_GAMES / 2
-    lower[far, stage, 2] = ensemble.point[far, stage]
-    assert ensemble.held is not None
-    held = ensemble.held.copy()
+    lower[far, stage, 2] = served.point[far, stage]
+    assert served.held is not None
+    held = served.held.copy()
     held[far, stage, 2] &= fold.outcomes[far, 1] >= lower[far, stage, 2]
-    return replace(fold, forecasts=fold.forecasts | {"ensemble": replace(ensemble, lower=lower, held=held)})
+    return replace(fold, forecasts=fold.forecasts | {"served": replace(served, lower=lower, held=held)})
 
 
 def test_a_manifest_has_room_for_the_reason() -> None:
@@ -158,16 +158,14 @@ def test_groups_are_counted_as_they_are(good: list[FoldScores]) -> None:
 
 
 def test_a_coverage_counts_the_chance_of_test_and_calibration(good: list[FoldScores]) -> None:
-    at_18 = coverage(good[:1], "ensemble", Horizon.HALFTIME, [18], 80)
+    at_18 = coverage(good[:1], "served", Horizon.HALFTIME, [18], 80)
     assert at_18 is not None
     rate, half = at_18.found.value, (at_18.found.upper - at_18.found.lower) / 2
     assert half == pytest.approx(2.5758 * (rate * (1 - rate) * (1 / 600 + 1 / 600)) ** 0.5, rel=1e-3)
 
 
 def test_minutes_of_one_game_are_no_new_games(good: list[FoldScores]) -> None:
-    one, all_minutes = (
-        coverage(good, "ensemble", Horizon.FINAL, minutes, 80) for minutes in ([24], list(range(1, 48)))
-    )
+    one, all_minutes = (coverage(good, "served", Horizon.FINAL, minutes, 80) for minutes in ([24], list(range(1, 48))))
     assert one is not None
     assert all_minutes is not None
     width = [each.found.upper - each.found.lower for each in (one, all_minutes)]
@@ -180,7 +178,7 @@ def test_what_is_due_is_what_the_number_of_calibration_games_allows(good: list[F
     for each in coverages(good):
         assert each.level / 100 <= each.due <= each.level / 100 + 2 / 101
     of_100 = [replace(fold, calibration_games=100) for fold in good]
-    found = coverage(of_100, "ensemble", Horizon.FINAL, [24], 95)
+    found = coverage(of_100, "served", Horizon.FINAL, [24], 95)
     assert found is not None
     assert found.due == pytest.approx(97 / 101)
 

@@ -8,7 +8,14 @@ from dejavu_feed.errors import DataError
 from dejavu_models.point.dejavu import DejavuSettings, Kernel
 from dejavu_models.point.features import pattern_vectors
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon
-from dejavu_trainer.training.dejavu import DejavuGrid, TrainingGames, build, build_all, predict_all, select_settings
+from dejavu_trainer.training.dejavu import (
+    DejavuGrid,
+    SelectedSettings,
+    TrainingGames,
+    build,
+    build_all,
+    select_settings,
+)
 
 SETTINGS = DejavuSettings(6.0, 25, Kernel.TRICUBE)
 GRID = DejavuGrid(recencies=(3.0, 12.0), neighbours=(25, 100, 200), minutes=(18,))
@@ -101,6 +108,7 @@ def test_what_repeats_is_found_by_the_settings_chosen(workers: int) -> None:
     )
     assert choice.settings == DejavuSettings(3.0, 25, choice.settings.kernel)
     assert choice.gain > 0.8
+    assert choice.scale[FINAL] == pytest.approx(1.0, abs=0.2)
     assert sum(steps) == GRID.steps
 
 
@@ -109,26 +117,23 @@ def test_a_database_too_small_to_choose_with_is_refused() -> None:
         select_settings(past_games(200), past_games(50, seed=1), 24, GRID, 0, quiet)
 
 
-def test_every_minute_says_what_its_own_database_does_however_many_work() -> None:
-    past, asking = past_games(150), past_games(20, seed=1)
-    told = list[int]()
-    databases = build_all(past, [6, 18, 30], SETTINGS, 50, 0, told.append, workers=3)
-    said = predict_all(databases, asking.games, told.append, workers=3)
-    assert sum(told) == 6
+def test_every_minute_has_the_database_of_its_own_however_many_threads_work() -> None:
+    past, told = past_games(150), list[int]()
+    databases = build_all(past, [6, 18, 30], SelectedSettings(SETTINGS, (1.0, 1.0), 0.0), 50, 0, told.append, workers=3)
+    assert sum(told) == 3
     assert sorted(databases) == [6, 18, 30]
     for minute, database in databases.items():
-        alone = build(past, minute, SETTINGS, 50, 0).query(asking.patterns(minute)).residuals
-        assert np.array_equal(said[:, minute - 1], alone)
         assert database.index.content == build(past, minute, SETTINGS, 50, 0).index.content
-    others = np.setdiff1d(np.arange(MAX_SLOTS), [5, 17, 29])
-    assert (said[:, others] == 0).all()
 
 
-def test_neighbours_say_what_the_linear_models_left_on_games_alike() -> None:
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_neighbours_tell_what_the_linear_models_left_on_games_alike(scale: float) -> None:
     past, asking = where_the_last_minute_tells(800), where_the_last_minute_tells(50, 1)
-    databases = build_all(past, [18], DejavuSettings(1.0, 25, Kernel.TRICUBE), None, 0, quiet)
-    said = predict_all(databases, asking.games, quiet)[:, 17, :, FINAL]
-    assert np.corrcoef(said.ravel(), asking.residuals[:, 17, :, FINAL].ravel())[0, 1] > 0.95
+    choice = SelectedSettings(DejavuSettings(1.0, 25, Kernel.TRICUBE), (1.0, scale), 0.0)
+    found = build_all(past, [18], choice, None, 0, quiet)[18].query(asking.patterns(18)).residuals[..., FINAL]
+    slope, _ = np.polyfit(asking.residuals[:, 17, :, FINAL].ravel(), found.ravel(), 1)
+    assert np.corrcoef(found.ravel(), asking.residuals[:, 17, :, FINAL].ravel())[0, 1] > 0.95
+    assert slope == pytest.approx(scale, abs=0.15)
 
 
 def test_vectors_of_prototypes_are_means_of_those_of_their_games() -> None:

@@ -95,15 +95,3 @@ def test_a_cube_that_made_games_is_found_if_it_is_fitted() -> None:
     assert not plain.cubic
     assert np.array_equal(cubed.coefficients[HALFTIME], plain.coefficients[HALFTIME], equal_nan=True)
     assert linear_residuals(cubed, made, margins)[:, 39, :, FINAL] == pytest.approx(0.0, abs=1e-9)
-
-
-def test_scales_tell_how_far_off_the_models_are_by_lead() -> None:
-    """Uses games whose outcome spread is three times as large for large leads."""
-    games = random_walks(6000, range(2020, 2021))
-    lead = games.differentials[:, 29].astype(float)
-    spread = np.where(np.abs(lead) < 16, 4.0, 12.0)
-    final = np.rint(lead + np.random.default_rng(3).normal(0, spread)).astype(np.int16)
-    scales = fit_linear(replace(games, final=final), np.zeros(6000)).scales
-    assert scales[FINAL, 30, MarginSource.UNKNOWN] == pytest.approx([4, 4, 4, 12], rel=0.1)
-    assert (scales[HALFTIME, 24:] == 1).all()
-    assert (scales[:, 0] == 1).all()

@@ -68,7 +68,7 @@ def test_games_that_nothing_has_seen_make_up_for_tables_that_are_wrong(rated: Ra
     for start in (tables, LatticeCalibration(shrunk)):
         made = conformalized(start, models, new, new.margins / 2)
         assert made.games == len(new.games)
-        points = point_forecasts(models, new)["ensemble"]
+        points = point_forecasts(models, new)["linear"]
         for index, minute in ((0, 12), (1, 6), (1, 30), (1, 47)):
             model = made.model(MarginSource.KNOWN)
             of_minute = (points[:, minute - 1, index], new.games.levels[:, minute - 1], new.margins)
@@ -97,7 +97,7 @@ def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:
         for recipe in (
             TrainingConfig(),
             TrainingConfig(prototypes=400),
-            TrainingConfig(weights_share=0.2),
+            TrainingConfig(held_out=0.2),
             TrainingConfig(prototypes=400, prototypes_at=((18, 3000),)),
             TrainingConfig(lstm=replace(TrainingConfig().lstm, hidden=16)),
             TrainingConfig(dejavu=replace(TrainingConfig().dejavu, recencies=(3.0,))),

@@ -61,7 +61,7 @@ def scored(report: FitReport, games: Games) -> FoldScores:
 
 
 def test_condensing_costs_at_most_a_little(condensed: FitReport, whole: FitReport, games: Games) -> None:
-    few, all_of_them = (scored(report, games).forecasts["ensemble"].crps for report in (condensed, whole))
+    few, all_of_them = (scored(report, games).forecasts["served"].crps for report in (condensed, whole))
     assert few is not None
     assert all_of_them is not None
     for place, horizon in enumerate(HORIZONS):
@@ -77,7 +77,7 @@ def test_a_condensed_bundle_is_small(condensed: FitReport, whole: FitReport) -> 
 
 def test_it_beats_persistence_at_both_horizons(condensed: FitReport, games: Games) -> None:
     scores = scored(condensed, games)
-    mine, theirs = scores.forecasts["ensemble"].crps, scores.forecasts["persistence"].crps
+    mine, theirs = scores.forecasts["served"].crps, scores.forecasts["persistence"].crps
     assert mine is not None
     assert theirs is not None
     for place in range(len(HORIZONS)):

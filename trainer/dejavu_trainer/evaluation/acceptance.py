@@ -44,7 +44,7 @@ class _Aim:
 def acceptance_checks(
     figures: MetricsByForecaster, seasons: Sequence[SeasonCoverage], groups: Sequence[CoverageGroup]
 ) -> tuple[Check, ...]:
-    """Return all acceptance checks; they concern the ensemble with known teams.
+    """Return all acceptance checks; they concern the served forecasts with known teams.
 
     Args:
         figures: metrics of all folds.
@@ -63,8 +63,8 @@ def acceptance_checks(
         _calibration_error(overall),
         _relative(at_18, _Aim(f"{from_18}: Winkler score at 95 %", "winkler_95", "linear", 0.0)),
         _relative(overall, _Aim(f"{end}: Winkler score at 95 %", "winkler_95", "linear", -0.005)),
-        *_seasons([each for each in seasons if each.forecaster == "ensemble"]),
-        groups_check([group for group in groups if group.forecaster == "ensemble"]),
+        *_seasons([each for each in seasons if each.forecaster == "served"]),
+        groups_check([group for group in groups if group.forecaster == "served"]),
     )
 
 
@@ -76,7 +76,7 @@ def missed(checks: Sequence[Check]) -> str:
 
 
 def _relative(group: GroupMetrics, aim: _Aim) -> Check:
-    ratio = group.relative["ensemble"].get(aim.reference, {}).get(aim.metric)
+    ratio = group.relative["served"].get(aim.reference, {}).get(aim.metric)
     promise = f"at most {aim.most:+.2%}" if aim.most else "at most 0"
     if aim.most_upper is not None:
         promise += (
@@ -90,7 +90,7 @@ def _relative(group: GroupMetrics, aim: _Aim) -> Check:
 
 
 def _calibration_error(group: GroupMetrics) -> Check:
-    error = group.values["ensemble"]["ece"]
+    error = group.values["served"]["ece"]
     return Check(
         name="winner, all minutes: expected calibration error",
         promise=f"at most {CALIBRATION_ERROR:.3f}",

@@ -144,7 +144,7 @@ def replay_fold(fold: FoldScores, ratings: str) -> ReplayedFold:
 
 def _ends(fold: FoldScores, ratings: str) -> tuple[Singles, Singles]:
     """Return the ends of the static intervals, (n, forecasts, alphas) each, in points."""
-    frozen, carried = (fold.forecasts[STATIC_NAMES[name]] for name in ("frozen", "ensemble"))
+    frozen, carried = (fold.forecasts[STATIC_NAMES[name]] for name in ("frozen", "served"))
     if frozen.point is None or frozen.lower is None or frozen.upper is None:
         raise DataError("a fold has no intervals with frozen ratings")
     if carried.point is None or carried.lower is None or carried.upper is None:

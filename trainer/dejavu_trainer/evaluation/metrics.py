@@ -22,7 +22,16 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.lead_groups import lead_groups
-from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, FORECASTERS, LINE, OF_LINE, PLAYERS, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import (
+    CEILING,
+    FORECASTERS,
+    LINE,
+    OF_LINE,
+    PARTS,
+    PLAYERS,
+    STATIC,
+    FoldScores,
+)
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts, WithIntervals
 from dejavu_trainer.execution import Advance, ignore
 
@@ -41,8 +50,13 @@ LATE: Final = (42, 47)
 REFERENCES: Final = ("persistence", "linear", "logistic")
 """Forecasters that differences are computed against."""
 
-OTHER_REFERENCES: Final = {LINE: ("ensemble", *OF_LINE), PLAYERS: ("ensemble", *REFERENCES)}
-"""Forecasters that LINE and PLAYERS are compared with: the same models without these; the references with the line."""
+OTHER_REFERENCES: Final = {
+    LINE: ("served", *OF_LINE),
+    PLAYERS: ("served", *REFERENCES),
+    **dict.fromkeys(PARTS, (STATIC["served"],)),
+}
+"""Forecasters that others are compared with: LINE and PLAYERS with the same models without these, and the references
+with the line; components with the linear models."""
 
 LEVELS: Final = tuple(round(100 * (1 - alpha)) for alpha in ALPHAS)
 """Nominal coverages, in %."""
@@ -53,7 +67,7 @@ SCORES: Final = ("mae", "rmse", "crps", *(f"winkler_{level}" for level in LEVELS
 METRICS: Final = (*SCORES, *(f"{rate}_{level}" for rate in ("coverage", "width") for level in LEVELS), "ece")
 
 MINUTE_AND_LEAD: Final = "minute and lead"
-SMALL_FORECASTERS: Final = ("ensemble", *REFERENCES)
+SMALL_FORECASTERS: Final = ("served", *REFERENCES)
 SMALL_METRICS: Final = ("mae", "crps", "brier", *(f"coverage_{level}" for level in LEVELS))
 """Metrics of the many small groups by minute and lead."""
 

@@ -95,7 +95,7 @@ def _reason(tested: str, failed: Sequence[Check]) -> str:
 def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, bootstrap: GameBootstrap) -> Check:
     own, reference = (losses(pooled, name, horizon)["crps"].mean(axis=1) for name in (forecaster, "persistence"))
     difference = bootstrap.difference(own, reference)
-    better = forecaster == "ensemble"
+    better = forecaster == "served"
     return Check(
         name=f"CRPS, {series_name(forecaster, horizon.value)}, minus persistence",
         promise="95 % interval entirely below 0" if better else "95 % interval not entirely above 0",

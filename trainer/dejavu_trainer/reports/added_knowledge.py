@@ -1,4 +1,4 @@
-"""Tables of the forecasts that know who plays, or the line of a betting market, and of what each is worth."""
+"""Tables of forecasts that know who plays, the line of a betting market, or components, and of what each is worth."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
-from dejavu_trainer.evaluation.scoring.fold_scores import LINE, PLAYERS
+from dejavu_trainer.evaluation.scoring.fold_scores import LINE, PARTS, PLAYERS, STATIC
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, in_percent, number
 
 SHOWN_MINUTES: Final = ("1", "6", "12", "18", "24", "30", "36", "42", "45", "47")
 
 _AGAINST: Final = {
-    PLAYERS: (("ensemble", "crps"), ("linear", "crps"), ("ensemble", "brier"), ("logistic", "brier")),
-    LINE: (("ensemble", "crps"), ("linear_line", "crps"), ("ensemble", "brier"), ("logistic_line", "brier")),
+    PLAYERS: (("served", "crps"), ("linear", "crps"), ("served", "brier"), ("logistic", "brier")),
+    LINE: (("served", "crps"), ("linear_line", "crps"), ("served", "brier"), ("logistic_line", "brier")),
 }
 """References and scores of the differences."""
 
 _TITLES: Final = {PLAYERS: "with who plays", LINE: "with the line"}
 
 _NOTES: Final = {
-    PLAYERS: "Against the ensemble: what line-ups tell beyond the teams' ratings, which linear and logistic have.",
-    LINE: "Against the ensemble: what the line tells beyond the ratings. The other references know the same line.",
+    PLAYERS: "Against the served: what line-ups tell beyond the teams' ratings, which linear and logistic have.",
+    LINE: "Against the served: what the line tells beyond the ratings. The other references know the same line.",
 }
 
 _NOTE: Final = (
@@ -42,6 +42,28 @@ def added_knowledge(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetric
         if name in by_kind["all"]["all"].values:
             yield _groups(f"{horizon}: {title}, by minute", "minute", name, by_minute)
             yield _groups(f"{horizon}: {title}, by season", "season", name, by_kind["season"])
+    yield _components(f"{horizon}: point forecasts by components, by minute", by_minute)
+
+
+def _components(title: str, groups: Mapping[str, GroupMetrics]) -> Table:
+    """Return the table of what the components would make of the point forecast."""
+    reference = STATIC["served"]
+    rows = tuple(
+        (
+            name,
+            f"{group.games:,}",
+            number(group.values[reference]["crps"], "crps"),
+            *(
+                in_percent(group.relative[part].get(reference, {}).get(metric))
+                for metric in ("crps", "brier")
+                for part in PARTS
+            ),
+        )
+        for name, group in groups.items()
+    )
+    header = (f"{METRIC_NAMES[metric]} {NAMES[part]}" for metric in ("crps", "brier") for part in PARTS)
+    note = "Against the linear models' point with the same tables: no component is part of the served forecast."
+    return Table(title, ("minute", "games", "CRPS", *header), rows, _NOTE.format(note=note))
 
 
 def _groups(title: str, kind: str, forecaster: str, groups: Mapping[str, GroupMetrics]) -> Table:

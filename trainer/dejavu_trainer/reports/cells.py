@@ -9,15 +9,14 @@ from dejavu_models.metrics import Estimate
 from dejavu_trainer.evaluation.metrics import LEVELS
 
 NAMES: Final = {
-    "ensemble": "Ensemble",
+    "served": "Served",
     "frozen": "… ratings frozen",
     "no_teams": "… no teams",
     "no_live": "… no points, last score",
     "static": "… no factor of the season",
-    "fixed": "… weights 0.4/0.6",
-    "lean": "… no components",
     "dejavu": "Dejavu",
     "lstm": "LSTM",
+    "mean": "Mean of both",
     "players": "… who plays",
     "line": "… the line",
     "linear": "Linear",

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from dejavu_common.rich_console import Console
 from dejavu_feed.game_ids import regular_games
-from dejavu_feed.pattern import QUARTER_MINUTES
 from dejavu_models.types import HORIZONS
 from dejavu_trainer.data.games import ranges
 
@@ -32,7 +31,7 @@ _EXPECTED = {
 def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
     """Return the result of a training run; docs/training.md lists the keys."""
     info, manifest, trained = fitted.forecaster.info, fitted.forecaster.manifest, fitted.trained
-    settings, weights = trained.dejavu.settings, trained.models.weights.dejavu_weights
+    settings = trained.dejavu.settings
     return {
         "bundle": str(fitted.bundle),
         "model_version": info.version,
@@ -52,18 +51,10 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
             "neighbours": settings.neighbours,
             "kernel": settings.kernel.value,
             "recency": settings.recency,
+            "scale": dict(zip((horizon.value for horizon in HORIZONS), trained.dejavu.scale, strict=True)),
             "gain": trained.dejavu.gain,
         },
         "lstm": {"epochs": fitted.recipe.lstm.epochs, "parity": trained.lstm.parity},
-        "weights": {
-            horizon.value: {
-                "dejavu_by_quarter": weights[index, 1 : horizon.minutes : QUARTER_MINUTES].tolist(),
-                "fitted": trained.weights.takes_fitted[index],
-                "fitted_crps": float(trained.weights.fitted_crps[index]),
-                "fixed_crps": float(trained.weights.fixed_crps[index]),
-            }
-            for index, horizon in enumerate(HORIZONS)
-        },
         "verdict": manifest.verdict.model_dump(mode="json"),
         "note": fitted.note,
         "metrics": [metric.model_dump() for metric in manifest.metrics],
@@ -99,7 +90,6 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
             f"{document['lstm']['epochs']} epochs; torch vs. ONNX: at most {document['lstm']['parity']:.1e} points",
         ),
     ]
-    rows += [(f"Weights, {name}", _weights(weights)) for name, weights in document["weights"].items()]
     for name, text in rows:
         table.add_row(Text(name, style="bold"), Text(text))
     table.add_row(
@@ -123,14 +113,6 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
         table.add_row(Text("MLflow", style="bold"), Text(f"run {run}"))
     console.print(table)
     console.print(f"Done in {document['seconds']:.0f} s.", highlight=False)
-
-
-def _weights(weights: dict[str, Any]) -> str:
-    shares = " ".join(f"{share:.2f}" for share in weights["dejavu_by_quarter"])
-    return (
-        f"Dejavu weight {shares} by quarter: {'fitted' if weights['fitted'] else 'fixed'};"
-        f" CRPS {weights['fitted_crps']:.4f} fitted, {weights['fixed_crps']:.4f} fixed"
-    )
 
 
 _WHOLE: Final = 0.97

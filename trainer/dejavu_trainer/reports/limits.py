@@ -12,7 +12,7 @@ from dejavu_trainer.evaluation.result import BacktestResult
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, in_percent, number
 
-_COMPARED: Final = ("ensemble", "linear", "logistic", "diffusion", "hindsight")
+_COMPARED: Final = ("served", "linear", "logistic", "diffusion", "hindsight")
 
 _CEILING_NOTE: Final = (
     "Linear and logistic: fitted on all earlier games. Diffusion: a Brownian motion with the expected margin as its"

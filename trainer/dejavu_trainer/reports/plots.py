@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # imported late otherwise: loading it takes half a second, an
     from matplotlib.figure import Figure
 
 COLOURS: Final = {
-    "ensemble": "#0b5fa5",
+    "served": "#0b5fa5",
     "no_teams": "#56b4e9",
     "frozen": "#009e73",
     "linear": "#e69f00",
@@ -143,7 +143,7 @@ def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Fig
 def _line(axes: Axes, groups: dict[str, Estimate], name: str, *, factor: float = 1.0, band: bool = True) -> None:
     minutes = [int(minute) for minute in groups]
     value, lower, upper = factor * np.array([*groups.values()]).reshape(-1, 3).T
-    axes.plot(minutes, value, color=COLOURS[name], label=NAMES[name].replace("… ", "Ensemble, "), linewidth=1.6)
+    axes.plot(minutes, value, color=COLOURS[name], label=NAMES[name].replace("… ", "Served, "), linewidth=1.6)
     if band:
         axes.fill_between(minutes, lower, upper, color=COLOURS[name], alpha=0.15, linewidth=0)
 
@@ -157,9 +157,9 @@ def _over_the_clock(result: BacktestResult) -> Figure:
     for column, horizon in enumerate(HORIZONS):
         groups = _by_minute(result, horizon)
         top, bottom = axes[0][column], axes[1][column]
-        for name in ("persistence", "no_teams", "linear", "ensemble"):
+        for name in ("persistence", "no_teams", "linear", "served"):
             _line(top, {m: group.values[name]["crps"] for m, group in groups.items()}, name, band=False)
-        for name in ("no_teams", "frozen", "linear", "ensemble"):
+        for name in ("no_teams", "frozen", "linear", "served"):
             shares = {m: group.relative[name]["persistence"] for m, group in groups.items()}
             _line(bottom, {m: group["crps"] for m, group in shares.items() if "crps" in group}, name, factor=100)
         bottom.axhline(0, color=COLOURS["persistence"], linewidth=1)
@@ -173,7 +173,7 @@ def _over_the_clock(result: BacktestResult) -> Figure:
 def _brier(result: BacktestResult) -> Figure:
     figure, axes = _figure(1, 2, 3.4)
     for axis, horizon in zip(axes[0], HORIZONS, strict=True):
-        for name in ("linear", "frozen", "ensemble"):
+        for name in ("linear", "frozen", "served"):
             shares = {m: group.relative[name]["logistic"] for m, group in _by_minute(result, horizon).items()}
             _line(axis, {m: group["brier"] for m, group in shares.items() if "brier" in group}, name, factor=100)
         axis.axhline(0, color=COLOURS["logistic"], linewidth=1)
@@ -187,7 +187,7 @@ def _brier(result: BacktestResult) -> Figure:
 def _reliability(pooled: FoldScores) -> Figure:
     figure, axes = _figure(1, 2, 4.7)
     for index, (axis, horizon) in enumerate(zip(axes[0], HORIZONS, strict=True)):
-        for name in ("logistic", "ensemble"):
+        for name in ("logistic", "served"):
             _reliability_dots(axis, pooled, index, name, cases_of(horizon))
         axis.set_title(f"{horizon.value.capitalize()}: home team leads")
         axis.set(xlabel="forecast probability", ylabel="observed frequency")
@@ -200,7 +200,7 @@ def _reliability_by_quarter(pooled: FoldScores) -> Figure:
     cases = range(len(CASES))[cases_of(Horizon.FINAL)]
     for number, (axis, name) in enumerate(zip(axes[0], QUARTERS, strict=True)):
         of_quarter = cases[QUARTER_MINUTES * number : QUARTER_MINUTES * (number + 1)]
-        _reliability_dots(axis, pooled, 1, "ensemble", slice(of_quarter.start, of_quarter.stop))
+        _reliability_dots(axis, pooled, 1, "served", slice(of_quarter.start, of_quarter.stop))
         axis.set_title(name.capitalize())
         axis.set(xlabel="forecast probability")
     axes[0][0].set_ylabel("observed frequency")
@@ -229,7 +229,7 @@ def _coverage_by_minute(result: BacktestResult) -> Figure:
     for row, level in enumerate(LEVELS):
         for axis, horizon in zip(axes[row], HORIZONS, strict=True):
             groups = _by_minute(result, horizon)
-            for name in ("no_teams", "ensemble"):
+            for name in ("no_teams", "served"):
                 metric = f"coverage_{level}"
                 coverage = {m: it.values[name][metric] for m, it in groups.items() if metric in it.values[name]}
                 excess = {m: Estimate(*(each - level / 100 for each in it)) for m, it in coverage.items()}
@@ -249,7 +249,7 @@ def _coverage_by_lead(result: BacktestResult) -> Figure:
         groups = result.figures[horizon.value]["lead"]
         for level_index, (level, colour) in enumerate(zip(LEVELS, ("#0b5fa5", "#009e73", "#d55e00"), strict=True)):
             for number, lead in enumerate(LEADS):
-                estimate = groups[lead].values["ensemble"].get(f"coverage_{level}") if lead in groups else None
+                estimate = groups[lead].values["served"].get(f"coverage_{level}") if lead in groups else None
                 if estimate is not None:
                     ends = [[100 * (estimate.value - estimate.lower)], [100 * (estimate.upper - estimate.value)]]
                     position = [number + 0.16 * (level_index - 1)], [100 * estimate.value - level]
@@ -266,12 +266,12 @@ def _pit(pooled: FoldScores) -> Figure:
     figure, axes = _figure(1, 2, 3.2, sharey=True)
     edges = np.linspace(0, 1, PIT_BINS + 1)
     for axis, horizon in zip(axes[0], HORIZONS, strict=True):
-        for name in ("ensemble", "persistence"):
+        for name in ("served", "persistence"):
             pit = pooled.forecasts[name].pit
             if pit is None:
                 continue
             shares = np.histogram(pit[:, cases_of(horizon)], edges)[0] / pit[:, cases_of(horizon)].size * PIT_BINS
-            if name == "ensemble":
+            if name == "served":
                 axis.bar(
                     edges[:-1], shares, 1 / PIT_BINS, align="edge", color=COLOURS[name], alpha=0.7, label=NAMES[name]
                 )
@@ -290,7 +290,7 @@ def _ratings(result: BacktestResult) -> Figure:
         for number, name in enumerate(reversed(EXPECTATIONS)):
             estimate = result.ratings[name][metric]
             ends = [[estimate.value - estimate.lower], [estimate.upper - estimate.value]]
-            axis.errorbar([estimate.value], [number], xerr=ends, fmt="o", color=COLOURS["ensemble"], capsize=3)
+            axis.errorbar([estimate.value], [number], xerr=ends, fmt="o", color=COLOURS["served"], capsize=3)
         axis.set_yticks(range(len(EXPECTATIONS)), list(reversed(EXPECTATIONS)))
         axis.set(title=f"{metric.upper()}, points", ylim=(-0.6, len(EXPECTATIONS) - 0.4))
     return figure
@@ -308,7 +308,7 @@ def chosen_games(fold: FoldScores) -> dict[str, int]:
     leads, final = fold.leads.astype(float), fold.outcomes[:, 1].astype(float)
     winner = np.sign(final)
     behind = (-leads * winner[:, None]).max(axis=1)
-    forecasts = fold.forecasts["ensemble"]
+    forecasts = fold.forecasts["served"]
     assert forecasts.crps is not None  # noqa: S101 - for the type checker
     crps = forecasts.crps[:, cases_of(Horizon.FINAL)].mean(axis=1)
     mean_lead = np.abs(leads).mean(axis=1)
@@ -341,7 +341,7 @@ def _fans(pooled: FoldScores) -> Figure:
 
 
 def _fan(axis: Axes, pooled: FoldScores, rule: str, game: int) -> None:
-    forecasts, cases = pooled.forecasts["ensemble"], cases_of(Horizon.FINAL)
+    forecasts, cases = pooled.forecasts["served"], cases_of(Horizon.FINAL)
     assert forecasts.point is not None  # noqa: S101 - for the type checker
     assert forecasts.lower is not None  # noqa: S101
     assert forecasts.upper is not None  # noqa: S101
@@ -352,12 +352,12 @@ def _fan(axis: Axes, pooled: FoldScores, rule: str, game: int) -> None:
             minutes,
             forecasts.lower[game, cases, index].astype(float),
             forecasts.upper[game, cases, index].astype(float),
-            color=COLOURS["ensemble"],
+            color=COLOURS["served"],
             alpha=shade,
             linewidth=0,
             label=f"{100 * (1 - alpha):.0f} % interval of the final differential",
         )
-    axis.plot(minutes, point, color=COLOURS["ensemble"], linestyle="--", linewidth=1.2, label="forecast of the end")
+    axis.plot(minutes, point, color=COLOURS["served"], linestyle="--", linewidth=1.2, label="forecast of the end")
     leads = [0, *pooled.leads[game].astype(float)]
     axis.plot(np.arange(len(leads)), leads, color="black", linewidth=1.3, drawstyle="steps-post", label="differential")
     axis.plot([REGULATION_MINUTES], [final], "o", color="black", markersize=5, label="final differential")

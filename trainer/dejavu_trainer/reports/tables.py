@@ -10,7 +10,7 @@ from dejavu_trainer.evaluation.acceptance import missed
 from dejavu_trainer.evaluation.checks import Check
 from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
-from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PLAYERS
+from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE, PARTS, PLAYERS
 from dejavu_trainer.reports.added_knowledge import added_knowledge
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, digits, in_percent, number
 from dejavu_trainer.reports.limits import ceiling, group_power, season_coverage
@@ -108,7 +108,7 @@ def _ratings(result: BacktestResult) -> Table:
 def _scores(title: str, group: GroupMetrics) -> Table:
     coverages = (f"coverage_{level}" for level in LEVELS)
     metrics = ("mae", "rmse", "crps", "winkler_95", *coverages, "brier", "log_loss", "ece")
-    shown = [metric for metric in metrics if metric in group.values["ensemble"]]
+    shown = [metric for metric in metrics if metric in group.values["served"]]
     rows = tuple(
         (label, *(number(group.values[name].get(metric), metric) for metric in shown))
         for name, label in NAMES.items()
@@ -135,7 +135,7 @@ def _differences(title: str, group: GroupMetrics) -> Table:
             *(in_percent(group.relative.get(name, {}).get(reference, {}).get(metric)) for reference, metric in pairs),
         )
         for name, label in NAMES.items()
-        if name not in {"persistence", "logistic", *CEILING, LINE, *OF_LINE, PLAYERS}
+        if name not in {"persistence", "logistic", *CEILING, *PARTS, LINE, *OF_LINE, PLAYERS}
     )
     header = ("", *(f"{METRIC_NAMES[metric]} / {NAMES[reference].lower()}" for reference, metric in pairs))
     note = "Difference in % of the reference's score; below 0 is better. Paired 95 % bootstrap intervals over games."
@@ -146,10 +146,10 @@ def _groups(title: str, kind: str, groups: dict[str, GroupMetrics]) -> Table:
     cells = [
         (name, metric)
         for metric, names in (
-            ("mae", ("ensemble", "persistence")),
-            ("crps", ("ensemble", "linear", "persistence")),
-            ("brier", ("ensemble", "logistic", "persistence")),
-            *((f"coverage_{level}", ("ensemble",)) for level in LEVELS),
+            ("mae", ("served", "persistence")),
+            ("crps", ("served", "linear", "persistence")),
+            ("brier", ("served", "logistic", "persistence")),
+            *((f"coverage_{level}", ("served",)) for level in LEVELS),
         )
         for name in names
     ]
@@ -162,8 +162,8 @@ def _groups(title: str, kind: str, groups: dict[str, GroupMetrics]) -> Table:
         for group, metrics_of_group in groups.items()
     )
     header = (kind, "games", *(_short(name, metric) for name, metric in cells))
-    return Table(title, header, rows, "Columns that name no forecaster are the ensemble's.")
+    return Table(title, header, rows, "Columns that name no forecaster are the served forecasts'.")
 
 
 def _short(name: str, metric: str) -> str:
-    return METRIC_NAMES[metric] if name == "ensemble" else f"{METRIC_NAMES[metric]} {NAMES[name].lower()[:4]}."
+    return METRIC_NAMES[metric] if name == "served" else f"{METRIC_NAMES[metric]} {NAMES[name].lower()[:4]}."

@@ -17,7 +17,7 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.models import PointModels
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
@@ -77,7 +77,7 @@ class CalibratedModels:
     players: PlayerRatings | None = None
 
     @property
-    def models(self) -> PointEnsemble:
+    def models(self) -> PointModels:
         """The point models."""
         return self.trained.models
 
@@ -182,7 +182,7 @@ def fit_tables(rated: RatedGames, frozen_margins: Floats, advance: Advance = ign
 
 def conformalized(
     tables: LatticeCalibration,
-    models: PointEnsemble,
+    models: PointModels,
     rated: RatedGames,
     frozen_margins: Floats,
     advance: Advance = ignore,
@@ -204,7 +204,7 @@ def conformalized(
     followed = {kind: live_inputs(games, kind)[1] for kind in COLUMNS}
     places = np.random.default_rng(_RANKS_SEED).uniform(-0.5, 0.5, (len(games), len(CASES)))
     for source, margins in _margins_by_source(rated, frozen_margins).items():
-        points = point_forecasts(models, RatedGames(games, margins), line=source is MarginSource.LINE)["ensemble"]
+        points = point_forecasts(models, RatedGames(games, margins), line=source is MarginSource.LINE)["linear"]
         for kind in LiveKind:
             model = tables.models.get((source, kind))
             used = np.flatnonzero(_with_source(source, games) & followed.get(kind, True))
@@ -238,7 +238,7 @@ def _with_source(source: MarginSource, games: Games) -> NDArray[np.bool_]:
 
 
 def point_forecasts(
-    models: PointEnsemble,
+    models: PointModels,
     rated: RatedGames,
     *,
     line: bool = False,
@@ -260,7 +260,7 @@ def point_forecasts(
         KeyError: if the models lack a minute.
     """
     leads = rated.games.levels
-    result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in ("ensemble", "dejavu", "lstm", "linear")}
+    result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in ("linear", "dejavu", "lstm")}
     residuals = models.lstm_residuals(leads, rated.margins)
     for minute in minutes:
         predictions = models.predict_from_residuals(

@@ -19,7 +19,7 @@ from dejavu_models.arrays import Floats, Integers, Singles, to_tenths
 from dejavu_models.point import features
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
 from dejavu_models.point.graph import vectors_of
-from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
+from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance, map_threads
 from dejavu_trainer.training.index import build_index
@@ -74,9 +74,16 @@ class TrainingGames:
 
 @dataclass(frozen=True, slots=True)
 class SelectedSettings:
-    """Selected settings, and the share of the linear models' squared error that they explain on later games."""
+    """Selected settings, and what their neighbours explain of later games.
+
+    Attributes:
+        settings: the settings.
+        scale: by horizon, in [0, 1]: factor of the neighbours' mean residual with the least squared error.
+        gain: share of the linear models' squared error that the scaled mean explains.
+    """
 
     settings: DejavuSettings
+    scale: tuple[float, ...]
     gain: float
 
 
@@ -136,7 +143,9 @@ def select_settings(
     means = gains.mean(axis=-1)
     index, candidate = np.unravel_index(means.argmax(), means.shape)
     neighbours, kernel = candidates[candidate]
-    return SelectedSettings(DejavuSettings(grid.recencies[index], neighbours, kernel), float(means.max()))
+    scales = cross[index, candidate] / np.maximum(size[index, candidate], np.finfo(float).tiny)
+    settings = DejavuSettings(grid.recencies[index], neighbours, kernel)
+    return SelectedSettings(settings, tuple(scales.clip(0, 1).tolist()), float(means.max()))
 
 
 def _products(predicted: Floats, target: Floats, minute: int) -> Floats:
@@ -160,7 +169,7 @@ def _products(predicted: Floats, target: Floats, minute: int) -> Floats:
 def build_all(
     past: TrainingGames,
     minutes: Sequence[int],
-    settings: DejavuSettings,
+    choice: SelectedSettings,
     prototypes: int | None,
     seed: int,
     advance: Advance,
@@ -169,11 +178,13 @@ def build_all(
 ) -> dict[int, Dejavu]:
     """Build the databases of some minutes with `build`, on several threads; call `advance` with 1 after each.
 
-    Minutes of `prototypes_at` have as many prototypes as it says, the others `prototypes`.
+    The residuals of their entries are scaled, so that their mean is the prediction with the least error. Minutes of
+    `prototypes_at` have as many prototypes as it says, the others `prototypes`.
     """
+    scaled = TrainingGames(past.games, past.residuals * np.array(choice.scale))
 
     def build_one(minute: int) -> Dejavu:
-        return build(past, minute, settings, prototypes_at.get(minute, prototypes), seed)
+        return build(scaled, minute, choice.settings, prototypes_at.get(minute, prototypes), seed)
 
     return dict(zip(minutes, map_threads(build_one, minutes, workers, advance), strict=True))
 
@@ -229,25 +240,3 @@ def _entries_of(past: TrainingGames, minute: int, groups: Integers, vectors: Sin
         spreads=spreads.astype(np.float32),
         residuals=group_means(past.residuals[:, minute - 1], groups).astype(np.float32),
     )
-
-
-def predict_all(databases: Mapping[int, Dejavu], games: Games, advance: Advance, workers: int = 1) -> Floats:
-    """Predict the linear models' residuals from each game's neighbours, after every minute with a database.
-
-    Args:
-        databases: databases by minute.
-        games: n games to predict.
-        advance: called with 1 after each minute.
-        workers: number of threads; does not change the result.
-
-    Returns:
-        (n, 47, 2 modes, 2 horizons), in points; 0 where there is no database.
-    """
-    levels = games.levels
-    predicted = np.zeros((len(games), MAX_SLOTS, 2, len(HORIZONS)))
-
-    def predict(minute: int) -> None:
-        predicted[:, minute - 1] = databases[minute].query(np.ascontiguousarray(levels[:, :minute])).residuals
-
-    map_threads(predict, databases, workers, advance)
-    return predicted

@@ -11,23 +11,18 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels, cube_of
 from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
-from dejavu_models.uncertainty.lead_groups import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
 
-PRIOR_GAMES = 40
 PARTS_OF_A_SEASON = 5
 """Number of parts, by date, into which a single season is divided; each is forecast without its own games."""
-
-MIN_SCALE = 0.1
-"""Lower bound of a scale, in points; avoids division by near-zero spreads in small data sets."""
 
 LEAST_LINES: Final = 1000
 """Minimum number of games with a line for separate models of the line."""
 
 
 def fit_linear(games: Games, margins: Floats, *, cube: bool = False) -> LinearModels:
-    """Fit the least-squares coefficients and the scales.
+    """Fit the least-squares coefficients.
 
     If coefficients are not identified (before tip-off every lead is 0), the minimum-norm solution is used.
 
@@ -44,8 +39,7 @@ def fit_linear(games: Games, margins: Floats, *, cube: bool = False) -> LinearMo
     enough = lined.sum() >= LEAST_LINES
     of_line = _coefficients(games.select(lined), games.line[lined].astype(np.float64), cube) if enough else of_ratings
     coefficients[:, :, LINEAR_SOURCES.index(MarginSource.LINE)] = of_line
-    linear = LinearModels(coefficients)
-    return LinearModels(coefficients, _scales(games.levels, linear_residuals(linear, games, margins)))
+    return LinearModels(coefficients)
 
 
 def have_line(games: Games) -> NDArray[np.bool_]:
@@ -69,26 +63,6 @@ def _coefficients(games: Games, margins: Floats | None, cube: bool) -> Floats:
                 result[index, minute] = 0.0
                 result[index, minute, used] = np.linalg.lstsq(inputs[:, used], increments)[0][:, index]
     return result
-
-
-def _scales(leads: Floats, residuals: Floats) -> Floats:
-    """Compute the root mean square error by minute, mode, horizon and lead group; see `LinearModels.scales`.
-
-    Groups are shrunk towards the mean over all leads with the weight of PRIOR_GAMES games. Before tip-off, where there
-    is no lead, and for horizons that have passed, the scale is 1.
-    """
-    squares = np.square(residuals)  # (n, 47 minutes, 2 modes, 2 horizons)
-    overall = squares.mean(axis=0)
-    groups = lead_groups(leads)
-    scales = np.ones((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), len(UNSCALED)))
-    for group in range(len(UNSCALED)):
-        of_group = (groups == group)[:, :, None, None]
-        counts = of_group.sum(axis=0)
-        mean = ((squares * of_group).sum(axis=0) + PRIOR_GAMES * overall) / (counts + PRIOR_GAMES)
-        scales[:, 1:, :, group] = np.sqrt(mean).transpose(2, 0, 1)
-    for index, horizon in enumerate(HORIZONS):
-        scales[index, horizon.last_slot + 1 :] = 1.0
-    return np.maximum(scales, MIN_SCALE)
 
 
 def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Floats:

@@ -1,25 +1,18 @@
 """Training configuration ("recipe") and the training of all models; used by backtests and by fits.
 
-A recipe does not depend on seasons. Hyperparameters are selected in each run from its training games: the games are
-split by date, trial models are fitted on the earlier ones and evaluated on the later ones, and the final models are
-fitted on all of them with the selected settings.
+A recipe does not depend on seasons. The settings of Dejavu are selected in each run from its training games: trial
+databases of the earlier ones are evaluated on the later ones, and the final ones have all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-import numpy as np
-
 from dejavu_feed.errors import DataError
-from dejavu_models.point.dejavu import Dejavu
-from dejavu_models.point.ensemble import PointEnsemble
-from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
-from dejavu_models.types import MARGIN_SOURCES
+from dejavu_models.point.models import PointModels
 from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.execution import Progress, cores
 from dejavu_trainer.training.dejavu import (
@@ -28,15 +21,13 @@ from dejavu_trainer.training.dejavu import (
     SelectedSettings,
     TrainingGames,
     build_all,
-    predict_all,
     select_settings,
 )
-from dejavu_trainer.training.ensemble import TrialPredictions, WeightSelection, choose_weights
 from dejavu_trainer.training.linear import fit_linear, linear_residuals
 from dejavu_trainer.training.lstm_config import LstmConfig, LstmExamples, TrainedLstm
-from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
+from dejavu_trainer.training.ratings import RatedGames
 
-METHOD = 8
+METHOD = 9
 """Version of the training code; incremented with every change that gives different models for the same games, so that
 a verdict on older models is not reused."""
 
@@ -48,8 +39,7 @@ class TrainingConfig:
     Attributes:
         prototypes: maximum entries of each minute's Dejavu database; None: one entry per distinct course.
         prototypes_at: (minute, maximum entries) of minutes that have a maximum of their own.
-        weights_share: share of the training games, the last ones, held out from the trial models. The combination of
-            the models is fitted on their earlier half and compared with fixed weights on their later half.
+        held_out: share of the training games, the last ones, on which the Dejavu settings are selected.
         rating_steps: likelihood evaluations in the search for the ratings' settings.
         dejavu: candidates for the Dejavu settings.
         lstm: hyperparameters of the LSTM.
@@ -57,7 +47,7 @@ class TrainingConfig:
 
     prototypes: int | None = None
     prototypes_at: tuple[tuple[int, int], ...] = ()
-    weights_share: float = 0.3
+    held_out: float = 0.3
     rating_steps: int = 60
     dejavu: DejavuGrid = field(default_factory=DejavuGrid)
     lstm: LstmConfig = field(default_factory=LstmConfig)
@@ -77,13 +67,11 @@ class TrainedModels:
         models: all models, without calibration.
         lstm: the fitted LSTM with its graph.
         dejavu: selected query settings of the databases.
-        weights: selected combination of the models.
     """
 
-    models: PointEnsemble
+    models: PointModels
     lstm: TrainedLstm
     dejavu: SelectedSettings
-    weights: WeightSelection
 
 
 def train_models(
@@ -112,12 +100,8 @@ def train_models(
         if count < minimum:
             raise DataError(f"{count} prototypes at minute {minute}; expected {minimum} or more")
     run = _Run(recipe, seed, progress or Progress(), workers or cores())
-    earlier, later = hold_out_last(games.date, recipe.weights_share)
-    fitting, comparing = hold_out_last(games.date[later], 0.5)
-    choice, weights = run.select_hyperparameters(rated.select(earlier), rated.select(later), fitting, comparing)
-    linear, lstm, databases = run.fit_all("", rated, choice, recipe.prototypes, dict(recipe.prototypes_at))
-    models = PointEnsemble(linear, Lstm(lstm.graph), databases, weights.combination)
-    return TrainedModels(models, lstm, choice, weights)
+    choice = run.select_settings(*(rated.select(part) for part in hold_out_last(games.date, recipe.held_out)))
+    return run.fit(rated, choice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +111,8 @@ class _Run:
     progress: Progress
     workers: int
 
-    def select_hyperparameters(
-        self, past: RatedGames, later: RatedGames, fitting: np.ndarray, comparing: np.ndarray
-    ) -> tuple[SelectedSettings, WeightSelection]:
-        """Select the Dejavu settings and the combination; `fitting` and `comparing` are masks of the later games."""
+    def select_settings(self, past: RatedGames, later: RatedGames) -> SelectedSettings:
+        """Select the settings of Dejavu on the later games."""
         recipe, grid = self.recipe, self.recipe.dejavu
         # Cluster trial databases in the same proportion as the final ones.
         share = len(past.games) / (len(past.games) + len(later.games))
@@ -141,41 +123,20 @@ class _Run:
         prototypes = recipe.prototypes and scaled(recipe.prototypes)
         at = {minute: scaled(count) for minute, count in recipe.prototypes_at}
         linear = fit_linear(*past, cube=True)
-        targets = linear_residuals(linear, *later)
-        known_games = TrainingGames(past.games, linear_residuals(linear, *past))
-        queries = TrainingGames(later.games, targets).select(fitting)
+        known, queries = (TrainingGames(part.games, linear_residuals(linear, *part)) for part in (past, later))
         with self.progress.step("Select the Dejavu settings", grid.steps) as advance:
-            choice = select_settings(known_games, queries, prototypes, grid, self.seed, advance, self.workers, at)
-        _, lstm, databases = self.fit_all("Trial: ", past, choice, prototypes, at)
-        with self.progress.step("Fit the ensemble weights", len(MINUTES)) as advance:
-            from_neighbours = predict_all(databases, later.games, advance, self.workers)
-            served, levels = Lstm(lstm.graph), later.games.levels
-            by_mode = [served.residuals(levels, margins_in_mode(mode, later.margins)) for mode in MARGIN_SOURCES]
-            from_lstm = np.stack(by_mode, axis=2)
-            parts = [
-                TrialPredictions(from_neighbours[part], from_lstm[part], targets[part]) for part in (fitting, comparing)
-            ]
-            return choice, choose_weights(*parts)
+            return select_settings(known, queries, prototypes, grid, self.seed, advance, self.workers, at)
 
-    def fit_all(
-        self,
-        name: str,
-        rated: RatedGames,
-        choice: SelectedSettings,
-        prototypes: int | None,
-        prototypes_at: Mapping[int, int],
-    ) -> tuple[LinearModels, TrainedLstm, dict[int, Dejavu]]:
-        """Fit all models on some games."""
+    def fit(self, rated: RatedGames, choice: SelectedSettings) -> TrainedModels:
+        """Fit all models on all games."""
         from dejavu_trainer.training.lstm import fit_lstm  # imported late: torch takes seconds, and only fits need it
 
         recipe, (games, margins) = self.recipe, rated
         linear = fit_linear(*rated, cube=True)
         residuals = linear_residuals(linear, *rated)
-        with self.progress.step(f"{name}Build the Dejavu databases", len(MINUTES)) as advance:
-            past = TrainingGames(games, residuals)
-            databases = build_all(
-                past, MINUTES, choice.settings, prototypes, self.seed, advance, self.workers, prototypes_at
-            )
-        with self.progress.step(f"{name}Train the LSTM", recipe.lstm.steps) as advance:
+        with self.progress.step("Build the Dejavu databases", len(MINUTES)) as advance:
+            past, at = TrainingGames(games, residuals), dict(recipe.prototypes_at)
+            databases = build_all(past, MINUTES, choice, recipe.prototypes, self.seed, advance, self.workers, at)
+        with self.progress.step("Train the LSTM", recipe.lstm.steps) as advance:
             lstm = fit_lstm(LstmExamples(games.levels, margins, residuals), recipe.lstm, self.seed, advance)
-        return linear, lstm, databases
+        return TrainedModels(PointModels(linear, Lstm(lstm.graph), databases), lstm, choice)

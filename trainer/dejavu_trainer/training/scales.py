@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import CASES, HORIZONS, Horizon
-from dejavu_trainer.training.linear import MIN_SCALE
 
 POWER: Final = 1.5
 """Power of the residuals to which scales are fitted: less sensitive to the largest ones than 2."""
+
+MIN_SCALE: Final = 0.1
+"""Lower bound of a scale, in points; avoids division by near-zero spreads in small data sets."""
 
 SMOOTHING_MINUTES: Final = 3.0
 """Width of the kernel that smooths the slopes of scales over minutes."""

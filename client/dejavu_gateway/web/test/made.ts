@@ -27,6 +27,7 @@ export function made(fields: Partial<Forecast> = {}): Forecast {
     lead: 6,
     similar: [],
     attribution: undefined,
+    opinions: [],
     calibrationGames: 0,
     quantiles: [],
     ...fields,

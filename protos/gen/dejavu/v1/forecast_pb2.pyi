@@ -834,20 +834,17 @@ class Explanation(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ENSEMBLE_FORECAST_FIELD_NUMBER: _builtins.int
     BASELINE_PREDICTION_FIELD_NUMBER: _builtins.int
     SIMILAR_GAMES_FIELD_NUMBER: _builtins.int
     LINEAR_PREDICTION_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
     CALIBRATION_GAMES_FIELD_NUMBER: _builtins.int
     COMPONENTS_FIELD_NUMBER: _builtins.int
-    ensemble_forecast: _builtins.float
-    """Weighted combination of the components: the forecast's point_forecast."""
     baseline_prediction: _builtins.float
     """Persistence: the last known differential, repeated. The baseline of all comparisons."""
     linear_prediction: _builtins.float
-    """Prediction of a linear model of the lead and, where known, the expected margin: the starting point of the
-    components.
+    """Prediction of a linear model of the lead and, where known, the expected margin: the point forecast without live
+    inputs.
     """
     calibration_games: _builtins.int
     """Number of calibration games behind the interval and the probability."""
@@ -861,14 +858,13 @@ class Explanation(_message.Message):
 
     @_builtins.property
     def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentPrediction]:
-        """The models whose weighted sum is ensemble_forecast; their weights sum to 1. What the last score adds is in each of
-        them.
+        """What the other models of the bundle predict: second opinions, no part of the point forecast. What live inputs add
+        to the point forecast is in each of them.
         """
 
     def __init__(
         self,
         *,
-        ensemble_forecast: _builtins.float = ...,
         baseline_prediction: _builtins.float = ...,
         similar_games: _abc.Iterable[Global___SimilarGame] | None = ...,
         linear_prediction: _builtins.float = ...,
@@ -878,7 +874,7 @@ class Explanation(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "baseline_prediction", b"baseline_prediction", "calibration_games", b"calibration_games", "components", b"components", "ensemble_forecast", b"ensemble_forecast", "linear_prediction", b"linear_prediction", "similar_games", b"similar_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "baseline_prediction", b"baseline_prediction", "calibration_games", b"calibration_games", "components", b"components", "linear_prediction", b"linear_prediction", "similar_games", b"similar_games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -886,29 +882,25 @@ Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
 
 @_typing.final
 class ComponentPrediction(_message.Message):
-    """Prediction of one of the models that a forecast combines."""
+    """Prediction of a model that a forecast is compared with."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     PREDICTION_FIELD_NUMBER: _builtins.int
-    WEIGHT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the model: dejavu or lstm; later releases may have others."""
     prediction: _builtins.float
     """Its prediction, in points."""
-    weight: _builtins.float
-    """Its weight, in [0, 1]."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         prediction: _builtins.float = ...,
-        weight: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "prediction", b"prediction", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "prediction", b"prediction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -916,24 +908,20 @@ Global___ComponentPrediction: _TypeAlias = ComponentPrediction  # noqa: Y015
 
 @_typing.final
 class Attribution(_message.Message):
-    """Decomposes a point forecast into a sum: before_tipoff + all of minutes + similar_games equals point_forecast.
+    """Decomposes a point forecast into a sum: before_tipoff + all of minutes equals point_forecast.
 
     Each term of minutes is the change of the forecast when that minute became known: Shapley values for the only order
-    in which the minutes of a game can occur (Frye, Rowat & Feige, Asymmetric Shapley values, NeurIPS 2020). If
-    return_explanation was set when the forecast was made, the terms are the steps between the forecasts that are issued
-    minute by minute for this pattern and expected margin, to 0.0002 points, and similar_games is 0. Otherwise, for a named
-    game, they leave out the similar games, which are a term of their own.
+    in which the minutes of a game can occur (Frye, Rowat & Feige, Asymmetric Shapley values, NeurIPS 2020). They are the
+    steps between the forecasts minute by minute for this pattern and expected margin. What live inputs add is part of the
+    last minute.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BEFORE_TIPOFF_FIELD_NUMBER: _builtins.int
     MINUTES_FIELD_NUMBER: _builtins.int
-    SIMILAR_GAMES_FIELD_NUMBER: _builtins.int
     before_tipoff: _builtins.float
     """Forecast before the game began, in points."""
-    similar_games: _builtins.float
-    """Change of the forecast by the past games nearest to the pattern, in points; 0 if it is part of minutes."""
     @_builtins.property
     def minutes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Change of the forecast by each minute of the pattern, in points, starting with the first minute."""
@@ -943,11 +931,10 @@ class Attribution(_message.Message):
         *,
         before_tipoff: _builtins.float = ...,
         minutes: _abc.Iterable[_builtins.float] | None = ...,
-        similar_games: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_tipoff", b"before_tipoff", "minutes", b"minutes", "similar_games", b"similar_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_tipoff", b"before_tipoff", "minutes", b"minutes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

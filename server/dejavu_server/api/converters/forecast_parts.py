@@ -9,7 +9,6 @@ from dejavu_models.ratings import OPENING_DEVIATION, are_known
 from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
-    Attribution,
     ExpectedMarginTerms,
     Explanation,
     Forecast,
@@ -82,16 +81,16 @@ def _total_message(total: TotalForecast, *, distribution: bool) -> forecast_pb2.
 def _explanation_message(
     explanation: Explanation, forecast: Forecast, course_of: CourseOf | None
 ) -> forecast_pb2.Explanation:
-    attribution = explanation.attribution
     return forecast_pb2.Explanation(
-        ensemble_forecast=explanation.ensemble_forecast,
         baseline_prediction=explanation.baseline_prediction,
         similar_games=[
             _similar_game_message(game, () if course_of is None else course_of(forecast, game))
             for game in explanation.similar_games
         ],
         linear_prediction=explanation.linear_prediction,
-        attribution=None if attribution is None else _attribution_message(attribution),
+        attribution=forecast_pb2.Attribution(
+            before_tipoff=explanation.attribution.before_tipoff, minutes=explanation.attribution.minutes
+        ),
         calibration_games=explanation.calibration_games,
         components=[forecast_pb2.ComponentPrediction(**each._asdict()) for each in explanation.components],
     )
@@ -136,12 +135,4 @@ def _margin_terms_message(terms: ExpectedMarginTerms) -> forecast_pb2.ExpectedMa
         missing_players=terms.missing_players,
         home_missing=terms.home_missing,
         away_missing=terms.away_missing,
-    )
-
-
-def _attribution_message(attribution: Attribution) -> forecast_pb2.Attribution:
-    return forecast_pb2.Attribution(
-        before_tipoff=attribution.before_tipoff,
-        minutes=attribution.minutes,
-        similar_games=attribution.similar_games,
     )

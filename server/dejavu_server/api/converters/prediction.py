@@ -107,7 +107,6 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     read_total_market = faults.read(total_market, None, request) if request.HasField("total_market") else None
     line_ups = _lineups(request, faults) if request.HasField("lineups") else None
     origin = faults.read(line_origin, None, request, today) if says_origin(request) else None
-    explained = request.return_explanation
     query = _ANY_QUERY
     try:
         query = ForecastQuery(
@@ -117,8 +116,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
             home_team=home_team,
             away_team=away_team,
             pregame_margin=request.pregame_margin if request.HasField("pregame_margin") else None,
-            explain=explained or game_id != "",
-            explain_steps=explained,
+            explain=request.return_explanation or game_id != "",
             quantile_levels=levels,
             record=game_id != "",
             market=read_market,

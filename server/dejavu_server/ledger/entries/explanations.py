@@ -23,13 +23,9 @@ _S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
-def _of_component(name: str, field: str, explanation: Explanation) -> float | None:
-    """Return a field of the prediction of a component; None if there is none."""
-    for each in explanation.components:
-        if each.name == name:
-            value: float = getattr(each, field)
-            return value
-    return None
+def _prediction_of(name: str, explanation: Explanation) -> float | None:
+    """Return the prediction of a component; None if there is none."""
+    return next((each.prediction for each in explanation.components if each.name == name), None)
 
 
 def optional(convert: Callable[[_S], _T], value: _S | None) -> _T | None:
@@ -62,7 +58,6 @@ ADAPTATION: Final = Layout(
 _ATTRIBUTION: Final = Layout(
     Member("before_tipoff", Kind.NUMBER),
     Member("minutes", Kind.NUMBERS),
-    Member("similar_games", Kind.NUMBER),
 )
 
 _SIMILAR_GAME: Final = Layout(
@@ -76,15 +71,12 @@ _SIMILAR_GAME: Final = Layout(
     Member("increment_spread", Kind.NUMBER),
 )
 
-_COMPONENT_FIELDS: Final = {
-    f"{name}_{field}": partial(_of_component, name, field) for name in COMPONENTS for field in ("prediction", "weight")
-}
+_COMPONENT_FIELDS: Final = {f"{name}_prediction": partial(_prediction_of, name) for name in COMPONENTS}
 
 EXPLANATION: Final = Layout(
     *(Member(name, Kind.NUMBER, path, when=path) for name, path in _COMPONENT_FIELDS.items()),
     Member("baseline_prediction", Kind.NUMBER),
-    Member("ensemble_forecast", Kind.NUMBER),
-    Member("attribution", Kind.OBJECT, of=_ATTRIBUTION, null=True),
+    Member("attribution", Kind.OBJECT, of=_ATTRIBUTION),
     Member("calibration_games", Kind.INTEGER),
     Member("linear_prediction", Kind.NUMBER),
     Member("similar_games", Kind.OBJECTS, of=_SIMILAR_GAME),
@@ -108,11 +100,10 @@ def read_explanation(value: dict[str, Any]) -> Explanation:
     """Return the explanation of a JSON object."""
     return Explanation(
         components=tuple(
-            ComponentPrediction(name, value[f"{name}_prediction"], value[f"{name}_weight"])
+            ComponentPrediction(name, value[f"{name}_prediction"])
             for name in COMPONENTS
             if f"{name}_prediction" in value
         ),
-        ensemble_forecast=value["ensemble_forecast"],
         baseline_prediction=value["baseline_prediction"],
         similar_games=tuple(
             SimilarGame(
@@ -122,16 +113,12 @@ def read_explanation(value: dict[str, Any]) -> Explanation:
                 distance=game["distance"],
                 differential_at_horizon=game["differential_at_horizon"],
                 games=game["games"],
-                increment=game.get("increment", 0.0),
-                increment_spread=game.get("increment_spread", 0.0),
+                increment=game["increment"],
+                increment_spread=game["increment_spread"],
             )
             for game in value["similar_games"]
         ),
-        linear_prediction=value.get("linear_prediction", 0.0),
-        calibration_games=value.get("calibration_games", 0),
-        attribution=optional(_read_attribution, value.get("attribution")),
+        linear_prediction=value["linear_prediction"],
+        calibration_games=value["calibration_games"],
+        attribution=Attribution(value["attribution"]["before_tipoff"], tuple(value["attribution"]["minutes"])),
     )
-
-
-def _read_attribution(value: dict[str, Any]) -> Attribution:
-    return Attribution(value["before_tipoff"], tuple(value["minutes"]), value["similar_games"])

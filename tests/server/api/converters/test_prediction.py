@@ -201,7 +201,7 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
     assert message.generated_time.ToDatetime(UTC) == NOW
     assert message.expires_time.ToDatetime(UTC) == NOW + timedelta(minutes=5)
     assert (message.sequence, message.revision) == (7, 1)
-    assert [each.weight for each in message.explanation.components] == [0.4, 0.6]
+    assert [each.name for each in message.explanation.components] == ["dejavu", "lstm"]
     [game] = message.explanation.similar_games
     assert game == forecast_pb2.SimilarGame(
         label="2021-03-14 BOS @ BKN and 6 like it",
@@ -217,7 +217,7 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
     )
     attribution = message.explanation.attribution
     assert len(attribution.minutes) == 18
-    assert attribution.before_tipoff + sum(attribution.minutes) + attribution.similar_games == 11.25
+    assert attribution.before_tipoff + sum(attribution.minutes) == 11.25
     assert (message.explanation.linear_prediction, message.explanation.calibration_games) == (9.75, 1234)
 
 

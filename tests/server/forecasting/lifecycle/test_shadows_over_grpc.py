@@ -18,7 +18,7 @@ _GAMES = 3
 
 @pytest.mark.nightly
 def test_a_challenger_is_compared_on_what_the_champion_answered(tmp_path: Path) -> None:
-    challenger = publish_variant(tmp_path / "challenger", 0.3)
+    challenger = publish_variant(tmp_path / "challenger", 0.003)
     ledger, store = f"sqlite:///{tmp_path}/ledger.sqlite3", str(tmp_path / "store")
     arguments = ("--workers", "2", "--ledger", ledger, "--model-store", store, "--metrics-listen", "127.0.0.1:0")
     with spawned_server(*arguments) as server, DejavuClient(server.address, timeout=60.0) as client:

@@ -55,19 +55,17 @@ attributions = st.builds(
     Attribution,
     before_tipoff=finite,
     minutes=st.lists(finite, max_size=47).map(tuple),
-    similar_games=finite,
 )
 explanations = st.builds(
     Explanation,
     components=st.lists(finite, max_size=len(COMPONENTS)).map(
-        lambda numbers: tuple(ComponentPrediction(*each, 0.5) for each in zip(COMPONENTS, numbers, strict=False))
+        lambda numbers: tuple(ComponentPrediction(*each) for each in zip(COMPONENTS, numbers, strict=False))
     ),
-    ensemble_forecast=finite,
     baseline_prediction=finite,
     similar_games=st.lists(similar_games, max_size=3).map(tuple),
     linear_prediction=finite,
     calibration_games=st.integers(0, 10**6),
-    attribution=st.none() | attributions,
+    attribution=attributions,
 )
 margins = st.floats(-200, 200)
 intervals = st.tuples(finite, finite).map(lambda ends: Interval(min(ends), max(ends)))
@@ -179,10 +177,9 @@ def test_the_form_is_what_it_is() -> None:
     assert form == (
         '{"kind":"forecast","payload":{"forecast":{"adaptation":null,"calibration_sequence":0,'
         '"distribution":[],"elapsed_minutes":3,"expected_margin":5.5,'
-        '"expires_us":1767323345678901,"explanation":{"attribution":{"before_tipoff":0.5,"minutes":[0.0,1.25,-1.5],'
-        '"similar_games":1.0},"baseline_prediction":-1.0,"calibration_games":1234,"dejavu_prediction":0.65,'
-        '"dejavu_weight":0.4,"ensemble_forecast":1.25,"linear_prediction":0.75,"lstm_prediction":1.65,'
-        '"lstm_weight":0.6,"similar_games":[{"away_team":"NYK","date":"2021-03-14","differential_at_horizon":3.0,'
+        '"expires_us":1767323345678901,"explanation":{"attribution":{"before_tipoff":0.5,"minutes":[0.0,1.25,-1.0]},'
+        '"baseline_prediction":-1.0,"calibration_games":1234,"dejavu_prediction":0.65,'
+        '"linear_prediction":0.75,"lstm_prediction":1.65,"similar_games":[{"away_team":"NYK","date":"2021-03-14","differential_at_horizon":3.0,'
         '"distance":1.5,"games":4,"home_team":"BOS","increment":4.0,"increment_spread":6.5}]},'
         '"generated_us":1767323045678901,"home_lead_probability":0.6,"interval_lower":-10.25,"interval_upper":13.25,'
         '"model_version":"v1","point":1.25,"static_scores":[]},"request":{"alpha":0.05,"away_team":"GSW","game_id":"0022300001",'

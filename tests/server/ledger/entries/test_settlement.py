@@ -73,7 +73,7 @@ def test_the_score_of_an_outcome_is_that_of_the_level_whose_quantile_it_is() -> 
 
 
 def test_a_forecast_without_a_distribution_has_neither_crps_nor_score() -> None:
-    settlement = settle(issued(bare=True), outcome(3))
+    settlement = settle(issued(), outcome(3))
     assert (settlement.crps, settlement.score) == (None, None)
 
 

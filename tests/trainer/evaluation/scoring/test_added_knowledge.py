@@ -41,6 +41,9 @@ def games_with_lines() -> Games:
     return replace(games, line=line)
 
 
+COMPONENTS_TITLE = "Final: point forecasts by components, by minute"
+
+
 @pytest.fixture(scope="module")
 def fold() -> FoldScores:
     games = games_with_lines()
@@ -63,12 +66,12 @@ def test_the_line_is_scored_with_references_that_know_it_too(fold: FoldScores) -
     assert served([fold, replace(fold, forecasts={name: fold.forecasts[name] for name in SERVED})]) == SERVED
     final = compute_metrics([fold], resamples=100)["final"]
     overall = final["all"]["all"]
-    for reference in ("ensemble", *OF_LINE):
+    for reference in ("served", *OF_LINE):
         assert overall.relative[LINE][reference]["brier"].value < 0.05
-    assert overall.relative[LINE]["ensemble"]["crps"].upper < -0.02
-    early, late = (final["minute"][minute].relative[LINE]["ensemble"]["crps"].value for minute in ("1", "42"))
+    assert overall.relative[LINE]["served"]["crps"].upper < -0.02
+    early, late = (final["minute"][minute].relative[LINE]["served"]["crps"].value for minute in ("1", "42"))
     assert early < late, "the line tells the more the earlier it is"
-    *_, by_minute, by_season = added_knowledge("Final", final)
+    *_, by_minute, by_season, _ = added_knowledge("Final", final)
     assert by_minute.header[:4] == ("minute", "games", "CRPS", "Brier")
     assert [row[0] for row in by_season.rows] == ["2023"]
 
@@ -76,7 +79,7 @@ def test_the_line_is_scored_with_references_that_know_it_too(fold: FoldScores) -
 def test_a_game_without_a_line_is_forecast_as_without_it(fold: FoldScores) -> None:
     without = np.isnan(games_with_lines().select(games_with_lines().season == 2023).line)
     assert 0 < without.sum() < len(fold)
-    for name, other in ((LINE, "ensemble"), *zip(OF_LINE, ("linear", "logistic"), strict=True)):
+    for name, other in ((LINE, "served"), *zip(OF_LINE, ("linear", "logistic"), strict=True)):
         same = (fold.forecasts[name].probability == fold.forecasts[other].probability).all(axis=1)
         assert same[without].all()
         assert not same[~without].any()
@@ -85,20 +88,24 @@ def test_a_game_without_a_line_is_forecast_as_without_it(fold: FoldScores) -> No
 def test_a_game_whose_line_ups_are_not_known_is_forecast_as_without_them(fold: FoldScores) -> None:
     test = games_with_lines().select(games_with_lines().season == 2023)
     unknown = np.array([not lines for lines in test.box_scores])
-    known, plain = (fold.forecasts[name].point for name in (PLAYERS, "ensemble"))
+    known, plain = (fold.forecasts[name].point for name in (PLAYERS, "served"))
     assert known is not None
     assert plain is not None
     same = np.equal(known, plain)
     assert same[unknown].mean() > 0.99, "the factor of the season moves few points"
     assert same[~unknown].mean() < 0.5
     overall = compute_metrics([fold], resamples=20)["final"]["all"]["all"]
-    assert overall.relative[PLAYERS].keys() == {"ensemble", "persistence", "linear", "logistic"}
+    assert overall.relative[PLAYERS].keys() == {"served", "persistence", "linear", "logistic"}
     assert [table.title for table in added_knowledge("Final", compute_metrics([fold], resamples=20)["final"])] == [
-        f"Final: {what}, by {kind}" for what in ("with who plays", "with the line") for kind in ("minute", "season")
+        *(f"Final: {what}, by {kind}" for what in ("with who plays", "with the line") for kind in ("minute", "season")),
+        COMPONENTS_TITLE,
     ]
 
 
 def test_what_is_not_known_has_no_tables(fold: FoldScores) -> None:
     without = {name: each for name, each in fold.forecasts.items() if name not in (PLAYERS, LINE, *OF_LINE)}
     final = compute_metrics([replace(fold, forecasts=without)], resamples=20)["final"]
-    assert not [*added_knowledge("Final", final)]
+    [components] = added_knowledge("Final", final)
+    assert components.title == COMPONENTS_TITLE
+    [row] = [row for row in components.rows if row[0] == "all"]
+    assert row[3:] == ("+0.00 [+0.00, +0.00]",) * 6, "these components predict what the linear models do"

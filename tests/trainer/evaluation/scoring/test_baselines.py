@@ -3,13 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.support.builders.folds import linear_points, rated_walks
+from tests.support.builders.random_walks import random_walks
 from tests.support.fakes.linear_only_models import plain_models
 
-from dejavu_models.types import CASES, MarginSource
-from dejavu_trainer.evaluation.scoring.baselines import linear_baseline, persistence_baseline
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
+from dejavu_trainer.evaluation.scoring.baselines import lead_scales, linear_baseline, persistence_baseline
 from dejavu_trainer.training.linear import PARTS_OF_A_SEASON, fit_linear
 
 CASE = CASES.index((1, 20))
+HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)
 
 
 def test_the_linear_reference_is_fitted_on_every_earlier_season() -> None:
@@ -65,3 +67,15 @@ def test_persistence_knows_the_changes_of_every_earlier_game() -> None:
     assert (points == test.games.levels[:, :, None]).all()
     changes = np.sort(past.games.final - past.games.levels[:, 19])
     assert distributions[CASE].cells[0].residuals == pytest.approx(changes)
+
+
+def test_scales_tell_how_far_off_forecasts_are_by_lead() -> None:
+    """Uses games whose outcome spread is three times as large for large leads."""
+    games = random_walks(6000, range(2020, 2021))
+    spread = np.where(np.abs(games.levels[:, 29]) < 16, 4.0, 12.0)
+    residuals = np.zeros((len(games), MAX_SLOTS, len(HORIZONS)))
+    residuals[:, 29, FINAL] = np.random.default_rng(3).normal(0, spread)
+    scales = lead_scales(games, residuals)
+    assert scales[FINAL, 30] == pytest.approx([4, 4, 4, 12], rel=0.1)
+    assert (scales[HALFTIME, 24:] == 1).all()
+    assert (scales[:, 0] == 1).all()

@@ -9,7 +9,7 @@ from tests.support.fakes.linear_only_models import plain_models
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.models import PointModels
 from dejavu_models.types import CASES, HORIZONS, AdaptationMode, Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import Tracker, scaled_radii
 from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution
@@ -44,7 +44,7 @@ def fold() -> FoldScores:
 class ServedWalks(NamedTuple):
     """What forecasts the games of the fold, and the factors of the season before each of them, (n, 2)."""
 
-    models: PointEnsemble
+    models: PointModels
     calibration: LatticeCalibration
     test: RatedGames
     factors: Floats
@@ -57,7 +57,7 @@ def served_walks() -> ServedWalks:
     models = plain_models(fit_linear(*train))
     calibration = walk_calibration(models, train, calibrate)
     known = ServedTables.of_source(calibration, MarginSource.KNOWN, test.games)
-    factors = season_factors(point_forecasts(models, test)["ensemble"], known, test.margins)
+    factors = season_factors(point_forecasts(models, test)["linear"], known, test.margins)
     assert (np.abs(factors[-1] - 1) > 0.002).all(), "they make a difference"
     return ServedWalks(models, calibration, test, factors)
 
@@ -81,7 +81,7 @@ def test_every_forecaster_is_scored_at_every_minute_of_both_horizons(fold: FoldS
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("ensemble", MarginSource.KNOWN),
+        ("served", MarginSource.KNOWN),
         ("static", MarginSource.KNOWN),
         ("frozen", MarginSource.RATED),
         ("static_frozen", MarginSource.RATED),
@@ -136,7 +136,7 @@ def test_what_is_scored_is_what_would_be_served(
 
 def test_pit_of_true_distributions_is_flat(fold: FoldScores) -> None:
     """Test games are like the calibration games: each tenth contains a tenth up to sampling error, at each minute."""
-    pit = fold.forecasts["ensemble"].pit
+    pit = fold.forecasts["served"].pit
     assert pit is not None
     assert ((pit > 0) & (pit <= 1)).all()  # in single precision
     for stage in (17, 23 + 10, 23 + 40):
@@ -192,6 +192,6 @@ def test_frozen_ratings_are_scored_with_the_margins_that_they_give(fold: FoldSco
     assert fold.frozen_margins == pytest.approx(fold.margins / 2)
     carried, frozen, unknown = (
         np.abs(fold.forecasts[name].point[:, 30] - fold.outcomes[:, 1]).mean()  # type: ignore[index]
-        for name in ("ensemble", "frozen", "no_teams")
+        for name in ("served", "frozen", "no_teams")
     )
     assert carried < frozen < unknown

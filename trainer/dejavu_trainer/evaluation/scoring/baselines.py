@@ -17,15 +17,19 @@ import numpy as np
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import LinearModels
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
-from dejavu_models.uncertainty.lead_groups import UNSCALED
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS
+from dejavu_models.uncertainty.lead_groups import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.scoring.conformal import MIN_CELL, PredictiveDistribution, min_cell_size
 from dejavu_trainer.training.linear import fit_linear, season_parts
 from dejavu_trainer.training.ratings import RatedGames
+from dejavu_trainer.training.scales import MIN_SCALE
 
 SCALE: Final = 10.0
 """Divisor of leads and margins before the regression, in points; conditions the optimisation."""
+
+PRIOR_GAMES: Final = 40
+"""Weight of all leads in the scale of a lead group, in games."""
 
 SURE: Final = 1e-6
 """Minimum distance of the logistic regression's probabilities from 0 and 1: at the last minute they would round to 0 or
@@ -48,11 +52,35 @@ def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[P
     for which in season_parts(past.games.season):
         rest = past.select(~which)
         out_of_season[which] = _linear_points(fit_linear(*rest) if len(rest.games) else models, past.select(which))
-    scales = models.scales[:, :, MarginSource.KNOWN]
+    scales = lead_scales(past.games, past.games.outcomes[:, None, :] - _linear_points(models, past))
     # With all games as the minimum, there is one cell, except in the fourth quarter (see
     # `conformal.min_cell_size`).
     distributions = _fit_distributions(out_of_season, past.games, scales, len(past.games))
     return _linear_points(models, rated), distributions
+
+
+def lead_scales(games: Games, residuals: Floats) -> Floats:
+    """Return the root mean square of residuals by horizon, minute and lead group, (2, 48, 4), in points.
+
+    Groups are shrunk towards the mean over all leads with the weight of PRIOR_GAMES games. Before tip-off, where there
+    is no lead, and for horizons that have passed, the scale is 1.
+
+    Args:
+        games: n games.
+        residuals: (n, 47 minutes, 2 horizons), in points.
+    """
+    squares = np.square(residuals)
+    overall = squares.mean(axis=0)
+    groups = lead_groups(games.levels)
+    scales = np.ones((len(HORIZONS), MAX_SLOTS + 1, len(UNSCALED)))
+    for group in range(len(UNSCALED)):
+        of_group = (groups == group)[:, :, None]
+        counts = of_group.sum(axis=0)
+        mean = ((squares * of_group).sum(axis=0) + PRIOR_GAMES * overall) / (counts + PRIOR_GAMES)
+        scales[:, 1:, group] = np.sqrt(mean).T
+    for index, horizon in enumerate(HORIZONS):
+        scales[index, horizon.last_slot + 1 :] = 1.0
+    return np.maximum(scales, MIN_SCALE)
 
 
 def persistence_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[PredictiveDistribution]]:
@@ -68,7 +96,7 @@ def _fit_distributions(points: Floats, games: Games, scales: Floats, min_cell: i
     Args:
         points: (n, 47 minutes, 2 horizons), forecasts of the games, in points.
         games: n games that the model has not seen.
-        scales: (2 horizons, 48 minutes, 4), see `LinearModels.scales`.
+        scales: (2 horizons, 48 minutes, 4), see `lead_scales`.
         min_cell: minimum number of games of a cell by lead; see `conformal.min_cell_size`.
     """
     leads, outcomes = games.levels, games.outcomes

@@ -1,6 +1,6 @@
 """Scores forecasts by game and minute; all metrics are computed from these scores.
 
-Every forecaster is scored on the same games. The ensemble and its components use the served distributions. The
+Every forecaster is scored on the same games. Components use the served distributions around their own points. The
 references use all earlier games, see `baselines`.
 """
 
@@ -18,7 +18,7 @@ from dejavu_feed.box_score import MARKS, mark_of
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.player_ratings import PlayerRatings
-from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.models import PointModels
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, THRESHOLDS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
@@ -38,31 +38,30 @@ from dejavu_trainer.training.calibrate import (
     CalibratedModels,
     point_forecasts,
 )
-from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
 from dejavu_trainer.training.linear import have_line
 from dejavu_trainer.training.players import rate_players
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables
 
-SERVED: Final = ("ensemble", "frozen", "no_teams")
-"""The ensemble with carried ratings; with ratings frozen before the season; without teams.
+SERVED: Final = ("served", "frozen", "no_teams")
+"""The forecasts of a server, with carried ratings; with ratings frozen before the season; without teams.
 
 Their scores are multiplied by a factor of the season, as a server does by default.
 """
 
-STATIC: Final = {"ensemble": "static", "frozen": "static_frozen"}
+STATIC: Final = {"served": "static", "frozen": "static_frozen"}
 """Name, by some of SERVED, of the same forecasts without the factor of the season."""
 
 NO_LIVE: Final = "no_live"
-"""The ensemble without total points and last scores, as for requests that do not have them."""
+"""The served forecasts without total points and last scores, as for requests that do not have them."""
 
 PLAYERS: Final = "players"
-"""The ensemble with who plays: with expected margins that know the line-ups so far. It is scored if the models have
-ratings of players and at least half of the test games box scores; other games are forecast as without them."""
+"""The served forecasts with who plays: with expected margins that know the line-ups so far. Scored if the models have
+ratings of players and at least half of the test games have box scores; the other games are forecast as without them."""
 
-PARTS: Final = ("lean", "dejavu", "lstm", "fixed")
-"""The ensemble without components: the linear models alone; each component; and the ensemble with fixed weights. All
-with carried ratings and the tables of the ensemble, without the factor of the season."""
+PARTS: Final = ("dejavu", "lstm", "mean")
+"""The components, and the mean of both, with carried ratings and the served tables, without the factor of the season:
+what the point forecast would be with them."""
 
 BASELINES: Final = ("linear", "persistence")
 """References with a distribution, fitted on all earlier games."""
@@ -75,14 +74,14 @@ CEILING: Final = ("diffusion", "hindsight")
 `ceiling`."""
 
 LINE: Final = "line"
-"""The ensemble with the closing line of a betting market as its expected margin."""
+"""The served forecasts with the closing line of a betting market as its expected margin."""
 
 OF_LINE: Final = ("linear_line", "logistic_line")
 """The references `linear` and `logistic` with the same line. These and LINE are scored if the models and at least half
 of the test games have lines; a game without one is forecast as without the line."""
 
 FORECASTERS: Final = (
-    *(*SERVED, STATIC["ensemble"], NO_LIVE, *PARTS),
+    *(*SERVED, STATIC["served"], NO_LIVE, *PARTS),
     *(*BASELINES, LOGISTIC, *CEILING, PLAYERS, LINE, *OF_LINE),
 )
 """All of them; those of line and players may be missing."""
@@ -159,7 +158,7 @@ def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> 
 
 
 def score_fold(
-    models: PointEnsemble,
+    models: PointModels,
     calibration: LatticeCalibration,
     *,
     earlier: RatedGames,
@@ -186,13 +185,14 @@ def score_fold(
         KeyError: if the models or the calibration lack a minute.
     """
     past, games = earlier.games, test.games
-    points = _with_fixed_weights(point_forecasts(models, test))
+    points = point_forecasts(models, test)
+    points["mean"] = (points["dejavu"] + points["lstm"]) / 2
     advance(1)
-    frozen = point_forecasts(models, RatedGames(games, frozen_margins))["ensemble"]
+    frozen = point_forecasts(models, RatedGames(games, frozen_margins))["linear"]
     advance(1)
-    no_teams = point_forecasts(models, RatedGames(games, np.full(len(games), np.nan)))["ensemble"]
+    no_teams = point_forecasts(models, RatedGames(games, np.full(len(games), np.nan)))["linear"]
     advance(1)
-    by_name = {"ensemble": points["ensemble"], "frozen": frozen, "no_teams": no_teams}
+    by_name = {"served": points["linear"], "frozen": frozen, "no_teams": no_teams}
     known = ServedTables.of_source(calibration, MarginSource.KNOWN, games)
     # Tables with live inputs are calibrated only by games that have live inputs.
     counted = calibrate.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate
@@ -202,7 +202,7 @@ def score_fold(
     forecasts |= _references(earlier, test, hindsight)
     if calibration.has_line and have_line(games).mean() >= _LEAST_SHARE:
         of_line, lined = _with_line(models, calibration, earlier.games, test), have_line(games)
-        for name, without in zip((LINE, *OF_LINE), ("ensemble", "linear", LOGISTIC), strict=True):
+        for name, without in zip((LINE, *OF_LINE), ("served", "linear", LOGISTIC), strict=True):
             forecasts[name] = _where(lined, of_line[name], forecasts[without])
     if players is not None:
         with_players = _with_players(models, players, known, test)
@@ -238,11 +238,11 @@ def _of_models(
     """Return all forecasts but those of the references, and the calibration games by case and size of the lead."""
     games = test.games
     sources = {
-        "ensemble": (MarginSource.KNOWN, test.margins),
+        "served": (MarginSource.KNOWN, test.margins),
         "frozen": (MarginSource.RATED, frozen_margins),
         "no_teams": (MarginSource.UNKNOWN, np.full(len(games), np.nan)),
     }
-    factors = season_factors(served["ensemble"], known, test.margins)
+    factors = season_factors(served["served"], known, test.margins)
     forecasts = {}
     for name, (source, margins) in sources.items():
         tables = known if source is MarginSource.KNOWN else ServedTables.of_source(calibration, source, games)
@@ -250,7 +250,7 @@ def _of_models(
         if name in STATIC:
             forecasts[STATIC[name]] = lattice_forecasts(served[name], tables, margins)
     without = ServedTables([calibration.model(MarginSource.KNOWN)], games)
-    forecasts[NO_LIVE] = lattice_forecasts(served["ensemble"], without, test.margins, factors)
+    forecasts[NO_LIVE] = lattice_forecasts(served["served"], without, test.margins, factors)
     for name in PARTS:
         forecasts[name] = lattice_forecasts(points[name], known, test.margins)
     groups = lead_groups(calibrate.games.levels)
@@ -259,12 +259,12 @@ def _of_models(
 
 
 def _with_line(
-    models: PointEnsemble, calibration: LatticeCalibration, earlier: Games, test: RatedGames
+    models: PointModels, calibration: LatticeCalibration, earlier: Games, test: RatedGames
 ) -> dict[str, Forecasts]:
-    """Return the forecasts of ensemble and references that know the line; of no use for games without one."""
+    """Return the forecasts of models and references that know the line; of no use for games without one."""
     games = test.games
     lines = RatedGames(games, np.where(have_line(games), games.line, test.margins).astype(np.float64))
-    points = point_forecasts(models, lines, line=True)["ensemble"]
+    points = point_forecasts(models, lines, line=True)["linear"]
     tables = ServedTables.of_source(calibration, MarginSource.LINE, games)
     past = earlier.select(have_line(earlier))
     with_line = RatedGames(past, past.line.astype(np.float64))
@@ -277,9 +277,9 @@ def _with_line(
 
 
 def _with_players(
-    models: PointEnsemble, players: PlayerRatings, tables: ServedTables, test: RatedGames
+    models: PointModels, players: PlayerRatings, tables: ServedTables, test: RatedGames
 ) -> Forecasts | None:
-    """Return the forecasts of the ensemble that know who plays; None if too few line-ups are known."""
+    """Return the forecasts that know who plays; None if too few line-ups are known."""
     line_ups = rate_players(players, test.games)[0]
     if np.isfinite(line_ups.usual).mean() < _LEAST_SHARE:
         return None
@@ -289,7 +289,7 @@ def _with_players(
     for mark in range(len(MARKS)):
         slots = np.flatnonzero(marks == mark)
         rated = RatedGames(test.games, of_marks[:, mark])
-        points[:, slots] = point_forecasts(models, rated, minutes=(slots + 1).tolist())["ensemble"][:, slots]
+        points[:, slots] = point_forecasts(models, rated, minutes=(slots + 1).tolist())["linear"][:, slots]
     margins = of_marks[:, marks]
     return lattice_forecasts(points, tables, margins, season_factors(points, tables, margins))
 
@@ -341,11 +341,6 @@ def _normal_forecasts(means: Floats, deviations: Floats, games: Games) -> Foreca
         crps=(deviations * (score * (2 * pit - 1) + 2 * density - 1 / np.sqrt(np.pi))).astype(np.float32),
         pit=pit.astype(np.float32),
     )
-
-
-def _with_fixed_weights(points: dict[str, Floats]) -> dict[str, Floats]:
-    fixed = FIXED_DEJAVU_WEIGHT * points["dejavu"] + (1 - FIXED_DEJAVU_WEIGHT) * points["lstm"]
-    return {**points, "fixed": fixed, "lean": points["linear"]}
 
 
 def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test: RatedGames) -> Forecasts:

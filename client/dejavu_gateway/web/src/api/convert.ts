@@ -69,8 +69,8 @@ export function forecast(json: ForecastJson): Forecast {
     attribution: attribution && {
       beforeTipoff: num(attribution.beforeTipoff),
       minutes: (attribution.minutes ?? []).map(num),
-      similarGames: num(attribution.similarGames),
     },
+    opinions: (explanation?.components ?? []).map((each) => ({ name: each.name ?? "", points: num(each.prediction) })),
     calibrationGames: num(explanation?.calibrationGames),
     quantiles: asked.length ? asked.sort((a, b) => a.level - b.level) : recordedQuantiles(json.distribution ?? []),
   };

@@ -25,7 +25,6 @@ export interface SimilarGame {
 export interface Attribution {
   beforeTipoff: number;
   minutes: number[];
-  similarGames: number;
 }
 
 export interface Forecast extends Teams {
@@ -57,6 +56,8 @@ export interface Forecast extends Teams {
   lead: number | undefined;
   similar: SimilarGame[];
   attribution: Attribution | undefined;
+  /** Predictions of models that are no part of the forecast. */
+  opinions: { name: string; points: number }[];
   calibrationGames: number;
   /** Quantiles by level, ascending; empty where none were sent. */
   quantiles: { level: number; value: number }[];

@@ -57,13 +57,10 @@ function ReasonFigure(props: Parts) {
     return [
       { name: said.beforeTipoff, value: terms.beforeTipoff },
       ...terms.minutes.map((value, index) => ({ name: `${index + 1}′`, value })),
-      // 0: the similar games are in the minutes.
-      ...(terms.similarGames ? [{ name: said.similarTerm, value: terms.similarGames }] : []),
     ];
   });
   const title = () => (mainHorizon(props.moment) === "final" ? said.reason : said.reasonHalf);
-  const longName = (index: number) =>
-    index === 0 ? said.beforeTipoffLong : bars()[index]?.name === said.similarTerm ? said.similarTermLong : `${said.minute} ${index}`;
+  const longName = (index: number) => (index === 0 ? said.beforeTipoffLong : `${said.minute} ${index}`);
   const table = () => ({
     columns: [said.minute, said.similarColumns[1] as string],
     rows: bars().map((bar, index) => [longName(index), lead(bar.value, props.moment.home(), props.moment.away(), 2)]),
@@ -80,6 +77,7 @@ function ReasonFigure(props: Parts) {
 function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) => void }) {
   const games = () => props.moment.shown()[mainHorizon(props.moment)]?.forecast.similar ?? [];
   const name = (value: number) => lead(value, props.moment.home(), props.moment.away());
+  const opinions = () => props.moment.shown()[mainHorizon(props.moment)]?.forecast.opinions ?? [];
   const table = () => ({
     columns: said.similarColumns,
     rows: games().map((game) => [
@@ -99,7 +97,10 @@ function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) =
       </div>
       <Show when={games().length} fallback={<p>{said.similarNone}</p>}>
         <Table data={table()} caption={said.similarTitle} />
-        <p class="caption">{said.similarCaption(strings.horizon[mainHorizon(props.moment)] ?? "")}</p>
+        <p class="caption">
+          {said.similarCaption(strings.horizon[mainHorizon(props.moment)] ?? "")}
+          <Show when={opinions().length}>{` ${said.opinions(opinions().map((each) => `${said.opinionOf[each.name] ?? each.name} ${name(each.points)}`))}`}</Show>
+        </p>
       </Show>
     </section>
   );

@@ -1,4 +1,4 @@
-"""Ensemble of the point models of a bundle: linear models, and the components that correct them."""
+"""Point models of a bundle: the linear models, whose prediction is the forecast, and components beside them."""
 
 from __future__ import annotations
 
@@ -11,32 +11,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.point.dejavu import Dejavu, NeighborResult
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
-from dejavu_models.types import COMPONENTS, HORIZONS, MAX_SLOTS, MarginSource
-
-
-@dataclass(frozen=True, slots=True)
-class EnsembleWeights:
-    """Weights of the ensemble at each minute.
-
-    Attributes:
-        dejavu_weights: (2 horizons, 48), by minute, in [0, 1]: Dejavu's weight in the ensemble; the LSTM has the
-            rest. Minute 0 is not used.
-        shrinkage: (2 horizons, 48), in [0, 1]: factor applied to the residuals of Dejavu's neighbours.
-
-    Raises:
-        ValueError: if a shape is wrong or a value is out of bounds.
-    """
-
-    dejavu_weights: Floats
-    shrinkage: Floats
-
-    def __post_init__(self) -> None:
-        for name in ("dejavu_weights", "shrinkage"):
-            values = getattr(self, name)
-            if values.shape != (len(HORIZONS), MAX_SLOTS + 1) or values.dtype != np.float64:
-                raise ValueError(f"{name} are {values.dtype} of shape {values.shape}")
-            if not ((values >= 0) & (values <= 1)).all():
-                raise ValueError(f"{name} must lie in [0, 1]")
+from dejavu_models.types import COMPONENTS, HORIZONS, MarginSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +23,7 @@ class Predictions:
     Attributes:
         minute: minute at which the patterns end.
         persistence: (n,), the last known differential.
-        linear, dejavu, lstm, ensemble: (n, 2), by horizon.
+        linear, dejavu, lstm: (n, 2), by horizon. A missing component predicts what the linear models do.
         neighbourhoods: neighbours behind Dejavu's predictions; None if it is not a component.
     """
 
@@ -57,36 +32,23 @@ class Predictions:
     linear: Floats
     dejavu: Floats
     lstm: Floats
-    ensemble: Floats
     neighbourhoods: NeighborResult | None
 
 
 @dataclass(frozen=True, slots=True)
-class PointEnsemble:
+class PointModels:
     """The point models of a bundle, without its calibration.
 
     Attributes:
-        linear: the linear models, which the others correct.
+        linear: the linear models. Their prediction is the point forecast.
         lstm: None if it is not a component.
         minutes: Dejavu databases by minute; the keys are the minutes that the bundle supports. Empty if Dejavu is not a
             component.
-        weights: weights of the components; a single component has the full weight.
-
-    Raises:
-        ValueError: if a missing component has a weight.
     """
 
     linear: LinearModels
     lstm: Lstm | None
     minutes: Mapping[int, Dejavu]
-    weights: EnsembleWeights
-
-    def __post_init__(self) -> None:
-        weights = self.weights.dejavu_weights[:, 1:]
-        if self.components == ("dejavu",) and (weights != 1).any():
-            raise ValueError("the LSTM has a weight, and is not a component")
-        if self.components == ("lstm",) and weights.any():
-            raise ValueError("Dejavu has a weight, and is not a component")
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -126,14 +88,11 @@ class PointEnsemble:
             neighbourhoods = self.minutes[minute].query(patterns)
             sources = np.where(np.isfinite(margins), MarginSource.KNOWN, MarginSource.UNKNOWN)
             of_neighbours = neighbourhoods.residuals[np.arange(len(sources)), sources]
-            of_neighbours = of_neighbours * self.weights.shrinkage[:, minute]
-        weight = self.weights.dejavu_weights[:, minute]
         return Predictions(
             minute=minute,
             persistence=last,
             linear=linear,
             dejavu=linear + of_neighbours,
             lstm=linear + lstm_residuals,
-            ensemble=linear + weight * of_neighbours + (1 - weight) * lstm_residuals,
             neighbourhoods=neighbourhoods,
         )

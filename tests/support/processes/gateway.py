@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.support.processes import preloaded
+from tests.support.processes.preloaded import Child, start_preloaded
 from tests.support.processes.servers import SpawnedServer
 
 SECONDS = 60.0
@@ -18,16 +20,21 @@ SECONDS = 60.0
 
 @contextmanager
 def spawned_gateway(*args: str, environment: dict[str, str] | None = None) -> Iterator[SpawnedServer]:
-    """Runs a gateway on a free port of 127.0.0.1, unless the arguments name another address."""
+    """Runs a gateway on a free port of 127.0.0.1, unless the arguments name another address; preloaded by day."""
     listen = () if "--listen" in args else ("--listen", "127.0.0.1:0")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dejavu_gateway", *listen, "--log-format", "json", *args],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="backslashreplace",
-        env={**os.environ, **(environment or {})},
-    )
+    arguments = [*listen, "--log-format", "json", *args]
+    variables = {**os.environ, **(environment or {})}
+    if preloaded.enabled():
+        process: Child = start_preloaded("dejavu_gateway", arguments, variables)
+    else:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dejavu_gateway", *arguments],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="backslashreplace",
+            env=variables,
+        )
     gateway = SpawnedServer(process)
     try:
         yield gateway

@@ -182,7 +182,7 @@ def start_preloaded(module: str, arguments: Sequence[str], environment: Mapping[
     """Starts `python -m MODULE ARGUMENTS` with nothing on standard input and a pipe from standard error.
 
     Args:
-        module: dejavu_server, or another that it has imported.
+        module: dejavu_server, dejavu_gateway, or another that it has imported.
         arguments: arguments of the program.
         environment: its whole environment. Of PYTHONPATH, only a sitecustomize.py has an effect, and that in workers
             too; other variables that the interpreter itself reads have none.
@@ -375,6 +375,8 @@ def _main() -> None:
     gc.disable()
     import uvloop  # noqa: F401
 
+    import dejavu_gateway.cli
+    import dejavu_gateway.run  # noqa: F401
     import dejavu_server.cli.serve
     import dejavu_server.worker.worker  # noqa: F401
 

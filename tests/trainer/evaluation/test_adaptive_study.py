@@ -23,7 +23,7 @@ from dejavu_trainer.reports.text import method_line
 @pytest.fixture(scope="module")
 def narrow() -> FoldScores:
     """A season whose intervals have half their width."""
-    return walk_fold(scale=0.5)
+    return walk_fold(games=600, scale=0.5)
 
 
 def test_what_is_followed_are_the_middles_of_the_stages() -> None:

@@ -182,7 +182,7 @@ def test_seasons_that_can_not_be_tested_are_told_before_any_work(
 
 
 def test_a_fold_survives_its_file(tmp_path: Path) -> None:
-    fold = walk_fold(2033, games=300)
+    fold = walk_fold(2033)
     path = tmp_path / "fold-2033-0.npz"
     write_atomic(path, to_bytes(fold))
     assert_same(read_fold(path), fold)

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from tests.support.builders.folds import result_of_two_folds, walk_fold
+from tests.support.builders.folds import result_of_two_folds, two_folds, walk_fold
 
 from dejavu_models.manifest import MAX_TEXT
 from dejavu_models.metrics import Estimate
@@ -28,14 +28,14 @@ from dejavu_trainer.evaluation.verdict import judge
 
 @pytest.fixture(scope="module")
 def good() -> list[FoldScores]:
-    return [walk_fold(2033), walk_fold(2034, seed=5)]
+    return two_folds()
 
 
 def test_models_that_know_more_than_the_lead_and_say_how_much_are_fit(good: list[FoldScores]) -> None:
     verdict = judge(good, resamples=100)
     assert verdict.fit, verdict.reason
     assert all(check.passed for check in verdict.checks)
-    assert verdict.reason.startswith("On 1,200 games of 2033, 2034: CRPS below persistence for both")
+    assert verdict.reason.startswith("On 600 games of 2033, 2034: CRPS below persistence for both")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_every_promise_names_the_level_of_its_interval(good: list[FoldScores]) -
 
 
 def test_seasons_that_err_oppositely_are_unfit_though_right_on_average(good: list[FoldScores]) -> None:
-    opposite = [walk_fold(2033, scale=0.8), walk_fold(2034, seed=5, scale=1.25)]
+    opposite = [walk_fold(2033, scale=0.8), walk_fold(2034, seed=8, scale=1.25)]
     verdict = judge(opposite, resamples=100)
     by_name = {check.name: check for check in verdict.checks}
     assert by_name["coverage at 80 %, served, final"].passed
@@ -116,7 +116,7 @@ def spoilt(fold: FoldScores) -> FoldScores:
 
 
 def test_a_manifest_has_room_for_the_reason() -> None:
-    opposite = [walk_fold(2033, scale=0.85), walk_fold(2034, seed=5, scale=1.2)]
+    opposite = [walk_fold(2033, scale=0.85), walk_fold(2034, seed=8, scale=1.2)]
     verdict = judge([spoilt(fold) for fold in opposite], resamples=100)
     failed = [check.name for check in verdict.checks if not check.passed]
     assert failed == ["coverage by minute, and by minute and |lead|", "coverage by season"]
@@ -161,7 +161,7 @@ def test_a_coverage_counts_the_chance_of_test_and_calibration(good: list[FoldSco
     at_18 = coverage(good[:1], "served", Horizon.HALFTIME, [18], 80)
     assert at_18 is not None
     rate, half = at_18.found.value, (at_18.found.upper - at_18.found.lower) / 2
-    assert half == pytest.approx(2.5758 * (rate * (1 - rate) * (1 / 600 + 1 / 600)) ** 0.5, rel=1e-3)
+    assert half == pytest.approx(2.5758 * (rate * (1 - rate) * (1 / 300 + 1 / 300)) ** 0.5, rel=1e-3)
 
 
 def test_minutes_of_one_game_are_no_new_games(good: list[FoldScores]) -> None:

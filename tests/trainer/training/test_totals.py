@@ -27,7 +27,7 @@ from dejavu_trainer.training.totals import (
 
 @pytest.fixture(scope="module")
 def games() -> Games:
-    return paced_games(700, range(2020, 2024))
+    return paced_games(520, range(2020, 2024))
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +73,13 @@ def test_knowing_the_teams_forecasts_better_and_knowing_more_of_the_game_does_to
 
 def test_totals_are_fitted_by_source_and_carried_to_the_last_game(games: Games) -> None:
     steps: list[int] = []
-    fitted = fit_totals(games, 6, steps.append)
+    fitted = fit_totals(games, 3, steps.append)
     assert fitted is not None
-    assert sum(steps) == 6
+    assert sum(steps) == 3
     assert set(fitted.models) == set(WITHOUT_LINE)
     assert fitted.ratings.date == games.date[-1]
     assert fitted.ratings.season == 2023
-    again = fit_totals(games, 6, ignore)
+    again = fit_totals(games, 3, ignore)
     assert again is not None
     assert again.to_bytes() == fitted.to_bytes()
     known, rated = (fitted.models[source] for source in (MarginSource.KNOWN, MarginSource.RATED))

@@ -23,13 +23,15 @@ from dejavu_trainer.training.players import rate_players
 from dejavu_trainer.training.ratings import RatedGames
 
 SEASONS = range(2020, 2024)
+GAMES = LEAST_LINES * 7 // 20
+"""Of each season: the three before the last have enough lines."""
 WITHOUT = 7
 """Every so manieth game has no box score."""
 
 
 def games_with_lines() -> Games:
     """Games of which a market knows half of what decides them, and ratings nothing; with box scores."""
-    games = random_walks(LEAST_LINES // 2, SEASONS)
+    games = random_walks(GAMES, SEASONS)
     box_scores = no_box_scores(len(games))
     for row in range(len(games)):
         teams = str(games.home[row]), str(games.away[row])

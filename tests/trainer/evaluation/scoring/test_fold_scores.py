@@ -38,7 +38,7 @@ from dejavu_trainer.training.served_tables import ServedTables, live_inputs
 
 @pytest.fixture(scope="module")
 def fold() -> FoldScores:
-    return walk_fold(2033)
+    return walk_fold(2033, games=600)
 
 
 class ServedWalks(NamedTuple):

@@ -19,14 +19,14 @@ from dejavu_trainer.reports.text import markdown
 
 @pytest.fixture(scope="module")
 def result() -> BacktestResult:
-    games = paced_games(400, range(2030, 2035))
+    games = paced_games(340, range(2030, 2035))
     return result_of(two_folds(), RUN, backtest_totals(games, [2033, 2034], 2), resamples=50)
 
 
 def test_the_document_has_totals_as_it_has_margins(result: BacktestResult) -> None:
     document = json.loads(to_json(result))
     group = document["totals"]["final"]["minute"]["24"]
-    assert group["games"] == 800
+    assert group["games"] == 680
     value, lower, upper = group["relative"]["totals"]["pace"]["crps"]
     assert lower <= value <= upper
     assert set(document["totals"]["halftime"]["season"]) == {"2033", "2034"}

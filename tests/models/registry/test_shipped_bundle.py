@@ -1,4 +1,4 @@
-"""Compares the shipped bundle with the real games listed in its manifest."""
+"""Compares the shipped bundle with the real games listed in its manifest; by day with those that calibrate it."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def test_it_was_made_of_these_games(data_dir: Path) -> None:
     assert games.fingerprint == manifest.data_fingerprint
 
 
+@pytest.mark.nightly
 def test_its_distributions_are_those_of_unseen_seasons_of_these_games(data_dir: Path) -> None:
     """The tables without live inputs or teams, which do not depend on ratings."""
     forecaster = load_bundle(default_bundle())
@@ -64,6 +65,7 @@ def test_its_intervals_hold_as_often_as_they_say_on_the_games_that_calibrate_the
         assert 0.8 <= np.mean(held) < 0.88
 
 
+@pytest.mark.nightly
 def test_its_prototypes_stand_for_all_training_games_and_are_named_by_them(data_dir: Path) -> None:
     forecaster = load_bundle(default_bundle())
     games = real_games(data_dir, forecaster.info.train_seasons)
@@ -75,6 +77,7 @@ def test_its_prototypes_stand_for_all_training_games_and_are_named_by_them(data_
         assert set(zip(held.date.tolist(), held.home.tolist(), held.away.tolist(), strict=True)) <= known
 
 
+@pytest.mark.nightly
 def test_its_ratings_count_every_game_and_stand_for_the_season_after(data_dir: Path) -> None:
     forecaster = load_bundle(default_bundle())
     record = forecaster.manifest.ratings

@@ -19,7 +19,7 @@ from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market
 from dejavu_feed.live_inputs import LastScore, Possession, Side
 
-GAMES = [current_game(number) for number in range(101, 125)]
+GAMES = [current_game(number) for number in range(101, 117)]
 TEAMS: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL"}
 
 ODDS = ((-250, 3.5), (-110, -110), (100, -120), (180, -210), (2.2, 1.75))

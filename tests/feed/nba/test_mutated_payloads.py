@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.harness.laws import examples
+from tests.support.harness.laws import NIGHTLY
 
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.nba.game_progress import final_score, halftime_score, known_inputs, known_minutes
@@ -33,6 +33,8 @@ VALUES: Final[tuple[object, ...]] = (
     "PT00M00.00S", "PT12M00.00S", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", [], {}, [{}], "9" * 5000,
 )  # fmt: skip
 MISSING: Final = object()
+CHANGES: Final = 4000 if NIGHTLY else 150
+"""Number of changed payloads of each file."""
 
 
 def payload(folder: Path, name: str) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def test_a_changed_field_of_the_plays_costs_only_the_minutes_that_it_carries(nam
     results = halftime_score(true.plays), final_score(true.plays)
     tried = lost = 0
     plays = len(document["game"]["actions"])
-    for path, changed in mutations(document, examples(150), seed=len(name)):
+    for path, changed in mutations(document, CHANGES, seed=len(name)):
         if path in {("game",), ("game", "gameId"), ("game", "actions")} or len(changed["game"]["actions"]) < plays:
             continue  # all plays or a whole play may be gone, without a trace
         read = read_plays(changed, game_id)
@@ -113,7 +115,7 @@ ESSENTIAL: Final = {"gameId", "gameStatus", "period", "homeTeam", "awayTeam", "t
 @pytest.mark.parametrize("name", READERS)
 def test_a_changed_field_that_is_only_shown_costs_no_box_score(name: str, data_dir: Path) -> None:
     document = payload(data_dir, name)
-    for path, changed in mutations(document, examples(150), seed=1):
+    for path, changed in mutations(document, CHANGES, seed=1):
         try:
             READERS[name](changed)
         except MalformedFeed:
@@ -127,7 +129,7 @@ def test_a_changed_field_that_is_only_shown_costs_no_box_score(name: str, data_d
 def test_a_changed_field_of_a_scoreboard_costs_at_most_its_game(name: str, data_dir: Path) -> None:
     document = payload(data_dir, name)
     true = read_scoreboard(document).games
-    for path, changed in mutations(document, examples(150), seed=2):
+    for path, changed in mutations(document, CHANGES, seed=2):
         if path in {("scoreboard",), ("scoreboard", "games")}:
             continue
         board = read_scoreboard(changed)

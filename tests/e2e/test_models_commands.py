@@ -28,7 +28,7 @@ def test_a_model_is_registered_staged_promoted_by_force_rolled_back_and_told_of(
         refused, why = run("promote", "challenger")
         assert (refused, "MODEL_NOT_PROVEN" in why) == (4, True)
         assert f"promoted by force {version}" in run("promote", "challenger", "--force", "--reason", "a try")[1]
-        assert "nothing to change" in run("promote", version)[1]
+        assert "no change" in run("promote", version)[1]
         assert f"instead of {version}" in run("rollback")[1]
         stages = {line.split()[0]: line.split()[1] for line in run("list")[1].splitlines() if line[:1].isalnum()}
         assert stages[version] == "retired"

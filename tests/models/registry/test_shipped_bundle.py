@@ -26,6 +26,7 @@ pytestmark = pytest.mark.real_data
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 def test_it_was_made_of_these_games(data_dir: Path) -> None:
     manifest = load_bundle(default_bundle()).manifest
     games = load_games(real_folder(data_dir), [*manifest.train.seasons, *manifest.calibrate.seasons])

@@ -17,9 +17,8 @@ from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.margin_model import TABLES
 from dejavu_trainer.data.games import load_games
-from dejavu_trainer.training.calibrate import point_forecasts
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
-from dejavu_trainer.training.linear import out_of_season_points
+from dejavu_trainer.training.linear import linear_points, out_of_season_points
 from dejavu_trainer.training.ratings import RatedGames, carry
 
 pytestmark = pytest.mark.real_data
@@ -54,7 +53,7 @@ def test_its_intervals_hold_as_often_as_they_say_on_the_games_that_calibrate_the
     forecaster = load_bundle(default_bundle())
     games = real_games(data_dir, forecaster.info.calibration_seasons)
     rated = RatedGames(games, np.full(len(games), np.nan))
-    points = point_forecasts(forecaster.models, rated)["linear"]
+    points = linear_points(forecaster.models.linear, rated)
     model = forecaster.calibration.model(MarginSource.UNKNOWN)
     assert model.games == len(games)
     for horizon, minutes in ((Horizon.HALFTIME, range(1, 13)), (Horizon.FINAL, [47])):

@@ -22,9 +22,8 @@ from dejavu_trainer.training.calibrate import (
     conformalized,
     fit_tables,
     frozen_before_each_season,
-    point_forecasts,
 )
-from dejavu_trainer.training.linear import fit_linear, out_of_season_points, season_parts
+from dejavu_trainer.training.linear import fit_linear, linear_points, out_of_season_points, season_parts
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainingConfig, train_models
 
@@ -68,7 +67,7 @@ def test_games_that_nothing_has_seen_make_up_for_tables_that_are_wrong(rated: Ra
     for start in (tables, LatticeCalibration(shrunk)):
         made = conformalized(start, models, new, new.margins / 2)
         assert made.games == len(new.games)
-        points = point_forecasts(models, new)["linear"]
+        points = linear_points(models.linear, new)
         for index, minute in ((0, 12), (1, 6), (1, 30), (1, 47)):
             model = made.model(MarginSource.KNOWN)
             of_minute = (points[:, minute - 1, index], new.games.levels[:, minute - 1], new.margins)

@@ -6,7 +6,6 @@ that the tested procedure is the published one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,7 +26,7 @@ from dejavu_models.uncertainty.lattice.ranks import UNRANKED, ranks_of
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance, Progress, ignore
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
-from dejavu_trainer.training.linear import LEAST_LINES, have_line, out_of_season_points
+from dejavu_trainer.training.linear import LEAST_LINES, have_line, linear_points, out_of_season_points
 from dejavu_trainer.training.players import fit_players
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
@@ -204,7 +203,7 @@ def conformalized(
     followed = {kind: live_inputs(games, kind)[1] for kind in COLUMNS}
     places = np.random.default_rng(_RANKS_SEED).uniform(-0.5, 0.5, (len(games), len(CASES)))
     for source, margins in _margins_by_source(rated, frozen_margins).items():
-        points = point_forecasts(models, RatedGames(games, margins), line=source is MarginSource.LINE)["linear"]
+        points = linear_points(models.linear, RatedGames(games, margins), line=source is MarginSource.LINE)
         for kind in LiveKind:
             model = tables.models.get((source, kind))
             used = np.flatnonzero(_with_source(source, games) & followed.get(kind, True))
@@ -235,40 +234,6 @@ def _margins_by_source(rated: RatedGames, frozen_margins: Floats) -> dict[Margin
 def _with_source(source: MarginSource, games: Games) -> NDArray[np.bool_]:
     """Return which games have an expected margin of a source, (n,)."""
     return have_line(games) if source is MarginSource.LINE else np.ones(len(games), dtype=bool)
-
-
-def point_forecasts(
-    models: PointModels,
-    rated: RatedGames,
-    *,
-    line: bool = False,
-    minutes: Sequence[int] = Horizon.FINAL.forecast_minutes,
-) -> dict[str, Floats]:
-    """Compute the point forecasts of each model for n games.
-
-    Args:
-        models: the models.
-        rated: the games.
-        line: whether margins are lines.
-        minutes: the minutes after which to forecast; by default all.
-
-    Returns:
-        By model, and "persistence", (n, 47 minutes, 2 horizons), in points; meaningless for a horizon that has passed,
-        and for other minutes.
-
-    Raises:
-        KeyError: if the models lack a minute.
-    """
-    leads = rated.games.levels
-    result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in ("linear", "dejavu", "lstm")}
-    residuals = models.lstm_residuals(leads, rated.margins)
-    for minute in minutes:
-        predictions = models.predict_from_residuals(
-            leads[:, :minute], rated.margins, residuals[:, minute - 1], line=line
-        )
-        for name, points in result.items():
-            points[:, minute - 1] = getattr(predictions, name)
-    return {**result, "persistence": np.repeat(leads[:, :, None], len(HORIZONS), axis=2)}
 
 
 def measure(rated: RatedGames, seed: int) -> list[MetricRecord]:

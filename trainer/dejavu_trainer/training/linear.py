@@ -85,6 +85,23 @@ def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Flo
     return np.nan_to_num(np.stack(residuals, axis=2))
 
 
+def linear_points(linear: LinearModels, rated: RatedGames, *, line: bool = False) -> Floats:
+    """Forecast games by linear models after every minute.
+
+    Args:
+        linear: the models.
+        rated: n games; their margins may be NaN.
+        line: whether margins are lines.
+
+    Returns:
+        (n, 47 minutes, 2 horizons), in points; NaN for a horizon that has passed.
+    """
+    leads = rated.games.levels
+    increments = linear.increments(slice(1, MAX_SLOTS + 1), leads, rated.margins, line=line)
+    points: Floats = leads[:, :, None] + increments
+    return points
+
+
 def season_parts(season: NDArray[np.integer]) -> Iterator[NDArray[np.bool_]]:
     """Yield a mask for each part that is forecast by models fitted on the other parts: seasons, or parts of one."""
     several = season[0] != season[-1]
@@ -103,14 +120,11 @@ def out_of_season_points(rated: RatedGames, by_source: Mapping[MarginSource, Flo
     Returns:
         By source, (n, 47 minutes, 2 horizons), in points; NaN for a horizon that has passed.
     """
-    leads = rated.games.levels
-    result = {source: np.empty((*leads.shape, len(HORIZONS))) for source in by_source}
+    result = {source: np.empty((len(rated.games), MAX_SLOTS, len(HORIZONS))) for source in by_source}
     for which in season_parts(rated.games.season):
-        rest = rated.select(~which)
+        rest, games = rated.select(~which), rated.games.select(which)
         models = fit_linear(*(rest if len(rest.games) else rated), cube=True)
         for source, margins in by_source.items():
-            increments = models.increments(
-                slice(1, MAX_SLOTS + 1), leads[which], margins[which], line=source is MarginSource.LINE
-            )
-            result[source][which] = leads[which][:, :, None] + increments
+            of_part = RatedGames(games, margins[which])
+            result[source][which] = linear_points(models, of_part, line=source is MarginSource.LINE)
     return result

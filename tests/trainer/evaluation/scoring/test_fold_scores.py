@@ -18,7 +18,7 @@ from dejavu_models.uncertainty.lattice.inputs import LiveKind
 from dejavu_models.uncertainty.lead_groups import lead_groups
 from dejavu_models.uncertainty.score_map import ScoreMap
 from dejavu_trainer.evaluation.regions import conformal_region
-from dejavu_trainer.evaluation.scoring.baselines import logistic_probabilities
+from dejavu_trainer.evaluation.scoring.baselines import logistic_probabilities, persistence_baseline
 from dejavu_trainer.evaluation.scoring.fold_scores import (
     FORECASTERS,
     LINE,
@@ -30,7 +30,7 @@ from dejavu_trainer.evaluation.scoring.fold_scores import (
 )
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.evaluation.scoring.lattice_scores import season_factors
-from dejavu_trainer.training.calibrate import point_forecasts
+from dejavu_trainer.training import linear
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
 from dejavu_trainer.training.served_tables import ServedTables, live_inputs
@@ -57,7 +57,7 @@ def served_walks() -> ServedWalks:
     models = plain_models(fit_linear(*train))
     calibration = walk_calibration(models, train, calibrate)
     known = ServedTables.of_source(calibration, MarginSource.KNOWN, test.games)
-    factors = season_factors(point_forecasts(models, test)["linear"], known, test.margins)
+    factors = season_factors(linear.linear_points(models.linear, test), known, test.margins)
     assert (np.abs(factors[-1] - 1) > 0.002).all(), "they make a difference"
     return ServedWalks(models, calibration, test, factors)
 
@@ -149,11 +149,11 @@ def test_pit_of_true_distributions_is_flat(fold: FoldScores) -> None:
 def test_persistence_and_the_linear_model_are_what_they_are_called() -> None:
     rated = rated_walks(50, range(2030, 2031), 3)
     models = plain_models(fit_linear(*rated))
-    points = point_forecasts(models, rated)
-    assert (points["persistence"] == rated.games.levels[:, :, None]).all()
+    assert (persistence_baseline(rated, rated)[0] == rated.games.levels[:, :, None]).all()
+    points = linear.linear_points(models.linear, rated)
     for minute in (1, 20, 40):
         expected = linear_points(models, rated, MarginSource.KNOWN, minute)
-        assert points["linear"][:, minute - 1] == pytest.approx(expected, nan_ok=True)
+        assert points[:, minute - 1] == pytest.approx(expected, nan_ok=True)
 
 
 def test_the_logistic_regression_finds_the_curve_that_chance_follows() -> None:

@@ -16,12 +16,11 @@ from typing import Final
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.linear import LinearModels
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS
 from dejavu_models.uncertainty.lead_groups import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.scoring.conformal import MIN_CELL, PredictiveDistribution, min_cell_size
-from dejavu_trainer.training.linear import fit_linear, season_parts
+from dejavu_trainer.training.linear import fit_linear, linear_points, season_parts
 from dejavu_trainer.training.ratings import RatedGames
 from dejavu_trainer.training.scales import MIN_SCALE
 
@@ -51,12 +50,12 @@ def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[P
     out_of_season = np.empty((len(past.games), MAX_SLOTS, len(HORIZONS)))
     for which in season_parts(past.games.season):
         rest = past.select(~which)
-        out_of_season[which] = _linear_points(fit_linear(*rest) if len(rest.games) else models, past.select(which))
-    scales = lead_scales(past.games, past.games.outcomes[:, None, :] - _linear_points(models, past))
+        out_of_season[which] = linear_points(fit_linear(*rest) if len(rest.games) else models, past.select(which))
+    scales = lead_scales(past.games, past.games.outcomes[:, None, :] - linear_points(models, past))
     # With all games as the minimum, there is one cell, except in the fourth quarter (see
     # `conformal.min_cell_size`).
     distributions = _fit_distributions(out_of_season, past.games, scales, len(past.games))
-    return _linear_points(models, rated), distributions
+    return linear_points(models, rated), distributions
 
 
 def lead_scales(games: Games, residuals: Floats) -> Floats:
@@ -111,12 +110,6 @@ def _fit_distributions(points: Floats, games: Games, scales: Floats, min_cell: i
         )
         for index, minute in CASES
     ]
-
-
-def _linear_points(models: LinearModels, rated: RatedGames) -> Floats:
-    leads = rated.games.levels
-    points: Floats = leads[:, :, None] + models.increments(slice(1, MAX_SLOTS + 1), leads, rated.margins)
-    return points
 
 
 def logistic_probabilities(past: RatedGames, rated: RatedGames) -> Floats:

@@ -19,7 +19,7 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.models import PointModels
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, THRESHOLDS, MarginSource
+from dejavu_models.types import CASES, COMPONENTS, HORIZONS, MAX_SLOTS, THRESHOLDS, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lead_groups import LEAD_EDGES, lead_groups
 from dejavu_trainer.data.games import Games
@@ -34,11 +34,8 @@ from dejavu_trainer.evaluation.scoring.conformal import PredictiveDistribution
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
 from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts, season_factors
 from dejavu_trainer.execution import Advance, ignore
-from dejavu_trainer.training.calibrate import (
-    CalibratedModels,
-    point_forecasts,
-)
-from dejavu_trainer.training.linear import have_line
+from dejavu_trainer.training.calibrate import CalibratedModels
+from dejavu_trainer.training.linear import have_line, linear_points
 from dejavu_trainer.training.players import rate_players
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 from dejavu_trainer.training.served_tables import ServedTables, fits_live_tables
@@ -185,18 +182,18 @@ def score_fold(
         KeyError: if the models or the calibration lack a minute.
     """
     past, games = earlier.games, test.games
-    points = point_forecasts(models, test)
-    points["mean"] = (points["dejavu"] + points["lstm"]) / 2
+    parts = component_points(models, test)
+    parts["mean"] = (parts["dejavu"] + parts["lstm"]) / 2
     advance(1)
-    frozen = point_forecasts(models, RatedGames(games, frozen_margins))["linear"]
+    frozen = linear_points(models.linear, RatedGames(games, frozen_margins))
     advance(1)
-    no_teams = point_forecasts(models, RatedGames(games, np.full(len(games), np.nan)))["linear"]
+    no_teams = linear_points(models.linear, RatedGames(games, np.full(len(games), np.nan)))
     advance(1)
-    by_name = {"served": points["linear"], "frozen": frozen, "no_teams": no_teams}
+    by_name = {"served": linear_points(models.linear, test), "frozen": frozen, "no_teams": no_teams}
     known = ServedTables.of_source(calibration, MarginSource.KNOWN, games)
     # Tables with live inputs are calibrated only by games that have live inputs.
     counted = calibrate.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate
-    forecasts, cell_games = _of_models(calibration, known, by_name, points, test, frozen_margins, counted)
+    forecasts, cell_games = _of_models(calibration, known, by_name, parts, test, frozen_margins, counted)
     advance(1)
     hindsight = hindsight_margins(games)
     forecasts |= _references(earlier, test, hindsight)
@@ -226,11 +223,27 @@ def score_fold(
     )
 
 
+def component_points(models: PointModels, rated: RatedGames) -> dict[str, Floats]:
+    """Return the predictions of the components, (n, 47 minutes, 2 horizons) each, in points, by name.
+
+    Raises:
+        KeyError: if the models lack a minute.
+    """
+    leads = rated.games.levels
+    result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in COMPONENTS}
+    residuals = models.lstm_residuals(leads, rated.margins)
+    for minute in range(1, MAX_SLOTS + 1):
+        predictions = models.predict_from_residuals(leads[:, :minute], rated.margins, residuals[:, minute - 1])
+        for name, points in result.items():
+            points[:, minute - 1] = getattr(predictions, name)
+    return result
+
+
 def _of_models(
     calibration: LatticeCalibration,
     known: ServedTables,
     served: dict[str, Floats],
-    points: dict[str, Floats],
+    parts: dict[str, Floats],
     test: RatedGames,
     frozen_margins: Floats,
     calibrate: RatedGames,
@@ -252,7 +265,7 @@ def _of_models(
     without = ServedTables([calibration.model(MarginSource.KNOWN)], games)
     forecasts[NO_LIVE] = lattice_forecasts(served["served"], without, test.margins, factors)
     for name in PARTS:
-        forecasts[name] = lattice_forecasts(points[name], known, test.margins)
+        forecasts[name] = lattice_forecasts(parts[name], known, test.margins)
     groups = lead_groups(calibrate.games.levels)
     by_minute = np.stack([np.bincount(of_minute, minlength=len(LEAD_EDGES) + 1) for of_minute in groups.T])
     return forecasts, np.array([by_minute[minute - 1] for _, minute in CASES], dtype=np.int32)
@@ -264,7 +277,7 @@ def _with_line(
     """Return the forecasts of models and references that know the line; of no use for games without one."""
     games = test.games
     lines = RatedGames(games, np.where(have_line(games), games.line, test.margins).astype(np.float64))
-    points = point_forecasts(models, lines, line=True)["linear"]
+    points = linear_points(models.linear, lines, line=True)
     tables = ServedTables.of_source(calibration, MarginSource.LINE, games)
     past = earlier.select(have_line(earlier))
     with_line = RatedGames(past, past.line.astype(np.float64))
@@ -289,7 +302,7 @@ def _with_players(
     for mark in range(len(MARKS)):
         slots = np.flatnonzero(marks == mark)
         rated = RatedGames(test.games, of_marks[:, mark])
-        points[:, slots] = point_forecasts(models, rated, minutes=(slots + 1).tolist())["linear"][:, slots]
+        points[:, slots] = linear_points(models.linear, rated)[:, slots]
     margins = of_marks[:, marks]
     return lattice_forecasts(points, tables, margins, season_factors(points, tables, margins))
 

@@ -286,9 +286,9 @@ def between(figure: Figure, digits: int, *, sign: bool) -> str:
 
 
 def verdict(difference: Figure, games: int, rival: str = "persistence") -> str:
-    """Return in words whether a difference from a rival is significant; "points" if it has no interval."""
+    """Return in words whether a difference from a rival is significant; without an interval, it can't be told."""
     if not (difference.HasField("lower") and difference.HasField("upper")):
-        return "points"
+        return "too few games to judge"
     if difference.lower <= 0 <= difference.upper:
         return "no significant difference"
     if games < FEW_GAMES:

@@ -10,12 +10,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dejavu_feed.box_score import PlayerLine, box_score_faults
 from dejavu_feed.errors import DataError
-from dejavu_feed.files.tables import require_columns
+from dejavu_feed.files.tables import read_rows
 from dejavu_models.arrays import Floats
 from dejavu_trainer.data.plays import plays_file
 
@@ -82,12 +81,12 @@ def read_box_scores(path: Path) -> dict[str, tuple[SeenLine, ...]]:
     """Read the box scores of a season's games, by id.
 
     Raises:
-        DataError: if the file is not parquet, lacks a column, or the lines of a game are wrong; the message says how.
+        DataError: if it can't be read, is too large, lacks a column, or the lines of a game are wrong; it says how.
     """
     try:
-        require_columns(path, pq.read_schema(path).names, SCHEMA.names)
-        table = pq.read_table(path, columns=SCHEMA.names).cast(SCHEMA)
-    except (pa.ArrowException, OSError) as error:
+        rows = [row for _, row in read_rows(path, SCHEMA.names)]  # within bounds: such files come from elsewhere
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    except pa.ArrowException as error:
         raise DataError(f"{path}: can't be read as box scores: {error}") from error
     for name in SCHEMA.names:
         if table[name].null_count:

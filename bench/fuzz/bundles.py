@@ -1,12 +1,11 @@
 """Mutates the files of a bundle by their structure and loads each: none may crash the process or raise unknown errors.
 
-    python -m bench.fuzz.bundles [--mutations 10000] [--seed 0] [--file lstm.onnx ...]
+    python -m bench.fuzz.bundles [--mutations 10000] [--seed 0] [--file lstm.npz ...]
 
-In an archive of arrays, an array gets other values, or another type, shape or name; in the ONNX graph, a field at any
-depth is dropped, repeated, cut or set; in the manifest, a value at any depth. A bundle that still loads is verified as
-usual: its golden queries, a forecast at every minute, and learning. It is also a finding if a file is opened meanwhile.
-Each mutation is made from its seed, so `--seed N --mutations 1` repeats one. Bundles are loaded in forked processes; if
-a signal ends one, its mutation is printed.
+In an archive of arrays, an array gets other values, or another type, shape or name; in the manifest, a value at any
+depth. A bundle that still loads is verified as usual: its golden queries, a forecast at every minute, and learning. It
+is also a finding if a file is opened meanwhile. Each mutation is made from its seed, so `--seed N --mutations 1`
+repeats one. Bundles are loaded in forked processes; if a signal ends one, its mutation is printed.
 
 `--file index` stands for the 47 indexes: each mutation changes one of them, drawn by its seed.
 """
@@ -32,13 +31,12 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import from_npz
 from dejavu_models.errors import BundleError
-from dejavu_models.manifest import LSTM, Manifest
+from dejavu_models.manifest import Manifest
 from dejavu_models.point.index import read_index
 from dejavu_models.registry import contents as contents_module
 from dejavu_models.registry.bundle import MANIFEST, check_answers, parse_manifest, read_manifest
 from dejavu_models.registry.contents import load_contents
 from dejavu_models.registry.registry import default_bundle
-from dejavu_server.api.decoding import LEN, VARINT, fields
 
 INDEX: Final = "index"
 MAX_MEMORY: Final = 4 * 1024**3
@@ -66,9 +64,6 @@ _TYPES: Final = (
     ">i2",
     ">f8",
 )
-_EXTERNAL: Final = b"\x0a\x08location\x12\x0b/etc/passwd"
-"""An entry of a tensor's `external_data`, as ONNX encodes it."""
-
 _VALUES: Final[tuple[Any, ...]] = (
     *_NUMBERS,
     *_REALS,
@@ -87,9 +82,7 @@ _VALUES: Final[tuple[Any, ...]] = (
 
 def mutated(content: bytes, name: str, rng: random.Random) -> bytes:
     """Return a file of a bundle, changed one to three times."""
-    change = (
-        _manifest if name == MANIFEST else _message if name == LSTM else _arrays if content[:2] == b"PK" else _array
-    )
+    change = _manifest if name == MANIFEST else _arrays if content[:2] == b"PK" else _array
     for _ in range(rng.choice((1, 1, 2, 3))):
         content = change(content, rng)
     return content
@@ -171,45 +164,6 @@ def _bytes(content: bytes, rng: random.Random) -> bytes:
         if changed:
             changed[rng.randrange(len(changed))] = rng.randrange(256)
     return bytes(changed)
-
-
-def _message(content: bytes, rng: random.Random) -> bytes:
-    """Return an encoded protobuf message with one changed field, at any depth."""
-    try:
-        found = [(each.number, each.type, content[each.begin : each.end]) for each in fields(content)]
-    except ValueError:
-        return _bytes(content, rng)
-    if not found:
-        return rng.randbytes(3)
-    # Half of the time fields are weighted by their sizes, since most small fields have no effect.
-    sizes = [1 if kind == VARINT else 1 + len(value) for _, kind, value in found]
-    [place] = rng.choices(range(len(found)), sizes if rng.random() < 0.5 else None)
-    number, kind, value = found[place]
-    choice = rng.randrange(12)
-    if choice == 0:
-        del found[place]
-    elif choice == 1:
-        found.insert(rng.randrange(len(found)), found[place])
-    elif choice == 2:
-        found[place] = (rng.randrange(1, 25), kind, value)
-    elif kind == VARINT:
-        found[place] = (number, kind, _encoded(rng.choice(_NUMBERS) & (2**64 - 1)))
-    elif choice == 3:
-        found[place] = (number, kind, rng.choice((b"", value * 2, value[:-1], b"\xff" * 20, _EXTERNAL)))
-    else:
-        found[place] = (number, kind, _message(value, rng))
-    return b"".join(
-        _encoded(number << 3 | kind) + (_encoded(len(value)) if kind == LEN else b"") + value
-        for number, kind, value in found
-    )
-
-
-def _encoded(value: int) -> bytes:
-    parts = bytearray()
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    return bytes((*parts, value))
 
 
 def _manifest(content: bytes, rng: random.Random) -> bytes:

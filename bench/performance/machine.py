@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.performance.setting import ROOT
 
-LIBRARIES = ("grpcio", "protobuf", "uvloop", "numpy", "onnxruntime", "hnswlib")
+LIBRARIES = ("grpcio", "protobuf", "uvloop", "numpy", "hnswlib")
 
 
 def machine_line() -> str:

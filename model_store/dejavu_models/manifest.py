@@ -258,7 +258,7 @@ class Manifest(_Record):
 
 
 LSTM, LINEAR, ENTRIES, CALIBRATION, RATINGS = (
-    "lstm.onnx",
+    "lstm.npz",
     "linear.npz",
     "entries.npz",
     "calibration.npz",

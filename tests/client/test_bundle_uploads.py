@@ -74,8 +74,8 @@ class Losing(ModelServiceServicer):
 
 
 def test_an_upload_that_is_lost_goes_on_with_what_the_server_lacks(bundle: Path) -> None:
-    (bundle / "lstm.onnx").write_bytes(bytes(2 * CHUNK_BYTES + 1))
-    losing = Losing("lstm.onnx")  # type: ignore[abstract] # its other methods are not called
+    (bundle / "lstm.npz").write_bytes(bytes(2 * CHUNK_BYTES + 1))
+    losing = Losing("lstm.npz")  # type: ignore[abstract] # its other methods are not called
     server = grpc.server(ThreadPoolExecutor(2))
     add_ModelServiceServicer_to_server(losing, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -97,7 +97,7 @@ async def test_a_folder_that_is_no_bundle_is_not_sent(bundle: Path, tmp_path: Pa
             await client.register_bundle(bundle)
 
 
-@pytest.mark.parametrize("name", ["../bundle/lstm.onnx", "/etc/passwd", "manifest.json", "notes.txt"])
+@pytest.mark.parametrize("name", ["../bundle/lstm.npz", "/etc/passwd", "manifest.json", "notes.txt"])
 def test_a_server_gets_no_other_file_than_those_of_the_manifest(bundle: Path, name: str) -> None:
     (bundle / "notes.txt").write_text("private")
     missing = MissingFiles(files=[MissingFile(file=name)])
@@ -118,8 +118,8 @@ def test_a_server_gets_no_other_file_than_those_of_the_manifest(bundle: Path, na
 )
 def test_chunks_follow_on_what_the_server_has(bundle: Path, size: int, offset: int, offsets: list[int]) -> None:
     content = bytes(range(256)) * (size // 256 + 1)
-    (bundle / "lstm.onnx").write_bytes(content[:size])
-    missing = MissingFiles(files=[MissingFile(file="lstm.onnx", offset=offset)])
+    (bundle / "lstm.npz").write_bytes(content[:size])
+    missing = MissingFiles(files=[MissingFile(file="lstm.npz", offset=offset)])
     chunks = [each.chunk for each in BundleFolder(bundle, "").chunks(missing)]
     assert [each.offset for each in chunks] == offsets
     assert b"".join(each.data for each in chunks) == content[offsets[0] : size]

@@ -117,7 +117,7 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
     with server_in(tmp_path, "--metrics-listen", "127.0.0.1:0", workers=1) as server:
         address = await asyncio.to_thread(lambda: server.address)
         workers = server.workers
-        model = tmp_path / "bundle" / "lstm.onnx"
+        model = tmp_path / "bundle" / "lstm.npz"
         model.write_bytes(b"no model")
         async with load(address) as clients:
             reload(server)
@@ -125,7 +125,7 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
             await clients.answers(50)
         clients.check()
         assert set(clients.versions) == {old}
-        assert "lstm.onnx" in failed["reason"]
+        assert "lstm.npz" in failed["reason"]
         assert (failed["renewed"], failed["workers"]) == (0, 1)
         assert server.workers == workers
         assert 'dejavu_reloads_total{outcome="failed"} 1.0' in metrics(server)

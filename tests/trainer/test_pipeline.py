@@ -76,7 +76,7 @@ def test_the_bundle_says_what_it_was_made_of(
     assert (manifest.calibrate.seasons, manifest.calibrate.games) == ((2033,), SEASON_GAMES)
     assert manifest.train.last_date < manifest.calibrate.first_date
     assert manifest.seed == 0
-    assert {"hnswlib", "onnxruntime", "torch"} <= manifest.libraries.keys()
+    assert {"hnswlib", "numpy", "torch"} <= manifest.libraries.keys()
     assert manifest.dejavu is not None
     assert manifest.dejavu.minutes == tuple(range(1, 48))
     assert manifest.dejavu.prototypes

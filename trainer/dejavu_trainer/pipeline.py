@@ -166,7 +166,7 @@ def fit(
 def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, bytes]:
     models = fitted.models
     contents = {
-        LSTM: fitted.trained.lstm.graph,
+        LSTM: fitted.trained.lstm.content,
         LINEAR: linear_to_bytes(models.linear),
         ENTRIES: Entries.joined([dejavu.entries for dejavu in models.minutes.values()]).to_bytes(),
         CALIBRATION: fitted.calibration.to_bytes(),

@@ -2,20 +2,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnx
-import onnx.numpy_helper
 import pytest
 from tests.support.reference.lstm import ReferenceLstm
 
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.point.lstm import Lstm
+
+Arrays = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def graph(small_bundle: Path) -> bytes:
-    return (small_bundle / "lstm.onnx").read_bytes()
+def content(small_bundle: Path) -> bytes:
+    return (small_bundle / "lstm.npz").read_bytes()
 
 
 def games(count: int, minutes: int) -> tuple[Floats, Floats]:
@@ -27,64 +28,60 @@ def games(count: int, minutes: int) -> tuple[Floats, Floats]:
 
 
 @pytest.mark.parametrize("minutes", [1, 2, 6, 18, 23, 46])
-def test_what_it_says_after_a_minute_does_not_depend_on_later_ones(graph: bytes, minutes: int) -> None:
-    lstm = Lstm(graph)
+def test_what_it_says_after_a_minute_does_not_depend_on_later_ones(content: bytes, minutes: int) -> None:
+    lstm = Lstm(content)
     patterns, margins = games(5, 47)
     whole, part = lstm.residuals(patterns, margins), lstm.residuals(patterns[:, :minutes], margins)
     assert part.shape == (5, minutes, 2)
     assert whole[:, :minutes] == pytest.approx(part, abs=1e-4)
 
 
-def test_the_compiled_models_compute_what_numpy_does(graph: bytes) -> None:
+def test_the_compiled_models_compute_what_numpy_does(content: bytes) -> None:
     patterns, margins = games(64, 47)
-    reference = ReferenceLstm(graph).residuals(patterns, margins)
-    assert Lstm(graph).residuals(patterns, margins) == pytest.approx(reference, abs=1e-5)
+    reference = ReferenceLstm(content).residuals(patterns, margins)
+    assert Lstm(content).residuals(patterns, margins) == pytest.approx(reference, abs=1e-5)
 
 
-def external_data(model: onnx.ModelProto) -> None:
-    """Have a weight read from a file of the machine, as ONNX Runtime would from the working directory."""
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    for key, value in {"location": "signing.key", "offset": "0", "length": "4"}.items():
-        tensor.external_data.add(key=key, value=value)
+def resized(name: str, size: int) -> Callable[[Arrays], object]:
+    return lambda arrays: arrays.update({name: arrays[name][..., :size]})
 
 
-def weight(model: onnx.ModelProto, value: float) -> None:
-    tensor = next(each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT)
-    tensor.raw_data = np.full(len(tensor.raw_data) // 4, value, dtype="<f4").tobytes()
+def valued(name: str, value: float) -> Callable[[Arrays], object]:
+    return lambda arrays: arrays.update({name: np.full_like(arrays[name], value)})
 
 
-HOSTILE: dict[str, Callable[[onnx.ModelProto], object]] = {
-    "external data": external_data,
-    "an operator that the exporter does not write": lambda model: setattr(model.graph.node[-1], "op_type", "Exp"),
-    "another domain": lambda model: model.opset_import.add(domain="evil", version=1),
-    "a node that the output does not use": lambda model: model.graph.node.add(
-        op_type="Identity", input=["steps"], output=["unused"]
-    ),
-    "a function": lambda model: model.functions.add(name="f", domain=""),
-    "a constant that nothing uses": lambda model: model.graph.initializer.append(
-        onnx.numpy_helper.from_array(np.zeros(3, dtype=np.float32), "unused")
-    ),
-    "a subgraph": lambda model: model.graph.node[0].attribute.add(name="body", type=5, g=onnx.GraphProto()),
-    "another input": lambda model: model.graph.input.add(name="other"),
-    "a shape that its numbers do not fill": lambda model: model.graph.initializer[0].dims.append(2**40),
-    "a weight that is no number": lambda model: weight(model, float("nan")),
-    "a weight that overflows": lambda model: weight(model, 3e38),
+HOSTILE: dict[str, tuple[Callable[[Arrays], object], str]] = {
+    "an array that nothing uses": (lambda arrays: arrays.update(code=np.zeros(1)), "code is unknown"),
+    "no networks": (lambda arrays: arrays.update(head=arrays["head"][:0]), "expected up to 16 networks"),
+    "too many networks": (lambda arrays: arrays.update(head=np.zeros((17, 8, 2), np.float32)), "up to 16 networks"),
+    "a head of another form": (lambda arrays: arrays.update(head=np.zeros(3, np.float32)), "head has the shape"),
+    "a wrong shape": (resized("recurrent", 7), "recurrent is float32 of shape"),
+    "fewer minutes": (lambda arrays: arrays.update(spreads=arrays["spreads"][:, :40]), "spreads is"),
+    "another type": (lambda arrays: arrays.update(bias=arrays["bias"].astype(float)), "bias is float64"),
+    "a weight that is no number": (valued("input", float("nan")), "input must be within"),
+    "a weight that overflows": (valued("bias", 3e38), "bias must be within"),
+    "a division by 0": (valued("scale", 0.0), "scale must be at least"),
 }
 
 
-@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
-def test_a_graph_that_the_exporter_would_not_write_is_refused(
-    graph: bytes, change: Callable[[onnx.ModelProto], object]
+@pytest.mark.parametrize(("change", "message"), HOSTILE.values(), ids=HOSTILE)
+def test_weights_that_the_trainer_would_not_store_are_refused(
+    content: bytes, change: Callable[[Arrays], object], message: str
 ) -> None:
-    model = onnx.ModelProto.FromString(graph)
-    change(model)
-    with pytest.raises(ValueError):
-        Lstm(model.SerializeToString())
+    arrays = dict(from_npz(content))
+    change(arrays)
+    with pytest.raises(ValueError, match=message):
+        Lstm(to_npz(**arrays))
 
 
-@pytest.mark.parametrize("content", [b"no graph", b"", b"\x3a\x00"])
-def test_what_is_no_graph_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError):
+def test_a_missing_array_is_named(content: bytes) -> None:
+    arrays = dict(from_npz(content))
+    del arrays["bias"]
+    with pytest.raises(KeyError, match="bias"):
+        Lstm(to_npz(**arrays))
+
+
+@pytest.mark.parametrize("content", [b"no weights", b"", b"PK"])
+def test_what_is_no_archive_is_refused(content: bytes) -> None:
+    with pytest.raises((ValueError, OSError)):
         Lstm(content)

@@ -28,7 +28,7 @@ from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_m
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Horizon, HorizonSupport
 
-FILES = ("lstm.onnx", "linear.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.index")
+FILES = ("lstm.npz", "linear.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.index")
 """One file of each kind; every minute has an index."""
 
 
@@ -95,7 +95,7 @@ def test_a_manifest_that_cannot_be_read_refuses_the_bundle(copy: Path, damage: C
 
 def test_without_a_manifest_there_is_no_bundle(copy: Path, tmp_path: Path) -> None:
     (copy / MANIFEST).unlink()
-    for folder in (copy, tmp_path / "nowhere", copy / "lstm.onnx"):
+    for folder in (copy, tmp_path / "nowhere", copy / "lstm.npz"):
         with pytest.raises(BundleNotFound, match="no bundle"):
             load_bundle(folder)
 
@@ -153,10 +153,10 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
         (lambda it: it["ratings"].update(carry=1.5), "carry"),
         (lambda it: it["ratings"].update(date="yesterday"), "date"),
         (lambda it: it["golden"].clear(), "golden"),
-        (lambda it: it["files"].update({"../lstm.onnx": "0" * 64}), "files"),
+        (lambda it: it["files"].update({"../lstm.npz": "0" * 64}), "files"),
         (lambda it: it["files"].update({"extra.bin": "0" * 64}), "extra.bin"),
-        (lambda it: it["files"].pop("lstm.onnx"), "lstm.onnx"),
-        (lambda it: it["files"].update({"lstm.onnx": "0" * 63}), "lstm.onnx"),
+        (lambda it: it["files"].pop("lstm.npz"), "lstm.npz"),
+        (lambda it: it["files"].update({"lstm.npz": "0" * 63}), "lstm.npz"),
         # Values that did not fit into the messages of the contract once broke ListModels for all callers.
         (lambda it: it["train"].update(seasons=[2**40]), "train.seasons"),
         (lambda it: it["train"].update(games=2**40), "train.games"),
@@ -205,7 +205,7 @@ def test_a_bundle_that_answers_otherwise_than_its_trainer_is_not_published(small
 
 
 def test_a_bundle_that_is_refused_leaves_the_old_one_in_place(copy: Path) -> None:
-    files = contents(copy) | {"lstm.onnx": b"no graph"}
+    files = contents(copy) | {"lstm.npz": b"no graph"}
     version = load_bundle(copy).version
     with pytest.raises(BundleError):
         publish(copy, resealed(read_manifest(copy), files), files)

@@ -8,20 +8,19 @@ import numpy as np
 
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.point import features
-from dejavu_models.point.lstm import Lstm
-from dejavu_models.point.lstm_graph import NetworkWeights, network_weights
+from dejavu_models.point.lstm import Lstm, NetworkWeights, weights_from_bytes
 
 
 class ReferenceLstm(Lstm):
     """Predicts what `Lstm` does; a row's values depend on the batch by less than 1e-4 points, because sums do.
 
     Args:
-        graph: the ONNX graph.
+        content: the weights.
     """
 
-    def __init__(self, graph: bytes) -> None:
-        super().__init__(graph)
-        self._weights = network_weights(graph)
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._weights = weights_from_bytes(content)
 
     def residuals(self, patterns: Floats, margins: Floats) -> Floats:
         """See `Lstm.residuals`."""

@@ -51,7 +51,7 @@ def test_a_document_is_made_once_for_the_same_inputs(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_half_done_is_removed_at_the_next_start(tmp_path: Path) -> None:
     (tmp_path / ".bundle.x").mkdir()
-    (tmp_path / ".bundle.x/lstm.onnx").write_text("half")
+    (tmp_path / ".bundle.x/lstm.npz").write_text("half")
     (tmp_path / ".games.npz.new").write_text("half")
     (tmp_path / "games-1.npz").write_text("whole")
     with open_work_folder(tmp_path):

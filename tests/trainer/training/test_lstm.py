@@ -49,7 +49,7 @@ def fitted() -> TrainedLstm:
 def test_it_learns_for_both_horizons_and_modes_what_there_is_to_learn(fitted: TrainedLstm, mode: MarginSource) -> None:
     new = examples(300, 3)
     margins = new.margins if mode == MarginSource.KNOWN else np.full_like(new.margins, np.nan)
-    said = Lstm(fitted.graph).residuals(new.levels, margins)
+    said = Lstm(fitted.content).residuals(new.levels, margins)
     last = Horizon.HALFTIME.last_slot
     for place, minutes in ((FINAL, slice(None)), (HALFTIME, slice(last))):
         due = new.residuals[:, minutes, mode, place]
@@ -59,7 +59,7 @@ def test_it_learns_for_both_horizons_and_modes_what_there_is_to_learn(fitted: Tr
 
 def test_nothing_is_said_of_a_horizon_that_has_passed(fitted: TrainedLstm) -> None:
     new = examples(20, 4)
-    said = Lstm(fitted.graph).residuals(new.levels, new.margins)
+    said = Lstm(fitted.content).residuals(new.levels, new.margins)
     assert (said[:, Horizon.HALFTIME.last_slot :, HALFTIME] == 0).all()
     assert (said[:, -1, FINAL] != 0).all()
 
@@ -69,7 +69,7 @@ def test_nothing_is_said_of_a_horizon_that_has_passed(fitted: TrainedLstm) -> No
 def test_a_pattern_of_any_length_gets_what_a_longer_one_got_on_the_way(
     fitted: TrainedLstm, games: int, minutes: int
 ) -> None:
-    served, new = Lstm(fitted.graph), examples(games, 5)
+    served, new = Lstm(fitted.content), examples(games, 5)
     whole = served.residuals(new.levels, new.margins)
     part = served.residuals(new.levels[:, :minutes], new.margins)
     assert part.shape == (games, minutes, len(HORIZONS))
@@ -78,7 +78,7 @@ def test_a_pattern_of_any_length_gets_what_a_longer_one_got_on_the_way(
 
 @given(st.integers(1, MAX_SLOTS - 1), st.integers(0, 1000))
 def test_what_comes_later_changes_nothing_that_was_said_before(fitted: TrainedLstm, minute: int, seed: int) -> None:
-    served, one, other = Lstm(fitted.graph), examples(2, seed), examples(2, seed + 1)
+    served, one, other = Lstm(fitted.content), examples(2, seed), examples(2, seed + 1)
     mixed = np.concatenate([one.levels[:, :minute], other.levels[:, minute:]], axis=1)
     before = served.residuals(one.levels, one.margins)[:, :minute]
     assert served.residuals(mixed, one.margins)[:, :minute] == pytest.approx(before, abs=1e-5)
@@ -92,8 +92,8 @@ def test_several_members_are_their_mean() -> None:
     learn, new = examples(60, 9), examples(10, 10)
     recipe = replace(QUICK, epochs=3)
     told = list[int]()
-    both = Lstm(fit_lstm(learn, replace(recipe, members=2), 3, told.append).graph).residuals(new.levels, new.margins)
-    alone = [Lstm(fit_lstm(learn, recipe, seed, quiet).graph).residuals(new.levels, new.margins) for seed in (6, 7)]
+    both = Lstm(fit_lstm(learn, replace(recipe, members=2), 3, told.append).content).residuals(new.levels, new.margins)
+    alone = [Lstm(fit_lstm(learn, recipe, seed, quiet).content).residuals(new.levels, new.margins) for seed in (6, 7)]
     assert both == pytest.approx(np.mean(alone, axis=0), abs=1e-5)
     assert sum(told) == 6
 
@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_graph_and_leaves_torch_as_it_was() -> None
 
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
     learn, recipe = examples(60, 11), replace(QUICK, epochs=2)
-    one, same, other = (fit_lstm(learn, recipe, seed, quiet).graph for seed in (1, 1, 2))
+    one, same, other = (fit_lstm(learn, recipe, seed, quiet).content for seed in (1, 1, 2))
     assert one == same
     assert one != other
     assert torch.get_num_threads() == threads

@@ -169,7 +169,7 @@ def _run_all(games: Games, pending: list[tuple[Fold, Path]], jobs: int, advance:
                 _run_one(games, fold, path)
                 advance(1)
         return
-    # Spawn, not fork: torch and onnxruntime have their own threads, which do not survive a fork.
+    # Spawn, not fork: torch has threads of its own, which do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         min(jobs, len(pending)), mp_context=context, initializer=_start_process, initargs=(os.getpid(),)

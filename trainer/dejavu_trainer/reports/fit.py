@@ -87,7 +87,7 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
         ),
         (
             "LSTM",
-            f"{document['lstm']['epochs']} epochs; torch vs. ONNX: at most {document['lstm']['parity']:.1e} points",
+            f"{document['lstm']['epochs']} epochs; served vs. torch: at most {document['lstm']['parity']:.1e} points",
         ),
     ]
     for name, text in rows:

@@ -1,29 +1,26 @@
-"""Fits the LSTM with torch and exports it as an ONNX graph.
+"""Fits the LSTM with torch and stores its weights.
 
 One layer reads the minutes; a linear head maps its state after each minute to the predicted residuals of the linear
 models for both horizons. The head is initialized to zero, so that training starts at the linear models. Each epoch
 shows each game once, with or without its expected margin, as it was or mirrored (home and away exchanged, signs
 inverted) as data augmentation. The final weights are a running mean over the optimiser's steps (Polyak & Juditsky,
-Acceleration of stochastic approximation by averaging, 1992). Inputs and outputs are scaled inside the graph, so that
-training and serving cannot differ in scaling.
+Acceleration of stochastic approximation by averaging, 1992). The scales of inputs and outputs are stored with the
+weights, so that training and serving cannot differ in scaling.
 """
 
 from __future__ import annotations
 
-import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dejavu_models.arrays import Singles
 from dejavu_models.point import features
-from dejavu_models.point.lstm import Lstm
-from dejavu_models.point.lstm_graph import INPUT, OUTPUT
+from dejavu_models.point.lstm import Lstm, NetworkWeights, weights_to_bytes
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.execution import Advance
 from dejavu_trainer.training.lstm_config import FitError, LstmConfig, LstmExamples, TrainedLstm
@@ -31,7 +28,7 @@ from dejavu_trainer.training.ratings import margins_in_mode
 
 GRADIENT_NORM = 1.0
 PARITY_TOLERANCE = 1e-4
-"""Largest accepted difference between the exported graph and the torch model, in points."""
+"""Largest accepted difference between the served network and the torch model, in points."""
 
 _PASSED = np.array([[minute > horizon.last_slot for horizon in HORIZONS] for minute in Horizon.FINAL.forecast_minutes])
 """(47, 2): whether a horizon has passed after a minute."""
@@ -67,37 +64,23 @@ class LstmNetwork(nn.Module):
         return residuals
 
 
-class LstmEnsemble(nn.Module):
-    """Mean of several networks."""
-
-    def __init__(self, members: list[LstmNetwork]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(self, steps: Tensor) -> Tensor:
-        """Return the mean prediction of the members, in points."""
-        return torch.stack([member(steps) for member in self.members]).mean(dim=0)
-
-
 def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advance) -> TrainedLstm:
     """Fit the LSTM.
 
     Args:
         examples: training games.
         recipe: the hyperparameters.
-        seed: random seed; the same seed and games give the same graph on the same machine.
+        seed: random seed; the same seed and games give the same weights on the same machine.
         advance: called with 1 after each epoch of each member, recipe.steps times in all.
 
     Raises:
-        FitError: if the loss diverges, or the graph's results differ from the model's.
+        FitError: if the loss diverges, or the served results differ from the model's.
     """
     with _reproducible():
         seeds = range(seed * recipe.members, (seed + 1) * recipe.members)
         members = [_train(examples, recipe, each, advance) for each in seeds]
-        network: nn.Module = members[0] if len(members) == 1 else LstmEnsemble(members)
-        network.eval()
-        graph = _export(network, _in_mode(examples, MarginSource.KNOWN)[0][:2])
-        return TrainedLstm(graph, _parity(network, graph, examples))
+        content = weights_to_bytes([_weights_of(each) for each in members])
+        return TrainedLstm(content, _parity(members, content, examples))
 
 
 def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advance) -> LstmNetwork:
@@ -156,43 +139,51 @@ def _mirrored(steps: Tensor, sign: Tensor) -> Tensor:
     return torch.where(_SIGNED_CHANNELS, steps * sign, steps)
 
 
-def _export(network: nn.Module, example: Tensor) -> bytes:
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # The tracing exporter is deprecated, but writes one small file and needs no other library.
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        # Tracing turns a check of the number of channels into a constant; the number of minutes stays dynamic.
-        warnings.filterwarnings("ignore", message="Converting a tensor to a Python boolean")
-        # Concerns LSTMs whose initial state depends on the batch size; the parity check runs other batch sizes.
-        warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
-        path = Path(folder) / "lstm.onnx"
-        axes = {0: "games", 1: "minutes"}
-        torch.onnx.export(
-            network,
-            (example,),
-            path,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: axes, OUTPUT: axes},
-            dynamo=False,
-        )
-        return path.read_bytes()
+def _weights_of(network: LstmNetwork) -> NetworkWeights:
+    """Return the weights of a network, with the gates in the order of `NetworkWeights`."""
+    layer = network.lstm.state_dict()
+    of_input, recurrent, bias = (
+        _reordered(each)
+        for each in (layer["weight_ih_l0"], layer["weight_hh_l0"], layer["bias_ih_l0"] + layer["bias_hh_l0"])
+    )
+    return NetworkWeights(
+        scale=_array(network.step_scale),
+        input=of_input,
+        recurrent=recurrent,
+        bias=bias,
+        head=_array(network.head.weight.T),
+        head_bias=_array(network.head.bias),
+        spreads=_array(network.spreads),
+    )
 
 
-def _parity(network: nn.Module, graph: bytes, examples: LstmExamples) -> float:
-    """Return the largest difference between torch and ONNX Runtime, in points, for several batch sizes and lengths.
+def _reordered(gates: Tensor) -> Singles:
+    """Return the rows of four gates in the order input, output, forget, cell; torch has input, forget, cell, output."""
+    of_input, forget, cell, output = torch.chunk(gates, 4)
+    return _array(torch.cat([of_input, output, forget, cell]))
+
+
+def _array(values: Tensor) -> Singles:
+    array: Singles = values.detach().contiguous().numpy()
+    return array
+
+
+def _parity(members: list[LstmNetwork], content: bytes, examples: LstmExamples) -> float:
+    """Return the largest difference between torch and the compiled models, in points, for several sizes and lengths.
 
     Raises:
         FitError: if it exceeds PARITY_TOLERANCE.
     """
-    served = Lstm(graph)
+    served = Lstm(content)
     with torch.inference_mode():
-        expected = network(_in_mode(examples, MarginSource.KNOWN)[0]).numpy()
+        steps = _in_mode(examples, MarginSource.KNOWN)[0]
+        expected = torch.stack([member(steps) for member in members]).mean(dim=0).numpy()
     parity = 0.0
     for games, minutes in ((len(expected), MAX_SLOTS), (1, MAX_SLOTS), (1, 1), (min(len(expected), 50), 18)):
         predicted = served.residuals(examples.levels[:games, :minutes], examples.margins[:games])
         parity = max(parity, float(np.abs(predicted - expected[:games, :minutes]).max()))
     if not parity <= PARITY_TOLERANCE:
-        raise FitError(f"the exported LSTM differs from the trained one by {parity} points")
+        raise FitError(f"the served LSTM differs from the trained one by {parity} points")
     return parity
 
 

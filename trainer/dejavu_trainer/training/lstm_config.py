@@ -61,9 +61,9 @@ class TrainedLstm:
     """The fitted LSTM.
 
     Attributes:
-        graph: the ONNX graph.
-        parity: largest difference between torch and ONNX Runtime on the games, in points.
+        content: its weights, see `dejavu_models.point.lstm.weights_to_bytes`.
+        parity: largest difference between torch and the compiled models on the games, in points.
     """
 
-    graph: bytes
+    content: bytes
     parity: float

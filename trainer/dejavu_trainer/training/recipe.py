@@ -65,7 +65,7 @@ class TrainedModels:
 
     Attributes:
         models: all models, without calibration.
-        lstm: the fitted LSTM with its graph.
+        lstm: the fitted LSTM.
         dejavu: selected query settings of the databases.
     """
 
@@ -139,4 +139,4 @@ class _Run:
             databases = build_all(past, MINUTES, choice, recipe.prototypes, self.seed, advance, self.workers, at)
         with self.progress.step("Train the LSTM", recipe.lstm.steps) as advance:
             lstm = fit_lstm(LstmExamples(games.levels, margins, residuals), recipe.lstm, self.seed, advance)
-        return TrainedModels(PointModels(linear, Lstm(lstm.graph), databases), lstm, choice)
+        return TrainedModels(PointModels(linear, Lstm(lstm.content), databases), lstm, choice)

@@ -128,7 +128,7 @@ def test_of_a_registered_bundle_it_says_that_its_files_were_not_read(run: Run, t
     publish_with_components(bundle, ("lstm",))
     with running_upload_server(tmp_path / "store") as address:
         assert run("models", "register", str(bundle), "--target", address).exit_code == 0
-        (bundle / "lstm.onnx").write_bytes(b"damaged")
+        (bundle / "lstm.npz").write_bytes(b"damaged")
         again = run("models", "register", str(bundle), "--target", address)
     told = "was registered before: its manifest is known, so no other file of the folder was read"
     assert (again.exit_code, told in " ".join(again.stdout.split())) == (0, True)

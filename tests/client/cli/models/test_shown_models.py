@@ -56,7 +56,7 @@ def test_a_store_s_models_are_a_table_and_others_are_shown_as_ever(server: FakeS
 def test_a_model_is_shown_with_the_workers_that_have_it(server: FakeServer, run: Run) -> None:
     replicas = [
         pb.ModelReplica(server="host:1", worker="0", loaded=True),
-        pb.ModelReplica(server="host:1", worker="1", error="lstm.onnx cannot be read"),
+        pb.ModelReplica(server="host:1", worker="1", error="lstm.npz cannot be read"),
     ]
     server.answers("GetModel", pb.GetModelResponse(model=CHALLENGER, replicas=replicas))
     shown = run("models", "show", "challenger").stdout
@@ -64,7 +64,7 @@ def test_a_model_is_shown_with_the_workers_that_have_it(server: FakeServer, run:
     assert "bbbbbbbbbbbbbbbb · challenger" in shown
     assert "staged · answers 25 % of the games" in shown
     assert "loaded by 1 of 2 workers" in shown
-    assert "host:1, worker 1 cannot load it: lstm.onnx cannot be read" in shown
+    assert "host:1, worker 1 cannot load it: lstm.npz cannot be read" in shown
 
 
 def test_the_lineage_goes_back_as_far_as_models_are_registered(server: FakeServer, run: Run) -> None:

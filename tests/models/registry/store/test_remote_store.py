@@ -115,7 +115,7 @@ def test_a_copy_that_was_altered_is_read_again(memory: str, small_bundle: Path, 
         if copy.is_file():
             copy.write_bytes(b"altered")
     assert store.load(version).version == version
-    sha256 = read_manifest(small_bundle).files["lstm.onnx"]
+    sha256 = read_manifest(small_bundle).files["lstm.npz"]
     [again] = (tmp_path / "cache").rglob(sha256)
     assert hashlib.sha256(again.read_bytes()).hexdigest() == sha256
 
@@ -124,13 +124,13 @@ def test_a_file_altered_in_the_storage_is_noticed(memory: str, small_bundle: Pat
     import fsspec
 
     version = ModelStore.open(memory, cache=tmp_path / "writer").put(small_bundle)
-    path = f"{memory}/files/{read_manifest(small_bundle).files['lstm.onnx']}"
+    path = f"{memory}/files/{read_manifest(small_bundle).files['lstm.npz']}"
     files, _ = fsspec.url_to_fs(memory)
     files.pipe_file(path, b"altered")
-    with pytest.raises(BundleCorrupt, match=r"lstm\.onnx"):
+    with pytest.raises(BundleCorrupt, match=r"lstm\.npz"):
         ModelStore.open(memory, cache=tmp_path / "reader").load(version)
     files.rm(path)
-    with pytest.raises(BundleIncomplete, match=r"lstm\.onnx"):
+    with pytest.raises(BundleIncomplete, match=r"lstm\.npz"):
         ModelStore.open(memory, cache=tmp_path / "reader").load(version)
 
 

@@ -57,8 +57,8 @@ def test_versions_share_the_files_that_are_equal(small_bundle: Path, copy: Path,
     store = quick_store(tmp_path / "store")
     store.put(small_bundle)
     before = len(list((tmp_path / "store" / "files").iterdir()))
-    (copy / "lstm.onnx").write_bytes(b"another graph")
-    rewrite(copy, reseal(copy, "lstm.onnx"))
+    (copy / "lstm.npz").write_bytes(b"another graph")
+    rewrite(copy, reseal(copy, "lstm.npz"))
     store.put(copy)
     assert len(stored_versions(store)) == 2
     assert len(list((tmp_path / "store" / "files").iterdir())) == before + 1
@@ -90,8 +90,8 @@ def make_a_pipe(folder: Path) -> None:
 
 
 def break_graph(folder: Path) -> None:
-    (folder / "lstm.onnx").write_bytes(b"no graph")
-    rewrite(folder, reseal(folder, "lstm.onnx"))
+    (folder / "lstm.npz").write_bytes(b"no graph")
+    rewrite(folder, reseal(folder, "lstm.npz"))
 
 
 def break_index(folder: Path) -> None:
@@ -116,7 +116,7 @@ def name_a_path(folder: Path) -> None:
         (lose, BundleIncomplete, "ratings.npz is missing"),
         (alter, BundleCorrupt, "ratings.npz does not match the manifest"),
         (make_a_pipe, BundleCorrupt, "ratings.npz is no regular file"),
-        (break_graph, BundleCorrupt, "lstm.onnx cannot be read"),
+        (break_graph, BundleCorrupt, "lstm.npz cannot be read"),
         (break_index, BundleCorrupt, "dejavu-18.index|golden|loading it"),
         (answer_otherwise, BundleCorrupt, "golden query"),
         (name_a_path, BundleCorrupt, "not a valid manifest"),
@@ -255,7 +255,7 @@ def test_a_killed_process_leaves_a_whole_bundle_or_none(small_bundle: Path, tmp_
 
 def test_what_killed_processes_left_is_removed_after_a_day(small_bundle: Path, tmp_path: Path) -> None:
     store = quick_store(tmp_path / "store")
-    left = [tmp_path / "store" / "files" / ".1.new", tmp_path / "store" / "uploads" / "checked-1" / "lstm.onnx"]
+    left = [tmp_path / "store" / "files" / ".1.new", tmp_path / "store" / "uploads" / "checked-1" / "lstm.npz"]
     for file in left:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"part")

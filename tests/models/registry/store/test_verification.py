@@ -118,8 +118,8 @@ def test_the_process_has_an_empty_working_directory_and_no_secrets_of_the_enviro
 
 
 def test_a_refusal_does_not_name_the_folder_of_the_server(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (copy / "lstm.onnx").write_bytes(b"another graph")
+    (copy / "lstm.npz").write_bytes(b"another graph")
     monkeypatch.chdir(copy.parent)
     with pytest.raises(BundleCorrupt) as refusal:
         verify(Path(copy.name))
-    assert str(refusal.value) == "lstm.onnx does not match the manifest: its SHA-256 differs"
+    assert str(refusal.value) == "lstm.npz does not match the manifest: its SHA-256 differs"

@@ -75,8 +75,8 @@ def test_an_upload_that_ends_early_is_incomplete(address: str, bundle: Path, tmp
         (bundle_pb2.BundleChunk(file="manifest.json", data=b"x"), "chunk.file"),
         (bundle_pb2.BundleChunk(file="lock", data=b"x"), "chunk.file"),
         (bundle_pb2.BundleChunk(file="", data=b"x"), "chunk.file"),
-        (bundle_pb2.BundleChunk(file="lstm.onnx", offset=1, data=b"x"), "chunk.offset"),
-        (bundle_pb2.BundleChunk(file="lstm.onnx", offset=2**63, data=b"x"), "chunk.offset"),
+        (bundle_pb2.BundleChunk(file="lstm.npz", offset=1, data=b"x"), "chunk.offset"),
+        (bundle_pb2.BundleChunk(file="lstm.npz", offset=2**63, data=b"x"), "chunk.offset"),
         (bundle_pb2.BundleHeader(), "chunk"),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_message_out_of_order_is_refused_with_its_field(
 
 def test_a_manifest_that_is_none_is_refused(address: str, bundle: Path) -> None:
     manifest = json.loads((bundle / MANIFEST).read_text())
-    manifest["files"]["../lstm.onnx"] = manifest["files"]["lstm.onnx"]
+    manifest["files"]["../lstm.npz"] = manifest["files"]["lstm.npz"]
     for text in (b"", b"{}", b"[" * 100_000, json.dumps(manifest).encode()):
         with Uploading(address, bundle) as upload:
             with pytest.raises(FailedPreconditionError) as refused:

@@ -36,7 +36,7 @@ class ModelsInMemory:
         """Returns a model; raises BundleCorrupt if it is broken."""
         self.manifest(version)
         if version in self.broken:
-            raise BundleCorrupt(f"model {version}: lstm.onnx does not match the manifest")
+            raise BundleCorrupt(f"model {version}: lstm.npz does not match the manifest")
         self.loads.append(version)
         return PersistenceForecaster(version)
 

@@ -132,7 +132,7 @@ async def test_a_bundle_that_one_worker_cannot_load_changes_nothing(nodes: tuple
     other.store.broken.add("b")
     before = await one.changes.roster()
     for _ in range(2):
-        with pytest.raises(ModelLoadFailed, match=r"worker 1 of server host:1 cannot load model b: .*lstm\.onnx"):
+        with pytest.raises(ModelLoadFailed, match=r"worker 1 of server host:1 cannot load model b: .*lstm\.npz"):
             await one.changes.load("b")
     assert await one.changes.roster() == before
     assert (one.failures, other.failures) == (0, 2)
@@ -218,7 +218,7 @@ async def test_a_worker_whose_champion_cannot_be_loaded_does_not_start(
     store = ModelsInMemory(FIRST)
     store.broken.add(FIRST)
     node = Node(ledger, store, "2")
-    with pytest.raises(ChampionUnavailable, match=r"lstm\.onnx.*; repair the model store, or roll back"):
+    with pytest.raises(ChampionUnavailable, match=r"lstm\.npz.*; repair the model store, or roll back"):
         async with started(node):
             pass
 

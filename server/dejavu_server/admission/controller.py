@@ -291,7 +291,7 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
         CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight),
         CallKind.BATCH: shared(batch_limit(max_in_flight)),
         CallKind.RECORD: shared(4 * max_in_flight),
-        CallKind.REPORT: fixed(max_in_flight),
+        CallKind.REPORT: shared(max_in_flight),
         CallKind.STREAM: fixed(max_streams),
         CallKind.WATCH: fixed(16_384),
     }

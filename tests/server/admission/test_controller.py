@@ -102,14 +102,22 @@ def test_an_expired_call_is_refused_and_takes_no_room() -> None:
     assert controller.in_progress(CallKind.PREDICT) == 0
 
 
-@pytest.mark.parametrize("method", [PREDICT_BATCH, "/dejavu.v1.RecordService/ListPredictions"])
-def test_a_caller_with_few_calls_has_places_that_callers_with_many_cannot_take(method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "most"),
+    [
+        (PREDICT_BATCH, 1),
+        ("/dejavu.v1.RecordService/ListPredictions", 16),
+        ("/dejavu.v1.RecordService/ReportOutcome", 4),
+        ("/dejavu.v1.LeaseService/AcquireLease", 4),
+    ],
+)
+def test_a_caller_with_few_calls_has_places_that_callers_with_many_cannot_take(method: str, most: int) -> None:
     controller = AdmissionController(call_limits(64, 8), clock=lambda: 0.0)
     held = [controller.admit(method, None, caller=f"busy {number % 5}") for number in range(1000)]
     taken = [permit for permit in held if isinstance(permit, Permit)]
     own = [controller.admit(method, None, caller="idle") for _ in range(100)]
     few = [permit for permit in own if isinstance(permit, Permit)]
-    assert len(few) == (1 if method == PREDICT_BATCH else 16)
+    assert len(few) == most
     for permit in (*taken, *few):
         permit.release()
     again = [controller.admit(method, None, caller=f"busy {number % 5}") for number in range(1000)]

@@ -43,7 +43,8 @@ class ConcurrencyLimit:
         limit: calls in progress, at least 1.
         burst: calls in progress for BURST_SECONDS after the limit is reached, if it was not reached in the CALM_SECONDS
             before; at least `limit`.
-        reserved: places of `limit` for callers with few calls in progress (see FEW_SHARE); below `limit`.
+        reserved: places of `limit` for callers with few calls in progress (see FEW_SHARE); below `limit`. Others may
+            use them in a burst only.
 
     Attributes:
         in_progress: number of calls in progress, 0 to `burst`.
@@ -76,13 +77,11 @@ class ConcurrencyLimit:
             Whether it was counted; if so, `release` must follow.
         """
         callers = self._callers
-        if self.in_progress >= self._unreserved and self._has_its_share(caller):
-            return False
-        if self.in_progress >= self._limit:
+        if self.in_progress >= self._unreserved and self.in_progress >= self._most(caller):
             if now - self._last_full > CALM_SECONDS:
                 self._burst_ends = now + BURST_SECONDS
             self._last_full = now
-            if self.in_progress >= self._burst or now >= self._burst_ends:
+            if self.in_progress >= self._burst or not self._is_bursting(now):
                 return False
         self.in_progress += 1
         if callers is not None:
@@ -92,12 +91,21 @@ class ConcurrencyLimit:
     def shortage(self, now: float, caller: str = "") -> Shortage:
         """Return the shortage for a call that `acquire` has just refused.
 
-        A call for which the reserved places alone are free takes none from callers who may use them.
+        A call for which the reserved places alone are free takes none from callers who may use them, except in a limit
+        with bursts: that is for calls whose requests come at once.
         """
-        if self._has_its_share(caller):
-            return Shortage(self.in_progress - self._unreserved + 1, self.in_progress, self._has_more_than_its_share)
-        most = self._burst if now < self._burst_ends else self._limit
-        return Shortage(self.in_progress - most + 1, self.in_progress, lambda _: True)
+        most = self._burst if self._is_bursting(now) else self._most(caller)
+        spares = self._burst == self._limit and self._has_its_share(caller)
+        gives_way = self._has_more_than_its_share if spares else lambda _: True
+        return Shortage(self.in_progress - most + 1, self.in_progress, gives_way)
+
+    def _most(self, caller: str) -> int:
+        """Return the number of calls in progress at which one of a caller is refused without a burst."""
+        return self._unreserved if self._has_its_share(caller) else self._limit
+
+    def _is_bursting(self, now: float) -> bool:
+        """Return whether the calls in progress may exceed the limit, and take the reserved places."""
+        return self._burst > self._limit and now < self._burst_ends
 
     def _has_its_share(self, caller: str) -> bool:
         """Return whether a caller may not use the reserved places."""

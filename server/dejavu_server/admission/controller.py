@@ -286,9 +286,11 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
         """Return a limit whose last quarter is for callers with few calls, so that a few callers cannot take all."""
         return ConcurrencyLimit(limit, limit, reserved=limit // 4)
 
+    few = max_in_flight // 4
     return {
         CallKind.CONTROL: fixed(1024),
-        CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight),
+        # The reserve comes on top, so that a caller alone has all of max_in_flight.
+        CallKind.PREDICT: ConcurrencyLimit(max_in_flight + few, 3 * max_in_flight, reserved=few),
         CallKind.BATCH: shared(batch_limit(max_in_flight)),
         CallKind.RECORD: shared(4 * max_in_flight),
         CallKind.REPORT: shared(max_in_flight),

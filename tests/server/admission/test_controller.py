@@ -122,3 +122,23 @@ def test_a_caller_with_few_calls_has_places_that_callers_with_many_cannot_take(m
         permit.release()
     again = [controller.admit(method, None, caller=f"busy {number % 5}") for number in range(1000)]
     assert sum(isinstance(permit, Permit) for permit in again) == len(taken)
+
+
+def test_a_caller_with_many_forecasts_leaves_places_to_one_with_few_once_its_burst_is_over() -> None:
+    """The forecasts of one caller, which wait for a busy database, would otherwise keep out those of all others."""
+    now = 0.0
+    controller = AdmissionController(call_limits(64, 8), clock=lambda: now)
+
+    def admitted(caller: str, calls: int) -> list[Permit]:
+        answers = [controller.admit(PREDICT, None, caller=caller) for _ in range(calls)]
+        return [each for each in answers if isinstance(each, Permit)]
+
+    bursting = admitted("busy", 1000)
+    assert len(bursting) == 3 * 64
+    now += 0.5
+    assert not admitted("idle", 1)
+    for permit in bursting:
+        permit.release()
+    assert len(admitted("busy", 1000)) == 64, "as many as before, since the reserve comes on top"
+    assert len(admitted("idle", 1000)) == 5
+    assert len(admitted("other", 1000)) == 5

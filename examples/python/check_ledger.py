@@ -176,8 +176,7 @@ def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None
         forecast = entries.get(of)
         if forecast is None or forecast["kind"] != "forecast" or of > sequence:
             raise ChangedError(f"entry {sequence}: a {kind} of entry {of}, no forecast before it")
-        if (outcome := games.outcome_before(forecast)) is not None:
-            raise ChangedError(f"entry {sequence}: a {kind} after the outcome at entry {outcome}, with hindsight")
+        _check_outcomes(entry, forecast, games)
         if kind == "market":
             if of in priced:
                 raise ChangedError(f"entry {sequence}: a second market of entry {of}; only the first one counts")
@@ -186,6 +185,15 @@ def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None
         if kind == "forecast":
             _check_late(entry, games, pruned)
             games.add_forecast(entry)
+
+
+def _check_outcomes(entry: Entry, forecast: Entry, games: Games) -> None:
+    """Check that no outcome that a forecast precedes stands; for a shadow, which is never late, none was withdrawn."""
+    sequence, kind = entry["sequence"], entry["kind"]
+    if (outcome := games.outcome_before(forecast)) is not None:
+        raise ChangedError(f"entry {sequence}: a {kind} after the outcome at entry {outcome}, with hindsight")
+    if kind == "shadow" and games.was_withdrawn(forecast):
+        raise ChangedError(f"entry {sequence}: a shadow after an outcome that was withdrawn, with hindsight")
 
 
 def check_revisions(identity: dict[str, Any], entries: dict[int, Entry]) -> None:
@@ -265,12 +273,16 @@ class Games:
         """Return the entry of an outcome that stands, and which a forecast precedes."""
         return next((self._standing[at] for at in _preceded(entry) if at in self._standing), None)
 
+    def was_withdrawn(self, entry: Entry) -> bool:
+        """Return whether an outcome that a forecast precedes was withdrawn after the first forecast of its game."""
+        return any(at in self._withdrawn for at in _preceded(entry))
+
     def late(self, entry: Entry, made: int, given: str) -> str:
         """Return why a forecast that is made at a time, of a game with a given date, is late; empty if it is not."""
         game, minute = entry["payload"]["request"]["game_id"], entry["payload"]["forecast"]["elapsed_minutes"]
         newest, since = self._newest.get(game, (0, made))
         over = (given and _evening(made) > given) or made - self._first.get(game, made) > LONGEST_GAME
-        if any(at in self._withdrawn for at in _preceded(entry)):
+        if self.was_withdrawn(entry):
             return "reported"
         if over and not _is_replay(entry):
             return "game_date"

@@ -530,6 +530,23 @@ def first(lines: list[dict[str, Any]], kind: str, action: str = "") -> int:
     raise AssertionError(f"no {kind}")
 
 
+def test_a_shadow_after_a_withdrawn_outcome_is_found(tmp_path: Path) -> None:
+    """The outcome is known then, and the comparison of models counts the shadow once it is reported again."""
+    lines = exported(tmp_path)
+    shadow = json.loads(lines[first(lines, "shadow")]["canonical"])
+    shadow["payload"]["forecast"]["model_version"] = "v7"
+    of = json.loads(lines[shadow["payload"]["of"]]["canonical"])["payload"]["request"]["game_id"]
+    reports = [json.loads(line["canonical"]) for line in lines[1:] if '"kind":"outcome"' in line["canonical"]]
+    newest = {each["payload"]["horizon"]: each for each in reports if each["payload"]["game_id"] == of}
+    for entry in (*(each | {"payload": each["payload"] | {"withdrawn": True}} for each in newest.values()), shadow):
+        revision = entry["revision"] + (entry["kind"] == "outcome")
+        text = canonical_json.dumps({**entry, "revision": revision, "sequence": len(lines)})
+        lines.append({"sequence": len(lines), "hash": "", "canonical": text})
+    done = checked(LEDGER, "", written(tmp_path / "tampered.jsonl", rehashed(lines)))
+    assert done.returncode == 1
+    assert "a shadow after an outcome that was withdrawn, with hindsight" in done.stdout.splitlines()[-1]
+
+
 def test_models_and_shadows_that_cannot_be_are_found(tmp_path: Path) -> None:
     lines = exported(tmp_path)
     shadow, promotion, outcome = first(lines, "shadow"), first(lines, "model", "promote"), first(lines, "outcome")

@@ -69,6 +69,24 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, entry)
 
 
+@KINDS.step("entries", "a shadow appended after the outcomes of its game were withdrawn", "hindsight")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    entry = _shadow(database)
+    entry["payload"]["of"], forecast = entries(database, codec.FORECAST)[0]
+    entry["payload"]["forecast"]["elapsed_minutes"] = forecast["payload"]["forecast"]["elapsed_minutes"]
+    game_id = forecast["payload"]["request"]["game_id"]
+    newest = {
+        each["payload"]["horizon"]: each
+        for _, each in entries(database, codec.OUTCOME)
+        if each["payload"]["game_id"] == game_id
+    }
+    for each in newest.values():
+        payload = {**each["payload"], "recorded_us": _now(), "withdrawn": True}
+        append(database, {**each, "payload": payload, "revision": each["revision"] + 1})
+    database.execute("DELETE FROM snapshots")  # of what was learned, which is withdrawn
+    append(database, entry)
+
+
 @KINDS.step("entries", "a promotion appended of a model that is not there", "models")
 def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, _change("promote", "v9", from_version="v1"))

@@ -223,6 +223,10 @@ class ChainVerifier:
             f"entry {sequence}: the shadow is of the model that made the forecast at {target}",
         )
         self._check_hindsight(row, beside.game_id, beside.minute)
+        _check(
+            not self._recorded.was_withdrawn(beside.game_id, beside.minute),
+            f"entry {sequence}: recorded after an outcome of its game that was withdrawn, with hindsight",
+        )
 
     def _first_sequence(self, row: Raw, outcome: ReportedOutcome) -> int:
         """Return the sequence of the first report of an outcome since its last withdrawal, if any."""

@@ -217,7 +217,13 @@ class Settings(ProcessMessage):
         ),
     ] = 256
     max_in_flight: Annotated[
-        int, option("Single forecasts in progress in a worker; more are refused, 1 to 10,000.", "N", ge=1, le=10_000)
+        int,
+        option(
+            "Single forecasts in progress in a worker, 1 to 10,000, and a quarter more of callers with few.",
+            "N",
+            ge=1,
+            le=10_000,
+        ),
     ] = 64
     max_streams: Annotated[
         int, option("Streams of forecasts in a worker; more are refused, 1 to 100,000.", "N", ge=1, le=100_000)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter as Counts
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -124,7 +123,7 @@ class ForecastService:
             return issued
         [recorded] = await self._commit([issued])
         again = _as_recorded(request, issued, recorded)
-        return recorded if again is None else await self._answer_again(again, chosen)
+        return recorded if again is None else (await self._answer_again({0: again}, {0: chosen}))[0]
 
     async def _chosen(self, request: ForecastRequest) -> Chosen:
         if request.model_version:
@@ -173,7 +172,7 @@ class ForecastService:
         results: dict[int, Result[IssuedForecast]] = {}
         chosen: dict[int, Chosen] = {}
         what_ifs: dict[str, Chosen] = {}
-        groups: dict[Forecaster, list[int]] = {}
+        supported: dict[int, ForecastRequest] = {}
         turns = Turns()
         for index, request in enumerate(requests):
             if not index % 16:
@@ -185,23 +184,34 @@ class ForecastService:
                 if not request.game_id:
                     what_ifs[request.model_version] = choice
                 choice.forecaster.check(request.query)
-                groups.setdefault(choice.forecaster, []).append(index)
+                supported[index] = request
             except DejavuError as error:
                 results[index] = Failed(error)
-        for forecaster, indices in groups.items():
-            answers = await self._compute(forecaster, [(requests[index], chosen[index]) for index in indices])
-            results.update(zip(indices, answers, strict=True))
+        results.update(await self._compute_all(supported, chosen))
         named = [index for index, request in enumerate(requests) if request.game_id]
         if named:
             computed = {index: results[index] for index in named}
             await self._record(results)
             again = {
-                index: self._answer_again(completed, chosen[index])
+                index: completed
                 for index in named
                 if (completed := _as_recorded(requests[index], computed[index], results[index])) is not None
             }
-            results.update(zip(again, await asyncio.gather(*again.values()), strict=True))
+            results.update(await self._answer_again(again, chosen))
         return [results[index] for index in range(len(requests))]
+
+    async def _compute_all(
+        self, requests: Mapping[int, ForecastRequest], chosen: Mapping[int, Chosen]
+    ) -> dict[int, Result[IssuedForecast]]:
+        """Compute the forecasts of requests by their index, those of a model together; record nothing."""
+        results: dict[int, Result[IssuedForecast]] = {}
+        groups: dict[Forecaster, list[int]] = {}
+        for index in requests:
+            groups.setdefault(chosen[index].forecaster, []).append(index)
+        for forecaster, indices in groups.items():
+            answers = await self._compute(forecaster, [(requests[index], chosen[index]) for index in indices])
+            results.update(zip(indices, answers, strict=True))
+        return results
 
     async def _compute(
         self, forecaster: Forecaster, requests: Sequence[tuple[ForecastRequest, Chosen]]
@@ -225,8 +235,8 @@ class ForecastService:
             self._answered.count(forecaster.version, horizon, number, named=is_named)
         return await Turns().map(stamped, requests, answers)
 
-    async def _record(self, results: dict[int, Result[IssuedForecast]]) -> None:
-        """Replace each forecast of a named game by its recorded forecast or error."""
+    async def _record(self, results: dict[int, Result[IssuedForecast]], *, counted: bool = False) -> None:
+        """Replace each forecast of a named game by its recorded forecast or error; `counted`: see `_commit`."""
         # Record in the order of the requests, for any models: this sets the order in the ledger.
         named = {
             index: issued
@@ -236,19 +246,20 @@ class ForecastService:
         if not named:
             return
         try:
-            results.update(zip(named, await self._commit(list(named.values())), strict=True))
+            results.update(zip(named, await self._commit(list(named.values()), counted=counted), strict=True))
         except DejavuError as error:
             results.update(dict.fromkeys(named, Failed(error)))
 
-    async def _answer_again(self, request: ForecastRequest, chosen: Chosen) -> Result[IssuedForecast]:
-        """Answer a request with the recorded forecast's inputs, so that these also determine its market evaluation."""
-        try:
-            answer = await self._batcher.forecast(chosen.forecaster, request.query)
-            self._answered.count(answer.model_version, answer.horizon, named=True)
-            [again] = await self._commit([self._stamp(request, chosen, answer, self._clock())], counted=True)
-        except DejavuError as error:
-            return Failed(error)
-        return again
+    async def _answer_again(
+        self, requests: Mapping[int, ForecastRequest], chosen: Mapping[int, Chosen]
+    ) -> dict[int, Result[IssuedForecast]]:
+        """Answer requests with the recorded forecasts' inputs, so that these also determine their market evaluations.
+
+        All are recorded together: a hundred writes of one forecast each would not wait for their caller's turn.
+        """
+        results = await self._compute_all(requests, chosen)
+        await self._record(results, counted=True)
+        return results
 
     async def _commit(self, issued: Sequence[IssuedForecast], *, counted: bool = False) -> list[Result[IssuedForecast]]:
         """Record forecasts; return each recorded forecast with the quantiles and market of this request.

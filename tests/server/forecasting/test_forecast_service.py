@@ -220,6 +220,18 @@ async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: ForecastSe
     assert len(notebook.commits) == 1  # recorded together
 
 
+async def test_of_many_those_asked_again_with_what_was_recorded_are_recorded_together(
+    every_minute: ForecastService, notebook: Notebook
+) -> None:
+    """One by one they would not wait for their caller's turn, and keep the writer from the forecasts of others."""
+    notebook.recorded_before = frozenset({GAME})
+    asked = [replace(question(last, game_id=GAME), game_date=NOW.date()) for last in (2.0, 4.0, 6.0)]
+    asked = [replace(each, query=replace(each.query, quantile_levels=(0.5,))) for each in asked]
+    results = await every_minute.forecast_many([*asked, question(4.0)])
+    assert [isinstance(each, IssuedForecast) and len(each.forecast.quantiles) for each in results] == [1, 1, 1, 0]
+    assert [len(each) for each in notebook.commits] == [3, 3]
+
+
 async def test_of_many_only_named_games_fail_with_the_ledger(issuer: ForecastService, notebook: Notebook) -> None:
     notebook.broken = True
     named, what_if = await issuer.forecast_many([question(game_id=GAME), question()])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -52,8 +53,8 @@ scorecards. All other reads take a millisecond.
 
 
 FEW: Final = 32
-"""Number of forecasts beyond which a call waits for its caller's turn, as other changes do; a poller sends two of each
-game."""
+"""Number of forecasts in batches of a caller beyond which a batch waits for its caller's turn, as other changes do; a
+poller sends one batch at a time, with two forecasts of each game."""
 
 _WITHDRAWAL_BYTES: Final = 1024
 """Bytes of a withdrawal in the limit of its caller; the entry has fewer."""
@@ -89,6 +90,7 @@ class Ledger:
         # Changes other than a few forecasts go to the writer one at a time: who repeats them would otherwise keep it,
         # and the write lock, from the forecasts of all others.
         self._changing = FairSlots(1)
+        self._of_batches = Counter[str]()  # forecasts of each caller's batches that did not wait for its turn
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._reading = Activity("ledger-reader", may_run_long=True)
         self.activities = (self._writer.activity, self._reading)
@@ -170,14 +172,30 @@ class Ledger:
             return []
         drafts = await Turns().map(codec.prepare, issued)
         entries = [(each.game_id, len(draft.payload)) for each, draft in zip(issued, drafts, strict=True)]
-        turn = self._changing.held(limited_caller.get()) if len(drafts) > FEW else contextlib.nullcontext()
         with reserved(entries) as unused, self._reporting_failures:
-            async with turn:
+            async with self._turn(len(drafts)):
                 results = await self._writer.submit(drafts)
             for entry, each, result in zip(entries, issued, results, strict=True):
                 if isinstance(result, Failed) or result.generated_time != each.generated_time:  # it was known
                     unused.append(entry)
         return results
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, number: int) -> AsyncIterator[None]:
+        """Wait for the caller's turn to record a number of forecasts, if it records more than a few at once."""
+        caller = limited_caller.get()
+        if number > 1 and self._of_batches[caller] + number > FEW:
+            async with self._changing.held(caller):
+                yield
+            return
+        of_batch = number if number > 1 else 0
+        self._of_batches[caller] += of_batch
+        try:
+            yield
+        finally:
+            self._of_batches[caller] -= of_batch
+            if not self._of_batches[caller]:
+                del self._of_batches[caller]
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         """Record an outcome, which settles every forecast of its game and horizon; durable when this returns.

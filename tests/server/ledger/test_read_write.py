@@ -72,7 +72,8 @@ async def test_neither_forecasts_nor_changes_wait_behind_the_many_changes_of_ano
     assert max(done.index("one"), done.index("forecast")) < 10
 
 
-async def test_a_few_forecasts_do_not_wait_behind_the_many_batches_of_another_caller(ledger: Ledger) -> None:
+@pytest.mark.parametrize("size", [FEW + 1, FEW])
+async def test_a_few_forecasts_do_not_wait_behind_the_many_batches_of_another_caller(ledger: Ledger, size: int) -> None:
     done: list[str] = []
     resumes = threading.Event()
 
@@ -84,7 +85,7 @@ async def test_a_few_forecasts_do_not_wait_behind_the_many_batches_of_another_ca
     async with asyncio.TaskGroup() as calls:
         calls.create_task(ledger.write(lambda _: resumes.wait(10)))
         for place in range(20):
-            calls.create_task(commit("many", place, FEW + 1))
+            calls.create_task(commit("many", place, size))
         await asyncio.sleep(0.5)  # until all that may wait for the writer do
         calls.create_task(commit("one", 99, 1))
         await asyncio.sleep(0.1)

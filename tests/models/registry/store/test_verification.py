@@ -16,7 +16,9 @@ from tests.support.harness.stores import stored_versions
 
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import LSTM
 from dejavu_models.point.linear import SLOPE
+from dejavu_models.point.lstm import Lstm, weights_from_bytes, weights_to_bytes
 from dejavu_models.registry import bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store import verification
@@ -80,6 +82,17 @@ def test_a_bundle_whose_outermost_answers_are_too_large_is_refused() -> None:
     manifest = sound.manifest.model_copy(update={"golden": ()})
     forecaster = Forecaster(manifest, models, sound.calibration, sound.rating_filter, sound.totals)
     with pytest.raises(BundleCorrupt, match="the final from minute 1 is beyond ±10000 points"):
+        bundle.check_answers(forecaster)
+
+
+def test_a_bundle_whose_second_opinions_are_too_large_is_refused() -> None:
+    """No point depends on them, but the page and every recorded explanation show them."""
+    sound = bundle.load_bundle(default_bundle())
+    [weights] = weights_from_bytes((default_bundle() / LSTM).read_bytes())
+    lstm = Lstm(weights_to_bytes([weights._replace(head=weights.head * 1e5)]))
+    models = replace(sound.models, lstm=lstm)
+    forecaster = Forecaster(sound.manifest, models, sound.calibration, sound.rating_filter, sound.totals)
+    with pytest.raises(BundleCorrupt, match="is beyond ±10000 points"):
         bundle.check_answers(forecaster)
 
 

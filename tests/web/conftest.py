@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Browser
-from tests.support.processes.browser import running_browser
+from tests.support.processes.browser import Tab, running_browser, tab
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
 
@@ -38,6 +38,28 @@ class Evening:
 def browser() -> Iterator[Browser]:
     with running_browser() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def warm_tab(browser: Browser, evening: Evening) -> Iterator[Tab]:
+    with tab(browser, evening.origin) as opened:
+        yield opened
+
+
+@pytest.fixture
+def opened(warm_tab: Tab) -> Iterator[Tab]:
+    """A tab of the module, as if new: for tests that leave nothing in it but where they are.
+
+    A new one costs a second of CPU, as it starts a process that loads and compiles the page again.
+    """
+    size = warm_tab.page.viewport_size
+    assert size is not None
+    warm_tab.errors.clear()
+    warm_tab.foreign.clear()
+    yield warm_tab
+    warm_tab.page.goto("about:blank")  # what it still asked for is asked no more
+    warm_tab.page.unroute_all()
+    warm_tab.page.set_viewport_size(size)
 
 
 @pytest.fixture(scope="module")

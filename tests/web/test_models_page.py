@@ -16,8 +16,7 @@ from tests.support.processes.restartable_server import address_of
 from tests.support.processes.scrapes import scrape_when, value_in
 from tests.support.processes.servers import spawned_server
 from tests.support.programs.model_servers import challenger
-from tests.web.conftest import Evening
-from tests.web.test_pages import AXE, COLORS
+from tests.web.test_pages import AXE, COLORS, LAPTOP
 
 from dejavu_client import FINAL, DejavuClient
 
@@ -77,8 +76,16 @@ def rows_of(opened: Tab, caption: str) -> list[list[str]]:
     return found
 
 
-def test_a_challenger_is_shown_with_what_is_known_of_it(browser: Browser, challenged: ChallengedServer) -> None:
-    with DejavuClient(challenged.server) as client, tab(browser, challenged.origin) as opened:
+@pytest.fixture(scope="module")
+def challenged_tab(browser: Browser, challenged: ChallengedServer) -> Iterator[Tab]:
+    with tab(browser, challenged.origin) as opened:
+        yield opened
+
+
+def test_a_challenger_is_shown_with_what_is_known_of_it(challenged_tab: Tab, challenged: ChallengedServer) -> None:
+    opened = challenged_tab
+    opened.page.set_viewport_size(LAPTOP)
+    with DejavuClient(challenged.server) as client:
         opened.open("/record", "h1")
         opened.page.get_by_role("link", name="Models: who answers").click()
         opened.page.wait_for_selector(".verdict")
@@ -119,39 +126,40 @@ def test_a_challenger_is_shown_with_what_is_known_of_it(browser: Browser, challe
         assert not opened.errors
 
 
-def test_the_champion_is_compared_with_persistence(browser: Browser, challenged: ChallengedServer) -> None:
-    with DejavuClient(challenged.server) as client, tab(browser, challenged.origin) as opened:
+def test_the_champion_is_compared_with_persistence(challenged_tab: Tab, challenged: ChallengedServer) -> None:
+    opened = challenged_tab
+    with DejavuClient(challenged.server) as client:
         found = client.compare_models("champion", "persistence", horizon=FINAL)
         opened.open("/models", ".verdict")
         pair = f"champion {challenged.champion[:8]} with repeating the lead"
         opened.page.get_by_label("Compare").select_option(pair)
         name = f"champion {challenged.champion[:8]}"
-        verdict = opened.page.locator(".verdict", has_text=f"Whether {name} is worse than repeating the lead is not")
-        verdict.wait_for()
+        verdict = f"No evidence yet that {name} is worse than repeating the lead."
+        opened.page.locator(".verdict", has_text=verdict).wait_for()
         assert f"repeating the lead: {found.crps.against_score:.3f}" in opened.page.locator("main").inner_text()
 
 
-def test_a_server_without_a_store_says_so_and_asks_for_nothing_more(browser: Browser, evening: Evening) -> None:
+def test_a_server_without_a_store_says_so_and_asks_for_nothing_more(opened: Tab) -> None:
     asked = list[str]()
-    with tab(browser, evening.origin) as opened:
-        opened.page.on("request", lambda request: asked.append(request.url))
-        opened.open("/models", ".models")
-        opened.page.get_by_text("It has no store of models").wait_for()
-        assert opened.page.locator('[role="alert"], .problem').count() == 0
-        assert not [url for url in asked if "comparison" in url or "model-changes" in url]
-        assert not opened.errors
+    opened.page.on("request", lambda request: asked.append(request.url))
+    opened.open("/models", ".models")
+    opened.page.get_by_text("It has no store of models").wait_for()
+    assert opened.page.locator('[role="alert"], .problem').count() == 0
+    assert not [url for url in asked if "comparison" in url or "model-changes" in url]
+    assert not opened.errors
 
 
-def test_axe_finds_nothing_and_nothing_is_too_wide(browser: Browser, challenged: ChallengedServer) -> None:
+def test_axe_finds_nothing_and_nothing_is_too_wide(challenged_tab: Tab) -> None:
     if not AXE.is_file():
         pytest.skip("axe-core is not installed: run make web")
-    with tab(browser, challenged.origin, viewport={"width": 320, "height": 900}) as opened:
-        opened.open("/models", ".verdict")
-        opened.page.wait_for_selector(".chart")
-        opened.page.evaluate(AXE.read_text())
-        violations = opened.page.evaluate("axe.run().then(result => result.violations)")
-        assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
-        assert opened.page.evaluate("document.documentElement.scrollWidth") <= 320
+    page = challenged_tab.page
+    page.set_viewport_size({"width": 320, "height": 900})
+    challenged_tab.open("/models", ".verdict")
+    page.wait_for_selector(".chart")
+    page.evaluate(AXE.read_text())
+    violations = page.evaluate("axe.run().then(result => result.violations)")
+    assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Browser, Response
-from tests.support.processes.browser import tab
+from playwright.sync_api import Response
+from tests.support.processes.browser import Tab
 from tests.web.conftest import COURSE, END, HALF, IN_PLAY, MINUTES, OVER, Evening
 
 from dejavu.v1.forecast_pb2 import Forecast
@@ -45,8 +45,8 @@ def assert_percent(text: str, probability: float) -> None:
         assert abs(float(match[2]) - 100 * probability) <= 0.5 + 1e-9, (text, probability)
 
 
-def test_the_board_shows_the_newest_forecasts(browser: Browser, evening: Evening) -> None:
-    with DejavuClient(evening.server) as client, tab(browser, evening.origin) as opened:
+def test_the_board_shows_the_newest_forecasts(opened: Tab, evening: Evening) -> None:
+    with DejavuClient(evening.server) as client:
         opened.open("/", f'[data-game="{IN_PLAY}"] .chance')
         card = opened.page.locator(f'[data-game="{IN_PLAY}"]')
         for name, horizon in (("half", HALFTIME), ("final", FINAL)):
@@ -63,8 +63,8 @@ def test_the_board_shows_the_newest_forecasts(browser: Browser, evening: Evening
         assert over.locator('[data-horizon="half"] .figure-number').inner_text() == f"BOS +{HALF}"
 
 
-def test_the_board_draws_what_was_forecast_before_it_was_opened(browser: Browser, evening: Evening) -> None:
-    with DejavuClient(evening.server) as client, tab(browser, evening.origin) as opened:
+def test_the_board_draws_what_was_forecast_before_it_was_opened(opened: Tab, evening: Evening) -> None:
+    with DejavuClient(evening.server) as client:
         opened.open("/", f'[data-game="{IN_PLAY}"] .sparkline-line')
         drawn = opened.page.locator(f'[data-game="{IN_PLAY}"] .sparkline-line').get_attribute("d")
         steps = re.findall(r"(\d+)[ V](\d+\.\d\d)", drawn or "")
@@ -74,8 +74,8 @@ def test_the_board_draws_what_was_forecast_before_it_was_opened(browser: Browser
             assert abs(float(y) - 20 * (1 - forecast.home_lead_probability)) <= 0.005 + 1e-9
 
 
-def test_a_game_shows_what_was_forecast_after_each_minute(browser: Browser, evening: Evening) -> None:
-    with DejavuClient(evening.server) as client, tab(browser, evening.origin) as opened:
+def test_a_game_shows_what_was_forecast_after_each_minute(opened: Tab, evening: Evening) -> None:
+    with DejavuClient(evening.server) as client:
         for minute in MINUTES:
             opened.open(f"/game/{IN_PLAY}?minute={minute}", ".scoreboard [data-horizon]")
             for name, horizon in (("half", HALFTIME), ("final", FINAL)):
@@ -88,9 +88,9 @@ def test_a_game_shows_what_was_forecast_after_each_minute(browser: Browser, even
                     assert_percent(home.removeprefix(f"{HOME} wins").strip(), forecast.home_lead_probability)
 
 
-def test_a_what_if_shows_the_answer_to_what_was_typed(browser: Browser, evening: Evening) -> None:
+def test_a_what_if_shows_the_answer_to_what_was_typed(opened: Tab, evening: Evening) -> None:
     pattern = [0.0, -2, -5, -4, -9, -7]
-    with DejavuClient(evening.server) as client, tab(browser, evening.origin) as opened:
+    with DejavuClient(evening.server) as client:
         opened.open("/what-if", '[data-answer="point"]')
         opened.page.get_by_label("Home team").select_option(HOME)
         opened.page.get_by_label("Away team").select_option(AWAY)
@@ -109,8 +109,8 @@ def test_a_what_if_shows_the_answer_to_what_was_typed(browser: Browser, evening:
         assert_percent(opened.page.locator('[data-answer="probability"]').inner_text(), forecast.home_lead_probability)
 
 
-def test_a_what_if_is_not_recorded_and_names_what_is_wrong(browser: Browser, evening: Evening) -> None:
-    with DejavuClient(evening.server) as client, tab(browser, evening.origin) as opened:
+def test_a_what_if_is_not_recorded_and_names_what_is_wrong(opened: Tab, evening: Evening) -> None:
+    with DejavuClient(evening.server) as client:
         before = client.get_checkpoint().sequence
         opened.open("/what-if", '[data-answer="point"]')
         opened.page.get_by_label("Lead at the end").fill("1 two 3")
@@ -118,8 +118,8 @@ def test_a_what_if_is_not_recorded_and_names_what_is_wrong(browser: Browser, eve
         assert client.get_checkpoint().sequence == before
 
 
-def test_the_record_shows_the_scorecard(browser: Browser, evening: Evening) -> None:
-    with DejavuClient(evening.server) as client, tab(browser, evening.origin) as opened:
+def test_the_record_shows_the_scorecard(opened: Tab, evening: Evening) -> None:
+    with DejavuClient(evening.server) as client:
         card = client.get_scorecard(horizon=FINAL, include_replays=True)
         opened.open("/record", ".stats")
         opened.page.wait_for_selector(".checks")  # the checkpoint is asked for after the figures

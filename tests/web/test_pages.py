@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, ViewportSize
 from tests.support.processes.browser import WEB, Tab, tab
 from tests.web.conftest import IN_PLAY, MINUTES, OVER, Evening
 
@@ -26,6 +26,8 @@ PAGES = {
 
 AXE = WEB / "node_modules/axe-core/axe.min.js"
 
+LAPTOP: ViewportSize = {"width": 1280, "height": 720}
+
 COLORS = """canvas => {
   const { width, height } = canvas;
   const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, width, height).data.buffer);
@@ -33,66 +35,68 @@ COLORS = """canvas => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
-def test_axe_finds_nothing_on_any_page(browser: Browser, evening: Evening, scheme: str) -> None:
-    if not AXE.is_file():
-        assert os.environ.get("DEJAVU_CI") != "1", "axe-core is not installed"
-        pytest.skip("axe-core is not installed: run make web")
-    found: dict[str, Any] = {}
-    with tab(browser, evening.origin, color_scheme=scheme) as opened:
-        for path, ready in PAGES.items():
-            opened.open(path, ready)
-            toggles = opened.page.get_by_role("button", name="Show as table")
-            while toggles.count():
-                toggles.first.click()
-            # Not add_script_tag: the content security policy refuses inline scripts.
-            opened.page.evaluate(AXE.read_text())
-            violations = opened.page.evaluate("axe.run().then(result => result.violations)")
-            found |= {f"{path}: {each['id']}": [node["html"][:200] for node in each["nodes"]] for each in violations}
-    assert not found, json.dumps(found, indent=1)
-
-
-@pytest.mark.parametrize("width", [320, pytest.param(3840, marks=pytest.mark.nightly)])
-def test_no_page_is_wider_than_the_screen_asks_somebody_else_or_raises_an_error(
-    browser: Browser, evening: Evening, width: int
+@pytest.mark.parametrize(("width", "scheme"), [(320, "light"), pytest.param(3840, "dark", marks=pytest.mark.nightly)])
+def test_pages_fit_the_screen_ask_nobody_else_raise_no_error_and_leave_axe_nothing_to_find(
+    browser: Browser, evening: Evening, width: int, scheme: str
 ) -> None:
-    height = 900 if width < 3840 else 2160  # charts are drawn once they come on screen
-    with tab(browser, evening.origin, viewport={"width": width, "height": height}) as opened:
+    """Axe looks at each page as wide as that of a laptop, with its tables shown."""
+    has_axe = AXE.is_file()
+    assert has_axe or os.environ.get("DEJAVU_CI") != "1", "axe-core is not installed"
+    # Charts are drawn once they come on screen.
+    screen: ViewportSize = {"width": width, "height": 900 if width < 3840 else 2160}
+    found: dict[str, Any] = {}
+    with tab(browser, evening.origin, color_scheme=scheme, viewport=screen) as opened:
         for path, ready in PAGES.items():
+            opened.page.set_viewport_size(screen)
             opened.open(path, ready)
             assert opened.page.evaluate("document.documentElement.scrollWidth") <= width, path
-        assert not opened.foreign
-        assert not opened.errors
+            assert not opened.foreign, path
+            assert not opened.errors, path
+            if has_axe:
+                opened.page.set_viewport_size(LAPTOP)
+                found |= {f"{path}: {rule}": nodes for rule, nodes in violations(opened).items()}
+    assert not found, json.dumps(found, indent=1)
+    if not has_axe:
+        pytest.skip("axe-core is not installed: run make web")
 
 
-def test_the_table_of_similar_games_fits_a_phone(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin, viewport={"width": 340, "height": 700}) as opened:
-        opened.open(f"/game/{IN_PLAY}", ".similar table")
-        table = opened.page.locator(".similar .table-scroll")
-        assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
-        assert "Then here" in table.inner_text()
+def violations(opened: Tab) -> dict[str, list[str]]:
+    """Returns what axe finds on a page with its tables shown, by the name of the rule."""
+    toggles = opened.page.get_by_role("button", name="Show as table")
+    while toggles.count():
+        toggles.first.click()
+    # Not add_script_tag: the content security policy refuses inline scripts.
+    opened.page.evaluate(AXE.read_text())
+    found = opened.page.evaluate("axe.run().then(result => result.violations)")
+    return {each["id"]: [node["html"][:200] for node in each["nodes"]] for each in found}
 
 
-def test_charts_are_painted(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.open(f"/game/{OVER}?minute=12", ".chart canvas")
-        charts = opened.page.locator(".chart")
-        assert charts.count() == 3
-        for place in range(3):
-            charts.nth(place).scroll_into_view_if_needed()  # they are drawn once they come on screen
-            canvas = charts.nth(place).locator("canvas")
-            canvas.wait_for()
-            assert canvas.evaluate(COLORS) > 20
+def test_the_table_of_similar_games_fits_a_phone(opened: Tab) -> None:
+    opened.page.set_viewport_size({"width": 340, "height": 700})
+    opened.open(f"/game/{IN_PLAY}", ".similar table")
+    table = opened.page.locator(".similar .table-scroll")
+    assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
+    assert "Then here" in table.inner_text()
 
 
-def test_similar_games_are_drawn_as_they_went(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.open(f"/game/{IN_PLAY}?minute=12", ".chart canvas")
-        with opened.page.expect_response(lambda answer: "/api/predictions/" in answer.url) as answer:
-            opened.page.get_by_label("Draw them in the chart").check()
-        games = answer.value.json()["prediction"]["forecast"]["explanation"]["similarGames"]
-        assert [len(game["course"]) for game in games] == [47 - 12] * 5
-        assert not opened.errors
+def test_charts_are_painted(opened: Tab) -> None:
+    opened.open(f"/game/{OVER}?minute=12", ".chart canvas")
+    charts = opened.page.locator(".chart")
+    assert charts.count() == 3
+    for place in range(3):
+        charts.nth(place).scroll_into_view_if_needed()  # they are drawn once they come on screen
+        canvas = charts.nth(place).locator("canvas")
+        canvas.wait_for()
+        assert canvas.evaluate(COLORS) > 20
+
+
+def test_similar_games_are_drawn_as_they_went(opened: Tab) -> None:
+    opened.open(f"/game/{IN_PLAY}?minute=12", ".chart canvas")
+    with opened.page.expect_response(lambda answer: "/api/predictions/" in answer.url) as answer:
+        opened.page.get_by_label("Draw them in the chart").check()
+    games = answer.value.json()["prediction"]["forecast"]["explanation"]["similarGames"]
+    assert [len(game["course"]) for game in games] == [47 - 12] * 5
+    assert not opened.errors
 
 
 BAND_ROWS = """() => {
@@ -113,58 +117,53 @@ BAND_ROWS = """() => {
 }"""
 
 
-def test_the_axis_holds_the_outer_band(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin, color_scheme="light") as opened:
-        for minute in MINUTES:
-            opened.open(f"/game/{IN_PLAY}?minute={minute}", ".chart canvas")
-            first, last, height = opened.page.evaluate(BAND_ROWS)
-            assert 0 < first < last < height - 1
-            assert last - first > 0.2 * height
+def test_the_axis_holds_the_outer_band(opened: Tab) -> None:
+    for minute in MINUTES:
+        opened.open(f"/game/{IN_PLAY}?minute={minute}", ".chart canvas")
+        first, last, height = opened.page.evaluate(BAND_ROWS)
+        assert 0 < first < last < height - 1
+        assert last - first > 0.2 * height
 
 
-def test_a_chart_has_its_table(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.open(f"/game/{IN_PLAY}", ".chart canvas")
-        figure = opened.page.locator(".figure").first
-        figure.get_by_role("button", name="Show as table").click()
-        rows = figure.locator("tbody tr")
-        minutes = [row.locator("td").first.inner_text() for row in rows.all()]
-        assert minutes == [str(minute) for minute in MINUTES for _ in range(2)]
+def test_a_chart_has_its_table(opened: Tab) -> None:
+    opened.open(f"/game/{IN_PLAY}", ".chart canvas")
+    figure = opened.page.locator(".figure").first
+    figure.get_by_role("button", name="Show as table").click()
+    rows = figure.locator("tbody tr")
+    minutes = [row.locator("td").first.inner_text() for row in rows.all()]
+    assert minutes == [str(minute) for minute in MINUTES for _ in range(2)]
 
 
-def test_a_link_to_a_moment_shows_it_and_the_keyboard_moves_on(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.open(f"/game/{IN_PLAY}?minute=12", ".chart canvas")
-        text = opened.page.locator(".scrubber-text")
-        assert text.inner_text().startswith("After minute 12")
-        opened.page.get_by_role("slider").focus()
-        opened.page.keyboard.press("ArrowRight")
-        assert text.inner_text().startswith("After minute 18")
-        assert opened.page.url.endswith("?minute=18")
-        opened.page.keyboard.press("End")  # the newest minute is followed
-        assert text.inner_text().startswith("After minute 22")
-        assert opened.page.url.endswith(f"/game/{IN_PLAY}")
+def test_a_link_to_a_moment_shows_it_and_the_keyboard_moves_on(opened: Tab) -> None:
+    opened.open(f"/game/{IN_PLAY}?minute=12", ".chart canvas")
+    text = opened.page.locator(".scrubber-text")
+    assert text.inner_text().startswith("After minute 12")
+    opened.page.get_by_role("slider").focus()
+    opened.page.keyboard.press("ArrowRight")
+    assert text.inner_text().startswith("After minute 18")
+    assert opened.page.url.endswith("?minute=18")
+    opened.page.keyboard.press("End")  # the newest minute is followed
+    assert text.inner_text().startswith("After minute 22")
+    assert opened.page.url.endswith(f"/game/{IN_PLAY}")
 
 
-def test_an_evening_before_is_reached_by_its_date_and_left_by_the_way_back(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.open("/", ".game-card")
-        opened.open("/?date=2024-10-22", ".pending")
-        assert "Tuesday, October 22, 2024" in opened.page.locator(".page-head").inner_text()
-        assert not opened.page.locator(".game-card").count()
-        opened.page.get_by_role("link", name="To tonight").click()
-        opened.page.wait_for_selector(".game-card")
-        opened.page.go_back()
-        opened.page.wait_for_selector(".game-card", state="detached")
+def test_an_evening_before_is_reached_by_its_date_and_left_by_the_way_back(opened: Tab) -> None:
+    opened.open("/", ".game-card")
+    opened.open("/?date=2024-10-22", ".pending")
+    assert "Tuesday, October 22, 2024" in opened.page.locator(".page-head").inner_text()
+    assert not opened.page.locator(".game-card").count()
+    opened.page.get_by_role("link", name="To tonight").click()
+    opened.page.wait_for_selector(".game-card")
+    opened.page.go_back()
+    opened.page.wait_for_selector(".game-card", state="detached")
 
 
-def test_the_first_tab_stop_skips_to_the_content(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.open("/", ".game-card")
-        opened.page.keyboard.press("Tab")
-        assert _focused(opened) == "Skip to the content"
-        opened.page.keyboard.press("Enter")
-        assert opened.page.evaluate("document.activeElement.id") == "content"
+def test_the_first_tab_stop_skips_to_the_content(opened: Tab) -> None:
+    opened.open("/", ".game-card")
+    opened.page.keyboard.press("Tab")
+    assert _focused(opened) == "Skip to the content"
+    opened.page.keyboard.press("Enter")
+    assert opened.page.evaluate("document.activeElement.id") == "content"
 
 
 def _focused(opened: Tab) -> str:
@@ -207,16 +206,15 @@ def test_paper_has_every_chart_and_whole_tables_in_light_colors(browser: Browser
         page.locator("html[data-theme=dark]").wait_for()
 
 
-def test_printing_draws_before_the_paper_is_made(browser: Browser, evening: Evening) -> None:
+def test_printing_draws_before_the_paper_is_made(opened: Tab) -> None:
     """A program that prints has no time to wait between the event and the paper."""
-    with tab(browser, evening.origin, viewport={"width": 700, "height": 800}) as opened:
-        page = opened.page
-        opened.open(f"/game/{OVER}?minute=12", ".chart canvas")
-        drawn = page.evaluate(
-            """async () => {
-              dispatchEvent(new Event("beforeprint"));
-              await null; // the library draws in a microtask
-              return document.querySelectorAll(".chart canvas").length;
-            }"""
-        )
-        assert drawn == 3
+    opened.page.set_viewport_size({"width": 700, "height": 800})
+    opened.open(f"/game/{OVER}?minute=12", ".chart canvas")
+    drawn = opened.page.evaluate(
+        """async () => {
+          dispatchEvent(new Event("beforeprint"));
+          await null; // the library draws in a microtask
+          return document.querySelectorAll(".chart canvas").length;
+        }"""
+    )
+    assert drawn == 3

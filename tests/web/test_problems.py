@@ -16,7 +16,7 @@ from typing import Self
 
 import pytest
 from playwright.sync_api import Browser, Route
-from tests.support.processes.browser import tab
+from tests.support.processes.browser import Tab, tab
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.restartable_server import Restartable, restartable_server
 from tests.support.processes.servers import SpawnedServer
@@ -56,22 +56,9 @@ def changed_status(**changes: object) -> Callable[[Route], None]:
     return answer
 
 
-def test_a_server_that_is_gone_is_named_until_it_is_back(browser: Browser, tmp_path: Path) -> None:
-    with (
-        restartable_server(tmp_path / "ledger.sqlite3") as server,
-        gateway_of(server) as gateway,
-        tab(browser, f"http://{gateway.address}") as opened,
-    ):
-        opened.open("/", ".pending")
-        opened.until_well()
-        server.server.process.send_signal(signal.SIGKILL)
-        server.server.exit_code()
-        assert "The forecast server does not answer." in opened.problem("SERVER_GONE")
-        server.start_again()
-        opened.until_well()
-
-
-def test_a_gateway_that_was_killed_is_named_and_nothing_is_missed(browser: Browser, tmp_path: Path) -> None:
+def test_a_gateway_or_server_that_is_gone_is_named_until_it_is_back_and_nothing_is_missed(
+    browser: Browser, tmp_path: Path
+) -> None:
     with restartable_server(tmp_path / "ledger.sqlite3") as server, ExitStack() as gateways:
         first = gateways.enter_context(gateway_of(server))
         address = first.address
@@ -86,6 +73,11 @@ def test_a_gateway_that_was_killed_is_named_and_nothing_is_missed(browser: Brows
             forecast(client, 7)
             gateways.enter_context(gateway_of(server, "--listen", address))
             opened.page.wait_for_selector(f"{shown}:has-text('after 7 min')", timeout=60_000)
+            opened.until_well()
+            server.server.process.send_signal(signal.SIGKILL)
+            server.server.exit_code()
+            assert "The forecast server does not answer." in opened.problem("SERVER_GONE")
+            server.start_again()
             opened.until_well()
 
 
@@ -142,27 +134,21 @@ class SilencingRelay:
             write.shutdown(socket.SHUT_WR)
 
 
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
-    """A server and a gateway that nobody stops."""
-    with (
-        restartable_server(tmp_path_factory.mktemp("live") / "ledger.sqlite3") as server,
-        gateway_of(server) as gateway,
-    ):
-        yield Evening(server.address, f"http://{gateway.address}")
+SILENCED, HIDDEN = "9900000011", "9900000012"
+"""Games of their own: a game's minutes only rise, in whichever order tests run."""
 
 
-def test_a_stream_that_fell_silent_without_an_end_is_opened_anew(browser: Browser, live: Evening) -> None:
+def test_a_stream_that_fell_silent_without_an_end_is_opened_anew(browser: Browser, evening: Evening) -> None:
     with (
-        SilencingRelay(live.origin.removeprefix("http://")) as relay,
-        DejavuClient(live.server) as client,
+        SilencingRelay(evening.origin.removeprefix("http://")) as relay,
+        DejavuClient(evening.server) as client,
         tab(browser, f"http://{relay.address}", script=MOVABLE_CLOCK) as opened,
     ):
-        forecast(client, 6)
-        shown = f'[data-game="{IN_PLAY}"]'
+        forecast(client, 6, SILENCED)
+        shown = f'[data-game="{SILENCED}"]'
         opened.open("/", f"{shown}:has-text('after 6 min')")
         relay.fall_silent()
-        forecast(client, 7)
+        forecast(client, 7, SILENCED)
         with opened.page.expect_request(lambda request: "/api/stream?resume=" in request.url):
             opened.page.evaluate("window.passed = 31000; dispatchEvent(new Event('online'))")
         opened.page.wait_for_selector(f"{shown}:has-text('after 7 min')")
@@ -170,12 +156,8 @@ def test_a_stream_that_fell_silent_without_an_end_is_opened_anew(browser: Browse
         opened.until_well()
 
 
-HIDDEN = "9900000012"
-"""A game of its own: a game's minutes only rise, in whichever order tests run."""
-
-
-def test_a_tab_that_nobody_sees_resumes_where_it_was(browser: Browser, live: Evening) -> None:
-    with DejavuClient(live.server) as client, tab(browser, live.origin, script=HIDING) as opened:
+def test_a_tab_that_nobody_sees_resumes_where_it_was(browser: Browser, evening: Evening) -> None:
+    with DejavuClient(evening.server) as client, tab(browser, evening.origin, script=HIDING) as opened:
         forecast(client, 8, HIDDEN)
         shown = f'[data-game="{HIDDEN}"]'
         opened.open("/", f"{shown}:has-text('after 8 min')")
@@ -224,56 +206,53 @@ GONE: dict[str, object] = {
     ],
 )
 def test_what_the_gateway_finds_wrong_is_shown_until_it_is_right_and_nothing_is_called_live(
-    browser: Browser, evening: Evening, changes: dict[str, object], key: str, words: str
+    opened: Tab, changes: dict[str, object], key: str, words: str
 ) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.page.route("**/api/status", changed_status(**changes))
-        opened.open("/system", ".model")
-        opened.page.evaluate("dispatchEvent(new Event('online'))")  # asks for the status at once
-        assert words in opened.problem(key)
-        assert opened.page.locator("[data-problem]").count() == 1
-        link = opened.page.locator(".connection")
-        assert link.get_attribute("data-state") == "broken"
-        assert link.inner_text() != "live"
-        if key == "SERVER_GONE":
-            ledger = opened.page.locator(".checks > div", has_text="Ledger").first.inner_text()
-            assert "not known: the server cannot be reached" in ledger
-        opened.page.unroute("**/api/status")
-        opened.page.evaluate("dispatchEvent(new Event('online'))")
-        opened.until_well()
-        opened.page.wait_for_selector('.connection[data-state="live"]')
+    opened.page.route("**/api/status", changed_status(**changes))
+    opened.open("/system", ".model")
+    opened.page.evaluate("dispatchEvent(new Event('online'))")  # asks for the status at once
+    assert words in opened.problem(key)
+    assert opened.page.locator("[data-problem]").count() == 1
+    link = opened.page.locator(".connection")
+    assert link.get_attribute("data-state") == "broken"
+    assert link.inner_text() != "live"
+    if key == "SERVER_GONE":
+        ledger = opened.page.locator(".checks > div", has_text="Ledger").first.inner_text()
+        assert "not known: the server cannot be reached" in ledger
+    opened.page.unroute("**/api/status")
+    opened.page.evaluate("dispatchEvent(new Event('online'))")
+    opened.until_well()
+    opened.page.wait_for_selector('.connection[data-state="live"]')
 
 
-def test_a_quiet_feed_turns_the_badge(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin) as opened:
-        later = datetime.now(UTC) + timedelta(minutes=6)
-        opened.page.route("**/api/status", changed_status(serverTime=later.isoformat()))
-        opened.open("/", f'[data-game="{IN_PLAY}"]')
-        opened.page.evaluate("dispatchEvent(new Event('online'))")
-        opened.page.wait_for_selector(f'[data-game="{IN_PLAY}"] .badge[data-state="stale"]')
-        assert "The feed is quiet." in opened.problem("quiet")
+def test_a_quiet_feed_turns_the_badge(opened: Tab) -> None:
+    later = datetime.now(UTC) + timedelta(minutes=6)
+    opened.page.route("**/api/status", changed_status(serverTime=later.isoformat()))
+    opened.open("/", f'[data-game="{IN_PLAY}"]')
+    opened.page.evaluate("dispatchEvent(new Event('online'))")
+    opened.page.wait_for_selector(f'[data-game="{IN_PLAY}"] .badge[data-state="stale"]')
+    assert "The feed is quiet." in opened.problem("quiet")
 
 
 PRUNED = {"throughSequence": "12345", "recordedBefore": "2026-07-01T09:00:00Z", "prunedTime": "2026-09-15T08:00:00Z"}
 
 
-def test_a_record_that_was_pruned_says_from_when_on_it_reaches(browser: Browser, evening: Evening) -> None:
+def test_a_record_that_was_pruned_says_from_when_on_it_reaches(opened: Tab) -> None:
     def pruned(route: Route) -> None:
         response = route.fetch()
         body = {name: {**value, "pruned": PRUNED} for name, value in response.json().items()}
         route.fulfill(response=response, body=json.dumps(body))
 
-    with tab(browser, evening.origin) as opened:
-        for path in ("scorecard", "checkpoint"):
-            opened.page.route(f"**/api/{path}*", pruned)
-        opened.open("/record", ".stats")
-        said = opened.page.locator(".record-start").inner_text()
-        assert said.startswith("This record reaches back to Wednesday, July 1, 2026.")
-        assert "Tuesday, September 15, 2026" in said
-        opened.page.get_by_text("Entries up to 12,345 were removed.").wait_for()
-        for path in ("/?date=2026-03-02", "/game/0022500001"):
-            opened.open(path, ".record-start")
-            text = opened.page.locator("main").inner_text()
-            assert "reaches back to Wednesday, July 1, 2026" in text
-            assert "missing" not in text
-        assert not opened.page.locator("[role=alert], [data-problem]").count()
+    for path in ("scorecard", "checkpoint"):
+        opened.page.route(f"**/api/{path}*", pruned)
+    opened.open("/record", ".stats")
+    said = opened.page.locator(".record-start").inner_text()
+    assert said.startswith("This record reaches back to Wednesday, July 1, 2026.")
+    assert "Tuesday, September 15, 2026" in said
+    opened.page.get_by_text("Entries up to 12,345 were removed.").wait_for()
+    for path in ("/?date=2026-03-02", "/game/0022500001"):
+        opened.open(path, ".record-start")
+        text = opened.page.locator("main").inner_text()
+        assert "reaches back to Wednesday, July 1, 2026" in text
+        assert "missing" not in text
+    assert not opened.page.locator("[role=alert], [data-problem]").count()

@@ -31,16 +31,13 @@ def old_replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
             yield Evening(server, f"http://{gateway.address}")
 
 
-def test_months_without_forecasts_are_said_to_have_none(browser: Browser, old_replay: Evening) -> None:
+def test_months_without_forecasts_are_said_to_have_none_and_why_forecasts_are_left_out(
+    browser: Browser, old_replay: Evening
+) -> None:
     """Before, the chart of months said "Loading …" for ever."""
     with tab(browser, old_replay.origin) as opened:
         opened.open("/record", ".record-figures .chart canvas")
         figure = opened.page.locator(".figure", has_text="month after month")
         figure.get_by_text("No settled forecast of this span.").wait_for()
         assert not figure.get_by_text("Loading").count()
-
-
-def test_the_record_says_how_many_forecasts_are_left_out_and_why(browser: Browser, old_replay: Evening) -> None:
-    with tab(browser, old_replay.origin) as opened:
-        opened.open("/record", ".record-figures .chart canvas")
         opened.page.get_by_text("Left out as corrected: 1. Left out as late: 2.").wait_for()

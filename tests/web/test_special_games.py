@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, Page
-from tests.support.processes.browser import Tab, tab
+from playwright.sync_api import Page
+from tests.support.processes.browser import Tab
 from tests.support.processes.gateway import running_gateway
 from tests.support.processes.servers import running_worker
 from tests.web.conftest import Evening
@@ -53,71 +53,62 @@ def later(opened: Tab, minutes: float) -> Iterator[Page]:
 
 @pytest.mark.parametrize(("path", "place"), PLACES.items())
 def test_after_the_last_forecast_nothing_is_green_and_no_winner_is_forecast_in_overtime(
-    browser: Browser, evening: Evening, path: str, place: str
+    opened: Tab, path: str, place: str
 ) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.open(path, f"{place} .badge[data-state]")
-        shown = opened.page.locator(place)
-        with later(opened, 2) as page:
-            page.wait_for_selector(f'{place} .badge[data-state="last"]')
-            assert shown.locator(".badge[data-state]").inner_text() == "2 min ago"
-            green, badge = page.evaluate(
-                "badge => [getComputedStyle(document.documentElement).getPropertyValue('--good'),"
-                " getComputedStyle(document.querySelector(badge)).color]",
-                f"{place} .badge[data-state]",
-            )
-            assert badge == "rgb(86, 93, 106)", f"grey, not {green}"
-        with later(opened, 7) as page:
-            page.wait_for_selector(f'{place} .badge[data-state="beyond"]')
-            words = shown.inner_text()
-            assert "last minute or overtime" in words.lower()
-            assert "no forecast" in words
-            assert not shown.locator(".chance-number, .winbar, .chance-now").count()
-            assert shown.locator(".no-forecast").count() == 1
-        with later(opened, 121) as page:
-            page.wait_for_selector(f'{place} .badge[data-state="unreported"]')
-            assert "overtime" not in shown.inner_text().lower()
+    opened.open(path, f"{place} .badge[data-state]")
+    shown = opened.page.locator(place)
+    with later(opened, 2) as page:
+        page.wait_for_selector(f'{place} .badge[data-state="last"]')
+        assert shown.locator(".badge[data-state]").inner_text() == "2 min ago"
+        green, badge = page.evaluate(
+            "badge => [getComputedStyle(document.documentElement).getPropertyValue('--good'),"
+            " getComputedStyle(document.querySelector(badge)).color]",
+            f"{place} .badge[data-state]",
+        )
+        assert badge == "rgb(86, 93, 106)", f"grey, not {green}"
+    with later(opened, 7) as page:
+        page.wait_for_selector(f'{place} .badge[data-state="beyond"]')
+        words = shown.inner_text()
+        assert "last minute or overtime" in words.lower()
+        assert "no forecast" in words
+        assert not shown.locator(".chance-number, .winbar, .chance-now").count()
+        assert shown.locator(".no-forecast").count() == 1
+    with later(opened, 121) as page:
+        page.wait_for_selector(f'{place} .badge[data-state="unreported"]')
+        assert "overtime" not in shown.inner_text().lower()
 
 
-def test_the_record_and_the_charts_know_the_overtime_afterwards(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.open("/", f'[data-game="{FINISHED}"]')
-        assert "final, OT" in opened.page.locator(f'[data-game="{FINISHED}"]').inner_text()
-        opened.open(f"/embed/game/{FINISHED}", ".embed-head")
-        assert "DET +3 · final, OT" in opened.page.locator(".embed-head").inner_text()
-        opened.open(f"/game/{FINISHED}", ".chart canvas")
-        words = opened.page.locator("main").inner_text()
-        assert "final, OT" in words
-        assert "The game went to overtime, which has no forecasts" in words
-        assert "Outcome of the end: DET +3 after overtime." in words
+def test_the_record_and_the_charts_know_the_overtime_afterwards(opened: Tab) -> None:
+    opened.open("/", f'[data-game="{FINISHED}"]')
+    assert "final, OT" in opened.page.locator(f'[data-game="{FINISHED}"]').inner_text()
+    opened.open(f"/embed/game/{FINISHED}", ".embed-head")
+    assert "DET +3 · final, OT" in opened.page.locator(".embed-head").inner_text()
+    opened.open(f"/game/{FINISHED}", ".chart canvas")
+    words = opened.page.locator("main").inner_text()
+    assert "final, OT" in words
+    assert "The game went to overtime, which has no forecasts" in words
+    assert "Outcome of the end: DET +3 after overtime." in words
 
 
-def test_a_minute_that_the_viewer_chose_is_shown_as_it_was(browser: Browser, evening: Evening) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.open(f"/game/{GAME}?minute=46", ".winbar")
-        with later(opened, 7) as page:
-            page.wait_for_selector('.scoreboard .badge[data-state="beyond"]')
-            assert "DET wins" in page.locator(".winbar").inner_text()
+def test_a_minute_that_the_viewer_chose_is_shown_as_it_was(opened: Tab) -> None:
+    opened.open(f"/game/{GAME}?minute=46", ".winbar")
+    with later(opened, 7) as page:
+        page.wait_for_selector('.scoreboard .badge[data-state="beyond"]')
+        assert "DET wins" in page.locator(".winbar").inner_text()
 
 
 @pytest.mark.parametrize("path", [f"/game/{LATE}", f"/embed/game/{LATE}"])
-def test_a_game_that_was_forecast_late_only_is_shown_without_a_score(
-    browser: Browser, evening: Evening, path: str
-) -> None:
-    with tab(browser, evening.origin) as opened:
-        opened.open(path, ".pending:not(:has-text('Loading'))")
-        words = opened.page.inner_text("main")
-        assert "All forecasts of this game were made late" in words
-        assert "even" not in words
-        assert "minute 0" not in words
-        assert not opened.page.locator(".scoreboard, .embed-head").count()
+def test_a_game_that_was_forecast_late_only_is_shown_without_a_score(opened: Tab, path: str) -> None:
+    opened.open(path, ".pending:not(:has-text('Loading'))")
+    words = opened.page.inner_text("main")
+    assert "All forecasts of this game were made late" in words
+    assert "even" not in words
+    assert "minute 0" not in words
+    assert not opened.page.locator(".scoreboard, .embed-head").count()
 
 
 @pytest.mark.parametrize("path", [f"/game/{SWAPPED}", f"/embed/game/{SWAPPED}"])
-def test_the_lead_is_that_of_the_team_that_was_home_in_the_forecast_that_is_shown(
-    browser: Browser, evening: Evening, path: str
-) -> None:
-    with tab(browser, evening.origin) as opened:
-        for query, leader in (("", "UTA"), ("?minute=30", "DEN")):
-            opened.open(path + query, ".winbar, .chance-now")
-            assert f"{leader} +5" in opened.page.inner_text("main")
+def test_the_lead_is_that_of_the_team_that_was_home_in_the_forecast_that_is_shown(opened: Tab, path: str) -> None:
+    for query, leader in (("", "UTA"), ("?minute=30", "DEN")):
+        opened.open(path + query, ".winbar, .chance-now")
+        assert f"{leader} +5" in opened.page.inner_text("main")

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import urllib.request
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.support.programs.commands import python_m
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.cli.demo import shortfall
@@ -26,7 +26,7 @@ from dejavu_feed.replay.games import draw_matchups
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Starts the demo as a process with its own folder for temporary files."""
     return subprocess.Popen(
-        [sys.executable, "-m", "dejavu_client.cli", "demo", *arguments],
+        [*python_m("dejavu_client.cli"), "demo", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -49,7 +49,7 @@ def remaining(folder: Path) -> list[str]:
 def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
     # Use a short path: that of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory() as folder:
-        process = start(Path(folder), "--seconds", "25", "--count", "2", "--json")
+        process = start(Path(folder), "--seconds", "12", "--count", "2", "--json")
         output, errors = process.communicate(timeout=100)
         assert process.returncode == 0, errors
         events = [json.loads(line) for line in output.splitlines()]
@@ -87,6 +87,7 @@ def test_a_demo_that_is_ended_early_leaves_nothing_behind(number: signal.Signals
         process = start(Path(folder), "--seconds", "60", "--json")
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["event"] == "game"
+        assert len(remaining(Path(folder))) > 1, "the server and its folder"
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx
@@ -66,8 +67,9 @@ def test_a_request_that_is_not_complete_in_time_is_refused(tight: Site) -> None:
     post = (
         b"POST /api/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
     )
-    for begin in (b"", b"GET /api/st", post):
-        assert error_of(send(tight, begin)) == (408, "SLOW_REQUEST")
+    with ThreadPoolExecutor() as threads:  # each waits for a second
+        for answer in threads.map(lambda begin: send(tight, begin), (b"", b"GET /api/st", post)):
+            assert error_of(answer) == (408, "SLOW_REQUEST")
     wait_for_count(tight, 'endpoint="/api/predict",status="408"', 1)  # it did not hang up
 
 

@@ -1,12 +1,11 @@
-"""Small bundle for the model tests, fitted once per session by the real pipeline."""
+"""Small bundle for the model tests, fitted once a run by the real pipeline."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from tests.support.builders.made_once import made_once
-from tests.support.builders.random_walks import random_walks
+from tests.support.builders.bundles import small_bundle_folder
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.bundle import load_bundle
@@ -14,17 +13,8 @@ from dejavu_models.registry.bundle import load_bundle
 
 @pytest.fixture(scope="session")
 def small_bundle() -> Path:
-    """Fits on 300 random walks (60 prototypes) and calibrates on 199 others. Copy it before changing it."""
-
-    def make(folder: Path) -> None:
-        # Imported late: most model tests do not need the trainer, which imports torch.
-        from tests.support.builders.bundles import fit_quickly
-
-        games = random_walks(300, range(2020, 2022))
-        games = games.select((games.season == 2020) | (games.game_id < "walk000499"))
-        fit_quickly(games, [2020], [2021], folder, prototypes=60)
-
-    return made_once("bundle-of-walks", make)
+    """A bundle of simulated games, fitted once a run. Copy it before changing it."""
+    return small_bundle_folder()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -19,6 +18,7 @@ import pytest
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.clients import Run
 from tests.support.processes.servers import running_worker
+from tests.support.programs.commands import python_m
 
 from dejavu_client import DejavuClient
 
@@ -54,7 +54,7 @@ def test_a_server_that_does_not_answer_ends_it_with_the_reason_and_one_of_severa
 def test_in_a_terminal_it_draws_until_it_is_interrupted(target: str) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
-    command = [sys.executable, "-m", "dejavu_client.cli", "top", "--target", target, "--interval", "0.2"]
+    command = [*python_m("dejavu_client.cli"), "top", "--target", target, "--interval", "0.2"]
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
     )

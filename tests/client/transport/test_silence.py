@@ -40,22 +40,24 @@ def client_of(kind: str, *targets: str, **options: object) -> AnyClient:
     return CLIENTS[kind]("a test", channel_factory=dialing(kind, *targets), **options)
 
 
-@pytest.mark.parametrize("kind", CLIENTS)
-@pytest.mark.parametrize(
-    ("method", "rpc", "arguments"),
-    [
-        ("predict", "Predict", {"pattern": PATTERN, "game_id": "0022300001"}),
-        ("report_outcome", "ReportOutcome", {"game_id": "0022300001", "differential": 4}),
-        ("list_models", "ListModels", {}),
-    ],
+CALLS: tuple[tuple[str, str, dict[str, object]], ...] = (
+    ("predict", "Predict", {"pattern": PATTERN, "game_id": "0022300001"}),
+    ("report_outcome", "ReportOutcome", {"game_id": "0022300001", "differential": 4}),
+    ("list_models", "ListModels", {}),
 )
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
 async def test_a_call_on_a_silent_connection_is_answered_over_another_one(
-    silent: str, server: FakeServer, kind: str, method: str, rpc: str, arguments: dict[str, object]
+    silent: str, server: FakeServer, kind: str
 ) -> None:
-    async with client_of(kind, silent, server.target, channels=2, timeout=60.0) as client:
-        await client.call(method, **arguments)
-        assert client.stats.methods[rpc].max < 30.0, "it did not wait for its deadline"
-    assert len(server.of(rpc)) == 1
+    async def call(method: str, rpc: str, arguments: dict[str, object]) -> None:
+        async with client_of(kind, silent, server.target, channels=2, timeout=60.0) as client:
+            await client.call(method, **arguments)
+            assert client.stats.methods[rpc].max < 30.0, f"{rpc} did not wait for its deadline"
+        assert len(server.of(rpc)) == 1, rpc
+
+    await asyncio.gather(*(call(*each) for each in CALLS))
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
@@ -86,7 +88,7 @@ async def test_a_slow_call_over_a_connection_that_answers_is_not_sent_again(serv
     server.answers("Predict", slow)
     async with client_of(kind, server.target, channels=2, timeout=60.0) as client:
         call = asyncio.ensure_future(client.call("predict", PATTERN))
-        await asyncio.sleep(3 * (QUIET_SECONDS + PROBE_SECONDS))  # time for several probes
+        await asyncio.sleep(2 * (QUIET_SECONDS + PROBE_SECONDS))  # time for more than one probe
         going_on.set()
         await call
     assert len(server.of("Predict")) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import grpc
@@ -12,6 +11,7 @@ import pytest
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.fakes.otlp_collector import otlp_collector
 from tests.support.processes.servers import spawned_server
+from tests.support.programs.commands import python_m
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
@@ -76,7 +76,7 @@ def test_a_command_and_the_server_share_a_trace(tmp_path: Path) -> None:
         ledger = f"sqlite:///{tmp_path}/l.db"
         with spawned_server("--workers", "1", "--ledger", ledger, environment=environment) as server:
             pattern = ",".join(map(str, PATTERN))
-            command = [sys.executable, "-m", "dejavu_client.cli", "predict", pattern, "--target", server.address]
+            command = [*python_m("dejavu_client.cli"), "predict", pattern, "--target", server.address]
             subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True, timeout=60)
             [called] = collector.wait_for("call Predict")
             [answered] = collector.wait_for(PREDICT)

@@ -218,13 +218,22 @@ def _with(manifest: Manifest, **changed: object) -> Manifest:
 
 
 def small_bundle(folder: Path) -> str:
-    """Copies a bundle fitted in seconds on simulated games to a folder; returns its version.
-
-    It supports all minutes, both horizons and all teams. Its verdict is fit, without a backtest, so that servers
-    load it.
-    """
-    shutil.copytree(_small(), folder)
+    """Copies the bundle of `small_bundle_folder` to a folder; returns its version."""
+    shutil.copytree(small_bundle_folder(), folder)
     return read_manifest(folder).version
+
+
+def small_bundle_folder() -> Path:
+    """Returns the folder of a bundle fitted in seconds on simulated games; copy it before changing it.
+
+    It is fitted on 2031 and 2032 and calibrated on 2033. It supports all minutes, both horizons and all teams. Its
+    verdict is fit, without a backtest, so that servers load it.
+    """
+
+    def make(folder: Path) -> None:
+        fit_quickly(simulated_games(), [2031, 2032], [2033], folder)
+
+    return made_once(f"small-bundle-{quick_recipe().digest}", make)
 
 
 def quick_recipe() -> TrainingConfig:
@@ -274,11 +283,11 @@ def simulated_games() -> Games:
     return load_games(simulated_seasons(), SEASONS)
 
 
-def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], folder: Path, prototypes: int) -> None:
+def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], folder: Path) -> None:
     """Fits a bundle by the quick recipe. Its verdict is fit, although no backtest was run."""
     from dejavu_trainer.pipeline import fit
 
-    recipe = replace(quick_recipe(), prototypes=prototypes)
+    recipe = quick_recipe()
     with tempfile.TemporaryDirectory() as workshop:
         backtest = Path(workshop) / "backtest.json"
         verdict = {"fit": True, "reason": "made for tests"}
@@ -288,11 +297,4 @@ def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], fo
 
 def bundle_of_two_seasons() -> Path:
     """Returns the folder of a bundle like `small_bundle`, fitted on 2031 and 2032 alone; copy it before changing it."""
-    return made_once("bundle-of-two-seasons", lambda folder: fit_quickly(simulated_games(), [2031], [2032], folder, 50))
-
-
-def _small() -> Path:
-    def make(folder: Path) -> None:
-        fit_quickly(simulated_games(), [2031, 2032], [2033], folder, prototypes=50)
-
-    return made_once(f"small-bundle-{quick_recipe().digest}", make)
+    return made_once("bundle-of-two-seasons", lambda folder: fit_quickly(simulated_games(), [2031], [2032], folder))

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.support.programs.commands import python_m
+
 SECONDS = 60.0
 """Timeout of every wait, generous for busy machines."""
 
 
 class PollerProcess:
-    """A poller in a process of its own, which prints JSON.
+    """A poller in a process of its own, which prints JSON. By day it is preloaded, and SIGSTOP does not reach it.
 
     Attributes:
         process: the process.
@@ -26,7 +27,7 @@ class PollerProcess:
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dejavu_client.cli", "poll", "--json", *arguments],
+            [*python_m("dejavu_client.cli"), "poll", "--json", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from tests.support.builders.bundles import (
     SEASON_GAMES,
-    bundle_of_two_seasons,
     quick_recipe,
     simulated_games,
     simulated_seasons,
+    small_bundle_folder,
+    walked_forward,
 )
 from tests.support.builders.made_once import made_once
 from tests.support.harness.stores import stored_versions
@@ -28,12 +29,13 @@ from dejavu_trainer import pipeline
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.backtest import Fold
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
-from dejavu_trainer.lineage import code_version
+from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.reports.retrain import print_due
 from dejavu_trainer.retraining.errors import ChallengerUnfit, GamesRefused
 from dejavu_trainer.retraining.retrain import open_retrain
 from dejavu_trainer.retraining.settings import Challenger, RetrainSettings
 from dejavu_trainer.retraining.triggers import TriggerKind, TriggerSettings
+from dejavu_trainer.retraining.work_folder import open_work_folder
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 
@@ -43,14 +45,14 @@ def settings_in(folder: Path, **changes: Any) -> RetrainSettings:
         sources=(str(simulated_seasons()),),
         work=folder / "work",
         store=str(folder / "store"),
-        parent=bundle_of_two_seasons(),
+        parent=small_bundle_folder(),
         recipe=quick_recipe(),
         calibration_games=SEASON_GAMES,
         test_seasons=1,
         test_games=SEASON_GAMES,
-        triggers=TriggerSettings(new_games=2 * SEASON_GAMES, season_games=SEASON_GAMES),
+        triggers=TriggerSettings(new_games=SEASON_GAMES, season_games=SEASON_GAMES),
         allow_unfit=True,
-        today=lambda: date(2034, 1, 1),
+        today=lambda: date(2035, 1, 1),
     )
     return replace(settings, **changes)
 
@@ -62,9 +64,17 @@ def retrained(settings: RetrainSettings) -> Challenger | None:
 
 
 def undisturbed() -> Path:
-    """Returns a folder in which a retrain has ended, with its work folder and its store."""
+    """Returns a folder in which a retrain has ended, with its work folder and its store.
+
+    Its fold is that of `walked_forward`, which has the same name: it depends on the same.
+    """
 
     def make(folder: Path) -> None:
+        with open_work_folder(folder / "work") as work:
+            folds = work.path(f"folds-{work.key(code=code_version(), libraries=libraries())}")
+            folds.mkdir()
+            [fold] = walked_forward().glob("fold-2034-*")
+            shutil.copy(fold, folds)
         assert retrained(settings_in(folder)) is not None
 
     return made_once("undisturbed-retrain", make)
@@ -77,9 +87,9 @@ def store_of(folder: Path) -> ModelStore:
 def test_the_challenger_is_in_the_store_and_says_where_it_comes_from() -> None:
     [version] = stored_versions(store_of(undisturbed()))
     manifest = store_of(undisturbed()).manifest(version)
-    reason = "new season 2033; new games"
+    reason = "new season 2034; new games"
     assert manifest.lineage == LineageRecord(
-        parent_version=read_manifest(bundle_of_two_seasons()).version, reason=reason, code_version=code_version()
+        parent_version=read_manifest(small_bundle_folder()).version, reason=reason, code_version=code_version()
     )
     assert manifest.train.seasons == (2031, 2032, 2033)
     assert manifest.calibrate.seasons == (2034,)
@@ -95,7 +105,7 @@ def test_a_challenger_that_was_published_is_not_made_again_until_there_are_newer
     assert not due.triggers
     assert due.newer == 0
     assert [due.compared_with] == stored_versions(store_of(undisturbed()))
-    assert due.parent == read_manifest(bundle_of_two_seasons()).version
+    assert due.parent == read_manifest(small_bundle_folder()).version
 
 
 class Killed(BaseException):
@@ -196,7 +206,7 @@ def test_games_with_a_problem_are_refused_before_anything_is_fitted(tmp_path: Pa
     plays = simulate_season(2034, games=200)  # enough to miss a team
     rows = [row for row in plays.to_pylist() if "BOS" not in {row["home"], row["away"]}]
     write_plays(games, 2034, plays.from_pylist(rows, plays.schema))
-    settings = settings_in(tmp_path, sources=(str(games),), triggers=TriggerSettings(new_games=2 * SEASON_GAMES))
+    settings = settings_in(tmp_path, sources=(str(games),), triggers=TriggerSettings(new_games=SEASON_GAMES))
     with pytest.raises(GamesRefused, match=r"missing-teams: season 2034.*BOS 0"):
         retrained(settings)
     assert not list((tmp_path / "work").glob("bundle-*"))

@@ -50,15 +50,12 @@ def walk_fold(
 
     def score() -> FoldScores:
         rated = rated_walks(games, range(season - 3, season + 1), seed)
-        train, earlier = (rated.select(rated.games.season < until) for until in (season - 1, season))
+        earlier = rated.select(rated.games.season < season)
         calibrate, test = rated.of_seasons([season - 1]), rated.of_seasons([season])
-        linear = fit_linear(*train)
-        if contrary:
-            linear = LinearModels(-linear.coefficients)
-        models = plain_models(linear)
+        models, calibration = walk_models(season, games, seed, contrary=contrary)
         return score_fold(
             models,
-            walk_calibration(models, train, calibrate),
+            calibration,
             earlier=earlier,
             calibrate=calibrate,
             test=test,
@@ -67,6 +64,23 @@ def walk_fold(
 
     fold = computed_once(f"fold-{season}-{games}-{seed}-{contrary}", score)
     return fold if scale == 1.0 else replace(fold, forecasts=fold.forecasts | _scaled(fold.forecasts, scale))
+
+
+def walk_models(
+    season: int, games: int, seed: int, *, contrary: bool = False
+) -> tuple[PointModels, LatticeCalibration]:
+    """Returns what `walk_fold` scores. Fitted once a run."""
+
+    def fit() -> tuple[LinearModels, LatticeCalibration]:
+        rated = rated_walks(games, range(season - 3, season + 1), seed)
+        train, calibrate = rated.select(rated.games.season < season - 1), rated.of_seasons([season - 1])
+        linear = fit_linear(*train)
+        if contrary:
+            linear = LinearModels(-linear.coefficients)
+        return linear, walk_calibration(plain_models(linear), train, calibrate)
+
+    linear, calibration = computed_once(f"models-{season}-{games}-{seed}-{contrary}", fit)
+    return plain_models(linear), calibration
 
 
 def walk_calibration(models: PointModels, train: RatedGames, calibrate: RatedGames) -> LatticeCalibration:

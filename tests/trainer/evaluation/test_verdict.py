@@ -54,7 +54,7 @@ def test_too_narrow_and_too_wide_intervals_are_unfit(scale: float, broken: set[s
 
 def test_models_that_are_worse_than_persistence_are_unfit() -> None:
     """Their coverage is nominal, since they are calibrated, but that is not sufficient."""
-    verdict = judge([walk_fold(2033, contrary=True)], resamples=100)
+    verdict = judge([walk_fold(2033, games=120, contrary=True)], resamples=100)
     assert not verdict.fit
     assert "CRPS, served, final, minus persistence: +" in verdict.reason
     rates = [check for check in verdict.checks if check.name.startswith("coverage at")]

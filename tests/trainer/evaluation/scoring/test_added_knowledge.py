@@ -14,7 +14,7 @@ from dejavu_models.player_ratings import LineupWeights, PlayerRatings
 from dejavu_models.types import MarginSource
 from dejavu_trainer.data.box_scores import no_box_scores
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.metrics import compute_metrics
+from dejavu_trainer.evaluation.metrics import GroupMetrics, compute_metrics
 from dejavu_trainer.evaluation.scoring.fold_scores import LINE, OF_LINE, PLAYERS, SERVED, FoldScores, score_fold, served
 from dejavu_trainer.reports.added_knowledge import added_knowledge
 from dejavu_trainer.training.calibrate import conformalized, fit_tables
@@ -63,10 +63,17 @@ def fold() -> FoldScores:
     )
 
 
-def test_the_line_is_scored_with_references_that_know_it_too(fold: FoldScores) -> None:
+@pytest.fixture(scope="module")
+def final(fold: FoldScores) -> dict[str, dict[str, GroupMetrics]]:
+    """Figures of the end of the games."""
+    return compute_metrics([fold], resamples=50)["final"]
+
+
+def test_the_line_is_scored_with_references_that_know_it_too(
+    fold: FoldScores, final: dict[str, dict[str, GroupMetrics]]
+) -> None:
     assert served([fold]) == (*SERVED, PLAYERS, LINE)
     assert served([fold, replace(fold, forecasts={name: fold.forecasts[name] for name in SERVED})]) == SERVED
-    final = compute_metrics([fold], resamples=100)["final"]
     overall = final["all"]["all"]
     for reference in ("served", *OF_LINE):
         assert overall.relative[LINE][reference]["brier"].value < 0.05
@@ -87,7 +94,9 @@ def test_a_game_without_a_line_is_forecast_as_without_it(fold: FoldScores) -> No
         assert not same[~without].any()
 
 
-def test_a_game_whose_line_ups_are_not_known_is_forecast_as_without_them(fold: FoldScores) -> None:
+def test_a_game_whose_line_ups_are_not_known_is_forecast_as_without_them(
+    fold: FoldScores, final: dict[str, dict[str, GroupMetrics]]
+) -> None:
     test = games_with_lines().select(games_with_lines().season == 2023)
     unknown = np.array([not lines for lines in test.box_scores])
     known, plain = (fold.forecasts[name].point for name in (PLAYERS, "served"))
@@ -96,9 +105,9 @@ def test_a_game_whose_line_ups_are_not_known_is_forecast_as_without_them(fold: F
     same = np.equal(known, plain)
     assert same[unknown].mean() > 0.99, "the factor of the season moves few points"
     assert same[~unknown].mean() < 0.5
-    overall = compute_metrics([fold], resamples=20)["final"]["all"]["all"]
+    overall = final["all"]["all"]
     assert overall.relative[PLAYERS].keys() == {"served", "persistence", "linear", "logistic"}
-    assert [table.title for table in added_knowledge("Final", compute_metrics([fold], resamples=20)["final"])] == [
+    assert [table.title for table in added_knowledge("Final", final)] == [
         *(f"Final: {what}, by {kind}" for what in ("with who plays", "with the line") for kind in ("minute", "season")),
         COMPONENTS_TITLE,
     ]

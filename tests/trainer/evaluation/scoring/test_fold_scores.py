@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from tests.support.builders.folds import linear_points, rated_walks, walk_calibration, walk_fold
+from tests.support.builders.folds import linear_points, rated_walks, walk_fold, walk_models
 from tests.support.fakes.linear_only_models import plain_models
 
 from dejavu_models import metrics
@@ -52,10 +52,8 @@ class ServedWalks(NamedTuple):
 
 @pytest.fixture(scope="module")
 def served_walks() -> ServedWalks:
-    rated = rated_walks(600, range(2030, 2034), 0)
-    train, calibrate, test = (rated.of_seasons(each) for each in ([2030, 2031], [2032], [2033]))
-    models = plain_models(fit_linear(*train))
-    calibration = walk_calibration(models, train, calibrate)
+    test = rated_walks(600, range(2030, 2034), 0).of_seasons([2033])
+    models, calibration = walk_models(2033, 600, 0)
     known = ServedTables.of_source(calibration, MarginSource.KNOWN, test.games)
     factors = season_factors(linear.linear_points(models.linear, test), known, test.margins)
     assert (np.abs(factors[-1] - 1) > 0.002).all(), "they make a difference"

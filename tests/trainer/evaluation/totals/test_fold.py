@@ -10,6 +10,7 @@ import pytest
 from tests.support.builders.random_walks import paced_games
 
 from dejavu_feed.errors import DataError
+from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED, score_totals
@@ -32,16 +33,27 @@ def scores(games: Games) -> TotalScores:
     return found[0]
 
 
+@pytest.fixture(scope="module")
+def earlier(games: Games) -> Games:
+    return games.select(games.season < 2024)
+
+
+@pytest.fixture(scope="module")
+def fitted(earlier: Games) -> Totals:
+    """What the season 2024 is scored with."""
+    found = fit_totals(earlier, STEPS, lambda _: None)
+    assert found is not None
+    return found
+
+
 def same(one: TotalScores, other: TotalScores) -> bool:
     arrays, others = one.to_arrays(), other.to_arrays()
     return arrays.keys() == others.keys() and all(np.array_equal(arrays[key], others[key]) for key in arrays)
 
 
-def test_it_scores_what_a_bundle_would_serve(games: Games, scores: TotalScores) -> None:
+def test_it_scores_what_a_bundle_would_serve(games: Games, fitted: Totals, scores: TotalScores) -> None:
     assert set(scores.forecasts) == {*SERVED, *RIVALS}
-    earlier, test = games.select(games.season < 2024), games.of_seasons([2024])
-    fitted = fit_totals(earlier, STEPS, lambda _: None)
-    assert fitted is not None
+    test = games.of_seasons([2024])
     known = total_games(test, carry_totals(fitted.ratings, test)[0])
     column = CASES.index((1, 24))
     made = fitted.models[MarginSource.KNOWN].distribution(Horizon.FINAL, 24, known.at(24))
@@ -58,13 +70,12 @@ def test_knowing_the_teams_beats_both_rivals_of_games_with_teams_of_different_pa
     assert crps["totals"] < 0.97 * min(crps["pace"], crps["season_mean"])
 
 
-def test_forecasts_do_not_depend_on_games_of_the_day_or_later(games: Games, scores: TotalScores) -> None:
+def test_forecasts_do_not_depend_on_games_of_the_day_or_later(
+    games: Games, earlier: Games, fitted: Totals, scores: TotalScores
+) -> None:
     test = games.of_seasons([2024])
     later = test.date >= test.date[125]
     changed = replace(test, final_total=np.where(later, test.final_total + 30, test.final_total).astype(np.int16))
-    earlier = games.select(games.season < 2024)
-    fitted = fit_totals(earlier, STEPS, lambda _: None)
-    assert fitted is not None
     other = score_totals(fitted, earlier, changed)
     assert other is not None
     until = test.date <= test.date[125]

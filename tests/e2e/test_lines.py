@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +18,7 @@ from dejavu.v1.forecast_pb2 import MARGIN_SOURCE_FEED
 from dejavu_client import DejavuClient
 from dejavu_feed.lines import Line
 from dejavu_feed.replay.games import simulated_evening
-from dejavu_feed.replay.http_server import LocalServer
+from dejavu_feed.replay.http_server import LocalServer, Response
 from dejavu_feed.replay.replay import Replay
 
 LINES = (Line(6.5), Line(-3.0))
@@ -32,15 +34,25 @@ def test_a_game_has_one_line_of_the_feed_whichever_poller_follows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     games = [replace(game, line=line) for game, line in zip(simulated_evening(random.Random(5), 2), LINES, strict=True)]
-    evening = Replay(games, speed=90, delay=15)
-    ids = list(evening.games)
+    started = Future[Replay]()
+
+    def respond(path: str) -> Response:
+        """Begins the evening with the first request, so that a poller is there before tip-off on a busy machine too."""
+        with beginning:
+            if not started.done():
+                started.set_result(Replay(games, speed=180, delay=5))
+        return started.result().respond(path)
+
+    beginning = threading.Lock()
     with (
         spawned_server("--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}", "--workers", "1") as server,
-        LocalServer(evening.respond) as feed,
+        LocalServer(respond) as feed,
     ):
-        options = ("--feed-url", feed.url, "--interval", "0.3", "--target", server.address)
+        options = ("--feed-url", feed.url, "--interval", "0.2", "--target", server.address)
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "one"))
         with poller_process(*options) as first:
+            evening = started.result(60)
+            ids = list(evening.games)
             until_forecast(first, ids)  # it is killed
         assert [each["line"] for each in first.events if each["event"] == "line"] != []
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other"))  # as on another machine

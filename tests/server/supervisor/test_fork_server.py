@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 from tests.support.harness.waiting import until
 from tests.support.processes.servers import settings_in
@@ -48,6 +49,17 @@ async def forking(folder: Path) -> AsyncIterator[ForkServer]:
         await server.end()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ForkServer]:
+    """One for the tests that leave it as it was: each imports what workers need."""
+    async with forking(tmp_path_factory.mktemp("forking")) as forks:
+        yield forks
+
+
+of_the_module = pytest.mark.asyncio(loop_scope="module")
+"""Runs a test in the event loop of the shared fork server."""
+
+
 async def ended(launched: Launched) -> int:
     """Closes the standard input of a process that waits for its start message; returns how it ended."""
     launched.close()
@@ -71,41 +83,43 @@ async def until_ready(pid: int) -> None:
     await until(lambda: is_worker(pid) and psutil.Process(pid).status() == psutil.STATUS_SLEEPING)
 
 
-async def test_a_forked_process_is_a_child_of_the_supervisor_and_shows_what_it_is(tmp_path: Path) -> None:
-    async with forking(tmp_path) as server:
+@of_the_module
+async def test_a_forked_process_is_a_child_of_the_supervisor_and_shows_what_it_is(server: ForkServer) -> None:
+    launched = await server.fork()
+    forked, forker = psutil.Process(launched.process.pid), psutil.Process(server.pid)
+    assert forked.ppid() == os.getpid()
+    assert os.getpgid(forked.pid) == forked.pid
+    assert forker.num_threads() == 1
+    assert forker.cmdline()[-2:] == ["dejavu_server.fork_server", str(os.getpid())]
+    await until_ready(forked.pid)
+    assert forked.cmdline() == [*forker.cmdline()[:-2], "dejavu_server.worker_main", str(os.getpid())]
+    assert await ended(launched) == 0
+
+
+@of_the_module
+async def test_forks_leave_no_descriptor_and_no_process_behind(server: ForkServer) -> None:
+    assert await ended(await server.fork()) == 0
+    before, own = files(server.pid), files("self")
+    in_forks = set()
+    for _ in range(10):
         launched = await server.fork()
-        forked, forker = psutil.Process(launched.process.pid), psutil.Process(server.pid)
-        assert forked.ppid() == os.getpid()
-        assert os.getpgid(forked.pid) == forked.pid
-        assert forker.num_threads() == 1
-        assert forker.cmdline()[-2:] == ["dejavu_server.fork_server", str(os.getpid())]
-        await until_ready(forked.pid)
-        assert forked.cmdline() == [*forker.cmdline()[:-2], "dejavu_server.worker_main", str(os.getpid())]
+        await until_ready(launched.process.pid)
+        in_forks.add(files(launched.process.pid))
         assert await ended(launched) == 0
+    assert (files(server.pid), files("self")) == (before, own)
+    assert len(in_forks) == 1
+    assert [child.pid for child in psutil.Process().children()].count(server.pid) == 1
+    assert not psutil.Process(server.pid).children()
 
 
-async def test_forks_leave_no_descriptor_and_no_process_behind(tmp_path: Path) -> None:
-    async with forking(tmp_path) as server:
-        assert await ended(await server.fork()) == 0
-        before, own = files(server.pid), files("self")
-        in_forks = set()
-        for _ in range(10):
-            launched = await server.fork()
-            await until_ready(launched.process.pid)
-            in_forks.add(files(launched.process.pid))
-            assert await ended(launched) == 0
-        assert (files(server.pid), files("self")) == (before, own)
-        assert len(in_forks) == 1
-        assert [child.pid for child in psutil.Process().children()].count(server.pid) == 1
-        assert not psutil.Process(server.pid).children()
-
-
-async def test_a_start_message_that_makes_no_sense_ends_that_process_and_not_the_fork_server(tmp_path: Path) -> None:
-    async with forking(tmp_path) as server:
-        launched = await server.fork()
-        os.write(launched.start, b"{}\n")
-        assert await ended(launched) == 1
-        assert await ended(await server.fork()) == 0
+@of_the_module
+async def test_a_start_message_that_makes_no_sense_ends_that_process_and_not_the_fork_server(
+    server: ForkServer,
+) -> None:
+    launched = await server.fork()
+    os.write(launched.start, b"{}\n")
+    assert await ended(launched) == 1
+    assert await ended(await server.fork()) == 0
 
 
 async def test_a_process_that_was_forked_outlives_the_fork_server(tmp_path: Path) -> None:
@@ -121,17 +135,17 @@ async def test_a_process_that_was_forked_outlives_the_fork_server(tmp_path: Path
         assert await worker.wait() == -signal.SIGKILL
 
 
-async def test_a_fork_that_is_no_longer_wanted_ends_and_is_waited_for(tmp_path: Path) -> None:
-    async with forking(tmp_path) as server:
-        own = files("self")
-        forks = asyncio.create_task(server.fork())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        forks.cancel()
-        await asyncio.wait([forks])
-        assert await ended(await server.fork()) == 0
-        await until(lambda: files("self") <= own)
-        assert [child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
+@of_the_module
+async def test_a_fork_that_is_no_longer_wanted_ends_and_is_waited_for(server: ForkServer) -> None:
+    own = files("self")
+    forks = asyncio.create_task(server.fork())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    forks.cancel()
+    await asyncio.wait([forks])
+    assert await ended(await server.fork()) == 0
+    await until(lambda: files("self") <= own)
+    assert [child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
 
 
 async def test_a_fork_server_that_does_not_answer_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

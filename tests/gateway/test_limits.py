@@ -469,8 +469,10 @@ def test_what_is_no_address_of_a_proxy_is_refused() -> None:
 def test_without_a_server_nothing_is_ready_and_its_address_is_told_to_no_browser() -> None:
     with spawned_gateway("--target", "127.0.0.1:1") as gateway:
         of_server, of_protocol = ("api/predictions", "api/games"), ("v2", "v2/health/live", "v2/models/dejavu/ready")
-        for path in (*of_server, *of_protocol, "v2/models/dejavu"):
-            answer = httpx.get(f"http://{gateway.address}/{path}", timeout=60)
-            assert (answer.status_code, list(answer.json())) == (503, ["error"])
-            assert path in of_protocol or "the server cannot be reached" in answer.text
-            assert "127.0.0.1" not in answer.text
+        paths, address = (*of_server, *of_protocol, "v2/models/dejavu"), gateway.address
+        with ThreadPoolExecutor() as threads:  # each tries for seconds to reach the server
+            answers = threads.map(lambda path: httpx.get(f"http://{address}/{path}", timeout=60), paths)
+            for path, answer in zip(paths, answers, strict=True):
+                assert (answer.status_code, list(answer.json())) == (503, ["error"]), path
+                assert path in of_protocol or "the server cannot be reached" in answer.text, path
+                assert "127.0.0.1" not in answer.text, path

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -15,8 +16,6 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHistory, TeamSchedule, game_terms
 from dejavu_models.team_filter import CODES, RatingSettings, carried_expectations
 from dejavu_models.types import ExpectedMarginTerms, Horizon
@@ -174,7 +173,7 @@ def test_games_that_a_bundle_knows_count_for_the_schedule_of_later_ones() -> Non
 @pytest.fixture(scope="module")
 def rated() -> Forecaster:
     """The shipped models with coefficients."""
-    shipped = load_bundle(default_bundle())
+    shipped = shipped_bundle()
     return Forecaster(shipped.manifest, shipped.models, shipped.calibration, with_coefficients())
 
 

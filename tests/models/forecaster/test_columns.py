@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, InvalidInput
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.online_state import OnlineState
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_server.forecasting.batcher import Batcher
 
-SHIPPED = load_bundle(default_bundle())
+SHIPPED = shipped_bundle()
 
 
 def with_outcomes(mode: AdaptationMode) -> Forecaster:

@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.bundles import without_line
+from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.online_state import OnlineState
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import AdaptationMode, Horizon, HorizonSupport
 from dejavu_models.uncertainty.adaptive import Tracker
 
@@ -44,7 +43,7 @@ QUERIES = st.sampled_from(list(Horizon)).flatmap(
 
 @pytest.fixture(scope="module")
 def shipped() -> Forecaster:
-    return load_bundle(default_bundle())
+    return shipped_bundle()
 
 
 def query(*differentials: float, **fields: Any) -> ForecastQuery:
@@ -196,7 +195,7 @@ def test_a_model_says_what_it_can_do(small: Forecaster) -> None:
     info = small.info
     assert info.horizons == (HorizonSupport(Horizon.HALFTIME, 1, 23), HorizonSupport(Horizon.FINAL, 1, 47))
     assert info.smallest_alpha == small.calibration.smallest_alpha
-    assert (info.train_seasons, info.calibration_seasons) == ((2020,), (2021,))
+    assert (info.train_seasons, info.calibration_seasons) == ((2031, 2032), (2033,))
     assert info.ratings_date == small.manifest.ratings.date == small.ratings.date
     assert (info.approved, info.verdict_reason) == (small.manifest.verdict.fit, small.manifest.verdict.reason)
     assert info.created_time.tzinfo is not None

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.builders.bundles import without_line
+from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import Market, TotalMarket
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Forecast, Horizon, WarningReason
 
 PATTERN = ScorePattern((2.0, 3.0, 5.0, 1.0, 2.0, 4.0))
@@ -25,7 +24,7 @@ DAY = date(2024, 6, 18)
 
 @cache
 def shipped() -> Forecaster:
-    return load_bundle(default_bundle())
+    return shipped_bundle()
 
 
 def asked(model: Forecaster, **fields: Any) -> Forecast:

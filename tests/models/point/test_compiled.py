@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.reference.batch import BatchedGame, GameBatch
 from tests.support.reference.lstm import ReferenceLstm
 from tests.support.reference.neighbours import ReferenceIndex
@@ -20,7 +21,6 @@ from dejavu_models.manifest import LSTM
 from dejavu_models.point.compiled import CompiledGame, compiled_models
 from dejavu_models.point.dejavu import Dejavu, Kernel
 from dejavu_models.point.models import PointModels
-from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Explanation
 
@@ -32,7 +32,7 @@ def with_line(models: PointModels) -> PointModels:
     return replace(models, linear=replace(models.linear, coefficients=coefficients))
 
 
-FORECASTER = load_bundle(default_bundle())
+FORECASTER = shipped_bundle()
 MODELS = with_line(FORECASTER.models)
 MARGINS = st.none() | st.floats(-30, 30)
 POINTS = 1e-5

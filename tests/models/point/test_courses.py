@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.support.builders.shipped import shipped_bundle
 from tests.support.harness.real_games import real_games
 
 from dejavu_models.arrays import to_tenths
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.point.courses import courses_from_bytes, courses_to_bytes
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import Registry, default_bundle
+from dejavu_models.registry.registry import Registry
 from dejavu_models.types import MAX_SLOTS, Forecast, Horizon
 
 PATTERN = (0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6)
@@ -21,7 +21,7 @@ PATTERN = (0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6)
 
 @pytest.fixture(scope="module")
 def shipped() -> Forecaster:
-    return load_bundle(default_bundle())
+    return shipped_bundle()
 
 
 def explained(forecaster: Forecaster, horizon: Horizon) -> Forecast:

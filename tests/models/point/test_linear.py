@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import HORIZONS, Horizon
 
 UNKNOWN, KNOWN, LINE = range(3)
@@ -85,7 +84,7 @@ def test_coefficients_of_another_form_are_refused() -> None:
 @pytest.mark.parametrize("margin", [math.nan, 0.0, 12.0])
 def test_a_larger_lead_is_never_forecast_to_be_worth_less(margin: float, line: bool) -> None:
     """Also beyond the leads of all games: after two minutes, the cube of a lead of 30 once made it −32."""
-    linear, leads = load_bundle(default_bundle()).models.linear, np.arange(-200.0, 201.0)
+    linear, leads = shipped_bundle().models.linear, np.arange(-200.0, 201.0)
     for minute in range(1, 48):
         increments = linear.increments(minute, leads, np.full_like(leads, margin), line=line)
         assert np.diff(leads + increments[:, HORIZONS.index(Horizon.FINAL)]).min() > -0.2, minute

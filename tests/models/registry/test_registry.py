@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 from tests.support.builders.bundles import write_refreshed_manifest
+from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.errors import UnknownModel
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.bundle import MANIFEST, load_bundle
+from dejavu_models.registry.bundle import MANIFEST
 from dejavu_models.registry.registry import Registry, default_bundle, refreshed_bundle, served_bundle
 
 
 def test_without_a_bundle_named_the_one_that_ships_is_held() -> None:
-    assert Registry.load([]).get().version == load_bundle(default_bundle()).version
+    assert Registry.load([]).get().version == shipped_bundle().version
 
 
 def test_its_refreshed_copy_takes_its_place_until_another_one_ships(
@@ -28,7 +29,7 @@ def test_its_refreshed_copy_takes_its_place_until_another_one_ships(
 
 
 def test_the_first_is_active_and_each_is_found_by_its_version(small: Forecaster) -> None:
-    shipped = load_bundle(default_bundle())
+    shipped = shipped_bundle()
     registry = Registry([small, shipped])
     assert registry.get() is small
     assert registry.get(small.version) is small

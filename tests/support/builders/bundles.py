@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.builders.calibrations import symmetric_calibration
 from tests.support.builders.made_once import made_once
+from tests.support.builders.shipped import shipped_bundle
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
@@ -83,7 +84,7 @@ def publish_with_ratings(folder: Path, ratings: RatingFilter) -> Path:
 
     It has no totals, whose ratings have a date of their own.
     """
-    base = load_bundle(default_bundle())
+    base = shipped_bundle()
     assert ratings.season is not None
     record = base.manifest.ratings.model_copy(update={"date": ratings.ratings().date, "season": ratings.season})
     files = [name for name in base.manifest.files if name != TOTALS]
@@ -123,7 +124,7 @@ def lattice_bundle() -> Path:
 
 def without_line() -> Forecaster:
     """Returns the default bundle as if trained on games without lines: a given margin counts as one of ratings."""
-    bundle = load_bundle(default_bundle())
+    bundle = shipped_bundle()
     calibration = bundle.calibration
     assert isinstance(calibration, LatticeCalibration)
     tables = {key: model for key, model in calibration.models.items() if key[0] is not MarginSource.LINE}
@@ -137,7 +138,7 @@ def without_line() -> Forecaster:
 
 def without_totals() -> Forecaster:
     """Returns the default bundle as releases without totals made it."""
-    base = load_bundle(default_bundle())
+    base = shipped_bundle()
     files = {name: digest for name, digest in base.manifest.files.items() if name != TOTALS}
     version = version_of(base.manifest.dejavu, base.manifest.ratings, files)
     manifest = _with(base.manifest, files=files, version=version)
@@ -146,7 +147,7 @@ def without_totals() -> Forecaster:
 
 def publish_calibrated(folder: Path, calibration: LatticeCalibration) -> None:
     """Publishes the default bundle with another calibration, as a trainer does."""
-    base = load_bundle(default_bundle())
+    base = shipped_bundle()
     contents = {name: (default_bundle() / name).read_bytes() for name in base.manifest.all_files}
     contents[CALIBRATION] = calibration.to_bytes()
     hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in base.manifest.files}

@@ -9,22 +9,24 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.programs.commands import python_m
 
 HOSTILE = "\x1b]0;owned\x07\x9b2J\u202e\u200b\x7f\r"
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
-def run(*command: str) -> str:
-    ended = subprocess.run([sys.executable, *command], capture_output=True, encoding="utf-8", check=False, timeout=60)
+def run(module: str, *arguments: str) -> str:
+    command = [*python_m(module), *arguments]
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
     assert "Traceback" not in ended.stderr.removeprefix("{")
     return ended.stdout + ended.stderr
 
 
 PROGRAMS = {
-    "dejavu": ("-m", "dejavu_client.cli", f"x{HOSTILE}"),
-    "dejavu-server's ledger": ("-m", "dejavu_server", "ledger", "verify", "--ledger", f"sqlite:////nowhere/{HOSTILE}"),
-    "dejavu-trainer": ("-m", "dejavu_trainer", "fetch", "--seasons", HOSTILE, "--out", "/nowhere"),
-    "dejavu-dashboard": ("-m", "dejavu_gateway", f"x{HOSTILE}"),
+    "dejavu": ("dejavu_client.cli", f"x{HOSTILE}"),
+    "dejavu-server's ledger": ("dejavu_server", "ledger", "verify", "--ledger", f"sqlite:////nowhere/{HOSTILE}"),
+    "dejavu-trainer": ("dejavu_trainer", "fetch", "--seasons", HOSTILE, "--out", "/nowhere"),
+    "dejavu-dashboard": ("dejavu_gateway", f"x{HOSTILE}"),
 }
 
 
@@ -39,7 +41,7 @@ def test_the_texts_of_a_file_do_nothing_to_the_terminal(tmp_path: Path) -> None:
     games = tmp_path / "games.csv"
     header = "game_id,game_date,home_team,away_team,period,clock,home_score,away_score"
     games.write_text(f"{header}\n{HOSTILE},2023-01-01,{HOSTILE},BOS,1,12:00,0,0\n", newline="")
-    said = run("-m", "dejavu_trainer", "import", str(games), "--season", "2023", "--out", str(tmp_path))
+    said = run("dejavu_trainer", "import", str(games), "--season", "2023", "--out", str(tmp_path))
     assert not UNSEEN.search(said)
 
 

@@ -17,14 +17,14 @@ from tests.support.builders.calls import PATTERN
 from tests.support.fakes.service import FakeServer, event, heartbeat
 from tests.support.harness.clients import Run
 from tests.support.processes.servers import spawned_server
+from tests.support.programs.commands import python_m
 
-DEJAVU = [sys.executable, "-m", "dejavu_client.cli"]
 
-
-def start(server: FakeServer, *arguments: str, program: Sequence[str] = DEJAVU) -> subprocess.Popen[str]:
+def start(server: FakeServer, *arguments: str, program: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Starts `dejavu`, or a program of its own interpreter that stands for it."""
     environment = {key: value for key, value in os.environ.items() if key != "DEJAVU_DEBUG"}
     return subprocess.Popen(
-        [*program, *arguments],
+        [*(program or python_m("dejavu_client.cli")), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -49,7 +49,7 @@ def test_writing_to_a_reader_that_left_is_no_error(server: FakeServer) -> None:
     read, write = os.pipe()
     os.close(read)
     process = subprocess.run(
-        [*DEJAVU, "models", "--json"],
+        [*python_m("dejavu_client.cli"), "models", "--json"],
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,

@@ -42,7 +42,7 @@ def test_a_server_that_does_not_answer_ends_it_with_the_reason_and_one_of_severa
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = f"127.0.0.1:{taken.getsockname()[1]}"
     for command in (("top", "--once"), ("stats",)):
-        result = run(*command, "--timeout", "1", target=free)
+        result = run(*command, "--timeout", "0.2", target=free)
         assert result.exit_code == 3
         assert free in result.output
         beside = run(*command, "--timeout", "1", target=f"{target},{free}", width=80)

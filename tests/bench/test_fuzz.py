@@ -25,7 +25,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
 ROOT = Path(__file__).parents[2]
 
 EXPLANATION: dict[str, Any] = {
-    "attribution": {"before_tipoff": 0.5, "minutes": [1.0, -0.75], "similar_games": 0.25},
+    "attribution": {"before_tipoff": 0.5, "minutes": [1.0, -0.5]},
     "similar_games": [{"distance": 1.0, "games": 2, "increment_spread": 6.0}],
 }
 SOUND: dict[str, Any] = {
@@ -56,7 +56,7 @@ ASKED = pb.PredictRequest(pattern=[2, 1], quantile_levels=[0.9, 0.1], pregame_ma
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("number", "seed"),
-    [(300, 16), *(pytest.param(100_000, seed, marks=pytest.mark.nightly) for seed in (1, 2))],
+    [(600, 16), *(pytest.param(100_000, seed, marks=pytest.mark.nightly) for seed in (1, 2))],
 )
 def test_no_messages_break_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int, seed: int) -> None:
     figures = tmp_path / "figures.json"
@@ -66,7 +66,7 @@ def test_no_messages_break_anything(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert sum(codes.values()) == number
     assert codes["Predict OK"] > number // 16
     assert codes["Predict INVALID_ARGUMENT"] > number // 16
-    assert all(codes[f"{rpc.name} OK"] > 0 for rpc in RECORD)
+    assert not [rpc.name for rpc in RECORD if f"{rpc.name} OK" not in codes]
 
 
 def test_a_server_that_gives_way_is_told_of_with_what_did_it(
@@ -116,8 +116,8 @@ def is_answered(told: Case) -> bool:
         {"quantiles": [{"level": 0.9, "value": 0.0}, {"level": 0.1, "value": 2.0}]},
         {"explanation": {**EXPLANATION, "linear_prediction": math.nan}},
         {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0, "games": 1}]}},
-        {"explanation": {**EXPLANATION, "components": [{"name": "lstm", "prediction": 9.0, "weight": 1.0}]}},
-        {"explanation": {"attribution": {"before_tipoff": 0.5, "minutes": [0.25], "similar_games": 0.25}}},
+        {"explanation": {**EXPLANATION, "components": [{"name": "lstm", "prediction": math.nan}]}},
+        {"explanation": {"attribution": {"before_tipoff": 0.5, "minutes": [0.5]}}},
     ],
     ids=str,
 )

@@ -207,8 +207,8 @@ def _golden(fitted: CalibratedModels, ratings: RatingFilter) -> Iterator[Golden]
     for horizon, minute, with_teams in _GOLDEN:
         source = MarginSource.RATED if with_teams else MarginSource.UNKNOWN
         given = np.array([margin if with_teams else np.nan])
-        predictions = fitted.models.predict(pattern[None, :minute], given)
-        points, leads = predictions.linear[:, HORIZONS.index(horizon)], predictions.persistence
+        leads = pattern[minute - 1 : minute]
+        points = leads + fitted.models.linear.increments(minute, leads, given)[:, HORIZONS.index(horizon)]
         model = fitted.calibration.model(source)
         made = model.distribution(horizon, minute, points, leads, np.nan_to_num(given))
         interval = made.interval(DEFAULT_ALPHA)

@@ -1,4 +1,4 @@
-"""Point forecasts by the compiled models: the same numbers as `PointModels.predict`, in one call for any games.
+"""Point forecasts by the compiled models: the same numbers as those of `PointModels`, in one call for any games.
 
 Most forecasts are of one game, and NumPy takes about a microsecond a step, however short the arrays are. The compiled
 models compute all forecasts in one call, even if the patterns end at different minutes.

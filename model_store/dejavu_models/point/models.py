@@ -62,24 +62,20 @@ class PointModels:
             return np.zeros((*patterns.shape, len(HORIZONS)))
         return self.lstm.residuals(patterns, margins)
 
-    def predict(self, patterns: Floats, margins: Floats, *, line: bool = False) -> Predictions:
+    def predict_from_residuals(
+        self, patterns: Floats, margins: Floats, lstm_residuals: Floats, *, line: bool = False
+    ) -> Predictions:
         """Predict many games at the minute at which their patterns end, in one batch.
 
         Args:
             patterns: (n, minute), finite, in points; n ≥ 1.
             margins: (n,), expected final differentials before the game, in points; NaN if unknown.
-            line: whether they are lines of a market.
+            lstm_residuals: (n, 2), those of `lstm_residuals` after the minute, in points.
+            line: whether the margins are lines of a market.
 
         Raises:
             KeyError: if there are databases, but none for the minute.
         """
-        residuals = self.lstm_residuals(patterns, margins)[:, -1]
-        return self.predict_from_residuals(patterns, margins, residuals, line=line)
-
-    def predict_from_residuals(
-        self, patterns: Floats, margins: Floats, lstm_residuals: Floats, *, line: bool = False
-    ) -> Predictions:
-        """Like `predict`, with LSTM residuals computed beforehand: (n, 2), in points."""
         minute = patterns.shape[1]
         last = patterns[:, -1]
         linear = last[:, None] + self.linear.increments(minute, last, margins, line=line)

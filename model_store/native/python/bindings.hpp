@@ -18,9 +18,6 @@
 
 namespace dejavu {
 
-// Number of games from which on other threads may run during a call.
-constexpr std::size_t MANY = 8;
-
 // An argument: converted by NumPy if it is an array of other numbers, or not contiguous.
 template <typename Value>
 using Array = nanobind::ndarray<const Value, nanobind::c_contig, nanobind::device::cpu>;

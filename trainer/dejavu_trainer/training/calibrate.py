@@ -237,7 +237,7 @@ def _with_source(source: MarginSource, games: Games) -> NDArray[np.bool_]:
 
 
 def measure(rated: RatedGames, seed: int) -> list[MetricRecord]:
-    """Compute errors of the linear models with known teams, which all others start from, on unseen seasons.
+    """Compute errors of the linear models with known teams on unseen seasons.
 
     Each season is forecast by models of the other ones. The bundle has seen these games: to evaluate it, use a
     backtest, or `dejavu-trainer evaluate` on a later season. The seed is that of the bootstrap over games.

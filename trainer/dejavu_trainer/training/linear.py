@@ -110,12 +110,15 @@ def season_parts(season: NDArray[np.integer]) -> Iterator[NDArray[np.bool_]]:
         yield parts == part
 
 
-def out_of_season_points(rated: RatedGames, by_source: Mapping[MarginSource, Floats]) -> dict[MarginSource, Floats]:
+def out_of_season_points(
+    rated: RatedGames, by_source: Mapping[MarginSource, Floats], *, cube: bool = True
+) -> dict[MarginSource, Floats]:
     """Forecast the games of each season by linear models that are fitted on the other seasons.
 
     Args:
         rated: n games, with margins from carried ratings, on which the models are fitted.
         by_source: margins to forecast with, (n,) each, in points; NaN if unknown. Those of MarginSource.LINE are lines.
+        cube: whether the final margin also depends on the cube of the lead.
 
     Returns:
         By source, (n, 47 minutes, 2 horizons), in points; NaN for a horizon that has passed.
@@ -123,7 +126,7 @@ def out_of_season_points(rated: RatedGames, by_source: Mapping[MarginSource, Flo
     result = {source: np.empty((len(rated.games), MAX_SLOTS, len(HORIZONS))) for source in by_source}
     for which in season_parts(rated.games.season):
         rest, games = rated.select(~which), rated.games.select(which)
-        models = fit_linear(*(rest if len(rest.games) else rated), cube=True)
+        models = fit_linear(*(rest if len(rest.games) else rated), cube=cube)
         for source, margins in by_source.items():
             of_part = RatedGames(games, margins[which])
             result[source][which] = linear_points(models, of_part, line=source is MarginSource.LINE)

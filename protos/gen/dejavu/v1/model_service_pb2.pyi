@@ -235,8 +235,9 @@ class Model(_message.Message):
 
     @_builtins.property
     def components(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What corrects its linear models: "dejavu", the similar games, and "lstm", the recurrent network. A model may lack either
-        or both: its explanations have no such components then, and without Dejavu no similar games.
+        """Models beside its linear ones, whose predictions are second opinions: "dejavu", the similar games, and "lstm", the
+        recurrent network. A model may lack either or both: its explanations have no such components then, and without
+        Dejavu no similar games.
         """
 
     def __init__(

@@ -16,11 +16,11 @@ from typing import Final
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.lead_groups import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.scoring.conformal import MIN_CELL, PredictiveDistribution, min_cell_size
-from dejavu_trainer.training.linear import fit_linear, linear_points, season_parts
+from dejavu_trainer.training.linear import fit_linear, linear_points, out_of_season_points
 from dejavu_trainer.training.ratings import RatedGames
 from dejavu_trainer.training.scales import MIN_SCALE
 
@@ -47,10 +47,8 @@ def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[P
         of the outcome around them, for each of CASES.
     """
     models = fit_linear(*past)
-    out_of_season = np.empty((len(past.games), MAX_SLOTS, len(HORIZONS)))
-    for which in season_parts(past.games.season):
-        rest = past.select(~which)
-        out_of_season[which] = linear_points(fit_linear(*rest) if len(rest.games) else models, past.select(which))
+    known = MarginSource.KNOWN
+    out_of_season = out_of_season_points(past, {known: past.margins}, cube=False)[known]
     scales = lead_scales(past.games, past.games.outcomes[:, None, :] - linear_points(models, past))
     # With all games as the minimum, there is one cell, except in the fourth quarter (see
     # `conformal.min_cell_size`).

@@ -71,7 +71,7 @@ CEILING: Final = ("diffusion", "hindsight")
 `ceiling`."""
 
 LINE: Final = "line"
-"""The served forecasts with the closing line of a betting market as its expected margin."""
+"""The served forecasts with the closing line of a betting market as their expected margin."""
 
 OF_LINE: Final = ("linear_line", "logistic_line")
 """The references `linear` and `logistic` with the same line. These and LINE are scored if the models and at least half

@@ -14,7 +14,7 @@ from bench.lifecycle.seasons import read_tested_seasons
 from dejavu_models.types import HORIZONS
 from dejavu_trainer.evaluation.metrics import LATE, LEVELS, GroupMetrics, MetricsByForecaster
 from dejavu_trainer.evaluation.totals.acceptance import total_checks
-from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED
+from dejavu_trainer.evaluation.totals.fold import LINE, RIVALS, SERVED
 from dejavu_trainer.evaluation.totals.metrics import compute_total_metrics, main_minute
 from dejavu_trainer.evaluation.totals.scores import pool_totals
 from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
@@ -35,12 +35,16 @@ def shown(results: MetricsByForecaster) -> list[str]:
     lines = [f"{'':>16} {'':>9} {'games':>6} {'MAE':>7} {'CRPS':>7} CRPS vs {', '.join(RIVALS)}; coverage {LEVELS}"]
     for horizon in HORIZONS:
         by_kind, main = results[horizon.value], main_minute(horizon)
+        has_line = LINE in by_kind["all"]["all"].values
+        best = (SERVED[0], LINE) if has_line else SERVED[:1]
+        served = (*SERVED, LINE) if has_line else SERVED
         groups = [(f"{horizon.value}, all", by_kind["all"]["all"])]
         groups += [(f"{horizon.value} from {main}", by_kind["minute"][f"{main}"])]
         groups += [(f"{LATE[0]} to {LATE[1]}", group) for group in by_kind.get("late", {}).values()]
-        lines += [row(name, group, forecaster) for name, group in groups for forecaster in SERVED]
+        lines += [row(name, group, forecaster) for name, group in groups for forecaster in served]
         for kind in ("season", f"season at minute {main}"):
-            lines += [row(f"{season}{kind[6:][:13]}", group, SERVED[0]) for season, group in by_kind[kind].items()]
+            of_kind = by_kind[kind].items()
+            lines += [row(f"{season}{kind[6:][:13]}", group, name) for name in best for season, group in of_kind]
     return lines
 
 

@@ -68,6 +68,13 @@ def with_column(games: Games, name: str, values: NDArray[Any]) -> NDArray[np.flo
     return live
 
 
+def with_total_lines(games: Games, error: float = 12.0) -> Games:
+    """Return games whose final total a market expects with a standard error in points."""
+    rng = np.random.default_rng(11)
+    line = np.round(2 * (games.final_total + rng.normal(0, error, len(games)))) / 2
+    return replace(games, live=with_column(games, "pregame_total", np.repeat(line[:, None], 48, axis=1)))
+
+
 def paced_games(count: int, seasons: range, seed: int = 0) -> Games:
     """Games whose teams each have a pace: points come at their product, minute by minute."""
     games = random_walks(count, seasons, seed)

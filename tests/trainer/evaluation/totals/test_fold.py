@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.builders.random_walks import paced_games
+from tests.support.builders.random_walks import paced_games, with_total_lines
 
 from dejavu_feed.errors import DataError
+from dejavu_feed.live_inputs import COLUMNS
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED, score_totals
+from dejavu_trainer.evaluation.totals.fold import LINE, LINE_RATE, RIVALS, SERVED, score_totals
 from dejavu_trainer.evaluation.totals.scores import TotalScores, pool_totals
 from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
 from dejavu_trainer.training.totals import carry_totals, fit_totals, total_games
@@ -44,6 +45,14 @@ def fitted(earlier: Games) -> Totals:
     found = fit_totals(earlier, STEPS, lambda _: None)
     assert found is not None
     return found
+
+
+def with_lines_of(games: Games, count: int) -> Games:
+    """Return games with lines, in 2024 of the first ones alone."""
+    result = with_total_lines(games)
+    without = np.flatnonzero(result.season == 2024)[count:]
+    result.live[without, :, list(COLUMNS).index("pregame_total")] = np.nan
+    return result
 
 
 def same(one: TotalScores, other: TotalScores) -> bool:
@@ -81,6 +90,29 @@ def test_forecasts_do_not_depend_on_games_of_the_day_or_later(
     until = test.date <= test.date[125]
     for name, forecasts in scores.forecasts.items():
         assert np.array_equal(forecasts.point[until], other.forecasts[name].point[until]), name
+
+
+def test_with_the_line_it_is_the_expected_total_of_the_games_that_have_one(games: Games, scores: TotalScores) -> None:
+    (found,) = backtest_totals(with_lines_of(games, 200), [2024], STEPS)
+    assert set(found.forecasts) == {*SERVED, *RIVALS, LINE, LINE_RATE}
+    for name, forecasts in scores.forecasts.items():
+        assert np.array_equal(forecasts.point, found.forecasts[name].point), name
+    lined = np.arange(250) < 200
+    for name, without in ((LINE, "totals"), (LINE_RATE, "pace")):
+        with_line, as_before = found.forecasts[name].crps, found.forecasts[without].crps
+        assert np.array_equal(with_line[~lined], as_before[~lined])
+        assert not np.any(with_line[lined] == as_before[lined], axis=0).all()
+    column = CASES.index((1, 6))
+    crps = {name: float(each.crps[lined, column].mean()) for name, each in found.forecasts.items()}
+    assert crps[LINE] < 0.9 * crps["totals"]
+    assert crps[LINE] < 1.02 * crps[LINE_RATE]
+    pooled = pool_totals([found, scores])
+    assert set(pooled.forecasts) == {*SERVED, *RIVALS}
+
+
+def test_a_line_of_few_games_is_not_scored(games: Games) -> None:
+    (found,) = backtest_totals(with_lines_of(games, 120), [2024], STEPS)
+    assert set(found.forecasts) == {*SERVED, *RIVALS}
 
 
 def test_games_without_points_are_left_out(games: Games) -> None:

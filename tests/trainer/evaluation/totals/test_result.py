@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 from tests.support.builders.folds import RUN, result_of_two_folds, two_folds
-from tests.support.builders.random_walks import paced_games
+from tests.support.builders.random_walks import paced_games, with_total_lines
 
 from dejavu_trainer.evaluation.result import BacktestResult, result_of, to_json
 from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
@@ -19,7 +19,7 @@ from dejavu_trainer.reports.text import markdown
 
 @pytest.fixture(scope="module")
 def result() -> BacktestResult:
-    games = paced_games(340, range(2030, 2035))
+    games = with_total_lines(paced_games(340, range(2030, 2035)))
     return result_of(two_folds(), RUN, backtest_totals(games, [2033, 2034], 2), resamples=50)
 
 
@@ -40,10 +40,10 @@ def test_the_aims_and_the_tables_of_totals_are_added(result: BacktestResult, mon
     assert json.loads(to_json(plain))["totals"] is None
     added = [check for check in result.promises if check.name.startswith("total points")]
     assert [*plain.promises, *added] == list(result.promises)
-    assert len(added) == 5
+    assert len(added) == 10
     assert all(len(row) == len(table.header) for table in tables(result) for row in table.rows)
     titles = [table.title for table in tables(result)]
-    assert "Final: total points, by minute" in titles
+    assert {"Final: total points, by minute", "Final: total points with the line, by season"} <= set(titles)
     assert [title for title in titles if "total points" not in title] == [table.title for table in tables(plain)]
     text, html = markdown("Walk", result), page("Walk", result, two_folds())
     for shown in (text, html):

@@ -8,15 +8,19 @@ from dejavu_models.types import Horizon
 from dejavu_trainer.evaluation.checks import Check
 from dejavu_trainer.evaluation.coverage import LEVEL
 from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics, MetricsByForecaster
-from dejavu_trainer.evaluation.totals.fold import SERVED
+from dejavu_trainer.evaluation.totals.fold import LINE, LINE_RATE, SERVED
 from dejavu_trainer.evaluation.totals.metrics import main_minute, season_shares
 from dejavu_trainer.evaluation.totals.scores import TotalScores
 
-_RIVALS: Final = {"pace": "pace × time", "season_mean": "the season's mean"}
+_RIVALS: Final = {
+    SERVED[0]: {"pace": "pace × time", "season_mean": "the season's mean"},
+    LINE: {SERVED[0]: "totals by ratings", LINE_RATE: "the line's rate"},
+}
+_NAMES: Final = {SERVED[0]: "total points", LINE: "total points with the line"}
 
 
 def total_checks(figures: MetricsByForecaster, scores: TotalScores) -> tuple[Check, ...]:
-    """Return the acceptance checks on forecasts of the final total, with known teams, from the half.
+    """Return the acceptance checks on forecasts of the final total from the half, with known teams and with the line.
 
     Args:
         figures: metrics of the scores (`compute_total_metrics`).
@@ -24,15 +28,18 @@ def total_checks(figures: MetricsByForecaster, scores: TotalScores) -> tuple[Che
     """
     minute = main_minute(Horizon.FINAL)
     group = figures[Horizon.FINAL.value]["minute"][f"{minute}"]
-    name = f"total points, final from minute {minute}"
-    return (
-        *(_below(group, f"{name}: CRPS relative to {label}", rival) for rival, label in _RIVALS.items()),
-        *(_covers(scores, name, minute, level) for level in LEVELS),
-    )
+    result: list[Check] = []
+    for forecaster, rivals in _RIVALS.items():
+        if forecaster in scores.forecasts:
+            name = f"{_NAMES[forecaster]}, final from minute {minute}"
+            for rival, label in rivals.items():
+                result.append(_below(group, f"{name}: CRPS relative to {label}", forecaster, rival))
+            result += [_covers(scores, forecaster, name, minute, level) for level in LEVELS]
+    return tuple(result)
 
 
-def _below(group: GroupMetrics, name: str, rival: str) -> Check:
-    ratio = group.relative[SERVED[0]].get(rival, {}).get("crps")
+def _below(group: GroupMetrics, name: str, forecaster: str, rival: str) -> Check:
+    ratio = group.relative[forecaster].get(rival, {}).get("crps")
     return Check(
         name=name,
         promise="95 % interval below 0",
@@ -41,8 +48,8 @@ def _below(group: GroupMetrics, name: str, rival: str) -> Check:
     )
 
 
-def _covers(scores: TotalScores, name: str, minute: int, level: int) -> Check:
-    shares = season_shares(scores, Horizon.FINAL, minute, level)
+def _covers(scores: TotalScores, forecaster: str, name: str, minute: int, level: int) -> Check:
+    shares = season_shares(scores, forecaster, Horizon.FINAL, minute, level)
     excluded = {season for season, found in shares.items() if abs(found.share - level / 100) > found.reach}
     return Check(
         name=f"{name}: coverage at {level} %, each season",

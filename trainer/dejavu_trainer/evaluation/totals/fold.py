@@ -6,11 +6,12 @@ from typing import Final
 
 import numpy as np
 
+from dejavu_models.totals.model import TotalModel
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import MarginSource
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.totals.rivals import pace_baseline, season_mean_baseline
-from dejavu_trainer.evaluation.totals.scores import TotalScores, lattice_totals
+from dejavu_trainer.evaluation.totals.rivals import line_baseline, pace_baseline, season_mean_baseline
+from dejavu_trainer.evaluation.totals.scores import TotalForecasts, TotalScores, choose, lattice_totals
 from dejavu_trainer.training.totals import carry_totals, frozen_totals, have_points, total_games
 
 SERVED: Final = ("totals", "frozen", "no_teams")
@@ -18,6 +19,18 @@ SERVED: Final = ("totals", "frozen", "no_teams")
 
 RIVALS: Final = ("pace", "season_mean")
 """Pace × time, and the season's mean; see `rivals`."""
+
+LINE: Final = "line"
+"""Totals with the closing total of a betting market as the expected total."""
+
+LINE_RATE: Final = "line_rate"
+"""Reference that knows the same line; see `line_baseline`.
+
+It and LINE are scored if the totals have tables for the line, and at least half of the games have a line. Forecasts of
+games without one are those without the line: of `totals`, of `pace`."""
+
+_LEAST_SHARE: Final = 0.5
+"""Least share of games with a line."""
 
 
 def score_totals(totals: Totals, earlier: Games, games: Games) -> TotalScores | None:
@@ -47,5 +60,17 @@ def score_totals(totals: Totals, earlier: Games, games: Games) -> TotalScores | 
     of_past, of_games = (total_games(each, np.zeros(len(each))) for each in (past, with_points))
     forecasts["pace"] = pace_baseline(of_past, of_games)
     forecasts["season_mean"] = season_mean_baseline(of_past, of_games)
+    lined = np.isfinite(with_points.total_line)
+    if MarginSource.LINE in totals.models and lined.mean() >= _LEAST_SHARE:
+        of_line = _with_line(totals.models[MarginSource.LINE], past, with_points)
+        for name, without in ((LINE, SERVED[0]), (LINE_RATE, RIVALS[0])):
+            forecasts[name] = choose(lined, of_line[name], forecasts[without])
     behind = np.full(len(with_points), totals.models[MarginSource.KNOWN].games, dtype=np.int32)
     return TotalScores(with_points.season, behind, of_games.outcomes.astype(np.int16), forecasts)
+
+
+def _with_line(model: TotalModel, past: Games, games: Games) -> dict[str, TotalForecasts]:
+    """Return the forecasts that know the line; of no use for games without one."""
+    earlier = past.select(np.isfinite(past.total_line))
+    before, now = (total_games(each, each.total_line.astype(np.float64)) for each in (earlier, games))
+    return {LINE: lattice_totals(model, now), LINE_RATE: line_baseline(before, now)}

@@ -22,11 +22,15 @@ from dejavu_trainer.evaluation.metrics import (
     interval_losses,
     resampled_means,
 )
-from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED
+from dejavu_trainer.evaluation.totals.fold import LINE, LINE_RATE, RIVALS, SERVED
 from dejavu_trainer.evaluation.totals.scores import TotalScores
 
 DIFFERENCES: Final = ("mae", "crps")
 """Scores that every forecaster has and for which differences are computed."""
+
+
+OTHER_RIVALS: Final = {LINE: (SERVED[0], LINE_RATE)}
+"""Forecasters that the line is also compared with: the same forecast without it, and the reference that knows it."""
 
 
 class _Group(NamedTuple):
@@ -54,7 +58,7 @@ def compute_total_metrics(scores: TotalScores, *, seed: int = 0, resamples: int 
 
     Returns:
         By horizon, kind of group (all, season, season at minute 12 or 24, late, minute) and name of the group.
-        Differences are to RIVALS.
+        Differences are to RIVALS and OTHER_RIVALS.
     """
     bootstrap = GameBootstrap(len(scores), seed=seed, resamples=resamples)
     result: MetricsByForecaster = {}
@@ -99,9 +103,11 @@ class SeasonShare(NamedTuple):
     reach: float
 
 
-def season_shares(scores: TotalScores, horizon: Horizon, minute: int, level: int) -> dict[str, SeasonShare]:
-    """Return the coverage of totals with teams from a minute, at a nominal level in %, by season."""
-    held = total_losses(scores, SERVED[0], horizon)[f"coverage_{level}"][:, minute - 1]
+def season_shares(
+    scores: TotalScores, forecaster: str, horizon: Horizon, minute: int, level: int
+) -> dict[str, SeasonShare]:
+    """Return the coverage of totals from a minute, at a nominal level in %, by season."""
+    held = total_losses(scores, forecaster, horizon)[f"coverage_{level}"][:, minute - 1]
     deviation = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt(level / 100 * (1 - level / 100))
     result = {}
     for season in np.unique(scores.season).tolist():
@@ -132,7 +138,7 @@ def _measured(
     for (name, metric), of_metric in means.items():
         own = of_metric[:, column]
         result.values.setdefault(name, {})[metric] = _estimate(own, bootstrap)
-        for rival in RIVALS:
+        for rival in (*RIVALS, *OTHER_RIVALS.get(name, ())):
             if metric not in DIFFERENCES or name == rival:
                 continue
             other = means[rival, metric][:, column]

@@ -1,6 +1,6 @@
-"""Reference forecasts of total points: pace × time, and the season's mean.
+"""Reference forecasts of total points: pace × time, the season's mean, and the line's rate.
 
-Both forecast the points still to come; the distribution around this forecast is that of its residuals in all earlier
+They forecast the points still to come; the distribution around this forecast is that of its residuals in all earlier
 seasons.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS
+from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_trainer.evaluation.totals.scores import TotalForecasts
 from dejavu_trainer.training.totals import TotalGames
 
@@ -44,6 +44,16 @@ def season_mean_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
     return _around(means[: len(past.season)], means[len(past.season) :], past, games)
 
 
+def line_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
+    """Forecast that the rest of the game brings its share, by time, of the expected total: of the line.
+
+    Args:
+        past: games of earlier seasons with a line, at least one.
+        games: n games.
+    """
+    return _around(_rest_of_line(past), _rest_of_line(games), past, games)
+
+
 def to_come(games: TotalGames) -> Floats:
     """Return the points that came after each minute until each horizon, (n, cases)."""
     return np.stack([games.outcomes[:, index] - games.points[:, minute - 1] for index, minute in CASES], axis=1)
@@ -52,6 +62,12 @@ def to_come(games: TotalGames) -> Floats:
 def _pace(games: TotalGames) -> Floats:
     lengths = np.array([HORIZONS[index].minutes / minute - 1 for index, minute in CASES])
     points: Floats = games.points[:, [minute - 1 for _, minute in CASES]] * lengths
+    return points
+
+
+def _rest_of_line(games: TotalGames) -> Floats:
+    lengths = np.array([HORIZONS[index].minutes - minute for index, minute in CASES]) / Horizon.FINAL.minutes
+    points: Floats = games.expected[:, None] * lengths
     return points
 
 

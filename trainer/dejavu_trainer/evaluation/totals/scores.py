@@ -79,7 +79,7 @@ class TotalScores:
 
 
 def pool_totals(folds: Sequence[TotalScores]) -> TotalScores:
-    """Pool the games of several folds into one.
+    """Pool the games of several folds into one, with the forecasters that all of them have.
 
     Raises:
         ValueError: if there is no fold.
@@ -87,7 +87,19 @@ def pool_totals(folds: Sequence[TotalScores]) -> TotalScores:
     if not folds:
         raise ValueError("no fold to pool")
     joined: list[dict[str, NDArray[Any]]] = [fold.to_arrays() for fold in folds]
-    return TotalScores.from_arrays({key: np.concatenate([each[key] for each in joined]) for key in joined[0]})
+    common = [key for key in joined[0] if all(key in each for each in joined)]
+    return TotalScores.from_arrays({key: np.concatenate([each[key] for each in joined]) for key in common})
+
+
+def choose(which: NDArray[np.bool_], one: TotalForecasts, other: TotalForecasts) -> TotalForecasts:
+    """Return the forecasts of `one` for the games of a mask, (n,), and of `other` for the rest."""
+    columns: dict[str, Any] = {}
+    for field in fields(TotalForecasts):
+        first, second = getattr(one, field.name), getattr(other, field.name)
+        if first is not None and second is not None:
+            mask = which.reshape(-1, *(1,) * (first.ndim - 1))
+            columns[field.name] = np.where(mask, first, second)
+    return TotalForecasts(**columns)
 
 
 def lattice_totals(model: TotalModel, games: TotalGames) -> TotalForecasts:

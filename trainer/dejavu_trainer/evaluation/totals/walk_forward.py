@@ -21,7 +21,7 @@ from dejavu_trainer.evaluation.totals.scores import TotalScores
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.totals import fit_totals
 
-FORM: Final = 1
+FORM: Final = 2
 """Format version of the files; incremented with every change of the forecasts, the scores or their storage."""
 
 

@@ -16,7 +16,7 @@ WAIT: Final = 5.0
 """Seconds that forecasts wait for a box score."""
 
 TRIES: Final = 3
-"""Reads of the box score of a final, until it fits."""
+"""Maximum number of reads of the box score of a final that does not fit the final score."""
 
 NOBODY: Final = BoxScore(None, ())
 """A box score that names no player."""
@@ -25,10 +25,10 @@ log = get_logger()
 
 
 class BoxScores:
-    """The players seen on court in each game, read once for each of MARKS: forecasts wait for them.
+    """Players seen on court in each game, read once for each of MARKS; forecasts wait for the read.
 
-    A box score that cannot be read in time, or does not name the starters, is missing: forecasts then use what is known
-    from an earlier one, or only the teams' ratings.
+    If a box score cannot be read in time, or does not name the starters, forecasts use an earlier one, or only the
+    teams' ratings.
 
     Args:
         read: reads the box score of a game by its id; blocks, and raises `FeedError`.
@@ -41,9 +41,9 @@ class BoxScores:
         self._known: dict[str, dict[int, tuple[int, Lineups | None]]] = {}
 
     async def lineups(self, game_id: str, minutes: Sequence[int]) -> Mapping[int, Lineups]:
-        """Return who had been on court, by the minutes after which forecasts of a game are due.
+        """Return the players who had been on court, by the minutes after which forecasts of a game are due.
 
-        A minute before the first read has none: what is read now would be hindsight.
+        Minutes before the first read have no entry: later reads would be hindsight for them.
 
         Args:
             game_id: the game.
@@ -59,9 +59,9 @@ class BoxScores:
         return {minute: lineups for minute in minutes for since, lineups in seen if since <= minute}
 
     async def final(self, game_id: str, differential: int) -> tuple[PlayerLine, ...]:
-        """Return the lines of a game that ended with a differential; empty if they are not known, or do not fit it.
+        """Return the box score of a final; empty if it is not known, or does not fit the differential.
 
-        A box score may lag behind the scoreboard: it is read again until it fits, TRIES times in all.
+        A box score can lag behind the scoreboard: it is read until it fits, at most TRIES times.
         """
         for left in reversed(range(TRIES)):
             box_score = await self._box_score(game_id)

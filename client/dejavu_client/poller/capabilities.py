@@ -50,7 +50,7 @@ class ModelCapabilities:
 
     @property
     def advice(self) -> str:
-        """The warning of outdated ratings, with what to do about it; "" if no ratings are outdated."""
+        """The warning of outdated ratings, with the command that helps; "" if no ratings are outdated."""
         return f"{self.outdated_ratings}; run `dejavu-trainer refresh`" if self.outdated_ratings else ""
 
 

@@ -14,10 +14,11 @@ from dejavu_feed.event_table import count_events, event_schema, write_events
 from dejavu_feed.events import Event
 
 MAX_GAMES_A_DAY: Final = 100
-"""Maximum number of games whose files are begun in a day; a hostile feed could fill the disk with others."""
+"""Maximum number of games per day for which a file is begun, so that a hostile feed cannot fill the disk."""
 
 FEW_WITHDRAWN: Final = 5
-"""Number of plays that the NBA may withdraw from any game at once; beyond it, a tenth of those that were kept."""
+"""Number of plays that can go missing at once without a warning, because the NBA withdraws plays; a tenth of the kept
+plays if that is more."""
 
 _DAY_SECONDS: Final = 86_400.0
 
@@ -27,10 +28,10 @@ log = get_logger()
 class EventFiles:
     """Keeps the events of games in a folder, as events_{game_id}.parquet. Calls for different games may overlap.
 
-    The last answer of the feed counts, since neither the one with most events nor the one with fewest is always right.
+    The last answer of the feed counts, since neither the longest nor the shortest is always right.
     If it lacks many events, the previous file is kept beside it, as events_{game_id}.parquet.more, unless a file of
-    that name already has more; this is logged once a game. So truncated answers lose nothing, and a wrong larger one
-    does not keep out the right ones after it.
+    that name already has more; this is logged once a game. So a truncated answer loses nothing, and a wrong longer
+    one does not block later correct ones.
 
     Args:
         folder: the folder; created if it does not exist.
@@ -47,10 +48,10 @@ class EventFiles:
         self._since, self._games = time.monotonic(), 0
         self._kept: dict[str, int] = {}  # hash of the events in the file of each game
         self._most: dict[str, int] = {}  # largest number of events that the file of each game has had
-        self._too_few: set[str] = set()  # games of which far fewer events were logged
+        self._too_few: set[str] = set()  # games for which far fewer events were reported
 
     def keep(self, game_id: str, events: Sequence[Event]) -> None:
-        """Write the events of a game, unless they are those of the last time.
+        """Write the events of a game, unless they are the same as in the last call.
 
         Raises:
             OSError: if the file cannot be written, or if there are too many games.

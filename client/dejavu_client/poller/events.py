@@ -188,7 +188,7 @@ class LineTaken:
     Attributes:
         game: the game.
         line: its line; None if it has none.
-        rated: whether the forecast knows a margin, without a line by the ratings of the teams.
+        rated: whether the forecast has an expected margin, which without a line is from the teams' ratings.
     """
 
     game: GameState
@@ -202,7 +202,7 @@ class RatingsOutdated:
 
     Attributes:
         model_version: version of the model.
-        reason: which ratings, and what to do about it.
+        reason: the outdated ratings, and the command that helps.
     """
 
     model_version: str

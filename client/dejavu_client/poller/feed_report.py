@@ -25,7 +25,7 @@ _LONGEST_AGE: Final = 1e6
 """Maximum age that a server accepts, in seconds."""
 
 _REFUSED: Final = (PermissionDeniedError, UnauthenticatedError, InvalidArgumentError)
-"""Errors that a new token may fix."""
+"""Errors that are logged, once each: the report is refused until a token or this program changes."""
 
 _log = get_logger()
 

@@ -1,8 +1,8 @@
 """Leader election among pollers: the leader holds a lease of the ledger (docs/decisions/0047).
 
-A leader renews its lease four times within its time to live. It counts the time to live from before each request, by a
-clock that keeps running while the process is stopped: a leader that hung or was cut off knows that its lease has
-expired before it acts again. A follower requests the lease again as soon as it may have expired.
+A leader renews its lease four times within its time to live. It counts the time to live from the start of each request,
+by a clock that keeps running while the process is stopped. So a leader that hung or was cut off knows that its lease
+has expired before it acts again. A follower requests the lease again as soon as it may have expired.
 """
 
 # ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
@@ -38,7 +38,7 @@ _RENEWALS: Final = 4
 _LEADS_FOR: Final = 0.8
 """Share of the time to live for which a leader acts; its calls in progress end in the remaining time."""
 _FOLLOWER_PAUSE: Final = 2.0
-"""Longest pause, in seconds, between two requests of a follower: a leader that ends releases its lease."""
+"""Longest pause, in seconds, between two requests of a follower: a leader that ends releases its lease early."""
 _ALONE_PAUSE: Final = 30.0
 """Pause, in seconds, until a server that has no leases is asked again: it may have been replaced by a newer one."""
 _FAILED_PAUSE: Final = 1.0
@@ -101,7 +101,7 @@ def lease_name(*work: object) -> str:
 
 
 def holder_name() -> str:
-    """Return a name for this process, unlike that of any other: host, process id, and random digits."""
+    """Return a unique name for this process: host, process id, and random digits."""
     host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:_NAME_LENGTH].lstrip(".-") or "poller"
     return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
 
@@ -117,7 +117,7 @@ class LeaderElection:
         clock: steady clock, in seconds.
 
     Attributes:
-        status: the poller that works, as last heard.
+        status: the poller that works, as last known.
     """
 
     def __init__(
@@ -141,13 +141,13 @@ class LeaderElection:
 
     @property
     def leads(self) -> bool:
-        """Whether this poller leads now. Check right before anything that another leader would also do."""
+        """Whether this poller leads now. Check right before each action that only the leader must take."""
         role = self.status.role
         return role is LeaderRole.ALONE or (role is LeaderRole.LEADING and self._clock() < self._until)
 
     @asynccontextmanager
     async def running(self, changed: Callable[[], None]) -> AsyncIterator[None]:
-        """Request the lease again and again; release it at the end.
+        """Request the lease repeatedly; release it at the end.
 
         Args:
             changed: called whenever `status` changes.

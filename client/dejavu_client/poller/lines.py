@@ -31,19 +31,19 @@ FEED_SECONDS: Final = 60.0
 """Time between two reads of the odds, in seconds."""
 
 _ODDS_BEFORE: Final = timedelta(hours=6)
-"""Time before the scheduled start of a game from which the odds are read; they are not read after it."""
+"""Odds are used from this time before a game's scheduled start until the start."""
 
 _KEPT: Final = timedelta(days=2)
 """Time for which a frozen line is kept."""
 
 _KEPT_GAMES: Final = 1_000
-"""Maximum number of games whose lines are kept, the newest ones; a hostile feed could begin others without end."""
+"""Maximum number of games, the newest ones, whose lines are kept: a hostile feed could begin games without end."""
 
 _FILE_BYTES: Final = 5_000_000
 """Maximum size of the file of lines; the lines of a season take less than 200 KB as CSV."""
 
 _KEPT_BYTES: Final = 1_000_000
-"""Maximum size of the file of kept lines, of which a game takes up to 200 bytes."""
+"""Maximum size of the file of kept lines; each game takes up to 200 bytes."""
 
 _SOURCES: Final[Mapping[int, Literal["feed", "file"]]] = {MARGIN_SOURCE_FEED: "feed", MARGIN_SOURCE_FILE: "file"}
 
@@ -75,7 +75,7 @@ class GameLine:
 
 
 class _Known(NamedTuple):
-    """Lines of a game that is scheduled: the newest one of each source, which stays if its row or its odds go."""
+    """Lines of a scheduled game: the newest of each source, kept even if its row or odds disappear."""
 
     of_file: GameLine | None = None
     of_feed: GameLine | None = None
@@ -89,12 +89,12 @@ class _Known(NamedTuple):
 
 
 class _Frozen(NamedTuple):
-    """Line of a game that is on.
+    """Line of a game that has started.
 
     Attributes:
-        line: None if it has none.
+        line: the line; None if the game has none.
         at: when it was frozen.
-        known: whether this poller knew it before tip-off, and led then; otherwise a recorded one replaces it.
+        known: whether this poller knew it before tip-off, and led then; otherwise a recorded line replaces it.
     """
 
     line: GameLine | None
@@ -105,9 +105,9 @@ class _Frozen(NamedTuple):
 class GameLines:
     """Lines of games: the newest line of each until the game starts, then that line for the rest of the game.
 
-    A file comes first, then the feed, whose odds count until the scheduled start: later ones may follow the game. A
-    game that was already on when it was first seen, or whose tip-off another poller led, gets a line from `kept` or
-    from the forecasts recorded before (`restore`).
+    The file has priority over the feed. Odds of the feed count until the scheduled start: later odds can reflect the
+    game itself. If a game had started when it was first seen, or another poller led at its tip-off, a line from `kept`
+    or from recorded forecasts (`restore`) has priority.
 
     Args:
         now: wall clock, timezone-aware.
@@ -141,12 +141,10 @@ class GameLines:
         self._frozen: dict[str, _Frozen] = {} if kept is None else _read_kept(kept, now())
 
     async def read(self) -> frozenset[str]:
-        """Read the sources that are due; return why sources could not be read, whose last lines stay in force.
+        """Read the sources that are due; return the problems, as texts.
 
-        Also return which rows of the file are skipped, and which rows and odds are not used, since they are of other
-        teams than the game of that id.
-
-        Call it once at a time.
+        Problems are sources that could not be read (their last lines stay in force), skipped rows of the file, and rows
+        and odds that are not used because the game with their id has other teams. Calls must not overlap.
         """
         for name, read in (("file", self._read_file), ("odds", self._read_odds)):
             try:
@@ -163,7 +161,7 @@ class GameLines:
         if self._file is None:
             return False
         path, stamp = self._file, self._stamp
-        # Taken here, since a thread may begin only after its read was given up.
+        # Acquired here, since the thread may begin only after its read was given up.
         if not self._reading.acquire(blocking=False):
             raise FeedUnavailable(f"{path}: the last read of it has not ended yet")
 
@@ -205,13 +203,13 @@ class GameLines:
         return True
 
     async def follow(self, games: Iterable[GameState], *, leads: bool = True) -> None:
-        """Note which games of the scoreboard are on, and freeze the lines of those.
+        """Update the lines of the scheduled games on the scoreboard, and freeze those of games that have started.
 
         Waits until the file was read once.
 
         Args:
             games: the games of the scoreboard.
-            leads: whether this poller forecasts them; if another one does, its line is the one that is recorded.
+            leads: whether this poller forecasts them; otherwise the line of the poller that does is recorded.
         """
         await self._file_read.wait()
         now, changed = self._now(), False
@@ -225,9 +223,9 @@ class GameLines:
             if game.status is GameStatus.SCHEDULED:
                 self._waiting |= _odds_count(game, now)
                 newest = self._newest(game, self._before.pop(game.game_id, _Known()))
-                self._before[game.game_id] = newest  # now the last one
+                self._before[game.game_id] = newest  # now last in the order of the games
                 continue
-            # The feed's odds of a game that was never seen before its tip-off are not known to be from before it.
+            # For a game first seen after its tip-off, the feed's odds may be from after it.
             seen = game.game_id in self._before
             line = self._before.pop(game.game_id).line if seen else self._line_of_file(game, None)
             self._frozen[game.game_id] = _Frozen(line, now, seen and leads)
@@ -237,15 +235,15 @@ class GameLines:
             await self._keep()
 
     def of(self, game_id: str) -> GameLine | None:
-        """Return the line of a game that is on; None if it has none."""
+        """Return the line of a game that has started; None if it has none."""
         frozen = self._frozen.get(game_id)
         return None if frozen is None else frozen.line
 
     async def restore(self, game: GameState, forecasts: Iterable[Forecast]) -> None:
-        """Take over the line, or the lack of one, of most of the forecasts recorded of a game.
+        """Take over the line, or the lack of one, that most of the recorded forecasts of a game have.
 
-        Anybody who may record can record a forecast with any line, but no more of one minute than the newest; so the
-        line that this poller knew before tip-off, and led with, stays.
+        Any caller that is allowed to record can record any line; a majority limits this, because `forecasts` has only
+        the newest forecast of each minute. A line that this poller knew before tip-off, and led with, stays.
         """
         if game.game_id in self._frozen and self._frozen[game.game_id].known:
             return
@@ -299,20 +297,20 @@ class GameLines:
 
 
 def _odds_count(game: GameState, time: datetime) -> bool:
-    """Whether the feed's odds at a time are from before the game, and not long before it."""
+    """Return whether odds of this time count: they are from shortly before the game."""
     return game.tip_off is None or game.tip_off - _ODDS_BEFORE <= time <= game.tip_off
 
 
 def _is_put_off(game: GameState, frozen: datetime) -> bool:
-    """Whether a game whose line was frozen begins again, later: a glitch of the feed does not change its start."""
+    """Return whether a game with a frozen line was postponed; a glitch of the feed does not change its start."""
     return game.status is GameStatus.SCHEDULED and game.tip_off is not None and game.tip_off > frozen
 
 
 def _read_changed(path: Path, stamp: tuple[int, int] | None) -> tuple[tuple[int, int] | None, Lines | DataError] | None:
-    """Read a file of lines unless its time and size are those of `stamp`; return its own, and lines or why not.
+    """Read a file of lines; return its stamp (time and size), and its lines or an error; None if it equals `stamp`.
 
-    A file that is refused for what it says is read again when it changes. The error is that of `read_lines`, or that
-    the file has no lines, as while it is written.
+    A file with invalid content is read again only when it changes. The error is that of `read_lines`, or says that the
+    file has no lines, for example while it is being written.
 
     Raises:
         DataError: if the file cannot be read now.
@@ -320,7 +318,7 @@ def _read_changed(path: Path, stamp: tuple[int, int] | None) -> tuple[tuple[int,
     try:
         found = path.stat()
     except OSError:
-        now = None  # reading it says why
+        now = None  # `read_lines` reports the reason
     else:
         now = found.st_mtime_ns, found.st_size
         if now == stamp:
@@ -353,14 +351,14 @@ def _recorded_lines(forecasts: Iterable[Forecast], game: GameState, now: datetim
 
 
 def _is_sound(line: GameLine) -> bool:
-    """Whether the numbers of a line are within the bounds of those that are read."""
+    """Return whether the numbers of a line are within the bounds of `read_lines`."""
     margin, total = line.margin, line.total
     return (margin is None or abs(margin) <= MAX_MARGIN) and (total is None or TOTALS[0] <= total <= TOTALS[1])
 
 
 def _write_kept(path: Path, own: Mapping[str, _Frozen], now: datetime) -> None:
     kept = _read_kept(path, now)
-    # A poller that stands by, and uses the same file, does not replace the line of the one that leads.
+    # A standby poller that uses the same file does not replace the leader's line.
     unknown = {game_id for game_id, each in own.items() if not each.known and game_id in kept and kept[game_id].known}
     lines = _newest_frozen({**kept, **{game_id: each for game_id, each in own.items() if game_id not in unknown}}, now)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -368,7 +366,7 @@ def _write_kept(path: Path, own: Mapping[str, _Frozen], now: datetime) -> None:
 
 
 def _newest_frozen(lines: Mapping[str, _Frozen], now: datetime) -> dict[str, _Frozen]:
-    """Return the lines that are to be kept: not old ones, and of too many the newest."""
+    """Return the lines to keep: recent ones, and only the newest if there are too many."""
     recent = [(game_id, each) for game_id, each in lines.items() if abs(now - each.at) < _KEPT]
     return dict(sorted(recent, key=lambda item: item[1].at)[-_KEPT_GAMES:])
 

@@ -99,12 +99,12 @@ class Poller:
         from_minute: first minute of play after which to forecast, 1 to 47.
         every: minutes between two forecasts.
         report: whether to report the outcomes of every half and every game to the server, even if not forecast.
-        election: decides, while the poller runs, whether it works or waits while another poller works; None: it works.
+        election: decides whether this poller works, or waits while another one works; None: it works.
         on_prediction: callbacks for forecasts; called once per ledger sequence.
         on_event: callbacks for all events, including forecasts.
         event_files: where to keep the events of all games; None: they are not kept.
         lines: lines of the games; None: forecasts use the ratings of the teams.
-        box_scores: who plays; None: forecasts and reports do not say it.
+        box_scores: players of the games; None: forecasts and reports are made without them.
         now: wall clock, timezone-aware.
 
     Raises:
@@ -122,8 +122,8 @@ class Poller:
         server_failure: why the server did not answer when it was last asked; "" if it did, or was not asked yet.
         leadership: which poller works, as far as is known; None without an election.
         limits: description of the unsupported part of `minutes`; "" if there is none, or if unknown.
-        outdated_ratings: which ratings of the server's model are too old for today's games, and what to do about it;
-            "" if none are, if unknown, or while all games are replays.
+        outdated_ratings: notice of the ratings of the server's model that are too old for today's games; "" if none
+            are, if unknown, or while all games are replays.
         game_lines: the line with which each game is forecast, by id, from its first forecast on; None if it has none.
         line_faults: why lines are not read or not used now.
     """
@@ -257,7 +257,7 @@ class Poller:
 
         There are no games while another poller works: then only the scoreboard is read, to be ready to take over.
 
-        Checks the server's health too: before the first forecast is due, nothing else would show that it is gone.
+        Checks the server's health too: before the first forecast is due, nothing else would show that it is down.
         """
         self._forget()  # before the turn's reads, because a game that is being read is not forgotten
         if SERVER not in self._reads:
@@ -492,7 +492,7 @@ class Poller:
             await self._emit(LineTaken(self.games[game_id].state, line, made[0].HasField("expected_margin")))
 
     async def _read_lines(self) -> None:
-        """Read the lines of the games; say each fault once until it has passed."""
+        """Read the lines of the games; report each fault once until it has passed."""
         if self._lines is None:
             return
         faults = await self._lines.read()
@@ -504,7 +504,7 @@ class Poller:
         await self._emit(feed_fault(LINES, error))
 
     async def _keep_events(self, game_id: str, events: Sequence[GameEvent]) -> None:
-        """Write the events of a game if that is wanted; say once if it fails."""
+        """Write the events of a game if they are to be kept; report the first of consecutive failures."""
         if self._event_files is None:
             return
         try:

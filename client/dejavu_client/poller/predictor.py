@@ -84,10 +84,10 @@ class PredictionClient(Protocol):
 
 
 async def check_server(client: PredictionClient) -> None:
-    """Check that a server is there and makes forecasts.
+    """Check that the server makes forecasts.
 
     Raises:
-        DejavuClientError: if there is no server, or it makes no forecasts.
+        DejavuClientError: if it does not answer, or makes no forecasts.
     """
     status = await client.health(_SERVICE)
     if status is not HealthStatus.SERVING:
@@ -108,7 +108,7 @@ async def request_forecasts(
         game: the game. Its teams are sent only if both are NBA teams: the model has no ratings for others.
         due: the forecasts to request.
         line: the line of the game; None if it has none: the server uses the ratings of the teams.
-        lineups: who had been on court, by the minute of a forecast; sent only if the teams are.
+        lineups: players who had been on court, by the minute of a forecast; sent only with the teams.
 
     Returns:
         The forecast for each item of `due`, or the error in its place.

@@ -96,7 +96,7 @@ class Knowledge:
     keeps_record: bool = True
 
     def is_recent(self, time: datetime) -> bool:
-        """Return whether a time in the feed can be that of a play of this evening; other times are errors there."""
+        """Return whether a time in the feed is plausible for a play of this evening; other times are errors."""
         return self.now - _EVENING <= time <= self.now
 
 
@@ -137,7 +137,7 @@ class PlaysRead:
     Attributes:
         plays: the plays that could be read.
         status: the game's status when the read began.
-        faults: the errors of the others.
+        faults: errors of the plays that could not be read.
     """
 
     plays: Sequence[Play]
@@ -177,7 +177,7 @@ class OutcomeAnswered:
 
 @dataclass(frozen=True, slots=True)
 class EffectFailed:
-    """A read of the feed or the work that follows from it failed, or a report by an error of the poller itself."""
+    """A read of the feed, or the work that follows from it, failed; or a report failed by an error of the poller."""
 
     effect: Effect
     error: FeedError

@@ -37,8 +37,7 @@ def tls_credentials(
     """Return credentials for a TLS connection, from files in PEM format.
 
     Args:
-        ca: certificates of the authorities that may have signed the server's certificate; None for the authorities that
-            gRPC trusts by default.
+        ca: certificates of the authorities to trust; None for the authorities that gRPC trusts by default.
         certificate: the client's own certificate, followed by any intermediate certificates, for mutual TLS.
         key: private key of `certificate`, not encrypted.
 
@@ -88,8 +87,8 @@ class TokenFile:
         path: the file; its first line is the token.
 
     Raises:
-        OSError: if the file cannot be read at first.
-        ValueError: if it contains no token at first.
+        OSError: if the file cannot be read on creation.
+        ValueError: if it contains no token on creation.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -113,7 +112,7 @@ class TokenFile:
         return f"TokenFile({str(self.path)!r})"
 
     def _version(self) -> tuple[int, int, int]:
-        """Return the identity of the file's version, inode included, since files are usually replaced by a rename."""
+        """Return a key of the file's version. It includes the inode: a rename usually replaces the file."""
         stat = self.path.stat()
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
@@ -156,7 +155,7 @@ def bearer_metadata(
         target: server address, in gRPC's notation.
         token: the token; None for none.
         metadata: the other metadata.
-        encrypted: whether the token may be sent: the connection is encrypted, or the caller allows plain text.
+        encrypted: whether the connection is encrypted, or the caller allows the token in plain text.
 
     Raises:
         ValueError: if the token would be sent in plain text to another machine, is invalid, or `metadata` has a token

@@ -67,11 +67,11 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
     ```
 
     Args:
-        target: server address, in gRPC's notation; for several servers of one ledger HOST:PORT,HOST:PORT,… or
-            dns:///NAME:PORT, whose records are looked up again and again.
+        target: server address, in gRPC's notation; for several servers with one ledger HOST:PORT,HOST:PORT,… or
+            dns:///NAME:PORT, whose DNS records are looked up repeatedly.
         timeout: deadline of a call, in seconds, including its retries; does not apply to streams.
-        channels: number of connections, used in turn (one per server if there are more servers); also the maximum
-            number of server workers reached at a time.
+        channels: number of connections, used in turn; if there are more servers, one per server. Also the maximum
+            number of workers reached at a time.
         credentials: TLS credentials, e.g. of `tls_credentials`; None for plain text.
         token: bearer token that identifies the caller, or a function that returns the newest one, e.g. a `TokenFile`;
             None for none. The function is called before each attempt of a call.
@@ -119,7 +119,7 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
         timeout: float | None = None,
         **options: Unpack[PredictOptions],
     ) -> PredictResponse:
-        """Forecast one game, as `predict` does, and evaluate the odds of a market. Returns all of it.
+        """Forecast one game, as `predict` does, and evaluate the odds of a market. Returns the whole response.
 
         Args:
             pattern: score differentials (home − away, in points) at the end of each minute, starting with the first.

@@ -22,7 +22,7 @@ class ForecastColumns:
 
     Attributes:
         model_version: version of the model that made the forecasts.
-        calibration_sequence: sequence number in the ledger up to which outcomes have adapted the forecasts.
+        calibration_sequence: sequence of the newest outcome in the ledger that was applied to the model.
         points: (n,) float64, point forecasts of the differentials, in points.
         lower, upper: (n,) float64, ends of the intervals, in points.
         home_lead_probabilities: (n,) float64.

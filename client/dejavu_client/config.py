@@ -79,7 +79,8 @@ def channel_options(*, several: bool = False, authority: str = "") -> list[tuple
         ("grpc.service_config_disable_resolution", 1),
         # Otherwise channels of one process to one address share a connection, and so a worker.
         ("grpc.use_local_subchannel_pool", 1),
-        # The server permits a ping every 10 s. Calls notice a silent connection earlier, by probes; pings end streams.
+        # The server permits a ping every 10 s. Calls detect a silent connection earlier, by probes; an unanswered ping
+        # ends streams.
         # gRPC waits for the answer to a ping for the longer of the two timeouts; ping_timeout_ms is a minute by
         # default.
         ("grpc.keepalive_time_ms", 12_000),

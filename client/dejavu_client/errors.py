@@ -181,7 +181,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
 
 
 def _reach_hint(message: str, target: str) -> str:
-    """Describe possible causes why a connection was never established."""
+    """Describe the likely cause of a failure to connect."""
     if "WRONG_VERSION_NUMBER" in message:
         return f"cannot reach {target} by TLS: it answers in plain text"
     if "CERTIFICATE_VERIFY_FAILED" in message:
@@ -239,7 +239,7 @@ def _details(error: grpc.Call) -> dict[str, Any]:
 
 
 def _pushback(text: str) -> float | None:
-    """Return a server's pushback, the wait it asks for, in seconds; None if there is none, or it forbids retries."""
+    """Return the wait that a server requests before a retry, in seconds; None if none is, or it forbids retries."""
     return int(text) / 1e3 if text.isascii() and text.isdigit() and len(text) < len("2147483647") else None
 
 

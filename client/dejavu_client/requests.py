@@ -43,8 +43,8 @@ class PredictOptions(TypedDict, total=False):
         away_team: NBA code or common alias of the away team.
         pregame_margin: the line of a betting market, as the expected final differential before the game, in points;
             replaces the teams' ratings.
-        margin_source: where it is from: "feed", "file" or "caller"; None for "caller".
-        margin_time: when it was read there; None if not known.
+        margin_source: source of `pregame_margin`: "feed", "file" or "caller"; None for "caller".
+        margin_time: when the margin was read from its source; None if not known.
         pregame_total: the market's line of the points of both teams together at the end; None if not known.
         model_version: model version to use; empty for the active model.
         explain: whether to return an explanation with the forecast.
@@ -56,9 +56,9 @@ class PredictOptions(TypedDict, total=False):
         total_points: points of both teams together at the end of the pattern's last minute; None if not known.
         last_score: last score before the end of the pattern, as `LastScore(Side.HOME, 12)`; None if unknown, or if
             nobody has scored.
-        possession: who has the ball at the end of the pattern, as `Possession(Side.HOME)`; None if not known.
+        possession: side with the ball at the end of the pattern, as `Possession(Side.HOME)`; None if not known.
         total_market: odds on the points of both teams, created with `total_market`; evaluated by `quote`.
-        lineups: who has been on court so far, created with `lineups`; None if not known.
+        lineups: players on court so far, created with `lineups`; None if not known.
     """
 
     game_id: str
@@ -124,14 +124,14 @@ def lineups(
     away_seen: Sequence[int] = (),
     minute: int = 0,
 ) -> Lineups:
-    """Build the line-ups of a request: who has been on court so far, by the NBA's ids of the players.
+    """Build the line-ups of a request: the NBA's ids of the players on court so far.
 
     Args:
         home_starters: the five home players at tip-off.
         away_starters: the five away players at tip-off.
         home_seen: home players seen so far, with or without the starters.
         away_seen: away players seen so far.
-        minute: elapsed minutes of play up to which they were seen; 0: only who starts is known.
+        minute: elapsed minutes of play up to which they were seen; 0: only the starters are known.
     """
     return Lineups(
         home_starters=home_starters,
@@ -164,7 +164,8 @@ def market(
             evening, the server counts only the stakes that you state.
         evening_staked: amount of the bankroll that you have already staked this evening, on this game and others; None
             for game_staked.
-        confidence_threshold: minimum win probability to consider a bet; None for the server's default.
+        confidence_threshold: win probability to compare with the bet's; stakes do not depend on it. None for the
+            server's default.
     """
     return Market(
         line=line,

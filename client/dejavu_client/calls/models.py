@@ -61,7 +61,7 @@ class ModelCalls(Caller):
         return list(response.models)
 
     def get_model(self, model_version: str = "", *, timeout: float | None = None) -> GetModelResponse:
-        """Return a model, where it comes from, and which workers have it loaded.
+        """Return a model, its lineage, and the workers that have it loaded.
 
         Args:
             model_version: version of the model, or an alias; empty for the champion.
@@ -87,7 +87,7 @@ class ModelCalls(Caller):
         Raises:
             OSError: if the folder has no bundle, or a file cannot be read.
             FailedPreconditionError: if the bundle is incomplete, altered, unfit or too large.
-            ResourceExhaustedError: if other uploads leave no room until the deadline.
+            ResourceExhaustedError: if other uploads occupy the server until the deadline.
         """
         return self._upload(BundleFolder(Path(folder), reason), timeout)
 

@@ -99,7 +99,7 @@ def _keep(ctx: Any, param: Any, value: Any) -> None:
 
 @contextmanager
 def options_given(ctx: Any) -> Iterator[None]:
-    """Let `client_options` use the options with which a command was called, while it runs."""
+    """Make a command's options available to `client_options` while the command runs."""
     reset = _given.set(ctx.meta.get(_META_KEY))
     try:
         yield

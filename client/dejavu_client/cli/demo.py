@@ -218,7 +218,7 @@ async def _until_interrupted(url: str) -> None:
 
 
 async def _evening(client: AsyncDejavuClient) -> date | None:
-    """Return the day after the newest final that the model knows, on which it uses the ratings of the teams."""
+    """Return the day after the newest final in the model's ratings; on that day, the model uses the ratings."""
     [active] = [model for model in await client.list_models() if model.active]
     return date.fromisoformat(active.ratings_date) + timedelta(days=1) if active.ratings_date else None
 
@@ -259,7 +259,7 @@ def shortfall(summary: Summary, count: int, delivered: bool) -> str:
 
 
 def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[float]:
-    """Return the seconds from the play that completed a pattern, by the feed, to its forecast's receipt; ascending."""
+    """Return the seconds from the feed's time of a pattern's last play to the receipt of its forecast, ascending."""
     return sorted(
         (subscriber.received[sequence] - prediction.completed).total_seconds()
         for prediction in predictions

@@ -22,10 +22,10 @@ from dejavu_common import interrupts
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Modules that a command needs, and its parser.
+    """Requirements of a command, and its handling of signals and arguments.
 
     Attributes:
-        needs: extra → the modules it installs that the command requires.
+        needs: modules that the command requires, by the extra that installs them.
         handles_signals: whether it handles Ctrl-C itself, in an event loop, which a KeyboardInterrupt must not
             interrupt.
         negative_numbers: whether it parses unknown options itself, because a negative differential looks like one.
@@ -97,7 +97,7 @@ class CommandGroup(typer.core.TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, or None if it is unknown.
 
-        For an unknown one, all commands are loaded, so that a near miss can be suggested.
+        If it is unknown, all commands are loaded, so that a similar name can be suggested.
         """
         for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
             if name not in self.commands:

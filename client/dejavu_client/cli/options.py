@@ -43,10 +43,10 @@ def _timeout(seconds: float) -> float:
 
 
 def known_team(text: str) -> str:
-    """Return the name of a team unchanged, after checking that it names one.
+    """Return a team's name unchanged, after checking that it is known.
 
     Raises:
-        typer.BadParameter: if no team is called that.
+        typer.BadParameter: if the name is unknown.
     """
     if text:
         team_of(text)
@@ -54,10 +54,10 @@ def known_team(text: str) -> str:
 
 
 def team_of(text: str, option: str | None = None) -> str:
-    """Return the NBA code of a team as typed.
+    """Return the NBA code of the team with this name.
 
     Raises:
-        typer.BadParameter: if no team is called that.
+        typer.BadParameter: if the name is unknown.
     """
     try:
         return team_code(text)

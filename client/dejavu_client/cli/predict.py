@@ -227,13 +227,13 @@ def predict(
     }
     needs = {"--total-line": total_line is not None, "--last-score": last_score, "--possession": possession}
     if total_points is None and (needing := [option for option, given in needs.items() if given]):
-        # No model uses a last score or a possession without them.
+        # Without total points, no model uses a last score or a possession.
         raise typer.BadParameter(f"required with {' and '.join(needing)}", param_hint="--total-points")
     line = _line(spread, home, away, moneyline=moneyline)
     prices = price(home_odds, "--home-odds"), price(away_odds, "--away-odds")
     stakes = dict(zip(_STAKES, (bankroll, game_staked, evening_staked, confidence), strict=True))
     totals = _total_market(total_line, price(over_odds, "--over-odds"), price(under_odds, "--under-odds"), stakes)
-    # The common options belong to either bet; alone, they request the bet on the lead.
+    # The options of stakes apply to both bets; without any other, they count as a request for the bet on the lead.
     of_lead = totals is None or any((line is not None, *(each is not None for each in prices)))
     market = _market(line, *prices, stakes) if of_lead else None
     if totals is not None:
@@ -363,10 +363,10 @@ def _possession(text: str) -> Possession | None:
 
 
 def _parts(text: str, form: re.Pattern[str], name: str, expected: str, option: str) -> re.Match[str] | None:
-    """Return the parts of an option's text of a form; None if it is empty.
+    """Match an option's text with the expected form; return None if the text is empty.
 
     Raises:
-        BadParameter: if it has another form.
+        BadParameter: if the text has another form.
     """
     if not text:
         return None

@@ -35,7 +35,7 @@ from dejavu_feed.replay.replay import Replay
 from dejavu_feed.replay.timeline import PACE
 
 _POLLS_PER_MINUTE: Final = 3
-"""Number of polls per minute of play with which a poller sees every minute."""
+"""Number of polls per minute of play that lets a poller see every minute."""
 
 
 def replay(
@@ -192,7 +192,7 @@ def _games(
 
 
 def _with_lines(evening: tuple[ReplayGame, ...], lines: Lines) -> tuple[ReplayGame, ...]:
-    """Return games with their lines, by id or date and teams; a game without a date has that of today."""
+    """Return games with their lines, found by id or by date and teams. Today is the date of a game without one."""
     if lines.skipped:
         typer.echo(lines.skipped, err=True)
     for game in evening:

@@ -36,8 +36,7 @@ _MOST_REQUESTS: Final = 1000
 """Maximum number of requests in a call."""
 
 _CONNECTIONS_A_WORKER: Final = 8
-"""Number of connections after which workers that were not reached are given up: the kernel assigns connections at
-random."""
+"""Maximum number of connections, per worker, to reach all workers: the kernel assigns connections at random."""
 
 _BROKEN_LEDGER = "; forecasts with a game id, streams and the record fail, what-ifs do not; see the server's log"
 

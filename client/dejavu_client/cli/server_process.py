@@ -37,7 +37,7 @@ async def running_server(*arguments: str) -> AsyncIterator[str]:
     """Run a server on a free port of 127.0.0.1; yield its address once it serves, and drain it on exit.
 
     Settings come only from the arguments: DEJAVU_* environment variables, meant for other servers, are not passed on.
-    The server keeps no fork server, which would replace dead workers sooner, because it runs for only a minute.
+    There is no fork server, which would replace dead workers sooner, because the server runs for only a minute.
 
     Raises:
         ServerNotStarted: if it does not start to serve.
@@ -85,7 +85,7 @@ async def _running(command: tuple[str, ...], environment: dict[str, str]) -> Asy
         *(sys.executable, "-m", *command),
         stdin=DEVNULL,
         stderr=PIPE,
-        start_new_session=True,  # keep Ctrl-C from it: it is drained after everything else has ended
+        start_new_session=True,  # Ctrl-C does not reach it: it is drained last
         env=environment,
     )
     tail: deque[str] = deque(maxlen=20)

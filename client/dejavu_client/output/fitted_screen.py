@@ -1,4 +1,4 @@
-"""Fits a table with its notices, tally and legend into a terminal's height, which would cut off the last lines."""
+"""Fits a table with its notices, tally and legend into a terminal, so that no line is cut off at the bottom."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FittedScreen:
         notices: problems and omissions, most important first.
         tally: the figures so far.
         legend: how to read the table.
-        instead: by the name of a column, a notice that takes its place where the terminal is too narrow for it.
+        instead: notices by column name; each replaces its column where the terminal is too narrow for the column.
     """
 
     table: ResponsiveTable

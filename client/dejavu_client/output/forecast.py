@@ -211,7 +211,7 @@ def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
     """Add the margin expected before the game, and its terms, to rows of name and value."""
     if forecast.HasField("expected_margin"):
         origin = _ORIGINS.get(forecast.margin_source, "")
-        if forecast.expected_margin_terms.missing_players:  # of which some is known after tip-off only
+        if forecast.expected_margin_terms.missing_players:  # some of these are known only after tip-off
             origin = ", by the ratings and who has played so far"
         if forecast.HasField("margin_time"):
             origin += f" of {local_time(forecast.margin_time)}"
@@ -239,7 +239,7 @@ def _margin_terms_text(forecast: Forecast) -> str:
 def _add_adaptation(rows: Table, forecast: Forecast) -> None:
     """Add the interval that the forecast does not use, if it differs, and the rolling coverage of both.
 
-    Of the adapted interval and the one as calibrated, the forecast uses one.
+    A forecast uses either the adapted interval or the calibrated one.
     """
     if not forecast.HasField("adaptation"):
         return
@@ -262,7 +262,7 @@ def _ends(lower: float, upper: float) -> str:
 
 
 def home_chance(forecast: Forecast) -> str:
-    """Name the likelier leader at the half, or winner, with its probability: BOS 63 %."""
+    """Return the home team with its probability to lead at the half, or to win: BOS 63 %."""
     return f"{_home(forecast)} {chance(forecast.home_lead_probability)}"
 
 

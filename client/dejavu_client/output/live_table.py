@@ -69,11 +69,11 @@ def live_table(
         scoreboard_trouble: why the last read failed; "" if it succeeded.
         server_trouble: why the server does not answer; "" if it does.
         limits: horizons and minutes that the server's model cannot forecast; "" if none.
-        outdated_ratings: which ratings of the model are too old, and what to do about it; "" if none.
+        outdated_ratings: notice about ratings of the model that are too old; "" if none.
         leadership: which poller works; None if there is no election.
         lines: the line of each game that is forecast, by id; None if it has none.
         line_faults: why lines are not read or not used.
-        messages: what happened lately that nothing else of the table shows.
+        messages: recent events that the rest of the table does not show.
         now: current time, aware.
     """
     watched = list(games)

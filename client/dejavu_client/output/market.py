@@ -146,7 +146,7 @@ def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer)
     """Return a sentence that no side has a stake, with the reason."""
     warned = next((each.reason for each in answer.warnings if each.reason in _WITHOUT_STAKE), None)
     if warned == WarningReason.WARNING_REASON_RATINGS_OUTDATED and isinstance(answer, TotalMarketAnswer):
-        reason = "ratings of total points outdated"  # those of the margin may be given or usable
+        reason = "ratings of total points outdated"  # the margin can be given, or its ratings usable
     elif warned is not None:
         reason = warning_label(warned)
     elif any(side.kelly_fraction > 0.0 for side in both):
@@ -213,7 +213,7 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
 
 
 def recording(answer: MarketAnswer, forecast: Forecast) -> str:
-    """Return whether the bet is recorded, in words, with the reason if not; "" if the server does not tell."""
+    """Describe whether the bet is recorded, with the reason if not; "" if the server does not say."""
     if answer.recording == MarketRecording.MARKET_RECORDING_RECORDED:
         return "recorded" if answer.side else "none; the market is recorded"
     if answer.recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS:
@@ -250,7 +250,7 @@ def _amount(amount: float, market: Market | TotalMarket) -> str:
 
 
 def _has_amounts(market: Market | TotalMarket) -> bool:
-    """Whether stakes are amounts. A market without a bankroll is recorded with a bankroll of 1."""
+    """Return whether stakes are amounts. A market without a bankroll is recorded with a bankroll of 1."""
     return market.HasField("bankroll") and market.bankroll != 1.0
 
 

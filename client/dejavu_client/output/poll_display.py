@@ -112,7 +112,7 @@ def _ends_quarter(event: Event) -> bool:
 
 
 class Messages:
-    """Keeps the newest faults that are not just retried, which a table would otherwise not show.
+    """Keeps the newest events that a table does not show: faults that are not just retried, and skipped games.
 
     Args:
         games: the games by id, to name them.
@@ -123,7 +123,7 @@ class Messages:
         self._times: dict[str, str] = {}
 
     def __call__(self, event: Event) -> None:
-        """Keep an event if it is to be told; a message that comes again takes its place among the newest."""
+        """Keep an event if it is one of these; a repeated message becomes the newest."""
         if isinstance(event, Fault):
             if event.source == LINES or event.kind not in _TOLD:
                 return

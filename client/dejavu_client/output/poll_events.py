@@ -143,7 +143,7 @@ def _line_without_game(event: _WithoutGame) -> str:
 
 
 def leadership_line(status: Leadership) -> str:
-    """Return whether this poller leads, or the poller that does, in words."""
+    """Describe the role of this poller, with the leader or the reason."""
     match status.role:
         case LeaderRole.LEADING:
             return "leads: this poller forecasts, others stand by"

@@ -33,7 +33,7 @@ class ResponsiveColumn(NamedTuple):
         keep: priority in a narrow terminal; the columns with the lowest value are dropped first.
         header: text of its header; None for its name.
         replaces: name of the column whose place this one takes if there is room.
-        width: minimum width, so that the columns shown do not depend on how wide the cells happen to be.
+        width: minimum width, so that the columns shown do not depend on the cells.
     """
 
     name: str
@@ -60,7 +60,7 @@ class ResponsiveTable:
         yield self._of(self.fitting(console, options))
 
     def fitting(self, console: Console, options: ConsoleOptions) -> list[ResponsiveColumn]:
-        """Return the columns for which there is room; of two that share a place, both may be among them."""
+        """Return the columns that fit; both a column and its replacement can be among them."""
         columns = list(self.columns)
         unlimited = options.update(max_width=1_000)
         table = self._of(columns)
@@ -99,7 +99,7 @@ class ListingColumn(Generic[RowT]):
         justify: alignment of its cells.
         keep: priority in a narrow terminal, as of a `ResponsiveColumn`.
         cell: returns the cell of a row; empty if there is nothing to show.
-        style: style of those of its cells that are plain text.
+        style: style of its cells that are plain text.
         of: field of the row; if the row lacks it, the cell is empty.
     """
 

@@ -234,7 +234,7 @@ def _return_verdict(market: MarketRecord) -> str:
 
 
 _RANKED_BY: Final = "metric"
-"""Placeholder header of the column of the ranking metric of a leaderboard, until the metric's name is known."""
+"""Placeholder for the header of a leaderboard's ranking metric, until the metric's name is known."""
 _LEADERS: Final[Sequence[ListingColumn[LeaderboardRow]]] = (
     ListingColumn("", "right", 9, lambda row: f"{row.rank}"),
     ListingColumn("model", "left", 9, lambda row: row.model_version),

@@ -53,7 +53,7 @@ _MEBIBYTE: Final = 1024 * 1024
 
 
 class ServerAnswer(NamedTuple):
-    """Answer of one of the servers that were asked.
+    """Answer of one server.
 
     Attributes:
         target: its address.

@@ -65,7 +65,7 @@ class AsyncAttempt(Generic[ResponseT]):
 
 
 class AsyncRepeatable(Generic[ConnectionT, RequestT, ResponseT]):
-    """A call whose request may be sent over several channels.
+    """A call whose request can be sent over several channels.
 
     Attributes:
         deadline: when the call ends, by `time.monotonic`.

@@ -1,4 +1,4 @@
-"""The bundle that an upload sends, and when an upload that failed is tried again.
+"""The messages of an upload of a bundle, and its retries.
 
 This module makes no calls, so the synchronous and the asynchronous client use it in the same way.
 """
@@ -60,7 +60,7 @@ class BundleFolder:
         return RegisterBundleRequest(header=BundleHeader(manifest=self._manifest, reason=self._reason))
 
     def chunks(self, missing: MissingFiles) -> Iterator[RegisterBundleRequest]:
-        """Yield the further messages: the missing files, each from the offset up to which the server has it.
+        """Yield the remaining messages: the missing files, each from the offset that the server has reached.
 
         Raises:
             ValueError: if the server asks for a file that is not in the bundle.
@@ -91,7 +91,7 @@ class UploadRetries:
         self._failures = 0
 
     def went_on(self) -> None:
-        """Count no failures any more, because the server answered and the upload makes progress."""
+        """Reset the count of failures, because the server answered and the upload makes progress."""
         self._failures = 0
 
     def pause(self, error: DejavuClientError, left: float) -> float | None:

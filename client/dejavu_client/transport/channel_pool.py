@@ -8,7 +8,7 @@ call goes to the least recently used worker, over its least recently used connec
 
 A connection may go silent: its worker hangs or is stopped, and TCP still accepts what is sent. A waiting call asks
 `check` what to do: wait, have a probe sent over the same connection or, if the probe is not answered either, send the
-request over another connection. New calls avoid a silent connection. A replacement is dialed, which takes calls once it
+request over another connection. New calls avoid a silent connection. A replacement is dialed; it takes calls once it
 has answered a probe.
 
 Calls avoid a server that is out (takes no calls at present, see `servers.Server`) while another one is available.
@@ -125,7 +125,7 @@ class ChannelPool(Generic[ConnectionT]):
             return pooled
 
     def answered(self, pooled: PooledChannel[ConnectionT], identity: WorkerIdentity) -> None:
-        """Record that the server sent something over a channel, and from which worker, if that was named."""
+        """Record that the server sent something over a channel, and the worker that sent it, if named."""
         pooled.heard = self._now()
         server = pooled.server
         if pooled.silent:

@@ -52,7 +52,7 @@ class Attempt(Generic[ResponseT]):
 
 
 class Repeatable(Generic[ConnectionT, RequestT, ResponseT]):
-    """A call whose request may be sent over several channels.
+    """A call whose request can be sent over several channels.
 
     Attributes:
         deadline: when the call ends, by `time.monotonic`.
@@ -197,7 +197,7 @@ class Stream(Protocol):
         ...
 
     def cancel(self) -> object:
-        """End the stream, also for a thread that waits."""
+        """End the stream, even while a thread waits for a response."""
         ...
 
 

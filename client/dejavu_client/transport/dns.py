@@ -30,7 +30,7 @@ def look_up(name: Address) -> list[str]:
 
 
 class DnsWatch:
-    """Looks a name up again and again until it is stopped, or the callback is garbage-collected.
+    """Looks a name up repeatedly until it is stopped, or the callback is garbage-collected.
 
     Args:
         name: the DNS name, and the port of the servers.

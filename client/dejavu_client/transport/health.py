@@ -19,5 +19,5 @@ class HealthStatus(enum.Enum):
 
     @classmethod
     def _missing_(cls, value: object) -> HealthStatus:
-        """A status that this client does not know."""
+        """Return UNKNOWN for a status that this client does not know."""
         return cls.UNKNOWN

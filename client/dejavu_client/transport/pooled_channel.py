@@ -37,11 +37,11 @@ class PooledChannel(Generic[ConnectionT]):
 
     Attributes:
         connection: the connection that `dial` returned.
-        server: the server that it is to.
+        server: the server at its other end.
         worker: name of the worker that last answered on it; empty before the first answer.
         turn: the pool's turn counter when the connection was last taken.
         calls: number of calls in progress on it.
-        heard: when something last came from the server over it, by the pool's clock; −∞ before the first answer.
+        heard: when the server last sent something over it, by the pool's clock; −∞ before the first answer.
         probed: when the last probe was sent over it.
         silent: whether its last probe was not answered, or it was dialed in place of such a connection and has not
             answered yet.

@@ -90,8 +90,8 @@ def repeat_pause(error: DejavuClientError, left: float) -> float | None:
 def failover_pause(error: DejavuClientError, left: float, repeated: int, *, other: bool) -> float | None:
     """Return the seconds after which to repeat a request that one of several servers did not answer.
 
-    It is sent at once to a server that it was not sent to yet, otherwise after a pause, or after the longer one that
-    the server asks for. Pauses vary by a fifth at random, so that clients do not all return at once.
+    A server that has not received it yet gets it at once. Otherwise it is sent after a pause, which is at least as long
+    as the server asks for. Pauses vary by a fifth at random, so that clients do not all return at once.
 
     Args:
         error: how the attempt ended.

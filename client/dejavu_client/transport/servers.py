@@ -83,7 +83,7 @@ def parse_servers(target: str) -> Servers:
 
 
 def record_address(name: Address, host: str) -> ServerAddress:
-    """Return the address of the server that a record of a DNS name gives.
+    """Return the server address for a record of a DNS name.
 
     Args:
         name: the name, and the port.

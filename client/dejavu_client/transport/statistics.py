@@ -98,8 +98,8 @@ class CallRecorder:
 
     Args:
         target: address of the server, for messages.
-        slow, very_slow: seconds above which a call is logged, as a warning or as an error: one line for each method in
-            10 seconds, with the number of slow calls that had none.
+        slow, very_slow: seconds above which a call is logged, as a warning or as an error. Each method logs at most one
+            line in 10 seconds, with the number of slow calls since the last line.
         now: monotonic clock, in seconds.
     """
 
@@ -188,7 +188,7 @@ def _outcome(error: BaseException | None) -> str:
 
 
 def percentile(ascending: Sequence[float], share: float) -> float:
-    """Return the nearest-rank percentile: the smallest value that is not exceeded by at least `share` of the values.
+    """Return the nearest-rank percentile: the smallest value that at least `share` of the values do not exceed.
 
     Args:
         ascending: the values in ascending order.

@@ -55,7 +55,7 @@ def all_models(
     if ctx.invoked_subcommand is None:
         list_models(target, timeout, as_json)
     elif given := [each for each in ctx.command.params if _is_given(ctx, each.name)]:
-        # An option before the command would have no effect: the command's own option, with its default, counts.
+        # An option before the command would have no effect: the command uses only its own options.
         where = f"give it after the command: dejavu models {ctx.invoked_subcommand} …"
         raise typer.BadParameter(where, param_hint=[each.opts[0] for each in given])
 

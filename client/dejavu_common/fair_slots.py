@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class TooManyWaitError(Exception):
-    """The maximum number of callers already waits for a slot."""
+    """The maximum number of requests already waits for a slot."""
 
 
 class FairSlots:
@@ -28,8 +28,8 @@ class FairSlots:
     Args:
         number: number of slots.
         per_caller: maximum number of slots that one caller gets.
-        max_waiting: maximum number of waiting requests. Beyond it, the newest request of the caller with the most makes
-            room for one of another caller.
+        max_waiting: maximum number of waiting requests. Beyond it, the newest waiting request of the caller with the
+            most gives way to a request of another caller.
     """
 
     def __init__(self, number: int, *, per_caller: int = sys.maxsize, max_waiting: int = sys.maxsize) -> None:
@@ -47,7 +47,7 @@ class FairSlots:
             TooManyWaitError: if too many requests wait, and no other caller has more of them; also during the wait, if
                 another caller that has fewer needs the place.
         """
-        if self._free and self._held[caller] < self._per_caller:  # all who wait while slots are free have their share
+        if self._free and self._held[caller] < self._per_caller:  # if slots are free, those who wait have their maximum
             self._give(caller)
             return
         if self._waiting >= self._max_waiting:
@@ -89,7 +89,7 @@ class FairSlots:
             self.release(caller)
 
     async def run(self, caller: str, work: Callable[[], Awaitable[_T]]) -> _T:
-        """Wait for a slot, and hold it until work ends, which a cancelled caller does not end: a thread continues.
+        """Wait for a slot, and hold it until the work ends. Cancelling the caller does not end it: a thread continues.
 
         Raises:
             TooManyWaitError: as `acquire`.

@@ -1,4 +1,4 @@
-"""Atomic file writes: readers see the old file or the new one, never a partial one. Opening files of others."""
+"""Atomic file writes: readers see the old file or the new one, never a partial one. Safe opening of others' files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sync(path: Path) -> None:
 
 
 def open_regular(path: Path, mode: str = "rb", *, follow_links: bool = False) -> BinaryIO:
-    """Open a file into whose folder others may write; unlike `open`, it never waits, as for the writer of a pipe.
+    """Open a file in a folder that others can write to; unlike `open`, never wait, as for the writer of a pipe.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""A faster constructor for frozen dataclasses, of which every call makes several.
+"""A faster constructor for frozen dataclasses, several of which are created in every call.
 
 A frozen dataclass forbids assignment, so its generated constructor writes each field by a call of
 `object.__setattr__`, which takes most of its time. This one assigns the fields while the object still has a mutable

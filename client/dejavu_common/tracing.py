@@ -2,7 +2,7 @@
 
 `configure` reads OpenTelemetry's variables: OTEL_EXPORTER_OTLP_ENDPOINT switches tracing on, OTEL_TRACES_SAMPLER
 selects traces, and so on (opentelemetry.io/docs/specs/otel/configuration). Spans are made here, because
-opentelemetry-instrumentation-grpc makes handlers fail that write to their context, and costs more than our interceptor.
+opentelemetry-instrumentation-grpc breaks handlers that write to their context, and is slower than our interceptor.
 """
 
 from __future__ import annotations

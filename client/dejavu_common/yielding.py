@@ -20,7 +20,7 @@ _aside: Final = ThreadPoolExecutor(1, thread_name_prefix="give-way")
 
 
 async def give_way() -> None:
-    """Let the other threads of the process have the processor, and then the other tasks of the event loop.
+    """Yield the processor to the other threads of the process, and then to the other tasks of the event loop.
 
     gRPC reads calls on threads of its own. On a busy processor, yielding to tasks is not enough: the loop never waits,
     and the kernel may leave these threads waiting for five milliseconds. So the loop waits for a thread that does
@@ -33,10 +33,9 @@ async def give_way() -> None:
 
 
 class Turns:
-    """Lets other calls have their turn whenever the work of one call has taken long enough.
+    """Yields to other calls whenever the work of one call has taken long enough.
 
-    Use one object for all steps of the work: if each of many short steps had its own, it would never be time to give
-    way.
+    Use one object for all steps of the work: with an object for each of many short steps, no step would ever yield.
 
     Args:
         seconds: time to work before yielding.
@@ -57,7 +56,7 @@ class Turns:
             self._began = time.perf_counter()
 
     async def map(self, work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:
-        """Work like `map`, and give way between rows if it is time to.
+        """Map `work` over rows, and give way between rows whenever it is time.
 
         Args:
             work: work on each row.

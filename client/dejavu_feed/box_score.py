@@ -15,13 +15,13 @@ MAX_PLAYERS: Final = 20
 """Maximum number of players of a team in a game; a roster has 15, and three on two-way contracts."""
 
 MAX_PLAYER_ID: Final = 2**31 - 1
-"""The NBA's ids of players have up to 7 digits."""
+"""Maximum id of a player; the NBA's have up to 7 digits."""
 
 SUM_TOLERANCE: Final = 10
 """Largest difference between the plus-minus of a team's players and five times the differential, in points."""
 
 TIME_TOLERANCE: Final = 0.05
-"""Largest share by which the time of a team may differ from that of the other, or a player's exceed a fifth of it."""
+"""Largest relative difference of the times of both teams; also of a player's above a fifth of his team's."""
 
 MAX_SECONDS: Final = 3600 * 3
 """Bound of the seconds of a player, far beyond 48 minutes and any overtimes."""
@@ -80,7 +80,7 @@ def lineups(
     away_seen: Sequence[int],
     minute: int = 0,
 ) -> Lineups:
-    """Return line-ups in their canonical order; those seen may lack the starters."""
+    """Return line-ups in their canonical order; the players seen can lack the starters."""
     home, away = set(home_starters), set(away_starters)
     seen = tuple(sorted(home.union(home_seen))), tuple(sorted(away.union(away_seen)))
     return Lineups(tuple(sorted(home)), tuple(sorted(away)), *seen, minute)
@@ -132,7 +132,7 @@ def box_score_faults(lines: Sequence[PlayerLine]) -> list[Fault]:
 
 
 def final_faults(lines: Sequence[PlayerLine], differential: int) -> list[Fault]:
-    """Return the wrong values of the lines of a game that ended with a differential; without lines there are none."""
+    """Return the wrong values of the lines of a game with this final differential; without lines there are none."""
     if faults := box_score_faults(lines):
         return faults
     times = []

@@ -103,7 +103,7 @@ def read_events(path: Path) -> pa.Table:
 
 
 def balls_by_game(path: Path) -> dict[str, list[tuple[float, str, bool]]]:
-    """Read who has the ball after each event from the fourth quarter on, by game; see `dejavu_feed.events.possessions`.
+    """Read the possession after each event from the fourth quarter on, by game; see `dejavu_feed.events.possessions`.
 
     Raises:
         DataError: if the file cannot be read, or is not one of events.

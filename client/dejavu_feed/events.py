@@ -1,4 +1,4 @@
-"""Events of a game: one form for the plays of all sources, and who has the ball after each.
+"""Events of a game: one form for the plays of all sources, with the possession after each.
 
 docs/data.md describes the fields.
 """
@@ -91,7 +91,7 @@ def complete_events(
 ) -> tuple[Event, ...]:
     """Return the events of a game in chronological order, with the score and the possession after each.
 
-    A game without missed shots, whose source tells scores alone, has no possessions.
+    A game without missed shots gets no possessions, because its source has only scores.
 
     Args:
         events: events in any order, with the score (home, away) of their rows; None if the row has none.
@@ -113,7 +113,7 @@ def complete_events(
         if ends:  # a row with points may have no score, or stand before another one of its second
             current = by_second.get(event.elapsed, current)
         result.append(event._replace(home=current[0], away=current[1]))
-    # Of scores alone it is not known who had the ball between them.
+    # Scores alone do not show the possession between them.
     misses = any(event.kind is EventKind.SHOT and not event.made for event in result)
     return with_possession(result, teams) if misses else tuple(result)
 
@@ -124,18 +124,18 @@ _NEUTRAL_FOULS: Final = ("technical", "double", "defensive 3 second", "offensive
 _KEEPING_FOULS: Final = ("clear path", "flagrant")
 """Parts of the names of fouls after whose free throws the fouled team keeps the ball."""
 _KEEPING_SINGLE_FOULS: Final = (*_NEUTRAL_FOULS, "away from play", "take")
-"""The same, of fouls with one free throw; take fouls with two are those of a team in the penalty."""
+"""The same for fouls with one free throw; a take foul with two free throws is that of a team in the penalty."""
 
 
 def with_possession(events: Iterable[Event], teams: Sequence[str]) -> tuple[Event, ...]:
     """Return events with the team that has the ball after each, and whether a shot of that team is in the air.
 
-    After a steal, a missed shot, a rebound of such a shot, a free throw that is not the last, or a won jump ball, that
-    team has the ball; after a turnover, a made shot, the last free throw if made, or a foul, the other team has it.
+    After a steal, a missed shot, a rebound of such a shot, a free throw that is not the last, or a won jump ball, the
+    acting team has the ball; after a turnover, a made shot, the last free throw if made, or a foul, the other team.
     Technical and double fouls, and free throws of technical, flagrant and clear path fouls, leave the ball where it
     was; so do single free throws of fouls away from the play and take fouls. The team that gains the opening jump ball
     begins the fourth quarter, the other team the second and the third; overtimes begin with a jump ball. Other events
-    change nothing. Beside an event that could not be read, nobody is known to have the ball.
+    change nothing. Next to an event that could not be read, the possession is unknown.
 
     Args:
         events: events in order.
@@ -160,9 +160,9 @@ def with_possession(events: Iterable[Event], teams: Sequence[str]) -> tuple[Even
 
 
 def possessions(balls: Iterable[tuple[float, str, bool]], minutes: int, home: str) -> tuple[Possession | None, ...]:
-    """Return who has the ball at the end of each of the first `minutes` minutes; None if not known.
+    """Return the possession at the end of each of the first `minutes` minutes; None if not known.
 
-    It is told from POSSESSION_FROM on. At the end of the game nobody has the ball.
+    It is also None before minute POSSESSION_FROM, and at the end of the game.
 
     Args:
         balls: of each event, in order, its time in game seconds, the team that has the ball after it, and whether a
@@ -202,7 +202,7 @@ def _after(event: Event, ball: str, loose: bool, foul: str, teams: Sequence[str]
         case EventKind.JUMP_BALL:
             return team, False  # empty if the source does not name the winner
         case EventKind.REBOUND if not loose and ball and not event.player:
-            return ball, False  # a team's, of a dead ball between free throws
+            return ball, False  # a team rebound: of a dead ball between free throws
         case EventKind.REBOUND | EventKind.STEAL:
             return team or ball, False
         case EventKind.TURNOVER:
@@ -217,7 +217,7 @@ def _after(event: Event, ball: str, loose: bool, foul: str, teams: Sequence[str]
 
 
 def _leaves_the_ball(event: Event, foul: str) -> bool:
-    """Whether an event is a free throw after which the ball stays with the team that has it."""
+    """Return whether an event is a free throw after which the ball stays with the team that has it."""
     keeping = (*_KEEPING_FOULS, *_KEEPING_SINGLE_FOULS) if event.attempts == 1 else _KEEPING_FOULS
     special = any(each in foul for each in keeping) or any(each in event.detail for each in _SPECIAL_FREE_THROWS)
     return event.kind is EventKind.FREE_THROW and special

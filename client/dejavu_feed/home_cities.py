@@ -81,7 +81,7 @@ def utc_offset(code: str, day: date) -> int:
 
 
 def _is_summer_time(day: date) -> bool:
-    """Whether it is summer time in the US and Canada: from the second Sunday of March to the first of November."""
+    """Return whether it is summer time in the US and Canada: second Sunday of March to the first of November."""
     return _first_sunday(day.year, 3) + timedelta(7) <= day < _first_sunday(day.year, 11)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 MAX_MARGIN: Final = 35.0
 """Largest margin of a line, in points; the largest closing spread of 2014 to 2024 is 23. A slip such as 55 for 5.5
-would decide all forecasts of a game."""
+would dominate all forecasts of a game."""
 
 TOTALS: Final = (150.0, 300.0)
 """Bounds of a line of total points; those of 2014 to 2024 lie between 165 and 261."""
@@ -57,7 +57,7 @@ class SidedLine:
     away: str = ""
 
     def of(self, home: str, away: str) -> Line | None:
-        """Return the line with the sides of the scoreboard, which may be swapped here; None if the teams are others."""
+        """Return the line with the sides of the scoreboard, swapped if necessary; None if the teams are others."""
         if self.home in ("", home) and self.away in ("", away):
             return self.line
         if self.home in ("", away) and self.away in ("", home):
@@ -72,7 +72,7 @@ class SidedLine:
 
 
 def margin_of(home: float, away: float) -> float:
-    """Return the margin that two moneylines imply, in points, rounded to halves; the final is normal around the line.
+    """Return the margin that two moneylines imply, in points, rounded to halves, for a normally distributed final.
 
     Args:
         home: decimal odds of the home team.
@@ -86,7 +86,7 @@ def margin_of(home: float, away: float) -> float:
 
 
 def fair_share(home: float, away: float) -> float:
-    """Return the probability of the home side that two prices imply; the bookmaker's margin comes off in proportion.
+    """Return the probability of the home side that two prices imply, normalized to remove the bookmaker's margin.
 
     Args:
         home: decimal odds of the home side.

@@ -17,8 +17,8 @@ MAX_TOTAL_POINTS: Final = 500
 
 EARLY_POINTS: Final = 40
 POINTS_A_MINUTE: Final = 7
-"""By which the maximum grows with the minutes of play: 124 after a quarter, 208 after the half; in the seasons 2014 to
-2024 one game in 10,000 had more than 90 and 160."""
+"""The maximum points of both teams together are EARLY_POINTS, and POINTS_A_MINUTE for each minute of play: 124 after a
+quarter, 208 after the half. In the seasons 2014 to 2024 one game in 10,000 had more than 90 and 160."""
 
 
 PREGAME_TOTALS: Final = (100.0, 400.0)
@@ -72,7 +72,7 @@ class LiveInputs:
         last_score: the last score; None also before the first score.
         pregame_total: final points of both teams together as a betting market expected them before tip-off.
         neutral_site: whether the game is at a neutral site.
-        possession: who has the ball.
+        possession: the side that has the ball.
     """
 
     total_points: int | None = None
@@ -86,7 +86,7 @@ class LiveInputs:
         return {each.name: value for each in LIVE_INPUTS if (value := getattr(self, each.name)) is not None}
 
     def agrees_with(self, other: LiveInputs) -> bool:
-        """Whether `other` has the same value for every input that is known here."""
+        """Return whether `other` has the same value for every input that is known here."""
         return all(getattr(other, name) == value for name, value in self.given().items())
 
     def unused(self, minute: int) -> dict[str, str]:
@@ -310,7 +310,7 @@ def total_points_fault(
     Args:
         total_points: points of both teams together.
         lead: differential at that time, in points.
-        minutes: minutes of play up to that time; None if they are not known: then they may be MAX_TOTAL_POINTS.
+        minutes: minutes of play up to that time; None if not known: then up to MAX_TOTAL_POINTS are accepted.
         check_parity: whether to check that the points are odd if and only if the lead is; ignored if the lead is not
             whole.
     """

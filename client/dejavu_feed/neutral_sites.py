@@ -36,7 +36,7 @@ def is_neutral(home: str, away: str, day: date | None, given: bool | None = None
     """Return whether a game is at a neutral site.
 
     Args:
-        home: NBA code of the home team, which is one by form only at a neutral site.
+        home: NBA code of the nominal home team.
         away: NBA code of the away team; listed games also match the other way round.
         day: local date of the game; None if it is not known.
         given: whether it is at a neutral site according to another source; None: only the list here decides, which has

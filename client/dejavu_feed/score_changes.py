@@ -56,7 +56,7 @@ def score_changes(rows: Iterable[tuple[int | None, Score]]) -> tuple[Score, ...]
 
 
 def _at_clock(by_number: Sequence[Score]) -> list[Score]:
-    """Return scores of which each change, in the order of numbers, counts at its clock."""
+    """Return the scores that result if each change, in the order of numbers, counts at its clock."""
     changes = sorted(
         ((then.elapsed, then.home - now.home, then.away - now.away) for now, then in pairwise(by_number)),
         key=itemgetter(0),
@@ -74,10 +74,10 @@ def _unexplained(scores: Sequence[Score]) -> int:
 
 
 def contradiction(scores: Sequence[Score]) -> Contradiction | None:
-    """Return the first score that cannot be; None if the game is plausible.
+    """Return the first impossible score; None if the game is plausible.
 
-    A shot scores at most three points for one team: more at once mean that rows are missing or of another game. The
-    score of one team may fall by the points of one shot, a correction, and rarely.
+    A shot scores at most three points for one team: more at once mean that rows are missing or of another game. A
+    correction can lower the score of a team by the points of one shot, but rarely.
 
     Args:
         scores: every change of the score in chronological order, as `score_changes` returns them.

@@ -77,8 +77,8 @@ class LeftOutGame:
     Attributes:
         game_id: its id in the source.
         reason: why.
-        contradicts: whether its rows contradict each other or the list of games, other than a game that does not belong
-            to the season.
+        contradicts: whether its rows contradict each other or the list of games; False for other reasons, such as
+            another season.
     """
 
     game_id: str

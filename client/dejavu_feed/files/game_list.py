@@ -82,7 +82,7 @@ def nba_id(text: str) -> str:
 def day_of(value: Any) -> date:
     """Return the local date of a game from a date, an instant, or a text with one of them (ISO 8601).
 
-    An instant has a zone; its date in US Eastern counts, where a game may end after midnight.
+    An instant has a zone; its `game_day` counts, because a game may end after midnight in US Eastern.
 
     Raises:
         ValueError: if the value is none of these, or a time of day without a zone, which may be of the next day.

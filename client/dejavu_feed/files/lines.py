@@ -49,18 +49,18 @@ class Lines:
     Attributes:
         rows: each line with the number of its row and the teams that it names; a game may have one by each of its two
             keys.
-        skipped: the first row that was skipped for its teams, with the expected value, and the number of others;
-            empty: none.
+        skipped: text on the first row that was skipped for its teams, and the number of other such rows; empty if there
+            are none.
     """
 
     rows: Mapping[Key, tuple[int, SidedLine]] = field(default_factory=dict)
     skipped: str = ""
 
     def of(self, game_id: str, day: date | None, home: str, away: str) -> Line | None:
-        """Return the line of a game, whose date may not be known; None if it has no row.
+        """Return the line of a game; None if it has no row.
 
-        Of two rows the last one counts, however each names the game. A row of its id may have its teams the other way
-        round; one of other teams does not count.
+        If it has one row by its id and one by date and teams, the later row counts. A row of its id can have its teams
+        the other way round; one of other teams does not count. `day` is None if the date is not known.
         """
         keys: tuple[Key, ...] = (game_id,) if day is None else (game_id, (day, home, away))
         rows = [self.rows[key] for key in keys if key in self.rows]
@@ -96,7 +96,7 @@ def read_lines(path: Path, most: int = MAX_BYTES) -> Lines:
         row = {key: text for key, names in _NAMES.items() if (text := _first(values, names))}
         present.update(map(str, values))
         try:
-            if None in values:  # a decimal comma between commas, for example, would cost the decimals
+            if None in values:  # e.g. a decimal comma in a file with commas, which cuts off the decimals
                 raise ValueError("there are more values than columns")
             if not row:
                 continue

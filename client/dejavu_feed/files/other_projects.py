@@ -1,7 +1,7 @@
 """Reads play-by-play files of other projects: every change of the score of a season's games.
 
-A game whose id is not the NBA's gets the NBA's by date and teams from a list of games; if the list has none, an id of
-its date and home team (docs/training.md).
+A game whose id is not the NBA's gets the NBA's id from a list of games, by date and teams. If the list lacks the game,
+its id consists of date and home team (docs/training.md).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class _Game:
 
     Attributes:
         rows: number in the order of entry (None if the source has none) and score of each row with a score.
-        events: event and score of each row with a clock, by what copies of the row have in common.
-        places: file and line of the first row with a score.
+        events: event and score of each row with a clock, by the values that copies of the row have in common.
+        places: file and line of the first row with each score.
         named: home and away team as first named, by the field of `SourceEvent`.
         fault: the first contradiction between its rows; empty if there is none.
     """
@@ -62,14 +62,14 @@ def read_other_project(
 
     Args:
         paths: files, or folders of them.
-        source: whose files they are.
+        source: project whose files they are.
         season: year in which the season ends; games of other seasons are left out.
         listed: the list of games with their NBA ids and dates; None if there is none.
         day: return only the games of this local date; None: all games.
 
     Returns:
         The games, sorted by date and id, or the problems; and the games that were left out, with the reason. All games
-        of a day may be left out, those of a season may not.
+        of a day can be left out, but not all games of a season.
 
     Raises:
         DataError: if a file can't be read or lacks a column, no game of the season is left, no game is of the day, or
@@ -142,7 +142,7 @@ def _read_games(paths: Iterable[Path], source_format: SourceFormat, problems: li
 
 
 def _add(game: _Game, event: SourceEvent, place: str) -> None:
-    """Add a row to its game; a contradiction of earlier rows becomes the fault of the game."""
+    """Add a row to its game; a contradiction with earlier rows becomes the fault of the game."""
     for side in ("home", "away"):
         if team := getattr(event, side):
             known = game.named.setdefault(side, team)

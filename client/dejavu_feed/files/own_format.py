@@ -165,7 +165,7 @@ def _inconsistencies(play: dict[str, Any], season: int) -> list[tuple[str, str]]
 
 
 def _add(games: dict[str, _Game], number: int, play: dict[str, Any]) -> list[tuple[str, str]]:
-    """Add a row to its game; return (column, message) for each contradiction of earlier rows."""
+    """Add a row to its game; return (column, message) for each contradiction with earlier rows."""
     labels = {column: play[column] for column in _LABELS}
     game = games.get(play["game_id"])
     if game is None:

@@ -1,4 +1,4 @@
-"""Reads games from files of any format: the one way of an import and of a replay."""
+"""Reads games from files of any format, both for an import and for a replay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_games(
 
     Args:
         paths: one file of this project's format; of other projects, files or folders of them.
-        source: whose files they are.
+        source: project whose files they are.
         season: year in which the season ends.
         game_list: file of the list of games with their NBA ids and dates; None if there is none.
         day: return only the games of this local date; None: all games.

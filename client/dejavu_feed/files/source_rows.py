@@ -28,7 +28,7 @@ from dejavu_feed.pattern import Score, elapsed_seconds, period_seconds
 from dejavu_feed.teams import CODES, team_code
 
 MAX_PERIOD: Final = 14
-"""Last period that a game may have: ten overtimes; the longest NBA game had six."""
+"""Last period that a game can have: ten overtimes; the longest NBA game had six."""
 
 _CLOCK: Final = re.compile(r"(?:([0-9]{1,2}):)?([0-9]{1,2}(?:\.[0-9]+)?)", re.ASCII)
 _WHOLE: Final = re.compile(r"[0-9]+(\.0*)?", re.ASCII)
@@ -38,7 +38,7 @@ _ESPN_PHASES: Final = {2: "RS", 3: "PO", 5: "PI"}
 
 
 class Source(StrEnum):
-    """Whose files are read; the value is the name on the command line."""
+    """Project whose files are read; the value is the name on the command line."""
 
     PLAYS = "plays"
     HOOPR = "hoopr"

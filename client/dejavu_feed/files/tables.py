@@ -29,13 +29,13 @@ _MAX_ROWS: Final = 2_000_000
 """Maximum number of rows; parquet may repeat one many times in a small file. A season has up to 650,000."""
 
 _MAX_COLUMNS: Final = 1_000
-"""Maximum number of columns of text, all of which each row has, however short it is."""
+"""Maximum number of columns of text; each row, however short, takes memory for all of them."""
 
 _LONGEST_ROW: Final = 100_000
-"""Maximum number of characters of a row of text, which may consist of commas, or go on over many lines in quotes."""
+"""Maximum number of characters of a row of text, which can consist of commas, or continue over many lines in quotes."""
 
 _LONGEST_TEXT: Final = 1_000
-"""Maximum number of bytes of a text of parquet, of which a small file may repeat a long one; those of plays have up to
+"""Maximum number of bytes of a text of parquet, because a small file can repeat a long text; texts of plays have up to
 200."""
 
 _BATCH_ROWS: Final = 1_024
@@ -47,8 +47,8 @@ def read_rows(
 ) -> Iterator[Row]:
     """Yield the rows of a file, with at least the required columns.
 
-    Parquet is recognized by its content or suffix and JSON by its suffix, .json; anything else is text with a header,
-    in UTF-8, whose delimiter is the one by which the header has most of the columns.
+    Parquet is recognized by its content or suffix and JSON by its suffix, .json. Anything else is text in UTF-8 with a
+    header; the delimiter is the one that gives the header most of the known columns.
 
     Args:
         path: the file.
@@ -153,7 +153,7 @@ def _parquet_rows(
         require_columns(path, names, required)
         columns = [column for column in (*required, *optional) if column in names]
         of_any_length = _check_amount(path, file.metadata, columns, most)
-        # The distinct texts of a column take no more memory than its decompressed pages; a row of texts may.
+        # The distinct texts of a column take no more memory than its decompressed pages; repeated texts may.
         texts = parquet.ParquetFile(opened, read_dictionary=of_any_length)
         for column in of_any_length:
             for batch in texts.iter_batches(_MAX_ROWS, columns=[column]):
@@ -171,10 +171,10 @@ def _check_amount(path: Path, metadata: Any, columns: Sequence[str], most: int) 
     """Check the number of rows, their decompressed size, and that each column has single values, of a bounded length.
 
     Returns:
-        The columns whose values have a length of their own each, which is not checked here.
+        The columns with values of variable length, which is not checked here.
 
     Raises:
-        DataError: if not.
+        DataError: if a check fails.
     """
     if metadata.num_rows > _MAX_ROWS:
         raise DataError(f"{path}: has {metadata.num_rows:,} rows; expected {_MAX_ROWS:,} at most")

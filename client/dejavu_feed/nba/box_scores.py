@@ -1,4 +1,4 @@
-"""Parses who played from the NBA's live box scores."""
+"""Parses the players of a game from the NBA's live box scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BoxScore(NamedTuple):
     """Players of a game so far.
 
     Attributes:
-        lineups: who has been on court; None if the box score does not name five starters of each team.
+        lineups: players who have been on court; None if the box score does not name five starters of each team.
         lines: a line for every player who has been on court for at least a second, in ascending order of their ids;
             empty if the plus-minus of one is not known.
     """
@@ -26,7 +26,7 @@ class BoxScore(NamedTuple):
 
 
 def read_box_score(payload: object, game_id: str) -> BoxScore:
-    """Parse who has played in a game.
+    """Parse the players of a game.
 
     Raises:
         MalformedFeed: if the payload is not the box score of this game, or a player has no id.

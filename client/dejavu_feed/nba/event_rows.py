@@ -1,7 +1,6 @@
 """Reads events from rows of the NBA's play-by-play: the live feed, PlayByPlayV3 and PlayByPlayV2.
 
-Only what identifies an event is required of a row: its period and clock. Every other field is left out if it is missing
-or invalid.
+A row must have a period and a clock. Every other field is left out if it is missing or invalid.
 """
 
 from __future__ import annotations
@@ -120,10 +119,10 @@ def v3_event(row: Row, period: int, elapsed: float, order: int) -> Event:
     description = _text(row, "description")
     if not _text(row, "actionType"):
         kind = next((kind for word, kind in _V3_WORDS.items() if word in description), EventKind.OTHER)
-    if kind is EventKind.JUMP_BALL:  # whose team is that of the first jumper; the winner has no team
+    if kind is EventKind.JUMP_BALL:  # its team is that of the first jumper; the winner has none
         return Event(period, elapsed, _number(order), kind)
     result = "Made" if _text(row, "actionType") == "Made Shot" else "Missed"
-    if kind is EventKind.FREE_THROW:  # whose result is in the description alone
+    if kind is EventKind.FREE_THROW:  # its result is only in the description
         result = "Missed" if description.startswith("MISS") else "Made"
     return _nba_event(row, kind, result, period, elapsed, order)
 
@@ -139,7 +138,7 @@ def _nba_event(row: Row, kind: EventKind, result: str, period: int, elapsed: flo
         elapsed,
         _number(order),
         kind,
-        team=_team(row.get("teamId")) or _team(row.get("personId")),  # of a team's rebound or turnover
+        team=_team(row.get("teamId")) or _team(row.get("personId")),  # the person is a team in team rebounds, turnovers
         made=made,
         value=_value(row) if kind is EventKind.SHOT else 0,
         distance=_distance(row.get("shotDistance")) if kind is EventKind.SHOT else None,
@@ -162,7 +161,7 @@ def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
     """Return the event of a row of PlayByPlayV2."""
     message = _whole(row.get("EVENTMSGTYPE"))
     kind, action = _V2.get(message, EventKind.OTHER), _whole(row.get("EVENTMSGACTIONTYPE"))
-    # Of a blocked shot and of a steal, the other team has a description as well.
+    # For a blocked shot or a steal, the other team has a description as well.
     text = " ".join(_text(row, name) for name in ("HOMEDESCRIPTION", "VISITORDESCRIPTION"))
     if kind is EventKind.JUMP_BALL:
         winner = _team(row.get("PLAYER3_TEAM_ID")) or _team(row.get("PLAYER3_ID"))
@@ -182,7 +181,7 @@ def v2_event(row: Row, period: int, elapsed: float, order: int) -> Event:
         elapsed,
         _number(order),
         kind,
-        team=_team(row.get("PLAYER1_TEAM_ID")) or _team(row.get("PLAYER1_ID")),  # of a team's rebound or turnover
+        team=_team(row.get("PLAYER1_TEAM_ID")) or _team(row.get("PLAYER1_ID")),  # as in `_nba_event`
         made=made,
         value=(3 if "3PT" in text else 2) if kind is EventKind.SHOT else 0,
         attempt=attempt,
@@ -230,6 +229,6 @@ def _distance(value: object) -> float | None:
 
 
 def attempt_of(detail: str) -> tuple[int, int]:
-    """Return the number of a free throw and of all in a row, of a text such as "1 of 2"; 1 of 1 for other texts."""
+    """Parse the number of a free throw, and that of all in a row, such as "1 of 2"; return 1 of 1 for other texts."""
     match = _ATTEMPT.search(detail)
     return (int(match[1]), int(match[2])) if match else (1, 1)

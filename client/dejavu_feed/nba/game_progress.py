@@ -41,7 +41,7 @@ def completed_minutes(plays: Sequence[Play]) -> int:
 
 
 def known_minutes(plays: Sequence[Play]) -> int:
-    """Return the number of completed minutes of which the differentials are known.
+    """Return the number of completed minutes whose differentials are known.
 
     A minute is not known if its end lies in a gap: between a play and the next one that could be read. No pattern
     contains it until the feed corrects the play.
@@ -146,7 +146,7 @@ def halftime_score(plays: Sequence[Play]) -> Score | None:
     """Return the score at the half, or None until the half is over.
 
     Uses the last play of the first two quarters: a technical foul during the break belongs to the third quarter. The
-    differential equals slot 24 of the game's pattern. It is not known if a play at the break could not be read.
+    differential equals slot 24 of the game's pattern. The score is None if a play at the break could not be read.
     """
     after = next((play for play in plays if play.period > 2), None)
     if periods_over(plays) < 2 or (after is not None and after.after_gap):

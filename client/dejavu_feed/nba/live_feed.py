@@ -100,7 +100,7 @@ class NbaFeed:
         return read_boxscore(self._read(self._boxscore_path.format(game_id=game_id)), game_id)
 
     def box_score(self, game_id: str) -> BoxScore:
-        """Return who has played in a game so far.
+        """Return the players of a game so far.
 
         Raises:
             FeedUnavailable: if there is no usable response.

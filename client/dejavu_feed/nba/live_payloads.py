@@ -1,8 +1,8 @@
 """Parses the NBA's live JSON into typed games and plays. Only this module knows the feed's field names when reading.
 
-Essential fields (ids, status, periods, clocks of plays, scores) are validated. An invalid one costs its game on the
-scoreboard, or its play: `MalformedFeed` names it. Other fields (the scoreboard's clock, tip-off times) are None if they
-cannot be parsed.
+Essential fields (ids, status, periods, clocks of plays, scores) are validated. If one is invalid, its play, or its game
+on the scoreboard, is left out, and a `MalformedFeed` names the field. Other fields (the scoreboard's clock, tip-off
+times) are None if they cannot be parsed.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class PlayByPlay:
 
     Attributes:
         plays: the plays that could be read, sorted by `orderNumber`.
-        faults: the errors of the others.
+        faults: errors of the plays that could not be read.
         events: the same plays as events, in chronological order.
     """
 
@@ -269,7 +269,7 @@ def _period_scores(team: Mapping[str, object]) -> tuple[int, ...]:
         periods = required_list(team, "periods", "", MAX_PERIOD)
         return tuple(points(period, "score", "") for period in periods)
     except MalformedFeed:
-        return ()  # only shown
+        return ()  # they are only displayed
 
 
 def _team(record: Mapping[str, object], where: str) -> str:

@@ -20,7 +20,8 @@ _EVEN: Final = 0.05
 """Largest distance from even, as a probability, of the two prices of a main spread: about a point and a half.
 
 Books move their main spread by half points until its prices are about even: those of the real odds in the tests are
-within 2.1 % of even. A handicap further off, as one of them at 5.000 and 1.182, which is 31 %, is an alternate one.
+within 2.1 % of even. A handicap further off is an alternate one, for example one of them at 5.000 and 1.182, which is
+31 % off.
 """
 _LONGEST_NUMBER: Final = 20
 """Maximum length of a team's number in characters; the NBA's have ten digits."""
@@ -30,8 +31,8 @@ def read_odds(document: object) -> dict[str, SidedLine]:
     """Return the odds of each game by its id; games without a usable spread or moneyline are left out.
 
     The margin is the median over distinct bookmakers of the home team's spread, with its sign reversed; or, without
-    spreads, of what their moneylines imply. A bookmaker that the feed lists several times counts once. An unusable or
-    missing price costs its bookmaker, and so does an alternate handicap, whose two prices are not about even.
+    spreads, of the margins that their moneylines imply. A bookmaker that the feed lists several times counts once. One
+    with an unusable or missing price, or an alternate handicap (its two prices are not about even), does not count.
 
     Raises:
         MalformedFeed: if the document is not one of odds.
@@ -50,7 +51,7 @@ def read_odds(document: object) -> dict[str, SidedLine]:
 
 
 def _team(number: object) -> str:
-    """Return the code of a team by its number; "" without one, and a text that is no code for another number."""
+    """Return the code of a team by its number; "" without a number, and no team's code for an unknown number."""
     if number is None or number == "":
         return ""
     text = str(number)[:_LONGEST_NUMBER]

@@ -1,4 +1,4 @@
-"""A play of a game, and which plays contradict the plays around them: damaged rows of the feed."""
+"""A play of a game, and the detection of damaged rows: plays that contradict the plays around them."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class Play:
 def plausible_plays(plays: Mapping[int, Play]) -> dict[int, Play]:
     """Return the plays without those that contradict the plays around them.
 
-    A play contradicts them if its clock differs from the clocks before and after it, which agree with each other, or if
-    neither its own points explain the score that it has, nor those of the next play the score after it. The last play
-    contradicts the one before it if two shots do not explain the step.
+    A play contradicts them if its clock differs from the clocks before and after it, which agree with each other. It
+    also does if its own points do not explain its score, nor the points of the next play the score after it, while the
+    scores before and after it are close. The last play does if two shots do not explain the step to its score.
 
     Args:
         plays: plays in order, by their place in the feed's list.
@@ -94,7 +94,7 @@ def _score(play: Play | None) -> Score:
 
 
 def _is_explained(before: Score, play: Play) -> bool:
-    """Whether the score changed to that of a play by the play's own points."""
+    """Return whether a play's own points explain the step to its score."""
     own = _POINTS.get(play.action, 0) if play.scoring else 0
     return sorted((play.home - before.home, play.away - before.away)) == [0, own]
 

@@ -39,7 +39,7 @@ class FeedSession(requests.Session):
         self.mount("https://", self._adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return None, so that the session follows no redirect: requests would go to any host, and read its body."""
+        """Return None, so that the session follows no redirect: requests would follow it to any host."""
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:

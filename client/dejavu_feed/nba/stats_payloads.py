@@ -195,7 +195,7 @@ def read_game_events(payload: object, timeline: ScoreTimeline) -> tuple[Event, .
     """Parse the events of a game from its PlayByPlayV3; a row without a valid clock is skipped.
 
     Args:
-        payload: the response, of which `read_score_timeline` has made the timeline.
+        payload: the response from which `read_score_timeline` made the timeline.
         timeline: the timeline.
     """
     events: list[tuple[Event, tuple[int, int] | None]] = []

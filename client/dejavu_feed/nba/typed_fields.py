@@ -113,7 +113,7 @@ def compact_day(text: str) -> date | None:
 
 
 def _has_games(day: date) -> bool:
-    """Whether there can be games in the year of a day; dates computed from such a day stay within Python's range."""
+    """Return whether a day's year can have games; dates computed from such a day stay within Python's range."""
     return FIRST_DAY.year <= day.year <= LAST_DAY.year
 
 

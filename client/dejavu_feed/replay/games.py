@@ -39,7 +39,7 @@ class ReplayGame:
         home, away: NBA codes.
         scores: every change of the score in chronological order; rows without a change are plays without points.
         day: local date of the game; None: the day on which it is replayed.
-        line: the line that the replay's odds have of the game; None: they do not have it.
+        line: line of the game in the replay's odds; None: they do not have the game.
     """
 
     source: str
@@ -103,7 +103,7 @@ def recorded_evening(
     Args:
         path: a file; of another project's plays also a folder of them.
         day: local date of the games.
-        source: whose files they are.
+        source: project whose files they are.
         game_list: file of the list of games with their NBA ids and dates; None if there is none.
 
     Returns:

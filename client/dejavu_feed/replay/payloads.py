@@ -1,6 +1,6 @@
 """Renders a game at a given time as the NBA's live JSON, with the same keys and types.
 
-Data that a game's source lacks (players, fouls, wins) is omitted where the feed may omit it, and empty or 0 elsewhere.
+Data that a game's source lacks (players, fouls, wins) is omitted where the feed can omit it, and empty or 0 elsewhere.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class Replay:
         return self.respond_at(path, self.now())
 
     def respond_at(self, path: str, now: datetime) -> Response:
-        """Respond to the GET of a path at a given time; the odds are those of before tip-off at any time."""
+        """Respond to the GET of a path at a given time; the odds are those before tip-off at any time."""
         if path == _ODDS and any(game.line is not None for game in self.games.values()):
             return json_response(payloads.odds(self.games))
         file = file_at(path)

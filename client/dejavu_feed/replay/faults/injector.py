@@ -178,7 +178,7 @@ class FaultyReplay:
             turn_day(payload, self.midnight)
 
     def _in_quiet_window(self, file: File, now: datetime) -> bool:
-        """Whether a game in the file is in the last minute of its first half or of regulation."""
+        """Return whether a game in the file is in the last minute of its first half or of regulation."""
         game_ids = [file.game_id] if file.game_id else self._indices
         times = (self._replay.game_at(game_id, now).at for game_id in game_ids)
         return any(0 <= period_end(period) - at <= QUIET_SECONDS for at in times for period in (2, 4))

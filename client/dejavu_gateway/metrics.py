@@ -9,9 +9,9 @@
 | dejavu_dashboard_refused_connections_total{limit}   | connections over a limit: all, or address                  |
 | dejavu_dashboard_browsers{transport}                | live streams: sse or websocket                             |
 | dejavu_dashboard_events_sent_total{transport}       | events sent to browsers                                    |
-| dejavu_dashboard_cut_off_total{reason}              | browsers cut off: stalled, lagging, crowded (another one   |
-|                                                     | got their live stream, or connection), or unread (most of  |
-|                                                     | too many bytes that wait to be read)                       |
+| dejavu_dashboard_cut_off_total{reason}              | browsers cut off: stalled, lagging, catching up (slowly),  |
+|                                                     | crowded (another one got their live stream, or             |
+|                                                     | connection), or unread (most of too many unread bytes)     |
 | dejavu_dashboard_caught_up_total                    | streams to the server for browsers that resumed            |
 | dejavu_dashboard_events_received_total              | events that the server sent                                |
 | dejavu_dashboard_upstream_lag_seconds               | seconds from the recording of an event to its arrival      |

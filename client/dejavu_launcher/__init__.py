@@ -1,4 +1,4 @@
-"""Starts `dejavu`. Ctrl-C ends it quietly also while its modules load, which takes more than half a second.
+"""Starts `dejavu`. Ctrl-C ends it quietly even while its modules load, which takes more than half a second.
 
 A separate package, because importing any module of `dejavu_client` loads the client's library first.
 """

@@ -24,7 +24,7 @@ from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 from dejavu_gateway.upstream import Rpc
 
 _IN_THREAD: Final = {"ListPredictions", "PredictBatch", "GetPrediction", "ListModelChanges"}
-"""RPCs whose responses may be large: these are converted in a thread, because browsers would wait for their events."""
+"""RPCs whose responses may be large: they are converted in a thread, or browsers would wait for their events."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ CONTEXT_KEY: Final = "dejavu.context"
 
 @dataclass(frozen=True, slots=True)
 class GatewayContext:
-    """The objects with which the endpoints of one gateway work.
+    """Objects of one gateway, for its endpoints.
 
     Attributes:
         settings: its settings.
@@ -37,6 +37,7 @@ class GatewayContext:
         streams: slots of the live streams.
         reads: slots of requests for which the server reads.
         what_ifs: slots of requests for which the server computes.
+        bodies: bytes of the bodies that are received, but not parsed yet.
     """
 
     settings: GatewaySettings
@@ -96,12 +97,12 @@ def _slots(request: Request) -> AddressSlots:
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """Return what counts as the address of a browser: as its reverse proxy reports it, if the proxy is trusted."""
+    """Return the `share_of` the address of a browser, as its reverse proxy reports it if the proxy is trusted."""
     peer = connection.client.host if connection.client else ""
     if peer not in context_of(connection).settings.trusted_proxies:
         return share_of(peer)
-    # The last address is the one that the proxy itself saw; the browser may have made up those before it, also in
-    # headers of their own.
+    # The last address is the one that the proxy itself saw; the browser can forge those before it, also in separate
+    # headers.
     said = ",".join(connection.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
     try:
         return share_of(str(ip_address(said)))

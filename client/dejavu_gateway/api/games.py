@@ -31,11 +31,11 @@ MAX_FORECASTS: Final = 20_000
 """Maximum number of forecasts behind one answer; an evening of 15 games has 1,300."""
 
 MAX_OF_GAME: Final = 1000
-"""Maximum number of forecasts of one game in an answer, which has the newest; each takes 30 kB of memory with its
+"""Maximum number of forecasts of one game in an answer, the newest ones; each takes 30 kB of memory with its
 explanation. A game with a revision of every minute has 200."""
 
 _FIRST_DAY, _LAST_DAY = date(1946, 8, 1), date(2046, 7, 31)
-"""The days on which a game may be, as in PredictRequest."""
+"""First and last possible day of a game, as in PredictRequest."""
 
 _HORIZONS: Final = (("half", HORIZON_HALFTIME), ("final", HORIZON_FINAL))
 
@@ -58,8 +58,8 @@ class GameEndpoints:
     async def warm(self, context: GatewayContext) -> None:
         """Make the answer for the page's list of games once the server streams, before the first browser needs it.
 
-        The first answer is slow: its connections are new, its code has not run yet, and its parts of the ledger are not
-        in memory.
+        The first answer is slow: its connections are new, its code has not run yet, and the parts of the ledger that it
+        reads are not in memory.
         """
         await context.feed.begun.wait()
         day = _tonight(context)
@@ -76,7 +76,7 @@ class GameEndpoints:
     async def _answer(
         self, request: Request, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]]
     ) -> Response:
-        """Answer from memory, or in the turn of the request's address."""
+        """Answer from memory, or make the answer when the request's address has its turn."""
         feed = context_of(request).feed
         answer = self._shared.kept(key, feed)
         if answer is None:

@@ -59,19 +59,19 @@ def _state(body: JsonObject, *, good: bool = True) -> Response:
 
 
 async def server_live(request: Request) -> Response:
-    """Whether the server answers; 503 if it does not."""
+    """Report whether the server answers; status 503 if it does not."""
     response = await context_of(request).client.call(upstream.SERVER_LIVE, pb.ServerLiveRequest())
     return _state({"live": response.live})
 
 
 async def server_ready(request: Request) -> Response:
-    """Whether the server is ready; 503 if it is not."""
+    """Report whether the server is ready; status 503 if it is not."""
     response = await context_of(request).client.call(upstream.SERVER_READY, pb.ServerReadyRequest())
     return _state({"ready": response.ready}, good=response.ready)
 
 
 async def model_ready(request: Request) -> Response:
-    """Whether a model is ready; 503 if it is not."""
+    """Report whether a model is ready; status 503 if it is not."""
     name, version = _model_of(request)
     asked = pb.ModelReadyRequest(name=name, version=version)
     response = await context_of(request).client.call(upstream.MODEL_READY, asked)
@@ -79,13 +79,13 @@ async def model_ready(request: Request) -> Response:
 
 
 async def server_metadata(request: Request) -> Response:
-    """Name and version of the server."""
+    """Answer with name and version of the server."""
     response = await context_of(request).client.call(upstream.SERVER_METADATA, pb.ServerMetadataRequest())
     return await json_response(request, dump(server_metadata_body(response)))
 
 
 async def model_metadata(request: Request) -> Response:
-    """Versions and tensors of a model."""
+    """Answer with versions and tensors of a model."""
     name, version = _model_of(request)
     asked = pb.ModelMetadataRequest(name=name, version=version)
     response = await context_of(request).client.call(upstream.MODEL_METADATA, asked)
@@ -93,7 +93,7 @@ async def model_metadata(request: Request) -> Response:
 
 
 async def model_infer(request: Request) -> Response:
-    """Forecasts; all are what-ifs, and none is recorded."""
+    """Answer with forecasts; all are what-ifs, and none is recorded."""
     context, (name, version) = context_of(request), _model_of(request)
     if BINARY_HEADER in request.headers:
         raise binary_refused(f"header {BINARY_HEADER}")

@@ -129,7 +129,7 @@ class WebBuild:
         return [*(_SCRIPT.format(f"/{each}") for each in scripts), *answers]
 
     async def asset(self, request: Request) -> Response:
-        """Answer /assets/NAME, whose names change with their content: browsers keep them for good."""
+        """Answer /assets/NAME. Names change with the content, so browsers can keep the files forever."""
         file = self._files.get(f"assets/{request.path_params['path']}")
         if file is None:
             raise not_found("there is no such file in the web build")

@@ -22,7 +22,7 @@ from dejavu_gateway.http.answers import content_response
 from dejavu_gateway.messages.errors import invalid_field, not_found
 
 WIDTH, HEIGHT = 1200, 630
-"""Size in pixels, as programs that show previews of links expect it."""
+"""Size in pixels that programs with previews of links expect."""
 
 LEFT, RIGHT, TOP, BOTTOM = 90.0, 1110.0, 170.0, 560.0
 """The plot."""
@@ -65,8 +65,8 @@ def drawn(prediction: RecordedPrediction, now: datetime | None = None) -> str:
 
     Args:
         prediction: the forecast.
-        now: current time if the forecast is shown as the newest of its game; None if it is shown as that of a moment,
-            regardless of what came after it.
+        now: current time if the forecast is shown as the newest of its game; None if it is shown as that of its minute,
+            regardless of later events.
     """
     forecast, pattern = prediction.forecast, [0.0, *prediction.pattern]
     bands = [(*band(prediction, share), color) for share, color in _BANDS]

@@ -43,7 +43,7 @@ class SharedAnswers:
     """Answers that many browsers request: computed once for concurrent requests, and kept while nothing changes.
 
     A computation that nobody waits for is cancelled: otherwise a browser that requests and hangs up, again and again,
-    could start any number of them. Answers that are requested only once do not push out those requested by many.
+    could start any number of them. Answers that are requested only once do not push out those requested again.
     """
 
     def __init__(self) -> None:

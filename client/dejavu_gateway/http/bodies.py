@@ -47,14 +47,14 @@ class BodyMemory:
             received: all bytes of the body so far, these included.
 
         Raises:
-            RequestRefused: if there are too many bytes with the new ones, which count nevertheless.
+            RequestRefused: if the new bytes exceed the limit; they count nevertheless.
         """
         self._held += size
         if self._held > self._most and received > SMALL_BODY:
             raise too_many_requests("too many bodies are being received; retry later")
 
     def give_back(self, size: int) -> None:
-        """Count bytes no longer."""
+        """Stop counting bytes of a body."""
         self._held -= size
 
 
@@ -91,7 +91,7 @@ async def read_body(
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     allowed = untyped and not kind and "origin" not in request.headers
-    if kind != JSON and not allowed:  # keeps pages of other sites from sending a body without asking first (CORS)
+    if kind != JSON and not allowed:  # other sites' pages cannot send this type without a CORS preflight
         message = f"the body is of type {kind[:60]!r}; expected {JSON}"
         raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_ARGUMENT", message, "UNSUPPORTED_MEDIA_TYPE")
     async with _received(request, max_bytes, memory) as body:

@@ -44,7 +44,7 @@ END_SECONDS: Final = 1.0
 
 FRAMES_BYTES: Final = 1024
 FRAMES_BYTES_A_SECOND: Final = 128
-"""Bytes that a program may send over a WebSocket at once, and per second in the long run: pings and pongs. A frame may
+"""Bytes that a program may send over a WebSocket at once, and per second in the long run: pings and pongs. A frame can
 have only 6 bytes, but costs as much as hundreds of bytes, and its answer stays in memory until the program reads it."""
 
 _AMBIGUOUS: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
@@ -101,10 +101,10 @@ class HangUp:
 class StrictConnection(h11.Connection):
     """The state of an HTTP/1.1 connection; it refuses input that a proxy and a server may read differently.
 
-    If the two disagree about the end of a request, what is a body for the proxy is another request for the server,
-    which the proxy never checked. h11 accepts lines that end without CR, headers that continue on the next line, and a
-    length together with chunks. Chunks are refused altogether: each costs as much as hundreds of bytes, and callers of
-    this interface know the length of their bodies.
+    If the two disagree about the end of a request, a body for the proxy is another request for the server, which the
+    proxy never checked (request smuggling). h11 accepts lines that end without CR, headers that continue on the next
+    line, and a length together with chunks. Chunks are refused altogether: each costs as much as hundreds of bytes, and
+    callers of this interface know the length of their bodies.
     """
 
     def next_event(self) -> Any:
@@ -332,7 +332,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def send_receive_event_to_app(self) -> None:
         """Pass a message on; drop the connection if it is not text: uvicorn would log a traceback each time."""
         if self.curr_msg_data_type == "text":
-            b"".join(self.frames).decode()  # data_received answers the error
+            b"".join(self.frames).decode()  # data_received handles the error
         super().send_receive_event_to_app()
 
     def _may_send(self, size: int) -> bool:

@@ -132,7 +132,7 @@ class Envelope:
         return RequestRefused(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", message)
 
     def _check(self, scope: Scope) -> None:
-        """Refuse a request for a foreign host name: another site may have pointed its name to this gateway.
+        """Refuse a request for a foreign host name: another site can point its name to this gateway (DNS rebinding).
 
         Also refuse a request with so many query parameters that reading them would keep browsers waiting for their
         events.
@@ -201,7 +201,7 @@ def is_same_origin(origin: str, host: str, scheme: str) -> bool:
 
 
 def _endpoint(scope: Scope) -> str:
-    """Return the template of the path that was matched: with paths, any browser could create metrics."""
+    """Return the template of the matched path: with the path itself, any browser could create metrics."""
     return getattr(scope.get("route"), "path", _UNKNOWN)
 
 

@@ -24,7 +24,7 @@ class BrowserConnection(Protocol):
         transport: its transport.
         closed_callbacks: called once the connection is closed.
         refused: status with which the connection itself answered the newest request, and closed; 0 if it did not.
-        is_stream: whether it has a live stream; live streams have slots of their own kind.
+        is_stream: whether it has a live stream; live streams have slots of their own.
     """
 
     transport: asyncio.Transport
@@ -97,7 +97,7 @@ class ConnectionGate:
         self._metrics.connections.set(len(self._admitted))
 
     def sweep(self, now: float) -> None:
-        """Drop connections that have taken nothing for too long and, of too many unread bytes, those with the most."""
+        """Drop connections that have read nothing for too long, and those with the most of too many unread bytes."""
         self._drop_unread()
         for transport, admitted in list(self._admitted.items()):
             size = transport.get_write_buffer_size()

@@ -25,8 +25,8 @@ RETRY_SECONDS: Final = 1.0
 """Pause before a browser whose stream has ended reconnects."""
 
 CROWDED_SECONDS: Final = 10.0
-"""Mean pause of a browser whose place was given to another one: if it came back at once, it would take a third one's
-place."""
+"""Mean pause of a browser whose slot was given to another one: if it came back at once, it would take the slot of a
+third one."""
 
 _REPLACED: Final[JsonObject] = RequestRefused(
     HTTPStatus.GONE,
@@ -54,7 +54,7 @@ class Outlet(Protocol):
         """Send an event if this needs no waiting; return whether it was sent."""
 
     async def position(self, token: str) -> None:
-        """Keep the connection alive; send the position unless the token is empty, so that silence can be resumed."""
+        """Keep the connection alive; send the position, from which a browser can resume, unless the token is empty."""
 
     async def reset(self, error: JsonObject) -> None:
         """Announce that the server does not know the browser's position, and that the newest forecasts follow."""
@@ -163,7 +163,7 @@ class Browser:
         self._rouse()
 
     def make_room(self) -> None:
-        """End the stream at once, because another browser gets its place; the connection reports when it is closed."""
+        """End the stream at once, because another browser gets its slot; the connection reports when it is closed."""
         self._feed.metrics.cut_off.labels("crowded").inc()
         self._outlet.make_room(CROWDED_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads them out
 
@@ -223,7 +223,7 @@ class Browser:
             await self._send_position()
 
     async def _enter(self) -> None:
-        """Take the browser to a position of the log, once the server has sent one."""
+        """Move the browser to a position of the log, once the server has sent one."""
         self._entered = False
         if self._reported is None:
             await self._send_status(self._token)
@@ -232,7 +232,7 @@ class Browser:
         self._entered = True
 
     async def _join(self) -> bool:
-        """Take the browser to a position of the log; return False if this has to wait for the server."""
+        """Move the browser to a position of the log; return False if this has to wait for the server."""
         log = self._log = self._feed.log
         if not log.begun:
             return False
@@ -252,7 +252,7 @@ class Browser:
         return True
 
     async def _catch_up(self) -> bool:
-        """Extend the log back to the browser's position, or send what precedes the log; return False to retry later.
+        """Extend the log back to the browser's position, or send the events before it; return False to retry later.
 
         Meanwhile, send the server's status and keep the connection alive; end once the browser is gone.
         """

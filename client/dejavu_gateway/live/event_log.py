@@ -136,7 +136,7 @@ class EventLog:
         position = self.position(reached)
         if position is None:
             return False
-        start = position - len(events)  # before the log's beginning, or in the log: at an entry that is no event
+        start = position - len(events)  # before the log, or within it if `token` is of an entry that is no event
         earlier = events[: max(0, self.first - start)]
         if len(self) + len(earlier) > self._max_events:
             return False
@@ -164,7 +164,7 @@ class EventLog:
                 del self._positions[token]
 
     def _oldest_positions(self) -> list[tuple[str, int]]:
-        """Return the oldest positions: as many as one more event may move before the log's beginning."""
+        """Return a few of the oldest positions: enough for those that one more event moves before the log."""
         iterator = iter(self._positions.items())
         return [each for _, each in zip(range(4), iterator, strict=False)]
 

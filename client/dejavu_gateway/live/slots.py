@@ -18,8 +18,8 @@ class AddressSlots(FairSlots):
         number: number of slots.
         per_address: slots that one address gets at most.
         line_of_address: maximum of requests of one address in line (see `in_line`), including those with a slot.
-        max_waiting: maximum number of requests that wait for a slot; beyond it, the newest request of the address with
-            the most makes room for one of another address.
+        max_waiting: maximum number of requests that wait for a slot; beyond it, the newest waiting request of the
+            address with the most gives way to a request of another address.
     """
 
     def __init__(

@@ -113,5 +113,5 @@ def too_many_requests(message: str) -> RequestRefused:
 
 
 def not_found(message: str) -> RequestRefused:
-    """Return the answer to a request for an unknown path."""
+    """Return the answer to a request for something that does not exist, such as a file or a game."""
     return RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", message)

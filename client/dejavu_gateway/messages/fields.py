@@ -118,7 +118,7 @@ def _number(largest: float) -> Read:
 
 
 def are_numbers(values: Sequence[Any], largest: float) -> bool:
-    """Return whether some JSON values are all numbers of a field; checking them together takes a third of the time."""
+    """Return whether all values are numbers that a field accepts; checking them together takes a third of the time."""
     return {*map(type, values)} <= {int, float} and -largest <= min(values, default=0) <= max(
         values, default=0
     ) <= largest

@@ -8,7 +8,7 @@ import { palette, type Palette } from "./theme";
 /** Path builders for series, which only the library has. */
 export type Paths = typeof uPlot.paths;
 
-/** The library, a fifth of the page's script: loaded with the first chart, and again after that failed. */
+/** The library, a fifth of the page's script: loaded with the first chart, and again after a failure. */
 let library: Promise<typeof uPlot> | undefined;
 let loaded: typeof uPlot | undefined;
 function load(): Promise<typeof uPlot> {

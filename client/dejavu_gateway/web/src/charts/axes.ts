@@ -45,7 +45,7 @@ export function percents(colors: Palette, splits = [0, 0.25, 0.5, 0.75, 1]): uPl
   };
 }
 
-/** Names at whole places 0, 1, …; every second one where they would not fit. */
+/** Names at the places 0, 1, …; only every n-th one where not all fit. */
 export function names(colors: Palette, labels: readonly string[]): uPlot.Axis {
   return {
     ...common(colors),

@@ -34,7 +34,7 @@ export function barOptions(bars: () => readonly Bar[], home: () => string, away:
   };
 }
 
-/** Places of the names that fit: the first, the last, and as many between as there is room for. */
+/** Places of the names that fit: the first and every n-th one after it. */
 function spread(bars: readonly Bar[], width: number): number[] {
   const every = Math.max(1, Math.ceil((bars.length * 46) / Math.max(1, width - 70)));
   return bars.map((_bar, place) => place).filter((place) => place % every === 0);

@@ -13,7 +13,7 @@ import { Pending } from "./Frame";
 
 const said = strings.record;
 
-/** With one forecast a game, the trials are independent; "any" is for short records. */
+/** Minutes to choose from: with one forecast a game, the trials are independent; "any" is for short records. */
 const MINUTES = { half: [6, 12, 18, 23], final: [6, 12, 18, 24, 36, 42, 47] } as const;
 
 export function ReliabilityFigure(props: { filter: Filter; all: ScorecardJson }) {

@@ -10,7 +10,7 @@ const said = strings.game;
 export function Scrubber(props: { history: History; moment: Moment }) {
   const minutes = () => props.history.minutes();
   const place = () => minutes().indexOf(props.moment.minute());
-  /** The last minute means the newest one, whichever that will be. */
+  /** At the last place, the page follows the newest minute. */
   const choose = (index: number) => props.moment.choose(index >= minutes().length - 1 ? undefined : minutes()[Math.max(0, index)]);
   const made = () => props.moment.forecasts()[0]?.generated ?? Number.NaN;
   const [copied, setCopied] = createSignal(false);

@@ -57,7 +57,7 @@ export function corrections(predictions: readonly Recorded[]): Correction[] {
   return found;
 }
 
-/** The newest change of the home team's win probability, in whole percentage points; `since` its minute unless that is the one before. */
+/** The newest change of the home team's win probability, in whole percentage points; `since` is the earlier minute, undefined if it is the minute before. */
 export function changeOf(course: readonly CoursePoint[]): { percent: number; since: number | undefined } | undefined {
   const [before, last] = course.slice(-2);
   if (!before || !last) return undefined;

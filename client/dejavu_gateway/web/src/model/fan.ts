@@ -74,7 +74,7 @@ export function anchors(forecasts: readonly Forecast[]): FanMoment[] {
 
 const STEP = 0.5;
 
-/** Between two values of a spread, as that of a random walk: its square is linear in time. */
+/** Interpolates between two spreads as for a random walk: the square is linear in time. */
 function between(from: number, to: number, share: number): number {
   return Math.sqrt((1 - share) * from * from + share * to * to);
 }

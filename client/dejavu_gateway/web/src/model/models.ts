@@ -11,11 +11,11 @@ const said = strings.models;
 /** E-value from which a statement is shown, with an error rate of at most 1 in 20 over all looks. */
 export const THRESHOLD = 20;
 
-/** Which of two models to compare, by alias or version; "persistence" is the last known lead. */
+/** Two models to compare, by version; "persistence" is the last known lead. */
 export interface Pair {
   model: string;
   against: string;
-  /** How the two are called. */
+  /** Names of the two, as shown. */
   name: string;
   other: string;
 }
@@ -31,7 +31,7 @@ function named(model: ModelJson): string {
   return [role, (model.version ?? "").slice(0, 8)].filter(Boolean).join(" ");
 }
 
-/** What may be compared: each challenger with the champion, newest first, then the champion with what it has to beat. */
+/** Pairs to compare: each challenger with the champion, the newest first, then the champion with its predecessor and with persistence. */
 export function pairs(models: readonly ModelJson[]): Pair[] {
   const has = (alias: string) => models.find((model) => model.aliases?.includes(alias));
   const champion = has("champion");
@@ -53,7 +53,7 @@ export function evalue(value: number): string {
   return value >= 0.01 && value < 1000 ? value.toFixed(2) : value ? value.toExponential(1).replace("e", "·10^").replace("+", "") : "0";
 }
 
-/** What a comparison shows, in a sentence; of a challenger and the champion, what the gate says. */
+/** The result of a comparison in a sentence; for a challenger and the champion, the decision of the gate. */
 export function verdict(comparison: ModelComparisonJson, name: string, other: string, gate: boolean): string {
   if (gate) return said.decisions[comparison.decision ?? ""] ?? "";
   const scores = [comparison.crps, comparison.brier].filter((score) => score !== undefined);

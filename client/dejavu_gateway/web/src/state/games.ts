@@ -20,7 +20,7 @@ const signals = new Map<string, Signal<Game>>();
 const listed = new Set<string>();
 const [ids, setIds] = createSignal<readonly string[]>([]);
 
-/** All games; a game by its id follows that game alone. */
+/** All games; to follow a single one, use `game`. */
 export function games(): Game[] {
   return ids().flatMap((id) => game(id) ?? []);
 }
@@ -55,7 +55,7 @@ export function forget(): void {
   });
 }
 
-/** A later minute, or of the same minute a later entry of the ledger; a late one only where there is no other. */
+/** Whether a forecast replaces the standing one: it has a later minute, or the same and a later entry. Late ones never replace others. */
 function isNewer(one: Forecast, standing: Forecast | undefined): boolean {
   if (!standing) return true;
   if (one.late !== standing.late) return standing.late;

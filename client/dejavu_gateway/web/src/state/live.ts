@@ -52,7 +52,7 @@ function takeStatus(one: GatewayStatus): void {
   serverSaid(one.serverTime);
 }
 
-/** Tells the position up to which the loaded data are complete; a stream without a position resumes there. */
+/** Notes the position up to which the loaded data are complete; a stream without a position resumes there. */
 export function loadedUpTo(position: string): void {
   token ||= position;
 }

@@ -11,7 +11,7 @@ export interface Loaded<T> {
   reload: () => Promise<void>;
 }
 
-/** Asks `ask` for each value of `key` except undefined. An answer that comes after a newer question is dropped. */
+/** Asks `ask` for each value of `key` except undefined. An answer that arrives after a newer request is dropped. */
 export function createLoaded<K, T>(key: () => K | undefined, ask: (key: K) => Promise<T>): Loaded<T> {
   const [value, setValue] = createSignal<T>();
   const [error, setError] = createSignal<unknown>();

@@ -61,7 +61,7 @@ async function cards(groups: { name: string; query: Query }[]): Promise<Group[]>
 
 const MINUTES_A_GROUP = 6;
 
-/** By minute of play, six minutes together. */
+/** Scorecards by minute of play, in groups of six minutes. */
 export function byMinutes(filter: Filter): Promise<Group[]> {
   const last = MINUTE_OF[filter.horizon] - 1;
   const groups = [];
@@ -74,7 +74,7 @@ export function byMinutes(filter: Filter): Promise<Group[]> {
 
 const MONTHS = 12;
 
-/** By month, the last twelve, oldest first. */
+/** Scorecards of the last twelve months, oldest first. */
 export function byMonths(filter: Filter): Promise<Group[]> {
   const today = new Date(`${gameDay(Date.now())}T00:00:00Z`);
   const earliest = fromDate(filter.period) ?? "";

@@ -1,8 +1,8 @@
 """Defaults of the client's options, and the settings of its channels.
 
 gRPC does the retries, configured by service_config.json next to this file, which clients in other languages can load
-too: two more attempts, after about 0.5 and 1 second, on UNAVAILABLE and on CANCELLED (a draining server cancels calls
-that it never ran; a call cancelled by the caller ends at once). These attempts end well before the default deadline.
+too. After UNAVAILABLE or CANCELLED it makes two more attempts, after about 0.5 and 1 second: a draining server cancels
+calls that it never ran. A call cancelled by the caller ends at once. The attempts end well before the default deadline.
 Retries are safe: the server answers a repeated request for a recorded forecast with the stored one. The retry policy
 excludes streams, which the client resumes with a token, and health checks, which must report the current state.
 

@@ -91,7 +91,7 @@ def is_given_up(forecast: Forecast, now: datetime) -> bool:
 
 
 def after_overtime(outcome: Outcome) -> str:
-    """Say that a game went to overtime, as the end of a text: " after overtime"; "" if it did not, or is not known."""
+    """Return the end of a text on overtime: " after overtime", " after 2 overtimes"; "" if none is known."""
     if not outcome.overtimes:
         return ""
     return " after overtime" if outcome.overtimes == 1 else f" after {outcome.overtimes} overtimes"

@@ -21,7 +21,7 @@ SUM_TOLERANCE: Final = 10
 """Largest difference between the plus-minus of a team's players and five times the differential, in points."""
 
 TIME_TOLERANCE: Final = 0.05
-"""Largest relative difference of the times of both teams; also of a player's above a fifth of his team's."""
+"""Largest relative excess of a team's time over the other's, and of a player's over a fifth of his team's."""
 
 MAX_SECONDS: Final = 3600 * 3
 """Bound of the seconds of a player, far beyond 48 minutes and any overtimes."""

@@ -22,7 +22,7 @@ def exclusion_reason(away: str | None, scores: Sequence[Score]) -> str:
 
     Some sources list games that were never played (without an away team), truncate games, or mix up the rows of a game.
     A game is eligible if it has an away team, a row in each quarter (a row at tip-off counts for the first), a last row
-    at most LONGEST_END seconds before the end, and a winner, and its differential changes by at most LARGEST_CHANGE in
+    at most LONGEST_END seconds before the end, and a winner. Its differential must change by at most LARGEST_CHANGE in
     every minute but the last: an export of a ledger puts all points that were not followed live into the last minute.
 
     Args:

@@ -245,8 +245,8 @@ def predict(
             "--bankroll missing; without it, it is a share of the bankroll, at most 1", param_hint=amounts[0]
         )
     if (market is not None or totals is not None) and horizon is None:
-        # Without odds, a forecast of the half by default does no harm; but a bet on the wrong horizon looks like a
-        # bargain.
+        # Without odds, the half as the default does no harm; but a bet that is evaluated at the wrong horizon looks
+        # like a bargain.
         asked = "say which bet it is: half for the lead at the half, final for the end of the game"
         raise typer.BadParameter(f"required with odds; {asked}", param_hint="--horizon")
     if market is not None and market.home.WhichOneof("price") != market.away.WhichOneof("price"):

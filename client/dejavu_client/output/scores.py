@@ -286,7 +286,7 @@ def between(figure: Figure, digits: int, *, sign: bool) -> str:
 
 
 def verdict(difference: Figure, games: int, rival: str = "persistence") -> str:
-    """Return in words whether a difference from a rival is significant; without an interval, it can't be told."""
+    """Describe whether a difference from a rival is significant; without an interval, that is unknown."""
     if not (difference.HasField("lower") and difference.HasField("upper")):
         return "too few games to judge"
     if difference.lower <= 0 <= difference.upper:

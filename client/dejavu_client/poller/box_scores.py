@@ -1,4 +1,4 @@
-"""Reads who plays in the watched games from their box scores: for forecasts, and for the reports of finals."""
+"""Reads the players of the watched games from their box scores, for forecasts and for the reports of finals."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class EventFiles:
         if most - count > max(FEW_WITHDRAWN, most // 10):
             more = path.with_name(f"{path.name}.more")
             if count_events(more) < most:
-                with suppress(FileNotFoundError):  # taken away meanwhile
+                with suppress(FileNotFoundError):  # removed meanwhile
                     path.replace(more)
             if game_id not in self._too_few:
                 self._too_few.add(game_id)

@@ -26,7 +26,7 @@ from dejavu_feed.nba.plays import Play
 from dejavu_feed.pattern import Score, slots
 
 _STALE_AFTER: Final = 120.0
-"""Seconds after the earliest possible end of a horizon, from which on plays without that end count as stale. Until
+"""Plays that do not show the end of a horizon count as stale this many seconds after its earliest possible end. Until
 then, a timeout or a review may have stopped the game clock."""
 
 

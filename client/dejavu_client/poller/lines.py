@@ -197,7 +197,7 @@ class GameLines:
             if self._feed_time is not None:
                 since = self._feed_time.astimezone().strftime("%H:%M")
                 raise FeedUnavailable(f"the odds of {since} are the last ones: {error}") from error
-            log.info("poll.no_odds", reason=str(error))  # often there are none; each game then says which line it has
+            log.info("poll.no_odds", reason=str(error))  # often there are none; `LineTaken` reports each game's line
         else:
             self._of_feed, self._feed_time = lines, self._now()
         return True

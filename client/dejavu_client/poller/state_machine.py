@@ -144,7 +144,7 @@ def _read_state(transition: Transition, read: StateRead) -> None:
     game, state, now = transition.game, read.state, transition.known.now
     before, behind_since = game.state, game.behind_since
     if read.in_box_score:
-        state = replace(state, is_neutral=before.is_neutral)  # a box score does not say
+        state = replace(state, is_neutral=before.is_neutral)  # box scores lack this
         game = replace(game, box_backoff=PollBackoff())
     latest, known = _elapsed(state, 0.0), _elapsed(before)
     reverted = state.status < before.status and latest <= known  # a continued final, or a withdrawn tip-off

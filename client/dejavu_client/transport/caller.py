@@ -173,8 +173,8 @@ class Caller:
     ) -> tuple[ResponseT, WorkerIdentity]:
         """Wait for the answer of a call, and send its request again if need be.
 
-        The request is sent over another channel, up to `repeats` times and as far as the budget allows, if nothing is
-        heard over the last one, or after the pause that an overloaded server asks for. The first answer counts.
+        If nothing is heard over the last channel, or after the pause that an overloaded server asks for, the request is
+        sent over another one, up to `repeats` times and as far as the budget allows. The first answer counts.
 
         Raises:
             grpc.RpcError: the error of the attempt that failed last, or of the first one after which another attempt

@@ -71,8 +71,8 @@ class RetryBudget:
 def repeat_pause(error: DejavuClientError, left: float) -> float | None:
     """Return the seconds after which to repeat a refused request.
 
-    Only an overloaded server that says when to come back is asked again: it refused the call before it computed
-    anything. Up to half of the time is added at random, so that refused clients do not all return at once.
+    A request is repeated only if an overloaded server refused it and named a delay: nothing was computed yet. Up to
+    half of the time is added at random, so that refused clients do not all return at once.
 
     Args:
         error: the refusal.
@@ -90,8 +90,8 @@ def repeat_pause(error: DejavuClientError, left: float) -> float | None:
 def failover_pause(error: DejavuClientError, left: float, repeated: int, *, other: bool) -> float | None:
     """Return the seconds after which to repeat a request that one of several servers did not answer.
 
-    A server that has not received it yet gets it at once. Otherwise it is sent after a pause, which is at least as long
-    as the server asks for. Pauses vary by a fifth at random, so that clients do not all return at once.
+    A server that has not received it yet gets it at once. Otherwise it is sent after a pause, or after the longer one
+    that the server asks for. Pauses vary by a fifth at random, so that clients do not all return at once.
 
     Args:
         error: how the attempt ended.

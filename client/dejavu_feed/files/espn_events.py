@@ -69,7 +69,7 @@ _KINDS: Final = (
 _DETAILED: Final = frozenset(
     {EventKind.FREE_THROW, EventKind.FOUL, EventKind.TURNOVER, EventKind.VIOLATION, EventKind.REBOUND}
 )
-"""Kinds whose `type_text` says more than the kind."""
+"""Kinds with details in `type_text`."""
 
 
 def espn_event(row: Mapping[Any, Any], period: int, elapsed: float) -> Event:

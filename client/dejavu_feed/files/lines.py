@@ -1,7 +1,7 @@
 """Reads the lines of betting markets from a table: the market's expectation of each game.
 
-One row per game, with the columns of any of these forms: `game_id`, or date, home and away team; the margin as
-`pregame_margin`, as the home team's `spread`, or as two moneylines; the `total`. Numbers as books print them.
+There is one row per game. It names the game by `game_id`, or by date, home and away team. It gives the margin as
+`pregame_margin`, as the home team's `spread`, or as two moneylines; and the `total`. Numbers are as books print them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NAMES: Final = {
 """Accepted names of each column."""
 
 _FAVORED: Final = ("whos_favored", "favored", "favorite", "favourite")
-"""Names of a column that says which team a spread without a sign favors."""
+"""Names of a column with the team that a spread without a sign favors."""
 
 _LONGEST_SHOWN: Final = 40
 

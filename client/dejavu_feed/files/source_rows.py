@@ -82,7 +82,7 @@ class SourceRow:
         return number
 
     def elapsed(self, period_column: str, clock_column: str) -> float:
-        """Return the game seconds since tip-off of a period and the time left in it, such as 11:43 or PT11M43.00S."""
+        """Return the game seconds since tip-off, from the period and its time left, such as 11:43 or PT11M43.00S."""
         period, text = self.whole(period_column, 1, MAX_PERIOD), self.required(clock_column)
         if self.problems:
             return 0.0

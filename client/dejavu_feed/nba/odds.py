@@ -51,7 +51,7 @@ def read_odds(document: object) -> dict[str, SidedLine]:
 
 
 def _team(number: object) -> str:
-    """Return the code of a team by its number; "" without a number, and no team's code for an unknown number."""
+    """Return the code of a team by its number; "" without a number, and the number itself if it is unknown."""
     if number is None or number == "":
         return ""
     text = str(number)[:_LONGEST_NUMBER]

@@ -110,7 +110,7 @@ class Browser:
         self._sent = feed.metrics.sent.labels(outlet.transport)
 
     def wake(self) -> None:
-        """Send new events: at once if the browser has kept up, without a turn of its task."""
+        """Send new events; if the browser has kept up, at once and without its task."""
         if self._waiting is None or self._waiting.done() or not self._keep_up():
             self._rouse()
 

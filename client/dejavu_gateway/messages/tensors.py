@@ -88,7 +88,7 @@ def infer_request(value: object, model_name: str, model_version: str) -> pb.Mode
         model_version: its version, from the path; empty if the path has none.
 
     Raises:
-        RequestRefused: if the body is not a valid request; names the invalid place and what was expected there.
+        RequestRefused: if the body is not a valid request; names the invalid place and the accepted form.
     """
     body = _object(value, "body", ("id", "parameters", "inputs", "outputs"), ("inputs",))
     request = pb.ModelInferRequest(

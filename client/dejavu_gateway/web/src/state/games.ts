@@ -55,7 +55,7 @@ export function forget(): void {
   });
 }
 
-/** Whether a forecast replaces the standing one: it has a later minute, or the same and a later entry. Late ones never replace others. */
+/** Whether a forecast replaces the standing one: by its minute, then by its entry in the ledger; a late one never replaces one in time. */
 function isNewer(one: Forecast, standing: Forecast | undefined): boolean {
   if (!standing) return true;
   if (one.late !== standing.late) return standing.late;

@@ -239,7 +239,7 @@ def _details(error: grpc.Call) -> dict[str, Any]:
 
 
 def _pushback(text: str) -> float | None:
-    """Return the wait that a server requests before a retry, in seconds; None if none is, or it forbids retries."""
+    """Return the wait before a retry that a server requests, in seconds; None without one, or if it forbids retries."""
     return int(text) / 1e3 if text.isascii() and text.isdigit() and len(text) < len("2147483647") else None
 
 

@@ -259,7 +259,7 @@ def shortfall(summary: Summary, count: int, delivered: bool) -> str:
 
 
 def _latencies(predictions: list[Prediction], subscriber: _Subscriber) -> list[float]:
-    """Return the seconds from the feed's time of a pattern's last play to the receipt of its forecast, ascending."""
+    """Return the sorted seconds from the play that completed a pattern, by the feed, to the receipt of its forecast."""
     return sorted(
         (subscriber.received[sequence] - prediction.completed).total_seconds()
         for prediction in predictions

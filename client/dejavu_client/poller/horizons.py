@@ -193,7 +193,7 @@ class HorizonState:
         return state.status is GameStatus.FINAL or state.period > self.rules.period
 
     def late(self, plays: Sequence[Play], now: datetime) -> float:
-        """Return the seconds since the earliest possible end, by this machine's clock; 0 if it cannot be over."""
+        """Return the seconds since the horizon's earliest possible end, by this machine's clock; 0 before it."""
         earliest = earliest_end(plays, now, self.rules.minutes)
         return 0.0 if earliest is None else max(0.0, (now - earliest).total_seconds())
 

@@ -36,7 +36,7 @@ LEASE_NAME_RULE: Final = "1 to 64 letters, digits and . _ : / @ + -, beginning w
 _RENEWALS: Final = 4
 """Number of renewals within the time to live."""
 _LEADS_FOR: Final = 0.8
-"""Share of the time to live for which a leader acts; its calls in progress end in the remaining time."""
+"""Share of the time to live for which a leader acts; the rest is a margin for its calls in progress."""
 _FOLLOWER_PAUSE: Final = 2.0
 """Longest pause, in seconds, between two requests of a follower: a leader that ends releases its lease early."""
 _ALONE_PAUSE: Final = 30.0
@@ -141,7 +141,7 @@ class LeaderElection:
 
     @property
     def leads(self) -> bool:
-        """Whether this poller leads now. Check right before each action that only the leader must take."""
+        """Whether this poller leads now. Check right before each action that only the leader may take."""
         role = self.status.role
         return role is LeaderRole.ALONE or (role is LeaderRole.LEADING and self._clock() < self._until)
 

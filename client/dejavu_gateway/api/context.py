@@ -97,7 +97,7 @@ def _slots(request: Request) -> AddressSlots:
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """Return the `share_of` the address of a browser, as its reverse proxy reports it if the proxy is trusted."""
+    """Return the key (`share_of`) of a browser's address, as its reverse proxy reports it if the proxy is trusted."""
     peer = connection.client.host if connection.client else ""
     if peer not in context_of(connection).settings.trusted_proxies:
         return share_of(peer)

@@ -97,7 +97,7 @@ class ConnectionGate:
         self._metrics.connections.set(len(self._admitted))
 
     def sweep(self, now: float) -> None:
-        """Drop connections that have read nothing for too long, and those with the most of too many unread bytes."""
+        """Drop connections that have read nothing for too long, or have the most unread bytes if there are too many."""
         self._drop_unread()
         for transport, admitted in list(self._admitted.items()):
             size = transport.get_write_buffer_size()

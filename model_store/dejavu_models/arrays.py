@@ -61,8 +61,8 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
 def npz_members(content: bytes) -> list[zipfile.ZipInfo]:
     """Return the directory of a .npz file: one entry per array, with its name and size.
 
-    No array unpacks to more than its entry says. Each name is unpacked as often as it is listed, with the size of its
-    last entry.
+    No array unpacks to more than the size in its entry. A name listed twice is refused: numpy would unpack its last
+    entry twice.
 
     Raises:
         ValueError: if it has no directory, or one that lists an array twice.

@@ -9,7 +9,7 @@ interpretation of information rate, 1956; Thorp, The Kelly criterion in blackjac
 The model is not shown to be better than the market, so w lies between two probabilities: the one that the odds imply
 without the bookmaker's margin, and the model's (Baker & McHale, Optimal betting under parameter uncertainty, Decision
 Analysis 10, 2013). A part of the Kelly fraction at w is staked (Thorp 2006, section 7; MacLean, Ziemba & Blazenko,
-Growth versus security in dynamic investment analysis, 1992), within what is left of the caps per game and per evening.
+Growth versus security in dynamic investment analysis, 1992), within the unused parts of the caps per game and evening.
 
 The edge is the model's probability, given that there is no push, minus the probability that the odds imply without the
 bookmaker's margin. An implausibly large edge, of either sign, suggests an error of the model; there is no stake then.
@@ -43,21 +43,24 @@ RISK_BOUNDS: Final = (0.005, 0.01, 0.02)
 """Lower bounds of moderate, high and extreme risk of a bet: share of the bankroll, stake × P(loss)."""
 
 OWN_LINE: Final = 1.5
-"""Greatest difference, in points, between what a given line implies and the main lines of bookmakers at the same time.
+"""Largest difference, in points, between a market's line and the result that a given line implies, if both are from the
+same time.
 
-A given line may be the median over bookmakers; the main spreads of six in one real read are within 0.75 points of it.
+The given line may be the median over bookmakers. In one real set of odds, the main spreads of six bookmakers are within
+0.75 points of it.
 """
 
 OWN_PRICE: Final = 0.06
-"""Greatest difference between the probability that a given margin implies and a market's own before tip-off.
+"""Largest difference between a market's fair probability and the one that a given line implies, if both are from before
+tip-off.
 
-Within it are 99.5 % of the 12,176 closing moneylines of 2014 to 2024, compared with the closing spreads of their games.
+99.5 % of the 12,176 closing moneylines of 2014 to 2024 differ by at most this from the closing spread of the same game.
 """
 
 _MARGINS: Final = {True: (1.0, SPREAD_OF_RESULTS), False: (0.57, 10.4)}
 _TOTALS: Final = {True: (1.0, 17.9), False: (0.5, 11.7)}
-"""At the end, and at the half: the share of the closing line that results have on average, and their standard deviation
-around it, in points, in the 14,152 games of 2014 to 2024 with closing lines."""
+"""At the end (True) and at the half (False): the mean result as a share of the closing line, and the standard deviation
+around it in points. From the 14,152 games of 2014 to 2024 with closing lines."""
 
 _ROUNDING: Final = 1e-9
 
@@ -266,9 +269,9 @@ class MarketAnswer:
         implausible: whether the edge is larger than is plausible, so that there is no stake.
         mismatched: whether the two prices cannot belong to the same market (PLAUSIBLE_OVERROUNDS), so that there is no
             stake and no edge to judge.
-        unrated: whether the forecast rests on the score alone (no margin was given, and no ratings could be used), or
-            the ratings know a team less well than in a usual December, or the line or price of the market is about that
-            by which the forecast knows the teams, so that there is no stake.
+        unrated: whether there is no stake for one of three reasons: the forecast uses the score alone (no margin given,
+            no usable ratings); the ratings know a team less well than in a usual December; or the market's line or
+            price is about the one given to the forecast (`is_own_market`).
     """
 
     home: MarketSideAnswer
@@ -296,17 +299,17 @@ class MarketAnswer:
 
 
 def is_own_market(market: Market | TotalMarket, given: float | None, *, final: bool) -> bool:
-    """Return whether a market is about the one that was given to a forecast before tip-off, or that follows from it.
+    """Return whether a market repeats the line that was given to a forecast, or follows from that line.
 
-    Its price may be as old, so a forecast from a later minute would always see an edge. It is about that one if its
-    line is within OWN_LINE of the result that the given line implies, or the probability of its home side, or of over,
-    within OWN_PRICE of the implied one. A line of 0 says nothing, since a bet on the winner always has it; its price
-    does.
+    The price of such a market may also be from before tip-off, so a forecast from a later minute would always see an
+    edge. A market counts as such if its line is within OWN_LINE of the result that the given line implies, or the fair
+    probability of home, or over, is within OWN_PRICE of the implied one. A line of 0 is not compared, only its price:
+    every bet on the winner has this line.
 
     Args:
         market: the market.
         given: pregame margin, or total, of the request, in points; None without one.
-        final: whether the market is about the end, as the given line is; else it is about the half.
+        final: whether the horizon of the market is the end, as that of the given line; else it is the half.
     """
     if given is None:
         return False
@@ -351,8 +354,7 @@ def evaluate_market(
             under.
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
-        unrated: whether the forecast does not know the teams well enough, although the bookmaker does, or knows them by
-            about this line.
+        unrated: whether the forecast knows the teams too little, or only from about this line; see `MarketAnswer`.
         staked: share of the bankroll staked on another market of the same game, added to the amounts that `market`
             states.
     """
@@ -403,7 +405,7 @@ def fair_probability(odds: float, other_odds: float) -> float:
 
 
 def risk_of(stake_fraction: float, loss_probability: float) -> RiskLevel:
-    """Risk level of a bet, by stake fraction × loss probability."""
+    """Return the risk level of a bet, by stake fraction × loss probability."""
     at_risk = stake_fraction * loss_probability
     return list(RiskLevel)[sum(at_risk >= bound for bound in RISK_BOUNDS)]
 
@@ -422,7 +424,7 @@ def _side(
     fair = decided * fair_probability(odds, other)
     staking = fair + policy.model_share * (wins - fair)
     expected = profit * staking - (decided - staking)
-    # A positive expected value implies decided > 0, but it can be due to rounding, as can a fraction above 1.
+    # A positive expected value implies decided > 0. Rounding alone can make it positive, and the fraction exceed 1.
     kelly = min(most, expected / (profit * decided)) if expected > _ROUNDING else 0.0
     fraction = min(room, policy.kelly_fraction * kelly)
     return MarketSideAnswer(

@@ -27,7 +27,7 @@ class ColumnsQuery:
         pregame_margins: (n,), expected final differentials before the games, in points; NaN if unknown. Empty: all are
             unknown.
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
-        checked: whether all values are known to be valid, as in a part of a request that was checked.
+        checked: whether the values have been validated already, as in a part of a validated request.
 
     Raises:
         InvalidPattern, InvalidMargin, InvalidAlpha, InvalidQuantile: if a value is out of bounds or columns differ in

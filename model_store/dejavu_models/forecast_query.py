@@ -1,4 +1,4 @@
-"""Request for a forecast: score pattern, horizon, interval, teams. The only place that validates them."""
+"""Request for one forecast, and its validation: score pattern, horizon, interval, teams."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dejavu_models.errors import (
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 
 DEFAULT_ALPHA = 0.05
-"""Miscoverage of the interval where a query names none."""
+"""Miscoverage rate of the interval if a query gives none."""
 
 MAX_QUANTILES = 99
 """Maximum number of quantiles per query."""
@@ -81,7 +81,7 @@ def check_slots(slots: int, horizon: Horizon) -> None:
 
 
 def check_level_count(levels: int) -> None:
-    """Raise InvalidQuantile if these are too many quantile levels."""
+    """Raise InvalidQuantile if there are more than MAX_QUANTILES quantile levels."""
     if levels > MAX_QUANTILES:
         raise InvalidQuantile(f"{levels} levels", f"at most {MAX_QUANTILES}")
 
@@ -113,8 +113,8 @@ class ForecastQuery:
             of their games before it. None: the age is not checked, and the schedule is not known.
         is_playoffs: whether the game is of the play-in or the playoffs; False if that is not known.
         live: the live inputs at the end of the pattern.
-        total_market: odds on the total points to evaluate, which needs `live.total_points`; None if not given.
-        lineups: who has been on court so far, which needs both teams; None if not given.
+        total_market: odds on the total points to evaluate; requires `live.total_points`. None if not given.
+        lineups: players on court so far; requires both teams. None if not given.
 
     Raises:
         InvalidInput: if a value is out of bounds or contradicts another, a subclass for each field, such as

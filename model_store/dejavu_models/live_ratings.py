@@ -42,7 +42,7 @@ class GameResult(NamedTuple):
         differential: final, home − away, in points.
         is_playoffs: whether it is of the play-in or the playoffs.
         total: final, home + away, in points; None if it is not known.
-        neutral_site: whether it was at a neutral site; None if only the listed ones are.
+        neutral_site: whether it was at a neutral site; None to decide by the list in `dejavu_feed.neutral_sites`.
         box_score: who played; empty if that is not known.
     """
 
@@ -107,8 +107,8 @@ class LiveRatings:
         backwards.
 
         A result more than MAX_RATINGS_DAYS after the newest one, summers not counted, leaves a gap: after it, only
-        teams with a new result are known. The other teams have played unseen games, of which this result tells next to
-        nothing.
+        teams with a new result are known. The other teams have played unseen games, about which this result says next
+        to nothing.
 
         Raises:
             KeyError: if a team is not an NBA code.

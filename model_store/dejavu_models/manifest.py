@@ -82,7 +82,7 @@ class DejavuRecord(_Record):
         minutes: minutes that have a database, ascending: all from which the final can be forecast.
         entries: number of entries of each database.
         prototypes: whether an entry may represent several different games.
-        neighbours: number of entries per query; all of them at a minute that has fewer.
+        neighbours: number of entries per query; at a minute with fewer entries, all of them.
     """
 
     minutes: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_SLOTS)], ...], Field(min_length=1)]
@@ -105,7 +105,7 @@ class RatingsRecord(_Record):
 
     Attributes:
         date: local date of the last game included.
-        season: season of the strengths, as the year in which it ends.
+        season: season of the ratings, as the year in which it ends.
         noise, daily, carry, seasonal, home_daily: see `team_filter.RatingSettings`.
     """
 
@@ -204,10 +204,10 @@ class Manifest(_Record):
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
         files: name → SHA-256 of every file that determines forecasts; without TOTALS, there are no forecasts of totals,
-            and without PLAYERS, who plays makes no difference.
+            and without PLAYERS, line-ups have no effect.
         refresh: later games in the ratings; None if the ratings end with the games of training and calibration.
         courses: SHA-256 of the courses of the entries, which determine no forecast; None if the bundle has none.
-        lineage: where the bundle comes from; None if it was not said.
+        lineage: origin of the bundle; None if not given.
     """
 
     schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
@@ -264,7 +264,7 @@ LSTM, LINEAR, ENTRIES, CALIBRATION, RATINGS = (
     "calibration.npz",
     "ratings.npz",
 )
-"""Files of a bundle, except the database indices."""
+"""Files of a bundle, except the database indices and the optional files below."""
 
 TOTALS = "totals.npz"
 """File of tables and ratings of total points, which a bundle may have."""

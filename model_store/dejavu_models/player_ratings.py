@@ -3,12 +3,12 @@
 A rating is an adjusted plus-minus (Rosenbaum, Measuring how NBA players help their teams win, 2004), filtered game by
 game: a player's plus-minus is compared with its expectation from the ratings of all players on court, and each rating
 is updated separately, as if the others were known (a Kalman filter with a diagonal covariance). Part of a game's
-surprise is the team's and not the player's, and is left to the teams' ratings. A part for minutes is added: a coach
-gives better players more of them.
+surprise is attributed to the team instead of the player, and is left to the teams' ratings. A player's worth also has a
+part for his minutes, since coaches give better players more minutes.
 
-The usual share of minutes of each player makes up a team's usual line-up. In a game, players not yet seen are expected
-to play as often as such players have played in earlier seasons. The margin changes by the difference between the
-expected and the usual line-up, and by the value of the usual line-ups beyond the teams' results, as after a trade.
+A team's usual line-up consists of its players' usual shares of minutes. In a game, players not yet seen are expected to
+play as often as similar players did in earlier seasons. The margin changes by the difference between the expected and
+the usual line-up, and by the value of the usual line-ups beyond the teams' results, as after a trade.
 """
 
 from __future__ import annotations
@@ -44,20 +44,21 @@ _STARTS_PACE: Final = 0.15
 _USUAL_CARRY: Final = 0.4
 """Share of the usual shares that is carried into the next season."""
 _EARLY_GAMES: Final = 4
-"""Games that the usual shares of an earlier season are worth."""
+"""Weight of the usual shares of the earlier season, in games."""
 _HOME: Final = 2.5
 """Home advantage in the expectation of a plus-minus, in points per 48 minutes."""
 _LEAST_SHARE: Final = 0.004
 """Least usual share of a player of the usual line-up."""
 
 MAX_MISSING: Final = 12.0
-"""Largest effect of who is missing, in points. In 2014 to 2019 it held up to this; beyond were a dozen games."""
+"""Largest effect of missing players, in points. In 2014 to 2019, effects up to this were as expected; ten games had
+larger ones (docs/decisions/0071-who-plays.md)."""
 MAX_USUAL: Final = 8.0
 """Largest effect of the usual line-ups, in points; in 2014 to 2024 it was within 7."""
 KNOWN_AFTER: Final = 3
-"""Games of the season, of both teams, from which on who plays enters the margin."""
+"""Games of the season that both teams need before line-ups affect the margin."""
 MAX_RATED: Final = 2000
-"""Maximum number of rated players; a further one takes the place of the least usual. A season has 600."""
+"""Maximum number of rated players; a further one replaces another (`_with_room`). A season has 600."""
 _MAX_RATING: Final = 100.0
 """Bound of a rating, in points per 48 minutes; those of a bundle are within 10."""
 
@@ -99,7 +100,7 @@ _NEW: Final = PlayerRating("", 0.0, _VARIANCE, _NEW_MINUTES, 0.0, 0.0, 0)
 
 
 class LineupDifferences(NamedTuple):
-    """Line-ups of a game, or of games, in points, home − away.
+    """Values of the line-ups of one or more games, in points, home − away.
 
     Attributes:
         missing: expected line-ups minus usual ones.
@@ -111,10 +112,10 @@ class LineupDifferences(NamedTuple):
 
 
 class LineupWeights(NamedTuple):
-    """Coefficients of what line-ups say, for the expected margin.
+    """Coefficients of line-ups in the expected margin.
 
     Attributes:
-        missing: of the difference between expected and usual line-ups, in points a point.
+        missing: of the difference between expected and usual line-ups, in points per point.
         usual: of the difference of the usual line-ups of home and away.
         margin: of the margin without players.
     """
@@ -124,7 +125,7 @@ class LineupWeights(NamedTuple):
     margin: float = 0.0
 
     def points(self, differences: LineupDifferences, margin: Floats | float) -> LineupDifferences:
-        """Return what line-ups add to margins, in points, limited by MAX_MISSING and MAX_USUAL.
+        """Return the effects of line-ups on margins, in points, limited by MAX_MISSING and MAX_USUAL.
 
         Args:
             differences: of the line-ups; NaN where they are not known.
@@ -221,7 +222,7 @@ class PlayerRatings:
             return replace(self, season=season)
         if season > self.season + 2:  # nobody is known any more
             return replace(self, players={}, games={}, season=season)
-        if season > self.season + 1:  # a season that was missed is one too
+        if season > self.season + 1:  # a missed season counts as a change of season too
             return self.before(self.season + 1).before(season)
         players = {
             number: known._replace(
@@ -230,7 +231,7 @@ class PlayerRatings:
                 usual=known.usual * _USUAL_CARRY,
             )
             for number, known in self.players.items()
-            if known.season >= self.season - 1  # who missed a season may come back
+            if known.season >= self.season - 1  # a player who missed a season may come back
         }
         return replace(self, players=players, games={}, season=season)
 
@@ -239,12 +240,12 @@ class PlayerRatings:
         return season == self.season and min(self.games.get(home, 0), self.games.get(away, 0)) >= KNOWN_AFTER
 
     def differences(self, home: str, away: str, lineups: Lineups) -> LineupDifferences:
-        """Return the line-ups of a game in points, home − away.
+        """Return the values of the line-ups of a game, in points, home − away.
 
         Args:
             home: NBA code of the home team.
             away: NBA code of the away team.
-            lineups: who has been on court so far.
+            lineups: players on court so far.
         """
         mark = mark_of(lineups.minute)
         of_home, of_away = self._of_team(home, lineups.home_seen, mark), self._of_team(away, lineups.away_seen, mark)
@@ -332,13 +333,13 @@ _NUMBERS: Final = PlayerRating._fields[1:]
 
 
 def place_of(known: PlayerRating) -> tuple[int, int, int]:
-    """Return the place of a player in the probabilities to play, after the mark; see SHAPE."""
+    """Return the indices of a player in the probabilities to play, after that of the mark; see SHAPE."""
     available = min(1.0, known.usual / max(known.minutes, 1e-6))
     return min(int(known.minutes * 8), SHAPE[1] - 1), int(known.starts > 0.5), int(available * (SHAPE[3] - 0.001))
 
 
 def _with_room(players: Mapping[int, PlayerRating], seen: Iterable[int]) -> dict[int, PlayerRating]:
-    """Return players without the least usual ones for whom there is no room beside those of a game."""
+    """Drop the players of the oldest season, least usual first, if those of a game would exceed MAX_RATED."""
     others = players.keys() - set(seen)
     excess = len(others) + len(set(seen)) - MAX_RATED
     if excess <= 0:

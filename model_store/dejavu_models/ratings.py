@@ -32,12 +32,12 @@ MAX_RATINGS_DAYS: Final = 30
 """Default of the greatest age at which ratings are used, in days; summers are not counted (`dejavu_feed.off_season`).
 It is longer than any pause of a season except that of 2020."""
 
-# How well teams and margins are known in usual seasons: 2016 to 2023, without the two that the pandemic moved
+# Uncertainty of strengths and margins in usual seasons: 2016 to 2023, without the two that the pandemic moved
 # (`python -m bench.lifecycle.team_knowledge`).
 DECEMBER_DEVIATION: Final = 2.55
-"""Largest standard deviation of a team's strength in games of December, in points. Beyond, there is no stake."""
+"""Largest standard deviation of a team's strength in games of December, in points. Above it, there is no stake."""
 OPENING_DEVIATION: Final = 3.05
-"""Largest standard deviation of a team's strength in all games, reached on opening nights, in points. Beyond, a
+"""Largest standard deviation of a team's strength in all games, reached on opening nights, in points. Above it, a
 forecast has a warning."""
 USUAL_VARIANCES: Final = {MarginSource.UNKNOWN: math.inf, MarginSource.RATED: 27.3, MarginSource.KNOWN: 13.6}
 """Variance of the expected margin, in points squared, that the tables of each source include. RATED: its mean for
@@ -151,14 +151,14 @@ class RatingFilter(TeamFilter):
 
 
 class RatedGame(NamedTuple):
-    """A game of which ratings are asked.
+    """A game whose expected margin or total is requested.
 
     Attributes:
         home, away: NBA codes.
         day: local date; None: its schedule is not known.
         is_playoffs: whether it is of the play-in or the playoffs.
-        neutral_site: whether it is at a neutral site; None if only the listed ones are.
-        lineups: who has been on court so far; None if that is not known.
+        neutral_site: whether it is at a neutral site; None to decide by the list in `dejavu_feed.neutral_sites`.
+        lineups: players on court so far; None if unknown.
     """
 
     home: str
@@ -210,7 +210,7 @@ class RatingsByDate:
         self._players = players
         self._schedule = schedule
         self._later = dict[int, Ratings]()
-        # The games of an evening are asked for often. The cache is limited: clients choose teams and dates.
+        # The games of an evening are requested often. The cache is bounded, since clients choose teams and dates.
         self.expected_margin_terms = lru_cache(maxsize=1024)(self._expected_margin_terms)
         self.uncertainty = lru_cache(maxsize=1024)(self._uncertainty)
 
@@ -242,14 +242,14 @@ class RatingsByDate:
         points = players.weights.points(found, terms.of_teams)
         return replace(
             terms,
-            usual_players=float(points.usual) + 0.0,  # −0 + 0 is 0, which an entry leaves out
+            usual_players=float(points.usual) + 0.0,  # −0 + 0 is 0, which a ledger entry omits
             missing_players=float(points.missing) + 0.0,
             home_missing=players.missing(game.home, game.lineups.home_seen),
             away_missing=players.missing(game.away, game.lineups.away_seen),
         )
 
     def _terms(self, game: RatedGame) -> tuple[GameSchedule, GameTerms]:
-        # Without any final, it is not known whether the season has not begun or nothing was reported.
+        # Without any final, the season may not have begun, or nothing was reported.
         if self._schedule and self._schedule.games:
             schedule = self._schedule.before(game.day, game.home, game.away, neutral_site=game.neutral_site)
         else:

@@ -1,4 +1,4 @@
-"""Kalman filter that estimates teams from results.
+"""Kalman filter that estimates ratings of teams from results.
 
 A linear-Gaussian state-space model, filtered game by game (Glickman & Stern, A state-space model for National Football
 League scores, JASA 93, 1998; the filter: Kalman 1960). The state is a number per team, a common level, and a
@@ -27,7 +27,7 @@ _INDEX = {code: index for index, code in enumerate(CODES)}
 LEVEL: Final = len(CODES)
 """Index of the level in the state."""
 FIRST_TERM: Final = LEVEL + 1
-"""Index of the first coefficient of a term after the level, which is the coefficient of the first term."""
+"""Index of the first coefficient after the level; the level is the coefficient of the first term."""
 MAX_STRENGTH: Final = 1000.0
 """Bound of the numbers of a state, in points; those of a bundle are below 30, the level of totals is below 250."""
 MIN_NOISE: Final = 1.0
@@ -109,7 +109,7 @@ class TeamFilter:
         """Check the numbers of the state.
 
         Raises:
-            ValueError: if they are not finite, too large, or no variances.
+            ValueError: if they are not finite or too large, or a variance is negative.
         """
         for name, values, most in (("mean", self.mean, MAX_STRENGTH), ("covariance", self.covariance, MAX_STRENGTH**2)):
             if values.dtype != np.float64 or not np.abs(values).max() <= most:  # NaN fails too
@@ -124,12 +124,11 @@ class TeamFilter:
     def predict(self, season: int, day: np.datetime64 | None = None) -> Self:
         """Predict the state before a game of `season` on `day`: adds drift variance, and regresses in a new season.
 
-        A change of season takes the place of the drift since the last game, and every season in between is a change of
-        its own. So the number of steps does not matter: the result is the same first to a season, as when a bundle is
-        published, and then to its first game, or directly to that game.
+        A change of season replaces the drift since the last game, and every season in between is a change of its own.
+        So the result does not depend on the number of steps: it is the same if the season is predicted first, as for a
+        published bundle, and then its first game, or that game directly.
 
-        If games were played but not seen, as in a season that was missed, all days of play since the last seen game add
-        drift.
+        If games were played but not seen, as in a missed season, all days of play since the last seen game add drift.
 
         Args:
             season: the season, as the year in which it ends; a season before the state's own counts as the state's.

@@ -173,7 +173,7 @@ class WarningReason(enum.Enum):
     """The strength of a team is known less well than on a usual opening night."""
 
     IMPLAUSIBLE_MARGIN = "implausible_margin"
-    """The margin in the request is far from that of the ratings: more likely one of them is wrong. It is used."""
+    """The margin of the request, which is used, is far from that of the ratings: one of the two is probably wrong."""
 
 
 @fast_frozen
@@ -204,12 +204,12 @@ class ExpectedMarginTerms:
         schedule: effect of games on the day before and on the last six days.
         playoffs: additional advantage of a home team in the play-in and the playoffs; 0 in other games.
         altitude: additional advantage of a home team high above sea level; 0 elsewhere.
-        schedule_known: whether the games of both teams on these days were known; always false for a model that knows no
-            schedule.
+        schedule_known: whether the games of both teams on these days were known; always false for a model without terms
+            of the schedule.
         usual_players: value of the usual players of both teams beyond the teams' results, by the players' ratings; 0 if
-            it is not known who plays.
+            the line-ups are unknown.
         missing_players: effect of the players seen so far, and of the usual ones not yet seen; 0 as above.
-        home_missing, away_missing: number of the five with the most usual minutes who have not been seen.
+        home_missing, away_missing: number of the five players with the most usual minutes who have not been seen.
     """
 
     strength_difference: float
@@ -244,8 +244,7 @@ class TotalForecast:
         interval: contains the outcome with probability 1 − alpha of the forecast; whole numbers, not below the current
             points.
         quantiles: in the order of the requested levels.
-        expected_total: the expected final total, as of before the game, that the forecast used, in points; None if the
-            teams are not rated.
+        expected_total: expected final total before the game, as used by the forecast, in points; None if unknown.
         distribution: quantiles of the total at DISTRIBUTION_LEVELS, in points; empty unless the forecast is to be
             recorded.
         market: evaluation of the query's market of total points; None without one.
@@ -271,10 +270,10 @@ class Forecast:
         model_version: version of the bundle that produced it.
         explanation: None unless requested.
         quantiles: in the order of the requested levels.
-        expected_margin: the expected final differential, as of before the game, that the forecast used, in points; None
-            if neither the margin nor both teams were given.
-        rated_margin: the expected margin by the ratings, in points, if the request gave another; None if it gave none,
-            or the ratings have none.
+        expected_margin: expected final differential before the game, as used by the forecast, in points; None if no
+            margin was given and no ratings could be used.
+        rated_margin: margin by the team ratings, in points, if the request gave a margin and both teams; None if not,
+            or if the ratings are not usable.
         calibration_sequence: ledger sequence of the newest outcome applied to calibration and ratings; 0 if none.
         adaptation: None if adaptation is off.
         distribution: quantiles of the differential at DISTRIBUTION_LEVELS, in points, rounded to 0.001; empty unless
@@ -289,7 +288,7 @@ class Forecast:
         warnings: reasons why the forecast is less reliable than usual.
         outdated_teams: NBA codes of the teams for which the ratings end on `ratings_date`, before a gap; empty if the
             ratings of all teams end then.
-        expected_margin_terms: what `expected_margin` is made of; None unless it is from the teams' ratings.
+        expected_margin_terms: terms of `expected_margin`; None unless it is from the teams' ratings.
         total: forecast of the points of both teams; None if the query has no total points, or the model no totals.
         teams_known: uncertainty of the ratings of home and away; empty if they provide neither margin nor total.
         widened_by: share by which the distribution is wider than calibrated, because the ratings know the teams less
@@ -351,7 +350,7 @@ class ModelInfo:
         unseen_teams: NBA code → date on which the ratings end for a team that has had no final since a gap.
         max_ratings_days: greatest age at which ratings are used; see `ratings.are_usable`.
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
-        inputs: optional inputs that its forecasts depend on: total_points, last_score.
+        inputs: names of the optional inputs that its forecasts depend on, such as total_points.
         components: components beside its linear models; see COMPONENTS.
         totals: whether it forecasts the points of both teams too, for requests with total_points.
         line: whether it has distributions for the line of a market.

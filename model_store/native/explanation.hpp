@@ -1,4 +1,4 @@
-// What explains a forecast: the contribution of each minute, what the components say, and similar games.
+// Explanation of a forecast: the contribution of each minute, the predictions of the components, and similar games.
 //
 // tests/support/reference/explanation.py takes the same steps with NumPy.
 #pragma once
@@ -16,7 +16,7 @@ struct SimilarGame {
     double distance, differential;
 };
 
-// See types.Explanation. It has a copy of what it shows, so that it outlives its models.
+// See types.Explanation. It owns copies of its data, so that it can outlive its models.
 class Explanation {
 public:
     // Explains a prediction at a horizon. `point` is the forecast that was issued, `games` the number of games behind its

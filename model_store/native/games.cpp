@@ -9,7 +9,7 @@ double within(double probability, double least) {
     return probability < least ? least : std::min(probability, 1 - least);
 }
 
-// Returns a value without a fraction as an integer within bounds; NaN as the least.
+// Converts a whole number to an integer within bounds; NaN to the least.
 int clamped(double whole, int least, int most) {
     return whole > least ? static_cast<int>(std::min(whole, static_cast<double>(most))) : least;
 }
@@ -145,7 +145,7 @@ int MarginGame::quantile(double level) const {
     int value = whole(std::min(one, other) - constants.clear);
     if (inner) most = std::max(std::min(most, whole(std::max(one, other) + constants.clear)), least);
     value = std::min(std::max(value, least), most);
-    // The inverse does not know the tails.
+    // The inverse is not valid in the tails.
     while (!inner && value > least && below_edge(value - 0.5) + floor_below(value - 1) >= target) --value;
     while (value < most && below_edge(value + 0.5) + floor_below(value) < target) ++value;
     return value;
@@ -172,7 +172,7 @@ double PointGame::cumulative(int total) const {
 
 int PointGame::quantile(double level) const {
     const double target = level - tables_->tolerance;
-    // Starts at the value of the nearer shape: that of the mixture, or beyond the outermost level, is a few steps away.
+    // Starts at the quantile of the nearer shape. The mixture's, or one beyond the outermost level, is a few steps away.
     const double start = std::ceil(to_come_ + scale_ * shape_.nearer_inverse(target) - 0.5);
     int value = clamped(start, 0, tables_->most_to_come);
     while (value > 0 && below(value - 1) >= target) --value;

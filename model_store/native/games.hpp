@@ -1,6 +1,6 @@
 // Distributions of one game on whole numbers: its differential and its total points at a horizon.
 //
-// The same steps as in uncertainty/lattice/game.py and totals/game.py, in the same order: equal to the last bit.
+// The references are MarginModel.distribution and TotalModel.distribution in Python: results equal within rounding.
 #pragma once
 
 #include <array>
@@ -35,7 +35,7 @@ struct MarginTables {
     std::array<double, 8> win{};
 };
 
-// What is known beside the differentials; not used by tables without live inputs.
+// Live inputs of a game; ignored by tables without live inputs.
 struct LiveInput {
     double points = 0.0, side = 0.0, phase = 0.0;
 };

@@ -1,4 +1,4 @@
-// Inference of the LSTM: its weights as plain arrays, one game after the other.
+// Inference of the LSTM, one game after the other, with the weights as plain arrays.
 //
 // A game's steps depend on each other, and one step of 32 units is too little work for a library's general operators.
 // This code therefore keeps the weights in the first-level cache and the gates of a step in registers.

@@ -22,7 +22,7 @@ using OfSources = std::array<OfHorizons, SOURCES>;
 
 enum class Kernel { uniform, epanechnikov, tricube };
 
-// What is shown of an entry of a database: a past game, or the group of games that it represents.
+// Displayed data of an entry of a database: a past game, or the group of games that it represents.
 struct ShownEntry {
     std::string home_team, away_team;
     std::int32_t date, games;   // 20241105 is 5 November 2024
@@ -40,7 +40,7 @@ public:
     ShownEntry entry(std::int64_t number, int horizon) const;
 
 private:
-    // What follows the teams in a record, without padding.
+    // The fields after the teams in a record, without padding.
     struct Numbers {
         std::int32_t date, games;
         float increments[HORIZONS], spreads[HORIZONS];
@@ -82,7 +82,7 @@ struct Margin {
     int linear_source() const { return known() ? (line ? 2 : 1) : 0; }
 };
 
-// What the components say of a game: differentials at the horizons, in points; and the nearest entries.
+// Predictions of the components for a game: differentials at the horizons, in points; and the nearest entries.
 struct Opinions {
     OfHorizons similar, recurrent;
     std::vector<std::int64_t> entries;
@@ -114,7 +114,7 @@ public:
     // The forecasts of a game whose differential after some minutes, or before tip-off, is `lead`.
     OfHorizons predict(int minutes, double lead, Margin margin) const;
 
-    // What the components say of a game; for a missing one, what the linear models do.
+    // The predictions of the components for a game; a missing component has those of the linear models.
     Opinions opinions(const Prediction &prediction) const;
 
 private:

@@ -1,4 +1,4 @@
-// What depends on the processor and the compiler.
+// Code that depends on the processor and the compiler.
 #pragma once
 
 // Compiles a function for each of several levels of x86-64; the loader picks the best that the processor has.
@@ -8,7 +8,7 @@
 #define FOR_EACH_PROCESSOR
 #endif
 
-// Inlines what such a function calls, which would otherwise be compiled for the lowest level only.
+// Inlines a function that such a function calls; it would otherwise be compiled for the lowest level only.
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define NOT_INLINE __attribute__((noinline))
 

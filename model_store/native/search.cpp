@@ -83,8 +83,8 @@ public:
     }
 
 private:
-    // A float's digits leave 29 bits of a double free: the number of a vector, and whether it is expanded. Its exponents
-    // are raised, since threads may be set to treat subnormal doubles as 0.
+    // A float's digits leave 29 bits of a double free, for the number of a vector and the mark that it is expanded. The
+    // exponents are raised, since threads may be set to treat subnormal doubles as 0.
     static constexpr std::uint64_t FREE = (std::uint64_t{1} << 29) - 1, EXPANDED = 1, RAISED = std::uint64_t{512} << 52;
     static constexpr std::size_t LANES = 8;
     static constexpr double NONE = std::numeric_limits<double>::infinity();
@@ -125,7 +125,7 @@ public:
         }
     }
 
-    // Writes those of some vectors that were not seen yet, and returns how many they are; marks all of them.
+    // Writes the vectors that were not seen yet, returns their number, and marks all vectors as seen.
     ALWAYS_INLINE std::size_t unseen(const std::uint32_t *from, const std::uint32_t *to, std::uint32_t *fresh) {
         std::uint16_t *const marks = marks_.data();
         const std::uint16_t mark = mark_;
@@ -147,7 +147,7 @@ private:
     std::uint16_t mark_ = 0;
 };
 
-// Four numbers with which operations compute at a time; compilers for any processor know the type.
+// Four numbers that one operation processes; compilers for any processor know the type.
 typedef float Four __attribute__((vector_size(16)));
 
 ALWAYS_INLINE Four four(const float *values) {

@@ -19,8 +19,7 @@ using Found = std::pair<float, std::uint32_t>;
 // Largest number of vectors in a graph.
 constexpr std::size_t MOST_VECTORS = std::size_t{1} << 28;
 
-// Elements for which arrays of vector numbers and distances have additional room, since distances are computed four at a
-// time.
+// Number of spare elements of arrays of vector numbers and distances, since distances are computed four at a time.
 constexpr std::size_t SPARE = 3;
 
 struct Scratch;

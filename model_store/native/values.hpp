@@ -24,7 +24,7 @@ Ends around_point(double point, double lower, double upper);
 // Number of quantiles from which on one table of values costs less than a search for each quantile.
 constexpr std::size_t MANY_QUANTILES = 8;
 
-// Returns the quantiles at levels; many of them from one table of the values between the outermost.
+// Returns the quantiles at levels; many of them from one table of the probabilities between the outermost.
 template <typename Game>
 std::vector<double> quantiles(const Game &game, const std::vector<double> &levels, double tolerance, int first_whole) {
     std::vector<double> result(levels.size());

@@ -1,9 +1,9 @@
-"""E-processes: evidence about a mean that may be looked at after every game.
+"""E-processes: evidence about a mean that can be examined after every game.
 
 An e-process for a hypothesis is a sequence of values, at least 0, whose expectation is at most 1 at any stopping time
-if the hypothesis holds. By Ville's inequality it ever reaches 20 with a probability of at most 1/20, however often it
-is looked at, and whatever is decided from it (Ramdas, Grünwald, Vovk & Shafer, Game-theoretic statistics and safe
-anytime-valid inference, Statistical Science 38, 2023).
+if the hypothesis holds. By Ville's inequality, the probability that it ever reaches 20 is then at most 1/20, however
+often it is examined and whatever is decided from it (Ramdas, Grünwald, Vovk & Shafer, Game-theoretic statistics and
+safe anytime-valid inference, Statistical Science 38, 2023).
 
 This one is a bet. A gambler with a capital of 1 stakes a share of the capital on each game; after game t the capital is
 Π (1 + λᵢ yᵢ), i ≤ t, with yᵢ at least −1/λᵢ (a betting martingale: Waudby-Smith & Ramdas, Estimating means of bounded
@@ -21,11 +21,11 @@ only fall do not: with λ₁ ≥ λ₂ ≥ … and all sums Sᵢ = μ₁ + … +
 
 and Π (1 + λᵢ yᵢ) / (1 + λᵢ μᵢ) is a martingale, with Π (1 + λᵢ μᵢ) ≤ exp(Σ λᵢ μᵢ) ≤ 1.
 
-A stake needs a bound of a game's loss, and a bound of the worst possible game would allow no useful stake. So
+A stake requires a bound of a game's loss. A bound for the worst possible game would allow no useful stake. So
 differences are clipped to a bound that is known before the game and grows with the data: the fifth largest difference
 so far. The bound never falls, so stakes, which are shares of the greatest allowed stake, never rise. A large difference
 counts in full from the sixth one of its size on; in all, clipping removes less than the sum of the five largest
-differences. This loses evidence about events as rare as one game in fifty, which few games could not give anyway.
+differences. This loses evidence about events as rare as one game in fifty, about which few games say little anyway.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def log_e_process(gains: Floats, largest_losses: Floats) -> Floats:
 def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
     """Compute the evidence that a model is worse than another by less than a margin.
 
-    It is evidence against this hypothesis: the average over the games so far of the expected difference, clipped to its
-    bound, given the knowledge before each game, is at least the margin.
+    The hypothesis that it speaks against: the conditional means of the clipped differences, each given the knowledge
+    before its game, are on average at least the margin.
 
     Args:
         differences: (n,), score of the model − score of the other of each game, in the order in which games ended;
@@ -115,7 +115,7 @@ def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
 def worse(differences: Floats, margin: float, bound: float) -> Floats:
     """Compute the evidence that a model is worse than another by more than a margin; see `not_worse`.
 
-    It is evidence against the hypothesis that the average, as in `not_worse`, is at most the margin.
+    The hypothesis that it speaks against: the same average is at most the margin.
     """
     bounds = clipping_bounds(differences, bound)
     return log_e_process(np.clip(differences, -bounds, bounds) - margin, bounds + margin)

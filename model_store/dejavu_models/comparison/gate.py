@@ -1,12 +1,12 @@
 """The gate: decides from a comparison whether a challenger is promoted, retired, or stays staged.
 
-Each statement has its own e-process, which may be looked at after every game (`eprocess`). A challenger that is worse
-than the champion by the margin, in any score at any horizon that counts, is ever promoted with a probability of at most
-1 / threshold, since a promotion needs every statement (an intersection-union test, without correction: Berger,
-Technometrics 24, 1982). It is retired once the mean of all e-values that it is worse reaches the threshold. A mean of
-e-values is an e-value (Vovk & Wang, E-values: calibration, combination and applications, Annals of Statistics 49,
-2021), so the probability of ever retiring a challenger that is nowhere worse by the margin is at most 1 / threshold
-too. These are the probabilities of one comparison; they add up over challengers.
+Each statement has its own e-process, which can be examined after every game (`eprocess`). A promotion requires that the
+challenger is shown to be not worse than the champion in every score at every horizon that counts. If it is worse by the
+margin in any of them, the probability that it is ever promoted is at most 1 / threshold (an intersection-union test,
+without correction: Berger, Technometrics 24, 1982). It is retired once the mean e-value of all statements that it is
+worse reaches the threshold. A mean of e-values is an e-value (Vovk & Wang, E-values: calibration, combination and
+applications, Annals of Statistics 49, 2021), so the probability of ever retiring a challenger that is nowhere worse by
+the margin is also at most 1 / threshold. These are the probabilities of one comparison; they add up over challengers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ PERSISTENCE: Final = "persistence"
 """Stands for persistence in place of a model version: the last known differential as a certain forecast."""
 
 BRIER_MARGIN_SHARE: Final = 0.05
-"""Margin of the Brier score, for each point of the margin of the CRPS: both are then about 0.5 % of the scores (4.2 to
-5.3 points, 0.160 to 0.169 on the season 2018)."""
+"""Margin of the Brier score per point of the CRPS margin. Both margins are then about 0.5 % of the scores (4.2 to 5.3
+points and 0.160 to 0.169 on the season 2018)."""
 
 _STATEMENTS: Final = 2 * len(HORIZONS)
 """Number of e-values for a model being worse: one for each score at each horizon."""
@@ -76,10 +76,10 @@ class Judgement:
 
     Attributes:
         decision: the decision.
-        reason: why, for people.
+        reason: human-readable grounds.
         games: number of games compared at the horizon with the most.
-        crps_e_value, brier_e_value: e-value that the model is not worse, the smallest of all horizons; for a
-            retirement, e-value that it is worse, the largest. 1 without games.
+        crps_e_value, brier_e_value: smallest e-value, over the horizons, of the statement that the model is not worse;
+            for a retirement, largest e-value of the statement that it is worse. 1 without games.
         crps_difference, brier_difference: mean difference per game, at the horizon with the most games.
         coverage: coverage of the model's intervals at the same horizon, for the alpha with the most forecasts.
     """
@@ -98,8 +98,8 @@ def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettin
     """Decide about a model that was compared with another.
 
     A horizon counts for a promotion if it has at least half as many games as the other, so that a horizon that is
-    hardly ever requested cannot hold up a promotion. Since e-values are computed from differences whose largest few are
-    clipped (`eprocess`), the plain mean differences must lie below the margin as well, or above it for a retirement.
+    hardly ever requested cannot hold up a promotion. The e-values are computed from clipped differences (`eprocess`).
+    So the mean difference without clipping must also be below the margin, or for a retirement, above it.
 
     Args:
         comparisons: by horizon; None without pairs.

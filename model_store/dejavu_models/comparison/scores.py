@@ -25,7 +25,7 @@ differ much.
 """
 
 MAX_ALPHAS: Final = 20
-"""Maximum number of alphas with a coverage, those with the most forecasts: callers can request any number of alphas."""
+"""Maximum number of alphas with a coverage: those with the most forecasts. Callers can request any number of alphas."""
 
 _MAX_LOG: Final = 600.0
 """Natural logarithm of the largest e-value that is returned: the largest float is exp(709)."""
@@ -68,7 +68,7 @@ class ScoreComparison:
 
     Attributes:
         score, against_score: mean over games of the model's score and of the other's.
-        difference: mean difference a game, model − other, with Student's interval.
+        difference: mean difference per game, model − other, with Student's interval.
         margin: the most that the model may be worse.
         not_worse, worse: (games,), after each game, the e-value of the statement that the model is worse by less than
             the margin, and of the statement that it is worse by more; see `eprocess`.

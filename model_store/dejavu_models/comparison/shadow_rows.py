@@ -1,4 +1,4 @@
-"""Rows of staged models and the champion on a leaderboard: on exactly the games and minutes that both forecast."""
+"""Leaderboard rows that compare each staged model with the champion, on exactly the games and minutes of both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PairedScore:
 
     Attributes:
         score, against_score: mean over games of the model's score and of the other's.
-        difference: mean difference a game, model − other, with Student's interval.
+        difference: mean difference per game, model − other, with Student's interval.
     """
 
     score: float
@@ -47,7 +47,9 @@ class ShadowRow:
 def shadow_rows(
     pairs: Mapping[str, PairedForecasts], against_version: str, metric: LeaderboardMetric, min_games: int
 ) -> list[ShadowRow]:
-    """Rank staged models, best first, ties by name, by the difference in Brier score if that is `metric`, else in CRPS.
+    """Rank staged models by their difference in Brier score if `metric` is that, else in CRPS; best first.
+
+    Models with equal differences are sorted by version.
 
     Args:
         pairs: model version → its forecasts and those of the champion.

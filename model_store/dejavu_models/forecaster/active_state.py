@@ -1,4 +1,4 @@
-"""Knowledge of a forecaster about outcomes and ratings while it answers one batch."""
+"""Adapted intervals and ratings with which a forecaster answers one batch."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ class ActiveState:
         return min(self.unseen.get(code, self.ratings_date) for code in (query.home_team, query.away_team))
 
     def ending(self, query: ForecastQuery, end: date) -> tuple[str, ...]:
-        """Return which teams of a query were not seen after a date, because of a gap."""
+        """Return the teams of a query that, because of a gap, were not seen after a date."""
         return tuple(code for code in (query.home_team, query.away_team) if self.unseen.get(code) == end)
 
     def adapter(self, horizon: Horizon, minute: int) -> IntervalAdapter | None:
-        """Return the adapter of forecasts to a horizon at a minute; None before any game settled."""
+        """Return the adapter of forecasts to a horizon at a minute; None before the first settled game."""
         return self.adapters.get((horizon, quarter_of(minute))) if self.adapters else None
 
     def scores(
@@ -106,9 +106,10 @@ class ActiveState:
         return are_usable(self.ratings_date, query.game_date, max_days, self.end(query))
 
     def rated_margin(self, query: ForecastQuery, max_days: int) -> float | None:
-        """Return the margin of the ratings of teams, in points, if a query gives another; None if they have none.
+        """Return the margin by the team ratings, in points, to compare with the margin that a query gives.
 
-        It leaves out line-ups, which whoever gives the margin gives too: they would make any margin plausible.
+        None if the query gives no margin, or the ratings are not usable. The effect of line-ups is excluded: the same
+        caller gives margin and line-ups, and could make any margin plausible.
         """
         if query.pregame_margin is None or not (query.home_team and query.away_team):
             return None
@@ -128,8 +129,7 @@ class ActiveState:
     def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
         """Return how well the ratings know the teams of a query, home first; empty if not requested.
 
-        It is requested by a query with both teams, unless the query gives the margin, and total points are not forecast
-        or given as well.
+        A query with both teams requests it if it gives no margin, or total points without a pregame total.
         """
         total = query.live.total_points is not None and query.live.pregame_total is None
         if not (query.home_team and query.away_team) or not (query.pregame_margin is None or total):
@@ -165,8 +165,8 @@ class ActiveState:
     def expected_total(self, query: ForecastQuery, max_days: int) -> tuple[MarginSource, float | None]:
         """Return the expected final total before the game, in points, and its source; None if it is unknown.
 
-        It is that of the query if it gives one. Ratings are used even if the query gives a margin, which says nothing
-        about the total. Ratings of totals know a team as well as ratings of margins do, or less well.
+        A total given in the query is used as it is. Ratings are used even if the query gives a margin, which says
+        nothing about the total. Ratings of totals know a team no better than ratings of margins do.
         """
         if query.live.pregame_total is not None:
             return MarginSource.LINE, query.live.pregame_total
@@ -192,7 +192,7 @@ def _rated_game(query: ForecastQuery, lineups: Lineups | None = None) -> RatedGa
 def expected_margin(query: ForecastQuery, terms: ExpectedMarginTerms | None) -> float | None:
     """Return the expected final differential before the game, in points: as given, from ratings, or None.
 
-    Ratings that have learned nonsense expect no more than a request may give.
+    A margin from ratings is limited to the range that requests can give, in case wrong results were reported.
 
     Args:
         query: the query.

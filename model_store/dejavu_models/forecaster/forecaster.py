@@ -239,12 +239,11 @@ class Forecaster:
             self.check(query.query_of((0.0,) * minutes))
 
     def forecast_columns(self, query: ColumnsQuery, state: ActiveState | None = None) -> ColumnsForecast:
-        """Answer a request accepted by `check_columns`: what `forecast_many` answers to each game, in one pass.
+        """Answer a request accepted by `check_columns` in one pass; the answers equal those of `forecast_many`.
 
         Args:
             query: the request.
-            state: the online state to answer with, to be the same for all parts of a request; by default the one in
-                force.
+            state: the online state, which must be the same for all parts of a request; by default the current one.
         """
         return compiled_columns(self._compiled, self.calibration, state or self._active, query, self.version)
 
@@ -363,5 +362,5 @@ def _plain_groups(queries: Sequence[ForecastQuery]) -> list[list[int]]:
 
 
 def _rounded_up(least: float) -> float:
-    """Round a lower bound to three significant digits, upwards: the value shown must be accepted."""
+    """Round a lower bound up to three significant digits, so that the value shown is accepted."""
     return float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(least)))

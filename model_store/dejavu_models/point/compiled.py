@@ -109,7 +109,7 @@ class CompiledGame:
 
     def __init__(self, models: Any, prediction: Any, components: tuple[str, ...]) -> None:
         self._models, self._prediction, self._components = models, prediction, components
-        self._opinions: Any = None  # what the components say, asked for by the first explanation
+        self._opinions: Any = None  # predictions of the components, computed for the first explanation
 
     def point(self, horizon: int) -> float:
         """Return the point forecast at a horizon, by its index, in points; meaningless for one that has passed."""
@@ -121,8 +121,7 @@ class CompiledGame:
 
         Args:
             horizon: its index in HORIZONS.
-            point: point forecast that was issued, in points; what live inputs add to the models' forecast is attributed
-                to the last minute.
+            point: issued point forecast, in points; the shift by live inputs is attributed to the last minute.
             calibration_games: number of games behind the distribution of the forecast.
         """
         if self._opinions is None:

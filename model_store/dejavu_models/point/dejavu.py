@@ -95,7 +95,7 @@ class Entries:
                 raise ValueError(f"entries: column {name} is {column.dtype} of shape {column.shape}")
         if not count or (self.games < 1).any():
             raise ValueError("entries: there must be entries, and each must represent at least one game")
-        if not ((self.date >= _FIRST_DAY) & (self.date <= _LAST_DAY)).all():  # NaT is not either
+        if not ((self.date >= _FIRST_DAY) & (self.date <= _LAST_DAY)).all():  # NaT fails too
             raise ValueError(f"entries: each must have a date from {_FIRST_DAY} to {_LAST_DAY}")
         if not all((np.abs(column) <= MAX_POINTS).all() for column in (self.increments, self.spreads, self.residuals)):
             raise ValueError(f"entries: increments, spreads and residuals must be within ±{MAX_POINTS}")
@@ -218,7 +218,7 @@ class Dejavu:
         )
 
     def course(self, game: SimilarGame, horizon: int) -> tuple[float, ...]:
-        """Return the course that an entry of this database took.
+        """Return the course of an entry of this database.
 
         Args:
             game: the entry, as in an explanation.

@@ -83,7 +83,7 @@ def minute_steps(patterns: Floats, margins: Floats) -> Singles:
 
 
 def steps_like(steps: Singles, patterns: Floats, margin: float | None) -> Singles:
-    """Build the LSTM input for other patterns of as many minutes.
+    """Build the LSTM input for other patterns with the same number of minutes.
 
     For one pattern, this takes a third of the time of `minute_steps`.
 

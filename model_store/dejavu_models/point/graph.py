@@ -1,4 +1,4 @@
-"""Search graphs as arrays: how bundles store them.
+"""Search graphs as arrays, the form in which bundles store them.
 
 hnswlib's own file reserves room for absent links and 32 bits for each number; as arrays, a graph takes a fifth of its
 size.
@@ -29,7 +29,7 @@ class Graph:
     Attributes:
         tenths: (m, dimensions), differences that the vectors are made of, see `vectors_of`.
         weights: (dimensions,), their weights.
-        entry: (1,), the vector at which a search begins; no other has a higher level.
+        entry: (1,), the vector at which a search begins; none has a higher level.
         levels: (m,) uint8.
         counts: lengths of the lists, unsigned: first those at level 0, then by vector and level.
         links: the lists in that order, unsigned: numbers of the vectors linked to, ascending.
@@ -92,7 +92,7 @@ class Graph:
         return cls(**{field.name: columns[field.name] for field in fields(cls)})
 
     def is_connected(self) -> bool:
-        """Whether every vector can be reached from every other by links at level 0."""
+        """Return whether every vector can be reached from every other by links at level 0."""
         sources = np.repeat(np.arange(len(self)), self.counts[: len(self)])
         targets = self.links[: len(sources)].astype(np.int64)
         return all(

@@ -89,7 +89,7 @@ class GraphIndex:
 
     Args:
         graph: the graph.
-        neighbours: number of neighbours that searches will ask for.
+        neighbours: number of neighbours that searches will request.
     """
 
     def __init__(self, graph: Graph, neighbours: int) -> None:
@@ -131,13 +131,13 @@ def search_breadth(neighbours: int) -> int:
 
 
 def read_index(content: bytes, dimensions: int, count: int, neighbours: int) -> VectorIndex:
-    """Read an index from the bytes of its file, and check all of them.
+    """Read an index from the bytes of its file, and check every value.
 
     Args:
         content: the bytes.
         dimensions: dimensions that the vectors must have.
         count: number of vectors that there must be.
-        neighbours: number of neighbours that searches will ask for.
+        neighbours: number of neighbours that searches will request.
 
     Raises:
         ValueError, KeyError: if the content is no index, or has other dimensions or another size than expected.

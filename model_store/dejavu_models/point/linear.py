@@ -1,4 +1,4 @@
-"""Linear models on lead and expected margin: the point of all forecasts. The final margin may also depend on lead³.
+"""Linear models on lead and expected margin, which give the point forecasts; for the final margin, also on lead³.
 
 One model per horizon and minute: without an expected margin, with one from ratings, and with the line of a market.
 Nothing that was tried on scores alone beats them (docs/evaluation.md), so Dejavu and the LSTM only predict their
@@ -23,8 +23,8 @@ CUBE_UNIT: Final = 1000.0
 """Unit of the cubed lead, in cubic points: with it, the last coefficient has a size similar to that of the others."""
 
 CUBE_REACH: Final = (8.0, 0.4)
-"""Largest lead whose cube counts, in points: per root of the minutes, and per minute. These are the largest leads of
-2014 to 2024; beyond them, where a cube would turn the forecast around, the cube of the largest counts.
+"""Bound of the lead in the cube, in points: coefficients of √minutes and of minutes. It follows the largest leads of
+2014 to 2024. Larger leads have the cube of the bound, since their own cube would reverse the forecast.
 """
 
 MAX_COEFFICIENT: Final = 1000.0
@@ -56,7 +56,7 @@ class LinearModels:
         if values.shape != (len(HORIZONS), MAX_SLOTS + 1, len(LINEAR_SOURCES), CUBE + 1) or values.dtype != np.float64:
             raise ValueError(f"linear coefficients are {values.dtype} of shape {values.shape}")
         for horizon, of_horizon in zip(HORIZONS, values, strict=True):
-            if not (np.abs(of_horizon[: horizon.last_slot + 1]) <= MAX_COEFFICIENT).all():  # nor is NaN
+            if not (np.abs(of_horizon[: horizon.last_slot + 1]) <= MAX_COEFFICIENT).all():  # NaN fails too
                 raise ValueError(f"linear coefficients for {horizon.value} must be within ±{MAX_COEFFICIENT:g}")
         if np.nan_to_num(values[:, :, MarginSource.UNKNOWN, MARGIN_SLOPE]).any():
             raise ValueError("the margin slope must be 0 without an expected margin")
@@ -67,7 +67,7 @@ class LinearModels:
 
     @property
     def cubic(self) -> bool:
-        """Whether any cube is not 0."""
+        """Whether any coefficient of a cube is not 0."""
         return self._cubic
 
     def increments(self, minutes: int | slice, leads: Floats, margins: Floats, *, line: bool = False) -> Floats:

@@ -79,7 +79,7 @@ def weights_from_bytes(content: bytes) -> list[NetworkWeights]:
         values = arrays[name]
         if values.shape != (count, *shape) or values.dtype != np.float32:
             raise ValueError(f"{name} is {values.dtype} of shape {values.shape}; expected float32 of {(count, *shape)}")
-        if not (np.abs(values) <= MAX_WEIGHT).all():  # nor is NaN
+        if not (np.abs(values) <= MAX_WEIGHT).all():  # NaN fails too
             raise ValueError(f"{name} must be within ±{MAX_WEIGHT:g}")
     if (np.abs(arrays["scale"]) < MIN_SCALE).any():
         raise ValueError(f"scale must be at least {MIN_SCALE:g}")

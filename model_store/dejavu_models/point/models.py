@@ -23,7 +23,7 @@ class Predictions:
     Attributes:
         minute: minute at which the patterns end.
         persistence: (n,), the last known differential.
-        linear, dejavu, lstm: (n, 2), by horizon. A missing component predicts what the linear models do.
+        linear, dejavu, lstm: (n, 2), by horizon. A missing component has the predictions of the linear models.
         neighbourhoods: neighbours behind Dejavu's predictions; None if it is not a component.
     """
 

@@ -44,12 +44,11 @@ GOLDEN_TOLERANCE = 1e-6
 """Tolerance, in points, between a loaded bundle's answers and the golden ones computed before writing."""
 
 _MAX_POINTS = 1e4
-"""Bound of the points of an answer: the largest number that a scorecard can show. Answers of models of a few games
-exceed those of any game."""
+"""Bound of the points of an answer: the largest number that a scorecard can show. It is far above the points of any
+game, as models fitted to few games need."""
 
 MAX_ANSWER_SECONDS = 0.02
-"""Maximum CPU time of an answer with everything that can be requested, in seconds; the default bundle takes up to
-0.003.
+"""Maximum CPU time of an answer with all its optional parts, in seconds; the default bundle takes up to 0.003.
 
 A server answers up to 128 queries in one pass, and replaces a worker that makes no progress for some seconds.
 """
@@ -84,7 +83,7 @@ def load_bundle(
         raise BundleUnfit(f"{folder}: model {manifest.version} is marked unfit: {manifest.verdict.reason}")
     before_parsing()
     forecaster = load_contents(folder, manifest, contents)
-    # The contents, and what was made from them on the way, take 8 MB of the 150 MB of a worker.
+    # The contents and the intermediate objects take 8 MB of the 150 MB of a worker.
     del contents
     return_freed_memory()
     return forecaster
@@ -213,7 +212,7 @@ def check_target(folder: Path) -> None:
 
 
 def check_answers(forecaster: Forecaster) -> None:
-    """Check that a bundle gives its golden answers, fast and finite answers for every horizon and minute, and learns.
+    """Check a bundle's golden answers, its time and numbers for every horizon and minute, and its numbers after finals.
 
     Raises:
         BundleCorrupt: if it does not.
@@ -248,7 +247,7 @@ def check_golden(forecaster: Forecaster) -> None:
 def _check_minutes(forecaster: Forecaster) -> None:
     """Check the time and the numbers of forecasts with explanation to every horizon from every minute.
 
-    They include the outermost games that can be asked for, and the outermost interval of each.
+    They include the most extreme games that can be requested, and the widest interval of each.
     """
     queries = [
         ForecastQuery(
@@ -264,7 +263,7 @@ def _check_minutes(forecaster: Forecaster) -> None:
         )
         for horizon in HORIZONS
         for slots in horizon.forecast_minutes
-        for lead, margin, teams, total in (  # a total is even, as the lead
+        for lead, margin, teams, total in (  # total and lead are both even
             (0.0, None, ("", ""), 40 + 4 * slots),
             (0.0, None, ("BOS", "LAL"), 40 + 4 * slots),
             (14.0, -4.0, ("", ""), 40 + 4 * slots),

@@ -52,7 +52,7 @@ MAX_SIZE = 256 * 1024**2
 """Maximum number of bytes of a bundle's arrays; those of the default bundle take 20 MB."""
 
 _LEAST_SIZE: Final = 64 * 1024
-"""Number of bytes that an array counts at least: to find and read a small one takes as long as to unpack so many."""
+"""Minimum number of bytes counted per array: finding and reading a small one takes as long as unpacking this many."""
 
 
 def load_contents(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:

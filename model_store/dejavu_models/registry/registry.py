@@ -132,7 +132,7 @@ class Registry:
         return []
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
-        """Return the course that a similar game of a forecast took.
+        """Return the course of a similar game of a forecast.
 
         Args:
             forecast: an explained forecast, of any model version: a refreshed bundle has the same entries as the bundle

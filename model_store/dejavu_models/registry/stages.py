@@ -5,8 +5,8 @@ The roster is a pure fold over the model changes in a ledger: all readers at the
     none ──load──▶ staged ──promote──▶ serving ──promote another──▶ staged (previous) ──promote another──▶ retired
       ◀──unload──┘    └─────retire─────▶ retired ◀──rollback───┘
 
-A promotion keeps the model that served until then as `previous`: loaded, watched like a challenger, and the one that a
-rollback returns to. A retired model can be loaded again.
+A promotion keeps the model that served until then as `previous`: it stays loaded, makes shadow forecasts like a
+challenger, and serves again after a rollback. A retired model can be loaded again.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ModelStage(enum.Enum):
     """Stage of a model in its life."""
 
     NONE = "none"
-    """Registered: in the store, loaded by no worker unless asked for."""
+    """Registered: in the store, and loaded by a worker only on request."""
 
     STAGED = "staged"
     """Loaded by every worker, and makes every recorded forecast in the shadow."""
@@ -93,7 +93,7 @@ class ModelEvidence:
         against: version of the model it was compared with.
         games: settled games compared.
         crps_e_value, brier_e_value: e-values of the statement that decided, for each score.
-        crps_difference, brier_difference: mean paired difference a game, model − against; below 0 is better.
+        crps_difference, brier_difference: mean paired difference per game, model − against; below 0 is better.
         coverage: share of the model's intervals that held, at the alpha with the most forecasts.
     """
 
@@ -114,7 +114,7 @@ class ModelChange:
         action: kind of the change.
         model_version: version of the model; empty for ROUTE.
         from_version: the champion until then, for PROMOTE and ROLLBACK; empty if there was none.
-        reason: why, for people; empty if none was given.
+        reason: human-readable reason; empty if none was given.
         forced: whether the change was made although the gate would have refused it.
         evidence: evidence of the gate; None if nothing was measured.
         shares: for ROUTE, the share of games of each model that is not the champion, in order; empty: none.
@@ -186,7 +186,7 @@ class Roster:
     """The models of a ledger and which of them answers, after some of its changes.
 
     Attributes:
-        stages: stage by version, in the order in which the models came to it.
+        stages: stage by version; the staged models are in the order in which they were staged.
         champion: version of the model that serves; empty if there is none yet.
         previous: version of the model that served before, which a rollback returns to; empty if there is none.
         shares: share of games of each model that is not the champion, in order.
@@ -245,7 +245,7 @@ class Roster:
             raise NotRegistered(quoted(version), "the version of a registered model") from None
 
     def changes_nothing(self, change: ModelChange) -> bool:
-        """Return whether the roster is already as a change would leave it, so that it need not be recorded."""
+        """Return whether a change would leave the roster as it is, and so need not be recorded."""
         stage = self.stages.get(change.model_version)
         match change.action:
             case ModelAction.REGISTER:

@@ -26,8 +26,8 @@ MAX_REST: Final = 7
 
 MAX_BREAK: Final = 14
 """Maximum number of days without any game of the league, summers not counted, in a break of the season. After a longer
-time, games were played that the history does not know: it has a gap. The longest breaks are the All-Star break, 7 days,
-and those around a summer, 12 (`dejavu_feed.off_season`); that of 2020 is taken for a gap."""
+time, the history is assumed to lack games: it has a gap. The longest breaks are the All-Star break, 7 days, and those
+around a summer, 12 (`dejavu_feed.off_season`); that of 2020 counts as a gap."""
 
 _WINDOWS: Final = (4, 6)
 _MAX_GAMES: Final = 128
@@ -135,7 +135,7 @@ class ScheduleHistory:
             day: local date of the game; None if it is not known.
             home: NBA code of the home team.
             away: NBA code of the away team.
-            neutral_site: whether it is at a neutral site; None if only the listed ones are (see `is_neutral`).
+            neutral_site: whether it is at a neutral site; None to decide by the list (see `is_neutral`).
 
         Raises:
             KeyError: if a team is not an NBA code.
@@ -165,7 +165,7 @@ class ScheduleHistory:
 
     def _team(self, code: str, game: Appearance) -> TeamSchedule:
         games = self.games.get(code, ())
-        earlier = games[: bisect_left(games, game.day, key=_DAY)]  # not a look at every game: forecasts wait for this
+        earlier = games[: bisect_left(games, game.day, key=_DAY)]  # by bisection, since forecasts wait for this
         last = earlier[-1] if earlier else None
         rest = None if last is None else (game.day - last.day).days - 1
         in_4, in_6 = (self._games_in(days, earlier, game.day) for days in _WINDOWS)

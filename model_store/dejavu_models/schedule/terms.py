@@ -12,7 +12,7 @@ from dejavu_feed.home_cities import HOME_CITIES
 from dejavu_models.schedule.history import GameSchedule, TeamSchedule
 
 HIGH_ALTITUDE: Final = 1200
-"""Metres above sea level from which on the home team is used to thinner air: Denver and Salt Lake City."""
+"""Metres above sea level; above them, the home team is used to thinner air: Denver and Salt Lake City."""
 
 _WINDOW: Final = 6
 

@@ -1,4 +1,4 @@
-"""Games that may not be as recorded: of doubtful identity, with impossible times, or with contradictory forecasts."""
+"""Games whose record may be wrong: of doubtful identity, with impossible times, or with contradictory forecasts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ FEED_LAG_SECONDS: Final = 300
 """Longest usual delay between a minute of play and its appearance in a feed, in seconds."""
 
 MAX_CORRECTION: Final = 6
-"""Points by which feeds correct a differential afterwards. Forecasts whose leads differ by more describe different
-games."""
+"""Largest later correction of a differential in feeds, in points. Forecasts whose leads differ by more describe
+different games."""
 
 MAX_MINUTE_SWING: Final = 18
 """Maximum change of a lead within a minute, in points; exceeded in two games in eleven seasons."""
@@ -131,7 +131,7 @@ def _of_two_stories(
 def contradictory_points(points: Floats, minute: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which of n points of both teams contradict others of their game, since points never fall.
 
-    Of more points before fewer, by more than MAX_CORRECTION, at least one is wrong: both are returned.
+    If earlier points exceed later ones by more than MAX_CORRECTION, one of the two is wrong: both are returned.
 
     Args:
         points: (n,); NaN where they are not known.
@@ -145,7 +145,7 @@ def contradictory_points(points: Floats, minute: NDArray[np.int64], place: NDArr
     # The offset puts the values of a game above those of all games before it, whatever the points are.
     _, game = np.unique(place[known], return_inverse=True)
     values = points[known] + 2.0 * (1.0 + points[known].max()) * game
-    rising = np.lexsort((-values, minute[known], game))  # the most of a minute first: fewer in it come after more
+    rising = np.lexsort((-values, minute[known], game))  # most points of a minute first, to see fewer ones as a fall
     highest = np.maximum.accumulate(values[rising])
     falling = rising[::-1]
     lowest = np.minimum.accumulate(values[falling])

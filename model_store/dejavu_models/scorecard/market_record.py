@@ -22,8 +22,8 @@ class MarketRecord:
 
     The bets of a game are open at the same time and correlated. Each bet stakes its share of the bankroll as of before
     the game, and the profit of a game is the sum of the profits of its bets. Bets are taken in the order in which their
-    markets were recorded, and each stakes at most what those before it leave of the caps per game and per evening: an
-    answer does not know the other markets, and a later market takes nothing from a bet that was placed.
+    markets were recorded, and each stakes at most the rest of the caps per game and per evening that earlier bets
+    leave: an answer does not know the other markets, and a later market takes nothing from a placed bet.
 
     Attributes:
         bets: number of forecasts with a stake.
@@ -40,7 +40,7 @@ class MarketRecord:
         expected_profit: sum of the expected profits as recorded, as a share of the bankroll.
         won, lost, pushed: numbers of bets.
         games: number of games with bets.
-        capped: number of stakes that the caps cut, or left out of the bets.
+        capped: number of stakes that the caps reduced, possibly to 0.
     """
 
     bets: int

@@ -22,7 +22,7 @@ class Exclusion(enum.IntEnum):
     LATE_TIME = 3
     """It was recorded long after the newest minute of its game."""
     REPORTED = 4
-    """It was made after a report of an outcome that it precedes; the report has been withdrawn since."""
+    """It was made after the report of an outcome at a later minute; the report has been withdrawn since."""
     GAME_DATE = 5
     """It was made after the evening of the date given for its game."""
     OBSERVED = 6
@@ -56,20 +56,20 @@ class SettledForecasts:
         evening_cap: the same for the stakes on one evening.
         day: ordinal of the local date of the game: its evening.
         late_market: whether the market was sent after the outcome was observed; it does not count as a market then.
-        market_sequence: position of the market in the ledger; orders the stakes, up to the caps. 0 without a market.
+        market_sequence: position of the market in the ledger, the order in which stakes use the caps; 0 without one.
         order: a number that ascends in the order of outcomes; orders the bets.
         exclusion: an Exclusion; only forecasts with NONE count, and bets on these and on superseded ones.
         home, away: integer ids of the teams, equal exactly for one team; 0 if the request named none.
-        other_teams: whether the outcome names another team than the forecast, or the same ones the other way round.
+        other_teams: whether the outcome names another team than the forecast, or the same ones with swapped sides.
         in_league: whether the game's id is of a form that the NBA assigns.
         in_time: whether the forecast was made in time, even if its outcome has been withdrawn since.
         replay: whether the game is of a replay or a simulated season.
-        margin, pregame_total, neutral_site: of the request, the last 1 or 0; NaN for each that it did not give.
+        margin, pregame_total, neutral_site: inputs of the request, neutral_site as 1 or 0; NaN for each one not given.
         missing_players: effect of missing players on the expected margin, in points; NaN if 0 or unknown.
         made_us: when the forecast was made, in microseconds since 1970.
         outcome_doubtful: whether the outcome was observed sooner after the forecast, or is further from its lead, than
-            the play in between allows, or has fewer points of both teams, or one of the game was reported and withdrawn
-            before its first forecast.
+            the play in between allows; or has fewer total points than the forecast; or an outcome of the game was
+            reported and withdrawn before the game's first forecast.
         corrected: whether another report of the outcome had another differential or total.
         total_points: points of both teams with which the total was forecast; NaN without a total.
         total_open: whether there is a forecast of the total, but the outcome has no total.

@@ -31,7 +31,7 @@ class TotalsByDate:
         self.newest: date = state.date.astype("datetime64[D]").item()
         self._filter = state
         self._schedule = schedule
-        # The games of an evening are asked for often. The cache is limited: clients choose teams and dates.
+        # The games of an evening are requested often. The cache is bounded, since clients choose teams and dates.
         self.expected_total = lru_cache(maxsize=1024)(self._expected_total)
 
     def are_of_earlier_season(self, game_date: date | None) -> bool:

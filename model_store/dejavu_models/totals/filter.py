@@ -24,8 +24,8 @@ _LEVEL = 200.0
 class TotalFilter(TeamFilter):
     """Filter of final totals, overtime included; immutable.
 
-    Its state, (34,), has what each team adds to the total of a game, the total of two average teams, and the
-    coefficients of TotalTerms.
+    Its state, (34,), has the contribution of each team to the total of a game, the total of two average teams, and the
+    coefficients of the other TotalTerms.
     """
 
     away_sign: ClassVar[float] = 1.0

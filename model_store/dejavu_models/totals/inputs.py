@@ -13,8 +13,8 @@ POINT_TERMS: Final = 6
 SCALE_TERMS: Final = 4
 
 LATE: Final = 36
-"""Minute from which scale and shape of the final total depend on the lead: the trailing team fouls, a tie is played
-on."""
+"""Minute from which scale and shape of the final total depend on the lead: the trailing team fouls, and a tie goes to
+overtime."""
 
 MOST_TO_COME: Final = 400
 """Bound of the points still to come; no game of the NBA ever had more than 370 in all."""
@@ -41,7 +41,7 @@ def point_terms(horizon: Horizon, inputs: TotalInputs) -> Floats:
     """Return the terms of the points still to come, (n, POINT_TERMS).
 
     For the end, the terms of the lead let a clear lead reduce the points to come, and a small one increase them: fouls
-    stop the clock, and a tie is played on. For the half, they are 0.
+    stop the clock, and a tie goes to overtime. For the half, they are 0.
     """
     result = np.zeros((len(inputs), POINT_TERMS))
     result[:, 0], result[:, 1], result[:, 2] = 1.0, inputs.points, inputs.expected
@@ -60,7 +60,7 @@ def scale_terms(horizon: Horizon, minute: int, inputs: TotalInputs, to_come: Flo
         horizon: the horizon.
         minute: number of minutes played.
         inputs: inputs of the games.
-        to_come: (n,), points that are expected still to come.
+        to_come: (n,), expected points still to come.
         log_mean: logarithm of their mean over the games that the model is fitted on.
     """
     result = np.zeros((len(inputs), SCALE_TERMS))

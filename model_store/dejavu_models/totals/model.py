@@ -37,7 +37,7 @@ TABLES: Final = ("point", "log_mean", "scale", "shapes", "late_shapes")
 
 _EDGES: Final[Floats] = np.arange(0.5, MOST_TO_COME)
 
-# The logarithm of the scale is linear between these sizes of the lead and in the logarithm of what is to come.
+# The logarithm of the scale is linear between these sizes of the lead and in the logarithm of the points to come.
 _LEADS, _LEAST_AND_MOST = (each.ravel() for each in np.meshgrid([0.0, 10.0, MAX_DIFFERENTIAL], [0.0, MOST_TO_COME]))
 _OUTERMOST: Final = TotalInputs(np.zeros_like(_LEADS), _LEADS, np.zeros_like(_LEADS))
 
@@ -56,7 +56,7 @@ class TotalModel:
 
     Raises:
         ValueError: if a shape is wrong, or a value is not finite or too large, or quantiles do not ascend, or a game
-            that can be asked for has a scale beyond MAX_LOG_SCALE.
+            that can be requested has a scale beyond MAX_LOG_SCALE.
     """
 
     point: Floats
@@ -81,7 +81,7 @@ class TotalModel:
             check_log_scales(terms @ self.scale[row])
 
     def to_come(self, horizon: Horizon, minute: int, inputs: TotalInputs) -> Floats:
-        """Return the points that are expected still to come until a horizon, (n,), from 0 to MOST_TO_COME.
+        """Return the expected points still to come until a horizon, (n,), from 0 to MOST_TO_COME.
 
         Args:
             horizon: the horizon.

@@ -1,4 +1,4 @@
-"""Distribution that a forecast is issued with: the model's own, or the one adapted to reported outcomes."""
+"""Distribution with which a forecast is issued: the model's own, or the one adapted to reported outcomes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class IssuedDistribution:
     Args:
         game: distribution of the model as calibrated.
         mode: None if adaptation is off.
-        adapter: None if nothing has settled yet.
+        adapter: None before the first settled game.
         widening: factor of all scores, at least 1, relative to the calibrated width, adapted or not.
     """
 
@@ -84,7 +84,7 @@ class IssuedDistribution:
         return self._game.interval_at(self._widening * radius_of_alpha(alpha))
 
     def adaptation(self, alpha: float, static: Interval) -> Adaptation | None:
-        """Return the adapted interval with the static one; both are equal before any game settles."""
+        """Return the adapted interval with the static one; they are equal before the first settled game."""
         if self._mode is None:
             return None
         if self._adapter is None:
@@ -133,7 +133,7 @@ def adapted_probability(scores: ScoreMap, probability: float) -> float:
 
 @lru_cache(maxsize=256)
 def adapted_scores(scores: ScoreMap | None, alpha: float, levels: tuple[float, ...]) -> AdaptedScores:
-    """Return where the quantiles of a forecast are taken.
+    """Return the positions of a forecast's quantiles in the model's own distribution.
 
     Args:
         scores: the map in force; None without adaptation.

@@ -17,7 +17,7 @@ HALF_LIFE_GAMES: Final = 200.0
 PRIOR_GAMES: Final = 150.0
 
 BOUNDS: Final = (0.8, 1.25)
-"""Limits the effect of wrong outcome reports on intervals. 2019 to 2023 needed 0.96 to 1.06."""
+"""Bounds of the factor, to limit the effect of wrong outcome reports. The seasons 2019 to 2023 needed 0.96 to 1.06."""
 
 _KEEP: Final = 0.5 ** (1 / HALF_LIFE_GAMES)
 

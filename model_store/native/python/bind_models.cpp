@@ -166,7 +166,7 @@ std::unique_ptr<PointModels> point_models(const std::vector<LstmNetwork> &networ
     return std::make_unique<PointModels>(Networks(networks), std::move(minutes), cubic);
 }
 
-// Throws what Python sees as a KeyError.
+// Throws an exception that Python receives as a KeyError.
 void check_minute(const PointModels &models, std::int64_t minutes) {
     if (minutes < 1 || minutes > models.longest() || !models.supports(static_cast<int>(minutes)))
         throw nb::key_error(("no database for minute " + std::to_string(minutes)).c_str());

@@ -1,4 +1,4 @@
-// What the parts of the Python module share: arrays as Python gives them, and checks when a bundle is loaded.
+// Shared by the parts of the Python module: arrays from Python, and checks when a bundle is loaded.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -27,7 +27,7 @@ std::vector<Value> copied(const Array<Value> &array) {
     return {array.data(), array.data() + array.size()};
 }
 
-// Throws what Python sees as a ValueError.
+// Throws an exception that Python receives as a ValueError.
 inline void expect(bool holds, const char *what) {
     if (!holds) throw std::invalid_argument(what);
 }

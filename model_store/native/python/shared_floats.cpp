@@ -1,4 +1,4 @@
-// Python's floats for whole numbers, made once: patterns and distributions consist of few of them, over and over.
+// Python's floats for whole numbers, each made once: patterns and distributions repeat few numbers many times.
 #include <array>
 #include <cmath>
 
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int LARGEST = 200;
 
-// Never destroyed, since the interpreter ends before.
+// Never destroyed, since the interpreter would end before its destruction.
 using Floats = std::array<nb::object, 2 * LARGEST + 1>;
 
 nb::object shared(double value) {

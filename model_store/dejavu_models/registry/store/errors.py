@@ -3,11 +3,11 @@
 DejavuError
 ├── InvalidModelStore         the address of a store cannot be used
 ├── ModelStoreUnavailable     the storage cannot be read or written at present
-├── TooManyUploads            as many uploads are in progress as a server takes
+├── TooManyUploads            the maximum number of uploads is in progress
 ├── UploadInProgress          another upload of the same bundle is in progress
-├── UploadTooLarge            a bundle, or its manifest, is larger than a server takes
+├── UploadTooLarge            a bundle, or its manifest, is larger than a server accepts
 └── InvalidInput
-    └── InvalidChunk          a chunk is not of a missing file, or not the next piece of its file
+    └── InvalidChunk          a chunk does not belong to a missing file, or is not the next one of its file
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ModelStoreUnavailable(DejavuError):
 
 
 class TooManyUploads(DejavuError):
-    """As many uploads are in progress as a server takes; a later retry may succeed."""
+    """The maximum number of uploads is in progress; a later retry may succeed."""
 
     reason = "TOO_MANY_UPLOADS"
 
@@ -40,13 +40,13 @@ class UploadInProgress(DejavuError):
 
 
 class UploadTooLarge(DejavuError):
-    """A bundle, or its manifest, is larger than a server takes."""
+    """A bundle, or its manifest, is larger than a server accepts."""
 
     reason = "UPLOAD_TOO_LARGE"
 
 
 class InvalidChunk(InvalidInput):
-    """A chunk of an upload is not of a missing file, or not the next piece of its file."""
+    """A chunk of an upload does not belong to a missing file, or is not the next one of its file."""
 
     reason = "INVALID_CHUNK"
     default_field = "chunk"

@@ -16,14 +16,14 @@ from dejavu_models.errors import BundleCorrupt, BundleIncomplete
 from dejavu_models.registry.store.errors import ModelStoreUnavailable
 
 MAX_FILE_BYTES: Final = 256 * 1024**2
-"""Largest file that is read: as large as the largest bundle that a server takes by default."""
+"""Maximum size of a file that is read: that of the largest bundle that a server accepts by default."""
 
 _UNFINISHED: Final = ".new"
 """Suffix of the name of an unfinished file; the whole name also begins with a dot."""
 
 
 class StoredFiles(Protocol):
-    """Files by path, `/` between its parts. Readers see a file whole or not at all."""
+    """Files by path, with parts separated by `/`. Readers see a complete file or none."""
 
     name: str
     """Place of the files, for messages."""
@@ -109,10 +109,10 @@ class FolderFiles:
 
 
 def _read_regular(folder: Path, path: str, source: str, most: int = MAX_FILE_BYTES) -> bytes:
-    """Read a file in a folder: a regular one only, and no more than it has when it is opened.
+    """Read a regular file in a folder, up to the size that it has when it is opened.
 
-    Whoever can write to the folder could otherwise put a pipe, which stalls its reader, or a link to a device, which
-    never ends, in the place of a file.
+    Otherwise, anyone who can write to the folder could replace a file by a pipe, which blocks its reader, or by a link
+    to a device, which never ends.
 
     Raises:
         BundleCorrupt: if it is larger than `most` bytes, or no regular file.
@@ -143,7 +143,7 @@ def disk(name: object) -> Iterator[None]:
 
 
 class FolderContents(Mapping[str, bytes]):
-    """Contents of files in a folder, by name; each is read when it is asked for, so that not all are in memory at once.
+    """Contents of files in a folder, by name; each is read on access, so that not all are in memory at once.
 
     Reading one raises BundleIncomplete if it is missing, and BundleCorrupt if it cannot be read.
 

@@ -33,7 +33,7 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
 
 
 class _Received(Callback):  # type: ignore[misc]  # fsspec is not typed
-    """Ends the download of a file that is larger than expected, whatever the storage says of its size."""
+    """Stops the download of a file that is larger than its limit, whatever size the storage reports."""
 
     def __init__(self, place: str, path: str, most: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class _Download:
     """A file that is being received in memory.
 
     Attributes:
-        path: where to write it: not every kind of storage writes to an open file.
+        path: path to write it to, since not every kind of storage can write to an open file.
         content: what was received; None if the storage has no such file.
     """
 
@@ -66,14 +66,14 @@ class _Download:
 def _in_memory() -> Iterator[_Download]:
     """Receive a file within the block, in memory: the folder for temporary files may be small, or missing.
 
-    The block must last as long as the download: afterwards the path may be that of any other open file.
+    The block must last as long as the download: afterwards another open file may have the same path.
     """
     with os.fdopen(os.memfd_create("dejavu-model"), "rb") as file:
         download = _Download(f"/proc/self/fd/{file.fileno()}")
         try:
             yield download
         except FileNotFoundError as error:
-            if error.filename == download.path:  # not the storage's
+            if error.filename == download.path:  # the path, not the stored file, is missing
                 raise
         else:
             download.content = file.read()
@@ -82,8 +82,8 @@ def _in_memory() -> Iterator[_Download]:
 class RemoteFiles:
     """Files under a URL. See `StoredFiles`.
 
-    Files appear whole only if the storage writes whole objects, as S3 and its like do. If two servers write the same
-    file at once, the later one stays.
+    Readers see complete files only if the storage writes whole objects, as S3 does. If two servers write the same file
+    at once, the later write wins.
 
     Args:
         url: URL of a kind that fsspec knows, such as s3://BUCKET/FOLDER. Credentials come from the environment.
@@ -135,7 +135,7 @@ class RemoteFiles:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        """Turn any error of a storage library, which has classes of its own, into one of ours."""
+        """Convert errors of storage libraries, which have their own classes, to ModelStoreUnavailable."""
         try:
             yield
         except BundleCorrupt:

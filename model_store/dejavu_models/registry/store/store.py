@@ -36,7 +36,7 @@ FILES, MANIFESTS, UPLOADS = "files", "manifests", "uploads"
 
 _VERSION: Final = re.compile(r"[0-9a-f]{16}")
 _MANIFEST_BYTES: Final = 1024**2
-"""Largest manifest: as large as one that is uploaded may be."""
+"""Maximum size of a manifest: that of an uploaded one."""
 
 _LEFT_SECONDS: Final = 86_400.0
 """Age in seconds after which leftovers of a process killed while it wrote are removed."""
@@ -234,7 +234,7 @@ class ModelStore:
         source: str,
         check: Callable[[Path], None],
     ) -> None:
-        """Verify a bundle that is not stored yet, put together in a folder of its own."""
+        """Verify a bundle that is not stored yet, assembled in a folder of its own."""
         with self._new_folder() as folder:
             with disk(self._work):
                 (folder / MANIFEST).write_bytes(text)

@@ -1,7 +1,7 @@
 """Received parts of incomplete bundles: a folder for each, which the next attempt continues.
 
-Each upload holds a lock on its folder, which ends with its process at the latest. All processes of a machine that use a
-folder share its limits.
+Each upload holds a lock on its folder, which is released at the latest when its process ends. All processes of a
+machine that use a folder share its limits.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class UploadLimits:
         chunk_bytes: maximum size of a chunk, and of a manifest, in bytes.
         at_once: maximum number of uploads in progress.
         unfinished: maximum number of incomplete bundles; beyond it, the one that has been waiting longest is removed.
-        free_bytes: space that the disk must have left besides the two copies of a bundle that are made of it once it is
-            complete, in bytes: without a limit of its own, a ledger on this disk would find it full.
+        free_bytes: free space that must remain on the disk besides the two copies made of a complete bundle, in bytes,
+            for example for a ledger on the same disk.
         keep_seconds: how long parts of a bundle are kept after the last attempt, in seconds.
     """
 
@@ -125,8 +125,8 @@ class Upload:
         """Return the files, once all are complete; they can be read until the upload ends.
 
         Raises:
-            BundleIncomplete: if a file is not complete. It stays, since the beginning of the right file cannot be told
-                from a wrong file: a caller that has no more data of it must send it again from the start.
+            BundleIncomplete: if a file is not complete. The received part stays: the beginning of the right file looks
+                like a wrong file. A caller that has no more data of it must send it again from the start.
             ModelStoreUnavailable: if the disk fails.
         """
         self.close()
@@ -177,7 +177,7 @@ class Uploads:
     """
 
     CHECKED: Final = "checked-"
-    """Beginning of the names of folders with bundles that are being verified."""
+    """Prefix of the names of folders with bundles that are being verified."""
 
     def __init__(self, folder: Path, limits: UploadLimits | None = None) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""Verifies a bundle in a separate process, so that a harmful one affects no other.
+"""Verifies a bundle in a separate process, so that a harmful bundle affects no other process.
 
 A malicious file can crash a process or fill its memory, and a server has secrets that its models must not read. So an
 uploaded bundle is loaded first by `python -m dejavu_models.registry.store.verification FOLDER NICENESS`: in an empty
@@ -32,7 +32,7 @@ MAX_WAIT_SECONDS: Final = 300
 """Maximum wall time of a verification, in seconds: on a busy machine it waits for the CPU most of the time."""
 
 BACKGROUND_NICENESS: Final = 5
-"""Niceness of a verification: calls come first, and it still ends, with a third of the weight of a worker."""
+"""Niceness of a verification: with a third of a worker's CPU weight, it yields to calls and still ends."""
 
 ENVIRONMENT: Final = ("PATH", "PYTHON", "LD_LIBRARY_PATH", "LANG", "LC_", "TMPDIR", "OMP_", "OPENBLAS_", "MALLOC_")
 """Prefixes of the environment variables that the process gets: those that Python needs to find its modules, and the
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def open_no_more() -> None:
-    """Give up the right to open files and connections, write files and start processes, for good."""
+    """Give up permanently the right to open files and connections, write files and start processes."""
     for encoding in ("ascii", "cp437", "latin-1", "utf-8"):
         codecs.lookup(encoding)  # archives use these for names, and Python reads an encoding's module on first use
     for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):

@@ -82,7 +82,7 @@ class LatticeCalibration:
         return (MarginSource.LINE, LiveKind.NONE) in self.models
 
     def live(self, situation: Situation, numbers: Mapping[str, float]) -> LiveColumns | None:
-        """Return the live inputs of a game by which it is forecast, (1,) each; None: without live inputs.
+        """Return the live inputs that the forecast of a game uses, (1,) each; None if it uses none.
 
         Args:
             situation: the situation.
@@ -132,7 +132,7 @@ class LatticeCalibration:
             points: (n,), point forecasts, in points.
             leads: (n,), last known differentials, in points.
             margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
-            at: where quantiles are taken.
+            at: positions of the quantiles.
 
         Returns:
             P(the home team leads), (n,), not adapted; and the quantiles, (n, len(at.levels)), in points.
@@ -149,7 +149,7 @@ class LatticeCalibration:
         return tables
 
     def shift(self, situation: Situation, live: LiveColumns | None) -> float:
-        """Return what live inputs, (1,) each, add to a point forecast, in points; 0 without them."""
+        """Return the shift of a point forecast by live inputs, (1,) each, in points; 0 without them."""
         if live is None:
             return 0.0
         model = self.model(situation.margin_source, live.kind)

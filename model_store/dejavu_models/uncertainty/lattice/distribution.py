@@ -73,8 +73,8 @@ class WholeNumberDistribution:
     def intervals(self, alpha: float) -> tuple[Integers, Integers]:
         """Return the ends of the intervals at a miscoverage rate, (n,) each; whole numbers, both within.
 
-        At most alpha/2 lies beyond each end, so the interval holds at least as often as its level, on average a little
-        more: no interval with whole ends holds exactly as often.
+        At most alpha/2 lies beyond each end, so the coverage is at least 1 − alpha. On average it is a little more,
+        since whole ends cannot give exactly this coverage.
         """
         ends = self.quantiles((alpha / 2, 1 - alpha / 2))
         return ends[:, 0], ends[:, 1]

@@ -37,8 +37,8 @@ AT_REACH: Final = REACH + 1e-5
 ROUNDING: Final = 1e-3
 INNER: Final = 0.01
 CLEAR: Final = 0.05
-"""Maximum error, in points, of the inverse of a shape between the levels INNER and 1 − INNER, due to leaving out the
-floors: these sum to 3e-6, and between two of the levels 0.01 lies on at most 160 points."""
+"""Maximum error, in points, of the inverse of a shape between the levels INNER and 1 − INNER. The inverse ignores the
+floors; these sum to 3e-6, and the 0.01 between two levels lies on at most 160 points."""
 
 
 class AdaptedScores(NamedTuple):
@@ -155,7 +155,7 @@ class LatticeGame:
         return Interval(*self._native.interval(alpha))
 
     def interval_at(self, reach: float) -> Interval:
-        """Like `interval`, but between the quantiles at standard-normal scores of ±reach, for any reach."""
+        """Return the interval between the quantiles at standard-normal scores of ±reach, for any reach."""
         return around_point(self._point, *self.values_at((-reach, reach)))
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:

@@ -23,7 +23,7 @@ LATE: Final = 40
 """Minute from which the scale of the final margin also depends on how one-sided or close the game is."""
 
 _LONGEST_SINCE: Final = 24.0
-"""Seconds of a possession: an earlier score contains no information on the possession of the ball."""
+"""Longest possession, in seconds: an earlier score contains no information on the possession of the ball."""
 
 
 class LiveKind(enum.IntEnum):
@@ -43,7 +43,7 @@ COLUMNS: Final = {
 """Columns of `dejavu_feed.live_inputs.COLUMNS` that tables of a kind use."""
 
 BEST_FIRST: Final = (LiveKind.POSSESSION, LiveKind.SCORES)
-"""The kinds with live inputs: a game is forecast by the first one of which it has all inputs."""
+"""The kinds with live inputs; a forecast uses the first one whose inputs are all known."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -53,8 +53,8 @@ class LiveColumns:
     Attributes:
         total_points: (n,), points of both teams after the minute.
         side: (n,), 1 the home team, −1 the away team, 0 neither: the side of the last score, or the one with the ball.
-        phase: (n,), in [0, 1]: of a last score, 0 right after it and 1 from a possession later on; of a possession, 1
-            while a shot is in the air.
+        phase: (n,), in [0, 1]: for a last score, the time since it, in longest possessions, at most 1; for a
+            possession, 1 while a shot is in the air.
         kind: the kind of the tables.
     """
 
@@ -75,7 +75,7 @@ class LiveColumns:
 
 
 def is_used(kind: LiveKind, minute: int) -> bool:
-    """Whether tables of a kind are used after a minute."""
+    """Return whether tables of a kind are used after a minute."""
     return kind is not LiveKind.POSSESSION or minute >= POSSESSION_FROM
 
 
@@ -122,8 +122,8 @@ def pace_of(coefficients: Floats, live: LiveColumns) -> Floats:
 def win_terms(minute: int, leads: Floats, margins: Floats, pace: Floats, live: LiveColumns | None) -> Floats:
     """Return the terms of the joint win probability, (n, WIN_TERMS).
 
-    Lead and expected margin count in units of a random walk over the time that is left; how much they count changes
-    smoothly over the game, and quickly in its last minutes. Without live inputs, the last four terms are 0.
+    Lead and expected margin are in units of a random walk over the remaining time; their coefficients change smoothly
+    over the game, and quickly in its last minutes. Without live inputs, the last four terms are 0.
 
     Args:
         minute: number of minutes played.

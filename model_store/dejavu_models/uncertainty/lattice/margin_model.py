@@ -5,8 +5,8 @@ favourite (normalised conformal prediction: Papadopoulos, Gammerman & Vovk, 2008
 residuals of the linear models, late in a game by the size of the lead; and one win probability for all minutes, a
 logistic regression, averaged with that of the distribution in log-odds.
 
-The last step is conformal, in the scale of this distribution: its levels are replaced by the ranks that the outcomes of
-the calibration games had in it, games that neither models nor tables have seen. See `ranks`.
+The last step is conformal: the levels of this distribution are replaced by the ranks in it of the outcomes of the
+calibration games, which neither models nor tables have seen. See `ranks`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from dejavu_models.uncertainty.lattice.ranks import TAILS, calibrated, check_ran
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_log_scales, check_tables, cumulative, mixed
 
 CELLS_FROM: Final = 36
-"""Minute from which the shape for the end of the game depends on the lead: the trailing team fouls, a tie is played
-on."""
+"""Minute from which the shape for the end of the game depends on the lead: the trailing team fouls, and a tie goes to
+overtime."""
 
 CENTERS: Final[Floats] = np.array([0.0, 3.0, 6.0, 10.0, 15.0, 21.0])
 """Sizes of the lead at which there is a shape, in points; between them shapes are mixed."""
@@ -70,7 +70,7 @@ class MarginModel:
     """Tables of one kind of request: one source of the expected margin, and a kind of live inputs or none.
 
     Attributes:
-        kind: which live inputs it uses.
+        kind: the live inputs that it uses.
         shift: (cases, SHIFT_TERMS), coefficients of the shift of point forecasts, in points; 0 without live inputs.
         pace: (cases, PACE_TERMS), see `pace_of`; 0 without live inputs.
         scale: (cases, SCALE_TERMS), coefficients of the logarithms of the scales.
@@ -82,7 +82,7 @@ class MarginModel:
 
     Raises:
         ValueError: if a shape is wrong, or a value is not finite or too large, or quantiles do not ascend, or a game
-            that can be asked for has a scale beyond MAX_LOG_SCALE.
+            that can be requested has a scale beyond MAX_LOG_SCALE.
     """
 
     kind: LiveKind

@@ -1,15 +1,16 @@
 """Conformal ranks: the last step of every distribution on whole numbers.
 
-For each calibration game, a game that neither the models nor the tables have seen, and each minute of a cell, the rank
-of the outcome is its randomised probability transform in the distribution of the tables. An interval at level 1 − alpha
-ends at the tables' levels within which the share 1 − alpha of these ranks lies: the levels of the tables need not be
-right. Ranks are two-sided, by their distance from the median: the calibrated distribution has the median of the tables.
+Neither the models nor the tables have seen the calibration games. For each of these games and each minute of a cell,
+the rank of the outcome is its randomised probability transform in the distribution of the tables. An interval at level
+1 − alpha ends at the tables' levels within which the share 1 − alpha of these ranks lies, so the levels of the tables
+need not be right. Ranks are two-sided, by their distance from the median, so the calibrated distribution has the median
+of the tables.
 
 Cells consist of a horizon, some minutes, the source of the expected margin, and whether live inputs are used (Mondrian
 conformal prediction: Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005, section 4.5). The minutes
-of a game are not exchangeable, games are: the pooled ranks of n games count as n, so that an interval covers the
-outcome of a new game, at a minute of the cell at random, with probability 1 − alpha at least (Lee, Barber & Willett,
-Distribution-free inference with hierarchical data, 2023). Whole ends only add to that.
+of a game are not exchangeable, but games are: the pooled ranks of n games count as n. So an interval covers the outcome
+of a new game, at a random minute of the cell, with a probability of at least 1 − alpha (Lee, Barber & Willett,
+Distribution-free inference with hierarchical data, 2023). Whole ends only increase it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
 TAILS: Final[Floats] = SHAPE_LEVELS[SHAPE_LEVELS < 0.5]
-"""Levels of which there are ranks, (53,): those below the median. Those above it mirror them."""
+"""Levels that have ranks, (53,): those below the median. The ranks of levels above it mirror them."""
 
 UNRANKED: Final[Floats] = np.tile(TAILS, (len(CASES), 1))
 """The ranks of a distribution that is not calibrated, (cases, 53)."""
@@ -52,8 +53,8 @@ def ranks_of(transforms: Floats) -> Floats:
         transforms: (n, cases), randomised probability transforms of their outcomes, in (0, 1); n at least 1.
 
     Returns:
-        (cases, 53): the tables' level of each of TAILS. Too few games have no ranks for the outermost ones: there, the
-        level of the tables stays if it is farther out than every game.
+        (cases, 53): the tables' level of each of TAILS. If there are too few games for a rank of an outermost level,
+        the level of the tables stays if it is farther out than every game.
     """
     games, result = len(transforms), np.empty((len(CASES), len(TAILS)))
     for rows in cells():
@@ -84,13 +85,13 @@ def calibrated(ranks: Floats, below: Floats) -> Floats:
 
 
 def knots(ranks: Floats) -> tuple[Floats, Floats]:
-    """Return the tables' levels, ascending from 0 to 1, at which the calibrated levels are known, and these."""
+    """Return the tables' levels, ascending from 0 to 1, whose calibrated levels are known, and these levels."""
     at = np.concatenate([[0.0], ranks, [0.5], 1 - ranks[::-1], [1.0]])
     return at, np.concatenate([[0.0], SHAPE_LEVELS, [1.0]])
 
 
 def check_ranks(ranks: Floats) -> None:
     """Raise ValueError unless the ranks of each case, (cases, 53), ascend strictly between 0 and ½."""
-    # Nor may those above the median, which mirror them, be equal: near 1 numbers are less dense than near 0.
+    # Check the mirrored ranks above the median too: floats near 1 are less dense than near 0, so these may be equal.
     if not all((np.diff(knots(of_case)[0]) > 0).all() for of_case in ranks):
         raise ValueError("the ranks of a case must ascend between 0 and 0.5")

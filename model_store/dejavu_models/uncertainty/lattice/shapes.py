@@ -21,8 +21,8 @@ LEVELS: Final[list[float]] = SHAPE_LEVELS.tolist()
 MAX_COEFFICIENT: Final = 1e6
 """Bound of the values of a table; those of a bundle are below 250."""
 MAX_LOG_SCALE: Final = 300.0
-"""Bound of the logarithm of a scale in any game that can be asked for; those of a bundle are within ±11, and of
-a few hundred games within ±160. The square of a scale is finite."""
+"""Bound of the logarithm of a scale in any game that can be requested, so that the square of a scale is finite. Those
+of a bundle are within ±11, those fitted to a few hundred games within ±160."""
 _TAIL: Final = 0.05
 _LEAST_STEP: Final = 1e-3
 LOG_STEP: Final = math.log(SHAPE_LEVELS[1] / SHAPE_LEVELS[0])

@@ -177,7 +177,7 @@ class LineageRecord(_Record):
     Attributes:
         parent_version: version of the model that it was made from or is meant to replace; empty if it has none.
         reason: why it was made, such as "new season"; empty if not given.
-        code_version: version of the code that fitted it, such as 1.0.0+g1a2b3c4; empty if not given.
+        code_version: version of the code that fitted it, such as 1.0.1+sha256.1a2b3c4d5e6f; empty if not given.
     """
 
     parent_version: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16})?$")] = ""

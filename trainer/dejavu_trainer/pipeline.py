@@ -107,8 +107,7 @@ def fit(
             evaluated once, on the last of the calibration games.
         progress: receives progress updates.
         workers: number of threads, by default one per core; does not change the result.
-        lineage: where the bundle comes from; by default, only the version of the code. Does not change the model
-            version.
+        lineage: origin of the bundle; by default, only the version of the code. Does not change the model version.
 
     Raises:
         DataError: if the games can't be split as requested or are too few, or the backtest has another recipe or other

@@ -20,7 +20,7 @@ _CLIENT: Final = (sys.executable, "-m", "dejavu_client.cli")
 
 
 class PublishError(DejavuError):
-    """A server did not take a bundle, or the command that sends it cannot run."""
+    """A server refused a bundle, or the command that sends it cannot run."""
 
     reason = "CANNOT_PUBLISH"
 
@@ -59,7 +59,7 @@ def publish_bundle(
         allow_unfit: whether to put an unfit bundle into the store.
 
     Raises:
-        BundleError: if the bundle is not sound, or unfit.
+        BundleError: if the bundle is invalid or unfit.
         InvalidModelStore, ModelStoreUnavailable: if the store cannot be used.
         PublishError: if the server refuses the bundle, or cannot be reached.
     """

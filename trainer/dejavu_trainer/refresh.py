@@ -41,8 +41,7 @@ class Refresh:
         before: manifest of the bundle that was refreshed.
         games: the games by which the ratings were updated.
         bundle: folder of the published bundle.
-        missing_seasons: seasons between the newest final that the ratings knew and the newest game, of which there were
-            no games.
+        missing_seasons: seasons without games between the newest final that the ratings knew and the newest game.
     """
 
     forecaster: Forecaster
@@ -84,14 +83,14 @@ def seasons_to_learn(manifest: Manifest, today: date) -> range:
 def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, today: date) -> Refresh:
     """Publish a bundle with the same models and newer ratings, and a model version of its own.
 
-    The ratings are updated as a server updates them with reported finals, by the games after the newest one that they
-    know. If the season of the newest game is over, the new ratings are for the next season.
+    The games after the newest one that the ratings know update them, as reported finals do in a server. If the season
+    of the newest game is over, the new ratings are for the next season.
 
     Args:
         bundle: folder of the bundle to refresh.
         results: results, by date; the later ones are used.
         out: folder of the new bundle, which may be the same; an existing bundle there is replaced.
-        today: today's date, whose season the new ratings are for.
+        today: today's date, which decides whether the season of the newest game is over.
 
     Raises:
         NothingNewer: if no game is later than those that the ratings know.
@@ -104,7 +103,7 @@ def refresh_ratings(bundle: Path, results: Sequence[GameResult], out: Path, toda
     check_target(out)
     old = load_bundle(bundle, allow_unfit=True)
     before = old.manifest
-    # Simulated seasons are numbered far ahead.
+    # Without a limit if the ratings are of simulated seasons, which may be in the future.
     _check(results, today if before.ratings.date <= today else date.max)
     contents = {name: (bundle / name).read_bytes() for name in before.all_files}
     state = old.bundled_ratings

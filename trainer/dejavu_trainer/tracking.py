@@ -34,10 +34,10 @@ _MOST_RUNS: Final = 100
 _ARTIFACT_SCHEMES: Final = frozenset(
     {"mlflow-artifacts", "http", "https", "s3", "gs", "wasb", "wasbs", "abfs", "abfss"}
 )
-"""Schemes of URLs that are not on a local disk: the client writes wherever the server says, even into a folder."""
+"""Schemes of URLs that are not on a local disk. Checked because the client writes to any place that a server names."""
 
 _LONGEST_VALUE: Final = 500
-"""Longest value of a parameter that every MLflow server takes."""
+"""Longest value of a parameter that every MLflow server accepts."""
 
 
 _LONGEST_REASON: Final = 300
@@ -183,7 +183,7 @@ class MlflowTracker:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        """Turn the errors of MLflow, and of the libraries of its object storage, into ours, on one line."""
+        """Convert errors of MLflow and of the libraries of its object storage to a TrackingError, on one line."""
         try:
             yield
         except TrackingError:
@@ -223,7 +223,7 @@ def parameters(manifest: Manifest) -> dict[str, str]:
 
 
 def _dejavu_settings(manifest: Manifest) -> dict[str, Any]:
-    """Return the settings of the Dejavu databases but for their sizes; empty if the bundle has none."""
+    """Return the settings of the Dejavu databases except minutes and sizes; empty if the bundle has none."""
     if manifest.dejavu is None:
         return {}
     return manifest.dejavu.model_dump(mode="json", exclude={"minutes", "entries"})

@@ -157,7 +157,7 @@ def parsed(option: str, parse: Callable[[S], T], value: S) -> T:
 
 
 def training_config(prototypes: int | None, prototypes_at: list[str] | None) -> TrainingConfig:
-    """Return the recipe that `--prototypes` and `--prototypes-at` ask for; raise a usage error if one is invalid."""
+    """Return the recipe with `--prototypes` and `--prototypes-at`; raise a usage error if one is invalid."""
     from dejavu_trainer.training import recipe  # imported late: few commands need it, and torch takes seconds to load
 
     at = parsed("--prototypes-at", parse_prototypes_at, prototypes_at)

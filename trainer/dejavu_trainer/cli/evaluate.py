@@ -46,7 +46,7 @@ _SEEN = {
         " frozen ratings are those of ratings as they stood before it."
     ),
 }
-"""Warnings by how a bundle used the season that it is evaluated on."""
+"""Warnings by the use that a bundle made of the season of its evaluation."""
 
 Folds = Annotated[
     Path, typer.Option("--out", help="Folder for the folds and the reports; a later run resumes from it.")

@@ -1,4 +1,4 @@
-"""The command `import`: tables of plays, this project's or another's, become a season."""
+"""The command `import`: converts tables of plays, of this project or another, to a season."""
 
 from __future__ import annotations
 

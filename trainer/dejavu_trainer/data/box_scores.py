@@ -1,4 +1,4 @@
-"""Reads players_{season}.parquet: who was on court in each game, for how long, and from when on.
+"""Reads players_{season}.parquet: the players of each game, their time on court, and when they were first on court.
 
 docs/data.md describes the format.
 """
@@ -29,7 +29,7 @@ SCHEMA: Final = pa.schema(
         "first_s": pa.float64(),
     }
 )
-"""One row a player and game."""
+"""One row per player and game."""
 
 
 class SeenLine(NamedTuple):
@@ -81,10 +81,10 @@ def read_box_scores(path: Path) -> dict[str, tuple[SeenLine, ...]]:
     """Read the box scores of a season's games, by id.
 
     Raises:
-        DataError: if it can't be read, is too large, lacks a column, or the lines of a game are wrong; it says how.
+        DataError: if it can't be read, is too large, lacks a column, or the lines of a game are wrong.
     """
     try:
-        rows = [row for _, row in read_rows(path, SCHEMA.names)]  # within bounds: such files come from elsewhere
+        rows = [row for _, row in read_rows(path, SCHEMA.names)]  # with limits, since such files come from elsewhere
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
     except pa.ArrowException as error:
         raise DataError(f"{path}: can't be read as box scores: {error}") from error

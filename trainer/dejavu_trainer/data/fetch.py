@@ -108,11 +108,11 @@ class FetchObserver(Protocol):
     """Receives the progress of a fetch."""
 
     def begin(self, season: str, games: int, there: int) -> object:
-        """Called with the number of finished games of a season, and the number of cached ones among them."""
+        """Receive the number of finished games of a season, and the number of cached ones among them."""
         ...
 
     def done(self, season: str) -> object:
-        """Called after each game that was fetched or given up."""
+        """Count one more game, fetched or given up."""
         ...
 
     def say(self, text: str) -> object:

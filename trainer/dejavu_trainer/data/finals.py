@@ -1,4 +1,4 @@
-"""Fetches finals from the NBA's lists of games: four requests a season, and one per game on neutral ground."""
+"""Fetches finals from the NBA's lists of games: four requests per season, and one per game on neutral ground."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dejavu_trainer.data.fetch_cache import FetchCache, exclusive_lock, write_pa
 from dejavu_trainer.data.retries import RetriesExhausted, RetryingClient
 
 _FORMAT_VERSION: Final = 2
-"""Format version of kept lists; incremented when they are parsed differently, so that they are fetched again."""
+"""Format version of stored lists; incremented when they are parsed differently, so that they are fetched again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ def fetch_finals(
 ) -> Finals:
     """Fetch the finals of seasons, up to the day before a game day: later games may be in progress.
 
-    Lists that are complete are kept for the day: a repeated fetch, also after a kill, requests only the others. A list
-    does not name the home team of a game on neutral ground; the game's plays do, so these are fetched too.
+    Complete lists are stored for the day: a repeated fetch, also after a kill, requests only the others. A list does
+    not name the home team of a game on neutral ground; the game's plays do, so these are fetched too.
 
     Args:
         stats: the statistics service.
@@ -105,7 +105,7 @@ class _SeasonFinals:
         return games
 
     def _kept(self, path: Path) -> list[ListedGame] | None:
-        """Return a list that was kept today, or None."""
+        """Return a list that was stored today, or None."""
         try:
             document = json.loads(path.read_bytes())
             if (document["form"], document["day"]) != (_FORMAT_VERSION, self._today.isoformat()):

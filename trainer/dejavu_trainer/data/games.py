@@ -34,7 +34,7 @@ from dejavu_trainer.execution import Advance, ignore
 _LINES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".json"})
 """Suffixes of files of lines."""
 _CHANCE: Final = 3.0
-"""Standard errors below 0 from which a mean is not due to chance: once in 700 seasons of lines that say nothing."""
+"""Standard errors below 0 beyond which a mean is not attributed to chance, as in one of 700 seasons of random lines."""
 _LIVE_COLUMNS = tuple(live_inputs.COLUMNS)
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
 
@@ -106,7 +106,7 @@ class Games:
     def total_line(self) -> NDArray[np.float32]:
         """(n,), final points of both teams together by the market, NaN where unknown: the median over the minutes.
 
-        In an export of a ledger, single minutes may be of callers with other lines.
+        In an export of a ledger, some minutes may have the line of another caller.
         """
         of_minutes = self.live_column("pregame_total")
         known = ~np.isnan(of_minutes).all(axis=1)
@@ -127,7 +127,7 @@ class Games:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the content in hex; independent of files and machine. Inputs that no game has do not count."""
+        """SHA-256 of the content in hex; independent of files and machine. Inputs that no game has are ignored."""
         digest = hashlib.sha256()
         for name in (field.name for field in fields(self)):
             values = getattr(self, name)
@@ -200,7 +200,7 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
 
 
 def with_box_scores(games: Games, folder: Path) -> Games:
-    """Return games with their box scores, of those seasons that have a file of them.
+    """Add box scores to the games of the seasons that have a file of them.
 
     Raises:
         DataError: if a file can't be read.
@@ -215,7 +215,7 @@ def with_box_scores(games: Games, folder: Path) -> Games:
 
 
 def with_lines(games: Games, folder: Path) -> Games:
-    """Return games with their lines from the files of lines in the folder of the plays (`lines_files`).
+    """Add lines to games, from the files of lines in the folder of the plays (`lines_files`).
 
     Raises:
         DataError: if a file can't be read, or the lines of a season in it have the wrong sign.
@@ -238,7 +238,8 @@ def with_lines(games: Games, folder: Path) -> Games:
 def _refuse_wrong_sign(path: Path, line: NDArray[np.float32], games: Games) -> None:
     """Refuse lines of a season that are further from the finals, by more than chance, than the negated lines are.
 
-    The squared distance of a negated line is greater by four times the product of line and final: its mean decides.
+    The squared distance of a negated line is greater by four times the product of line and final, so the mean of these
+    products decides.
     """
     for season in np.unique(games.season).tolist():
         here = (games.season == season) & ~np.isnan(line)
@@ -254,7 +255,7 @@ def _refuse_wrong_sign(path: Path, line: NDArray[np.float32], games: Games) -> N
 
 
 def with_possession(games: Games, folder: Path) -> Games:
-    """Return games with who has the ball at the ends of minutes, of those seasons that have a file of events.
+    """Add the possession at the end of each minute to the games of the seasons that have a file of events.
 
     Raises:
         DataError: if a file can't be read.
@@ -275,7 +276,7 @@ def with_possession(games: Games, folder: Path) -> Games:
 
 
 def lines_files(folder: Path) -> list[Path]:
-    """Return the files of lines of a folder of games, in order: lines.csv and its like, and those in a folder lines."""
+    """Return the files of lines of a folder of games, sorted: lines.csv or the like, and those in its folder lines/."""
     files = [*folder.glob("lines.*"), *(folder / "lines").glob("*")]
     return sorted(path for path in files if path.suffix.lower() in _LINES)
 

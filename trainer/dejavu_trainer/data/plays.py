@@ -96,7 +96,7 @@ def read_plays(path: Path) -> pa.Table:
     """Read the rows of a file in file order, with the columns and types of `SCHEMA`.
 
     The columns of `DATED`, `LISTED` and `EXPORTED` are added if the file has them. Only the columns of
-    `RECORDED_FIELDS`, which include that of `LISTED`, and `away` may be null; with a null in `away`, some sources mark
+    `RECORDED_FIELDS`, which include that of `LISTED`, and `away` may be null. Some sources have a null in `away` for
     games that were never played.
 
     Raises:
@@ -133,7 +133,7 @@ def _schema(columns: Collection[str]) -> pa.Schema:
 
 
 def _complete(table: pa.Table) -> pa.Table:
-    """Return a table with the columns of its schema: of the live inputs, an export may have some."""
+    """Return a table with all columns of its schema; an export may lack some of the live inputs."""
     schema = _schema(table.column_names)
     for field in schema:
         if field.name not in table.column_names:
@@ -156,7 +156,7 @@ def plays_table(games: Iterable[GameInFiles]) -> pa.Table:
 def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
     """Write plays_{season}.parquet atomically into `folder`, which is created if it does not exist.
 
-    Removes the events of the plays that were there before.
+    Removes the events of the replaced plays.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = season_path(folder, season)

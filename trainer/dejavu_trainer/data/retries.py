@@ -20,7 +20,7 @@ class FetchStopped(FeedError):
 
 
 class RetriesExhausted(FeedError):
-    """A request failed for good or in every attempt; the message is the last error."""
+    """A request failed permanently or in every attempt; the message is the last error."""
 
 
 @dataclass(frozen=True, slots=True)

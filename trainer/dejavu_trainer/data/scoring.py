@@ -29,8 +29,8 @@ _TOTAL: Final = list(COLUMNS).index("total_points")
 def scoring_of(scores: Sequence[Score], neutral_site: float | None = None) -> Scoring:
     """Derive the live inputs from a game's plays.
 
-    Those of the score are unknown if every row is at the end of a minute: such scores are reconstructed, the lowest
-    with the game's differentials.
+    If every row is at the end of a minute, the scores are reconstructed: the lowest with the game's differentials.
+    The inputs that depend on the score are then unknown.
 
     Args:
         scores: the plays.

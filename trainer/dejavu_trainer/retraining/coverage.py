@@ -1,4 +1,4 @@
-"""Coverage of the model that serves, as a server's scorecards measure it."""
+"""Coverage of the model that serves, from a server's scorecards."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class CoverageFigure:
 
     @property
     def of_whole_ends(self) -> float:
-        """Excess coverage of a calibrated model, since the ends of an interval are whole and belong to it.
+        """Expected excess coverage of a calibrated model, since intervals include their ends, which are whole numbers.
 
-        An end is the whole number at which the cumulative probability reaches a level. So, on either side, the interval
-        has too much probability: on average, half of the probability of the end, which is taken from a normal
-        distribution whose intervals are as wide.
+        An end is the whole number at which the cumulative probability reaches a level. So, on each side, the interval
+        has on average half of the probability of its end too much. This probability is approximated by that of a normal
+        distribution whose intervals have the same width.
         """
         if not self.mean_width or not 0 < self.alpha < 1:
             return 0.0

@@ -34,7 +34,7 @@ class ProblemKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class GameProblem:
-    """Something wrong with games, for people; `kind` names it in `--accept`."""
+    """A problem of games, with a human-readable message; `kind` is its name in `--accept`."""
 
     kind: ProblemKind
     message: str
@@ -43,7 +43,7 @@ class GameProblem:
 def problems(games: Games) -> list[GameProblem]:
     """Return the problems of games; empty if there are none.
 
-    Two games of one source with the same date and teams are not looked for here: loading refuses them.
+    Two games of one source with the same date and teams are not checked here: loading refuses them.
     """
     return [*_duplicates(games), *_implausible(games), *_missing_teams(games)]
 

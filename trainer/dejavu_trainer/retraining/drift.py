@@ -1,7 +1,7 @@
 """Tests whether newer games differ from those that a model was made from.
 
 A game is one observation: its minutes are dependent. Only differentials are compared, which every game has; a ledger
-has points only where callers sent them. Each quantity is one value a game, and its means are compared by Welch's test
+has points only where callers sent them. Each quantity has one value per game; its means are compared by Welch's test
 (Biometrika 34, 1947), which assumes no equal variances. For spreads, the value is the distance from the median of its
 group, which makes it the test of Brown and Forsythe (JASA 69, 1974). Any of the tests can raise an alarm, so their
 p-values are corrected by the method of Holm (Scandinavian Journal of Statistics 6, 1979).
@@ -144,8 +144,9 @@ def _welch(old: Floats, new: Floats) -> float:
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Correct p-values of tests that are looked at together: if all null hypotheses hold, the smallest is at most x
-    with probability x at most.
+    """Correct p-values for multiple tests.
+
+    If all null hypotheses hold, the smallest corrected value is at most x with a probability of at most x.
     """
     corrected, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):

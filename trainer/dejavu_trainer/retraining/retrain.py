@@ -86,7 +86,7 @@ class Retrain:
         """Make a challenger from the games that `due` has read, and publish it.
 
         Args:
-            due: what `due` returned; its triggers become the reason in the lineage.
+            due: the result of `due`; its triggers become the reason in the lineage.
 
         Raises:
             DataError: if there are too few games.
@@ -163,7 +163,7 @@ class Retrain:
         )
 
     def _check(self, games: Games, basis: Basis) -> list[dict[str, Any]]:
-        """Refuse games with problems, and return how the newer ones differ from those of the basis.
+        """Refuse games with problems, and return the drifts of the newer games from those of the basis.
 
         Raises:
             GamesRefused: if there are problems that are not accepted.

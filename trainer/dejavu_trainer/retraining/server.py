@@ -19,7 +19,7 @@ def run_client(*arguments: str, server: str) -> str:
     Credentials come from the environment, as for every `dejavu` (docs/clients.md).
 
     Raises:
-        RetrainError: if it fails; the message is its last line.
+        RetrainError: if it fails; the message ends with its last line.
     """
     command = (sys.executable, "-m", "dejavu_client.cli", *arguments, "--target", server)
     name = " ".join(("dejavu", *arguments[:2]))

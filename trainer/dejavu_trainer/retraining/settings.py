@@ -21,7 +21,7 @@ class RetrainSettings:
     """Settings of a retrain.
 
     Attributes:
-        sources: where the games come from; see `sources.gather`.
+        sources: sources of the games; see `sources.gather`.
         work: folder for the results of its steps.
         store: address of the model store that gets the challenger; none if empty.
         server: address of a server that registers and loads it; none if empty.
@@ -72,7 +72,7 @@ class Due:
         compared_with: version of the model whose games the triggers were compared with: `parent`, or a challenger that
             was published, or found unfit, since.
         sources: sources read.
-        games: number of games at hand.
+        games: number of games read.
         newer: number of these games that are later than those of `compared_with`.
         unfit: whether `compared_with` was found unfit, and not published.
     """

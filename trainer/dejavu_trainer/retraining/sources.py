@@ -44,11 +44,11 @@ def gather(
 ) -> tuple[Games, list[SourceGames]]:
     """Read the games of all sources. A game that several have is taken from the first of them.
 
-    Two games are the same if date and teams are: sources may call it by different ids.
+    Games with the same date and teams are the same game, since sources may have different ids for it.
 
     Args:
         sources: folders of plays_{season}.parquet (also in seasons/), files of that name, or ledgers: a path or a URL.
-        work: where ledgers are exported to.
+        work: folder for the exports of ledgers.
         seasons: the seasons to read, by the year in which they end; all if empty.
         include_replays: whether to take games of replays from ledgers.
 

@@ -23,10 +23,10 @@ SEASON_GAMES: Final = 300
 """Minimum number of games of a season that makes a new model due when it is over."""
 
 PAUSE_GAMES: Final = 100
-"""Minimum number of newer games for coverage, drift or a new season to make a new model due."""
+"""Minimum number of newer games for coverage, drift or a partly known season to make a new model due."""
 
 OVER_AFTER: Final = timedelta(days=MAX_RATINGS_DAYS)
-"""Time after the newest game of a season when the season counts as over."""
+"""Time after its newest game from which on a season counts as over."""
 
 
 class TriggerKind(enum.Enum):
@@ -44,9 +44,9 @@ class Trigger:
     """A reason for a new model.
 
     Attributes:
-        kind: which.
+        kind: kind of the trigger.
         reason: the kind and its subject, for the lineage; equal for equal games.
-        details: figures, for people.
+        details: human-readable figures.
     """
 
     kind: TriggerKind
@@ -61,8 +61,9 @@ class TriggerSettings:
     Attributes:
         new_games: new games that make a new model due.
         season_games: minimum number of games of a new season.
-        pause_games: minimum number of new games for coverage and drift to be checked, and for a new season to count.
-        coverage_tolerance: how far a coverage may be off, see `CoverageFigure.misses`.
+        pause_games: minimum number of new games for coverage and drift to be checked, and for a partly known season to
+            count as new.
+        coverage_tolerance: tolerated deviation of a coverage; see `CoverageFigure.misses`.
     """
 
     new_games: int = NEW_GAMES
@@ -81,7 +82,7 @@ def standing_triggers(
     """Return the met triggers, in the order of TriggerKind.
 
     Args:
-        games: all games at hand.
+        games: all games read.
         basis: the model that serves, or a later challenger.
         coverages: coverages of the model that serves, on settled forecasts; empty if they are not known.
         settings: bounds.
@@ -102,7 +103,7 @@ def standing_triggers(
 
 
 def _new_season(games: Games, basis: Basis, settings: TriggerSettings, today: date) -> list[Trigger]:
-    """Find seasons that are over, and that the model does not know or knows only the beginning of."""
+    """Find seasons that are over, and of which the model knows no games or only the first ones."""
     seasons, newest_known = [], max(basis.seasons, default=0)
     for season in np.unique(games.season).tolist():
         played = games.of_seasons([season])

@@ -49,7 +49,7 @@ class WorkFolder:
         return self.folder / name
 
     def document(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return the JSON document of a step, which `make` computes if it is not there."""
+        """Return the JSON document of a step; `make` computes it if it is not stored."""
         path = self.path(name)
         if not path.exists():
             write_atomic(path, json.dumps(make(), indent=2, allow_nan=False).encode() + b"\n")
@@ -79,7 +79,7 @@ class WorkFolder:
 def open_work_folder(folder: Path) -> Iterator[WorkFolder]:
     """Open a work folder for one process, and remove half-done results of a killed one.
 
-    The lock is the kernel's: it ends with the process that has it, however that ends.
+    The kernel releases the lock when the process that has it ends, however it ends.
 
     Raises:
         RetrainRunning: if another process has it open.

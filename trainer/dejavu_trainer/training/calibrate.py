@@ -38,7 +38,7 @@ _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (H
 
 
 MIN_FOLLOWED_GAMES = 1000
-"""Least number of games with the live inputs of a kind for tables that use them."""
+"""Minimum number of games with the live inputs of a kind for tables that use them."""
 
 _RANKS_SEED: Final = 48
 """Seed of the random places of outcomes within their whole number; see `LatticeDistribution.pit`."""
@@ -89,7 +89,7 @@ class CalibratedModels:
         )
 
     def without(self, games: NDArray[np.bool_], progress: Progress | None = None) -> CalibratedModels:
-        """Fit the same recipe without some newest games, a mask of `calibrate`, which the new models have not seen."""
+        """Fit the same recipe without some of the newest games, given as a mask of `calibrate`."""
         return fit_recipe(self.train.games, self.calibrate.games.select(~games), self.recipe, self.seed, progress)
 
 
@@ -105,7 +105,7 @@ def fit_recipe(
 
     Args:
         train: the earlier games, on which models and tables are fitted.
-        calibrate: the newest games, later than those, by whose ranks the distributions are calibrated.
+        calibrate: the newest games, later than those; their ranks calibrate the distributions.
         recipe: the training configuration.
         seed: random seed, at least 0.
         progress: receives progress updates.
@@ -196,8 +196,7 @@ def conformalized(
         advance: called with 1 after each source.
 
     Returns:
-        The calibration, rounded as it is stored in a bundle. Tables of which there is no calibration game stay as they
-        are.
+        The calibration, rounded as it is stored in a bundle. Tables without calibration games stay as they are.
     """
     games, result = rated.games, dict(tables.models)
     followed = {kind: live_inputs(games, kind)[1] for kind in COLUMNS}

@@ -57,7 +57,7 @@ class TrainingGames:
 
     Attributes:
         games: n games.
-        residuals: (n, 47, 2 modes, 2 horizons), residuals of the linear models, in points.
+        residuals: (n, 47, 2 margin sources, 2 horizons), residuals of the linear models, in points.
     """
 
     games: Games
@@ -74,7 +74,7 @@ class TrainingGames:
 
 @dataclass(frozen=True, slots=True)
 class SelectedSettings:
-    """Selected settings, and what their neighbours explain of later games.
+    """Selected settings, and the share of the residuals of later games that their neighbours explain.
 
     Attributes:
         settings: the settings.
@@ -108,7 +108,7 @@ def select_settings(
         prototypes: number of prototypes per minute to cluster `past` into; None for one entry per distinct course.
         grid: the candidates.
         seed: random seed of the databases.
-        advance: called as grid.steps steps are done.
+        advance: called with 1 after each of grid.steps steps.
         workers: number of threads; does not change the result.
         prototypes_at: number of prototypes of minutes that have their own.
 
@@ -178,8 +178,8 @@ def build_all(
 ) -> dict[int, Dejavu]:
     """Build the databases of some minutes with `build`, on several threads; call `advance` with 1 after each.
 
-    The residuals of their entries are scaled, so that their mean is the prediction with the least error. Minutes of
-    `prototypes_at` have as many prototypes as it says, the others `prototypes`.
+    The residuals of their entries are scaled, so that their mean is the prediction with the least error.
+    `prototypes_at` has the number of prototypes of some minutes; the others have `prototypes`.
     """
     scaled = TrainingGames(past.games, past.residuals * np.array(choice.scale))
 

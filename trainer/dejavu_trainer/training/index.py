@@ -29,7 +29,7 @@ _HEADER = struct.Struct("=6QiI3QdQ")
 
 
 class _Header(NamedTuple):
-    """Head of hnswlib's file, in its order."""
+    """Header of hnswlib's file, in its order."""
 
     level_0_offset: int
     capacity: int
@@ -52,7 +52,7 @@ def build_index(tenths: Tenths, weights: Floats, neighbours: int, seed: int) -> 
     Args:
         tenths: (m, dimensions), differences in tenths of a point; no two rows the same.
         weights: (dimensions,).
-        neighbours: number of neighbours that searches will ask for.
+        neighbours: number of neighbours that searches will request.
         seed: seed of the graph levels; not used by a brute-force index.
     """
     vectors = vectors_of(tenths, weights)
@@ -129,7 +129,7 @@ def _sorted_links(count: int, links: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 @contextlib.contextmanager
 def _file_in_memory() -> Iterator[str]:
-    """Yield the path of a file that no disk holds."""
+    """Yield the path of a file in memory."""
     descriptor = os.memfd_create("dejavu-index")
     try:
         yield f"/proc/self/fd/{descriptor}"

@@ -1,7 +1,7 @@
 """Clusters the games of a database into prototypes by k-means.
 
 Lloyd's algorithm (Least squares quantization in PCM, 1982), initialized by k-means++ (Arthur & Vassilvitskii, 2007).
-docs/decisions/0030-by-hand.md says why it is not scikit-learn's.
+docs/decisions/0030-by-hand.md explains why scikit-learn's is not used.
 """
 
 from __future__ import annotations

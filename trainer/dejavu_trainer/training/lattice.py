@@ -29,7 +29,7 @@ from dejavu_trainer.training.shapes import LateShapes, fit_shapes
 RIDGE: Final = 0.01
 
 LATE_SHAPES: Final = LateShapes(CELLS_FROM, CENTERS, (2.0, 2.5, 3.0, 4.0, 5.0, 7.0), mirrored=True)
-"""Home and away teams lose leads in the same way."""
+"""Mirrored, since home and away teams lose leads in the same way."""
 
 
 class MarginGames(NamedTuple):
@@ -39,7 +39,7 @@ class MarginGames(NamedTuple):
         leads: (n, 47), differentials after minutes 1 to 47, in points.
         outcomes: (n, 2), differentials by horizon, in points.
         margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
-        residuals: (n, cases), outcome less point forecast, in points, by models that have not seen the game's season.
+        residuals: (n, cases), outcome − point forecast, in points, by models that have not seen the game's season.
         live: live inputs with columns by minute, (n, 47) each; None: fit tables without them.
         totals: (n, 2), points of both teams by horizon; required with live inputs.
     """
@@ -64,7 +64,7 @@ def fit_margin_model(games: MarginGames) -> MarginModel:
     """Fit the tables of one kind of request, without ranks.
 
     Args:
-        games: the games before the forecast ones; at least some hundreds.
+        games: the games before those to be forecast; at least some hundreds.
     """
     shift = np.zeros((len(CASES), SHIFT_TERMS))
     pace = np.zeros((len(CASES), PACE_TERMS))

@@ -1,4 +1,4 @@
-"""Fits the linear models on lead and expected margin by least squares, one per horizon, minute and mode."""
+"""Fits the linear models on lead and expected margin by least squares, one per horizon, minute and margin source."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _coefficients(games: Games, margins: Floats | None, cube: bool) -> Floats:
 
 
 def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Floats:
-    """Compute the residuals of the linear models, in both modes.
+    """Compute the residuals of the linear models, without and with an expected margin.
 
     Args:
         linear: the models.
@@ -74,7 +74,7 @@ def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Flo
         margins: (n,), expected margins before tip-off, in points; finite.
 
     Returns:
-        (n, 47 minutes, 2 modes, 2 horizons), in points, from minute 1 on; 0 for a horizon that has passed.
+        (n, 47 minutes, 2 margin sources, 2 horizons), in points, from minute 1 on; 0 for a horizon that has passed.
     """
     levels = games.levels
     increments = games.outcomes[:, None, :] - levels[:, :, None]

@@ -17,7 +17,7 @@ class LstmConfig:
 
     Attributes:
         hidden: units of the layer.
-        members: number of networks with different seeds whose predictions the graph averages.
+        members: number of networks with different seeds, whose predictions are averaged.
         batch: games per step.
         epochs: passes over the games. With the running mean, errors on later seasons decreased to the end, while early
             stopping on a few hundred held-out games was dominated by noise.
@@ -48,7 +48,7 @@ class LstmExamples:
     Attributes:
         levels: (n, 47), differentials after each minute, in points.
         margins: (n,), expected final differentials before the game, in points; finite.
-        residuals: (n, 47, 2 modes, 2 horizons), residuals of the linear models, in points.
+        residuals: (n, 47, 2 margin sources, 2 horizons), residuals of the linear models, in points.
     """
 
     levels: Floats

@@ -1,4 +1,4 @@
-"""Fits the ratings of players, and what who plays adds to the expected margin of a game."""
+"""Fits the ratings of players, and the effect of line-ups on the expected margin of a game."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dejavu_trainer.data.box_scores import SeenLine
 from dejavu_trainer.data.games import Games
 
 LEAST_GAMES: Final = 1000
-"""Least number of games whose line-ups are known for a model that uses them."""
+"""Minimum number of games with known line-ups for a model that uses them."""
 
 
 @dataclass(frozen=True)
 class LineupGames:
-    """Line-ups of n games, home − away in points; NaN where they are not known.
+    """Values of the line-ups of n games, home − away in points; NaN where they are not known.
 
     Attributes:
         missing: (n, 4), expected line-ups minus usual ones, by mark.
@@ -30,7 +30,7 @@ class LineupGames:
     usual: Floats
 
     def added(self, weights: LineupWeights, margins: Floats) -> Floats:
-        """Return what line-ups add to margins, (n, 4) by mark in points; 0 where they are not known.
+        """Return the effect of line-ups on margins, (n, 4) by mark in points; 0 where they are not known.
 
         Args:
             weights: the coefficients.
@@ -96,7 +96,7 @@ def rate_players(start: PlayerRatings, games: Games) -> tuple[LineupGames, Playe
 
 
 def seen_until(box_score: tuple[SeenLine, ...], minute: int) -> Lineups:
-    """Return who has been on court before the end of a minute of a game."""
+    """Return the players who were on court before the end of a minute of a game."""
     home, away = ([each for each in box_score if each.line.home is is_home] for is_home in (True, False))
     of_home, of_away = ([each.line.player for each in team if each.line.started] for team in (home, away))
     home_seen, away_seen = ([each.line.player for each in team if each.first < 60 * minute] for team in (home, away))
@@ -116,6 +116,6 @@ def _count(
 
 
 def _plays(asked: Floats) -> Floats:
-    """Return the share who played, with one player of each kind more who plays half of the time."""
+    """Return the share who played, by Laplace's rule of succession."""
     shares: Floats = (asked[0] + 1) / (asked[1] + 2)
     return shares

@@ -39,7 +39,7 @@ class RatedGames(NamedTuple):
 
 
 def margins_in_mode(mode: MarginSource, margins: Floats) -> Floats:
-    """Return the margins that the models get in a mode, (n,): as given, or NaN if the teams are unknown."""
+    """Return the margins that the models get for a margin source, (n,): as given, or NaN for UNKNOWN."""
     return np.full_like(margins, np.nan) if mode is MarginSource.UNKNOWN else margins
 
 
@@ -62,7 +62,7 @@ def fit_ratings(games: Games, steps: int, advance: Advance, *, with_terms: bool 
     Args:
         games: training games.
         steps: maximum number of likelihood evaluations.
-        advance: called as steps are done, `steps` in total.
+        advance: called with the number of steps done, `steps` in total.
         with_terms: whether schedule, playoffs and altitude enter the expected margins.
     """
     start = RatingFilter.start(RatingSettings(), with_terms=with_terms)

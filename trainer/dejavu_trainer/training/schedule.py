@@ -1,4 +1,4 @@
-"""Schedule of the games of a table, each from the games before it; the terms are those of a server."""
+"""Schedule of the games of a table, each from the games before it, and their terms, which equal those of a server."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class LateShapes(NamedTuple):
     """Dependence of the shapes of the final on the size of the lead.
 
     Attributes:
-        first: minute from which they do.
+        first: minute from which the shapes depend on it.
         centers: (centers,), sizes of the lead, in points.
         widths: of the kernels around them, in points.
         mirrored: whether residuals are positive towards the home team, so that each game also counts with home and away

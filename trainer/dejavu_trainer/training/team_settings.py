@@ -38,9 +38,9 @@ def fit_settings(
         games: n training games. `carry` and `seasonal` are estimated only if there are several seasons; otherwise they
             stay unchanged.
         outcomes: (n,), the filter's target of each game, in points.
-        terms: (n, k), regressors of each game's outcome; ignored by a filter without terms.
+        terms: (n, k), regressors of each game's outcome; a filter without terms uses only the first.
         steps: maximum number of likelihood evaluations; each runs over all games once.
-        advance: called as steps are done, `steps` in total.
+        advance: called with the number of steps done, `steps` in total.
     """
     from scipy.optimize import minimize  # imported late: it takes a second, and all of the trainer imports this module
 
@@ -71,7 +71,7 @@ def mean_nll(start: TeamFilter, games: Games, outcomes: Floats, terms: Sequence[
         start: the state before the first game, with the settings in question.
         games: n games.
         outcomes: (n,), the filter's target of each game, in points.
-        terms: (n, k), regressors of each game's outcome; ignored by a filter without terms.
+        terms: (n, k), regressors of each game's outcome; a filter without terms uses only the first.
     """
     expected, variance, _ = carried(start, games, outcomes, terms)
     burn_in = round(BURN_IN * int((games.season == games.season[0]).sum()))

@@ -339,7 +339,7 @@ def place_of(known: PlayerRating) -> tuple[int, int, int]:
 
 
 def _with_room(players: Mapping[int, PlayerRating], seen: Iterable[int]) -> dict[int, PlayerRating]:
-    """Drop the players of the oldest season, least usual first, if those of a game would exceed MAX_RATED."""
+    """Drop players, those of the oldest season and the least usual first, so that those of a game fit in MAX_RATED."""
     others = players.keys() - set(seen)
     excess = len(others) + len(set(seen)) - MAX_RATED
     if excess <= 0:

@@ -93,8 +93,8 @@ def log_e_process(gains: Floats, largest_losses: Floats) -> Floats:
 def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
     """Compute the evidence that a model is worse than another by less than a margin.
 
-    The hypothesis that it speaks against: the conditional means of the clipped differences, each given the knowledge
-    before its game, are on average at least the margin.
+    It is evidence against the hypothesis that the conditional means of the clipped differences, each given the
+    knowledge before its game, are on average at least the margin.
 
     Args:
         differences: (n,), score of the model − score of the other of each game, in the order in which games ended;
@@ -115,7 +115,7 @@ def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
 def worse(differences: Floats, margin: float, bound: float) -> Floats:
     """Compute the evidence that a model is worse than another by more than a margin; see `not_worse`.
 
-    The hypothesis that it speaks against: the same average is at most the margin.
+    It is evidence against the hypothesis that the same average is at most the margin.
     """
     bounds = clipping_bounds(differences, bound)
     return log_e_process(np.clip(differences, -bounds, bounds) - margin, bounds + margin)

@@ -1,4 +1,4 @@
-"""Linear models on lead and expected margin, which give the point forecasts; for the final margin, also on lead³.
+"""Linear models on lead, expected margin and, for the final margin, optionally lead³; they give the point forecasts.
 
 One model per horizon and minute: without an expected margin, with one from ratings, and with the line of a market.
 Nothing that was tried on scores alone beats them (docs/evaluation.md), so Dejavu and the LSTM only predict their

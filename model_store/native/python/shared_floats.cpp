@@ -11,7 +11,7 @@ namespace {
 
 constexpr int LARGEST = 200;
 
-// Never destroyed, since the interpreter would end before its destruction.
+// Never destroyed, since the interpreter ends before static objects are destroyed.
 using Floats = std::array<nb::object, 2 * LARGEST + 1>;
 
 nb::object shared(double value) {

@@ -13,7 +13,7 @@ from dejavu_trainer.evaluation.metrics import LATE, GroupMetrics, MetricsByForec
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage
 
 CALIBRATION_ERROR: Final = 0.010
-"""Largest accepted expected calibration error of the winner."""
+"""Largest accepted expected calibration error of the winner's probability."""
 
 SPREAD: Final = (80, 0.013)
 """A level, in %, and the largest accepted standard deviation, between seasons, of the final forecast's coverage at that
@@ -69,7 +69,7 @@ def acceptance_checks(
 
 
 def missed(checks: Sequence[Check]) -> str:
-    """Return a sentence with the number of aims that are reached and the names of the others."""
+    """Return a sentence with the number of reached aims and the names of the others."""
     names = [check.name for check in checks if not check.passed]
     reached = f"{len(checks) - len(names)} of {len(checks)} are reached"
     return f"{reached}; not reached: {'; '.join(names)}." if names else f"{reached}."

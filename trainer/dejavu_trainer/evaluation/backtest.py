@@ -36,7 +36,7 @@ from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 
 CALIBRATE_SEASONS: Final = 2
-"""Number of seasons before the test season that calibrate."""
+"""Number of seasons before the test season that are used for calibration."""
 
 FORM = 6
 """Format version of the files; incremented with every change of the scores or their storage."""
@@ -138,7 +138,7 @@ def backtest(
         seed: random seed.
         jobs: number of folds computed in parallel, each by a process with one thread; does not change the result.
         fresh: whether to recompute every fold.
-        advance: called as folds are done or found to be stored.
+        advance: called with the number of folds that are done or were stored already.
 
     Returns:
         One fold per season, in the given order.

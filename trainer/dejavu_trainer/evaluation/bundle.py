@@ -30,9 +30,9 @@ class Evaluation:
     """Evaluation of a bundle on a season.
 
     Attributes:
-        seen: how the bundle used this season: its models were trained or calibrated on it, or its ratings know its
-            results; None if it is new to the bundle.
-        result: the metrics; the references are calibrated on the bundle's calibration games.
+        seen: use that the bundle made of this season: its models were trained or calibrated on it, or its ratings know
+            its results; None if it is new to the bundle.
+        result: the metrics; the references are fitted on all given games before the season.
         scores: the scores that the metrics are computed from.
     """
 

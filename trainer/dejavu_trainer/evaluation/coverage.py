@@ -221,7 +221,7 @@ def _counts(
 ) -> Iterator[tuple[tuple[str, str, int, str, int], int, list[tuple[int, int]]]]:
     """Yield the first five fields of each `CoverageGroup`, its number of covered games, and its games by fold.
 
-    The latter as pairs, without folds that have no game of the group: the number of its games, and of the calibration
+    The games by fold are pairs, one for each fold with games of the group: the number of its games, and of calibration
     games with such a lead.
     """
     groups = [lead_groups(fold.leads) for fold in folds]
@@ -239,7 +239,7 @@ def _counts(
 
 
 def _cell_games(fold: FoldScores, horizon: Horizon, minute: int, lead: int | None) -> int:
-    """Return the number of calibration games with a lead of one of LEADS after a minute; of all if `lead` is None."""
+    """Return the number of calibration games with a lead in a group of LEADS after a minute; of all if it is None."""
     if lead is None:
         return fold.calibration_games
     return int(fold.cell_games[cases_of(horizon)][minute - 1, lead])

@@ -55,8 +55,8 @@ OTHER_REFERENCES: Final = {
     PLAYERS: ("served", *REFERENCES),
     **dict.fromkeys(PARTS, (STATIC["served"],)),
 }
-"""Forecasters that others are compared with: LINE and PLAYERS with the same models without these, and the references
-with the line; components with the linear models."""
+"""References of other forecasters: for LINE, the served forecasts and the references with the line; for PLAYERS, the
+served forecasts and REFERENCES; for components, the served forecasts without the factor of the season."""
 
 LEVELS: Final = tuple(round(100 * (1 - alpha)) for alpha in ALPHAS)
 """Nominal coverages, in %."""

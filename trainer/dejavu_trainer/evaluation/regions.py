@@ -12,7 +12,7 @@ import numpy as np
 from dejavu_models.arrays import Floats
 
 _CACHED: Final = 8192
-"""Number of regions to remember: a result needs the same one for many forecasters and groups."""
+"""Number of cached regions: a result needs the same one for many forecasters and groups."""
 
 
 @lru_cache(maxsize=_CACHED)

@@ -3,14 +3,14 @@
 A pooled coverage is also right if intervals are too narrow in one season and too wide in another. Here each season is
 compared with its own interval, and the standard deviation between the seasons with that of chance alone.
 
-The chance has known parts. To first order, the coverage of season s deviates from the expected one by
-e(s) − Σ w(c) e(c). e(s) is the chance of its own games; e(c) that of a calibration season c, with its share w(c) of the
-calibration games: intervals from residuals that are large by chance are too wide. So neighbouring folds, which share a
-calibration season, are dependent, and a tested season that is later a calibration season enters with the opposite sign:
-seasons spread more than independent ones would. The bound is simulated with all of this.
+The sampling error has known parts. To first order, the coverage of season s deviates from the expected one by
+e(s) − Σ w(c) e(c). e(s) is the sampling error of its own games; e(c) is that of a calibration season c, whose share of
+the calibration games is w(c): intervals from residuals that are large by chance are too wide. So neighbouring folds,
+which share a calibration season, are dependent, and a tested season that is later a calibration season enters with the
+opposite sign: seasons spread more than independent ones would. The simulated bound includes all of this.
 
-Intervals that follow a season (`uncertainty/season_scale.py`) compensate part of its own chance, which is not counted:
-for them the bound is too wide, by about two thirds (`bench/lifecycle/season_chance.py`).
+Intervals that follow a season (`uncertainty/season_scale.py`) compensate part of its own sampling error. The simulation
+ignores this, so their bound is too wide, by about two thirds (`bench/lifecycle/season_chance.py`).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def season_coverages(folds: Sequence[FoldScores], seed: int = 0) -> list[SeasonC
 
 
 def chance_shares(folds: Sequence[FoldScores]) -> tuple[Floats, Floats]:
-    """Return the weights of each season's chance in the coverage of each fold.
+    """Return the weights of each season's sampling error in the coverage of each fold.
 
     Returns:
         Shares, (folds, seasons): 1 for the tested season, −w(c) for a calibration season. And the number of games of

@@ -1,4 +1,4 @@
-"""Decides whether forecasts may be served: they must beat persistence, and coverage must be nominal.
+"""Decides whether forecasts are fit to be served: they must beat persistence, and coverage must be nominal.
 
 Coverage must be nominal over all minutes, in every group by minute and |lead|, and must not differ between seasons by
 more than chance.
@@ -44,8 +44,8 @@ def judge(
     Requirements for each horizon: the CRPS over all minutes is significantly below persistence's on the same games,
     by a 95 % bootstrap interval over games; coverage is nominal over all minutes and in every group by minute and
     |lead|; with several seasons, it does not differ between them by more than chance.
-    Without teams or with frozen ratings, persistence is hard to beat at halftime: there the CRPS must only not be
-    significantly above it; the requirements on coverage are the same.
+    For forecasters other than "served", the CRPS must only not be significantly above persistence's, which is hard to
+    beat at halftime without teams or with frozen ratings; the requirements on coverage are the same.
 
     Args:
         folds: at least one fold: a single season, or those of a walk-forward.
@@ -82,7 +82,7 @@ def judge(
 
 
 def _reason(tested: str, failed: Sequence[Check]) -> str:
-    """Return the failed checks: at most three, and not more than a manifest has room for."""
+    """Return the failed checks: at most three, and not more than fit in MAX_TEXT characters."""
     failures = [f"{check.name}: {check.found} (required: {check.promise})" for check in failed]
     for shown in (3, 2, 1):
         more = [f"and {len(failures) - shown} more"] if len(failures) > shown else []

@@ -1,4 +1,4 @@
-"""Tables of forecasts that know who plays, the line of a betting market, or components, and of what each is worth."""
+"""Tables of forecasts with line-ups, with the line of a betting market and by components, and of the gain of each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOTE: Final = (
 
 
 def added_knowledge(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetrics]]) -> Iterator[Table]:
-    """Yield the tables of a horizon: some minutes, and seasons; nothing of what the tested games do not have.
+    """Yield the tables of a horizon by minute and season, without inputs that the tested games do not have.
 
     Args:
         horizon: its name, capitalized as at the start of a title.
@@ -46,7 +46,7 @@ def added_knowledge(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetric
 
 
 def _components(title: str, groups: Mapping[str, GroupMetrics]) -> Table:
-    """Return the table of what the components would make of the point forecast."""
+    """Return the table of the components as point forecasts."""
     reference = STATIC["served"]
     rows = tuple(
         (

@@ -116,7 +116,7 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
 
 
 _WHOLE: Final = 0.97
-"""Share of a regular season from which on it counts as whole."""
+"""Share of a regular season from which on it counts as complete."""
 
 
 def season_document(path: Path, plays: pa.Table, counted: int, season: int | None = None) -> dict[str, Any]:

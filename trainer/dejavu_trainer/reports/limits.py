@@ -48,7 +48,7 @@ def ceiling(result: BacktestResult) -> Iterator[Table]:
 
 
 def season_coverage(result: BacktestResult) -> Iterator[Table]:
-    """Yield the tables of coverage by season with its chance; none for a single season."""
+    """Yield the tables of coverage by season, with the spread expected by chance; none for a single season."""
     for horizon in HORIZONS:
         series = [each for each in result.season_coverages if each.horizon == horizon.value]
         if not series:

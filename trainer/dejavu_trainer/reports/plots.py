@@ -321,7 +321,7 @@ def chosen_games(fold: FoldScores) -> dict[str, int]:
 
 
 def fan_chart(folds: Sequence[FoldScores]) -> str:
-    """Draw the game whose forecasts have the median CRPS, as an SVG file of its own: an ordinary one."""
+    """Draw the fan chart of the game with the median CRPS, an ordinary game, as a separate SVG file."""
     pooled = pool(folds)
     import matplotlib as mpl
     from matplotlib.figure import Figure

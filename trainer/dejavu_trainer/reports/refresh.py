@@ -49,7 +49,7 @@ def unchanged_document(bundle: Path, manifest: Manifest, left_out: Sequence[str]
 
 
 def print_refresh(console: Console, document: dict[str, Any]) -> None:
-    """Print the document for people."""
+    """Print the document as text."""
     rows = Table.grid(padding=(0, 2))
     rows.add_row("bundle", document["bundle"])
     rows.add_row("model", f"{document['model_version']}, with the models of {document['of_version']}")

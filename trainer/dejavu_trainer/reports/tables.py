@@ -49,7 +49,7 @@ def tables(result: BacktestResult) -> Iterator[Table]:
 
 
 class CheckList(NamedTuple):
-    """Checks under a title, with a common remark; empty: nothing."""
+    """Checks under a title, with a common remark, which may be empty."""
 
     title: str
     summary: str

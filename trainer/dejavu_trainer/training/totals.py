@@ -25,7 +25,7 @@ from dejavu_trainer.training.team_settings import carried, fit_settings
 LATE_SHAPES: Final = LateShapes(LATE, CENTERS, (2.5, 3.0, 4.0, 6.0), mirrored=False)
 
 MIN_GAMES: Final = 1000
-"""Least number of games with total points for forecasts of totals."""
+"""Minimum number of games with total points for forecasts of totals."""
 
 
 class TotalGames(NamedTuple):
@@ -76,7 +76,7 @@ def fit_totals(games: Games, steps: int, advance: Advance) -> Totals | None:
     Args:
         games: games, from the first of each season on.
         steps: likelihood evaluations in the search for the settings of the ratings.
-        advance: called as they are done, `steps` in total.
+        advance: called with the number of evaluations done, `steps` in total.
 
     Returns:
         The totals with ratings after the last of the games, rounded as they are stored in a bundle; None if fewer than
@@ -123,14 +123,14 @@ def carry_totals(start: TotalFilter, games: Games) -> tuple[Floats, TotalFilter]
 
 
 def frozen_totals(state: TotalFilter, games: Games) -> Floats:
-    """Return the expected totals of games of one season, (n,) in points, by ratings as they are before it."""
+    """Return the expected totals of games of one season, (n,) in points, with the ratings before it."""
     state = state.predict(int(games.season[0]))
     columns = zip(games.home.tolist(), games.away.tolist(), totals_terms(games), strict=True)
     return np.array([state.expected(home, away, terms)[0] for home, away, terms in columns])
 
 
 def _frozen_before_each_season(start: TotalFilter, games: Games, carried_totals: Floats) -> Floats:
-    """Return expected totals with ratings frozen before each season, (n,); before the first one there are none."""
+    """Return expected totals with ratings frozen before each season, (n,); the first season keeps its carried ones."""
     result, state = carried_totals.copy(), start
     for season in np.unique(games.season).tolist():
         which = games.season == season
@@ -144,7 +144,7 @@ def fit_total_model(games: TotalGames) -> TotalModel:
     """Fit the tables of one source of the expected total, from residuals of unseen seasons.
 
     Args:
-        games: the games before the forecast ones.
+        games: the games before those to be forecast.
     """
     point, log_mean = np.zeros((len(CASES), POINT_TERMS)), np.zeros(len(CASES))
     residuals, terms = np.empty((len(games.season), len(CASES))), list[Floats]()

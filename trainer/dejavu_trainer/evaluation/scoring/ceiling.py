@@ -25,9 +25,8 @@ def hindsight_margins(games: Games) -> Floats:
     """Compute expected margins from all other games of the same season, earlier and later ones.
 
     In each season, the strengths of the teams and the home advantage are fitted by ridge regression; the game itself
-    is left out (by the leverages), so that only what the other games say about its teams is known. Strengths are
-    constant over the season and lineups are unknown, so hindsight could do better still; no forecast can have even
-    these ratings.
+    is left out (by the leverages), so that its margin uses only the other games. Strengths are constant over the season
+    and line-ups are unknown, so hindsight could do even better; no forecast can have even these ratings.
 
     Args:
         games: n games.
@@ -58,8 +57,10 @@ def _left_out(games: Games) -> Floats:
 
 
 def diffusion(past: RatedGames, rated: RatedGames) -> tuple[Floats, Floats]:
-    """Forecast games as a Brownian motion with drift (Stern, A Brownian motion model for the progress of sports
-    scores, 1994): the drift is the expected margin, the volatility is the same in all games and minutes.
+    """Forecast games as a Brownian motion with drift.
+
+    The drift is the expected margin; the volatility is the same in all games and minutes (Stern, A Brownian motion
+    model for the progress of sports scores, 1994).
 
     Args:
         past: earlier games that the volatility is fitted on, at least one, with finite margins.

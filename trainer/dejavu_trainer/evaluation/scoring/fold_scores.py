@@ -53,12 +53,12 @@ NO_LIVE: Final = "no_live"
 """The served forecasts without total points and last scores, as for requests that do not have them."""
 
 PLAYERS: Final = "players"
-"""The served forecasts with who plays: with expected margins that know the line-ups so far. Scored if the models have
-ratings of players and at least half of the test games have box scores; the other games are forecast as without them."""
+"""The served forecasts with expected margins that use the line-ups so far. Scored if the models have ratings of players
+and the line-ups of at least half of the test games are known; the other games are forecast as without them."""
 
 PARTS: Final = ("dejavu", "lstm", "mean")
-"""The components, and the mean of both, with carried ratings and the served tables, without the factor of the season:
-what the point forecast would be with them."""
+"""The components, and the mean of both, as point forecasts, with carried ratings and the served tables, without the
+factor of the season."""
 
 BASELINES: Final = ("linear", "persistence")
 """References with a distribution, fitted on all earlier games."""
@@ -81,7 +81,7 @@ FORECASTERS: Final = (
     *(*SERVED, STATIC["served"], NO_LIVE, *PARTS),
     *(*BASELINES, LOGISTIC, *CEILING, PLAYERS, LINE, *OF_LINE),
 )
-"""All of them; those of line and players may be missing."""
+"""All forecasters; those of line and players may be missing in a fold."""
 
 _LEAST_SHARE: Final = 0.5
 """Least share of test games with a line, or with known line-ups."""
@@ -136,7 +136,7 @@ class FoldScores:
 
 
 def served(folds: Sequence[FoldScores]) -> tuple[str, ...]:
-    """Return the forecasters that a server offers, which the verdict checks: SERVED, and what all folds have more."""
+    """Return the forecasters that the verdict checks: SERVED, and PLAYERS and LINE if all folds have them."""
     return (*SERVED, *(name for name in (PLAYERS, LINE) if all(name in fold.forecasts for fold in folds)))
 
 
@@ -172,7 +172,7 @@ def score_fold(
         calibration: calibration of the models, as served.
         earlier: all games before the test games, including `calibrate`, with margins from carried ratings; the
             references are fitted on them.
-        calibrate: the games by whose ranks `calibration` was made.
+        calibrate: the games whose ranks made `calibration`.
         test: test games, at least one, with margins from carried ratings.
         frozen_margins: (n,), margins of the test games with ratings frozen before the first of them, in points.
         players: ratings of players after all earlier games; None if the models have none.
@@ -248,7 +248,7 @@ def _of_models(
     frozen_margins: Floats,
     calibrate: RatedGames,
 ) -> tuple[dict[str, Forecasts], NDArray[np.int32]]:
-    """Return all forecasts but those of the references, and the calibration games by case and size of the lead."""
+    """Return the forecasts of SERVED, STATIC, NO_LIVE and PARTS, and the calibration games by case and lead group."""
     games = test.games
     sources = {
         "served": (MarginSource.KNOWN, test.margins),
@@ -274,7 +274,7 @@ def _of_models(
 def _with_line(
     models: PointModels, calibration: LatticeCalibration, earlier: Games, test: RatedGames
 ) -> dict[str, Forecasts]:
-    """Return the forecasts of models and references that know the line; of no use for games without one."""
+    """Return the forecasts of models and references with the line; meaningless for games without one."""
     games = test.games
     lines = RatedGames(games, np.where(have_line(games), games.line, test.margins).astype(np.float64))
     points = linear_points(models.linear, lines, line=True)
@@ -292,7 +292,7 @@ def _with_line(
 def _with_players(
     models: PointModels, players: PlayerRatings, tables: ServedTables, test: RatedGames
 ) -> Forecasts | None:
-    """Return the forecasts that know who plays; None if too few line-ups are known."""
+    """Return the forecasts that use line-ups; None if too few line-ups are known."""
     line_ups = rate_players(players, test.games)[0]
     if np.isfinite(line_ups.usual).mean() < _LEAST_SHARE:
         return None

@@ -54,7 +54,8 @@ OWN_PRICE: Final = 0.06
 """Largest difference between a market's fair probability and the one that a given line implies, if both are from before
 tip-off.
 
-99.5 % of the 12,176 closing moneylines of 2014 to 2024 differ by at most this from the closing spread of the same game.
+For 99.5 % of the 12,176 closing moneylines of 2014 to 2024, the difference from the probability that the closing spread
+of the same game implies is at most this.
 """
 
 _MARGINS: Final = {True: (1.0, SPREAD_OF_RESULTS), False: (0.57, 10.4)}

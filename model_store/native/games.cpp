@@ -172,7 +172,7 @@ double PointGame::cumulative(int total) const {
 
 int PointGame::quantile(double level) const {
     const double target = level - tables_->tolerance;
-    // Starts at the quantile of the nearer shape. The mixture's, or one beyond the outermost level, is a few steps away.
+    // Starts at the quantile of the nearer shape. The mixture's, or one beyond the outermost level, is few steps away.
     const double start = std::ceil(to_come_ + scale_ * shape_.nearer_inverse(target) - 0.5);
     int value = clamped(start, 0, tables_->most_to_come);
     while (value > 0 && below(value - 1) >= target) --value;

@@ -25,7 +25,7 @@ A stake requires a bound of a game's loss. A bound for the worst possible game w
 differences are clipped to a bound that is known before the game and grows with the data: the fifth largest difference
 so far. The bound never falls, so stakes, which are shares of the greatest allowed stake, never rise. A large difference
 counts in full from the sixth one of its size on; in all, clipping removes less than the sum of the five largest
-differences. This loses evidence about events as rare as one game in fifty, about which few games say little anyway.
+differences. This loses evidence about events as rare as one game in fifty, about which a few games say little anyway.
 """
 
 from __future__ import annotations

@@ -3,10 +3,11 @@
 Each statement has its own e-process, which can be examined after every game (`eprocess`). A promotion requires that the
 challenger is shown to be not worse than the champion in every score at every horizon that counts. If it is worse by the
 margin in any of them, the probability that it is ever promoted is at most 1 / threshold (an intersection-union test,
-without correction: Berger, Technometrics 24, 1982). It is retired once the mean e-value of all statements that it is
-worse reaches the threshold. A mean of e-values is an e-value (Vovk & Wang, E-values: calibration, combination and
-applications, Annals of Statistics 49, 2021), so the probability of ever retiring a challenger that is nowhere worse by
-the margin is also at most 1 / threshold. These are the probabilities of one comparison; they add up over challengers.
+without correction: Berger, Technometrics 24, 1982). A challenger is retired once the mean e-value of all statements
+that it is worse reaches the threshold. A mean of e-values is an e-value (Vovk & Wang, E-values: calibration,
+combination and applications, Annals of Statistics 49, 2021), so the probability of ever retiring a challenger that is
+nowhere worse by the margin is also at most 1 / threshold. These are the probabilities of one comparison; they add up
+over challengers.
 """
 
 from __future__ import annotations

@@ -108,8 +108,8 @@ class ActiveState:
     def rated_margin(self, query: ForecastQuery, max_days: int) -> float | None:
         """Return the margin by the team ratings, in points, to compare with the margin that a query gives.
 
-        None if the query gives no margin, or the ratings are not usable. The effect of line-ups is excluded: the same
-        caller gives margin and line-ups, and could make any margin plausible.
+        None if the query gives no margin or not both teams, or the ratings are not usable. The effect of line-ups is
+        excluded: the same caller gives margin and line-ups, and could make any margin plausible.
         """
         if query.pregame_margin is None or not (query.home_team and query.away_team):
             return None

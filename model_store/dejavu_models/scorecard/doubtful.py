@@ -131,7 +131,7 @@ def _of_two_stories(
 def contradictory_points(points: Floats, minute: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which of n points of both teams contradict others of their game, since points never fall.
 
-    If earlier points exceed later ones by more than MAX_CORRECTION, one of the two is wrong: both are returned.
+    If earlier points exceed later ones by more than MAX_CORRECTION, at least one of them is wrong: both are returned.
 
     Args:
         points: (n,); NaN where they are not known.

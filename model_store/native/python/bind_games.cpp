@@ -50,8 +50,8 @@ Shapes shapes_of(const std::vector<double> &levels, const std::vector<double> &c
     return result;
 }
 
-// Returns the home team's win probabilities of n games, (n), and the values at a grid, (n, grid), in one pass; for tables
-// without live inputs.
+// Returns the home team's win probabilities of n games, (n), and the values at a grid, (n, grid), in one pass; for
+// tables without live inputs.
 nb::tuple columns(const std::shared_ptr<const MarginTables> &tables, const Array<double> &points,
                   const Array<double> &leads, const Array<double> &margins, const Grid &grid) {
     const std::size_t games = points.size();

@@ -239,7 +239,7 @@ def _counts(
 
 
 def _cell_games(fold: FoldScores, horizon: Horizon, minute: int, lead: int | None) -> int:
-    """Return the number of calibration games with a lead in a group of LEADS after a minute; of all if it is None."""
+    """Return the number of calibration games after a minute with a lead in a group of LEADS; of all games if None."""
     if lead is None:
         return fold.calibration_games
     return int(fold.cell_games[cases_of(horizon)][minute - 1, lead])

@@ -53,8 +53,8 @@ class LiveColumns:
     Attributes:
         total_points: (n,), points of both teams after the minute.
         side: (n,), 1 the home team, −1 the away team, 0 neither: the side of the last score, or the one with the ball.
-        phase: (n,), in [0, 1]: for a last score, the time since it, in longest possessions, at most 1; for a
-            possession, 1 while a shot is in the air.
+        phase: (n,), in [0, 1]: for a last score, the time since it as a share of the longest possession, at most 1; for
+            a possession, 1 while a shot is in the air.
         kind: the kind of the tables.
     """
 

@@ -13,7 +13,7 @@ DejavuError
 │   │   ├── InvalidHorizon    not a horizon of the contract
 │   │   ├── InvalidMarket     invalid line, odds, bankroll, amount staked, threshold or horizon
 │   │   └── InvalidLiveInput  out of bounds, or contradicts the pattern or another live input
-│   ├── Unsupported           valid, but not supported by this model: expected is what the model supports
+│   ├── Unsupported           valid, but not supported by this model; `expected` is the supported value
 │   │   ├── UnsupportedHorizon
 │   │   ├── UnsupportedSlots  the model does not support this number of slots
 │   │   ├── UnsupportedTotals  the model does not forecast total points

@@ -48,7 +48,7 @@ Text = Annotated[
         max_length=MAX_TEXT, pattern="^[^\\x00-\\x1f\\x7f-\\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069]*$"
     ),
 ]
-"""Text for people, without control characters and marks of direction."""
+"""Human-readable text, without control characters and marks of direction."""
 
 Number = Annotated[float, Field(ge=-1e9, le=1e9)]
 Count = Annotated[int, Field(gt=0, le=2**31 - 1)]
@@ -172,11 +172,11 @@ class RefreshRecord(_Record):
 
 
 class LineageRecord(_Record):
-    """Origin of a bundle, for people and for the record; determines no forecast.
+    """Origin of a bundle, for documentation; determines no forecast.
 
     Attributes:
         parent_version: version of the model that it was made from or is meant to replace; empty if it has none.
-        reason: why it was made, such as "new season"; empty if not given.
+        reason: reason for making it, such as "new season"; empty if not given.
         code_version: version of the code that fitted it, such as 1.0.1+sha256.1a2b3c4d5e6f; empty if not given.
     """
 

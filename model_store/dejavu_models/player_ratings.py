@@ -74,7 +74,7 @@ class PlayerRating(NamedTuple):
 
     Attributes:
         team: NBA code of the team of his newest game.
-        rating: in points per 48 minutes on court, beside average players, without the part for his minutes.
+        rating: in points per 48 minutes on court with average players, without the part for his minutes.
         variance: of the rating, in points squared.
         minutes: mean share of a game in the games that he plays.
         starts: mean share of the games that he starts.
@@ -220,7 +220,7 @@ class PlayerRatings:
             return self
         if not self.season:
             return replace(self, season=season)
-        if season > self.season + 2:  # nobody is known any more
+        if season > self.season + 2:  # the ratings of all players have expired
             return replace(self, players={}, games={}, season=season)
         if season > self.season + 1:  # a missed season counts as a change of season too
             return self.before(self.season + 1).before(season)
@@ -252,7 +252,7 @@ class PlayerRatings:
         return LineupDifferences(of_home.missing - of_away.missing, of_home.usual - of_away.usual)
 
     def missing(self, team: str, seen: Iterable[int]) -> int:
-        """Return how many of the usual five of a team have not been seen."""
+        """Return the number of a team's five players with the most usual minutes who have not been seen."""
         five = sorted(self._usual[team], key=lambda each: (-each[1].usual, each[0]))[:STARTERS]
         return len({number for number, _ in five} - set(seen))
 

@@ -32,7 +32,7 @@ WINDOW = 6
 
 WEIGHTS: Final[Mapping[str, float]] = {"volatility": 0.35, "swing": 0.25, "pace": 0.15, "trend": 0.25}
 """Weights of the factors, set by judgement and not fitted: volatility, which uses the whole game, has the most weight;
-pace has the least, since it tells nothing about the lead. If a factor is missing, the other weights are scaled up."""
+pace has the least, since it says nothing about the lead. If a factor is missing, the other weights are scaled up."""
 
 UNITS: Final[Mapping[str, str]] = {
     "volatility": "points",

@@ -165,7 +165,7 @@ class TeamFilter:
         )
 
     def _unseen_days(self, season: int, until: dt.date) -> int:
-        """Return the number of unseen days of play of a season, up to a date; 0 if they may have had no games."""
+        """Return the number of unseen days of play of a season, up to a date; 0 if they can be a break."""
         begin = summer(season - 1)[1]
         if self.date is not None:
             begin = max(begin, self.date.astype("datetime64[D]").item())

@@ -292,7 +292,7 @@ class Forecast:
         total: forecast of the points of both teams; None if the query has no total points, or the model no totals.
         teams_known: uncertainty of the ratings of home and away; empty if they provide neither margin nor total.
         widened_by: share by which the distribution is wider than calibrated, because the ratings know the teams less
-            well than its tables assume; 0 if they know the teams well enough.
+            well than its tables assume; 0 if the ratings know them well enough.
     """
 
     horizon: Horizon
@@ -349,7 +349,7 @@ class ModelInfo:
         finals_since: number of finals that the ratings know beyond those of the bundle.
         unseen_teams: NBA code → date on which the ratings end for a team that has had no final since a gap.
         max_ratings_days: greatest age at which ratings are used; see `ratings.are_usable`.
-        approved: whether the backtest of its recipe passed; `verdict_reason` states why.
+        approved: whether its recipe passed the backtest; `verdict_reason` has the grounds.
         inputs: names of the optional inputs that its forecasts depend on, such as total_points.
         components: components beside its linear models; see COMPONENTS.
         totals: whether it forecasts the points of both teams too, for requests with total_points.

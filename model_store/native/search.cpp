@@ -18,9 +18,9 @@ namespace {
 
 // The nearest vectors that a search has found, nearest first, and which of them it has expanded.
 //
-// One sorted list does the work of algorithm 2's two queues: what falls off its end is never expanded. An entry is one
-// number, so that minima and maxima alone insert a new one and move the others. Branches that depend on the data would
-// make this slower than two heaps.
+// One sorted list replaces the two queues of algorithm 2: a vector that falls off its end is never expanded. An entry
+// is one number, so that minima and maxima alone insert a new one and move the others. Branches that depend on the data
+// would make this slower than two heaps.
 class Pool {
 public:
     void start(std::size_t breadth) {

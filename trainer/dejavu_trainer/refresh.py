@@ -76,7 +76,7 @@ def results_of(games: Games) -> list[GameResult]:
 
 
 def seasons_to_learn(manifest: Manifest, today: date) -> range:
-    """Return the seasons that may have finals, before a day, that the ratings of a bundle do not know yet."""
+    """Return the seasons that may have finals before a day that the ratings of a bundle lack."""
     return range(manifest.ratings.season, season_on(today) + 1)
 
 

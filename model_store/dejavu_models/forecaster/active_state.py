@@ -81,7 +81,7 @@ class ActiveState:
     def scores(
         self, horizon: Horizon, minute: int, alpha: float, levels: tuple[float, ...]
     ) -> tuple[ScoreMap | None, AdaptedScores]:
-        """Return the score map in force (None without adaptation), and the scores of interval ends and quantiles."""
+        """Return the current score map (None without adaptation), and the scores of interval ends and quantiles."""
         adapter = self.adapter(horizon, minute)
         scores = adapter.map if adapter is not None and self.mode is AdaptationMode.ON else None
         return scores, adapted_scores(scores, alpha, levels)
@@ -94,15 +94,15 @@ class ActiveState:
 
     @staticmethod
     def asks_for_ratings(query: ForecastQuery) -> bool:
-        """Return whether a query asks for the ratings of its teams: it has both teams and no margin."""
+        """Return whether a query requests the ratings of its teams: it has both teams and no margin."""
         return query.pregame_margin is None and query.home_team != "" and query.away_team != ""
 
     def warnings(self, query: ForecastQuery, max_days: int) -> tuple[WarningReason, ...]:
-        """Return the warnings about the age of the ratings that a query asks for."""
+        """Return the warnings about the age of the ratings that a query requests."""
         return ratings_warnings(self.ratings_date, query.game_date, max_days, self.end(query))
 
     def _are_usable(self, query: ForecastQuery, max_days: int) -> bool:
-        """Return whether the ratings are not too old for a query's game, nor too far ahead of it."""
+        """Return whether the ratings are neither too old for a query's game nor too far ahead of it."""
         return are_usable(self.ratings_date, query.game_date, max_days, self.end(query))
 
     def rated_margin(self, query: ForecastQuery, max_days: int) -> float | None:

@@ -137,7 +137,7 @@ class Forecaster:
 
     @property
     def active_state(self) -> ActiveState:
-        """The online state in force, for `forecast_columns`."""
+        """The current online state, for `forecast_columns`."""
         return self._active
 
     def check(self, query: ForecastQuery) -> None:

@@ -1,7 +1,7 @@
 """Point forecasts by the compiled models: the same numbers as those of `PointModels`, in one call for any games.
 
-Most forecasts are of one game, and NumPy takes about a microsecond a step, however short the arrays are. The compiled
-models compute all forecasts in one call, even if the patterns end at different minutes.
+Most forecasts are of one game, and NumPy takes about a microsecond per operation, however short the arrays are. The
+compiled models compute all forecasts in one call, even if the patterns end at different minutes.
 """
 
 from __future__ import annotations

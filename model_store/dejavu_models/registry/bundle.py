@@ -223,7 +223,7 @@ def check_answers(forecaster: Forecaster) -> None:
         _check_learning(forecaster)
     except BundleCorrupt:
         raise
-    except Exception as error:  # whatever it is: the bundle may contain any numbers
+    except Exception as error:  # any error is possible: the bundle may contain any numbers
         raise BundleCorrupt(f"{forecaster.version}: it cannot answer: {error}") from error
 
 
@@ -328,7 +328,7 @@ def _asked(query: ForecastQuery) -> str:
 
 
 def _seconds(forecaster: Forecaster, query: ForecastQuery) -> float:
-    """Return how many seconds of CPU an answer takes."""
+    """Return the CPU time of an answer, in seconds."""
     begun = time.process_time()
     forecaster.forecast_many([query])
     return time.process_time() - begun

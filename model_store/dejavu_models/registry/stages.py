@@ -23,10 +23,10 @@ from dejavu_models.errors import DejavuError, FieldError, InvalidInput, quoted
 
 
 def arm(shares: Sequence[tuple[str, float]], game_id: str) -> str | None:
-    """Return the model in whose share a game lies; None if it lies in none of them.
+    """Return the model whose share contains a game; None if no share does.
 
-    The shares follow each other. If the last one grows, it takes games from no other share; if another one grows, those
-    after it move up.
+    The shares are consecutive intervals of [0, 1]. If the last one grows, it takes no games from the others; if another
+    one grows, those after it move up.
 
     Args:
         shares: model and its share of games, each in (0, 1], at most 1 in all.
@@ -210,7 +210,7 @@ class Roster:
         return (*([self.champion] if self.champion else []), *self.challengers)
 
     def route(self, game_id: str) -> str:
-        """Return the version that answers for a game: the same one for as long as the shares stay the same.
+        """Return the version that answers for a game; it stays the same as long as the shares do.
 
         If the last share grows, it takes games from the champion only; see `arm`.
 

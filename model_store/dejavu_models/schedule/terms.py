@@ -102,5 +102,5 @@ def _played_yesterday(team: TeamSchedule) -> int:
 
 
 def _recent(team: TeamSchedule) -> int:
-    # No team plays twice a day. Finals that say so are wrong, and must not move a margin by more than a real schedule.
+    # No team plays twice a day. Finals to the contrary are wrong and must not move a margin more than a real schedule.
     return min(team.games_in_6_days or 0, _WINDOW)

@@ -58,7 +58,7 @@ class Scorecard:
         reliability: by probability, ascending.
         total: None if no total is settled.
         withdrawn_games: games whose outcome was withdrawn.
-        doubtful_games: games that may not be as recorded (see `doubtful`).
+        doubtful_games: games whose record may be wrong (see `doubtful`).
         corrected_games: games with a current outcome and an earlier report of another differential or total.
         unsettled_games: games of past evenings without a reported outcome.
         unsettled_totals: games with total forecasts that count, but without total points in their current outcome.

@@ -30,7 +30,7 @@ _MANY_TEAMS: Final = 64
 _MINUTE_US: Final = 60_000_000
 
 _LONGEST_SECONDS: Final = 1_000_000
-"""A time longer than any game, in seconds; times the number of games it still fits in an int64."""
+"""A time longer than any game, in seconds; multiplied by the number of games, it still fits in an int64."""
 
 
 def doubtful_games(settled: SettledForecasts) -> int:
@@ -42,11 +42,11 @@ def doubtful_games(settled: SettledForecasts) -> int:
     - whose forecasts name no teams, or disagree about the teams or their sides with each other or with the outcome; or
       with a team that has another game on the same evening;
     - whose forecasts and outcome follow each other faster than play: they may all have been made after the game;
-    - whose outcome is further from a lead than the minutes that remained allow;
-    - of which an outcome was reported and withdrawn before the first forecast;
-    - whose forecasts contradict each other in the lead, in what is known before the game (pregame margin, pregame
-      total, neutral site) or in the points of both teams, which never fall, or have more points than the outcome: the
-      caller then chose the reference, such as persistence;
+    - whose outcome is further from a lead than the remaining minutes allow;
+    - with an outcome that was reported and withdrawn before the first forecast;
+    - whose forecasts contradict each other in the lead, in their pregame inputs (pregame margin, pregame total, neutral
+      site) or in the points of both teams, which never fall, or have more points than the outcome: the caller may have
+      chosen inputs that weaken a reference, such as persistence;
     - whose forecasts, corrected ones included, have line-ups with effects more than MAX_LINEUP_SWING apart;
     - with forecasts made after the observed time of the outcome, or with both timely forecasts and some made after the
       evening: somebody else may have reported that time, or recorded the timely forecasts.

@@ -101,7 +101,7 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
 
 
 def _within_caps(settled: SettledForecasts) -> Floats:
-    """Return the stakes, each at most what earlier markets leave of its caps; 0 without a market."""
+    """Return the stakes, each limited to the part of its caps that earlier markets leave; 0 without a market."""
     stake = np.nan_to_num(settled.stake)
     on_game: defaultdict[int, float] = defaultdict(float)
     on_evening: defaultdict[int, float] = defaultdict(float)

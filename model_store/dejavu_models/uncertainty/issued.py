@@ -136,7 +136,7 @@ def adapted_scores(scores: ScoreMap | None, alpha: float, levels: tuple[float, .
     """Return the positions of a forecast's quantiles in the model's own distribution.
 
     Args:
-        scores: the map in force; None without adaptation.
+        scores: the current map; None without adaptation.
         alpha: miscoverage rate of the interval.
         levels: levels of the quantiles.
     """

@@ -48,7 +48,7 @@ class RunProvenance:
         prototypes: entries of each minute's database; None: all games.
         seed: random seed.
         data: SHA-256 of the games.
-        data_by_season: SHA-256 of the games of each season, by which `fit --backtest` recognizes them.
+        data_by_season: SHA-256 of the games of each season, for the comparison by `fit --backtest`.
     """
 
     recipe: str

@@ -150,7 +150,7 @@ class Retrain:
         return made if made.last_day >= parent.last_day else parent
 
     def _method(self) -> str:
-        """Return a hash of everything besides the games that decides whether a challenger is made and published."""
+        """Return a hash of all inputs, except the games, that decide whether a challenger is made and published."""
         settings = self._settings
         return self._work.key(
             recipe=settings.recipe.digest,
@@ -251,7 +251,7 @@ class Retrain:
         return bundle
 
     def _publish(self, bundle: Path) -> TrackedRun | None:
-        """Publish a bundle everywhere. Each place takes it whole or not at all; publishing it again changes nothing."""
+        """Publish a bundle to all targets, completely or not at all to each; publishing it again changes nothing."""
         settings = self._settings
         with self._progress.step("Publish", 2) as advance:
             if settings.store or settings.server:

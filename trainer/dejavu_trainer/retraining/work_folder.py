@@ -20,8 +20,8 @@ from dejavu_common.files import write_atomic
 from dejavu_trainer.retraining.errors import RetrainError, RetrainRunning
 
 FORMAT: Final = 1
-"""Version of the results; incremented when a step gives or stores something else, so that older results are not
-used."""
+"""Version of the results; incremented with every change of a step's result or its storage, so that older results are
+not used."""
 
 _LOCK: Final = ".lock"
 _LAST: Final = "last.json"

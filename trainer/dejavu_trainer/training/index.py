@@ -123,7 +123,7 @@ def _words(level_0: NDArray[Any], links: int) -> Iterator[NDArray[np.uint32]]:
 
 
 def _sorted_links(count: int, links: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Return the links of a list, ascending: their order means nothing to a search, and they compress better."""
+    """Return the links of a list, ascending: a search does not depend on their order, and they compress better."""
     return np.sort(links[: int(count)])
 
 

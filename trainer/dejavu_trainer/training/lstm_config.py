@@ -1,4 +1,4 @@
-"""Inputs and result of an LSTM fit. Imports no torch, which takes seconds to load: lstm.py does."""
+"""Inputs and result of an LSTM fit. Unlike lstm.py, does not import torch, which takes seconds to load."""
 
 from __future__ import annotations
 

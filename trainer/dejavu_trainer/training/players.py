@@ -116,6 +116,6 @@ def _count(
 
 
 def _plays(asked: Floats) -> Floats:
-    """Return the share who played, by Laplace's rule of succession."""
+    """Return the shares of players who played, by Laplace's rule of succession."""
     shares: Floats = (asked[0] + 1) / (asked[1] + 2)
     return shares

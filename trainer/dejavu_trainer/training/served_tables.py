@@ -1,4 +1,4 @@
-"""The tables by which a server would forecast games, and the live inputs that they use."""
+"""The tables with which a server would forecast games, and the live inputs that they use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dejavu_trainer.data.games import Games
 
 
 class ServedTables:
-    """The tables that forecast each of n games: the first ones whose live inputs the game has, as a server does.
+    """The tables that forecast each of n games: the first ones whose live inputs the game has, as in a server.
 
     Args:
         models: the tables, the best first; those for games without live inputs last.

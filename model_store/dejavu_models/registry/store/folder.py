@@ -179,7 +179,7 @@ def _link(new: Path, target: Path) -> bool:
     """Hard-link a file to its final name unless that name is taken (a rename would replace it); return success."""
     try:
         target.hardlink_to(new)
-    except OSError:  # another file has the name, or the file system knows no hard links
+    except OSError:  # another file has the name, or the file system has no hard links
         return False
     return True
 

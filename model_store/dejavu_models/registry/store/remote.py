@@ -55,7 +55,7 @@ class _Download:
 
     Attributes:
         path: path to write it to, since not every kind of storage can write to an open file.
-        content: what was received; None if the storage has no such file.
+        content: the received content; None if the storage has no such file.
     """
 
     path: str
@@ -86,10 +86,10 @@ class RemoteFiles:
     at once, the later write wins.
 
     Args:
-        url: URL of a kind that fsspec knows, such as s3://BUCKET/FOLDER. Credentials come from the environment.
+        url: URL of a kind that fsspec supports, such as s3://BUCKET/FOLDER. Credentials come from the environment.
 
     Raises:
-        InvalidModelStore: if fsspec does not know this kind of URL, or lacks the library for it.
+        InvalidModelStore: if fsspec does not support this kind of URL, or lacks the library for it.
     """
 
     def __init__(self, url: str) -> None:

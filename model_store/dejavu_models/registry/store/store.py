@@ -74,8 +74,8 @@ class ModelStore:
         """Open a store, which is made when the first bundle is put into it.
 
         Args:
-            url: a folder, file:///FOLDER, or a URL that fsspec knows, such as s3://BUCKET/FOLDER, for which the extra
-                model-store is needed.
+            url: a folder, file:///FOLDER, or a URL that fsspec supports, such as s3://BUCKET/FOLDER, which requires the
+                extra model-store.
             cache: local folder for copies of remote files, and for uploads; by default one of the user's cache.
             allow_unfit: whether to accept and to load bundles whose recipe failed its backtest.
 

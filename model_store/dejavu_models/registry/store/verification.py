@@ -49,7 +49,7 @@ def verify(folder: Path, niceness: int = 0) -> None:
         niceness: priority of the process below others, from 0 to 19.
 
     Raises:
-        BundleCorrupt: if it does not load, gives other answers, or takes more time or memory than a bundle may.
+        BundleCorrupt: if it does not load, gives other answers, or exceeds the limits of time or memory.
     """
     folder = folder.resolve()  # the process has another working directory, and names the folder in its reasons
     command = (sys.executable, "-P", "-m", __name__, str(folder), str(niceness))

@@ -98,7 +98,7 @@ class LatticeCalibration:
 
     @property
     def alpha_limit(self) -> str:
-        """Describe for users what limits the smallest alpha."""
+        """Description, for users, of the limit of the smallest alpha."""
         games = self.models[MarginSource.UNKNOWN, LiveKind.NONE].games
         return f"the outermost quantiles that are taken from its ranks on {games} games"
 

@@ -42,8 +42,8 @@ class Forecasts:
         crps: (n, cases), in points.
         pit: (n, cases), probability integral transform of the outcomes (Dawid 1984); uniform on (0, 1) if the forecasts
             are calibrated.
-        held: (n, cases, alphas), whether the outcome counts as within the interval; None if it does exactly when it
-            lies between the ends (inclusive). See `lattice_scores`.
+        held: (n, cases, alphas), whether the outcome counts as within the interval; None if every outcome between the
+            ends (inclusive) counts, and no other. See `whole_numbers`.
     """
 
     probability: Singles

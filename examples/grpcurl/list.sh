@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lists the server's services, the methods of one of them, the models, and what the server did.
+# Lists the server's services, the methods of one of them, the models, and the server's statistics.
 set -eu
 address=${DEJAVU_TARGET:-127.0.0.1:50051}
 

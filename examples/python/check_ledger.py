@@ -5,12 +5,12 @@ dejavu-server ledger export-entries --out entries.jsonl       # any later day
 python examples/python/check_ledger.py entries.jsonl --checkpoint monday.json
 
 The hashes need the standard library alone; the signature of the checkpoint (Ed25519) needs the package cryptography.
-With --target HOST:PORT it also computes from the entries what a server must list, and compares all that this one lists,
-by every filter; this needs grpcio and the code that protoc generates from protos/. It was written from
-docs/verification.md and needs nothing else of this project.
+With --target HOST:PORT it also compares the lists of a server, under every filter, with the lists computed from the
+entries; this needs grpcio and the code that protoc generates from protos/. It was written from docs/verification.md and
+needs nothing else of this project.
 
-Exit codes: 0 sound · 1 something was changed; the first thing found is printed · 2 wrong usage, or it can't be read or
-compared, since the export is older than what the server lists.
+Exit codes: 0 sound · 1 something was changed; the first change found is printed · 2 wrong usage, or the export can't be
+read, or is older than the server's list.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CLOCK_TOLERANCE = 120 * 10**6
 
 TOLERANCE = 1e-9
 MOST_EMPTY_PAGES = 1000
-"""Empty pages in a row: for each, a server reads hundreds of forecasts."""
+"""Maximum number of empty pages in a row; a server reads hundreds of forecasts for each."""
 
 MOST_REVISIONS = 500
 """Revisions of an outcome that a server lists: the newest ones."""
@@ -55,7 +55,7 @@ NOT_COMPARED = {
     "dejavu.v1.TeamKnowledge.text",
     "dejavu.v1.Warning.text",
 }
-"""Texts for people, which the chain does not have; explanations are not listed."""
+"""Texts for people, which are not in the chain. Explanations are not listed."""
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -65,15 +65,15 @@ Place = tuple[str, str]
 
 
 class ChangedError(Exception):
-    """What the export contains, or a server lists, is not what was recorded; the message says where and why."""
+    """The export, or a server's list, differs from the recorded entries; the message gives place and reason."""
 
 
 class OldExportError(ValueError):
-    """What a server lists may differ from the export because of entries that came after it."""
+    """A server's list may differ from the export because of later entries."""
 
 
 def main() -> int:
-    """Check what the command line names, and print the result; return the exit code."""
+    """Check the files and the server of the command line, and print the result; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("entries", type=Path, help="file of dejavu-server ledger export-entries")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="file of dejavu checkpoint")
@@ -106,7 +106,7 @@ def main() -> int:
 
 
 def say(text: object, *, error: bool = False) -> None:
-    """Print a line; what is not printable in a text of others, such as the escapes of a terminal, as an escape."""
+    """Print a line, with unprintable characters, such as a terminal's control sequences in foreign texts, escaped."""
     line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(text))
     print(line, file=sys.stderr if error else sys.stdout)
 
@@ -212,7 +212,7 @@ def check_revisions(identity: dict[str, Any], entries: dict[int, Entry]) -> None
 def _check_minute(entry: Entry) -> None:
     """Check that a forecast has the minute of its pattern, and that this is before its horizon.
 
-    Otherwise one of the half as of minute 30, which the outcome of the half does not forbid, could follow this.
+    Otherwise a forecast of the half as of minute 30 could follow the outcome of the half, which does not forbid it.
     """
     request, minute = entry["payload"]["request"], entry["payload"]["forecast"]["elapsed_minutes"]
     horizon, minutes = request["horizon"], len(request["pattern"])
@@ -222,7 +222,7 @@ def _check_minute(entry: Entry) -> None:
 
 
 def _check_market(entry: Entry, forecast: Entry, games: Games) -> None:
-    """Check that a market was recorded with its forecast or says when it was sent, and that this was in time then."""
+    """Check that a market was recorded with its forecast or has the time of its request, and was in time then."""
     payload, of = entry["payload"], forecast["sequence"]
     if "requested_us" not in payload and entry["sequence"] != of + 1:
         raise ChangedError(f"entry {entry['sequence']}: a market sent with entry {of}, but not recorded with it")
@@ -235,14 +235,14 @@ def _check_late(entry: Entry, games: Games, pruned: bool) -> None:
     """Check that a forecast is marked as late exactly if it is."""
     request, marked = entry["payload"]["request"], entry.get("late", "")
     late = games.late(entry, entry["payload"]["forecast"]["generated_us"], request.get("game_date", ""))
-    # What was pruned may have made it late; and how much time is too much is a setting of the server.
+    # A pruned entry may have made it late, and the limit of time is a setting of the server.
     if marked != late and not (pruned and marked) and not (late == "time" and not marked):
         text = f"marked as late: {marked or 'not'}; by the entries before it: {late or 'not'}"
         raise ChangedError(f"entry {entry['sequence']}: {text}")
 
 
 class Games:
-    """What is recorded of each game so far, in the order of the entries."""
+    """State of each game by the entries so far."""
 
     def __init__(self) -> None:
         self._standing: dict[Place, int] = {}  # the entry of each outcome that is not withdrawn
@@ -270,7 +270,7 @@ class Games:
             self._newest[game] = minute, made
 
     def outcome_before(self, entry: Entry) -> int | None:
-        """Return the entry of an outcome that stands, and which a forecast precedes."""
+        """Return the entry of a current outcome of a moment after that of a forecast; None if there is none."""
         return next((self._standing[at] for at in _preceded(entry) if at in self._standing), None)
 
     def was_withdrawn(self, entry: Entry) -> bool:
@@ -278,7 +278,7 @@ class Games:
         return any(at in self._withdrawn for at in _preceded(entry))
 
     def late(self, entry: Entry, made: int, given: str) -> str:
-        """Return why a forecast that is made at a time, of a game with a given date, is late; empty if it is not."""
+        """Return why a forecast made at a time, with a given date of its game, is late; empty if it is not."""
         game, minute = entry["payload"]["request"]["game_id"], entry["payload"]["forecast"]["elapsed_minutes"]
         newest, since = self._newest.get(game, (0, made))
         over = (given and _evening(made) > given) or made - self._first.get(game, made) > LONGEST_GAME
@@ -308,7 +308,7 @@ def check_models(identity: dict[str, Any], entries: dict[int, Entry]) -> str:
 def check_checkpoint(
     kept: dict[str, Any], identity: dict[str, Any], entries: dict[int, Entry], hashes: dict[int, bytes]
 ) -> str:
-    """Check that a checkpoint is of this ledger and signed, that its entry has that hash, and the times around it."""
+    """Check ledger, signature and hash of a checkpoint, and the times of the entries before and after it."""
     kept = kept.get("checkpoint", kept)
     for name in ("ledger_id", "epoch"):
         if kept[_camel(name)] != identity[name]:
@@ -335,7 +335,7 @@ def check_checkpoint(
 
 
 def check_listed(target: str, token: str, identity: dict[str, Any], entries: dict[int, Entry]) -> str:
-    """Compare what a server lists, under every filter, and its revisions of outcomes with what the entries say."""
+    """Compare the lists of a server, under every filter, and its revisions of outcomes with the entries."""
     import grpc  # noqa: PLC0415 - only this check needs a server
 
     record, last = Record(entries), max(entries, default=int(identity["pruned_through"]))
@@ -394,7 +394,7 @@ class Server:
         return self._service.GetPrediction(self._pb.GetPredictionRequest(**of), **self._options).outcomes
 
     def differs(self, text: str) -> NoReturn:
-        """Say that it lists something else than follows from the export, unless later entries may be the reason."""
+        """Raise the error of a list that differs from the export: OldExportError if later entries may be the reason."""
         if (head := self.checkpoint().sequence) > self._last:
             missing = f"the export lacks entries {self._last + 1} to {head}, which may be why: export again"
             raise OldExportError(f"{text}; {missing}")
@@ -402,7 +402,7 @@ class Server:
 
 
 class Record:
-    """What follows from the entries of a ledger: what a server must list.
+    """The lists that a server must return, computed from the entries of a ledger.
 
     Args:
         entries: the entries by sequence; of a pruned ledger, those that remain.
@@ -530,7 +530,7 @@ def _preceded(forecast: Entry) -> list[Place]:
 
 
 def _recorded(entry: Entry, entries: dict[int, Entry]) -> float:
-    """Return the time of an entry: when it was recorded, or its forecast was made; not a number if that was pruned."""
+    """Return the time of an entry: when it was recorded, or its forecast was made; NaN if the forecast was pruned."""
     kind, payload = entry["kind"], entry["payload"]
     if kind == "market" and "requested_us" not in payload:
         of = entries.get(payload["forecast_sequence"])
@@ -547,7 +547,7 @@ def _enum(horizon: str) -> str:
 
 
 def _key(entry: Entry) -> str:
-    """Return what the revisions of a forecast have in common."""
+    """Return the key that all revisions of a forecast share."""
     request, forecast = entry["payload"]["request"], entry["payload"]["forecast"]
     margin = request["pregame_margin"]
     of = (request[name] for name in ("game_id", "horizon", "alpha"))
@@ -753,7 +753,7 @@ def _shown(message: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _expected(fields: dict[str, Any], kind: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the fields of a kind of message as `_shown` does; those that it does not have are of a later release."""
+    """Yield fields in the form of `_shown`, except those that the message type lacks: they are of a later release."""
     for name, value in fields.items():
         field, at = kind.fields_by_name.get(name), f"{path}{name}"
         if field is None or field.full_name in NOT_COMPARED:

@@ -12,7 +12,7 @@ PATTERN = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6]
 
 
 def main() -> None:
-    """Request a what-if, which is not recorded, and then sends an invalid pattern."""
+    """Request what-ifs, which are not recorded, and then send an invalid pattern."""
     with DejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         forecast = client.predict(
             PATTERN,

@@ -4,7 +4,7 @@ python examples/python/recompute_scorecard.py --horizon half --min-minute 18 --m
     (server: DEJAVU_TARGET, default 127.0.0.1:50051)
 
 It needs numpy, grpcio and the code that protoc generates from protos/ (docs/clients.md has the command), and nothing
-else of this project: it was written from docs/record.md and the comments of protos/dejavu/v1 alone.
+else of this project: it was written from docs/verification.md and the comments of protos/dejavu/v1 alone.
 
 Exit codes: 0 every figure agrees to 1e-9 · 1 one does not · 2 wrong usage, nothing to compare, or the server can't be
 reached.
@@ -34,7 +34,7 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 
 TOLERANCE = 1e-9
 DUST = 1e-9
-"""Share of a bankroll below which nothing is left of a cap."""
+"""Share of a bankroll up to which the rest of a cap counts as 0."""
 LEVELS = np.arange(1, 100, 2) / 100
 """Levels of the quantiles in Forecast.distribution: 0.01, 0.03, … 0.99."""
 Z = NormalDist().inv_cdf(0.975)
@@ -43,7 +43,7 @@ REASONS = ("superseded", "later_minute", "late_time", "reported", "game_date", "
 """Fields of LeftOut: of a superseded forecast, then by number of dejavu.v1.LateReason."""
 
 MOST_EMPTY_PAGES = 1000
-"""Empty pages in a row: for each, a server reads hundreds of forecasts."""
+"""Maximum number of empty pages in a row; a server reads hundreds of forecasts for each."""
 
 SHARED = ("horizon", "model_version", "from_date", "to_date", "team", "game_id", "include_replays")
 """Fields of a filter of scorecards that lists have too."""
@@ -99,7 +99,7 @@ def main() -> int:
 
 
 def say(text: object, *, error: bool = False) -> None:
-    """Print a line; what is not printable in a text of others, such as the escapes of a terminal, as an escape."""
+    """Print a line, with unprintable characters, such as a terminal's control sequences in foreign texts, escaped."""
     line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(text))
     print(line, file=sys.stderr if error else sys.stdout)
 
@@ -135,7 +135,7 @@ def listed(
     empty = 0
     while empty < MOST_EMPTY_PAGES:
         page = service.ListPredictions(request, timeout=60, metadata=metadata)
-        # A list filters by one minute and not by caller; a scorecard by a range. Its confidence is from derived rows.
+        # Unlike a scorecard, a list has no filter by a range of minutes or by caller. Confidence is recomputed too.
         caller, least = score_filter.recorded_by, score_filter.min_confidence
         of_caller = (each for each in page.predictions if caller in {"", each.recorded_by})
         confident = (each for each in of_caller if confidence(each.forecast) >= least)
@@ -330,7 +330,7 @@ def coverage_figures(
 ) -> Figures:
     """Return the coverage of each alpha, with Wilson's interval at the effective number of games; `told` has ends.
 
-    A server tells it of 20 alphas: 0.05, and those of most games.
+    Like a server, it returns at most 20 alphas: 0.05, and those of the most games.
     """
     figures: Figures = {}
     alphas = np.array([each.forecast.alpha for each in counted])
@@ -367,7 +367,7 @@ def wilson(share: float, trials: float) -> tuple[float, float]:
 
 
 def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
-    """Return the record of the bets; those on superseded and on late forecasts count as well."""
+    """Return the record of the bets of markets that count (see `is_market`), also of superseded forecasts."""
     if not asked:
         return {}
     stakes_of = within_caps(asked)
@@ -404,7 +404,7 @@ def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
 
 
 def within_caps(asked: list[record_pb2.RecordedPrediction]) -> dict[int, float]:
-    """Return the stakes, by sequence, each with at most what those before it leave of its caps; 0 for no bet."""
+    """Return the stakes by sequence, each at most the rest of its caps after earlier ones; 0 for no bet."""
     stakes: dict[int, float] = {}
     on_game: dict[str, float] = {}
     on_evening: dict[str, float] = {}
@@ -480,7 +480,7 @@ def means_of(prefix: str, card: card_pb.Scorecard | card_pb.TotalScorecard) -> F
 
 
 def parts_of(name: str, value: float, each: card_pb.CoverageFigure | card_pb.ReliabilityBin, more: str) -> Figures:
-    """Return a share of a server's scorecard with what is said of it."""
+    """Return a share of a server's scorecard with its interval and counts."""
     parts = ("lower", "upper", "games", "forecasts", more)
     return {name: value} | {f"{name}.{part}": float(getattr(each, part)) for part in parts}
 

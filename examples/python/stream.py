@@ -28,7 +28,7 @@ def follow(client: DejavuClient, token_file: Path) -> None:
         elif event.HasField("outcome"):
             outcome = event.outcome
             moment = "end" if outcome.horizon == FINAL else "half"
-            # Of a withdrawn outcome, the differential is the one that stood.
+            # A withdrawn outcome still has its differential.
             result = "withdrawn" if outcome.withdrawn else f"{outcome.differential:+d}"
             print(f"{outcome.sequence} {outcome.game_id}: outcome {result} at the {moment}", flush=True)
         # Store the token after processing: after a crash an event may be repeated but is never lost.

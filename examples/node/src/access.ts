@@ -1,5 +1,5 @@
 /**
- * How a client proves who it is: TLS by files, and a token that follows its file.
+ * Credentials of a client: TLS from files, and a token that follows its file.
  *
  * The variables are those of the `dejavu` commands: DEJAVU_TLS, DEJAVU_CA, DEJAVU_CERT, DEJAVU_KEY, DEJAVU_TOKEN,
  * DEJAVU_TOKEN_FILE, DEJAVU_ALLOW_PLAINTEXT_TOKEN.

@@ -42,5 +42,5 @@ export const { Status, ErrorInfo, BadRequest, RetryInfo } = loaded.google.rpc;
 /** The documented retry policy: which calls, which codes, how many attempts. */
 export const serviceConfig: string = readFileSync(SERVICE_CONFIG, "utf8");
 
-/** The same for several servers of one ledger: calls go round those that are connected. */
+/** The same for several servers of one ledger: calls rotate over the connected ones. */
 export const serversConfig: string = readFileSync(SERVERS_CONFIG, "utf8");

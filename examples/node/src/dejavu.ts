@@ -43,8 +43,8 @@ const CHANNEL_OPTIONS: ChannelOptions = {
 };
 
 /**
- * Returns what gRPC is to connect to, and how: round robin over several servers of one ledger, each of which has the
- * others' forecasts and resume tokens. They are a list of IP addresses with ports, or the records of a DNS name.
+ * Returns target and options for gRPC: round robin over several servers of one ledger, each of which has the others'
+ * forecasts and resume tokens. They are a list of IP addresses with ports, or the records of a DNS name.
  */
 function servers(address: string): [target: string, options: ChannelOptions] {
   const list = /^[\d[]/.test(address) && address.includes(",");
@@ -60,7 +60,7 @@ export interface ClientOptions {
   silenceMs?: number;
   /** Credentials of the connection; TLS by default if DEJAVU_TLS, DEJAVU_CA or DEJAVU_CERT is set, else plain text. */
   credentials?: ChannelCredentials;
-  /** The token that says who calls. Default: that of DEJAVU_TOKEN_FILE, which is followed, or of DEJAVU_TOKEN. */
+  /** The token of the caller. Default: that of DEJAVU_TOKEN_FILE, which is followed, or of DEJAVU_TOKEN. */
   token?: Token;
 }
 

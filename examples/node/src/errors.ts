@@ -20,7 +20,7 @@ export class DejavuError extends Error {
    * @param reason stable reason code for programs, for example INVALID_PATTERN; empty if the server sent none.
    * @param fieldViolations the rejected fields.
    * @param requestId the server's id of the call, as in its log; empty if the call never reached the server.
-   * @param retryAfterMs milliseconds to wait before the same request is sent again; undefined if the server did not say.
+   * @param retryAfterMs milliseconds to wait before the same request is sent again; undefined if the server gave none.
    */
   constructor(
     readonly code: status,

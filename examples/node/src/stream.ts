@@ -54,7 +54,7 @@ try {
     if (values.json) {
       console.log(JSON.stringify(recorded));
     } else if (!forecast) {
-      // Of a withdrawn outcome, the differential is the one that stood.
+      // A withdrawn outcome still has its differential.
       const result = outcome?.withdrawn ? "withdrawn" : signed(outcome?.differential ?? 0);
       console.log(`${recorded.sequence} ${recorded.gameId}: outcome ${result} at the ${horizon}`);
     } else {

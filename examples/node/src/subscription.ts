@@ -15,7 +15,7 @@ const FIRST_ATTEMPTS = 3;
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 10_000;
 
-/** Longest pause that a server that refuses a stream may ask for; a longer one is reported as an error. */
+/** Longest retry delay to accept from a server that refuses a stream; a longer one is reported as an error. */
 const LONGEST_PUSHBACK_MS = 60_000;
 
 export interface StreamSelection {

@@ -8,8 +8,8 @@ repeated or lost message. At the end the results are checked against the ledger:
 
 - No acknowledged forecast is missing or duplicated.
 - Every stream has every forecast once and in the ledger's order.
-- A client with the documented retries sees no error when a worker dies, nor, if there is another server, when a whole
-  server does. Calls that fail between the death of the only supervisor and the start of the next server, or while the
+- A client with the documented retries sees no error when a worker dies, nor when a whole server dies while another one
+  runs. Calls that fail between the death of the only supervisor and the start of the next server, or while the
   database is down, are counted separately and retried.
 - The hash chain is intact, and no worker outlives its supervisor.
 
@@ -281,7 +281,7 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS):
                 await unless_failed(following, asyncio.gather(*(each.reaches(last) for each in subscribers)))
-        except TimeoutError:  # the judge counts what they lack
+        except TimeoutError:  # the judge counts their missing forecasts
             print(f"\n{behind(subscribers, last)}", file=sys.stderr)
         for task in following:
             task.cancel()

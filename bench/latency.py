@@ -189,7 +189,7 @@ def dejavu_server(
     within = () if python is None else ("sh", "-c", 'shift; exec "$0" "$@"', str(python))
     with ExitStack() as stack:
         ledger = ledger or f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/ledger.sqlite3"
-        asyncio.run(create_ledger(ledger))  # so that the worker does not load what creating one needs
+        asyncio.run(create_ledger(ledger))  # so that the worker does not load the code that creates one
         with pinned_to(cpus):
             arguments = ("--workers", str(workers), "--ledger", ledger, "--bundle", str(bundle), "--allow-unfit", *more)
             server = stack.enter_context(spawned_server(*arguments, standby=True, within=within))

@@ -111,10 +111,10 @@ async def timed(
     """Make the calls of an order; connect before the measurement starts.
 
     Args:
-        order: says whom to call, and how many callers share the calls.
+        order: has the server, and the number of callers that share the calls.
         method: path of the method.
         bodies: the serialized requests, one for each call.
-        is_complete: whether a response has all that was requested; other calls count as failed.
+        is_complete: returns whether a response has everything requested; other calls count as failed.
     """
     requests = iter(bodies)
     each: list[float] = []

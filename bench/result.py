@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Result:
-    """Results of a run: first the volume of what was tried, then the counts that must be 0 or empty."""
+    """Results of a run: first the numbers of attempts, then the counts that must be 0 or empty."""
 
     rounds: dict[str, int] = field(default_factory=dict)
     calls: int = 0

@@ -50,7 +50,7 @@ class KillResult:
         kills: number of kills, by the last step that was complete at the kill.
         published: number of kills after which the store had the bundle, complete.
         changed: number of rounds in which the second retrain did not end with `version`.
-        problems: what did not hold; empty if everything did.
+        problems: the failed checks; empty if all passed.
     """
 
     version: str = ""

@@ -159,7 +159,7 @@ def _prediction_faults(request: pb.GetPredictionRequest, answer: pb.GetPredictio
     revisions = sorted([*answer.revisions, answer.prediction], key=lambda each: each.forecast.revision)
     if [each.forecast.revision for each in revisions] != list(range(len(revisions))):
         yield f"revisions that are incomplete: {answer}"
-    # A late forecast supersedes nothing; it is the one that stands only if all are late.
+    # A late forecast supersedes nothing; it is the current one only if all are late.
     in_time = [not each.forecast.late for each in revisions]
     if answer.prediction != max(revisions, key=lambda each: (not each.forecast.late, each.forecast.revision)):
         yield f"another revision than the one that stands: {answer}"

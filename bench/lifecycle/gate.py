@@ -52,7 +52,7 @@ class Challenger(NamedTuple):
 
     Attributes:
         share: share of games with a large difference of the Brier score; 0: none.
-        extremes: what is added to the difference in these games, and in all other games, in margins.
+        extremes: addition to the difference in these games, and in all other games, in margins.
     """
 
     name: str

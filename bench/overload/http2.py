@@ -36,8 +36,8 @@ _NO_STATUS = b""
 class Headers:
     """Decoder of header blocks as gRPC's core writes them: enough to read `grpc-status`.
 
-    Strings are kept as they were sent, Huffman-coded ones too. Entries are never evicted: the decoder assumes that what
-    a server adds fits the default size of the table.
+    Strings are kept as they were sent, Huffman-coded ones too. Entries are never evicted: the decoder assumes that the
+    entries of a server fit the default size of the table.
     """
 
     def __init__(self) -> None:

@@ -207,7 +207,7 @@ async def _run_rounds(
             try:
                 async with asyncio.timeout(SECONDS):
                     await unless_failed(following, asyncio.gather(*(each.reaches(last) for each in subscribers)))
-            except TimeoutError:  # the judge counts what they lack
+            except TimeoutError:  # the judge counts their missing forecasts
                 print(f"\n{behind(subscribers, last)}", file=sys.stderr)
                 if os.environ.get("HANG"):
                     await asyncio.sleep(3000)

@@ -146,7 +146,7 @@ async def run(order: FanOut) -> Delivered:
         ]
         done, _ = await asyncio.wait({work, *following}, return_when=asyncio.FIRST_COMPLETED)
         for each in done:
-            each.result()  # raises if a stream has ended: they do not by themselves
+            each.result()  # raises if a stream has ended, which happens only after an error
         seconds, used = work.result()
         for task in following:
             task.cancel()

@@ -77,7 +77,7 @@ def measure(setting: Setting, run: Run) -> None:
         process = stack.enter_context(helper("bench.performance.processes.subscribers", set(setting.callers)))
         subscribers = Subscribers(process)
         server = stack.enter_context(dejavu(setting))
-        # What the echo sends is an event of the server.
+        # The echo sends an event of the server.
         sent = subscribers.deliver(FanOut(server.address, server.process.pid, 1, 1, 0, MINUTE, SEED))
         plain = stack.enter_context(echo_of_many(setting, Answers(what_if_response(server).hex(), sent.event)))
         contests = []

@@ -4,12 +4,12 @@
     python server/audit_requirements.py --complete   # also fails if anything could not be audited; make audit in CI
 
 Exit codes: 0: no known vulnerability in what was audited; 1: there is one; 2: pip-audit failed; 3: nothing of a lock
-was audited or, with --complete, not everything. pip-audit itself says "No known vulnerabilities found" and ends with 0
-if the database can't be reached; this program names the packages that were not audited, and calls only the others
-clean.
+was audited or, with --complete, not everything. If the database can't be reached, pip-audit itself says "No known
+vulnerabilities found" and exits with 0. This program names the packages that were not audited, and calls only the
+others clean.
 
-pip-audit asks PyPI about one release of a package. Mirrors of PyPI may only answer about the newest release, so this
-program asks the mirror about packages that pip-audit could not look up.
+pip-audit asks PyPI about the locked release of a package. Mirrors of PyPI may answer only about the newest release, so
+this program asks about the newest release of each package that pip-audit could not look up.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NEWEST = "https://pypi.org/pypi/{name}/json"
 TIMEOUT_SECONDS = 600.0
 
 _UNREACHABLE = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Max retries exceeded", "ServiceError", "timed out")
-"""Message of pip-audit if it can't reach the database at all."""
+"""Parts of pip-audit's messages if it can't reach the database at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def in_words(name: str, version: str, vulnerabilities: Sequence[Mapping[str, Any
 
 @functools.cache
 def newest(name: str) -> dict[str, Any]:
-    """Return PyPI's data of a package; empty if PyPI does not know the package.
+    """Return PyPI's data of a package; empty if PyPI answers with an error, as for an unknown package.
 
     Raises:
         OSError, ValueError: if PyPI can't be reached or its answer can't be read.
@@ -106,7 +106,7 @@ def newest(name: str) -> dict[str, Any]:
 
 
 def of_newest(versions: Mapping[str, str], found: Findings) -> Findings:
-    """Look up skipped packages whose newest release is the locked one; return the findings with theirs added.
+    """Look up skipped packages whose newest release is the locked one; return the findings with these packages added.
 
     Args:
         versions: the locked versions by name.

@@ -3,8 +3,8 @@
     python server/lock_requirements.py           # writes them; needs the package index (make lock)
     python server/lock_requirements.py --check   # compares them with pyproject.toml and constraints.txt; no network
 
-A lock has exact versions, those of constraints.txt, and the hashes of all files of each release: pip installs nothing
-else from it (`--require-hashes`). It is for all platforms; requirements of some of them only have a marker.
+A lock has the exact versions of constraints.txt and the hashes of all files of each release. pip installs no other
+files (`--require-hashes`). A lock is for all platforms: a requirement of only some platforms has a marker.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "docs/requirements.txt": ("--group", "pyproject.toml:docs"),
     "requirements-dev.txt": ("--extra", "dev"),
 }
-"""Each lock, with the parts of pyproject.toml that it locks in addition to the base requirements."""
+"""Each lock, with the parts of pyproject.toml that it locks: a group alone, or extras with the base requirements."""
 
 OMITTED: dict[str, str] = dict.fromkeys(
     ("deploy/requirements-trainer.txt", "requirements-dev.txt"), r"torch|triton|nvidia-.*|cuda-.*"
 )
-"""What a lock leaves out, as a pattern of names: PyPI's torch needs CUDA, so the image has TORCH_LOCK, and make install
-takes the build that pip prefers on the machine, without a hash."""
+"""Packages that a lock leaves out, as a pattern of names. PyPI's torch needs CUDA: the trainer's image has TORCH_LOCK
+instead, and make install takes the build that pip prefers on the machine, without a hash."""
 
 OURS = "dejavu-forecast"
 """Our own package, which an extra requires with other extras."""
 
 TORCH_LOCK = "deploy/requirements-torch.txt"
-"""The lock of PyTorch's own build without CUDA, from its own index; written by hand, since uv would mix the indexes."""
+"""Lock of PyTorch's CPU build, from PyTorch's own index; written by hand, since uv would mix the indexes."""
 
 
 class Locked(NamedTuple):
@@ -112,7 +112,7 @@ def requirements(project: dict[str, object], options: Sequence[str]) -> list[Req
 
 
 def needed(direct: Iterable[Requirement]) -> Iterator[str]:
-    """Yield the names of all packages that requirements need on this platform, as far as they are installed."""
+    """Yield the names of all packages that requirements need on this platform, except by packages not installed."""
     waiting, seen = list(direct), set[tuple[str, str]]()
     while waiting:
         requirement = waiting.pop()
@@ -150,7 +150,7 @@ def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str], o
     except ValueError as error:
         return [str(error)]
     names = {name for name in needed(direct) if not re.fullmatch(omitted, name)}
-    everything = all(map(is_installed, names))  # else it is not known what the packages elsewhere need
+    everything = all(map(is_installed, names))  # else the dependencies of some are unknown
     found = [f"{name} is needed and not locked" for name in sorted(names - locked.keys())]
     for name, each in locked.items():
         if not each.hashes:

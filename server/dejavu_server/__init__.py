@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# gRPC's core would print unescaped what a peer sends, such as the server name of a handshake: a way to forge log lines.
-# Must be set before gRPC is imported; the value ERROR shows why handshakes fail.
+# gRPC's core would print text of peers unescaped, such as the server name of a handshake: a way to forge log lines.
+# Must be set before gRPC is imported. With the value ERROR, the log shows why handshakes fail.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
@@ -23,7 +23,7 @@ def hidden(package: str) -> Iterator[None]:
         del sys.modules[package]
 
 
-# structlog loads rich if it is installed, which takes a tenth of a worker's start, to format tracebacks in a way that
-# the server does not use.
+# If rich is installed, structlog imports it for a format of tracebacks that the server does not use. The import would
+# take a tenth of a worker's start.
 with hidden("rich"):
     import structlog  # noqa: F401

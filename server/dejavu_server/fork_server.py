@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dejavu_server.supervisor.protocol import ForkReply
 
 _MAX_FILES = 16
-"""Maximum number of descriptors of a request; a later release may send more than this release uses."""
+"""Maximum number of descriptors in a request; a later release may send more than this release uses."""
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def _obstacle() -> str:
 
 
 def _serve(control: socket.socket) -> None:
-    """Answer requests; return in every process that it forks, and end the fork server when there are no more."""
+    """Answer requests. Returns only in forked processes; exits when the supervisor has closed the socket."""
     from dejavu_server.supervisor.protocol import MAX_MESSAGE  # noqa: PLC0415 - imported by import_modules
 
     while True:

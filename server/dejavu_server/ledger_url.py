@@ -10,7 +10,7 @@ EXPECTED = "sqlite:///PATH or postgresql://USER@HOST/DATABASE"
 
 
 def url_hint(text: str) -> str:
-    """Return the end of a message that suggests a URL to whoever gave a path instead; empty if the text is no path."""
+    """Return the end of a message that suggests the URL of a path; empty if the text is not a path."""
     return f"; for this file: sqlite:///{text}" if text and "://" not in text else ""
 
 
@@ -22,8 +22,8 @@ def is_postgres(url: str) -> bool:
 def check_ledger_url(url: str) -> str:
     """Return a URL if it can name a ledger.
 
-    A URL with a password is refused, because in the list of processes all users of the machine could see it; so every
-    URL may be logged and shown. The message does not repeat the password.
+    A URL with a password is refused, because all users of the machine could see it in the list of processes. Accepted
+    URLs can therefore be logged and shown. The message does not repeat the password.
 
     Raises:
         ValueError: if it cannot name a ledger; the message names the expected form.
@@ -38,7 +38,7 @@ def check_ledger_url(url: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """Return a text for a message, with `…` between a colon and the last @, where a password may be."""
+    """Return a text for a message, with `…` in place of a possible password: between a colon and the last @."""
     before, at, after = text.rpartition("@")
     scheme, slashes, credentials = before.partition("://")
     if not at or not slashes or ":" not in credentials:

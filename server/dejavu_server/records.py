@@ -21,7 +21,7 @@ class LineSource(enum.Enum):
     """Source of the margin of a request; the value is used in files."""
 
     CALLER = "caller"
-    """The request does not say."""
+    """The request names no source."""
 
     FEED = "feed"
     """The NBA's odds feed."""
@@ -48,7 +48,7 @@ class ForecastRequest:
         query: the query for the model.
         game_date: local date of the game as given; None if the request has none. The query then has today's date.
         caller: identity of the caller, if the server asks for tokens.
-        line_origin: where the margin of the query is from; None if the request does not say.
+        line_origin: source of the query's margin; None if the request does not give it.
     """
 
     game_id: str
@@ -69,8 +69,8 @@ class LateReason(enum.Enum):
     """The ledger had the game's newest minute of play for longer than the limit of the server."""
 
     REPORTED = "reported"
-    """The ledger already had a report of an outcome at a horizon after the forecast's minute, which was withdrawn
-    since; or the outcomes of the game were pruned."""
+    """The ledger already had a report, withdrawn since, of an outcome at a horizon after the forecast's minute; or the
+    outcomes of the game were pruned."""
 
     GAME_DATE = "game_date"
     """The game must have been over: by the date given for it, or half a day after its first forecast."""
@@ -128,9 +128,9 @@ class IssuedForecast:
             learned since `forecast` was recorded. Not recorded.
         roster_sequence: sequence of the newest change of models known when the roster chose the model; None if the
             request named a version, or there is no model store.
-        arm: which arm the game was routed to; empty unless shares of games were set.
+        arm: arm to which the game was routed; empty unless shares of games were set.
         live: the live inputs of the request.
-        line_origin: where the margin of the request is from; None if it did not say.
+        line_origin: source of the request's margin; None if the request did not give it.
     """
 
     game_id: str
@@ -244,8 +244,8 @@ class ReportedOutcome:
             one.
         recorded_by: identity of the caller who reported or withdrew it; empty if it is not known.
         total_points: points of both teams at the horizon; None if they were not reported.
-        overtimes: overtimes that the game had; None at the half, and if they were not reported.
-        players: the box score, by the ids of the players; empty at the half, and if it was not reported.
+        overtimes: number of overtimes of the game; None at the half, or if not reported.
+        players: the box score, by the ids of the players; empty at the half, or if not reported.
     """
 
     game_id: str

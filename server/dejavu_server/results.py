@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Takes the place of the result of a failed request; others may have succeeded.
+    """Placeholder for the result of a failed request; other requests of the batch may have succeeded.
 
     The error has no traceback: nobody reads it, and its frames would keep all requests and results of the batch in
     memory until garbage collection.

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from dejavu_server.worker.models import PreloadedModels
 
 EXIT_SECONDS = 15.0
-"""Time after the grace time until a worker that received SIGTERM is killed by its own timer."""
+"""Seconds after the grace period at which a worker that received SIGTERM is killed by its own timer."""
 
 GC_THRESHOLDS = (2000, 5, 10)
-"""Thresholds of garbage collection, see `gc.set_threshold`; by default 700, 10, 10. Calls that name a game leave
-objects in the ledger's cache, and each collection visits the objects of all calls that are being answered.
+"""Thresholds of garbage collection (see `gc.set_threshold`); Python's default is 700, 10, 10. Calls that name a game
+leave objects in the ledger's cache and so cause collections, each of which visits the objects of all calls in progress.
 """
 
 SERVER_FAILED = 70
@@ -59,12 +59,11 @@ def prepare(supervisor: int) -> None:
 
 
 def import_modules() -> None:
-    """Import a worker's modules, which takes about a second. Leaves garbage collection off until the worker serves.
+    """Import a worker's modules, which takes about a second. Garbage collection is then off until the worker serves.
 
-    Call it after `prepare`, so that a process that imports ends with its supervisor.
+    Call `prepare` first, so that the process ends with its supervisor even during the imports.
     """
-    # Objects created by the start stay alive: garbage collection, which would take a tenth of the start's time, waits
-    # until its end.
+    # Objects created during the start stay alive, and garbage collection would take a tenth of the start's time.
     gc.disable()
     import uvloop  # noqa: F401, PLC0415
 

@@ -142,7 +142,7 @@ class Authenticator:
         return caller
 
     def _verify(self, token: str, credential: bytes) -> Principal:
-        # Signed tokens have two dots. Anything else is not tried, so that the reason names the right kind.
+        # JWTs have two dots. Other tokens are not verified as JWTs, so that the reason names the right kind.
         if self._verifier is None or token.count(".") != 2:
             raise Unauthenticated("the token is not known to this server, or was revoked")
         if (reason := self._refused.get(credential)) is not None:

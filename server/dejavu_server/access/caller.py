@@ -40,7 +40,7 @@ class Unauthenticated(DejavuError):
     """The call has no valid token.
 
     Args:
-        message: why.
+        message: why it is not valid.
         forged: whether its signature does not match its key, so that the token will never become valid.
     """
 
@@ -122,7 +122,7 @@ class CallerLabels:
         self._labels: dict[str, str] = {}
 
     def of(self, identity: str) -> str:
-        """Return the name of a token; NO_CALLER without a caller, "other" for the subject of a JWT."""
+        """Return the name of a token; NO_CALLER without a caller, "other" for a JWT and for tokens beyond the limit."""
         label = self._labels.get(identity)
         if label is not None:
             return label

@@ -1,4 +1,4 @@
-"""Checks that the access control in the settings suffices for the address that they listen on. Imports no gRPC."""
+"""Checks that the access control in the settings suffices for the server's address. Imports no gRPC."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="access-files")
 _T = TypeVar("_T")
 
 FileVersion = tuple[int, ...]
-"""Identity of a version of a file; a replaced link target counts too, as Kubernetes replaces secrets."""
+"""Identity of a version of a file. It also changes if a link gets another target: Kubernetes replaces secrets so."""
 
 
 class AccessFileError(DejavuError):
@@ -34,7 +34,7 @@ class AccessFileError(DejavuError):
 
 
 async def on_thread(load: Callable[[], _T]) -> _T:
-    """Return the result of reading such files on a thread of their own: no other work delays a revocation."""
+    """Return the result of reading such files, on a thread of their own, so that no other work delays a revocation."""
     return await asyncio.get_running_loop().run_in_executor(_THREAD, load)
 
 

@@ -107,7 +107,7 @@ def load(path: Path) -> TokenDocument:
 def create(
     path: Path, name: str, scopes: tuple[AccessScope, ...], now: datetime, expires: datetime | None = None
 ) -> str:
-    """Add a new token to a file, which is created if it is missing; return the token, which itself is stored nowhere.
+    """Add a new token to a file, and return the token, which is stored nowhere. Creates the file if it is missing.
 
     Raises:
         ValueError: if the name is invalid, or a token of this name exists that is not revoked.
@@ -129,7 +129,7 @@ def create(
 
 
 def revoke(path: Path, name: str, now: datetime) -> None:
-    """Mark the token of a name as revoked; a server that runs refuses it within two seconds.
+    """Mark the token of a name as revoked; a running server refuses it within two seconds.
 
     Raises:
         ValueError: if there is no such token, or it is revoked already.

@@ -40,40 +40,40 @@ UNSENT: Final = 2
 again before the server knows that it was sent."""
 
 MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
-"""Maximum bytes of one caller's unread answers, equal to the maximum of one answer. They take the worker's memory."""
+"""Maximum bytes of one caller's unread answers, which take the worker's memory; equal to the largest single answer."""
 
 MAX_ALL_UNSENT_BYTES: Final = 64 * 1024 * 1024
 """Maximum bytes of unread answers of all callers with limits together, and likewise of all callers without limits.
-Beyond it, an answer to a caller with limits ends the oldest that have gone unread for UNREAD_SECONDS, or else those of
-the callers with the most bytes: many addresses with one answer each would otherwise have any number. An answer without
-limits is refused."""
+Beyond it, a call of a caller with limits ends the oldest calls whose answers have been unread for UNREAD_SECONDS, or
+else those of the callers with the most bytes: many addresses with one answer each could otherwise take any amount. An
+answer to a caller without limits is refused."""
 
 UNREAD_SECONDS: Final = 2.0
-"""Seconds from which on an answer is unread rather than being read: those who never read theirs have had them longer
-than a caller that reads slowly, whose answer may be the largest."""
+"""Age from which an answer counts as unread, rather than as read slowly. Answers that are never read are older than the
+answer of a slow reader, which may be the largest."""
 
 MAX_ALL_UNSENT: Final = 2048
-"""Number of unanswered or unread calls of all callers with limits beyond which a new call ends a call of a caller with
-more than FEW_UNSENT unread answers; if there is none, each caller may have FEW_UNSENT calls."""
+"""Number of unanswered or unread calls of all callers with limits from which a new call ends a call of the caller with
+the most unread answers, if these are more than FEW_UNSENT; if not, each caller may have FEW_UNSENT calls."""
 
 FEW_UNSENT: Final = 16
 
 MAX_ALL_FEW_UNSENT: Final = 2 * MAX_ALL_UNSENT
-"""Number of these calls beyond which a new call ends one of the caller with the most unread answers, however few: many
-addresses with FEW_UNSENT each would otherwise have any number. gRPC's core keeps some 20 KiB of each."""
+"""Number of these calls from which a new call ends one of the caller with the most unread answers, however few: many
+addresses with FEW_UNSENT each could otherwise have any number. gRPC's core keeps some 20 KiB for each."""
 
 LARGE: Final = MAX_ALL_UNSENT_BYTES // (4 * MAX_ALL_FEW_UNSENT)
-"""Bytes from which on an answer is ended for its age: smaller ones cannot add up to MAX_ALL_UNSENT_BYTES."""
+"""Bytes from which an answer can be ended for its age: smaller ones cannot add up to MAX_ALL_UNSENT_BYTES."""
 
 MODELS: Final = ""
-"""In place of a game: of an entry that changes models."""
+"""Stands for the game in an entry that changes models."""
 
 MODEL_CHANGE: Final = MODELS, 4096
-"""What a change of models counts; with the longest reason and all shares its entry has about as many bytes."""
+"""Game and bytes for which a change of models counts: about the size of its largest possible entry."""
 
 WATCHES: Final = 10
 """A caller's limit of health watches, as a multiple of its limit of streams: clients have one watch per connection,
-without a token. A watch with unread data from its caller may take a hundred KiB."""
+without a token. A watch with unread data from its caller can take a hundred KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ class CallerLimits:
         batches: batches among these calls. If batches whose answers are being sent are counted too, half as many more.
         rate: calls a second.
         streams: streams in progress; WATCHES times as many of the cheap kind (CallKind.WATCH).
-        games: games of which forecasts are recorded in a day (UTC).
-        game_forecasts: forecasts of one game that are recorded in a day; usually a part of what the ledger accepts for
-            it.
+        games: games of which forecasts or outcomes are recorded in a day (UTC).
+        game_forecasts: forecasts and outcomes of one game that are recorded in a day; usually a fraction of the number
+            that the ledger accepts.
         model_changes: changes of models that are recorded in a day.
         ledger_bytes: bytes of entries recorded in a day.
         loopback: whether callers of this machine are limited too.
@@ -115,7 +115,7 @@ class _State:
     unsent_batches: int = 0
     unsent_bytes: int = 0
     unread: OrderedDict[UnsentAnswer, Callable[[], object]] = field(default_factory=OrderedDict)
-    """Answers that are being sent, oldest first, and what ends the call of each."""
+    """Answers that are being sent, oldest first, each with the function that ends its call."""
     streams: int = 0
     watches: int = 0
     day: int = 0
@@ -149,11 +149,11 @@ class UnsentAnswer:
         self._count_bytes(size)
 
     def ended(self) -> None:
-        """Take note that its call was ended, and that its bytes are about to be freed."""
+        """Stop counting the bytes, because the call was ended and they are about to be freed."""
         self._count_bytes(0)
 
     def sent(self) -> None:
-        """Take note that the answer was sent, or that the caller has gone."""
+        """Stop counting the answer, because it was sent or the caller has gone."""
         self.state.unsent -= 1
         self.state.unsent_batches -= self._batch
         if self._total is not None:
@@ -169,7 +169,7 @@ class UnsentAnswer:
 
 
 unsent_answer: ContextVar[UnsentAnswer | None] = ContextVar("unsent_answer", default=None)
-"""The answer of the current call; None if the call is a stream, or if nothing counts its answer."""
+"""The answer of the current call; None if the call is a stream, or if its answer is not counted."""
 
 
 class Recording:
@@ -241,8 +241,8 @@ def reserved(entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[
     count.
 
     Returns:
-        A context that gives a list, to which the block adds the entries that turned out not to be recorded. Entering it
-        raises a CallerLimit if they exceed a limit of the caller's day.
+        A context whose value is a list, to which the block adds the entries that turned out not to be recorded.
+        Entering it raises CallerLimit if the entries exceed a daily limit of the caller.
     """
     recording = current_recording.get()
     return nullcontext([]) if recording is None else _reserved(recording, entries)
@@ -261,7 +261,7 @@ def _reserved(recording: Recording, entries: Sequence[tuple[str, int]]) -> Itera
 
 
 def check_model_change() -> None:
-    """Raise a CallerLimit if the caller of the current call may not record a change of models any more today."""
+    """Raise CallerLimit if the caller of the current call may record no further change of models today."""
     with reserved([MODEL_CHANGE]) as unused:
         unused.append(MODEL_CHANGE)
 
@@ -282,7 +282,7 @@ class Callers:
         self._states: OrderedDict[str, _State] = OrderedDict()
         # Totals of the answers to all callers with limits, and to those without.
         self._total, self._unlimited = (_State(tokens=0.0, refilled=0.0) for _ in range(2))
-        # Large unread answers of callers with limits, oldest first, and since when.
+        # Large unread answers of callers with limits, oldest first, with the time since which each is unread.
         self._unread = OrderedDict[UnsentAnswer, float]()
         # Callers with limits by their number of unread answers. Kept by number because each call of a crowd looks for
         # the caller with the most, among thousands.
@@ -294,7 +294,7 @@ class Callers:
 
     @contextmanager
     def counted_control(self, identity: str, peer: str) -> Iterator[None]:
-        """Count a control call; only those with unsent answers are limited, see `counted`."""
+        """Count a control call, whose only limit is that of unsent answers; see `counted`."""
         state = self._limited(identity, peer, self._clock())
         with self._until_sent(state):
             yield
@@ -359,7 +359,7 @@ class Callers:
         answer.sent()
 
     def _move(self, state: _State, before: int) -> None:
-        """Update the index of callers by unread answers after a change of a caller's number."""
+        """Update the index of callers by unread answers after a caller's number has changed."""
         if before:
             del self._by_unread[before][state]
             if not self._by_unread[before]:
@@ -368,9 +368,9 @@ class Callers:
             self._by_unread[len(state.unread)][state] = None
 
     def _end_unread(self, *, beyond: int) -> bool:
-        """End the call with the oldest unread answer of the caller with the most; return whether there was one.
+        """End the oldest call of the caller with the most unread answers; return whether there was one.
 
-        A caller that merely reads slowly has few of them, and keeps all while another has more.
+        A caller that merely reads slowly has few unread answers, and keeps them while another caller has more.
 
         Args:
             beyond: number of unread answers that every caller keeps.
@@ -409,8 +409,8 @@ class Callers:
         """Count a call while the block runs.
 
         Args:
-            identity: who the caller is; empty if unknown.
-            peer: where the call comes from, as gRPC says it.
+            identity: identity of the caller; empty if unknown.
+            peer: peer of the call; see `address_of`.
             stream: whether it is a stream.
             batch: whether it is a batch.
 
@@ -473,7 +473,7 @@ class Callers:
 
 
 def _ending(permit: Permit) -> Callable[[], object]:
-    """Return what ends the current call without an answer that its caller reads."""
+    """Return a function that ends the current call before its caller has read the answer."""
     task = asyncio.current_task()
 
     def end() -> None:
@@ -516,7 +516,7 @@ def address_of(peer: str) -> str:
     """Return the address of a peer without its port; for IPv6 its network of 64 bits.
 
     Args:
-        peer: as gRPC says it: "ipv4:127.0.0.1:4000", "ipv6:[::1]:4000" or "unix:path".
+        peer: the peer in gRPC's form: "ipv4:127.0.0.1:4000", "ipv6:[::1]:4000" or "unix:path".
     """
     kind, _, rest = peer.partition(":")
     if kind not in {"ipv4", "ipv6"}:

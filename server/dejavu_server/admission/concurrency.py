@@ -28,7 +28,7 @@ class Shortage(NamedTuple):
     Attributes:
         places: number of calls that must end before it; at least 1.
         in_progress: number of calls in progress.
-        gives_way: returns whether calls of a caller may end for it.
+        gives_way: returns whether calls of a given caller may be ended for it.
     """
 
     places: int
@@ -91,8 +91,8 @@ class ConcurrencyLimit:
     def shortage(self, now: float, caller: str = "") -> Shortage:
         """Return the shortage for a call that `acquire` has just refused.
 
-        A call for which the reserved places alone are free takes none from callers who may use them, except in a limit
-        with bursts: that is for calls whose requests come at once.
+        For a caller that may not use the reserved places, only callers with more than their share give way. In a limit
+        with bursts, all callers do: such a limit is for calls whose requests arrive at once.
         """
         most = self._burst if self._is_bursting(now) else self._most(caller)
         spares = self._burst == self._limit and self._has_its_share(caller)
@@ -100,7 +100,7 @@ class ConcurrencyLimit:
         return Shortage(self.in_progress - most + 1, self.in_progress, gives_way)
 
     def _most(self, caller: str) -> int:
-        """Return the number of calls in progress at which one of a caller is refused without a burst."""
+        """Return the number of calls in progress at which a caller's next call is refused outside a burst."""
         return self._unreserved if self._has_its_share(caller) else self._limit
 
     def _is_bursting(self, now: float) -> bool:

@@ -18,7 +18,7 @@ class CallerLimit(DejavuError):
         limit: name of the limit: calls, batches, rate, streams, bytes, games, game_forecasts, model_changes,
             ledger_bytes or uploads.
         most: the limit, in words.
-        retry_seconds: when the caller may try again.
+        retry_seconds: seconds after which the caller may try again.
     """
 
     reason = "CALLER_LIMIT"

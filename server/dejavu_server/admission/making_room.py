@@ -1,7 +1,7 @@
 """The choice of calls without requests that end to make room for another call.
 
 Clients normally send headers and request together. Callers that send headers only must not be able to hold the places
-of all others, nor to end the uploads of others that are slow.
+of all others, nor to end the slow uploads of others.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from dejavu_server.admission.concurrency import Shortage
 from dejavu_server.admission.controller import PATIENCE_SECONDS, Permit
 
 MANY_WITHOUT_REQUEST: Final = 8
-"""Number of calls of one kind without a request from which on the oldest of a caller makes room at any time."""
+"""Number of one caller's calls of a kind without requests from which the oldest of them can be ended at any time."""
 
 CROWDED_PATIENCE_SECONDS: Final = 0.005
-"""Seconds for which a call keeps its place, instead of PATIENCE_SECONDS, while calls without requests take more than
-half of the places, if the caller's last call ended without its request: any number of addresses with one call each,
-renewed in time, could otherwise hold all places. A request that takes several round trips needs longer, and so other
-callers keep theirs."""
+"""Seconds for which a call keeps its place, instead of PATIENCE_SECONDS, if calls without requests take more than half
+of the places and the caller's last call ended without its request. Otherwise addresses with one call each, renewed in
+time, could hold all places. Other callers keep PATIENCE_SECONDS, since a request can take several round trips."""
 
 MAX_ABANDONING: Final = 4096
 """Maximum number of callers whose abandoned calls are counted; beyond it, the one that has abandoned none for longest
@@ -46,24 +45,24 @@ class Abandoned:
         self._numbers.pop(caller, None)
 
     def of(self, caller: str) -> int:
-        """Return the number of a caller."""
+        """Return the number of a caller's abandoned calls."""
         return self._numbers.get(caller, 0)
 
 
 def calls_to_end(calls: Collection[Permit], shortage: Shortage, now: float, abandoned: Abandoned) -> list[Permit]:
     """Return the calls that make room for another: the oldest candidates of the callers that have abandoned the most.
 
-    Candidates are calls that have had PATIENCE_SECONDS, or whose caller (token or address) has MANY_WITHOUT_REQUEST of
-    them. If calls without requests take more than half of the places, two of a caller are already many, and
-    CROWDED_PATIENCE_SECONDS are enough for a caller that has abandoned its last call: any number of addresses with a
-    few such calls each could otherwise take all places by turns. Of callers that have abandoned equally many, it is the
-    one with the most calls.
+    Candidates are calls that have had PATIENCE_SECONDS, or whose caller (token or address) has MANY_WITHOUT_REQUEST
+    such calls. If calls without requests take more than half of the places, two calls of a caller are already many, and
+    CROWDED_PATIENCE_SECONDS are enough for a caller that has abandoned its last call: many addresses with a few such
+    calls each could otherwise take all places by turns. Among callers that have abandoned equally many, those with the
+    most calls come first.
 
     Args:
         calls: the calls without a request, oldest first.
         shortage: shortage of places for the other call.
         now: the time, on the clock of the permits.
-        abandoned: how many calls each caller has abandoned.
+        abandoned: number of abandoned calls by caller.
 
     Returns:
         As many calls as must end; none if there are too few candidates.

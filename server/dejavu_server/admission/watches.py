@@ -1,7 +1,7 @@
 """The limit of health watches and reflection: streams that cost next to nothing and are open to anybody.
 
-Each takes some memory of the worker. At the limit, the oldest stream of the caller that has the most ends, so a caller,
-even one without a token and with many addresses, displaces its own streams and not those of others.
+Each takes some memory of the worker. At the limit, a new stream ends the oldest stream of the caller that has the most.
+A caller (token or address) that has the most itself gets no further stream, so it cannot displace those of others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Admission of calls, and refusals of those that were not admitted, prepared so that sending one costs little.
 
-Under overload most of the CPU goes into refusals, so their texts and details are encoded once. A refusal that may pass
-says when to try again, in google.rpc.RetryInfo and in `grpc-retry-pushback-ms`, which gRPC obeys.
+Under overload most of the CPU goes into refusals, so their texts and details are encoded once. A temporary refusal says
+when to try again, in google.rpc.RetryInfo and in `grpc-retry-pushback-ms`, which gRPC obeys.
 The delays differ from one refusal to the next, so that refused callers do not come back together.
 """
 

@@ -1,4 +1,4 @@
-"""The channelz service (grpc.channelz.v1): what gRPC's core knows of the server, its sockets and their calls.
+"""The channelz service (grpc.channelz.v1): data of gRPC's core about the server, its sockets and their calls.
 
 grpcio-channelz answers from the core and sets a status on the context instead of raising. Here an id that the core
 does not have is an error like any other, so that it is counted, and answered with a reason.
@@ -26,13 +26,13 @@ class UnknownChannelzId(DejavuError):
 
 
 class _Status:
-    """Takes the place of a context, whose status the library sets if it has no answer."""
+    """Stand-in for a context, on which the library sets a status if it has no answer."""
 
     def set_code(self, code: object) -> None:
-        """Does nothing: without an answer the id is unknown."""
+        """Do nothing: a missing answer already means that the id is unknown."""
 
     def set_details(self, details: str) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
 class ChannelzService:

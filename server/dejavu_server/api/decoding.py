@@ -43,7 +43,7 @@ _BYTES_OF: Final[Mapping[type[Message], int | None]] = {
     # Numbers and texts of tensors become up to sixteen times as large when they are parsed. As many rows as allowed
     # have 600 kB if all numbers are negative integers.
     ModelInferRequest: 768 * 1024,
-    HealthCheckRequest: 1024,  # of streams and calls without a token
+    HealthCheckRequest: 1024,  # its streams and calls need no token
     ServerReflectionRequest: 4096,
     # Limited only by what the server receives: many forecasts, or a piece of a bundle.
     PredictBatchRequest: None,
@@ -51,19 +51,19 @@ _BYTES_OF: Final[Mapping[type[Message], int | None]] = {
     WarmCacheRequest: None,
     RegisterBundleRequest: None,
 }
-"""Largest requests of the types with a limit of their own."""
+"""Maximum bytes of the types whose limit is not MAX_BYTES; None: no limit of its own."""
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 
 class MalformedRequest(DejavuError):
-    """The bytes of a request are not a message of its method, or far more than any request has."""
+    """The bytes of a request are not a message of its method, or have far more parts than any request needs."""
 
     reason = "INVALID_MESSAGE"
 
 
 def checked(message: type[MessageT]) -> Callable[[bytes], MessageT]:
-    """Return a decoder of requests of a type; it raises MalformedRequest on bytes that are not one, or on too many."""
+    """Return a decoder of requests of a type; it raises MalformedRequest on other bytes, or too many bytes or fields."""
     most = _BYTES_OF.get(message, MAX_BYTES)
 
     def deserialize(data: bytes) -> MessageT:

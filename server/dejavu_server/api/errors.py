@@ -37,8 +37,8 @@
     StreamFailed                               INTERNAL              STREAM_FAILED
     any other exception                        INTERNAL              INTERNAL, without the text of the exception
 
-The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo; that of OutcomeStands has the
-outcome that stands as metadata, that of ScopeMissing the scope, that of CallerLimit the name of the limit. A status
+The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo, whose metadata give the
+outcome that stands (OutcomeStands), the missing scope (ScopeMissing) or the name of the limit (CallerLimit). A status
 that names a field has it as metadata and also carries google.rpc.BadRequest; a status whose cause may be temporary also
 carries google.rpc.RetryInfo.
 """
@@ -220,7 +220,7 @@ def status(failure: Failure, retry_delay: Duration | None = None) -> status_pb2.
 
     Args:
         failure: the failure.
-        retry_delay: when the caller may try again, if it may; by default that of the failure.
+        retry_delay: time to wait before another try; None: that of the failure, if any.
     """
     answer = status_pb2.Status(code=status_number(failure.code), message=failure.message)
     metadata = dict(failure.metadata)
@@ -244,7 +244,7 @@ def pushback(code: grpc.StatusCode, delay: Duration | None) -> tuple[tuple[str, 
 
     Args:
         code: the code of the refusal. UNAVAILABLE has none: clients retry it with a back-off of their own.
-        delay: how long to wait; None if it may not be tried again.
+        delay: time to wait; None if another try is pointless.
     """
     if code is not grpc.StatusCode.RESOURCE_EXHAUSTED or delay is None:
         return ()
@@ -265,7 +265,7 @@ def batch_error(failure: Failure) -> pb.PredictError:
 
 
 def item_error(error: BaseException) -> pb.PredictError:
-    """Return why one request of many was refused; log an error that is not in the table."""
+    """Return the error result of one request of many; log an error that is not in the table."""
     failure = describe(error)
     if failure.reason == INTERNAL:
         _log.error("batch_item_failed", exc_info=error)

@@ -25,7 +25,7 @@ Handlers = dict[str, Handler]
 
 
 _LONGEST_PAUSE: Final = 0.05
-"""Seconds between two answers of a reflection stream at most."""
+"""Maximum pause between two requests of a reflection stream, in seconds."""
 
 _MAKERS: Final = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -46,14 +46,14 @@ def handlers(
     """Return the handlers of the methods that a servicer has, by method name.
 
     Args:
-        service: the service; a method of it that takes many requests returns many responses.
+        service: the service; it must have no method with a stream of requests and a single response.
         servicer: has the methods, with their names in snake_case.
         encoded: names of the methods whose responses are bytes already.
         raw: names of the methods whose requests and responses are bytes; the servicer has them with `_raw` at the end.
-        complete: whether the servicer must have all methods; grpc.health.v1 gains some with releases of its package.
+        complete: whether the servicer must have all methods; releases of its package add methods to grpc.health.v1.
 
     Raises:
-        AttributeError: if it lacks one that it must have.
+        AttributeError: if it lacks a method that it must have.
     """
     methods: Handlers = {}
     for method in service.methods:
@@ -73,9 +73,9 @@ def handlers(
 
 
 async def _paced(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """Yield the requests of a stream more and more slowly: limits count streams, and each could ask without end.
+    """Yield the requests of a stream more and more slowly: limits count streams, not the requests of each.
 
-    Tools ask some ten times, which takes them 50 ms longer.
+    Tools send some ten requests, which takes them 50 ms longer.
     """
     pause = 0.0
     async for request in requests:

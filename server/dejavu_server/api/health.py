@@ -93,7 +93,7 @@ class HealthService:
         self._notify()
 
     def set_part(self, name: str, *, serving: bool) -> None:
-        """Set whether a part is SERVING; it applies while the server is."""
+        """Set whether a part is SERVING; it applies while the server serves."""
         self._working[name] = serving
         self._notify()
 

@@ -4,8 +4,9 @@ One interceptor handles all concerns, because each layer adds some microseconds 
 first call of its method, not on every call.
 
 Metadata: the `x-request-id` of the caller is reused if it can be sent back; otherwise one is generated. Every log line
-of the call has it, and so do the trailing metadata of the response, beside `dejavu-worker`, which answered, and
-`dejavu-workers`, how many the server was started with. A stream also sends all three in its initial metadata.
+of the call has it. The trailing metadata of the response have it too, with the worker that answered (`dejavu-worker`)
+and the number of workers that the server was started with (`dejavu-workers`). A stream also sends all three in its
+initial metadata.
 
 Log: faults of the server are logged as errors. Those in the error table are rate-limited by a FailureLog, however many
 calls fail, and have a traceback only if they are INTERNAL. Calls that succeed, and calls rejected because of their
@@ -74,7 +75,7 @@ DRAIN_STREAM_SECONDS = 0.25
 """Time for which a drain waits for streams to send their final messages before it ends them."""
 
 _DEADLINE_ROUNDING = 0.01
-"""Greatest delay of a call's deadline here after that at its caller, as a share of the whole time."""
+"""Greatest delay of a call's deadline on the server after the deadline of its client, as a share of the whole time."""
 
 _DEADLINE_JITTER = 0.01
 """Seconds by which the cancellation of a call whose deadline passed can travel faster than its request did."""
@@ -159,7 +160,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def sample(self) -> None:
-        """Set the metric of the calls in progress, which costs too much at every call."""
+        """Set the metric of the calls in progress; setting it at every call would cost too much."""
         for method, number in self._in_flight.items():
             self._metrics.in_flight.labels(method).set(number)
 
@@ -368,7 +369,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         raise _Refused
 
     async def _send_status(self, context: Context, code: grpc.StatusCode, message: str, trailers: Metadata) -> None:
-        """End a call with a status; without one if too many wait for its peer, or if the peer does not read it."""
+        """End a call with a status; without one if too many are being sent, or if the peer does not read it."""
         with self._statuses.counted(address_of(context.peer())) as fits:
             try:
                 async with asyncio.timeout(STATUS_SECONDS if fits else 0.0):
@@ -392,8 +393,8 @@ def _request_received() -> None:
     """Take note that the request of the current call was received.
 
     Raises:
-        asyncio.CancelledError: if the call was ended at that moment, since its request had not come: gRPC's core
-            refuses a second answer, and never frees it.
+        asyncio.CancelledError: if the call was ended just before, because its request had not come. gRPC's core would
+            refuse a second answer, and never free it.
     """
     if (permit := current_permit.get()) is not None:
         if permit.is_released:
@@ -438,8 +439,8 @@ def _remaining(context: Context) -> float | None:
 def _cancelled_code(context: Context, elapsed: float) -> grpc.StatusCode:
     """Return why the task of a call was cancelled: its deadline passed, or its caller disconnected.
 
-    A caller whose deadline passes cancels its call, and that can arrive before the deadline has passed here: gRPC sends
-    the time that remains in up to three digits, rounded up (by up to 1 %), and counts it from the arrival.
+    A caller whose deadline passes cancels its call, and this can arrive before the deadline has passed here: gRPC sends
+    the remaining time in up to three digits, rounded up (by up to 1 %), and counts it from the arrival.
 
     Args:
         context: the context of the call.

@@ -18,7 +18,7 @@ from dejavu_server.ledger.access import LedgerAccess
 LEASE_SERVICE = pb.DESCRIPTOR.services_by_name["LeaseService"]
 
 _MOST_SECONDS: Final = 10**9
-"""Beyond this many seconds a duration is too long anyway; Python's has a limit of its own."""
+"""Bound of a duration in seconds before it becomes a timedelta, which has a limit; longer ones are refused anyway."""
 
 
 class LeaseService:

@@ -14,7 +14,7 @@ from dejavu_server.observability.statistics import ServerStatistics
 OPERATIONS_SERVICE = pb.DESCRIPTOR.services_by_name["OperationsService"]
 
 MAX_FEEDS = 8
-"""Maximum number of feeds that a worker accepts reports on: metric series can be added, but not removed."""
+"""Maximum number of feeds that a worker accepts reports about: metric series can be added, but not removed."""
 
 
 class OperationsService:

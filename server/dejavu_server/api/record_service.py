@@ -38,7 +38,7 @@ from dejavu_server.records import Checkpoint
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
 
 MAX_LOOKUPS_WAITING = 256
-"""Maximum number of waiting lookups: as many as calls of their kind are admitted. One takes up to some 40 ms."""
+"""Maximum number of waiting lookups: the default limit of calls of their kind. One takes up to some 40 ms."""
 
 _M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")
@@ -173,7 +173,7 @@ class RecordService:
             return response(connection, _Scored(settled, unsettled, pruned.read_statement(connection)))
 
         async def read(stop: StopSignal, small: bool) -> _M:
-            # One large read runs at a time, so that one thread renews what is in memory.
+            # Only one large read runs at a time, so only one thread renews the settled forecasts in memory.
             return await self._ledger.read(partial(build, small=small), stop=stop)
 
         return await self._scorecards.get((await self._position.get(), query, evening), is_small, read)

@@ -13,9 +13,9 @@ MAX_REQUEST_ID = 128
 
 
 def accepted_id(value: str | bytes) -> str:
-    """Return the request id of a call by the `x-request-id` of its caller; empty if that cannot be sent back.
+    """Return the `x-request-id` of a caller as the request id of its call; empty if it cannot be sent back.
 
-    gRPC accepts values of metadata that it refuses to send, which would fail the call.
+    gRPC accepts metadata with values that it refuses to send; sending them back would fail the call.
     """
     return value[:MAX_REQUEST_ID] if isinstance(value, str) and value.isascii() and value.isprintable() else ""
 

@@ -1,10 +1,10 @@
-"""Shares expensive reads of the ledger between callers that ask for the same, and ends reads whose callers have gone.
+"""Shares expensive reads of the ledger between callers with the same query, and ends reads whose callers have gone.
 
-A read is identified by what it reads and by how new the ledger was when its caller asked, so that no caller gets an
-answer older than an entry that it knows of. The newest answers are kept. Few reads run at a time, each in the lane of
-its size: a small one never waits for a large one, which makes way for it. In each lane a bounded number of reads
-waits, and callers have their turns; more are refused. All callers share a read that runs, but only callers of one
-identity share a read that waits: a caller must not wait behind the many reads of another one.
+A read is identified by its query and by the ledger's newest entry when its caller asked, so that no caller gets an
+answer older than an entry that it knows of. The most recently used answers are kept. At most one small and one large
+read run at a time. A small read never waits for a large one, which pauses for it. A limited number of reads of each
+size waits, and callers have turns; further reads are refused. All callers share a read that runs, but only callers of
+one identity share a read that waits: a caller must not wait behind the many reads of another one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ callers that have waited too long give up, and their reads never start.
 """
 
 PAUSE_SECONDS = 0.005
-"""Longest pause of a large read in favour of small ones, every few milliseconds of its work: half of the time.
+"""Longest pause of a large read in favor of small ones, after every few milliseconds of work: half of its time.
 
 Two threads that read take turns at Python's lock row by row, which slows a small read down much more than by half. With
 longer pauses the large read never ends while many small ones come, and all of them are quicker once it has ended.
@@ -55,7 +55,7 @@ class ReadSlot:
     """A slot for one read at a time, for which callers wait in turn.
 
     Args:
-        max_waiting: how many reads may wait.
+        max_waiting: maximum number of waiting reads.
     """
 
     def __init__(self, max_waiting: int) -> None:
@@ -119,9 +119,9 @@ class _Read:
     """A read that is waiting or running.
 
     Attributes:
-        key: identifies what it reads.
-        caller: for whom it waits.
-        callers: how many wait for its answer.
+        key: identifies its answer.
+        caller: the caller for whom it waits.
+        callers: number of calls that wait for its answer.
         running: whether it has its slot; a thread is then busy with it, and only `stop` ends that.
     """
 
@@ -213,7 +213,7 @@ class SharedReads:
             release()
 
     def _abandon(self, shared: _Read) -> None:
-        """End a read that lost its last caller; the next that asks for the same starts another one."""
+        """End a read that lost its last caller; the next call with its key starts another one."""
         self._forget(shared)
         if shared.running:
             shared.stop.set()

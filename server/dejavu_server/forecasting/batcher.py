@@ -48,8 +48,8 @@ With fewer, calls that arrive together are mostly computed one by one; more brin
 """
 
 MAX_WAITING = 16_384
-"""Maximum waiting queries; further ones are rejected instead of waiting past their deadlines. Half of them leaves room
-for the largest call, 5,000 games: that much is a limited caller's."""
+"""Maximum waiting queries; further ones are rejected instead of waiting past their deadlines. Batches of a limited
+caller may have half of them, enough for the largest call, 5,000 games."""
 
 Waiting = tuple[ForecastQuery, asyncio.Future[Forecast]]
 
@@ -66,8 +66,8 @@ class Batcher:
     Args:
         max_waiting: maximum number of unanswered queries.
         observe: called with the size of each group computed in one pass.
-        dropped: called with the number of queries whose callers were found gone, and the place: "queue" or "thread"
-            (the queries were not computed), or "computed" (they were).
+        dropped: called with the number of queries whose callers have gone, and the place where this was found: "queue"
+            or "thread" (the queries were not computed), or "computed" (they were).
         waited: called with the seconds for which the first query of each group waited; also called on the thread.
         computed: called with the seconds that computing each group took; also called on the thread.
         alone: returns whether the current call is the only one that may bring queries.
@@ -178,7 +178,7 @@ class Batcher:
 
         Raises:
             Overloaded: if too many queries wait already.
-            CallerLimit: if those of its caller, where callers are limited, are more than half of the most.
+            CallerLimit: if the batches of a limited caller would have more than half of the maximum.
         """
         caller, most = limited_caller.get(), self._max_waiting // 2
         if caller and self._of_callers[caller] + number > most:

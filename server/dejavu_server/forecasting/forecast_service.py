@@ -45,7 +45,7 @@ class AnsweredForecasts:
 
 
 CHANGES_FOLLOWED: Final = 5
-"""Maximum number of times that a forecast is computed because the models change before it is recorded."""
+"""Maximum number of times that a forecast is computed if the models keep changing before it is recorded."""
 
 _SAME_PROBABILITY: Final = 0.0005
 _SAME_POINTS: Final = 0.1
@@ -253,7 +253,7 @@ class ForecastService:
     async def _answer_again(
         self, requests: Mapping[int, ForecastRequest], chosen: Mapping[int, Chosen]
     ) -> dict[int, Result[IssuedForecast]]:
-        """Answer requests with the recorded forecasts' inputs, so that these also determine their market evaluations.
+        """Answer requests with the recorded forecasts' inputs, so that these also determine the market evaluations.
 
         All are recorded together: a hundred writes of one forecast each would not wait for their caller's turn.
         """
@@ -271,7 +271,7 @@ class ForecastService:
 
         Args:
             issued: the forecasts.
-            counted: whether these requests were counted before.
+            counted: whether these requests are already counted.
         """
         try:
             with span("ledger.commit", forecasts=len(issued)):
@@ -332,7 +332,7 @@ def _changed(result: Result[IssuedForecast]) -> int | None:
 def _as_recorded(
     request: ForecastRequest, requested: Result[IssuedForecast], recorded: Result[IssuedForecast]
 ) -> ForecastRequest | None:
-    """Return a request with the recorded forecast's inputs in place of its open ones; None if nothing depends on them.
+    """Return a request with the optional inputs of the recorded forecast; None if nothing would change by them.
 
     Unrecorded parts of a forecast (quantiles, markets) depend on these inputs. The request itself keeps its date, or
     none, so it does not count as a correction.

@@ -41,10 +41,10 @@ POLL_SECONDS: Final = 1.0
 """Interval of the checks for outcomes without a notification of a commit."""
 
 BURST_SECONDS: Final = 0.1
-"""Pause after each look: commits of other processes come in bursts, often without any outcome."""
+"""Minimum pause after each read: commits of other processes come in bursts, often without any outcome."""
 
 MAX_PAUSE_SECONDS: Final = 10.0
-"""Longest pause after a look; to learn a season anew takes two or three seconds."""
+"""Maximum pause after a read; learning a whole season again takes two or three seconds."""
 
 _RETRY_SECONDS: Final = 2.0
 
@@ -55,10 +55,10 @@ _log = structlog.get_logger(__name__)
 
 
 def pause_after(seconds: float) -> float:
-    """Return the pause after a look that took some seconds: four times as long, at most MAX_PAUSE_SECONDS.
+    """Return the pause after a read that took some seconds: four times as long, within the bounds above.
 
-    A correction of an old outcome has everything after it learned again. Those that come during the pause are taken in
-    together; meanwhile forecasts name the earlier sequence.
+    After a correction of an old outcome, all later outcomes are learned again. Corrections that come during the pause
+    are learned together; until then forecasts report the earlier sequence.
     """
     return min(max(BURST_SECONDS, 4.0 * seconds), MAX_PAUSE_SECONDS)
 
@@ -84,8 +84,8 @@ def update_schedule(history: ScheduleHistory, game: SettledGame) -> ScheduleHist
 class OnlineProjection:
     """Online state computed from the outcomes of one ledger. Must be used by one thread at a time.
 
-    If the ratings of a model cannot take in an outcome, they do not advance at all, the same on every worker; those of
-    the other models do.
+    If the ratings of a model cannot take in an outcome, they do not advance at all, on any worker; the ratings of other
+    models still advance.
 
     Args:
         ratings: the ratings of each model version before the first outcome, each with a schedule of its own: a model
@@ -105,7 +105,7 @@ class OnlineProjection:
         )
         self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
         self._frozen = set[str]()  # versions whose ratings cannot take in an outcome
-        # Kept like the schedule of one more model, but also if there are no ratings.
+        # Kept like the schedule of a model, but also if no ratings advance.
         self._schedule = Projection(ScheduleHistory(), update_schedule)
         self._is_behind = False
 
@@ -116,7 +116,7 @@ class OnlineProjection:
         self._is_behind = True
 
     def remove(self, version: str) -> None:
-        """Give up the ratings of a model version; allowed while another thread reads."""
+        """Drop the ratings of a model version; allowed while another thread reads."""
         self._ratings = {each: ratings for each, ratings in self._ratings.items() if each != version}
 
     def freeze(self, version: str, error: Exception) -> None:
@@ -186,7 +186,7 @@ class OnlineProjection:
         for version, each in ratings.items():
             try:
                 each.advance(games)
-            except MemoryError:  # of this worker at this moment: the outcomes are read again
+            except MemoryError:  # concerns only this worker, and only now: the outcomes are read again
                 raise
             except Exception as error:  # a model's ratings may contain any numbers
                 self.freeze(version, error)
@@ -270,7 +270,7 @@ class OnlineUpdater:
 
     @property
     def reported(self) -> int | None:
-        """Sequence of the newest report that was looked at; None if the models do not learn."""
+        """Sequence of the newest report that was read; None if the models do not learn."""
         return self._projection.newest.reported if self._task.is_started else None
 
     async def start(self) -> None:
@@ -304,7 +304,7 @@ class OnlineUpdater:
                 raise
 
     def remove(self, version: str) -> None:
-        """Give up a model."""
+        """Stop updating a model, and drop its state."""
         self._applied = None  # it refers to the model, whose memory should be freed at once
         self._forecasters = [each for each in self._forecasters if each.version != version]
         self._projection.remove(version)

@@ -78,7 +78,7 @@ def answer_of(response: pb.PredictResponse, longest: timedelta, data: bytes | No
 
     Args:
         response: the response.
-        longest: how long it may be kept, but never longer than it is current.
+        longest: maximum time for which it is kept, but never longer than it is current.
         data: the serialized response, if that is known.
     """
     forecast = response.forecast

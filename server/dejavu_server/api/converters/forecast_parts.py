@@ -31,7 +31,7 @@ def add_parts(
     distribution: bool,
     course_of: CourseOf | None,
 ) -> None:
-    """Add those of these parts that a forecast has to its message; explanation and distribution only if requested."""
+    """Add the optional parts of a forecast to its message; explanation and distribution only if requested."""
     for each in forecast.quantiles:
         message.quantiles.add(level=each.level, value=each.value)
     if forecast.ratings_date is not None:

@@ -20,7 +20,7 @@ _WARNING_VALUES = {
 }
 
 _MOST_NAMED: Final = 5
-"""Maximum number of teams for a warning about a model to name them."""
+"""Maximum number of teams that a warning about a model names; of more teams it gives only the number."""
 
 _NO_STAKE_YET: Final = "no stake until both teams are known as well as in a usual December"
 
@@ -57,7 +57,7 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     elif answer.unrated and not (issued.home_team and issued.away_team):
         warnings.append(_teams_unknown("their strength"))
     elif answer.unrated:
-        # The record does not have the forecast that weighed a market anew, so RATINGS_OUTDATED may be missing there.
+        # The ledger does not store a recomputed forecast that evaluated a market: its RATINGS_OUTDATED may be missing.
         ahead = WarningReason.RATINGS_AHEAD in weighed_by.warnings
         reason = WarningReason.RATINGS_AHEAD if ahead else WarningReason.RATINGS_OUTDATED
         warning = warning_message(
@@ -192,7 +192,7 @@ def _and(names: Sequence[str]) -> str:
 def _implausible_edge(answer: MarketAnswer, home: str) -> forecast_pb2.Warning:
     wins, loses = answer.home.win_probability, answer.away.win_probability
     implied = fair_probability(answer.home.decimal_odds, answer.away.decimal_odds)
-    # The edge is that of bets that are decided; the table shows the share of all bets.
+    # The edge is that of decided bets; the table shows shares of all bets.
     decided = " of the bets that are not returned" if answer.push_probability else ""
     return forecast_pb2.Warning(
         reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE,

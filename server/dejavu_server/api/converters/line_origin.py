@@ -1,4 +1,4 @@
-"""Converts where the margin of a request is from, and when it was read there."""
+"""Converts the source of a request's margin, and the time at which it was read there."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SOURCE_VALUES: Final = {source: value for value, source in _LINE_SOURCES.items(
 
 
 def says_origin(request: PredictRequest) -> bool:
-    """Whether a request says where its margin is from."""
+    """Return whether a request gives the source of its margin, or its time."""
     return request.margin_source != forecast_pb2.MARGIN_SOURCE_UNSPECIFIED or request.HasField("margin_time")
 
 
 def line_origin(request: PredictRequest, today: date | None) -> LineOrigin:
-    """Read where the margin of a request is from; `today`: the latest date of its time, give or take a time zone.
+    """Read the source of a request's margin, and its time, which may be a day after `today`, since time zones differ.
 
     Raises:
         InvalidMargin: if the request has no margin, or the source or the time is invalid; names the field.
@@ -54,7 +54,7 @@ def line_origin(request: PredictRequest, today: date | None) -> LineOrigin:
 
 
 def put_origin(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
-    """Write where the expected margin is from."""
+    """Write the source of the expected margin."""
     if issued.pregame_margin is None:
         message.margin_source = forecast_pb2.MARGIN_SOURCE_RATINGS
     elif issued.line_origin is None:

@@ -36,7 +36,7 @@ NOTICE: Final = "not shown to be better than the market"
 
 _SIDE_VALUES = {side: market_pb2.MarketSide.Value(f"MARKET_SIDE_{side.name}") for side in MarketSide}
 EVEN: Final = 2.0
-"""Decimal odds in place of those that are invalid, so that further fields are checked."""
+"""Placeholder for invalid decimal odds, so that further fields are still checked."""
 _ANY_MARKET = Market(line=0.0, home_odds=EVEN, away_odds=EVEN)
 _MAX_AMERICAN = round(100 * (MAX_ODDS - 1))
 
@@ -95,7 +95,7 @@ def market_answer_message(
 
     Args:
         answer: the evaluation.
-        warnings: see `reliability.market_warnings`.
+        warnings: see `forecast_warnings.market_warnings`.
         recording: whether the market is recorded.
         standing: the recorded market, if it is not this one.
     """

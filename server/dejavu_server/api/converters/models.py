@@ -47,7 +47,7 @@ def describe_stored(manifest: Manifest | None, version: str, roster: Roster) -> 
 
 
 def set_lineage(message: pb.Model, manifest: Manifest, manifest_sha256: str) -> None:
-    """Set where a model comes from."""
+    """Set the lineage of a model."""
     message.lineage.data_fingerprint = manifest.data_fingerprint
     message.lineage.manifest_sha256 = manifest_sha256
     for name in ("parent_version", "reason", "code_version"):
@@ -75,7 +75,7 @@ def _aliases(version: str, roster: Roster) -> list[str]:
 
 
 def replica_messages(version: str, workers: Iterable[Replicas]) -> list[pb.ModelReplica]:
-    """Return which workers have a model loaded."""
+    """Return the state of a model in each worker: whether it is loaded, or why it failed to load."""
     return [
         pb.ModelReplica(
             server=each.server,

@@ -1,4 +1,4 @@
-"""Statistics of a server → messages of the contract."""
+"""Converts statistics of a server to messages of the contract, and checks reports about feeds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class InvalidFeedReport(InvalidInput):
 
 
 class TooManyFeeds(DejavuError):
-    """A worker takes reports of a few feeds only."""
+    """The worker has reports about as many feeds as it accepts."""
 
     reason = "TOO_MANY_FEEDS"
 

@@ -56,11 +56,11 @@ MAX_BATCH = 1000
 """Maximum number of requests in a batch."""
 
 MAX_GAMES = 200
-"""Maximum number of games of a stream request, which are kept while the stream lasts: more than ten evenings have."""
+"""Maximum number of games of a stream request, which are kept while the stream lasts; ten evenings have fewer."""
 
 _LATE_VALUES = {reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason}
 
-# Placeholders for what cannot be read.
+# Placeholders for invalid values.
 _ANY_PATTERN = ScorePattern((0.0,))
 _ANY_QUERY = ForecastQuery(_ANY_PATTERN)
 
@@ -85,8 +85,8 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
         caller: identity of the caller; empty if it is not known.
 
     Raises:
-        InvalidInput: if a field is invalid, or the game id is of a season that has no games on the date; names it, and
-            `others` has the errors of further fields.
+        InvalidInput: if a field is invalid, or the game id is of a season that has no games on the date; names the
+            field, and `others` has the errors of further fields.
     """
     game_id = request.game_id
     faults = FieldErrors()
@@ -206,7 +206,7 @@ def put_forecast(
     set_timestamp(message.generated_time, issued.generated_time)
     set_timestamp(message.expires_time, issued.expires_time)
     message.game_date = issued.day.isoformat()
-    # Setting a field to its default costs as much as any value, so what few forecasts have is set only if it is there.
+    # Setting a field to its default costs as much as any value, so rare fields are set only if the forecast has them.
     if issued.game_id:
         _put_place(message, issued)
     if forecast.calibration_sequence:
@@ -293,7 +293,7 @@ def _pattern(request: PredictRequest) -> ScorePattern:
 
 
 def _live_inputs(request: PredictRequest, pattern: ScorePattern, faults: FieldErrors) -> LiveInputs:
-    """Read the live inputs; with an invalid pattern, check only what does not need it, and return none."""
+    """Read the live inputs; if the pattern is invalid, run only the checks that do not need it, and return none."""
     live, unreadable = live_inputs.from_message(request)
     for fault in unreadable:
         faults.add(InvalidLiveInput(*fault))
@@ -305,7 +305,7 @@ def _live_inputs(request: PredictRequest, pattern: ScorePattern, faults: FieldEr
 
 
 def _lineups(request: PredictRequest, faults: FieldErrors) -> Lineups | None:
-    """Read who has been on court; None if there are too many players to look at."""
+    """Read the lineups; None if a list has too many players."""
     given = request.lineups
     fields = {name: getattr(given, name) for name in Lineups._fields[:-1]}
     for name, players in fields.items():
@@ -321,7 +321,7 @@ def _risk_pattern(request: AssessRiskRequest) -> ScorePattern:
 
 
 def _game_date(request: PredictRequest, today: date | None) -> date | None:
-    """Return the date of a request, None if it has none; either way the game's season has to fit the day."""
+    """Return the date of a request, None if it has none; raise InvalidGameDate if the game's season has no such day."""
     given = iso_date(request.game_date, "game_date", InvalidGameDate) if request.game_date else None
     day, game_id = today if given is None else given, request.game_id
     season = season_of(game_id)

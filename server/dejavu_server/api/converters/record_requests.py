@@ -49,7 +49,7 @@ DEFAULT_MIN_GAMES: Final = 100
 """Minimum number of games of a model version to appear in a leaderboard, if the request has none."""
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
-"""Largest distance of an observed time in the future, since clocks differ."""
+"""Maximum time by which an observed time can be in the future, since clocks differ."""
 
 METRICS: Final = {
     pb.LEADERBOARD_METRIC_UNSPECIFIED: LeaderboardMetric.CRPS,
@@ -141,7 +141,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -
 
 
 def _players(request: pb.ReportOutcomeRequest, horizon: Horizon, faults: FieldErrors) -> tuple[PlayerLine, ...]:
-    """Read the box score in its canonical order; none if it is wrong."""
+    """Read the box score in its canonical order; empty if it has too many players."""
     if len(request.players) > 2 * MAX_PLAYERS:  # before the copy
         faults.add(InvalidPlayers(f"{len(request.players)} players", f"at most {MAX_PLAYERS} of each team"))
         return ()
@@ -312,9 +312,9 @@ def _shown(seconds: int) -> str:
 
 
 def _check_season(request: pb.ReportOutcomeRequest, day: date) -> None:
-    """Raise an InvalidInput unless the season in the game id fits the day, so that a mistyped id is not learned from.
+    """Raise InvalidInput unless the season in the game id fits the day, so that models learn from no mistyped id.
 
-    It names the observed time if the report has one, otherwise the game id.
+    The error names the observed time if the report has one, otherwise the game id.
     """
     season = season_of(request.game_id)
     if season is None or is_of_season(request.game_id, day):

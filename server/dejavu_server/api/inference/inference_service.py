@@ -91,7 +91,7 @@ class OpenInferenceService:
         tensors = read_inputs(request)
         model = await self._models.obtain(request.model_version) if request.model_version else self._models.get()
         outputs = requested_outputs(request, tensors, totals=model.info.totals)
-        # By its version, not by an alias: one model answers all rows, however models are changed meanwhile.
+        # By its version, not by an alias: one model answers all rows, even if models are changed meanwhile.
         reader = RowReader(request, tensors, model.version, game_day(self._clock()), current_caller.get().identity)
         turns = Turns()
         requests = await turns.map(reader.read, range(tensors.rows))

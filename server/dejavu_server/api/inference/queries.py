@@ -33,7 +33,7 @@ PARAMETERS: Final = ("alpha", "horizon")
 
 _HORIZONS: Final = {horizon.value: horizon for horizon in Horizon}
 _NOT_GIVEN: Final = -1
-"""Integer for a missing value; for floats this is NaN, for texts the empty one."""
+"""Integer for a missing value; a missing float is NaN, and a missing text is empty."""
 
 _INDEXED: Final = re.compile(r"(\w+)(\[\d+\])")
 
@@ -49,7 +49,7 @@ class RowReader:
         caller: identity of the caller; empty if it is not known.
 
     Raises:
-        InvalidParameter, InvalidTensor, InvalidAlpha, InvalidHorizon: if what holds for all rows is invalid.
+        InvalidParameter, InvalidTensor, InvalidAlpha, InvalidHorizon: if a value for all rows is invalid.
     """
 
     def __init__(

@@ -33,8 +33,8 @@ class InputTensor(NamedTuple):
     """An input.
 
     Attributes:
-        kind: what its values are; numbers may be of any numeric datatype.
-        datatype: the one that metadata recommends.
+        kind: kind of its values; numbers may be of any numeric datatype.
+        datatype: datatype that metadata recommend.
         per_row: whether it has one value for each row.
         shape: as metadata describe it.
     """
@@ -101,8 +101,8 @@ def model_metadata(versions: tuple[str, ...], *, totals: bool) -> pb.ModelMetada
     """Describe the model.
 
     Args:
-        versions: its loaded versions, the one that answers by default first.
-        totals: whether the version asked for forecasts total points.
+        versions: its loaded versions, the active one first.
+        totals: whether the requested version forecasts total points.
     """
     response = pb.ModelMetadataResponse(name=MODEL_NAME, versions=versions, platform=PLATFORM)
     for name, tensor in INPUTS.items():

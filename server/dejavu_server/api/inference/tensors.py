@@ -1,4 +1,4 @@
-"""Values of tensors: from contents, typed or raw, and back.
+"""Converts the contents of tensors, typed or raw, to values and back.
 
 Shapes come from callers. They are bounded and compared with the size of the contents before anything is read or
 allocated, so a tensor costs no more than the bytes that were sent.
@@ -116,7 +116,7 @@ def _rows(inputs: Sequence[pb.ModelInferRequest.InferInputTensor]) -> int:
 
 
 def _shape(tensor: pb.ModelInferRequest.InferInputTensor, rows: int) -> tuple[int, ...]:
-    """Return the shape of a tensor after checking that it may have it."""
+    """Return the shape of a tensor; raise InvalidTensor if it is not allowed."""
     shape = tuple(tensor.shape[: _MAX_DIMENSIONS + 1])
     if tensor.name == PATTERN:
         if not 1 <= shape[1] <= MAX_SLOTS:

@@ -1,7 +1,7 @@
 """CompareModels: compares two models on the games that both forecast.
 
-The forecasts of a season are read, so comparisons run on the reader threads of the ledger, and are shared and kept as
-scorecards are (`api/shared_reads.py`).
+A comparison reads the forecasts of a season. It therefore runs on a reader thread of the ledger, and is shared and kept
+like a scorecard (`api/shared_reads.py`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from dejavu_server.ledger.queries.model_changes import KnownRoster, newest_chang
 from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
 
 MAX_WAITING: Final = 64
-"""Maximum number of waiting pages; one takes milliseconds, also if it looks for the few changes of a model."""
+"""Maximum number of waiting pages; one takes milliseconds, even if it has only the few changes of one model."""
 
 _LIST: Final = b"model changes "
 

@@ -106,7 +106,7 @@ class ModelService:
         return pb.ListModelsResponse(models=[await self._model(version, roster) for version in versions])
 
     async def get_model(self, request: pb.GetModelRequest, _: Context) -> pb.GetModelResponse:
-        """Return a model, and which workers have it loaded."""
+        """Return a model, and its state in each worker."""
         if self._lifecycle_or_none is None:
             info = self._loaded.get(request.model_version).info
             active = info.version == self._loaded.get().version

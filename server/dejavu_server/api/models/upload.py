@@ -1,4 +1,4 @@
-"""RegisterBundle: receives a bundle in pieces, which a later attempt continues, and registers its model.
+"""RegisterBundle: receives a bundle in pieces, which a later attempt can continue, and registers its model.
 
 An upload is bounded in size, time and number, and holds no more than a chunk in memory. The bundle is verified in
 another process before it is stored (dejavu_models/registry/store), and registered once it is stored.
@@ -34,7 +34,7 @@ IDLE_SECONDS: Final = 30.0
 """Seconds without a message after which an upload ends."""
 
 MAX_UPLOAD_SECONDS: Final = 900.0
-"""Seconds after which an upload ends, however it goes: the next one continues it."""
+"""Seconds after which an upload ends in any case; the next attempt continues it."""
 
 _SOURCE: Final = "the upload"
 
@@ -73,9 +73,9 @@ class BundleReceiver:
         """Receive one bundle.
 
         Raises:
-            CallerLimit: if the caller has another upload, or may not change models any more today.
-            BundleError, DejavuError: if it is refused; see docs/calls.md. What was received until then is kept, as far
-                as it can be part of the bundle.
+            CallerLimit: if the caller has another upload, or may make no further change of models today.
+            BundleError, DejavuError: if it is refused; see docs/calls.md. Data received until then are kept, as far as
+                they can be part of the bundle.
         """
         with self._one_of_a_caller():
             async for response in self._receive_bundle(_Messages(requests, self._idle_seconds, self._max_seconds)):
@@ -99,7 +99,7 @@ class BundleReceiver:
         manifest = await asyncio.to_thread(parse_manifest, header.manifest, _SOURCE)
         self._store.check_fit(manifest, _SOURCE)
         if not await asyncio.to_thread(self._store.is_complete, manifest.version):
-            check_model_change()  # now: what is stored stays, also if it cannot be registered
+            check_model_change()  # before storing: a stored bundle stays, even if it cannot be registered
             async with AsyncExitStack() as stack:
                 upload = await self._begin(stack, header.manifest, manifest)
                 if offsets := upload.offsets:
@@ -153,7 +153,7 @@ class BundleReceiver:
 
 
 class _Messages:
-    """The messages of a call, each waited for no longer than a caller may pause.
+    """The messages of a call, with a time limit for each and for all.
 
     Args:
         requests: the messages.

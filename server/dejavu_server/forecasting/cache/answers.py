@@ -24,7 +24,7 @@ from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.statistics import ServerStatistics
 
 MAX_REQUEST: Final = 4096
-"""Longest request to keep, in bytes: every field of PredictRequest at its longest takes less."""
+"""Longest request to keep, in bytes: a PredictRequest with all fields at their longest is shorter."""
 
 MAX_ANSWER: Final = 32_768
 """Longest answer to keep, in bytes; an answer with explanation and 99 quantiles has about 6,000."""

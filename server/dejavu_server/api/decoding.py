@@ -63,7 +63,7 @@ class MalformedRequest(DejavuError):
 
 
 def checked(message: type[MessageT]) -> Callable[[bytes], MessageT]:
-    """Return a decoder of requests of a type; it raises MalformedRequest on other bytes, or too many bytes or fields."""
+    """Return a decoder of requests of a type; it raises MalformedRequest on other bytes, and on too many parts."""
     most = _BYTES_OF.get(message, MAX_BYTES)
 
     def deserialize(data: bytes) -> MessageT:

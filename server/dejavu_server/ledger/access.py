@@ -18,7 +18,7 @@ class LedgerAccess(Protocol):
     """An open ledger, or one that is being kept open; its methods raise a LedgerError while it cannot be used."""
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> Sequence[Result[IssuedForecast]]:
-        """Record forecasts together; return for each the recorded one, new or earlier, or the reason against it."""
+        """Record forecasts together; return for each the recorded one, new or earlier, or why it was not recorded."""
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         """Record an outcome; return it as stored, and the number of forecasts that it settles."""
@@ -26,7 +26,7 @@ class LedgerAccess(Protocol):
     async def withdraw_outcome(
         self, game_id: str, horizon: Horizon, recorded_by: str = ""
     ) -> tuple[ReportedOutcome, int]:
-        """Withdraw an outcome; return the revision that does, and the number of forecasts that it had settled."""
+        """Withdraw an outcome; return the withdrawing revision, and the number of forecasts that it had settled."""
 
     async def change_models(
         self, prepare: Callable[[Connection, Roster], ModelChange]
@@ -43,4 +43,4 @@ class LedgerAccess(Protocol):
         """
 
     async def write(self, change: Query[_T]) -> _T:
-        """Return the result of a change other than an entry, in its own transaction; it may be called again."""
+        """Return the result of a change that writes no entry, in its own transaction; it may be called again."""

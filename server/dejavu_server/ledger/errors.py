@@ -10,14 +10,16 @@ DejavuError
 │   ├── InvalidLedgerUrl         the URL does not name a database that can hold a ledger
 │   └── ResumeTokenExpired       token of this ledger whose following entries are gone (also a FieldError)
 ├── OutcomeAlreadyRecorded       a forecast that would be recorded after its outcome was known
-├── OutcomeStands                a report that would correct an outcome, although its caller asked not to
+├── OutcomeStands                a report that would correct an outcome, although its caller refuses corrections
 ├── UnknownOutcome               no outcome to withdraw (also a FieldError)
-├── GameFull                     a forecast of a game that already has as many as the limit allows
+├── GameFull                     a forecast of a game, or a revision of an outcome, beyond the limit
 ├── ModelsChanged                a forecast whose model was chosen before the newest change of models
 └── InvalidInput
     ├── InvalidResumeToken       not a token, or a token of another ledger
     ├── InvalidDifferential      out of bounds, 0 at the end, or too far from that of the game's other horizon
-    └── InvalidOvertimes         too many, or given for halftime
+    ├── InvalidTime              malformed, or impossible for its game
+    ├── InvalidOvertimes         too many, or given for halftime
+    └── InvalidPlayers           not a possible box score, or given for halftime
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ class OutcomeAlreadyRecorded(DejavuError):
 
 
 class OutcomeStands(DejavuError):
-    """A report that would correct the current outcome, although its caller asked not to correct any.
+    """A report that would correct the current outcome, although its caller refuses corrections.
 
     Args:
         message: the current outcome, and the difference of the report.
@@ -117,7 +119,7 @@ class UnknownOutcome(FieldError):
 
 
 class GameFull(DejavuError):
-    """A new forecast or revision of a game that already has as many in the ledger as the limit allows."""
+    """A new forecast of a game, or a new revision of an outcome, beyond the limit of the ledger."""
 
     reason = "GAME_FULL"
 
@@ -167,7 +169,7 @@ class InvalidOvertimes(InvalidInput):
 
 
 class InvalidPlayers(InvalidInput):
-    """A box score is not that of a game, or was given for halftime."""
+    """A box score is not possible, or was given for halftime."""
 
     reason = "INVALID_PLAYERS"
     default_field = "players"
@@ -202,6 +204,6 @@ class ReportedFailures:
         """Do nothing."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Report the error, which goes on to the caller."""
+        """Report the error, which then propagates to the caller."""
         if isinstance(error, LedgerError):
             self._report(error)

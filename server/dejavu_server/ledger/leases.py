@@ -22,12 +22,12 @@ MAX_LEASES: Final = 64
 """Maximum number of concurrent leases, not counting those of the servers."""
 
 MAX_LEASES_OF_CALLER: Final = 8
-"""Maximum number of them for one caller, if its identity is known."""
+"""Maximum number of concurrent leases of one caller, if its identity is known."""
 
 MIN_TTL: Final = timedelta(seconds=1)
 MAX_TTL: Final = timedelta(minutes=5)
 _LONGEST_US: Final = 2 * MAX_TTL // timedelta(microseconds=1)
-"""No lease lasts longer, whatever small corrections the clock gets."""
+"""Longest remaining time of a valid lease; more than MAX_TTL, because the clock can be corrected a little."""
 
 MODEL_GATE: Final = "model-gate"
 """The lease of the worker that judges the models."""
@@ -70,9 +70,9 @@ class Lease:
 
     Attributes:
         name: name of the lease.
-        holder: who holds it.
-        acquired_time: since when the holder has had it without a break. Like all times here, it is aware, in UTC, and
-            by the database's clock.
+        holder: name of its holder.
+        acquired_time: time since which the holder has had it without interruption. Like all times here, it is aware,
+            in UTC, and by the database's clock.
         expires_time: when it expires.
         remaining: remaining time when it was read.
     """

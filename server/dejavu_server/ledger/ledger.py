@@ -53,11 +53,11 @@ scorecards. All other reads take a millisecond.
 
 
 FEW: Final = 32
-"""Number of forecasts in batches of a caller beyond which a batch waits for its caller's turn, as other changes do; a
-poller sends one batch at a time, with two forecasts of each game."""
+"""Number of a caller's forecasts in batches that are recorded at once, beyond which a batch waits for its caller's turn
+like other changes. A poller sends one batch at a time, with two forecasts of each game."""
 
 _WITHDRAWAL_BYTES: Final = 1024
-"""Bytes of a withdrawal in the limit of its caller; the entry has fewer."""
+"""Bytes for which a withdrawal counts towards its caller's limit; the entry has fewer."""
 
 
 class Ledger:
@@ -87,8 +87,8 @@ class Ledger:
         self._on_failure = on_failure
         self._followers = Followers(backend)
         self._writer = Writer(backend, self._followers.appended, limits)
-        # Changes other than a few forecasts go to the writer one at a time: who repeats them would otherwise keep it,
-        # and the write lock, from the forecasts of all others.
+        # Changes other than a few forecasts go to the writer one at a time. Otherwise a caller that repeats them would
+        # keep the writer, and the write lock, from the forecasts of all others.
         self._changing = FairSlots(1)
         self._of_batches = Counter[str]()  # forecasts of each caller's batches that did not wait for its turn
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
@@ -159,9 +159,9 @@ class Ledger:
         A call cancelled before its turn records nothing. A call cancelled later is still recorded.
 
         Returns:
-            For each forecast, in order, what the ledger holds: the forecast with its sequence and revision, or the
-            earlier one if the newest revision of its key has the same pattern, teams and date; or the reason why it was
-            not recorded, in which case the others still were.
+            A result for each forecast, in order: the forecast with its sequence and revision; the earlier one, if the
+            newest revision of its key has the same pattern, teams and date; or the reason why it was not recorded,
+            which does not keep the others from being recorded.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the write failed; then none of `issued` is recorded.
@@ -212,9 +212,9 @@ class Ledger:
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
-            InvalidTeam, InvalidDifferential: if it contradicts what is recorded of its game (see
-                `outcomes.record_outcome`).
+            InvalidInput: if it contradicts the record of its game (see `outcomes.record_outcome`).
             OutcomeStands: if it would correct an outcome, and `correct` is false.
+            GameFull: if its caller has made too many revisions of the outcome.
             CallerLimit: if the caller of the current call may not record that much in a day.
             ValueError: if it names no game, ends a game in a tie, or cannot be encoded.
         """
@@ -266,12 +266,12 @@ class Ledger:
         """Append a change of models, unless the roster is already as it would leave it; durable when this returns.
 
         Args:
-            prepare: returns the change, given the roster that stands, on a connection that holds the write lock; raises
-                a DejavuError if there is to be none. It may be called more than once. Time, sequence and the champion
-                until then are filled in.
+            prepare: returns the change, given the current roster, on a connection that holds the write lock; raises a
+                DejavuError to prevent it. It may be called more than once. Time, sequence and the previous champion
+                are filled in.
 
         Returns:
-            The roster after it, and the change as recorded; None if nothing was.
+            The roster after it, and the change as recorded; None if nothing was recorded.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
@@ -289,7 +289,7 @@ class Ledger:
         """Record shadow forecasts; durable when this returns.
 
         Returns:
-            Those that were recorded, and how many were not, by reason.
+            The recorded shadows, and the number of the others by reason.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the write failed; then none of them is recorded.
@@ -304,8 +304,8 @@ class Ledger:
     async def write(self, change: Query[_T], *, aside: bool = False) -> _T:
         """Return the result of a change, in its own transaction that holds the write lock.
 
-        It may be called more than once. It must not write entries: use the methods for their kinds. The failure of a
-        change `aside`, for which nobody waits, is not reported.
+        The change may be called more than once. It must not write entries: use the methods for their kinds. The failure
+        of a change `aside`, for which nobody waits, is not reported.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
@@ -390,7 +390,7 @@ class Ledger:
                     yield page
 
     def listen(self, committed: asyncio.Event) -> None:
-        """Set an event after every commit of any process, until the ledger is closed; see `Backend.listen`."""
+        """Set an event after every commit, of any process, that may have added more than forecasts, until closed."""
         self._followers.listen(committed)
 
     async def check(self) -> None:

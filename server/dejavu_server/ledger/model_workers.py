@@ -1,6 +1,6 @@
 """Models that each worker of a ledger has loaded, as reported by the workers; not part of the record.
 
-One clock decides how old a report is: that of the database, as for leases.
+The age of a report is measured by the database's clock, as for leases.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class WorkerReport:
 
 
 def report(connection: Connection, server: str, worker: str, state: str, now: int | None = None) -> None:
-    """Write the report of a worker in place of its last one; remove those of workers not seen for long.
+    """Write the report of a worker in place of its last one; remove reports older than MAX_AGE.
 
     Args:
         connection: a connection in a transaction that holds the write lock.

@@ -30,8 +30,8 @@ from dejavu_server.records import ReportedOutcome
 from dejavu_server.results import Failed, Result
 
 MAX_REVISIONS: Final = 100
-"""Corrections of an outcome that are recorded of one caller: every read of its game walks them all. Those of others do
-not count, so that a caller who uses them up keeps nobody from correcting the outcome."""
+"""Maximum number of revisions of an outcome by one caller: every read of its game walks all revisions. The limit is per
+caller, so that a caller who reaches it keeps nobody else from correcting the outcome."""
 
 MAX_SWING: Final = 100
 """Largest plausible change of a differential from the half to the end, in points; none in the NBA came near it."""
@@ -43,7 +43,7 @@ _PLACES: Final = {Horizon.HALFTIME: "at the half", Horizon.FINAL: "at the end"}
 
 
 class _StoredOutcome(NamedTuple):
-    """Newest revision of an outcome, the sequence of the first report since its last withdrawal, and if it is void."""
+    """Newest revision of an outcome, sequence of the first report since its last withdrawal, and whether it is void."""
 
     outcome: ReportedOutcome
     first_sequence: int
@@ -58,8 +58,8 @@ def record_outcome(
     A report without teams, total points or players agrees with an outcome that has them. A revision without teams keeps
     those of the current outcome; one without total points, overtimes or players keeps these, too, if it has the same
     differential. A report that only adds some of these is recorded as a revision, but corrects nothing. Different
-    overtimes alone change nothing, nor does a different time. After a withdrawal, a report is the first one again:
-    online updates take it in the order in which it comes.
+    overtimes alone change nothing, nor does a different time. The first report after a withdrawal counts as the first
+    one: online updates apply it at its own place in the order.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -68,19 +68,19 @@ def record_outcome(
         correct: whether the report may correct the current outcome.
 
     Returns:
-        The outcome as recorded, and the number of forecasts that it settles. Fails with an InvalidInput if it cannot
-        be true together with what is recorded of the game: with the differential at the other horizon (`MAX_SWING`),
-        with the teams of every forecast or of an outcome, or with the minutes of the forecasts before its time
-        (`_too_early`). Another differential or team probably belongs to another game, and swapped teams give the
-        differential the wrong sign. Fails with an OutcomeStands if it would correct the outcome and `correct` is false,
-        with a GameFull if this caller has made MAX_REVISIONS of it already; it can still be withdrawn then.
+        The outcome as recorded, and the number of forecasts that it settles. Fails with an InvalidInput if it
+        contradicts the record of the game: the differential (`MAX_SWING`) or the total points at the other horizon, the
+        teams of every forecast or of an outcome, or the minutes of the forecasts before its time (`_too_early`).
+        Another differential or team probably belongs to another game, and swapped teams give the differential the wrong
+        sign. Fails with an OutcomeStands if it would correct the outcome and `correct` is false; with a GameFull if
+        this caller has already made MAX_REVISIONS of it, which can then still be withdrawn.
     """
     newest = _newest_revision(connection, reported.game_id, reported.horizon)
     before = _standing(newest)
     if before is not None and _agree(before, reported):
         return before, reporting.count(connection, reported.game_id, reported.horizon)
     contradiction = _contradiction(connection, reported, before)
-    # Only the first report decides what was made with hindsight.
+    # Only the first report decides which forecasts were made with hindsight.
     if contradiction is None and (newest is None or newest.void):
         contradiction = _too_early(connection, reported)
     if contradiction is not None:
@@ -116,8 +116,8 @@ def withdraw_outcome(
 ) -> Result[tuple[ReportedOutcome, int]]:
     """Withdraw the outcome of a game and horizon, unless it is withdrawn already.
 
-    From then on, answers are as if it had never been reported: its forecasts have no outcome, further ones are
-    recorded, as late unless the withdrawal is void (`standing.is_void`), and online updates leave it out.
+    From then on, answers are as if it had never been reported: its forecasts have no outcome, and online updates leave
+    it out. Further forecasts are recorded: as late, unless the withdrawal is void (`standing.is_void`).
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -170,7 +170,7 @@ def _newest_revision(connection: Connection, game_id: str, horizon: Horizon) -> 
 
 
 def _revised(connection: Connection, newest: ReportedOutcome, caller: str) -> int:
-    """Return how many revisions of an outcome a caller has made, the first report left out; 0 if too few are made."""
+    """Return the number of a caller's revisions of an outcome, without the first report; 0 if all callers have few."""
     if newest.revision < MAX_REVISIONS:
         return 0
     return reporting.revised(connection, newest.game_id, newest.horizon, caller)
@@ -257,11 +257,11 @@ def _contradiction(
 
 
 def _too_early(connection: Connection, reported: ReportedOutcome) -> InvalidTime | None:
-    """Return the error of a first report whose time lies between forecasts and is too early for the play in between.
+    """Return the error of a first report whose time is after some forecasts, before others, and too early for the play.
 
-    Forecasts made after that time count as late, so a time that is too early would leave out the minutes that went
-    badly, on purpose or by a wrong time zone. The minutes left to play after each earlier forecast must fit before it.
-    A time before all forecasts means that the game is past, and all its forecasts are late.
+    Forecasts made after that time count as late, so a time that is too early, on purpose or by a wrong time zone, could
+    exclude the minutes that went badly. The minutes left to play after each earlier forecast must fit before the time.
+    A time before all forecasts is allowed: the game was over, and all its forecasts are late.
     """
     made = reporting.made(connection, reported.game_id, reported.horizon)
     if not any(each.made > reported.observed_time for each in made):

@@ -1,6 +1,6 @@
 """Appends the forecasts of challengers.
 
-They update the cache of the recorded state as forecasts do, so the cache stays valid, and the next forecast costs no
+Shadows update the cache of the recorded state as forecasts do, so the cache stays valid, and the next forecast costs no
 more than without shadows.
 """
 

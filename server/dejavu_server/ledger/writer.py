@@ -68,7 +68,7 @@ class Writer:
     Args:
         backend: the database.
         on_commit: called in the event loop after each transaction that may have added entries, once its callers have
-            their answers, with what it added; with None if that is not known.
+            their answers, with the added entries; with None if these are not known.
         limits: limits of a game's forecasts.
 
     Attributes:

@@ -29,7 +29,7 @@ class ModelComparisons:
     Args:
         ledger: the ledger.
         settings: the requirements of the gate; their margins are used in comparisons.
-        reads: runs comparisons and keeps the newest; shared with the scorecards, so that few reads run at a time.
+        reads: runs comparisons and keeps their answers; None: reads of its own.
     """
 
     def __init__(self, ledger: LedgerAccess, settings: GateSettings, reads: SharedReads | None = None) -> None:

@@ -83,7 +83,7 @@ class ModelLifecycle:
         return await self._ledger.read(self._roster.read)
 
     async def replicas(self) -> list[Replicas]:
-        """Return the live workers of the ledger, and which models they have.
+        """Return the live workers of the ledger, with their loaded models.
 
         Raises:
             LedgerError: if the ledger cannot be read.
@@ -128,7 +128,7 @@ class ModelLifecycle:
 
         Args:
             name: its version or alias.
-            reason: why.
+            reason: reason to record, for people.
             caller: identity of the caller.
             force: whether to promote it without evidence.
 
@@ -176,7 +176,7 @@ class ModelLifecycle:
 
         Args:
             from_version: the champion to be replaced; empty: the current one.
-            reason: why.
+            reason: reason to record, for people.
             caller: identity of the caller.
             evidence: measured evidence for the rollback; None if nothing was measured.
 
@@ -240,7 +240,7 @@ class ModelLifecycle:
 
         Args:
             name: its version or alias.
-            reason: why.
+            reason: reason to record, for people.
             caller: identity of the caller.
             evidence: measured evidence for the retirement; None if nothing was measured.
 
@@ -262,7 +262,7 @@ class ModelLifecycle:
 
         Args:
             shares: version or alias of each model, and its share.
-            reason: why.
+            reason: reason to record, for people.
             caller: identity of the caller.
 
         Raises:
@@ -332,7 +332,7 @@ class ModelLifecycle:
 
 
 class _Judged:
-    """A change that rests on which model is the champion.
+    """A change that is valid only while a certain model is the champion.
 
     Args:
         champion: the champion that the change was judged against.

@@ -17,7 +17,7 @@ from dejavu_server.ledger.queries.comparisons import PairFilter
 
 @dataclass(frozen=True, slots=True)
 class ModelPair:
-    """Two models to compare, and on which games.
+    """Two models to compare, and the games on which they are compared.
 
     Attributes:
         model_version: the model.

@@ -1,8 +1,8 @@
 """Follows the roster in the ledger: loads its models, and applies each change once its models are loaded.
 
 Every worker of every server does so. A promotion is recorded only when all of them have loaded the model, so it takes
-effect within milliseconds of reading its entry. The ledger refuses a forecast whose model was chosen before it, so a
-late worker does no harm.
+effect within milliseconds of reading its entry. The ledger refuses a forecast whose model was chosen before the change,
+so a late worker does no harm.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ POLL_SECONDS: Final = 1.0
 """Interval of the checks for changes without a notification of a commit."""
 
 BURST_SECONDS: Final = 0.1
-"""Pause after each look: commits of forecasts come in bursts, and few of them are changes of models."""
+"""Pause after each read: commits of forecasts come in bursts, and few of them are changes of models."""
 
 REPORT_SECONDS: Final = 10.0
 """Interval at which a worker repeats its report."""
@@ -71,7 +71,7 @@ class _Reading(NamedTuple):
 
 
 class ModelFollower:
-    """Keeps the models of a worker as the roster says.
+    """Loads and unloads the models of a worker as the roster requires.
 
     Args:
         ledger: the ledger.
@@ -204,7 +204,7 @@ class ModelFollower:
     def _followed(self, wishes: Mapping[str, Wish]) -> Mapping[str, str]:
         """Return the tokens of the wishes to follow, by version, except wishes that have ended a worker.
 
-        A worker that does not report follows no wish: nothing would be known of a load that ends its process.
+        A worker that does not report follows no wish: if a load ended its process, nobody would know the cause.
         """
         if not self._reports:
             return {}
@@ -239,7 +239,7 @@ class ModelFollower:
         finally:
             self._following = ""
             self._loading_done.set()
-            self._committed.set()  # look again
+            self._committed.set()  # read again
 
     def _set_ready(self) -> None:
         if self._ready != self.is_ready:

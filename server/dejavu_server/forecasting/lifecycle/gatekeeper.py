@@ -28,13 +28,13 @@ from dejavu_server.ledger.queries import model_changes, scorecards
 from dejavu_server.observability.periodic import PeriodicTask
 
 LEASE: Final = leases.MODEL_GATE
-"""Name of the lease that says which worker is the gatekeeper."""
+"""Name of the lease that the gatekeeper holds."""
 
 LEASE_TIME: Final = timedelta(minutes=5)
 """A dead gatekeeper is replaced after at most this time."""
 
 SECONDS: Final = 120.0
-"""Pause between two looks at the outcomes; each evaluation reads the forecasts of a season."""
+"""Pause between two evaluations; each reads the forecasts of a season."""
 
 CALLER: Final = "gate"
 """Identity under which the gatekeeper's changes are recorded."""
@@ -110,7 +110,7 @@ class Gatekeeper:
         holder: name of this worker, unique among all workers of the ledger; at most 64 characters.
         mode: its permitted actions; not OFF.
         rollback: whether it rolls back a champion that is shown to be worse.
-        seconds: pause between two looks.
+        seconds: pause between two evaluations.
     """
 
     def __init__(
@@ -133,17 +133,17 @@ class Gatekeeper:
         self._mode = mode
         self._rollback = rollback
         self._judged: _Standing | None = None
-        self._failed = False  # whether a change of models failed in this look
+        self._failed = False  # whether a change of models failed in the current evaluation
         self._said: dict[tuple[str, str], GateDecision] = {}
         self._shown: set[str] = set()
         self._task = PeriodicTask("gatekeeper", seconds, self.look)
 
     def start(self) -> None:
-        """Start to look at regular intervals."""
+        """Start to judge at regular intervals."""
         self._task.start()
 
     async def close(self) -> None:
-        """Stop looking, and leave the lease to another worker. Safe to call more than once."""
+        """Stop judging, and release the lease. Safe to call more than once."""
         await self._task.close()
         try:
             await self._ledger.write(partial(leases.release, name=LEASE, holder=self._holder, caller=CALLER))
@@ -166,7 +166,7 @@ class Gatekeeper:
         self._failed = False
         await self._judge_challengers(standing.roster)
         await self._watch_champion(standing)
-        if not self._failed:  # otherwise the next look judges everything and tries the change again
+        if not self._failed:  # otherwise the next evaluation judges everything and tries the change again
             self._judged = standing
 
     async def _holds_lease(self) -> bool:
@@ -241,7 +241,7 @@ class Gatekeeper:
 
     def _show(self, version: str, judgement: Judgement) -> None:
         e_values: Mapping[str, float] = {"crps": judgement.crps_e_value, "brier": judgement.brier_e_value}
-        if judgement.decision is GateDecision.RETIRE:  # its e-values belong to another statement
+        if judgement.decision is GateDecision.RETIRE:  # its e-values are evidence for the opposite
             e_values = dict.fromkeys(e_values, 0.0)
         for score, e_value in e_values.items():
             self._metrics.gate_e_value.labels(version, score).set(e_value)
@@ -249,7 +249,7 @@ class Gatekeeper:
         self._shown.add(version)
 
     def _forget(self) -> None:
-        """Clear its metrics, once another worker is the gatekeeper."""
+        """Clear the metrics, because this worker is not the gatekeeper."""
         for version in self._shown:
             for score in ("crps", "brier"):
                 self._metrics.gate_e_value.labels(version, score).set(0)

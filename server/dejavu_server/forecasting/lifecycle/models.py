@@ -35,10 +35,10 @@ class Models(Protocol):
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Versions of the loaded models, the one that answers by default first."""
+        """Versions of the loaded models, the active one first."""
 
     def get(self, version: str = "") -> Forecaster:
-        """Return a loaded model by its version or an alias; the one that answers by default if `version` is empty.
+        """Return a loaded model by its version or an alias; the active one if `version` is empty.
 
         Raises:
             UnknownModel, NotRegistered: if there is no such model.
@@ -57,13 +57,13 @@ class Models(Protocol):
         """Return the model that answers for a game, or for a what-if if the id is empty."""
 
     def models(self) -> list[ModelInfo]:
-        """Describe the loaded models, the one that answers by default first."""
+        """Describe the loaded models, the active one first."""
 
     def challengers(self) -> list[Forecaster]:
         """Return the loaded challengers, `previous` included, in the order in which they were staged."""
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
-        """Return the course that a similar game of a forecast took; see `Registry.course`."""
+        """Return the course of a similar game of a forecast; see `Registry.course`."""
 
     async def wait_for(self, sequence: int) -> None:
         """Wait until the change of models with a sequence number, or a later one, is in force.

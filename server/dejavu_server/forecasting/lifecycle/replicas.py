@@ -1,8 +1,8 @@
-"""The workers of a ledger exchange which models they have loaded, outside of the record.
+"""Reports of a ledger's workers about their loaded models, and wishes to load one. Neither is part of the record.
 
 Each worker reports its loaded models, and the failed ones with the reason. A wish asks all workers to load a model;
-like a report it expires unless it is repeated. A worker reports the wish that it follows before it loads anything for
-it: a wish that ended a worker's process is not followed again.
+like a report, it expires unless it is repeated. A worker reports the wish that it follows before it loads the model, so
+that a wish that ended a worker's process is not followed again.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def wish(connection: Connection, version: str, token: str = "") -> str:
 
 
 def withdraw_wish(connection: Connection, version: str) -> None:
-    """End a wish; one that ended a worker expires."""
+    """End a wish, except one that ended a worker: it stays until it expires."""
     _, wishes = live(connection)
     if version in wishes and not wishes[version].error:
         model_workers.withdraw(connection, WISHES, version)

@@ -52,7 +52,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ShadowMetrics(Protocol):
-    """Result of a shadow."""
+    """Metrics of shadows."""
 
     shadows: Counter
     shadows_shed: Counter
@@ -60,7 +60,7 @@ class ShadowMetrics(Protocol):
 
 
 class ComputesAside(Protocol):
-    """Interface to compute forecasts without waiting callers; a Batcher implements it."""
+    """Computes forecasts that no caller waits for; a Batcher implements it."""
 
     async def forecast_aside(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
         """Return forecasts in order; each may fail on its own."""
@@ -104,7 +104,7 @@ class ShadowForecaster:
         self._failing = FailureLog(_log, failed="shadows_failed", recovered="shadows_recorded")
 
     def put(self, recorded: IssuedForecast) -> None:
-        """Put a forecast that was recorded as new into the queue; do no more, because its call waits for this."""
+        """Put a forecast that was recorded as new into the queue, and do no more, because its call waits for this."""
         if all(model.version == recorded.forecast.model_version for model in self._models()):
             return
         if len(self._waiting) >= MAX_WAITING:

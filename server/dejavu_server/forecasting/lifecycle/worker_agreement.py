@@ -1,4 +1,4 @@
-"""Has all live workers of a ledger load a model, and waits for them."""
+"""Asks all live workers of a ledger to load a model, and waits until they have loaded it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WISH_SECONDS: Final = 5.0
 
 
 class WorkerAgreement:
-    """Lets all live workers load a model.
+    """Asks all live workers to load a model.
 
     Args:
         ledger: the ledger of the workers.
@@ -42,7 +42,7 @@ class WorkerAgreement:
         self._follower = follower
 
     async def workers(self) -> list[Replicas]:
-        """Return the live workers of the ledger, and which models they have.
+        """Return the live workers of the ledger, with their loaded models.
 
         Raises:
             LedgerError: if the ledger cannot be read.
@@ -52,7 +52,7 @@ class WorkerAgreement:
 
     @asynccontextmanager
     async def wish(self, version: str) -> AsyncIterator[str]:
-        """Let all workers load a model until the end of the block; yield the token of the wish."""
+        """Ask all workers to load a model, until the end of the block; yield the token of the wish."""
         token = await self._ledger.write(partial(replicas.wish, version=version))
         repeating = asyncio.create_task(self._repeat_wish(version, token), name=f"wish-{version}")
         try:
@@ -118,7 +118,7 @@ def _names(workers: Sequence[Replicas]) -> str:
 
 
 def lacking(connection: Connection, versions: Sequence[str]) -> str | None:
-    """Return a text about a live worker that has not loaded one of some models; None if all have loaded them."""
+    """Describe a live worker that has not loaded all of some models; None if all workers have."""
     workers, _ = replicas.live(connection)
     for each in workers:
         if missing := [version for version in versions if version not in each.loaded]:

@@ -150,7 +150,7 @@ class ChainVerifier:
     def _check_minute(self, issued: IssuedForecast) -> None:
         """Check that a forecast has the minute of its pattern, and that this is before its horizon.
 
-        Otherwise one of the half as of minute 30, which the outcome of the half does not forbid, could follow this.
+        Otherwise a forecast of the half as of minute 30 could follow the outcome of the half, which does not forbid it.
         """
         minute, pattern, horizon = issued.forecast.elapsed_minutes, issued.pattern.minutes, issued.forecast.horizon
         _check(
@@ -238,7 +238,7 @@ class ChainVerifier:
         return of_game.pop(outcome.horizon) if outcome.withdrawn else of_game[outcome.horizon]
 
     def _check_hindsight(self, row: Raw, game_id: str, minute: int) -> None:
-        """Check that no outcome that a forecast precedes stood when the entry was recorded (see `store.append`)."""
+        """Check that no outcome after a forecast's minute was known when the entry was recorded (see `store.append`)."""
         for horizon, sequence in self._outcomes.get(game_id, {}).items():
             _check(
                 minute > horizon.last_slot,

@@ -22,8 +22,8 @@ _SAME: Final = 1e-9
 """Relative difference up to which two numbers count as equal: a later release may add in another order."""
 
 _TWO_WAYS: Final = 1e-6
-"""Maximum difference between a forecast's home_lead_probability and its distribution at the same place: both are right,
-but far from the forecast's leads they lose digits, which adapted intervals multiply."""
+"""Maximum difference between a forecast's home_lead_probability and its distribution at the same place. Both are right,
+but they lose digits in the tails, and adapted intervals magnify the difference."""
 
 _ROUNDED: Final = 0.0006
 """Maximum difference, in points, between a recorded quantile, which is rounded to 0.001, and the distribution's."""
@@ -69,7 +69,7 @@ _SHARES = (
 
 
 def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
-    """Evaluate the market again with the probabilities and the policy of the answer; return differences.
+    """Evaluate the market again with the probabilities and policy of the answer; describe a difference, if any.
 
     `unrated`, which rules out a stake, is taken from the answer; `_forecast_fault` checks it.
     """
@@ -138,7 +138,7 @@ class _Range(NamedTuple):
 
 
 class _Bounds(NamedTuple):
-    """P(differential > value) by a recorded forecast; see `LatticeGame.probability_above`.
+    """Bounds of P(differential > value) from a recorded forecast; see `LatticeGame.probability_above`.
 
     Attributes:
         quantiles: the recorded quantiles, in points, except those from extrapolated tails.

@@ -1,7 +1,7 @@
 """Signs and checks the statement of pruned entries and their summary (see `queries.pruned`).
 
-The ledger can no longer show that the summary followed from the removed entries. The signature shows that the holder of
-the key derived it at the removal; an earlier backup shows the rest.
+The ledger can no longer show that the summary followed from the removed entries; only an earlier backup can. The
+signature shows that the holder of the key made the summary at the removal.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Verification:
         checkpoints: number of signed heads in the ledger.
         snapshots: number of snapshots of the online state.
         keys: public keys of the checkpoints in the ledger, and of the statement of removed entries, in hexadecimal.
-        recorded_before: the entries that were removed were recorded before this time, ISO 8601; empty: none were.
+        recorded_before: time before which the removed entries were recorded, ISO 8601; empty if none were removed.
         pruned_time: when entries were last removed, ISO 8601; empty if none were.
     """
 

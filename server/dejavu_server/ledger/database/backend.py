@@ -23,7 +23,7 @@ would fill SQLAlchemy's default of 500.
 _T = TypeVar("_T")
 
 Query: TypeAlias = Callable[[Connection], _T]
-"""A function of `ledger.queries` with all arguments bound except the connection, which its callers do not look into."""
+"""A function of `ledger.queries` with all arguments bound except the connection, which only the queries use."""
 
 
 class Durability(enum.Enum):
@@ -101,7 +101,7 @@ class Backend(Protocol):
         """
 
     def listen(self, committed: Callable[[], None]) -> CommitListener | None:
-        """Call a function in the event loop, where this is called too, whenever another transaction was committed.
+        """Call a function whenever another transaction was committed. It runs in the event loop of this call.
 
         Returns:
             The subscription; None if notifications do not work here. They may be lost: poll as well.

@@ -1,8 +1,8 @@
 """Notifies the processes that have a ledger open after a commit.
 
 Each open ledger listens on a Unix datagram socket in a folder derived from the path of its database. A notification
-sends one empty datagram to each socket in that folder; the receivers then read the ledger. It may be dropped if the
-receiver has others queued. Receivers also poll now and then, in case one is lost.
+sends one empty datagram to each socket in that folder; the receivers then read the ledger. A datagram is dropped if the
+receiver's queue is full. Receivers also poll now and then, in case one is lost.
 """
 
 from __future__ import annotations

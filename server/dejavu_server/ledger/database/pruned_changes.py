@@ -24,7 +24,7 @@ PART: Final = "pruned-models"
 
 
 def read(connection: Connection, after: int = 0) -> list[ModelChange]:
-    """Return the changes of models that were, or are being, removed, in order; none if all are up to a sequence.
+    """Return the changes of models that were, or are being, removed, in order; none if that ends by a sequence.
 
     Raises:
         LedgerCorrupt: if they cannot be read.
@@ -36,7 +36,7 @@ def read(connection: Connection, after: int = 0) -> list[ModelChange]:
 
 
 def read_texts(connection: Connection, after: int = 0) -> list[str]:
-    """Return the canonical forms of those changes.
+    """Return the canonical forms of the changes that `read` returns.
 
     Raises:
         LedgerCorrupt: if they cannot be read.

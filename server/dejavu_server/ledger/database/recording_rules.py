@@ -41,7 +41,7 @@ DEFAULT_LIMITS: Final = RecordingLimits()
 
 
 class RecordedGames:
-    """For each game, newest minute and since when it is recorded, first forecast, number of forecasts, and outcomes.
+    """For each game: newest minute and when it was first recorded, first forecast, number of forecasts, and outcomes.
 
     It follows the order of the ledger.
 
@@ -92,7 +92,7 @@ class RecordedGames:
         return self._counts[game_id] > 0
 
     def known_outcome(self, game_id: str, minute: int) -> Failed | None:
-        """Return a failure if an outcome that a forecast after a minute would precede is known, otherwise None."""
+        """Return a failure if an outcome at a horizon after a minute is known, otherwise None."""
         for horizon, sequence in self._outcomes.get(game_id, {}).items():
             if minute <= horizon.last_slot:
                 error = OutcomeAlreadyRecorded(
@@ -103,7 +103,7 @@ class RecordedGames:
         return None
 
     def was_withdrawn(self, game_id: str, minute: int) -> bool:
-        """Return whether an outcome that a forecast after a minute would precede was withdrawn, and not as void."""
+        """Return whether an outcome at a horizon after a minute was withdrawn; void withdrawals do not count."""
         return any(minute <= horizon.last_slot for horizon in self._withdrawn.get(game_id, ()))
 
     def full(self, game_id: str, limits: RecordingLimits) -> Failed | None:

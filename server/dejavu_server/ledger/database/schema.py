@@ -4,9 +4,9 @@
 `markets`, `shadows` and `model_changes` index the entries of those kinds; all their columns are derived from the
 canonical form of the entries, those of a shadow also from that of its forecast.
 Scores are not stored: they are computed from a forecast and the current outcome when they are read.
-`snapshots` caches the online state computed from the outcomes. `checkpoints` holds signed heads of the chain. `ledger`
-has one row that identifies the ledger. `leases` and `model_workers` are not part of the record: they contain the
-holders of leases, and the models loaded by each worker.
+`snapshots` caches the online state computed from the outcomes, and holds the summaries of pruned entries. `checkpoints`
+holds signed heads of the chain. `ledger` has one row that identifies the ledger. `leases` and `model_workers` are not
+part of the record: they contain the holders of leases, and the models loaded by each worker.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ checkpoints = Table(
 snapshots = Table(
     "snapshots",
     metadata,
-    Column("part", _Text, primary_key=True),  # part of the state: the intervals, or the ratings of a model version
+    Column("part", _Text, primary_key=True),  # the intervals, or a part of the summary of pruned entries
     Column("sequence", _Sequence, primary_key=True, autoincrement=False),  # last first_sequence that the state includes
     Column("state", LargeBinary, nullable=False),
 )
@@ -201,5 +201,5 @@ model_workers = Table(
     Column("server", Text, primary_key=True),
     Column("worker", Text, primary_key=True),
     Column("state", Text, nullable=False),  # JSON: the models that the worker has loaded, or failed to load
-    Column("seen_us", BigInteger, nullable=False),  # when it last said so, by the database's clock
+    Column("seen_us", BigInteger, nullable=False),  # when it last reported, by the database's clock
 )

@@ -124,13 +124,13 @@ def append(
 ) -> list[Result[IssuedForecast]]:
     """Record forecasts in order, except those whose key already has the same pattern, teams and date.
 
-    They are compared with the newest revision of the key, and with the newest timely one.
+    A draft is compared with the newest revision of its key, and with the newest timely one.
 
     Nothing is recorded with hindsight: once the ledger has the outcome of a horizon, it takes no forecast of that game,
     for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market of a
-    forecast is recorded after it, under the same rule. A late forecast in a running game is marked as late. Not
-    recorded are the market of a late forecast, a late market of a timely forecast, and a market evaluated for another
-    day than the recorded forecast.
+    forecast is recorded after it, under the same rule. A late forecast in a running game is marked as late. The market
+    of a late forecast is not recorded, nor is a late market of a timely forecast, nor one evaluated with another day or
+    other live inputs than those of the recorded forecast.
 
     A new forecast whose model was chosen by a roster is recorded only if that roster is still current, so that every
     writer of the ledger answers with the same model at the same sequence.
@@ -185,7 +185,7 @@ def _append(
             in_time = [each for each in revisions if not each.issued.late] if late else []
             known.revisions[draft.key] = [*in_time, revision]
             known.games.add(stored)
-        # A forecast that came late stays so, although it would be in time again once a later minute is recorded.
+        # A forecast that came late stays late, although it would be in time again once a later minute is recorded.
         is_late = late is not None or stored.late is not None
         results.append(_with_market(batch, known.markets, stored, issued, outcome is not None, is_late))
     batch.execute(connection)
@@ -204,9 +204,9 @@ def _with_market(
     outcome_known: bool,
     late: bool,
 ) -> IssuedForecast:
-    """Return a stored forecast, with whether the market of a request for it is recorded (see `market_recording`).
+    """Return a stored forecast, and in it whether the market of a request is recorded (see `market_recording`).
 
-    The first market of a forecast is recorded, and added to `markets_`, the recorded ones by the forecast's sequence.
+    The first market of a forecast is recorded, and added to `markets_`: the recorded markets by forecast sequence.
     """
     market, answer = requested.market, requested.forecast.market
     if market is None:
@@ -356,7 +356,7 @@ _AFTER = (
 )
 
 # The rows of these games are found by their indexes: the entries of all others are neither read nor decoded. The limit
-# comes first: of the games' own entries, too, only those of the page are read.
+# is applied before the join, so that only the entries of the page are read.
 _OF_GAMES = (
     union_all(
         *(

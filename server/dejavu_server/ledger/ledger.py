@@ -63,10 +63,10 @@ _WITHDRAWAL_BYTES: Final = 1024
 class Ledger:
     """Durable record of every forecast for a named game and every outcome, in one order across all writers.
 
-    The key of a forecast is its game, horizon, minute, alpha, model version and pregame_margin. Recording a key again
-    with the pattern, teams and date of its newest revision changes nothing; with others it adds the next revision. A
-    forecast that comes late in its game is marked and does not count (see `store.append`). Once the outcome of the
-    forecast is recorded, neither new forecasts nor revisions are recorded.
+    The key of a forecast is its game, horizon, minute, alpha, model version, pregame_margin and caller. Recording a key
+    again with the pattern, teams, date and live inputs of its newest revision changes nothing; with others it adds the
+    next revision. A forecast that comes late in its game is marked and does not count (see `store.append`). Once the
+    outcome of the forecast is recorded, neither new forecasts nor revisions are recorded.
 
     Create it with `open` or `open_backend`, use it in one event loop and close it.
 
@@ -160,8 +160,8 @@ class Ledger:
 
         Returns:
             A result for each forecast, in order: the forecast with its sequence and revision; the earlier one, if the
-            newest revision of its key has the same pattern, teams and date; or the reason why it was not recorded,
-            which does not keep the others from being recorded.
+            newest revision of its key has the same pattern, teams, date and live inputs; or the reason why it was not
+            recorded, which does not keep the others from being recorded.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the write failed; then none of `issued` is recorded.

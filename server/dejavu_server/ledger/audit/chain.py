@@ -238,7 +238,7 @@ class ChainVerifier:
         return of_game.pop(outcome.horizon) if outcome.withdrawn else of_game[outcome.horizon]
 
     def _check_hindsight(self, row: Raw, game_id: str, minute: int) -> None:
-        """Check that no outcome after a forecast's minute was known when the entry was recorded (see `store.append`)."""
+        """Check that no outcome after a forecast's minute stood when the entry was recorded (see `store.append`)."""
         for horizon, sequence in self._outcomes.get(game_id, {}).items():
             _check(
                 minute > horizon.last_slot,

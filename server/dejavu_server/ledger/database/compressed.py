@@ -1,4 +1,4 @@
-"""Compressed parts of snapshots: read with a bound, since whoever can write to the ledger's file chooses them."""
+"""Compressed parts of snapshots. Their size is bounded, since anybody who can write to the ledger can choose them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from dejavu_server.ledger.errors import LedgerCorrupt
 
 MOST_BYTES: Final = 64 * 2**20
-"""Maximum size of a part, decompressed; that of removed outcomes has up to 400 bytes each, 1 MB a season."""
+"""Maximum size of a decompressed part. Removed outcomes take up to 400 bytes each, and 1 MB a season."""
 
 
 def decompress(state: bytes, what: str) -> bytes:
@@ -19,7 +19,7 @@ def decompress(state: bytes, what: str) -> bytes:
         what: its content, for the error: "pruned outcomes".
 
     Raises:
-        LedgerCorrupt: if it cannot be decompressed, or is larger than MOST_BYTES then.
+        LedgerCorrupt: if it cannot be decompressed, or is then larger than MOST_BYTES.
     """
     stream = zlib.decompressobj()
     try:

@@ -8,7 +8,7 @@ from dejavu_server.ledger.database.schema import REVISION
 from dejavu_server.ledger.errors import LedgerSchemaError
 
 LOCK_SECONDS = 10.0
-"""Time to wait for other processes that prepare ledgers in the same folder; each takes a fraction of a second."""
+"""Time to wait for other processes that prepare ledgers in the same place; each takes a fraction of a second."""
 
 _VERSIONS = table("alembic_version", column("version_num"))
 

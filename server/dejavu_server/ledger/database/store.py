@@ -122,7 +122,7 @@ def append(
     refusal: DejavuError | None = None,
     known: KnownRecord | None = None,
 ) -> list[Result[IssuedForecast]]:
-    """Record forecasts in order, except those whose key already has the same pattern, teams and date.
+    """Record forecasts in order, except those whose key already has the same pattern, teams, date and live inputs.
 
     A draft is compared with the newest revision of its key, and with the newest timely one.
 

@@ -11,7 +11,7 @@
 
 The payloads of the last two are described in `shadows` and `model_changes`.
 
-It is deterministic JSON (`canonical_json`).
+The canonical form is deterministic JSON (`canonical_json`).
 
 Parsing returns the written forecast except its unrecorded parts: the quantiles that a caller requested, and the market,
 which has its own entry. Unknown keys, written by a later release, are ignored. An optional value is written only if it
@@ -59,7 +59,7 @@ MODEL: Final = "model"
 # Numbers that an entry has as floats, under the names of their fields.
 _ODDS = ("line", "home_odds", "away_odds", "bankroll", "game_staked", "evening_staked")
 _AMERICAN = ("home_american", "away_american")
-"""Written only for odds that were given in American form, so that markets with decimal odds look as they always did."""
+"""Written only for odds that were given in American form, so that entries with decimal odds keep their form."""
 _ANSWER = ("push_probability", "overround", "stake")
 _SIDE_ANSWER = (
     "decimal_odds",
@@ -139,7 +139,7 @@ def encode_entry(
 
 
 def beginning(kind: str, made_by: str, late: LateReason | None = None) -> str:
-    """Return what the canonical form of an entry begins with, up to its payload."""
+    """Return the beginning of the canonical form of an entry, up to its payload."""
     marked = "" if late is None else f'"late":{dumps(late.value)},'
     made = f'"made_by":{dumps(made_by)},' if made_by else ""
     return f'{{"kind":"{kind}",{marked}{made}"payload":'
@@ -173,7 +173,7 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     forecast = issued.forecast
     minute, alpha = int(forecast.elapsed_minutes), float(forecast.alpha)
     margin = None if issued.pregame_margin is None else issued.pregame_margin + 0.0  # −0 + 0 is 0
-    # The caller is part of the key: nobody corrects what another one has recorded.
+    # The caller is part of the key: nobody can correct the forecasts of another caller.
     of = [issued.game_id, forecast.horizon.value, minute, alpha, forecast.model_version, margin, issued.recorded_by]
     key = dumps(of)
     pattern = dumps([value + 0.0 for value in issued.pattern.differentials])
@@ -210,7 +210,7 @@ def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReas
 
 
 def has_unrecorded(issued: IssuedForecast) -> bool:
-    """Whether a forecast to be recorded carries fields that are not recorded."""
+    """Return whether a forecast has parts that are not recorded."""
     forecast = issued.forecast
     of_total = forecast.total is not None and (forecast.total.quantiles != () or forecast.total.market is not None)
     requested = forecast.quantiles != () or forecast.market is not None or issued.market is not None or of_total

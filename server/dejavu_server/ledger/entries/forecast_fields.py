@@ -1,4 +1,4 @@
-"""A forecast in the canonical form of its entry (see `codec`), and the last score of the request that it answers."""
+"""A forecast in the canonical form of its entry (see `codec`)."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ FORECAST_MEMBERS: Final = (
     Member("warnings", Kind.VALUE, "forecast.warnings", convert=lambda found: [each.value for each in found], any=True),
     Member("widened_by", Kind.NUMBER, "forecast.widened_by", any=True),
 )
-"""The JSON object of an object with `forecast`, `generated_time` and `expires_time`."""
+"""Members of the JSON object of an object with `forecast`, `generated_time` and `expires_time`."""
 
 
 _WARNINGS: Final = [each.value for each in WarningReason]

@@ -56,7 +56,7 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
 
 
 def _is_plausible(issued: IssuedForecast) -> bool:
-    """Whether nothing but the ratings, or a margin near theirs, is behind a forecast."""
+    """Return whether the request of a forecast gave no margin, or one near that of the ratings."""
     given, rated = issued.pregame_margin, issued.forecast.rated_margin
     return given is None or (rated is not None and abs(given - rated) <= PLAUSIBLE_GAP)
 

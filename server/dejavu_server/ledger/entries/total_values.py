@@ -1,7 +1,7 @@
 """Inputs of the scores of a forecast of total points, as bytes, and these scores column by column.
 
 Little-endian doubles: point forecast, pace × time, lower and upper end of the interval, then the recorded quantiles.
-Apart from `scored_values`, since few forecasts have a total.
+Stored apart from `scored_values`, since few forecasts have a total.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LEADING: Final = 4
 """Numbers before the quantiles."""
 
 PACE_BYTES: Final = 16
-"""Bytes up to the pace, which is the second number."""
+"""Bytes up to the end of the pace, which is the second number."""
 
 _PACE: Final = struct.Struct("<8xd")
 
@@ -72,7 +72,7 @@ def told(
 def scores(values: Sequence[bytes | None], points: Sequence[int | None]) -> dict[str, NDArray[Any]]:
     """Return the columns of totals of `SettledForecasts`; NaN and False where forecast or outcome have no total.
 
-    `total_open` is set where the forecast has one, and the outcome has none.
+    `total_open` is set where the forecast has a total and the outcome has none.
 
     Args:
         values: for each of n forecasts, the result of `pack`.

@@ -116,7 +116,7 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
     if max(scores[-1].home, scores[-1].away) > MAX_SCORE:
         return skipped(f"its differentials move by more than {MAX_SCORE} points")
     day = date.fromordinal(row.day)
-    # The ids of replays have no season: take that of the date (seasons begin in October).
+    # The ids of replays have no season: take that of the date, from September on the next one.
     season = season_of(row.game_id) or day.year + (day.month >= 9)
     return CompletedGame(row.game_id, season, day, phase, home, away, scores)
 

@@ -21,7 +21,7 @@ from dejavu_server.ledger.queries.filters import unindexed
 from dejavu_server.records import IssuedForecast
 
 MAX_SEQUENCES_SCANNED = 5000
-"""Maximum number of sequences that a page looks at, a few milliseconds of work; so a page may be short or empty."""
+"""Maximum number of sequences that a page scans, a few milliseconds of work; so a page may be short or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def page(connection: Connection, filter_: CurrentFilter, after: int, limit: int)
     return CurrentPage(found, rows[-1].sequence if len(rows) == limit else last)
 
 
-# Reads the recent forecasts from the index that covers this; SQLite would search the table from its first row.
+# Reads the recent forecasts from the covering index; otherwise SQLite would search the table from its first row.
 _FIRST = select(func.min(unindexed(forecasts.c.sequence))).where(
     forecasts.c.generated_us >= bindparam("since_us"),
     unindexed(forecasts.c.sequence) <= bindparam("up_to"),

@@ -7,8 +7,8 @@ A corrected outcome keeps the sequence of its first report, so the online state 
 readers at the same position have the same state. A withdrawn outcome is left out; the next report of it is a first one.
 
 Only competitive games of the NBA are learned from (`dejavu_feed.game_ids.COMPETITIVE`): no preseason or All-Star games,
-and no replays. Nor are games whose id is of another season than their date: ratings that have reached a later season
-ignore every game of an earlier one.
+and no replays. Games whose id is of another season than their date are left out too: ratings that have reached a later
+season ignore every game of an earlier one.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ PAGE = 200
 """Outcomes per query."""
 
 INTERVALS = "intervals"
-"""The only part of a snapshot: the state of the adaptive intervals."""
+"""`part` of the snapshots of the adaptive intervals, the only online state that is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def read_snapshot(connection: Connection, part: str, before: int) -> tuple[int, 
 def write_snapshot(connection: Connection, part: str, sequence: int, state: bytes, *, read_at: int) -> None:
     """Write a snapshot, unless an outcome that it includes was corrected or withdrawn after its input was read.
 
-    Nor is one written for pruned outcomes, by a worker that has not noticed the pruning.
+    Snapshots of pruned outcomes are not written either: they come from workers that have not noticed the pruning.
 
     A stored snapshot is replaced only if it differs, because it was damaged or written by another release.
 
@@ -269,9 +269,9 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
 
     There is one for each model version and quarter, of the first forecast, or shadow, in this order of preference: no
     pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier. Nothing is
-    learned from a forecast whose margin is not near that of the ratings, nor from a minute with forecasts whose
-    patterns, or points of both teams, contradict each other, other minutes or the outcome by more than feeds are
-    corrected, so that at least one is wrong: any caller with scope record could otherwise widen the intervals of all
+    learned from a forecast whose margin is not near that of the ratings. Nothing is learned from a minute whose
+    forecasts have contradictory patterns, or total points that contradict other forecasts or the outcome, by more than
+    feeds are corrected: at least one is wrong. Any caller with scope record could otherwise widen the intervals of all
     requests.
     """
 
@@ -385,7 +385,7 @@ _OUTCOMES = (
     select(
         outcomes,
         _first.c.day.label("first_day"),
-        # Few games are: which forecasts are in time is asked for these alone.
+        # Few games may be neutral: the forecasts in time are looked up for these alone.
         case((exists().where(_OF_GAME, _told.c.neutral_site), _ALL_SAY_NEUTRAL)).label("is_neutral"),
     )
     .join(_first, _first.c.sequence == outcomes.c.first_sequence)
@@ -398,8 +398,7 @@ _OUTCOMES = (
 def _settled(made: Table, *, shadow: bool) -> Select[Any]:
     """Select the settled forecasts that were recorded in time and not replaced, or the shadows of these.
 
-    Which forecasts these are depends only on what was reported up to the first report of the outcome: no later report
-    changes what is learned.
+    The selection depends only on the reports up to the first report of the outcome, so no later report changes it.
     """
     selected = select(
         outcomes.c.first_sequence,

@@ -169,7 +169,7 @@ def append_change(
         recorded_by: identity of the caller; empty if it is not known.
 
     Returns:
-        The roster after it, and the change as recorded; None if nothing was.
+        The roster after it, and the change as recorded; None if nothing was recorded.
 
     Raises:
         DejavuError: if it is not possible; see `Roster.check`.

@@ -26,10 +26,10 @@ def newest_outcome(connection: Connection, game_id: str, horizon: Horizon) -> An
 
 
 def revised(connection: Connection, game_id: str, horizon: Horizon, caller: str) -> int:
-    """Return how many revisions of an outcome a caller has made, the first report left out.
+    """Return the number of a caller's revisions of an outcome, without the first report.
 
-    The database compares how their entries begin: to parse them, with their box scores, would take this transaction,
-    for which all others wait, ten times as long.
+    The database compares the beginnings of their entries: parsing them, with their box scores, would make this
+    transaction, for which all others wait, ten times as long.
     """
     begins = codec.beginning(codec.OUTCOME, caller)
     of_caller = {"game_id": game_id, "horizon": horizon.value, "begins": begins, "length": len(begins)}
@@ -40,7 +40,7 @@ def revised(connection: Connection, game_id: str, horizon: Horizon, caller: str)
 def newest_teams(connection: Connection, game_id: str) -> Any | None:
     """Return home_team and away_team of the game's newest forecast with teams; None if there is none.
 
-    A late forecast has a say only if all are late: it counts nowhere, and it is made when the result may be known.
+    Late forecasts are used only if all are late: they count nowhere, and are made when the result may be known.
     """
     found = (
         connection.execute(statement, {"game_id": game_id}).one_or_none() for statement in (_TEAMS_IN_TIME, _TEAMS)
@@ -73,7 +73,7 @@ class Made(NamedTuple):
 
 
 def made(connection: Connection, game_id: str, horizon: Horizon) -> list[Made]:
-    """Return the forecasts of a game from before a horizon, of both horizons; late ones and replays left out."""
+    """Return the forecasts of a game, for any horizon, from before a horizon, without late ones and replays."""
     last = {"game_id": game_id, "last": horizon.last_slot}
     return [Made(from_microseconds(row.generated_us), row.minute) for row in connection.execute(_MADE, last)]
 

@@ -68,7 +68,7 @@ class ScoreFilter(CommonFilter):
 
     Attributes:
         min_minutes, max_minutes: bounds of the minute of play.
-        arm: arm of an A/B test in which the forecasts were made; empty: any, and none.
+        arm: arm of an A/B test in which the forecasts were made; empty: all forecasts, also those without an arm.
         recorded_by: identity of the caller who recorded them; empty: any.
     """
 
@@ -150,7 +150,7 @@ class Codes:
         self.callers: defaultdict[str, int] = defaultdict(lambda: len(self.callers))
 
     def copy(self) -> Codes:
-        """Return a copy, which gets codes of its own from here on."""
+        """Return a copy, which gets codes of its own from then on."""
         copy = Codes()
         copy.models.update(self.models)
         copy.arms.update(self.arms)
@@ -214,7 +214,7 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
     superseded = connection.execute(statements.superseded, values).scalars().all()
 
     def joined(name: str) -> NDArray[Any]:
-        """Return a column as one array and frees its parts, so that memory holds it only once."""
+        """Return a column as one array and free its parts, so that memory holds it only once."""
         return np.concatenate(parts.pop(name))
 
     sequence, first = joined("sequence"), joined("first_report")
@@ -426,7 +426,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
     where = [condition for name, condition in CONDITIONS.items() if name in conditions]
 
     def driving(column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return a column of the table to read first, unless a condition leads to few forecasts."""
+        """Return a column; without a selective condition, one without an index, so that its table is read first."""
         return column if conditions & _SELECTIVE else unindexed(column)
 
     settled_forecasts = (
@@ -508,6 +508,6 @@ def superseded_by_key(*of_later: ColumnElement[bool]) -> Select[Any]:
 
 
 def _superseded_one_by_one() -> Select[Any]:
-    """Select what `superseded_by_key` does, beginning with the forecasts, if few match; leaves out late ones."""
+    """Select the same as `superseded_by_key`, except late forecasts, in a way that is fast if few forecasts match."""
     replaced = exists().where(LATER.c.key == forecasts.c.key, LATER.c.revision > forecasts.c.revision, in_time(LATER))
     return select(forecasts.c.sequence).where(in_time(forecasts), replaced.correlate_except(LATER))

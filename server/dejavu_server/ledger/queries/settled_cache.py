@@ -41,7 +41,7 @@ class SettledCache:
         self._kept: dict[Horizon, _Kept] = {}
 
     def settled(self, connection: Connection, filter_: ScoreFilter, *, renew: bool) -> SettledByModel:
-        """Return what `scorecards.settled` returns, from memory if possible; `models` may have unused ones, too.
+        """Return what `scorecards.settled` returns, from memory if possible; `models` may have unused versions, too.
 
         Args:
             connection: a read connection.
@@ -137,4 +137,4 @@ _SETTLED_BEFORE = (
     .where(outcomes.c.game_id.in_(bindparam("games", expanding=True)))
     .group_by(outcomes.c.game_id)
 )
-"""Those of some games that were settled before, with the sequences of their first reports (`standing.FIRST_REPORT`)."""
+"""Of some games, those settled before, with the sequences of their first reports (`standing.FIRST_REPORT`)."""

@@ -56,7 +56,7 @@ class PrunePlan:
         games: the games to remove, by id.
         first_day, last_day: days of the forecasts to remove; None without any.
         unsettled: games among them whose outcome is missing.
-        limited_by: why less is removed than was asked for; empty if everything is.
+        limited_by: why less is removed than was requested; empty if everything is.
     """
 
     ledger_id: str

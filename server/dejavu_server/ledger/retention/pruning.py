@@ -1,8 +1,8 @@
 """Removes the oldest entries of a ledger, while servers use it.
 
-One transaction first writes the summary of the entries to be removed (`queries.pruned`), from which models learn from
-then on. Then small transactions remove entries, oldest first, each of which leaves a ledger that `verify` finds valid.
-After an interruption, kill -9 included, the next call removes the rest.
+One transaction first writes the summary of the entries to be removed (`queries.pruned`); models learn from it from then
+on. Then small transactions remove the entries, oldest first. After each of them, `verify` finds the ledger valid. After
+an interruption, kill -9 included, the next call removes the rest.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def begin(backend: Backend, plan: PrunePlan, key: Ed25519PrivateKey, now: dateti
         now: the current time, UTC.
 
     Raises:
-        NothingToPrune: if something of the games in the plan has been recorded since.
+        NothingToPrune: if entries of games in the plan have been recorded since.
         LedgerError: if the ledger cannot be read or written.
     """
     with backend.read() as connection, store.snapshot_read(connection):

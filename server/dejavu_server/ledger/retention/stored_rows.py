@@ -1,6 +1,6 @@
 """Reads and writes the rows of a ledger as they are stored, to move them to another database.
 
-Rows of entries, and those derived from them, never change, so they may be read page by page while a server records.
+Rows of entries, and those derived from them, never change, so they can be read page by page while a server records.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _summaries(connection: Connection, table: Table, through: int) -> Iterator[l
 
 
 def is_empty(connection: Connection) -> bool:
-    """Return whether a ledger has neither entries nor rows that refer to entries."""
+    """Return whether a ledger has no entries, checkpoints or snapshots, and none of its entries were pruned."""
     pruned = connection.execute(select(ledger.c.pruned_through)).scalar_one()
     return pruned == 0 and all(
         connection.execute(select(table.c.sequence).limit(1)).first() is None for table in (entries, *_SUMMARIES)

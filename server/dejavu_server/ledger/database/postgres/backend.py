@@ -1,4 +1,4 @@
-"""PostgreSQL as the backend of a ledger: any number of processes of any number of machines.
+"""PostgreSQL as the backend of a ledger: any number of processes on any number of machines.
 
 A write locks the one row of `ledger` before it reads, in a transaction whose statements see all earlier commits. So
 writers on any machines take turns, in one order.
@@ -58,7 +58,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
 
 
 def connection_parameters(url: str) -> dict[str, Any]:
-    """Return the parameters of a connection; what the URL sets is kept, and the environment adds what libpq reads.
+    """Return the parameters of a connection: those of the URL, and our defaults. libpq adds those of the environment.
 
     Raises:
         InvalidLedgerUrl: if the URL is not one of PostgreSQL, or contains a password; the message never repeats it.
@@ -102,8 +102,8 @@ class PostgresBackend:
 
     Args:
         url: postgresql://USER@HOST/DATABASE, with parameters of libpq.
-        durability: what a committed transaction survives. Commits wait for the log in either case: what the database
-            has not written yet does not survive its own death.
+        durability: what a committed transaction survives. Commits wait for the log in either case, since data that are
+            not written yet do not survive the death of the database.
         answer_seconds: time that a connection waits for the next part of an answer.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Connections to a PostgreSQL database that never wait without end.
+"""Connections to a PostgreSQL database that never wait indefinitely.
 
-The server limits statements and the wait for locks. A server that is stopped or cut off can't, so a connection has
-time-outs of its own. Connections of readers commit each statement separately and cannot write.
+The server limits statements and the wait for locks. A server that is stopped or cut off cannot, so a connection has
+timeouts of its own. Connections of readers commit each statement separately and cannot write.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: flo
 
     @event.listens_for(engine, "checkout")
     def replace_if_closed(connection: GuardedConnection, _record: Any, _proxy: Any) -> None:
-        # On an idle connection the server sends nothing but its end: so no call has to fail first after a restart.
+        # On an idle connection the server sends only its end. Thanks to this check, no call fails after a restart.
         if connection.closed or is_readable(connection):
             raise DisconnectionError("the server closed the connection")
 

@@ -1,8 +1,8 @@
 """Cache of the recorded state of games and keys, valid while no other process writes.
 
 The hash of the ledger's newest entry covers all entries before it. If a writer finds the head that it left, nothing was
-recorded since, and its earlier reads and writes are still valid. Only a removal of old entries and a restore keep the
-head, and both change the ledger's own row. At any other head a writer drops the cache and reads again.
+recorded since, and its earlier reads and writes are still valid. A removal of old entries and a restore keep the head,
+but both change the ledger's own row. At any other head a writer drops the cache and reads again.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class KnownRevision(NamedTuple):
         """Return whether a draft of the same key has the same pattern and teams, and nothing else that is new.
 
         A draft without a date agrees with every revision: a retry after midnight is not a correction. A revision
-        without one was made for the day of its time, so a draft with another date corrects it. Likewise a draft without
-        a live input agrees, and one that has what the revision lacks corrects it.
+        without a date is of the day on which it was made, so a draft with another date corrects it. Likewise, a draft
+        without a live input agrees, and a draft with a live input that the revision lacks corrects it.
         """
         stored, new = self.issued, draft.issued
         same_teams = (stored.home_team, stored.away_team) == (new.home_team, new.away_team)

@@ -25,7 +25,7 @@ def _position(_: Sequence[ColumnElement[str]]) -> ClauseElement:
 
 
 def _newest_of_keys(keys: Sequence[ColumnElement[str]]) -> ClauseElement:
-    # Looked up once for each key: a subquery of each revision would walk all late ones of its key again.
+    # Looked up once for each key: a subquery for each revision would walk all late revisions of its key again.
     of_keys = select(forecasts.c.key, func.max(forecasts.c.revision).label("revision")).where(forecasts.c.key.in_(keys))
     newest = union(
         *(each.group_by(forecasts.c.key) for each in (of_keys, of_keys.where(forecasts.c.late == "")))
@@ -88,6 +88,6 @@ RECORDED_MARKETS: Final = PreparedQuery(_recorded_markets)
 
 STATE_OF_GAMES: Final = PreparedQuery(_state)
 """By games: game, horizon and sequence of the newest revision of each outcome, unless it is void, and whether it is a
-withdrawal; and with an empty horizon the newest minute, since when the ledger has it, the number of forecasts, and when
-the first was made.
+withdrawal. Also, with an empty horizon: the newest minute, the time since which the ledger has it, the number of
+forecasts, and the time of the first.
 """

@@ -1,4 +1,4 @@
-"""SQLite as the backend of a ledger: one file, any number of processes of one machine.
+"""SQLite as the backend of a ledger: one file, any number of processes on one machine.
 
 The database is in WAL mode, so readers and writers never block each other. Every write transaction starts with BEGIN
 IMMEDIATE: it takes the write lock before it reads, so that decisions based on those reads still hold at commit.

@@ -62,7 +62,7 @@ def new_ledger_file(path: Path) -> Iterator[Path]:
     an error it is removed; one that is left by a process that was killed is overwritten by the next.
 
     Args:
-        path: where the ledger is to be; its folder exists.
+        path: path of the new ledger; its folder exists.
 
     Raises:
         FileExistsError: if there is something at the path.

@@ -21,14 +21,12 @@ class Revision(NamedTuple):
 
     Attributes:
         sequence, revision: of its entry.
-        content: what a revision changes: of a forecast pattern and teams, of an outcome differential, teams and
-            whether it is withdrawn.
-        given: optional values, which a revision may change too if it has them: of a forecast the date of the game (ISO
-            8601) and the live inputs in its request, of an outcome total points and box score. None for
-            each that is missing.
+        content: its required values: pattern and teams of a forecast; differential, teams and withdrawal of an outcome.
+        given: its optional values: date of the game (ISO 8601) and live inputs of the request of a forecast; total
+            points and box score of an outcome. None for each that is missing.
         late: whether it is marked as late; never for an outcome.
-        before_sequence, before, before_given: sequence, content and what was given of the revision before it; None if
-            there is none. A date that was not given is the day on which it was made.
+        before_sequence, before, before_given: sequence, content and optional values of the revision before it; None if
+            there is none. A missing date is replaced by the day of the forecast.
         in_time, in_time_given: the same of the newest revision before it that is not marked as late; None if there is
             none.
         has_earlier: whether there is any revision before it.

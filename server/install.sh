@@ -1,12 +1,13 @@
 #!/bin/sh
-# Creates .venv in a clone: `demo` with what the demo needs, `all` with everything (make demo, make install); or .venv-gen,
-# `gen`, on the older protobuf of the code generator (make gen); or .venv-docs, `docs`, with what builds the site of
-# documentation (make docs).
+# Creates a virtual environment in a clone. The argument names its content:
+#   demo, all: .venv, with the packages of the demo (make demo), or with all packages (make install)
+#   gen: .venv-gen, with the code generator, which needs an older protobuf (make gen)
+#   docs: .venv-docs, with the packages that build the site of documentation (make docs)
 # Installs with uv, which takes a tenth of pip's time, if it is on the machine or in the package index, else with pip.
 set -eu
 cd "$(dirname "$0")/.."
 part=$1 venv=.venv began=$(date +%s)
-# Without the compiled models nothing is served; hnswlib for any CPU, as its wheel is kept.
+# Nothing is served without the compiled models. hnswlib is built for any CPU, since its wheel is kept.
 export DEJAVU_COMPILE=1 HNSWLIB_NO_NATIVE=1
 
 step() { echo "[$(($(date +%s) - began)) s] $*"; }
@@ -54,7 +55,7 @@ all)
   install --require-hashes -r trainer/requirements-build.txt
   install --require-hashes --no-build-isolation -r requirements-dev.txt
   step "Installing torch"
-  pip install -c constraints.txt torch # by pip, which prefers a build that lies on the machine
+  pip install -c constraints.txt torch # by pip, which prefers a build that is on the machine
   ;;
 esac
 wait "$compiling"

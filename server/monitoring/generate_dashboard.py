@@ -346,7 +346,7 @@ def generate() -> str:
 
 
 def main() -> None:
-    """Write the dashboard; with --check exits with 1 if the file differs."""
+    """Write the dashboard; with --check, exit with 1 if the file differs."""
     generated = generate()
     if sys.argv[1:] != ["--check"]:
         TARGET.write_text(generated)

@@ -84,8 +84,8 @@ class _StandardError:
 def _not_caused_by_caller(record: logging.LogRecord) -> bool:
     """Return False for gRPC tracebacks that callers can cause and with which they could fill the log.
 
-    These are calls whose caller no longer waits for the response (the metrics count how calls end), and metadata or
-    paths that are not valid text.
+    They come from calls whose caller no longer waits for the response (the metrics count how calls end), and from
+    metadata or paths that are not valid text.
     """
     kind = record.exc_info[0] if record.exc_info else None
     if kind is None:

@@ -34,8 +34,7 @@ FILE_BYTES: Final = {
     "gauge_mostrecent": 1 << 16,
     "histogram": 1 << 20,
 }
-"""Size of the metrics file of each kind, in bytes: six status codes of all methods take half of the file of
-histograms."""
+"""Size of the metrics file of each kind, in bytes. Six status codes of all methods take half of the histogram file."""
 
 UNKNOWN_METHOD = "unknown"
 """Common label of all calls of unknown methods: callers can invent any number of paths."""
@@ -54,7 +53,7 @@ class Metrics:
         in_flight: calls in progress, by method; for StreamPredictions, the subscribers.
         refused: calls refused before their requests were received, by method and reason; `calls` also counts them,
             except those that gRPC's core refused.
-        dropped: queries whose callers had cancelled or whose deadline had passed, by the place where it was noticed:
+        dropped: queries whose callers had cancelled or whose deadline had passed, by the place where this was noticed:
             queue or thread (before they were computed), or computed (afterwards).
         messages: messages sent on streams, by method.
         batch_size: queries computed in one batch.
@@ -103,7 +102,7 @@ class Metrics:
         shadows_waiting: recorded forecasts that wait for their shadows.
         gate_e_value: e-value of the evidence that a challenger is not worse than the champion, the smallest of the
             horizons, by model and score.
-        gate_games: number of games behind these e-values, by model.
+        gate_games: number of games on which these e-values are based, by model.
         roster_sequence: sequence of the change of models in force, by worker.
         load_failures: failed attempts to load a model.
         champion_worse: 1 while the champion is shown to be worse than a reference, by reference (persistence or

@@ -22,7 +22,7 @@ class QuantileEstimate(NamedTuple):
 
 
 def quantile(bounds: Sequence[float], cumulative: Sequence[float], share: float) -> QuantileEstimate:
-    """Return the quantile of observations: the smallest one that is not exceeded by at least a share of them.
+    """Return the quantile of observations: the smallest one that at least a share of them do not exceed.
 
     Args:
         bounds: upper bounds of the buckets, inclusive, rising, the last one infinite.

@@ -1,9 +1,9 @@
-"""Pages of the ledger for subscribers that catch up; one of all games is read and encoded once for all at its position.
+"""Pages of the ledger for subscribers that catch up; subscribers of all games at one position share a page.
 
 When a worker ends, its subscribers connect to another worker together, slightly behind. If each read the ledger
 separately, the worker would encode every message once per subscriber, and under load the subscribers might never catch
 up. A page ends at a multiple of PAGE_MESSAGES, so subscribers that start at different positions soon share their pages.
-A read that runs is shared; the wait for one is not: nobody waits behind the many reads of another caller.
+A running read is shared, but not the wait for one: nobody waits behind the many reads of another caller.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class DiskWatch:
         on_size_bytes: called with the size of the ledger.
 
     Attributes:
-        below_reserve: whether the free space was below the reserve when it was last looked at.
+        below_reserve: whether the free space was below the reserve at the last check.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class DiskWatch:
         self.below_reserve = False
 
     async def look(self, ledger: Ledger) -> None:
-        """Look at the disk of a ledger. Failure to get the size is not fatal: the ledger may still work."""
+        """Check the disk of a ledger. Failure to get the size is not fatal: the ledger may still work."""
         try:
             size, free = await ledger.size_bytes(), await ledger.free_bytes()
         except LedgerError as error:

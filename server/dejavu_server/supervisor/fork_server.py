@@ -1,8 +1,8 @@
 """Fork server as its supervisor sees it: a process from which workers are forked, and the loop that keeps one running.
 
-It has done the imports and loaded the bundles, so a forked worker serves at once and shares its memory. Without a fork
-server (after its death, in an older installed release, on a platform without subreapers) each worker is a new
-interpreter.
+The fork server has done the imports and loaded the bundles, so a forked worker serves at once and shares its memory.
+Without a fork server (after its death, in an older installed release, on a platform without subreapers), each worker is
+a new interpreter.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class ForkServer:
             finally:
                 pipes.close(pipes.theirs)
         try:
-            # It leads a group of its own from now on, so its leftovers differ from those of the fork server.
+            # It leads a group of its own from now on, so its orphans can be told from those of the fork server.
             os.setpgid(reply.pid, reply.pid)
             process = ForkedProcess(reply.pid)
         except OSError as error:

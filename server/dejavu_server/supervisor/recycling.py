@@ -18,7 +18,7 @@ from dejavu_server.supervisor.worker_pool import WorkerSlot
 from dejavu_server.supervisor.worker_process import StartError, WorkerProcess
 
 CHECK_SECONDS = 1.0
-"""Interval between two looks at all workers."""
+"""Interval between two checks of all workers."""
 
 FIRST_SERVED_SECONDS = 30.0
 LONGEST_SERVED_SECONDS = 300.0

@@ -86,7 +86,7 @@ class WorkerPool:
             slot: index of the worker in the server.
             on_end: called with the worker and the seconds that it served, once it has ended.
             renew: whether to replace the fork server, since code and bundles may have changed since it loaded them. The
-                present one is kept until the worker serves: if this start fails, it can still replace workers that die.
+                present one is kept until the worker serves: if this start fails, it can still fork other successors.
 
         Raises:
             StartError: if the worker fails to start.
@@ -151,7 +151,7 @@ class WorkerPool:
         ]
 
     def next_pause(self, seconds: float) -> float:
-        """Return the time that `pause` waits at present; less if the last worker ends meanwhile."""
+        """Return the seconds that `pause` would wait now; it waits less if the last worker ends meanwhile."""
         return seconds if self.serving() else min(seconds, LONGEST_OUTAGE_SECONDS)
 
     async def pause(self, seconds: float) -> None:

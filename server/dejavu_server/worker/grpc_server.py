@@ -4,7 +4,7 @@ The accept loop of grpc.aio decodes the path of a call outside of any handler, s
 the loop, and with it the service (grpcio 1.85.1, and upstream's master). No client library sends one, but any peer can.
 
 This server registers its methods with gRPC's core, which compares paths as bytes, and accepts the calls of each method
-in a task of its own. Calls of all other paths get UNIMPLEMENTED, and their paths are not read. It also saves the
+in a task of its own. Calls of all other paths get UNIMPLEMENTED, and their paths are not read. This also saves the
 `asyncio.wait` over all registered methods that grpc.aio runs for every call: 3 % of the CPU time of a what-if of a
 single game.
 
@@ -155,8 +155,8 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
     async def _accept_in_turn(self, method: bytes | None, path: str) -> Never:
         resolver = cygrpc._MethodResolver([], self._handlers)
         while True:
-            # No variable here refers to the call: the core keeps a call as long as anything does, and the next call may
-            # be far off.
+            # No variable here refers to the call: the core keeps a call as long as anything refers to it, and the next
+            # call may be far off.
             self._answer(
                 path,
                 resolver,

@@ -102,7 +102,7 @@ def max_connections(descriptors: int, max_rss: int) -> int:
 
 
 WATCH_BYTES: Final = 25 * 1024
-"""Measured memory of a health watch; unread data that its client sends may take 64 KiB more."""
+"""Measured memory of a health watch; unread data that its client sends can take 64 KiB more."""
 
 _WATCHES_SHARE: Final = 0.1
 """Share of a worker's memory limit that health watches may take."""

@@ -49,7 +49,7 @@ class _LedgerStatus(NamedTuple):
 
     Attributes:
         newest: sequence of the newest forecast or outcome.
-        pending: number of reported outcomes that the models have not looked at.
+        pending: number of reported outcomes that the models have not learned from.
         unsigned_since_us: see `checkpoints.unsigned_since_us`.
     """
 
@@ -67,8 +67,7 @@ class MetricsSampler:
         ledger: has ledger and streams.
         updater: teaches the models.
         sample_calls: sets the metric of the calls in progress.
-        model: returns the version of the model that answers by default, empty if it is not known; None: no coverage is
-            computed.
+        model: returns the version of the active model, empty if it is not known; None: no coverage is computed.
         clock: returns the current time, aware and in UTC.
     """
 
@@ -96,7 +95,7 @@ class MetricsSampler:
         self._tasks: list[PeriodicTask] = []
 
     def start(self) -> None:
-        """Sample in tasks of its own: now, and at intervals from then on."""
+        """Start tasks that sample now, and then at intervals."""
         self._repeat("queue-sampler", SAMPLE_SECONDS, self._sample_queue)
         self._repeat("ledger-sampler", SAMPLE_SECONDS, self.sample_ledger)
         if self._model is not None:

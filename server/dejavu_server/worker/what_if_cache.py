@@ -82,10 +82,10 @@ async def new_cache(
     if settings.cache != "memory":
         if find_spec("redis") is None:
             raise CacheNotInstalled("--cache with a URL needs redis: pip install 'dejavu-forecast[redis]'")
-        # Not at the top: an optional dependency, and 0.1 s.
+        # Not at the top: an optional dependency, whose import takes 0.1 s.
         from dejavu_server.forecasting.cache.redis_store import RedisStore, SharedEntries  # noqa: PLC0415
 
-        lasting = [] if settings.model_store else models.models()  # which models there are may change with a store
+        lasting = [] if settings.model_store else models.models()  # with a store, the models can change
         shared = RedisStore(
             settings.cache,
             SharedEntries(fingerprint(build.release(), settings, lasting), _secret(settings.cache_secret)),

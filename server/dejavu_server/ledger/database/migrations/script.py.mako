@@ -12,5 +12,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Migrates up from ${down_revision}."""
+    """Migrate up from ${down_revision}."""
     ${upgrades if upgrades else "pass"}

@@ -3,9 +3,9 @@
     python server/audit_requirements.py              # make audit
     python server/audit_requirements.py --complete   # also fails if anything could not be audited; make audit in CI
 
-Exit codes: 0: no known vulnerability in what was audited; 1: there is one; 2: pip-audit failed; 3: nothing of a lock
-was audited or, with --complete, not everything. If the database can't be reached, pip-audit itself says "No known
-vulnerabilities found" and exits with 0. This program names the packages that were not audited, and calls only the
+Exit codes: 0: the audited packages have no known vulnerability; 1: one of them has; 2: pip-audit failed; 3: no package
+of a lock was audited or, with --complete, not all of them. If the database can't be reached, pip-audit itself says "No
+known vulnerabilities found" and exits with 0. This program names the packages that were not audited, and calls only the
 others clean.
 
 pip-audit asks PyPI about the locked release of a package. Mirrors of PyPI may answer only about the newest release, so

@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _obstacle() -> str:
-    """Return why this process must not fork; an empty string if it may."""
+    """Return why this process must not fork; an empty string if it can."""
     threads = thread_count()
     return "" if threads == 1 else f"an import has started a thread: the fork server has {threads} threads"
 

@@ -47,7 +47,7 @@ class ForecastRequest:
         model_version: the requested model; empty for the active one.
         query: the query for the model.
         game_date: local date of the game as given; None if the request has none. The query then has today's date.
-        caller: identity of the caller, if the server asks for tokens.
+        caller: identity of the caller, if the server requires tokens.
         line_origin: source of the query's margin; None if the request does not give it.
     """
 
@@ -122,7 +122,7 @@ class IssuedForecast:
         standing_market: the recorded market of this forecast, if it differs from `market`.
         late: why the forecast was recorded too late to count; None if it was in time, or is not recorded.
         game_date: local date of the game as given in the request; None if it had none.
-        recorded_by: identity of the caller who had it recorded; empty if it is not known.
+        recorded_by: identity of the caller whose request recorded it; empty if it is not known.
         rated_for: the date at which the age of the ratings was determined; None: `day`. Not recorded.
         market_forecast: the forecast that evaluated the market, if it differs from `forecast` because the model has
             learned since `forecast` was recorded. Not recorded.

@@ -1,6 +1,6 @@
 """Generates dashboard.json, a Grafana dashboard of the server's metrics; --check compares it with the committed file.
 
-Import the file into Grafana 11 or newer; it asks for the Prometheus that scrapes the server.
+Import the file into Grafana 11 or newer, which asks for the data source: the Prometheus that scrapes the server.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Principal:
     """A caller that was authenticated.
 
     Attributes:
-        identity: `token:NAME` or `jwt:SUBJECT`; empty if the server asks for no tokens.
+        identity: `token:NAME` or `jwt:SUBJECT`; empty if the server requires no tokens.
         scopes: its scopes.
         expires: when its credential ends, in seconds since 1970; None: never.
         credential: SHA-256 of its token; empty without one.
@@ -136,7 +136,7 @@ class CallerLabels:
 
 
 ANYBODY = Principal("", ALL_SCOPES)
-"""Every caller of a server that asks for no tokens."""
+"""Every caller of a server that requires no tokens."""
 
 NOBODY = Principal("", frozenset())
 """The caller of methods that need no token."""

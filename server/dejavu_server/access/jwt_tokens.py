@@ -14,7 +14,7 @@ from dejavu_server.access.caller import AccessScope, Principal, Unauthenticated
 from dejavu_server.access.files import AccessFileError
 
 ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
-"""Algorithms with a public key. Algorithms with a shared secret are excluded: whoever reads the server's file could
+"""Algorithms with a public key. Algorithms with a shared secret are excluded: anybody who reads the server's file could
 sign tokens."""
 
 LEEWAY_SECONDS: Final = 30.0

@@ -45,7 +45,7 @@ MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 MAX_ALL_UNSENT_BYTES: Final = 64 * 1024 * 1024
 """Maximum bytes of unread answers of all callers with limits together, and likewise of all callers without limits.
 Beyond it, a call of a caller with limits ends the oldest calls whose answers have been unread for UNREAD_SECONDS, or
-else those of the callers with the most bytes: many addresses with one answer each could otherwise take any amount. An
+else those of the callers with the most bytes. Many addresses with one answer each could otherwise take any amount. An
 answer to a caller without limits is refused."""
 
 UNREAD_SECONDS: Final = 2.0
@@ -53,14 +53,14 @@ UNREAD_SECONDS: Final = 2.0
 answer of a slow reader, which may be the largest."""
 
 MAX_ALL_UNSENT: Final = 2048
-"""Number of unanswered or unread calls of all callers with limits from which a new call ends a call of the caller with
-the most unread answers, if these are more than FEW_UNSENT; if not, each caller may have FEW_UNSENT calls."""
+"""Limit of unanswered or unread calls of all callers with limits. At the limit, a new call ends a call of the caller
+with the most unread answers, if these are more than FEW_UNSENT. If not, each caller may have FEW_UNSENT calls."""
 
 FEW_UNSENT: Final = 16
 
 MAX_ALL_FEW_UNSENT: Final = 2 * MAX_ALL_UNSENT
-"""Number of these calls from which a new call ends one of the caller with the most unread answers, however few: many
-addresses with FEW_UNSENT each could otherwise have any number. gRPC's core keeps some 20 KiB for each."""
+"""Second limit of these calls. At this one, a new call ends a call of the caller with the most unread answers, however
+few. Many addresses with FEW_UNSENT each could otherwise have any number. gRPC's core keeps some 20 KiB for each."""
 
 LARGE: Final = MAX_ALL_UNSENT_BYTES // (4 * MAX_ALL_FEW_UNSENT)
 """Bytes from which an answer can be ended for its age: smaller ones cannot add up to MAX_ALL_UNSENT_BYTES."""

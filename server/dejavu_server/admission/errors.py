@@ -12,7 +12,7 @@ class Overloaded(DejavuError):
 
 
 class CallerLimit(DejavuError):
-    """A caller does more than one caller may.
+    """A caller exceeds a limit of each caller.
 
     Args:
         limit: name of the limit: calls, batches, rate, streams, bytes, games, game_forecasts, model_changes,

@@ -54,8 +54,8 @@ def calls_to_end(calls: Collection[Permit], shortage: Shortage, now: float, aban
 
     Candidates are calls that have had PATIENCE_SECONDS, or whose caller (token or address) has MANY_WITHOUT_REQUEST
     such calls. If calls without requests take more than half of the places, two calls of a caller are already many, and
-    CROWDED_PATIENCE_SECONDS are enough for a caller that has abandoned its last call: many addresses with a few such
-    calls each could otherwise take all places by turns. Among callers that have abandoned equally many, those with the
+    CROWDED_PATIENCE_SECONDS are enough for a caller that has abandoned its last call. Otherwise many addresses with a
+    few such calls each could take all places by turns. Among callers that have abandoned equally many, those with the
     most calls come first.
 
     Args:

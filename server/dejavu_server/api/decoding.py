@@ -45,7 +45,7 @@ _BYTES_OF: Final[Mapping[type[Message], int | None]] = {
     ModelInferRequest: 768 * 1024,
     HealthCheckRequest: 1024,  # its streams and calls need no token
     ServerReflectionRequest: 4096,
-    # Limited only by what the server receives: many forecasts, or a piece of a bundle.
+    # Limited only by the size of messages that the server receives: many forecasts, or a chunk of a bundle.
     PredictBatchRequest: None,
     PredictColumnsRequest: None,
     WarmCacheRequest: None,

@@ -3,9 +3,9 @@
 The servicer of grpcio-health-checking keeps a Watch open after its final NOT_SERVING, so a draining server would wait
 for its watchers until the grace time ends. This service sends NOT_SERVING and ends the Watch.
 
-Health reports whether requests may be sent here, so it stays SERVING while the ledger is unavailable: what-ifs are
-still answered, and clients that act on NOT_SERVING would stop those too, on every worker that shares the ledger. The
-ledger has its own service name, LEDGER, which is NOT_SERVING meanwhile.
+Health reports whether requests may be sent here. It stays SERVING while the ledger is unavailable, because what-ifs are
+still answered: clients that act on NOT_SERVING would stop those too, on every worker that shares the ledger. The ledger
+has its own service name, LEDGER, which is NOT_SERVING meanwhile.
 """
 
 from __future__ import annotations

@@ -348,7 +348,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             _log.error("call_failed", method=method, code=failure.code.name, exc_info=error)
         elif failure.code in _SERVER_FAULTS and not isinstance(error, ServerDraining):
             failure_log = self._failure_logs[method, failure.reason]
-            # A full disk is no fault of the program: its reason says what to repair, and a traceback hides it.
+            # A full disk is no fault of the program: the reason says what to repair, and a traceback would hide it.
             cause = error.__cause__
             failure_log.failed(
                 error,
@@ -439,8 +439,8 @@ def _remaining(context: Context) -> float | None:
 def _cancelled_code(context: Context, elapsed: float) -> grpc.StatusCode:
     """Return why the task of a call was cancelled: its deadline passed, or its caller disconnected.
 
-    A caller whose deadline passes cancels its call, and this can arrive before the deadline has passed here: gRPC sends
-    the remaining time in up to three digits, rounded up (by up to 1 %), and counts it from the arrival.
+    A caller whose deadline passes cancels its call. The cancellation can arrive before the deadline has passed here:
+    gRPC sends the remaining time in up to three digits, rounded up (by up to 1 %), and counts it from the arrival.
 
     Args:
         context: the context of the call.

@@ -139,7 +139,7 @@ class SharedReads:
     def __init__(self) -> None:
         self._answers = _Answers()
         self._running: dict[Hashable, _Read] = {}
-        self._waiting: dict[tuple[Hashable, str], _Read] = {}  # by what they read and for whom
+        self._waiting: dict[tuple[Hashable, str], _Read] = {}  # by key and caller
         self._small, self._large = ReadSlot(MAX_WAITING_SMALL), ReadSlot(MAX_WAITING_LARGE)
         self._no_small_read = threading.Event()
         self._no_small_read.set()
@@ -289,8 +289,8 @@ class LatestRead(Generic[_T]):
             while self._next is not None:
                 answer, self._next = self._next, None
                 answer.add_done_callback(retrieve)  # also if all callers have gone
-                # Read in a task of its own: otherwise the frame of this coroutine, which goes on, would be in the
-                # traceback of an error, whose frames are cleared once a caller has it (`interceptors.clear_frames`).
+                # Read in a task of its own. Otherwise the frame of this coroutine, which continues, would be in the
+                # traceback of an error: its frames are cleared once a caller has it (`interceptors.clear_frames`).
                 reading = asyncio.ensure_future(self._read())
                 await asyncio.wait([reading])
                 if reading.cancelled():

@@ -88,8 +88,8 @@ class OnlineProjection:
     models still advance.
 
     Args:
-        ratings: the ratings of each model version before the first outcome, each with a schedule of its own: a model
-            that is added later needs, for every final, the schedule as of the day of that game.
+        ratings: the ratings of each model version before the first outcome, each with its own schedule. A model that is
+            added later needs, for every final, the schedule as of the day of that game.
         intervals: whether intervals adapt.
 
     Attributes:

@@ -276,7 +276,7 @@ class Ledger:
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
             CallerLimit: if the caller of the current call may not change models that often in a day.
-            DejavuError: if it is not possible (`Roster.check`), or what `prepare` raises.
+            DejavuError: if it is not possible (`Roster.check`), or if `prepare` raises one.
         """
         with reserved([MODEL_CHANGE]) as unused:
             change = partial(model_changes.change_models, prepare=prepare, known=self._roster)

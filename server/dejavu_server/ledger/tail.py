@@ -46,7 +46,7 @@ class TailReader(Protocol):
         """Whether it has no use for entries at the moment."""
 
     def skip_to(self, sequence: int) -> None:
-        """Called when entries up to this sequence, that of a forecast or outcome, were skipped."""
+        """Take note that entries up to this sequence, that of a forecast or outcome, were skipped."""
 
 
 class Tail:

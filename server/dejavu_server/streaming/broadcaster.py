@@ -1,6 +1,6 @@
 """Fans the ledger's tail out to the subscribers of this worker.
 
-One task follows the ledger; without subscribers it skips what other processes record. It serializes each forecast and
+One task follows the ledger; without subscribers it skips entries of other processes. It serializes each forecast and
 outcome once, whatever the number of subscribers, and queues it for the subscribers of that game. A subscriber gets
 every entry after its start position exactly once, in order of sequence: it reads the ledger page by page until it has
 caught up with the tail, and is then attached. No other task runs between the check that it has caught up and attaching

@@ -155,7 +155,7 @@ def warning_message(
     Args:
         reason: the reason.
         day: local date of the game.
-        ratings_date: local date of the newest final that the ratings know; None if no ratings were asked for.
+        ratings_date: local date of the newest final that the ratings know; None if no ratings were needed.
         used: whether they were used.
         teams: NBA codes of the teams for which they are outdated; empty: for all.
     """

@@ -4,7 +4,7 @@ Redis never blocks answers: a lookup waits for WAIT_SECONDS at most, and after a
 is bypassed until a task, which tries once a second, finds it working. A failure is any exception: redis-py raises
 errors of many kinds if something other than Redis responds.
 
-Whoever can write to Redis could choose the servers' answers. A value therefore carries a message authentication code
+Anybody who can write to Redis could choose the servers' answers. A value therefore has a message authentication code
 (keyed BLAKE2b) over key and answer: with a secret that only the servers have, values written by others count as
 missing. Without a secret the code is a checksum. A token in Redis is part of every key, so a new one clears the cache
 for all servers.

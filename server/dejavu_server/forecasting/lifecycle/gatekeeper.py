@@ -2,7 +2,7 @@
 
 A challenger that is shown to be no worse than the champion is promoted; a challenger that is shown to be worse is
 retired. The champion is compared in the same way with the previous model and with persistence, on forecasts recorded
-since its promotion; if one of the two is shown to be better, an operator is alerted, or the champion is rolled back.
+since its promotion. If one of the two is shown to be better, an operator is alerted, or the champion is rolled back.
 Settings (`GateMode`, rollback) permit these changes; otherwise they are only advised.
 """
 

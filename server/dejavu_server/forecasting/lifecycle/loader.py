@@ -23,7 +23,7 @@ RETRY_SECONDS: Final = 30.0
 """Pause before a model that could not be loaded is tried again, unless a new wish asks for it."""
 
 DEMAND_SECONDS: Final = 5.0
-"""Minimum time between two models loaded on demand: loading takes a second of a processor, and anybody may request
+"""Minimum time between two models loaded on demand: loading takes a second of CPU time, and any caller can request
 it."""
 
 _ONE_AT_A_TIME: Final = threading.Lock()
@@ -114,8 +114,8 @@ class ModelLoader:
             if now - self._demanded < DEMAND_SECONDS:
                 raise Overloaded(f"a model was loaded on demand within the last {DEMAND_SECONDS:g} s")
             self._demanded = now
-            # In a task of its own, since a caller that hangs up must not end it: the thread that reads the ledger would
-            # continue beside the next such thread, and both would count the same outcomes.
+            # In a task of its own, since a caller that hangs up must not end it. Otherwise the thread that reads the
+            # ledger would continue beside the next such thread, and both would count the same outcomes.
             loading = self._coming[version] = asyncio.create_task(self.load(version), name=f"load-{version}")
             loading.add_done_callback(lambda _: self._coming.pop(version))
         if loading is not None:

@@ -174,7 +174,7 @@ class ServingModels:
         return all(version in self._loaded for version in versions)
 
     def add(self, forecaster: Forecaster) -> None:
-        """Take in a model."""
+        """Add a loaded model."""
         self._loaded[forecaster.version] = forecaster
 
     def remove(self, version: str) -> None:

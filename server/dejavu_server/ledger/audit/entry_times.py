@@ -21,7 +21,7 @@ from dejavu_server.records import Checkpoint
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=120)
 """Default for the difference that does not count as a contradiction. A forecast is dated before it is recorded: by up
-to the 60 s that a call may take (`interceptors.MAX_CALL_SECONDS`), and the wait for the disk. The rest is for
+to the 60 s that a call can take (`interceptors.MAX_CALL_SECONDS`), and the wait for the disk. The rest is for
 corrections of the clock."""
 
 _LATEST: Final = 2**63 - 1
@@ -39,8 +39,8 @@ class SignedTimes:
         self._tolerance_us = tolerance // timedelta(microseconds=1)
         signed = sorted((each.sequence, microseconds(each.signed_time)) for each in checkpoints)
         self._sequences = array("q", (sequence for sequence, _ in signed))
-        # For each checkpoint, the latest time signed up to it, a lower bound of the times of entries after it; and the
-        # earliest time signed from it on, an upper bound of the times of entries up to it.
+        # For each checkpoint: the latest time of the checkpoints up to it, which is a lower bound for entries after it.
+        # And the earliest time of the checkpoints from it on, which is an upper bound for entries up to it.
         self._after = array("q", (time for _, time in signed))
         self._up_to = array("q", self._after)
         for index in range(1, len(signed)):

@@ -55,8 +55,8 @@ def load_or_create(path: Path) -> Ed25519PrivateKey:
     If several processes find it missing at once, one creates the key and all use it.
 
     Raises:
-        SigningUnavailable: if the file exists but holds no such key, or others than its owner can access it (its group
-            may read a file of root); or if it is missing and can't be created.
+        SigningUnavailable: if the file holds no such key, if others than its owner can access it (except that its group
+            may read a file of root), or if it is missing and can't be created.
     """
     try:
         try:

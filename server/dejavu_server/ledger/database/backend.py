@@ -30,7 +30,7 @@ class Durability(enum.Enum):
     """Durability of a committed forecast."""
 
     PROCESS = "process"
-    """It survives the death of any process. A power loss may lose the last commits but never corrupts the ledger."""
+    """It survives the death of any process. A power loss can lose the last commits but never corrupts the ledger."""
 
     POWER = "power"
     """It also survives a power loss: every commit waits for the disk."""
@@ -53,7 +53,7 @@ class CommitListener(Protocol):
 class Backend(Protocol):
     """A database that holds one ledger.
 
-    All methods block, and may be called from any thread, except `listen`. Wherever the database fails, also in the
+    All methods block, and can be called from any thread, except `listen`. Wherever the database fails, also in the
     block of a context manager, they raise a LedgerError: LedgerUnavailable if a later attempt may succeed,
     LedgerCorrupt if the database is damaged, LedgerSchemaError if its tables are not those of this release.
     """

@@ -126,7 +126,7 @@ def append(
 
     A draft is compared with the newest revision of its key, and with the newest timely one.
 
-    Nothing is recorded with hindsight: once the ledger has the outcome of a horizon, it takes no forecast of that game,
+    Nothing is recorded with hindsight. Once the ledger has the outcome of a horizon, it takes no forecast of that game,
     for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market of a
     forecast is recorded after it, under the same rule. A late forecast in a running game is marked as late. The market
     of a late forecast is not recorded, nor is a late market of a timely forecast, nor one evaluated with another day or
@@ -143,8 +143,8 @@ def append(
         known: knowledge of earlier calls about the same ledger; None to read everything.
 
     Returns:
-        For each draft, the forecast in the ledger: the new one with its sequence and revision, or the one recorded
-        before; or the reason why it was not recorded.
+        For each draft: the new forecast with its sequence and revision, the one that was recorded before, or the reason
+        why it was not recorded.
     """
     known = KnownRecord() if known is None else known
     try:

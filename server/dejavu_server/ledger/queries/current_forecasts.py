@@ -63,7 +63,7 @@ def page(connection: Connection, filter_: CurrentFilter, after: int, limit: int)
     Args:
         connection: a read connection.
         filter_: the filter, the same for all pages.
-        after: what `start`, or the previous page, returned.
+        after: result of `start`, or `through` of the previous page.
         limit: maximum number of forecasts on the page.
 
     Raises:

@@ -121,7 +121,7 @@ def newest(connection: Connection) -> Newest:
 
 
 def newest_up_to(connection: Connection, sequence: int) -> Newest:
-    """Return what `newest` returned when the ledger ended at a sequence, if its games have no later entries."""
+    """Return the result of `newest` when the ledger ended at a sequence, if its games have no later entries."""
     reported: int | None = connection.execute(_NEWEST.where(outcomes.c.sequence <= sequence)).scalar_one()
     standing: int | None = connection.execute(_NEWEST_STANDING.where(outcomes.c.sequence <= sequence)).scalar()
     removed = pruned.read_statement(connection)

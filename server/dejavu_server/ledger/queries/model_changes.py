@@ -24,10 +24,10 @@ from dejavu_server.ledger.entries.model_changes import change_payload, change_ro
 from dejavu_server.ledger.errors import LedgerCorrupt
 
 _REPLACING: Final = frozenset({ModelAction.PROMOTE, ModelAction.ROLLBACK})
-"""Changes that replace the champion, and say which one."""
+"""Changes that replace the champion, and name the replaced one."""
 
 _AT_ONCE: Final = 500
-"""Changes that are read at once while those of one model are looked for."""
+"""Number of changes that are read at a time to find those of one model."""
 
 
 class KnownRoster:

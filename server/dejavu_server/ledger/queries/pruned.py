@@ -1,4 +1,4 @@
-"""Summary of removed entries: a signed statement, what learning continues from, and the changes of models.
+"""Summary of removed entries: a signed statement, the state from which learning continues, and the changes of models.
 
 Ratings are computed from all outcomes, and a bundle that is added later computes its own, so pruning keeps the outcomes
 themselves, some 30 bytes each, and a few hundred with a box score. Intervals are also computed from the removed

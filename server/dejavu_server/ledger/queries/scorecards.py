@@ -91,7 +91,7 @@ class ScoreFilter(CommonFilter):
 
 
 class SettledByModel(NamedTuple):
-    """Settled forecasts, those that do not count included, in order of their outcomes, with their model versions.
+    """Settled forecasts with their model versions, in order of their outcomes; includes forecasts that do not count.
 
     Attributes:
         forecasts: the settled forecasts.
@@ -108,8 +108,8 @@ class Position(NamedTuple):
     """Identity of a scorecard's inputs: equal positions on one evening mean equal inputs.
 
     After an outcome stands in the ledger, neither forecasts nor markets of its game and horizon are recorded (see
-    `store.append`), so a scorecard changes only with another outcome, or the withdrawal of one, and at the end of an
-    evening, when games of the evening start to count as unsettled.
+    `store.append`). A scorecard therefore changes only with another outcome, with the withdrawal of one, and at the end
+    of an evening, when its games start to count as unsettled.
 
     Attributes:
         ledger: the identity of the ledger.
@@ -139,9 +139,9 @@ class Codes:
     """Integers that represent texts in columns, numbered in order of appearance.
 
     Attributes:
-        models: those of model versions.
-        arms: those of arms.
-        callers: those of callers.
+        models: codes of model versions.
+        arms: codes of arms.
+        callers: codes of callers.
     """
 
     def __init__(self) -> None:

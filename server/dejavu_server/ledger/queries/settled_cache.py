@@ -41,7 +41,7 @@ class SettledCache:
         self._kept: dict[Horizon, _Kept] = {}
 
     def settled(self, connection: Connection, filter_: ScoreFilter, *, renew: bool) -> SettledByModel:
-        """Return what `scorecards.settled` returns, from memory if possible; `models` may have unused versions, too.
+        """Return the result of `scorecards.settled`, from memory if possible; `models` may have unused versions, too.
 
         Args:
             connection: a read connection.

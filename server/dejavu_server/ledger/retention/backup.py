@@ -44,8 +44,8 @@ def back_up(url: str, path: Path, report: Report = lambda _: None) -> Verificati
 def restore(path: Path, url: str, report: Report = lambda _: None) -> CopiedLedger:
     """Write the ledger of a backup to a new ledger, with a new epoch.
 
-    The new epoch makes all resume tokens of the old ledger expire, also those that a server still hands out: entries
-    after the backup are not in the new ledger, and others will get their sequences.
+    The new epoch makes all resume tokens of the old ledger expire, also those that a server still hands out. Entries
+    after the backup are not in the new ledger, and other entries will get their sequences.
 
     Args:
         path: the backup.

@@ -1,7 +1,7 @@
 """Compares the objects of a PostgreSQL schema with the schema of this release: none may be missing or additional.
 
-A trigger or a rule can drop or alter entries, a view, a policy or a child table can hide or add rows, an unlogged table
-is empty after a crash, and without its unique index a table takes rows twice. The catalogs are compared, except the
+A trigger or a rule can drop or alter entries. A view, a policy or a child table can hide or add rows. An unlogged table
+is empty after a crash, and a table without its unique index takes rows twice. The catalogs are compared, except the
 order of columns, the names of constraints and objects of extensions.
 """
 

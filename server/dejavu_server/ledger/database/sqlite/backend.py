@@ -284,7 +284,7 @@ def read_only_ledger(url: str) -> Iterator[SqliteBackend]:
         if older:
             raise LedgerSchemaError(f"{path} has an older schema: starting the server once migrates it")
         yield backend
-        if immutable and log.exists():  # by a process that may write there, and what was read may not be consistent
+        if immutable and log.exists():  # by a process that can write there: the data that were read may be inconsistent
             raise LedgerUnavailable("the ledger was written to while it was read, in a folder that is read-only here")
     finally:
         backend.close()

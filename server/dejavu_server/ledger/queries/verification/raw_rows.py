@@ -50,7 +50,7 @@ def entries_after(connection: Connection, sequence: int) -> Sequence[Raw]:
 
 
 def orphans(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Yield each table that has orphaned rows, and what these rows lack."""
+    """Yield each table that has orphaned rows, and the name of the missing counterpart."""
     for table in _DERIVED:
         if connection.execute(select(func.count()).where(table.c.sequence.not_in(select(entries.c.sequence)))).scalar():
             yield table.name, "an entry"

@@ -112,7 +112,7 @@ def requirements(project: dict[str, object], options: Sequence[str]) -> list[Req
 
 
 def needed(direct: Iterable[Requirement]) -> Iterator[str]:
-    """Yield the names of all packages that requirements need on this platform, except by packages not installed."""
+    """Yield the names of all packages that requirements need on this platform, as far as installed packages tell."""
     waiting, seen = list(direct), set[tuple[str, str]]()
     while waiting:
         requirement = waiting.pop()

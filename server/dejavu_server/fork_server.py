@@ -30,7 +30,7 @@ _MAX_FILES = 16
 
 
 def main() -> None:
-    """Run a fork server until the supervisor ends or closes its socket, and a worker in each process that it forks."""
+    """Run a fork server until the supervisor ends or closes the socket; in each process that it forks, run a worker."""
     supervisor = int(sys.argv[1])
     worker_main.prepare(supervisor)
     control = socket.socket(fileno=os.dup(0))

@@ -24,7 +24,7 @@ _THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="access-files")
 _T = TypeVar("_T")
 
 FileVersion = tuple[int, ...]
-"""Identity of a version of a file. It also changes if a link gets another target: Kubernetes replaces secrets so."""
+"""Identity of a version of a file. It also changes if a link gets another target, as in a secret of Kubernetes."""
 
 
 class AccessFileError(DejavuError):

@@ -1,4 +1,4 @@
-"""Admission of calls, and refusals of those that were not admitted, prepared so that sending one costs little.
+"""Admits calls, and prepares the refusals of the others, so that sending one costs little.
 
 Under overload most of the CPU goes into refusals, so their texts and details are encoded once. A temporary refusal says
 when to try again, in google.rpc.RetryInfo and in `grpc-retry-pushback-ms`, which gRPC obeys.

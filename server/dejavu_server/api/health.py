@@ -44,7 +44,7 @@ SERVICES: Final = tuple(
     )
     for service in file.DESCRIPTOR.services_by_name.values()
 )
-"""Services of a worker whose health is known, beside the server's own and the parts below."""
+"""Services of a worker whose health can be requested, in addition to the whole server and the part below."""
 
 OVERALL = ""
 """Service name of the whole server."""

@@ -21,7 +21,7 @@ def accepted_id(value: str | bytes) -> str:
 
 
 def generate_ids(mark: str = "") -> Iterator[str]:
-    """Return request ids without end, which start with a random number of this generator.
+    """Return an endless iterator of request ids, which begin with its random number.
 
     Args:
         mark: stands before the number in each id.

@@ -60,8 +60,8 @@ class ForecastService:
         models: the models.
         batcher: computes forecasts.
         ledger: records forecasts.
-        recorded: counts forecasts to record by horizon and by result: new; known (recorded before); refused (the game's
-            outcome is known); failed.
+        recorded: counts forecasts to record by horizon and by result: new; known (recorded before); refused by the
+            ledger (for example, because the game's outcome is known); failed.
         answered: counts the forecasts by model, horizon and kind, recorded or not.
         lifetime: time for which a forecast stays current.
         on_new: called with each forecast that was recorded as new and was made by a model that the roster chose.

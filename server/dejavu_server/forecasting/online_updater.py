@@ -55,7 +55,7 @@ _log = structlog.get_logger(__name__)
 
 
 def pause_after(seconds: float) -> float:
-    """Return the pause after a read that took some seconds: four times as long, within the bounds above.
+    """Return the pause after a read that took some seconds: four times as long, BURST_SECONDS to MAX_PAUSE_SECONDS.
 
     After a correction of an old outcome, all later outcomes are learned again. Corrections that come during the pause
     are learned together; until then forecasts report the earlier sequence.

@@ -118,7 +118,7 @@ def check_ttl(ttl: timedelta) -> timedelta:
 
 
 def database_time(connection: Connection) -> int:
-    """Return the time by the database's clock, in microseconds since 1970, UTC. SQLite's is its machine's."""
+    """Return the time by the database's clock (for SQLite, the machine's), in microseconds since 1970, UTC."""
     now: int = connection.execute(_NOW[connection.dialect.name]).scalar_one()
     return now
 

@@ -48,7 +48,7 @@ _T = TypeVar("_T")
 
 READERS = 6
 """Reader threads, each with its own connection: for the tail, two subscribers that catch up, a lookup and two
-scorecards. All other reads take a millisecond.
+scorecards. Other reads take a millisecond, except comparisons of models.
 """
 
 

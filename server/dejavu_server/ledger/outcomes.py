@@ -58,8 +58,8 @@ def record_outcome(
     A report without teams, total points or players agrees with an outcome that has them. A revision without teams keeps
     those of the current outcome; one without total points, overtimes or players keeps these, too, if it has the same
     differential. A report that only adds some of these is recorded as a revision, but corrects nothing. Different
-    overtimes alone change nothing, nor does a different time. The first report after a withdrawal counts as the first
-    one: online updates apply it at its own place in the order.
+    overtimes alone change nothing, nor does a different time. The next report after a withdrawal counts as a first
+    report: online updates apply it at its own place in the order.
 
     Args:
         connection: a connection in a transaction that holds the write lock.

@@ -2,7 +2,7 @@
 
 The processes of a server share a temporary folder. The workers keep their metrics in files in this folder
 (prometheus_client's multiprocess mode). Counters of ended workers are kept in shared files, so totals never decrease,
-however many workers end; gauges of ended workers are dropped.
+however many workers end. Gauges of ended workers are dropped, except those whose most recent value counts.
 """
 
 from __future__ import annotations

@@ -205,8 +205,8 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
     def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
         without_request = self._without_request[permit.kind].pop(permit, None)
         if without_request is not None and self._admissions is not None:
-            # The core refused the request, or its caller disconnected first. `_sweep` has already counted the calls
-            # that it ends.
+            # The core refused the request, or its caller disconnected first. Calls that this server ends without their
+            # requests were counted when it ended them.
             self._admissions.count_no_request(without_request.path)
             self._abandoned.add(permit.caller)
         permit.release()

@@ -139,7 +139,7 @@ class MetricsSampler:
         while self._seen and self._seen[0][0] <= position:
             self._seen.popleft()
         if newest > position and (not self._seen or newest > self._seen[-1][0]):
-            if len(self._seen) == _SEEN_ENTRIES:  # keep the first: it says since when the streams are behind
+            if len(self._seen) == _SEEN_ENTRIES:  # keep the first: it is as old as the lag
                 self._seen.pop()
             self._seen.append((newest, now))
         return now - self._seen[0][1] if self._seen else 0.0

@@ -1,4 +1,4 @@
-"""CacheService: statistics of the cache of what-ifs, clearing it, and filling it in advance."""
+"""CacheService: statistics of the cache of what-ifs; clears the cache, and fills it in advance."""
 
 from __future__ import annotations
 

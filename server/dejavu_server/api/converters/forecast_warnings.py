@@ -57,7 +57,8 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     elif answer.unrated and not (issued.home_team and issued.away_team):
         warnings.append(_teams_unknown("their strength"))
     elif answer.unrated:
-        # The ledger does not store a recomputed forecast that evaluated a market: its RATINGS_OUTDATED may be missing.
+        # The ledger does not store a recomputed forecast that evaluated a market, and so not its warnings either:
+        # without RATINGS_AHEAD, RATINGS_OUTDATED is assumed.
         ahead = WarningReason.RATINGS_AHEAD in weighed_by.warnings
         reason = WarningReason.RATINGS_AHEAD if ahead else WarningReason.RATINGS_OUTDATED
         warning = warning_message(

@@ -119,7 +119,7 @@ class ModelService:
         return pb.GetModelResponse(model=await self._model(version, roster), replicas=replicas)
 
     async def _model(self, version: str, roster: Roster) -> pb.Model:
-        """Describe a model as it is loaded here, or otherwise by its manifest."""
+        """Describe a model that is loaded here, or any other one by its manifest."""
         info = next((each for each in self._loaded.models() if each.version == version), None)
         manifest, sha256 = await self._manifest(version)
         if info is not None:

@@ -186,7 +186,7 @@ class _Messages:
 
 
 async def _in_thread(work: Callable[..., ResultT], *arguments: object) -> ResultT:
-    """Run work that uses the disk on a thread, to its end even if the call is cancelled: it may hold files."""
+    """Run work that uses the disk on a thread, to its end even if the call is cancelled: it may have files open."""
     running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(running)

@@ -39,8 +39,8 @@ class SignedTimes:
         self._tolerance_us = tolerance // timedelta(microseconds=1)
         signed = sorted((each.sequence, microseconds(each.signed_time)) for each in checkpoints)
         self._sequences = array("q", (sequence for sequence, _ in signed))
-        # For each checkpoint: the latest time of the checkpoints up to it, which is a lower bound for entries after it.
-        # And the earliest time of the checkpoints from it on, which is an upper bound for entries up to it.
+        # `_after`: latest time of the checkpoints up to each, which is a lower bound for entries after it. `_up_to`:
+        # earliest time of the checkpoints from each on, which is an upper bound for entries up to it.
         self._after = array("q", (time for _, time in signed))
         self._up_to = array("q", self._after)
         for index in range(1, len(signed)):

@@ -24,7 +24,7 @@ PART: Final = "pruned-models"
 
 
 def read(connection: Connection, after: int = 0) -> list[ModelChange]:
-    """Return the changes of models that were, or are being, removed, in order; none if that ends by a sequence.
+    """Return the changes of models that were, or are being, removed, in order; none if all removals are up to `after`.
 
     Raises:
         LedgerCorrupt: if they cannot be read.

@@ -1,4 +1,4 @@
-"""Completed games of a ledger, minute by minute: enough to train on.
+"""Completed games of a ledger, minute by minute, as data to train on.
 
 The ledger stores differentials, the live inputs of a minute if its forecast was requested with
 them, and the total points at the end if they were reported with the outcome. The scores are the lowest ones with these

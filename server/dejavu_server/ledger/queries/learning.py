@@ -385,7 +385,7 @@ _OUTCOMES = (
     select(
         outcomes,
         _first.c.day.label("first_day"),
-        # Few games may be neutral: the forecasts in time are looked up for these alone.
+        # Few games have a forecast that says so: the forecasts in time are looked up for these alone.
         case((exists().where(_OF_GAME, _told.c.neutral_site), _ALL_SAY_NEUTRAL)).label("is_neutral"),
     )
     .join(_first, _first.c.sequence == outcomes.c.first_sequence)

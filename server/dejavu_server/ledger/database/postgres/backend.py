@@ -58,7 +58,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
 
 
 def connection_parameters(url: str) -> dict[str, Any]:
-    """Return the parameters of a connection: those of the URL, and our defaults. libpq adds those of the environment.
+    """Return the parameters of a connection: those of the URL, and defaults. libpq adds those of the environment.
 
     Raises:
         InvalidLedgerUrl: if the URL is not one of PostgreSQL, or contains a password; the message never repeats it.

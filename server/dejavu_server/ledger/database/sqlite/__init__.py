@@ -1,1 +1,1 @@
-"""SQLite as the database of a ledger: one file, any number of processes of one machine."""
+"""SQLite as the database of a ledger: one file, any number of processes on one machine."""

@@ -37,7 +37,7 @@ LOADED_SLOW_LIBRARIES = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Creates the folder that all processes of the run share; collects no garbage while modules are imported.
+    """Create the folder that all processes of the run share; collect no garbage while modules are imported.
 
     What the tests start ends with this process, however that ends.
     Default ledgers are in that folder, and no bundle that the user has refreshed is served.
@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Removes the folder, in the process that created it; ends what tests left running."""
+    """Remove the folder, in the process that created it; end what tests left running."""
     if folder := config.stash.get(RUN, None):
         stop_shared_server()
         end_run(folder)
@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _fits_nothing(item: pytest.Item) -> bool:
-    """Sorts tests that fit models, and so load torch, scikit-learn and scipy, before all others.
+    """Sort tests that fit models, and so load torch, scikit-learn and scipy, before all others.
 
     Each process of a run begins with another part of the tests, so one process runs nearly all of these. Loading those
     libraries takes it five seconds of CPU.
@@ -85,14 +85,14 @@ def _fits_nothing(item: pytest.Item) -> bool:
 
 
 def _longest_first(item: pytest.Item) -> float:
-    """Sorts tests by the time that they are given, longest first, so that no long one runs alone at the end."""
+    """Sort tests by the time that they are given, longest first, so that no long one runs alone at the end."""
     timeout = item.get_closest_marker("timeout")
     return -timeout.args[0] if timeout else 0.0
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Exempts modules and collected tests from garbage collection: scanning them again and again takes time."""
+    """Exempt modules and collected tests from garbage collection: scanning them again and again takes time."""
     session.config.stash[LOADED_SLOW_LIBRARIES] = [name for name in SLOW_LIBRARIES if name in sys.modules]
     gc.collect()
     gc.freeze()
@@ -101,13 +101,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture
 def loaded_slow_libraries(pytestconfig: pytest.Config) -> list[str]:
-    """Returns the slow libraries that were imported to collect the tests."""
+    """Return the slow libraries that were imported to collect the tests."""
     return pytestconfig.stash[LOADED_SLOW_LIBRARIES]
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Returns the folder of real games and feed payloads; without one, skips the test, or fails it in CI."""
+    """Return the folder of real games and feed payloads; without one, skip the test, or fail it in CI."""
     folder = os.environ.get("DEJAVU_DATA")
     if folder and (Path(folder) / "nba").is_dir():
         return Path(folder).resolve()
@@ -117,7 +117,7 @@ def data_dir() -> Path:
 
 
 def plain_logs() -> None:
-    """Resets structlog, and has it print tracebacks without local variables, which take half a second each."""
+    """Reset structlog, and have it print tracebacks without local variables, which take half a second each."""
     structlog.reset_defaults()
     *processors, _ = structlog.get_config()["processors"]
     console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -129,7 +129,7 @@ plain_logs()
 
 @pytest.fixture(autouse=True)
 def dropped_databases() -> Iterator[None]:
-    """Drops the test's ledgers in PostgreSQL after each test, if it runs on PostgreSQL.
+    """Drop the test's ledgers in PostgreSQL after each test, if it runs on PostgreSQL.
 
     Those of fixtures that several tests share stay: such fixtures are set up before this one.
     """
@@ -143,6 +143,6 @@ def dropped_databases() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
-    """Resets structlog after each test, so that the configuration of a command does not affect later tests."""
+    """Reset structlog after each test, so that the configuration of a command does not affect later tests."""
     yield
     plain_logs()

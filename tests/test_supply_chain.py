@@ -162,7 +162,7 @@ def test_pip_audit_without_a_network_is_understood_as_not_audited(
 
 
 def bill_of_materials(part: str, folder: Path) -> Path:
-    """Writes the bill of materials of a part as `make sbom` does; returns its path."""
+    """Write the bill of materials of a part as `make sbom` does; return its path."""
     out = folder / "sbom.json"
     program = str(Path(sys.executable).with_name("cyclonedx-py"))
     lock, project = str(ROOT / part / "requirements.txt"), str(ROOT / "pyproject.toml")

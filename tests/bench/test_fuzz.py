@@ -89,7 +89,7 @@ def test_a_server_that_gives_way_is_told_of_with_what_did_it(
 
 
 def is_answered(told: Case) -> bool:
-    """Returns whether a message is sent plainly and a server answers it with a forecast."""
+    """Return whether a message is sent plainly and a server answers it with a forecast."""
     try:
         asked = pb.PredictRequest.FromString(told.body)
     except DecodeError:

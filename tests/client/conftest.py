@@ -21,7 +21,7 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture(params=CLIENTS)
 async def connect(request: pytest.FixtureRequest, server: FakeServer) -> AsyncIterator[MakeClient]:
-    """Creates clients of one kind, by default for the fake server, and closes them."""
+    """Create clients of one kind, by default for the fake server, and close them."""
     made = list[AnyClient]()
 
     def make(target: str | None = None, **options: object) -> AnyClient:
@@ -35,7 +35,7 @@ async def connect(request: pytest.FixtureRequest, server: FakeServer) -> AsyncIt
 
 @pytest.fixture(autouse=True)
 def client_log_as_it_was() -> Iterator[None]:
-    """Resets the client's log handlers and level, which commands change."""
+    """Reset the client's log handlers and level, which commands change."""
     yield
     logger = logging.getLogger("dejavu_client")
     logger.handlers.clear()

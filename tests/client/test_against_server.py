@@ -119,7 +119,7 @@ async def test_the_outcome_that_stands_is_read_back_from_the_refusal_without_a_f
 
 @pytest.fixture
 def run(address: str) -> Callable[..., str]:
-    """Runs `dejavu` with arguments and returns its output."""
+    """Run `dejavu` with arguments and return its output."""
 
     def run(*arguments: str) -> str:
         result = CliRunner().invoke(app, list(arguments), env={"DEJAVU_TARGET": address, "COLUMNS": "120"})

@@ -29,7 +29,7 @@ from dejavu_models.registry.bundle import read_manifest
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """Returns a bundle of few files."""
+    """Return a bundle of few files."""
     publish_with_components(tmp_path / "bundle", ("lstm",))
     return tmp_path / "bundle"
 

@@ -37,7 +37,7 @@ FILES = (
 
 
 def rpcs() -> set[str]:
-    """Returns the contract's RPCs in snake case."""
+    """Return the contract's RPCs in snake case."""
     services = [service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()]
     names = (method.name for service in services for method in service.methods)
     return {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in names}

@@ -23,7 +23,7 @@ BREAKS = {
 
 
 async def sequences(client: AnyClient, count: int, **options: object) -> list[int]:
-    """Returns the sequences of the first forecasts of a stream."""
+    """Return the sequences of the first forecasts of a stream."""
     got = list[int]()
     stream = client.stream(**options)
     async with asyncio.timeout(20):

@@ -30,12 +30,12 @@ class Reads:
         return asked
 
     async def end(self) -> None:
-        """Ends the read that runs."""
+        """End the read that runs."""
         self.ends.set()
         await settle()
 
     def waiting(self) -> Counter[str]:
-        """Returns the numbers of reads that wait, by caller."""
+        """Return the numbers of reads that wait, by caller."""
         return Counter(caller for asked, caller in self.asked.items() if not asked.done()) - Counter(self.running)
 
     async def close(self) -> None:

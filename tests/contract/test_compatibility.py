@@ -21,14 +21,14 @@ def buf(*args: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the image of this contract, as `make release-image` writes it."""
+    """Return the image of this contract, as `make release-image` writes it."""
     image = tmp_path_factory.mktemp("released") / "image.binpb"
     assert buf("build", "--exclude-source-info", "-o", str(image)).returncode == 0
     return image
 
 
 def breaking(contract: Path, image: Path) -> str:
-    """Returns the breaking changes of a contract; empty if there are none."""
+    """Return the breaking changes of a contract; empty if there are none."""
     result = buf("breaking", str(contract), "--against", str(image))
     assert result.stderr == ""
     assert (result.returncode == 0) == (result.stdout == "")
@@ -37,7 +37,7 @@ def breaking(contract: Path, image: Path) -> str:
 
 @pytest.fixture
 def contract(tmp_path: Path) -> Path:
-    """Returns a copy of the contract for the test to edit."""
+    """Return a copy of the contract for the test to edit."""
     shutil.copytree(ROOT / "protos" / "dejavu", tmp_path / "protos" / "dejavu")
     shutil.copy(ROOT / "buf.yaml", tmp_path)
     return tmp_path

@@ -81,7 +81,7 @@ TEXTS: dict[int, st.SearchStrategy[Any]] = {
 
 
 def values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
-    """Generates values of a field, including unknown enum numbers: proto3 enums are open."""
+    """Generate values of a field, including unknown enum numbers: proto3 enums are open."""
     if field.message_type is not None:
         if field.message_type.full_name in WELL_KNOWN:
             return WELL_KNOWN[field.message_type.full_name]
@@ -93,7 +93,7 @@ def values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
 
 @st.composite
 def messages(draw: st.DrawFn, cls: type[Message]) -> Message:
-    """Generates messages of a type; sets a random subset of the fields and at most one field of each oneof."""
+    """Generate messages of a type; set a random subset of the fields and at most one field of each oneof."""
     message = cls()
     taken = set[str]()
     fields = cast("list[FieldDescriptor]", list(cls.DESCRIPTOR.fields))

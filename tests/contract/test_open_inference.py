@@ -49,7 +49,7 @@ METHODS = ["ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMe
 
 
 def messages(descriptors: list[Descriptor]) -> dict[str, Descriptor]:
-    """Returns messages and those nested in them by name, without the entries of maps."""
+    """Return messages and those nested in them by name, without the entries of maps."""
     found: dict[str, Descriptor] = {}
     for each in descriptors:
         if not each.GetOptions().map_entry:

@@ -22,7 +22,7 @@ def pages() -> dict[str, str]:
 
 
 def declarations(proto: Path) -> list[tuple[str, str]]:
-    """Returns name and comment of everything that a proto file declares."""
+    """Return name and comment of everything that a proto file declares."""
     found, comment = list[tuple[str, str]](), list[str]()
     for line in map(str.strip, proto.read_text().splitlines()):
         if line.startswith("//"):

@@ -47,7 +47,7 @@ exec chroot "$1" /usr/bin/setpriv --reuid "$3" --regid "$3" --clear-groups --no-
 
 
 def require(program: str, package: str) -> str:
-    """Returns the path of a program; skips the test if it is missing, unless CI requires it."""
+    """Return the path of a program; skip the test if it is missing, unless CI requires it."""
     if (found := shutil.which(program)) is None:
         if os.environ.get("DEJAVU_CI") == "1":
             pytest.fail(f"{program} is missing; Debian's package is `{package}`")
@@ -56,7 +56,7 @@ def require(program: str, package: str) -> str:
 
 
 def pip_configuration(certificates: str) -> str:
-    """Returns a pip.conf with this machine's index, proxy and certificates, and its folder of wheels if it has one."""
+    """Return a pip.conf with this machine's index, proxy and certificates, and its folder of wheels if it has one."""
     command = [shutil.which("pip") or "pip3", "config", "list"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = {key: os.environ[f"PIP_{key.upper().replace('-', '_')}"] for key in _FORWARDED if _in_environment(key)}
@@ -71,7 +71,7 @@ def pip_configuration(certificates: str) -> str:
 
 
 def _wheels() -> Path | None:
-    """Returns the folder of wheels in which pip of this machine looks first; builds see it at the same place."""
+    """Return the folder of wheels in which pip of this machine looks first; builds see it at the same place."""
     folder = os.environ.get("PIP_FIND_LINKS", "")
     return Path(folder) if folder and Path(folder).is_dir() else None
 
@@ -119,7 +119,7 @@ class Images:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def call(self, *arguments: str) -> str:
-        """Runs buildah; returns what it prints.
+        """Run buildah; return what it prints.
 
         Raises:
             AssertionError: if it fails, with the end of its output.
@@ -129,7 +129,7 @@ class Images:
         return run.stdout.strip()
 
     def _build(self, target: str) -> None:
-        """Builds a target of the Dockerfile, once."""
+        """Build a target of the Dockerfile, once."""
         if target in self._built:
             return
         own = os.environ.get("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt")
@@ -154,14 +154,14 @@ class Images:
         self._built.add(target)
 
     def configuration(self, target: str) -> dict[str, Any]:
-        """Returns the configuration of an image: User, Env, Entrypoint, Labels and so on."""
+        """Return the configuration of an image: User, Env, Entrypoint, Labels and so on."""
         self._build(target)
         inspected = json.loads(self.call("inspect", "--type", "image", f"localhost/{target}"))
         configuration: dict[str, Any] = inspected["Docker"]["config"]
         return configuration
 
     def bytes_without_base(self, target: str) -> int:
-        """Returns the size of an image's layers less that of its base."""
+        """Return the size of an image's layers less that of its base."""
         self._build(target)
         sizes = {
             image["names"][0].rpartition("/")[2].partition(":")[0]: image["size"]
@@ -172,7 +172,7 @@ class Images:
         return _bytes(sizes[target]) - _bytes(sizes[base])
 
     def files(self, target: str) -> Path:
-        """Returns the folder at which an image's files are mounted."""
+        """Return the folder at which an image's files are mounted."""
         self._build(target)
         if target not in self._containers:
             self._containers[target] = self.call("from", "--pull-never", f"localhost/{target}")
@@ -187,7 +187,7 @@ class Images:
         environment: Mapping[str, str] | None = None,
         cache: Path | None = None,
     ) -> Iterator[subprocess.Popen[str]]:
-        """Runs the command of an image, hardened; it shares the network of the machine.
+        """Run the command of an image, hardened; it shares the network of the machine.
 
         Args:
             target: the image.

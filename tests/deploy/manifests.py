@@ -25,7 +25,7 @@ Manifest = dict[str, Any]
 
 
 def rendered(folder: Path) -> list[Manifest]:
-    """Returns the objects that kustomize makes of a folder.
+    """Return the objects that kustomize makes of a folder.
 
     Raises:
         AssertionError: if it refuses the folder.
@@ -38,7 +38,7 @@ def rendered(folder: Path) -> list[Manifest]:
 
 @cache
 def stages() -> dict[str, tuple[str, list[tuple[str, str]]]]:
-    """Returns the stages of the Dockerfile by name: the stage or image that each is made from, and its instructions."""
+    """Return the stages of the Dockerfile by name: the stage or image that each is made from, and its instructions."""
     found: dict[str, tuple[str, list[tuple[str, str]]]] = {}
     instructions: list[tuple[str, str]] = []
     text = "\n".join(line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#"))
@@ -54,7 +54,7 @@ def stages() -> dict[str, tuple[str, list[tuple[str, str]]]]:
 
 
 def image_environment(target: str) -> dict[str, str]:
-    """Returns the environment variables of an image."""
+    """Return the environment variables of an image."""
     base, instructions = stages()[target]
     found = image_environment(base) if base in stages() else {}
     for instruction, value in instructions:
@@ -65,7 +65,7 @@ def image_environment(target: str) -> dict[str, str]:
 
 @cache
 def variables(program: str) -> frozenset[str]:
-    """Returns the environment variables that a program of ours knows: that of a target of the Dockerfile."""
+    """Return the environment variables that a program of ours knows: that of a target of the Dockerfile."""
     if program == "server":
         # The server's image has the client too, whose `dejavu health` the probes run.
         return frozenset(option.variable for option in options().values()) | {"DEJAVU_CA"}
@@ -74,7 +74,7 @@ def variables(program: str) -> frozenset[str]:
 
 
 def settings(environment: dict[str, str]) -> Settings:
-    """Returns the settings of a server with this environment.
+    """Return the settings of a server with this environment.
 
     Raises:
         pydantic.ValidationError: if a value is invalid.
@@ -85,7 +85,7 @@ def settings(environment: dict[str, str]) -> Settings:
 
 
 def containers(objects: list[Manifest]) -> Iterator[tuple[Manifest, Manifest]]:
-    """Yields (pod specification, container) of every Deployment."""
+    """Yield (pod specification, container) of every Deployment."""
     for each in objects:
         if each["kind"] == "Deployment":
             pod = each["spec"]["template"]["spec"]
@@ -94,5 +94,5 @@ def containers(objects: list[Manifest]) -> Iterator[tuple[Manifest, Manifest]]:
 
 
 def of_kind(objects: list[Manifest], kind: str, name: str = "") -> list[Manifest]:
-    """Returns the objects of a kind, or those of them whose name begins with a text."""
+    """Return the objects of a kind, or those of them whose name begins with a text."""
     return [each for each in objects if each["kind"] == kind and each["metadata"]["name"].startswith(name)]

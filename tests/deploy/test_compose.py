@@ -27,7 +27,7 @@ OURS = {name: service for name, service in SERVICES.items() if service["image"].
 
 
 def target(service: dict[str, Any]) -> str:
-    """Returns the target of the Dockerfile that a service of ours runs."""
+    """Return the target of the Dockerfile that a service of ours runs."""
     return str(service["image"].removeprefix("dejavu-").partition(":")[0])
 
 

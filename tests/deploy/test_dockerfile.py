@@ -17,7 +17,7 @@ TARGETS = ("server", "client", "poller", "dashboard", "trainer")
 
 
 def values(target: str, instruction: str) -> list[str]:
-    """Returns the values of an instruction in a stage and in the stages that it is made from."""
+    """Return the values of an instruction in a stage and in the stages that it is made from."""
     base, instructions = stages()[target]
     inherited = values(base, instruction) if base in stages() else []
     return inherited + [value for name, value in instructions if name == instruction]

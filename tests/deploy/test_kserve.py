@@ -38,7 +38,7 @@ def container(service: Manifest) -> dict[str, Any]:
 
 
 def deployment(service: Manifest) -> Manifest:
-    """Returns the Deployment that KServe makes of a predictor."""
+    """Return the Deployment that KServe makes of a predictor."""
     pod = {name: value for name, value in service["spec"]["predictor"].items() if name not in OWN_FIELDS}
     labels = {"app": "isvc.dejavu-predictor"}
     return {

@@ -24,7 +24,7 @@ from dejavu_feed.replay.games import draw_matchups
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Starts the demo as a process with its own folder for temporary files."""
+    """Start the demo as a process with its own folder for temporary files."""
     return subprocess.Popen(
         [*python_m("dejavu_client.cli"), "demo", *arguments],
         stdin=subprocess.DEVNULL,
@@ -36,7 +36,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def remaining(folder: Path) -> list[str]:
-    """Returns processes whose command line contains the folder, and the demo's files in it."""
+    """Return processes whose command line contains the folder, and the demo's files in it."""
     here = str(folder)
     processes = [
         " ".join(process.info["cmdline"] or ())

@@ -40,7 +40,7 @@ Final = tuple[tuple[int, ...], int, int, int, float, float, float]
 async def final_forecasts(
     day: BadDay, address: str, *, restart: float | None = None, patience: float = 5.0
 ) -> dict[tuple[str, Horizon.ValueType], Final]:
-    """Plays an evening; returns the newest forecast of each game and horizon, by home team and horizon.
+    """Play an evening; return the newest forecast of each game and horizon, by home team and horizon.
 
     Also checks that the stream delivers every revision once and ends with the poller's newest forecasts.
     """

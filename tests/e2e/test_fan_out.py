@@ -23,7 +23,7 @@ Stream = grpc.aio.UnaryStreamCall[pb.StreamPredictionsRequest, pb.StreamPredicti
 
 @asynccontextmanager
 async def subscriber(address: str) -> AsyncIterator[Stream]:
-    """Yields a stream on its own connection, after its first heartbeat."""
+    """Yield a stream on its own connection, after its first heartbeat."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(address, options) as channel:
         stream: Stream = PredictionServiceStub(channel).StreamPredictions(pb.StreamPredictionsRequest())
@@ -34,7 +34,7 @@ async def subscriber(address: str) -> AsyncIterator[Stream]:
 
 
 async def receive(stream: Stream, count: int) -> list[tuple[int, str]]:
-    """Returns sequence and game id of the next `count` forecasts."""
+    """Return sequence and game id of the next `count` forecasts."""
     received: list[tuple[int, str]] = []
     async for response in stream:
         if response.WhichOneof("event") == "forecast":
@@ -45,7 +45,7 @@ async def receive(stream: Stream, count: int) -> list[tuple[int, str]]:
 
 
 async def publish(address: str, numbers: range) -> list[tuple[int, str]]:
-    """Requests forecasts one after the other; returns sequence and game id of each."""
+    """Request forecasts one after the other; return sequence and game id of each."""
     async with AsyncDejavuClient(address, timeout=30.0) as client:
         published = []
         for number in numbers:
@@ -56,7 +56,7 @@ async def publish(address: str, numbers: range) -> list[tuple[int, str]]:
 
 
 async def worker_of(stream: Stream) -> str:
-    """Returns the worker that serves a stream."""
+    """Return the worker that serves a stream."""
     return next(str(value) for key, value in await stream.initial_metadata() if key == WORKER)
 
 

@@ -37,7 +37,7 @@ def test_a_game_has_one_line_of_the_feed_whichever_poller_follows_it(
     started = Future[Replay]()
 
     def respond(path: str) -> Response:
-        """Begins the evening with the first request, so that a poller is there before tip-off on a busy machine too."""
+        """Begin the evening with the first request, so that a poller is there before tip-off on a busy machine too."""
         with beginning:
             if not started.done():
                 started.set_result(Replay(games, speed=180, delay=5))

@@ -69,7 +69,7 @@ class Season:
         ledger.listen(self._committed)
 
     async def play(self, challenger: str) -> int:
-        """Has GAMES games forecast at the half and ended; returns how many of them a challenger forecast in the shadow.
+        """Have GAMES games forecast at the half and ended; return how many of them a challenger forecast in the shadow.
 
         The games end once it has: a shadow that comes later is not recorded. Of a busy server some may never come.
         """
@@ -98,7 +98,7 @@ class Season:
         return made
 
     async def _shadows(self, version: str, sequences: Collection[int]) -> int:
-        """Waits until a model has made a shadow beside each of some forecasts; returns for how many, after a while."""
+        """Wait until a model has made a shadow beside each of some forecasts; return for how many, after a while."""
         beside = select(func.count()).where(
             shadows.c.model_version == version, shadows.c.forecast_sequence.in_(sequences)
         )
@@ -153,7 +153,7 @@ class Story:
 
     @asynccontextmanager
     async def begins(self, servers: KilledServers) -> AsyncIterator[Story]:
-        """Opens a client of the servers and their ledger."""
+        """Open a client of the servers and their ledger."""
         self.servers = servers
         async with AsyncDejavuClient(self.target, timeout=SECONDS) as self.client:
             self.ledger = await Ledger.open(f"sqlite:///{self.folder / 'ledger.sqlite3'}")
@@ -164,11 +164,11 @@ class Story:
                 await self.ledger.close()
 
     async def changes(self) -> list[ModelChange]:
-        """Returns the changes that are in the ledger."""
+        """Return the changes that are in the ledger."""
         return await self.ledger.read(read_changes)
 
     async def killed(self, expected: ModelAction, change: Change, seconds: float, *, supervisor: bool = False) -> None:
-        """Has a change made by processes that are killed meanwhile.
+        """Have a change made by processes that are killed meanwhile.
 
         Checks after each kill that the change is in the ledger once, or not at all and nothing else is; that it is
         there if it was acknowledged; and that the store has whole bundles only. Who calls this repeats the change.
@@ -184,7 +184,7 @@ class Story:
                 return
 
     async def compared(self, version: str, decision: model_comparison_pb2.GateDecision.ValueType) -> None:
-        """Plays games until the gate decides about a challenger, as expected."""
+        """Play games until the gate decides about a challenger, as expected."""
         games = 0
         async with asyncio.timeout(4 * SECONDS):
             while games < FEWEST:
@@ -193,7 +193,7 @@ class Story:
         assert (found.games >= games, found.decision) == (True, decision), found
 
     async def loaded(self, version: str) -> pb.ModelStage.ValueType:
-        """Loads a model, and returns its stage; after a kill while it loads, it is not tried for a time."""
+        """Load a model, and return its stage; after a kill while it loads, it is not tried for a time."""
         async with asyncio.timeout(4 * SECONDS):
             while True:
                 try:
@@ -204,7 +204,7 @@ class Story:
                     await asyncio.sleep(1)
 
     async def october(self) -> None:
-        """Registers and stages a challenger; unproven, it is not promoted."""
+        """Register and stage a challenger; unproven, it is not promoted."""
         [champion] = await self.client.list_models()
         assert (champion.version, champion.stage) == (self.bad, pb.MODEL_STAGE_SERVING)
         await self.killed(ModelAction.REGISTER, upload(self.folder / "good", "new season"), 2.0)
@@ -304,7 +304,7 @@ async def test_a_season_with_a_process_killed_at_every_change(tmp_path: Path) ->
 
 
 async def check_history(story: Story) -> None:
-    """Checks that each change was made once, and that each forecast was made by the champion at its sequence."""
+    """Check that each change was made once, and that each forecast was made by the champion at its sequence."""
     changes = await story.changes()
     assert [each.action.name for each in changes] == [
         *("REGISTER", "PROMOTE", "REGISTER", "LOAD", "PROMOTE"),

@@ -45,14 +45,14 @@ HORIZONS = {HALFTIME: types.Horizon.HALFTIME, FINAL: types.Horizon.FINAL}
 
 
 def busiest(games: Games) -> date:
-    """Returns the day of the season with the most games."""
+    """Return the day of the season with the most games."""
     days, counts = np.unique(games.date, return_counts=True)
     busiest_day: date = days[counts.argmax()].item()
     return busiest_day
 
 
 def busiest_evening(data_dir: Path, count: int | None) -> tuple[Games, Sequence[ReplayGame]]:
-    """Returns the first `count` or all games of the season's busiest day, as read by the trainer and by the replay."""
+    """Return the first `count` or all games of the season's busiest day, as read by the trainer and by the replay."""
     season = real_games(data_dir, [SEASON])
     day = busiest(season)
     evening = season.select(season.date == np.datetime64(day))
@@ -94,14 +94,14 @@ class Scored:
 
 
 def by_game(scored: Iterable[Scored], values: Iterable[float]) -> float:
-    """Returns the mean over games of each game's mean."""
+    """Return the mean over games of each game's mean."""
     pairs = sorted(zip((each.home for each in scored), values, strict=True))
     means = [np.mean([value for _, value in group]) for _, group in groupby(pairs, key=lambda pair: pair[0])]
     return float(np.mean(means))
 
 
 def calibration_error(scored: list[Scored]) -> float:
-    """Returns the ECE over 20 equal bins; the weight of a forecast is 1 / (forecasts of its game)."""
+    """Return the ECE over 20 equal bins; the weight of a forecast is 1 / (forecasts of its game)."""
     counts = Counter(each.home for each in scored)
     weights = np.array([1 / counts[each.home] for each in scored])
     predicted = np.array([each.forecast.home_lead_probability for each in scored])
@@ -112,7 +112,7 @@ def calibration_error(scored: list[Scored]) -> float:
 
 
 def check(card: Scorecard, scored: list[Scored]) -> None:
-    """Checks that the scorecard has the metrics of these forecasts."""
+    """Check that the scorecard has the metrics of these forecasts."""
     forecasts = [each.forecast for each in scored]
     errors = [abs(each.forecast.point - each.actual) for each in scored]
     persistence = [abs(each.last - each.actual) for each in scored]
@@ -216,7 +216,7 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
 def check_settlements(
     recorded: Iterable[RecordedPrediction], results: Mapping[tuple[str, Horizon.ValueType], int]
 ) -> None:
-    """Checks that every forecast is settled by the result of its game, with scores recomputed from the record."""
+    """Check that every forecast is settled by the result of its game, with scores recomputed from the record."""
     for each in recorded:
         forecast, settlement = each.forecast, each.settlement
         result = results[forecast.home_team, forecast.horizon]

@@ -46,7 +46,7 @@ class Reader:
             self._take(next(self.call))
 
     def read_to_the_end(self) -> None:
-        """Reads until the stream breaks."""
+        """Read until the stream breaks."""
         try:
             for message in self.call:
                 self._take(message)

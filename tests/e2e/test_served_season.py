@@ -51,7 +51,7 @@ def test_a_season_is_served_as_it_is_evaluated(data_dir: Path, tmp_path: Path) -
 
 
 def published_before(season: int, games: Games, bundle: Path) -> tuple[Path, RatedGames, FoldScores]:
-    """Publishes the shipped models with ratings of before a season, and evaluates them on it.
+    """Publish the shipped models with ratings of before a season, and evaluate them on it.
 
     The margins of the evaluation are carried throughout. Its forecasts "served" have the intervals of carried
     ratings, "frozen" those of ratings of before a season, which a server gives to teams that have hardly played.
@@ -74,7 +74,7 @@ def published_before(season: int, games: Games, bundle: Path) -> tuple[Path, Rat
 
 
 def played(server: SpawnedServer, client: DejavuClient, rated: RatedGames, scored: FoldScores) -> Counter[str]:
-    """Plays the season; returns how many games had which intervals."""
+    """Play the season; return how many games had which intervals."""
     games, rng = rated.games, np.random.default_rng(0)
     so_far, sources, sequence = Counter[str](), Counter[str](), 0
     for day in np.unique(games.date):
@@ -119,7 +119,7 @@ def played(server: SpawnedServer, client: DejavuClient, rated: RatedGames, score
 
 
 def named(games: Games, game: int) -> str:
-    """Returns an id of the part of the season that the game is of: what-ifs are of the regular season."""
+    """Return an id of the part of the season that the game is of: what-ifs are of the regular season."""
     part = {phase: prefix for prefix, phase in COMPETITIVE.items() if prefix != "006"}[str(games.phase[game])]
     return f"{part}{(SEASON - 1) % 100:02d}{game:05d}"
 
@@ -129,7 +129,7 @@ def wait_until_learned(server: SpawnedServer, sequence: int) -> None:
 
 
 def check(forecast: Forecast, scored: FoldScores, source: str, game: int, case: int, margin: float) -> None:
-    """Compares what was served with what was evaluated."""
+    """Compare what was served with what was evaluated."""
     assert forecast.expected_margin == pytest.approx(margin, abs=1e-9)
     assert forecast.expected_margin_terms.schedule_known or not forecast.calibration_sequence
     assert not forecast.warnings

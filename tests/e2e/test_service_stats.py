@@ -18,7 +18,7 @@ PREDICT = "dejavu.v1.PredictionService/Predict"
 
 
 def stats_when(client: DejavuClient, condition: Callable[[GetServiceStatsResponse], Any]) -> GetServiceStatsResponse:
-    """Returns the first statistics that meet a condition; asserts that no count since the start ever decreases."""
+    """Return the first statistics that meet a condition; assert that no count since the start ever decreases."""
     deadline = time.monotonic() + 60
     most: dict[str, int] = {}
     while True:
@@ -33,7 +33,7 @@ def stats_when(client: DejavuClient, condition: Callable[[GetServiceStatsRespons
 
 
 def predicts(stats: GetServiceStatsResponse, window: int = -1) -> tuple[int, int]:
-    """Returns the calls of Predict, and how many of them failed."""
+    """Return the calls of Predict, and how many of them failed."""
     [(calls, failed)] = [
         (each.calls, sum(error.calls for error in each.errors))
         for each in stats.windows[window].methods

@@ -45,7 +45,7 @@ class Servers:
         self.target = ",".join(self.addresses)
 
     def kill(self, index: int) -> None:
-        """Kills a supervisor and its workers."""
+        """Kill a supervisor and its workers."""
         processes = [each.process for each in self.running[index : index + 1]]
         workers = psutil.Process(processes[0].pid).children()
         processes[0].kill()
@@ -55,11 +55,11 @@ class Servers:
         psutil.wait_procs(workers, timeout=20)
 
     def drain(self, index: int) -> int:
-        """Ends a server with SIGTERM; returns its exit code."""
+        """End a server with SIGTERM; return its exit code."""
         return self.running[index].stop()
 
     def start(self, index: int) -> SpawnedServer:
-        """Starts a server again; returns once it serves."""
+        """Start a server again; return once it serves."""
         arguments = ("--listen", self.addresses[index], *self._arguments)
         server = self.running[index] = self._stack.enter_context(spawned_server(*arguments))
         server.wait_for("serving")
@@ -82,7 +82,7 @@ async def test_calls_and_streams_go_on_when_one_of_two_servers_is_killed(tmp_pat
 
 
 def bytes_of(forecast: Forecast) -> bytes:
-    """Returns a forecast without the times at which it was made and expires."""
+    """Return a forecast without the times at which it was made and expires."""
     forecast.ClearField("generated_time")
     forecast.ClearField("expires_time")
     return forecast.SerializeToString(deterministic=True)
@@ -116,7 +116,7 @@ async def _teach_one_of_two(folder: Path, options: PredictOptions, ledger: dict[
 
 @contextmanager
 def two_pollers(servers: Servers) -> Iterator[tuple[PollerProcess, PollerProcess]]:
-    """Yields the poller that leads and the one that stands by, on an evening at twenty times the speed of life."""
+    """Yield the poller that leads and the one that stands by, on an evening at twenty times the speed of life."""
     games = simulated_evening(random.Random(3), 3)
     with LocalServer(Replay(games, speed=20.0).respond) as feed, ExitStack() as stack:
         arguments = ("--feed-url", feed.url, "--interval", "0.5", "--target", servers.target)
@@ -128,26 +128,26 @@ def two_pollers(servers: Servers) -> Iterator[tuple[PollerProcess, PollerProcess
 
 
 def took_over(follower: PollerProcess, since: float) -> float:
-    """Waits until a follower leads and has made a forecast; returns the seconds from a time to its taking over."""
+    """Wait until a follower leads and has made a forecast; return the seconds from a time to its taking over."""
     index = follower.leads()
     follower.wait_for("forecast", after=index)
     return float(follower.events[index]["arrived"]) - since
 
 
 def recorded_by(events: Sequence[dict[str, Any]]) -> list[int]:
-    """Returns the sequences of the forecasts and outcomes that a poller has recorded, as it prints them."""
+    """Return the sequences of the forecasts and outcomes that a poller has recorded, as it prints them."""
     recorded = {"forecast": "forecast", "reported": "outcome"}
     return [int(each[recorded[each["event"]]]["sequence"]) for each in events if each["event"] in recorded]
 
 
 def newest_entry(servers: Servers) -> int:
-    """Returns the sequence of the ledger's newest entry."""
+    """Return the sequence of the ledger's newest entry."""
     with DejavuClient(servers.target, timeout=60.0) as client:
         return client.get_checkpoint().sequence
 
 
 def recorded_once(servers: Servers) -> int:
-    """Checks that nothing was made twice; returns the number of recorded forecasts."""
+    """Check that nothing was made twice; return the number of recorded forecasts."""
     with DejavuClient(servers.target, timeout=60.0) as client:
         forecasts = [each.forecast for each in client.list_predictions(page_size=500, include_replays=True)]
     made = Counter((each.game_id, each.horizon, each.elapsed_minutes) for each in forecasts)

@@ -31,7 +31,7 @@ def arguments(folder: Path, *more: str, workers: int = 2) -> tuple[str, ...]:
 
 
 def with_fork_server(server: SpawnedServer) -> list[psutil.Process]:
-    """Returns the supervisor's children, once they include a fork server."""
+    """Return the supervisor's children, once they include a fork server."""
     server.wait_for("listening")
     supervisor = psutil.Process(server.process.pid)
     while len(children := supervisor.children()) <= len(server.workers):
@@ -40,12 +40,12 @@ def with_fork_server(server: SpawnedServer) -> list[psutil.Process]:
 
 
 def names(server: SpawnedServer) -> set[str]:
-    """Returns the names of all workers that have served so far."""
+    """Return the names of all workers that have served so far."""
     return {entry["worker"] for entry in server.events if entry["event"] == "serving"}
 
 
 def wait_for_other_worker(server: SpawnedServer, known: set[str]) -> None:
-    """Waits until another worker serves."""
+    """Wait until another worker serves."""
     server.wait_for("serving", lambda entry: entry["worker"] not in known)
 
 
@@ -144,7 +144,7 @@ def test_a_model_that_kills_the_worker_that_loads_it_kills_each_worker_once_at_m
 
 
 def answer(address: str, game: str) -> tuple[int, str, str]:
-    """Returns the sequence of a forecast of a game, the worker that made it, and the id of the call."""
+    """Return the sequence of a forecast of a game, the worker that made it, and the id of the call."""
     with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         request = pb.PredictRequest(pattern=PATTERN, game_id=game)
         response, call = PredictionServiceStub(channel).Predict.with_call(request, timeout=20)

@@ -18,7 +18,7 @@ from tests.support.processes.servers import spawned_server
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Runs a server of two workers with the default bundle, for all tests that do not restart it."""
+    """Run a server of two workers with the default bundle, for all tests that do not restart it."""
     ledger = f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.sqlite3'}"
     with spawned_server("--workers", "2", "--ledger", ledger) as server:
         yield address_of(server)
@@ -26,7 +26,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
-    """Runs a server with settled forecasts of many games."""
+    """Run a server with settled forecasts of many games."""
     with recorded_games(tmp_path_factory.mktemp("record")) as made:
         yield made
 
@@ -39,7 +39,7 @@ def restartable(tmp_path: Path) -> Iterator[Restartable]:
 
 @pytest.fixture(scope="session")
 def node() -> str:
-    """Builds examples/node and returns the node program; without node or npm, skips the test, or fails it in CI."""
+    """Build examples/node and return the node program; without node or npm, skip the test, or fail it in CI."""
     program = shutil.which("node")
     if program and shutil.which("npm"):
         built = subprocess.run(["make", "-s", "install-node"], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -62,7 +62,7 @@ def subclasses(base: type[DejavuError]) -> Iterator[type[DejavuError]]:
 
 
 def table() -> set[tuple[str, str]]:
-    """Returns each code and reason that a server can send.
+    """Return each code and reason that a server can send.
 
     Errors with subclasses are raised only as one of these, with one exception.
     """

@@ -60,12 +60,12 @@ READERS: dict[str, dict[str, str | None]] = {
 
 
 def left_out(command: str) -> str | None:
-    """Returns why a command is not run here; None if it is."""
+    """Return why a command is not run here; None if it is."""
     return next((why for start, why in ELSEWHERE.items() if re.match(start, without_comment(command))), None)
 
 
 def of_reader(name: str) -> list[str]:
-    """Returns the commands that a reader runs, in order."""
+    """Return the commands that a reader runs, in order."""
     documents = READERS[name]
     return [
         command

@@ -61,7 +61,7 @@ def test_a_program_runs_unchanged(program: Block, address: str) -> None:
 
 
 def follow_an_evening(text: str, address: str) -> None:
-    """Runs a program that polls, on a simulated evening instead of the NBA's feed."""
+    """Run a program that polls, on a simulated evening instead of the NBA's feed."""
     evening = Evening([game("BOS", "LAL", lead=3)])
     evening.go_to(1081.0)
     with LocalServer(evening.replay.respond) as feed:
@@ -139,7 +139,7 @@ def test_the_typescript_types_are_generated_as_documented(node: str, tmp_path: P
 
 
 def anchors(document: Path) -> set[str]:
-    """Returns the anchors that GitHub gives the headings of a document."""
+    """Return the anchors that GitHub gives the headings of a document."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -17,7 +17,7 @@ LIBRARIES = Path("/usr/share/gocode")
 
 @pytest.fixture
 def go() -> str:
-    """Returns the go program; if tools or libraries are missing, skips the test, or fails it in CI."""
+    """Return the go program; if tools or libraries are missing, skip the test, or fail it in CI."""
     tools = ("go", "protoc", "protoc-gen-go", "protoc-gen-go-grpc")
     missing = [tool for tool in tools if shutil.which(tool) is None]
     missing += [

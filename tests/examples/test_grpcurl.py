@@ -24,7 +24,7 @@ def output_of(script: str, address: str) -> str:
 
 
 def next_event(output: IO[str] | None) -> dict[str, Any]:
-    """Returns the next message of a stream: grpcurl prints it over several lines, the last of which is a brace."""
+    """Return the next message of a stream: grpcurl prints it over several lines, the last of which is a brace."""
     assert output is not None
     text = ""
     while not text.endswith("\n}\n"):

@@ -44,7 +44,7 @@ SCORECARD, LEDGER = FOLDER / "recompute_scorecard.py", FOLDER / "check_ledger.py
 
 
 def checked(program: Path, address: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Runs a program in this process: test_document_commands.py runs both as their readers do."""
+    """Run a program in this process: test_document_commands.py runs both as their readers do."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", [str(program), *map(str, arguments)])
@@ -108,7 +108,7 @@ def execute(ledger: Path, statement: str, *values: object) -> None:
 
 
 def moved(values: bytes, place: int, by: float) -> bytes:
-    """Adds to one of the doubles that a forecast is scored from."""
+    """Add to one of the doubles that a forecast is scored from."""
     doubles = array("d", values)
     doubles[place] += by
     return doubles.tobytes()
@@ -205,7 +205,7 @@ def altered(lines: list[Any], sequence: int, old: str, new: str) -> list[Any]:
 
 
 def rehashed(lines: list[Any]) -> list[Any]:
-    """Makes all hashes fit the entries again."""
+    """Make all hashes fit the entries again."""
     hash_ = bytes.fromhex(lines[0]["pruned_hash"])
     for line in lines[1:]:
         hash_ = codec.chain_hash(hash_, line["canonical"])
@@ -214,7 +214,7 @@ def rehashed(lines: list[Any]) -> list[Any]:
 
 
 def rewritten(lines: list[Any]) -> list[Any]:
-    """Changes the point of the first entry, and makes all hashes fit."""
+    """Change the point of the first entry, and make all hashes fit."""
     text = lines[1]["canonical"].replace('"point":', '"point":1', 1)
     lines[1]["canonical"] = canonical_json.dumps(json.loads(text))
     return rehashed(lines)
@@ -338,7 +338,7 @@ LISTED: dict[str, Callable[[RecordedPrediction], object]] = {
 
 
 def listing(address: str, change: Callable[[RecordedPrediction], object]) -> AbstractContextManager[str]:
-    """Runs a server that answers as another one, but changes the forecasts that it lists, or adds those returned."""
+    """Run a server that answers as another one, but changes the forecasts that it lists, or adds those returned."""
 
     def answer(method: str, _: bytes, forward: Callable[[], bytes], __: grpc.ServicerContext) -> bytes:
         if method != "ListPredictions":
@@ -360,7 +360,7 @@ ANSWERED: dict[tuple[str, str, bytes], bytes] = {}
 
 @contextmanager
 def answering(address: str, answer: Answer) -> Iterator[str]:
-    """Runs a server that answers in place of another one, whose answers do not change."""
+    """Run a server that answers in place of another one, whose answers do not change."""
 
     class Proxy(grpc.GenericRpcHandler):
         def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
@@ -465,7 +465,7 @@ def test_a_checkpoint_that_was_altered_is_not_signed(record: Record, entries: Pa
 
 
 def appended(lines: list[Any], entry: dict[str, Any]) -> list[Any]:
-    """Adds an entry at the end, with a hash that fits."""
+    """Add an entry at the end, with a hash that fits."""
     sequence = lines[-1]["sequence"] + 1
     text = canonical_json.dumps(entry | {"sequence": sequence})
     return rehashed([*lines, {"sequence": sequence, "hash": "", "canonical": text}])
@@ -545,7 +545,7 @@ def test_what_no_server_records_is_found(record: Record, entries: Path, tmp_path
 
 
 def exported(folder: Path, *, pruned: bool = False) -> list[dict[str, Any]]:
-    """Returns the lines of an export of a ledger with changes of models and shadows."""
+    """Return the lines of an export of a ledger with changes of models and shadows."""
     made = evenings_at(folder / "ledger.db", 3, seed=2, lifecycle=True)
     with closing(made.backend):
         if pruned:
@@ -566,7 +566,7 @@ def test_a_sound_export_says_who_is_champion(tmp_path: Path, pruned: bool) -> No
 
 
 def first(lines: list[dict[str, Any]], kind: str, action: str = "") -> int:
-    """Returns the line of the first entry of a kind, and of an action."""
+    """Return the line of the first entry of a kind, and of an action."""
     for number, line in enumerate(lines[1:], start=1):
         entry = json.loads(line["canonical"])
         if entry["kind"] == kind and action in {"", entry["payload"].get("action")}:

@@ -39,7 +39,7 @@ def answers(node: str, program: str, address: str, *args: str) -> Any:
 
 
 def as_decoded_by_node(forecast: Forecast, *, courses: bool = True) -> dict[str, Any]:
-    """Returns a forecast as proto-loader decodes it: 64-bit numbers as text, Timestamps as seconds and nanos.
+    """Return a forecast as proto-loader decodes it: 64-bit numbers as text, Timestamps as seconds and nanos.
 
     Each optional field that is present adds a field with an underscore.
     """
@@ -123,18 +123,18 @@ class NodeStream:
                 self._more.notify_all()
 
     def wait_for_lines(self, text: str, times: int) -> None:
-        """Waits until at least `times` lines start with `text`."""
+        """Wait until at least `times` lines start with `text`."""
         with self._more:
             seen = self._more.wait_for(lambda: sum(line.startswith(text) for line in self._lines) >= times, 60)
         assert seen, self._lines
 
     def forecasts(self) -> list[dict[str, Any]]:
-        """Returns the printed forecasts, after the end of the program."""
+        """Return the printed forecasts, after the end of the program."""
         assert self.process.stdout is not None
         return [json.loads(line) for line in self.process.stdout]
 
     def token(self) -> str:
-        """Returns the resume token that the program prints at its end."""
+        """Return the resume token that the program prints at its end."""
         self._reader.join(30)
         return self._lines[-1].removeprefix("resume token: ").strip()
 
@@ -146,7 +146,7 @@ def node_stream(node: str, address: str, *args: str) -> Iterator[NodeStream]:
 
 
 def record(address: str, first: int, last: int) -> list[dict[str, Any]]:
-    """Records a forecast for each game; returns them as proto-loader decodes them from a stream, without courses."""
+    """Record a forecast for each game; return them as proto-loader decodes them from a stream, without courses."""
     with DejavuClient(address, timeout=20.0) as client:
         games = [current_game(number) for number in range(first, last + 1)]
         forecasts = [client.predict(PATTERN, game_id=game, explain=True) for game in games]

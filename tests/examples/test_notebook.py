@@ -16,7 +16,7 @@ NOTEBOOK = ROOT / "examples" / "notebook" / "calibration.ipynb"
 
 
 def execute(address: str, folder: Path) -> tuple[int, str, list[dict[str, Any]]]:
-    """Returns the exit code, what was printed to stderr, and the outputs of all cells."""
+    """Return the exit code, what was printed to stderr, and the outputs of all cells."""
     out = folder / "out.ipynb"
     homes: dict[str, Any] = {
         "IPYTHONDIR": f"{folder}/ipython",

@@ -22,7 +22,7 @@ GATEWAY = "127.0.0.1:8080"
 
 
 def commands(program: str) -> list[str]:
-    """Returns the commands of a program; their JSON goes over several lines."""
+    """Return the commands of a program; their JSON goes over several lines."""
     console = "".join(block.text for block in blocks(DOCUMENT, "console"))
     return [each for each in re.split(r"^\$ ", console, flags=re.MULTILINE) if each.startswith(program)]
 

@@ -58,7 +58,7 @@ def test_many_calls_at_once_are_all_answered(address: str) -> None:
 
 
 def record(address: str, *games: str) -> list[str]:
-    """Records forecasts; returns the lines that the stream example prints for them."""
+    """Record forecasts; return the lines that the stream example prints for them."""
     with DejavuClient(address, timeout=20.0) as client:
         forecasts = [client.predict(PATTERN, game_id=game) for game in games]
     return [

@@ -37,11 +37,11 @@ class Site:
     gateway: str
 
     def get(self, path: str, **options: object) -> httpx.Response:
-        """Asks the gateway."""
+        """Ask the gateway."""
         return httpx.get(f"http://{self.gateway}{path}", timeout=60, **options)  # type: ignore[arg-type]
 
     def post(self, path: str, json: object) -> httpx.Response:
-        """Sends JSON to the gateway."""
+        """Send JSON to the gateway."""
         return httpx.post(f"http://{self.gateway}{path}", json=json, timeout=60)
 
 

@@ -39,7 +39,7 @@ def document(site: Site) -> dict[str, Any]:
 
 
 def check(document: dict[str, Any], method: str, path: str, status: str, body: object) -> None:
-    """Checks a body against the schema of its answer."""
+    """Check a body against the schema of its answer."""
     import jsonschema  # slow: it makes a grammar of URIs
 
     answer = document["paths"][path][method]["responses"][status]

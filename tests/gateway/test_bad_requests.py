@@ -50,7 +50,7 @@ BODIES: tuple[object, ...] = (
 
 
 def bad_request(chance: random.Random) -> bytes:
-    """Returns a request that is wrong in one way or another, most of them in several."""
+    """Return a request that is wrong in one way or another, most of them in several."""
     path = chance.choice(PATHS).encode()
     method = chance.choice((b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"BREW"))
     if chance.random() < 0.5:
@@ -84,7 +84,7 @@ def bad_request(chance: random.Random) -> bytes:
 
 
 async def outcome(address: Address, request: bytes) -> int:
-    """Sends a request; returns the status, 0 if the connection was closed without an answer. Leaves streams at once."""
+    """Send a request; return the status, 0 if the connection was closed without an answer. Leaves streams at once."""
     reader, writer = await asyncio.open_connection(*address)
     try:
         writer.write(request)
@@ -113,7 +113,7 @@ async def outcome(address: Address, request: bytes) -> int:
 
 
 async def attack(address: Address, seed: int, count: int) -> Counter[int]:
-    """Sends bad requests; returns how they were answered."""
+    """Send bad requests; return how they were answered."""
     chance, found = random.Random(seed), Counter[int]()
     for _ in range(count):
         request = bad_request(chance)

@@ -24,7 +24,7 @@ from dejavu_server.api.inference.specification import INPUTS
 
 
 def refused(value: object, message_type: Any = PredictRequest) -> dict[str, str]:
-    """Returns the refused fields of a value, with what was expected."""
+    """Return the refused fields of a value, with what was expected."""
     with pytest.raises(RequestRefused) as caught:
         from_json(value, message_type)
     assert caught.value.status == 400

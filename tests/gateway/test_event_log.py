@@ -41,7 +41,7 @@ def log_of(*responses: StreamPredictionsResponse, events: int = 100, size: int =
 
 
 def rest(log: EventLog, token: str) -> list[int]:
-    """Returns the sequences after a token."""
+    """Return the sequences after a token."""
     position = log.position(token)
     assert position is not None
     return [event.sequence for event, _ in log.read(position, 1000)]

@@ -37,7 +37,7 @@ _REQUEST = (
 
 
 def filled(begin: bytes, item: bytes, end: bytes, size: int, most: int = 10**9) -> bytes:
-    """Returns a list with as many items as a size allows."""
+    """Return a list with as many items as a size allows."""
     count = min((size - len(begin) - len(end)) // (len(item) + 1), most)
     return begin + b",".join([item] * count) + end
 
@@ -78,7 +78,7 @@ SMALL_RUN = ("objects", "empty requests", "the most requests, the last one wrong
 
 
 def raw_requests() -> dict[str, bytes]:
-    """Returns the same as bytes, and requests of which another part than the body is large."""
+    """Return the same as bytes, and requests of which another part than the body is large."""
     head = b"%b HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
     found = {
         name: head % b"POST %b" % path.encode()
@@ -97,7 +97,7 @@ def raw_requests() -> dict[str, bytes]:
 
 
 async def refusal(address: Address, request: bytes) -> int:
-    """Sends a request; returns the status, 0 if the connection was closed before it was read."""
+    """Send a request; return the status, 0 if the connection was closed before it was read."""
     reader, writer = await asyncio.open_connection(*address)
     try:
         writer.write(request)
@@ -112,7 +112,7 @@ async def refusal(address: Address, request: bytes) -> int:
 
 
 async def cost(gateway: SpawnedServer, request: bytes, times: int) -> float:
-    """Returns the CPU time of a gateway for a request that it refuses, in seconds."""
+    """Return the CPU time of a gateway for a request that it refuses, in seconds."""
     address, before = Address.parse(gateway.address), cpu_seconds(gateway.process.pid)
     for _ in range(times):
         assert await refusal(address, request) in {0, 400, 403, 404, 413}
@@ -153,7 +153,7 @@ class Attackers:
     said: bytearray = field(default_factory=bytearray)  # what streams that were closed said last
 
     async def hold(self, source: str) -> None:
-        """Holds a connection until cancelled."""
+        """Hold a connection until cancelled."""
         while True:
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection(*self.address, local_addr=(source, 0))
@@ -166,7 +166,7 @@ class Attackers:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def opens(self, number: int) -> None:
-        """Waits until so many connections more have been opened."""
+        """Wait until so many connections more have been opened."""
         async with asyncio.timeout(60):
             for _ in range(number):
                 await self.opened.acquire()
@@ -174,7 +174,7 @@ class Attackers:
 
 @contextlib.asynccontextmanager
 async def attackers(address: Address, begin: bytes, addresses: int, each: int) -> AsyncIterator[Attackers]:
-    """Holds connections, some of each address, once all have been tried."""
+    """Hold connections, some of each address, once all have been tried."""
     found = Attackers(address, begin)
     for number in range(addresses):
         source = f"127.1.{number // 250}.{number % 250 + 1}"
@@ -195,7 +195,7 @@ BODY = b"POST /api/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: applicat
 
 @contextlib.asynccontextmanager
 async def answered(address: Address, source: str, path: str) -> AsyncIterator[asyncio.StreamReader]:
-    """Opens a connection on which an answer with status 200 begins, until the end of the block."""
+    """Open a connection on which an answer with status 200 begins, until the end of the block."""
     reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
     try:
         writer.write(b"GET %b HTTP/1.1\r\nhost: localhost\r\n\r\n" % path.encode())

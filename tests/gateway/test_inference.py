@@ -22,7 +22,7 @@ ROWS: list[list[Any]] = [[*PATTERN], [*PATTERN[:10], *[None] * 8]]
 
 
 def tensor(name: str, data: Any, datatype: str = "FP64", shape: Sequence[float] | None = None) -> dict[str, Any]:
-    """Returns an input."""
+    """Return an input."""
     if shape is None:
         shape = [len(data), len(data[0])] if isinstance(data[0], list) else [len(data)]
     return {"name": name, "shape": shape, "datatype": datatype, "data": data}
@@ -32,7 +32,7 @@ BODY: dict[str, Any] = {"inputs": [tensor("pattern", ROWS)]}
 
 
 def check(site: Site, path: str, method: str, status: str, body: object) -> None:
-    """Checks a body against the schema of its answer."""
+    """Check a body against the schema of its answer."""
     import jsonschema  # slow: it makes a grammar of URIs
 
     document = site.get("/openapi.json").json()

@@ -47,7 +47,7 @@ def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def send(site: Site, request: bytes, *, source: str = "127.0.0.1") -> bytes:
-    """Returns all that the gateway answers to some bytes until it closes the connection."""
+    """Return all that the gateway answers to some bytes until it closes the connection."""
     with socket.create_connection(Address.parse(site.gateway), timeout=60, source_address=(source, 0)) as connection:
         connection.sendall(request)
         parts = list[bytes]()
@@ -57,7 +57,7 @@ def send(site: Site, request: bytes, *, source: str = "127.0.0.1") -> bytes:
 
 
 def error_of(answer: bytes) -> tuple[int, str]:
-    """Returns status and reason of a refusal."""
+    """Return status and reason of a refusal."""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"content-security-policy" in head
     return int(head.split(b" ", 2)[1]), json.loads(body)["error"]["reason"]
@@ -246,7 +246,7 @@ def about_a_game_nothing(request: ListPredictionsRequest) -> object:
 
 
 def next_call(server: FakeServer, method: str) -> Call:
-    """Waits for the next call of a method about a game, or without one."""
+    """Wait for the next call of a method about a game, or without one."""
     while True:
         call = server.next_call(60)
         if call.method == method and (method == "Predict" or call.request.game_id):
@@ -254,7 +254,7 @@ def next_call(server: FakeServer, method: str) -> Call:
 
 
 def wait_for_count(site: Site, labels: str, count: int) -> None:
-    """Waits until so many requests have ended as the labels say."""
+    """Wait until so many requests have ended as the labels say."""
     asked = (site.get("/metrics").text for _ in range(1000))
     assert any(f"dejavu_dashboard_requests_total{{{labels}}} {count}.0" in text for text in asked)
 

@@ -54,12 +54,12 @@ class FollowingBrowser:
         self._more = asyncio.Condition()
 
     async def until(self, holds: Callable[[FollowingBrowser], bool]) -> None:
-        """Waits until something holds."""
+        """Wait until something holds."""
         async with asyncio.timeout(SECONDS), self._more:
             await self._more.wait_for(lambda: holds(self))
 
     async def follow(self) -> None:
-        """Follows until cancelled."""
+        """Follow until cancelled."""
         async with httpx.AsyncClient(timeout=httpx.Timeout(SECONDS)) as client:
             while True:
                 headers = {"last-event-id": self.last_id} if self.last_id else {}
@@ -102,7 +102,7 @@ class FollowingBrowser:
 
 @asynccontextmanager
 async def following(address: str, query: str = "") -> AsyncIterator[FollowingBrowser]:
-    """Runs a browser, which is at a position of the stream when the block begins."""
+    """Run a browser, which is at a position of the stream when the block begins."""
     browser = FollowingBrowser(address, query)
     task = asyncio.create_task(browser.follow())
     try:
@@ -122,7 +122,7 @@ class Recorder:
         self._number = 0
 
     async def record(self, count: int) -> None:
-        """Records more forecasts, in one call."""
+        """Record more forecasts, in one call."""
         games = [game(self._number + each) for each in range(count)]
         self._number += count
         requests = [predict_request(PATTERN, game_id=each) for each in games]
@@ -141,7 +141,7 @@ async def ready(gateway: SpawnedServer) -> str:
 
 @asynccontextmanager
 async def evening(folder: Path, *options: str, **settings: Any) -> AsyncIterator[tuple[Recorder, str, SpawnedServer]]:
-    """Runs a server and a gateway; yields a recorder, the gateway's address and the gateway."""
+    """Run a server and a gateway; yield a recorder, the gateway's address and the gateway."""
     async with (
         async_worker(folder, heartbeat_seconds=0.2, **settings) as worker,
         AsyncDejavuClient(worker.address) as client,
@@ -312,7 +312,7 @@ async def test_a_slow_browser_is_cut_off_and_resumes_without_loss_while_others_g
 
 
 async def _until_closed(stalled: socket.socket) -> None:
-    """Waits until the other side has dropped a connection, without reading from it while it does not."""
+    """Wait until the other side has dropped a connection, without reading from it while it does not."""
     stalled.setblocking(False)
     async with asyncio.timeout(60):
         while True:

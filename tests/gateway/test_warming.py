@@ -39,7 +39,7 @@ def context_of(server: Server) -> Any:
 
 
 async def asked(games: GameEndpoints, context: Any) -> int:
-    """Asks for the board as the page does; returns the status."""
+    """Ask for the board as the page does; return the status."""
     scope = {"type": "http", "method": "GET", "headers": [], "query_string": b"includeReplays=1", CONTEXT_KEY: context}
     return (await games.day(Request(scope))).status_code
 

@@ -11,7 +11,7 @@ from dejavu_models.scorecard import SettledForecasts
 
 
 def settled(*rows: dict[str, Any]) -> SettledForecasts:
-    """Builds settled forecasts from the given fields, with defaults for the others."""
+    """Build settled forecasts from the given fields, with defaults for the others."""
     usual = {
         "game": 0,
         "minute": 18,

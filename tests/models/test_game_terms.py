@@ -26,7 +26,7 @@ WORTH = GameTerms(3.0, -2.0, -0.5, 0.75, 1.5)
 
 
 def history(*games: tuple[int, str, str], since: date = OPENING) -> ScheduleHistory:
-    """Returns the history of games: days since the opening night, home and away team."""
+    """Return the history of games: days since the opening night, home and away team."""
     state = ScheduleHistory()
     for day, home, away in games:
         state = state.after(since + timedelta(day), home, away)

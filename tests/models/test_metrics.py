@@ -23,7 +23,7 @@ def test_errors_are_of_each_game() -> None:
 
 
 def crps_by_definition(sample: list[float], outcome: float) -> float:
-    """Integrates (F(x) − 1{outcome ≤ x})² piecewise between its jumps."""
+    """Integrate (F(x) − 1{outcome ≤ x})² piecewise between its jumps."""
     places = sorted([*sample, outcome])
     total = 0.0
     for left, right in itertools.pairwise(places):

@@ -16,7 +16,7 @@ LAST = date(2023, 6, 12)
 
 
 def start() -> LiveRatings:
-    """Returns ratings of a bundle for the season 2024, with the last game in June 2023."""
+    """Return ratings of a bundle for the season 2024, with the last game in June 2023."""
     state = RatingFilter.start(SETTINGS).predict(2023, np.datetime64(LAST)).update("DEN", "MIA", 5.0)
     return LiveRatings.start(state.predict(2024))
 
@@ -27,7 +27,7 @@ def result(home: str = "BOS", away: str = "NYK", *, day: int = 140, **fields: An
 
 
 def season(games: int) -> list[GameResult]:
-    """Returns one game per day, cycling through all teams."""
+    """Return one game per day, cycling through all teams."""
     rng = np.random.default_rng(games)
     pairs = [rng.choice(CODES, 2, replace=False).tolist() for _ in range(games)]
     return [

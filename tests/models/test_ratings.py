@@ -20,7 +20,7 @@ TEAM = st.sampled_from(CODES)
 def season_of_games(
     strengths: dict[str, float], games: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns days, home and away teams and final differentials; the home advantage is 3 points."""
+    """Return days, home and away teams and final differentials; the home advantage is 3 points."""
     rng = np.random.default_rng(seed)
     pairs = np.array([rng.choice(len(CODES), 2, replace=False) for _ in range(games)])
     home, away = (np.array(CODES)[pairs[:, side]] for side in (0, 1))
@@ -84,7 +84,7 @@ def test_the_expected_margin_turns_with_the_teams_but_for_the_home_advantage() -
 
 
 def paired(variance: float, between: float, noise: float, mean: float = 0.0) -> RatingFilter:
-    """Returns ratings that know two teams as given, and nothing of the others."""
+    """Return ratings that know two teams as given, and nothing of the others."""
     one, other = CODES.index("BOS"), CODES.index("DEN")
     covariance, means = np.zeros_like(START.covariance), np.zeros_like(START.mean)
     means[[one, other]] = mean

@@ -19,7 +19,7 @@ UNKNOWN = TeamSchedule()
 
 
 def seasons(seed: int, teams: int, days: int) -> list[Played]:
-    """Draws the games of two seasons: up to two an evening, without a break of more than MAX_BREAK days."""
+    """Draw the games of two seasons: up to two an evening, without a break of more than MAX_BREAK days."""
     rng, games = random.Random(seed), list[Played]()
     for opening in (date(2030, 10, 22), date(2031, 10, 24)):
         day = opening
@@ -38,7 +38,7 @@ def folded(games: list[Played]) -> ScheduleHistory:
 
 
 def counted(games: list[Played], code: str, game: Played) -> TeamSchedule:
-    """Counts what the schedule says of a team over all games, one question at a time."""
+    """Count what the schedule says of a team over all games, one question at a time."""
     day, home, _ = game
     earlier = sorted(
         each for each in games if code in each[1:] and each[0] < day and season_on(each[0]) == season_on(day)

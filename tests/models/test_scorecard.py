@@ -144,7 +144,7 @@ _PROBABILITIES = st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans()), min_siz
 
 
 def calibration_error(told: Sequence[tuple[float, bool]]) -> float:
-    """Returns the calibration error of one forecast a game."""
+    """Return the calibration error of one forecast a game."""
     rows = [{"game": game, "probability": p, "home_led": led} for game, (p, led) in enumerate(told)]
     return scorecard(settled(*rows)).ece
 

@@ -36,7 +36,7 @@ class Evening(NamedTuple):
 
 
 def seasons_of(seed: int, first: int, number: int, days: int) -> list[Evening]:
-    """Simulates seasons: some days of each, at random in it and the day after, with up to seven games a day."""
+    """Simulate seasons: some days of each, at random in it and the day after, with up to seven games a day."""
     rng = np.random.default_rng(seed)
     evenings = []
     for season in range(first, first + number):
@@ -54,7 +54,7 @@ def seasons_of(seed: int, first: int, number: int, days: int) -> list[Evening]:
 
 
 def terms_of(evenings: list[Evening]) -> list[GameTerms]:
-    """Returns the terms of each game, as the trainer computes them over a table of games."""
+    """Return the terms of each game, as the trainer computes them over a table of games."""
     history, terms = ScheduleHistory(), []
     for game in (game for evening in evenings for game in evening.games):
         schedule = history.before(game.day, game.home, game.away)
@@ -66,7 +66,7 @@ def terms_of(evenings: list[Evening]) -> list[GameTerms]:
 def evaluated(
     start: RatingFilter, evenings: list[Evening], earlier: list[Evening] | None = None
 ) -> tuple[list[float], RatingFilter]:
-    """Returns the margins that the trainer expects of each game, in points, and its state at the end.
+    """Return the margins that the trainer expects of each game, in points, and its state at the end.
 
     Args:
         start: its state before the games.
@@ -90,7 +90,7 @@ def evaluated(
 def served(
     bundled: RatingFilter, evenings: list[Evening], earlier: list[Evening] | None = None
 ) -> tuple[list[float], RatingFilter]:
-    """Returns the margins that a server expects to which the finals of a day are reported before the next day.
+    """Return the margins that a server expects to which the finals of a day are reported before the next day.
 
     Args:
         bundled: the ratings of its bundle.

@@ -53,7 +53,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[Log]:
-    """Keeps what is logged from being rendered, tracebacks and all."""
+    """Keep what is logged from being rendered, tracebacks and all."""
     with capture_logs() as captured:
         yield captured
 
@@ -91,7 +91,7 @@ class Caller:
         return int(answer.status)
 
     async def until_told(self, status: int) -> None:
-        """Waits until the ledger's health is this, which a watcher is told."""
+        """Wait until the ledger's health is this, which a watcher is told."""
         watch = self.health.Watch(health_pb2.HealthCheckRequest(service=LEDGER))
         async with asyncio.timeout(30):
             while (await watch.read()).status != status:
@@ -99,7 +99,7 @@ class Caller:
         watch.cancel()
 
     async def until_refused(self, code: grpc.StatusCode, reason: str) -> None:
-        """Asks for named forecasts until they are refused so."""
+        """Ask for named forecasts until they are refused so."""
         async with asyncio.timeout(30):
             while True:
                 refused = await refusal(self.predict(NAMED))

@@ -58,11 +58,11 @@ class Server:
         return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
     def predict(self, *numbers: int) -> list[int]:
-        """Asks for a forecast of each game; their sequences."""
+        """Ask for a forecast of each game; their sequences."""
         return [self.client.predict(PATTERN, game_id=game(number)).sequence for number in numbers]
 
     def fill_up(self) -> int:
-        """Asks for forecasts until one is refused, and counts the others: SQLite writes over the log it has copied."""
+        """Ask for forecasts until one is refused, and count the others: SQLite writes over the log it has copied."""
         for number in range(100, 300):
             try:
                 self.predict(number)
@@ -71,7 +71,7 @@ class Server:
         raise AssertionError("a full disk takes forecasts without end")
 
     def lives_without_a_ledger(self) -> str:
-        """Holds it to what it owes without one; what its refusal says."""
+        """Hold it to what it owes without one; what its refusal says."""
         assert self.client.predict(PATTERN).sequence == 0
         results = self.client.predict_batch([predict_request(PATTERN, game_id=game(90)), predict_request(PATTERN)])
         assert [result.error.reason for result in results] == ["LEDGER_UNAVAILABLE", ""]
@@ -82,7 +82,7 @@ class Server:
         return caught.value.message
 
     def until_recovered(self) -> None:
-        """Waits until each worker that told of a failing ledger has told that it is well."""
+        """Wait until each worker that told of a failing ledger has told that it is well."""
         for name in {entry["worker"] for entry in self.told("ledger_failing")}:
             self.process.wait_for("ledger_recovered", partial(_is_of, name), seconds=60)
         assert self.figure("dejavu_workers_without_ledger") == 0
@@ -152,7 +152,7 @@ def test_workers_whose_disk_takes_no_more_record_again_once_it_does(folder: Path
 
 
 def disk(folder: Path, mebibytes: int) -> tuple[str, ...]:
-    """Returns a command that executes a server where `folder` is a disk of this size, for that server alone."""
+    """Return a command that executes a server where `folder` is a disk of this size, for that server alone."""
     mount = f'mount -t tmpfs -o size={mebibytes}m small "$0" && exec "$@"'
     command = ("unshare", "--mount", "sh", "-c", mount, str(folder))
     if shutil.which("unshare") is None:
@@ -168,7 +168,7 @@ def small_disk(folder: Path) -> tuple[str, ...]:
 
 
 def fill(disk: Path) -> Path:
-    """Leaves no room on a disk; the file to be removed to make some."""
+    """Leave no room on a disk; the file to be removed to make some."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:

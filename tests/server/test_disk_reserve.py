@@ -86,7 +86,7 @@ async def serving(tmp_path: Path, disk: Disk, log: Log, figures: CollectorRegist
 
 
 async def until_told(channel: grpc.aio.Channel, status: int) -> None:
-    """Waits until the ledger has this health."""
+    """Wait until the ledger has this health."""
     stub: Any = health_pb2_grpc.HealthStub(channel)
     watch = stub.Watch(health_pb2.HealthCheckRequest(service=LEDGER))
     while (await watch.read()).status != status:

@@ -28,7 +28,7 @@ EVEN: Any = {"horizon": FINAL, "pregame_margin": 0.0}
 
 
 def played(client: DejavuClient, *, attacked: bool) -> Scorecard:
-    """Plays the evening, and returns the scorecard."""
+    """Play the evening, and return the scorecard."""
     for game_id in GAMES:
         for minute in (3, 6, 20, 47):
             if minute != 3:

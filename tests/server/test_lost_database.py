@@ -45,18 +45,18 @@ class Server:
         return self.url.rpartition("/")[2]
 
     def predict(self, number: int) -> int:
-        """Records a forecast of a game."""
+        """Record a forecast of a game."""
         sequence = self.client.predict(PATTERN, game_id=game(number)).sequence
         self.recorded.append(sequence)
         return sequence
 
     def predict_until_refused(self) -> None:
-        """Records forecasts of further games until one is refused: the first may come before the fault is felt."""
+        """Record forecasts of further games until one is refused: the first may come before the fault is felt."""
         while True:
             self.predict(900 + len(self.recorded))
 
     def lives_without_a_ledger(self) -> str:
-        """Holds it to what it owes without its ledger; returns what its refusal says."""
+        """Hold it to what it owes without its ledger; return what its refusal says."""
         began = time.monotonic()
         with pytest.raises(UnavailableError) as caught:
             self.predict_until_refused()
@@ -69,7 +69,7 @@ class Server:
         return caught.value.message
 
     def until_recovered(self) -> None:
-        """Waits until every worker records again."""
+        """Wait until every worker records again."""
         self.until(lambda: self.client.health(LEDGER) is HealthStatus.SERVING)
         for worker in {entry["worker"] for entry in self.process.events if entry["event"] == "ledger_failing"}:
             self.process.wait_for("ledger_recovered", partial(_is_of, worker), seconds=90)
@@ -81,7 +81,7 @@ class Server:
             time.sleep(0.05)
 
     def holds_what_it_answered(self) -> None:
-        """Checks that each forecast that was answered is in the ledger, and that no worker was replaced."""
+        """Check that each forecast that was answered is in the ledger, and that no worker was replaced."""
         assert verify(self.url).entries >= len(set(self.recorded))
         rows = self.database.execute("SELECT sequence FROM entries ORDER BY sequence", self.name)
         assert set(self.recorded) <= {sequence for (sequence,) in rows}
@@ -232,7 +232,7 @@ def test_a_full_disk_of_the_database_is_told_and_passes(database: PostgresServer
 
 @contextmanager
 def small_disk(database: PostgresServer) -> Iterator[Path]:
-    """Mounts a disk of 24 megabytes in the folder of a database."""
+    """Mount a disk of 24 megabytes in the folder of a database."""
     disk = database.folder / "small"
     disk.mkdir()
     mounted = subprocess.run(

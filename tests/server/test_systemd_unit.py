@@ -31,7 +31,7 @@ MOST_EXPOSED = 2.0
 
 
 def service(unit: Path = UNIT) -> dict[str, list[str]]:
-    """Returns the settings of a unit, each with its values in order."""
+    """Return the settings of a unit, each with its values in order."""
     found = defaultdict(list)
     for line in unit.read_text().splitlines():
         name, assigned, value = line.partition("=")
@@ -41,7 +41,7 @@ def service(unit: Path = UNIT) -> dict[str, list[str]]:
 
 
 def environment(unit: Path = UNIT) -> dict[str, str]:
-    """Returns the environment variables that a unit sets."""
+    """Return the environment variables that a unit sets."""
     return dict(each.split("=", 1) for each in service(unit)["Environment"])
 
 

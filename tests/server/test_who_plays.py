@@ -28,7 +28,7 @@ FIELDS = ("home", "seconds", "plus_minus", "started")
 
 
 def model() -> Forecaster:
-    """Returns the shipped models with ratings that know no player yet."""
+    """Return the shipped models with ratings that know no player yet."""
     shipped = Registry.load([]).get()
     players = PlayerRatings(season=2026, weights=LineupWeights(0.8, 0.3, -0.2))
     return Forecaster(
@@ -63,12 +63,12 @@ def players(number: int) -> list[PlayerLine]:
 
 
 def over(number: int) -> datetime:
-    """Returns when a game was over: they are two days apart."""
+    """Return when a game was over: they are two days apart."""
     return datetime(FIRST.year, FIRST.month, FIRST.day, 4, tzinfo=UTC) + timedelta(days=1 + 2 * number)
 
 
 async def report(client: AsyncDejavuClient, number: int, box_score: list[PlayerLine]) -> int:
-    """Reports that BOS beat LAL on a day, and waits until the model has learned it."""
+    """Report that BOS beat LAL on a day, and wait until the model has learned it."""
     made = await client.report_outcome(
         game_id(number),
         5 + number,
@@ -85,7 +85,7 @@ async def report(client: AsyncDejavuClient, number: int, box_score: list[PlayerL
 
 
 def seen(missing: int = 0) -> Lineups:
-    """Returns line-ups without the first usual players of BOS."""
+    """Return line-ups without the first usual players of BOS."""
     box = made_box_score("BOS", "LAL", 5, 0)
     home, away = (sorted(line.player for line, _ in box if line.home is is_home) for is_home in (True, False))
     return lineups(home[missing : missing + 5], away[:5], home[missing:], away)

@@ -15,7 +15,7 @@ RESAMPLED: tuple[Callable[..., Any], ...] = (evaluate, compute_metrics, result_o
 
 @pytest.fixture(scope="session", autouse=True)
 def few_resamples() -> Iterator[None]:
-    """Uses 50 resamples instead of 2,000 wherever a test gives no number; precise enough for the tests."""
+    """Use 50 resamples instead of 2,000 wherever a test gives no number; precise enough for the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for function in RESAMPLED:
             defaults = function.__kwdefaults__ or {}

@@ -15,7 +15,7 @@ from dejavu_trainer.cli.main import main
 
 
 def run(*arguments: object) -> int:
-    """Runs `dejavu-trainer` with arguments in this process; returns its exit code."""
+    """Run `dejavu-trainer` with arguments in this process; return its exit code."""
     with pytest.raises(SystemExit) as left:
         main([str(argument) for argument in arguments])
     code = left.value.code
@@ -25,7 +25,7 @@ def run(*arguments: object) -> int:
 async def ledger_of(
     path: Path, games: int, *, first: str = "0022400001", evening: datetime = datetime(2024, 11, 2, 3, 30, tzinfo=UTC)
 ) -> str:
-    """Writes a ledger with games of BKN against GSW that ended 25 points apart, one an evening; returns its URL."""
+    """Write a ledger with games of BKN against GSW that ended 25 points apart, one an evening; return its URL."""
     url = f"sqlite:///{path}"
     ledger = await Ledger.open(url)
     for number in range(games):

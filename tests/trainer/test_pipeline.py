@@ -39,7 +39,7 @@ class RecordedProgress(Progress):
 
     @contextmanager
     def step(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
-        """Runs one step."""
+        """Run one step."""
         done = list[int]()
         yield done.append
         self.steps.append((name, total, sum(done)))

@@ -45,7 +45,7 @@ def expected_margin(model: Forecaster, home: str = "BOS", away: str = "LAL") -> 
 
 @pytest.fixture
 def _in_2037(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the command run after the simulated games of 2037."""
+    """Let the command run after the simulated games of 2037."""
     monkeypatch.setattr(refresh_command, "game_day", lambda _: date(2037, 6, 30))
 
 

@@ -29,7 +29,7 @@ START_SECONDS = 120
 
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
-    """Starts a tracking server that keeps all in a folder; yields its address."""
+    """Start a tracking server that keeps all in a folder; yield its address."""
     folder.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

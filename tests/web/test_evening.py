@@ -40,7 +40,7 @@ window.EventSource = class extends Source {
 
 @contextmanager
 def polling(feed: str, server: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs `dejavu poll` until the evening is over."""
+    """Run `dejavu poll` until the evening is over."""
     command = ["poll", "--feed-url", feed, "--target", server, "--interval", "0.1", "--until-final", "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "dejavu_client.cli", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -53,7 +53,7 @@ def polling(feed: str, server: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def sequences_in(ledger: Path, *kinds: str) -> list[int]:
-    """Returns the sequences of the entries of some kinds in a ledger.
+    """Return the sequences of the entries of some kinds in a ledger.
 
     Lists have only the outcomes that settle a forecast: a poller that is held up may report a half before it knows any.
     """
@@ -63,7 +63,7 @@ def sequences_in(ledger: Path, *kinds: str) -> list[int]:
 
 
 def wait_for_minute(page: Page, minute: int) -> None:
-    """Waits until the board shows a game that has come so far."""
+    """Wait until the board shows a game that has come so far."""
     page.wait_for_function(
         """minute => [...document.querySelectorAll(".game-now .sub")].some(
           each => Number(each.innerText.replace(/\\D+/g, "")) >= minute)""",
@@ -127,7 +127,7 @@ def test_every_event_of_an_evening_is_shown_once_and_in_order_whatever_is_killed
 
 
 def assert_lists(page: Page, game: str, client: DejavuClient) -> None:
-    """Checks that the table of a game lists its forecasts, in the order of the ledger."""
+    """Check that the table of a game lists its forecasts, in the order of the ledger."""
     figure = page.locator(".figure").first
     figure.get_by_role("button", name="Show as table").click()
     rows = figure.locator("tbody tr").evaluate_all(

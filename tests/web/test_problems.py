@@ -47,7 +47,7 @@ window.hide = (hidden) => {
 
 
 def changed_status(**changes: object) -> Callable[[Route], None]:
-    """Returns a handler of requests for the status, which changes fields of the gateway's answer."""
+    """Return a handler of requests for the status, which changes fields of the gateway's answer."""
 
     def answer(route: Route) -> None:
         response = route.fetch()
@@ -112,7 +112,7 @@ class SilencingRelay:
             each.close()
 
     def fall_silent(self) -> None:
-        """Passes on nothing any more over the connections of streams that are open; other connections work."""
+        """Pass on nothing any more over the connections of streams that are open; other connections work."""
         self._silent.update(self._streams)
 
     def _accept(self) -> None:

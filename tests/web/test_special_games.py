@@ -43,7 +43,7 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
 
 @contextmanager
 def later(opened: Tab, minutes: float) -> Iterator[Page]:
-    """Shows the page as it is some minutes later, by the server's clock."""
+    """Show the page as it is some minutes later, by the server's clock."""
     time = datetime.now(UTC) + timedelta(minutes=minutes)
     opened.page.route("**/api/status", changed_status(serverTime=time.isoformat()))
     opened.page.evaluate("dispatchEvent(new Event('online'))")

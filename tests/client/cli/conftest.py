@@ -12,7 +12,7 @@ from dejavu_client.cli.main import app
 
 @pytest.fixture
 def run(server: FakeServer) -> Run:
-    """Runs `dejavu` with arguments, against the fake server unless another target is given."""
+    """Run `dejavu` with arguments, against the fake server unless another target is given."""
 
     def run(*arguments: str, stdin: str = "", target: str | None = None, width: int = 120) -> Result:
         environment = {"DEJAVU_TARGET": target or server.target, "COLUMNS": f"{width}", "TERM": "dumb", "TZ": "UTC"}

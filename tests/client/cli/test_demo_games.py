@@ -16,7 +16,7 @@ from dejavu_client.cli.demo import simulate_matched_games
 
 
 def margins(server: FakeServer, expected: float) -> None:
-    """Makes the server return an expected margin for every game but the first, which is simulated all the same."""
+    """Make the server return an expected margin for every game but the first, which is simulated all the same."""
 
     def answer(request: PredictBatchRequest) -> PredictBatchResponse:
         made = [forecast(each, expected_margin=expected) for each in request.requests[1:]]

@@ -26,7 +26,7 @@ PROGRAMS: Any = {"dejavu": app, "dejavu-server": server, "dejavu-trainer": train
 
 
 def paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yields the words that select each command below a group, and the group itself."""
+    """Yield the words that select each command below a group, and the group itself."""
     yield path
     for name in command.list_commands(None) if hasattr(command, "list_commands") else ():
         yield from paths(command.get_command(None, name), (*path, name))

@@ -76,7 +76,7 @@ QUOTE = PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW", hori
 
 @pytest.fixture
 def run(run: Run) -> Run:
-    """Runs `dejavu` in a terminal of 80 columns."""
+    """Run `dejavu` in a terminal of 80 columns."""
     return partial(run, width=80)
 
 

@@ -56,7 +56,7 @@ def stage() -> Iterator[Stage]:
 
 
 def next_record(program: Program, event: str) -> Any:
-    """Returns the next JSON line with an event of the given name; skips the lines before it."""
+    """Return the next JSON line with an event of the given name; skip the lines before it."""
     assert program.stdout is not None
     for line in program.stdout:
         record = json.loads(line)
@@ -173,7 +173,7 @@ def test_a_reader_that_leaves_ends_it_without_a_complaint(stage: Stage) -> None:
 
 
 def read_from(terminal: int) -> bytes:
-    """Returns what a program wrote to its terminal; nothing once it has ended."""
+    """Return what a program wrote to its terminal; nothing once it has ended."""
     try:
         return os.read(terminal, 65536)
     except OSError:

@@ -76,7 +76,7 @@ def test_it_serves_games_of_another_project_with_the_ids_and_dates_of_a_list(tmp
 
 
 def announced(program: subprocess.Popen[str]) -> dict[str, Any]:
-    """Returns the JSON object that a replay prints at its start."""
+    """Return the JSON object that a replay prints at its start."""
     assert program.stdout is not None
     told: dict[str, Any] = json.loads(program.stdout.readline())
     return told

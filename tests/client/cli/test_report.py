@@ -23,7 +23,7 @@ from dejavu_client import FINAL, HALFTIME
 
 @pytest.fixture
 def empty_ledger(server: FakeServer) -> None:
-    """Lets every report be beyond the head of the ledger."""
+    """Let every report be beyond the head of the ledger."""
     server.answers("GetCheckpoint", *[GetCheckpointResponse(checkpoint=Checkpoint(sequence=0))] * 3)
 
 

@@ -33,7 +33,7 @@ UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202
 
 
 def filled(message: Message, text: str = HOSTILE, depth: int = 0) -> Any:
-    """Returns the message with the text in all its fields of text, and one element in what is repeated."""
+    """Return the message with the text in all its fields of text, and one element in what is repeated."""
     for field in message.DESCRIPTOR.fields:
         if field.type == FieldDescriptor.TYPE_STRING:
             if field.is_repeated:
@@ -105,7 +105,7 @@ def test_an_exported_table_runs_no_formula(server: FakeServer) -> None:
 
 @contextmanager
 def hostile_evening() -> Iterator[tuple[str, ...]]:
-    """Serves an evening whose feed is hostile; yields the arguments of a poller of it."""
+    """Serve an evening whose feed is hostile; yield the arguments of a poller of it."""
     evening = Evening([game(run=2)])
 
     def respond(path: str) -> Response:

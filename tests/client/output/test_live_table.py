@@ -75,7 +75,7 @@ def watched(
     age: float = 0.0,
     trouble: str = "",
 ) -> WatchedGame:
-    """Returns a game with the given forecasts after minute 18; `both` uses the default ones."""
+    """Return a game with the given forecasts after minute 18; `both` uses the default ones."""
     half, end = (forecast(), forecast(8.1, horizon=FINAL)) if both else (half, end)
     horizons = watched_horizons(WANTED)
     for horizon, made, came in ((HALFTIME, half, half_came), (FINAL, end, end_came)):
@@ -94,7 +94,7 @@ def drawn(
     scoreboard_time: datetime | None = NOW,
     **told: Any,
 ) -> list[str]:
-    """Returns the lines of the table; with a height, as on a terminal without colors."""
+    """Return the lines of the table; with a height, as on a terminal without colors."""
     terminal = height is not None
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=terminal, color_system=None)
     shown = [replace(game, latencies=() if index else (0.2, 0.4)) for index, game in enumerate(games)]
@@ -225,7 +225,7 @@ def test_before_the_first_scoreboard_before_a_game_and_without_games_it_says_so(
 
 
 def widest() -> list[WatchedGame]:
-    """Returns games whose cells have their maximum width."""
+    """Return games whose cells have their maximum width."""
     late = replace(state(GameStatus.LIVE, "Q4 01:12"), home_score=131, away_score=128)
     over = replace(late, status=GameStatus.FINAL, text="Final/OT2")
     return [
@@ -272,7 +272,7 @@ def test_the_columns_stay_the_same_through_an_evening() -> None:
 
 
 def followed(*probabilities: float) -> WatchedGame:
-    """Returns a game with a forecast of the end after each minute from the sixth on; NaN: none of that minute."""
+    """Return a game with a forecast of the end after each minute from the sixth on; NaN: none of that minute."""
     horizon = watched_horizons(WANTED)[FINAL]
     for minute, probability in enumerate(probabilities, 6):
         if not math.isnan(probability):

@@ -29,7 +29,7 @@ CARD = Scorecard(
 
 
 async def summary() -> Summary:
-    """Returns the summary of an evening of two games with several forecasts of the half."""
+    """Return the summary of an evening of two games with several forecasts of the half."""
     evening, predictor = Evening([game(lead=3, run=2), game("MIA", "NYK", lead=-1)]), StoringPredictor()
     async with watching(evening, predictor, horizons=(HALFTIME,), from_minute=21) as watch:
         for minute in (22, 23):

@@ -28,7 +28,7 @@ FINDABLE = sorted(set(FeedFaultKind) - {FeedFaultKind.MIDNIGHT})
 
 
 def true_patterns(games: Sequence[ReplayGame]) -> dict[tuple[str, Horizon.ValueType], tuple[int, ...]]:
-    """Returns the patterns of the last minutes from which half and end are forecast."""
+    """Return the patterns of the last minutes from which half and end are forecast."""
     minutes = {HALFTIME: 23, FINAL: 47}
     return {
         (played.home, horizon): slots(played.scores, minute) for played in games for horizon, minute in minutes.items()

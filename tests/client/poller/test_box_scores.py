@@ -51,12 +51,12 @@ class Court:
 
 
 def seen(request: PredictRequest) -> int | None:
-    """Returns how many home players a request says were seen; None if it says nothing."""
+    """Return how many home players a request says were seen; None if it says nothing."""
     return len(request.lineups.home_seen) if request.HasField("lineups") else None
 
 
 async def to_the_end(watch: Watch) -> None:
-    """Plays a game from the end of its first half."""
+    """Play a game from the end of its first half."""
     for elapsed in (HALF, HALF + 61, END - 59):
         await watch.at(elapsed)
     watch.evening.clock.now = watch.evening.replay.end

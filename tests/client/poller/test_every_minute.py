@@ -34,7 +34,7 @@ from dejavu_feed.replay.games import extend_to_overtime
 
 
 async def go_through(watch: Watch, first: int, last: int) -> None:
-    """Polls just after the end of each of these minutes, and at the end of quarters, which completes their last one."""
+    """Poll just after the end of each of these minutes, and at the end of quarters, which completes their last one."""
     for minute in range(first, last + 1):
         await watch.at(60.0 * minute + (minute % QUARTER_MINUTES > 0))
 

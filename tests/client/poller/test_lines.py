@@ -34,7 +34,7 @@ from dejavu_feed.nba.live_payloads import GameState, GameStatus
 
 
 def margins(predictor: StoringPredictor) -> list[tuple[float | None, int]]:
-    """Returns margin and source of each request."""
+    """Return margin and source of each request."""
     return [asked.margin for asked in predictor.asked]
 
 
@@ -57,14 +57,14 @@ NO_LINE = (None, MARGIN_SOURCE_UNSPECIFIED)
 
 
 async def before_tip_off(watch: Watch, seconds: float) -> None:
-    """Polls seconds before tip-off, twice: what a turn reads counts from the next one on."""
+    """Poll seconds before tip-off, twice: what a turn reads counts from the next one on."""
     watch.evening.clock.now = watch.evening.start - timedelta(seconds=seconds)
     await watch.turn()
     await watch.turn()
 
 
 async def until_minute_six(watch: Watch) -> None:
-    """Polls after minutes 1, 5 and 6."""
+    """Poll after minutes 1, 5 and 6."""
     for elapsed in (61, 301, 361):
         await watch.at(elapsed)
 
@@ -386,12 +386,12 @@ async def test_a_game_that_was_on_before_has_no_line_of_the_feed() -> None:
 
 
 def margin(line: GameLine | None) -> float | None:
-    """Returns the margin of a line, None without one."""
+    """Return the margin of a line, None without one."""
     return None if line is None else line.margin
 
 
 def stranger(evening: Evening, **fields: Any) -> Forecast:
-    """Returns a forecast with a line of the feed from an hour before tip-off."""
+    """Return a forecast with a line of the feed from an hour before tip-off."""
     forecast = Forecast(**{"expected_margin": -60.0, "margin_source": MARGIN_SOURCE_FEED, **fields})
     forecast.margin_time.FromDatetime(evening.start - timedelta(hours=1))
     return forecast
@@ -432,13 +432,13 @@ async def test_a_line_that_a_stranger_recorded_does_not_replace_the_pollers(tmp_
 
 
 def scheduled(evening: Evening, **changes: Any) -> GameState:
-    """Returns the evening's game before its tip-off."""
+    """Return the evening's game before its tip-off."""
     [state] = evening.scoreboard().games
     return replace(state, **{"status": GameStatus.SCHEDULED, "tip_off": evening.start, **changes})
 
 
 async def turn(evening: Evening, lines: GameLines, state: GameState, at: float) -> GameLine | None:
-    """Reads the lines and then a scoreboard, seconds after the scheduled start of the first game."""
+    """Read the lines and then a scoreboard, seconds after the scheduled start of the first game."""
     evening.clock.now = evening.start + timedelta(seconds=at)
     await lines.read()
     await lines.follow([state])

@@ -28,7 +28,7 @@ class Measured:
         self.ids = watch.evening.ids
 
     def age(self, game_id: str) -> float | None:
-        """Returns a game's age; None if there is no such sample."""
+        """Return a game's age; None if there is no such sample."""
         played = self.watch.evening.replay.games[game_id]
         return self.registry.get_sample_value(AGE, {"game_id": game_id, "home": played.home, "away": played.away})
 

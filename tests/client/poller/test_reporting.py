@@ -41,12 +41,12 @@ SKIPPING: Final[dict[str, Any]] = {"from_minute": 23, "every": 2}
 
 
 def said(watch: Watch) -> list[tuple[int, int]]:
-    """Returns the reported horizons and differentials."""
+    """Return the reported horizons and differentials."""
     return [(report.horizon, report.differential) for report in watch.predictor.reports]
 
 
 async def to_the_end(watch: Watch) -> None:
-    """Plays a game from the last minutes of its first half to the end."""
+    """Play a game from the last minutes of its first half to the end."""
     for elapsed in (60.0 * 22 + 1, 60.0 * 23 + 1, HALF, HALF + 61, END - 59):
         await watch.at(elapsed)
     watch.evening.clock.now = watch.evening.replay.end

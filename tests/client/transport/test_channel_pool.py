@@ -43,7 +43,7 @@ class Service:
         return len(self.lines) - 1
 
     def answer(self, place: PooledChannel[int]) -> str:
-        """Ends a call with an answer and returns its worker. A connection to a dead worker moves to a living one."""
+        """End a call with an answer and return its worker. A connection to a dead worker moves to a living one."""
         if self.lines[place.connection] not in self.workers:
             self.lines[place.connection] = self._choose(self.workers)
         worker = self.lines[place.connection]
@@ -60,7 +60,7 @@ class Service:
         return self.answer(place)
 
     def calls_until_all_are_reached(self) -> int:
-        """Returns the number of calls until the last N calls reached all N workers."""
+        """Return the number of calls until the last N calls reached all N workers."""
         newest = list[str]()
         for count in range(1, 10_000):
             newest = [*newest, self.call()][-len(self.workers) :]

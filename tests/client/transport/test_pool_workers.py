@@ -16,7 +16,7 @@ from dejavu_client.transport import channel_pool
 
 
 async def answering(client: AnyClient, count: int) -> set[str]:
-    """Returns the workers that answer the next `count` calls."""
+    """Return the workers that answer the next `count` calls."""
     before = client.stats.workers
     for _ in range(count):
         await client.call("predict", PATTERN, timeout=10.0)
@@ -24,7 +24,7 @@ async def answering(client: AnyClient, count: int) -> set[str]:
 
 
 async def reached(client: AnyClient, workers: set[str]) -> None:
-    """Calls until N consecutive calls reach all N workers; fails after 60 s."""
+    """Call until N consecutive calls reach all N workers; fail after 60 s."""
     async with asyncio.timeout(60):
         while True:
             if await answering(client, len(workers)) == workers:
@@ -33,7 +33,7 @@ async def reached(client: AnyClient, workers: set[str]) -> None:
 
 
 def serving(server: SpawnedServer, count: int) -> list[str]:
-    """Waits for a number of workers and returns their names in order of their start."""
+    """Wait for a number of workers and return their names in order of their start."""
     names = list[str]()
     for _ in range(count):
         names.append(server.wait_for("serving", lambda entry: entry["worker"] not in names)["worker"])

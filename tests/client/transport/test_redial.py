@@ -17,7 +17,7 @@ PATTERN = [0.0, 2.0, -3.0]
 
 
 async def peers(server: FakeServer, client: AnyClient, *, calls: int, until: int) -> set[str]:
-    """Returns the connections used by calls; ends early once there are `until` of them."""
+    """Return the connections used by calls; end early once there are `until` of them."""
     seen = set[str]()
     for _ in range(calls):
         await client.call("predict", PATTERN)

@@ -44,7 +44,7 @@ def test_never_more_repetitions_than_the_burst_and_a_share_of_the_calls(
 
 
 async def fail(client: AnyClient, calls: int) -> int:
-    """Makes calls, many at a time; returns how many failed."""
+    """Make calls, many at a time; return how many failed."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(16))
     results = await asyncio.gather(*(client.call("predict", PATTERN) for _ in range(calls)), return_exceptions=True)
     assert all(isinstance(each, DejavuClientError) for each in results if isinstance(each, BaseException))

@@ -70,7 +70,7 @@ class Fleet:
         self.pool = ChannelPool(lambda address: (address, next(numbers)), size, servers, now=lambda: self.now)
 
     def call(self) -> ServerAddress:
-        """Makes a call that goes on with another server as long as there is one; returns the one that answered."""
+        """Make a call that goes on with another server as long as there is one; return the one that answered."""
         tried = list[PooledChannel[tuple[ServerAddress, int]]]()
         while True:
             pooled = self.pool.take([each.server for each in tried])

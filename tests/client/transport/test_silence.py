@@ -30,7 +30,7 @@ def silent() -> Iterator[str]:
 
 
 def dialing(kind: str, *targets: str) -> Callable[[], object]:
-    """Returns a factory of channels to these targets, one after the other, and to the last one from then on."""
+    """Return a factory of channels to these targets, one after the other, and to the last one from then on."""
     addresses = itertools.chain(targets, itertools.repeat(targets[-1]))
     channel = grpc.insecure_channel if kind == "sync" else grpc.aio.insecure_channel
     return lambda: channel(next(addresses), config.channel_options())
@@ -134,7 +134,7 @@ def taken_and_answered(pool: ChannelPool[int], count: int, workers: int = 1) -> 
 
 
 def fall_silent(pool: ChannelPool[int], clock: Clock) -> PooledChannel[int]:
-    """Makes a call that nobody answers, up to where its channel is marked; returns the channel."""
+    """Make a call that nobody answers, up to where its channel is marked; return the channel."""
     pooled = pool.take()
     since = clock.now
     clock.now += pool.check(pooled, since).wait

@@ -129,7 +129,7 @@ COLUMNS = HEADER.split(",")
 
 
 def written_as_parquet(folder: Path, columns: Mapping[str, list[Any]]) -> Path:
-    """Writes five rows of a game, with other values in some columns."""
+    """Write five rows of a game, with other values in some columns."""
     row = dict(zip(COLUMNS, ["202301010BOS", "RS", "BOS", "BRK", 60.0, 2, 0], strict=True))
     pq.write_table(
         pa.table({**{name: [value] * 5 for name, value in row.items()}, **columns}), folder / "plays.parquet"

@@ -30,7 +30,7 @@ DAY = date(2023, 10, 24)
 
 
 def changes(scores: Sequence[Score]) -> list[Score]:
-    """Returns the scores that differ from the one before; a replay has rows without a change between them."""
+    """Return the scores that differ from the one before; a replay has rows without a change between them."""
     return [*scores[:1], *(then for now, then in pairwise(scores) if then[1:] != now[1:])]
 
 

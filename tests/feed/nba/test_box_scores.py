@@ -23,7 +23,7 @@ def player(number: int, **fields: Any) -> dict[str, Any]:
 
 
 def payload(**changed: Any) -> dict[str, Any]:
-    """Returns a box score with five starters and a substitute of each team."""
+    """Return a box score with five starters and a substitute of each team."""
     teams = {
         name: {"players": [player(first + place, starter="1" if place < 5 else "0") for place in range(6)]}
         for name, first in (("homeTeam", 1), ("awayTeam", 11))

@@ -22,7 +22,7 @@ TIP_OFF = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)
 
 
 def play(elapsed: float, home: int = 0, away: int = 0, *, ends: bool = False, period: int = 0) -> Play:
-    """Returns a play, twice as late by the wall clock as by the game's; `ends`: the end of its period."""
+    """Return a play, twice as late by the wall clock as by the game's; `ends`: the end of its period."""
     action, detail = ("period", "end") if ends else ("2pt", "Jump Shot")
     at = TIP_OFF + timedelta(seconds=2 * elapsed)
     return Play(0, period or period_of(elapsed), 0.0, elapsed, home, away, action, detail, False, at, at)

@@ -61,11 +61,11 @@ class Dripping(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Notes that a client disconnected, as is expected."""
+        """Note that a client disconnected, as is expected."""
         self.left.set()
 
     def pause(self) -> bool:
-        """Waits until the next byte is due. Returns False when the server ends."""
+        """Wait until the next byte is due. Returns False when the server ends."""
         return not self._ended.wait(0.02)
 
     def end(self) -> None:
@@ -90,7 +90,7 @@ class _Drip(BaseHTTPRequestHandler):
             self.wfile.write(self.server.drop)
 
     def log_message(self, *_: object) -> None:
-        """Logs nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def test_the_password_of_a_feed_is_in_no_error() -> None:
 
 
 def redirecting(location: str, **headers: str) -> LocalServer:
-    """Returns a server that redirects all but one path, /here, which has the scoreboard."""
+    """Return a server that redirects all but one path, /here, which has the scoreboard."""
     redirect = Response(302, b"", {"Location": location, **headers})
     return LocalServer(lambda path: Response(200, NO_GAMES) if path == "/here" else redirect)
 
@@ -194,7 +194,7 @@ def test_a_page_that_is_too_large_is_given_up() -> None:
 
 
 def listed(number: int, **fields: Any) -> dict[str, Any]:
-    """Returns a game of a scoreboard."""
+    """Return a game of a scoreboard."""
     team = {"teamTricode": "BOS", "score": 0}
     identity = {"gameId": f"00223{number:05}", "gameStatus": 1, "period": 0}
     return {**identity, "homeTeam": team, "awayTeam": {**team, "teamTricode": "MIA"}, **fields}

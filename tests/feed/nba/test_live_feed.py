@@ -192,7 +192,7 @@ class _AsksForReferer(BaseHTTPRequestHandler):
         self.wfile.write(b'{"scoreboard": {"games": []}}' if known else b"Access Denied")
 
     def log_message(self, *_: object) -> None:
-        """Logs nothing."""
+        """Log nothing."""
 
 
 def test_the_live_feed_sends_the_referer_that_the_nba_asks_for() -> None:

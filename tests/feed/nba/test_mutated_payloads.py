@@ -45,7 +45,7 @@ def payload(folder: Path, name: str) -> dict[str, Any]:
 
 
 def fields(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yields the path of every field of a payload."""
+    """Yield the path of every field of a payload."""
     for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
         yield (*path, key)
         if isinstance(value, dict | list):
@@ -53,7 +53,7 @@ def fields(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def mutated(document: Any, path: tuple[Any, ...], value: object) -> Any:
-    """Returns a copy of a payload with a field that has another value, or is missing."""
+    """Return a copy of a payload with a field that has another value, or is missing."""
     copied = copied_node = copy.copy(document)
     for key in path[:-1]:
         copied_node[key] = copy.copy(copied_node[key])

@@ -40,7 +40,7 @@ def _evening() -> tuple[str, dict[str, Any]]:
 
 
 def file(name: str) -> Any:
-    """Returns the scoreboard, plays or box score of an evening at half-time, which the test may change."""
+    """Return the scoreboard, plays or box score of an evening at half-time, which the test may change."""
     return copy.deepcopy(_evening()[1][name])
 
 

@@ -36,7 +36,7 @@ def listed(game: PlayedOnce = GAME, **changes: Any) -> ListedGame:
 
 
 def small(*actions: dict[str, Any]) -> dict[str, Any]:
-    """Returns plays of `SMALL`: a game of BOS and NYK at a neutral site that ends 4–3 for the home team, BOS."""
+    """Return plays of `SMALL`: a game of BOS and NYK at a neutral site that ends 4–3 for the home team, BOS."""
     return {"game": {"gameId": "0022400001", "actions": list(actions)}}
 
 
@@ -50,7 +50,7 @@ def action(place: int, clock: str, home: int | str, away: int | str, period: int
 
 
 def edited(payload: dict[str, Any], index: int, **changes: Any) -> dict[str, Any]:
-    """Returns the plays with one action changed."""
+    """Return the plays with one action changed."""
     payload = copy.deepcopy(payload)
     payload["game"]["actions"][index] |= changes
     return payload

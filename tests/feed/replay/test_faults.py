@@ -54,7 +54,7 @@ class BadDay:
         return self.faulty.fault(file, self.clock.now)
 
     def with_fault(self, path: str, *, after: float = 1200.0) -> Response:
-        """Returns the response at the first time with a fault."""
+        """Return the response at the first time with a fault."""
         self.go_to(after)
         while self.fault_of(path) is None:
             self.clock.step(5)

@@ -21,7 +21,7 @@ Shape = dict[str, set[str]]
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yields every path in a payload (all entries of a list share one) with the type of its value."""
+    """Yield every path in a payload (all entries of a list share one) with the type of its value."""
     if isinstance(value, dict):
         yield path, "object"
         for key, inner in value.items():
@@ -43,7 +43,7 @@ def shape(*payloads: Any) -> Shape:
 
 
 def always(payload: Any, entries: str) -> set[str]:
-    """Returns the keys common to all entries of a list."""
+    """Return the keys common to all entries of a list."""
     for key in entries.split("."):
         payload = payload[key]
     return set.intersection(*(set(entry) for entry in payload))
@@ -51,7 +51,7 @@ def always(payload: Any, entries: str) -> set[str]:
 
 @pytest.fixture
 def ours() -> dict[str, list[Any]]:
-    """Returns payloads of every kind, from before the first tip-off until after the last game."""
+    """Return payloads of every kind, from before the first tip-off until after the last game."""
     clock = SteppedClock()
     replay = Replay(simulated_evening(random.Random(11), 3), speed=60, delay=20, stagger=900, now=clock)
     found: dict[str, list[Any]] = defaultdict(list)

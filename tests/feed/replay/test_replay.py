@@ -111,7 +111,7 @@ def test_a_play_is_published_at_the_moment_that_it_names() -> None:
 
 
 def full_game(*moments: float) -> list[Score]:
-    """Returns a home three in every quarter, and at the given times."""
+    """Return a home three in every quarter, and at the given times."""
     rows = sorted([*moments, 100.0, 800.0, 1500.0, 2200.0])
     return [Score(moment, 3 * number, 0) for number, moment in enumerate(rows, 1)]
 

@@ -42,7 +42,7 @@ AtLeast = Callable[[int], float]
 
 
 def steps(weights: dict[int, int]) -> AtLeast:
-    """Returns k → P(differential ≥ k) for a discrete distribution with these weights."""
+    """Return k → P(differential ≥ k) for a discrete distribution with these weights."""
     whole = sum(weights.values())
     return lambda k: sum(weight for value, weight in weights.items() if value >= k) / whole
 
@@ -51,19 +51,19 @@ DISTRIBUTIONS = st.dictionaries(st.integers(-60, 60), st.integers(1, 100), min_s
 
 
 def three(home: float, push: float) -> AtLeast:
-    """Returns k → P(differential ≥ k) with these probabilities of a home win and of a push at line 0."""
+    """Return k → P(differential ≥ k) with these probabilities of a home win and of a push at line 0."""
     return lambda k: home if k >= 1 else home + push if k == 0 else 1.0
 
 
 @st.composite
 def triples(draw: st.DrawFn) -> tuple[float, float]:
-    """Draws probabilities of a home win and of a push, in thousandths to limit rounding errors of sums."""
+    """Draw probabilities of a home win and of a push, in thousandths to limit rounding errors of sums."""
     home = draw(st.integers(0, 1000))
     return home / 1000, draw(st.integers(0, 1000 - home)) / 1000
 
 
 def fair(odds: float) -> Market:
-    """Returns a market at line 0 whose prices have no margin."""
+    """Return a market at line 0 whose prices have no margin."""
     return Market(0.0, odds, odds / (odds - 1))
 
 
@@ -390,7 +390,7 @@ def test_the_market_s_own_probability_stakes_nothing_at_the_market_s_price(
 
 @st.composite
 def staked(draw: st.DrawFn) -> tuple[float, float]:
-    """Draws shares of a bankroll that are staked on a game and on its evening."""
+    """Draw shares of a bankroll that are staked on a game and on its evening."""
     low, high = sorted((draw(SHARES), draw(SHARES)))
     return low, high
 

@@ -144,7 +144,7 @@ def test_a_model_that_is_worse_by_the_margin_is_not_seen_as_worse_than_it(spread
 
 
 def _promoted(seasons: np.ndarray) -> float:
-    """Returns the share of seasons in which the gate would see a model as no worse, each game looked at from the 100th.
+    """Return the share of seasons in which the gate would see a model as no worse, each game looked at from the 100th.
 
     Since the first differences are clipped, it asks for a plain mean below the margin too.
     """

@@ -19,7 +19,7 @@ from dejavu_server.settings import Settings
 def pairs(
     crps: ArrayLike, brier: ArrayLike = 0.0, *, covered: ArrayLike = 0.95, alpha: float = 0.05
 ) -> PairedForecasts:
-    """Builds one pair a game from the differences of its scores.
+    """Build one pair a game from the differences of its scores.
 
     Args:
         crps, brier: (n,) or one for all, differences model − other.
@@ -45,7 +45,7 @@ def pairs(
 
 
 def joined(parts: Sequence[PairedForecasts]) -> PairedForecasts:
-    """Joins pairs, one after the other, without renumbering their games."""
+    """Join pairs, one after the other, without renumbering their games."""
     names = PairedForecasts.__dataclass_fields__
     return PairedForecasts(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 

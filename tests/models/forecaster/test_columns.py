@@ -24,7 +24,7 @@ SHIPPED = shipped_bundle()
 
 
 def with_outcomes(mode: AdaptationMode) -> Forecaster:
-    """Returns a forecaster whose intervals surprising games have widened."""
+    """Return a forecaster whose intervals surprising games have widened."""
     tracker = Tracker()
     for score in (3.0, -4.0, 3.5):
         tracker = tracker.after(score)

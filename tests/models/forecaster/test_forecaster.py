@@ -101,7 +101,7 @@ def test_minutes_are_the_steps_between_the_forecasts_that_were_issued(
 
 
 def adapted(forecaster: Forecaster) -> Forecaster:
-    """Returns the forecaster with intervals that surprising games have widened."""
+    """Return the forecaster with intervals that surprising games have widened."""
     tracker = Tracker()
     for score in (3.0, -4.0, 3.5):
         tracker = tracker.after(score)

@@ -47,7 +47,7 @@ def shipped(bundle: Forecaster) -> Iterator[Forecaster]:
 
 
 def tracker(volatility: float, games: int = 120, seed: int = 0) -> Tracker:
-    """Returns a tracker after games with scores of standard deviation `volatility`."""
+    """Return a tracker after games with scores of standard deviation `volatility`."""
     rng = random.Random(seed)
     state = Tracker()
     for _ in range(games):
@@ -69,7 +69,7 @@ QUERIES = st.sampled_from(list(Horizon)).flatmap(
 
 
 def lessons(mode: AdaptationMode | None, of: Tracker, **fields: Any) -> OnlineState:
-    """Returns an online state with the same tracker for every horizon and quarter."""
+    """Return an online state with the same tracker for every horizon and quarter."""
     trackers = {(horizon, stage): of for horizon in Horizon for stage in range(4)}
     return OnlineState(7, mode, trackers, **fields)
 
@@ -80,7 +80,7 @@ def asked(**fields: Any) -> ForecastQuery:
 
 
 def told(forecast: Forecast) -> Forecast:
-    """Returns a forecast without its adaptation metadata."""
+    """Return a forecast without its adaptation metadata."""
     return replace(forecast, adaptation=None, calibration_sequence=0)
 
 
@@ -231,7 +231,7 @@ def test_no_bet_is_pushed_on_a_level_final_and_one_may_be_at_the_half(shipped: F
 
 
 def carried(forecaster: Forecaster, games: int) -> LiveRatings:
-    """Returns ratings after this many games of the bundle's season, each won by Boston against Brooklyn by 30."""
+    """Return ratings after this many games of the bundle's season, each won by Boston against Brooklyn by 30."""
     state = LiveRatings.start(forecaster.rating_filter)
     season = forecaster.rating_filter.season
     assert season is not None

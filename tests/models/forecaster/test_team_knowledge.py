@@ -44,7 +44,7 @@ def shipped(bundle: Forecaster) -> Iterator[Forecaster]:
 
 
 def after_rounds(start: RatedSchedule, season: int, first: date, rounds: int, days: int = 2) -> RatedSchedule:
-    """Returns the state after games of all teams, every few days."""
+    """Return the state after games of all teams, every few days."""
     for number in range(rounds):
         day = first + timedelta(days * number)
         codes = [CODES[0], *(CODES[1 + (index + number) % 29] for index in range(29))]
@@ -58,7 +58,7 @@ AFTER_GAP = date(2025, 6, 5)
 
 
 def after_gap(shipped: Forecaster) -> RatedSchedule:
-    """Returns the state after ten games of each team, and one of June."""
+    """Return the state after ten games of each team, and one of June."""
     ratings = after_rounds(shipped.bundled_ratings, 2025, date(2024, 10, 24), KNOWN_GAMES)
     return ratings.after(GameResult("BOS", "LAL", 2025, AFTER_GAP - timedelta(1), 3.0))
 
@@ -69,7 +69,7 @@ def asked(shipped: Forecaster, ratings: RatedSchedule, day: date | None, **field
 
 
 def without_knowledge(shipped: Forecaster, forecast: Forecast, **fields: Any) -> Forecast:
-    """Returns the forecast with the same margin, given by the caller."""
+    """Return the forecast with the same margin, given by the caller."""
     return shipped.forecast(replace(QUERY, pregame_margin=forecast.expected_margin, **fields))
 
 

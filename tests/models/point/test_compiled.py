@@ -26,7 +26,7 @@ from dejavu_models.types import HORIZONS, MAX_SLOTS, Explanation
 
 
 def with_line(models: PointModels) -> PointModels:
-    """Returns models whose coefficients for the line differ from those for ratings."""
+    """Return models whose coefficients for the line differ from those for ratings."""
     coefficients = models.linear.coefficients.copy()
     coefficients[:, :, 2] *= 1.25
     return replace(models, linear=replace(models.linear, coefficients=coefficients))
@@ -44,12 +44,12 @@ COMPILED = compiled_models(MODELS)
 
 @cache
 def reference() -> PointModels:
-    """Returns the bundle's point models with an LSTM by NumPy."""
+    """Return the bundle's point models with an LSTM by NumPy."""
     return replace(MODELS, lstm=ReferenceLstm((default_bundle() / LSTM).read_bytes()))
 
 
 def walk(minutes: int, seed: int) -> tuple[float, ...]:
-    """Returns a pattern without equally near games, of which the searches may choose others for the last place."""
+    """Return a pattern without equally near games, of which the searches may choose others for the last place."""
     rng = random.Random(seed)
     return tuple(accumulate(rng.choice((-3, -2, 0, 2, 3)) + rng.uniform(-0.4, 0.4) for _ in range(minutes)))
 
@@ -93,7 +93,7 @@ def test_many_games_get_what_each_gets_alone(line: bool, games: list[tuple[int, 
 
 
 def database(kernel: Kernel) -> Dejavu:
-    """Returns a database of 200 patterns at minute 12 of the bundle that ships."""
+    """Return a database of 200 patterns at minute 12 of the bundle that ships."""
     shipped = MODELS.minutes[12]
     vectors = np.random.default_rng(0).normal(0, 5, (200, 12)).astype(np.float32)
     settings = replace(shipped.settings, kernel=kernel, neighbours=20)

@@ -27,7 +27,7 @@ def walks(count: int, seed: int) -> Floats:
 
 
 def entries_of(residuals: Floats, games: Floats | None = None) -> Entries:
-    """Returns entries with residuals (m, 2 margin sources, 2 horizons)."""
+    """Return entries with residuals (m, 2 margin sources, 2 horizons)."""
     count = len(residuals)
     return Entries(
         home=np.array(["BOS"] * count),
@@ -179,7 +179,7 @@ DAYS = st.dates(date(1946, 8, 1), date(2046, 7, 31))
 
 
 def entries(days: list[date], home: str = "BOS") -> Entries:
-    """Returns entries of games on some days."""
+    """Return entries of games on some days."""
     count = len(days)
     numbers = np.arange(2 * count, dtype=np.float32).reshape(count, 2)
     return Entries(

@@ -20,7 +20,7 @@ def content(small_bundle: Path) -> bytes:
 
 
 def games(count: int, minutes: int) -> tuple[Floats, Floats]:
-    """Returns patterns and expected margins, every other margin unknown."""
+    """Return patterns and expected margins, every other margin unknown."""
     rng = np.random.default_rng(count)
     margins = rng.normal(2, 6, count)
     margins[::2] = np.nan

@@ -13,19 +13,19 @@ from dejavu_models.registry.bundle import MANIFEST, read_manifest
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Applies a change to the manifest of a bundle."""
+    """Applie a change to the manifest of a bundle."""
     manifest = json.loads((folder / MANIFEST).read_text())
     change(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Returns the contents of all files of a bundle."""
+    """Return the contents of all files of a bundle."""
     return {name: (folder / name).read_bytes() for name in read_manifest(folder).all_files}
 
 
 def resealed(manifest: Manifest, files: dict[str, bytes], **fields: Any) -> Manifest:
-    """Returns the manifest with hashes and version recomputed for these files."""
+    """Return the manifest with hashes and version recomputed for these files."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     courses = hashes.pop(COURSES, None)
     version = version_of(manifest.dejavu, manifest.ratings, hashes)

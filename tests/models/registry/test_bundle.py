@@ -241,7 +241,7 @@ def test_if_the_new_bundle_cannot_be_moved_the_old_one_returns(
 
 
 def before_read(number: int, meddle: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls `meddle` just before the file with this number is read; 0 is the manifest."""
+    """Call `meddle` just before the file with this number is read; 0 is the manifest."""
     read_bytes, left = Path.read_bytes, iter(range(number))
 
     def read(self: Path) -> bytes:

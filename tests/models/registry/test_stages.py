@@ -45,7 +45,7 @@ def roster_of(*changes: ModelChange) -> Roster:
 
 
 def served(*versions: str) -> list[ModelChange]:
-    """Registers and loads models, and makes the first the champion."""
+    """Register and load models, and make the first the champion."""
     steps = [change(action, each) for each in versions for action in (ModelAction.REGISTER, ModelAction.LOAD)]
     return [*steps, change(ModelAction.PROMOTE, versions[0])]
 

@@ -26,7 +26,7 @@ Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def season_of_totals(games: int, seed: int) -> tuple[dict[str, float], Columns, list[TotalTerms]]:
-    """Returns what each team adds, the columns of `carried_expectations`, and the terms of the games."""
+    """Return what each team adds, the columns of `carried_expectations`, and the terms of the games."""
     rng = np.random.default_rng(seed)
     added = dict(zip(CODES, rng.normal(0, 5, len(CODES)).tolist(), strict=True))
     pairs = np.array([rng.choice(len(CODES), 2, replace=False) for _ in range(games)])

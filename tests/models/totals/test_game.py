@@ -21,7 +21,7 @@ POINTS, LEADS, EXPECTED = st.integers(0, 500), st.floats(-60, 60), st.floats(150
 def both(
     source: MarginSource, when: tuple[int, int], points: int, lead: float, expected: float
 ) -> tuple[TotalDistribution, WholeNumberDistribution, float]:
-    """Returns a game's total alone, from the batch, and the batch's point forecast."""
+    """Return a game's total alone, from the batch, and the batch's point forecast."""
     expected = 0.0 if source is MarginSource.UNKNOWN else expected
     horizon, minute = HORIZONS[when[0]], when[1]
     inputs = TotalInputs(*(np.array([value]) for value in (float(points), lead, expected)))

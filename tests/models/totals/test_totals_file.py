@@ -30,7 +30,7 @@ from dejavu_models.types import CASES, HORIZONS, MarginSource
 
 
 def with_totals(content: bytes) -> tuple[Manifest, dict[str, bytes]]:
-    """Returns the manifest and the contents of the default bundle with a file of totals."""
+    """Return the manifest and the contents of the default bundle with a file of totals."""
     base = read_manifest(default_bundle())
     contents = {name: (default_bundle() / name).read_bytes() for name in base.all_files} | {TOTALS: content}
     hashes = {name: hashlib.sha256(each).hexdigest() for name, each in contents.items() if name != COURSES}

@@ -181,7 +181,7 @@ class Walk:
             tracker = tracker.after(score)
 
     def coverage(self, first: int = 0, *, static: bool = False) -> float:
-        """Returns the coverage from game `first` on."""
+        """Return the coverage from game `first` on."""
         radii = [radius_of_alpha(0.05)] * len(self.sizes) if static else self.radii
         return fmean(size <= radius for size, radius in list(zip(self.sizes, radii, strict=True))[first:])
 

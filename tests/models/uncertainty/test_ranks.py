@@ -16,7 +16,7 @@ ROUNDING = 2e-5
 
 
 def transforms(games: int, seed: int, power: float) -> Floats:
-    """Transforms by tables that are too narrow (a power below 1) or too wide, of games whose minutes are alike."""
+    """Transform by tables that are too narrow (a power below 1) or too wide, of games whose minutes are alike."""
     rng = np.random.default_rng(seed)
     sizes = rng.random((games, 1)) ** power * rng.random((games, len(CASES))) ** 0.1
     return 0.5 + rng.choice([-0.5, 0.5], (games, len(CASES))) * sizes

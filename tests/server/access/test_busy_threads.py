@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("_busy_threads")
 
 @pytest.fixture
 async def _busy_threads() -> AsyncIterator[None]:
-    """Takes the common threads of the event loop, as reads of a store that stalls do."""
+    """Take the common threads of the event loop, as reads of a store that stalls do."""
     ended, threads = threading.Event(), ThreadPoolExecutor(1)
     asyncio.get_running_loop().set_default_executor(threads)
     threads.submit(ended.wait, 60)

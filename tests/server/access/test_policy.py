@@ -60,7 +60,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
 
 
 async def methods(guarded: Guarded) -> dict[str, MethodDescriptor]:
-    """Returns the methods of the services that the server lists, by path."""
+    """Return the methods of the services that the server lists, by path."""
     async with grpc.aio.insecure_channel(guarded.worker.address) as channel:
         stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("Any", channel))
         listing = reflection_pb2.ServerReflectionRequest(list_services="")
@@ -71,7 +71,7 @@ async def methods(guarded: Guarded) -> dict[str, MethodDescriptor]:
 
 
 async def answer(channel: Any, path: str, handler: MethodDescriptor, token: str | None) -> CODES:
-    """Calls a method and returns the code; OK for a stream that sends its first message, or stays open."""
+    """Call a method and return the code; OK for a stream that sends its first message, or stays open."""
     metadata = () if token is None else (("authorization", f"Bearer {token}"),)
     request = REQUESTS.get(path)
     data = b"" if request is None else request.SerializeToString()

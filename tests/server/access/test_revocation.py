@@ -27,7 +27,7 @@ def bearer(token: str) -> list[tuple[str, str]]:
 
 
 async def stream_end(stub: Any, token: str, change: Callable[[], object]) -> grpc.aio.AioRpcError:
-    """Opens a stream, changes something while it is open, and returns the error that ends it."""
+    """Open a stream, change something while it is open, and return the error that ends it."""
     stream = stub.StreamPredictions(StreamPredictionsRequest(), metadata=bearer(token))
     assert (await stream.read()).HasField("heartbeat")
     change()
@@ -35,7 +35,7 @@ async def stream_end(stub: Any, token: str, change: Callable[[], object]) -> grp
 
 
 async def refused(call: Callable[[], Awaitable[object]]) -> grpc.aio.AioRpcError:
-    """Repeats a call until it fails; returns the error."""
+    """Repeat a call until it fails; return the error."""
     async with asyncio.timeout(20):
         while True:
             try:

@@ -27,7 +27,7 @@ REQUEST = pb.PredictRequest(pattern=PATTERN)
 
 
 async def refusal(call: Any) -> tuple[str, str, int]:
-    """Returns reason, limit and milliseconds of a refused call."""
+    """Return reason, limit and milliseconds of a refused call."""
     code = await call.code()
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED, (code, await call.details())
     status = await rpc_status.aio.from_call(call)
@@ -46,7 +46,7 @@ async def no_messages() -> AsyncIterator[Any]:
 
 
 async def begins(stream: Any) -> bool:
-    """Returns whether a stream has a first message; else it must have been refused."""
+    """Return whether a stream has a first message; else it must have been refused."""
     try:
         return await stream.read() is not grpc.aio.EOF
     except grpc.aio.AioRpcError:

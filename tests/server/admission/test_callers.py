@@ -36,7 +36,7 @@ from dejavu_server.admission.errors import CallerLimit
 
 @pytest.fixture(autouse=True)
 def _no_caller() -> Iterator[None]:
-    """Leaves no caller in the context of this thread, which later tests have too."""
+    """Leave no caller in the context of this thread, which later tests have too."""
     token = limited_caller.set("")
     yield
     limited_caller.reset(token)
@@ -58,7 +58,7 @@ def call(callers: Callers, peer: str = "ipv4:10.0.0.1:1", *, stream: bool = Fals
 
 
 def refused(callers: Callers) -> float | None:
-    """Makes a call; returns after how many seconds it may be made if it was refused for its rate."""
+    """Make a call; return after how many seconds it may be made if it was refused for its rate."""
     try:
         with call(callers):
             return None
@@ -119,7 +119,7 @@ async def test_a_caller_has_so_many_bytes_of_answers_unread_and_no_more() -> Non
     callers, admission = Callers(CallerLimits(calls=8), Clock()), AdmissionController(call_limits(8, 8))
 
     def answer(size: int, peer: str = "ipv4:10.0.0.1:1") -> Permit:
-        """Answers a call; returns its permit, which is released once the answer is sent."""
+        """Answer a call; return its permit, which is released once the answer is sent."""
         permit = admission.admit("/dejavu.v1.RecordService/ListPredictions", None)
         assert isinstance(permit, Permit)
         current_permit.set(permit)
@@ -147,7 +147,7 @@ async def test_a_caller_has_so_many_bytes_of_answers_unread_and_no_more() -> Non
 
 
 async def answer_unread(callers: Callers, address: str, ended: list[str], size: int = 0) -> None:
-    """Answers a call whose caller does not read the answer; adds its address to `ended` if the call is ended."""
+    """Answer a call whose caller does not read the answer; add its address to `ended` if the call is ended."""
     permit = AdmissionController(call_limits(1, 1)).admit("/dejavu.v1.PredictionService/Predict", None)
     assert isinstance(permit, Permit)
     current_permit.set(permit)

@@ -42,7 +42,7 @@ class Calls:
         self.abandoned = Abandoned()
 
     def fit(self, method: str, caller: str, number: int, *, complete: bool = False) -> int:
-        """Makes calls that wait for their requests, or are complete at once; returns how many were admitted."""
+        """Make calls that wait for their requests, or are complete at once; return how many were admitted."""
         permits = [self._controller.admit(method, None, self._make_room, caller) for _ in range(number)]
         admitted = [permit for permit in permits if isinstance(permit, Permit)]
         if not complete:
@@ -52,7 +52,7 @@ class Calls:
         return len(admitted)
 
     def complete(self, caller: str) -> None:
-        """Sends the requests of a caller, and answers them."""
+        """Send the requests of a caller, and answer them."""
         for permit in [each for each in self._without_request if each.caller == caller]:
             self._without_request.remove(permit)
             self.abandoned.clear(caller)

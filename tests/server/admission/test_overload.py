@@ -101,7 +101,7 @@ async def until_idle(worker: Worker) -> None:
 
 
 async def send_headers_only(worker: Worker, address: str = "127.0.0.1") -> asyncio.StreamWriter:
-    """Makes a call from an address that sends its headers and no request; returns its connection."""
+    """Make a call from an address that sends its headers and no request; return its connection."""
     _, writer, _ = await begin_slow_call(worker, address)
     return writer
 
@@ -110,7 +110,7 @@ async def send_headers_only(worker: Worker, address: str = "127.0.0.1") -> async
 async def headers_from(
     worker: Worker, addresses: Sequence[str], *, every: float
 ) -> AsyncIterator[list[asyncio.StreamWriter]]:
-    """Sends headers without a request from each address again and again; yields the connections so far."""
+    """Send headers without a request from each address again and again; yield the connections so far."""
     writers: list[asyncio.StreamWriter] = []
 
     async def hold(address: str) -> None:
@@ -131,7 +131,7 @@ async def headers_from(
 async def begin_slow_call(
     worker: Worker, address: str, path: str = PREDICT, request: Message = REQUEST
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
-    """Makes a call from an address that sends its headers; returns its connection and its request."""
+    """Make a call from an address that sends its headers; return its connection and its request."""
     host, _, port = worker.address.rpartition(":")
     headers = wire.call(path, b"")[: -len(wire.frame(wire.DATA, wire.END_STREAM, 1, b""))]
     complete = wire.call(path, wire.prefixed(request.SerializeToString()))
@@ -142,7 +142,7 @@ async def begin_slow_call(
 
 
 async def first_ended(calls: list[Any], number: int) -> list[Any]:
-    """Waits until so many of the calls have ended; returns those."""
+    """Wait until so many of the calls have ended; return those."""
     waiting = {asyncio.ensure_future(call.code()): call for call in calls}
     ended: list[Any] = []
     async with asyncio.timeout(30):

@@ -21,7 +21,7 @@ ADDRESSES, CALLS = 16, 1500
 
 
 def frames(stream: int, rng: random.Random) -> bytes:
-    """Returns the headers of a call, with a request or without, and mostly its reset."""
+    """Return the headers of a call, with a request or without, and mostly its reset."""
     request = pb.PredictRequest(pattern=PATTERN).SerializeToString()
     deadline = rng.choice([[], [(b"grpc-timeout", b"1m")], [(b"grpc-timeout", b"20m")]])
     complete = wire.call(PREDICT, wire.prefixed(request), deadline).removeprefix(wire.PREFACE)[9:]
@@ -33,7 +33,7 @@ def frames(stream: int, rng: random.Random) -> bytes:
 
 
 async def reset_calls(host: str, port: int, address: str, rng: random.Random) -> None:
-    """Makes its share of the calls from an address, on one connection after the other."""
+    """Make its share of the calls from an address, on one connection after the other."""
     calls = 0
     while calls < CALLS / ADDRESSES:
         with contextlib.suppress(OSError):

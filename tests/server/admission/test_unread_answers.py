@@ -26,7 +26,7 @@ NO_WINDOW = wire.frame(wire.SETTINGS, 0, 0, (4).to_bytes(2, "big") + (0).to_byte
 
 
 async def unread_calls(worker: Worker, method: str, body: bytes, address: str, calls: int) -> asyncio.StreamWriter:
-    """Makes calls from an address whose answers cannot be sent; returns their connection."""
+    """Make calls from an address whose answers cannot be sent; return their connection."""
     host, _, port = worker.address.rpartition(":")
     _, writer = await asyncio.open_connection(host, int(port), local_addr=(address, 0))
     complete = wire.call(method, wire.prefixed(body)).removeprefix(wire.PREFACE)

@@ -69,7 +69,7 @@ async def test_what_callers_of_a_watch_send_after_their_request_is_not_kept(serv
 
 
 async def _write(call: Any) -> None:
-    """Sends as much as is accepted."""
+    """Send as much as is accepted."""
     with contextlib.suppress(asyncio.CancelledError, asyncio.InvalidStateError):
         while True:
             await call.write(LARGE)

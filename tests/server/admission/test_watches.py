@@ -27,7 +27,7 @@ class Room:
         task.cancel()
 
     async def watch(self, caller: str) -> None:
-        """Begins a watch; raises if it is refused."""
+        """Begin a watch; raise if it is refused."""
         begun = asyncio.Event()
 
         async def last() -> None:
@@ -44,7 +44,7 @@ class Room:
         self.running[task] = caller
 
     async def callers(self) -> Counter[str]:
-        """Returns the numbers of watches that go on, by caller."""
+        """Return the numbers of watches that go on, by caller."""
         await asyncio.sleep(0)
         return Counter(caller for task, caller in self.running.items() if not task.done())
 

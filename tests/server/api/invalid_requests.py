@@ -69,17 +69,17 @@ class BadRequest:
 
 
 def _lineups(**fields: Any) -> pb.Lineups:
-    """Returns line-ups of five players a team, unless `fields` make them wrong."""
+    """Return line-ups of five players a team, unless `fields` make them wrong."""
     return pb.Lineups(**{"home_starters": range(1, 6), "away_starters": range(11, 16), **fields})
 
 
 def good(**fields: Any) -> pb.PredictRequest:
-    """Returns a valid request, unless `fields` make it invalid."""
+    """Return a valid request, unless `fields` make it invalid."""
     return pb.PredictRequest(**{"pattern": PATTERN, **fields})
 
 
 def market(**fields: Any) -> Market:
-    """Returns a valid market, unless `fields` make it invalid."""
+    """Return a valid market, unless `fields` make it invalid."""
     return Market(**{"line": 5.5, "home": Odds(decimal=1.91), "away": Odds(american=-110), **fields})
 
 
@@ -231,7 +231,7 @@ OF_PREDICT = [
 
 
 def _no_message(path: str, body: bytes) -> BadRequest:
-    """Returns bytes that are not a message of the method."""
+    """Return bytes that are not a message of the method."""
     return BadRequest(path, body, INVALID, "INVALID_MESSAGE", "", f"{len(body)} bytes", "a message of this method")
 
 

@@ -37,12 +37,12 @@ def without_collection() -> Iterator[None]:
 
 
 def kept(*kinds: type) -> int:
-    """Returns the number of objects of some types."""
+    """Return the number of objects of some types."""
     return sum(issubclass(type(each), kinds) for each in gc.get_objects())  # isinstance would ask proxies
 
 
 async def left_behind(before: int, *kinds: type) -> int:
-    """Returns how many objects there are more than before, once the server has left its last calls.
+    """Return how many objects there are more than before, once the server has left its last calls.
 
     It leaves them after it has answered.
     """

@@ -51,7 +51,7 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
 
 
 def answer(channel: grpc.Channel, path: str, body: bytes, **options: Any) -> bytes:
-    """Returns the first response of a method, unary or streaming: on the wire, both send one request."""
+    """Return the first response of a method, unary or streaming: on the wire, both send one request."""
     opened: Any = channel.unary_stream(path)
     call = opened(body, **{"timeout": 60, **options})
     try:

@@ -23,7 +23,7 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 
 @pytest.fixture(scope="module")
 def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
-    """Returns a channel to a server that outcomes have adapted."""
+    """Return a channel to a server that outcomes have adapted."""
     with (
         running_worker(tmp_path_factory.mktemp("ledger"), shipped=True) as address,
         grpc.insecure_channel(address) as channel,
@@ -56,7 +56,7 @@ def kinds(draw: st.DrawFn) -> pb.PredictRequest:
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[pb.PredictRequest]:
-    """Draws a batch of a few kinds of requests, some of them invalid or with more than columns have."""
+    """Draw a batch of a few kinds of requests, some of them invalid or with more than columns have."""
     few = draw(st.lists(kinds(), min_size=1, max_size=3))
     requests = []
     for number in range(draw(st.integers(1, 32))):

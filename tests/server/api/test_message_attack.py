@@ -26,7 +26,7 @@ SERVICE, INFER = "/dejavu.v1.PredictionService", "/inference.GRPCInferenceServic
 
 
 def part(number: int, content: bytes) -> bytes:
-    """Returns a field with a message, a text or a packed list."""
+    """Return a field with a message, a text or a packed list."""
     size, length = len(content), b""
     while size > 0x7F:
         length += bytes([size & 0x7F | 0x80])
@@ -39,7 +39,7 @@ def filled(piece: bytes, size: int = LARGEST) -> bytes:
 
 
 def tensors(piece: bytes, *numbers: int) -> bytes:
-    """Returns pieces in the contents of a tensor, or another part of it, by the numbers of the fields around them."""
+    """Return pieces in the contents of a tensor, or another part of it, by the numbers of the fields around them."""
     content = filled(piece, LARGEST_TENSORS)
     for number in numbers:
         content = part(number, content)
@@ -79,7 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
 
 
 def refuse(channel: grpc.Channel, path: str, message: bytes) -> grpc.StatusCode:
-    """Sends a message; returns how it is refused."""
+    """Send a message; return how it is refused."""
     call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path)
     with pytest.raises(grpc.RpcError) as caught:
         next(call(message, timeout=60))
@@ -99,7 +99,7 @@ def test_millions_of_empty_parts_are_refused_before_they_are_parsed(server: Spaw
 
 
 def largest_request() -> PredictRequest:
-    """Returns a request with all that one may have."""
+    """Return a request with all that one may have."""
     request = PredictRequest(
         game_id="0022300001",
         pattern=[-12.5] * 47,

@@ -33,7 +33,7 @@ class Line:
         return False
 
     async def ask(self, key: str, caller: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
-        """Asks for a read, and returns once it runs, waits or was refused."""
+        """Ask for a read, and return once it runs, waits or was refused."""
         limited_caller.set(caller)
         asked = asyncio.create_task(self.reads.get(key, self._is_small, partial(self._read, key=key)))
         for _ in range(10):

@@ -29,7 +29,7 @@ EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
 
 
 def walk(seed: int, minutes: int = 47) -> list[float]:
-    """Returns the differentials of a random game."""
+    """Return the differentials of a random game."""
     steps = np.random.default_rng(seed).integers(-4, 5, minutes)
     return [float(value) for value in np.cumsum(steps)]
 
@@ -45,7 +45,7 @@ def ended(
 
 
 async def lived(ledger: Ledger, game_id: str, seed: int, *, minutes: int = 47, final: int = 7) -> list[float]:
-    """Records forecasts and both outcomes of a game; returns its differentials."""
+    """Record forecasts and both outcomes of a game; return its differentials."""
     pattern = walk(seed, minutes)
     evening = EVENING + timedelta(days=seed)  # the teams meet once a day
     half, third, last = (

@@ -240,7 +240,7 @@ def test_an_earlier_checkpoint_is_not_overwritten_unless_forced(url: str, kept: 
 
 
 def as_others(*command: object) -> subprocess.CompletedProcess[str]:
-    """Runs `dejavu-server ledger …` in a process that obeys permissions, as that of a user other than root does."""
+    """Run `dejavu-server ledger …` in a process that obeys permissions, as that of a user other than root does."""
     bound = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all") if not os.geteuid() else ()
     if bound and shutil.which(bound[0]) is None:
         pytest.skip("root is bound by no permission, and there is no setpriv to bind it")

@@ -27,7 +27,7 @@ def refuse_poison(queries: Sequence[ForecastQuery]) -> None:
 
 
 def held(model: PersistenceForecaster) -> tuple[threading.Event, threading.Event]:
-    """Makes a model wait when it computes; returns the events of its start and its release."""
+    """Make a model wait when it computes; return the events of its start and its release."""
     begun, release = threading.Event(), threading.Event()
 
     def hold(_: Sequence[ForecastQuery]) -> None:
@@ -39,7 +39,7 @@ def held(model: PersistenceForecaster) -> tuple[threading.Event, threading.Event
 
 
 def counting_batcher() -> tuple[Batcher, Counter[str]]:
-    """Returns a batcher, and the number of queries that it has dropped at each stage."""
+    """Return a batcher, and the number of queries that it has dropped at each stage."""
     dropped = Counter[str]()
     return Batcher(dropped=lambda stage, queries: dropped.update({stage: queries})), dropped
 

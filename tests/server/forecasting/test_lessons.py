@@ -27,7 +27,7 @@ DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVE
 
 
 async def played(ledger: Ledger, game_id: str, differential: int, *, day: int = 0) -> int:
-    """Records a forecast of the end and the final of a game, as a release without rules for ids; returns its place."""
+    """Record a forecast of the end and the final of a game, as a release without rules for ids; return its place."""
     seen = NOW + timedelta(days=day)
     before = seen - timedelta(hours=1)
     made = issued(game_id, (0.0,) * 18, horizon=Horizon.FINAL, home_team="BOS", away_team="NYK", generated_time=before)
@@ -46,7 +46,7 @@ async def learned(ledger: Ledger) -> OnlineProjection:
 
 
 def margin(projection: OnlineProjection) -> float:
-    """Returns by how much Boston is expected to beat New York, at home."""
+    """Return by how much Boston is expected to beat New York, at home."""
     ratings = projection.ratings("v1")
     assert ratings is not None
     return ratings.filter.ratings().expected_margin("BOS", "NYK")

@@ -118,7 +118,7 @@ def nothing() -> OnlineProjection:
 
 
 async def from_scratch(ledger: Ledger) -> OnlineProjection:
-    """Returns a projection that read all outcomes and no snapshot."""
+    """Return a projection that read all outcomes and no snapshot."""
     learned = nothing()
     learned._begin = lambda *_: None  # type: ignore[method-assign]
     await ledger.read(learned.read)
@@ -126,7 +126,7 @@ async def from_scratch(ledger: Ledger) -> OnlineProjection:
 
 
 def values(ratings: LiveRatings) -> object:
-    """Returns all values of ratings, exactly, for comparison."""
+    """Return all values of ratings, exactly, for comparison."""
     state = ratings.filter
     return (
         ratings.since,
@@ -324,7 +324,7 @@ class Unusable(PersistenceForecaster):
 
 
 def hostile() -> Forecaster:
-    """Returns the shipped model with ratings that become NaN at a final of BOS and DEN; no bundle may hold them."""
+    """Return the shipped model with ratings that become NaN at a final of BOS and DEN; no bundle may hold them."""
     shipped = load_bundle(default_bundle())
     state = shipped.rating_filter
     one, other = CODES.index("BOS"), CODES.index("DEN")

@@ -36,7 +36,7 @@ def bytes_of(learned: OnlineProjection, version: str = "v1") -> bytes:
 
 
 async def report(ledger: Ledger, number: int, horizon: Horizon = Horizon.FINAL) -> None:
-    """Reports an outcome; two games a day."""
+    """Report an outcome; two games a day."""
     observed, (home, away) = FIRST + timedelta(days=number // 2), TEAMS[number % len(TEAMS)]
     await ledger.record_outcome(ReportedOutcome(f"00224{number:05d}", horizon, 5, home, away, observed, observed))
 

@@ -40,7 +40,7 @@ KNOWN = [False] * 2 + [True] * 3 + [False, True] + [True] * 4
 
 
 def with_terms() -> Forecaster:
-    """Returns the shipped models with ratings for which a back-to-back costs 2 points."""
+    """Return the shipped models with ratings for which a back-to-back costs 2 points."""
     shipped = Registry.load([]).get()
     start = RatingFilter.start(shipped.rating_filter.settings)
     mean, covariance = start.mean.copy(), start.covariance.copy()

@@ -171,14 +171,14 @@ async def held() -> AsyncIterator[tuple[Ledger, HeldBackend]]:
 
 
 async def writing(ledger: Ledger, backend: HeldBackend, number: int) -> asyncio.Task[Any]:
-    """Returns the call of a forecast whose transaction has begun: later calls wait for it."""
+    """Return the call of a forecast whose transaction has begun: later calls wait for it."""
     call = asyncio.create_task(ledger.commit([issued(game(number))]))
     assert await asyncio.to_thread(backend.entered.wait, 20)
     return call
 
 
 async def waiting(ledger: Ledger, *numbers: int, home_team: str = "BKN") -> asyncio.Task[list[IssuedForecast]]:
-    """Returns a call that waits for the transaction before it."""
+    """Return a call that waits for the transaction before it."""
     call = asyncio.create_task(recorded(ledger, *(issued(game(number), home_team=home_team) for number in numbers)))
     await asyncio.sleep(0)  # it has run up to its wait
     return call

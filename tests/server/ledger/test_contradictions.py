@@ -24,7 +24,7 @@ async def report(ledger: Ledger, differential: int, horizon: Horizon = FINAL, ho
 
 
 async def refused(ledger: Ledger, *args: Any) -> list[tuple[str, str]]:
-    """Returns fields and descriptions of the refusal of a report, which leaves the ledger as it was."""
+    """Return fields and descriptions of the refusal of a report, which leaves the ledger as it was."""
     head = await ledger.head()
     with pytest.raises((InvalidTeam, InvalidDifferential)) as caught:
         await report(ledger, *args)

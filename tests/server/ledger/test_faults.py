@@ -34,14 +34,14 @@ pytestmark = pytest.mark.sqlite
 
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:
-    """Captures log events, so that they and their tracebacks are not rendered."""
+    """Capture log events, so that they and their tracebacks are not rendered."""
     with structlog.testing.capture_logs() as captured:
         yield captured
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the write lock, like a process that hangs in a transaction."""
+    """Hold the write lock, like a process that hangs in a transaction."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield

@@ -19,7 +19,7 @@ STEP = 4096
 
 @contextmanager
 def files_no_longer_than(size: int) -> Iterator[None]:
-    """Limits the size of every file that this process writes; a write may be cut anywhere."""
+    """Limit the size of every file that this process writes; a write may be cut anywhere."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -42,7 +42,7 @@ def book(tmp_path: Path) -> Iterator[RecordBook]:
 def said(
     book: RecordBook, minute: int, lead: float = 3.0, after: timedelta = timedelta(0), **more: object
 ) -> IssuedForecast:
-    """Records a forecast of the final, so long after the evening's start, and returns it as recorded."""
+    """Record a forecast of the final, so long after the evening's start, and return it as recorded."""
     more = {"horizon": FINAL, **more}
     [stored] = book.predict(forecast(GAME, minute=minute, lead=lead, generated_time=EVENING + after, **more))  # type: ignore[arg-type]
     assert isinstance(stored, IssuedForecast)
@@ -50,7 +50,7 @@ def said(
 
 
 def priced(book: RecordBook, made: IssuedForecast, **market: Any) -> IssuedForecast:
-    """Records a forecast with a market, and returns it as answered."""
+    """Record a forecast with a market, and return it as answered."""
     [answer] = book.predict(with_market(made, **market))
     assert isinstance(answer, IssuedForecast)
     return answer
@@ -289,7 +289,7 @@ def test_a_game_that_is_reported_again_keeps_its_place_in_the_order_of_the_bankr
 
 
 def place_of(book: RecordBook, game_id: str) -> int:
-    """Returns the place of a game in the order of the bankroll."""
+    """Return the place of a game in the order of the bankroll."""
     return book.read(
         lambda connection: predictions.latest_forecast(connection, game_id, FINAL)
     ).latest.first_outcome_sequence
@@ -352,7 +352,7 @@ def test_no_later_report_makes_late_what_was_in_time(book: RecordBook) -> None:
 
 
 def lateness(book: RecordBook, horizon: Horizon) -> list[LateReason | None]:
-    """Returns why each forecast of the game at a horizon is late, by minute."""
+    """Return why each forecast of the game at a horizon is late, by minute."""
     wanted = ForecastFilter(game_id=GAME, horizon=horizon, superseded=True)
     page = book.read(lambda connection: pages.page(connection, wanted, "", 50))
     by_minute = sorted(page.forecasts, key=lambda each: each.issued.forecast.elapsed_minutes)

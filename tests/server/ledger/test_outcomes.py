@@ -34,7 +34,7 @@ def with_distribution(forecast: IssuedForecast) -> IssuedForecast:
 
 
 async def settled(ledger: Ledger) -> list[RecordedForecast]:
-    """Returns the forecasts that have an outcome, in order."""
+    """Return the forecasts that have an outcome, in order."""
 
     def read(connection: Connection) -> list[RecordedForecast]:
         sequences = connection.execute(select(forecasts.c.sequence).order_by(forecasts.c.sequence)).scalars().all()

@@ -92,5 +92,5 @@ async def test_a_token_is_good_as_long_as_all_that_follows_it_is_kept(ledger: Le
 
 
 async def change(ledger: Ledger, **values: object) -> None:
-    """Changes the ledger's identity as a restore or pruning would."""
+    """Change the ledger's identity as a restore or pruning would."""
     await ledger.write(lambda connection: connection.execute(update(schema.ledger).values(**values)))

@@ -39,7 +39,7 @@ class Entries:
         self.reads = 0
 
     def add(self, count: int, *, market: bool) -> Appended:
-        """Appends forecasts, and another kind of entry after them; returns what a writer would hand over."""
+        """Append forecasts, and another kind of entry after them; return what a writer would hand over."""
         after = self.head
         sequences = range(after + 1, after + count + 1)
         self.wanted += sequences
@@ -48,7 +48,7 @@ class Entries:
         return Appended(after, tuple(forecasts), self.head)
 
     async def read_after(self, sequence: int, limit: int) -> list[Entry]:
-        """Returns what was committed when the read begins or ends, as a database would."""
+        """Return what was committed when the read begins or ends, as a database would."""
         self.reads += 1
         await asyncio.sleep(0)
         if self.failures:
@@ -59,7 +59,7 @@ class Entries:
         return cast("list[Entry]", page)
 
     async def newest(self) -> int:
-        """Returns the newest wanted sequence at the time when the read begins."""
+        """Return the newest wanted sequence at the time when the read begins."""
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1

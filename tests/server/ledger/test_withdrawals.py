@@ -43,7 +43,7 @@ NOW = datetime(2024, 1, 15, 3, tzinfo=UTC)
 
 
 def forecasts_of(number: int) -> list[IssuedForecast]:
-    """Returns forecasts of a game, with distributions to learn from; one pattern reaches the end."""
+    """Return forecasts of a game, with distributions to learn from; one pattern reaches the end."""
     made = [
         issued(game(number), pattern, horizon=horizon, home_team="BKN", away_team="GSW", generated_time=NOW)
         for horizon, pattern in ((HALF, (1.0, 2.0)), (HALF, (1.0,) * 18), (FINAL, (1.0, -2.0) * 20))
@@ -52,12 +52,12 @@ def forecasts_of(number: int) -> list[IssuedForecast]:
 
 
 def text_of(card: Scorecard) -> str:
-    """Returns a scorecard with ten digits of its figures: the last ones follow the order of the first reports."""
+    """Return a scorecard with ten digits of its figures: the last ones follow the order of the first reports."""
     return re.sub(r"-?\d+\.\d+(e-\d+)?", lambda number: f"{float(number[0]):.10g}", repr(card))
 
 
 async def answers(ledger: Ledger) -> list[object]:
-    """Returns what is answered about the ledger, without positions in it and numbers of revisions."""
+    """Return what is answered about the ledger, without positions in it and numbers of revisions."""
 
     def read(connection: Connection) -> list[object]:
         page = pages.page(connection, pages.ForecastFilter(), "", 500).forecasts

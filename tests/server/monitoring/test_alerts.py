@@ -15,7 +15,7 @@ METHOD = "/dejavu.v1.PredictionService/Predict"
 
 
 def of(metric: str, **labels: str) -> str:
-    """Returns a series of a server."""
+    """Return a series of a server."""
     given = {"instance": "a:9464", "job": "dejavu", **labels}
     return metric + "{" + ",".join(f"{name}='{value}'" for name, value in given.items()) + "}"
 

@@ -28,7 +28,7 @@ def with_promtool() -> None:
 
 
 def alerts(folder: Path, before: str, *after: str) -> set[str]:
-    """Returns what fires when a fault lasts for ten minutes; checks that nothing did before."""
+    """Return what fires when a fault lasts for ten minutes; check that nothing did before."""
     assert firing(folder, scraped_series([before] * 40), minutes=9) == OLD_RATINGS
     for_minutes = [*after[:-1], *[after[-1]] * 40]
     return {

@@ -36,7 +36,7 @@ ADDED_BY_PROMETHEUS = {"instance", "job"}
 
 
 async def crowd(server: SpawnedServer, token: str) -> None:
-    """Makes more calls at once than are admitted, besides one stream, which goes on until a message came."""
+    """Make more calls at once than are admitted, besides one stream, which goes on until a message came."""
     metadata = (("authorization", f"Bearer {token}"),)
     async with grpc.aio.insecure_channel(server.address) as channel:
         service: PredictionServiceAsyncStub = PredictionServiceStub(channel)
@@ -91,7 +91,7 @@ QUERIES = [*dashboard_queries(), *(each for each in expressions().values() if "d
 
 
 def named(query: str) -> tuple[set[str], set[str]]:
-    """Returns the metrics and the labels that a query names."""
+    """Return the metrics and the labels that a query names."""
     matchers = re.findall(r"\{(.*?)\}", query)
     used = {name for inside in matchers for name in re.findall(r"(\w+)\s*[=!]", inside)}
     for group in re.findall(r"\b(?:by|on|group_left|without|ignoring)\s*\(([^)]*)\)", query):

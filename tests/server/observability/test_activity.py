@@ -20,7 +20,7 @@ INTERVAL = 1.0
 
 @contextmanager
 def task_of(activity: Activity, work: Callable[[], object]) -> Iterator[None]:
-    """Runs a task that has begun when the block begins."""
+    """Run a task that has begun when the block begins."""
     begun = threading.Event()
 
     def task() -> None:
@@ -35,7 +35,7 @@ def task_of(activity: Activity, work: Callable[[], object]) -> Iterator[None]:
 
 
 def states(monkeypatch: pytest.MonkeyPatch, *usages: ThreadUsage | None) -> None:
-    """Replaces what the kernel says at one check after the other."""
+    """Replace what the kernel says at one check after the other."""
     told = iter(usages)
     monkeypatch.setattr(ThreadUsage, "of", lambda *_: next(told))
 
@@ -70,7 +70,7 @@ def test_a_task_that_waits_for_another_machine_does_not_stall_until_it_goes_on()
 
 
 def until_blocked() -> None:
-    """Waits until the other threads of this process sleep, so that none is seen between its start and its wait."""
+    """Wait until the other threads of this process sleep, so that none is seen between its start and its wait."""
     deadline = time.monotonic() + 60
     others = [thread.native_id for thread in threading.enumerate() if thread is not threading.current_thread()]
     while time.monotonic() < deadline:

@@ -46,7 +46,7 @@ def supervisor_metrics(listen: Address = LOCAL) -> Iterator[SupervisorMetrics]:
 
 
 def work(figures: SupervisorMetrics) -> int:
-    """Runs a simulated worker until it ends; returns its process id."""
+    """Run a simulated worker until it ends; return its process id."""
     environment = {FOLDER_VARIABLE: str(figures.folder)}
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment, timeout=30

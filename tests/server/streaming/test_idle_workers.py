@@ -18,7 +18,7 @@ from dejavu_server.streaming.broadcaster import Broadcaster
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Ledger]:
-    """Opens the ledger as another worker does."""
+    """Open the ledger as another worker does."""
     ledger = await Ledger.open(url)
     try:
         yield ledger

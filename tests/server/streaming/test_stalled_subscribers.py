@@ -17,7 +17,7 @@ FORECASTS = 1000
 
 
 def held(broadcaster: Broadcaster) -> int:
-    """Returns the number of queued events; an event queued for several subscribers counts once."""
+    """Return the number of queued events; an event queued for several subscribers counts once."""
     return len({id(event) for subscription in broadcaster._subscriptions for event in subscription._waiting})
 
 

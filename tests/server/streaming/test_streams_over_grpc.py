@@ -24,7 +24,7 @@ FORECASTS = 100
 
 
 def bulky(number: int) -> IssuedForecast:
-    """Returns a forecast of about 50 kB, so that a few fill the buffers between server and client."""
+    """Return a forecast of about 50 kB, so that a few fill the buffers between server and client."""
     plain = issued(game(number))
     assert plain.forecast.explanation is not None
     many = replace(plain.forecast.explanation, similar_games=plain.forecast.explanation.similar_games * 800)

@@ -19,7 +19,7 @@ CONNECTIONS, EACH = 8, 100
 
 
 async def subscribe(stack: AsyncExitStack, address: str) -> list[Any]:
-    """Opens all streams at once, on a worker that has accepted another; they are cancelled with the stack."""
+    """Open all streams at once, on a worker that has accepted another; they are cancelled with the stack."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     channels = [
         await stack.enter_async_context(grpc.aio.insecure_channel(address, options)) for _ in range(CONNECTIONS)

@@ -32,7 +32,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"
 
 @pytest.fixture(autouse=True)
 def subreaper() -> Iterator[None]:
-    """Makes this process what a supervisor is, for one test: others count their orphans."""
+    """Make this process what a supervisor is, for one test: others count their orphans."""
     become_subreaper()
     yield
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
@@ -61,7 +61,7 @@ of_the_module = pytest.mark.asyncio(loop_scope="module")
 
 
 async def ended(launched: Launched) -> int:
-    """Closes the standard input of a process that waits for its start message; returns how it ended."""
+    """Close the standard input of a process that waits for its start message; return how it ended."""
     launched.close()
     async with asyncio.timeout(60):
         return await launched.process.wait()
@@ -76,7 +76,7 @@ def is_worker(pid: int) -> bool:
 
 
 async def until_ready(pid: int) -> None:
-    """Waits until a forked process shows that it is a worker, and then until it waits for its start message.
+    """Wait until a forked process shows that it is a worker, and then until it waits for its start message.
 
     It then has no file of the fork server left, and none open for a moment either, such as that of a module.
     """

@@ -47,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
 
 
 def ask(address: str, request: pb.PredictRequest = WHAT_IF) -> tuple[pb.PredictResponse, str]:
-    """Returns a response over a new connection, and the name of the worker that sent it."""
+    """Return a response over a new connection, and the name of the worker that sent it."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(address, options=options) as channel:
         response, call = PredictionServiceStub(channel).Predict.with_call(request, timeout=10)

@@ -75,7 +75,7 @@ def test_a_worker_whose_thread_hangs_is_unready_killed_and_succeeded(tmp_path: P
 
 
 def _call(address: str, part: str) -> None:
-    """Calls what the part has to do, on connections of its own; its end does not matter."""
+    """Call what the part has to do, on connections of its own; its end does not matter."""
     with DejavuClient(address, timeout=60.0) as client:
         try:
             if part == "compute":

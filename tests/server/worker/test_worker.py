@@ -58,7 +58,7 @@ def a_batch() -> pb.PredictBatchRequest:
 
 
 async def begin_to_drain(worker: Worker) -> asyncio.Task[None]:
-    """Starts a drain; returns once the worker accepts no more calls."""
+    """Start a drain; return once the worker accepts no more calls."""
     async with grpc.aio.insecure_channel(worker.address) as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest())

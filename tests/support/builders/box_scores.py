@@ -10,7 +10,7 @@ from dejavu_trainer.data.box_scores import SeenLine
 
 
 def made_box_score(home: str, away: str, differential: int, seed: int) -> tuple[SeenLine, ...]:
-    """Returns a box score: nine of ten players of each team, five of whom start and play 36 minutes."""
+    """Return a box score: nine of ten players of each team, five of whom start and play 36 minutes."""
     lines = []
     for is_home, code in ((True, home), (False, away)):
         rng = random.Random(f"{seed} {code}")

@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
 
 def copy_of_default(folder: Path) -> str:
-    """Copies the default bundle to a folder; returns its version."""
+    """Copy the default bundle to a folder; return its version."""
     shutil.copytree(default_bundle(), folder)
     return read_manifest(folder).version
 
 
 def write_refreshed_manifest(folder: Path, of_version: str = "") -> None:
-    """Writes the manifest, and nothing else, of a bundle that was refreshed; by default of the shipped one."""
+    """Write the manifest, and nothing else, of a bundle that was refreshed; by default of the shipped one."""
     shipped = read_manifest(default_bundle())
     day = shipped.ratings.date
     record = RefreshRecord(
@@ -61,7 +61,7 @@ def write_refreshed_manifest(folder: Path, of_version: str = "") -> None:
 
 
 def publish_variant(folder: Path, lost: float) -> str:
-    """Publishes the default bundle with other linear models, as a trainer does; returns its version.
+    """Publish the default bundle with other linear models, as a trainer does; return its version.
 
     Args:
         folder: folder of the bundle.
@@ -80,7 +80,7 @@ def publish_variant(folder: Path, lost: float) -> str:
 
 
 def publish_with_ratings(folder: Path, ratings: RatingFilter) -> Path:
-    """Publishes the default bundle with other ratings, as a trainer does; returns its folder.
+    """Publish the default bundle with other ratings, as a trainer does; return its folder.
 
     It has no totals, whose ratings have a date of their own.
     """
@@ -99,7 +99,7 @@ def publish_with_ratings(folder: Path, ratings: RatingFilter) -> Path:
 
 
 def publish_with_components(folder: Path, components: tuple[str, ...]) -> Manifest:
-    """Publishes the default bundle with some of its components."""
+    """Publish the default bundle with some of its components."""
     base = read_manifest(default_bundle())
     dejavu = base.dejavu if "dejavu" in components else None
     names = file_names(components, () if dejavu is None else dejavu.minutes) | {TOTALS}
@@ -114,7 +114,7 @@ def publish_with_components(folder: Path, components: tuple[str, ...]) -> Manife
 
 
 def lattice_bundle() -> Path:
-    """Returns the folder of the default bundle with the distributions of random walks.
+    """Return the folder of the default bundle with the distributions of random walks.
 
     Copy it before changing it.
     """
@@ -123,7 +123,7 @@ def lattice_bundle() -> Path:
 
 
 def without_line() -> Forecaster:
-    """Returns the default bundle as if trained on games without lines: a given margin counts as one of ratings."""
+    """Return the default bundle as if trained on games without lines: a given margin counts as one of ratings."""
     bundle = shipped_bundle()
     calibration = bundle.calibration
     assert isinstance(calibration, LatticeCalibration)
@@ -137,7 +137,7 @@ def without_line() -> Forecaster:
 
 
 def without_totals() -> Forecaster:
-    """Returns the default bundle as releases without totals made it."""
+    """Return the default bundle as releases without totals made it."""
     base = shipped_bundle()
     files = {name: digest for name, digest in base.manifest.files.items() if name != TOTALS}
     version = version_of(base.manifest.dejavu, base.manifest.ratings, files)
@@ -146,7 +146,7 @@ def without_totals() -> Forecaster:
 
 
 def publish_calibrated(folder: Path, calibration: LatticeCalibration) -> None:
-    """Publishes the default bundle with another calibration, as a trainer does."""
+    """Publish the default bundle with another calibration, as a trainer does."""
     base = shipped_bundle()
     contents = {name: (default_bundle() / name).read_bytes() for name in base.manifest.all_files}
     contents[CALIBRATION] = calibration.to_bytes()
@@ -158,14 +158,14 @@ def publish_calibrated(folder: Path, calibration: LatticeCalibration) -> None:
 
 
 def mark_unfit(bundle: Path, reason: str = "worse than persistence") -> None:
-    """Sets the verdict of the bundle in a folder to unfit; keeps its version."""
+    """Set the verdict of the bundle in a folder to unfit; keep its version."""
     manifest = read_manifest(bundle)
     verdict = manifest.verdict.model_copy(update={"fit": False, "reason": reason})
     (bundle / MANIFEST).write_text(manifest.model_copy(update={"verdict": verdict}).to_json())
 
 
 def store_variants(store: Path, number: int) -> list[Manifest]:
-    """Puts variants of the default bundle into a store; returns their manifests.
+    """Put variants of the default bundle into a store; return their manifests.
 
     Their golden queries do not come out, and are not asked, which would take a second for each.
     """
@@ -178,7 +178,7 @@ def store_variants(store: Path, number: int) -> list[Manifest]:
 
 
 def _variant(lost: float) -> tuple[Manifest, dict[str, bytes]]:
-    """Returns the manifest of a variant, with the golden queries of the default bundle, and its files."""
+    """Return the manifest of a variant, with the golden queries of the default bundle, and its files."""
     base = default_bundle()
     manifest = read_manifest(base)
     contents = {name: (base / name).read_bytes() for name in manifest.all_files}
@@ -199,7 +199,7 @@ SEASON_GAMES = 120
 
 
 def query_of(golden: Golden) -> ForecastQuery:
-    """Returns the query of a golden forecast."""
+    """Return the query of a golden forecast."""
     return ForecastQuery(ScorePattern(golden.pattern), golden.horizon, golden.alpha, golden.home_team, golden.away_team)
 
 
@@ -214,18 +214,18 @@ def _updated(golden: Golden, answer: Forecast) -> Golden:
 
 
 def _with(manifest: Manifest, **changed: object) -> Manifest:
-    """Returns a manifest with changed values, after validation."""
+    """Return a manifest with changed values, after validation."""
     return Manifest.model_validate(dict(manifest) | changed)
 
 
 def small_bundle(folder: Path) -> str:
-    """Copies the bundle of `small_bundle_folder` to a folder; returns its version."""
+    """Copy the bundle of `small_bundle_folder` to a folder; return its version."""
     shutil.copytree(small_bundle_folder(), folder)
     return read_manifest(folder).version
 
 
 def small_bundle_folder() -> Path:
-    """Returns the folder of a bundle fitted in seconds on simulated games; copy it before changing it.
+    """Return the folder of a bundle fitted in seconds on simulated games; copy it before changing it.
 
     It is fitted on 2031 and 2032 and calibrated on 2033. It supports all minutes, both horizons and all teams. Its
     verdict is fit, without a backtest, so that servers load it.
@@ -238,7 +238,7 @@ def small_bundle_folder() -> Path:
 
 
 def quick_recipe() -> TrainingConfig:
-    """Returns a recipe that takes seconds on a few hundred games."""
+    """Return a recipe that takes seconds on a few hundred games."""
     # Import late: servers under test do not need the trainer, which loads torch.
     from dejavu_trainer.training.dejavu import DejavuGrid
     from dejavu_trainer.training.lstm_config import LstmConfig
@@ -253,7 +253,7 @@ def quick_recipe() -> TrainingConfig:
 
 
 def simulated_seasons() -> Path:
-    """Returns the folder of the seasons 2031 to 2034, with SEASON_GAMES random games each."""
+    """Return the folder of the seasons 2031 to 2034, with SEASON_GAMES random games each."""
     from dejavu_trainer.data.plays import write_plays
     from dejavu_trainer.data.simulate import simulate_season
 
@@ -266,7 +266,7 @@ def simulated_seasons() -> Path:
 
 
 def walked_forward() -> Path:
-    """Returns the folder of a walk-forward by the quick recipe over 2033 and 2034, each calibrated on one season."""
+    """Return the folder of a walk-forward by the quick recipe over 2033 and 2034, each calibrated on one season."""
     from dejavu_trainer.evaluation.backtest import backtest
 
     def walk(folder: Path) -> None:
@@ -278,14 +278,14 @@ def walked_forward() -> Path:
 
 @cache
 def simulated_games() -> Games:
-    """Returns the games of `simulated_seasons`."""
+    """Return the games of `simulated_seasons`."""
     from dejavu_trainer.data.games import load_games
 
     return load_games(simulated_seasons(), SEASONS)
 
 
 def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], folder: Path) -> None:
-    """Fits a bundle by the quick recipe. Its verdict is fit, although no backtest was run."""
+    """Fit a bundle by the quick recipe. Its verdict is fit, although no backtest was run."""
     from dejavu_trainer.pipeline import fit
 
     recipe = quick_recipe()
@@ -297,5 +297,5 @@ def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], fo
 
 
 def bundle_of_two_seasons() -> Path:
-    """Returns the folder of a bundle like `small_bundle`, fitted on 2031 and 2032 alone; copy it before changing it."""
+    """Return the folder of a bundle like `small_bundle`, fitted on 2031 and 2032 alone; copy it before changing it."""
     return made_once("bundle-of-two-seasons", lambda folder: fit_quickly(simulated_games(), [2031], [2032], folder))

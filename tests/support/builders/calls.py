@@ -17,7 +17,7 @@ PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
 
 
 def current_game(number: int) -> str:
-    """Returns the NBA's id of a game of the newest season: without a date, it may be forecast and reported now."""
+    """Return the NBA's id of a game of the newest season: without a date, it may be forecast and reported now."""
     today = datetime.now(UTC)
     return f"002{(today.year - (today.month < 9)) % 100:02d}{number:05d}"
 
@@ -58,7 +58,7 @@ class Refusal(NamedTuple):
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:
-    """Awaits a grpc.aio call that must fail with google.rpc details; returns them."""
+    """Await a grpc.aio call that must fail with google.rpc details; return them."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         async with asyncio.timeout(10):
             await call
@@ -66,7 +66,7 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
 
 
 def details(error: grpc.aio.AioRpcError) -> Refusal:
-    """Decodes an error of grpc.aio with its details, which say when to retry exactly if the refusal may pass."""
+    """Decode an error of grpc.aio with its details, which say when to retry exactly if the refusal may pass."""
     status = rpc_status.from_call(cast("grpc.Call", error))  # it uses only methods that both kinds of error have
     assert isinstance(status, status_pb2.Status), "no google.rpc details"
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()

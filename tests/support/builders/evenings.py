@@ -37,7 +37,7 @@ Edit = Callable[[tuple[Play, ...]], tuple[Play, ...]]
 
 
 def game(home: str = "BOS", away: str = "LAL", *, lead: int = 3, run: int = 0) -> ReplayGame:
-    """Returns a game with a basket one second into each minute, away and home in turn.
+    """Return a game with a basket one second into each minute, away and home in turn.
 
     At 6:00 of the second quarter the home team leads by `lead`; at the half, and at the end, by `lead` + `run`.
     """
@@ -76,7 +76,7 @@ class Evening:
         return list(self.replay.games)
 
     def go_to(self, elapsed: float, index: int = 0) -> None:
-        """Sets the clock to half a second after `elapsed` game seconds of a game."""
+        """Set the clock to half a second after `elapsed` game seconds of a game."""
         plays = Timeline(self.replay.games[self.ids[index]]).plays
         at = next(play.at for play in plays if elapsed_seconds(play.period, play.clock) >= elapsed)
         tip_off = read_scoreboard(self._get("scoreboard/todaysScoreboard_00.json")).games[index].tip_off
@@ -188,13 +188,13 @@ class StoringPredictor:
         self._outcomes: dict[tuple[str, Horizon.ValueType], Outcome] = {}
 
     def forget(self) -> None:
-        """Continues like a server with another or a restored ledger: clears all entries and restarts sequences."""
+        """Continue like a server with another or a restored ledger: clear all entries and restart sequences."""
         self.sequence = 0
         self._newest.clear()
         self._outcomes.clear()
 
     def minutes(self, horizon: Horizon.ValueType) -> list[int]:
-        """Returns the minutes of all requests for a horizon, in order."""
+        """Return the minutes of all requests for a horizon, in order."""
         return [asked.minute for asked in self.asked if asked.horizon == horizon]
 
     async def health(self, service: str = "") -> HealthStatus:
@@ -232,7 +232,7 @@ class StoringPredictor:
     def forecast(
         self, game: GameState, horizon: Horizon.ValueType, pattern: tuple[int, ...]
     ) -> Forecast | DejavuClientError:
-        """Answers one request, without messages."""
+        """Answer one request, without messages."""
         asked = Asked(game.game_id, pattern, game.home, game.away, horizon)
         self.asked.append(asked)
         answer = self._answer(asked)
@@ -324,7 +324,7 @@ def able_model(
     version: str = "stored",
     active: bool = True,
 ) -> Model:
-    """Returns a model that supports this range of slots per horizon; None: it does not support the horizon."""
+    """Return a model that supports this range of slots per horizon; None: it does not support the horizon."""
     known = [(HALFTIME, half), (FINAL, final)]
     horizons = [
         HorizonSupport(horizon=horizon, min_slots=slots[0], max_slots=slots[1]) for horizon, slots in known if slots

@@ -22,7 +22,7 @@ from dejavu_trainer.training.ratings import RatedGames
 
 
 def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float = 12.0) -> RatedGames:
-    """Returns walks with known expected margins, whose standard deviation is `strength`, in points."""
+    """Return walks with known expected margins, whose standard deviation is `strength`, in points."""
     games = random_walks(games_a_season, seasons, seed)
     margins = np.random.default_rng(seed + 1).normal(0, strength, len(games))
     drift = np.round(margins[:, None] * np.arange(1, 49) / 48).astype(np.int16)
@@ -36,7 +36,7 @@ def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float 
 def walk_fold(
     season: int = 2033, games: int = 300, seed: int = 0, *, scale: float = 1.0, contrary: bool = False
 ) -> FoldScores:
-    """Scores the linear models on walks: fitted on two seasons, calibrated on one, tested on the next.
+    """Score the linear models on walks: fitted on two seasons, calibrated on one, tested on the next.
 
     Each fold is computed once a run. Tables with live inputs need 500 games a season or more.
 
@@ -69,7 +69,7 @@ def walk_fold(
 def walk_models(
     season: int, games: int, seed: int, *, contrary: bool = False
 ) -> tuple[PointModels, LatticeCalibration]:
-    """Returns what `walk_fold` scores. Fitted once a run."""
+    """Return what `walk_fold` scores. Fitted once a run."""
 
     def fit() -> tuple[LinearModels, LatticeCalibration]:
         rated = rated_walks(games, range(season - 3, season + 1), seed)
@@ -84,7 +84,7 @@ def walk_models(
 
 
 def walk_calibration(models: PointModels, train: RatedGames, calibrate: RatedGames) -> LatticeCalibration:
-    """Fits tables on earlier walks and calibrates them on later ones; frozen ratings give half the margin."""
+    """Fit tables on earlier walks and calibrate them on later ones; frozen ratings give half the margin."""
     return conformalized(fit_tables(train, train.margins / 2), models, calibrate, calibrate.margins / 2)
 
 
@@ -111,12 +111,12 @@ RUN = RunProvenance(recipe="0123456789abcdef", prototypes=50, seed=0, data="f" *
 
 
 def two_folds() -> list[FoldScores]:
-    """Returns two seasons of 300 walks each."""
+    """Return two seasons of 300 walks each."""
     return [walk_fold(2033), walk_fold(2034, seed=8)]
 
 
 def result_of_two_folds() -> tuple[BacktestResult, list[int]]:
-    """Returns the result of `two_folds` from 50 resamples, and the steps that it reported. Computed once a run."""
+    """Return the result of `two_folds` from 50 resamples, and the steps that it reported. Computed once a run."""
 
     def compute() -> tuple[BacktestResult, list[int]]:
         steps = list[int]()
@@ -126,7 +126,7 @@ def result_of_two_folds() -> tuple[BacktestResult, list[int]]:
 
 
 def linear_points(models: PointModels, rated: RatedGames, mode: MarginSource, minute: int) -> np.ndarray:
-    """Returns the point forecasts of plain models: (n, 2), in points."""
+    """Return the point forecasts of plain models: (n, 2), in points."""
     lead = rated.games.levels[:, minute - 1]
     margins = {
         MarginSource.KNOWN: rated.margins,

@@ -37,7 +37,7 @@ class Clock:
 def recordable(
     number: int, *, slots: int = 3, horizon: Horizon = Horizon.HALFTIME, last: float = -1.0, market: bool = False
 ) -> IssuedForecast:
-    """Returns a forecast with a distribution, as a server of this release records it."""
+    """Return a forecast with a distribution, as a server of this release records it."""
     pattern = [float(slot % 5) for slot in range(slots - 1)] + [last]
     plain = issued(game(number), pattern, horizon=horizon)
     distribution = tuple(round(last + 14.0 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
@@ -54,7 +54,7 @@ def recordable(
 
 
 def answer(forecast: Forecast, center: float) -> MarketAnswer:
-    """Returns the evaluation of `MARKET` for a forecast, whose differential is uniform within 7 points of a center."""
+    """Return the evaluation of `MARKET` for a forecast, whose differential is uniform within 7 points of a center."""
     tie = {0, 1} if forecast.horizon is Horizon.FINAL else set[int]()
     return evaluate_market(MARKET, lambda least: _above(center, 0.0 if least in tie else least - 0.5))
 
@@ -64,13 +64,13 @@ def _above(center: float, value: float) -> float:
 
 
 def outcome(number: int, differential: int, horizon: Horizon = Horizon.HALFTIME) -> ReportedOutcome:
-    """Returns an outcome to report."""
+    """Return an outcome to report."""
     now = datetime.now(UTC)
     return ReportedOutcome(game(number), horizon, differential, "BKN", "GSW", now, now)
 
 
 async def fill(ledger: Ledger, path: Path) -> Checkpoint:
-    """Fills the ledger at a path; returns a checkpoint of its last entry, as stored by a client."""
+    """Fill the ledger at a path; return a checkpoint of its last entry, as stored by a client."""
     signer = Signer(ledger, key_path(f"sqlite:///{path}"), seconds=1.0, clock=Clock())
     for number in range(1, 4):
         await ledger.commit([recordable(number, market=number == 1), recordable(number, slots=18, last=float(number))])
@@ -93,7 +93,7 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
 
 
 async def _add_shadows(ledger: Ledger) -> None:
-    """Has v2 forecast beside the champion of what the ledger has."""
+    """Have v2 forecast beside the champion of what the ledger has."""
     entries = await ledger.read_after(0, 100)
     made = await ledger.record_shadows([shadow(each) for each in entries if isinstance(each, IssuedForecast)])
     assert made.recorded

@@ -10,11 +10,11 @@ from dejavu_feed.pattern import slots
 
 
 def halftime_differential(plays: Sequence[Play]) -> int | None:
-    """Returns home − away at the half, in points; None before the end of the half."""
+    """Return home − away at the half, in points; None before the end of the half."""
     score = halftime_score(plays)
     return None if score is None else score.home - score.away
 
 
 def live_pattern(plays: Sequence[Play], minutes: int) -> tuple[int, ...] | None:
-    """Returns the slots of the first `minutes` minutes, or None until they are complete (`completed_minutes`)."""
+    """Return the slots of the first `minutes` minutes, or None until they are complete (`completed_minutes`)."""
     return slots((play.score for play in plays), minutes) if completed_minutes(plays) >= minutes else None

@@ -56,7 +56,7 @@ def issued(
     point: float = 1.25,
     generated_time: datetime | None = None,
 ) -> IssuedForecast:
-    """Returns a forecast, by default made now; not yet recorded."""
+    """Return a forecast, by default made now; not yet recorded."""
     now = datetime.now(UTC) if generated_time is None else generated_time
     similar = SimilarGame("BOS", "NYK", date(2021, 3, 14), 1.5, 3.0, 4, increment=4.0, increment_spread=6.5)
     explanation = Explanation(
@@ -93,7 +93,7 @@ def issued(
 
 
 async def recorded(ledger: LedgerAccess, *forecasts: IssuedForecast) -> list[IssuedForecast]:
-    """Commits forecasts together; returns the stored ones. None may be refused as too late."""
+    """Commit forecasts together; return the stored ones. None may be refused as too late."""
     stored = await ledger.commit(forecasts)
     forecasts_stored = [each for each in stored if isinstance(each, IssuedForecast)]
     assert len(forecasts_stored) == len(forecasts)
@@ -103,7 +103,7 @@ async def recorded(ledger: LedgerAccess, *forecasts: IssuedForecast) -> list[Iss
 async def current(
     ledger: Ledger, game_ids: frozenset[str], since: datetime, up_to: int, *, page_size: int = 2
 ) -> list[IssuedForecast]:
-    """Returns the newest forecast of each game and horizon, read page by page."""
+    """Return the newest forecast of each game and horizon, read page by page."""
     filter_ = CurrentFilter(game_ids, microseconds(since), up_to)
     found: list[IssuedForecast] = []
     after = await ledger.read(partial(current_forecasts.start, filter_=filter_))
@@ -114,5 +114,5 @@ async def current(
 
 
 def game(number: int) -> str:
-    """Returns the game id for a number, of the newest season."""
+    """Return the game id for a number, of the newest season."""
     return current_game(number)

@@ -18,7 +18,7 @@ FOLDER_VARIABLE = "DEJAVU_TEST_RUN"
 
 
 def start_run() -> Path | None:
-    """Creates the run's folder; returns None if another process of the run has created it."""
+    """Create the run's folder; return None if another process of the run has created it."""
     if FOLDER_VARIABLE in os.environ:
         return None
     folder = Path(tempfile.mkdtemp(prefix="dejavu-test-run-"))
@@ -27,13 +27,13 @@ def start_run() -> Path | None:
 
 
 def end_run(folder: Path) -> None:
-    """Removes the run's folder."""
+    """Remove the run's folder."""
     del os.environ[FOLDER_VARIABLE]
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def made_once(name: str, make: Callable[[Path], object]) -> Path:
-    """Returns a folder that `make` fills in the first process of the run that requests it.
+    """Return a folder that `make` fills in the first process of the run that requests it.
 
     Copy it before changing it.
 
@@ -54,7 +54,7 @@ def made_once(name: str, make: Callable[[Path], object]) -> Path:
 
 
 def computed_once(name: str, compute: Callable[[], T]) -> T:
-    """Returns a copy of a value that `compute` returns in the first process of the run that requests it.
+    """Return a copy of a value that `compute` returns in the first process of the run that requests it.
 
     Args:
         name: unique for the value, as in `made_once`.

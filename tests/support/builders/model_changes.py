@@ -14,7 +14,7 @@ NOW = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
 
 
 def change(action: ModelAction, version: str = "", *, by: str = "", **fields: object) -> ModelChange:
-    """Returns a change of models that is not recorded yet."""
+    """Return a change of models that is not recorded yet."""
     made = ModelChange(action, version, NOW, changed_by=by)
     return replace(made, **fields)  # type: ignore[arg-type]
 
@@ -22,7 +22,7 @@ def change(action: ModelAction, version: str = "", *, by: str = "", **fields: ob
 async def change_models(
     ledger: Ledger, action: ModelAction, version: str = "", **fields: object
 ) -> tuple[Roster, ModelChange | None]:
-    """Records a change of models."""
+    """Record a change of models."""
 
     def prepare(_: Connection, __: Roster) -> ModelChange:
         return change(action, version, **fields)  # type: ignore[arg-type]
@@ -31,7 +31,7 @@ async def change_models(
 
 
 async def champion(ledger: Ledger, version: str, *challengers: str) -> Roster:
-    """Registers and promotes a first model, and loads challengers; returns the roster."""
+    """Register and promote a first model, and load challengers; return the roster."""
     roster, _ = await change_models(ledger, ModelAction.REGISTER, version)
     roster, _ = await change_models(ledger, ModelAction.PROMOTE, version)
     for challenger in challengers:
@@ -41,6 +41,6 @@ async def champion(ledger: Ledger, version: str, *challengers: str) -> Roster:
 
 
 def shadow(of: IssuedForecast, version: str = "v2", *, point: float | None = None) -> ShadowForecast:
-    """Returns the forecast of another model beside a recorded one, with its explanation, which is not recorded."""
+    """Return the forecast of another model beside a recorded one, with its explanation, which is not recorded."""
     forecast = replace(of.forecast, model_version=version, point=of.forecast.point if point is None else point)
     return ShadowForecast(of.sequence, forecast, of.generated_time, of.expires_time)

@@ -24,13 +24,13 @@ def outcome(
     observed_time: datetime | None = None,
     recorded_time: datetime | None = None,
 ) -> ReportedOutcome:
-    """Returns an outcome that is not yet recorded, observed now by default."""
+    """Return an outcome that is not yet recorded, observed now by default."""
     now = datetime.now(UTC) if observed_time is None else observed_time
     return ReportedOutcome(game_id, horizon, differential, home_team, away_team, now, recorded_time or now)
 
 
 def answered(side: MarketSide | None, *, market: Market = MARKET, stake_fraction: float = 0.0) -> MarketAnswer:
-    """Returns an evaluation of a market that stakes a share of the bankroll on a side."""
+    """Return an evaluation of a market that stakes a share of the bankroll on a side."""
     home = MarketSideAnswer(market.home_odds, 0.64, 0.56, 0.6, 1 / market.home_odds, 0.14, 0.15, 0.0, 0.0)
     away = MarketSideAnswer(market.away_odds, 0.36, 0.44, 0.4, 1 / market.away_odds, -0.22, 0.0, 0.0, 0.0)
     stake = stake_fraction * market.bankroll
@@ -52,5 +52,5 @@ def answered(side: MarketSide | None, *, market: Market = MARKET, stake_fraction
 
 
 def asked(forecast: IssuedForecast, answer: MarketAnswer, market: Market = MARKET) -> IssuedForecast:
-    """Returns a forecast with a market and its evaluation."""
+    """Return a forecast with a market and its evaluation."""
     return replace(forecast, market=market, forecast=replace(forecast.forecast, market=answer))

@@ -34,7 +34,7 @@ ELAPSED = [(0.0, 0, 0), (118.0, 2, 0), (1412.5, 2, 3), (1860.0, 4, 3), (2880.0, 
 
 
 def hoopr_row(period: object, clock: str, home: object, away: object, **fields: object) -> dict[str, object]:
-    """Returns a row of hoopR's load_nba_pbp, with the columns around those that are read."""
+    """Return a row of hoopR's load_nba_pbp, with the columns around those that are read."""
     return {
         "game_play_number": 1,
         "sequence_number": "4",
@@ -62,7 +62,7 @@ def hoopr(**fields: Any) -> list[dict[str, object]]:
 
 
 def complete_hoopr(*days: str) -> list[dict[str, object]]:
-    """Returns the rows of a complete game on each day."""
+    """Return the rows of a complete game on each day."""
     chance = random.Random(1)
     rows: list[dict[str, object]] = []
     for number, day in enumerate(days, start=1):
@@ -78,7 +78,7 @@ def complete_hoopr(*days: str) -> list[dict[str, object]]:
 
 
 def pbpstats(**fields: object) -> list[dict[str, object]]:
-    """Returns the rows of a PlayByPlayV2, with the columns around those that are read."""
+    """Return the rows of a PlayByPlayV2, with the columns around those that are read."""
     rows = []
     for number, (period, clock, home, away) in enumerate(SCORES):
         side, code = ("4", "DEN") if number % 2 else ("5", "LAL")
@@ -104,7 +104,7 @@ def pbpstats(**fields: object) -> list[dict[str, object]]:
 
 
 def nba_api(**fields: object) -> list[dict[str, object]]:
-    """Returns the rows of nba_api's PlayByPlayV3."""
+    """Return the rows of nba_api's PlayByPlayV3."""
     rows = []
     for number, (period, clock, home, away) in enumerate(SCORES):
         minutes, _, seconds = clock.rpartition(":")
@@ -130,7 +130,7 @@ def nba_api(**fields: object) -> list[dict[str, object]]:
 
 
 def own(**fields: object) -> list[dict[str, object]]:
-    """Returns the rows of the game in this project's format."""
+    """Return the rows of the game in this project's format."""
     labels = {"game_id": GAME, "type": "RS", "home": "DEN", "away": "LAL"}
     names = ("elapsed_s", "home_score", "away_score")
     return [labels | dict(zip(names, score, strict=True)) | {"game_date": DAY, **fields} for score in ELAPSED]
@@ -146,7 +146,7 @@ def written(path: Path, rows: Iterable[Mapping[str, object]], delimiter: str = "
 
 
 def written_as(form: str, path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
-    """Writes a table as csv, tsv, parquet or json; returns its path with this suffix."""
+    """Write a table as csv, tsv, parquet or json; return its path with this suffix."""
     path = path.with_suffix(f".{form}")
     if form == "parquet":
         parquet.write_table(pa.Table.from_pylist([dict(row) for row in rows]), path)

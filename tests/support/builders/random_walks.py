@@ -15,7 +15,7 @@ from dejavu_trainer.data.games import Games
 
 
 def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:
-    """Returns games with changes of about ±2.5 points a minute; four a day from the first of November."""
+    """Return games with changes of about ±2.5 points a minute; four a day from the first of November."""
     rng = np.random.default_rng(seed)
     count = games_a_season * len(seasons)
     differentials = np.round(rng.normal(0.05, 2.5, (count, 48)).cumsum(axis=1)).astype(np.int16)
@@ -41,7 +41,7 @@ def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:
 
 
 def scoring_for(differentials: NDArray[np.int16], final: NDArray[np.int16]) -> dict[str, Any]:
-    """Returns totals and last scores that fit differentials: two points a minute beside the changes.
+    """Return totals and last scores that fit differentials: two points a minute beside the changes.
 
     The last points of a minute are scored 7 s before its end, by the side that the differential moved to.
 
@@ -62,7 +62,7 @@ def scoring_for(differentials: NDArray[np.int16], final: NDArray[np.int16]) -> d
 
 
 def with_column(games: Games, name: str, values: NDArray[Any]) -> NDArray[np.float32]:
-    """Returns the live inputs of games with another column."""
+    """Return the live inputs of games with another column."""
     live = games.live.copy()
     live[:, :, list(COLUMNS).index(name)] = values
     return live

@@ -57,7 +57,7 @@ def forecast(
     pregame_margin: float | None = None,
     live: LiveInputs = NO_LIVE_INPUTS,
 ) -> IssuedForecast:
-    """Returns a forecast of a game with a constant lead, ready to be recorded."""
+    """Return a forecast of a game with a constant lead, ready to be recorded."""
     made = issued(
         game_id,
         (lead,) * minute,
@@ -90,7 +90,7 @@ def with_market(
     stake: float = 0.05,
     policy: StakingPolicy = NO_CAPS,
 ) -> IssuedForecast:
-    """Adds a market to a forecast, with a stake on the home side; 0 for none."""
+    """Add a market to a forecast, with a stake on the home side; 0 for none."""
     home = MarketSideAnswer(odds, 0.6, 0.5, 0.55, 1.0 / odds, 0.2, 2.0 * stake, stake, stake)
     away = MarketSideAnswer(odds, 0.4, 0.5, 0.45, 1.0 / odds, -0.2, 0.0, 0.0, 0.0)
     side = MarketSide.HOME if stake else None
@@ -99,7 +99,7 @@ def with_market(
 
 
 def with_total(made: IssuedForecast, *, points: int, half_width: float = 9.0) -> IssuedForecast:
-    """Adds the forecast of a total to a forecast, a little below the pace of the points so far."""
+    """Add the forecast of a total to a forecast, a little below the pace of the points so far."""
     point = 0.75 * points * made.forecast.horizon.minutes / made.forecast.elapsed_minutes + 25.0
     quantiles = tuple(round(point + 2.0 * half_width * (level - 0.5)) for level in DISTRIBUTION_LEVELS)
     total = TotalForecast(
@@ -116,7 +116,7 @@ class RecordBook:
         self._reading = reading
 
     def predict(self, *made: IssuedForecast) -> list[Result[IssuedForecast]]:
-        """Records forecasts; returns the stored forecast or the error for each."""
+        """Record forecasts; return the stored forecast or the error for each."""
         with self._writing.begin() as connection:
             return store.append(connection, [codec.prepare(each) for each in made])
 
@@ -130,7 +130,7 @@ class RecordBook:
         total_points: int | None = None,
         seen: datetime = EVENING + timedelta(days=3),
     ) -> ReportedOutcome:
-        """Records an outcome that was observed at a time; returns it as stored."""
+        """Record an outcome that was observed at a time; return it as stored."""
         outcome = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen, total_points=total_points)
         with self._writing.begin() as connection:
             answer = outcomes.record_outcome(connection, outcome, seen)
@@ -139,12 +139,12 @@ class RecordBook:
         return answer[0]
 
     def withdraw(self, game_id: str, horizon: Horizon) -> None:
-        """Withdraws an outcome."""
+        """Withdraw an outcome."""
         with self._writing.begin() as connection:
             outcomes.withdraw_outcome(connection, game_id, horizon, EVENING + timedelta(days=3))
 
     def read(self, function: Callable[[Connection], _T]) -> _T:
-        """Returns the result of a function that reads."""
+        """Return the result of a function that reads."""
         with self._reading.connect() as connection:
             return function(connection)
 
@@ -161,7 +161,7 @@ def _template() -> bytes:
 
 @contextmanager
 def new_book(folder: Path | None = None) -> Iterator[RecordBook]:
-    """Creates an empty ledger, in a temporary folder by default. All ledgers of a process have the same id."""
+    """Create an empty ledger, in a temporary folder by default. All ledgers of a process have the same id."""
     home = Path(tempfile.mkdtemp(prefix="book-")) if folder is None else folder
     path = home / "ledger.db"
     path.write_bytes(_template())

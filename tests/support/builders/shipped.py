@@ -11,5 +11,5 @@ from dejavu_models.registry.registry import default_bundle
 
 @cache
 def shipped_bundle() -> Forecaster:
-    """Returns the forecaster of the shipped bundle; make another one of its parts before updating it."""
+    """Return the forecaster of the shipped bundle; make another one of its parts before updating it."""
     return load_bundle(default_bundle())

@@ -23,7 +23,7 @@ class KeyPair:
     key: Path
 
     def contents(self) -> tuple[bytes, bytes]:
-        """Returns key and certificate, in the order in which gRPC takes them."""
+        """Return key and certificate, in the order in which gRPC takes them."""
         return self.key.read_bytes(), self.certificate.read_bytes()
 
 
@@ -43,7 +43,7 @@ class Authority:
         self.certificate.write_bytes(own)
 
     def issue(self, name: str) -> KeyPair:
-        """Issues a certificate, for a server or a client; replaces the files of an earlier one of this name."""
+        """Issue a certificate, for a server or a client; replace the files of an earlier one of this name."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         local = x509.SubjectAlternativeName(

@@ -15,5 +15,5 @@ class SteppedClock:
         return self.now
 
     def step(self, seconds: float) -> None:
-        """Advances the clock."""
+        """Advance the clock."""
         self.now += timedelta(seconds=seconds)

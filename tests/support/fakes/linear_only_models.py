@@ -33,7 +33,7 @@ class SilentLstm(Lstm):
 
 
 def plain_models(linear: LinearModels) -> PointModels:
-    """Returns the linear models, with a database of two entries a minute with zero residuals."""
+    """Return the linear models, with a database of two entries a minute with zero residuals."""
     nothing = np.zeros((2, 2), dtype=np.float32)
     entries = Entries(
         home=np.array(["BOS", "BKN"]),

@@ -31,7 +31,7 @@ class MemoryBackend:
         )
 
     def open(self, *, make: bool) -> None:
-        """Creates the tables once."""
+        """Create the tables once."""
         if self._made:
             return
         if not make:
@@ -42,14 +42,14 @@ class MemoryBackend:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Runs one transaction at a time."""
+        """Run one transaction at a time."""
         with self._in_turn(), self._engine.begin() as connection:
             connection.exec_driver_sql("BEGIN")
             yield connection
 
     @contextmanager
     def read(self, stop: StopSignal | None = None) -> Iterator[Connection]:
-        """Reads between transactions, each statement on its own."""
+        """Read between transactions, each statement on its own."""
         with (
             self._in_turn(),
             self._engine.connect() as connection,
@@ -68,37 +68,37 @@ class MemoryBackend:
                 raise LedgerCorrupt("the ledger in memory failed") from error
 
     def check(self) -> None:
-        """Does nothing: a database in memory cannot be removed or replaced."""
+        """Do nothing: a database in memory cannot be removed or replaced."""
 
     def check_integrity(self, connection: Connection, *, thorough: bool) -> None:
-        """Does nothing: its structure cannot be damaged from outside."""
+        """Do nothing: its structure cannot be damaged from outside."""
 
     def probe(self) -> None:
-        """Writes a change of nothing."""
+        """Write a change of nothing."""
         with self.write() as connection:
             store.probe_write(connection)
 
     def size_bytes(self) -> int:
-        """Returns the size of the database's pages."""
+        """Return the size of the database's pages."""
         with self.read() as connection:
             pages = connection.exec_driver_sql("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
             return int(pages.scalar_one())
 
     def free_bytes(self) -> int | None:
-        """Returns None: memory has no disk."""
+        """Return None: memory has no disk."""
         return None
 
     def notify(self) -> None:
-        """Wakes the listeners, in their loops."""
+        """Wake the listeners, in their loops."""
         for listener in list(self._listeners):
             listener.wake()
 
     def listen(self, committed: Callable[[], None]) -> MemoryListener:
-        """Calls the function at every notification."""
+        """Call the function at every notification."""
         return MemoryListener(self._listeners, committed)
 
     def close(self) -> None:
-        """Drops everything."""
+        """Drop everything."""
         with self._turn:
             self._closed = True
             self._engine.dispose()
@@ -114,9 +114,9 @@ class MemoryListener:
         listeners.add(self)
 
     def wake(self) -> None:
-        """Calls the function in its loop."""
+        """Call the function in its loop."""
         self._loop.call_soon_threadsafe(self._committed)
 
     def close(self) -> None:
-        """Ends the subscription."""
+        """End the subscription."""
         self._listeners.discard(self)

@@ -47,7 +47,7 @@ class Collector:
         self._more = threading.Condition()
 
     def add(self, body: bytes) -> None:
-        """Adds the spans of a request."""
+        """Add the spans of a request."""
         with self._more:
             for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
                 named = {each.key: each.value.string_value for each in resource.resource.attributes}
@@ -62,7 +62,7 @@ class Collector:
             self._more.notify_all()
 
     def wait_for(self, name: str, count: int = 1) -> list[ReceivedSpan]:
-        """Waits until so many spans of a name arrived; returns all of that name.
+        """Wait until so many spans of a name arrived; return all of that name.
 
         Raises:
             TimeoutError: if they do not arrive.
@@ -75,7 +75,7 @@ class Collector:
 
 @contextmanager
 def otlp_collector() -> Iterator[Collector]:
-    """Runs a collector."""
+    """Run a collector."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

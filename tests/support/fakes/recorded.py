@@ -32,7 +32,7 @@ def recorded(
     pattern: Sequence[float] = (0, 1, 5),
     **fields: Any,
 ) -> RecordedPrediction:
-    """Returns a recorded forecast: +6.3 for BOS against LAL, −4.2 to 17.9; the outcome, if it is settled, is −7."""
+    """Return a recorded forecast: +6.3 for BOS against LAL, −4.2 to 17.9; the outcome, if it is settled, is −7."""
     teams = {"home_team": "BOS", "away_team": "LAL"}
     values: dict[str, Any] = {
         "game_id": GAME,
@@ -79,7 +79,7 @@ def figure(value: float, lower: float, upper: float) -> Figure:
 
 
 def card(**fields: Any) -> Scorecard:
-    """Returns a scorecard of 312 games; `fields` override."""
+    """Return a scorecard of 312 games; `fields` override."""
     values: dict[str, Any] = {
         "games": 312,
         "forecasts": 14890,

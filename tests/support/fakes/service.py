@@ -87,7 +87,7 @@ class Abort:
     trailers: tuple[tuple[str, str], ...] = ()
 
     def details(self) -> tuple[tuple[str, str | bytes], ...]:
-        """Returns trailing metadata with the google.rpc details; empty if there are none."""
+        """Return trailing metadata with the google.rpc details; empty if there are none."""
         packed = list[AnyMessage]()
         if self.reason:
             packed.append(_packed(ErrorInfo(reason=self.reason, domain="dejavu", metadata=self.metadata)))
@@ -119,7 +119,7 @@ def _packed(message: Message) -> AnyMessage:
 
 
 def forecast(request: PredictRequest | None = None, **fields: Any) -> Forecast:
-    """Returns a plausible forecast for a request; `fields` replace its values."""
+    """Return a plausible forecast for a request; `fields` replace its values."""
     request = request or PredictRequest(pattern=[0.0] * 18)
     last = request.pattern[-1] if request.pattern else 0.0
     alpha = request.alpha if request.HasField("alpha") else 0.05
@@ -142,25 +142,25 @@ def forecast(request: PredictRequest | None = None, **fields: Any) -> Forecast:
 
 
 def event(sequence: int, *, token: str | None = None, **fields: Any) -> StreamPredictionsResponse:
-    """Returns a stream message with a forecast; its token contains the sequence."""
+    """Return a stream message with a forecast; its token contains the sequence."""
     return StreamPredictionsResponse(
         forecast=forecast(sequence=sequence, **fields), resume_token=f"after-{sequence}" if token is None else token
     )
 
 
 def heartbeat(token: str) -> StreamPredictionsResponse:
-    """Returns a stream message with a heartbeat."""
+    """Return a stream message with a heartbeat."""
     return StreamPredictionsResponse(heartbeat=Heartbeat(), resume_token=token)
 
 
 def outcome(sequence: int, **fields: Any) -> Outcome:
-    """Returns a plausible outcome; `fields` replace its values."""
+    """Return a plausible outcome; `fields` replace its values."""
     values: dict[str, Any] = {"game_id": "0022000001", "horizon": HORIZON_HALFTIME, "differential": 7}
     return Outcome(**values | {"sequence": sequence} | fields)
 
 
 def result(sequence: int, **fields: Any) -> StreamPredictionsResponse:
-    """Returns a stream message with an outcome; its token contains the sequence."""
+    """Return a stream message with an outcome; its token contains the sequence."""
     return StreamPredictionsResponse(outcome=outcome(sequence, **fields), resume_token=f"after-{sequence}")
 
 
@@ -211,7 +211,7 @@ class FakeServer:
         return f"{self._host}:{self.port}"
 
     def start(self) -> None:
-        """Starts the server; after a stop, on the same port."""
+        """Start the server; after a stop, on the same port."""
         self._stopping.clear()
         server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
         fake = _Servicer(self)  # type: ignore[abstract] # it gets the other methods of ModelService below
@@ -228,14 +228,14 @@ class FakeServer:
         self._server = server
 
     def stop(self) -> None:
-        """Breaks every connection."""
+        """Break every connection."""
         self._stopping.set()
         if self._server is not None:
             self._server.stop(None).wait()
             self._server = None
 
     def answers(self, method: str, *answers: object) -> None:
-        """Queues answers for the next calls of a method.
+        """Queue answers for the next calls of a method.
 
         Each is a message, an Abort, Silence, or a function of the request that returns one of these. For
         StreamPredictions each is a list of them: the script of one call.
@@ -243,15 +243,15 @@ class FakeServer:
         self._answers[method].extend(answers)
 
     def of(self, method: str) -> list[Call]:
-        """Returns the calls of one method so far."""
+        """Return the calls of one method so far."""
         return [call for call in self.calls if call.method == method]
 
     def next_call(self, timeout: float = 10.0) -> Call:
-        """Waits for the next call that this method has not returned yet."""
+        """Wait for the next call that this method has not returned yet."""
         return self._arrivals.get(timeout=timeout)
 
     def arrived(self, method: str, request: Message, context: grpc.ServicerContext) -> Any:
-        """Records a call; returns the answer queued for it, or None."""
+        """Record a call; return the answer queued for it, or None."""
         metadata = dict(context.invocation_metadata())
         gone = threading.Event()
         if not context.add_callback(gone.set):
@@ -267,7 +267,7 @@ class FakeServer:
         return queued.popleft() if queued else None
 
     def carry_out(self, answer: object, request: Message, context: grpc.ServicerContext) -> Any:
-        """Executes an answer: returns the message to send, or ends the call."""
+        """Execute an answer: return the message to send, or end the call."""
         if callable(answer):
             answer = answer(request)
         if isinstance(answer, Abort):

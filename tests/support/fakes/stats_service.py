@@ -81,7 +81,7 @@ class Asked(NamedTuple):
 
 
 def season_of_games(regular: int = 6, *, seed: int = 1, season: int = 2025) -> list[PlayedOnce]:
-    """Simulates games of a season: regular ones (the second at a neutral site), one play-in and one playoff game."""
+    """Simulate games of a season: regular ones (the second at a neutral site), one play-in and one playoff game."""
     rng = random.Random(seed)
     games = list[PlayedOnce]()
     for number, kind in enumerate(["RS"] * regular + ["PI", "PO"], 1):
@@ -94,7 +94,7 @@ def season_of_games(regular: int = 6, *, seed: int = 1, season: int = 2025) -> l
 
 
 def log_payload(games: Sequence[PlayedOnce], season: str, season_type: str) -> dict[str, Any]:
-    """Returns LeagueGameLog of teams: two rows a game, the winner's first."""
+    """Return LeagueGameLog of teams: two rows a game, the winner's first."""
     rows = []
     for game in games:
         last = game.scores[-1]
@@ -125,7 +125,7 @@ def log_payload(games: Sequence[PlayedOnce], season: str, season_type: str) -> d
 
 @lru_cache(maxsize=256)
 def plays_payload(game: PlayedOnce) -> dict[str, Any]:
-    """Returns PlayByPlayV3: shots and period ends with scores, rebounds without; action numbers with gaps."""
+    """Return PlayByPlayV3: shots and period ends with scores, rebounds without; action numbers with gaps."""
     actions: list[dict[str, Any]] = []
 
     def add(period: int, clock: float, kind: str, detail: str, team: str = "", score: Score | None = None) -> None:
@@ -194,7 +194,7 @@ class StatsStandIn:
         self._server.__exit__()
 
     def plays_asked(self) -> list[str]:
-        """Returns the games whose plays were requested, in order, with repetitions."""
+        """Return the games whose plays were requested, in order, with repetitions."""
         return [asked.what for asked in self.asked if asked.what not in TYPES.values()]
 
     def _respond(self, path: str) -> Response:
@@ -230,29 +230,29 @@ def _as_it_is(response: Response) -> Response:
 
 
 def status(code: int, **headers: str) -> Fault:
-    """Returns an error status; header names have _ for -."""
+    """Return an error status; header names have _ for -."""
     return lambda _: Response(
         code, b"<html>no</html>", {name.replace("_", "-"): value for name, value in headers.items()}
     )
 
 
 def html() -> Fault:
-    """Returns an HTML page with status 200."""
+    """Return an HTML page with status 200."""
     return lambda _: Response(200, b"<!DOCTYPE html><html><body>Access denied</body></html>")
 
 
 def text(body: str) -> Fault:
-    """Returns this text with status 200."""
+    """Return this text with status 200."""
     return lambda _: Response(200, body.encode())
 
 
 def truncated() -> Fault:
-    """Returns half of the body with a matching content length."""
+    """Return half of the body with a matching content length."""
     return lambda response: replace(response, body=response.body[: len(response.body) // 2])
 
 
 def cut_off() -> Fault:
-    """Returns half of the body and closes the connection."""
+    """Return half of the body and close the connection."""
     return lambda response: Response(
         200,
         response.body[: len(response.body) // 2],
@@ -261,5 +261,5 @@ def cut_off() -> Fault:
 
 
 def stall(seconds: float = 30.0) -> Fault:
-    """Delays the answer by `seconds`, or until the fake service ends."""
+    """Delay the answer by `seconds`, or until the fake service ends."""
     return lambda _: Response(200, b"", hold=seconds)

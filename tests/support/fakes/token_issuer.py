@@ -30,14 +30,14 @@ class TokenIssuer:
         self.publish()
 
     def publish(self) -> None:
-        """Writes its public key to the JWKS file, in place of those in it."""
+        """Write its public key to the JWKS file, in place of those in it."""
         key = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
         new = self.jwks.with_suffix(".new")
         new.write_text(json.dumps({"keys": [{**key, "kid": self._key_id, "use": "sig", "alg": "ES256"}]}))
         new.replace(self.jwks)
 
     def sign(self, subject: str = "alice", scope: str = "read", *, seconds: float = 600.0, **claims: Any) -> str:
-        """Returns a token; `claims` replace or add claims, None removes one."""
+        """Return a token; `claims` replace or add claims, None removes one."""
         now = utc_now()
         content = {
             "sub": subject,

@@ -14,17 +14,17 @@ LEADS = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9)
 
 
 def cached(data: bytes = b"answer", seconds: float = 60.0, generated: datetime = NOW) -> Answer:
-    """Returns an answer that may be used for some seconds."""
+    """Return an answer that may be used for some seconds."""
     return Answer(data, "model", "halftime", generated, generated + timedelta(seconds=seconds))
 
 
 def what_if(number: float = 0.0) -> pb.PredictRequest:
-    """Returns the what-if with a number."""
+    """Return the what-if with a number."""
     return pb.PredictRequest(pattern=[*LEADS, 11 + number])
 
 
 def untimed(response: pb.PredictResponse) -> bytes:
-    """Returns a response without the times at which it was computed and expires."""
+    """Return a response without the times at which it was computed and expires."""
     copy = pb.PredictResponse.FromString(response.SerializeToString())
     copy.forecast.ClearField("generated_time")
     copy.forecast.ClearField("expires_time")

@@ -94,11 +94,11 @@ class BadDay:
 
     @property
     def end(self) -> datetime:
-        """Returns a time after the last game at which every source has been read once more."""
+        """The time after the last game at which every source has been read once more."""
         return self.replay.end + timedelta(minutes=20)
 
     def life(self, seconds: float) -> datetime:
-        """Returns the time at this many life seconds after the first tip-off."""
+        """Return the time at this many life seconds after the first tip-off."""
         return self.replay.start + timedelta(seconds=seconds)
 
     @property
@@ -125,7 +125,7 @@ class BadDay:
         return {(event.game.home, event.horizon): event.outcome.differential for event in events}
 
     def told_too_late(self) -> list[Prediction]:
-        """Returns forecasts that were made after the end of their horizon."""
+        """Return forecasts that were made after the end of their horizon."""
         late = []
         tip_offs = {game_id: self.stagger * index for index, game_id in enumerate(self.replay.games)}
         for event, life in zip(self.events, self._lives, strict=True):
@@ -136,12 +136,12 @@ class BadDay:
         return late
 
     def _note(self, event: Event) -> None:
-        """Takes an event of a poller."""
+        """Take an event of a poller."""
         self.events.append(event)
         self._lives.append(self._life())
 
     def _turn_seconds(self) -> float:
-        """Returns the seconds until the next turn: few where a half or regulation is about to end."""
+        """Return the seconds until the next turn: few where a half or regulation is about to end."""
         life, (before, after) = self._life(), _NEAR_END
         return TURN if any(end - before <= life <= end + after for end in self._ends) else QUIET
 
@@ -149,7 +149,7 @@ class BadDay:
         return (self.clock.now - self.replay.start).total_seconds()
 
     async def run(self, client: PredictionClient | None = None, *, restart: float | None = None) -> Poller:
-        """Polls the whole evening, frequently where a half or regulation is about to end.
+        """Poll the whole evening, frequently where a half or regulation is about to end.
 
         Args:
             client: predictor to use instead of the day's own.

@@ -22,20 +22,20 @@ class Block(NamedTuple):
 
 
 def blocks(document: str, language: str) -> list[Block]:
-    """Returns the fenced blocks of one language, in order."""
+    """Return the fenced blocks of one language, in order."""
     text = (ROOT / document).read_text()
     matches = re.findall(r"^```(\S+) *([^\n]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return [block for block in map(Block._make, matches) if block.language == language]
 
 
 def commands(document: str) -> list[str]:
-    """Returns the commands after a dollar sign in console blocks, with backslash continuation lines."""
+    """Return the commands after a dollar sign in console blocks, with backslash continuation lines."""
     console = "".join(block.text for block in blocks(document, "console"))
     return re.findall(r"^\$ ((?:.*\\\n)*.*)", console, re.MULTILINE)
 
 
 def rows(document: str, heading: str) -> list[list[str]]:
-    """Returns the cells of the table whose header starts with `heading`, without backquotes."""
+    """Return the cells of the table whose header starts with `heading`, without backquotes."""
     lines = (ROOT / document).read_text().splitlines()
     [start] = [number for number, line in enumerate(lines) if line.startswith(f"| {heading} |")]
     table = list[list[str]]()

@@ -50,7 +50,7 @@ def fetch_from(
     timeout: float = 5.0,
     overwrite: bool = False,
 ) -> list[FetchResult]:
-    """Returns the results of a fetch from a fake service."""
+    """Return the results of a fetch from a fake service."""
     notes = notes or Notes()
     client = RetryingClient(pace, notes.waiting)
     with closing(NbaStats(service.url, timeout=timeout, limit=timeout)) as stats:
@@ -58,15 +58,15 @@ def fetch_from(
 
 
 def rows_of(path: Path) -> list[tuple[object, ...]]:
-    """Returns the rows of a file of plays."""
+    """Return the rows of a file of plays."""
     return [tuple(row[name] for name in DATED.names) for row in pq.read_table(path).to_pylist()]
 
 
 def truth(games: Sequence[PlayedOnce]) -> list[tuple[object, ...]]:
-    """Returns the expected rows of a file of these games, by date and id."""
+    """Return the expected rows of a file of these games, by date and id."""
     return [row for game in sorted(games, key=lambda game: (game.day, game.game_id)) for row in game.rows]
 
 
 def files_of(out: Path) -> dict[str, bytes]:
-    """Returns the bytes of every file of a folder, by path."""
+    """Return the bytes of every file of a folder, by path."""
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}

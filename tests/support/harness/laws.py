@@ -12,5 +12,5 @@ EXAMPLES = 200 if NIGHTLY else 25
 
 
 def examples(count: int) -> int:
-    """Returns the number of examples of a slow property test: `count`, or eight times as many in nightly runs."""
+    """Return the number of examples of a slow property test: `count`, or eight times as many in nightly runs."""
     return 8 * count if NIGHTLY else count

@@ -33,23 +33,23 @@ class Fault:
 
 
 def add_unreadable_entry(path: Path) -> None:
-    """Appends an entry of the kind forecast without a forecast in it."""
+    """Append an entry of the kind forecast without a forecast in it."""
     execute(path, "INSERT INTO entries SELECT max(sequence) + 1, 'forecast', '{}', zeroblob(32) FROM entries")
 
 
 def execute(path: Path, statement: str) -> None:
-    """Runs a statement on a database; leaves no write-ahead log unless another connection is open."""
+    """Run a statement on a database; leave no write-ahead log unless another connection is open."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)
 
 
 def taken_away(path: Path) -> Undo:
-    """Moves the whole folder away, as when its disk is unmounted."""
+    """Move the whole folder away, as when its disk is unmounted."""
     return _moved(path.parent)
 
 
 def a_file_for_a_folder(path: Path) -> Undo:
-    """Replaces the folder by a file."""
+    """Replace the folder by a file."""
     put_back = _moved(path.parent)
     path.parent.touch()
 
@@ -61,7 +61,7 @@ def a_file_for_a_folder(path: Path) -> Undo:
 
 
 def a_folder_for_a_file(path: Path) -> Undo:
-    """Replaces the database by a folder."""
+    """Replace the database by a folder."""
     put_back = _moved(path)
     path.mkdir()
 
@@ -73,47 +73,47 @@ def a_folder_for_a_file(path: Path) -> Undo:
 
 
 def file_taken_away(path: Path) -> Undo:
-    """Moves the database away."""
+    """Move the database away."""
     return _moved(path)
 
 
 def garbage(path: Path) -> Undo:
-    """Replaces the database by a file that is not a database."""
+    """Replace the database by a file that is not a database."""
     return _replaced(path, b"this is not what a database looks like" * 1000)
 
 
 def damaged_header(path: Path) -> Undo:
-    """Overwrites the first bytes."""
+    """Overwrite the first bytes."""
     content = path.read_bytes()
     return _replaced(path, bytes(100) + content[100:])
 
 
 def damaged_pages(path: Path) -> Undo:
-    """Overwrites all but the first page, so that every lookup reads a damaged page."""
+    """Overwrite all but the first page, so that every lookup reads a damaged page."""
     content = path.read_bytes()
     return _replaced(path, content[:4096] + b"\xff" * (len(content) - 4096))
 
 
 def cut_off(path: Path) -> Undo:
-    """Truncates the file after the first page and a half."""
+    """Truncate the file after the first page and a half."""
     return _replaced(path, path.read_bytes()[:6144])
 
 
 def later_schema(path: Path) -> Undo:
-    """Sets the schema revision of a future release."""
+    """Set the schema revision of a future release."""
     execute(path, "UPDATE alembic_version SET version_num = 'ledger_0099'")
     return lambda: execute(path, f"UPDATE alembic_version SET version_num = '{REVISION}'")
 
 
 def something_else(path: Path) -> Undo:
-    """Replaces the ledger by another program's database."""
+    """Replace the ledger by another program's database."""
     undo = _replaced(path, b"")
     execute(path, "CREATE TABLE recipes (name TEXT)")
     return undo
 
 
 def locked(path: Path) -> Undo:
-    """Holds the write lock, like a process that hangs in the middle of a transaction."""
+    """Hold the write lock, like a process that hangs in the middle of a transaction."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     return connection.close
@@ -154,7 +154,7 @@ def _moved(path: Path) -> Undo:
 
 
 def _replaced(path: Path, content: bytes) -> Undo:
-    """Moves the database and its log away, as another database must not read that log, and writes a file instead."""
+    """Move the database and its log away, as another database must not read that log, and write a file instead."""
     originals = path.with_name("kept")
     originals.mkdir()
     for each in path.parent.glob(f"{path.name}*"):

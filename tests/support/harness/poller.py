@@ -33,7 +33,7 @@ class Watch:
         self.events = events
 
     async def at(self, elapsed: float, index: int = 0) -> None:
-        """Runs one turn at a time of a game."""
+        """Run one turn at a time of a game."""
         self.evening.go_to(elapsed, index)
         await self.turn()
 
@@ -53,7 +53,7 @@ async def watching(
     client: PredictionClient | None = None,
     **options: Any,
 ) -> AsyncIterator[Watch]:
-    """Yields a poller that uses `client`, or else `predictor`, with further options of the poller."""
+    """Yield a poller that uses `client`, or else `predictor`, with further options of the poller."""
     events: list[Event] = []
     predictor = predictor or StoringPredictor()
     async with Poller(
@@ -69,5 +69,5 @@ async def watching(
 
 
 def correct(plays: tuple[Play, ...], *, until: float, by: int) -> tuple[Play, ...]:
-    """Changes the home score of all plays from the first second to `until`, as when a three becomes a two."""
+    """Change the home score of all plays from the first second to `until`, as when a three becomes a two."""
     return tuple(replace(play, home=play.home + by) if 1 <= play.elapsed <= until else play for play in plays)

@@ -43,7 +43,7 @@ class _Court:
         self.time, self.score = 0.0, (0, 0)
 
     def until(self, time: float, score: tuple[int, int]) -> None:
-        """Advances to a time and a score."""
+        """Advance to a time and a score."""
         change = score[0] - self.score[0] - (score[1] - self.score[1])
         for player in self.on:
             self.seconds[player] += max(0.0, time - self.time)
@@ -51,7 +51,7 @@ class _Court:
         self.time, self.score = max(time, self.time), score
 
     def enter(self, players: Sequence[int]) -> None:
-        """Replaces the players on court."""
+        """Replace the players on court."""
         self.on = [player for player in players if player in self.sides]
         for player in self.on:
             self.first.setdefault(player, self.time)
@@ -59,7 +59,7 @@ class _Court:
             self.starters = self.on
 
     def rows(self, game_id: str) -> Iterator[tuple[Any, ...]]:
-        """Yields the rows of the file; none if the players at tip-off are not known."""
+        """Yield the rows of the file; none if the players at tip-off are not known."""
         if sorted(self.sides[player] for player in self.starters) != [-1] * 5 + [1] * 5:
             return
         for player, first in self.first.items():
@@ -69,7 +69,7 @@ class _Court:
 
 
 def write_box_scores(path: Path, folder: Path, season: int) -> None:
-    """Writes the box scores of a season's games from its table of events."""
+    """Write the box scores of a season's games from its table of events."""
     source = folder / f"live_{season}.parquet"
     of_game = _live if source.exists() else _v2
     table: pa.Table = pq.read_table(source if source.exists() else folder / f"v2_{season}.parquet")
@@ -89,7 +89,7 @@ _COLUMNS: Final = {
 
 
 def _sides(home: str, named: Iterator[tuple[int | None, str | None]]) -> dict[int, int]:
-    """Returns 1 for players of the home team and −1 for the others, by the teams beside which they are named most."""
+    """Return 1 for players of the home team and −1 for the others, by the teams beside which they are named most."""
     votes: dict[int, Counter[int]] = {}
     for player, team in named:
         if player and team and 0 < player < _TEAM:
@@ -134,7 +134,7 @@ def _v2(game_id: str, rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
 
 
 def _began(rows: Sequence[Row], sides: Mapping[int, int]) -> list[int]:
-    """Returns who began a period: whoever is named in it without having come in before."""
+    """Return who began a period: whoever is named in it without having come in before."""
     came, began = set[int](), dict[int, None]()
     for row in rows:
         if row["event_type"] == _SUBSTITUTION:

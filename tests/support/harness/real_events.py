@@ -23,7 +23,7 @@ _FREE_THROW = 3
 
 
 def real_folder(data_dir: Path) -> Path:
-    """Returns a folder with plays, lines, box scores and events of SEASONS, in the trainer's format."""
+    """Return a folder with plays, lines, box scores and events of SEASONS, in the trainer's format."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
@@ -38,7 +38,7 @@ def real_folder(data_dir: Path) -> Path:
 
 
 def _games(folder: Path, season: int) -> Iterator[tuple[str, tuple[Event, ...]]]:
-    """Yields the events of the fourth quarters of a season's games with their ids."""
+    """Yield the events of the fourth quarters of a season's games with their ids."""
     path = folder / f"live_{season}.parquet"
     read = _live if path.exists() else _v2
     path = path if path.exists() else folder / f"v2_{season}.parquet"

@@ -14,7 +14,7 @@ SEASONS = range(2014, 2025)
 
 
 def real_games(data_dir: Path, seasons: Sequence[int] = SEASONS) -> Games:
-    """Returns the real games of some of SEASONS."""
+    """Return the real games of some of SEASONS."""
 
     def season(year: int) -> Games:
         return computed_once(f"real-games-{year}", lambda: load_games(data_dir, [year]))
@@ -23,6 +23,6 @@ def real_games(data_dir: Path, seasons: Sequence[int] = SEASONS) -> Games:
 
 
 def live_inputs_of(games: Games, game: int, minute: int) -> LiveInputs:
-    """Returns the live inputs of a game, by its index, at the end of a minute, all of them known."""
+    """Return the live inputs of a game, by its index, at the end of a minute, all of them known."""
     total, side, seconds, *_ = games.live[game, minute - 1].tolist()
     return LiveInputs(int(total), LastScore(Side(int(side)), int(seconds)) if side else None)

@@ -13,7 +13,7 @@ from dejavu_client import AsyncDejavuClient
 async def stats_when(
     client: AsyncDejavuClient, condition: Callable[[GetServiceStatsResponse], Any]
 ) -> GetServiceStatsResponse:
-    """Returns the first statistics that meet a condition."""
+    """Return the first statistics that meet a condition."""
     async with asyncio.timeout(30):
         while not condition(stats := await client.get_service_stats()):  # noqa: ASYNC110 - no event says that it changed
             await asyncio.sleep(0.02)

@@ -8,5 +8,5 @@ from dejavu_models.registry.store.store import MANIFESTS, ModelStore
 
 
 def stored_versions(store: ModelStore) -> list[str]:
-    """Returns the versions of all bundles of a store in a folder, sorted."""
+    """Return the versions of all bundles of a store in a folder, sorted."""
     return sorted(path.stem for path in (Path(store.name) / MANIFESTS).glob("[!.]*.json"))

@@ -34,7 +34,7 @@ class Follower:
 
 @asynccontextmanager
 async def following(client: AsyncDejavuClient) -> AsyncIterator[Follower]:
-    """Yields a follower after the first message of its stream."""
+    """Yield a follower after the first message of its stream."""
     follower = Follower()
     receiving = asyncio.create_task(follower.receive(client))
     try:

@@ -55,14 +55,14 @@ class Subscriber:
         return pb.StreamPredictionsResponse.FromString(await anext(self.stream))
 
     async def heartbeat(self) -> str:
-        """Reads the next message, which must be a heartbeat; returns its token."""
+        """Read the next message, which must be a heartbeat; return its token."""
         message = await self.next()
         assert message.WhichOneof("event") == "heartbeat"
         assert abs(message.heartbeat.sent_time.ToDatetime(UTC) - datetime.now(UTC)) < timedelta(minutes=1)
         return message.resume_token
 
     async def forecasts(self, count: int) -> list[int]:
-        """Returns the sequences of the next `count` forecasts; skips heartbeats."""
+        """Return the sequences of the next `count` forecasts; skip heartbeats."""
         sequences: list[int] = []
         while len(sequences) < count:
             message = await self.next()
@@ -78,6 +78,6 @@ class Subscriber:
 
 
 async def reached(broadcaster: Broadcaster, sequence: int) -> None:
-    """Waits until the broadcaster has sent the entry at a sequence to subscribers of all games."""
+    """Wait until the broadcaster has sent the entry at a sequence to subscribers of all games."""
     async with Subscriber(broadcaster, token=broadcaster._ledger.token(sequence - 1)) as last:
         assert await last.forecasts(1) == [sequence]

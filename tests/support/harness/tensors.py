@@ -58,12 +58,12 @@ class Tensor:
 
 
 def texts(*values: str) -> Tensor:
-    """Returns an input of texts."""
+    """Return an input of texts."""
     return Tensor(values, "BYTES")
 
 
 def padded(patterns: Sequence[Sequence[float]]) -> Tensor:
-    """Returns patterns of any length as an input."""
+    """Return patterns of any length as an input."""
     table = np.full((len(patterns), max(map(len, patterns))), math.nan)
     for row, pattern in enumerate(patterns):
         table[row, : len(pattern)] = pattern
@@ -78,7 +78,7 @@ def infer_request(
     parameters: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> pb.ModelInferRequest:
-    """Returns a request, by default for one forecast of PATTERN."""
+    """Return a request, by default for one forecast of PATTERN."""
     request = pb.ModelInferRequest(**{"model_name": MODEL, **fields})
     for name, tensor in {"pattern": padded([PATTERN]), **(inputs or {})}.items():
         tensor.add_to(request, name, raw=raw)
@@ -91,7 +91,7 @@ def infer_request(
 
 
 def columns(response: pb.ModelInferResponse) -> dict[str, NDArray[np.float64]]:
-    """Returns the outputs of a response by name."""
+    """Return the outputs of a response by name."""
     found = {}
     for index, tensor in enumerate(response.outputs):
         assert tensor.datatype == "FP64"

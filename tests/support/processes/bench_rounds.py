@@ -12,7 +12,7 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 
 def rounds(main: Callable[..., int], kind: type[ResultT], *options: str) -> ResultT:
-    """Runs the program; returns its result, which must have no breaches."""
+    """Run the program; return its result, which must have no breaches."""
     shown: list[str] = []
     code = main([*options, "--json"], show=shown.append)
     result = kind(**json.loads(shown[0]))

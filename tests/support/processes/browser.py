@@ -25,7 +25,7 @@ ARGUMENTS = (
 
 
 def chromium() -> str:
-    """Returns the path of chromium; skips the test without it, unless this is CI."""
+    """Return the path of chromium; skip the test without it, unless this is CI."""
     found = shutil.which("chromium")
     if found is None:
         message = "chromium is not installed (Debian: chromium)"
@@ -37,7 +37,7 @@ def chromium() -> str:
 
 @contextmanager
 def running_browser() -> Iterator[Browser]:
-    """Runs a browser without a window."""
+    """Run a browser without a window."""
     path = chromium()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
@@ -64,24 +64,24 @@ class Tab:
     foreign: list[str] = field(default_factory=list)
 
     def open(self, path: str, ready: str) -> None:
-        """Opens a path and waits until something is visible."""
+        """Open a path and wait until something is visible."""
         self.page.goto(self.origin + path)
         self.page.wait_for_selector(ready, state="visible")
 
     def problem(self, key: str) -> str:
-        """Waits until a problem is shown, and returns its words."""
+        """Wait until a problem is shown, and return its words."""
         shown = self.page.wait_for_selector(f'[data-problem="{key}"]', timeout=60_000)
         assert shown is not None
         return shown.inner_text()
 
     def until_well(self) -> None:
-        """Waits until no problem is shown any more."""
+        """Wait until no problem is shown any more."""
         self.page.wait_for_selector("[data-problem]", state="detached", timeout=60_000)
 
 
 @contextmanager
 def tab(browser: Browser, origin: str, *, script: str = "", **options: Any) -> Iterator[Tab]:
-    """Opens a tab of its own in a browser.
+    """Open a tab of its own in a browser.
 
     Args:
         browser: the browser.

@@ -11,7 +11,7 @@ _STATUS = re.compile(rb"grpc-status.(\d+)", re.DOTALL)
 
 
 async def received(address: str, data: bytes) -> bytes:
-    """Returns the bytes received on a new connection, until the server closes it or sends a status."""
+    """Return the bytes received on a new connection, until the server closes it or sends a status."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(data)
@@ -27,7 +27,7 @@ async def received(address: str, data: bytes) -> bytes:
 
 
 async def status_of(address: str, data: bytes) -> int | None:
-    """Returns the gRPC status of a call on a new connection; None if the server closed it without one."""
+    """Return the gRPC status of a call on a new connection; None if the server closed it without one."""
     found = _STATUS.search(await received(address, data))
     return int(found[1]) if found else None
 

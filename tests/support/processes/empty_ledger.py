@@ -23,7 +23,7 @@ from dejavu_server.ledger import Ledger
 
 @contextmanager
 def empty_ledger() -> Iterator[str]:
-    """Yields the URL of an empty ledger and removes it afterwards."""
+    """Yield the URL of an empty ledger and remove it afterwards."""
     if on_postgres():
         with postgres_ledger() as url:
             yield url
@@ -35,7 +35,7 @@ def empty_ledger() -> Iterator[str]:
 
 
 def ledger_url(folder: Path, name: str = "ledger.sqlite3") -> str:
-    """Returns the URL of the ledger of a name in a folder: always the same for the same folder.
+    """Return the URL of the ledger of a name in a folder: always the same for the same folder.
 
     One in PostgreSQL exists, and is empty the first time; it is dropped at the end of the test. One in SQLite does not
     exist until it is opened.
@@ -46,7 +46,7 @@ def ledger_url(folder: Path, name: str = "ledger.sqlite3") -> str:
 
 
 def put_empty_ledger(path: Path) -> None:
-    """Copies an empty ledger to a path. All copies have the same ledger id and epoch."""
+    """Copy an empty ledger to a path. All copies have the same ledger id and epoch."""
     shutil.copyfile(_template(), path)
 
 

@@ -20,7 +20,7 @@ SECONDS = 60.0
 
 @contextmanager
 def spawned_gateway(*args: str, environment: dict[str, str] | None = None) -> Iterator[SpawnedServer]:
-    """Runs a gateway on a free port of 127.0.0.1, unless the arguments name another address; preloaded by day."""
+    """Run a gateway on a free port of 127.0.0.1, unless the arguments name another address; preloaded by day."""
     listen = () if "--listen" in args else ("--listen", "127.0.0.1:0")
     arguments = [*listen, "--log-format", "json", *args]
     variables = {**os.environ, **(environment or {})}
@@ -44,7 +44,7 @@ def spawned_gateway(*args: str, environment: dict[str, str] | None = None) -> It
 
 @contextmanager
 def running_gateway(server: str, *args: str) -> Iterator[SpawnedServer]:
-    """Runs a gateway of a server; yields it once it streams the server's events."""
+    """Run a gateway of a server; yield it once it streams the server's events."""
     with spawned_gateway("--target", server, *args) as gateway:
         gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
         yield gateway

@@ -34,7 +34,7 @@ def hang_in(module, owner, name):
 
 
 def hanging(folder: Path) -> dict[str, str]:
-    """Returns the environment of a server whose workers hang in a part when they get its signal."""
+    """Return the environment of a server whose workers hang in a part when they get its signal."""
     site = folder / "site"
     site.mkdir()
     installs = [
@@ -46,5 +46,5 @@ def hanging(folder: Path) -> dict[str, str]:
 
 
 def hang(pid: int, part: str) -> None:
-    """Makes a part of a worker hang at its next task."""
+    """Make a part of a worker hang at its next task."""
     os.kill(pid, PARTS[part][0])

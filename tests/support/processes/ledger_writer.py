@@ -38,22 +38,22 @@ class Writer:
         self.process.communicate()
 
     def ready(self) -> None:
-        """Waits until it has opened the ledger."""
+        """Wait until it has opened the ledger."""
         assert self.line() == "ready"
 
     def go(self) -> None:
-        """Starts the commits."""
+        """Start the commits."""
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
     def line(self) -> str:
-        """Returns the next printed line; empty at the end."""
+        """Return the next printed line; empty at the end."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
     def rest(self) -> list[str]:
-        """Returns the remaining output, after the end of the process."""
+        """Return the remaining output, after the end of the process."""
         # Not communicate(): it does not see what `line` has read ahead.
         assert self.process.stdout is not None
         return self.process.stdout.read().split()

@@ -17,7 +17,7 @@ _MARK = "DEJAVU_STARTED_BY"
 
 
 def end_with_this_process() -> subprocess.Popen[bytes]:
-    """Marks all processes that this one starts from now on, and has them killed once it has ended.
+    """Mark all processes that this one starts from now on, and have them killed once it has ended.
 
     Returns:
         The process that waits for that: on its standard input, which closes with this process.
@@ -33,7 +33,7 @@ def end_with_this_process() -> subprocess.Popen[bytes]:
 
 
 def _kill_marked(mark: bytes) -> bool:
-    """Returns whether any was found: it may have started others meanwhile."""
+    """Return whether any was found: it may have started others meanwhile."""
     found = False
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):

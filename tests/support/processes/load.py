@@ -61,16 +61,16 @@ class Load:
         self._answers = 0
 
     async def answers(self, number: int) -> None:
-        """Waits for `number` more answers."""
+        """Wait for `number` more answers."""
         target = self._answers + number
         await self._until(lambda: self._answers >= target)
 
     async def answered_by(self, version: str) -> None:
-        """Waits until a model has answered."""
+        """Wait until a model has answered."""
         await self._until(lambda: self.versions[version] > 0)
 
     def check(self) -> None:
-        """Checks the guarantees for clients and streams.
+        """Check the guarantees for clients and streams.
 
         Raises:
             AssertionError: if a call failed, a game was recorded twice, or a stream lost, repeated or moved events.
@@ -93,7 +93,7 @@ class Load:
         return f"99{self._games:08d}"
 
     async def call_one_by_one(self, client: AnyClient) -> None:
-        """Requests a new game and a what-if in turn."""
+        """Request a new game and a what-if in turn."""
         while not self._stopping.is_set():
             game = self._game()
             for game_id in (game, ""):
@@ -103,7 +103,7 @@ class Load:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def call_in_batches(self, client: AnyClient) -> None:
-        """Requests batches of games and what-ifs."""
+        """Request batches of games and what-ifs."""
         while not self._stopping.is_set():
             games = [self._game() if number % 2 else "" for number in range(BATCH)]
             requests = [predict_request(PATTERN, game_id=game) for game in games]
@@ -114,7 +114,7 @@ class Load:
             await asyncio.sleep(BATCH_PAUSE_SECONDS)
 
     async def follow(self, client: AnyClient, connected: asyncio.Event) -> None:
-        """Reads a stream until it is cancelled."""
+        """Read a stream until it is cancelled."""
         received = list[int]()
         self.streams.append(received)
         async with aclosing(client.stream(heartbeats=True)) as events:
@@ -125,11 +125,11 @@ class Load:
                     await self._notify()
 
     def stop(self) -> None:
-        """Stops every caller after its current call."""
+        """Stop every caller after its current call."""
         self._stopping.set()
 
     async def received(self) -> None:
-        """Waits until every stream has received the last acknowledged sequence."""
+        """Wait until every stream has received the last acknowledged sequence."""
         last = max(self.acknowledged, default=0)
         await self._until(lambda: all(received and received[-1] >= last for received in self.streams))
 
@@ -155,7 +155,7 @@ class Load:
 
 @asynccontextmanager
 async def load(address: str, *, streams: int = 4, patient: bool = False) -> AsyncIterator[Load]:
-    """Runs both kinds of client with their default retries: two single callers, two batch callers, and streams.
+    """Run both kinds of client with their default retries: two single callers, two batch callers, and streams.
 
     At the end waits until callers finish their calls and streams have received everything acknowledged.
     """

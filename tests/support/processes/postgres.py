@@ -38,17 +38,17 @@ _named: set[str] = set()  # databases of `named_ledger` in this process
 
 
 def on_postgres() -> bool:
-    """Returns whether the tests that run on any database run on PostgreSQL."""
+    """Return whether the tests that run on any database run on PostgreSQL."""
     return os.environ.get(LEDGER_VARIABLE, "sqlite") == "postgresql"
 
 
 def named_ledgers() -> frozenset[str]:
-    """Returns the databases of the ledgers with names that this process has created."""
+    """Return the databases of the ledgers with names that this process has created."""
     return frozenset(_named)
 
 
 def programs() -> Path:
-    """Returns the folder of the newest installed programs; without one, skips the test, or fails it in CI."""
+    """Return the folder of the newest installed programs; without one, skip the test, or fail it in CI."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     initdb = folders[-1] if folders else shutil.which("initdb")
     if initdb is not None:
@@ -72,7 +72,7 @@ class PostgresServer:
 
     @classmethod
     def make(cls, **settings: Any) -> PostgresServer:
-        """Makes a server, with the given settings beside those of tests, and starts it."""
+        """Make a server, with the given settings beside those of tests, and start it."""
         folder = Path(tempfile.mkdtemp(prefix="dejavu-postgres-"))
         if os.getuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
@@ -98,54 +98,54 @@ class PostgresServer:
             raise RuntimeError(f"{program} failed: {ended.stderr!r} {log.read_text()[-2000:] if log.exists() else ''}")
 
     def start(self) -> None:
-        """Starts it, and waits until it serves."""
+        """Start it, and wait until it serves."""
         self._run("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-t", "100", "-w", "start")
 
     def stop(self, mode: str = "fast") -> None:
-        """Stops it, ending its connections: fast, or immediate as in a crash."""
+        """Stop it, ending its connections: fast, or immediate as in a crash."""
         self._run("pg_ctl", "-D", f"{self.folder}/data", "-t", "100", "-w", "-m", mode, "stop")
 
     def processes(self) -> list[psutil.Process]:
-        """Returns its processes, the postmaster first."""
+        """Return its processes, the postmaster first."""
         postmaster = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
         return [postmaster, *postmaster.children(recursive=True)]
 
     def send(self, signal_: signal.Signals) -> None:
-        """Sends a signal to all its processes."""
+        """Send a signal to all its processes."""
         for process in self.processes():
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal_)
 
     def kill(self) -> None:
-        """Kills all its processes, and waits until they are gone."""
+        """Kill all its processes, and wait until they are gone."""
         processes = self.processes()
         self.send(signal.SIGKILL)
         psutil.wait_procs(processes, timeout=60)
 
     def remove(self) -> None:
-        """Ends it and removes its folder."""
+        """End it and remove its folder."""
         with suppress(OSError, psutil.Error):  # it does not run
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: str, user: str = "postgres") -> str:
-        """Returns the URL of a database."""
+        """Return the URL of a database."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
-        """Executes a statement as the superuser; returns its rows."""
+        """Execute a statement as the superuser; return its rows."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def new_database(self, template: str = "template1") -> str:
-        """Creates a database; returns its name."""
+        """Create a database; return its name."""
         name = f"test_{uuid4().hex}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
     def named_ledger(self, name: str) -> str:
-        """Returns the URL of the ledger of a name; creates it, empty, if the test has none of that name yet."""
+        """Return the URL of the ledger of a name; create it, empty, if the test has none of that name yet."""
         database = f"named_{hashlib.sha256(name.encode()).hexdigest()[:24]}"
         if database not in _named:
             self.execute(f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
@@ -153,14 +153,14 @@ class PostgresServer:
         return self.url(database)
 
     def drop_named(self, keep: frozenset[str]) -> None:
-        """Drops the ledgers with names, but for some."""
+        """Drop the ledgers with names, but for some."""
         for database in _named - keep:
             self.execute(f"DROP DATABASE {database} WITH (FORCE)")
             _named.remove(database)
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
-        """Creates a database, yields its URL and drops it at the end."""
+        """Create a database, yield its URL and drop it at the end."""
         name = self.new_database(template)
         try:
             yield self.url(name)
@@ -169,7 +169,7 @@ class PostgresServer:
 
 
 def shared_server() -> PostgresServer:
-    """Returns the server of the run, started by the first process of the run that requests it."""
+    """Return the server of the run, started by the first process of the run that requests it."""
     programs()
     return computed_once("postgres", _make_shared)
 
@@ -190,28 +190,28 @@ def _make_shared() -> PostgresServer:
 
 
 def stop_shared_server() -> None:
-    """Removes the server of the run, if one was started."""
+    """Remove the server of the run, if one was started."""
     if (Path(os.environ[FOLDER_VARIABLE]) / "postgres").exists():
         shared_server().remove()
 
 
 @contextmanager
 def database_without_ledger() -> Iterator[str]:
-    """Yields the URL of an empty database on the shared server."""
+    """Yield the URL of an empty database on the shared server."""
     with shared_server().database() as url:
         yield url
 
 
 @contextmanager
 def postgres_ledger() -> Iterator[str]:
-    """Yields the URL of an empty ledger on the shared server; all of a run have the same ledger id and epoch."""
+    """Yield the URL of an empty ledger on the shared server; all of a run have the same ledger id and epoch."""
     with shared_server().database(TEMPLATE) as url:
         yield url
 
 
 @contextmanager
 def own_server(**settings: Any) -> Iterator[PostgresServer]:
-    """Starts a server that the test may stop and kill; removes it at the end."""
+    """Start a server that the test may stop and kill; remove it at the end."""
     programs()
     server = PostgresServer.make(**settings)
     try:
@@ -223,7 +223,7 @@ def own_server(**settings: Any) -> Iterator[PostgresServer]:
 
 
 def wait_for(condition: Any, seconds: float = 60.0) -> None:
-    """Waits until a condition of the database holds, which sends no event."""
+    """Wait until a condition of the database holds, which sends no event."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not become so"

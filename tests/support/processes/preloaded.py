@@ -60,20 +60,20 @@ class _Signalled(ABC):
 
     @abstractmethod
     def poll(self) -> int | None:
-        """Returns the exit code, negative for a signal; None while the process runs."""
+        """Return the exit code, negative for a signal; None while the process runs."""
 
     def send_signal(self, sig: int) -> None:
-        """Sends a signal, unless the process has ended."""
+        """Send a signal, unless the process has ended."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, sig)
 
     def terminate(self) -> None:
-        """Sends SIGTERM."""
+        """Send SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Sends SIGKILL."""
+        """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
 
@@ -99,7 +99,7 @@ class ForkedChild(_Signalled):
         return None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Waits for the end of the process and returns its exit code, negative for a signal.
+        """Wait for the end of the process and return its exit code, negative for a signal.
 
         Raises:
             subprocess.TimeoutExpired: if it still runs after the time-out, in seconds.
@@ -164,12 +164,12 @@ class _Use:
 
 
 def enable() -> None:
-    """Lets this process start servers preloaded; programs that measure start new interpreters unless told."""
+    """Let this process start servers preloaded; programs that measure start new interpreters unless told."""
     _Use.enabled = True
 
 
 def enabled() -> bool:
-    """Returns whether servers of this process start preloaded."""
+    """Return whether servers of this process start preloaded."""
     return _Use.enabled
 
 
@@ -179,7 +179,7 @@ def _interpreter(process: int) -> _Interpreter:
 
 
 def start_preloaded(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> ForkedChild:
-    """Starts `python -m MODULE ARGUMENTS` with nothing on standard input and a pipe from standard error.
+    """Start `python -m MODULE ARGUMENTS` with nothing on standard input and a pipe from standard error.
 
     Args:
         module: dejavu_server, dejavu_gateway, or another that it has imported.
@@ -191,7 +191,7 @@ def start_preloaded(module: str, arguments: Sequence[str], environment: Mapping[
 
 
 def requests_path() -> Path:
-    """Returns the path of the socket at which any process can ask for a fork, as the program of `commands` does."""
+    """Return the path of the socket at which any process can ask for a fork, as the program of `commands` does."""
     return _interpreter(os.getpid()).path
 
 
@@ -217,7 +217,7 @@ class _Forks:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def serve(self) -> list[str] | None:
-        """Returns the command of a process in the process, and None in this one when there is no more to do."""
+        """Return the command of a process in the process, and None in this one when there is no more to do."""
         while self._control in self._asking:
             ends = [self._listener.fileno(), self._wakes, *(each.fileno() for each in self._asking)]
             ready, _, _ = select.select(ends, [], [])
@@ -270,7 +270,7 @@ class _Forks:
 
 
 def _become(request: list[Any], files: list[int]) -> list[str]:
-    """Makes a fork the process that was requested; returns its module and arguments."""
+    """Make a fork the process that was requested; return its module and arguments."""
     module, arguments, environment, folder = request
     for number, file in enumerate(files[:3]):
         os.dup2(file, number)
@@ -289,7 +289,7 @@ def _become(request: list[Any], files: list[int]) -> list[str]:
 
 @contextlib.contextmanager
 def _blocked_signals() -> Any:
-    """Blocks all signals in a fork and the process that forks it, until it has its own handlers."""
+    """Block all signals in a fork and the process that forks it, until it has its own handlers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         yield
@@ -301,7 +301,7 @@ _Popen = subprocess.Popen
 
 
 def _popen(command: Sequence[str], **options: Any) -> Any:
-    """Forks a worker or fork server of a server that was forked; starts any other command as ever."""
+    """Fork a worker or fork server of a server that was forked; start any other command as ever."""
     if tuple(command[:4]) not in _CHILDREN:
         return _Popen(command, **options)
     return _ForkedChild(command[3:], options["stdin"], options.get("pass_fds", ()), options["env"])
@@ -331,7 +331,7 @@ class _ForkedChild(_Signalled):
 
 
 def _run_child(command: Sequence[str], stdin: int, pass_fds: Sequence[int], environment: Mapping[str, str]) -> None:
-    """Runs a worker or fork server in a fork of its supervisor; never returns.
+    """Run a worker or fork server in a fork of its supervisor; never returns.
 
     The supervisor's frames are still on the stack, so the process does not return to them, and its files are replaced
     rather than closed: their objects exist, and would close whatever got their numbers.

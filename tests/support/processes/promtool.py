@@ -25,7 +25,7 @@ STEP_SECONDS = 15
 
 
 def promtool() -> str:
-    """Returns the path of promtool; skips the test if there is none, unless CI requires it."""
+    """Return the path of promtool; skip the test if there is none, unless CI requires it."""
     found = shutil.which("promtool")
     if found is None:
         if os.environ.get("DEJAVU_CI") == "1":
@@ -35,12 +35,12 @@ def promtool() -> str:
 
 
 def alert_names() -> list[str]:
-    """Returns the names of all alerts, in the order of the file."""
+    """Return the names of all alerts, in the order of the file."""
     return re.findall(r"^ *- alert: (\w+)$", RULES.read_text(), re.MULTILINE)
 
 
 def expressions() -> dict[str, str]:
-    """Returns the expression of every alert, as promtool prints it."""
+    """Return the expression of every alert, as promtool prints it."""
     parts = re.split(r"^ *- alert: (\w+)$", RULES.read_text(), flags=re.MULTILINE)
     found = {}
     for name, rule in zip(parts[1::2], parts[2::2], strict=True):
@@ -51,7 +51,7 @@ def expressions() -> dict[str, str]:
 
 
 def firing(folder: Path, series: Sequence[str], minutes: float) -> set[str]:
-    """Returns the names of the alerts that fire after some minutes.
+    """Return the names of the alerts that fire after some minutes.
 
     Args:
         folder: a folder for the input of promtool.
@@ -70,7 +70,7 @@ def firing(folder: Path, series: Sequence[str], minutes: float) -> set[str]:
 
 
 def _test(folder: Path, series: Sequence[str], expected: Sequence[dict[str, Any]]) -> str:
-    """Returns promtool's report about expectations that do not hold; empty if all do."""
+    """Return promtool's report about expectations that do not hold; empty if all do."""
     test = {
         "interval": f"{STEP_SECONDS}s",
         "input_series": [dict(zip(("series", "values"), each.split(" ", 1), strict=True)) for each in series],
@@ -87,7 +87,7 @@ def _test(folder: Path, series: Sequence[str], expected: Sequence[dict[str, Any]
 
 
 def scraped_series(scrapes: Iterable[str], *, instance: str = "server:9464", job: str = "dejavu") -> list[str]:
-    """Returns the series of successive scrapes, as `firing` takes them; `up` included.
+    """Return the series of successive scrapes, as `firing` takes them; `up` included.
 
     Args:
         scrapes: texts of /metrics, in the order of time; each stands for one step.
@@ -111,7 +111,7 @@ def scraped_series(scrapes: Iterable[str], *, instance: str = "server:9464", job
 
 
 def empty_queries(folder: Path, series: Sequence[str], queries: Sequence[str], minutes: float) -> list[str]:
-    """Returns those of some queries that give no result; see `firing`."""
+    """Return those of some queries that give no result; see `firing`."""
     expected: list[dict[str, Any]] = [
         {
             "expr": f"(count({query}) > bool 0) or vector(0)",

@@ -36,7 +36,7 @@ class Record(NamedTuple):
 
 @contextmanager
 def recorded_games(folder: Path) -> Iterator[Record]:
-    """Runs a server whose forecasts are revised, late, of several alphas, with and without a market, and settled."""
+    """Run a server whose forecasts are revised, late, of several alphas, with and without a market, and settled."""
     made = Record("", folder / "ledger.sqlite3", folder / "kept.json")
     with spawned_server(
         *("--workers", "1", "--max-edge", "1", "--game-cap", "0.05", "--evening-cap", "0.6"),
@@ -55,7 +55,7 @@ def recorded_games(folder: Path) -> Iterator[Record]:
 
 
 def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
-    """Records forecasts of a game and its outcomes; returns the final differential."""
+    """Record forecasts of a game and its outcomes; return the final differential."""
     # Without a given margin, there is no stake until the ratings know the teams.
     options: dict[str, Any] = {**TEAMS, "pregame_margin": 2.5} if int(game) % 4 else TEAMS
     if int(game) % 5 == 0:  # invented, and withdrawn before the game

@@ -10,7 +10,7 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 
 
 def address_of(server: SpawnedServer) -> str:
-    """Returns HOST:PORT of a server once it serves, which may take long on a busy machine."""
+    """Return HOST:PORT of a server once it serves, which may take long on a busy machine."""
     return str(server.wait_for("listening", seconds=90.0)["address"])
 
 
@@ -28,14 +28,14 @@ class Restartable:
         self.address = address_of(self.server)
 
     def start_again(self) -> None:
-        """Restarts the server after its end; returns when it serves."""
+        """Restart the server after its end; return when it serves."""
         self.server = self._start(self.address)
         assert address_of(self.server) == self.address
 
 
 @contextmanager
 def restartable_server(ledger: Path) -> Iterator[Restartable]:
-    """Runs a restartable server of one worker."""
+    """Run a restartable server of one worker."""
     with ExitStack() as servers:
 
         def start(listen: str) -> SpawnedServer:

@@ -11,7 +11,7 @@ from tests.support.processes.servers import SpawnedServer
 
 
 def scrape(server: SpawnedServer) -> str:
-    """Returns the metrics of a server that was started with --metrics-listen."""
+    """Return the metrics of a server that was started with --metrics-listen."""
     address = server.wait_for("listening")["metrics"]
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as response:
         text: str = response.read().decode()
@@ -19,7 +19,7 @@ def scrape(server: SpawnedServer) -> str:
 
 
 def value_in(text: str, name: str, **labels: str) -> float:
-    """Returns the sum of the samples of a scrape that have the labels; 0 without any."""
+    """Return the sum of the samples of a scrape that have the labels; 0 without any."""
     return sum(
         sample.value
         for family in text_string_to_metric_families(text)
@@ -29,7 +29,7 @@ def value_in(text: str, name: str, **labels: str) -> float:
 
 
 def scrape_when(server: SpawnedServer, condition: Callable[[str], bool]) -> str:
-    """Scrapes until a condition holds for the text; returns it.
+    """Scrape until a condition holds for the text; return it.
 
     Raises:
         AssertionError: if it does not hold within a minute.

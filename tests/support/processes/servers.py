@@ -34,7 +34,7 @@ from dejavu_server.worker.worker import Worker
 
 
 def settings_in(folder: Path, **changes: Any) -> Settings:
-    """Returns settings of a server on a free port of 127.0.0.1, with its ledger in a folder."""
+    """Return settings of a server on a free port of 127.0.0.1, with its ledger in a folder."""
     defaults: dict[str, Any] = {
         "listen": "127.0.0.1:0",
         "ledger": ledger_url(folder),
@@ -44,7 +44,7 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
 
 
 def new_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any) -> Worker:
-    """Creates a worker without starting it, with hand-written models or, if `shipped`, with the default bundle."""
+    """Create a worker without starting it, with hand-written models or, if `shipped`, with the default bundle."""
     registry = None if shipped else Registry(forecasters or [PersistenceForecaster()])
     settings = settings_in(folder, **changes)
     if "ledger" not in changes:
@@ -64,14 +64,14 @@ def _put_missing_ledger(url: str) -> None:
 async def async_worker(
     folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any
 ) -> AsyncIterator[Worker]:
-    """Runs a real worker in the test's loop."""
+    """Run a real worker in the test's loop."""
     async with new_worker(folder, *forecasters, shipped=shipped, **changes) as worker:
         yield worker
 
 
 @contextmanager
 def running_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **changes: Any) -> Iterator[str]:
-    """Runs a real worker in its own thread; yields its HOST:PORT."""
+    """Run a real worker in its own thread; yield its HOST:PORT."""
     started = threading.Event()
     state: dict[str, Any] = {}
 
@@ -148,7 +148,7 @@ class SpawnedServer:
     def wait_for(
         self, event: str, where: Callable[[dict[str, Any]], bool] = lambda _: True, *, seconds: float = 60.0
     ) -> dict[str, Any]:
-        """Waits for the first log entry with that name for which `where` is true; returns it.
+        """Wait for the first log entry with that name for which `where` is true; return it.
 
         Raises:
             AssertionError: if there is none in time; the message contains the log.
@@ -165,22 +165,22 @@ class SpawnedServer:
         return entry
 
     def log(self) -> str:
-        """Returns the log read so far."""
+        """Return the log read so far."""
         return "\n".join([*map(json.dumps, self.events), *self.other_lines])
 
     def stop(self, sent: signal.Signals = signal.SIGTERM, *, seconds: float = 30.0) -> int:
-        """Sends a signal and returns the exit code."""
+        """Send a signal and return the exit code."""
         self.process.send_signal(sent)
         return self.exit_code(seconds=seconds)
 
     def exit_code(self, *, seconds: float = 30.0) -> int:
-        """Waits for the end of the process, reads the rest of the log and returns the exit code."""
+        """Wait for the end of the process, read the rest of the log and return the exit code."""
         code = self.process.wait(seconds)
         self._reader.join(5)
         return code
 
     def close(self) -> None:
-        """Drains the server if it still runs; kills it if that takes too long."""
+        """Drain the server if it still runs; kill it if that takes too long."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -219,7 +219,7 @@ def spawned_server(
     standby: bool = False,
     new_interpreter: bool = False,
 ) -> Iterator[SpawnedServer]:
-    """Starts `dejavu-server` with these arguments and a JSON log; on a free port unless they include --listen.
+    """Start `dejavu-server` with these arguments and a JSON log; on a free port unless they include --listen.
 
     Does not wait until it listens: `server.address` does. Drains it at the end; kills it if that takes too long.
     `within` is a command that executes it, for example `setpriv`. Unless it `makes_ledger` itself, which takes longer,

@@ -31,14 +31,14 @@ _WORKER = (
 
 
 def stand_in(path: Path, *lines: str) -> str:
-    """Writes a program of these lines; returns its path."""
+    """Write a program of these lines; return its path."""
     path.write_text("\n".join(lines))
     path.chmod(0o755)
     return str(path)
 
 
 def worker_that(path: Path, *lines: str) -> str:
-    """Writes a worker that reads its `order` and runs these lines of Python; `report()` reports that it serves.
+    """Write a worker that reads its `order` and runs these lines of Python; `report()` reports that it serves.
 
     As a fork server, it fails.
     """
@@ -49,7 +49,7 @@ def worker_that(path: Path, *lines: str) -> str:
 async def running_pool(
     folder: Path, figures: SupervisorMetrics | None = None, **changes: Any
 ) -> AsyncIterator[WorkerPool]:
-    """Yields a worker pool and always ends it: remaining workers would keep the tests' output open."""
+    """Yield a worker pool and always end it: remaining workers would keep the tests' output open."""
     with server_folder() as shared:
         pool = WorkerPool(settings_in(folder, **changes), figures or SupervisorMetrics(shared))
         try:

@@ -51,14 +51,14 @@ _ENTRIES = {"python-m": "", "dejavu": "dejavu_launcher:main", "dejavu-server": "
 
 
 def python_m(module: str) -> list[str]:
-    """Returns the beginning of a command that runs a module as `python -m` does, preloaded by day."""
+    """Return the beginning of a command that runs a module as `python -m` does, preloaded by day."""
     if not preloaded.enabled():
         return [sys.executable, "-m", module]
     return [str(_folder(os.getpid()) / "python-m"), module]
 
 
 def commands_path() -> str:
-    """Returns the folders of the installed commands, those that start preloaded before the others by day."""
+    """Return the folders of the installed commands, those that start preloaded before the others by day."""
     installed = Path(sys.executable).parent
     return os.pathsep.join(map(str, [_folder(os.getpid()), installed] if preloaded.enabled() else [installed]))
 

@@ -14,7 +14,7 @@ _BODY = b"[" + b"0," * 200_000 + b"0]"
 
 
 def reference_seconds() -> float:
-    """Returns the CPU time in which Python's json reads 400 kB of numbers, here and now."""
+    """Return the CPU time in which Python's json reads 400 kB of numbers, here and now."""
     best = 1.0
     for _ in range(5):
         started = time.process_time()
@@ -24,7 +24,7 @@ def reference_seconds() -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Returns the CPU time of a process and its children so far."""
+    """Return the CPU time of a process and its children so far."""
     process = psutil.Process(pid)
     times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
     return sum(each.user + each.system for each in times)

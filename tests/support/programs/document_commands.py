@@ -31,12 +31,12 @@ FASTER = {"--speed 60": "--speed 600", "--interval 0.75": "--interval 0.1"}
 
 
 def without_comment(command: str) -> str:
-    """Returns a command as a shell reads it, without what follows a number sign."""
+    """Return a command as a shell reads it, without what follows a number sign."""
     return re.sub(r"\s+#.*$", "", command.replace("\\\n", " "), flags=re.MULTILINE).strip()
 
 
 def kind(command: str, kinds: dict[str, str]) -> str | None:
-    """Returns the value of the kind that a command belongs to; None if it belongs to none."""
+    """Return the value of the kind that a command belongs to; None if it belongs to none."""
     return next((value for start, value in kinds.items() if re.match(rf"{start}( -|$)", command)), None)
 
 
@@ -58,7 +58,7 @@ class Reader:
         self._serving: list[tuple[str, subprocess.Popen[str], threading.Thread]] = []
 
     def run(self, command: str) -> str:
-        """Runs a command and returns its output; starts one that serves, stops one that follows when it has shown it.
+        """Run a command and return its output; start one that serves, stops one that follows when it has shown it.
 
         Raises:
             AssertionError: if it fails, or has nothing to show.
@@ -94,7 +94,7 @@ class Reader:
         return shown
 
     def close(self) -> None:
-        """Stops what serves.
+        """Stop what serves.
 
         Raises:
             AssertionError: if it does not end as it should.
@@ -104,14 +104,14 @@ class Reader:
             assert process.wait(30) == 0, command
 
     def kill(self) -> None:
-        """Kills what still runs."""
+        """Kill what still runs."""
         for _, process, reading in self._serving:
             with process:  # closes its pipe
                 process.kill()
                 reading.join()
 
     def _with_address(self, line: str) -> str:
-        """Adds the address that the documents use by default."""
+        """Add the address that the documents use by default."""
         where = PLACE if line.startswith("dejavu-server") else REPLAY
         listen = "" if "--listen" in line else f" --listen {self._places[where]}"
         return f"{line}{listen}"
@@ -153,7 +153,7 @@ class Reader:
 
 
 def read_until(process: subprocess.Popen[str], says: str) -> str:
-    """Returns the output of a program up to the line that contains a text.
+    """Return the output of a program up to the line that contains a text.
 
     Raises:
         AssertionError: if the program ends, or is killed after `SECONDS`, without it.
@@ -173,14 +173,14 @@ def read_until(process: subprocess.Popen[str], says: str) -> str:
 
 
 def free_address() -> str:
-    """Returns an address of this machine that nothing listens at."""
+    """Return an address of this machine that nothing listens at."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 @contextmanager
 def reader(folder: Path, seconds: float = SECONDS) -> Iterator[Reader]:
-    """Yields a reader; see `Reader`. Nothing of what they started is left afterwards."""
+    """Yield a reader; see `Reader`. Nothing of what they started is left afterwards."""
     (folder / "examples").symlink_to(ROOT / "examples")
     someone = Reader(folder, seconds)
     try:
@@ -191,7 +191,7 @@ def reader(folder: Path, seconds: float = SECONDS) -> Iterator[Reader]:
 
 
 def all_commands() -> dict[str, list[str]]:
-    """Returns the console commands of every document, by its path in the project."""
+    """Return the console commands of every document, by its path in the project."""
     documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     documents.append(ROOT / "examples" / "README.md")
     names = [str(document.relative_to(ROOT)) for document in documents]

@@ -16,7 +16,7 @@ NODE_PROGRAMS = ROOT / "examples" / "node" / "dist"
 
 
 def environment(address: str, **more: str) -> dict[str, str]:
-    """Returns the environment of an example: the PATH of the commands, the server address and a long timeout."""
+    """Return the environment of an example: the PATH of the commands, the server address and a long timeout."""
     path = f"{commands_path()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {
         **os.environ,
@@ -29,7 +29,7 @@ def environment(address: str, **more: str) -> dict[str, str]:
 
 
 def run(*command: str | Path, address: str, seconds: float = 100.0, **more: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end in the project folder."""
+    """Run a program to its end in the project folder."""
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -43,7 +43,7 @@ def run(*command: str | Path, address: str, seconds: float = 100.0, **more: str)
 
 @contextmanager
 def started(*command: str | Path, address: str, seconds: float = 100.0, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """Starts a program that runs until it is stopped; its output is text.
+    """Start a program that runs until it is stopped; its output is text.
 
     Kills it at the end, or after `seconds`; a read that waits for a line then returns an empty one.
     """

@@ -57,7 +57,7 @@ class KilledServers:
         return [each.address for each in self.servers]
 
     async def kill_during(self, change: Change, seconds: float, *, supervisor: bool = False) -> bool:
-        """Asks for a change, and kills the worker that makes it, or its supervisor; returns once it was replaced.
+        """Ask for a change, and kill the worker that makes it, or its supervisor; return once it was replaced.
 
         Args:
             change: the change.
@@ -100,7 +100,7 @@ class KilledServers:
 
 @contextmanager
 def killed_servers(folder: Path, first: Path, choose: random.Random) -> Iterator[KilledServers]:
-    """Runs the servers, with their ledger and their store in a folder; `first` is the bundle that they begin with."""
+    """Run the servers, with their ledger and their store in a folder; `first` is the bundle that they begin with."""
     with ExitStack() as stack:
 
         def start(listen: str) -> SpawnedServer:
@@ -112,7 +112,7 @@ def killed_servers(folder: Path, first: Path, choose: random.Random) -> Iterator
 
 
 def upload(folder: Path, reason: str) -> Change:
-    """Returns what uploads and registers the bundle in a folder, in one call."""
+    """Return what uploads and registers the bundle in a folder, in one call."""
 
     async def register(stub: ModelServiceAsyncStub) -> None:
         bundle = BundleFolder(folder, reason)
@@ -133,7 +133,7 @@ def upload(folder: Path, reason: str) -> Change:
 
 
 async def _ended(asked: asyncio.Future[Any]) -> bool:
-    """Waits for the answer to a change; returns whether there is one."""
+    """Wait for the answer to a change; return whether there is one."""
     try:
         await asked
     except grpc.aio.AioRpcError as error:

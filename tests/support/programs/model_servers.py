@@ -31,17 +31,17 @@ CHAMPION = read_manifest(default_bundle()).version
 
 
 def challenger() -> Path:
-    """Returns the folder of another bundle."""
+    """Return the folder of another bundle."""
     return made_once("challenger", lambda folder: publish_variant(folder, 0.003))
 
 
 def challenger_version() -> str:
-    """Returns its version."""
+    """Return its version."""
     return read_manifest(challenger()).version
 
 
 def store_with_challenger(folder: Path) -> str:
-    """Makes a store of the shipped bundle and the challenger, which were verified once a run; returns its address."""
+    """Make a store of the shipped bundle and the challenger, which were verified once a run; return its address."""
 
     def make(store: Path) -> None:
         for bundle in (default_bundle(), challenger()):
@@ -60,12 +60,12 @@ class ServedModels:
         self.predictions: PredictionServiceAsyncStub = PredictionServiceStub(channel)
 
     async def register(self) -> pb.RegisteredModel:
-        """Registers the challenger, whose bundle is in the store."""
+        """Register the challenger, whose bundle is in the store."""
         return await register(self.models)
 
 
 async def register(stub: ModelServiceAsyncStub, manifest: bytes | None = None) -> pb.RegisteredModel:
-    """Registers a bundle that is in the store by its manifest, by default the challenger."""
+    """Register a bundle that is in the store by its manifest, by default the challenger."""
     text = (challenger() / "manifest.json").read_bytes() if manifest is None else manifest
 
     async def header() -> AsyncIterator[pb.RegisterBundleRequest]:
@@ -77,7 +77,7 @@ async def register(stub: ModelServiceAsyncStub, manifest: bytes | None = None) -
 
 @asynccontextmanager
 async def workers_with_store(folder: Path, number: int = 2, **changes: Any) -> AsyncIterator[list[ServedModels]]:
-    """Runs workers on one ledger and store, in the test's loop."""
+    """Run workers on one ledger and store, in the test's loop."""
     settings = settings_in(folder, model_store=store_with_challenger(folder), **changes)
     async with AsyncExitStack() as stack:
         served = []

@@ -38,7 +38,7 @@ class PollerProcess:
         self._reader.start()
 
     def wait_for(self, event: str, where: Callable[[dict[str, Any]], bool] = lambda _: True, *, after: int = 0) -> int:
-        """Waits for an event of that name for which `where` is true, after the first `after` ones; returns its index.
+        """Wait for an event of that name for which `where` is true, after the first `after` ones; return its index.
 
         Raises:
             AssertionError: if there is none in time.
@@ -56,15 +56,15 @@ class PollerProcess:
         return index
 
     def leads(self, *, after: int = 0) -> int:
-        """Waits until it leads; returns the index of the event that says so."""
+        """Wait until it leads; return the index of the event that says so."""
         return self.wait_for("leadership", lambda each: each["role"] == "leading", after=after)
 
     def stands_by(self, *, after: int = 0) -> int:
-        """Waits until it stands by; returns the index of the event that says so."""
+        """Wait until it stands by; return the index of the event that says so."""
         return self.wait_for("leadership", lambda each: each["role"] == "standby", after=after)
 
     def send(self, number: signal.Signals) -> float:
-        """Sends a signal; returns the time, by the clock of `arrived`."""
+        """Send a signal; return the time, by the clock of `arrived`."""
         self.process.send_signal(number)
         return time.monotonic()
 
@@ -78,7 +78,7 @@ class PollerProcess:
 
 @contextmanager
 def poller_process(*arguments: str) -> Iterator[PollerProcess]:
-    """Runs a poller; kills it at the end if it still runs."""
+    """Run a poller; kill it at the end if it still runs."""
     poller = PollerProcess(*arguments)
     try:
         yield poller

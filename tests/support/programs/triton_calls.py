@@ -24,7 +24,7 @@ LEVELS = np.array([0.1, 0.9])
 
 
 def tensor(name: str, values: Any) -> triton.InferInput:
-    """Returns an input, whose contents tritonclient sends raw."""
+    """Return an input, whose contents tritonclient sends raw."""
     array = np.array(values, dtype=object) if isinstance(values[0], str) else np.asarray(values)
     datatype = {"O": "BYTES", "f": f"FP{8 * array.itemsize}", "i": f"INT{8 * array.itemsize}"}[array.dtype.kind]
     found = triton.InferInput(name, array.shape, datatype)
@@ -33,7 +33,7 @@ def tensor(name: str, values: Any) -> triton.InferInput:
 
 
 def inferred(client: triton.InferenceServerClient) -> dict[str, Any]:
-    """Returns a forecast with every kind of input."""
+    """Return a forecast with every kind of input."""
     inputs = [
         tensor("pattern", PATTERNS),
         tensor("horizon", ["final", "final"]),
@@ -53,7 +53,7 @@ def inferred(client: triton.InferenceServerClient) -> dict[str, Any]:
 
 
 def inferred_typed(address: str) -> dict[str, Any]:
-    """Returns the same forecast, asked with typed contents, which tritonclient's stubs send but its client does not."""
+    """Return the same forecast, asked with typed contents, which tritonclient's stubs send but its client does not."""
     request = service_pb2.ModelInferRequest(model_name=MODEL)
     pattern = request.inputs.add(name="pattern", datatype="FP64", shape=PATTERNS.shape)
     pattern.contents.fp64_contents.extend(PATTERNS.ravel().tolist())
@@ -72,7 +72,7 @@ def inferred_typed(address: str) -> dict[str, Any]:
 
 
 def refused(call: Callable[[], object]) -> list[str]:
-    """Returns the code and the message of a call that fails."""
+    """Return the code and the message of a call that fails."""
     try:
         call()
     except InferenceServerException as error:

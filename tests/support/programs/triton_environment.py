@@ -11,7 +11,7 @@ from tests.support.harness.documents import ROOT
 
 
 def python_with_tritonclient() -> str:
-    """Returns its interpreter: that of `make .venv-gen/.installed`, or what DEJAVU_TRITON_PYTHON names.
+    """Return its interpreter: that of `make .venv-gen/.installed`, or what DEJAVU_TRITON_PYTHON names.
 
     Where it is missing the test is skipped; under DEJAVU_CI=1 it fails.
     """
@@ -25,7 +25,7 @@ def python_with_tritonclient() -> str:
 
 
 def run_without_our_code(python: str, *args: str) -> subprocess.CompletedProcess[str]:
-    """Runs an interpreter that finds no module of ours, neither by PYTHONPATH nor beside the program."""
+    """Run an interpreter that finds no module of ours, neither by PYTHONPATH nor beside the program."""
     environment = {"PATH": os.environ["PATH"]}
     return subprocess.run(
         [python, "-P", *args], capture_output=True, text=True, check=False, timeout=60, env=environment

@@ -30,7 +30,7 @@ _SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
 
 
 async def start(store: ModelStore, idle_seconds: float, port: int) -> tuple[GrpcServer, str]:
-    """Starts the server; returns it and its address."""
+    """Start the server; return it and its address."""
     registered: set[str] = set()
 
     async def register(version: str, reason: str) -> pb.RegisteredModel:
@@ -49,7 +49,7 @@ async def start(store: ModelStore, idle_seconds: float, port: int) -> tuple[Grpc
 
 
 async def serve(store: ModelStore, idle_seconds: float, port: int) -> None:
-    """Serves until the process ends."""
+    """Serve until the process ends."""
     server, address = await start(store, idle_seconds, port)
     sys.stdout.write(f"{address}\n")
     sys.stdout.flush()
@@ -58,7 +58,7 @@ async def serve(store: ModelStore, idle_seconds: float, port: int) -> None:
 
 @contextmanager
 def running_upload_server(store: Path, idle_seconds: float = IDLE_SECONDS) -> Iterator[str]:
-    """Runs the server in a loop and thread of its own; yields its address."""
+    """Run the server in a loop and thread of its own; yield its address."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="upload-server")
     thread.start()
@@ -83,7 +83,7 @@ def running_upload_server(store: Path, idle_seconds: float = IDLE_SECONDS) -> It
 def upload_server(
     store: Path, idle_seconds: float = IDLE_SECONDS, port: int = 0
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Runs the server; yields its address and its process, which is killed afterwards."""
+    """Run the server; yield its address and its process, which is killed afterwards."""
     command = (sys.executable, "-m", __name__, str(store), str(idle_seconds), str(port))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as process:
         try:

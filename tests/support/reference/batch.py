@@ -54,7 +54,7 @@ class GameBatch:
         return [BatchedGame(self, row) for row in range(len(self._earlier))]
 
     def explained(self, row: int) -> ExplainedGame:
-        """Returns what the forecast of a game is explained by."""
+        """Return what the forecast of a game is explained by."""
         of_minute, place = self.predictions[row]
         near = of_minute.neighbourhoods
         return ExplainedGame(

@@ -51,7 +51,7 @@ def explanation(
     game: ExplainedGame,
     horizon: int,
 ) -> Explanation:
-    """Builds the explanation of one forecast.
+    """Build the explanation of one forecast.
 
     Args:
         models: the models that produced the forecast.

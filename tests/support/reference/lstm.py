@@ -28,7 +28,7 @@ class ReferenceLstm(Lstm):
 
 
 def mean_outputs(networks: Sequence[NetworkWeights], steps: Singles) -> Singles:
-    """Computes the mean output of networks after each minute.
+    """Compute the mean output of networks after each minute.
 
     Args:
         networks: at least one.

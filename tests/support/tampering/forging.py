@@ -20,7 +20,7 @@ from dejavu_server.ledger.entries.settlement import Bet
 
 
 def entries(database: sqlite3.Connection, kind: str = "%") -> list[tuple[int, dict[str, Any]]]:
-    """Returns the entries, or those of a kind, in order, with their sequences."""
+    """Return the entries, or those of a kind, in order, with their sequences."""
     found = database.execute("SELECT sequence, canonical FROM entries WHERE kind LIKE ? ORDER BY sequence", (kind,))
     return [(sequence, json.loads(text)) for sequence, text in found]
 
@@ -28,7 +28,7 @@ def entries(database: sqlite3.Connection, kind: str = "%") -> list[tuple[int, di
 def append(
     database: sqlite3.Connection, entry: dict[str, Any], *, spaced: bool = False, skip: int = 0, row: bool = True
 ) -> None:
-    """Appends an entry with a valid hash and the row that follows from it."""
+    """Append an entry with a valid hash and the row that follows from it."""
     sequence, previous = database.execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC").fetchone()
     sequence += 1 + skip
     text = canonical_json.dumps({**entry, "sequence": sequence})
@@ -41,7 +41,7 @@ def append(
 
 
 def put_derived(database: sqlite3.Connection, kind: str, text: str) -> None:
-    """Puts the row that follows from an entry, in place of the one there."""
+    """Put the row that follows from an entry, in place of the one there."""
     if kind == codec.FORECAST:
         issued = codec.parse(text)
         table, row = "forecasts", rows.forecast_row(issued, codec.prepare(issued))
@@ -72,12 +72,12 @@ def put_derived(database: sqlite3.Connection, kind: str, text: str) -> None:
 
 
 def put(database: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
-    """Puts a row, in place of the one with its key."""
+    """Put a row, in place of the one with its key."""
     database.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(row)}) VALUES (:{', :'.join(row)})", row)
 
 
 def rewrite(database: sqlite3.Connection, sequence: int, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes an entry, and rebuilds the chain from it on and the row that follows from it."""
+    """Change an entry, and rebuild the chain from it on and the row that follows from it."""
     hash_ = (
         database.execute("SELECT hash FROM entries WHERE sequence = ?", (sequence - 1,)).fetchone()
         or database.execute("SELECT pruned_hash FROM ledger").fetchone()
@@ -100,7 +100,7 @@ def sign(
     hash_: bytes | None = None,
     time: datetime | None = None,
 ) -> None:
-    """Puts a validly signed checkpoint at a sequence, in place of the one there; by default of the entry's own hash."""
+    """Put a validly signed checkpoint at a sequence, in place of the one there; by default of the entry's own hash."""
     [stored] = database.execute("SELECT ledger_id, epoch, pruned_through, pruned_hash FROM ledger")
     if hash_ is None:
         [(hash_,)] = database.execute("SELECT hash FROM entries WHERE sequence = ?", (sequence,))
@@ -110,24 +110,24 @@ def sign(
 
 
 def sign_again(database: sqlite3.Connection, key: Ed25519PrivateKey) -> None:
-    """Signs every checkpoint in the ledger again, for the chain as it is now."""
+    """Sign every checkpoint in the ledger again, for the chain as it is now."""
     for (sequence,) in database.execute("SELECT sequence FROM checkpoints").fetchall():
         sign(database, key, sequence)
 
 
 def last(database: sqlite3.Connection, kind: str) -> dict[str, Any]:
-    """Returns the last entry of a kind."""
+    """Return the last entry of a kind."""
     return entries(database, kind)[-1][1]
 
 
 def own_checkpoint(database: sqlite3.Connection) -> int:
-    """Returns the sequence of the newest checkpoint in the ledger."""
+    """Return the sequence of the newest checkpoint in the ledger."""
     sequence: int = database.execute("SELECT max(sequence) FROM checkpoints").fetchone()[0]
     return sequence
 
 
 def cut_off(database: sqlite3.Connection, sequence: int, *, checkpoints: bool = True) -> None:
-    """Removes the entries after a sequence, and everything derived from them."""
+    """Remove the entries after a sequence, and everything derived from them."""
     tables = ["shadows", "model_changes", "markets", "outcomes", "forecasts", "entries"] + ["checkpoints"] * checkpoints
     database.execute("DELETE FROM snapshots")
     for table in tables:

@@ -34,40 +34,40 @@ _DAYS = timedelta(days=5)
 
 
 def _dated(entry: dict[str, Any], later: timedelta = timedelta(0)) -> dict[str, Any]:
-    """Dates a forecast now, or later than now; returns it."""
+    """Date a forecast now, or later than now; return it."""
     entry["payload"]["forecast"]["generated_us"] = microseconds(datetime.now(UTC) + later)
     return entry
 
 
 def _next(database: sqlite3.Connection) -> dict[str, Any]:
-    """Returns the next revision of the newest forecast, whose game has no outcome, made now."""
+    """Return the next revision of the newest forecast, whose game has no outcome, made now."""
     entry = last(database, codec.FORECAST)
     entry["payload"]["request"]["pattern"][-1] += 1.0
     return _dated({**entry, "revision": entry["revision"] + 1})
 
 
 def _of_another_game(database: sqlite3.Connection) -> dict[str, Any]:
-    """Returns the first forecast of a game, made now."""
+    """Return the first forecast of a game, made now."""
     entry = last(database, codec.FORECAST)
     entry["payload"]["request"]["game_id"] = "0022300066"
     return _dated({**entry, "revision": 0})
 
 
 def _outcome(database: sqlite3.Connection) -> dict[str, Any]:
-    """Returns the first outcome of a game without forecasts, recorded now."""
+    """Return the first outcome of a game without forecasts, recorded now."""
     entry = last(database, codec.OUTCOME)
     entry["payload"] |= {"game_id": "0022300077", "recorded_us": microseconds(datetime.now(UTC))}
     return {**entry, "revision": 0}
 
 
 def _withdrawal(database: sqlite3.Connection, revision: int) -> dict[str, Any]:
-    """Returns a withdrawal of that outcome, recorded now."""
+    """Return a withdrawal of that outcome, recorded now."""
     entry = _outcome(database)
     return {**entry, "payload": {**entry["payload"], "withdrawn": True}, "revision": revision}
 
 
 def _market(database: sqlite3.Connection, forecast: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Returns a market of a forecast, the newest by default, with its answer."""
+    """Return a market of a forecast, the newest by default, with its answer."""
     issued = codec.parse(canonical_json.dumps(forecast or last(database, codec.FORECAST)))
     answer = full_ledger.answer(issued.forecast, issued.pattern.last)
     payload = json.loads(codec.market_payload(issued.sequence, full_ledger.MARKET, answer))
@@ -264,7 +264,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 
 
 def _market_of_first_minutes(database: sqlite3.Connection) -> dict[str, Any]:
-    """Returns a market of a forecast that the newest of its game is minutes ahead of; neither has one."""
+    """Return a market of a forecast that the newest of its game is minutes ahead of; neither has one."""
     for minutes in (3, 9):
         entry = _of_another_game(database)
         pattern = entry["payload"]["request"]["pattern"]

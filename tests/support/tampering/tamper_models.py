@@ -17,7 +17,7 @@ KINDS: Final = Kinds()
 
 
 def _shadow(database: sqlite3.Connection) -> dict[str, Any]:
-    """Returns a shadow of another model beside the newest forecast, whose game has no outcome, made now."""
+    """Return a shadow of another model beside the newest forecast, whose game has no outcome, made now."""
     of, forecast = entries(database, codec.FORECAST)[-1]
     entry = last(database, codec.SHADOW)
     made = {**forecast["payload"]["forecast"], "explanation": None, "model_version": "v3", "generated_us": _now()}
@@ -154,6 +154,6 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 
 
 def _rewrite_newest(database: sqlite3.Connection, **fields: Any) -> None:
-    """Changes fields of the newest forecast, whose model a roster chose."""
+    """Change fields of the newest forecast, whose model a roster chose."""
     sequence = last(database, codec.FORECAST)["sequence"]
     rewrite(database, sequence, lambda entry: entry["payload"]["forecast"].update(fields))

@@ -82,11 +82,11 @@ class Kinds(list[Tampering]):
     """Kinds of tampering, each added by what changes the ledger, and the checks that find it; `""`: the same one."""
 
     def sql(self, place: str, what: str, statements: str, alone: str | None, held: str | None = "") -> None:
-        """Adds a kind that is SQL statements."""
+        """Add a kind that is SQL statements."""
         self.step(place, what, alone, held)(lambda database, _: database.executescript(statements))
 
     def step(self, place: str, what: str, alone: str | None, held: str | None = "") -> Callable[[_Do], None]:
-        """Adds a kind that is a function: of a connection, and of the path of the signing key."""
+        """Add a kind that is a function: of a connection, and of the path of the signing key."""
         return lambda do: self.append(Tampering(place, what, do, alone, alone if held == "" else held))
 
 
@@ -110,13 +110,13 @@ class Specimen:
 
     @classmethod
     def of(cls, path: Path, kept: Checkpoint, folder: Path) -> Specimen:
-        """Reads the ledger at a path, which must not be open."""
+        """Read the ledger at a path, which must not be open."""
         with closing(sqlite3.connect(path)) as database:
             return cls(path.read_bytes(), kept, key_path(f"sqlite:///{path}"), folder, rows(database))
 
     @contextmanager
     def copy(self, content: bytes | None = None) -> Iterator[tuple[str, sqlite3.Connection]]:
-        """Yields the URL of a copy to tamper with, and a connection that ignores constraints."""
+        """Yield the URL of a copy to tamper with, and a connection that ignores constraints."""
         path = self.folder / "copy.db"
         path.write_bytes(self.content if content is None else content)
         try:
@@ -131,14 +131,14 @@ class Specimen:
 
 @contextmanager
 def tampered(path: Path) -> Iterator[sqlite3.Connection]:
-    """Yields a connection to the ledger at a path that ignores constraints; commits the changes at the end."""
+    """Yield a connection to the ledger at a path that ignores constraints; commit the changes at the end."""
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("PRAGMA ignore_check_constraints=ON")
         yield database
 
 
 def full_specimen(folder: Path) -> Specimen:
-    """Creates a ledger with rows in every table in a folder, with a subfolder for copies."""
+    """Create a ledger with rows in every table in a folder, with a subfolder for copies."""
     path = folder / "ledger.db"
 
     async def fill() -> Checkpoint:
@@ -154,7 +154,7 @@ def full_specimen(folder: Path) -> Specimen:
 
 
 def rows(database: sqlite3.Connection) -> dict[str, list[dict[str, Any]]]:
-    """Returns all rows of a ledger, by table, without the columns that the database computes."""
+    """Return all rows of a ledger, by table, without the columns that the database computes."""
     by_table = dict[str, list[dict[str, Any]]]()
     for table in TABLES:
         cursor = database.execute(f"SELECT rowid AS rowid_, * FROM {table}")

@@ -40,7 +40,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def patch_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes evaluations give the scores and figures of other games, which are there: computing them takes seconds."""
+    """Make evaluations give the scores and figures of other games, which are there: computing them takes seconds."""
     monkeypatch.setattr("dejavu_trainer.evaluation.bundle.score_fold", lambda *_, **__: two_folds()[0])
     monkeypatch.setattr("dejavu_trainer.evaluation.bundle.result_of", lambda *_, **__: result_of_two_folds()[0])
 
@@ -132,13 +132,13 @@ def test_references_need_a_season_to_learn_from(data: Path, bundle: Path) -> Non
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes walk-forwards use a recipe that takes seconds."""
+    """Make walk-forwards use a recipe that takes seconds."""
     recipe = quick_recipe()
     monkeypatch.setattr(recipes, "TrainingConfig", lambda prototypes, prototypes_at=(): recipe)
 
 
 def walk_forward(data: Path, out: Path) -> tuple[str | Path, ...]:
-    """Returns the arguments of a walk-forward over one season."""
+    """Return the arguments of a walk-forward over one season."""
     return ("backtest", "--data", data, "--test", "2033", "--out", out, "--calibrate-seasons", "1", "--jobs", "1")
 
 
@@ -149,7 +149,7 @@ def walked() -> Path:
 
 @pytest.fixture
 def two_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes reports draw two plots only; drawing all takes seconds."""
+    """Make reports draw two plots only; drawing all takes seconds."""
     monkeypatch.setattr("dejavu_trainer.reports.html.plots", lambda *drawn: islice(plots(*drawn), 2))
 
 

@@ -20,7 +20,7 @@ GAMES = season_of_games(3)
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Removes the waits, which no option disables."""
+    """Remove the waits, which no option disables."""
     monkeypatch.setattr(fetch, "RetryPolicy", lambda: AT_ONCE)
 
 

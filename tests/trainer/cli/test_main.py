@@ -32,7 +32,7 @@ GOOD = "game_id,type,home,away,elapsed_s,home_score,away_score\n202301010BOS,RS,
 
 @pytest.fixture(scope="module", autouse=True)
 def quickly() -> Iterator[None]:
-    """Makes `fit` use the quick recipe; the standard one takes minutes."""
+    """Make `fit` use the quick recipe; the standard one takes minutes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dejavu_trainer.training.recipe.TrainingConfig", partial(replace, QUICK))
         patch.setattr("dejavu_trainer.training.totals.MIN_GAMES", 100)
@@ -48,7 +48,7 @@ def seasons(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def keys(document: dict[str, Any]) -> Iterator[str]:
-    """Yields all keys of a document, except those of metrics, which the manifest has too."""
+    """Yield all keys of a document, except those of metrics, which the manifest has too."""
     for key, value in document.items():
         yield key
         if isinstance(value, dict):
@@ -56,7 +56,7 @@ def keys(document: dict[str, Any]) -> Iterator[str]:
 
 
 def backtest_of(folder: Path, recipe: TrainingConfig) -> Path:
-    """Writes the result of a backtest: a fit that takes it skips its own test, which takes most of its time."""
+    """Write the result of a backtest: a fit that takes it skips its own test, which takes most of its time."""
     path = folder / "backtest.json"
     verdict = {"fit": False, "reason": "made by hand"}
     path.write_text(json.dumps({"recipe": recipe.digest, "seasons": [2030], "verdict": verdict}))

@@ -21,7 +21,7 @@ Columns = dict[str, list[Any]]
 
 
 def columns(game_id: str = "203303060LAL") -> Columns:
-    """Returns the columns of a file with one game."""
+    """Return the columns of a file with one game."""
     rows = [(game_id, *each.line, each.first) for each in made_box_score("LAL", "BOS", 5, 0)]
     return dict(zip(SCHEMA.names, map(list, zip(*rows, strict=True)), strict=True))
 

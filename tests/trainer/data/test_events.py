@@ -110,7 +110,7 @@ def test_a_real_game_of_nba_api_keeps_its_events(tmp_path: Path, data_dir: Path)
 
 
 def rows_of(path: Path, season: int) -> Iterator[tuple[str, Event, tuple[int, int] | None]]:
-    """Yields the game, the event and the score of each row of a real season's events, in either format."""
+    """Yield the game, the event and the score of each row of a real season's events, in either format."""
     live = season > 2020
     for number, row in enumerate(pq.read_table(path).to_pylist()):
         period, elapsed = row["period"], round(float(row["elapsed_s"]), 2)

@@ -35,7 +35,7 @@ class Time:
 
 
 def failing(*errors: FeedError) -> Callable[[], str]:
-    """Returns a request that raises these errors, one per call, and then succeeds."""
+    """Return a request that raises these errors, one per call, and then succeeds."""
     left = list(errors)
 
     def question() -> str:

@@ -130,7 +130,7 @@ def test_equal_seeds_give_equal_figures(folds: list[FoldScores], found: MetricsB
 
 
 def replace_games(fold: FoldScores, rows: slice) -> FoldScores:
-    """Selects some games of a fold."""
+    """Select some games of a fold."""
     per_game = ("game_id", "season", "date", "phase", "home", "away", "leads", "outcomes", "margins", "frozen_margins")
     fields = ("probability", "point", "lower", "upper", "crps", "pit")
     forecasts = {}

@@ -16,7 +16,7 @@ SHARES = np.array([[-0.5 * (s - 2 <= c < s) + (c == s) for c in range(SEASONS)] 
 
 
 def walk_forward(generator: np.random.Generator, scales: np.ndarray) -> list[np.ndarray]:
-    """Returns what conformal intervals of five seasons cover, (games, levels) each, of residuals with given scales."""
+    """Return what conformal intervals of five seasons cover, (games, levels) each, of residuals with given scales."""
     residuals = generator.standard_normal((SEASONS, GAMES)) * scales[:, None]
     folds = []
     for season in range(2, SEASONS):
@@ -28,7 +28,7 @@ def walk_forward(generator: np.random.Generator, scales: np.ndarray) -> list[np.
 
 
 def alarms(runs: int, spread_of_scales: float) -> float:
-    """Returns the share of walk-forwards in which some level differs between seasons by more than its bound."""
+    """Return the share of walk-forwards in which some level differs between seasons by more than its bound."""
     generator = np.random.default_rng(3)
     found = 0
     games = np.full(SEASONS, float(GAMES))

@@ -101,7 +101,7 @@ def test_a_coverage_is_shown_within_what_a_share_can_be() -> None:
 
 
 def spoilt(fold: FoldScores) -> FoldScores:
-    """Returns a fold whose intervals are too narrow for leads of 16 or more at minute 40."""
+    """Return a fold whose intervals are too narrow for leads of 16 or more at minute 40."""
     served, stage = fold.forecasts["served"], CASES.index((1, 40))
     assert served.point is not None
     assert served.lower is not None

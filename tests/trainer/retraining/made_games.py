@@ -16,7 +16,7 @@ PAIRS = list(combinations(TEAMS, 2))
 
 
 def made_games(count: int, *, season: int = 2031, seed: int = 0, scale: float = 1.0) -> Games:
-    """Returns games of random walks, fourteen a day; `scale` multiplies how far they move."""
+    """Return games of random walks, fourteen a day; `scale` multiplies how far they move."""
     rng = np.random.default_rng(seed)
     moves = np.rint(scale * rng.normal(0.05, 2.2, (count, 48))).astype(np.int16)
     differentials = np.cumsum(moves, axis=1).astype(np.int16)
@@ -47,7 +47,7 @@ def made_games(count: int, *, season: int = 2031, seed: int = 0, scale: float = 
 
 
 def changed(games: Games, **columns: object) -> Games:
-    """Returns games with other columns."""
+    """Return games with other columns."""
     from dataclasses import replace
 
     return replace(games, **columns)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def retrained(settings: RetrainSettings) -> Challenger | None:
 
 
 def undisturbed() -> Path:
-    """Returns a folder in which a retrain has ended, with its work folder and its store.
+    """Return a folder in which a retrain has ended, with its work folder and its store.
 
     Its fold is that of `walked_forward`, which has the same name: it depends on the same.
     """
@@ -113,7 +113,7 @@ class Killed(BaseException):
 
 
 def fit_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes over what a killed attempt had fitted, and what it had scored, if games and settings are the same.
+    """Take over what a killed attempt had fitted, and what it had scored, if games and settings are the same.
 
     That equal games and settings give equal models and scores is asserted where they are fitted.
     """

@@ -23,7 +23,7 @@ FINAL = HORIZONS.index(Horizon.FINAL)
 
 
 def quiet(_: int) -> None:
-    """Shows nothing."""
+    """Show nothing."""
 
 
 def past_games(count: int, seed: int = 0) -> TrainingGames:

@@ -17,11 +17,11 @@ HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL
 
 
 def quiet(_: int) -> None:
-    """Shows nothing."""
+    """Show nothing."""
 
 
 def fit_lstm(learn: LstmExamples, recipe: LstmConfig, seed: int, advance: Callable[[int], None]) -> TrainedLstm:
-    """Fits an LSTM; imports torch here, because at the top it would cost each process that collects tests seconds."""
+    """Fit an LSTM; import torch here, because at the top it would cost each process that collects tests seconds."""
     from dejavu_trainer.training import lstm
 
     return lstm.fit_lstm(learn, recipe, seed, advance)

@@ -21,7 +21,7 @@ from dejavu_trainer.training.team_settings import mean_nll
 
 
 def with_strengths(count: int, seasons: range, spread: float, noise: float, seed: int = 0) -> tuple[Games, np.ndarray]:
-    """Returns games between teams of constant strength, and expected margins with 3 points of home advantage."""
+    """Return games between teams of constant strength, and expected margins with 3 points of home advantage."""
     games = random_walks(count, seasons, seed)
     rng = np.random.default_rng(seed + 1)
     strength = dict(zip(sorted(TEAMS), rng.normal(0, spread, len(TEAMS)), strict=True))
@@ -34,7 +34,7 @@ def with_strengths(count: int, seasons: range, spread: float, noise: float, seed
 
 
 def quiet(_: int) -> None:
-    """Shows nothing."""
+    """Show nothing."""
 
 
 def test_strengths_that_made_games_are_found() -> None:

@@ -43,7 +43,7 @@ def whole(games: Games, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
 
 
 def scored(report: FitReport, games: Games) -> FoldScores:
-    """Scores the bundle on the season after its calibration."""
+    """Score the bundle on the season after its calibration."""
     ratings = report.forecaster.rating_filter
     test = games.of_seasons(TEST)
     rated, _ = carry(ratings, test)

@@ -193,7 +193,7 @@ class LyingStorage(BaseHTTPRequestHandler):
 
 @contextmanager
 def storage(kind: type[LyingStorage], patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Serves a storage, which the environment names as AWS's."""
+    """Serve a storage, which the environment names as AWS's."""
     with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")

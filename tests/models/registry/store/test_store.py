@@ -22,7 +22,7 @@ from dejavu_models.registry.store.store import ModelStore
 
 
 def accept(_: Path) -> None:
-    """Stands for the verification in another process where a test is about something else."""
+    """Stand for the verification in another process where a test is about something else."""
 
 
 def quick_store(folder: Path, **options: Any) -> ModelStore:
@@ -65,7 +65,7 @@ def test_versions_share_the_files_that_are_equal(small_bundle: Path, copy: Path,
 
 
 def reseal(folder: Path, name: str) -> Callable[[dict[str, Any]], None]:
-    """Returns what makes a manifest fit a file that was changed."""
+    """Return what makes a manifest fit a file that was changed."""
 
     def change(manifest: dict[str, Any]) -> None:
         manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -95,7 +95,7 @@ def break_graph(folder: Path) -> None:
 
 
 def break_index(folder: Path) -> None:
-    """Keeps what the loader checks of an index, and makes of the rest what crashes the library that reads it."""
+    """Keep what the loader checks of an index, and make of the rest what crashes the library that reads it."""
     name = "dejavu-18.index"
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[:128] + b"\xff" * (len(content) - 128))

@@ -44,7 +44,7 @@ LIVE = st.none() | st.builds(
 def both(
     situation: Situation, lead: float, gain: float, margin: float, live: LiveColumns | None = None
 ) -> tuple[LatticeGame, LatticeDistribution]:
-    """Returns a game's distribution alone and from the batch."""
+    """Return a game's distribution alone and from the batch."""
     model = CALIBRATION.model(MarginSource.KNOWN, LiveKind.NONE if live is None else live.kind)
     point, one = lead + gain, np.ones(1)
     batch = model.distribution(situation.horizon, situation.minute, point * one, lead * one, margin * one, live)

@@ -16,7 +16,7 @@ from dejavu_server.api.converters import prediction
 
 
 def last_score(side: int, seconds: int = 0) -> forecast_pb2.LastScore:
-    """Returns a last score, of any number of a side."""
+    """Return a last score, of any number of a side."""
     message = forecast_pb2.LastScore(seconds=seconds)
     message.MergeFromString(bytes([8, side]))
     return message

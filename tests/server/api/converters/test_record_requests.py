@@ -167,7 +167,7 @@ def final(**fields: Any) -> tuple[Callable[[Any], object], pb.ReportOutcomeReque
 
 
 def players(**first: Any) -> list[pb.PlayerLine]:
-    """Returns a box score of five players a team, with fields of the first."""
+    """Return a box score of five players a team, with fields of the first."""
     fives = ((True, range(1, 6)), (False, range(11, 16)))
     lines = [
         {"player_id": player, "home": home, "seconds": 2880, "plus_minus": 1 if home else -1, "started": True}

@@ -46,7 +46,7 @@ class Bad:
 
 
 def changed(**changes: Any) -> pb.ModelInferRequest:
-    """Returns a request whose first input is changed."""
+    """Return a request whose first input is changed."""
     request = infer_request()
     for name, value in changes.items():
         if name == "shape":
@@ -60,7 +60,7 @@ def changed(**changes: Any) -> pb.ModelInferRequest:
 
 
 def raw(*contents: bytes, **inputs: Tensor) -> pb.ModelInferRequest:
-    """Returns a request with other raw contents."""
+    """Return a request with other raw contents."""
     request = infer_request(inputs, raw=True)
     request.raw_input_contents[:] = contents
     return request

@@ -47,7 +47,7 @@ def test_a_bundle_is_stored_and_registered_and_again_it_is_not_created(
 
 
 def cut(address: str, bundle: Path, uploads: Path, pieces: int) -> dict[str, int]:
-    """Sends some pieces and drops the connection once the server has written the last one; returns what was missing."""
+    """Send some pieces and drop the connection once the server has written the last one; return what was missing."""
     with Uploading(address, bundle) as upload:
         missing = upload.begin()
         sent = list(upload.pieces(missing))[:pieces]
@@ -77,7 +77,7 @@ def test_an_upload_that_was_cut_goes_on_where_it_ended(address: str, bundle: Pat
 
 
 def resumed(address: str, bundle: Path) -> tuple[Uploading, dict[str, int]]:
-    """Begins an upload, again as long as the server has not noticed that the one before was cut."""
+    """Begin an upload, again as long as the server has not noticed that the one before was cut."""
     for _ in range(200):
         upload = Uploading(address, bundle)
         with contextlib.suppress(ResourceExhaustedError):

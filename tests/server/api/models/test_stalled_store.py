@@ -42,11 +42,11 @@ class OneRoster:
     """Changes of models that are none: no model is loaded."""
 
     async def roster(self) -> Roster:
-        """Returns the roster."""
+        """Return the roster."""
         return Roster(stages=dict.fromkeys(VERSIONS, ModelStage.RETIRED))
 
     async def replicas(self) -> list[Any]:
-        """Returns no workers."""
+        """Return no workers."""
         return []
 
 

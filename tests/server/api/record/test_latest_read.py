@@ -25,7 +25,7 @@ class Reads:
         self._started = 0
 
     async def read(self) -> int:
-        """Returns how many reads were started."""
+        """Return how many reads were started."""
         self._started += 1
         number = self._started
         self.began.release()

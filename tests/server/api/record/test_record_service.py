@@ -134,7 +134,7 @@ async def test_a_scorecard_and_a_leaderboard_come_out_of_the_ledger(record: Any,
 
 
 async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
-    """Returns code, reason and fields of the error of a call."""
+    """Return code, reason and fields of the error of a call."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]

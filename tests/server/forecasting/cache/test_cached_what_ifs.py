@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def count(counter: Counter) -> float:
-    """Returns the sum of a counter over its labels."""
+    """Return the sum of a counter over its labels."""
     return sum(each.value for metric in counter.collect() for each in metric.samples if each.name.endswith("_total"))
 
 
@@ -119,7 +119,7 @@ async def test_answers_with_the_cache_equal_those_without_to_the_last_bit_across
 
 
 async def learned(workers: list[Worker]) -> None:
-    """Waits until the workers have learned from all outcomes of their ledger."""
+    """Wait until the workers have learned from all outcomes of their ledger."""
     async with asyncio.timeout(30):
         for worker in workers:
             newest = await worker._ledger_manager.read(learning.newest)

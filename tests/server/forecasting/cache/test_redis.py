@@ -113,7 +113,7 @@ def shared(running: RedisProcess) -> RedisProcess:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits longer for Redis than a server does, so that a busy machine does not decide what is found."""
+    """Wait longer for Redis than a server does, so that a busy machine does not decide what is found."""
     monkeypatch.setattr(redis_store, "WAIT_SECONDS", 5.0)
     monkeypatch.setattr(redis_store, "EXCHANGE_SECONDS", 10.0)
 
@@ -122,7 +122,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def servers(
     folder: Path, *urls: str, version: str = "persistence", **changes: Any
 ) -> AsyncIterator[list[Server]]:
-    """Runs a server for each URL, each with a ledger and a model of its own."""
+    """Run a server for each URL, each with a ledger and a model of its own."""
     async with AsyncExitStack() as stack:
         made = []
         for number, url in enumerate(urls):
@@ -135,14 +135,14 @@ async def servers(
 
 
 async def kept(shared: RedisProcess, number: int) -> None:
-    """Waits until Redis has so many answers: they are written without waiting."""
+    """Wait until Redis has so many answers: they are written without waiting."""
     async with asyncio.timeout(90):
         while len(shared.entries()) < number:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
 
 
 async def found(server: Server, numbers: range) -> int:
-    """Returns how many of some what-ifs a server answers without computing them."""
+    """Return how many of some what-ifs a server answers without computing them."""
     before = len(server.model.groups)
     for number in numbers:
         await server.ask(number)

@@ -33,7 +33,7 @@ class ModelsInMemory:
         self.loads: list[str] = []
 
     def load(self, version: str) -> Forecaster:
-        """Returns a model; raises BundleCorrupt if it is broken."""
+        """Return a model; raise BundleCorrupt if it is broken."""
         self.manifest(version)
         if version in self.broken:
             raise BundleCorrupt(f"model {version}: lstm.npz does not match the manifest")
@@ -41,27 +41,27 @@ class ModelsInMemory:
         return PersistenceForecaster(version)
 
     def manifest(self, version: str) -> Manifest:
-        """Returns the manifest of the shipped bundle, with another version."""
+        """Return the manifest of the shipped bundle, with another version."""
         if version not in self._versions:
             raise BundleNotFound(f"no model {version}")
         return read_manifest(default_bundle()).model_copy(update={"version": version})
 
     def manifest_sha256(self, version: str) -> str:
-        """Returns 64 zeros."""
+        """Return 64 zeros."""
         self.manifest(version)
         return "0" * 64
 
     def check_fit(self, manifest: Manifest) -> None:
-        """Raises BundleUnfit if a bundle is marked unfit."""
+        """Raise BundleUnfit if a bundle is marked unfit."""
         if not manifest.verdict.fit:
             raise BundleUnfit(f"model {manifest.version} is marked unfit")
 
     def is_complete(self, version: str) -> bool:
-        """Returns whether it has a version."""
+        """Return whether it has a version."""
         return version in self._versions
 
     def put(self, folder: Path) -> str:
-        """Takes in the version of a bundle."""
+        """Take in the version of a bundle."""
         version = read_manifest(folder).version
         self._versions.add(version)
         return version

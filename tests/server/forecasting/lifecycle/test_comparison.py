@@ -31,7 +31,7 @@ def _distributed(made: IssuedForecast, point: float) -> IssuedForecast:
 
 
 async def _settled(ledger: Ledger, games: int, *, better: float = 1.0, horizon: Horizon = Horizon.HALFTIME) -> None:
-    """Records games of which v1 is wrong by 3 points, and its challenger v2 by 3 − better."""
+    """Record games of which v1 is wrong by 3 points, and its challenger v2 by 3 − better."""
     made = [_distributed(issued(game(number), point=1.0, horizon=horizon), 1.0) for number in range(1, games + 1)]
     stored = await recorded(ledger, *made)
     beside = []

@@ -88,14 +88,14 @@ class _Gate:
         return made
 
     async def changes(self) -> list[ModelChange]:
-        """Returns the changes by the gate."""
+        """Return the changes by the gate."""
         return [each for each in await self.ledger.read(model_changes.read_changes) if each.changed_by == CALLER]
 
     def worse(self, against: str) -> float:
         return self.value("champion_worse", against=against)
 
     def value(self, name: str, **labels: str) -> float:
-        """Returns the value of a metric."""
+        """Return the value of a metric."""
         return self.metrics.registry.get_sample_value(f"dejavu_{name}", labels) or 0
 
 

@@ -23,7 +23,7 @@ def updater_of(ledger: Ledger, *forecasters: PersistenceForecaster) -> OnlineUpd
 
 
 async def play(ledger: Ledger, number: int) -> None:
-    """Records forecasts of both models of a game, and its outcome."""
+    """Record forecasts of both models of a game, and its outcome."""
     game = f"00225{number:05d}"
     for version in ("early", "late"):
         made = issued(game, (0.0,) * 18, horizon=Horizon.FINAL, model_version=version)

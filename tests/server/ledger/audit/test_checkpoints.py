@@ -33,7 +33,7 @@ def signer(ledger: Ledger, key: Path, clock: SteppedClock | None = None, seconds
 
 
 async def kept(ledger: Ledger) -> list[int]:
-    """Returns the sequences of the checkpoints in the ledger."""
+    """Return the sequences of the checkpoints in the ledger."""
     column = schema.checkpoints.c.sequence
     return list(
         await ledger.read(lambda connection: connection.execute(select(column).order_by(column)).scalars().all())

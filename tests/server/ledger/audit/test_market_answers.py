@@ -76,7 +76,7 @@ def recorded(
     widening: float = 1.0,
     policy: StakingPolicy | None = None,
 ) -> tuple[IssuedForecast, Market, MarketAnswer]:
-    """Returns a forecast from a distribution, with a market and its answer, all as read back from a ledger."""
+    """Return a forecast from a distribution, with a market and its answer, all as read back from a ledger."""
     adapter = None if radii is None else cast("Any", SimpleNamespace(map=ScoreMap(radii)))
     made = IssuedDistribution(game, None if radii is None else AdaptationMode.ON, adapter, widening)
     plain = issued(pattern=(0.0, lead), horizon=horizon, point=point)

@@ -41,7 +41,7 @@ def specimen(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
 
 @pytest.fixture(scope="module")
 def cells(specimen: Specimen) -> list[tuple[str, int, str]]:
-    """Returns table, rowid and column of every value."""
+    """Return table, rowid and column of every value."""
     return [
         (table, row["rowid_"], column)
         for table in TABLES
@@ -52,7 +52,7 @@ def cells(specimen: Specimen) -> list[tuple[str, int, str]]:
 
 
 def alterations(value: Any) -> Iterator[Any]:
-    """Yields values near a value, and others that look like it."""
+    """Yield values near a value, and others that look like it."""
     yield from (None, b"", "", 0, 1, -1, 0.5, str(value), str(value).encode())
     if isinstance(value, int):
         yield from (value + 1, value - 1, value ^ 1 << 20, float(value), value + 0.5)

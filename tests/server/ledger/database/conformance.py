@@ -39,7 +39,7 @@ _EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
 
 
 def epoch(connection: Connection) -> str:
-    """Returns a value that `set_epoch` changes."""
+    """Return a value that `set_epoch` changes."""
     value: str = connection.execute(text("SELECT epoch FROM ledger")).scalar_one()
     return value
 

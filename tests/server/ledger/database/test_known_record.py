@@ -114,7 +114,7 @@ def _entries(backend: MemoryBackend) -> list[str]:
 
 
 def _as_stored(results: Any) -> Any:
-    """Leaves out what is not recorded: it comes with the first answer only, and each request brings its own."""
+    """Leave out what is not recorded: it comes with the first answer only, and each request brings its own."""
     if not isinstance(results, list):
         return results
     return [

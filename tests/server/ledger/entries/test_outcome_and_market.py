@@ -142,7 +142,7 @@ def test_the_form_of_a_market_is_what_it_is() -> None:
 
 
 def market_form(**odds: object) -> str:
-    """Returns the entry of a market whose odds are changed."""
+    """Return the entry of a market whose odds are changed."""
     form = json.loads(codec.encode_entry(codec.MARKET, codec.market_payload(7, MARKET, answered(None)), 0, 8))
     form["payload"]["market"].update(odds)
     return canonical_json.dumps(form)

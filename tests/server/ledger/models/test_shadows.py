@@ -92,14 +92,14 @@ EVENING = datetime(2024, 1, 15, 3, 30, tzinfo=UTC)
 
 
 def made(minutes: int, last: float = 2.0, *, version: str = "v1", margin: float | None = None) -> IssuedForecast:
-    """Returns a forecast with a distribution, of a game of January 2024."""
+    """Return a forecast with a distribution, of a game of January 2024."""
     plain = full_ledger.recordable(7, slots=minutes, last=last)
     forecast = replace(plain.forecast, model_version=version)
     return replace(plain, game_id=GAME, generated_time=EVENING, forecast=forecast, pregame_margin=margin)
 
 
 def beside_of(of: IssuedForecast, made_: IssuedForecast) -> ShadowForecast:
-    """Returns what v2 makes beside a recorded forecast: the values of another one."""
+    """Return what v2 makes beside a recorded forecast: the values of another one."""
     return replace(shadow(of), forecast=replace(made_.forecast, model_version="v2"))
 
 

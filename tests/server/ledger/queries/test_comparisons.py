@@ -25,7 +25,7 @@ _REPLAY = "9900000007"
 def _forecast(
     game_id: str, point: float, version: str = "v1", *, certain: bool = True, **fields: object
 ) -> IssuedForecast:
-    """Returns a forecast whose distribution is its point, so that its CRPS is its absolute error."""
+    """Return a forecast whose distribution is its point, so that its CRPS is its absolute error."""
     made = issued(game_id, **{"pattern": _PATTERN, "model_version": version, "point": point, **fields})  # type: ignore[arg-type]
     distribution = (point,) * len(DISTRIBUTION_LEVELS) if certain else ()
     return replace(made, forecast=replace(made.forecast, distribution=distribution))

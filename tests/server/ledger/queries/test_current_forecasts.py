@@ -29,7 +29,7 @@ def book() -> Iterator[RecordBook]:
 
 
 def add(book: RecordBook, rng: random.Random, count: int) -> None:
-    """Records forecasts of random games and minutes: some are late, and some too old."""
+    """Record forecasts of random games and minutes: some are late, and some too old."""
     for _ in range(count):
         time = rng.choice((OLD, RECENT, RECENT, RECENT)) + timedelta(minutes=rng.random())
         game, horizon, minute = rng.choice(GAMES), rng.choice(list(Horizon)), rng.randrange(1, 24)
@@ -38,7 +38,7 @@ def add(book: RecordBook, rng: random.Random, count: int) -> None:
 
 
 def newest_of_each(book: RecordBook, filter_: CurrentFilter) -> list[int]:
-    """Returns the sequences that the pages must have, from all entries."""
+    """Return the sequences that the pages must have, from all entries."""
     newest: dict[tuple[str, Horizon], int] = {}
     for each in book.read(lambda connection: store.read_after(connection, 0, 10_000)):
         if (

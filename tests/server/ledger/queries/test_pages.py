@@ -43,7 +43,7 @@ def turn(book: RecordBook, wanted: ForecastFilter, token: str = "", size: int = 
 def walk(
     book: RecordBook, wanted: ForecastFilter, size: int, meanwhile: Callable[[], object] = lambda: None
 ) -> list[RecordedForecast]:
-    """Reads all pages; calls `meanwhile` before each page but the first."""
+    """Read all pages; call `meanwhile` before each page but the first."""
     told, token = [], ""
     while True:
         page = turn(book, wanted, token, size)
@@ -112,7 +112,7 @@ def happen(book: RecordBook, event: IssuedForecast | tuple[str, Horizon, int]) -
 
 
 def expected(everything: list[RecordedForecast], wanted: ForecastFilter) -> list[int]:
-    """Returns the sequences that match a filter, in order, computed from the forecasts themselves."""
+    """Return the sequences that match a filter, in order, computed from the forecasts themselves."""
 
     def wants(each: RecordedForecast) -> bool:
         issued, told = each.issued, each.issued.forecast

@@ -85,7 +85,7 @@ LATE = {LateReason.LATER_MINUTE: Exclusion.LATER_MINUTE, LateReason.TIME: Exclus
 
 
 def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForecasts:
-    """Returns listed forecasts as the columns of a scorecard, in the order of their outcomes' first revisions."""
+    """Return listed forecasts as the columns of a scorecard, in the order of their outcomes' first revisions."""
 
     @cache
     def first_report(game_id: str, horizon: Horizon) -> int:

@@ -44,7 +44,7 @@ FILTERS = st.builds(
 
 
 def play(book: RecordBook, rng: random.Random, *games: str) -> None:
-    """Records forecasts of games: with teams, models, markets, revisions, and late ones."""
+    """Record forecasts of games: with teams, models, markets, revisions, and late ones."""
     for game in games:
         home, away = rng.sample(TEAMS, 2)
         when = EVENING + timedelta(days=rng.randrange(3))
@@ -92,7 +92,7 @@ def book() -> Iterator[RecordBook]:
 
 
 def cards(settled: SettledByModel) -> dict[str, Any]:
-    """Returns the scorecards of the model versions that have settled forecasts."""
+    """Return the scorecards of the model versions that have settled forecasts."""
     return {
         version: scorecard(settled.forecasts.where(settled.model == index))
         for index, version in enumerate(settled.models)
@@ -107,7 +107,7 @@ def assert_same(one: SettledByModel, other: SettledByModel) -> None:
 
 
 def compare(book: RecordBook, cache: SettledCache, filter_: ScoreFilter, *, renew: bool = True) -> int:
-    """Compares what the cache returns with what the ledger has; returns the number of forecasts."""
+    """Compare what the cache returns with what the ledger has; return the number of forecasts."""
     expected = book.read(lambda connection: scorecards.settled(connection, filter_))
     assert_same(book.read(lambda connection: cache.settled(connection, filter_, renew=renew)), expected)
     return len(expected.forecasts)

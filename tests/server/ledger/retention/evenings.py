@@ -68,7 +68,7 @@ class Evenings:
         self._random = random.Random(self.seed)
 
     def play(self, *, games: int = 2, settled: bool = True) -> None:
-        """Records an evening: forecasts with revisions and markets, halves, finals, corrections, a checkpoint."""
+        """Record an evening: forecasts with revisions and markets, halves, finals, corrections, a checkpoint."""
         start = FIRST + timedelta(days=len(self.signed))
         numbers = [self.number + each for each in range(games)]
         self.number += games
@@ -101,14 +101,14 @@ class Evenings:
             checkpoints.add(connection, self.signed[-1])
 
     def correct(self, game: str, differential: int) -> None:
-        """Corrects a final, after the newest evening."""
+        """Correct a final, after the newest evening."""
         number = int(game[5:])
         with self.backend.write() as connection:
             now = self.signed[-1].signed_time + timedelta(minutes=10)
             self._report(connection, number, game, Horizon.FINAL, now, differential)
 
     def _change_models(self, connection: Connection, start: datetime) -> None:
-        """Promotes v1 on the first evening, then loads v2 and takes it away in turns."""
+        """Promote v1 on the first evening, then load v2 and take it away in turns."""
         evening = len(self.signed)
         actions = [(ModelAction.REGISTER, "v1"), (ModelAction.PROMOTE, "v1"), (ModelAction.REGISTER, "v2")]
         if evening:
@@ -124,7 +124,7 @@ class Evenings:
             append_shadows(connection, [prepare(self._varied(shadow(each), last)) for each in of])
 
     def _varied(self, made: ShadowForecast, last: float) -> ShadowForecast:
-        """Returns a shadow with another distribution than its forecast."""
+        """Return a shadow with another distribution than its forecast."""
         moved = tuple(round(each + self._random.randint(-3, 3), 3) for each in made.forecast.distribution)
         return replace(made, forecast=replace(made.forecast, distribution=tuple(sorted(moved)), point=last))
 
@@ -166,7 +166,7 @@ class Evenings:
 
 
 def evenings_at(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecycle: bool = False) -> Evenings:
-    """Returns a SQLite ledger of evenings; close its backend."""
+    """Return a SQLite ledger of evenings; close its backend."""
     made = not path.exists()
     if made:
         put_empty_ledger(path)
@@ -181,14 +181,14 @@ def evenings_at(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecy
 
 
 def write_evenings(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecycle: bool = False) -> Evenings:
-    """Writes a SQLite ledger of evenings, and closes it."""
+    """Write a SQLite ledger of evenings, and close it."""
     result = evenings_at(path, count, games=games, seed=seed, lifecycle=lifecycle)
     result.backend.close()
     return result
 
 
 def rows(backend: Backend) -> Mapping[str, list[dict[str, Any]]]:
-    """Returns every row of a ledger, by table."""
+    """Return every row of a ledger, by table."""
     with backend.read() as connection:
         return {
             table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
@@ -197,6 +197,6 @@ def rows(backend: Backend) -> Mapping[str, list[dict[str, Any]]]:
 
 
 def rows_at(path: Path) -> Mapping[str, list[dict[str, Any]]]:
-    """Returns every row of a SQLite ledger, by table."""
+    """Return every row of a SQLite ledger, by table."""
     with closing(SqliteBackend(f"sqlite:///{path}")) as backend:
         return rows(backend)

@@ -34,7 +34,7 @@ SEED = 46
 
 
 def killed(work: Callable[[], object], after: float) -> bool:
-    """Runs a function in a process that is killed after some seconds; returns whether it had not ended before."""
+    """Run a function in a process that is killed after some seconds; return whether it had not ended before."""
     child = os.fork()
     if child == 0:
         try:
@@ -52,7 +52,7 @@ def killed(work: Callable[[], object], after: float) -> bool:
 
 
 def duration(work: Callable[[], object]) -> float:
-    """Returns how long a function takes, in seconds."""
+    """Return how long a function takes, in seconds."""
     began = time.monotonic()
     work()
     return time.monotonic() - began

@@ -45,14 +45,14 @@ async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
 
 
 async def position(stream: Stream) -> str:
-    """Returns the token of the next message."""
+    """Return the token of the next message."""
     message = await stream.read()
     assert isinstance(message, prediction.StreamPredictionsResponse)
     return message.resume_token
 
 
 async def end_of(stream: Stream) -> grpc.StatusCode:
-    """Reads a stream to its end; returns its code."""
+    """Read a stream to its end; return its code."""
     with suppress(grpc.aio.AioRpcError):
         while await stream.read():
             pass
@@ -60,7 +60,7 @@ async def end_of(stream: Stream) -> grpc.StatusCode:
 
 
 async def read_to_end(subscriber: Subscriber, seen: list[int]) -> None:
-    """Reads a stream to its end, and adds the sequences of its events."""
+    """Read a stream to its end, and add the sequences of its events."""
     while True:
         message = await subscriber.next()
         match message.WhichOneof("event"):

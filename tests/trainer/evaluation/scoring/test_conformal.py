@@ -24,7 +24,7 @@ def one_cell(residuals: list[float], threshold: float = 0.0) -> PredictiveDistri
 
 
 def leads(distribution: PredictiveDistribution, point: float) -> float:
-    """Returns the probability that the home team leads, from a tie."""
+    """Return the probability that the home team leads, from a tie."""
     return float(distribution.home_lead_probability(np.array([point]), np.zeros(1))[0])
 
 

@@ -38,7 +38,7 @@ class Games(NamedTuple):
 
 
 def games_of(sizes: tuple[int, ...], seed: int, *, whole: bool = False) -> Games:
-    """Draws games for each cell; the leader loses ground that the forecast misses, more so at large leads.
+    """Draw games for each cell; the leader loses ground that the forecast misses, more so at large leads.
 
     Args:
         sizes: number of games by cell.
@@ -75,7 +75,7 @@ class Reference:
         return np.where((leads < 0) & (self.cells(leads) > 0), -1.0, 1.0)
 
     def intervals(self, games: Games, alpha: float) -> Floats:
-        """Returns intervals, (n, 2), in points."""
+        """Return intervals, (n, 2), in points."""
         turn = self.turn(games.leads)
         ends = self.system.predict_int(turn * games.points, bins=self.cells(games.leads), confidence=1 - alpha)
         return np.sort(turn[:, None] * ends, axis=1)
@@ -110,7 +110,7 @@ def test_intervals_are_those_of_crepes(
 
 @st.composite
 def made_of_games(draw: st.DrawFn) -> PredictiveDistribution:
-    """Draws distributions fitted to little data, so cells differ by chance."""
+    """Draw distributions fitted to little data, so cells differ by chance."""
     sizes = tuple(draw(st.integers(0, 60)) for _ in RANGES)
     assume(sum(sizes) >= 1)
     games = games_of(sizes, draw(st.integers(0, 2**32 - 1)), whole=draw(st.booleans()))
@@ -158,7 +158,7 @@ ALPHAS = (0.05, 0.2, 0.5)
 
 
 def held_by_cell(*, min_cell: int) -> NDArray[np.int64]:
-    """Counts covered outcomes over REPETITIONS of calibration and test, by alpha and range: (3, 4)."""
+    """Count covered outcomes over REPETITIONS of calibration and test, by alpha and range: (3, 4)."""
     held = np.zeros((len(ALPHAS), len(RANGES)), dtype=np.int64)
     for repetition in range(REPETITIONS):
         past = games_of(LARGE_CELLS, 1000 + repetition)
@@ -174,7 +174,7 @@ def held_by_cell(*, min_cell: int) -> NDArray[np.int64]:
 
 
 def regions() -> NDArray[np.int64]:
-    """Returns the first and last plausible counts for exchangeable games, Bonferroni-corrected: (3, 4, 2)."""
+    """Return the first and last plausible counts for exchangeable games, Bonferroni-corrected: (3, 4, 2)."""
     level = 1 - 0.01 / (len(ALPHAS) * len(RANGES))
     return np.array(
         [

@@ -33,15 +33,15 @@ LEFTOVERS = pytest.StashKey[subprocess.Popen[bytes]]()
 
 SLOW_LIBRARIES = ("jsonschema", "matplotlib", "scipy", "sklearn", "torch")
 LOADED_SLOW_LIBRARIES = pytest.StashKey[list[str]]()
-"""Those that were imported to collect the tests: every process of a run would import them."""
+"""The slow libraries imported during collection, at a cost to every process of a run."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Create the folder that all processes of the run share; collect no garbage while modules are imported.
 
-    What the tests start ends with this process, however that ends.
-    Default ledgers are in that folder, and no bundle that the user has refreshed is served.
-    Servers start as forks by day. Every nightly part starts them as users do; one of them runs the tests of the day.
+    Processes that the tests start end with this one, even if it is killed. Default ledgers are in the folder, and no
+    refreshed bundle of the user is served. By day, servers start as forks of a preloaded interpreter. In nightly runs
+    they start as users start them, also with `-m "not nightly"`, which runs the tests of the day.
     """
     gc.disable()
     config.stash[LEFTOVERS] = leftovers.end_with_this_process()
@@ -78,8 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _fits_nothing(item: pytest.Item) -> bool:
     """Sort tests that fit models, and so load torch, scikit-learn and scipy, before all others.
 
-    Each process of a run begins with another part of the tests, so one process runs nearly all of these. Loading those
-    libraries takes it five seconds of CPU.
+    Each process of a run begins with another part of the tests, so one process runs nearly all tests that fit models.
+    Only that one spends the five CPU seconds of loading the libraries.
     """
     return not (item.nodeid.startswith("tests/trainer/") or "small_bundle" in getattr(item, "fixturenames", ()))
 

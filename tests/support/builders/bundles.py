@@ -50,7 +50,7 @@ def copy_of_default(folder: Path) -> str:
 
 
 def write_refreshed_manifest(folder: Path, of_version: str = "") -> None:
-    """Write the manifest, and nothing else, of a bundle that was refreshed; by default of the shipped one."""
+    """Write only the manifest of a refreshed bundle, by default of the shipped one."""
     shipped = read_manifest(default_bundle())
     day = shipped.ratings.date
     record = RefreshRecord(
@@ -65,7 +65,7 @@ def publish_variant(folder: Path, lost: float) -> str:
 
     Args:
         folder: folder of the bundle.
-        lost: share of the lead that it expects to be lost until the horizon, more than the default bundle does.
+        lost: share of the lead that is expected to be lost by the horizon, in addition to the default bundle's.
     """
     base = default_bundle()
     variant, contents = _variant(lost)
@@ -82,7 +82,7 @@ def publish_variant(folder: Path, lost: float) -> str:
 def publish_with_ratings(folder: Path, ratings: RatingFilter) -> Path:
     """Publish the default bundle with other ratings, as a trainer does; return its folder.
 
-    It has no totals, whose ratings have a date of their own.
+    The bundle has no totals: their ratings have a date of their own.
     """
     base = shipped_bundle()
     assert ratings.season is not None
@@ -167,7 +167,7 @@ def mark_unfit(bundle: Path, reason: str = "worse than persistence") -> None:
 def store_variants(store: Path, number: int) -> list[Manifest]:
     """Put variants of the default bundle into a store; return their manifests.
 
-    Their golden queries do not come out, and are not asked, which would take a second for each.
+    Their golden answers are wrong, and are not verified, which would take a second per bundle.
     """
     stored = []
     for place in range(number):
@@ -195,7 +195,7 @@ SEASONS = range(2031, 2035)
 """Seasons of the simulated games."""
 
 SEASON_GAMES = 120
-"""Games of each: about the fewest of which a walk-forward by the quick recipe is made."""
+"""Games per season: about the fewest that a walk-forward by the quick recipe needs."""
 
 
 def query_of(golden: Golden) -> ForecastQuery:

@@ -49,13 +49,13 @@ def symmetric_model(kind: LiveKind = LiveKind.NONE) -> MarginModel:
 
 
 def symmetric_calibration() -> LatticeCalibration:
-    """Tables for all kinds of requests; those whose margin is known may have live inputs."""
+    """Tables for all kinds of requests; only those with a known margin can have live inputs."""
     plain = {(source, LiveKind.NONE): symmetric_model() for source in MarginSource}
     return LatticeCalibration({**plain, **{(MarginSource.KNOWN, kind): symmetric_model(kind) for kind in BEST_FIRST}})
 
 
 def steady_model(*, rated: bool = True) -> TotalModel:
-    """A model by which what is to come follows the pace so far and, if rated, the expected total."""
+    """A model whose remaining points follow the pace so far and, if rated, the expected total."""
     normal = np.array([NormalDist().inv_cdf(level) for level in SHAPE_LEVELS])
     point, scale = np.zeros((len(CASES), total_inputs.POINT_TERMS)), np.zeros((len(CASES), total_inputs.SCALE_TERMS))
     log_mean = np.empty(len(CASES))

@@ -17,13 +17,13 @@ PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
 
 
 def current_game(number: int) -> str:
-    """Return the NBA's id of a game of the newest season: without a date, it may be forecast and reported now."""
+    """Return the NBA's id of a game of the newest season: without a date, it can be forecast and reported now."""
     today = datetime.now(UTC)
     return f"002{(today.year - (today.month < 9)) % 100:02d}{number:05d}"
 
 
 GAME = current_game(90001)
-"""A game that may be played today."""
+"""A game that can take place today."""
 
 MAY_PASS = {
     "MODELS_CHANGED",
@@ -40,7 +40,7 @@ MAY_PASS = {
     "DRAINING",
     "SHARED_CACHE_UNAVAILABLE",
 }
-"""Reasons of the refusals after which the same request may succeed later."""
+"""Reasons of temporary refusals: the same request can succeed later."""
 
 
 class Refusal(NamedTuple):
@@ -54,7 +54,7 @@ class Refusal(NamedTuple):
     violations: Mapping[str, str]
     """Field → description."""
     retry_seconds: float | None = None
-    """How long to wait before sending the same request again; None if the refusal stays."""
+    """How long to wait before sending the same request again; None if the refusal is permanent."""
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:
@@ -66,7 +66,7 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
 
 
 def details(error: grpc.aio.AioRpcError) -> Refusal:
-    """Decode an error of grpc.aio with its details, which say when to retry exactly if the refusal may pass."""
+    """Decode an error of grpc.aio with its details; they have a retry delay if and only if it is temporary."""
     status = rpc_status.from_call(cast("grpc.Call", error))  # it uses only methods that both kinds of error have
     assert isinstance(status, status_pb2.Status), "no google.rpc details"
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()

@@ -125,7 +125,7 @@ class Asked:
 
     @property
     def margin(self) -> tuple[float | None, int]:
-        """Line of the request, and where it is from."""
+        """Line of the request, and its source."""
         request = self.request
         return (request.pregame_margin if request.HasField("pregame_margin") else None, request.margin_source)
 
@@ -162,7 +162,7 @@ class StoringPredictor:
         untaken: errors for the next reports.
         unrecalled: errors for the next calls of `list_predictions`.
         recalled: number of calls of `list_predictions`.
-        rated: margin of the teams' ratings; None: they are not used.
+        rated: expected margin from the teams' ratings; None: ratings are not used.
     """
 
     def __init__(self) -> None:
@@ -179,7 +179,7 @@ class StoringPredictor:
         self.totals: list[int | None] = []
         self.overtimes: list[int | None] = []
         self.box_scores: list[tuple[PlayerLine, ...]] = []
-        """Totals of the reports, in order."""
+        """Totals, overtimes and box scores of the reports, each in order."""
         self.untaken: list[Exception] = []
         self.unrecalled: list[Exception] = []
         self.recalled = 0
@@ -232,7 +232,7 @@ class StoringPredictor:
     def forecast(
         self, game: GameState, horizon: Horizon.ValueType, pattern: tuple[int, ...]
     ) -> Forecast | DejavuClientError:
-        """Answer one request, without messages."""
+        """Answer one request without protobuf messages."""
         asked = Asked(game.game_id, pattern, game.home, game.away, horizon)
         self.asked.append(asked)
         answer = self._answer(asked)

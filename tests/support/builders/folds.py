@@ -69,7 +69,7 @@ def walk_fold(
 def walk_models(
     season: int, games: int, seed: int, *, contrary: bool = False
 ) -> tuple[PointModels, LatticeCalibration]:
-    """Return what `walk_fold` scores. Fitted once a run."""
+    """Return the models and calibration that `walk_fold` scores. Fitted once a run."""
 
     def fit() -> tuple[LinearModels, LatticeCalibration]:
         rated = rated_walks(games, range(season - 3, season + 1), seed)
@@ -107,7 +107,7 @@ def _scaled(forecasts: dict[str, Forecasts], scale: float) -> dict[str, Forecast
 
 
 RUN = RunProvenance(recipe="0123456789abcdef", prototypes=50, seed=0, data="f" * 64)
-"""Provenance of the result below."""
+"""Provenance of `result_of_two_folds`."""
 
 
 def two_folds() -> list[FoldScores]:

@@ -24,7 +24,7 @@ MARKET = Market(line=-2.5, home_odds=1.9, away_odds=2.05, bankroll=100.0)
 
 
 class Clock:
-    """The current time, two seconds further ahead on every call, so that every checkpoint is due."""
+    """The current time, plus two more seconds on every call, so that every checkpoint is due."""
 
     def __init__(self) -> None:
         self._ahead = timedelta(0)
@@ -48,13 +48,13 @@ def recordable(
     )
     if not market:
         return replace(plain, forecast=forecast)
-    # A market has a stake only if a margin is expected.
+    # Without an expected margin, a market has no stake.
     forecast = replace(forecast, market=answer(forecast, last), expected_margin=0.5)
     return replace(plain, forecast=forecast, pregame_margin=0.5, market=MARKET)
 
 
 def answer(forecast: Forecast, center: float) -> MarketAnswer:
-    """Return the evaluation of `MARKET` for a forecast, whose differential is uniform within 7 points of a center."""
+    """Return the evaluation of `MARKET` for a forecast with a uniform distribution within 7 points of a center."""
     tie = {0, 1} if forecast.horizon is Horizon.FINAL else set[int]()
     return evaluate_market(MARKET, lambda least: _above(center, 0.0 if least in tie else least - 0.5))
 
@@ -88,12 +88,12 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
     await signer.write_checkpoint()
     await ledger.commit([recordable(4)])
     await ledger.commit([recordable(4, last=2.0)])  # a revision in time
-    await ledger.commit([replace(recordable(5, last=2.0), roster_sequence=roster.sequence)])  # by the champion, unnamed
+    await ledger.commit([replace(recordable(5, last=2.0), roster_sequence=roster.sequence)])  # by the champion
     return await signer.checkpoint()
 
 
 async def _add_shadows(ledger: Ledger) -> None:
-    """Have v2 forecast beside the champion of what the ledger has."""
+    """Record a shadow by v2 for every forecast in the ledger."""
     entries = await ledger.read_after(0, 100)
     made = await ledger.record_shadows([shadow(each) for each in entries if isinstance(each, IssuedForecast)])
     assert made.recorded

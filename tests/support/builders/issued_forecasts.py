@@ -93,7 +93,7 @@ def issued(
 
 
 async def recorded(ledger: LedgerAccess, *forecasts: IssuedForecast) -> list[IssuedForecast]:
-    """Commit forecasts together; return the stored ones. None may be refused as too late."""
+    """Commit forecasts together; return the stored ones. Assert that none is refused."""
     stored = await ledger.commit(forecasts)
     forecasts_stored = [each for each in stored if isinstance(each, IssuedForecast)]
     assert len(forecasts_stored) == len(forecasts)

@@ -34,7 +34,7 @@ ELAPSED = [(0.0, 0, 0), (118.0, 2, 0), (1412.5, 2, 3), (1860.0, 4, 3), (2880.0, 
 
 
 def hoopr_row(period: object, clock: str, home: object, away: object, **fields: object) -> dict[str, object]:
-    """Return a row of hoopR's load_nba_pbp, with the columns around those that are read."""
+    """Return a row of hoopR's load_nba_pbp, with some columns that are not read."""
     return {
         "game_play_number": 1,
         "sequence_number": "4",
@@ -78,7 +78,7 @@ def complete_hoopr(*days: str) -> list[dict[str, object]]:
 
 
 def pbpstats(**fields: object) -> list[dict[str, object]]:
-    """Return the rows of a PlayByPlayV2, with the columns around those that are read."""
+    """Return the rows of a PlayByPlayV2, with some columns that are not read."""
     rows = []
     for number, (period, clock, home, away) in enumerate(SCORES):
         side, code = ("4", "DEN") if number % 2 else ("5", "LAL")

@@ -41,7 +41,7 @@ def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:
 
 
 def scoring_for(differentials: NDArray[np.int16], final: NDArray[np.int16]) -> dict[str, Any]:
-    """Return totals and last scores that fit differentials: two points a minute beside the changes.
+    """Return totals and last scores that fit differentials: each minute has two points more than the change.
 
     The last points of a minute are scored 7 s before its end, by the side that the differential moved to.
 
@@ -62,7 +62,7 @@ def scoring_for(differentials: NDArray[np.int16], final: NDArray[np.int16]) -> d
 
 
 def with_column(games: Games, name: str, values: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the live inputs of games with another column."""
+    """Return the live inputs of games with one column replaced."""
     live = games.live.copy()
     live[:, :, list(COLUMNS).index(name)] = values
     return live
@@ -76,7 +76,7 @@ def with_total_lines(games: Games, error: float = 12.0) -> Games:
 
 
 def paced_games(count: int, seasons: range, seed: int = 0) -> Games:
-    """Games whose teams each have a pace: points come at their product, minute by minute."""
+    """Return games whose teams each have a pace; the rate of points is proportional to the product of both."""
     games = random_walks(count, seasons, seed)
     rng = np.random.default_rng(seed + 7)
     pace = dict(zip(sorted(TEAMS), np.exp(np.random.default_rng(3).normal(0, 0.05, len(TEAMS))), strict=True))

@@ -11,5 +11,5 @@ from dejavu_models.registry.registry import default_bundle
 
 @cache
 def shipped_bundle() -> Forecaster:
-    """Return the forecaster of the shipped bundle; make another one of its parts before updating it."""
+    """Return the forecaster of the shipped bundle. It is shared: to update it, build another one from its parts."""
     return load_bundle(default_bundle())

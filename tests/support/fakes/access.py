@@ -1,4 +1,4 @@
-"""Fixtures for conftest.py: a token in a file, an authority, and a server that wants certificates of its clients."""
+"""Fixtures for conftest.py: a token in a file, an authority, and a server that requires client certificates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def mutual(authority: Authority) -> Iterator[FakeServer]:
-    """A server that wants certificates of the authority from its clients."""
+    """A server that requires client certificates of the authority."""
     pair = authority.issue("server").contents()
     with FakeServer(credentials=grpc.ssl_server_credentials([pair], authority.certificate.read_bytes(), True)) as fake:
         yield fake

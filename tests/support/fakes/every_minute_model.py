@@ -40,7 +40,7 @@ class EveryMinuteForecaster(PersistenceForecaster):
 
 
 def completed(query: ForecastQuery, forecast: Forecast) -> Forecast:
-    """Add everything that a query may request to a plain forecast."""
+    """Add everything that a query can request to a plain forecast."""
     margin = HOME_EDGE if query.home_team and query.away_team else None
     margin = margin if query.pregame_margin is None else query.pregame_margin
     point = forecast.point + (margin or 0.0) / 10

@@ -137,7 +137,7 @@ class PersistenceForecaster(Forecaster):
 
 
 def _distribution(centre: float) -> tuple[float, ...]:
-    """Return quantiles of a normal distribution of which the interval contains 95 %."""
+    """Return quantiles of the normal distribution whose central 95 % is the interval."""
     normal = NormalDist(centre, _SPREAD)
     return tuple(round(normal.inv_cdf(level), 3) for level in DISTRIBUTION_LEVELS)
 

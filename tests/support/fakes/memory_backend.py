@@ -1,4 +1,4 @@
-"""A ledger in memory: the smallest second implementation of `Backend`, for tests of what must hold of every one."""
+"""A ledger in memory: a minimal second `Backend`, for tests of the properties that every implementation must have."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class MemoryBackend:
         """Do nothing: its structure cannot be damaged from outside."""
 
     def probe(self) -> None:
-        """Write a change of nothing."""
+        """Run a write that changes nothing."""
         with self.write() as connection:
             store.probe_write(connection)
 

@@ -62,7 +62,7 @@ class Collector:
             self._more.notify_all()
 
     def wait_for(self, name: str, count: int = 1) -> list[ReceivedSpan]:
-        """Wait until so many spans of a name arrived; return all of that name.
+        """Wait until `count` spans of a name have arrived; return all spans of that name.
 
         Raises:
             TimeoutError: if they do not arrive.

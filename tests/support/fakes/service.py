@@ -171,7 +171,7 @@ class FakeServer:
         calls: every call so far, in order of arrival.
         worker: value of the metadata `dejavu-worker`.
         workers: value of the metadata `dejavu-workers`; 0: not sent.
-        tokens: token → what its owner may call, by method; None: no token is needed.
+        tokens: token → names of the methods that its owner may call; None: no token is needed.
     """
 
     def __init__(
@@ -188,8 +188,8 @@ class FakeServer:
         self.calls = list[Call]()
         self.worker = worker
         self.workers = 0
-        # Watches block: a non-blocking one holds a lock while it sends, and when another one ends, the server's thread
-        # would wait for that lock.
+        # Use blocking watches: a non-blocking one holds a lock while it sends, and the server's thread would wait for
+        # that lock when another watch ends.
         self.health = health.HealthServicer(experimental_non_blocking=False)
         self.health.set("", health_pb2.HealthCheckResponse.SERVING)
         self.health.set("dejavu.v1.PredictionService", health_pb2.HealthCheckResponse.SERVING)

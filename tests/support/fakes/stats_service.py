@@ -167,7 +167,7 @@ class StatsStandIn:
     """The fake service, which runs inside a `with` block.
 
     Attributes:
-        games: the games that it serves; may be changed while it runs.
+        games: the games that it serves; can be changed while it runs.
         faults: faults of the next answers by game id or season type, in order; later answers are correct.
         on_request: called with each request before it is answered.
         asked: every request, in order of arrival.
@@ -203,7 +203,7 @@ class StatsStandIn:
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if parts.path == "/stats/leaguegamelog":
             what = query["SeasonType"]
-            cup = what == TYPES["CUP"]  # with the group games, which are of the regular season as well
+            cup = what == TYPES["CUP"]  # its group games are listed as regular-season games too
             of_type = [game for game in self.games if TYPES[game.type] == what or (cup and game.type == "RS")]
             games = [game for game in of_type if _in_season(game, query["Season"])]
             answer: dict[str, Any] = log_payload(games, query["Season"], what)

@@ -1,4 +1,4 @@
-"""A ledger of which a test uses some methods: those that it overrides."""
+"""A base class for ledgers in tests: every method fails unless a test overrides it."""
 
 from __future__ import annotations
 

@@ -10,16 +10,16 @@ from dejavu_server.forecasting.cache.answers import Answer
 NOW = datetime(2026, 1, 15, 0, 30, tzinfo=UTC)
 
 LEADS = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9)
-"""17 minutes; the last one is that of the number."""
+"""The first 17 minutes; `what_if` adds the 18th."""
 
 
 def cached(data: bytes = b"answer", seconds: float = 60.0, generated: datetime = NOW) -> Answer:
-    """Return an answer that may be used for some seconds."""
+    """Return an answer that is valid for `seconds`."""
     return Answer(data, "model", "halftime", generated, generated + timedelta(seconds=seconds))
 
 
 def what_if(number: float = 0.0) -> pb.PredictRequest:
-    """Return the what-if with a number."""
+    """Return a what-if that is distinct for each number."""
     return pb.PredictRequest(pattern=[*LEADS, 11 + number])
 
 

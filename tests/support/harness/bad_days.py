@@ -32,9 +32,9 @@ QUIET: Final = 66.0
 SIX_MINUTES: Final = PACE * 1080 + QUARTER_BREAK
 HALF: Final = period_end(2)
 REGULATION: Final = period_end(4)
-"""Life seconds from tip-off to 6:00 of the second quarter, to the half, and to the end of regulation."""
+"""Real-time seconds from tip-off to 6:00 of the second quarter, to the half, and to the end of regulation."""
 _NEAR_END: Final = (300.0, 60.0)
-"""Life seconds before and after the end of a half or of regulation in which polls are frequent."""
+"""Real-time seconds before and after the end of a half or of regulation in which polls are frequent."""
 
 
 class DirectFeed:
@@ -65,7 +65,7 @@ class DirectFeed:
 
 
 class BadDay:
-    """Games with faults, at real-time speed, and what the pollers that watch them one after the other emit.
+    """Games with feed faults, at real-time speed, and the events of successive pollers that watch them.
 
     Attributes:
         predictor: the server of the pollers; shared by successive pollers.
@@ -98,7 +98,7 @@ class BadDay:
         return self.replay.end + timedelta(minutes=20)
 
     def life(self, seconds: float) -> datetime:
-        """Return the time at this many life seconds after the first tip-off."""
+        """Return the time this many real-time seconds after the first tip-off."""
         return self.replay.start + timedelta(seconds=seconds)
 
     @property
@@ -109,7 +109,7 @@ class BadDay:
 
     @property
     def patterns(self) -> dict[tuple[str, Horizon.ValueType], tuple[int, ...]]:
-        """Their patterns."""
+        """The patterns of the newest forecasts, by home team and horizon."""
         return {key: prediction.pattern for key, prediction in self.newest.items()}
 
     @property
@@ -136,12 +136,12 @@ class BadDay:
         return late
 
     def _note(self, event: Event) -> None:
-        """Take an event of a poller."""
+        """Store an event of a poller with its time."""
         self.events.append(event)
         self._lives.append(self._life())
 
     def _turn_seconds(self) -> float:
-        """Return the seconds until the next turn: few where a half or regulation is about to end."""
+        """Return the seconds until the next turn: fewer near the end of a half or of regulation."""
         life, (before, after) = self._life(), _NEAR_END
         return TURN if any(end - before <= life <= end + after for end in self._ends) else QUIET
 
@@ -149,11 +149,11 @@ class BadDay:
         return (self.clock.now - self.replay.start).total_seconds()
 
     async def run(self, client: PredictionClient | None = None, *, restart: float | None = None) -> Poller:
-        """Poll the whole evening, frequently where a half or regulation is about to end.
+        """Poll the whole evening, frequently near the end of a half or of regulation.
 
         Args:
             client: predictor to use instead of the day's own.
-            restart: life seconds after which the poller stops and another one starts.
+            restart: real-time seconds after which the poller stops and another one starts.
         """
         if restart is not None:
             await self._poll(client, self.life(restart))

@@ -1,4 +1,4 @@
-"""Common interface of the two clients, to run one set of tests on both; and the type of what runs the command line."""
+"""Common interface of the two clients, to run one set of tests on both; and the type of the command-line runner."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def rows_of(path: Path) -> list[tuple[object, ...]]:
 
 
 def truth(games: Sequence[PlayedOnce]) -> list[tuple[object, ...]]:
-    """Return the expected rows of a file of these games, by date and id."""
+    """Return the expected rows of a file of these games, in order of date and id."""
     return [row for game in sorted(games, key=lambda game: (game.day, game.game_id)) for row in game.rows]
 
 

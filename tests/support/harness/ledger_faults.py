@@ -154,7 +154,7 @@ def _moved(path: Path) -> Undo:
 
 
 def _replaced(path: Path, content: bytes) -> Undo:
-    """Move the database and its log away, as another database must not read that log, and write a file instead."""
+    """Write a file in place of the database; move the log away too, as another database must not read it."""
     originals = path.with_name("kept")
     originals.mkdir()
     for each in path.parent.glob(f"{path.name}*"):

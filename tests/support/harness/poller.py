@@ -33,7 +33,7 @@ class Watch:
         self.events = events
 
     async def at(self, elapsed: float, index: int = 0) -> None:
-        """Run one turn at a time of a game."""
+        """Run one turn at `elapsed` game seconds of a game."""
         self.evening.go_to(elapsed, index)
         await self.turn()
 

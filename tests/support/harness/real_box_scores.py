@@ -1,7 +1,7 @@
-"""The box scores of the real games, from their events: who was on court, for how long, and from when on.
+"""The box scores of the real games, from their events: the players on court, their seconds and their entry times.
 
-The live feed's table names the ten players on court of every row. In PlayByPlayV2 they are derived: whoever is named
-first in a period without having come in began it.
+The live feed's table names the ten players on court in every row. PlayByPlayV2 does not: a player who is named in a
+period before any substitution brings him in is taken to have started the period.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAMING: Final = {1, 2, 3, 4, 5, 6, 10}
 """Events of PlayByPlayV2 that name players on court."""
 _FOUL: Final = 6
 _BENCH_FOULS: Final = {10, 11, 12, 13, 16, 18, 19, 25, 30}
-"""Fouls that may be called on players of the bench."""
+"""Fouls that can be called on players of the bench."""
 _QUARTER, _OVERTIME = 720.0, 300.0
 _TEAM: Final = 1610000000
 """Ids of teams are greater."""
@@ -32,7 +32,7 @@ Row = Mapping[str, Any]
 
 
 class _Court:
-    """Who is on court, and what that adds up to."""
+    """The players on court, and the seconds and plus-minus of all players so far."""
 
     def __init__(self, sides: Mapping[int, int]) -> None:
         self.sides = sides
@@ -89,7 +89,7 @@ _COLUMNS: Final = {
 
 
 def _sides(home: str, named: Iterator[tuple[int | None, str | None]]) -> dict[int, int]:
-    """Return 1 for players of the home team and −1 for the others, by the teams beside which they are named most."""
+    """Return 1 for players of the home team and −1 for others; a player's team is the one most often beside him."""
     votes: dict[int, Counter[int]] = {}
     for player, team in named:
         if player and team and 0 < player < _TEAM:
@@ -134,7 +134,7 @@ def _v2(game_id: str, rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
 
 
 def _began(rows: Sequence[Row], sides: Mapping[int, int]) -> list[int]:
-    """Return who began a period: whoever is named in it without having come in before."""
+    """Return the players who started a period: those named in it before any substitution brings them in."""
     came, began = set[int](), dict[int, None]()
     for row in rows:
         if row["event_type"] == _SUBSTITUTION:

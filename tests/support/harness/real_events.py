@@ -1,5 +1,4 @@
-"""A folder of the real games as the shipped bundle was made of them: plays, lines, box scores, and events of fourth
-quarters."""
+"""A folder of the real games behind the shipped bundle: plays, lines, box scores, and events of fourth quarters."""
 
 from __future__ import annotations
 
@@ -76,7 +75,7 @@ def _v2(rows: list[Mapping[str, Any]]) -> list[Event]:
             "EVENTMSGTYPE": row["event_type"],
             "EVENTMSGACTIONTYPE": row["event_action"],
             "HOMEDESCRIPTION": "MISS" if missed else "",
-            # Of a team's rebound or turnover, the player is the team.
+            # For a team rebound or turnover, the player's id is that of the team.
             "PLAYER1_TEAM_ID": _team(row["team"]) or row["player1"],
             "PLAYER3_TEAM_ID": winners.get(row["player3"]) or row["player3"],
         }

@@ -23,6 +23,6 @@ def real_games(data_dir: Path, seasons: Sequence[int] = SEASONS) -> Games:
 
 
 def live_inputs_of(games: Games, game: int, minute: int) -> LiveInputs:
-    """Return the live inputs of a game, by its index, at the end of a minute, all of them known."""
+    """Return the total points and the last score of the game at an index, at the end of a minute."""
     total, side, seconds, *_ = games.live[game, minute - 1].tolist()
     return LiveInputs(int(total), LastScore(Side(int(side)), int(seconds)) if side else None)

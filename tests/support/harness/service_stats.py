@@ -1,4 +1,4 @@
-"""Waits for what a server's statistics tell."""
+"""Waits for a condition on a server's statistics."""
 
 from __future__ import annotations
 

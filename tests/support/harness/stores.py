@@ -1,4 +1,4 @@
-"""What a model store in a folder holds; the product reads bundles by version, and lists none."""
+"""Lists the bundles of a model store in a folder; the product only reads bundles by version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for what no event signals: a number of another task, thread or process."""
+"""Waits for conditions that no event signals, such as a count in another task, thread or process."""
 
 from __future__ import annotations
 

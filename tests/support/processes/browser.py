@@ -1,4 +1,4 @@
-"""Debian's chromium, driven by Playwright, and what tests look at on a page."""
+"""Debian's chromium, driven by Playwright, and helpers to inspect a page."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def running_browser() -> Iterator[Browser]:
 
 @dataclass
 class Tab:
-    """A page of a browser, with what went wrong on it.
+    """A page of a browser, with its errors.
 
     Attributes:
         page: the page.
         origin: scheme, host and port of the gateway.
         errors: exceptions and errors of the console, such as violations of the content security policy.
-        foreign: addresses of other hosts that it asked.
+        foreign: URLs of other hosts that it requested.
     """
 
     page: Page
@@ -69,7 +69,7 @@ class Tab:
         self.page.wait_for_selector(ready, state="visible")
 
     def problem(self, key: str) -> str:
-        """Wait until a problem is shown, and return its words."""
+        """Wait until a problem is shown, and return its text."""
         shown = self.page.wait_for_selector(f'[data-problem="{key}"]', timeout=60_000)
         assert shown is not None
         return shown.inner_text()
@@ -87,7 +87,7 @@ def tab(browser: Browser, origin: str, *, script: str = "", **options: Any) -> I
         browser: the browser.
         origin: scheme, host and port of the gateway.
         script: runs before the scripts of the page.
-        options: as `color_scheme` or `viewport`, see Browser.new_context.
+        options: for example `color_scheme` or `viewport`; see Browser.new_context.
     """
     context = browser.new_context(**{"reduced_motion": "reduce", **options})
     try:

@@ -1,4 +1,4 @@
-"""Connections: those that are open, and new ones on which bytes are written that no gRPC library would send."""
+"""Open connections, and new ones that send bytes that no gRPC library would send."""
 
 from __future__ import annotations
 

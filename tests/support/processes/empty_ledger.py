@@ -1,7 +1,7 @@
 """Empty ledgers, migrated once per run and copied: migrations take longer than most tests.
 
-Tests of what holds on any database name their ledger with `ledger_url`: with DEJAVU_TEST_LEDGER=postgresql it is one in
-PostgreSQL, else one in SQLite.
+Tests that apply to any database get their ledger from `ledger_url`: in PostgreSQL with DEJAVU_TEST_LEDGER=postgresql,
+else in SQLite.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def empty_ledger() -> Iterator[str]:
 
 
 def ledger_url(folder: Path, name: str = "ledger.sqlite3") -> str:
-    """Return the URL of the ledger of a name in a folder: always the same for the same folder.
+    """Return the URL of the ledger with a name in a folder; equal arguments give the same ledger.
 
-    One in PostgreSQL exists, and is empty the first time; it is dropped at the end of the test. One in SQLite does not
-    exist until it is opened.
+    In PostgreSQL, the first call creates the ledger, empty; it is dropped at the end of the test. In SQLite, the ledger
+    does not exist until it is opened.
     """
     if on_postgres():
         return shared_server().named_ledger(str(folder / name))

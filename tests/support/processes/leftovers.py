@@ -1,6 +1,6 @@
-"""Ends the processes that a test process started, after its own end, even if that was a SIGKILL or a crash.
+"""Kills the processes that a test process started once it has ended, even by SIGKILL or a crash.
 
-Linux only: processes are found by their environment in /proc. Forks of the preloaded interpreter have that of it.
+Linux only: processes are found by a mark in their environment in /proc, where forks have that of their parent.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ def end_with_this_process() -> subprocess.Popen[bytes]:
     """Mark all processes that this one starts from now on, and have them killed once it has ended.
 
     Returns:
-        The process that waits for that: on its standard input, which closes with this process.
+        The process that kills them, once its standard input closes at the end of this process.
     """
-    environment = {name: value for name, value in os.environ.items() if name != _MARK}  # outlive what started us
+    environment = {name: value for name, value in os.environ.items() if name != _MARK}  # survive the cleanup of an outer run
     os.environ[_MARK] = str(os.getpid())
     return subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, f"{_MARK}={os.getpid()}"],
         stdin=subprocess.PIPE,
         env=environment,
-        start_new_session=True,  # Ctrl-C is for the tests, which end what they started in order
+        start_new_session=True,  # Ctrl-C must reach only the tests, which end their processes in order
     )
 
 
 def _kill_marked(mark: bytes) -> bool:
-    """Return whether any was found: it may have started others meanwhile."""
+    """Kill all marked processes; return whether there were any, as they may have started others meanwhile."""
     found = False
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):

@@ -73,7 +73,7 @@ class Load:
         """Check the guarantees for clients and streams.
 
         Raises:
-            AssertionError: if a call failed, a game was recorded twice, or a stream lost, repeated or moved events.
+            AssertionError: if a call failed, a game was recorded twice, or a stream lost, repeated or reordered events.
         """
         assert not self.errors, self.errors
         assert len(set(self.acknowledged.values())) == len(self.acknowledged), "a game was recorded twice"

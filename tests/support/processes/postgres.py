@@ -1,7 +1,7 @@
 """PostgreSQL servers for tests: one that all processes of a run share, and own ones that a test may kill.
 
-Debian's packages install the programs without a server that runs. As root they run as the user postgres: PostgreSQL
-refuses root. Where the programs are missing the tests skip; under DEJAVU_CI=1 they fail.
+The tests need only the programs of Debian's packages, not a running server. If the tests run as root, the programs run
+as the user postgres, because PostgreSQL refuses root. Without the programs, tests skip; with DEJAVU_CI=1, they fail.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support.builders.made_once import FOLDER_VARIABLE, computed_once
 from dejavu_server.ledger.database.postgres.backend import PostgresBackend
 
 LEDGER_VARIABLE = "DEJAVU_TEST_LEDGER"
-"""Environment variable with the database of the tests that run on any: sqlite, the default, or postgresql."""
+"""Environment variable that selects the database of the tests that apply to any: sqlite (default) or postgresql."""
 
 TEMPLATE = "empty_ledger"
 """A database on the shared server with an empty ledger."""
@@ -43,7 +43,7 @@ def on_postgres() -> bool:
 
 
 def named_ledgers() -> frozenset[str]:
-    """Return the databases of the ledgers with names that this process has created."""
+    """Return the databases of the named ledgers that this process has created."""
     return frozenset(_named)
 
 
@@ -63,7 +63,7 @@ class PostgresServer:
     """A server with a folder of its own, which also has its Unix socket.
 
     Attributes:
-        folder: its folder, of the user postgres.
+        folder: its folder, owned by the user postgres if the tests run as root.
         port: its port, on 127.0.0.1 and of the socket.
     """
 
@@ -72,7 +72,7 @@ class PostgresServer:
 
     @classmethod
     def make(cls, **settings: Any) -> PostgresServer:
-        """Make a server, with the given settings beside those of tests, and start it."""
+        """Create a server with the settings for tests and the given ones, and start it."""
         folder = Path(tempfile.mkdtemp(prefix="dejavu-postgres-"))
         if os.getuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
@@ -145,7 +145,7 @@ class PostgresServer:
         return name
 
     def named_ledger(self, name: str) -> str:
-        """Return the URL of the ledger of a name; create it, empty, if the test has none of that name yet."""
+        """Return the URL of a named ledger; create it, empty, if this process has none of that name."""
         database = f"named_{hashlib.sha256(name.encode()).hexdigest()[:24]}"
         if database not in _named:
             self.execute(f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
@@ -153,7 +153,7 @@ class PostgresServer:
         return self.url(database)
 
     def drop_named(self, keep: frozenset[str]) -> None:
-        """Drop the ledgers with names, but for some."""
+        """Drop the named ledgers except those in `keep`."""
         for database in _named - keep:
             self.execute(f"DROP DATABASE {database} WITH (FORCE)")
             _named.remove(database)
@@ -175,7 +175,7 @@ def shared_server() -> PostgresServer:
 
 
 def _make_shared() -> PostgresServer:
-    # Sessions of four processes of tests, each with several ledgers of a dozen connections.
+    # Four test processes, each with several ledgers of a dozen connections.
     server = PostgresServer.make(max_connections=400)
     backend = PostgresBackend(server.url(TEMPLATE))
     try:
@@ -223,7 +223,7 @@ def own_server(**settings: Any) -> Iterator[PostgresServer]:
 
 
 def wait_for(condition: Any, seconds: float = 60.0) -> None:
-    """Wait until a condition of the database holds, which sends no event."""
+    """Poll until a condition on the database holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not become so"

@@ -1,7 +1,8 @@
 """Starts `python -m MODULE` in a fork of an interpreter that has imported the product: the imports take over a second.
 
-The process has its own arguments, environment, files, signals and exit code, as a new interpreter's would be. Start a
-new interpreter where its imports, the code on disk or memory of its own matter. Nightly tests always do.
+The process has its own arguments, environment, files, signals and exit code, like a new interpreter. Start a new
+interpreter where a test depends on imports, on the code on disk or on the memory of a process. Nightly runs always do;
+"by day" means in all other runs.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _RESTORED = (signal.SIGTERM, signal.SIGCHLD)
 
 
 class Child(Protocol):
-    """What tests use of a `subprocess.Popen[str]`."""
+    """The part of `subprocess.Popen[str]` that tests use."""
 
     @property
     def pid(self) -> int: ...
@@ -130,7 +131,7 @@ class _Interpreter:
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 pass_fds=ends,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},  # no thread to fork beside
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},  # a fork needs one thread
             )
         atexit.register(self._end)
 
@@ -143,7 +144,7 @@ class _Interpreter:
                 files = [nothing.fileno(), 1, written, reports_end]
                 socket.send_fds(self._control, [request.encode()], files)
                 answer = self._control.recv(64)
-        except ConnectionError:  # its imports failed: it has said why
+        except ConnectionError:  # its imports failed; its standard error has the reason
             answer = b""
         finally:
             os.close(reports_end)
@@ -164,7 +165,7 @@ class _Use:
 
 
 def enable() -> None:
-    """Let this process start servers preloaded; programs that measure start new interpreters unless told."""
+    """Let this process start servers preloaded; others, such as benchmarks, start new interpreters."""
     _Use.enabled = True
 
 
@@ -182,10 +183,10 @@ def start_preloaded(module: str, arguments: Sequence[str], environment: Mapping[
     """Start `python -m MODULE ARGUMENTS` with nothing on standard input and a pipe from standard error.
 
     Args:
-        module: dejavu_server, dejavu_gateway, or another that it has imported.
+        module: dejavu_server, dejavu_gateway, or another that the interpreter has imported.
         arguments: arguments of the program.
-        environment: its whole environment. Of PYTHONPATH, only a sitecustomize.py has an effect, and that in workers
-            too; other variables that the interpreter itself reads have none.
+        environment: its whole environment. Of the variables that the interpreter itself reads, only PYTHONUNBUFFERED
+            and a sitecustomize.py on PYTHONPATH have an effect, in workers too.
     """
     return _interpreter(os.getpid()).fork(module, arguments, environment)
 
@@ -202,8 +203,8 @@ class _Forks:
     """Forks a process for each request, and reports how each ended.
 
     Args:
-        control: socket of the process that needs this one; this one ends with it.
-        listener: socket at which others ask. A process that they asked for is killed with them.
+        control: socket of the process that started this one; this one ends when that socket closes.
+        listener: socket at which other processes request forks; a fork is killed when its requester disconnects.
     """
 
     def __init__(self, control: socket.socket, listener: socket.socket) -> None:
@@ -217,7 +218,7 @@ class _Forks:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def serve(self) -> list[str] | None:
-        """Return the command of a process in the process, and None in this one when there is no more to do."""
+        """Serve requests. Return the command in a fork; return None in this process once `control` is closed."""
         while self._control in self._asking:
             ends = [self._listener.fileno(), self._wakes, *(each.fileno() for each in self._asking)]
             ready, _, _ = select.select(ends, [], [])
@@ -255,7 +256,7 @@ class _Forks:
         self._asking[asks].add(pid)
         for file in files:
             os.close(file)
-        with contextlib.suppress(ConnectionError):  # it has been killed, and so will be its process
+        with contextlib.suppress(ConnectionError):  # the requester was killed, and its process will be too
             asks.send(str(pid).encode())
         return None
 
@@ -289,7 +290,7 @@ def _become(request: list[Any], files: list[int]) -> list[str]:
 
 @contextlib.contextmanager
 def _blocked_signals() -> Any:
-    """Block all signals in a fork and the process that forks it, until it has its own handlers."""
+    """Block all signals in a fork and the process that forks it, until the fork has its own handlers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         yield
@@ -301,14 +302,14 @@ _Popen = subprocess.Popen
 
 
 def _popen(command: Sequence[str], **options: Any) -> Any:
-    """Fork a worker or fork server of a server that was forked; start any other command as ever."""
+    """Fork a worker or fork server of a forked server; start any other command as usual."""
     if tuple(command[:4]) not in _CHILDREN:
         return _Popen(command, **options)
     return _ForkedChild(command[3:], options["stdin"], options.get("pass_fds", ()), options["env"])
 
 
 class _ForkedChild(_Signalled):
-    """A process forked from its supervisor; has what asyncio uses of a `subprocess.Popen`."""
+    """A process forked from its supervisor, with the part of `subprocess.Popen` that asyncio uses."""
 
     stdin = stdout = stderr = None
 
@@ -333,8 +334,8 @@ class _ForkedChild(_Signalled):
 def _run_child(command: Sequence[str], stdin: int, pass_fds: Sequence[int], environment: Mapping[str, str]) -> None:
     """Run a worker or fork server in a fork of its supervisor; never returns.
 
-    The supervisor's frames are still on the stack, so the process does not return to them, and its files are replaced
-    rather than closed: their objects exist, and would close whatever got their numbers.
+    The supervisor's frames are still on the stack, and the process must not return to them. Files are replaced rather
+    than closed: the supervisor's file objects still exist, and would close any file that reuses their numbers.
     """
     code: int = 1
     try:
@@ -343,7 +344,7 @@ def _run_child(command: Sequence[str], stdin: int, pass_fds: Sequence[int], envi
         nothing = os.open(os.devnull, os.O_RDWR)
         for file in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
             if file not in {0, 1, 2, nothing, *pass_fds}:
-                with contextlib.suppress(OSError):  # that of the listing itself
+                with contextlib.suppress(OSError):  # the descriptor of the listing itself
                     os.fstat(file)
                     os.dup2(nothing, file, inheritable=False)
         os.environ.clear()
@@ -361,7 +362,7 @@ def _run_child(command: Sequence[str], stdin: int, pass_fds: Sequence[int], envi
     except BaseException:
         traceback.print_exc()
     finally:
-        with contextlib.suppress(BaseException):  # the end of the interpreter, without freeing the supervisor's objects
+        with contextlib.suppress(BaseException):  # the interpreter's shutdown, without freeing the supervisor's objects
             threading._shutdown()  # type: ignore[attr-defined]
             atexit._run_exitfuncs()
             sys.stderr.flush()
@@ -382,7 +383,7 @@ def _main() -> None:
 
     gc.freeze()
     gc.enable()
-    # Python 3.12 and later warn if a supervisor with threads forks a worker; that takes no lock of such a thread.
+    # Python 3.12 and later warn if a supervisor with threads forks a worker. The worker takes no lock of those threads.
     warnings.filterwarnings("ignore", r".* is multi-threaded, use of fork\(\)", DeprecationWarning)
     if len(list(Path("/proc/self/task").iterdir())) != 1:
         raise RuntimeError("an import has started a thread: this interpreter cannot be forked")

@@ -92,7 +92,7 @@ def scraped_series(scrapes: Iterable[str], *, instance: str = "server:9464", job
     Args:
         scrapes: texts of /metrics, in the order of time; each stands for one step.
         instance: label that Prometheus adds.
-        job: another one.
+        job: another such label.
     """
     texts = list(scrapes)
     series: dict[str, list[str]] = {}
@@ -111,7 +111,7 @@ def scraped_series(scrapes: Iterable[str], *, instance: str = "server:9464", job
 
 
 def empty_queries(folder: Path, series: Sequence[str], queries: Sequence[str], minutes: float) -> list[str]:
-    """Return those of some queries that give no result; see `firing`."""
+    """Return the queries that give no result; see `firing` for the arguments."""
     expected: list[dict[str, Any]] = [
         {
             "expr": f"(count({query}) > bool 0) or vector(0)",

@@ -46,7 +46,7 @@ def recorded_games(folder: Path) -> Iterator[Record]:
         with DejavuClient(made.address, timeout=60.0) as client:
             outcomes = [_play(client, game, random.Random(game)) for game in GAMES]
             made.kept.write_text(MessageToJson(client.get_checkpoint()))
-            for game, outcome in list(zip(GAMES, outcomes, strict=True))[:6]:  # corrected later, in another order
+            for game, outcome in list(zip(GAMES, outcomes, strict=True))[:6]:  # corrected after the last game
                 client.report_outcome(game, -outcome, horizon=FINAL, **TEAMS)
             for game, outcome in list(zip(GAMES, outcomes, strict=True))[6:9]:  # withdrawn and reported again
                 client.withdraw_outcome(game, horizon=FINAL)
@@ -72,7 +72,7 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
         if chance.random() < 0.8:
             line, odds = chance.randint(-15, 15) / 2, chance.choice(ODDS)
             client.quote(walk[:minute], market(line, *odds), game_id=game, horizon=FINAL, **options)
-            for alpha in (0.2, 0.5):  # of a forecast from before that market, or of one with it
+            for alpha in (0.2, 0.5):  # of a forecast recorded before this market, or with it
                 client.quote(walk[:minute], market(-line, *odds), game_id=game, horizon=FINAL, alpha=alpha, **options)
     live: dict[str, Any] = {"pregame_total": 225.5, "last_score": LastScore(Side.HOME, 12), "neutral_site": True}
     live["possession"] = Possession(Side.AWAY, shot_in_air=True)

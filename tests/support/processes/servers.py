@@ -130,7 +130,7 @@ class SpawnedServer:
 
     @property
     def troubles(self) -> list[dict[str, Any]]:
-        """The warnings and errors so far, without that of the shipped bundle's ratings, which are old."""
+        """The warnings and errors so far, except the one about the shipped bundle's outdated ratings."""
         return [
             entry
             for entry in self.events
@@ -222,10 +222,16 @@ def spawned_server(
     """Start `dejavu-server` with these arguments and a JSON log; on a free port unless they include --listen.
 
     Does not wait until it listens: `server.address` does. Drains it at the end; kills it if that takes too long.
-    `within` is a command that executes it, for example `setpriv`. Unless it `makes_ledger` itself, which takes longer,
-    it finds an empty one. It keeps a fork server only if told to. The server and
-    its workers are forks of an interpreter that has imported them if the tests by day start it, except `within` a
-    command or in a `new_interpreter`: for what depends on imports, on the code on disk or on memory of its own.
+    By day, the server and its workers are forks of a preloaded interpreter.
+
+    Args:
+        args: arguments of the server.
+        environment: environment variables beside those of this process.
+        within: command that executes the server in a new interpreter, for example `setpriv`.
+        makes_ledger: whether the server creates its ledger, which takes longer; else it finds an empty one.
+        standby: whether it keeps a fork server.
+        new_interpreter: whether not to fork it: for tests that depend on imports, on the code on disk or on the memory
+            of a process.
     """
     if not makes_ledger and "--ledger" in args:
         _put_missing_ledger(args[args.index("--ledger") + 1])

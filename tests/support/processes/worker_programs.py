@@ -40,7 +40,7 @@ def stand_in(path: Path, *lines: str) -> str:
 def worker_that(path: Path, *lines: str) -> str:
     """Write a worker that reads its `order` and runs these lines of Python; `report()` reports that it serves.
 
-    As a fork server, it fails.
+    Started as a fork server, it fails.
     """
     return stand_in(path, *_WORKER, *lines)
 

@@ -3,8 +3,8 @@
 [*python_m("dejavu_client.cli"), "poll", …]    # instead of [sys.executable, "-m", "dejavu_client.cli", "poll", …]
 environment["PATH"] = commands_path() + …      # `dejavu` and `dejavu-server`, also for shells
 
-A small program without imports of its own takes the place of each: it passes its files, arguments and signals on to a
-fork of the preloaded interpreter, and ends as that does.
+Each is replaced by a small program that loads only the standard library: it passes its files, arguments and signals on
+to a fork of the preloaded interpreter, and ends with the same exit code or signal.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def python_m(module: str) -> list[str]:
 
 
 def commands_path() -> str:
-    """Return the folders of the installed commands, those that start preloaded before the others by day."""
+    """Return a PATH with the installed commands; by day, the preloaded ones come first."""
     installed = Path(sys.executable).parent
     return os.pathsep.join(map(str, [_folder(os.getpid()), installed] if preloaded.enabled() else [installed]))
 

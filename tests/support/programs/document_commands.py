@@ -22,9 +22,9 @@ EMPTY = ("No settled forecasts", "No recorded forecasts", "No model version")
 """Beginnings of answers that have nothing to show."""
 
 SERVING = {"dejavu-server": "serving", "dejavu replay": "Serving 8 games"}
-"""Start of a command that serves until it is stopped → what it says once it serves."""
+"""Start of a command that serves until it is stopped → text that it prints once it serves."""
 FOLLOWING = {"dejavu poll": "is in the record", "dejavu stream": "half "}
-"""Start of a command that follows until it is stopped → what it says for a while at last."""
+"""Start of a command that follows a game until it is stopped → text after which it is stopped."""
 
 FASTER = {"--speed 60": "--speed 600", "--interval 0.75": "--interval 0.1"}
 """Changes to the documents' commands other than addresses and paths, so that an evening takes seconds."""
@@ -53,12 +53,12 @@ class Reader:
     def __init__(self, folder: Path, seconds: float = SECONDS) -> None:
         self._folder, self._seconds = folder, seconds
         self._places = {PLACE: free_address(), REPLAY: free_address(), "/tmp/": f"{folder}/"}
-        # No document says that its server is without a fork server, and none needs it.
+        # Without a fork server: no command of the documents needs one.
         self._variables = {"XDG_STATE_HOME": str(folder / "state"), "COLUMNS": "120", "DEJAVU_STANDBY": "off"}
         self._serving: list[tuple[str, subprocess.Popen[str], threading.Thread]] = []
 
     def run(self, command: str) -> str:
-        """Run a command and return its output; start one that serves, stops one that follows when it has shown it.
+        """Run a command and return its output. Only start one that serves; stop one that follows after its text.
 
         Raises:
             AssertionError: if it fails, or has nothing to show.
@@ -94,17 +94,17 @@ class Reader:
         return shown
 
     def close(self) -> None:
-        """Stop what serves.
+        """Stop the servers.
 
         Raises:
-            AssertionError: if it does not end as it should.
+            AssertionError: if one does not exit with code 0.
         """
         for command, process, _ in reversed(self._serving):
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 0, command
 
     def kill(self) -> None:
-        """Kill what still runs."""
+        """Kill the servers that still run."""
         for _, process, reading in self._serving:
             with process:  # closes its pipe
                 process.kill()
@@ -122,7 +122,7 @@ class Reader:
     def _serve(self, line: str, says: str) -> None:
         process = self._start(line)
         assert process.stdout is not None
-        reading = threading.Thread(target=process.stdout.read, daemon=True)  # on, or a full pipe would block it
+        reading = threading.Thread(target=process.stdout.read, daemon=True)  # a full pipe would block the server
         try:
             read_until(process, says)
         finally:
@@ -180,7 +180,7 @@ def free_address() -> str:
 
 @contextmanager
 def reader(folder: Path, seconds: float = SECONDS) -> Iterator[Reader]:
-    """Yield a reader; see `Reader`. Nothing of what they started is left afterwards."""
+    """Yield a `Reader`; end all its processes afterwards."""
     (folder / "examples").symlink_to(ROOT / "examples")
     someone = Reader(folder, seconds)
     try:

@@ -38,12 +38,12 @@ class KilledServers:
 
     Args:
         start: starts a server at an address.
-        choose: chooses whom to kill, and when.
+        choose: chooses the times of the kills.
 
     Attributes:
         servers: the servers, which keep their addresses.
         kills: number of processes that were killed.
-        cut: number of changes of which the caller got no answer.
+        cut: number of changes whose caller got no answer.
     """
 
     def __init__(self, start: Callable[[str], SpawnedServer], choose: random.Random) -> None:
@@ -57,11 +57,11 @@ class KilledServers:
         return [each.address for each in self.servers]
 
     async def kill_during(self, change: Change, seconds: float, *, supervisor: bool = False) -> bool:
-        """Ask for a change, and kill the worker that makes it, or its supervisor; return once it was replaced.
+        """Request a change, and kill the worker that makes it, or its supervisor; return once it is replaced.
 
         Args:
             change: the change.
-            seconds: how long that takes about: it is killed within that time, or when the change is answered.
+            seconds: typical duration of the change. The kill is at a random time within it, or upon the answer.
             supervisor: whether to kill the supervisor, with which its workers end.
 
         Returns:
@@ -112,7 +112,7 @@ def killed_servers(folder: Path, first: Path, choose: random.Random) -> Iterator
 
 
 def upload(folder: Path, reason: str) -> Change:
-    """Return what uploads and registers the bundle in a folder, in one call."""
+    """Return a change that uploads and registers the bundle in a folder, in one call."""
 
     async def register(stub: ModelServiceAsyncStub) -> None:
         bundle = BundleFolder(folder, reason)
@@ -139,7 +139,7 @@ async def _ended(asked: asyncio.Future[Any]) -> bool:
     except grpc.aio.AioRpcError as error:
         if error.code() not in LOST and "it is not tried again within" not in (error.details() or ""):
             raise
-        return False  # lost, or refused because it ended its worker: so a bundle is that crashes whoever loads it
+        return False  # lost, or refused because it ended its worker, as a bundle that crashes its loader does
     return True
 
 

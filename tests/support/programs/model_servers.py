@@ -36,12 +36,12 @@ def challenger() -> Path:
 
 
 def challenger_version() -> str:
-    """Return its version."""
+    """Return the version of the challenger."""
     return read_manifest(challenger()).version
 
 
 def store_with_challenger(folder: Path) -> str:
-    """Make a store of the shipped bundle and the challenger, which were verified once a run; return its address."""
+    """Make a store of the shipped bundle and the challenger, verified once a run; return its address."""
 
     def make(store: Path) -> None:
         for bundle in (default_bundle(), challenger()):

@@ -1,4 +1,4 @@
-"""A `dejavu poll` process, and what it prints."""
+"""A `dejavu poll` process, and its output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS = 60.0
 
 
 class PollerProcess:
-    """A poller in a process of its own, which prints JSON. By day it is preloaded, and SIGSTOP does not reach it.
+    """A poller in a process of its own, which prints JSON. By day it is preloaded, and SIGSTOP does not pause it.
 
     Attributes:
         process: the process.

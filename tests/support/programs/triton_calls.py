@@ -53,7 +53,7 @@ def inferred(client: triton.InferenceServerClient) -> dict[str, Any]:
 
 
 def inferred_typed(address: str) -> dict[str, Any]:
-    """Return the same forecast, asked with typed contents, which tritonclient's stubs send but its client does not."""
+    """Return the same forecast from typed contents, which tritonclient's stubs can send but its client can't."""
     request = service_pb2.ModelInferRequest(model_name=MODEL)
     pattern = request.inputs.add(name="pattern", datatype="FP64", shape=PATTERNS.shape)
     pattern.contents.fp64_contents.extend(PATTERNS.ravel().tolist())

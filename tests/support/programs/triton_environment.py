@@ -11,7 +11,7 @@ from tests.support.harness.documents import ROOT
 
 
 def python_with_tritonclient() -> str:
-    """Return its interpreter: that of `make .venv-gen/.installed`, or what DEJAVU_TRITON_PYTHON names.
+    """Return its interpreter: DEJAVU_TRITON_PYTHON, or else that of `make .venv-gen/.installed`.
 
     Where it is missing the test is skipped; under DEJAVU_CI=1 it fails.
     """

@@ -1,4 +1,4 @@
-"""A server of RegisterBundle alone: in a thread, or in a process of its own, which can be killed in the middle.
+"""A server with only RegisterBundle: in a thread, or in a process that can be killed during an upload.
 
 Run as a program with the folder of the store, the seconds after which an idle upload ends, and a port (0: any); prints
 its address.

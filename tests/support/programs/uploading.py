@@ -46,7 +46,7 @@ class Uploading:
         self._requests.put(None)
 
     def begin(self, **changes: Any) -> dict[str, int]:
-        """Send the header; return what is missing: name → bytes that are there."""
+        """Send the header; return the incomplete files: name → number of bytes that the server has."""
         manifest = (self.bundle / MANIFEST).read_bytes()
         self.send(bundle_pb2.BundleHeader(**{"manifest": manifest, "reason": "new season", **changes}))
         return {each.file: each.offset for each in self.answer().missing.files}

@@ -16,13 +16,13 @@ class GameBatch:
     """Distinct games of a batch: one LSTM run for all of them, the other models once per minute.
 
     Args:
-        games: of each game the pattern, in points, and the expected margin before tip-off, in points; None if unknown.
+        games: pattern and expected margin of each game, in points; the margin is None if unknown.
         models: the models.
         line: whether the margins are lines of a market.
 
     Attributes:
         models: the models.
-        predictions: by row of a game, the predictions at its minute, and its index in them.
+        predictions: row of a game → the predictions at its minute, and the game's index in them.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class GameBatch:
         return [BatchedGame(self, row) for row in range(len(self._earlier))]
 
     def explained(self, row: int) -> ExplainedGame:
-        """Return what the forecast of a game is explained by."""
+        """Return the model outputs that explain the forecast of a game."""
         of_minute, place = self.predictions[row]
         near = of_minute.neighbourhoods
         return ExplainedGame(

@@ -21,7 +21,7 @@ SIMILAR_GAMES = 5
 
 
 class ExplainedGame(NamedTuple):
-    """What the forecast of a game is explained by, as plain numbers; differentials at the horizons, in points.
+    """The model outputs that explain the forecast of a game, as plain numbers; differentials in points.
 
     Values for a horizon that has passed are meaningless.
 
@@ -56,16 +56,15 @@ def explanation(
     Args:
         models: the models that produced the forecast.
         calibration_games: number of games behind the distribution of the forecast.
-        point: point forecast that was issued, in points; what live inputs add to the models' counts as known with the
-            last minute.
-        game: what the models predicted for the game.
+        point: point forecast that was issued, in points; the effect of live inputs counts as part of the last minute.
+        game: the models' outputs for the game.
         horizon: index of the horizon in HORIZONS.
     """
     dejavu, lstm, linear = game.dejavu[horizon], game.lstm[horizon], game.linear[horizon]
     forecasts = [*game.earlier[:, horizon].tolist(), point]
     return Explanation(
         components=tuple(
-            ComponentPrediction(name, predicted + point - linear)  # each with what live inputs add
+            ComponentPrediction(name, predicted + point - linear)  # each with the effect of live inputs
             for name, predicted in (("dejavu", dejavu), ("lstm", lstm))
             if name in models.components
         ),

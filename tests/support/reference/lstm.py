@@ -12,7 +12,7 @@ from dejavu_models.point.lstm import Lstm, NetworkWeights, weights_from_bytes
 
 
 class ReferenceLstm(Lstm):
-    """Predicts what `Lstm` does; a row's values depend on the batch by less than 1e-4 points, because sums do.
+    """Predicts like `Lstm`. The batch changes a row's values by less than 1e-4 points, by the rounding of sums.
 
     Args:
         content: the weights.

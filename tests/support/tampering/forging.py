@@ -1,4 +1,4 @@
-"""Forges entries, rows and checkpoints of a ledger as an attacker would who can write its file and knows the format."""
+"""Forges entries, rows and checkpoints of a ledger like an attacker who can write its file and knows the format."""
 
 from __future__ import annotations
 

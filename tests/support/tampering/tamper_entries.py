@@ -264,7 +264,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 
 
 def _market_of_first_minutes(database: sqlite3.Connection) -> dict[str, Any]:
-    """Return a market of a forecast that the newest of its game is minutes ahead of; neither has one."""
+    """Return a market of a forecast of minute 3 whose game has one of minute 9; neither forecast has a market."""
     for minutes in (3, 9):
         entry = _of_another_game(database)
         pattern = entry["payload"]["request"]["pattern"]

@@ -25,7 +25,7 @@ _DAYS = timedelta(days=5)
 
 
 def _remake(what: str, before: str, after: str) -> None:
-    """Add a kind that makes the table of markets anew, with its rows, by an altered statement."""
+    """Add a kind that recreates the table of markets, with its rows, by an altered statement."""
 
     def do(database: sqlite3.Connection, _: Path) -> None:
         [(sql,)] = database.execute("SELECT sql FROM sqlite_master WHERE name = 'markets'")

@@ -83,7 +83,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     for each in newest.values():
         payload = {**each["payload"], "recorded_us": _now(), "withdrawn": True}
         append(database, {**each, "payload": payload, "revision": each["revision"] + 1})
-    database.execute("DELETE FROM snapshots")  # of what was learned, which is withdrawn
+    database.execute("DELETE FROM snapshots")  # they contain the withdrawn outcomes
     append(database, entry)
 
 

@@ -1,4 +1,4 @@
-"""Direct access to a ledger's file: its rows, copies to tamper with, and what a kind of tampering is."""
+"""Direct access to a ledger's file: its rows, copies to tamper with, and the type of a kind of tampering."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ class Tampering:
 
 
 class Kinds(list[Tampering]):
-    """Kinds of tampering, each added by what changes the ledger, and the checks that find it; `""`: the same one."""
+    """Kinds of tampering; each is added with its change and the checks that find it. `held=""`: the same as `alone`."""
 
     def sql(self, place: str, what: str, statements: str, alone: str | None, held: str | None = "") -> None:
         """Add a kind that is SQL statements."""
         self.step(place, what, alone, held)(lambda database, _: database.executescript(statements))
 
     def step(self, place: str, what: str, alone: str | None, held: str | None = "") -> Callable[[_Do], None]:
-        """Add a kind that is a function: of a connection, and of the path of the signing key."""
+        """Add a kind that is a function of a connection and of the path of the signing key."""
         return lambda do: self.append(Tampering(place, what, do, alone, alone if held == "" else held))
 
 
@@ -131,7 +131,7 @@ class Specimen:
 
 @contextmanager
 def tampered(path: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection to the ledger at a path that ignores constraints; commit the changes at the end."""
+    """Yield a connection, without check constraints, to the ledger at a path; commit the changes at the end."""
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("PRAGMA ignore_check_constraints=ON")
         yield database

@@ -89,7 +89,7 @@ def test_a_server_that_gives_way_is_told_of_with_what_did_it(
 
 
 def is_answered(told: Case) -> bool:
-    """Return whether a message is sent plainly and a server answers it with a forecast."""
+    """Return whether a message is a patiently sent request, without special options, that gets a forecast."""
     try:
         asked = pb.PredictRequest.FromString(told.body)
     except DecodeError:
@@ -131,7 +131,7 @@ def test_an_answer_that_cannot_be_is_found_wherever_it_comes(change: dict[str, A
             (BATCH, batch, pb.PredictBatchResponse(results=results)),
             (STREAM, b"", pb.StreamPredictionsResponse(forecast=forecast, resume_token="t")),
         )
-        # A stream sends forecasts that others requested.
+        # A stream sends forecasts that others requested, so it is checked without a request.
         sent = answers if "explanation" in change or change.keys() <= OF_ITSELF else answers[:2]
         for rpc, request, response in sent:
             assert bool(wrong_with_answer(rpc, request, response.SerializeToString())) == found

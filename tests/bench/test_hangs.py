@@ -1,4 +1,4 @@
-"""Workers that hang are replaced in time, and those that a busy machine delays are not; wrong ends are found."""
+"""Workers that hang are replaced in time, workers that a busy machine delays are not, and wrong kills are found."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_what_a_what_if_takes_is_held_against_the_echo_of_the_same_round() -> No
 def test_what_a_what_if_in_company_takes_is_bounded_plain_and_with_every_extra(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Bounds with tolerance for a busy machine, which has moved the median ratio by half; the aims are 1.25 and 3."""
+    """The bounds tolerate a busy machine, which has changed the median ratio by half; the targets are 1.25 and 3."""
     arguments = ["--callers", "16", "--minutes", "6", "14", "22", "30", "38", "46"]
     code = latency.main([*arguments, "--most-cpu", "2", "--most-extra", "4.9"])
     assert code == 0, capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Measurements of what shadows cost, of what the schedule adds, and of chance between seasons."""
+"""Measurements of the cost of shadows, the benefit of the schedule, and random variation between seasons."""
 
 from __future__ import annotations
 

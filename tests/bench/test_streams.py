@@ -16,7 +16,7 @@ def test_a_thousand_that_come_and_go_miss_nothing_and_leave_nothing_behind() -> 
     assert main([*options], show=shown.append) == 0
     result = Result(**json.loads(shown[0]))
     assert result.subscribers >= 1000
-    assert result.cut_off == 20  # each of ten in both halves
+    assert result.cut_off == 20  # each of the ten that stall, in both halves
     assert result.resumed_over >= 6000  # several pages, while more are published
 
 

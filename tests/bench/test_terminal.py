@@ -1,4 +1,4 @@
-"""The moving picture of a terminal, on a small program."""
+"""The animated picture of a terminal, from a small program."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ async def test_both_clients_upload_a_bundle(bundle: Path, tmp_path: Path) -> Non
 
 
 class Losing(ModelServiceServicer):
-    """Loses the first upload after a chunk, and has that chunk when the client comes again."""
+    """Drops the first upload after a chunk, and still has that chunk when the client retries."""
 
     def __init__(self, file: str) -> None:
         self.file = file

@@ -1,4 +1,4 @@
-"""Work that waits for slots: callers have their turns, and and few requests do not yield to many."""
+"""Work that waits for slots: callers take turns, and few requests do not yield to many."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Game:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """The same without."""
+    """The same class without the faster constructor."""
 
     home: str
     away: str = "NYK"

@@ -1,4 +1,4 @@
-"""Texts from outside as terminals and spreadsheets get them."""
+"""Escaping of external texts for terminals and spreadsheets."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ async def test_work_that_raises_is_reported_and_repeated(at_once: bool) -> None:
 
 
 async def test_a_task_ends_though_what_it_awaits_loses_its_cancellation() -> None:
-    """As `asyncio.wait_for` does up to Python 3.11 if what it waits for ends in the same turn of the loop."""
+    """`asyncio.wait_for` loses it up to Python 3.11 if the awaited task ends in the same iteration of the loop."""
     lost = asyncio.Event()
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""Work for many games lets calls through that arrive meanwhile."""
+"""Work for many games yields to calls that arrive meanwhile."""
 
 from __future__ import annotations
 

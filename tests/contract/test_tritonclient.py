@@ -16,7 +16,7 @@ PROGRAM = ROOT / "tests" / "support" / "programs" / "triton_calls.py"
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the program got."""
+    """The answers that the program received."""
     python = python_with_tritonclient()
     with running_worker(tmp_path_factory.mktemp("ledger"), shipped=True) as address:
         done = run_without_our_code(python, str(PROGRAM), address)

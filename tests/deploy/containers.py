@@ -1,4 +1,4 @@
-"""Images built by buildah, when needed, from a base that mmdebstrap makes, and their programs run in a hardened way.
+"""Images that buildah builds on demand on a base from mmdebstrap, and hardened runs of their programs.
 
 with Images(folder) as images:
     with images.running("server", ["--workers", "1"], volume) as process: …
@@ -28,7 +28,7 @@ DOCKERFILE = ROOT / "deploy/Dockerfile"
 _BASE = "localhost/base"
 _FORWARDED = ("index-url", "extra-index-url", "trusted-host", "proxy")
 
-# The root becomes read-only but for /tmp and volumes; 0 of the capabilities are left when the program starts.
+# The root becomes read-only except /tmp and volumes, and the program starts without capabilities.
 _CONTAINER = """
 set -eu
 mount --bind "$1" "$1"
@@ -119,7 +119,7 @@ class Images:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def call(self, *arguments: str) -> str:
-        """Run buildah; return what it prints.
+        """Run buildah; return its output.
 
         Raises:
             AssertionError: if it fails, with the end of its output.
@@ -191,10 +191,10 @@ class Images:
 
         Args:
             target: the image.
-            arguments: of its command.
-            volume: what is mounted at /var/lib/dejavu; none if None.
-            environment: beside that of the image.
-            cache: what is mounted at /var/cache/dejavu; none if None.
+            arguments: arguments of its command.
+            volume: folder to mount at /var/lib/dejavu, or None.
+            environment: variables beside those of the image.
+            cache: folder to mount at /var/cache/dejavu, or None.
         """
         configuration = self.configuration(target)
         user = configuration["User"].partition(":")[0]
@@ -208,7 +208,7 @@ class Images:
         try:
             yield process
         finally:
-            # Not by --kill-child of unshare, which is lost when the program becomes its user. Process 1 ends them all.
+            # --kill-child of unshare is lost when the program changes its user. The end of process 1 ends them all.
             for child in psutil.Process(process.pid).children() if process.poll() is None else []:
                 child.kill()
             process.kill()

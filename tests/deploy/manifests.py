@@ -1,4 +1,4 @@
-"""What the Dockerfile and the manifests in deploy/ say, as data."""
+"""The contents of the Dockerfile and of the manifests in deploy/, as data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Manifest = dict[str, Any]
 
 
 def rendered(folder: Path) -> list[Manifest]:
-    """Return the objects that kustomize makes of a folder.
+    """Return the objects that kustomize makes from a folder.
 
     Raises:
         AssertionError: if it refuses the folder.
@@ -65,7 +65,7 @@ def image_environment(target: str) -> dict[str, str]:
 
 @cache
 def variables(program: str) -> frozenset[str]:
-    """Return the environment variables that a program of ours knows: that of a target of the Dockerfile."""
+    """Return the environment variables that the program of a Dockerfile target knows."""
     if program == "server":
         # The server's image has the client too, whose `dejavu health` the probes run.
         return frozenset(option.variable for option in options().values()) | {"DEJAVU_CA"}

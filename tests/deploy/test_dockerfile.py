@@ -28,7 +28,7 @@ def test_every_package_of_an_image_has_its_hashes() -> None:
         lock for _, lines in stages().values() for _, line in lines for lock in re.findall(r"\w+/require\S+txt", line)
     }
     assert used <= {*LOCKS, TORCH_LOCK}
-    assert len(used) == len(TARGETS) + 3  # and what builds our wheel, what builds hnswlib, and torch
+    assert len(used) == len(TARGETS) + 3  # with the builds of our wheel and of hnswlib, and torch
     for lock in used:
         assert [name for name, each in parse((ROOT / lock).read_text()).items() if not each.hashes] == []
     script = (ROOT / "deploy/environment.sh").read_text()

@@ -23,7 +23,7 @@ from dejavu_models.types import Horizon
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3000)]
 
 MOST_MEGABYTES = {"server": 450, "client": 200, "poller": 450, "dashboard": 200, "trainer": 2000}
-"""Most megabytes of each image, its base not counted."""
+"""Maximum megabytes of each image without its base."""
 
 TOOLS = {"cc", "c++", "g++", "gcc", "ld", "make", "pip", "pip3", "curl", "wget"}
 LOOPBACK = {"DEJAVU_LISTEN": "127.0.0.1:0", "DEJAVU_METRICS_LISTEN": "127.0.0.1:0"}
@@ -37,7 +37,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
-    """A volume as a container finds it: of the image's user."""
+    """A volume that the image's user owns, as in a container."""
     return new_volume(tmp_path, "volume")
 
 
@@ -51,7 +51,7 @@ def new_volume(tmp_path: Path, name: str) -> Path:
 
 @pytest.fixture
 def store() -> Iterator[dict[str, str]]:
-    """Settings of a server whose model store is a bucket of S3, in this process."""
+    """Settings of a server whose model store is an S3 bucket, which this process serves."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -74,7 +74,7 @@ def store() -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize("target", MOST_MEGABYTES)
 def test_an_image_is_small_and_has_no_tools_caches_or_tests(images: Images, target: str) -> None:
     megabytes = images.bytes_without_base(target) / 1e6
-    print(f"{target}: {megabytes:.0f} MB without its base")  # noqa: T201 - what docs/deployment.md tells
+    print(f"{target}: {megabytes:.0f} MB without its base")  # noqa: T201 - the figure in docs/deployment.md
     assert megabytes <= MOST_MEGABYTES[target]
     root = images.files(target)
     programs = {
@@ -179,7 +179,7 @@ def test_the_trainer_fits_a_bundle(images: Images, volume: Path) -> None:
 
 
 def test_a_server_refuses_to_serve_others_without_tls_and_tokens(images: Images, volume: Path) -> None:
-    """The image listens on all addresses, so nobody opens a server to a network by forgetting an option."""
+    """The image listens on all addresses: a forgotten option must not open a server to a network."""
     with images.running("server", [], volume) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 2

@@ -1,7 +1,7 @@
-"""The InferenceService of KServe: what KServe reads of it, and a pod that Kubernetes takes and that runs the server.
+"""The InferenceService of KServe: the fields that KServe reads, and a valid pod that runs the server.
 
-No schema of KServe is at hand. Its predictor is a pod specification with fields of its own: the specification is
-checked as that of a Deployment, the fields against those that the manifest uses.
+No schema of KServe is at hand. Its predictor is a pod specification with fields of its own. The specification is
+checked as that of a Deployment; the fields are checked against the list of those that the manifest uses.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def container(service: Manifest) -> dict[str, Any]:
 
 
 def deployment(service: Manifest) -> Manifest:
-    """Return the Deployment that KServe makes of a predictor."""
+    """Return the Deployment that KServe makes from a predictor."""
     pod = {name: value for name, value in service["spec"]["predictor"].items() if name not in OWN_FIELDS}
     labels = {"app": "isvc.dejavu-predictor"}
     return {
@@ -68,7 +68,7 @@ def test_kubernetes_takes_its_pod_and_a_field_that_it_does_not_know_would_be_not
 def test_kserve_finds_container_protocol_and_port_by_their_names(container: dict[str, Any]) -> None:
     assert container["name"] == "kserve-container"
     assert {"name": "PROTOCOL", "value": "v2"} in container["env"]
-    assert container["ports"][0]["name"] == "h2c"  # the first is the one that it passes calls to
+    assert container["ports"][0]["name"] == "h2c"  # KServe passes calls to the first one
     listen = Address.parse(image_environment("server")["DEJAVU_LISTEN"])
     assert container["ports"][0]["containerPort"] == listen.port
     metrics = Address.parse(image_environment("server")["DEJAVU_METRICS_LISTEN"])

@@ -51,7 +51,7 @@ Overlay = Callable[[str], list[Manifest]]
 
 @pytest.fixture(scope="module")
 def overlay(tmp_path_factory: pytest.TempPathFactory) -> Overlay:
-    """Return what kustomize makes of an overlay, alone or with components, by its name."""
+    """Return a function that returns the objects of an overlay, alone or with components, by its name."""
     folders = tmp_path_factory.mktemp("kubernetes") / "kubernetes"
     shutil.copytree(KUBERNETES, folders)
 
@@ -79,7 +79,7 @@ def objects(request: pytest.FixtureRequest, overlay: Overlay) -> list[Manifest]:
 
 
 def environment(objects: list[Manifest], container: Manifest) -> dict[str, str]:
-    """Return what a container sets by its configuration maps, beside its image."""
+    """Return the environment variables that a container gets from configuration maps."""
     maps = {each["metadata"]["name"]: each["data"] for each in of_kind(objects, "ConfigMap")}
     return {
         name: value for source in container["envFrom"] for name, value in maps[source["configMapRef"]["name"]].items()

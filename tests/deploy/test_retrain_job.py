@@ -15,7 +15,7 @@ from tests.deploy.manifests import KUBERNETES, VERSION, Manifest, of_kind, rende
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
-    """What kustomize makes of the small overlay with components/retrain."""
+    """The objects of the small overlay with components/retrain."""
     folders = tmp_path_factory.mktemp("retrain") / "kubernetes"
     shutil.copytree(KUBERNETES, folders)
     folder = folders / "overlays/with-retrain"

@@ -30,7 +30,7 @@ from dejavu_feed.replay.games import ReplayGame, extend_to_overtime, recorded_ev
 from dejavu_feed.replay.http_server import LocalServer
 
 RESTART = SIX_MINUTES + 150
-"""Life seconds after which the first poller stops: the first game is forecast by then, the others are not."""
+"""Real-time seconds after which the first poller stops: the first game is forecast by then, the others are not."""
 
 
 Final = tuple[tuple[int, ...], int, int, int, float, float, float]

@@ -1,8 +1,8 @@
 """A season in the life of models, on two servers with one ledger and one store, with a process killed at every step.
 
-A champion, a challenger that is better, one that is worse, a broken one, and a rollback; callers and streams all the
-while, of which no call fails and no stream loses anything. Whoever makes a change is killed (kill -9) meanwhile: the
-change is then in the ledger or not at all, and repeated it is there once.
+There is a champion, a better challenger, a worse one, a broken one, and a rollback. Meanwhile no call fails and no
+stream loses an event. The process that makes a change is killed (kill -9) during it: afterwards the change is in the
+ledger completely or not at all, and after a repetition it is there once.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from dejavu_server.ledger.queries.model_changes import KnownRoster, read_changes
 from dejavu_server.records import IssuedForecast
 
 GAMES, FEWEST = 130, 100
-"""Games of a part of the season, and how many the gate asks for at least."""
+"""Games in a part of the season, and the minimum that the gate requires."""
 
 KILLS = 2
-"""Most kills at one change: one that was made before the first kill needs no second one."""
+"""Maximum number of kills per change; there is no further kill once the change is made."""
 
 LEVELS = tuple(step / 100 for step in range(5, 100, 5))
 
 
 class Season:
-    """Plays games and reports how they ended, as the shipped model says that games end.
+    """Plays games and reports outcomes drawn from the shipped model's distributions.
 
     Args:
         client: a client of the servers.
@@ -69,9 +69,9 @@ class Season:
         ledger.listen(self._committed)
 
     async def play(self, challenger: str) -> int:
-        """Have GAMES games forecast at the half and ended; return how many of them a challenger forecast in the shadow.
+        """Forecast GAMES games at the half and report their outcomes; return the number of a challenger's shadows.
 
-        The games end once it has: a shadow that comes later is not recorded. Of a busy server some may never come.
+        The outcomes wait for the shadows: a later shadow is not recorded. A busy server can leave some out.
         """
         numbers = range(self._played, self._played + GAMES)
         self._played += GAMES
@@ -98,7 +98,7 @@ class Season:
         return made
 
     async def _shadows(self, version: str, sequences: Collection[int]) -> int:
-        """Wait until a model has made a shadow beside each of some forecasts; return for how many, after a while."""
+        """Wait until a model has a shadow beside each forecast, but not for ever; return the number of shadows."""
         beside = select(func.count()).where(
             shadows.c.model_version == version, shadows.c.forecast_sequence.in_(sequences)
         )
@@ -133,7 +133,7 @@ class Story:
         folder: folder of the bundles, the ledger and the store.
 
     Attributes:
-        bad, good, worse: versions: of the first champion, of the shipped model, of one that is worse than both.
+        bad, good, worse: versions of the first champion, of the shipped model, and of one that is worse than both.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -168,10 +168,10 @@ class Story:
         return await self.ledger.read(read_changes)
 
     async def killed(self, expected: ModelAction, change: Change, seconds: float, *, supervisor: bool = False) -> None:
-        """Have a change made by processes that are killed meanwhile.
+        """Request a change and kill the process that makes it.
 
-        Checks after each kill that the change is in the ledger once, or not at all and nothing else is; that it is
-        there if it was acknowledged; and that the store has whole bundles only. Who calls this repeats the change.
+        After each kill, check that the ledger has gained the change once, or nothing unless it was acknowledged, and
+        that the store has only whole bundles. The caller repeats the change.
         """
         before = await self.changes()
         for _ in range(KILLS):
@@ -193,7 +193,7 @@ class Story:
         assert (found.games >= games, found.decision) == (True, decision), found
 
     async def loaded(self, version: str) -> pb.ModelStage.ValueType:
-        """Load a model, and return its stage; after a kill while it loads, it is not tried for a time."""
+        """Load a model, and return its stage; after a kill during loading, servers refuse to load it for a time."""
         async with asyncio.timeout(4 * SECONDS):
             while True:
                 try:
@@ -231,7 +231,7 @@ class Story:
         assert change.evidence.crps_difference < 0
 
     async def january(self) -> None:
-        """A challenger that is worse is not promoted but by force, through a server that ends."""
+        """A worse challenger is promoted only by force, through a server that is killed."""
         await self.client.register_bundle(self.folder / "worse", reason="drift")
         await self.client.load_model(self.worse)
         await self.compared(self.worse, model_comparison_pb2.GATE_DECISION_RETIRE)

@@ -39,7 +39,7 @@ from dejavu_trainer.data.games import Games
 
 SEASON = 2023
 RATINGS_DAYS = 3650
-"""So many days around the evening, which is before the last game that the bundle knows, ratings are used."""
+"""Greatest age of ratings in use: the evening is long before the last game that the bundle knows."""
 OPTIONS = ("--max-ratings-days", str(RATINGS_DAYS), "--adaptive", "shadow")
 HORIZONS = {HALFTIME: types.Horizon.HALFTIME, FINAL: types.Horizon.FINAL}
 

@@ -1,4 +1,4 @@
-"""A whole real season over gRPC: what a server forecasts is what the trainer evaluates, of the same bundle."""
+"""A whole real season over gRPC: a server's forecasts equal those that the trainer evaluates for the same bundle."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ depends on how many games are in a batch."""
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_a_season_is_served_as_it_is_evaluated(data_dir: Path, tmp_path: Path) -> None:
-    """Finals are reported by the next day, those of a day in any order; each game is asked for before they are."""
+    """Finals are reported by the next day, in any order within a day; each game is forecast before that."""
     bundle, rated, scored = published_before(SEASON, real_games(data_dir), tmp_path / "bundle")
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     options = ("--workers", "1", "--adaptive", "off", "--log-level", "debug")
@@ -51,10 +51,10 @@ def test_a_season_is_served_as_it_is_evaluated(data_dir: Path, tmp_path: Path) -
 
 
 def published_before(season: int, games: Games, bundle: Path) -> tuple[Path, RatedGames, FoldScores]:
-    """Publish the shipped models with ratings of before a season, and evaluate them on it.
+    """Publish the shipped models with ratings from before a season, and evaluate them on it.
 
-    The margins of the evaluation are carried throughout. Its forecasts "served" have the intervals of carried
-    ratings, "frozen" those of ratings of before a season, which a server gives to teams that have hardly played.
+    The evaluation uses carried margins throughout. Its forecasts "served" have the intervals for carried ratings;
+    "frozen" have those for ratings from before a season, which a server uses for teams that have hardly played.
     """
     start = RatingFilter.start(load_bundle(default_bundle()).rating_filter.settings)
     assert start.with_terms
@@ -74,7 +74,7 @@ def published_before(season: int, games: Games, bundle: Path) -> tuple[Path, Rat
 
 
 def played(server: SpawnedServer, client: DejavuClient, rated: RatedGames, scored: FoldScores) -> Counter[str]:
-    """Play the season; return how many games had which intervals."""
+    """Play the season; return the number of games by kind of interval."""
     games, rng = rated.games, np.random.default_rng(0)
     so_far, sources, sequence = Counter[str](), Counter[str](), 0
     for day in np.unique(games.date):
@@ -119,7 +119,7 @@ def played(server: SpawnedServer, client: DejavuClient, rated: RatedGames, score
 
 
 def named(games: Games, game: int) -> str:
-    """Return an id of the part of the season that the game is of: what-ifs are of the regular season."""
+    """Return an id for the game's part of the season: without an id, a game counts as one of the regular season."""
     part = {phase: prefix for prefix, phase in COMPETITIVE.items() if prefix != "006"}[str(games.phase[game])]
     return f"{part}{(SEASON - 1) % 100:02d}{game:05d}"
 
@@ -129,7 +129,7 @@ def wait_until_learned(server: SpawnedServer, sequence: int) -> None:
 
 
 def check(forecast: Forecast, scored: FoldScores, source: str, game: int, case: int, margin: float) -> None:
-    """Compare what was served with what was evaluated."""
+    """Compare a served forecast with the evaluated one."""
     assert forecast.expected_margin == pytest.approx(margin, abs=1e-9)
     assert forecast.expected_margin_terms.schedule_known or not forecast.calibration_sequence
     assert not forecast.warnings

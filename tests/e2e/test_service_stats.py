@@ -1,4 +1,4 @@
-"""GetServiceStats of several workers: exact sums, whoever answers, also after one was killed."""
+"""GetServiceStats of several workers: exact sums, whichever worker answers, also after one was killed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_counts_are_those_of_all_workers_also_of_one_that_was_killed(tmp_path: P
             entry["worker"] for entry in server.events if entry["event"] == "serving"
         )
 
-        client.report_feed("nba", 3.0, live_games=2)  # to one worker: all tell it
+        client.report_feed("nba", 3.0, live_games=2)  # to one worker: all report it
         for _ in range(6):
             stats_when(client, lambda stats: [each.live_games for each in stats.feeds] == [2])
 

@@ -1,4 +1,4 @@
-"""Several servers with one ledger: whichever dies, calls, streams and pollers go on, and all servers know the same.
+"""Several servers with one ledger: if one dies, calls, streams and pollers go on; all servers learn the same.
 
 On PostgreSQL too, with DEJAVU_TEST_LEDGER=postgresql.
 """
@@ -116,7 +116,7 @@ async def _teach_one_of_two(folder: Path, options: PredictOptions, ledger: dict[
 
 @contextmanager
 def two_pollers(servers: Servers) -> Iterator[tuple[PollerProcess, PollerProcess]]:
-    """Yield the poller that leads and the one that stands by, on an evening at twenty times the speed of life."""
+    """Yield the poller that leads and the one that stands by, on an evening at twenty times real-time speed."""
     games = simulated_evening(random.Random(3), 3)
     with LocalServer(Replay(games, speed=20.0).respond) as feed, ExitStack() as stack:
         arguments = ("--feed-url", feed.url, "--interval", "0.5", "--target", servers.target)

@@ -44,7 +44,7 @@ ELSEWHERE = {
         "tests/server/cli/test_token.py and tests/server/access do; they open a port to other machines"
     ),
 }
-"""Commands that no reader below runs → why."""
+"""Commands that no reader below runs → the reason."""
 
 READERS: dict[str, dict[str, str | None]] = {
     "of the README and of a first evening": {"README.md": None, "docs/first-evening.md": None},
@@ -56,7 +56,7 @@ READERS: dict[str, dict[str, str | None]] = {
         "docs/operations.md": r"dejavu stats|grpcurl [^\0]*OperationsService|dejavu-server ledger (backup|restore|cop)",
     },
 }
-"""Name → the documents whose commands a reader runs, and which of them; None for all."""
+"""Name of a reader → the documents whose commands it runs, and a pattern of these commands; None for all."""
 
 
 def left_out(command: str) -> str | None:

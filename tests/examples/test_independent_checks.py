@@ -44,7 +44,7 @@ SCORECARD, LEDGER = FOLDER / "recompute_scorecard.py", FOLDER / "check_ledger.py
 
 
 def checked(program: Path, address: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a program in this process: test_document_commands.py runs both as their readers do."""
+    """Run a program in this process: test_document_commands.py runs both as readers do."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", [str(program), *map(str, arguments)])
@@ -108,7 +108,7 @@ def execute(ledger: Path, statement: str, *values: object) -> None:
 
 
 def moved(values: bytes, place: int, by: float) -> bytes:
-    """Add to one of the doubles that a forecast is scored from."""
+    """Add a number to one of the doubles from which a forecast is scored."""
     doubles = array("d", values)
     doubles[place] += by
     return doubles.tobytes()
@@ -128,7 +128,7 @@ def test_a_row_that_was_changed_gives_another_scorecard(
 ) -> None:
     """The scorecard is computed from rows, the list from the entries that they were derived from.
 
-    A server that has read the rows before keeps them, so another one is asked.
+    A server keeps rows that it has read, so another one is asked.
     """
     # Choose a forecast that counts and has a bet that won; the caps of the evening leave the first ones as they are.
     chosen = (
@@ -170,12 +170,12 @@ def entries(record: Record, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_list_has_every_field_that_a_forecast_can_have(record: Record) -> None:
-    """So a field that the programs do not know makes them refuse the record; none can be added without them."""
+    """The programs refuse a record with a field that they do not know, so none can be added without them."""
     with grpc.insecure_channel(record.address) as channel:
         everything = ListPredictionsRequest(page_size=500, include_superseded=True)
         listed = RecordServiceStub(channel).ListPredictions(everything).predictions
     shown = {field.name for each in listed for field, _ in each.forecast.ListFields()}
-    # Neither is listed, nor is an A/B test under way.
+    # Lists have no explanations or quantiles, and no A/B test is under way.
     assert set(Forecast.DESCRIPTOR.fields_by_name) - shown == {"explanation", "quantiles", "arm"}
 
 
@@ -272,7 +272,7 @@ UNDER_FILTERS = {
     f"UPDATE forecasts SET model_version = 'v' WHERE game_id = '{GAMES[10]}'": "model_version",
     "UPDATE forecasts SET confidence = 0.5": "min_confidence",
 }
-"""Changes of rows that are only seen under a filter, and which."""
+"""Changes of rows that are only noticed under a filter → the filter."""
 LEFT_OUT = "not list this forecast with {} "
 
 
@@ -338,7 +338,7 @@ LISTED: dict[str, Callable[[RecordedPrediction], object]] = {
 
 
 def listing(address: str, change: Callable[[RecordedPrediction], object]) -> AbstractContextManager[str]:
-    """Run a server that answers as another one, but changes the forecasts that it lists, or adds those returned."""
+    """Run a proxy of a server that applies a change to each listed forecast, and lists forecasts that it returns."""
 
     def answer(method: str, _: bytes, forward: Callable[[], bytes], __: grpc.ServicerContext) -> bytes:
         if method != "ListPredictions":
@@ -352,15 +352,15 @@ def listing(address: str, change: Callable[[RecordedPrediction], object]) -> Abs
 
 
 Answer = Callable[[str, bytes, Callable[[], bytes], grpc.ServicerContext], bytes]
-"""Answers a method, given the request, what asks another server, and the context."""
+"""Answers a method, given the request, a function that forwards it, and the context."""
 
 ANSWERED: dict[tuple[str, str, bytes], bytes] = {}
-"""Server, method and request → what the server of the record answered: it is asked for each page once."""
+"""Server, method and request → the server's answer: each page is requested once."""
 
 
 @contextmanager
 def answering(address: str, answer: Answer) -> Iterator[str]:
-    """Run a server that answers in place of another one, whose answers do not change."""
+    """Run a proxy of a server whose answers do not change."""
 
     class Proxy(grpc.GenericRpcHandler):
         def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
@@ -509,7 +509,7 @@ def test_what_is_recorded_with_hindsight_is_found(record: Record, entries: Path,
 
 
 def test_what_no_server_records_is_found(record: Record, entries: Path, tmp_path: Path) -> None:
-    """Else what is known only later could count as a forecast, or in place of one."""
+    """Otherwise later knowledge could count as a forecast, or replace one."""
     lines = [json.loads(line) for line in entries.read_text().splitlines()]
     signed = datetime.fromisoformat(json.loads(record.kept.read_text())["signedTime"])
 

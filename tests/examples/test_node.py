@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the pa
 
 LEVELS = [0.1, 0.5, 0.9]
 DAY = "2024-11-01"
-"""The levels that the program requests."""
+"""The levels and the day that the program requests."""
 MADE = {"generatedTime", "expiresTime"}
 """Fields that differ between two what-ifs."""
 

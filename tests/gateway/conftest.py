@@ -58,7 +58,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Site]:
-    """A server that has forecast a few games, and a gateway of it; both processes, whose logs no other test gets."""
+    """A server that has forecast a few games, and a gateway of it; both are processes, with logs of their own."""
     ledger = f"sqlite:///{tmp_path_factory.mktemp('server') / 'ledger.sqlite3'}"
     with (
         spawned_server("--workers", "1", "--ledger", ledger) as process,

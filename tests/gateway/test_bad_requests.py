@@ -84,7 +84,7 @@ def bad_request(chance: random.Random) -> bytes:
 
 
 async def outcome(address: Address, request: bytes) -> int:
-    """Send a request; return the status, 0 if the connection was closed without an answer. Leaves streams at once."""
+    """Send a request; return the status, 0 if the connection was closed without an answer. Leave streams at once."""
     reader, writer = await asyncio.open_connection(*address)
     try:
         writer.write(request)
@@ -103,7 +103,7 @@ async def outcome(address: Address, request: bytes) -> int:
                     message = error if isinstance(error, str) else error["message"]  # Open Inference Protocol: a text
                     assert message, (request, answer)
                     assert "Traceback" not in message, (request, answer)
-                else:  # of the WebSocket library, before there is a WebSocket
+                else:  # the WebSocket library answers, before there is a WebSocket
                     assert b"upgrade: websocket" in request, (request, answer)
             return status
     except ConnectionError:  # closed before it had read all
@@ -113,7 +113,7 @@ async def outcome(address: Address, request: bytes) -> int:
 
 
 async def attack(address: Address, seed: int, count: int) -> Counter[int]:
-    """Send bad requests; return how they were answered."""
+    """Send bad requests; return the number of answers by status."""
     chance, found = random.Random(seed), Counter[int]()
     for _ in range(count):
         request = bad_request(chance)

@@ -123,7 +123,7 @@ def test_a_body_with_more_values_or_objects_than_any_request_has_is_refused_befo
 
 
 def test_the_largest_requests_are_read() -> None:
-    """The limits come from them; numbers at full precision, which texts of JSON show with 20 characters or more."""
+    """The limits come from them. Numbers have full precision, which takes 20 characters or more in JSON."""
     number, odds = 0.1234567890123456789, {"american": -1234567}
     market: dict[str, Any] = {"line": number, "bankroll": number, "confidenceThreshold": number}
     one: dict[str, Any] = {

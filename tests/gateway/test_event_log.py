@@ -48,7 +48,7 @@ def rest(log: EventLog, token: str) -> list[int]:
 
 
 def test_events_before_the_first_heartbeat_are_current_and_cannot_be_resumed_from() -> None:
-    """Others were left out between them: who resumed from one of them would miss those."""
+    """Other events between them were left out: a browser that resumed from one of them would miss those."""
     log = log_of(forecast(3), forecast(7, "2"), heartbeat(9), forecast(10))
     assert log.position("t3") is None
     assert log.position("t7") is None
@@ -87,7 +87,7 @@ def test_a_log_reaches_back_to_a_token_without_a_gap_or_a_repetition(read: tuple
 
 
 def test_a_token_of_an_entry_that_is_no_event_is_found_inside_the_log() -> None:
-    """Markets have sequences too: another gateway may have begun, and told a browser so, right after one."""
+    """Markets have sequences too: a browser can have a token from another gateway that began right after one."""
     log = log_of(heartbeat(1), forecast(2), forecast(5), forecast(7), events=5)
     assert log.extend_back("t3", events(5), "t5")
     assert rest(log, "t3") == [5, 7]

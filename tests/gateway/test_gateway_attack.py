@@ -1,6 +1,6 @@
-"""Attacks on a gateway without a token: what a refusal costs, and who still gets in.
+"""Attacks on a gateway without a token: the cost of refusals, and access for others.
 
-By day a few of each; make nightly sends all of them, again and again.
+By day, the tests send a few of each; nightly runs send all of them repeatedly.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ SMALL_RUN = ("objects", "empty requests", "the most requests, the last one wrong
 
 
 def raw_requests() -> dict[str, bytes]:
-    """Return the same as bytes, and requests of which another part than the body is large."""
+    """Return these requests as bytes, and others with a large part that is not the body."""
     head = b"%b HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
     found = {
         name: head % b"POST %b" % path.encode()
@@ -150,7 +150,7 @@ class Attackers:
     begin: bytes
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     opened: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
-    said: bytearray = field(default_factory=bytearray)  # what streams that were closed said last
+    said: bytearray = field(default_factory=bytearray)  # last data of closed streams
 
     async def hold(self, source: str) -> None:
         """Hold a connection until cancelled."""
@@ -166,7 +166,7 @@ class Attackers:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def opens(self, number: int) -> None:
-        """Wait until so many connections more have been opened."""
+        """Wait until `number` more connections have been opened."""
         async with asyncio.timeout(60):
             for _ in range(number):
                 await self.opened.acquire()
@@ -174,7 +174,7 @@ class Attackers:
 
 @contextlib.asynccontextmanager
 async def attackers(address: Address, begin: bytes, addresses: int, each: int) -> AsyncIterator[Attackers]:
-    """Hold connections, some of each address, once all have been tried."""
+    """Hold `each` connections from every address; yield once all have been tried."""
     found = Attackers(address, begin)
     for number in range(addresses):
         source = f"127.1.{number // 250}.{number % 250 + 1}"
@@ -227,7 +227,7 @@ async def test_a_new_browser_is_let_in_whoever_has_taken_all_places(
             source, started = f"127.2.0.{number + 1}", time.perf_counter()
             async with answered(address, source, "/"), answered(address, source, "/api/stream"):
                 seconds.append(time.perf_counter() - started)
-    if browsers > 3:  # by night, when nothing runs beside it; by day all are let in
+    if browsers > 3:  # only nightly, as other tests run beside it by day
         assert sorted(seconds)[browsers * 4 // 5] < LET_IN_SECONDS
 
 
@@ -236,7 +236,7 @@ async def test_a_browser_with_its_share_stays_and_one_that_makes_room_comes_back
     async with attackers(address, FOLLOW, 15, 16) as attack, contextlib.AsyncExitStack() as browsers:
         following = [answered(address, f"127.2.0.{number + 1}", "/api/stream") for number in range(5)]
         kept = [await browsers.enter_async_context(each) for each in following]
-        await attack.opens(200)  # they come back at once, and do not get the place of others
+        await attack.opens(200)  # attackers reconnect at once, but do not displace others
         assert not [reader for reader in kept if reader.at_eof()]
     delays = [int(each) for each in re.findall(rb"retry: ([0-9]+)", bytes(attack.said))]
     assert [each for each in delays if 5000 <= each <= 15000], delays

@@ -1,4 +1,4 @@
-"""What one browser may use: connections, sizes, times, hosts; each refusal is clear, and others are still answered."""
+"""Limits of one browser: connections, sizes, times, hosts. Each refusal is clear, and others are still answered."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_request_that_is_not_complete_in_time_is_refused(tight: Site) -> None:
     with ThreadPoolExecutor() as threads:  # each waits for a second
         for answer in threads.map(lambda begin: send(tight, begin), (b"", b"GET /api/st", post)):
             assert error_of(answer) == (408, "SLOW_REQUEST")
-    wait_for_count(tight, 'endpoint="/api/predict",status="408"', 1)  # it did not hang up
+    wait_for_count(tight, 'endpoint="/api/predict",status="408"', 1)  # not counted as hung up
 
 
 def test_connections_and_streams_of_an_address_are_limited(tight: Site) -> None:
@@ -84,13 +84,13 @@ def test_connections_and_streams_of_an_address_are_limited(tight: Site) -> None:
             assert connection.recv(15) == b"HTTP/1.1 200 OK"
         opened[2].sendall(request)
         assert opened[2].recv(12) == b"HTTP/1.1 429"
-        # Another address has connections of its own, and what a trusted proxy says counts for its streams.
+        # Another address has its own connections; streams count for the address that a trusted proxy reports.
         proxied = (b"192.0.2.1", 200), (b"192.0.2.1", 200), (b"1.2.3.4, 192.0.2.2", 200), (b"192.0.2.2, 192.0.2.1", 429)
         for forwarded, status in proxied:
             opened.append(socket.create_connection(address, timeout=60, source_address=("127.0.0.2", 0)))
             opened[-1].sendall(request.replace(b"\r\n\r\n", b"\r\nx-forwarded-for: " + forwarded + b"\r\n\r\n"))
             assert opened[-1].recv(12) == b"HTTP/1.1 %d" % status
-        # So does what it says in a header of its own, after that of the browser.
+        # The proxy can also report it in a second header, after the browser's.
         opened.append(socket.create_connection(address, timeout=60, source_address=("127.0.0.2", 0)))
         headers = b"\r\nx-forwarded-for: 192.0.2.9\r\nx-forwarded-for: 192.0.2.1\r\n\r\n"
         opened[-1].sendall(request.replace(b"\r\n\r\n", headers))
@@ -106,7 +106,7 @@ def test_connections_and_streams_of_an_address_are_limited(tight: Site) -> None:
 
 
 def test_work_ends_with_the_browser_that_asked_for_it() -> None:
-    """Who asks and hangs up, again and again, must not have a gateway and its server do any amount of work."""
+    """A client that asks and hangs up repeatedly must not cause unlimited work for the gateway and its server."""
     with FakeServer() as server, spawned_gateway("--target", server.target) as gateway:
         site = Site(server.target, gateway.address)
         server.answers("Predict", Silence())
@@ -163,7 +163,7 @@ def test_an_address_full_of_reads_keeps_no_other_waiting(path: str) -> None:
 
 
 def test_an_address_full_of_what_ifs_keeps_no_other_waiting() -> None:
-    """The server knows the gateway as one caller: what one browser has in progress, no other can have."""
+    """The server sees the gateway as one caller: a browser's calls in progress count against all browsers."""
     with FakeServer() as server, spawned_gateway("--target", server.target) as gateway, ExitStack() as stack:
         server.answers("PredictBatch", *[Silence()] * 99)
         address = Address.parse(str(gateway.wait_for("listening")["address"]))
@@ -241,7 +241,7 @@ async def test_bodies_that_are_received_take_a_bounded_amount_of_memory() -> Non
 
 
 def about_a_game_nothing(request: ListPredictionsRequest) -> object:
-    """An answer to all that is not asked about one game, as the gateway asks for the board at its start."""
+    """Answer only requests that name no game, such as the gateway's for the board at its start."""
     return Silence() if request.game_id else ListPredictionsResponse()
 
 
@@ -254,7 +254,7 @@ def next_call(server: FakeServer, method: str) -> Call:
 
 
 def wait_for_count(site: Site, labels: str, count: int) -> None:
-    """Wait until so many requests have ended as the labels say."""
+    """Wait until `count` requests with these labels have ended."""
     asked = (site.get("/metrics").text for _ in range(1000))
     assert any(f"dejavu_dashboard_requests_total{{{labels}}} {count}.0" in text for text in asked)
 
@@ -298,7 +298,7 @@ HEAD = b"POST /api/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: applicat
     ],
 )
 def test_what_a_proxy_may_read_as_another_request_is_refused(site: Site, request_: bytes) -> None:
-    """Where both disagree about the end of a request, its body is a request that the proxy has not checked."""
+    """If both disagree about the end of a request, its body becomes a request that the proxy has not checked."""
     assert error_of(send(site, request_)) == (400, "INVALID_HTTP")
 
 

@@ -1,4 +1,4 @@
-"""The page's files: routes of the page, assets, security headers, and what is said without a build."""
+"""The page's files: routes of the page, assets, security headers, and the answer without a build."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Feed:
 
 
 class Maker:
-    """Makes answers, each another one; waits until `go` is set."""
+    """Makes a different answer on each call, once `go` is set."""
 
     def __init__(self) -> None:
         self.made = self.cancelled = 0

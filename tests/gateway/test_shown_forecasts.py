@@ -1,4 +1,4 @@
-"""What board and shared image show: no late forecast while there is another, and no forecast where there is none."""
+"""Forecasts on board and shared image: a late one only if there is no other, and none where none was made."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_every_slot_comes_back_however_waits_end(seed: int, steps: list[tuple[st
 
 @given(opened=st.lists(st.sampled_from("aaaabbcdef"), max_size=60))
 def test_streams_share_their_slots_by_address(opened: list[str]) -> None:
-    """Whatever came before: a new address gets a slot, that of the oldest stream of the address that holds most."""
+    """Whatever came before, a new address gets a slot: that of the oldest stream of the address with the most."""
     number, per_address = 6, 4
     slots, evicted = StreamSlots(number, per_address), list[int]()
     held: list[tuple[str, int]] = []  # address and place in `opened`, oldest first

@@ -1,4 +1,4 @@
-"""The status in words: what is said for everything that may be wrong, and that each change is said once."""
+"""The status in words: a text for every problem, and one report of each change."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class FollowingBrowser:
         self._more = asyncio.Condition()
 
     async def until(self, holds: Callable[[FollowingBrowser], bool]) -> None:
-        """Wait until something holds."""
+        """Wait until a condition holds."""
         async with asyncio.timeout(SECONDS), self._more:
             await self._more.wait_for(lambda: holds(self))
 
@@ -189,7 +189,7 @@ async def test_a_browser_that_comes_back_gets_what_it_missed_from_the_log_or_fro
             async with following(address, f"?resume={each}") as again:
                 await again.until(has_all(recorder))
                 assert again.sequences == recorder.sequences[3:]
-        with spawned_gateway("--target", _target(gateway)) as fresh:  # knows none of them
+        with spawned_gateway("--target", _target(gateway)) as fresh:  # its log has none of them
             async with following(await ready(fresh), f"?resume={token}") as late:
                 await late.until(has_all(recorder))
                 await recorder.record(2)

@@ -92,7 +92,7 @@ def test_teams_are_known_once_both_have_had_enough_games_of_the_season() -> None
 
 @pytest.mark.parametrize(("season", "day", "summers"), [(2025, 510, 1), (2026, 875, 2)])
 def test_a_new_season_draws_teams_together_and_counts_their_games_anew(season: int, day: int, summers: int) -> None:
-    """Also one after a season that nobody told of."""
+    """Also one after a season without any report."""
     before = carried([result(day=140 + game, differential=30.0) for game in range(KNOWN_GAMES)])
     after = before.after(result("LAL", "UTA", season=season, day=day))
     assert after.games == {"LAL": 1, "UTA": 1}

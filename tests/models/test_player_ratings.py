@@ -26,11 +26,11 @@ from dejavu_models.player_ratings import (
 SEASON = 2034
 BOS, LAL = list(range(1, 11)), list(range(101, 111))
 STAR = BOS[0]
-"""BOS win by as many points as he is on court for minutes, and lose without him."""
+"""BOS win by 6 points with him, all in his minutes, and lose by 8 without him."""
 
 
 def box_score(*, star: bool = True) -> tuple[PlayerLine, ...]:
-    """Starters play 30 minutes, the others 18; without the star, the sixth man starts and plays 30 more."""
+    """Starters play 30 minutes, the others 18; without the star, the sixth man starts."""
     lines = []
     for home, players in ((True, BOS), (False, LAL)):
         playing = players if star or not home else players[1:]
@@ -124,7 +124,7 @@ def test_a_new_player_takes_the_place_of_nobody_on_court() -> None:
 
 
 def test_a_game_of_new_players_costs_little_more_than_one_of_known_ones() -> None:
-    """All workers learn again after a correction: with a search among all players for each new one, it took minutes."""
+    """All workers learn again after a correction. With a search among all players for each new one, it took minutes."""
     state = season(3)
     crowd = {10_000 + number: state.players[BOS[-1]] for number in range(MAX_RATED - len(state.players))}
     full = replace(state, players={**state.players, **crowd})

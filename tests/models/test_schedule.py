@@ -1,4 +1,4 @@
-"""The schedule before a game: against a plain count over all games, and as it is when history does not reach back."""
+"""The schedule before a game: compared with a plain count over all games, and with a history that is too short."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def folded(games: list[Played]) -> ScheduleHistory:
 
 
 def counted(games: list[Played], code: str, game: Played) -> TeamSchedule:
-    """Count what the schedule says of a team over all games, one question at a time."""
+    """Compute the schedule of a team by counts over all games, one field at a time."""
     day, home, _ = game
     earlier = sorted(
         each for each in games if code in each[1:] and each[0] < day and season_on(each[0]) == season_on(day)
@@ -85,7 +85,7 @@ def test_a_final_that_is_reported_late_counts_as_if_it_had_been_in_time() -> Non
     "history", [ScheduleHistory(), folded([(date(2030, 11, 1), "BOS", "LAL")])], ids=["none", "old"]
 )
 def test_a_history_that_ends_too_long_before_a_game_says_nothing_of_its_teams(history: ScheduleHistory) -> None:
-    """Its newest game may be any: after so many days others were played that it does not know."""
+    """Whatever its newest game is: in so many days, there were other games, which it does not know."""
     assert history.before(date(2031, 1, 20), "DEN", "BOS") == GameSchedule(UNKNOWN, UNKNOWN, altitude=1609)
 
 

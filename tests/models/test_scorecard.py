@@ -220,7 +220,7 @@ def test_a_version_whose_figure_is_of_too_few_games_is_not_listed(metric: Leader
 
 
 def test_of_many_alphas_those_of_most_games_have_a_coverage() -> None:
-    """Every recorded forecast may have its own; a card stays readable, and the usual alpha on it."""
+    """Every recorded forecast can have its own alpha; a card stays readable, and has the usual alpha."""
     more = [{"game": game, "alpha": 0.5} for game in range(3)]
     made = ({"game": game, "alpha": 0.1 + number / 1000} for game in (0, 1) for number in range(300))
     told = scorecard(settled({"game": 0, "alpha": 0.05}, *more, *made)).coverage

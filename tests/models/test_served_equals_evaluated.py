@@ -90,7 +90,7 @@ def evaluated(
 def served(
     bundled: RatingFilter, evenings: list[Evening], earlier: list[Evening] | None = None
 ) -> tuple[list[float], RatingFilter]:
-    """Return the margins that a server expects to which the finals of a day are reported before the next day.
+    """Return the margins that a server expects if the finals of a day are reported before the next day.
 
     Args:
         bundled: the ratings of its bundle.
@@ -120,15 +120,15 @@ def served(
     followed=st.booleans(),
     with_terms=st.booleans(),
 )
-# published in summer, as what ships
+# published in summer, like the shipped bundle
 @example(seed=1, days=12, share=0.25, is_over=True, missing=0, followed=False, with_terms=True)
 # refreshed during a season
 @example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=False, with_terms=True)
-# … that the ledger has from its start
+# refreshed during a season that the ledger has from its start
 @example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=True, with_terms=True)
 # a season without a reported final
 @example(seed=1, days=12, share=0.5, is_over=True, missing=1, followed=False, with_terms=True)
-# a season over, and nobody said so
+# a season that is over, without a report of its end
 @example(seed=1, days=12, share=0.5, is_over=False, missing=0, followed=True, with_terms=True)
 # a bundle without the terms of the schedule
 @example(seed=1, days=12, share=0.25, is_over=True, missing=0, followed=False, with_terms=False)
@@ -158,7 +158,7 @@ def shipped() -> Forecaster:
 
 
 def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings(shipped: Forecaster) -> None:
-    """Teams that were known in June are rated in October, with the intervals of ratings of before the season."""
+    """Teams that were known in June are rated in October, with the intervals of frozen ratings."""
     live = LiveRatings.start(shipped.rating_filter)
     assert live.filter.awaits_season
     for game in range(110):

@@ -1,4 +1,4 @@
-"""Scorecards of totals: figures by hand, what has none, and bounds of the figures of every scorecard."""
+"""Scorecards of totals: figures computed by hand, missing scorecards, and bounds of all figures of a scorecard."""
 
 from __future__ import annotations
 

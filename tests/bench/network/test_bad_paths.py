@@ -1,4 +1,4 @@
-"""The attack with bad paths costs Dejavu no call; a stock grpc.aio server is what it is compared with."""
+"""The attack with bad paths costs Dejavu no call; a stock grpc.aio server is the comparison."""
 
 from __future__ import annotations
 

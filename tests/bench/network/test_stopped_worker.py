@@ -10,7 +10,7 @@ from bench.network.stopped_result import StoppedResult
 from bench.network.stopped_worker import main, report
 
 
-@pytest.mark.nightly  # a share of calls within a time; tests/client/transport/test_silence.py has the mechanism by day
+@pytest.mark.nightly  # it measures a share of calls; tests/client/transport/test_silence.py tests the mechanism by day
 @pytest.mark.timeout(240)
 def test_fewer_than_one_call_in_fifty_fails_while_a_worker_is_stopped() -> None:
     shown: list[str] = []

@@ -139,7 +139,7 @@ def _pruned() -> Abort:
 
 
 def test_every_command_that_calls_a_server_takes_the_options_and_no_token() -> None:
-    """A token on a command line is read by every user of the machine; a stream's is a position in it."""
+    """Every user of the machine can read a token on a command line. The token of `stream` is only a position."""
     root: Any = typer.main.get_command(app)
     for name in sorted(COMMANDS.keys() - {"teams", "demo", "top"}):
         command = root.get_command(None, name)

@@ -1,4 +1,4 @@
-"""On the command line: a forecast's pattern, before any server is asked, its two intervals, risk, and teams."""
+"""Forecasts on the command line: checks of the pattern before any request, both intervals, risk, and teams."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_the_date_of_a_game_of_another_day_is_shown(server: FakeServer, run: Run
 def test_an_input_that_needs_the_points_of_both_teams_is_refused_without(
     server: FakeServer, run: Run, option: str, text: str
 ) -> None:
-    """No model uses it without them: the forecast, and the stake of a bet, would be those without it."""
+    """Without the points, no model uses the input: it would not change the forecast or the stake of a bet."""
     refused = run("predict", "0", "2", option, text)
     assert refused.exit_code == 2
     assert f"--total-points: required with {option}" in " ".join(refused.output.replace("│", " ").split())

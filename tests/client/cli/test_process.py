@@ -21,7 +21,7 @@ from tests.support.programs.commands import python_m
 
 
 def start(server: FakeServer, *arguments: str, program: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """Start `dejavu`, or a program of its own interpreter that stands for it."""
+    """Start `dejavu`, or another command in its place."""
     environment = {key: value for key, value in os.environ.items() if key != "DEJAVU_DEBUG"}
     return subprocess.Popen(
         [*(program or python_m("dejavu_client.cli")), *arguments],

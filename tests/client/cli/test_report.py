@@ -23,7 +23,7 @@ from dejavu_client import FINAL, HALFTIME
 
 @pytest.fixture
 def empty_ledger(server: FakeServer) -> None:
-    """Let every report be beyond the head of the ledger."""
+    """Make every report newer than the head of the ledger."""
     server.answers("GetCheckpoint", *[GetCheckpointResponse(checkpoint=Checkpoint(sequence=0))] * 3)
 
 

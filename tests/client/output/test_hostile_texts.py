@@ -33,7 +33,7 @@ UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202
 
 
 def filled(message: Message, text: str = HOSTILE, depth: int = 0) -> Any:
-    """Return the message with the text in all its fields of text, and one element in what is repeated."""
+    """Return the message with the text in all its string fields, and one element in each repeated field."""
     for field in message.DESCRIPTOR.fields:
         if field.type == FieldDescriptor.TYPE_STRING:
             if field.is_repeated:

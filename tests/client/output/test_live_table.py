@@ -138,7 +138,7 @@ def test_outcomes_and_how_many_intervals_held_take_the_place_of_forecasts(differ
 
 @pytest.mark.parametrize("read", [True, False])
 def test_in_overtime_a_forecast_from_before_the_end_of_regulation_is_not_shown_as_the_current_one(read: bool) -> None:
-    """`read`: whether the plays, too, show the end of regulation; the scoreboard may be ahead of them."""
+    """`read`: whether the plays show the end of regulation too; the scoreboard can be ahead of them."""
     overtime = replace(state(text="OT 00:36"), period=5, clock=36.0)
     game = watched(overtime, both=True, half_came=outcome(5))
     game = replace(game, horizons={**game.horizons, FINAL: replace(game.horizons[FINAL], result_known=read)})
@@ -272,7 +272,7 @@ def test_the_columns_stay_the_same_through_an_evening() -> None:
 
 
 def followed(*probabilities: float) -> WatchedGame:
-    """Return a game with a forecast of the end after each minute from the sixth on; NaN: none of that minute."""
+    """Return a game with a forecast of the end after each minute from the sixth on; NaN: no forecast then."""
     horizon = watched_horizons(WANTED)[FINAL]
     for minute, probability in enumerate(probabilities, 6):
         if not math.isnan(probability):

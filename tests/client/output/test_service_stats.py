@@ -1,4 +1,4 @@
-"""What `dejavu stats` prints for statistics that are hard to have."""
+"""Output of `dejavu stats` for statistics that are hard to produce."""
 
 from __future__ import annotations
 

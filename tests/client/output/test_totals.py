@@ -1,4 +1,4 @@
-"""Total points in what is printed: beside the differential where there are any, and nowhere else."""
+"""Total points in the output: beside the differential if there are any, and nowhere otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who plays, from the box scores of an evening: in the forecasts and in the reports of finals."""
+"""Line-ups from the box scores of an evening, in forecasts and in reports of finals."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Court:
 
 
 def seen(request: PredictRequest) -> int | None:
-    """Return how many home players a request says were seen; None if it says nothing."""
+    """Return the number of home players seen according to a request; None if it has no line-ups."""
     return len(request.lineups.home_seen) if request.HasField("lineups") else None
 
 

@@ -32,7 +32,7 @@ async def test_the_events_of_each_game_are_kept_and_have_its_pattern(tmp_path: P
 
 
 def test_fewer_events_replace_more_and_any_number_and_text_is_kept(tmp_path: Path) -> None:
-    """The feed withdraws plays, and may contain what no file has room for."""
+    """The feed withdraws plays, and can contain numbers and text that no file can store."""
     files, path = EventFiles(tmp_path), tmp_path / "events_0022500001.parquet"
     rows = [{"actionType": "foul", "subType": "\ud800 x"}, {"actionType": "timeout"}]
     events = [live_event(row, 1, 10.0, 2**70) for row in rows]

@@ -1,4 +1,4 @@
-"""One of two pollers works: the other takes over when it ends, hangs or is cut off, and nothing is made twice."""
+"""Of two pollers, the leader works; the other takes over if it ends, hangs or is cut off. Nothing is made twice."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ async def test_a_follower_takes_over_when_the_lease_expires_and_the_first_then_d
 
 
 async def test_a_poller_that_was_stopped_publishes_nothing_once_its_time_is_over(evening: Evening) -> None:
-    """It hangs after it has read the plays, with the forecast requested next; its lease has expired meanwhile."""
+    """It hangs after it has read the plays and before it requests the forecast; meanwhile its lease expires."""
     leases, predictor = Leases(), StoringPredictor()
     async with running(leases, evening, predictor, "a") as first:
         await until(lambda: first.poller.games)

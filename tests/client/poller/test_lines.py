@@ -57,7 +57,7 @@ NO_LINE = (None, MARGIN_SOURCE_UNSPECIFIED)
 
 
 async def before_tip_off(watch: Watch, seconds: float) -> None:
-    """Poll seconds before tip-off, twice: what a turn reads counts from the next one on."""
+    """Poll twice, some seconds before tip-off: lines that a turn reads count from the next turn on."""
     watch.evening.clock.now = watch.evening.start - timedelta(seconds=seconds)
     await watch.turn()
     await watch.turn()
@@ -78,7 +78,7 @@ async def test_the_line_of_the_feed_is_taken_until_tip_off_and_frozen_then() -> 
         await before_tip_off(watch, 300)
         odds.lines = {game_id: Line(4.5)}
         await before_tip_off(watch, 299 - FEED_SECONDS)
-        odds.lines = {game_id: Line(-9.5)}  # the odds of a game that is on follow its score
+        odds.lines = {game_id: Line(-9.5)}  # odds during a game follow its score
         await until_minute_six(watch)
         [taken] = watch.told(LineTaken)
     assert margins(predictor) == [(4.5, MARGIN_SOURCE_FEED)] * 2
@@ -100,7 +100,7 @@ async def test_a_file_comes_before_the_feed_and_may_change_until_tip_off(tmp_pat
         await before_tip_off(watch, 30)
         file.write_text(
             f"game_id,spread,total\n{evening.ids[0]},10,100\n"
-        )  # written, but before the next read the game is on
+        )  # written, but the game begins before the next read
         watch.evening.go_to(61)
         await until_minute_six(watch)
         [taken] = watch.told(LineTaken)
@@ -171,7 +171,7 @@ async def test_a_refused_file_is_read_again_when_it_changes_and_skipped_rows_are
 
     write("-99.5", 1)
     assert ["a margin of 99.5" in fault for fault in await lines.read()] == [True]
-    write("-09.5", 1)  # as long, and of the same time: it is not read
+    write("-09.5", 1)  # same size and time: it is not read again
     assert ["a margin of 99.5" in fault for fault in await lines.read()] == [True]
     write("-09.5", 2)
     for _ in range(2):
@@ -214,7 +214,7 @@ async def test_a_total_of_the_file_beside_the_odds_of_the_feed_is_said_to_be_of_
 @pytest.mark.parametrize(
     ("rows", "odds_after", "line"),
     [
-        ("0022500999,-3,220\n", {}, (6.5, 221.5, "file")),  # the row goes, as books take a game off at its start
+        ("0022500999,-3,220\n", {}, (6.5, 221.5, "file")),  # the row goes, as books remove a game at its start
         ("{id},-7,222\n", {}, (7.0, 222.0, "file")),
         ("{id},,222\n", {}, (4.5, 222.0, "feed")),
         ("{id},,\n", {}, (4.5, None, "feed")),
@@ -304,7 +304,7 @@ async def test_a_poller_elsewhere_takes_over_the_line_of_the_recorded_forecasts(
 
 @dataclass(frozen=True)
 class TakeOver:
-    """Lines of the poller that leads at tip-off, and of one elsewhere that stands by then and takes over at a minute.
+    """Lines of the poller that leads at tip-off, and of a standby elsewhere that takes over after some minute.
 
     Attributes:
         leads, stands_by: the line that each knew before tip-off; None: it has none.
@@ -438,7 +438,7 @@ def scheduled(evening: Evening, **changes: Any) -> GameState:
 
 
 async def turn(evening: Evening, lines: GameLines, state: GameState, at: float) -> GameLine | None:
-    """Read the lines and then a scoreboard, seconds after the scheduled start of the first game."""
+    """Read the lines and then a scoreboard, `at` seconds after the scheduled start of the first game."""
     evening.clock.now = evening.start + timedelta(seconds=at)
     await lines.read()
     await lines.follow([state])
@@ -580,7 +580,7 @@ async def test_a_large_file_of_lines_and_a_pipe_are_refused_and_the_last_lines_s
 async def test_a_file_is_not_read_again_while_its_last_read_has_not_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read of a share that hangs is given up after a time, but its thread stays."""
+    """A hanging read of a network share is given up after some time, but its thread remains."""
     evening, ended, reads = Evening([game()]), threading.Event(), list[Path]()
 
     def hanging(path: Path, *_: int) -> Lines:

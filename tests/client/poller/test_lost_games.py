@@ -88,7 +88,7 @@ async def test_a_game_that_is_not_shown_for_days_is_forgotten(
 
 
 class Flooding(Evening):
-    """Shows as many live games as a scoreboard may have, others at each read, while it is hostile."""
+    """While hostile, shows the maximum number of live games, different ones at each read."""
 
     boards = 0
     hostile = True

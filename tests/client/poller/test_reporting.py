@@ -88,7 +88,7 @@ async def test_the_points_of_both_teams_are_reported_too_unless_the_server_refus
 
 
 async def test_a_period_did_not_end_before_the_plays_before_its_end() -> None:
-    """Otherwise a mistyped time would have all forecasts of a game made after its outcome was observed."""
+    """Otherwise a mistyped time would make all forecasts of a game look later than its outcome."""
     evening = Evening([game()])
 
     def mistyped(plays: tuple[Play, ...]) -> tuple[Play, ...]:

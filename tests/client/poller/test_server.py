@@ -1,4 +1,4 @@
-"""What a poller asks of its server, takes up from it and reports to it; a server that is away."""
+"""Requests and reports of a poller to its server, recorded data that it takes over, and an absent server."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_the_date_of_the_game_is_sent_if_it_fits_its_season_and_the_neutra
 
 
 async def test_live_inputs_of_recorded_forecasts_are_taken_up() -> None:
-    """So that it asks again only if they change."""
+    """Then the poller requests a forecast again only if they change."""
 
     class Record:
         async def list_predictions(self, **_: object) -> Any:

@@ -42,7 +42,7 @@ def serving(server: SpawnedServer, count: int) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel may lead each redial to the same worker again; a minute should have many."""
+    """Allow many redials within a minute: the kernel can lead each one to the same worker again."""
     monkeypatch.setattr(channel_pool, "LONGEST_PAUSE", 1.0)
     monkeypatch.setattr(channel_pool, "LONGEST_REPLACEMENT_PAUSE", channel_pool.FIRST_REPLACEMENT_PAUSE)
 

@@ -1,4 +1,4 @@
-"""Which servers a target names, and a pool of connections to several: who is used, who is out, when it is back."""
+"""The servers that a target names, and a pool of connections to several: their use, exclusion and return."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Fleet:
         self.pool = ChannelPool(lambda address: (address, next(numbers)), size, servers, now=lambda: self.now)
 
     def call(self) -> ServerAddress:
-        """Make a call that goes on with another server as long as there is one; return the one that answered."""
+        """Make a call that tries further servers while there are any; return the server that answered."""
         tried = list[PooledChannel[tuple[ServerAddress, int]]]()
         while True:
             pooled = self.pool.take([each.server for each in tried])

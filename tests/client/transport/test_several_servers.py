@@ -1,4 +1,4 @@
-"""Clients of several servers: whichever stops, is not ready or hangs, calls and streams go on with another."""
+"""Clients of several servers: if one stops, is not ready or hangs, calls and streams continue on another."""
 
 from __future__ import annotations
 

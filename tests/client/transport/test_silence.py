@@ -1,4 +1,4 @@
-"""Connections that go silent: TCP accepts what is sent, and nothing answers. Tried with a listener that never reads."""
+"""Connections that go silent: TCP accepts data, but nothing answers. The tests use a listener that never reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATTERN = [0.0, 2.0, -3.0]
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """The address of a listener whose connections stand, and from which nothing ever comes."""
+    """The address of a listener that accepts connections and never sends anything."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
@@ -134,7 +134,7 @@ def taken_and_answered(pool: ChannelPool[int], count: int, workers: int = 1) -> 
 
 
 def fall_silent(pool: ChannelPool[int], clock: Clock) -> PooledChannel[int]:
-    """Make a call that nobody answers, up to where its channel is marked; return the channel."""
+    """Make an unanswered call until its channel is marked as silent; return the channel."""
     pooled = pool.take()
     since = clock.now
     clock.now += pool.check(pooled, since).wait

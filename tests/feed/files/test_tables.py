@@ -15,7 +15,7 @@ from dejavu_feed.files.tables import read_rows
 
 
 def repeated(text: str, rows: int) -> pa.Array:
-    """Return a text in many rows, which takes a file no more than once."""
+    """Return a text in many rows, which a file stores only once."""
     return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
 
 

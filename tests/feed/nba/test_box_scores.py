@@ -1,4 +1,4 @@
-"""Who played, from box scores of the NBA's live feed, real and made up."""
+"""Players of a game, from box scores of the NBA's live feed, real and made up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What plays say of a game's progress: minutes that are complete, periods that are over, and when they ended."""
+"""A game's progress according to its plays: complete minutes, periods that are over, and the times of their ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def play(elapsed: float, home: int = 0, away: int = 0, *, ends: bool = False, pe
         ([play(1081)], 18),
         ([play(1300), play(601)], 10),  # a slip in a clock, which another play follows
         ([play(720)], 11),
-        ([play(720, ends=True)], 12),  # a break is not spent on the forecast of the minute before
+        ([play(720, ends=True)], 12),  # complete at once, not after the break
         ([play(2880)], 47),
         ([play(2880, ends=True)], 48),
         ([play(3000)], 48),

@@ -34,7 +34,7 @@ DRIPS = {
     "a chunked body": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
     "a body of any length": (HEAD + b"Connection: close\r\n\r\n", b" "),
 }
-"""What a server sends at once and then again and again."""
+"""Bytes that a server sends at once, and bytes that it then repeats."""
 
 
 class Dripping(ThreadingHTTPServer):
@@ -65,7 +65,7 @@ class Dripping(ThreadingHTTPServer):
         self.left.set()
 
     def pause(self) -> bool:
-        """Wait until the next byte is due. Returns False when the server ends."""
+        """Wait until the next byte is due. Return False when the server ends."""
         return not self._ended.wait(0.02)
 
     def end(self) -> None:

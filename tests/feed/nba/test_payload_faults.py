@@ -99,7 +99,7 @@ DAMAGES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_play_costs_at_most_the_minutes_whose_score_it_has(damage: dict[str, Any]) -> None:
-    """Every fifth play of the first half is damaged in turn, each of them at night."""
+    """Every fifth play is damaged in turn; in nightly runs, every play."""
     payload = file("plays")
     true = read_plays(payload, _evening()[0]).plays
     known = known_minutes(true)

@@ -30,7 +30,7 @@ from dejavu_feed.replay.timeline import PACE, Timeline, period_end
 
 BOARD = LIVE_PATH + "scoreboard/todaysScoreboard_00.json"
 SIX_MINUTES = (720 + 360) * PACE + 210
-"""Game-day seconds from tip-off to 6:00 of the second quarter."""
+"""Real-time seconds from tip-off to 6:00 of the second quarter."""
 
 
 class BadDay:

@@ -1,4 +1,4 @@
-"""E-processes are what they say: worth 1 at most under their hypothesis, whenever somebody stops."""
+"""E-processes: an expectation of at most 1 under their hypothesis, at any stopping time."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def test_expectation_over_all_outcomes_is_at_most_one(games: list[tuple[float, f
 def test_expectation_is_at_most_one_if_only_the_average_is_not_above_zero(
     games: int, drift: float, stop: int, growth: float
 ) -> None:
-    """The mean of each game is +drift or −drift, never above 0 on average so far, and someone stops as he likes.
+    """The mean of each game is +drift or −drift; the running average is never above 0. Any stopping rule is allowed.
 
-    What a game can lose grows after each lost game, so stakes fall with the data.
+    The possible loss of a game grows after each lost game, so stakes depend on the data.
     """
     expectation = 0.0
     for path in product((-1.0, 1.0), repeat=games):
         bounds = np.array([growth ** path[:index].count(-1.0) for index in range(games)])
         means = np.where(np.arange(games) % 2 == 0, -drift, drift)
         e_values = np.exp(log_e_process(means + np.array(path) * (bounds - drift), bounds + 1e-9))
-        # A rule that looks at the games so far only: the bits of `stop` say after which first results to stop.
+        # A rule that depends only on the games so far: the bits of `stop` mark the games after which a loss stops it.
         end = next((i for i in range(games) if (stop >> i) & 1 and path[i] < 0), games - 1)
         expectation += e_values[end] / 2.0**games
     assert expectation <= 1.0 + 1e-9
@@ -61,7 +61,7 @@ def test_expectation_is_at_most_one_if_only_the_average_is_not_above_zero(
 
 @given(_DIFFERENCES)
 def test_both_statements_are_never_shown_at_once(differences: np.ndarray) -> None:
-    """Their bets are against each other."""
+    """Their bets oppose each other."""
     both = np.minimum(not_worse(differences, _MARGIN, _BOUND), worse(differences, _MARGIN, _BOUND))
     assert both.max() < math.log(2.0)
 
@@ -107,7 +107,7 @@ def test_bets_that_could_lose_more_than_is_staked_are_refused(
 
 
 def _two_points(spread: float) -> np.ndarray:
-    """Two-point distributions are the hardest of a spread."""
+    """Return two-point distributions, the hardest case of a given spread."""
     return _MARGIN + spread * np.random.default_rng(17).choice([-1.0, 1.0], size=_SEASONS)
 
 
@@ -118,7 +118,7 @@ def _few_games_by_much() -> np.ndarray:
 
 
 def _gross() -> np.ndarray:
-    """Worse by 10 points, and better by 9.8 in the others: clipped to a bound that stays, it would equal the other."""
+    """Worse by 10 points in half of the games, better by 9.8 in the others: a fixed bound would make them equal."""
     return np.where(np.random.default_rng(19).random(_SEASONS) < 0.5, 10.0, -9.8)
 
 
@@ -144,9 +144,9 @@ def test_a_model_that_is_worse_by_the_margin_is_not_seen_as_worse_than_it(spread
 
 
 def _promoted(seasons: np.ndarray) -> float:
-    """Return the share of seasons in which the gate would see a model as no worse, each game looked at from the 100th.
+    """Return the share of seasons in which the gate finds a model no worse, at any game from the 100th on.
 
-    Since the first differences are clipped, it asks for a plain mean below the margin too.
+    Since the first differences are clipped, the gate also requires an unclipped mean below the margin.
     """
     means = np.cumsum(seasons, axis=1) / np.arange(1, seasons.shape[1] + 1)
     e_values = np.array([not_worse(season, _MARGIN, _BOUND) for season in seasons])
@@ -155,6 +155,6 @@ def _promoted(seasons: np.ndarray) -> float:
 
 
 def test_a_model_that_is_grossly_worse_in_some_games_is_found() -> None:
-    """Worse by 10 points in a third of its games, better by 2 in the others: by 2 on average."""
+    """Worse by 10 points in a third of its games, better by 2 in the others: worse by 2 on average."""
     differences = np.where(np.arange(600) % 3 == 0, 10.0, -2.0)
     assert worse(differences, _MARGIN, _BOUND)[-1] >= math.log(20.0)

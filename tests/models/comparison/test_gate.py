@@ -130,7 +130,7 @@ def test_a_clipped_game_does_not_hide_a_mean_beyond_the_margin() -> None:
 
 
 def test_each_minute_of_a_game_has_the_same_weight() -> None:
-    """A minute that somebody asked for with ten alphas counts once."""
+    """A minute with forecasts at ten alphas counts once."""
     minutes = joined([pairs(0.4)] * 10 + [pairs(-0.4)])
     minute = np.array([18] * 10 + [19])
     alphas = np.append(np.linspace(0.05, 0.5, 10), 0.05)

@@ -1,4 +1,4 @@
-"""Columns, and many queries together, hold what each game gets alone; what is wrong with them is named."""
+"""Columns, and many queries together, give each game the same forecast as alone; errors in them are named."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_they_name_the_outcomes_that_adapted_them() -> None:
 
 
 async def test_all_parts_of_a_request_have_the_outcomes_of_its_first() -> None:
-    """Which sequence of the ledger has adapted the columns is said once for all of them."""
+    """The sequence of the ledger that adapted the columns is stated once for all of them."""
     query = asked(Horizon.FINAL, [([2] * 18, None)] * 300)
     model = Forecaster(SHIPPED.manifest, SHIPPED.models, SHIPPED.calibration, SHIPPED.rating_filter)
     adapted = OnlineState(mode=AdaptationMode.ON, trackers={}, sequence=17)

@@ -80,7 +80,7 @@ def test_the_explanation_adds_up(shipped: Forecaster, asked: ForecastQuery) -> N
 def test_minutes_are_the_steps_between_the_forecasts_that_were_issued(
     shipped: Forecaster, asked: ForecastQuery, other: ForecastQuery, correction: int, adaptive: bool
 ) -> None:
-    """Explains, in a batch with others and after a correction of the last minute, what was issued one by one."""
+    """An explanation in a batch, after a correction of the last minute, agrees with forecasts issued one by one."""
     forecaster = adapted(shipped) if adaptive else shipped
     *known, last = asked.pattern.differentials
     corrected = replace(asked, pattern=ScorePattern((*known, last + correction)), explain=True)

@@ -1,4 +1,4 @@
-"""A line of a betting market in a request: the models and distributions that answer, and what is said of it."""
+"""A line of a betting market in a request: the models and distributions in use, warnings, and stakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well the ratings know a team: how much of its strength rests on games of this season, and what follows."""
+"""How well the ratings know a team: the part of its strength from games of this season, and the consequences."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_some_finals_do_not_make_ratings_of_june_2024_those_of_november_2026(shi
 
 
 def test_a_usual_season_goes_from_partly_to_well_known_by_december(shipped: Forecaster) -> None:
-    """Without a warning, and with a stake from then on."""
+    """From then on, there is a stake and no warning."""
     seen = []
     for rounds in (0, 5, 10, 30):
         ratings = after_rounds(shipped.bundled_ratings, 2025, date(2024, 10, 24), rounds)
@@ -142,7 +142,7 @@ def test_a_given_margin_says_nothing_of_the_teams_but_for_the_total(shipped: For
 
 
 def test_both_bets_of_a_query_share_the_caps_of_the_game(shipped: Forecaster) -> None:
-    """One is on the lead, one on the points; a stake on both was twice the cap of a game."""
+    """One bet is on the lead, one on the points; the stakes of both were once twice the cap of a game."""
     ratings = after_rounds(shipped.bundled_ratings, 2025, date(2024, 10, 24), 30)
     points: dict[str, Any] = {"live": LiveInputs(30), "total_market": TotalMarket(217.5, 1.9, 1.95, bankroll=500.0)}
     alone = asked(shipped, ratings, date(2024, 12, 24), **points).total
@@ -210,7 +210,7 @@ def test_an_adapted_interval_widens_as_the_static_one_does(shipped: Forecaster) 
         for name in ("adapted", "static"):
             wide, narrow = getattr(forecast.adaptation, name), getattr(same.adaptation, name)
             assert wide.upper - wide.lower > narrow.upper - narrow.lower
-        # The score of an outcome is that in the distribution that was issued, so it does not widen others.
+        # An outcome is scored in the distribution that was issued, so it does not widen others.
         assert forecast.static_scores == same.static_scores
         issued = forecast.adaptation.adapted if mode is AdaptationMode.ON else forecast.adaptation.static
         assert forecast.interval == issued
@@ -229,5 +229,5 @@ def test_days_of_play_that_were_not_seen_make_teams_less_known_than_a_break(ship
     one, two, three = (deviation(season, date(season - 1, 10, 25)) for season in (2026, 2027, 2028))
     assert in_time < DECEMBER_DEVIATION < late < three
     assert in_time < one < two < three
-    # Each season that passes carries about half of a strength, so old games soon say nothing.
+    # Each new season keeps about half of a strength, so old games soon have no influence.
     assert three - two < two - one

@@ -49,7 +49,7 @@ def reference() -> PointModels:
 
 
 def walk(minutes: int, seed: int) -> tuple[float, ...]:
-    """Return a pattern without equally near games, of which the searches may choose others for the last place."""
+    """Return a pattern without equally near games: for the last place, the searches could choose different ones."""
     rng = random.Random(seed)
     return tuple(accumulate(rng.choice((-3, -2, 0, 2, 3)) + rng.uniform(-0.4, 0.4) for _ in range(minutes)))
 

@@ -1,4 +1,4 @@
-"""Courses of entries: kept in tenths, found again for a similar game of an explanation, and none for any other."""
+"""Courses of entries: stored in tenths, found for the similar games of an explanation, and for no other game."""
 
 from __future__ import annotations
 

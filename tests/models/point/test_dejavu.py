@@ -74,7 +74,7 @@ def test_the_index_finds_what_brute_force_finds(count: int, neighbours: int) -> 
     ],
 )
 def test_an_entry_that_no_game_can_have_made_is_refused(column: str, value: object, said: str) -> None:
-    """Verification meets few entries: an answer of 1e37 points would be in the record, a date beyond any an error."""
+    """Verification reaches few entries: otherwise 1e37 points could be recorded, and a bad date could be an error."""
     entries = entries_of(np.zeros((3, 2, 2)))
     values = getattr(entries, column).copy()
     values[1] = value

@@ -82,7 +82,7 @@ def test_a_search_finds_what_hnswlib_finds(minute: int) -> None:
     spread=st.sampled_from([0.0, 0.5, 2.5, 10.0, 60.0]),
 )
 def test_of_any_games_nearly_all_of_the_nearest_are_found(minute: int, seed: int, spread: float) -> None:
-    """Games that stand still and games unlike any other included: no search comes back short."""
+    """Includes games without a change and games unlike any other: every search returns enough results."""
     courses = np.random.default_rng(seed).normal(0, spread, (40, minute)).cumsum(axis=1).round()
     asked = pattern_vectors(courses, RECENCY)
     found, squares = indexes()[minute].nearest(asked, NEIGHBOURS)
@@ -112,7 +112,7 @@ def test_a_graph_that_falls_apart_is_not_searched() -> None:
 
 
 def broken(graph: Graph) -> dict[str, dict[str, object]]:
-    """Arrays that do not fit the others of a graph, by what is said of them."""
+    """Arrays that do not fit the others of a graph, by the error message."""
     far, links = graph.links.copy(), graph.links.copy()
     far[3] = len(graph)
     low = np.flatnonzero(graph.levels == 0)[0]
@@ -130,7 +130,7 @@ def broken(graph: Graph) -> dict[str, dict[str, object]]:
 
 
 def test_arrays_are_checked() -> None:
-    """A search would read anywhere in memory."""
+    """Otherwise a search would read anywhere in memory."""
     graph = graphs()[18]
     for said, arrays in broken(graph).items():
         with pytest.raises(ValueError, match=said):

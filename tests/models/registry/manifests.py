@@ -1,4 +1,4 @@
-"""Changes bundles: the manifest of one that a test may modify, and the files with a manifest that fits them."""
+"""Changes of bundles: of the manifest alone, or of files and a manifest that fits them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dejavu_models.registry.bundle import MANIFEST, read_manifest
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Applie a change to the manifest of a bundle."""
+    """Apply a change to the manifest of a bundle."""
     manifest = json.loads((folder / MANIFEST).read_text())
     change(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest))

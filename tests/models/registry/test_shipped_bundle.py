@@ -1,4 +1,4 @@
-"""Compares the shipped bundle with the real games listed in its manifest; by day with those that calibrate it."""
+"""Compares the shipped bundle with the real games of its manifest; by day only with those that calibrate it."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def memory() -> str:
 def test_a_file_is_received_without_a_folder_for_temporary_files(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That folder may be smaller than the file, or missing; the file is not absent for that."""
+    """That folder can be too small for the file, or missing; the file does not count as absent then."""
     files = RemoteFiles(
         f"s3://{request.getfixturevalue('bucket')}" if kind == "s3" else request.getfixturevalue("memory")
     )
@@ -207,7 +207,7 @@ def storage(kind: type[LyingStorage], patch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 def test_no_more_of_a_file_is_received_than_it_may_have(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever the storage says of its size."""
+    """Whatever size the storage reports."""
     with storage(LyingStorage, monkeypatch):
         store = ModelStore.open("s3://lies/dejavu", cache=tmp_path)
         with pytest.raises(BundleCorrupt, match="expected at most 1048576"):

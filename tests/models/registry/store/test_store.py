@@ -22,7 +22,7 @@ from dejavu_models.registry.store.store import ModelStore
 
 
 def accept(_: Path) -> None:
-    """Stand for the verification in another process where a test is about something else."""
+    """Replace the verification in another process in tests of other behavior."""
 
 
 def quick_store(folder: Path, **options: Any) -> ModelStore:
@@ -65,7 +65,7 @@ def test_versions_share_the_files_that_are_equal(small_bundle: Path, copy: Path,
 
 
 def reseal(folder: Path, name: str) -> Callable[[dict[str, Any]], None]:
-    """Return what makes a manifest fit a file that was changed."""
+    """Return a change that makes a manifest fit a changed file."""
 
     def change(manifest: dict[str, Any]) -> None:
         manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -95,7 +95,7 @@ def break_graph(folder: Path) -> None:
 
 
 def break_index(folder: Path) -> None:
-    """Keep what the loader checks of an index, and make of the rest what crashes the library that reads it."""
+    """Keep the part of an index that the loader checks; change the rest so that the library that reads it crashes."""
     name = "dejavu-18.index"
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[:128] + b"\xff" * (len(content) - 128))

@@ -52,7 +52,7 @@ def test_loading_that_takes_too_long_is_refused(small_bundle: Path, monkeypatch:
 
 
 def test_a_bundle_whose_answers_take_too_long_is_refused(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One call for one of them kept a worker from its heartbeat until it was killed."""
+    """A single call of such a model once kept a worker from its heartbeat until it was killed."""
     monkeypatch.setattr(bundle, "MAX_ANSWER_SECONDS", 1e-6)
     with pytest.raises(BundleCorrupt, match="takes more than 1e-06 s"):
         bundle.check_answers(bundle.load_bundle(small_bundle, allow_unfit=True))

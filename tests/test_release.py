@@ -1,4 +1,4 @@
-"""A release is built and verified by one command, and refused where the tree is not what it would be."""
+"""A release is built and verified by one command, and refused if the tree is not prepared for it."""
 
 from __future__ import annotations
 

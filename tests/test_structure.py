@@ -1,6 +1,6 @@
-"""Where things stand: layers, one meaning a name, and the import paths that documents show.
+"""Structure of the code: layers, one meaning per name, and the import paths that documents show.
 
-Who may import whom is held by import-linter: the contracts are in pyproject.toml, `make check` runs them.
+import-linter enforces the allowed imports: the contracts are in pyproject.toml, `make check` runs them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is built holds everything that an installation needs: a wheel made from the source distribution."""
+"""A wheel made from the source distribution contains everything that an installation needs."""
 
 from __future__ import annotations
 

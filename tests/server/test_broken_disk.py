@@ -1,4 +1,4 @@
-"""A ledger that can't be used costs named forecasts and streams; what-ifs go on, and all works once it is well."""
+"""A ledger that can't be used costs named forecasts and streams; what-ifs go on, and all works once it is usable."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Log = list[MutableMapping[str, Any]]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but the waiting is other than it is."""
+    """Shorten all waits; nothing else is changed."""
     monkeypatch.setattr(sqlite_engine, "BUSY_SECONDS", 0.02)
     monkeypatch.setattr(failure_log, "SETTLED_SECONDS", 0.0)
     for name in ("WATCH_SECONDS", "FIRST_RETRY_SECONDS", "LONGEST_RETRY_SECONDS"):
@@ -53,7 +53,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[Log]:
-    """Keep what is logged from being rendered, tracebacks and all."""
+    """Capture the log, so that it and its tracebacks are not rendered."""
     with capture_logs() as captured:
         yield captured
 
@@ -91,7 +91,7 @@ class Caller:
         return int(answer.status)
 
     async def until_told(self, status: int) -> None:
-        """Wait until the ledger's health is this, which a watcher is told."""
+        """Wait until a watcher is told this health of the ledger."""
         watch = self.health.Watch(health_pb2.HealthCheckRequest(service=LEDGER))
         async with asyncio.timeout(30):
             while (await watch.read()).status != status:
@@ -99,7 +99,7 @@ class Caller:
         watch.cancel()
 
     async def until_refused(self, code: grpc.StatusCode, reason: str) -> None:
-        """Ask for named forecasts until they are refused so."""
+        """Ask for named forecasts until one is refused with this code and reason."""
         async with asyncio.timeout(30):
             while True:
                 refused = await refusal(self.predict(NAMED))
@@ -119,7 +119,7 @@ class Caller:
         assert self.figure("dejavu_workers_without_ledger") == 1
 
     async def is_well(self, recorded: int = RECORDED) -> None:
-        """A named forecast is recorded right after those before, and streamed."""
+        """Check that a named forecast is recorded right after the earlier ones, and streamed."""
         await self.until_told(SERVING)
         stream = self.stream(pb.StreamPredictionsRequest())
         assert (await stream.read()).HasField("heartbeat")

@@ -26,7 +26,7 @@ from dejavu_server.ledger import verify
 
 WORKERS = 2
 BOUND_BY_PERMISSIONS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
-"""What has root's processes obey permissions as others do."""
+"""Command that makes processes of root obey permissions."""
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ class Server:
 
     @property
     def pids(self) -> list[int]:
-        """Those of its workers."""
+        """Process ids of its workers."""
         return [int(entry["worker"].partition("-")[2]) for entry in self.told("serving")]
 
     def told(self, event: str) -> list[dict[str, Any]]:
@@ -58,11 +58,11 @@ class Server:
         return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
     def predict(self, *numbers: int) -> list[int]:
-        """Ask for a forecast of each game; their sequences."""
+        """Ask for a forecast of each game; return their sequences."""
         return [self.client.predict(PATTERN, game_id=game(number)).sequence for number in numbers]
 
     def fill_up(self) -> int:
-        """Ask for forecasts until one is refused, and count the others: SQLite writes over the log it has copied."""
+        """Ask for forecasts until one is refused; return the number before it, as SQLite reuses parts of its log."""
         for number in range(100, 300):
             try:
                 self.predict(number)
@@ -71,7 +71,7 @@ class Server:
         raise AssertionError("a full disk takes forecasts without end")
 
     def lives_without_a_ledger(self) -> str:
-        """Hold it to what it owes without one; what its refusal says."""
+        """Check the guarantees without a ledger; return the message of a refusal."""
         assert self.client.predict(PATTERN).sequence == 0
         results = self.client.predict_batch([predict_request(PATTERN, game_id=game(90)), predict_request(PATTERN)])
         assert [result.error.reason for result in results] == ["LEDGER_UNAVAILABLE", ""]
@@ -82,7 +82,7 @@ class Server:
         return caught.value.message
 
     def until_recovered(self) -> None:
-        """Wait until each worker that told of a failing ledger has told that it is well."""
+        """Wait until each worker that reported a failing ledger has reported its recovery."""
         for name in {entry["worker"] for entry in self.told("ledger_failing")}:
             self.process.wait_for("ledger_recovered", partial(_is_of, name), seconds=60)
         assert self.figure("dejavu_workers_without_ledger") == 0
@@ -104,7 +104,7 @@ def serving(ledger: Path, *within: str, environment: dict[str, str] | None = Non
 
 
 def held_by_permissions() -> tuple[str, ...]:
-    """What a server is to be executed by so that a folder's permissions bind it."""
+    """Return the command that executes a server so that a folder's permissions bind it."""
     if os.getuid() != 0:
         return ()
     if shutil.which(BOUND_BY_PERMISSIONS[0]) is None:
@@ -168,7 +168,7 @@ def small_disk(folder: Path) -> tuple[str, ...]:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no room on a disk; the file to be removed to make some."""
+    """Fill a disk; return the file to remove to make room."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
@@ -278,6 +278,6 @@ def test_the_successors_of_killed_workers_make_no_ledger_in_the_place_of_one_tha
 
 
 def _serves_after(killed: list[int], slot: str, entry: dict[str, Any]) -> bool:
-    """Whether an event is of the worker in a slot that came after those that were killed."""
+    """Return whether an event is of the worker in a slot that came after the killed ones."""
     of_slot, _, pid = entry["worker"].partition("-")
     return of_slot == slot and int(pid) not in killed

@@ -64,7 +64,7 @@ async def test_a_client_that_can_go_elsewhere_sees_no_drain(tmp_path: Path) -> N
 
 @pytest.mark.nightly
 async def test_streams_go_on_at_the_server_s_successor_and_lose_nothing(tmp_path: Path) -> None:
-    """One server, and for a while none: calls may fail meanwhile, with what may be tried again; streams do not."""
+    """One server, and for a while none: meanwhile calls can fail with retryable errors; streams do not fail."""
     with ExitStack() as stack:
         first = stack.enter_context(spawned_server(*arguments(tmp_path)))
         address = await asyncio.to_thread(lambda: first.address)

@@ -1,4 +1,4 @@
-"""Twelve games played against the record of a real server: what is said with hindsight changes no figure of it."""
+"""Twelve games on a real server: forecasts with hindsight change no figure of its record."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Server:
             self.predict(900 + len(self.recorded))
 
     def lives_without_a_ledger(self) -> str:
-        """Hold it to what it owes without its ledger; return what its refusal says."""
+        """Check the guarantees without a ledger; return the message of a refusal."""
         began = time.monotonic()
         with pytest.raises(UnavailableError) as caught:
             self.predict_until_refused()

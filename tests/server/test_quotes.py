@@ -62,7 +62,7 @@ NAMELESS = market(0, -320, 310, bankroll=1000.0)
 async def test_without_the_ratings_of_the_teams_there_is_no_stake(
     client: AsyncDejavuClient, tmp_path: Path, game_date: str, recorded: int
 ) -> None:
-    """Before, ratings of June 2023 that were not used for a game of November 2026 still gave a stake."""
+    """Formerly, ratings of June 2023 that were not used for a game of November 2026 still gave a stake."""
     game_date = game_date or game_day(utc_now()).isoformat()
     season = f"{(int(game_date[:4]) - (game_date[5:7] < '08')) % 100:02d}"
     teams = {"home_team": "BOS", "away_team": "LAL", "game_date": game_date, "horizon": FINAL}
@@ -80,7 +80,7 @@ async def test_without_the_ratings_of_the_teams_there_is_no_stake(
 
 
 async def test_without_names_of_the_teams_there_is_no_stake(client: AsyncDejavuClient) -> None:
-    """Before, a request that left out teams with outdated ratings had the stake that they were refused."""
+    """Formerly, a request without the teams got the stake that their outdated ratings did not allow."""
     answer = await client.quote(PATTERN, NAMELESS, horizon=FINAL)
     assert (answer.market.side, answer.market.stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
     assert [side.kelly_fraction for side in (answer.market.home, answer.market.away)] == [0.0, 0.0]

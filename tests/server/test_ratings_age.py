@@ -146,7 +146,7 @@ async def test_old_ratings_and_one_final_do_not_pass_as_fresh(client: AsyncDejav
 
 
 async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: AsyncDejavuClient) -> None:
-    """Before, any final after years made the ratings of all teams current."""
+    """Formerly, any final after years made the ratings of all teams current."""
     report = await client.report_outcome(current_game(1), 5, horizon=FINAL, home_team="BOS", away_team="NYK")
     async with asyncio.timeout(20):
         while (forecast := await pair(client, "WAS", "OKC")).calibration_sequence < report.outcome.sequence:

@@ -1,4 +1,4 @@
-"""What a server of the real kind recorded, settled and learned is verified, while it serves and after."""
+"""The record of a real server, with outcomes and learned state, is verified while it serves and afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dejavu_server.cli import checkpoint_files
 from dejavu_server.ledger import LedgerCorrupt, verify
 
 GAMES = [current_game(number) for number in range(1, 56)]
-"""More than a snapshot is taken after."""
+"""More games than a snapshot waits for."""
 
 
 def test_the_record_of_a_server_is_proven_by_a_checkpoint_that_a_client_kept(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_the_record_of_a_server_is_proven_by_a_checkpoint_that_a_client_kept(tmp
         while_serving = verify(url, checkpoint_files.read(kept))
         client.predict(pattern, game_id=current_game(999))
     with running_worker(tmp_path, shipped=True):
-        pass  # it has learned, and kept what it learned, once it serves
+        pass  # once it serves, it has learned and written a snapshot
     found = verify(url, checkpoint_files.read(kept))
     assert found.sequence == while_serving.sequence + 1
     assert (found.forecasts, found.outcomes, found.markets) == (62, 57, 6)

@@ -1,4 +1,4 @@
-"""SIGHUP: every worker is replaced by one that loads what lies at the bundles' paths, and nobody who asks notices."""
+"""SIGHUP: every worker is replaced by one that loads the bundles now at their paths, and no caller notices."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ DASHBOARD_UNIT = ROOT / "client" / "dejavu-dashboard.service"
 INSTALLED = Path("/opt/dejavu/.venv/bin")
 
 MOST_EXPOSED = 2.0
-"""What `systemd-analyze security` may say at most, of 10."""
+"""Maximum exposure by `systemd-analyze security`, out of 10."""
 
 
 def service(unit: Path = UNIT) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Who plays, over a real connection: box scores are learned from, and line-ups change the expected margin."""
+"""Line-ups over a real connection: models learn from box scores, and line-ups change the expected margin."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def players(number: int) -> list[PlayerLine]:
 
 
 def over(number: int) -> datetime:
-    """Return when a game was over: they are two days apart."""
+    """Return the time at which a game was over; games are two days apart."""
     return datetime(FIRST.year, FIRST.month, FIRST.day, 4, tzinfo=UTC) + timedelta(days=1 + 2 * number)
 
 
@@ -138,7 +138,7 @@ async def test_missing_players_are_counted_and_recorded(client: AsyncDejavuClien
 
 
 async def test_line_ups_make_no_given_margin_plausible(client: AsyncDejavuClient) -> None:
-    """Else a caller could have intervals learn from forecasts by a margin that is far from that of the ratings."""
+    """Otherwise a caller could make intervals learn from forecasts with a margin far from that of the ratings."""
     for number in range(3):
         await report(client, number, players(number))
     plain, moved = await ask(client, None), await ask(client, seen(missing=3))

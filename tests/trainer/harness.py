@@ -1,4 +1,4 @@
-"""What several tests of the trainer use: its command line in this process, and ledgers with games."""
+"""Helpers of several tests of the trainer: its command line in this process, and ledgers with games."""
 
 from __future__ import annotations
 

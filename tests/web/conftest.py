@@ -48,7 +48,7 @@ def warm_tab(browser: Browser, evening: Evening) -> Iterator[Tab]:
 
 @pytest.fixture
 def opened(warm_tab: Tab) -> Iterator[Tab]:
-    """A tab of the module, as if new: for tests that leave nothing in it but where they are.
+    """A shared tab of the module, as if new, for tests that change nothing in it but its location.
 
     A new one costs a second of CPU, as it starts a process that loads and compiles the page again.
     """
@@ -57,7 +57,7 @@ def opened(warm_tab: Tab) -> Iterator[Tab]:
     warm_tab.errors.clear()
     warm_tab.foreign.clear()
     yield warm_tab
-    warm_tab.page.goto("about:blank")  # what it still asked for is asked no more
+    warm_tab.page.goto("about:blank")  # cancels requests in progress
     warm_tab.page.unroute_all()
     warm_tab.page.set_viewport_size(size)
 

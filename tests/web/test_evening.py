@@ -63,7 +63,7 @@ def sequences_in(ledger: Path, *kinds: str) -> list[int]:
 
 
 def wait_for_minute(page: Page, minute: int) -> None:
-    """Wait until the board shows a game that has come so far."""
+    """Wait until the board shows a game at this minute or later."""
     page.wait_for_function(
         """minute => [...document.querySelectorAll(".game-now .sub")].some(
           each => Number(each.innerText.replace(/\\D+/g, "")) >= minute)""",
@@ -90,7 +90,7 @@ def test_every_event_of_an_evening_is_shown_once_and_in_order_whatever_is_killed
         ):
             page = opened.page
             opened.open("/", "main")
-            # It begins now: on a busy machine it would be over before all that watches it has started.
+            # It begins only now: on a busy machine it could otherwise end before its watchers have started.
             replay = Replay(simulated_evening(random.Random(3), 2), speed=SPEED, stagger=300.0, delay=8.0)
             feed = evening.enter_context(LocalServer(replay.respond))
             poller = evening.enter_context(polling(feed.url, server.address))

@@ -1,4 +1,4 @@
-"""Every page in a real browser: painted, readable by everybody, at home on every screen, and asking nobody else."""
+"""Every page in a real browser: painted, accessible, fitting every screen, and without requests to other hosts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLORS = """canvas => {
 def test_pages_fit_the_screen_ask_nobody_else_raise_no_error_and_leave_axe_nothing_to_find(
     browser: Browser, evening: Evening, width: int, scheme: str
 ) -> None:
-    """Axe looks at each page as wide as that of a laptop, with its tables shown."""
+    """Axe checks each page at the width of a laptop, with its tables shown."""
     has_axe = AXE.is_file()
     assert has_axe or os.environ.get("DEJAVU_CI") != "1", "axe-core is not installed"
     # Charts are drawn once they come on screen.

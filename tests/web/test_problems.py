@@ -82,9 +82,9 @@ def test_a_gateway_or_server_that_is_gone_is_named_until_it_is_back_and_nothing_
 
 
 class SilencingRelay:
-    """Passes on what browsers and a gateway say, until it lets the live streams that are open fall silent.
+    """Relays data between browsers and a gateway, until it silences the open live streams.
 
-    A context manager, in threads: a proxy, or a network that lost its state, which closes nothing.
+    It acts like a proxy or network that lost its state, and closes no connection. A context manager, in threads.
 
     Args:
         address: HOST:PORT of the gateway.
@@ -112,7 +112,7 @@ class SilencingRelay:
             each.close()
 
     def fall_silent(self) -> None:
-        """Pass on nothing any more over the connections of streams that are open; other connections work."""
+        """Stop relaying over the connections of open streams; other connections work."""
         self._silent.update(self._streams)
 
     def _accept(self) -> None:

@@ -1,4 +1,4 @@
-"""The page of the record, where what is asked for has no forecasts."""
+"""The page of the record for a selection without forecasts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def old_replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
 def test_months_without_forecasts_are_said_to_have_none_and_why_forecasts_are_left_out(
     browser: Browser, old_replay: Evening
 ) -> None:
-    """Before, the chart of months said "Loading …" for ever."""
+    """Formerly, the chart of months said "Loading …" for ever."""
     with tab(browser, old_replay.origin) as opened:
         opened.open("/record", ".record-figures .chart canvas")
         figure = opened.page.locator(".figure", has_text="month after month")

@@ -1,4 +1,4 @@
-"""Games that are told otherwise: at their last minute and in overtime, forecast late only, with swapped teams."""
+"""Special games: at their last minute, in overtime, with late forecasts only, or with swapped teams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is expected of a total before tip-off: both teams add to it, whoever is at home."""
+"""The expected total before tip-off: both teams add to it, whoever is at home."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from dejavu_models.totals.filter import TotalFilter
 START = TotalFilter.start()
 TEAM = st.sampled_from(CODES)
 WORTH = np.array([-2.0, -5.0, 3.0])
-"""What each of TotalTerms is worth in the games of these tests, in points."""
+"""Coefficient of each of TotalTerms in the games of these tests, in points."""
 
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def season_of_totals(games: int, seed: int) -> tuple[dict[str, float], Columns, list[TotalTerms]]:
-    """Return what each team adds, the columns of `carried_expectations`, and the terms of the games."""
+    """Return the points that each team adds, the columns of `carried_expectations`, and the terms of the games."""
     rng = np.random.default_rng(seed)
     added = dict(zip(CODES, rng.normal(0, 5, len(CODES)).tolist(), strict=True))
     pairs = np.array([rng.choice(len(CODES), 2, replace=False) for _ in range(games)])
@@ -45,7 +45,7 @@ def test_what_teams_add_and_terms_are_worth_is_found_from_results() -> None:
     means, variances, state = carried_expectations(START, *columns, terms)
     found = state.mean[:LEVEL]
     assert np.corrcoef([added[code] for code in CODES], found)[0, 1] > 0.9
-    # Prior coefficients are N(0, 1): what terms are worth is found but for some shrinkage.
+    # Prior coefficients are N(0, 1), so the estimates are shrunk somewhat.
     assert np.sign(state.mean[LEVEL + 1 :]).tolist() == np.sign(WORTH).tolist()
     errors, late = columns[-1] - means, slice(1500, None)
     assert np.square(errors)[late].mean() < 0.95 * columns[-1][late].var()
@@ -61,7 +61,7 @@ def test_a_total_is_the_same_whoever_is_at_home(home: str, away: str, games: lis
             state = state.update(one, other, total)
             after = state.expected(one, other)
             assert after[1] < before[1]
-            # What is expected moves towards what came.
+            # The expectation moves towards the result.
             assert abs(after[0] - total) <= abs(before[0] - total)
     if home != away:
         assert state.expected(home, away) == pytest.approx(state.expected(away, home), abs=1e-9)

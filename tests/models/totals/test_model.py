@@ -114,7 +114,7 @@ FAR_SCALES = {
     "nothing to come": (0, (0.0, 120.0, 0.0, 0.0)),
     "all to come": (-1, (0.0, 120.0, 0.0, 0.0)),
     "any": (0, (360.0, 0.0, 0.0, 0.0)),
-    # Finite where a verification asks, at leads of 0, 14 and -40, with an infinite one at 17.
+    # The scale is finite at the leads that a verification queries (0, 14 and -40), and infinite at 17.
     "a lead between": (-1, (-25200.0, 0.0, 18000.0, 25200.0)),
 }
 

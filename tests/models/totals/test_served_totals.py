@@ -1,4 +1,4 @@
-"""Totals beside differentials in the answers of a forecaster; whoever gives no points gets the answers of before."""
+"""Totals beside differentials in the answers of a forecaster; requests without points are answered as before."""
 
 from __future__ import annotations
 

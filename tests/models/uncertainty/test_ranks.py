@@ -1,4 +1,4 @@
-"""Conformal ranks: coverage of every level in every cell, whatever the tables are worth; and what a bundle may hold."""
+"""Conformal ranks: coverage of every level in every cell, however wrong the tables are; and valid ranks of a bundle."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dejavu_models.types import CASES
 from dejavu_models.uncertainty.lattice.ranks import TAILS, UNRANKED, calibrated, cells, check_ranks, knots, ranks_of
 
 ROUNDING = 2e-5
-"""Differences that ranks keep between levels, in all."""
+"""Sum of the differences that ranks keep between levels."""
 
 
 def transforms(games: int, seed: int, power: float) -> Floats:
-    """Transform by tables that are too narrow (a power below 1) or too wide, of games whose minutes are alike."""
+    """Return transforms by tables that are too narrow (a power below 1) or too wide, of games with similar minutes."""
     rng = np.random.default_rng(seed)
     sizes = rng.random((games, 1)) ** power * rng.random((games, len(CASES))) ** 0.1
     return 0.5 + rng.choice([-0.5, 0.5], (games, len(CASES))) * sizes
@@ -30,13 +30,13 @@ def test_every_case_is_in_one_cell_and_the_last_minutes_have_their_own() -> None
 
 @given(games=st.integers(2, 12), seed=st.integers(0, 10**6), power=st.floats(0.05, 8))
 def test_a_new_game_is_covered_as_often_as_promised(games: int, seed: int, power: float) -> None:
-    """Each game in turn is new to the ranks of the others: on average over games and minutes of a cell, a law."""
+    """Each game in turn is new to the ranks of the others; the bound holds on average over games and minutes."""
     of_all = transforms(games, seed, power)
     held = np.empty((games, len(CASES), len(TAILS)))
     for game in range(games):
         reach = 0.5 - ranks_of(np.delete(of_all, game, axis=0))
         held[game] = np.abs(of_all[game] - 0.5)[:, None] <= reach + ROUNDING
-    # Levels that so few games have no ranks for are those of the tables, which promise nothing.
+    # Levels without ranks, as there are too few games, are those of the tables, without a guarantee.
     promised = (1 - 2 * TAILS) * games <= games - 1 + 1e-9
     for rows in cells():
         share = held[:, rows].mean(axis=(0, 1))

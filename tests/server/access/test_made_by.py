@@ -1,4 +1,4 @@
-"""The ledger records who made an entry, in what is hashed; entries without it are as they were."""
+"""The ledger records the maker of an entry in the hashed text; entries without a maker are unchanged."""
 
 from __future__ import annotations
 

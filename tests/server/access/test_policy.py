@@ -42,7 +42,7 @@ REQUESTS: dict[str, Any] = {
 
 
 class Guarded(NamedTuple):
-    """A worker that asks for tokens, and a token for each scope."""
+    """A worker that requires tokens, and a token for each scope."""
 
     worker: Worker
     tokens: dict[AccessScope, str]

@@ -104,7 +104,7 @@ async def test_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:
 
 
 async def test_outcomes_count_towards_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:
-    """One who may report could else make the forecasts of a whole season late within seconds."""
+    """Otherwise a caller who may report could make the forecasts of a whole season late within seconds."""
     async with (
         async_worker(tmp_path, caller_loopback="on", caller_games=2) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
@@ -138,7 +138,7 @@ async def test_one_caller_leaves_half_of_the_places_of_batches_to_others(tmp_pat
 
 
 async def test_a_caller_has_one_upload_at_a_time(tmp_path: Path) -> None:
-    """Few have a place, for a quarter of an hour at most, however little they send."""
+    """There are few places for uploads, and one lasts up to a quarter of an hour, however little it sends."""
     async with (
         async_worker(tmp_path, shipped=True, model_store=str(tmp_path / "store"), caller_loopback="on") as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
@@ -154,7 +154,7 @@ async def test_a_caller_has_one_upload_at_a_time(tmp_path: Path) -> None:
 
 
 async def test_one_caller_has_a_number_of_watches_and_makes_room_when_it_ends_one(tmp_path: Path) -> None:
-    """They need no token."""
+    """Watches need no token."""
     async with (
         async_worker(tmp_path, caller_loopback="on", caller_streams=1) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,

@@ -138,7 +138,7 @@ async def test_a_caller_has_so_many_bytes_of_answers_unread_and_no_more() -> Non
     answer(9)
     first.release()
     answer(MAX_UNSENT_BYTES - 9)
-    local = "ipv4:127.0.0.1:1"  # without limits, but of these
+    local = "ipv4:127.0.0.1:1"  # exempt from all limits but these
     filling = [answer(MAX_ALL_UNSENT_BYTES // 4, local) for _ in range(4)]
     with pytest.raises(CallerLimit, match="64 MiB of answers that it has not read"):
         answer(1, local)

@@ -27,7 +27,7 @@ BATCHES = batch_limit(PLACES)
 
 
 class Calls:
-    """Calls in progress, of which some are without a request.
+    """Calls in progress, some of them without a request.
 
     Attributes:
         now: the time in seconds.

@@ -233,9 +233,9 @@ async def test_calls_that_send_headers_and_no_request_make_room_again(worker: Wo
 async def test_calls_that_send_headers_again_and_again_do_not_keep_others_from_their_forecasts(
     worker: Worker, stub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their places go to others long before their requests must be there."""
+    """Their places go to others long before their requests are due."""
     monkeypatch.setattr(worker.admission, "_request_seconds", 600.0)
-    # Twice as many as have room while they are patient.
+    # All places are taken within PATIENCE_SECONDS.
     async with headers_from(worker, ["127.0.0.1"], every=PATIENCE_SECONDS / LIMIT), asyncio.timeout(30):
         await until(lambda: worker.admission.in_progress(CallKind.PREDICT) >= LIMIT)
         answered = 0
@@ -245,7 +245,7 @@ async def test_calls_that_send_headers_again_and_again_do_not_keep_others_from_t
 
 
 async def test_headers_without_a_token_take_no_place_of_forecasts(tmp_path: Path) -> None:
-    """From any number of addresses, at a rate at which all places would be taken by calls that are still patient."""
+    """From any number of addresses, at a rate that would fill all places within PATIENCE_SECONDS."""
     token = token_file.create(tmp_path / "tokens", "analyst", (AccessScope.PREDICT,), utc_now())
     metadata = [("authorization", f"Bearer {token}")]
     async with (
@@ -264,8 +264,8 @@ async def test_headers_without_a_token_take_no_place_of_forecasts(tmp_path: Path
 async def test_no_number_of_headers_of_one_address_keeps_others_from_their_forecasts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of an anonymous caller, at a rate at which all places would be taken by calls that are still patient; nor those
-    whose request arrives more slowly than that caller's headers."""
+    """An anonymous caller sends them at a rate that would fill all places within PATIENCE_SECONDS. Calls whose request
+    arrives more slowly than these headers are answered too."""
     places = 2 * MANY_WITHOUT_REQUEST
     async with (
         async_worker(tmp_path, max_in_flight=places, cache="off") as worker,
@@ -290,7 +290,7 @@ async def test_no_number_of_headers_of_one_address_keeps_others_from_their_forec
 async def test_callers_with_many_batches_do_not_end_the_slow_uploads_of_callers_with_few(
     tmp_path: Path, held: Held
 ) -> None:
-    """Batches that may not use the reserved places would not get these places by it either."""
+    """The batches may not use the reserved places, so ending the uploads would not help them."""
     async with async_worker(tmp_path, max_in_flight=64, cache="off") as worker, asyncio.timeout(60):
         slow = [await begin_slow_call(worker, f"127.0.0.{2 + number}", PREDICT_BATCH, BATCH) for number in range(3)]
         await until(lambda: worker.admission.in_progress(CallKind.BATCH) == len(slow))
@@ -311,7 +311,7 @@ async def test_callers_with_many_batches_do_not_end_the_slow_uploads_of_callers_
 
 
 async def test_headers_of_many_addresses_keep_nobody_from_forecasts(tmp_path: Path) -> None:
-    """With a few calls each, at a rate at which all places would be taken by calls that are still patient."""
+    """With a few calls each, at a rate that would fill all places within PATIENCE_SECONDS."""
     few, places = MANY_WITHOUT_REQUEST - 1, 32
     async with (
         async_worker(tmp_path, max_in_flight=places, cache="off") as worker,

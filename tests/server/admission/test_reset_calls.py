@@ -17,7 +17,7 @@ from dejavu_client import DejavuClient
 PREDICT = "/dejavu.v1.PredictionService/Predict"
 RST_STREAM, CANCEL = 0x3, struct.pack(">I", 8)
 ADDRESSES, CALLS = 16, 1500
-"""Number of callers, and of the calls that they make at least."""
+"""Number of callers, and minimum number of their calls."""
 
 
 def frames(stream: int, rng: random.Random) -> bytes:
@@ -48,7 +48,7 @@ async def reset_calls(host: str, port: int, address: str, rng: random.Random) ->
 
 
 def test_calls_that_are_reset_before_their_requests_came_end_no_worker() -> None:
-    """Nor do those whose connection closes, while others take their places: the core has let go of them by then."""
+    """Nor do calls whose connection closes while others take their places: gRPC's core has released them by then."""
     with spawned_server("--workers", "1", "--max-in-flight", "16", "--cache", "off") as server:
         host, _, port = server.address.rpartition(":")
 

@@ -76,7 +76,7 @@ async def test_callers_who_call_again_when_they_are_answered_are_not_refused(tmp
 async def test_callers_who_read_no_answers_keep_nobody_out(
     tmp_path: Path, method: str, body: bytes, connections: int
 ) -> None:
-    """Without any traffic, for as long as their connections last; of health checks without a token."""
+    """Unread answers need no traffic as long as their connections last, and those of health checks need no token."""
     async with (
         async_worker(tmp_path, caller_loopback="on", cache="off") as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
@@ -95,7 +95,7 @@ async def test_callers_who_read_no_answers_keep_nobody_out(
 
 
 async def test_unread_answers_of_many_addresses_limit_no_other_caller(tmp_path: Path) -> None:
-    """Those of the addresses with the most end, instead of the calls of callers who read."""
+    """Unread answers of the addresses with the most are ended, instead of calls of callers who read."""
     async with (
         async_worker(tmp_path, caller_loopback="on", cache="off") as worker,
         grpc.aio.insecure_channel(worker.address) as channel,

@@ -1,4 +1,4 @@
-"""What streams ask for, and what their callers send after it, takes little memory, also of callers without a token."""
+"""Requests of streams, and data that callers send after them, take little memory, even without a token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WATCH, STREAM = "/grpc.health.v1.Health/Watch", "/dejavu.v1.PredictionService/St
 STREAMS = 60
 LARGE = b"x" * (MAX_REQUEST_BYTES - 64)
 MOST_MEBIBYTES = STREAMS // 2
-"""What a worker may grow by: half a mebibyte for each stream."""
+"""Maximum growth of a worker's memory: half a mebibyte for each stream."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
 async def test_a_stream_that_asks_for_far_more_than_any_is_refused(
     server: SpawnedServer, method: str, request_: HealthCheckRequest | StreamPredictionsRequest, most: int
 ) -> None:
-    """Its request stays in memory as long as it lasts."""
+    """The request stays in memory as long as the stream lasts."""
     async with grpc.aio.insecure_channel(server.address) as channel:
         stream: Any = channel.unary_stream(method)
         call = stream(request_.SerializeToString(), timeout=5)

@@ -1,4 +1,4 @@
-"""channelz: what gRPC's core knows of a server, if it is asked for."""
+"""channelz, if enabled: the state of a server in gRPC's core."""
 
 from __future__ import annotations
 

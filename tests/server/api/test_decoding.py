@@ -1,4 +1,4 @@
-"""What is found in the bytes of a message is what protobuf reads from them."""
+"""The decoder finds the same fields in the bytes of a message as protobuf."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests of a batch that differ in their numbers only get what each gets alone, however many there are."""
+"""Requests of a batch that differ only in their numbers get the same answers as alone, however many there are."""
 
 from __future__ import annotations
 

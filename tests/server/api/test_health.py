@@ -25,7 +25,7 @@ def health(channel: grpc.aio.Channel) -> Any:  # its type stubs accept only the 
 
 
 async def test_the_server_and_all_that_belongs_to_it_serve(health: Any) -> None:
-    """One that is not here can only be watched."""
+    """A service that is not here can only be watched."""
     for name in ("", *(each.full_name for each in (PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE)), LEDGER):
         assert await health.Check(health_pb2.HealthCheckRequest(service=name)) == SERVING
     watch = health.Watch(health_pb2.HealthCheckRequest(service="x"))

@@ -81,7 +81,7 @@ def test_a_bet_on_about_the_line_that_made_the_forecast_has_no_stake_and_says_wh
 def test_a_bet_at_about_the_price_that_the_given_margin_implies_has_no_stake(
     client: DejavuClient, given: float, priced: Market, own: bool
 ) -> None:
-    """It may be from before tip-off, whatever its line is."""
+    """The price can be from before tip-off, whatever its line is."""
     answer = client.quote(PATTERN, priced, horizon=FINAL, pregame_margin=given).market
     assert (WARNING_REASON_MARKETS_OWN_LINE in {each.reason for each in answer.warnings}) is own
     assert answer.stake == 0 or not own

@@ -1,4 +1,4 @@
-"""Messages of a megabyte of nothing: millions of empty parts, which cost more to parse than all that they ask for."""
+"""Messages of millions of empty parts, which cost more to parse than the work that they request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def filled(piece: bytes, size: int = LARGEST) -> bytes:
 
 
 def tensors(piece: bytes, *numbers: int) -> bytes:
-    """Return pieces in the contents of a tensor, or another part of it, by the numbers of the fields around them."""
+    """Return a request with many copies of a piece: in these fields of a tensor, or without numbers, in itself."""
     content = filled(piece, LARGEST_TENSORS)
     for number in numbers:
         content = part(number, content)
@@ -79,7 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
 
 
 def refuse(channel: grpc.Channel, path: str, message: bytes) -> grpc.StatusCode:
-    """Send a message; return how it is refused."""
+    """Send a message; return the code of its refusal."""
     call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path)
     with pytest.raises(grpc.RpcError) as caught:
         next(call(message, timeout=60))
@@ -99,7 +99,7 @@ def test_millions_of_empty_parts_are_refused_before_they_are_parsed(server: Spaw
 
 
 def largest_request() -> PredictRequest:
-    """Return a request with all that one may have."""
+    """Return a request with the maximum of all its parts."""
     request = PredictRequest(
         game_id="0022300001",
         pattern=[-12.5] * 47,

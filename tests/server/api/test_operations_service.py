@@ -1,4 +1,4 @@
-"""GetServiceStats of a worker says exactly what a known load did."""
+"""GetServiceStats of a worker has the exact numbers of a known load."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_the_services_are_listed(address: str) -> None:
 
 
 def test_one_stream_does_not_ask_without_end(address: str) -> None:
-    """Limits count streams; without pauses one took two thirds of a worker."""
+    """Limits only count streams; without pauses, a single one took two thirds of a worker's CPU time."""
     ask = reflection_pb2.ServerReflectionRequest(list_services="")
     with grpc.insecure_channel(address) as channel:
         ask_server: Any = channel.stream_stream(

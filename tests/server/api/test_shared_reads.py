@@ -53,7 +53,7 @@ async def test_too_many_different_reads_are_refused_and_the_others_answered() ->
 
 
 async def test_nobody_waits_in_the_turn_of_a_caller_who_asked_first_and_for_much() -> None:
-    """Who shares a read that waits would wait behind all others of the caller who began it, and be refused with it."""
+    """Otherwise a caller who shared a waiting read would wait behind all reads of the one who began it."""
     line = Line()
     greedy = [await line.ask(str(number), "greedy") for number in range(20)]
     greedy.append(await line.ask("what all ask", "greedy"))

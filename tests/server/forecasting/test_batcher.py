@@ -140,7 +140,7 @@ async def test_a_crowd_is_computed_in_chunks_off_the_loop(
 async def test_explained_queries_of_a_call_are_few_in_a_pass(
     new_batcher: NewBatcher, model: PersistenceForecaster
 ) -> None:
-    """Each asks the model of all earlier minutes; a thread that ends no pass for seconds counts as hung."""
+    """Each runs the model on all earlier minutes; a thread that ends no pass for seconds counts as hung."""
     explained = ForecastQuery(query(1).pattern, explain=True)
     await new_batcher().forecast_many(model, [explained] * (2 * MAX_ON_LOOP + 1))
     assert model.groups == [MAX_ON_LOOP, MAX_ON_LOOP, 1]

@@ -223,7 +223,7 @@ async def test_of_many_each_has_its_own_fate_in_its_own_place(issuer: ForecastSe
 async def test_of_many_those_asked_again_with_what_was_recorded_are_recorded_together(
     every_minute: ForecastService, notebook: Notebook
 ) -> None:
-    """One by one they would not wait for their caller's turn, and keep the writer from the forecasts of others."""
+    """Recorded one by one, they would not wait for their caller's turn, and would delay the forecasts of others."""
     notebook.recorded_before = frozenset({GAME})
     asked = [replace(question(last, game_id=GAME), game_date=NOW.date()) for last in (2.0, 4.0, 6.0)]
     asked = [replace(each, query=replace(each.query, quantile_levels=(0.5,))) for each in asked]

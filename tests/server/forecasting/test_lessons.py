@@ -1,4 +1,4 @@
-"""Which outcomes of a ledger are learned from: those of competitive games whose id fits their date."""
+"""The outcomes of a ledger that models learn from: those of competitive games whose id fits their date."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVE
 
 
 async def played(ledger: Ledger, game_id: str, differential: int, *, day: int = 0) -> int:
-    """Record a forecast of the end and the final of a game, as a release without rules for ids; return its place."""
+    """Record a forecast of a final, and then the final, without rules for ids; return the sequence of the outcome."""
     seen = NOW + timedelta(days=day)
     before = seen - timedelta(hours=1)
     made = issued(game_id, (0.0,) * 18, horizon=Horizon.FINAL, home_team="BOS", away_team="NYK", generated_time=before)
@@ -46,7 +46,7 @@ async def learned(ledger: Ledger) -> OnlineProjection:
 
 
 def margin(projection: OnlineProjection) -> float:
-    """Return by how much Boston is expected to beat New York, at home."""
+    """Return the expected margin of Boston at home against New York."""
     ratings = projection.ratings("v1")
     assert ratings is not None
     return ratings.filter.ratings().expected_margin("BOS", "NYK")

@@ -1,4 +1,4 @@
-"""When the models of a worker get another online state."""
+"""Updates of the online state of a worker's models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CountingModel(PersistenceForecaster):
 
 
 async def test_a_model_gets_another_state_only_after_an_outcome(ledger: Ledger) -> None:
-    """What is prepared for a state, such as the answers of what-ifs, lasts while only forecasts are recorded."""
+    """Data prepared for a state, such as cached what-ifs, stays valid while only forecasts are recorded."""
     model = CountingModel()
     updater = OnlineUpdater(ledger, [model], mode=AdaptationMode.SHADOW, carry_ratings=True)
     await updater.update()

@@ -236,7 +236,7 @@ async def test_one_forecast_counts_for_a_stage_the_one_nearest_to_its_middle(led
 async def test_a_margin_that_is_far_from_that_of_the_ratings_teaches_nothing(
     ledger: Ledger, given: float | None, rated: float | None, learned: bool
 ) -> None:
-    """Whoever may record forecasts could otherwise widen the intervals of all requests."""
+    """Otherwise a caller who may record forecasts could widen the intervals of all requests."""
     await forecast(ledger, 1, pregame_margin=given, rated_margin=rated)
     await report(ledger, 1, 5)
     state = (await from_scratch(ledger)).intervals
@@ -249,7 +249,7 @@ async def test_a_margin_that_is_far_from_that_of_the_ratings_teaches_nothing(
 async def test_a_final_is_learned_as_of_a_neutral_site_if_all_its_forecasts_say_so(
     ledger: Ledger, told: list[bool | None], neutral: bool | None
 ) -> None:
-    """One caller alone does not take the home advantage from the final of all."""
+    """A single caller cannot remove the home advantage from a final that all learn from."""
     for minute, site in enumerate(told, 18):
         await forecast(ledger, 1, minute=minute, neutral_site=site)
     await report(ledger, 1, 5)

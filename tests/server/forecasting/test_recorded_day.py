@@ -81,7 +81,7 @@ async def ask(service: ForecastService, request: ForecastRequest, *, many: bool)
 async def test_a_market_without_a_date_is_weighed_for_the_recorded_date(
     service: ForecastService, model: DatedForecaster, ledger: Ledger, many: bool
 ) -> None:
-    """Before, the market of a forecast of 74 % was weighed by 70 %, that of today's date."""
+    """Formerly, the market of a forecast of 74 % was weighed with 70 %, the probability for today's date."""
     recorded = await ask(service, question(GAME_DAY, given=True), many=many)
     asked = question(LATER, given=False, market=MARKET, levels=(0.5,))
     weighed: list[date | None] = []

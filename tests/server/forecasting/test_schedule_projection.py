@@ -19,7 +19,7 @@ from dejavu_server.records import ReportedOutcome
 FIRST = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
 TEAMS = (("BOS", "NYK"), ("LAL", "GSW"), ("DEN", "MIL"))
 NEWER = LiveRatings.start(RatingFilter.start(RatingSettings()).predict(2025, np.datetime64("2025-02-01")))
-"""Ratings of a bundle that is newer than the finals: they ignore them, and who played when still counts."""
+"""Ratings of a bundle that is newer than the finals: they ignore the results, but the schedule still counts."""
 
 
 OLDER = LiveRatings.start(RatingFilter.start(RatingSettings()).predict(2024, np.datetime64("2024-06-17")))

@@ -33,7 +33,7 @@ GAMES = (
     (date(2025, 10, 24), "UTA", "BOS", 7, "002", GameTerms(back_to_back=-1, games_in_6_days=-2, altitude=1)),
 )
 """Days, home and away teams, finals, parts of the season and terms: a season that the bundle does not know, and the
-next. Before the first final nothing is known of the schedule, nor after the break until June before the 17th."""
+next. The schedule is unknown on the first day, and on 12 June after the long break (see KNOWN)."""
 WORTH = GameTerms(0.0, -2.0, -0.5, 1.5, 2.5)
 """Points, before the first final; the home advantage is that of the bundle."""
 KNOWN = [False] * 2 + [True] * 3 + [False, True] + [True] * 4

@@ -72,7 +72,7 @@ SOURCES = {
     "half": "outcome that is recorded at the half",
     "end": "outcome that is recorded at the end",
 }
-"""What named the teams of a game first, and how a refusal names it."""
+"""The entry that first named the teams of a game, and its name in a refusal."""
 
 
 @pytest.mark.parametrize(("home", "away", "wrong"), TEAMS)

@@ -135,7 +135,7 @@ async def test_a_write_during_which_the_file_is_taken_away_is_not_acknowledged(l
 
 
 async def test_a_read_of_what_took_the_ledgers_place_says_so(ledger: Ledger, tmp_path: Path) -> None:
-    """Not that the schema is another one: that error would last, and this one goes away with its cause."""
+    """The error is not that of another schema, which would be permanent: it goes away with its cause."""
     await ledger.commit([issued()])
     something_else(tmp_path / "ledger.db")
     with pytest.raises(LedgerReplaced):

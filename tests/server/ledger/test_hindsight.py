@@ -94,7 +94,7 @@ reports = st.builds(
     st.sampled_from((-2, 5)),
 )
 Step: TypeAlias = tuple[int, list[IssuedForecast] | ReportedOutcome]
-"""What one of two workers does."""
+"""The forecasts or the outcome that one of two workers records."""
 
 steps = st.tuples(st.integers(0, 1), st.lists(forecasts, min_size=1, max_size=4) | reports)
 

@@ -1,4 +1,4 @@
-"""What comes late in a game is marked, and takes the place of nothing that was said in time."""
+"""Late forecasts of a game are marked, and supersede nothing that was recorded in time."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_a_forecast_that_came_late_has_no_bet_when_a_later_minute_makes_it_timel
 
 
 def test_a_market_that_is_quoted_later_takes_nothing_from_a_bet_that_was_placed(book: RecordBook) -> None:
-    """Also if its forecast is older: otherwise filling the game's cap would take back a bet that is being lost."""
+    """Also if its forecast is older: otherwise, filling the game's cap would cancel a bet that is being lost."""
     policy = StakingPolicy(game_cap=0.02, evening_cap=0.05)
     said(book, 20)
     book.predict(with_market(forecast(GAME, minute=21, horizon=FINAL), line=0.5, stake=0.02, policy=policy))
@@ -547,7 +547,7 @@ def test_a_game_that_is_told_faster_than_it_can_be_played_shows_on_the_card(
 def test_a_game_whose_forecasts_contradict_one_another_shows_on_the_card(
     book: RecordBook, told: list[tuple[int, float, dict[str, Any]]], doubtful: bool
 ) -> None:
-    """Persistence, with which a forecast is compared, is what its caller says of the lead; a margin takes it back."""
+    """A caller states the lead: a false one makes persistence, the comparison, worse, and a margin can offset it."""
     for number, (minute, lead, more) in enumerate(told):
         said(book, minute, lead, after=timedelta(minutes=2 * number), **more)
     book.report(GAME, FINAL, 5)
@@ -566,7 +566,7 @@ def test_a_game_whose_forecasts_contradict_one_another_shows_on_the_card(
 def test_a_game_whose_line_ups_change_their_effect_shows_on_the_card(
     book: RecordBook, told: list[tuple[int, float]], doubtful: bool
 ) -> None:
-    """Line-ups are as the caller states them: other ones for each forecast would choose the expected margin."""
+    """A caller states the line-ups: with different ones for each forecast, it could choose the expected margin."""
     for number, (minute, effect) in enumerate(told):
         terms = ExpectedMarginTerms(2.0, 2.5, missing_players=effect)
         time = EVENING + timedelta(minutes=2 * minute + number)
@@ -600,7 +600,7 @@ def points_told(book: RecordBook, told: list[tuple[int, int, dict[str, float]]])
 def test_a_game_whose_points_fall_or_exceed_those_of_the_outcome_is_doubtful(
     book: RecordBook, told: list[tuple[int, int, dict[str, float]]], total: int | None, contradictory: set[int]
 ) -> None:
-    """Pace × time, with which the forecast of a total is compared, is what its caller says of the points."""
+    """The forecast of a total is compared with pace × time, which depends on the points that the caller states."""
     points_told(book, told)
     book.report(GAME, FINAL, 4, total_points=total)
     assert card(book).doubtful_games == bool(contradictory)
@@ -645,7 +645,7 @@ def test_late_forecasts_make_no_game_doubtful_nor_do_replays(book: RecordBook) -
 def test_an_outcome_of_other_teams_than_the_forecasts_on_a_card_makes_the_game_doubtful(
     book: RecordBook, swapped: dict[str, Any]
 ) -> None:
-    """The differential has the wrong sign for them; what named the outcome's teams may be on no card with them."""
+    """The differential has the wrong sign for them, and no entry on the card need have the outcome's teams."""
     said(book, 20, model_version="v1")
     turned = {"minute": 20, "horizon": FINAL, "home_team": "GSW", "away_team": "BKN", **swapped}
     book.predict(forecast(GAME, **turned))

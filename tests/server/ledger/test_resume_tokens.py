@@ -1,4 +1,4 @@
-"""What a resume token guarantees, and which tokens are refused."""
+"""Guarantees of a resume token, and tokens that are refused."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Entries:
         return Appended(after, tuple(forecasts), self.head)
 
     async def read_after(self, sequence: int, limit: int) -> list[Entry]:
-        """Return what was committed when the read begins or ends, as a database would."""
+        """Return the entries committed at the beginning or at the end of the read, as a database could."""
         self.reads += 1
         await asyncio.sleep(0)
         if self.failures:
@@ -89,7 +89,7 @@ def test_a_tail_returns_every_entry_once_in_order_unless_its_reader_is_idle(
 
 
 class Follower:
-    """Follows entries by one tail after the other: by a new one after every failure, from where the last one stood."""
+    """Follows entries with a tail; after every failure, a new tail continues from the position of the last one."""
 
     def __init__(self, entries: Entries) -> None:
         self._entries = entries

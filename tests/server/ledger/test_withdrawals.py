@@ -57,7 +57,7 @@ def text_of(card: Scorecard) -> str:
 
 
 async def answers(ledger: Ledger) -> list[object]:
-    """Return what is answered about the ledger, without positions in it and numbers of revisions."""
+    """Return the answers about the ledger, without positions in it and numbers of revisions."""
 
     def read(connection: Connection) -> list[object]:
         page = pages.page(connection, pages.ForecastFilter(), "", 500).forecasts
@@ -122,7 +122,7 @@ steps = st.lists(
 def test_what_is_withdrawn_might_as_well_never_have_been_reported(
     told: list[tuple[int, Horizon, int | None]],
 ) -> None:
-    """Compared with a ledger in which only what stands in the end was reported, in the same order."""
+    """Compared with a ledger in which only the outcomes that stand in the end were reported, in the same order."""
     with empty_ledger() as url, empty_ledger() as other:
         asyncio.run(_compare(url, other, told))
         verify(url)
@@ -246,7 +246,7 @@ async def test_a_caller_revises_an_outcome_so_often_and_others_can_correct_it_th
 
 
 async def test_a_report_beyond_the_limit_reads_few_revisions(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused while it holds the write lock: with a hundred box scores to parse, a few callers held it always."""
+    """The refusal holds the write lock: with a hundred box scores to parse, a few callers held it permanently."""
     reported = replace(outcome(1, horizon=FINAL), recorded_by='token:"poller"')
     for number in range(MAX_REVISIONS + 1):
         await ledger.record_outcome(replace(reported, differential=1 + number % 2))

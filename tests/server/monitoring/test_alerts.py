@@ -1,4 +1,4 @@
-"""Every alert fires on what it is for, and not on what is usual; evaluated by Prometheus's own promtool."""
+"""Every alert fires on its fault, and none in usual operation; evaluated by Prometheus's own promtool."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def calls(code: str, step: int) -> str:
 
 
 def durations(metric: str, fast: int, slow: int, **labels: str) -> list[str]:
-    """A histogram of which some calls of each step take up to 1 ms, and some between 0.5 and 3 s."""
+    """A histogram in which some calls of each step take up to 1 ms, and some between 0.5 and 3 s."""
     return [
         f"{of(metric, le='0.001', **labels)} 0+{fast}x40",
         f"{of(metric, le='0.5', **labels)} 0+{fast}x40",
@@ -175,7 +175,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
 
 
 LATER = {"DejavuCoverageOff", "DejavuDashboardErrors"}
-"""Alerts that look at more than the first minutes: when to look at what is usual."""
+"""Alerts that look back further: in usual operation, they are evaluated later."""
 
 
 def test_prometheus_takes_the_rules() -> None:

@@ -17,7 +17,7 @@ from dejavu_server.access import token_file
 from dejavu_server.access.caller import ALL_SCOPES
 
 OLD_RATINGS = {"DejavuRatingsOutdated"}
-"""What fires without a fault: the ratings of the bundle that ships are those of a past season."""
+"""Alerts that fire without a fault: the shipped bundle's ratings are those of a past season."""
 
 METRICS = ("--metrics-listen", "127.0.0.1:0")
 
@@ -28,7 +28,7 @@ def with_promtool() -> None:
 
 
 def alerts(folder: Path, before: str, *after: str) -> set[str]:
-    """Return what fires when a fault lasts for ten minutes; check that nothing did before."""
+    """Return the alerts that fire when a fault lasts for ten minutes; check that none fired before."""
     assert firing(folder, scraped_series([before] * 40), minutes=9) == OLD_RATINGS
     for_minutes = [*after[:-1], *[after[-1]] * 40]
     return {

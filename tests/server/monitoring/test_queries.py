@@ -36,7 +36,7 @@ ADDED_BY_PROMETHEUS = {"instance", "job"}
 
 
 async def crowd(server: SpawnedServer, token: str) -> None:
-    """Make more calls at once than are admitted, besides one stream, which goes on until a message came."""
+    """Make more calls at once than are admitted, and read one stream until its first message."""
     metadata = (("authorization", f"Bearer {token}"),)
     async with grpc.aio.insecure_channel(server.address) as channel:
         service: PredictionServiceAsyncStub = PredictionServiceStub(channel)
@@ -48,7 +48,7 @@ async def crowd(server: SpawnedServer, token: str) -> None:
 
 @pytest.fixture(scope="module")
 def scrapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """Two scrapes of a server of which every kind of metric is used."""
+    """Two scrapes of a server that has used every kind of metric."""
     folder = tmp_path_factory.mktemp("scraped")
     tokens = folder / "tokens.json"
     token = token_file.create(tokens, "tests", tuple(ALL_SCOPES), utc_now())
@@ -87,7 +87,7 @@ def dashboard_queries() -> list[str]:
 
 
 QUERIES = [*dashboard_queries(), *(each for each in expressions().values() if "dejavu_dashboard_" not in each)]
-"""All but those of the page's gateway, which tests/gateway/test_alerts.py compares."""
+"""All but those of the page's gateway, which tests/gateway/test_alerts.py checks."""
 
 
 def named(query: str) -> tuple[set[str], set[str]]:

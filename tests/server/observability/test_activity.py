@@ -1,4 +1,4 @@
-"""What counts as no progress of a thread that has work, and what does not."""
+"""Detection of threads that have work and make no progress."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def task_of(activity: Activity, work: Callable[[], object]) -> Iterator[None]:
 
 
 def states(monkeypatch: pytest.MonkeyPatch, *usages: ThreadUsage | None) -> None:
-    """Replace what the kernel says at one check after the other."""
+    """Replace the kernel's answers at successive checks."""
     told = iter(usages)
     monkeypatch.setattr(ThreadUsage, "of", lambda *_: next(told))
 

@@ -90,7 +90,7 @@ def test_what_happened_before_a_window_is_not_in_it() -> None:
 
 
 def test_counts_that_became_less_have_not_grown() -> None:
-    """A worker that ended before it was known to serve may have answered calls, and its counts are not kept."""
+    """A worker that ended before it was known to serve can have answered calls, and its counts are not kept."""
     registry, clock = CollectorRegistry(), Clock()
     calls = Gauge(CALLS, "Calls.", ["method", "code"], registry=registry).labels(METHOD, "OK")
     statistics = Statistics(registry, "server", list, clock=clock, wall_clock=clock)

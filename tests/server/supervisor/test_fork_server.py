@@ -32,7 +32,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"
 
 @pytest.fixture(autouse=True)
 def subreaper() -> Iterator[None]:
-    """Make this process what a supervisor is, for one test: others count their orphans."""
+    """Make this process a subreaper like a supervisor, for one test only: other tests count their orphans."""
     become_subreaper()
     yield
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
@@ -51,7 +51,7 @@ async def forking(folder: Path) -> AsyncIterator[ForkServer]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ForkServer]:
-    """One for the tests that leave it as it was: each imports what workers need."""
+    """A fork server shared by tests that do not change it: each new one imports the modules of workers."""
     async with forking(tmp_path_factory.mktemp("forking")) as forks:
         yield forks
 
@@ -61,7 +61,7 @@ of_the_module = pytest.mark.asyncio(loop_scope="module")
 
 
 async def ended(launched: Launched) -> int:
-    """Close the standard input of a process that waits for its start message; return how it ended."""
+    """Close the standard input of a process that waits for its start message; return its exit code."""
     launched.close()
     async with asyncio.timeout(60):
         return await launched.process.wait()
@@ -78,7 +78,7 @@ def is_worker(pid: int) -> bool:
 async def until_ready(pid: int) -> None:
     """Wait until a forked process shows that it is a worker, and then until it waits for its start message.
 
-    It then has no file of the fork server left, and none open for a moment either, such as that of a module.
+    By then, it has closed all files of the fork server, and any that it opened briefly, such as those of modules.
     """
     await until(lambda: is_worker(pid) and psutil.Process(pid).status() == psutil.STATUS_SLEEPING)
 

@@ -1,4 +1,4 @@
-"""What a worker takes at most."""
+"""The maximum number of connections of a worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dejavu_server.worker.limits import max_connections
     [
         (1024, 0, 870),  # the rest is for files
         (65_535, 0, 55_704),
-        (65_535, 384, 3276),  # connections that say nothing have no worker replaced, and its streams ended
+        (65_535, 384, 3276),  # idle connections must not take a worker above max_rss
         (1024, 1024, 870),
         (2**40, 0, 2**31 - 1),
     ],

@@ -1,4 +1,4 @@
-"""Which bundle the workers of a server load by default."""
+"""The bundle that the workers of a server load by default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker of which a thread hangs is not ready, says so, and is replaced; the others go on."""
+"""A worker with a hung thread is not ready, says so, and is replaced; the others go on."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_worker_whose_thread_hangs_is_unready_killed_and_succeeded(tmp_path: P
 
 
 def _call(address: str, part: str) -> None:
-    """Call what the part has to do, on connections of its own; its end does not matter."""
+    """Make calls that the part has to process, on connections of their own; their result does not matter."""
     with DejavuClient(address, timeout=60.0) as client:
         try:
             if part == "compute":

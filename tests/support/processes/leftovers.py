@@ -22,7 +22,7 @@ def end_with_this_process() -> subprocess.Popen[bytes]:
     Returns:
         The process that kills them, once its standard input closes at the end of this process.
     """
-    environment = {name: value for name, value in os.environ.items() if name != _MARK}  # survive an outer run's cleanup
+    environment = {name: value for name, value in os.environ.items() if name != _MARK}  # an outer run must not kill it
     os.environ[_MARK] = str(os.getpid())
     return subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, f"{_MARK}={os.getpid()}"],

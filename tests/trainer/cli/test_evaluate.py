@@ -40,7 +40,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def patch_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make evaluations give the scores and figures of other games, which are there: computing them takes seconds."""
+    """Make evaluations return existing scores and figures of other games: computing them takes seconds."""
     monkeypatch.setattr("dejavu_trainer.evaluation.bundle.score_fold", lambda *_, **__: two_folds()[0])
     monkeypatch.setattr("dejavu_trainer.evaluation.bundle.result_of", lambda *_, **__: result_of_two_folds()[0])
 
@@ -158,7 +158,7 @@ def two_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_walk_forward_leaves_its_reports_and_the_same_again(
     data: Path, walked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It takes over a fold that is there, as an interrupted one does: that takes seconds less."""
+    """It takes over an existing fold, as after an interruption, which saves seconds."""
     out = tmp_path / "walk"
     out.mkdir()
     [fold] = walked.glob("fold-2033-*")

@@ -1,4 +1,4 @@
-"""The command `retrain`: what it says, and its exit codes."""
+"""The command `retrain`: its output and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of box scores: what is read beside the plays, and what is refused."""
+"""Files of box scores: read beside the plays, or refused."""
 
 from __future__ import annotations
 

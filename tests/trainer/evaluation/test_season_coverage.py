@@ -16,7 +16,7 @@ SHARES = np.array([[-0.5 * (s - 2 <= c < s) + (c == s) for c in range(SEASONS)] 
 
 
 def walk_forward(generator: np.random.Generator, scales: np.ndarray) -> list[np.ndarray]:
-    """Return what conformal intervals of five seasons cover, (games, levels) each, of residuals with given scales."""
+    """Return the coverage of conformal intervals by fold, (games, levels) each, for residuals with given scales."""
     residuals = generator.standard_normal((SEASONS, GAMES)) * scales[:, None]
     folds = []
     for season in range(2, SEASONS):
@@ -43,7 +43,7 @@ def alarms(runs: int, spread_of_scales: float) -> float:
 
 @pytest.mark.nightly
 def test_seasons_that_are_alike_rarely_raise_an_alarm() -> None:
-    """Conformal intervals on residuals of one law: stated is one alarm in 100 walk-forwards."""
+    """Conformal intervals on residuals of one law: the stated rate is one alarm in 100 walk-forwards."""
     assert alarms(2000, 0.0) == pytest.approx(0.01, abs=0.008)
 
 

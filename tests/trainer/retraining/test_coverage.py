@@ -10,7 +10,7 @@ from dejavu_trainer.retraining.coverage import CoverageFigure, _figures
 
 
 def whole_quantile(points: NormalDist, level: float) -> int:
-    """Return the least whole number up to which a level of the points lies, if these are rounded."""
+    """Return the quantile at a level of the points after they are rounded to whole numbers."""
     return next(value for value in range(-100, 100) if points.cdf(value + 0.5) >= level)
 
 

@@ -66,7 +66,7 @@ def retrained(settings: RetrainSettings) -> Challenger | None:
 def undisturbed() -> Path:
     """Return a folder in which a retrain has ended, with its work folder and its store.
 
-    Its fold is that of `walked_forward`, which has the same name: it depends on the same.
+    Its fold is that of `walked_forward`: it has the same inputs, and so the same name.
     """
 
     def make(folder: Path) -> None:
@@ -113,9 +113,9 @@ class Killed(BaseException):
 
 
 def fit_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take over what a killed attempt had fitted, and what it had scored, if games and settings are the same.
+    """Reuse the models and scores of a killed attempt if games and settings are the same.
 
-    That equal games and settings give equal models and scores is asserted where they are fitted.
+    Other tests assert that equal games and settings give equal models and scores.
     """
     models, folds = dict[str, CalibratedModels](), dict[str, FoldScores]()
     run = Fold.run

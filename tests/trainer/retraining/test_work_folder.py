@@ -1,4 +1,4 @@
-"""A work folder is one process's at a time, forgets nothing that is whole, and keeps nothing that is half."""
+"""A work folder belongs to one process at a time, keeps complete results, and removes incomplete ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What who plays adds to the expected margin: fitted on earlier games, and the same in training and in serving."""
+"""The effect of line-ups on the expected margin: fitted on earlier games, and the same in training and serving."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_intervals_hold_on_games_that_were_not_seen(games: Games, unseen: TotalG
             rows, first = np.arange(len(outcomes)), made.first
             said = made.below[rows, upper - first] - made.below[rows, lower - first] + made.mass[rows, lower - first]
             assert said.min() >= 1 - alpha - 1e-9
-            # The residuals of the fit and of the season have chances of their own.
+            # The residuals of the fit and those of the season vary independently.
             assert held == pytest.approx(said.mean(), abs=5 * np.sqrt(alpha * (1 - alpha) / len(outcomes)))
 
 
@@ -67,7 +67,7 @@ def test_knowing_the_teams_forecasts_better_and_knowing_more_of_the_game_does_to
 
     assert crps(6, teams=True) < 0.99 * crps(6, teams=False)
     assert crps(40, teams=True) < 0.6 * crps(6, teams=True)
-    # A model without teams does not look at what is expected.
+    # A model without teams ignores the expected total.
     assert without.point[:, 2] == pytest.approx(0.0, abs=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""Distributions on whole numbers: everything that is said of a differential comes from one of them."""
+"""Distributions on whole numbers: all numbers about a differential come from one of them."""
 
 from __future__ import annotations
 

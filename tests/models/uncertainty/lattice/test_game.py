@@ -1,4 +1,4 @@
-"""One game alone: the same distribution as in a batch, and everything that is recorded of it scores as it does."""
+"""One game alone: the same distribution as in a batch, and recorded quantiles that score like the distribution."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_adapted_quantiles_are_recorded_as_they_are_asked_for(
 
 @given(SITUATIONS, LEADS, GAINS)
 def test_recorded_quantiles_score_as_the_distribution_does(situation: Situation, lead: float, gain: float) -> None:
-    """Their share below any value is off by at most half a level's, so a score by that share of what it sums."""
+    """Their share below any value is off by at most half of 1 / levels, which bounds the difference of scores."""
     alone, batch = both(situation, lead, gain, 0.0)
     recorded = np.array(alone.recorded_quantiles(None))
     outcomes = VALUES.astype(float)
@@ -144,7 +144,7 @@ def test_recorded_quantiles_score_as_the_distribution_does(situation: Situation,
     reached = outcomes >= outcomes[:, None]  # by a row's outcome
     bounds = most * np.abs(shares + below - 2 * reached).sum(axis=1)
     assert np.all(np.abs(scores - exact) <= bounds + 1e-9)
-    # On average over outcomes, what the rounding costs is the sum of its squares.
+    # On average over outcomes, the cost of rounding is the sum of its squares.
     mass = batch.mass[0]
     assert float(mass @ (scores - exact)) == pytest.approx(float(np.square(shares - below).sum()), abs=1e-6)
 

@@ -172,7 +172,7 @@ BAD = [
         "between 0 and 1", "INVALID_QUANTILE_LEVELS"),
     Bad("too many levels", infer_request({"quantile_levels": Tensor([0.5] * 100)}), "quantile_levels.shape", "[100]",
         "1 to 99 levels"),
-    # What the model lacks.
+    # Not supported by the model.
     Bad("minute", infer_request({"pattern": padded([PATTERN, PATTERN[:5]])}), "pattern[1]", "5 slots", "18",
         "UNSUPPORTED_SLOTS", grpc.StatusCode.FAILED_PRECONDITION),
     Bad("no totals", infer_request({"total_points": Tensor([41])}, outputs=["total_point"]), "outputs[0].name",

@@ -63,7 +63,7 @@ def requests(draw: st.DrawFn) -> PredictRequest:
 
 
 def inputs_of(requests: Sequence[PredictRequest]) -> dict[str, Tensor]:
-    """Return the tensors that say what the requests say."""
+    """Return tensors that are equivalent to the requests."""
 
     def numbers(name: Literal["alpha", "pregame_margin"]) -> Tensor:
         return Tensor([getattr(each, name) if each.HasField(name) else math.nan for each in requests])

@@ -1,4 +1,4 @@
-"""GRPCInferenceService over the wire: what it says of server and model, and what the forms of a request mean."""
+"""GRPCInferenceService over the wire: descriptions of server and model, and the meaning of each form of a request."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ async def test_parameters_hold_for_all_rows(
 
 
 async def test_tensors_are_limited_as_batches_are(tmp_path: Path) -> None:
-    """While one is computed, with no room for a second one, that is refused; control calls are not."""
+    """While one request is computed and there is no room for a second, that is refused; control calls are not."""
     model, entered, go_on = PersistenceForecaster(), threading.Event(), threading.Event()
 
     def wait(_: object) -> None:

@@ -47,7 +47,7 @@ def test_a_bundle_is_stored_and_registered_and_again_it_is_not_created(
 
 
 def cut(address: str, bundle: Path, uploads: Path, pieces: int) -> dict[str, int]:
-    """Send some pieces and drop the connection once the server has written the last one; return what was missing."""
+    """Send some pieces and drop the connection once the server has written the last; return the missing files."""
     with Uploading(address, bundle) as upload:
         missing = upload.begin()
         sent = list(upload.pieces(missing))[:pieces]
@@ -77,7 +77,7 @@ def test_an_upload_that_was_cut_goes_on_where_it_ended(address: str, bundle: Pat
 
 
 def resumed(address: str, bundle: Path) -> tuple[Uploading, dict[str, int]]:
-    """Begin an upload, again as long as the server has not noticed that the one before was cut."""
+    """Begin an upload; retry until the server has noticed that the previous one was cut."""
     for _ in range(200):
         upload = Uploading(address, bundle)
         with contextlib.suppress(ResourceExhaustedError):
@@ -113,7 +113,7 @@ def test_a_server_killed_in_the_middle_goes_on_after_its_restart(bundle: Path, t
 
 
 def test_a_beginning_of_other_bytes_is_replaced(address: str, bundle: Path) -> None:
-    """A part that is no beginning of its file: the caller sees that it has no more of it, and begins it again."""
+    """The server reports the size of a part with other content; the caller begins that file again."""
     with Uploading(address, bundle) as upload:
         (name, *_) = upload.begin()
         upload.send(bundle_pb2.BundleChunk(file=name, data=b"other bytes"))

@@ -39,7 +39,7 @@ class StallingStore(ModelsInMemory):
 
 
 class OneRoster:
-    """Changes of models that are none: no model is loaded."""
+    """A roster without changes: no model is loaded."""
 
     async def roster(self) -> Roster:
         """Return the roster."""

@@ -1,4 +1,4 @@
-"""What RegisterBundle of a real server refuses, with its reason and field."""
+"""Refusals by RegisterBundle of a real server, with reason and field."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_bundle_that_answers_otherwise_is_refused_and_leaves_nothing(
 
 
 async def test_who_may_change_no_more_models_today_stores_nothing(bundle: Path, tmp_path: Path) -> None:
-    """A file of a bundle stays in the store: refused only when the model is registered, any number of them did."""
+    """Files of a bundle stay in the store: with a refusal only at registration, any number of them stayed."""
 
     async def requests() -> AsyncIterator[pb.RegisterBundleRequest]:
         for message in messages_of(bundle):

@@ -1,4 +1,4 @@
-"""Shared reads of a value that changes: whose answer a caller gets, and what a failed read does to the next."""
+"""Shared reads of a value that changes: the answer that a caller gets, and the effect of a failed read on the next."""
 
 from __future__ import annotations
 
@@ -76,6 +76,6 @@ async def test_what_is_cleared_of_a_failed_read_does_not_end_the_read_after_it(r
     reads.may_end.release()
     with pytest.raises(LedgerUnavailable) as failed:
         await first
-    clear_frames(failed.value)  # as the server does with what ends a call
+    clear_frames(failed.value)  # as the server does with an error that ends a call
     reads.may_end.release()
     assert await later == 2

@@ -30,7 +30,7 @@ NOBODY: Any = None
 
 
 class SlowRecord(UnusedLedger):
-    """A ledger whose scorecards take until they are released or stopped, and whose other reads are those of a real one.
+    """A ledger whose scorecard reads last until they are released or stopped; other reads are those of a real one.
 
     Attributes:
         running: slow reads in progress.

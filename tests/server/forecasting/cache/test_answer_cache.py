@@ -19,7 +19,7 @@ from dejavu_server.observability.statistics import Statistics
 
 
 class Computing:
-    """Computes answers one after the other; `history` is what was learned."""
+    """Computes numbered answers; `history` identifies the outcomes learned so far."""
 
     def __init__(self, max_bytes: int = 2**20) -> None:
         self.clock = SteppedClock()

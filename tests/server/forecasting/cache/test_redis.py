@@ -1,4 +1,4 @@
-"""A Redis that servers share: used where it works, never in the way, and believed only where it says what they said."""
+"""A Redis that servers share: used while it works, never an obstacle, and trusted only for answers of the servers."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def shared(running: RedisProcess) -> RedisProcess:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait longer for Redis than a server does, so that a busy machine does not decide what is found."""
+    """Wait longer for Redis than a server does, so that a busy machine does not change the results."""
     monkeypatch.setattr(redis_store, "WAIT_SECONDS", 5.0)
     monkeypatch.setattr(redis_store, "EXCHANGE_SECONDS", 10.0)
 
@@ -135,7 +135,7 @@ async def servers(
 
 
 async def kept(shared: RedisProcess, number: int) -> None:
-    """Wait until Redis has so many answers: they are written without waiting."""
+    """Wait until Redis has this number of answers: servers do not wait for their writes."""
     async with asyncio.timeout(90):
         while len(shared.entries()) < number:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The gatekeeper promotes, retires and rolls back what is shown, as one worker of all, and says what it would do."""
+"""The gatekeeper promotes, retires and rolls back models on evidence, in one worker of all, or only advises it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORSE = Judgement(GateDecision.RETIRE, "worse", 300, 90.0, 2.0, 0.05, 0.0, 0.93
 
 
 class _Judge:
-    """Judges as a test says; keeps what it was asked."""
+    """Gives the judgements that a test sets; stores the questions."""
 
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], Judgement] = {}
@@ -71,7 +71,7 @@ class _Changer:
 
 
 class _Gate:
-    """A gatekeeper with what it uses."""
+    """A gatekeeper with its dependencies."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger

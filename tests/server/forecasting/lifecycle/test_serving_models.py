@@ -1,4 +1,4 @@
-"""Which model answers: by the roster in force, by version, by alias, and for which games."""
+"""The model that answers: by the roster in force, by version, by alias and by game."""
 
 from __future__ import annotations
 

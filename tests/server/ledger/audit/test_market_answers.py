@@ -227,7 +227,7 @@ def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:
     known = replace(forecast, forecast=rated)
     fault = "it treats the teams as known too little, but by the forecast they are known"
     assert fault_of(known, market, refused) == fault
-    # A team that is used and hardly known has no stake either.
+    # If the ratings of a hardly known team are used, there is no stake either.
     for deviation, right, wrong in ((DECEMBER_DEVIATION, staked, refused), (2.56, refused, staked)):
         teams = (TeamKnowledge(2.0, 25), TeamKnowledge(deviation, 18, date(2026, 6, 15)))
         known = replace(forecast, forecast=replace(rated, teams_known=teams))
@@ -261,7 +261,7 @@ def test_a_forecast_without_quantiles_still_bounds_an_answer_by_who_leads() -> N
 
 @pytest.mark.parametrize(("difference", "follows"), [(5e-8, True), (-5e-8, True), (1e-5, False)])
 def test_a_probability_told_twice_may_differ_by_lost_digits(difference: float, follows: bool) -> None:
-    """Far from the leads of games it did, and one such forecast with odds ended every verification of its ledger."""
+    """At leads that no game has, it did, and one such forecast with odds failed every verification of its ledger."""
     issued, market, answer = asked(Horizon.FINAL, Market(0.0, 1.9, 1.9), lead=6.0)
     told = issued.forecast.home_lead_probability + difference
     moved = replace(issued, forecast=replace(issued.forecast, home_lead_probability=told))

@@ -1,4 +1,4 @@
-"""Whatever a server records in whatever order is verified, at once and against a checkpoint that was kept."""
+"""Whatever a server records, in any order, passes verification, at once and against a kept checkpoint."""
 
 from __future__ import annotations
 

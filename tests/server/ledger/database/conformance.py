@@ -1,4 +1,4 @@
-"""What must hold of every backend, as tests: inherit from `BackendConformance` and provide the fixture `backend`."""
+"""Tests that every backend must pass: inherit from `BackendConformance` and provide the fixture `backend`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a writer keeps between its transactions never changes an answer or an entry, whoever else writes."""
+"""Data that a writer keeps between its transactions never change an answer or an entry, even if others write."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OTHER_MARKET = replace(MARKET, line=3.5)
 
 
 class Step(NamedTuple):
-    """What one writer does in one transaction.
+    """One transaction of one writer.
 
     Attributes:
         writer: number of the writer.
@@ -114,7 +114,7 @@ def _entries(backend: MemoryBackend) -> list[str]:
 
 
 def _as_stored(results: Any) -> Any:
-    """Leave out what is not recorded: it comes with the first answer only, and each request brings its own."""
+    """Leave out the parts that are not recorded: they come only with the first answer, or from each request."""
     if not isinstance(results, list):
         return results
     return [

@@ -181,7 +181,7 @@ def test_idle_connections_that_the_server_ended_fail_no_call(made: str) -> None:
 
 
 def test_a_server_that_says_nothing_is_given_up(made: str) -> None:
-    """A listening socket that accepts and never answers is what a stopped machine looks like."""
+    """A socket that accepts connections and never answers behaves like a stopped machine."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         opened = PostgresBackend(f"postgresql://a@127.0.0.1:{silent.getsockname()[1]}/x")
         began = time.monotonic()

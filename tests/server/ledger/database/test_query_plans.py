@@ -95,7 +95,7 @@ async def test_every_statement_finds_its_rows_by_an_index(
 async def test_revisions_of_a_key_are_walked_once_though_all_are_late(
     ledger: Ledger, url: str, tmp_path: Path, statements: dict[str, Any]
 ) -> None:
-    """The write lock is held meanwhile: for each revision anew, a batch of games with a thousand each took seconds."""
+    """The write lock is held meanwhile: one walk per revision took seconds for a batch of games with a thousand."""
     began, number = datetime.now(UTC), 200
     late = began + timedelta(hours=1)
     await ledger.commit([issued(game(n), (1.0,) * 30, generated_time=began) for n in range(2)])
@@ -161,7 +161,7 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a team": ({"team": "BOS"}, "ix_forecasts_(home|away)"),
     "a model": ({"model_version": "v1"}, "ix_forecasts_model"),
 }
-"""Conditions of a read, and the index that it goes along."""
+"""Conditions of a read, and the index that it uses."""
 READS: dict[str, Callable[[Connection, dict[str, Any]], object]] = {
     "page": lambda connection, given: pages.page(connection, ForecastFilter(**given), "", 50),
     "card": lambda connection, given: scorecards.settled(connection, ScoreFilter(**given)),

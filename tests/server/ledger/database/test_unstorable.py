@@ -1,4 +1,4 @@
-"""A text that PostgreSQL cannot store says nothing of the ledger: who searches for it finds nothing."""
+"""A text that PostgreSQL cannot store is no failure of the ledger: a search for it finds nothing."""
 
 from __future__ import annotations
 

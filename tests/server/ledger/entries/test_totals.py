@@ -1,4 +1,4 @@
-"""Totals in the ledger: of forecasts and outcomes, scored, corrected, learned, and absent from what had none."""
+"""Totals in the ledger: of forecasts and outcomes, scored, corrected, learned, and absent where there were none."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_a_total_that_is_added_corrects_nothing_and_another_one_does(ledge
         await ledger.record_outcome(replace(outcome(3), total_points=113), correct=False)
     corrected, _ = await ledger.record_outcome(replace(outcome(3), total_points=113))
     assert (corrected.revision, corrected.total_points) == (2, 113)
-    # Points of another differential are not known to be of this one.
+    # Points reported with another differential need not be those of this one.
     other, _ = await ledger.record_outcome(outcome(4))
     assert (other.revision, other.total_points) == (3, None)
     assert first.total_points is None

@@ -1,4 +1,4 @@
-"""What workers report of their models counts for a while, by the clock of the database."""
+"""Reports of workers about their models count for a time, by the clock of the database."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def made(minutes: int, last: float = 2.0, *, version: str = "v1", margin: float 
 
 
 def beside_of(of: IssuedForecast, made_: IssuedForecast) -> ShadowForecast:
-    """Return what v2 makes beside a recorded forecast: the values of another one."""
+    """Return a shadow by v2 beside a recorded forecast, with the values of another forecast."""
     return replace(shadow(of), forecast=replace(made_.forecast, model_version="v2"))
 
 

@@ -1,4 +1,4 @@
-"""Pages of the newest forecasts of recent games: together what one read returns, whatever is recorded between them."""
+"""Pages of the newest forecasts of recent games: together equal to one read, whatever is recorded between them."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ def test_the_position_of_scorecards_moves_with_every_report_and_with_nothing_els
 
 @pytest.mark.parametrize("wanted", [ScoreFilter(horizon=FINAL), ScoreFilter(horizon=FINAL, game_id=GAMES[0])])
 def test_thousands_of_revisions_of_one_minute_take_no_memory_of_their_pairs(wanted: ScoreFilter) -> None:
-    """Of 1,500 there are a million: for those of 5,000 a worker had no room, nor had its successors."""
+    """1,500 revisions have a million pairs; those of 5,000 once exceeded the memory of a worker and its successors."""
     with new_book() as record:
         told = (forecast(GAMES[0], minute=18, horizon=FINAL, lead=float(number % 40)) for number in range(1500))
         record.predict(*told)

@@ -1,4 +1,4 @@
-"""Settled forecasts in memory: what is selected from them is what the ledger would have returned, at every time."""
+"""Settled forecasts in memory: at any time, a selection from them equals that of the ledger."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def assert_same(one: SettledByModel, other: SettledByModel) -> None:
 
 
 def compare(book: RecordBook, cache: SettledCache, filter_: ScoreFilter, *, renew: bool = True) -> int:
-    """Compare what the cache returns with what the ledger has; return the number of forecasts."""
+    """Compare a selection by the cache with that of the ledger; return the number of forecasts."""
     expected = book.read(lambda connection: scorecards.settled(connection, filter_))
     assert_same(book.read(lambda connection: cache.settled(connection, filter_, renew=renew)), expected)
     return len(expected.forecasts)

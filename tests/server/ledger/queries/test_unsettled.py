@@ -1,4 +1,4 @@
-"""Games that nobody reported show on a card that they would have been on."""
+"""Unreported games are shown on every scorecard that would have contained them."""
 
 from __future__ import annotations
 

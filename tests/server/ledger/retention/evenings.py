@@ -1,4 +1,4 @@
-"""Ledgers of past evenings, with a signed checkpoint after each, and what can be compared of two ledgers."""
+"""Ledgers of past evenings, with a signed checkpoint after each, and their rows, to compare two ledgers."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from dejavu_server.ledger.retention.ledger_copy import copy_ledger
 
 ROUNDS = examples(2)
 KILLS = 2
-"""Processes that are killed, one after the other, before one may end."""
+"""Number of processes that are killed, one after the other, before one is allowed to end."""
 
 SEED = 46
 

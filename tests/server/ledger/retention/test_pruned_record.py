@@ -1,4 +1,4 @@
-"""While a server runs: a pruned record says so wherever it is read, and a restored one lets no stream skip anything."""
+"""While a server runs: a pruned record says so wherever it is read, and no stream skips anything after a restore."""
 
 from __future__ import annotations
 

@@ -24,13 +24,13 @@ from dejavu_trainer.training.ratings import RatedGames
 
 SEASONS = range(2020, 2024)
 GAMES = LEAST_LINES * 7 // 20
-"""Of each season: the three before the last have enough lines."""
+"""Games per season: the three seasons before the last have enough lines together."""
 WITHOUT = 7
-"""Every so manieth game has no box score."""
+"""One game in this many has no box score."""
 
 
 def games_with_lines() -> Games:
-    """Games of which a market knows half of what decides them, and ratings nothing; with box scores."""
+    """Games about whose finals the lines contain information and the ratings none; with box scores."""
     games = random_walks(GAMES, SEASONS)
     box_scores = no_box_scores(len(games))
     for row in range(len(games)):

@@ -26,7 +26,7 @@ def test_the_linear_reference_is_fitted_on_every_earlier_season() -> None:
 
 @pytest.mark.parametrize("seasons", [[2030, 2031, 2032], [2032]])
 def test_its_residuals_are_of_every_earlier_game_by_models_that_did_not_see_it(seasons: list[int]) -> None:
-    """Those of a season are by the other seasons; of a single one, those of a part by the other parts."""
+    """Each season's are by models of the other seasons; within a single season, each part's by the other parts."""
     rated = rated_walks(100, range(2030, 2034), 0)
     past, test = rated.of_seasons(seasons), rated.of_seasons([2033])
     _, distributions = linear_baseline(past, test)

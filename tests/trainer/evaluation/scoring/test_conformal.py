@@ -1,4 +1,4 @@
-"""Distributions of the references hold as often as they say, and know no lead that is a tie."""
+"""Distributions of the references have their stated coverage, and a tie is no lead."""
 
 from __future__ import annotations
 

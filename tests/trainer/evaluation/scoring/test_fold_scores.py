@@ -42,7 +42,7 @@ def fold() -> FoldScores:
 
 
 class ServedWalks(NamedTuple):
-    """What forecasts the games of the fold, and the factors of the season before each of them, (n, 2)."""
+    """The models that forecast the games of the fold, and the factors of the season before each game, (n, 2)."""
 
     models: PointModels
     calibration: LatticeCalibration

@@ -1,4 +1,4 @@
-"""Scores of totals: of what is served, from earlier games alone, stored and read back without a change."""
+"""Scores of totals: of the served forecasts, from earlier games alone, stored and read back without a change."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def earlier(games: Games) -> Games:
 
 @pytest.fixture(scope="module")
 def fitted(earlier: Games) -> Totals:
-    """What the season 2024 is scored with."""
+    """The models with which the season 2024 is scored."""
     found = fit_totals(earlier, STEPS, lambda _: None)
     assert found is not None
     return found

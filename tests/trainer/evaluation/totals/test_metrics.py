@@ -1,4 +1,4 @@
-"""Metrics of totals: means over the forecasts of a group, and the checks and tables that are made of them."""
+"""Metrics of totals: means over the forecasts of a group, and the checks and tables that are made from them."""
 
 from __future__ import annotations
 

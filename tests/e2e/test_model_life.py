@@ -184,7 +184,7 @@ class Story:
                 return
 
     async def compared(self, version: str, decision: model_comparison_pb2.GateDecision.ValueType) -> None:
-        """Play games until the gate decides about a challenger, as expected."""
+        """Play enough games for the gate, and check its decision about a challenger."""
         games = 0
         async with asyncio.timeout(4 * SECONDS):
             while games < FEWEST:
@@ -251,7 +251,7 @@ class Story:
         assert not (await self.client.rollback_model(from_version=self.worse)).HasField("change")
 
     async def march(self) -> None:
-        """A bundle with altered bytes and one with other answers than its own are refused, and leave nothing."""
+        """A bundle with altered bytes and one with a wrong golden answer are refused, and leave nothing."""
         publish_variant(self.folder / "altered", 0.007)
         content = (self.folder / "altered" / LINEAR).read_bytes()
         (self.folder / "altered" / LINEAR).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

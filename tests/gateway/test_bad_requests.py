@@ -50,7 +50,7 @@ BODIES: tuple[object, ...] = (
 
 
 def bad_request(chance: random.Random) -> bytes:
-    """Return a request that is wrong in one way or another, most of them in several."""
+    """Return a request that is wrong in one way or, mostly, in several."""
     path = chance.choice(PATHS).encode()
     method = chance.choice((b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"BREW"))
     if chance.random() < 0.5:

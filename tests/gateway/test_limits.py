@@ -246,7 +246,7 @@ def about_a_game_nothing(request: ListPredictionsRequest) -> object:
 
 
 def next_call(server: FakeServer, method: str) -> Call:
-    """Wait for the next call of a method about a game, or without one."""
+    """Return the next call of a method; for any method but Predict, one that names a game."""
     while True:
         call = server.next_call(60)
         if call.method == method and (method == "Predict" or call.request.game_id):

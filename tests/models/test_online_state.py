@@ -27,7 +27,7 @@ def result(home: str = "BOS", away: str = "NYK", *, day: int = 140, **fields: An
 
 
 def season(games: int) -> list[GameResult]:
-    """Return one game per day, cycling through all teams."""
+    """Return one game per day, each between two random teams."""
     rng = np.random.default_rng(games)
     pairs = [rng.choice(CODES, 2, replace=False).tolist() for _ in range(games)]
     return [

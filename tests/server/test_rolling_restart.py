@@ -67,7 +67,7 @@ def metrics(server: SpawnedServer) -> list[str]:
 
 
 async def versions(address: str, calls: int = 12) -> set[str]:
-    """The models that answer now, over connections of their own."""
+    """Return the models that answer now, over new connections."""
     async with AsyncDejavuClient(address, timeout=20.0) as client:
         return {(await client.predict(PATTERN)).model_version for _ in range(calls)}
 
@@ -151,7 +151,7 @@ def test_a_round_uses_no_process_that_was_there_before_it(tmp_path: Path, old: s
 
 
 def wait_for_spare(server: SpawnedServer) -> set[int]:
-    """Process ids of the workers and the fork server."""
+    """Wait for the fork server, and return the process ids of it and of the workers."""
     supervisor = psutil.Process(server.process.pid)
     while len(pids := {child.pid for child in supervisor.children()}) <= len(server.workers):
         time.sleep(0.02)

@@ -93,7 +93,7 @@ def test_many_games_get_what_each_gets_alone(line: bool, games: list[tuple[int, 
 
 
 def database(kernel: Kernel) -> Dejavu:
-    """Return a database of 200 patterns at minute 12 of the bundle that ships."""
+    """Return a database of 200 random patterns at minute 12, with entries of the shipped bundle."""
     shipped = MODELS.minutes[12]
     vectors = np.random.default_rng(0).normal(0, 5, (200, 12)).astype(np.float32)
     settings = replace(shipped.settings, kernel=kernel, neighbours=20)

@@ -14,7 +14,7 @@ UNKNOWN, KNOWN, LINE = range(3)
 
 
 def coefficients() -> Floats:
-    """Return coefficients: half of the margin is still to come at tip-off, none at the end; halftime passes at 24."""
+    """Return coefficients: half of a known margin, or a whole line, is to come at tip-off, and nothing at the end."""
     values = np.zeros((2, 48, 3, 4))
     values[..., INTERCEPT] = 1.0
     values[..., SLOPE] = -0.1

@@ -46,7 +46,7 @@ async def no_messages() -> AsyncIterator[Any]:
 
 
 async def begins(stream: Any) -> bool:
-    """Return whether a stream has a first message; else it must have been refused."""
+    """Return whether a stream has a first message, or is refused for another limit than that of streams."""
     try:
         return await stream.read() is not grpc.aio.EOF
     except grpc.aio.AioRpcError:

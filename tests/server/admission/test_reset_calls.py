@@ -21,7 +21,7 @@ ADDRESSES, CALLS = 16, 1500
 
 
 def frames(stream: int, rng: random.Random) -> bytes:
-    """Return the headers of a call, with a request or without, and mostly its reset."""
+    """Return the headers of a call, sometimes with its request, and sometimes with its reset."""
     request = pb.PredictRequest(pattern=PATTERN).SerializeToString()
     deadline = rng.choice([[], [(b"grpc-timeout", b"1m")], [(b"grpc-timeout", b"20m")]])
     complete = wire.call(PREDICT, wire.prefixed(request), deadline).removeprefix(wire.PREFACE)[9:]

@@ -42,7 +42,7 @@ def book(tmp_path: Path) -> Iterator[RecordBook]:
 def said(
     book: RecordBook, minute: int, lead: float = 3.0, after: timedelta = timedelta(0), **more: object
 ) -> IssuedForecast:
-    """Record a forecast of the final, so long after the evening's start, and return it as recorded."""
+    """Record a forecast of the final, generated `after` the evening's start, and return it as recorded."""
     more = {"horizon": FINAL, **more}
     [stored] = book.predict(forecast(GAME, minute=minute, lead=lead, generated_time=EVENING + after, **more))  # type: ignore[arg-type]
     assert isinstance(stored, IssuedForecast)

@@ -48,7 +48,7 @@ def seasons(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def keys(document: dict[str, Any]) -> Iterator[str]:
-    """Yield all keys of a document, except those of metrics, which the manifest has too."""
+    """Yield all keys of a document, nested ones included."""
     for key, value in document.items():
         yield key
         if isinstance(value, dict):

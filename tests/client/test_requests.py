@@ -1,4 +1,4 @@
-"""Requests made from what callers give: live inputs, dates and odds."""
+"""Requests made from callers' arguments: live inputs, dates and odds."""
 
 from __future__ import annotations
 

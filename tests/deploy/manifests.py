@@ -94,5 +94,5 @@ def containers(objects: list[Manifest]) -> Iterator[tuple[Manifest, Manifest]]:
 
 
 def of_kind(objects: list[Manifest], kind: str, name: str = "") -> list[Manifest]:
-    """Return the objects of a kind, or those of them whose name begins with a text."""
+    """Return the objects of a kind whose names begin with `name`."""
     return [each for each in objects if each["kind"] == kind and each["metadata"]["name"].startswith(name)]

@@ -121,7 +121,7 @@ def test_a_server_serves_with_a_read_only_root_as_its_user_and_drains(images: Im
             ) as asked:
                 output, errors = asked.communicate(timeout=60)
             assert json.loads(output)["pointForecast"] == pytest.approx(forecast.point_forecast), errors
-            # What the health check of the image runs.
+            # The command of the image's health check.
             with images.running("client", ["health", "--target", server.address]) as health:
                 assert health.wait(60) == 0
             [supervisor] = psutil.Process(process.pid).children()

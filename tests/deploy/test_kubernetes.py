@@ -43,7 +43,7 @@ OVERLAYS = (
     "postgres with tls, redis",
 )
 KILLED_AFTER_GRACE_SECONDS = 5
-"""How long after the grace time the supervisor kills workers."""
+"""Time from the end of the grace time until the supervisor kills workers."""
 
 
 Overlay = Callable[[str], list[Manifest]]

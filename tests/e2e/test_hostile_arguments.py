@@ -1,4 +1,4 @@
-"""Names of files, and texts that are logged, in the output of every program: seen, and without effect on a terminal."""
+"""Names of files, and logged texts, in the output of every program: visible, and without effect on a terminal."""
 
 from __future__ import annotations
 

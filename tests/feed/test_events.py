@@ -1,4 +1,4 @@
-"""Events of the NBA's payloads: what each is, the score after it, and who has the ball."""
+"""Events of the NBA's payloads: the kind of each, the score after it, and the team with the ball."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_rows_shuffled_repeated_and_in_pages_are_the_same_game(data: st.DataObje
 
 
 def damaged(scores: Sequence[Score], chance: random.Random) -> list[Score]:
-    """Return the rows of a game as overlapping downloads in any order, those of a second in any order."""
+    """Return the rows of a game as overlapping downloads, in any order, also within a second."""
     cuts = sorted(chance.sample(range(1, len(scores)), chance.randint(0, 4)))
     pages = [
         scores[max(0, start - chance.randint(0, 30)) : end]

@@ -1,4 +1,4 @@
-"""What a team may be called."""
+"""Names by which a team is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of events: positions and tokens are the same places."""
+"""The log of events: a position and its token denote the same place."""
 
 from __future__ import annotations
 

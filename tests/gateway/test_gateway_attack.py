@@ -25,7 +25,7 @@ from dejavu_gateway.messages.decode import MAX_ITEMS
 SLOTS = 200
 STREAMS = 180
 LET_IN_SECONDS = 1.0
-PAUSE_SECONDS = 0.2  # of an attacker whose connection was closed; 40 of them come back 200 times a second
+PAUSE_SECONDS = 0.2  # of an attacker whose connection was closed: 40 of them reconnect 200 times a second
 
 PREDICT, BATCH, INFER = "/api/predict", "/api/predict-batch", "/v2/models/dejavu/infer"
 

@@ -312,7 +312,7 @@ async def test_a_slow_browser_is_cut_off_and_resumes_without_loss_while_others_g
 
 
 async def _until_closed(stalled: socket.socket) -> None:
-    """Wait until the other side has dropped a connection, without reading from it while it does not."""
+    """Wait until the other side has dropped a connection, without reading from it."""
     stalled.setblocking(False)
     async with asyncio.timeout(60):
         while True:

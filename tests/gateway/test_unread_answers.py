@@ -1,4 +1,4 @@
-"""Answers that browsers do not read take a bounded amount of the gateway's memory, and those of few bytes stay."""
+"""Answers that browsers do not read take a bounded amount of the gateway's memory, and small ones are kept."""
 
 from __future__ import annotations
 

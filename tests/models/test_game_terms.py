@@ -139,7 +139,7 @@ def test_the_filter_finds_what_the_terms_are_worth() -> None:
 
 
 def test_a_result_counts_with_the_terms_of_its_game() -> None:
-    """The visitors are tired: to lose by as much as that is worth says nothing of the teams."""
+    """The visitors are tired: a loss by the margin expected of tired visitors says nothing of the teams."""
     state = RatedSchedule(LiveRatings.start(with_coefficients()))
     for day, home, away in ((0, "MIA", "LAL"), (1, "NYK", "LAL")):
         expected = state.ratings.filter.ratings().expected_margin(home, away)
@@ -155,7 +155,7 @@ def test_a_result_counts_with_the_terms_of_its_game() -> None:
 
 
 def test_games_that_a_bundle_knows_count_for_the_schedule_of_later_ones() -> None:
-    """A bundle that was refreshed last night: its ledger says who is tired today."""
+    """The bundle was refreshed last night: the games in the ledger still show which team is tired today."""
     bundled = with_coefficients(day=OPENING + timedelta(3))
     bundled = replace(bundled, awaits_season=False)
     state = RatedSchedule(LiveRatings.start(bundled))

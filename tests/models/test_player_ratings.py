@@ -1,4 +1,4 @@
-"""Ratings of players from box scores, and what a missing player is worth."""
+"""Ratings of players from box scores, and the effect of a missing player."""
 
 from __future__ import annotations
 

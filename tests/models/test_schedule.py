@@ -85,7 +85,7 @@ def test_a_final_that_is_reported_late_counts_as_if_it_had_been_in_time() -> Non
     "history", [ScheduleHistory(), folded([(date(2030, 11, 1), "BOS", "LAL")])], ids=["none", "old"]
 )
 def test_a_history_that_ends_too_long_before_a_game_says_nothing_of_its_teams(history: ScheduleHistory) -> None:
-    """Whatever its newest game is: in so many days, there were other games, which it does not know."""
+    """In so many days there were other games, which the history does not know."""
     assert history.before(date(2031, 1, 20), "DEN", "BOS") == GameSchedule(UNKNOWN, UNKNOWN, altitude=1609)
 
 

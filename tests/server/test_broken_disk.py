@@ -77,7 +77,7 @@ def is_there(path: Path) -> bool:
 
 
 class Caller:
-    """Somebody who calls a worker."""
+    """A caller of a worker."""
 
     def __init__(self, channel: grpc.aio.Channel, figures: CollectorRegistry) -> None:
         self.predict: Any = PredictionServiceStub(channel).Predict
@@ -224,7 +224,7 @@ async def test_another_ledger_in_its_place_is_taken_up_and_told(path: Path, tmp_
 async def test_an_entry_that_cannot_be_read_stops_streams_until_it_is_mended(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Signer, "start", lambda _: None)  # what is taken away again must not have been signed
+    monkeypatch.setattr(Signer, "start", lambda _: None)  # the entry, which is removed later, must not be signed
     async with serving(path) as caller:
         stream = caller.stream(pb.StreamPredictionsRequest())
         await stream.read()

@@ -174,7 +174,7 @@ FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[Postg
     ),
     "a standby": (_become_standby, "read-only", lambda database: database.execute("SELECT pg_promote()")),
 }
-"""Each fault: how it comes, what callers are told, and how it passes."""
+"""Each fault: its cause, part of the refusals' message, and its remedy."""
 
 
 @pytest.mark.nightly

@@ -1,4 +1,4 @@
-"""The page of the models: what it shows is what the RPCs return, and a server without a store is no fault."""
+"""The page of the models: it shows the answers of the RPCs, and a server without a store is no fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page shows equals what the RPCs return, to the last digit shown."""
+"""The numbers of the page equal those of the RPCs, to the last digit shown."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_pages_fit_the_screen_ask_nobody_else_raise_no_error_and_leave_axe_nothi
 
 
 def violations(opened: Tab) -> dict[str, list[str]]:
-    """Return what axe finds on a page with its tables shown, by the name of the rule."""
+    """Return the violations that axe finds on a page with its tables shown, by the name of the rule."""
     toggles = opened.page.get_by_role("button", name="Show as table")
     while toggles.count():
         toggles.first.click()

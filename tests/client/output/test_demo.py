@@ -1,4 +1,4 @@
-"""The summary of the demo leads with what forecasts are for."""
+"""The summary of the demo leads with the purpose of forecasts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts of a hostile server or feed on the terminal: seen, and without effect there."""
+"""Texts of a hostile server or feed on the terminal: visible, and without effect there."""
 
 from __future__ import annotations
 

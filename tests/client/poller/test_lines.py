@@ -1,4 +1,4 @@
-"""Lines of an evening's games: which one a forecast has, whatever happens before and after tip-off."""
+"""Lines of an evening's games: the one that a forecast uses, whatever happens before and after tip-off."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ async def test_a_total_of_the_file_beside_the_odds_of_the_feed_is_said_to_be_of_
 @pytest.mark.parametrize(
     ("rows", "odds_after", "line"),
     [
-        ("0022500999,-3,220\n", {}, (6.5, 221.5, "file")),  # the row goes, as books remove a game at its start
+        ("0022500999,-3,220\n", {}, (6.5, 221.5, "file")),  # the row is removed, as bookmakers do at a game's start
         ("{id},-7,222\n", {}, (7.0, 222.0, "file")),
         ("{id},,222\n", {}, (4.5, 222.0, "feed")),
         ("{id},,\n", {}, (4.5, None, "feed")),

@@ -121,7 +121,7 @@ def test_json_and_a_game_without_a_date(tmp_path: Path) -> None:
         ("date,home,away,total\n2024-01-05,BOS,UTA,22", "line 2: total is 22; expected 150 to 300"),
         ("date,home,away,moneyline_home,moneyline_away\n2024-01-05,BOS,UTA,0.5,+100", "line 2: moneyline_home"),
         (
-            "date,home,away,moneyline_home,moneyline_away\n2024-01-05,BOS,UTA,-525,-525",  # once in real closing lines
+            "date,home,away,moneyline_home,moneyline_away\n2024-01-05,BOS,UTA,-525,-525",  # was in real closing lines
             "line 2: the two prices imply 168 % together; expected 99 to 115: one of them is wrong",
         ),
         ("game_id,moneyline_home,moneyline_away\n0022300500,1.9,19.5", "line 2: the two prices imply 58 % together"),

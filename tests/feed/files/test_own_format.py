@@ -1,4 +1,4 @@
-"""Files of plays in this project's format: what is read, and how each fault is named."""
+"""Files of plays in this project's format: the rows that are read, and the message of each fault."""
 
 from __future__ import annotations
 

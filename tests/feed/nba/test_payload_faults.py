@@ -1,4 +1,4 @@
-"""The parser on payloads that lack something, or have what no game has: one game, a play or the file is refused."""
+"""The parser on payloads with missing or impossible values: it refuses one game, a play or the file."""
 
 from __future__ import annotations
 

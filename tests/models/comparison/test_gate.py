@@ -1,4 +1,4 @@
-"""The gate promotes what is shown to be no worse, retires what is worse, and goes on otherwise."""
+"""The gate promotes a model shown to be no worse, retires a worse one, and goes on otherwise."""
 
 from __future__ import annotations
 

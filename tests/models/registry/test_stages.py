@@ -1,4 +1,4 @@
-"""The roster of models after any sequence of changes: who answers, who is watched, who may go."""
+"""The roster of models after any sequence of changes: the model that answers, challengers, and retirements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The total of one game alone: the same distribution as in a batch, whatever is asked of it."""
+"""The total of one game alone: the same distribution as in a batch, for every query."""
 
 from __future__ import annotations
 

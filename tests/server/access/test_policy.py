@@ -81,7 +81,7 @@ async def answer(channel: Any, path: str, handler: MethodDescriptor, token: str 
             async with asyncio.timeout(5):
                 # Write only once it is accepted: grpc.aio reports a write to a call that was just refused as INTERNAL.
                 if WORKER in dict(await stream.initial_metadata()):
-                    with suppress(asyncio.InvalidStateError):  # refused since
+                    with suppress(asyncio.InvalidStateError):  # refused meanwhile
                         await stream.write(data)
                 await stream.read()
             stream.cancel()

@@ -142,7 +142,7 @@ async def begin_slow_call(
 
 
 async def first_ended(calls: list[Any], number: int) -> list[Any]:
-    """Wait until so many of the calls have ended; return those."""
+    """Wait until at least `number` of the calls have ended; return those."""
     waiting = {asyncio.ensure_future(call.code()): call for call in calls}
     ended: list[Any] = []
     async with asyncio.timeout(30):

@@ -37,7 +37,7 @@ async def unread_calls(worker: Worker, method: str, body: bytes, address: str, c
         number = stream.to_bytes(4, "big")
         writer.write(call[:5] + number + call[9 : length + 5] + number + call[length + 9 :])
         await writer.drain()
-        await asyncio.sleep(0.002)  # so many at once are refused before they are read
+        await asyncio.sleep(0.002)  # all at once would be refused before they are read
     return writer
 
 

@@ -1,4 +1,4 @@
-"""Reads of the ledger wait in turn, so many and no more, and no caller fills the line."""
+"""Reads of the ledger wait in turn, up to a maximum number, and no caller fills the queue."""
 
 from __future__ import annotations
 

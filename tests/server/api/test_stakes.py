@@ -41,7 +41,7 @@ def test_a_bet_on_total_points_is_answered_with_the_notice(client: DejavuClient)
 
 
 def test_bets_of_the_record_keep_the_caps_and_are_computed_again(client: DejavuClient, folder: Path) -> None:
-    """Thirty bets on a game, none of which states what is staked already, staked up to thirty times its cap."""
+    """Formerly, thirty bets on a game that did not state earlier stakes staked up to thirty times its cap."""
     games = [current_game(number) for number in range(4)]
     told = []
     for game in games:

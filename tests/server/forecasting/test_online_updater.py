@@ -377,7 +377,7 @@ async def test_a_worker_that_is_short_of_memory_learns_later_what_the_others_hav
     learned = nothing()
     with capture_logs() as logs, pytest.raises(MemoryError):
         await ledger.read(learned.read)
-    remaining = 1  # what it had taken in is not lost
+    remaining = 1  # the first two games are not learned again
     await ledger.read(learned.read)
     monkeypatch.undo()
     assert state(learned) == state(await from_scratch(ledger))

@@ -82,7 +82,7 @@ async def answers(ledger: Ledger) -> list[object]:
                     left_out=NOTHING_LEFT_OUT,
                     withdrawn_games=0,
                     corrected_games=0,
-                    doubtful_games=0,  # two games have the same teams on one day; these four are what is seen of it
+                    doubtful_games=0,  # two games have the same teams on one day, which only these four show
                 )
             )
             for each in Horizon

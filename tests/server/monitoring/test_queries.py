@@ -1,4 +1,4 @@
-"""Every query of the alerts and of the dashboard finds what it asks for in the metrics of a real server."""
+"""Every query of the alerts and of the dashboard finds its metrics and labels at a real server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fork server forks workers that belong to the supervisor, whatever becomes of it, and leaves nothing behind."""
+"""A fork server forks workers that belong to the supervisor, whatever happens to it, and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever runs a server learns that its ratings are too old to be used: by the log and by the metrics."""
+"""The log and the metrics of a server show that its ratings are too old to be used."""
 
 from __future__ import annotations
 

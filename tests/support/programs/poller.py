@@ -22,7 +22,7 @@ class PollerProcess:
 
     Attributes:
         process: the process.
-        events: what it printed so far, each with the time of its arrival as `arrived`, in seconds.
+        events: its output so far, each with the time of its arrival as `arrived`, in seconds.
     """
 
     def __init__(self, *arguments: str) -> None:

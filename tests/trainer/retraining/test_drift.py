@@ -1,4 +1,4 @@
-"""Drift: alarms for what changed and not for chance, with many quantities looked at together."""
+"""Drift: alarms for changes and not for chance, with many quantities tested together."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_intervals_and_probabilities_hold_on_games_that_were_not_seen(fitted: Ma
         for alpha in (0.05, 0.2, 0.5):
             lower, upper = made.intervals(alpha)
             held = ((outcomes >= lower) & (outcomes <= upper)).mean()
-            # What its own distributions say of these whole ends, which hold a little more than 1 − alpha.
+            # The coverage that its own distributions state for these whole ends, a little more than 1 − alpha.
             rows = np.arange(len(points))
             said = (made.below[rows, upper + 80] - made.below[rows, lower + 80] + made.mass[rows, lower + 80]).mean()
             assert said >= 1 - alpha - 1e-9

@@ -1,4 +1,4 @@
-"""Commands that change models, against a fake server: what they ask for, say and refuse."""
+"""Commands that change models, against a fake server: their requests, output and refusals."""
 
 from __future__ import annotations
 

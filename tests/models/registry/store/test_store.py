@@ -232,7 +232,7 @@ def test_two_processes_put_the_same_bundle_at_once(small_bundle: Path, tmp_path:
 
 @pytest.mark.parametrize("after", [1, 49])
 def test_a_killed_process_leaves_a_whole_bundle_or_none(small_bundle: Path, tmp_path: Path, after: int) -> None:
-    """What it left is no bundle, and does not keep the next process from storing it."""
+    """Its remains are no bundle, and do not keep the next process from storing the bundle."""
     program = (
         "import os, sys; from pathlib import Path\n"
         "from dejavu_models.registry.store.store import ModelStore\n"

@@ -29,7 +29,7 @@ from dejavu_models.types import HORIZONS, Horizon
 
 
 def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: Path) -> None:
-    """The verification runs in another process: whatever a bundle does to it is a refusal, and nothing else."""
+    """The verification runs in another process: if a bundle crashes it, the bundle is refused, and nothing else."""
 
     def crash(folder: Path) -> None:
         program = f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})"

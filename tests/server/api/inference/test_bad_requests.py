@@ -1,4 +1,4 @@
-"""Invalid requests to ModelInfer: each is refused by the name of its tensor, with the row and what was expected."""
+"""Invalid requests to ModelInfer: each refusal names the tensor, the row and the expected value."""
 
 from __future__ import annotations
 

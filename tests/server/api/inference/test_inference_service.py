@@ -149,7 +149,7 @@ async def test_parameters_hold_for_all_rows(
 
 
 async def test_tensors_are_limited_as_batches_are(tmp_path: Path) -> None:
-    """While one request is computed and there is no room for a second, that is refused; control calls are not."""
+    """While one request is computed, a second one has no room and is refused; control calls are not."""
     model, entered, go_on = PersistenceForecaster(), threading.Event(), threading.Event()
 
     def wait(_: object) -> None:

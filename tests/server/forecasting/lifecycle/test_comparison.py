@@ -1,4 +1,4 @@
-"""CompareModels compares what is in the ledger, by version or alias, and refuses by naming the field."""
+"""CompareModels compares recorded forecasts, by version or alias, and its refusals name the field."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _distributed(made: IssuedForecast, point: float) -> IssuedForecast:
 
 
 async def _settled(ledger: Ledger, games: int, *, better: float = 1.0, horizon: Horizon = Horizon.HALFTIME) -> None:
-    """Record games of which v1 is wrong by 3 points, and its challenger v2 by 3 − better."""
+    """Record games that v1 misses by 3 points, and its challenger v2 by 3 − `better`."""
     made = [_distributed(issued(game(number), point=1.0, horizon=horizon), 1.0) for number in range(1, games + 1)]
     stored = await recorded(ledger, *made)
     beside = []

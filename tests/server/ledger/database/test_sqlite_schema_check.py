@@ -76,7 +76,7 @@ REDEFINED: dict[str, dict[str, str]] = {
         ", side TEXT NOT NULL,": ",",
     },
 }
-"""Definitions of the table of markets: what is replaced in that of this release."""
+"""Other definitions of the table of markets: replacements in that of this release."""
 
 
 @pytest.mark.parametrize("change", REDEFINED.values(), ids=REDEFINED)

@@ -1,4 +1,4 @@
-"""The rivals of totals: pace × time, and the season's mean of what was still to come."""
+"""The rivals of totals: pace × time, and the season's mean of the points still to come."""
 
 from __future__ import annotations
 

@@ -92,8 +92,8 @@ Global___GetCacheStatsRequest: _TypeAlias = GetCacheStatsRequest  # noqa: Y015
 
 @_typing.final
 class GetCacheStatsResponse(_message.Message):
-    """Returns the statistics of the cache, summed over the server's workers; they may be about two seconds old. Counts start
-    when the server starts.
+    """Returns the statistics of the cache, summed over the server's workers; they may be about two seconds old. Counts
+    start when the server starts.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -160,7 +160,7 @@ Global___GetCacheStatsResponse: _TypeAlias = GetCacheStatsResponse  # noqa: Y015
 
 @_typing.final
 class ClearCacheRequest(_message.Message):
-    """Requests that the cache is cleared."""
+    """Requests that the cache be cleared."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -177,7 +177,7 @@ Global___ClearCacheRequest: _TypeAlias = ClearCacheRequest  # noqa: Y015
 
 @_typing.final
 class ClearCacheResponse(_message.Message):
-    """Returns what was cleared."""
+    """Returns the number of cleared answers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -199,7 +199,7 @@ Global___ClearCacheResponse: _TypeAlias = ClearCacheResponse  # noqa: Y015
 
 @_typing.final
 class WarmCacheRequest(_message.Message):
-    """Requests that answers are computed in advance."""
+    """Requests that answers be computed in advance."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -59,7 +59,7 @@ class CacheServiceServicer(object):
     """
 
     def GetCacheStats(self, request, context):
-        """Returns what the cache contains and how often it helped.
+        """Returns content and hit rate of the cache.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,8 +77,8 @@ class CacheServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WarmCache(self, request, context):
-        """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker and
-        in the shared cache, if there is one.
+        """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker
+        and in the shared cache, if there is one.
 
         FAILED_PRECONDITION: the cache is off. INVALID_ARGUMENT: there are no requests or too many, or one names a game.
         """

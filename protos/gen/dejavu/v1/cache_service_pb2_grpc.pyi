@@ -36,7 +36,7 @@ class CacheServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CacheServiceAsyncStub: ...
     GetCacheStats: _grpc.UnaryUnaryMultiCallable[_cache_service_pb2.GetCacheStatsRequest, _cache_service_pb2.GetCacheStatsResponse]
-    """Returns what the cache contains and how often it helped."""
+    """Returns content and hit rate of the cache."""
     ClearCache: _grpc.UnaryUnaryMultiCallable[_cache_service_pb2.ClearCacheRequest, _cache_service_pb2.ClearCacheResponse]
     """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. After
     the call this server returns no answer computed before it; the other servers stop returning such answers within a
@@ -45,8 +45,8 @@ class CacheServiceStub:
     UNAVAILABLE: the shared cache could not be reached; the memory of the workers was cleared.
     """
     WarmCache: _grpc.UnaryUnaryMultiCallable[_cache_service_pb2.WarmCacheRequest, _cache_service_pb2.WarmCacheResponse]
-    """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker and
-    in the shared cache, if there is one.
+    """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker
+    and in the shared cache, if there is one.
 
     FAILED_PRECONDITION: the cache is off. INVALID_ARGUMENT: there are no requests or too many, or one names a game.
     """
@@ -59,7 +59,7 @@ class CacheServiceAsyncStub(CacheServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCacheStats: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.GetCacheStatsRequest, _cache_service_pb2.GetCacheStatsResponse]  # type: ignore[assignment]
-    """Returns what the cache contains and how often it helped."""
+    """Returns content and hit rate of the cache."""
     ClearCache: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.ClearCacheRequest, _cache_service_pb2.ClearCacheResponse]  # type: ignore[assignment]
     """Removes all answers from the memory of this server's workers and from the shared cache, if there is one. After
     the call this server returns no answer computed before it; the other servers stop returning such answers within a
@@ -68,8 +68,8 @@ class CacheServiceAsyncStub(CacheServiceStub):
     UNAVAILABLE: the shared cache could not be reached; the memory of the workers was cleared.
     """
     WarmCache: _aio.UnaryUnaryMultiCallable[_cache_service_pb2.WarmCacheRequest, _cache_service_pb2.WarmCacheResponse]  # type: ignore[assignment]
-    """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker and
-    in the shared cache, if there is one.
+    """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker
+    and in the shared cache, if there is one.
 
     FAILED_PRECONDITION: the cache is off. INVALID_ARGUMENT: there are no requests or too many, or one names a game.
     """
@@ -85,7 +85,7 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cache_service_pb2.GetCacheStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cache_service_pb2.GetCacheStatsResponse, _abc.Awaitable[_cache_service_pb2.GetCacheStatsResponse]]:
-        """Returns what the cache contains and how often it helped."""
+        """Returns content and hit rate of the cache."""
 
     @_abc_1.abstractmethod
     def ClearCache(
@@ -106,8 +106,8 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cache_service_pb2.WarmCacheRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cache_service_pb2.WarmCacheResponse, _abc.Awaitable[_cache_service_pb2.WarmCacheResponse]]:
-        """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker and
-        in the shared cache, if there is one.
+        """Computes the answers to what-ifs that are not in the cache, and stores them in the memory of the answering worker
+        and in the shared cache, if there is one.
 
         FAILED_PRECONDITION: the cache is off. INVALID_ARGUMENT: there are no requests or too many, or one names a game.
         """

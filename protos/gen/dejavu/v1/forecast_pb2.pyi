@@ -55,7 +55,7 @@ class _MarginSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarginSo
     MARGIN_SOURCE_RATINGS: _MarginSource.ValueType  # 1
     """The teams' ratings."""
     MARGIN_SOURCE_CALLER: _MarginSource.ValueType  # 2
-    """The request, which does not say more: for example, typed by hand."""
+    """The request, without a further source: for example, typed by hand."""
     MARGIN_SOURCE_FEED: _MarginSource.ValueType  # 3
     """The NBA's odds feed."""
     MARGIN_SOURCE_FILE: _MarginSource.ValueType  # 4
@@ -69,7 +69,7 @@ MARGIN_SOURCE_UNSPECIFIED: MarginSource.ValueType  # 0
 MARGIN_SOURCE_RATINGS: MarginSource.ValueType  # 1
 """The teams' ratings."""
 MARGIN_SOURCE_CALLER: MarginSource.ValueType  # 2
-"""The request, which does not say more: for example, typed by hand."""
+"""The request, without a further source: for example, typed by hand."""
 MARGIN_SOURCE_FEED: MarginSource.ValueType  # 3
 """The NBA's odds feed."""
 MARGIN_SOURCE_FILE: MarginSource.ValueType  # 4
@@ -109,88 +109,88 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     WARNING_REASON_UNSPECIFIED: _WarningReason.ValueType  # 0
     """Not specified."""
     WARNING_REASON_RATINGS_OUTDATED: _WarningReason.ValueType  # 1
-    """The newest final that the teams' ratings know is too long before the game, or results of a team have been missing
-    since: the forecast does not use the ratings.
+    """The newest final that the teams' ratings know is too long before the game, or a team has had no final since a gap
+    in the reported finals: the forecast does not use the ratings.
     """
     WARNING_REASON_RATINGS_AHEAD: _WarningReason.ValueType  # 2
-    """The teams' ratings know finals from after the game. The forecast uses them only if they are from close to the game:
-    expected_margin says whether.
+    """The teams' ratings know finals from after the game. The forecast uses them only if they are from close to the game;
+    otherwise expected_margin is absent.
     """
     WARNING_REASON_MODEL_UNFIT: _WarningReason.ValueType  # 3
     """The recipe of the model failed its backtest; see verdict of ListModels."""
     WARNING_REASON_IMPLAUSIBLE_EDGE: _WarningReason.ValueType  # 4
-    """The edge of the model over the market is implausibly large: more likely a sign or a price is mistyped, or the model
-    wrong, than the market.
+    """The edge of the model over the market is implausibly large: a mistyped sign or price, or a wrong model, is more
+    likely than a wrong market.
     """
     WARNING_REASON_ODDS_MISMATCHED: _WarningReason.ValueType  # 5
     """The two prices of a market do not belong together: the bookmaker's margin that they imply is below −1 % or above
     15 %.
     """
     WARNING_REASON_RECOMPUTED: _WarningReason.ValueType  # 6
-    """The market was weighed by a forecast computed for this request, which differs from the recorded one: the model has
-    learned from outcomes since.
+    """The market was evaluated by a forecast computed for this request, which differs from the recorded one: the model
+    has learned from outcomes since.
     """
     WARNING_REASON_TEAMS_UNKNOWN: _WarningReason.ValueType  # 7
-    """The forecast that weighed the market rests on the score alone, since the request named no teams and gave no
-    pregame_margin (for a market of total points: named no teams). There is no stake.
+    """The forecast that evaluated the market uses the score alone, since the request named no teams and gave no
+    pregame_margin (for a market of total points: no pregame_total). There is no stake.
     """
     WARNING_REASON_TEAM_LITTLE_KNOWN: _WarningReason.ValueType  # 8
-    """Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
-    market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
+    """Of a forecast: a team is known less well than every team on a usual opening night; the interval allows for it. Of a
+    market: a team is known less well than every team in a usual December, so there is no stake. See TeamKnowledge.
     """
     WARNING_REASON_MARKETS_OWN_LINE: _WarningReason.ValueType  # 9
-    """Of a market: its line is within 1.5 points, or its price within 6 percentage points, of what the pregame_margin (of
-    total points: the pregame_total) by which the forecast knows the teams implies for the end, or for the half. It may be
-    from before tip-off: an edge over it is none. There is no stake.
+    """Of a market: its line is within 1.5 points, or its price within 6 percentage points, of the value that the
+    request's pregame_margin (of total points: its pregame_total) implies for the market's horizon. The market may be
+    from before tip-off, and an edge over it is then no edge. There is no stake.
     """
     WARNING_REASON_IMPLAUSIBLE_MARGIN: _WarningReason.ValueType  # 10
-    """The request's pregame_margin differs by more than 12 points from the expected margin of the teams' ratings: more
-    likely a sign or a number is wrong than either of them. It is used.
+    """The request's pregame_margin differs by more than the server's limit (12 points by default) from the expected
+    margin of the teams' ratings: probably its sign or its number is mistyped. It is used.
     """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
-    """Reasons why an answer is less reliable than usual. Later releases may have further ones: show the text of these."""
+    """Reasons why an answer is less reliable than usual. Later releases may add reasons: show the text of unknown ones."""
 
 WARNING_REASON_UNSPECIFIED: WarningReason.ValueType  # 0
 """Not specified."""
 WARNING_REASON_RATINGS_OUTDATED: WarningReason.ValueType  # 1
-"""The newest final that the teams' ratings know is too long before the game, or results of a team have been missing
-since: the forecast does not use the ratings.
+"""The newest final that the teams' ratings know is too long before the game, or a team has had no final since a gap
+in the reported finals: the forecast does not use the ratings.
 """
 WARNING_REASON_RATINGS_AHEAD: WarningReason.ValueType  # 2
-"""The teams' ratings know finals from after the game. The forecast uses them only if they are from close to the game:
-expected_margin says whether.
+"""The teams' ratings know finals from after the game. The forecast uses them only if they are from close to the game;
+otherwise expected_margin is absent.
 """
 WARNING_REASON_MODEL_UNFIT: WarningReason.ValueType  # 3
 """The recipe of the model failed its backtest; see verdict of ListModels."""
 WARNING_REASON_IMPLAUSIBLE_EDGE: WarningReason.ValueType  # 4
-"""The edge of the model over the market is implausibly large: more likely a sign or a price is mistyped, or the model
-wrong, than the market.
+"""The edge of the model over the market is implausibly large: a mistyped sign or price, or a wrong model, is more
+likely than a wrong market.
 """
 WARNING_REASON_ODDS_MISMATCHED: WarningReason.ValueType  # 5
 """The two prices of a market do not belong together: the bookmaker's margin that they imply is below −1 % or above
 15 %.
 """
 WARNING_REASON_RECOMPUTED: WarningReason.ValueType  # 6
-"""The market was weighed by a forecast computed for this request, which differs from the recorded one: the model has
-learned from outcomes since.
+"""The market was evaluated by a forecast computed for this request, which differs from the recorded one: the model
+has learned from outcomes since.
 """
 WARNING_REASON_TEAMS_UNKNOWN: WarningReason.ValueType  # 7
-"""The forecast that weighed the market rests on the score alone, since the request named no teams and gave no
-pregame_margin (for a market of total points: named no teams). There is no stake.
+"""The forecast that evaluated the market uses the score alone, since the request named no teams and gave no
+pregame_margin (for a market of total points: no pregame_total). There is no stake.
 """
 WARNING_REASON_TEAM_LITTLE_KNOWN: WarningReason.ValueType  # 8
-"""Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
-market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
+"""Of a forecast: a team is known less well than every team on a usual opening night; the interval allows for it. Of a
+market: a team is known less well than every team in a usual December, so there is no stake. See TeamKnowledge.
 """
 WARNING_REASON_MARKETS_OWN_LINE: WarningReason.ValueType  # 9
-"""Of a market: its line is within 1.5 points, or its price within 6 percentage points, of what the pregame_margin (of
-total points: the pregame_total) by which the forecast knows the teams implies for the end, or for the half. It may be
-from before tip-off: an edge over it is none. There is no stake.
+"""Of a market: its line is within 1.5 points, or its price within 6 percentage points, of the value that the
+request's pregame_margin (of total points: its pregame_total) implies for the market's horizon. The market may be
+from before tip-off, and an edge over it is then no edge. There is no stake.
 """
 WARNING_REASON_IMPLAUSIBLE_MARGIN: WarningReason.ValueType  # 10
-"""The request's pregame_margin differs by more than 12 points from the expected margin of the teams' ratings: more
-likely a sign or a number is wrong than either of them. It is used.
+"""The request's pregame_margin differs by more than the server's limit (12 points by default) from the expected
+margin of the teams' ratings: probably its sign or its number is mistyped. It is used.
 """
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
@@ -207,15 +207,17 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     LATE_REASON_TIME: _LateReason.ValueType  # 2
     """The ledger had the game's newest minute of play for longer than the server's limit (10 minutes by default)."""
     LATE_REASON_REPORTED: _LateReason.ValueType  # 3
-    """It was made after an outcome that it precedes was reported; only a withdrawal before the game's first forecast undoes
-    that.
+    """It was recorded after the report of an outcome of a later moment, which was withdrawn or pruned since. A report
+    that was withdrawn before the game's first forecast does not count.
     """
     LATE_REASON_GAME_DATE: _LateReason.ValueType  # 4
-    """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been over."""
+    """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been
+    over.
+    """
     LATE_REASON_OBSERVED: _LateReason.ValueType  # 5
-    """It was made after the observed_time of the first report of its outcome, corrected or withdrawn since (one withdrawn
-    before the game's first forecast left out). Known once it is reported: earlier answers and streams do not
-    contain it.
+    """It was made after the observed_time of the first report of its outcome, even if that was corrected or withdrawn
+    since (except for a withdrawal before the game's first forecast). Known only from the report on: earlier answers
+    and streams do not contain it.
     """
 
 class LateReason(_LateReason, metaclass=_LateReasonEnumTypeWrapper):
@@ -228,15 +230,17 @@ LATE_REASON_LATER_MINUTE: LateReason.ValueType  # 1
 LATE_REASON_TIME: LateReason.ValueType  # 2
 """The ledger had the game's newest minute of play for longer than the server's limit (10 minutes by default)."""
 LATE_REASON_REPORTED: LateReason.ValueType  # 3
-"""It was made after an outcome that it precedes was reported; only a withdrawal before the game's first forecast undoes
-that.
+"""It was recorded after the report of an outcome of a later moment, which was withdrawn or pruned since. A report
+that was withdrawn before the game's first forecast does not count.
 """
 LATE_REASON_GAME_DATE: LateReason.ValueType  # 4
-"""It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been over."""
+"""It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been
+over.
+"""
 LATE_REASON_OBSERVED: LateReason.ValueType  # 5
-"""It was made after the observed_time of the first report of its outcome, corrected or withdrawn since (one withdrawn
-before the game's first forecast left out). Known once it is reported: earlier answers and streams do not
-contain it.
+"""It was made after the observed_time of the first report of its outcome, even if that was corrected or withdrawn
+since (except for a withdrawal before the game's first forecast). Known only from the report on: earlier answers
+and streams do not contain it.
 """
 Global___LateReason: _TypeAlias = LateReason  # noqa: Y015
 
@@ -360,22 +364,24 @@ class Forecast(_message.Message):
     forecast was made. The age of the ratings is counted to this day.
     """
     ratings_date: _builtins.str
-    """Local date of the newest final that the teams' ratings know, ISO 8601 (YYYY-MM-DD). If results are missing for more
-    than 30 days, and a team has had none since, it is the date on which they begin to be missing. Empty if the request
-    did not name both teams, or replaced their ratings by pregame_margin.
+    """Local date of the newest final that the teams' ratings know, ISO 8601 (YYYY-MM-DD). After a gap of more than 30
+    days without results, if a team has none since, it is the date on which the gap begins. Empty if the request did
+    not name both teams, or replaced their ratings by pregame_margin.
     """
     finals_since: _builtins.int
     """Number of finals in the ratings that were reported to this server and are not in the model's own ratings."""
     arm: _builtins.str
     """The arm of an A/B test that the game is in: "champion" or "challenger"; empty if there was no test."""
     total_points: _builtins.int
-    """Points of both teams together at the end of the pattern, as in the request that was recorded. Absent if it had none."""
+    """Points of both teams together at the end of the pattern, as in the request that was recorded. Absent if it had
+    none.
+    """
     pregame_total: _builtins.float
     """The market's line of the points of both teams together, as in the request that was recorded. Absent if it had none."""
     margin_source: Global___MarginSource.ValueType
     """Source of expected_margin; unspecified if it is absent."""
     neutral_site: _builtins.bool
-    """Whether the game is at a neutral site, as in the request that was recorded. Absent if the request did not say."""
+    """Whether the game is at a neutral site, as in the request that was recorded. Absent if it did not state this."""
     @_builtins.property
     def generated_time(self) -> _timestamp_pb2.Timestamp:
         """Time at which the forecast was made."""
@@ -422,7 +428,9 @@ class Forecast(_message.Message):
 
     @_builtins.property
     def home_known(self) -> Global___TeamKnowledge:
-        """How well the ratings know the home team. Absent if neither margin nor total was asked of them."""
+        """How well the ratings know the home team. Set if the request names both teams, and lacks pregame_margin or, with
+        total_points, pregame_total.
+        """
 
     @_builtins.property
     def away_known(self) -> Global___TeamKnowledge:
@@ -504,9 +512,9 @@ Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
 
 @_typing.final
 class TeamKnowledge(_message.Message):
-    """How well the ratings know a team before a game: how much of its strength rests on games of this season. Above 2.55
-    points, it is known less well than any team in a usual December, and no market has a stake; above 3.05 points, less
-    well than any on a usual opening night, and the forecast has WARNING_REASON_TEAM_LITTLE_KNOWN.
+    """How well the ratings know a team before a game. With a deviation above 2.55 points it is known less well than every
+    team in a usual December, and no market has a stake; above 3.05 points, less well than every team on a usual opening
+    night, and the forecast has WARNING_REASON_TEAM_LITTLE_KNOWN.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -520,8 +528,8 @@ class TeamKnowledge(_message.Message):
     finals: _builtins.int
     """Number of the team's finals of this season that the ratings know."""
     earlier_date: _builtins.str
-    """Local date up to which the ratings know the team from before those, ISO 8601 (YYYY-MM-DD); empty if they know it
-    from those alone.
+    """Local date up to which the ratings include the team's games before these finals, ISO 8601 (YYYY-MM-DD); empty if
+    they know the team from these finals alone.
     """
     text: _builtins.str
     """All of it for people, for example "BOS: June 2023 and 2 finals, hardly known"."""
@@ -543,7 +551,7 @@ Global___TeamKnowledge: _TypeAlias = TeamKnowledge  # noqa: Y015
 
 @_typing.final
 class TotalForecast(_message.Message):
-    """A forecast of the points of both teams together at a horizon, beside that of the differential, with the same alpha."""
+    """A forecast of the points of both teams together at a horizon, with the alpha of the forecast of the differential."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -556,8 +564,8 @@ class TotalForecast(_message.Message):
     point_forecast: _builtins.float
     """The forecast total at the horizon, in points; at least total_points."""
     interval_lower: _builtins.float
-    """Lower end of the interval, in points: a whole number, at least total_points and at most point_forecast. The interval
-    holds both ends.
+    """Lower end of the interval, in points: a whole number, at least total_points and at most point_forecast. The
+    interval holds both ends.
     """
     interval_upper: _builtins.float
     """Upper end of the interval, in points: a whole number, at least point_forecast."""
@@ -598,7 +606,7 @@ Global___TotalForecast: _TypeAlias = TotalForecast  # noqa: Y015
 
 @_typing.final
 class ExpectedMarginTerms(_message.Message):
-    """The terms of an expected margin that is from the teams' ratings, in points (home − away). They sum to it."""
+    """The terms of an expected margin from the teams' ratings, in points (home − away). They sum to it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -626,7 +634,7 @@ class ExpectedMarginTerms(_message.Message):
     """Additional home advantage high above sea level, in Denver and Salt Lake City; 0 elsewhere."""
     schedule_known: _builtins.bool
     """Whether the server knows the games of both teams on the last six days before game_date, from the finals reported to
-    it. If not, what it does not know is taken as equal for both. Always false for a model without a schedule.
+    it. If not, the unknown part counts as equal for both. Always false for a model without a schedule.
     """
     usual_players: _builtins.float
     """Value of the usual players of both teams beyond the teams' results, by the players' ratings, as after a trade; 0 if
@@ -810,9 +818,9 @@ class Quantile(_message.Message):
     level: _builtins.float
     """The level, in (0, 1)."""
     value: _builtins.float
-    """The differential (home − away), or the total, in points, that the outcome does not exceed with that probability. Never decreases
-    as the level rises. The ends of the interval for alpha are the quantiles for alpha / 2 and 1 − alpha / 2, unless it
-    was widened to contain the point forecast.
+    """The differential (home − away), or the total, in points, that the outcome does not exceed with that probability.
+    Never decreases as the level rises. The ends of the interval for alpha are the quantiles for alpha / 2 and 1 −
+    alpha / 2, unless it was widened to contain the point forecast.
     """
     def __init__(
         self,
@@ -858,8 +866,8 @@ class Explanation(_message.Message):
 
     @_builtins.property
     def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentPrediction]:
-        """What the other models of the bundle predict: second opinions, no part of the point forecast. What live inputs add
-        to the point forecast is in each of them.
+        """Predictions of the other models of the bundle: second opinions, no part of the point forecast. Each includes the
+        effect of live inputs on the point forecast.
         """
 
     def __init__(
@@ -912,8 +920,8 @@ class Attribution(_message.Message):
 
     Each term of minutes is the change of the forecast when that minute became known: Shapley values for the only order
     in which the minutes of a game can occur (Frye, Rowat & Feige, Asymmetric Shapley values, NeurIPS 2020). They are the
-    steps between the forecasts minute by minute for this pattern and expected margin. What live inputs add is part of the
-    last minute.
+    steps between the forecasts minute by minute for this pattern and expected margin. The effect of live inputs is part
+    of the last minute's term.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -969,16 +977,16 @@ class SimilarGame(_message.Message):
     differential_at_horizon: _builtins.float
     """Differential at the horizon if the requested game changed by the same increment, in points."""
     games: _builtins.int
-    """Number of games in this entry: 1, or the size of the group whose mean it is."""
+    """Number of games in this entry: 1, or the size of the group."""
     increment: _builtins.float
     """Change of its differential from that minute to the horizon, in points (for a group: the mean)."""
     increment_spread: _builtins.float
     """Standard deviation of the increments of a group, in points; 0 for one game."""
     @_builtins.property
     def course(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Course that it took from there on: its changes since that minute at the end of each later minute before the horizon,
-        in points, rounded to tenths (for a group: the means). Only of Predict and GetPrediction; empty if no loaded model
-        has this entry with its course.
+        """Its course from that minute on: its changes since that minute at the end of each later minute before the horizon,
+        in points, rounded to tenths (for a group: the means). Only in responses of Predict and GetPrediction; empty if no
+        loaded model has this entry with its course.
         """
 
     def __init__(

@@ -33,7 +33,7 @@ class AcquireLeaseRequest(_message.Message):
     """Name of the requesting holder, in the same form; unique to each process."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """Time to live, 1 second to 5 minutes. Renew the lease well before its end, counted from the sending of the request."""
+        """Time to live, 1 second to 5 minutes. Renew the lease well before its end; count the time from sending the request."""
 
     def __init__(
         self,

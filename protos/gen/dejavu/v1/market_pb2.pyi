@@ -110,15 +110,15 @@ class _MarketRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Marke
     """Not specified."""
     MARKET_RECORDING_RECORDED: _MarketRecording.ValueType  # 1
     """This market is recorded: it is the first one of its forecast, or has the line and the odds of the first one. The
-    record keeps the evaluation, the bankroll and the earlier stakes that the first one had.
+    record keeps the evaluation, the bankroll and the earlier stakes of the first one.
     """
     MARKET_RECORDING_EARLIER_STANDS: _MarketRecording.ValueType  # 2
     """Not recorded: a different market is already recorded for the forecast (see standing_market)."""
     MARKET_RECORDING_FORECAST_LATE: _MarketRecording.ValueType  # 3
     """Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time."""
     MARKET_RECORDING_OUTCOME_KNOWN: _MarketRecording.ValueType  # 4
-    """Not recorded: the outcome of the game was known already. In a recorded forecast: recorded and no bet, since it was sent
-    after the outcome's observed_time.
+    """Not recorded: the outcome of the game was known already. In responses of RecordService: recorded, but no bet, since
+    it was sent after the outcome's observed_time.
     """
     MARKET_RECORDING_WHAT_IF: _MarketRecording.ValueType  # 5
     """Not recorded: a request without a game_id is a what-if."""
@@ -126,21 +126,21 @@ class _MarketRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Marke
     """Not recorded: the two prices do not belong together (WARNING_REASON_ODDS_MISMATCHED)."""
 
 class MarketRecording(_MarketRecording, metaclass=_MarketRecordingEnumTypeWrapper):
-    """Whether a market that was evaluated is the one that the record has of its forecast."""
+    """Whether the evaluated market is the recorded market of its forecast."""
 
 MARKET_RECORDING_UNSPECIFIED: MarketRecording.ValueType  # 0
 """Not specified."""
 MARKET_RECORDING_RECORDED: MarketRecording.ValueType  # 1
 """This market is recorded: it is the first one of its forecast, or has the line and the odds of the first one. The
-record keeps the evaluation, the bankroll and the earlier stakes that the first one had.
+record keeps the evaluation, the bankroll and the earlier stakes of the first one.
 """
 MARKET_RECORDING_EARLIER_STANDS: MarketRecording.ValueType  # 2
 """Not recorded: a different market is already recorded for the forecast (see standing_market)."""
 MARKET_RECORDING_FORECAST_LATE: MarketRecording.ValueType  # 3
 """Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time."""
 MARKET_RECORDING_OUTCOME_KNOWN: MarketRecording.ValueType  # 4
-"""Not recorded: the outcome of the game was known already. In a recorded forecast: recorded and no bet, since it was sent
-after the outcome's observed_time.
+"""Not recorded: the outcome of the game was known already. In responses of RecordService: recorded, but no bet, since
+it was sent after the outcome's observed_time.
 """
 MARKET_RECORDING_WHAT_IF: MarketRecording.ValueType  # 5
 """Not recorded: a request without a game_id is a what-if."""
@@ -150,7 +150,7 @@ Global___MarketRecording: _TypeAlias = MarketRecording  # noqa: Y015
 
 @_typing.final
 class Market(_message.Message):
-    """Odds on a game: which side is ahead by more than a line at a horizon."""
+    """Odds on a game: on whether the differential at a horizon is above or below a line."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -179,9 +179,9 @@ class Market(_message.Message):
     depend on it.
     """
     game_staked: _builtins.float
-    """Amount of the bankroll that is staked on this game already, on any market at any horizon: from 0 to the bankroll, in
-    its currency; absent: 0. The server knows no caller's bets: only what the request states counts towards the caps of
-    a game and of an evening (Staking).
+    """Amount of the bankroll that is staked on this game already, on any market at any horizon: from 0 to the bankroll,
+    in its currency; absent: 0. The server does not know a caller's bets: only the amounts in the request count towards
+    the caps of a game and of an evening (Staking).
     """
     evening_staked: _builtins.float
     """Amount of the bankroll that is staked this evening already, on all games of the game day, this one included: from
@@ -252,7 +252,7 @@ class TotalMarket(_message.Message):
     confidence_threshold: _builtins.float
     """As in Market."""
     game_staked: _builtins.float
-    """As in Market. A stake that the same response has on the market of the lead is counted beside it."""
+    """As in Market. A stake of the same response on the market of the lead is added to it."""
     evening_staked: _builtins.float
     """As in Market, and as game_staked."""
     @_builtins.property
@@ -328,8 +328,8 @@ Global___Odds: _TypeAlias = Odds  # noqa: Y015
 @_typing.final
 class Staking(_message.Message):
     """The settings of the server by which stakes are computed. Each side's stake_fraction is kelly_fraction ·
-    MarketSideAnswer.kelly_fraction, at most game_cap − game_staked / bankroll and evening_cap − evening_staked / bankroll,
-    at least 0.
+    MarketSideAnswer.kelly_fraction, at most game_cap − game_staked / bankroll and evening_cap − evening_staked /
+    bankroll, at least 0.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -372,8 +372,8 @@ Global___Staking: _TypeAlias = Staking  # noqa: Y015
 
 @_typing.final
 class MarketAnswer(_message.Message):
-    """Evaluation of a market by a forecast. A model's estimate, with its errors; no promise of a profit: the model is not
-    shown to be better than the market, and every answer says so (notice).
+    """Evaluation of a market by a forecast: a model's estimate, with its errors, and no promise of a profit. The model is
+    not shown to be better than the market, as every answer states (notice).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -398,8 +398,8 @@ class MarketAnswer(_message.Message):
     """Sum of the implied probabilities minus 1: the bookmaker's margin."""
     side: Global___MarketSide.ValueType
     """The side with a stake: the one with the higher expected value, if that is positive (both may be positive if the
-    implied probabilities sum to less than 1). Unspecified: no side has a stake. Answers know nothing of one another:
-    state in the next request what is staked (Market.game_staked, Market.evening_staked).
+    implied probabilities sum to less than 1). Unspecified: no side has a stake. Answers are independent of one
+    another: state the amounts already staked in the next request (Market.game_staked, Market.evening_staked).
     """
     stake: _builtins.float
     """Stake on that side, in the currency of the bankroll. Set regardless of confidence_met."""
@@ -412,7 +412,9 @@ class MarketAnswer(_message.Message):
     confidence_threshold: _builtins.float
     """The threshold that was applied."""
     recording: Global___MarketRecording.ValueType
-    """Whether the record has this market. In responses of RecordService always MARKET_RECORDING_RECORDED."""
+    """Whether the record has this market. In responses of RecordService MARKET_RECORDING_RECORDED, or
+    MARKET_RECORDING_OUTCOME_KNOWN for a market that is recorded but no bet.
+    """
     notice: _builtins.str
     """Notice about the model to show wherever a stake or a verdict on this bet is shown: "not shown to be better than the
     market". Always set.
@@ -427,17 +429,16 @@ class MarketAnswer(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
-        """Reasons why the evaluation is less reliable than usual. With WARNING_REASON_RATINGS_OUTDATED or _AHEAD there is no
-        stake: the teams' ratings are not used. Nor with WARNING_REASON_TEAMS_UNKNOWN: the forecast rests on the score
-        alone. With WARNING_REASON_IMPLAUSIBLE_EDGE there is none either: the win probability, of bets without a push, is
-        further than the server's limit (0.15 by default) from the implied one without the bookmaker's margin (both implied
-        probabilities divided by their sum). With WARNING_REASON_ODDS_MISMATCHED there is no stake either, and the market
-        is not recorded.
+        """Reasons why the evaluation is less reliable than usual. With all of these except WARNING_REASON_RECOMPUTED there is
+        no stake. RATINGS_OUTDATED or RATINGS_AHEAD: the teams' ratings are not used. IMPLAUSIBLE_EDGE: the win
+        probability, of bets without a push, is further than the server's limit (0.15 by default) from the market's (both
+        implied probabilities divided by their sum). ODDS_MISMATCHED: the market is not recorded either. TEAMS_UNKNOWN,
+        TEAM_LITTLE_KNOWN and MARKETS_OWN_LINE: see WarningReason.
         """
 
     @_builtins.property
     def standing_market(self) -> Global___Market:
-        """The market that stands in the record in place of this one; set with MARKET_RECORDING_EARLIER_STANDS only."""
+        """The recorded market, in place of this one; set with MARKET_RECORDING_EARLIER_STANDS only."""
 
     @_builtins.property
     def staking(self) -> Global___Staking:
@@ -513,9 +514,8 @@ class TotalMarketAnswer(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
-        """Reasons why the evaluation is less reliable than usual; see MarketAnswer. There is no stake with
-        WARNING_REASON_RATINGS_OUTDATED (the ratings of total points are meant, which no pregame_margin replaces),
-        WARNING_REASON_TEAMS_UNKNOWN, WARNING_REASON_IMPLAUSIBLE_EDGE or WARNING_REASON_ODDS_MISMATCHED.
+        """Reasons why the evaluation is less reliable than usual; with any of them there is no stake. See MarketAnswer.
+        WARNING_REASON_RATINGS_OUTDATED refers to the ratings of total points, which no pregame_margin replaces.
         """
 
     @_builtins.property
@@ -570,8 +570,8 @@ class MarketSideAnswer(_message.Message):
     expected_value: _builtins.float
     """Expected profit for a stake of 1, at the staking probability."""
     kelly_fraction: _builtins.float
-    """Share of the bankroll that maximizes its growth rate at the staking probability (Kelly 1956; with pushes), in [0, 1]:
-    not capped. 0 if the edge is implausible, the odds are mismatched, or the forecast does not know the teams.
+    """Share of the bankroll that maximizes its growth rate at the staking probability (Kelly 1956; with pushes), in [0,
+    1], before multiplier and caps. 0 if a warning rules out a stake.
     """
     stake_fraction: _builtins.float
     """The Kelly fraction after the server's multiplier and caps (Staking)."""

@@ -33,7 +33,7 @@ class _ModelStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelStage
     MODEL_STAGE_UNSPECIFIED: _ModelStage.ValueType  # 0
     """Not specified."""
     MODEL_STAGE_NONE: _ModelStage.ValueType  # 1
-    """Registered: in the store, loaded only if it is asked for."""
+    """Registered: in the store, loaded only on request."""
     MODEL_STAGE_STAGED: _ModelStage.ValueType  # 2
     """Loaded by every worker; makes every recorded forecast in the shadow."""
     MODEL_STAGE_SERVING: _ModelStage.ValueType  # 3
@@ -47,7 +47,7 @@ class ModelStage(_ModelStage, metaclass=_ModelStageEnumTypeWrapper):
 MODEL_STAGE_UNSPECIFIED: ModelStage.ValueType  # 0
 """Not specified."""
 MODEL_STAGE_NONE: ModelStage.ValueType  # 1
-"""Registered: in the store, loaded only if it is asked for."""
+"""Registered: in the store, loaded only on request."""
 MODEL_STAGE_STAGED: ModelStage.ValueType  # 2
 """Loaded by every worker; makes every recorded forecast in the shadow."""
 MODEL_STAGE_SERVING: ModelStage.ValueType  # 3
@@ -166,8 +166,8 @@ class Model(_message.Message):
     database_entries: _builtins.int
     """Number of entries in its Dejavu database."""
     ratings_date: _builtins.str
-    """Local date of the newest final that the teams' ratings know, ISO 8601 (YYYY-MM-DD): of a game that the model came
-    with or that was reported since.
+    """Local date of the newest final that the teams' ratings know, ISO 8601 (YYYY-MM-DD), from the bundle or reported
+    since.
     """
     verdict: Global___Verdict.ValueType
     """Whether its recipe passed the backtest on games that it was not trained on. By default a server refuses an unfit
@@ -182,7 +182,7 @@ class Model(_message.Message):
     stage: Global___ModelStage.ValueType
     """Its stage. Unspecified on a server without a model store."""
     loaded: _builtins.bool
-    """Whether the worker that answers has it loaded. What describes its ratings is absent if not."""
+    """Whether the worker that answers has it loaded. If not, the fields on its ratings are absent."""
     share: _builtins.float
     """Share of the games that it answers, in [0, 1]."""
     totals: _builtins.bool
@@ -190,8 +190,8 @@ class Model(_message.Message):
     model that the worker has loaded.
     """
     line: _builtins.bool
-    """Whether it was trained on lines of betting markets: a request with pregame_margin or pregame_total is answered by
-    tables of its own then. Set only of a model that the worker has loaded.
+    """Whether it was trained on lines of betting markets, and has separate tables for requests with pregame_margin or
+    pregame_total. Set only of a model that the worker has loaded.
     """
     @_builtins.property
     def horizons(self) -> _containers.RepeatedCompositeFieldContainer[Global___HorizonSupport]:
@@ -203,8 +203,8 @@ class Model(_message.Message):
 
     @_builtins.property
     def calibration_seasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The seasons after these, whose games calibrate its intervals and which it has not seen otherwise, each by the year in
-        which it ends.
+        """The seasons after these, whose games calibrate its intervals; its models and tables of the differential were not
+        fitted on them. Each by the year in which it ends.
         """
 
     @_builtins.property
@@ -229,15 +229,15 @@ class Model(_message.Message):
 
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Optional fields of PredictRequest that describe the game and that its forecasts depend on: total_points, last_score,
-        possession, lineups. Others of these are not used. Empty if it is not loaded.
+        """Those of the optional fields total_points, last_score, possession and lineups of PredictRequest that its forecasts
+        use. Empty if it is not loaded.
         """
 
     @_builtins.property
     def components(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Models beside its linear ones, whose predictions are second opinions: "dejavu", the similar games, and "lstm", the
-        recurrent network. A model may lack either or both: its explanations have no such components then, and without
-        Dejavu no similar games.
+        """Its components beside the linear models, whose predictions are second opinions: "dejavu", the similar games, and
+        "lstm", the recurrent network. A model can lack either or both; its explanations then lack these components and,
+        without Dejavu, the similar games.
         """
 
     def __init__(
@@ -296,7 +296,7 @@ class ModelLineage(_message.Message):
     data_fingerprint: _builtins.str
     """SHA-256 of the games that it was fitted on, in hexadecimal."""
     code_version: _builtins.str
-    """Version of the code that fitted it, for example 1.0.0 or 1.0.0+g1a2b3c4; empty if it was not said."""
+    """Version of the code that fitted it, for example 1.0.0 or 1.0.0+g1a2b3c4; empty if it is unknown."""
     manifest_sha256: _builtins.str
     """SHA-256 of its manifest, in hexadecimal; empty on a server without a model store."""
     def __init__(
@@ -357,7 +357,7 @@ class Metric(_message.Message):
     LOWER_FIELD_NUMBER: _builtins.int
     UPPER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name, for example ensemble.mae."""
+    """Name, for example unseen.final.minute_36.linear.mae."""
     value: _builtins.float
     """Value."""
     lower: _builtins.float
@@ -748,7 +748,7 @@ class RollbackModelRequest(_message.Message):
     reason: _builtins.str
     """The reason, for people, at most 500 characters."""
     from_version: _builtins.str
-    """The champion that is to be replaced, so that a repeated request does not roll back twice; empty: whichever it is."""
+    """The champion to be replaced, so that a repeated request does not roll back twice; empty: the current one."""
     def __init__(
         self,
         *,

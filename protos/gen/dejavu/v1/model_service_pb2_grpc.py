@@ -30,11 +30,11 @@ class ModelServiceStub(object):
 
     A model has a stage: none (registered in the store), staged (loaded by every worker, makes every recorded forecast in
     the shadow), serving (answers requests that name no model) or retired. Every change is an entry of the ledger, which
-    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it: champion
-    (the model that serves), challenger (the newest staged one) or previous (the one that served before).
+    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it:
+    champion (the model that serves), challenger (the newest staged one) or previous (the one that served before).
 
-    Every change is idempotent: one that would change nothing answers with the models as they are. A server without a
-    model store refuses all but ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
+    Every change is idempotent: a repetition that would change nothing returns the unchanged models. A server without a
+    model store refuses all calls except ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
     """
 
     def __init__(self, channel):
@@ -105,11 +105,11 @@ class ModelServiceServicer(object):
 
     A model has a stage: none (registered in the store), staged (loaded by every worker, makes every recorded forecast in
     the shadow), serving (answers requests that name no model) or retired. Every change is an entry of the ledger, which
-    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it: champion
-    (the model that serves), challenger (the newest staged one) or previous (the one that served before).
+    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it:
+    champion (the model that serves), challenger (the newest staged one) or previous (the one that served before).
 
-    Every change is idempotent: one that would change nothing answers with the models as they are. A server without a
-    model store refuses all but ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
+    Every change is idempotent: a repetition that would change nothing returns the unchanged models. A server without a
+    model store refuses all calls except ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
     """
 
     def ListModels(self, request, context):
@@ -127,10 +127,11 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RegisterBundle(self, request_iterator, context):
-        """Uploads a bundle into the store and registers its model. The first message has the manifest; the server answers with
-        the files that it lacks and how much of each it has; the client sends these in chunks, file by file, and the server
-        answers with the model. An upload that was cut off continues where it ended. A bundle is verified before it is
-        registered: one that is incomplete, altered or does not reproduce its golden queries leaves nothing behind.
+        """Uploads a bundle into the store and registers its model. The first message has the manifest. The server answers
+        with the files that it lacks, and the number of bytes of each that it has. The client sends these files in chunks,
+        one after the other, and the server answers with the model. An interrupted upload continues where it stopped. A
+        bundle is verified before it is registered: it is rejected if it is incomplete, altered or does not reproduce its
+        golden queries.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,8 +153,8 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PromoteModel(self, request, context):
-        """Makes a staged model the champion on all workers, at one position of the ledger. Asks for evidence that it is not
-        worse than the champion (see CompareModels), unless forced: FAILED_PRECONDITION, MODEL_NOT_PROVEN.
+        """Makes a staged model the champion on all workers, at one position of the ledger. Requires evidence that it is not
+        worse than the champion (see CompareModels), unless forced; otherwise FAILED_PRECONDITION, MODEL_NOT_PROVEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -265,11 +266,11 @@ class ModelService(object):
 
     A model has a stage: none (registered in the store), staged (loaded by every worker, makes every recorded forecast in
     the shadow), serving (answers requests that name no model) or retired. Every change is an entry of the ledger, which
-    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it: champion
-    (the model that serves), challenger (the newest staged one) or previous (the one that served before).
+    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it:
+    champion (the model that serves), challenger (the newest staged one) or previous (the one that served before).
 
-    Every change is idempotent: one that would change nothing answers with the models as they are. A server without a
-    model store refuses all but ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
+    Every change is idempotent: a repetition that would change nothing returns the unchanged models. A server without a
+    model store refuses all calls except ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
     """
 
     @staticmethod

@@ -31,11 +31,11 @@ class ModelServiceStub:
 
     A model has a stage: none (registered in the store), staged (loaded by every worker, makes every recorded forecast in
     the shadow), serving (answers requests that name no model) or retired. Every change is an entry of the ledger, which
-    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it: champion
-    (the model that serves), challenger (the newest staged one) or previous (the one that served before).
+    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it:
+    champion (the model that serves), challenger (the newest staged one) or previous (the one that served before).
 
-    Every change is idempotent: one that would change nothing answers with the models as they are. A server without a
-    model store refuses all but ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
+    Every change is idempotent: a repetition that would change nothing returns the unchanged models. A server without a
+    model store refuses all calls except ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
     """
 
     @_typing.overload
@@ -47,10 +47,11 @@ class ModelServiceStub:
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
     """Returns a model, its lineage, and which workers have it loaded. NOT_FOUND if it is not registered."""
     RegisterBundle: _grpc.StreamStreamMultiCallable[_model_service_pb2.RegisterBundleRequest, _model_service_pb2.RegisterBundleResponse]
-    """Uploads a bundle into the store and registers its model. The first message has the manifest; the server answers with
-    the files that it lacks and how much of each it has; the client sends these in chunks, file by file, and the server
-    answers with the model. An upload that was cut off continues where it ended. A bundle is verified before it is
-    registered: one that is incomplete, altered or does not reproduce its golden queries leaves nothing behind.
+    """Uploads a bundle into the store and registers its model. The first message has the manifest. The server answers
+    with the files that it lacks, and the number of bytes of each that it has. The client sends these files in chunks,
+    one after the other, and the server answers with the model. An interrupted upload continues where it stopped. A
+    bundle is verified before it is registered: it is rejected if it is incomplete, altered or does not reproduce its
+    golden queries.
     """
     LoadModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.LoadModelRequest, _model_service_pb2.LoadModelResponse]
     """Stages a registered model: every worker loads it, and makes every recorded forecast with it in the shadow. Returns
@@ -59,8 +60,8 @@ class ModelServiceStub:
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.UnloadModelRequest, _model_service_pb2.UnloadModelResponse]
     """Takes a staged model back to the stage none."""
     PromoteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PromoteModelRequest, _model_service_pb2.PromoteModelResponse]
-    """Makes a staged model the champion on all workers, at one position of the ledger. Asks for evidence that it is not
-    worse than the champion (see CompareModels), unless forced: FAILED_PRECONDITION, MODEL_NOT_PROVEN.
+    """Makes a staged model the champion on all workers, at one position of the ledger. Requires evidence that it is not
+    worse than the champion (see CompareModels), unless forced; otherwise FAILED_PRECONDITION, MODEL_NOT_PROVEN.
     """
     RollbackModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RollbackModelRequest, _model_service_pb2.RollbackModelResponse]
     """Makes the previous model the champion again, and retires the one that replaced it."""
@@ -79,11 +80,11 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     A model has a stage: none (registered in the store), staged (loaded by every worker, makes every recorded forecast in
     the shadow), serving (answers requests that name no model) or retired. Every change is an entry of the ledger, which
-    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it: champion
-    (the model that serves), challenger (the newest staged one) or previous (the one that served before).
+    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it:
+    champion (the model that serves), challenger (the newest staged one) or previous (the one that served before).
 
-    Every change is idempotent: one that would change nothing answers with the models as they are. A server without a
-    model store refuses all but ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
+    Every change is idempotent: a repetition that would change nothing returns the unchanged models. A server without a
+    model store refuses all calls except ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -92,10 +93,11 @@ class ModelServiceAsyncStub(ModelServiceStub):
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """Returns a model, its lineage, and which workers have it loaded. NOT_FOUND if it is not registered."""
     RegisterBundle: _aio.StreamStreamMultiCallable[_model_service_pb2.RegisterBundleRequest, _model_service_pb2.RegisterBundleResponse]  # type: ignore[assignment]
-    """Uploads a bundle into the store and registers its model. The first message has the manifest; the server answers with
-    the files that it lacks and how much of each it has; the client sends these in chunks, file by file, and the server
-    answers with the model. An upload that was cut off continues where it ended. A bundle is verified before it is
-    registered: one that is incomplete, altered or does not reproduce its golden queries leaves nothing behind.
+    """Uploads a bundle into the store and registers its model. The first message has the manifest. The server answers
+    with the files that it lacks, and the number of bytes of each that it has. The client sends these files in chunks,
+    one after the other, and the server answers with the model. An interrupted upload continues where it stopped. A
+    bundle is verified before it is registered: it is rejected if it is incomplete, altered or does not reproduce its
+    golden queries.
     """
     LoadModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.LoadModelRequest, _model_service_pb2.LoadModelResponse]  # type: ignore[assignment]
     """Stages a registered model: every worker loads it, and makes every recorded forecast with it in the shadow. Returns
@@ -104,8 +106,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     UnloadModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.UnloadModelRequest, _model_service_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """Takes a staged model back to the stage none."""
     PromoteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PromoteModelRequest, _model_service_pb2.PromoteModelResponse]  # type: ignore[assignment]
-    """Makes a staged model the champion on all workers, at one position of the ledger. Asks for evidence that it is not
-    worse than the champion (see CompareModels), unless forced: FAILED_PRECONDITION, MODEL_NOT_PROVEN.
+    """Makes a staged model the champion on all workers, at one position of the ledger. Requires evidence that it is not
+    worse than the champion (see CompareModels), unless forced; otherwise FAILED_PRECONDITION, MODEL_NOT_PROVEN.
     """
     RollbackModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RollbackModelRequest, _model_service_pb2.RollbackModelResponse]  # type: ignore[assignment]
     """Makes the previous model the champion again, and retires the one that replaced it."""
@@ -123,11 +125,11 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A model has a stage: none (registered in the store), staged (loaded by every worker, makes every recorded forecast in
     the shadow), serving (answers requests that name no model) or retired. Every change is an entry of the ledger, which
-    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it: champion
-    (the model that serves), challenger (the newest staged one) or previous (the one that served before).
+    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it:
+    champion (the model that serves), challenger (the newest staged one) or previous (the one that served before).
 
-    Every change is idempotent: one that would change nothing answers with the models as they are. A server without a
-    model store refuses all but ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
+    Every change is idempotent: a repetition that would change nothing returns the unchanged models. A server without a
+    model store refuses all calls except ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
     """
 
     @_abc_1.abstractmethod
@@ -152,10 +154,11 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_model_service_pb2.RegisterBundleRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_model_service_pb2.RegisterBundleResponse], _abc.AsyncIterator[_model_service_pb2.RegisterBundleResponse]]:
-        """Uploads a bundle into the store and registers its model. The first message has the manifest; the server answers with
-        the files that it lacks and how much of each it has; the client sends these in chunks, file by file, and the server
-        answers with the model. An upload that was cut off continues where it ended. A bundle is verified before it is
-        registered: one that is incomplete, altered or does not reproduce its golden queries leaves nothing behind.
+        """Uploads a bundle into the store and registers its model. The first message has the manifest. The server answers
+        with the files that it lacks, and the number of bytes of each that it has. The client sends these files in chunks,
+        one after the other, and the server answers with the model. An interrupted upload continues where it stopped. A
+        bundle is verified before it is registered: it is rejected if it is incomplete, altered or does not reproduce its
+        golden queries.
         """
 
     @_abc_1.abstractmethod
@@ -182,8 +185,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.PromoteModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.PromoteModelResponse, _abc.Awaitable[_model_service_pb2.PromoteModelResponse]]:
-        """Makes a staged model the champion on all workers, at one position of the ledger. Asks for evidence that it is not
-        worse than the champion (see CompareModels), unless forced: FAILED_PRECONDITION, MODEL_NOT_PROVEN.
+        """Makes a staged model the champion on all workers, at one position of the ledger. Requires evidence that it is not
+        worse than the champion (see CompareModels), unless forced; otherwise FAILED_PRECONDITION, MODEL_NOT_PROVEN.
         """
 
     @_abc_1.abstractmethod

@@ -31,8 +31,8 @@ class ReportFeedRequest(_message.Message):
     DATA_AGE_SECONDS_FIELD_NUMBER: _builtins.int
     LIVE_GAMES_FIELD_NUMBER: _builtins.int
     feed: _builtins.str
-    """Name of the feed: 1 to 32 of a to z, 0 to 9 and hyphen, for example nba. A worker takes reports of 8 feeds until it
-    ends, and refuses those of others with FAILED_PRECONDITION.
+    """Name of the feed: 1 to 32 of a to z, 0 to 9 and hyphen, for example nba. A worker accepts reports of the first 8
+    feeds until it ends, and refuses those of further feeds with FAILED_PRECONDITION.
     """
     read_age_seconds: _builtins.float
     """Time since the feed was last read with success, in seconds, 0 to 1,000,000."""
@@ -114,7 +114,7 @@ class GetServiceStatsResponse(_message.Message):
     """Other calls in progress, this one included if it was in progress when the counts were summed."""
     @_builtins.property
     def sampled_time(self) -> _timestamp_pb2.Timestamp:
-        """Time at which the counts were summed. They include everything that ended about two seconds before. Counts never
+        """Time at which the counts were summed. They include everything up to about two seconds before. Counts never
         decrease.
         """
 
@@ -170,9 +170,9 @@ class StatsWindow(_message.Message):
     METHODS_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
     length_seconds: _builtins.int
-    """Length that was asked for, in seconds: 60, 300 or 900; 0 for the time since the start."""
+    """Nominal length, in seconds: 60, 300 or 900; 0 for the time since the start."""
     covered_seconds: _builtins.float
-    """Time that the counts are of, in seconds: up to 5 s more than the length, less if the server is younger."""
+    """Time that the counts cover, in seconds: up to 5 s more than the nominal length, less if the server is younger."""
     @_builtins.property
     def predictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictionCounts]:
         """Forecasts, by horizon."""
@@ -459,17 +459,19 @@ class RollingCoverage(_message.Message):
     model_version: _builtins.str
     """Version of the model."""
     days: _builtins.int
-    """Days that the games are of, today included."""
+    """Number of days that the games are from, today included."""
     games: _builtins.int
     """Games."""
     forecasts: _builtins.int
-    """Settled forecasts of these games; those of a game depend on each other, so uncertainty follows from the games."""
+    """Settled forecasts of these games. Those of one game are correlated, so the uncertainty depends on the number of
+    games.
+    """
     held: _builtins.int
     """Those whose interval contained the outcome."""
     coverage: _builtins.float
     """held / forecasts, 0 to 1."""
     nominal_coverage: _builtins.float
-    """The share that should have held: the mean of their nominal coverage probabilities."""
+    """Mean of their nominal coverage probabilities."""
     def __init__(
         self,
         *,
@@ -504,7 +506,7 @@ class FeedStatus(_message.Message):
     feed: _builtins.str
     """Name of the feed."""
     reported_seconds_ago: _builtins.float
-    """Time since a poller reported it, in seconds. Ages below have grown by it."""
+    """Time since a poller reported it, in seconds. The ages below include this time."""
     read_age_seconds: _builtins.float
     """Time since the feed was last read with success, in seconds."""
     data_age_seconds: _builtins.float
@@ -554,7 +556,7 @@ class ServerInfo(_message.Message):
     configured_workers: _builtins.int
     """Workers that it was started with."""
     name: _builtins.str
-    """Its place: name of its host and process id of its supervisor, for example server-0:7."""
+    """Its name: name of its host and process id of its supervisor, for example server-0:7."""
     worker_deaths: _builtins.int
     """Workers that ended without being asked to, since the start."""
     worker_hangs: _builtins.int

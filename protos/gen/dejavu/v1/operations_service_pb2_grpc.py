@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class OperationsServiceStub(object):
-    """Reports what a server does, and takes reports of what it cannot see.
+    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see.
     """
 
     def __init__(self, channel):
@@ -48,19 +48,19 @@ class OperationsServiceStub(object):
 
 
 class OperationsServiceServicer(object):
-    """Reports what a server does, and takes reports of what it cannot see.
+    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see.
     """
 
     def GetServiceStats(self, request, context):
-        """Returns what the server did in its last minutes and since its start, and how it is, over all its workers.
+        """Returns statistics of the last minutes and since the start, and the current state, over all workers of the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportFeed(self, request, context):
-        """Reports how old a poller's data of its feed is, for GetServiceStats. The newest report of a feed counts; safe to
-        repeat. Nothing is recorded. Needs the scope record.
+        """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a feed counts; safe to repeat.
+        Nothing is recorded. Needs the scope record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,7 +88,7 @@ def add_OperationsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OperationsService(object):
-    """Reports what a server does, and takes reports of what it cannot see.
+    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see.
     """
 
     @staticmethod

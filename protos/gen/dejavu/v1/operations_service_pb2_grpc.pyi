@@ -27,33 +27,33 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OperationsServiceStub:
-    """Reports what a server does, and takes reports of what it cannot see."""
+    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OperationsServiceAsyncStub: ...
     GetServiceStats: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.GetServiceStatsRequest, _operations_service_pb2.GetServiceStatsResponse]
-    """Returns what the server did in its last minutes and since its start, and how it is, over all its workers."""
+    """Returns statistics of the last minutes and since the start, and the current state, over all workers of the server."""
     ReportFeed: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ReportFeedRequest, _operations_service_pb2.ReportFeedResponse]
-    """Reports how old a poller's data of its feed is, for GetServiceStats. The newest report of a feed counts; safe to
-    repeat. Nothing is recorded. Needs the scope record.
+    """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a feed counts; safe to repeat.
+    Nothing is recorded. Needs the scope record.
     """
 
 @_typing.type_check_only
 class OperationsServiceAsyncStub(OperationsServiceStub):
-    """Reports what a server does, and takes reports of what it cannot see."""
+    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServiceStats: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.GetServiceStatsRequest, _operations_service_pb2.GetServiceStatsResponse]  # type: ignore[assignment]
-    """Returns what the server did in its last minutes and since its start, and how it is, over all its workers."""
+    """Returns statistics of the last minutes and since the start, and the current state, over all workers of the server."""
     ReportFeed: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ReportFeedRequest, _operations_service_pb2.ReportFeedResponse]  # type: ignore[assignment]
-    """Reports how old a poller's data of its feed is, for GetServiceStats. The newest report of a feed counts; safe to
-    repeat. Nothing is recorded. Needs the scope record.
+    """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a feed counts; safe to repeat.
+    Nothing is recorded. Needs the scope record.
     """
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reports what a server does, and takes reports of what it cannot see."""
+    """Returns a server's statistics, and accepts reports of the feed's state, which the server cannot see."""
 
     @_abc_1.abstractmethod
     def GetServiceStats(
@@ -61,7 +61,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.GetServiceStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.GetServiceStatsResponse, _abc.Awaitable[_operations_service_pb2.GetServiceStatsResponse]]:
-        """Returns what the server did in its last minutes and since its start, and how it is, over all its workers."""
+        """Returns statistics of the last minutes and since the start, and the current state, over all workers of the server."""
 
     @_abc_1.abstractmethod
     def ReportFeed(
@@ -69,8 +69,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.ReportFeedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.ReportFeedResponse, _abc.Awaitable[_operations_service_pb2.ReportFeedResponse]]:
-        """Reports how old a poller's data of its feed is, for GetServiceStats. The newest report of a feed counts; safe to
-        repeat. Nothing is recorded. Needs the scope record.
+        """Reports the age of a poller's feed data, for GetServiceStats. The newest report of a feed counts; safe to repeat.
+        Nothing is recorded. Needs the scope record.
         """
 
 def add_OperationsServiceServicer_to_server(servicer: OperationsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -53,34 +53,36 @@ class PredictRequest(_message.Message):
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
-    """Miscoverage rate of the interval, in (0, 1); absent: 0.05. ListModels returns the smallest alpha that is supported everywhere."""
+    """Miscoverage rate of the interval, in (0, 1); absent: 0.05. ListModels returns the smallest alpha that is supported
+    everywhere.
+    """
     return_explanation: _builtins.bool
     """Whether to return the explanation."""
     horizon: _forecast_pb2.Horizon.ValueType
     """The horizon to forecast; unspecified: the half."""
     home_team: _builtins.str
-    """The home team: its NBA code, such as BOS, its name or a common alias, in any case; both teams, or none. The
-    forecast uses their ratings.
+    """The home team: its NBA code, such as BOS, its name or a common alias, in upper or lower case; both teams, or
+    neither. The forecast uses their ratings.
     """
     away_team: _builtins.str
     """The away team, by code or alias as above; must differ from the home team."""
     pregame_margin: _builtins.float
     """The line of a betting market: the expected final differential (home − away) before the game, in points; a home
-    favorite's spread of −5.5 is +5.5. Replaces the teams' ratings, and a model with Model.line has tables of its own for
-    it: a request with the expected_margin of an earlier response may get a different forecast.
+    favorite's spread of −5.5 is +5.5. Replaces the teams' ratings, and a model with Model.line has tables of its own
+    for it: a request with the expected_margin of an earlier response may get a different forecast.
     """
     model_version: _builtins.str
     """Version of the model to use; empty: the active one."""
     game_date: _builtins.str
     """Local date of the game, ISO 8601 (YYYY-MM-DD), from 1946-08-01 to 2046-07-31. Must be in the season of the game_id.
-    Empty: the current game day (one ends at 11:00 UTC, early morning in US Eastern); it must be in that season too.
-    Tells how old the teams' ratings are: if their newest final is older than the server's limit (30 days by default,
-    summers not counted), they are not used, and warnings says so.
+    Empty: the current game day (a game day ends at 11:00 UTC, early morning in US Eastern), which must be in that
+    season too. The age of the teams' ratings is counted to this date: if their newest final is older than the server's
+    limit (30 days by default, summers not counted), they are not used, and warnings has the reason.
     """
     total_points: _builtins.int
-    """Points of both teams together at the end of the pattern's last minute. At least the absolute lead; at most 40 and 7
-    for each minute, or the lead; if the last differential is a whole number, both must be even or both odd. Absent: not
-    known. Every model accepts it; the field inputs in ListModels tells which models use it.
+    """Points of both teams together at the end of the pattern's last minute. At least the absolute lead; at most 40 plus
+    7 for each minute, or the lead if that is more; if the last differential is a whole number, both must be even or
+    both odd. Absent: not known. Every model accepts it; the field inputs in ListModels shows whether a model uses it.
     """
     pregame_total: _builtins.float
     """The market's line of the points of both teams together at the end, taken before the game, 100 to 400. Replaces the
@@ -134,10 +136,10 @@ class PredictRequest(_message.Message):
 
     @_builtins.property
     def lineups(self) -> Global___Lineups:
-        """Players seen on court so far; needs both teams. With it, expected_margin knows who of the usual players is missing,
-        if the model has ratings of players and knows both teams' from reported games of the season. A pregame_margin, which
-        knows it too, takes precedence. They do not enter what makes a revision: who asks again for a recorded forecast gets
-        that. Absent: not known.
+        """Players seen on court so far; needs both teams. With them, expected_margin includes the effect of missing players,
+        if the model has ratings of players and knows both teams' players from reported games of the season. A
+        pregame_margin, which includes this effect too, takes precedence. Line-ups never cause a revision: a repeated
+        request gets the recorded forecast, whatever its line-ups. Absent: not known.
         """
 
     def __init__(
@@ -204,8 +206,8 @@ class Lineups(_message.Message):
     AWAY_SEEN_FIELD_NUMBER: _builtins.int
     MINUTE_FIELD_NUMBER: _builtins.int
     minute: _builtins.int
-    """Elapsed minutes of play up to which they were seen, at most those of the pattern; 0: only who starts is known. Who was
-    not seen by then is taken to be missing the more likely the more minutes these are.
+    """Elapsed minutes of play up to which they were seen, at most those of the pattern; 0: only the starters are known.
+    The more minutes, the more likely an unseen player counts as missing.
     """
     @_builtins.property
     def home_starters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -537,7 +539,7 @@ class FieldViolation(_message.Message):
     field: _builtins.str
     """Name of the field, with its index if it is repeated, for example pattern[3]."""
     description: _builtins.str
-    """The received value and what was expected."""
+    """The received and the expected value."""
     def __init__(
         self,
         *,

@@ -33,8 +33,8 @@ class PredictionServiceStub:
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
-    A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
-    date makes a new revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    A forecast recorded without a game_date has the day on which it was made, so a request with another date makes a new
+    revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
     given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
     is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
@@ -67,8 +67,8 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
-    A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
-    date makes a new revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    A forecast recorded without a game_date has the day on which it was made, so a request with another date makes a new
+    revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
     given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
     is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
@@ -97,8 +97,8 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request that matches the pattern, teams and game_date of the newest revision, or of the
     newest one recorded in time, returns the recorded forecast as stored. A request without a game_date matches any date.
-    A recorded forecast without a game_date counts as one for the day on which it was made, so a request with another
-    date makes a new revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
+    A forecast recorded without a game_date has the day on which it was made, so a request with another date makes a new
+    revision. An absent live input (total_points, last_score, possession …) matches any recorded value; a
     given one that the revision lacks, or has with a different value, makes a new revision. Once the outcome of a horizon
     is in the ledger, nothing new is recorded for earlier moments of the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """

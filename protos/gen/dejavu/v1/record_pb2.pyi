@@ -170,7 +170,7 @@ class Settlement(_message.Message):
     quantiles at 0.01, 0.03, … 0.99.
     """
     first_outcome_sequence: _builtins.int
-    """Position of the outcome's first report in the ledger, whatever was corrected or withdrawn since. MarketRecord
+    """Position of the outcome's first report in the ledger, regardless of later corrections and withdrawals. MarketRecord
     compounds the profits of games in this order. Equals outcome_sequence if the outcome was reported only once.
     """
     market_result: Global___MarketResult.ValueType
@@ -229,11 +229,13 @@ class TotalSettlement(_message.Message):
     absolute_error: _builtins.float
     """|error|, in points."""
     pace_absolute_error: _builtins.float
-    """Absolute error, in points, of pace × time: the total that results if scoring continues at the rate so far."""
+    """Absolute error, in points, of pace × time: the total if scoring continues at the rate so far."""
     covered: _builtins.bool
     """Whether the total lay in the interval, ends included."""
     crps: _builtins.float
-    """Continuous ranked probability score of the total's distribution, in points, from its quantiles at 0.01, 0.03, … 0.99."""
+    """Continuous ranked probability score of the total's distribution, in points, from its quantiles at 0.01, 0.03, …
+    0.99.
+    """
     def __init__(
         self,
         *,
@@ -290,8 +292,8 @@ class RecordedPrediction(_message.Message):
 
     @_builtins.property
     def market(self) -> _market_pb2.Market:
-        """The first market sent with the forecast, if any: only that one counts in the record. Its prices are in the form in
-        which they were given.
+        """The first market sent with the forecast, if any: only that one counts in the record. Its prices have the form of
+        the request.
         """
 
     @_builtins.property

@@ -113,23 +113,24 @@ class ReportOutcomeRequest(_message.Message):
     """
     home_team: _builtins.str
     """The home team: its NBA code, or a common alias; both teams or neither. Without them ratings are not updated.
-    Refused unless they are the teams of the game's newest forecast with teams and of its recorded outcomes, at either
-    horizon. An outcome whose teams are not those of the forecasts can be corrected to these.
+    Refused if all forecasts of the game with teams, or a recorded outcome at either horizon, have other teams. An
+    outcome whose teams are not those of the forecasts can be corrected to these.
     """
     away_team: _builtins.str
     """The away team, by code or alias as above."""
     refuse_correction: _builtins.bool
-    """Whether to refuse a report that would correct an outcome that stands (FAILED_PRECONDITION, OUTCOME_STANDS; the
-    message and the metadata of ErrorInfo say which). Teams added to the same differential are no correction. Set it where a person reports: an outcome is rarely corrected, and ids are easily mistyped.
+    """Whether to refuse a report that would correct the current outcome (FAILED_PRECONDITION, OUTCOME_STANDS; the message
+    and the metadata of ErrorInfo contain that outcome). Teams added to the same differential are no correction. Set it
+    where a person reports: an outcome is rarely corrected, and ids are easily mistyped.
     """
     total_points: _builtins.int
     """Points of both teams together at the horizon: at least the differential, both even or both odd, at most 500; at the
-    end no fewer than the half's recorded ones. Absent: not known. Without them forecasts of totals are not settled, and
-    their ratings not updated. Added to the same differential they are no correction.
+    end no fewer than the half's recorded ones. Absent: not known. Without them forecasts of totals are not settled,
+    and their ratings not updated. Added to the same differential they are no correction.
     """
     overtimes: _builtins.int
-    """Overtimes that the game had, 0 to 20; at the end only. Absent: not known. Alone they do not change a recorded
-    outcome: to change them or its time, withdraw the outcome and report it again.
+    """Number of overtimes of the game, 0 to 20; at the end only. Absent: not known. Overtimes alone do not change a
+    recorded outcome: to change them or its time, withdraw the outcome and report it again.
     """
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
@@ -276,7 +277,7 @@ class WithdrawOutcomeResponse(_message.Message):
     """Number of forecasts that it had settled."""
     @_builtins.property
     def outcome(self) -> _record_pb2.Outcome:
-        """The revision that withdraws the outcome, with the differential and teams that stood."""
+        """The revision that withdraws the outcome, with the differential and teams of the withdrawn outcome."""
 
     def __init__(
         self,
@@ -516,14 +517,11 @@ class ScoreFilter(_message.Message):
     min_confidence: _builtins.float
     """Minimum confidence: the probability of the likelier side, in [0.5, 1]."""
     arm: _builtins.str
-    """The arm of an A/B test in which the forecast was made, "champion" or "challenger"; empty: any, and forecasts outside
-    of tests. It is that of the time of the forecast: a game that another arm answers since the shares were changed
-    counts in both, with the minutes of each.
+    """The arm of an A/B test in which the forecast was made, "champion" or "challenger"; empty: any, and forecasts
+    outside of tests. A game whose arm was changed counts in both arms, each with the minutes that it answered.
     """
     recorded_by: _builtins.str
-    """The caller who recorded the forecast (RecordedPrediction.recorded_by), for example "token:poller"; empty: any. A
-    record in which several callers write has a card of each.
-    """
+    """The caller who recorded the forecast (RecordedPrediction.recorded_by), for example "token:poller"; empty: any."""
     def __init__(
         self,
         *,
@@ -660,8 +658,8 @@ class GetLeaderboardResponse(_message.Message):
     @_builtins.property
     def shadows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowRow]:
         """The staged models, the previous champion included, each compared with the champion on exactly the games and minutes
-        that both forecast, in the shadow or not; best first, by the Brier score if that is the metric, else by the CRPS.
-        Empty without a model store.
+        that both forecast, as shadows or as answers; best first, by the Brier score if that is the metric, else by the
+        CRPS. Empty without a model store.
         """
 
     def __init__(
@@ -682,9 +680,8 @@ Global___GetLeaderboardResponse: _TypeAlias = GetLeaderboardResponse  # noqa: Y0
 
 @_typing.final
 class ShadowRow(_message.Message):
-    """A staged model beside the champion, on the same games and minutes: its forecasts were made in the shadow of those that
-    were answered, or answered a share of games. Ranked among the staged models, since the rows of the leaderboard are of
-    other games.
+    """A staged model compared with the champion on the same games and minutes: its forecasts were shadows, or answers for
+    its share of games. Ranked among the staged models only, since the rows of the leaderboard are of other games.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

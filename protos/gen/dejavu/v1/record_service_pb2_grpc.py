@@ -28,13 +28,13 @@ if _version_not_supported:
 class RecordServiceStub(object):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
-    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
-    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
-    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
-    by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is
+    the date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight
+    belongs to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen
+    afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
+    include_replays or by their game_id.
 
-    docs/verification.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md states how every figure is computed from the responses of ListPredictions.
     """
 
     def __init__(self, channel):
@@ -83,20 +83,21 @@ class RecordServiceStub(object):
 class RecordServiceServicer(object):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
-    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
-    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
-    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
-    by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is
+    the date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight
+    belongs to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen
+    afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
+    include_replays or by their game_id.
 
-    docs/verification.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md states how every figure is computed from the responses of ListPredictions.
     """
 
     def ReportOutcome(self, request, context):
         """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
         same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
-        settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
-        the game, or its game_id is of another season than its time.
+        settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again.
+        INVALID_ARGUMENT, naming the field, if the report contradicts the record of its game, or its game_id is of another
+        season than its time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,7 +137,7 @@ class RecordServiceServicer(object):
 
     def GetLeaderboard(self, request, context):
         """Model versions ranked by a metric; those with too few games are excluded. Each is scored on the games and minutes
-        that it was used for: ranks compare models only where those were the same.
+        of its own forecasts: ranks compare models only where these are the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,13 +199,13 @@ def add_RecordServiceServicer_to_server(servicer, server):
 class RecordService(object):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
-    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
-    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
-    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
-    by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is
+    the date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight
+    belongs to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen
+    afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
+    include_replays or by their game_id.
 
-    docs/verification.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md states how every figure is computed from the responses of ListPredictions.
     """
 
     @staticmethod

@@ -29,13 +29,13 @@ GRPC_VERSION: str
 class RecordServiceStub:
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
-    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
-    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
-    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
-    by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is
+    the date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight
+    belongs to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen
+    afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
+    include_replays or by their game_id.
 
-    docs/verification.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md states how every figure is computed from the responses of ListPredictions.
     """
 
     @_typing.overload
@@ -45,8 +45,9 @@ class RecordServiceStub:
     ReportOutcome: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.ReportOutcomeRequest, _record_service_pb2.ReportOutcomeResponse]
     """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
     same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
-    settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
-    the game, or its game_id is of another season than its time.
+    settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again.
+    INVALID_ARGUMENT, naming the field, if the report contradicts the record of its game, or its game_id is of another
+    season than its time.
     """
     WithdrawOutcome: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.WithdrawOutcomeRequest, _record_service_pb2.WithdrawOutcomeResponse]
     """Withdraws the outcome of a horizon of a game, as a new revision. From then on every answer is as if the
@@ -63,7 +64,7 @@ class RecordServiceStub:
     """Scores of settled forecasts, compared with persistence on the same games."""
     GetLeaderboard: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.GetLeaderboardRequest, _record_service_pb2.GetLeaderboardResponse]
     """Model versions ranked by a metric; those with too few games are excluded. Each is scored on the games and minutes
-    that it was used for: ranks compare models only where those were the same.
+    of its own forecasts: ranks compare models only where these are the same.
     """
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.GetCheckpointRequest, _record_service_pb2.GetCheckpointResponse]
     """The signed head of the ledger."""
@@ -72,21 +73,22 @@ class RecordServiceStub:
 class RecordServiceAsyncStub(RecordServiceStub):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
-    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
-    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
-    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
-    by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is
+    the date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight
+    belongs to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen
+    afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
+    include_replays or by their game_id.
 
-    docs/verification.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md states how every figure is computed from the responses of ListPredictions.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReportOutcome: _aio.UnaryUnaryMultiCallable[_record_service_pb2.ReportOutcomeRequest, _record_service_pb2.ReportOutcomeResponse]  # type: ignore[assignment]
     """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
     same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
-    settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
-    the game, or its game_id is of another season than its time.
+    settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again.
+    INVALID_ARGUMENT, naming the field, if the report contradicts the record of its game, or its game_id is of another
+    season than its time.
     """
     WithdrawOutcome: _aio.UnaryUnaryMultiCallable[_record_service_pb2.WithdrawOutcomeRequest, _record_service_pb2.WithdrawOutcomeResponse]  # type: ignore[assignment]
     """Withdraws the outcome of a horizon of a game, as a new revision. From then on every answer is as if the
@@ -103,7 +105,7 @@ class RecordServiceAsyncStub(RecordServiceStub):
     """Scores of settled forecasts, compared with persistence on the same games."""
     GetLeaderboard: _aio.UnaryUnaryMultiCallable[_record_service_pb2.GetLeaderboardRequest, _record_service_pb2.GetLeaderboardResponse]  # type: ignore[assignment]
     """Model versions ranked by a metric; those with too few games are excluded. Each is scored on the games and minutes
-    that it was used for: ranks compare models only where those were the same.
+    of its own forecasts: ranks compare models only where these are the same.
     """
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_record_service_pb2.GetCheckpointRequest, _record_service_pb2.GetCheckpointResponse]  # type: ignore[assignment]
     """The signed head of the ledger."""
@@ -111,13 +113,13 @@ class RecordServiceAsyncStub(RecordServiceStub):
 class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
-    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
-    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
-    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
-    by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is
+    the date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight
+    belongs to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen
+    afterwards. Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by
+    include_replays or by their game_id.
 
-    docs/verification.md says how every figure is computed from what ListPredictions returns.
+    docs/verification.md states how every figure is computed from the responses of ListPredictions.
     """
 
     @_abc_1.abstractmethod
@@ -128,8 +130,9 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_record_service_pb2.ReportOutcomeResponse, _abc.Awaitable[_record_service_pb2.ReportOutcomeResponse]]:
         """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
         same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
-        settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
-        the game, or its game_id is of another season than its time.
+        settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again.
+        INVALID_ARGUMENT, naming the field, if the report contradicts the record of its game, or its game_id is of another
+        season than its time.
         """
 
     @_abc_1.abstractmethod
@@ -176,7 +179,7 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_record_service_pb2.GetLeaderboardResponse, _abc.Awaitable[_record_service_pb2.GetLeaderboardResponse]]:
         """Model versions ranked by a metric; those with too few games are excluded. Each is scored on the games and minutes
-        that it was used for: ranks compare models only where those were the same.
+        of its own forecasts: ranks compare models only where these are the same.
         """
 
     @_abc_1.abstractmethod

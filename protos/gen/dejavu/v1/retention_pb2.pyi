@@ -19,8 +19,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class PrunedEntries(_message.Message):
-    """The oldest entries of the ledger, which its operator removed (`dejavu-server ledger prune`). Nothing that follows
-    can hide it: sequences have no gaps, and the first remaining entry is chained to the last one removed.
+    """The oldest entries of the ledger, which its operator removed (`dejavu-server ledger prune`). The removal cannot be
+    hidden: sequences have no gaps, and the first remaining entry is chained to the last one removed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -57,30 +57,30 @@ class Scorecard(_message.Message):
     weight 1 / (minutes of its game with forecasts) / (forecasts of its minute).
     """
     withdrawn_games: _builtins.int
-    """Number of games that match the filter whose outcome was withdrawn and not reported again: show it, so that games
-    that were left out are visible.
+    """Number of matching games whose outcome was withdrawn and not reported again: show it, so that omitted games are
+    visible.
     """
     corrected_games: _builtins.int
-    """Number of games that match the filter whose outcome was reported with another differential or other total_points before, or
-    with total_points that it has no more.
+    """Number of matching games for which an earlier report had another differential or other total_points, or had
+    total_points that the current outcome lacks.
     """
     doubtful_games: _builtins.int
-    """Number of games that match the filter which may not be what they are recorded as: the NBA gives no game such an id;
-    their forecasts name no teams, different ones, or the same ones the other way round, among themselves or than the
-    outcome; one of their teams has another game on the same date; forecasts and outcome follow each other faster than
-    play, by more than five minutes; their leads, total_points, pregame_margins, pregame_totals or neutral_sites contradict
-    one another; an outcome was withdrawn before the first forecast; the outcome was observed before some of their
-    forecasts; or some forecasts are late by the date and others are not. Otherwise replays and late forecasts do not count. The server has no schedule to
-    refuse them by.
+    """Number of matching games with a contradictory record, for one of these reasons: the NBA assigns no such id; the
+    forecasts name no teams, or their teams differ, or are swapped, among themselves or from those of the outcome; a
+    team has another game on the same date; forecasts and outcome follow each other faster than play, by more than five
+    minutes; leads, total_points, pregame_margins, pregame_totals or neutral_sites contradict one another; the effect
+    of line-ups changes by more than 8 points; an outcome was withdrawn before the first forecast; the outcome was
+    observed before some of the forecasts; or only some forecasts are late by the date. Late forecasts count for the
+    last two reasons only, replays for none. The server cannot refuse such games, because it has no schedule.
     """
     unsettled_games: _builtins.int
-    """Number of games that match the filter, of evenings before today's (which begins at 11:00 UTC), with forecasts in time
-    and without any report of their outcome, one that was withdrawn included, unless before the first forecast: show it,
-    so that a game that was never reported is seen.
+    """Number of matching games of evenings before today's (which begins at 11:00 UTC) with forecasts in time and without
+    any report of their outcome: show it, so that unreported games are visible. A report that was withdrawn counts as
+    one, unless it was withdrawn before the first forecast.
     """
     unsettled_totals: _builtins.int
-    """Number of games that match the filter with forecasts of the total that count, but no total_points in the current
-    outcome: show it, so that a bad total that was never reported is visible.
+    """Number of matching games with counting forecasts of the total, but no total_points in the current outcome: show it,
+    so that unreported totals are visible.
     """
     @_builtins.property
     def mae(self) -> Global___Figure:
@@ -136,8 +136,8 @@ class Scorecard(_message.Message):
 
     @_builtins.property
     def total(self) -> Global___TotalScorecard:
-        """Scores of the forecasts of total points, of those of these forecasts that have one and whose outcome has total_points.
-        Absent if there are none.
+        """Scores of total points, over these forecasts that have a total and whose outcome has total_points. Absent if there
+        are none.
         """
 
     def __init__(
@@ -175,8 +175,8 @@ Global___Scorecard: _TypeAlias = Scorecard  # noqa: Y015
 
 @_typing.final
 class TotalScorecard(_message.Message):
-    """Scores of forecasts of total points beside pace × time, which goes on at the rate of points so far: points · h / m
-    after m minutes, h the minutes up to the horizon. Means are over games as in Scorecard.
+    """Scores of forecasts of total points, compared with pace × time, the total at the scoring rate so far: points · h / m
+    after m minutes, with h the minutes up to the horizon. Means are over games as in Scorecard.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -207,9 +207,9 @@ class TotalScorecard(_message.Message):
 
     @_builtins.property
     def relative_difference(self) -> Global___Figure:
-        """mae_difference / pace_mae: −0.2 is an error that is 20 % smaller. Its interval is that of a ratio of means over games
-        (Cochran 1977, chapter 6), as that of MarketRecord.roi; without ends if all games have the same ratio. Absent if
-        pace × time had no error.
+        """mae_difference / pace_mae: −0.2 is an error that is 20 % smaller. Its interval is that of a ratio of means over
+        games (Cochran 1977, chapter 6), as that of MarketRecord.roi; without ends if all games have the same ratio. Absent
+        if pace × time had no error.
         """
 
     @_builtins.property
@@ -243,8 +243,8 @@ Global___TotalScorecard: _TypeAlias = TotalScorecard  # noqa: Y015
 @_typing.final
 class Figure(_message.Message):
     """A metric over games and its 95 % interval: Student's t over the games' means, as one game is the unit, within the
-    values that the metric can have (a Brier score: 0 to 1). The mean of a game is over its minutes, that of a minute over
-    its forecasts.
+    values that the metric can have (a Brier score: 0 to 1). The mean of a game is over its minutes, that of a minute
+    over its forecasts.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -334,10 +334,9 @@ Global___CoverageFigure: _TypeAlias = CoverageFigure  # noqa: Y015
 @_typing.final
 class MarketRecord(_message.Message):
     """Results of betting the stakes returned with markets, one bet per forecast, game by game in order of their outcomes.
-    Each bet stakes its share of the bankroll before the game: the bets of a game are open at the same time. The bettor
-    keeps the caps of a game and of an evening (Staking of the recorded answer): in the order in which the markets of the
-    card's forecasts were recorded, each bet stakes at most what those before it leave of the game's cap and of the game
-    day's.
+    Each bet stakes its share of the bankroll before the game: the bets of a game are open at the same time. Stakes
+    respect the caps of a game and of an evening (Staking of the recorded answer): in the order in which the markets of
+    the card's forecasts were recorded, each bet stakes at most the remainder of both caps after the bets before it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -385,7 +384,7 @@ class MarketRecord(_message.Message):
     roi_upper: _builtins.float
     """Upper end of that interval."""
     expected_profit: _builtins.float
-    """The sum of stake · expected_value over the bets, with values as recorded: the profit that the answers promised."""
+    """The sum of stake · expected_value over the bets, with values as recorded: the profit expected by the answers."""
     won: _builtins.int
     """Number of bets that won."""
     lost: _builtins.int
@@ -395,7 +394,7 @@ class MarketRecord(_message.Message):
     games: _builtins.int
     """Number of games with bets."""
     capped: _builtins.int
-    """Number of recorded stakes that the caps of a game and of an evening cut, or left out of bets."""
+    """Number of recorded stakes that the caps of a game and of an evening reduced, to 0 or above."""
     notice: _builtins.str
     """Notice about the model to show with these figures: "not shown to be better than the market". Always set."""
     def __init__(
@@ -498,7 +497,9 @@ Global___ReliabilityBin: _TypeAlias = ReliabilityBin  # noqa: Y015
 
 @_typing.final
 class LeftOut(_message.Message):
-    """Numbers of settled forecasts that a scorecard leaves out, by reason, and of markets; a late forecast counts only as late."""
+    """Numbers of settled forecasts, and of markets, that a scorecard leaves out, by reason. A late forecast counts only as
+    late.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -517,18 +518,18 @@ class LeftOut(_message.Message):
     late_time: _builtins.int
     """Recorded long after the game's newest minute of play (LATE_REASON_TIME)."""
     reported: _builtins.int
-    """Recorded after a report of an outcome that they precede, which was withdrawn (LATE_REASON_REPORTED)."""
+    """Recorded after the report, withdrawn or pruned since, of an outcome of a later moment (LATE_REASON_REPORTED)."""
     game_date: _builtins.int
     """Made after the evening of their game_date (LATE_REASON_GAME_DATE)."""
     observed: _builtins.int
     """Made after their outcome was observed (LATE_REASON_OBSERVED)."""
     withdrawn: _builtins.int
-    """Recorded before their outcome was withdrawn, if it was not reported again; they are not settled, and have no other
-    reason.
+    """Recorded before their outcome was withdrawn, if it was not reported again. They are not settled, and count for no
+    other reason.
     """
     late_markets: _builtins.int
-    """Markets of forecasts that are not left out, or superseded, which were sent after the outcome was observed
-    (MARKET_RECORDING_OUTCOME_KNOWN), and those of forecasts made after it: they are no bets.
+    """Markets sent after the outcome was observed (MARKET_RECORDING_OUTCOME_KNOWN) with a counted or superseded forecast,
+    and markets of forecasts made after it was observed: they are no bets.
     """
     def __init__(
         self,

@@ -67,6 +67,7 @@ class RecordService:
         clock: returns the current time, aware and in UTC.
         signer: signs the ledger's head.
         course_of: returns courses of similar games; None: predictions have none.
+        reads: runs scorecards and keeps their answers, with those of others that read as much; None: reads of its own.
     """
 
     def __init__(
@@ -75,16 +76,18 @@ class RecordService:
         clock: Callable[[], datetime],
         signer: Callable[[], Awaitable[Checkpoint]],
         course_of: CourseOf | None = None,
+        reads: SharedReads | None = None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._signer = signer
         self._game_message = partial(record.game_message, course_of=course_of)
-        # Lookups use at most one reader thread, scorecards two; the others stay free for streams.
+        # Lookups use at most one reader thread; scorecards and comparisons of models, which share their slots, two. The
+        # others stay free for streams.
         self._lookups = ReadSlot(MAX_LOOKUPS_WAITING)
         self._position = LatestRead(partial(ledger.read, scorecards.position))
         self._roster = LatestRead(partial(ledger.read, KnownRoster().read))
-        self._scorecards = SharedReads()
+        self._reads = SharedReads() if reads is None else reads
         self._settled = SettledCache()
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
@@ -176,7 +179,7 @@ class RecordService:
             # Only one large read runs at a time, so only one thread renews the settled forecasts in memory.
             return await self._ledger.read(partial(build, small=small), stop=stop)
 
-        return await self._scorecards.get((await self._position.get(), query, evening), is_small, read)
+        return await self._reads.get((await self._position.get(), query, evening), is_small, read)
 
     async def _look_up(self, query: Query[_R], response: Callable[[_R], _T]) -> _T:
         """Wait for the slot of lookups, read and build the response."""

@@ -47,8 +47,8 @@ _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 READERS = 6
-"""Reader threads, each with its own connection: for the tail, two subscribers that catch up, a lookup and two
-scorecards. Other reads take a millisecond, except comparisons of models.
+"""Reader threads, each with its own connection: for the tail, two subscribers that catch up, a lookup, and two
+scorecards or comparisons of models. Other reads take a millisecond, except those of the gatekeeper and of the coverage.
 """
 
 

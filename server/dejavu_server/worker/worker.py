@@ -45,6 +45,7 @@ from dejavu_server.api.models.upload import BundleReceiver
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
+from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.forecasting.online_updater import OnlineUpdater
@@ -252,8 +253,9 @@ class Worker:
         self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw={"Predict"})
         self._add_service(INFERENCE_SERVICE, OpenInferenceService(forecast_service, models, self._health, self._clock))
         self._add_service(CACHE_SERVICE, CacheService(what_ifs, predictions.predict, self._name))
-        self._add_service(MODEL_SERVICE, self._model_service(models))
-        record_service = RecordService(self._ledger_manager, self._clock, signer.checkpoint, models.course)
+        reads = SharedReads()
+        self._add_service(MODEL_SERVICE, self._model_service(models, reads))
+        record_service = RecordService(self._ledger_manager, self._clock, signer.checkpoint, models.course, reads)
         self._add_service(RECORD_SERVICE, record_service)
         operations = OperationsService(
             self._statistics.server,
@@ -317,7 +319,7 @@ class Worker:
         )
         return self._lifecycle.models
 
-    def _model_service(self, models: Models) -> ModelService:
+    def _model_service(self, models: Models, reads: SharedReads) -> ModelService:
         if self._lifecycle is None:
             return ModelService(models, self._clock)
         store = self._lifecycle.store
@@ -327,7 +329,7 @@ class Worker:
             lifecycle=self._lifecycle.changes,
             store=store,
             history=ModelHistory(self._ledger_manager),
-            comparer=ModelComparisons(self._ledger_manager, gate_settings(self._settings)),
+            comparer=ModelComparisons(self._ledger_manager, gate_settings(self._settings), reads),
         )
         service.receiver = BundleReceiver(store, service.registered)
         return service

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
+import pytest
 from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import async_worker
@@ -15,6 +17,9 @@ from dejavu.v1 import model_change_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu.v1.record_service_pb2 import GetScorecardRequest
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_server.api.shared_reads import SharedReads
 
 GAMES = [f"99{number:08d}" for number in range(40)]
 
@@ -89,6 +94,24 @@ async def test_the_life_of_a_model(tmp_path: Path) -> None:
         actions = [change.action for change in (*page.changes, *last.changes)]
         assert actions == [5, 4, 2, 1, 4, 1]
         assert last.next_page_token == ""
+
+
+async def test_scorecards_and_comparisons_of_a_worker_share_their_slots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: list[SharedReads] = []
+    get = SharedReads.get
+
+    async def noted(self: SharedReads, *arguments: Any) -> Any:
+        shared.append(self)
+        return await get(self, *arguments)
+
+    monkeypatch.setattr(SharedReads, "get", noted)
+    async with workers_with_store(tmp_path, 1) as (one,), grpc.aio.insecure_channel(one.worker.address) as channel:
+        await one.models.CompareModels(pb.CompareModelsRequest(model_version=CHAMPION, against_version="persistence"))
+        await RecordServiceStub(channel).GetScorecard(GetScorecardRequest())
+    assert len(shared) == 2
+    assert shared[0] is shared[1]
 
 
 async def test_a_restarted_worker_goes_on_with_the_champion_of_the_ledger(tmp_path: Path) -> None:

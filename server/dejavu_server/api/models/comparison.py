@@ -29,7 +29,7 @@ class ModelComparisons:
     Args:
         ledger: the ledger.
         settings: the requirements of the gate; their margins are used in comparisons.
-        reads: runs comparisons and keeps their answers; None: reads of its own.
+        reads: runs comparisons and keeps their answers, with the scorecards of the worker; None: reads of its own.
     """
 
     def __init__(self, ledger: LedgerAccess, settings: GateSettings, reads: SharedReads | None = None) -> None:

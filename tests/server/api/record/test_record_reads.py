@@ -11,18 +11,23 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.model_changes import champion
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.unused_ledger import UnusedLedger
 
+from dejavu.v1 import model_service_pb2 as pb_models
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.scorecard_pb2 import Scorecard
+from dejavu_models.comparison import GateSettings
 from dejavu_server.api import shared_reads
+from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.record_service import RecordService
+from dejavu_server.api.shared_reads import SharedReads
 from dejavu_server.ledger import Ledger, LedgerUnavailable
 from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.errors import ReadStopped
-from dejavu_server.ledger.queries import scorecards
+from dejavu_server.ledger.queries import comparisons, scorecards
 from dejavu_server.records import ReportedOutcome
 
 NOBODY: Any = None
@@ -68,11 +73,13 @@ class SlowRecord(UnusedLedger):
         return pb.GetScorecardResponse()
 
 
-def service_of(ledger: Any, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> RecordService:
+def service_of(
+    ledger: Any, clock: Callable[[], datetime] = lambda: datetime.now(UTC), reads: SharedReads | None = None
+) -> RecordService:
     async def sign() -> Any:
         raise NotImplementedError
 
-    return RecordService(ledger, clock, sign)
+    return RecordService(ledger, clock, sign, reads=reads)
 
 
 def ask(service: RecordService, team: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
@@ -151,6 +158,25 @@ async def test_a_small_scorecard_does_not_wait_for_large_ones(
     assert slow.running == 2
     slow.released.set()
     await asyncio.gather(*large, small)
+
+
+async def test_comparisons_of_models_wait_for_the_slots_of_scorecards(
+    slow: SlowRecord, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise scorecards and comparisons together hold the reader threads that streams need."""
+    monkeypatch.setattr(scorecards, "SMALL_READ", -1)
+    monkeypatch.setattr(comparisons, "SMALL_READ", -1)
+    await champion(ledger, "v1", "v2")
+    reads = SharedReads()
+    card = ask(service_of(slow, reads=reads))
+    await slow.started.acquire()
+    compared = asyncio.create_task(
+        ModelComparisons(slow, GateSettings(), reads).compare_models(pb_models.CompareModelsRequest(), NOBODY)
+    )
+    await asyncio.wait([compared], timeout=0.2)
+    slow.released.set()
+    await asyncio.gather(card, compared)
+    assert (slow.slow_reads, slow.most) == (2, 1)
 
 
 async def test_a_read_that_fails_is_not_kept_and_leaves_its_turn_to_the_next(

@@ -220,6 +220,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limits", action="store_true", help="instead print the best that a test can do")
     parser.add_argument("--spread", action="store_true", help="instead print the spread of differences")
     given = parser.parse_args(arguments)
+    if given.walk is None and (given.spread or given.other or given.scores):
+        parser.error("--other, --scores and --spread need --walk")
+    if given.walk is not None and given.other is None and (given.spread or given.scores is None):
+        parser.error("--walk needs --other" + " or --scores" * (not given.spread))
     if given.limits:
         lines = limits()
     elif given.walk is None:

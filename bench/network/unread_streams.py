@@ -99,16 +99,15 @@ async def publish(address: str, games: int) -> None:
             numbers = range(first, min(first + BATCH, games))
             requests = [pb.PredictRequest(pattern=PATTERN, game_id=game(number)) for number in numbers]
             answer = await service.PredictBatch(pb.PredictBatchRequest(requests=requests), timeout=60)
-            if not all(each.forecast.sequence for each in answer.results):
-                raise RuntimeError(f"a forecast was refused: {answer.results[0].error}")
+            for each in answer.results:
+                if not each.forecast.sequence:
+                    raise RuntimeError(f"a forecast was refused: {each.error}")
 
 
 @asynccontextmanager
 async def unread(address: str, streams: int, *, current: bool) -> AsyncIterator[None]:
     """Open streams and read nothing from them."""
-    channels = [
-        grpc.aio.insecure_channel(address, options=NO_BUFFERS) for _ in range(0, streams, min(A_CONNECTION, streams))
-    ]
+    channels = [grpc.aio.insecure_channel(address, options=NO_BUFFERS) for _ in range(0, streams, A_CONNECTION)]
     calls = [_open(channels[number % len(channels)], current=current) for number in range(streams)]
     try:
         await asyncio.gather(*(call.initial_metadata() for call in calls))
@@ -124,13 +123,26 @@ def _open(channel: grpc.aio.Channel, *, current: bool = True) -> Any:
     return service.StreamPredictions(pb.StreamPredictionsRequest(include_current=current))
 
 
+async def _read(call: Any) -> pb.StreamPredictionsResponse:
+    """Return the next message of a stream.
+
+    Raises:
+        RuntimeError: if the server ended it.
+        AioRpcError: if it ended it with an error.
+    """
+    message: pb.StreamPredictionsResponse = await call.read()
+    if message is grpc.aio.EOF:
+        raise RuntimeError("the server ended a stream")
+    return message
+
+
 async def read_all(address: str, result: Result) -> None:
     """Read all current forecasts and check them."""
     start = time.monotonic()
     sequences: list[int] = []
     async with grpc.aio.insecure_channel(address, options=NO_BUFFERS) as channel:
         call = _open(channel)
-        while (message := await call.read()).HasField("forecast"):
+        while (message := await _read(call)).HasField("forecast"):
             sequences.append(message.forecast.sequence)
         call.cancel()
     result.read, result.read_seconds = len(sequences), round(time.monotonic() - start, 1)
@@ -149,7 +161,7 @@ async def churn(address: str, seconds: float, memory: Memory, result: Result, rn
                 for _ in range(rng.randrange(1, 4)):
                     call = _open(channel)
                     for _ in range(rng.randrange(0, 60)):
-                        await call.read()
+                        await _read(call)
                     if rng.random() < 2 / 3:
                         call.cancel()
                     result.churned += 1

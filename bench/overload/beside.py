@@ -2,7 +2,7 @@
 
 Run with `python -m bench.overload.beside` from the project's folder; `--mlserver PYTHON` names a Python that has
 MLServer. Each server has one serving process, pinned to one CPU; the callers run on other CPUs. Neither the echo nor
-MLServer computes anything: both answer at once.
+MLServer computes anything: both answer at once. Dejavu computes every forecast, its cache is off.
 
 For each server: the capacity (callers that each have one call open), calls at multiples of it (open loop, deadline one
 second), and many calls at once. Then a patient client with four callers, alone and while `--impatient` callers make

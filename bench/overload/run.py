@@ -7,8 +7,8 @@ calls come from a separate process on another. First the capacity is measured, b
 makes the two differ, the figures between them are unreliable too. Health checks run all the time, over a separate
 connection.
 
-The calls are as cheap as a forecast can be, which is the hardest case, because a refusal then costs a large part of a
-forecast. With `--games N` each call is a batch of that many games.
+The cache of what-ifs is off. The calls are as cheap as a forecast that is computed can be, which is the hardest case,
+because a refusal then costs a large part of a forecast. With `--games N` each call is a batch of that many games.
 
 Exits with 1 if the metrics counted less than 99 % of the refusals, if a refusal does not say when to try again, if a
 health check failed, or if more than 5 % of the queries were computed for callers that had disconnected.

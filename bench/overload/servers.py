@@ -61,13 +61,15 @@ Start = Callable[[], AbstractContextManager[Target]]
 
 @contextmanager
 def dejavu_server(cpus: set[int], *options: str) -> Iterator[SpawnedServer]:
-    """Run a `dejavu-server` of one worker."""
+    """Run a `dejavu-server` of one worker that computes every call: the callers repeat one what-if."""
     with TemporaryDirectory() as folder:
         ledger = f"sqlite:///{folder}/ledger.sqlite3"
         asyncio.run(create_ledger(ledger))
         with contextlib.ExitStack() as stack:
             with pinned_to(cpus):
-                server = stack.enter_context(spawned_server("--workers", "1", "--ledger", ledger, *options))
+                server = stack.enter_context(
+                    spawned_server("--workers", "1", "--ledger", ledger, "--cache", "off", *options)
+                )
             yield server
 
 

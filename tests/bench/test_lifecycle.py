@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bench.lifecycle import schedule_terms, shadow
+from bench.lifecycle import gate, schedule_terms, shadow
 from tests.support.builders.bundles import simulated_seasons
 
 
@@ -24,3 +24,13 @@ def test_expected_margins_are_compared_with_and_without_the_schedule(
     assert season.split()[:5] == ["2032", *every.split()[1:5]]
     assert "back_to_back" in season
     assert "altitude" in season
+
+
+@pytest.mark.parametrize(
+    "options", [["--walk", "w"], ["--walk", "w", "--spread", "--scores", "s"], ["--other", "o"], ["--spread"]]
+)
+def test_a_study_without_one_of_its_folders_is_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        gate.main(options)
+    assert refused.value.code == 2
+    assert "need" in capsys.readouterr().err

@@ -22,6 +22,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ LOCKS = (
     "deploy/requirements-server.txt",  # has all of server/requirements.txt
     "client/requirements-dashboard.txt",
     "client/requirements-live.txt",
-    "deploy/requirements-trainer.txt",  # has all of trainer/requirements.txt
+    "deploy/requirements-trainer.txt",  # without torch, which the image takes from PyTorch's own index
+    "trainer/requirements.txt",  # has torch, of the same release, and its packages
 )
+"""Locks that are audited: together they have everything that runs."""
 
 NEWEST = "https://pypi.org/pypi/{name}/json"
 """PyPI's data of a package: its newest version, and the known vulnerabilities of that version."""
@@ -92,15 +95,18 @@ def in_words(name: str, version: str, vulnerabilities: Sequence[Mapping[str, Any
 
 @functools.cache
 def newest(name: str) -> dict[str, Any]:
-    """Return PyPI's data of a package; empty if PyPI answers with an error, as for an unknown package.
+    """Return PyPI's data of a package; empty if PyPI does not know it.
 
     Raises:
+        HTTPError: if PyPI answers with another error; not remembered, so the next call asks again.
         OSError, ValueError: if PyPI can't be reached or its answer can't be read.
     """
     try:
         with urllib.request.urlopen(NEWEST.format(name=name), timeout=30) as response:
             document: dict[str, Any] = json.load(response)
-    except urllib.error.HTTPError:
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.NOT_FOUND:
+            raise
         return {}
     return document
 
@@ -119,6 +125,8 @@ def of_newest(versions: Mapping[str, str], found: Findings) -> Findings:
             continue
         try:
             document = newest(name)
+        except urllib.error.HTTPError:
+            continue  # it may answer about the next one
         except (OSError, ValueError):
             break  # nor will it answer about the next one
         if version == document.get("info", {}).get("version"):

@@ -146,6 +146,26 @@ def test_where_pypi_answers_about_newest_releases_only_those_are_audited(monkeyp
     assert found.skipped == ("unknown", "old")
 
 
+def test_a_package_about_which_pypi_fails_once_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its failure is not taken for an unknown package, and does not end the audit of the others."""
+    answers = {"/flaky/json": [503, 200], "/other/json": [200, 200]}
+    document = json.dumps({"info": {"version": "1"}, "vulnerabilities": []}).encode()
+    versions = dict.fromkeys(("flaky", "other"), "1")
+    with LocalServer(lambda path: Response(answers[path].pop(0), document)) as pypi:
+        monkeypatch.setattr(audit_requirements, "NEWEST", pypi.url + "/{name}/json")
+        found = [of_newest(versions, Findings(skipped=tuple(versions))) for _ in range(2)]
+    assert [each.skipped for each in found] == [("flaky",), ()]
+
+
+def test_everything_that_runs_is_audited() -> None:
+    """Locks for running a program; of what the images add, torch is in the trainer's lock, without its build."""
+    audited = {name for lock in audit_requirements.LOCKS for name in parse((ROOT / lock).read_text())}
+    unaudited = {"build", "uv", "release", "docs", "dev"}
+    for lock in [*LOCKS, TORCH_LOCK]:
+        if not any(re.search(rf"(^docs/|-{each}\.txt$)", lock) for each in unaudited):
+            assert parse((ROOT / lock).read_text()).keys() <= audited, lock
+
+
 def test_pip_audit_without_a_network_is_understood_as_not_audited(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

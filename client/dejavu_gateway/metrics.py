@@ -58,7 +58,7 @@ class GatewayMetrics:
         for transport in TRANSPORTS:
             self.browsers.labels(transport)
             self.sent.labels(transport)
-        for reason in ("stalled", "lagging", "crowded", "unread"):
+        for reason in ("stalled", "lagging", "catching_up", "crowded", "unread"):
             self.cut_off.labels(reason)
         for limit in ("all", "address"):
             self.refused.labels(limit)

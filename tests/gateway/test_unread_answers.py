@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,3 +66,9 @@ def test_unread_bytes_stay_within_their_limits(connections: list[tuple[str, int]
         assert after[address] <= limits.unread_bytes_per_address or address == PROXY
         if before.total() <= limits.unread_bytes and (unsent <= limits.unread_bytes_per_address or address == PROXY):
             assert after[address] == unsent
+
+
+@pytest.mark.parametrize("reason", ["stalled", "lagging", "catching_up", "crowded", "unread"])
+def test_the_first_browser_that_is_cut_off_shows_as_an_increase(reason: str) -> None:
+    found = GatewayMetrics().registry.get_sample_value("dejavu_dashboard_cut_off_total", {"reason": reason})
+    assert found == 0.0

@@ -7,8 +7,8 @@
 | dejavu_poll_refused_plays                           | plays of a live game that could not be used at the last    |
 |   {game_id, home, away}                             | read                                                       |
 | dejavu_poll_scoreboard_age_seconds                  | seconds since the scoreboard was read, or since the start  |
-| dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard, server or game; kind: a         |
-|                                                     | `FaultKind`                                                |
+| dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard, server, lines or game;          |
+|                                                     | kind: a `FaultKind`                                        |
 | dejavu_poll_forecasts_total{horizon, outcome}       | forecast minutes: new, revision, or missed, including      |
 |                                                     | those that had passed when the poller started              |
 | dejavu_poll_reports_total{horizon, outcome}         | outcomes accepted by the track record: new, or revision    |
@@ -35,7 +35,7 @@ from dejavu_client.formatting import enum_word
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.events import Event, Fault, FaultKind, ForecastMissed, OutcomeReported, Prediction
 from dejavu_client.poller.leadership import LeaderRole
-from dejavu_client.poller.poller import SERVER, Poller
+from dejavu_client.poller.poller import LINES, SERVER, Poller
 from dejavu_client.poller.state_machine import SCOREBOARD
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
@@ -44,6 +44,9 @@ from dejavu_common.http_server import serve_wsgi
 
 LATENCY_BUCKETS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of the latency histogram, in seconds. Polling every ten seconds adds up to ten."""
+
+_SHARED = (SCOREBOARD, SERVER, LINES)
+"""Sources of faults that concern no single game."""
 
 _log = get_logger()
 
@@ -76,7 +79,7 @@ class PollMetrics:
             buckets=LATENCY_BUCKETS,
         )
         # Start all counters at 0, so that a first fault shows as an increase.
-        for source in (SCOREBOARD, SERVER, "game"):
+        for source in (*_SHARED, "game"):
             for kind in FaultKind:
                 self._faults.labels(source, kind)
         for horizon in (HALFTIME, FINAL):
@@ -89,7 +92,7 @@ class PollMetrics:
         """Count an event."""
         match event:
             case Fault():
-                self._faults.labels(event.source if event.source in (SCOREBOARD, SERVER) else "game", event.kind).inc()
+                self._faults.labels(event.source if event.source in _SHARED else "game", event.kind).inc()
             case Prediction():
                 outcome = "revision" if event.forecast.revision else "new"
                 self._forecasts.labels(_label(event.forecast.horizon), outcome).inc()

@@ -286,7 +286,7 @@ class Browser:
         except DejavuClientError:
             return CatchUp.LATER  # the status names the problem
         except TimeoutError:
-            self.cut_off("catching up")
+            self.cut_off("catching_up")
             return CatchUp.JOINED
 
     async def _read_in_turn(self) -> CatchUp:

@@ -12,8 +12,9 @@ from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.errors import UnavailableError
-from dejavu_client.poller.events import Prediction
-from dejavu_client.poller.metrics import register_metrics
+from dejavu_client.poller.events import Fault, FaultKind, Prediction
+from dejavu_client.poller.metrics import PollMetrics, register_metrics
+from dejavu_client.poller.poller import LINES
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 
 AGE = "dejavu_poll_game_data_age_seconds"
@@ -87,6 +88,18 @@ async def test_before_the_first_scoreboard_its_age_counts_from_the_start(measure
 
     assert measured.value("scoreboard_age_seconds") == 80.0
     assert measured.value("faults_total", source="scoreboard", kind="unavailable") == 2.0
+
+
+async def test_a_fault_of_the_lines_is_no_fault_of_a_game(measured: Measured) -> None:
+    assert measured.value("faults_total", source="lines", kind="malformed") == 0.0
+    registry = CollectorRegistry()
+    PollMetrics(registry)(Fault(LINES, "not JSON", 1, kind=FaultKind.MALFORMED))
+    counted = registry.get_sample_value
+    values = [
+        counted("dejavu_poll_faults_total", {"source": each, "kind": "malformed"})
+        for each in ("scoreboard", "server", "lines", "game")
+    ]
+    assert values == [0.0, 0.0, 1.0, 0.0]
 
 
 async def test_forecasts_count_as_new_revised_or_missed_and_the_first_ones_with_their_latency(

@@ -91,7 +91,8 @@ def failover_pause(error: DejavuClientError, left: float, repeated: int, *, othe
     """Return the seconds after which to repeat a request that one of several servers did not answer.
 
     A server that has not received it yet gets it at once. Otherwise it is sent after a pause, or after the longer one
-    that the server asks for. Pauses vary by a fifth at random, so that clients do not all return at once.
+    that the server asks for. Pauses vary by a fifth at random, so that clients do not all return at once, but are never
+    shorter than the server asks for.
 
     Args:
         error: how the attempt ended.
@@ -106,6 +107,7 @@ def failover_pause(error: DejavuClientError, left: float, repeated: int, *, othe
         return None
     if other:
         return _AT_ONCE
-    pause = min(FIRST_PAUSE * 2.0 ** max(0, repeated - 1), LONGEST_PAUSE)
-    pause = max(pause, error.retry_after or 0.0) * random.uniform(0.8, 1.2)  # noqa: S311 - as in repeat_pause
+    least = error.retry_after or 0.0
+    pause = max(min(FIRST_PAUSE * 2.0 ** max(0, repeated - 1), LONGEST_PAUSE), least)
+    pause = max(pause * random.uniform(0.8, 1.2), least * random.uniform(1.0, 1.2))  # noqa: S311 - as in repeat_pause
     return pause if pause < left else None

@@ -16,8 +16,8 @@ from tests.support.harness.clients import AnyClient
 
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import ResourceExhaustedError
-from dejavu_client.errors import DejavuClientError
-from dejavu_client.transport.retry_budget import BURST, SHARE, RetryBudget, repeat_pause
+from dejavu_client.errors import DejavuClientError, UnavailableError
+from dejavu_client.transport.retry_budget import BURST, SHARE, RetryBudget, failover_pause, repeat_pause
 
 MakeClient = Callable[..., AnyClient]
 PATTERN = [0.0, 2.0, -3.0]
@@ -123,3 +123,10 @@ def test_the_pause_is_at_least_what_is_asked_for_and_ends_before_the_deadline(as
     pause = repeat_pause(ResourceExhaustedError("later", retry_after=asked), left)
     assert pause is None or asked <= pause < left
     assert pause is not None or 1.5 * asked >= left
+
+
+@given(st.floats(0.001, 100.0), st.integers(0, 10))
+def test_no_server_is_asked_again_earlier_than_it_asked(asked: float, repeated: int) -> None:
+    pause = failover_pause(UnavailableError("away", retry_after=asked), 1e6, repeated, other=False)
+    assert pause is not None
+    assert pause >= asked

@@ -19,9 +19,12 @@ RST_STREAM, CANCEL = 0x3, struct.pack(">I", 8)
 ADDRESSES, CALLS = 16, 1500
 """Number of callers, and minimum number of their calls."""
 
+RESETS = 0.05, 0.95
+"""Shares of their calls that callers reset, in turn: what the one leaves open ends with its connection."""
 
-def frames(stream: int, rng: random.Random) -> bytes:
-    """Return the headers of a call, sometimes with its request, and sometimes with its reset."""
+
+def frames(stream: int, rng: random.Random, resets: float) -> bytes:
+    """Return the headers of a call, sometimes with its request, and for a share of the calls with a reset."""
     request = pb.PredictRequest(pattern=PATTERN).SerializeToString()
     deadline = rng.choice([[], [(b"grpc-timeout", b"1m")], [(b"grpc-timeout", b"20m")]])
     complete = wire.call(PREDICT, wire.prefixed(request), deadline).removeprefix(wire.PREFACE)[9:]
@@ -29,18 +32,18 @@ def frames(stream: int, rng: random.Random) -> bytes:
     number = stream.to_bytes(4, "big")
     headers, body = (part[:5] + number + part[9:] for part in (complete[:length], complete[length:]))
     reset = wire.frame(RST_STREAM, 0, stream, CANCEL)
-    return headers + (body if rng.random() < 0.1 else b"") + (reset if rng.random() < 0.05 else b"")
+    return headers + (body if rng.random() < 0.1 else b"") + (reset if rng.random() < resets else b"")
 
 
-async def reset_calls(host: str, port: int, address: str, rng: random.Random) -> None:
-    """Make its share of the calls from an address, on one connection after the other."""
+async def reset_calls(host: str, port: int, address: str, rng: random.Random, resets: float) -> None:
+    """Make its share of the calls from an address, on one connection after the other, and reset a share of them."""
     calls = 0
     while calls < CALLS / ADDRESSES:
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection(host, port, local_addr=(address, 0))
             writer.write(wire.PREFACE + wire.frame(wire.SETTINGS, 0, 0))
             for stream in range(1, 2 * rng.randrange(1, 60), 2):
-                writer.write(frames(stream, rng))
+                writer.write(frames(stream, rng, resets))
                 calls += 1
                 if rng.random() < 0.3:
                     await asyncio.sleep(rng.choice([0, 0.001, 0.01]))
@@ -54,7 +57,10 @@ def test_calls_that_are_reset_before_their_requests_came_end_no_worker() -> None
 
         async def attack() -> None:
             await asyncio.gather(
-                *(reset_calls(host, int(port), f"127.0.0.{2 + seed}", random.Random(seed)) for seed in range(ADDRESSES))
+                *(
+                    reset_calls(host, int(port), f"127.0.0.{2 + seed}", random.Random(seed), RESETS[seed % 2])
+                    for seed in range(ADDRESSES)
+                )
             )
 
         workers = [worker.pid for worker in server.workers]

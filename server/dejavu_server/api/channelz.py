@@ -1,7 +1,8 @@
 """The channelz service (grpc.channelz.v1): data of gRPC's core about the server, its sockets and their calls.
 
-grpcio-channelz answers from the core and sets a status on the context instead of raising. Here an id that the core
-does not have is an error like any other, so that it is counted, and answered with a reason.
+grpcio-channelz answers from the core. If it has no answer, it sets a status on the context instead of raising. Here
+that is an error like any other, which is counted and logged: an id that the core does not have is answered with a
+reason, data that cannot be read as INTERNAL.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import grpc
 from google.protobuf.message import Message
 from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz import ChannelzServicer
@@ -26,13 +28,24 @@ class UnknownChannelzId(DejavuError):
 
 
 class _Status:
-    """Stand-in for a context, on which the library sets a status if it has no answer."""
+    """Stand-in for a context, on which the library sets a status if it has no answer.
 
-    def set_code(self, code: object) -> None:
-        """Do nothing: a missing answer already means that the id is unknown."""
+    Attributes:
+        code: the status code.
+        details: its text.
+    """
+
+    def __init__(self) -> None:
+        self.code: grpc.StatusCode | None = None
+        self.details = ""
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        """Set the status code."""
+        self.code = code
 
     def set_details(self, details: str) -> None:
-        """Do nothing."""
+        """Set its text."""
+        self.details = details
 
 
 class ChannelzService:
@@ -68,8 +81,11 @@ class ChannelzService:
 
 
 def _answer(method: Callable[[Any, Any], Any], request: Message) -> Message:
-    answer: Message | None = method(request, _Status())
+    status = _Status()
+    answer: Message | None = method(request, status)
     if answer is None:
+        if status.code is not grpc.StatusCode.NOT_FOUND:
+            raise RuntimeError(f"grpcio-channelz could not read the core's data: {status.details}")
         fields = ", ".join(f"{field.name} {value}" for field, value in request.ListFields()) or "id 0"
         raise UnknownChannelzId(f"gRPC has nothing with {fields}; it may have been closed")
     return answer

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import grpc
+import pytest
+from google.protobuf import json_format
 from grpc_channelz.v1 import channelz_pb2 as pb
 from grpc_channelz.v1 import channelz_pb2_grpc
 from tests.support.builders.calls import PATTERN, refusal
@@ -36,3 +38,21 @@ async def test_the_connections_of_a_server_are_listed_with_their_peers_and_calls
         assert all(socket.remote.tcpip_address.port for socket in of)
         refused = await refusal(channelz.GetSocket(pb.GetSocketRequest(socket_id=2**40)))
         assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_CHANNELZ_ID")
+
+
+async def test_data_of_the_core_that_cannot_be_read_is_no_unknown_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise json_format.ParseError("no such field")
+
+    async with (
+        async_worker(tmp_path, channelz="on") as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        channelz: Any = channelz_pb2_grpc.ChannelzStub(cast("Any", channel))
+        [server, *_] = (await channelz.GetServers(pb.GetServersRequest())).server
+        monkeypatch.setattr(json_format, "Parse", fail)
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channelz.GetServer(pb.GetServerRequest(server_id=server.ref.server_id))
+        assert failed.value.code() is grpc.StatusCode.INTERNAL

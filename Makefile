@@ -164,7 +164,7 @@ test: install  ## all tests except the nightly ones
 	$(ALL) -p no:randomly
 
 test-fast: install  ## quick tests while developing: models, feed and units, about a minute
-	$(PYTEST) -q -n 2 --dist worksteal -p no:randomly -m "not nightly" $(FAST)
+	$(PYTEST) -q -n 2 --dist worksteal -p no:randomly $(FAST)
 
 test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract/test_calls.py tests/contract/test_messages.py

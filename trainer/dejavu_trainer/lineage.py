@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import dejavu_common
 import dejavu_feed
 import dejavu_models
 import dejavu_trainer
@@ -17,8 +18,11 @@ from dejavu_common.build import release
 _LIBRARIES: Final = ("dejavu-forecast", "hnswlib", "numpy", "scipy", "torch")
 """Libraries whose versions are recorded in a bundle."""
 
-_PACKAGES: Final = (dejavu_feed, dejavu_models, dejavu_trainer)
+_PACKAGES: Final = (dejavu_common, dejavu_feed, dejavu_models, dejavu_trainer)
 """Packages whose code makes a bundle."""
+
+_COMPILED: Final = "native"
+"""Folder of the sources of the compiled models, beside the package of the models in a repository."""
 
 
 def libraries() -> dict[str, str]:
@@ -30,14 +34,15 @@ def libraries() -> dict[str, str]:
 def code_version() -> str:
     """Return the version of the code that makes bundles, such as 1.0.1+sha256.1a2b3c4d5e6f.
 
-    It ends with a hash of the sources of this code, which most commits leave unchanged. The same sources have the same
-    version, whether they are installed or in a repository.
+    It ends with a hash of the sources of this code, which most commits leave unchanged. A wheel has no sources of the
+    compiled models, so the version of an installation from one differs from that of a repository.
     """
     digest = hashlib.sha256()
-    for package in _PACKAGES:
-        root = Path(next(iter(package.__path__)))
-        for file in sorted(root.rglob("*.py")):
+    roots = {package.__name__: Path(next(iter(package.__path__))) for package in _PACKAGES}
+    roots[_COMPILED] = roots[dejavu_models.__name__].with_name(_COMPILED)
+    for name, root in roots.items():
+        for file in sorted(each for each in root.rglob("*") if each.suffix in (".py", ".cpp", ".hpp")):
             content = file.read_bytes()
-            digest.update(f"{package.__name__}/{file.relative_to(root).as_posix()} {len(content)}\n".encode())
+            digest.update(f"{name}/{file.relative_to(root).as_posix()} {len(content)}\n".encode())
             digest.update(content)
     return f"{release().partition('.dev')[0]}+sha256.{digest.hexdigest()[:12]}"

@@ -234,7 +234,7 @@ class Settings(ProcessMessage):
     ] = 64
     caller_rate: Annotated[
         float,
-        option("Calls of one caller a second in a worker, up to 1,000,000; 0: any.", "N", flag=False, ge=0, le=1e6),
+        option("Calls of one caller a second in a worker, up to 1,000,000; 0: any.", "N", flag=False, ge=0, le=10**6),
     ] = 1000.0
     caller_streams: Annotated[
         int, option("Streams of one caller in a worker, up to 100,000; 0: any.", "N", flag=False, ge=0, le=100_000)

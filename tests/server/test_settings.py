@@ -138,6 +138,10 @@ def test_what_another_release_has_more_is_dropped_and_what_it_lacks_has_its_defa
     assert Settings.from_json(json.dumps(other)) == Settings(workers=3, ledger="sqlite:////x")
 
 
+def test_limits_are_written_as_whole_numbers_where_they_are() -> None:
+    assert [each.limits for each in options().values() if re.search(r"\.0\b", each.limits)] == []
+
+
 def test_the_table_of_the_documentation_is_that_of_the_fields() -> None:
     rows = ["| option | environment variable | default | meaning |", "|---|---|---|---|"]
     for flag, variable, value, default, meaning, _ in options().values():

@@ -37,7 +37,13 @@ from dejavu_trainer.reports import fit as fit_report
 def fit(
     data: Data,
     train: Annotated[str, typer.Option(help="Seasons to train on, such as 2015-2021 or 2015,2017-2019.")],
-    calibrate: Annotated[str, typer.Option(help="The newest seasons; fitted on too. The holdout test is on the last.")],
+    calibrate: Annotated[
+        str,
+        typer.Option(
+            help="The newest seasons, which calibrate the forecasts: models and their tables are fitted without them, "
+            "totals and players' ratings with them. The holdout test is on their last games."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; an existing bundle there is replaced.")],
     seed: Seed = 0,
     prototypes: Prototypes = None,

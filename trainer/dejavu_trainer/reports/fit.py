@@ -106,7 +106,7 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
                 Text(f"{horizon} from {minute.replace('_', ' ')}"),
                 Text(
                     f"MAE {metric['value']:.3f} × persistence [{metric['lower']:.3f}, {metric['upper']:.3f}],"
-                    " on the calibration games"
+                    " on all games, by linear models of the other seasons"
                 ),
             )
     if run := document.get("mlflow_run"):

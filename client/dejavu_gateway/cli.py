@@ -115,12 +115,13 @@ def dashboard(  # noqa: PLR0917 - each is an option
         int, _count("DEJAVU_DASHBOARD_MAX_STREAMS_PER_ADDRESS", "Most live streams of one address.")
     ] = GatewayLimits().streams_per_address,
     request_seconds: Annotated[
-        float, _seconds("DEJAVU_DASHBOARD_REQUEST_SECONDS", "Within how long a request must have arrived.")
+        float, _seconds("DEJAVU_DASHBOARD_REQUEST_SECONDS", "Time limit for the arrival of a request.")
     ] = GatewayLimits().request_seconds,
     stalled_seconds: Annotated[
         float,
         _seconds(
-            "DEJAVU_DASHBOARD_STALLED_SECONDS", "After how long a browser that reads nothing is cut off; it resumes."
+            "DEJAVU_DASHBOARD_STALLED_SECONDS",
+            "Time after which a browser that reads nothing is disconnected; it can resume.",
         ),
     ] = GatewayLimits().stalled_seconds,
     grace: Annotated[
@@ -129,7 +130,9 @@ def dashboard(  # noqa: PLR0917 - each is an option
     ] = 5.0,
     log_level: Annotated[
         str,
-        typer.Option(envvar="DEJAVU_LOG_LEVEL", callback=_one_of(*LEVELS), help=f"Least to log: {', '.join(LEVELS)}."),
+        typer.Option(
+            envvar="DEJAVU_LOG_LEVEL", callback=_one_of(*LEVELS), help=f"Lowest level to log: {', '.join(LEVELS)}."
+        ),
     ] = "info",
     log_format: Annotated[
         str, typer.Option(envvar="DEJAVU_LOG_FORMAT", callback=_one_of(*FORMATS), help=f"{', '.join(FORMATS)}.")

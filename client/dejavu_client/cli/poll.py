@@ -65,8 +65,8 @@ def poll(
         typer.Option(
             metavar="NAME",
             envvar="DEJAVU_POLL_LEASE",
-            help="Of the pollers with one lease, one works and the others stand by; - for none. By default those with "
-            "the same feed and options.",
+            help="Lease name: of the pollers with the same lease, one works and the others stand by; - for none. "
+            "Default: derived from feed and options.",
         ),
     ] = "",
     until_final: Annotated[

@@ -286,9 +286,7 @@ def report(
     if withdraw:
         given = (differential, total_points, overtimes)
         if home or away or observed or correct or any(each is not None for each in given):
-            raise typer.BadParameter(
-                "it takes back what stands; give the game and --horizon only", param_hint="--withdraw"
-            )
+            raise typer.BadParameter("--withdraw takes only the game and --horizon", param_hint="--withdraw")
         with connect(target, timeout) as client:
             show(client.withdraw_outcome(game_id, horizon=HORIZONS[horizon]), print_withdrawal, as_json=as_json)
         return
@@ -319,7 +317,9 @@ def report(
             before = _standing(client, game_id, HORIZONS[horizon])
             answer = send()
             stood = error.message.partition(": ")[2] or error.message
-            said = f"Corrected; what stood was {stood}" if before is None else correction(before, answer.outcome)
+            said = (
+                f"Corrected; the previous outcome was {stood}" if before is None else correction(before, answer.outcome)
+            )
             typer.echo(said, err=True)
     known = answer.outcome.sequence <= head  # only a new entry is beyond `head`
     show(answer, partial(print_report, known=known), as_json=as_json)
@@ -330,7 +330,7 @@ def checkpoint(
         Path | None, typer.Option(metavar="FILE", help="Write to a new file; standard output by default.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite the file of --out, a proof if it is older.")
+        bool, typer.Option("--force", help="Overwrite the file of --out; an older checkpoint proves more.")
     ] = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,

@@ -56,7 +56,7 @@ def replay(
     ] = None,
     source: Annotated[
         Source,
-        typer.Option("--from", help="Whose columns the file of --games has; plays: those that the trainer stores."),
+        typer.Option("--from", help="Format of the file of --games; plays: the columns that the trainer stores."),
     ] = Source.PLAYS,
     game_list: Annotated[
         Path | None,

@@ -26,7 +26,7 @@ _SHARED: Final = {
 def print_cache_stats(stats: pb.GetCacheStatsResponse) -> None:
     """Print the statistics of a cache."""
     rows = name_value_rows()
-    rows.add_row("answers are kept in", _BACKENDS.get(stats.backend, "a way of a later release"))
+    rows.add_row("answers are kept in", _BACKENDS.get(stats.backend, "unknown (newer server)"))
     if stats.backend != pb.CACHE_BACKEND_OFF:
         rows.add_row("workers", f"{stats.workers}")
         rows.add_row("answers", f"{stats.entries:,}")

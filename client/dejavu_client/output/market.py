@@ -150,9 +150,9 @@ def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer)
     elif warned is not None:
         reason = warning_label(warned)
     elif any(side.kelly_fraction > 0.0 for side in both):
-        reason = "what is staked leaves nothing of the caps"
+        reason = "the stakes so far leave no room below the caps"
     elif any(side.win_probability > _break_even(side, answer.push_probability) for side in both):
-        reason = "between model and market, neither side breaks even"
+        reason = "at the blended probability, neither side breaks even"
     else:
         reason = "neither wins more often than its price breaks even"
     return f"no stake on either side.\nreason: {reason}"

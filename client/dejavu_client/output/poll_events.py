@@ -107,7 +107,7 @@ def _before_tip_off(event: events.GameSkipped | events.LineTaken) -> str:
         return line_text(event.game, event.line)
     if event.rated:
         return "no line: the ratings are used"
-    return "no line, and no ratings that can be used: forecasts know the score alone"
+    return "no line and no usable ratings: forecasts use only the score"
 
 
 def line_text(game: GameState, line: GameLine) -> str:
@@ -150,9 +150,9 @@ def leadership_line(status: Leadership) -> str:
         case LeaderRole.STANDBY:
             return f"stands by: {status.leader} leads"
         case LeaderRole.ALONE:
-            return f"goes on alone, as any other poller does: {status.reason}"
+            return f"works without a lease, as other pollers may too: {status.reason}"
         case LeaderRole.WAITING:
-            return f"stands by: {status.reason or 'asks who leads'}"
+            return f"stands by: {status.reason or 'waiting for the lease'}"
 
 
 def event_record(event: events.Event, now: datetime) -> dict[str, Any]:

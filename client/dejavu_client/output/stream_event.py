@@ -84,7 +84,7 @@ def _outcome(outcome: Outcome, *, wide: bool) -> str:
     place = "final" if outcome.horizon == FINAL else "half"
     result = lead_with_sign(outcome.differential, outcome)
     if outcome.withdrawn:
-        said = f"{place} withdrawn: {result} counts no more"
+        said = f"{place} withdrawn: {result} no longer counts"
     else:
         said = f"{place}: {result}{after_overtime(outcome)}{', corrected' if outcome.revision else ''}"
     line = f"{local_time(outcome.recorded_time, _CLOCK)}  {title(outcome) if wide else _game(outcome)}  {said}"

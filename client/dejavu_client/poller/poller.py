@@ -433,7 +433,7 @@ class Poller:
     async def _skip(self, state: GameState) -> None:
         """Report once that an All-Star game is not forecast; its id stays known while the scoreboard shows it."""
         if state.game_id not in self._skipped:
-            await self._emit(GameSkipped(state, "an All-Star game, of which no model knows anything"))
+            await self._emit(GameSkipped(state, "an All-Star game, which no model covers"))
         self._skipped = frozenset({state.game_id, *(self._skipped & self._shown)})
 
     def _forget(self) -> None:

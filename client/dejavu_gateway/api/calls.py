@@ -153,6 +153,6 @@ CALLS: Final = (
         "Two models on the same games; by default the challenger and the champion.",
     ),
     CallEndpoint("GET", "/api/model-changes", upstream.LIST_MODEL_CHANGES, "Changes of models, newest first."),
-    CallEndpoint("GET", "/api/stats", upstream.GET_SERVICE_STATS, "What the server and the others of its ledger did."),
+    CallEndpoint("GET", "/api/stats", upstream.GET_SERVICE_STATS, "Activity of the servers of this ledger."),
     CallEndpoint("GET", "/api/checkpoint", upstream.GET_CHECKPOINT, "The signed head of the ledger."),
 )

@@ -145,7 +145,7 @@ class StatusBoard:
             case None:
                 return "The server has not been reached yet."
             case DejavuClientError():
-                return "The server cannot be reached. What is shown is the last that it said."
+                return "The server cannot be reached. The page shows the last known data."
             case _:
                 return "The server is starting or stopping and takes no requests."
 

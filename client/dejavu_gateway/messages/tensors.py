@@ -230,7 +230,7 @@ def _array(value: object, place: str, most: int | None = MAX_TENSORS) -> list[An
     if not isinstance(value, list):
         raise invalid_field(place, f"{_shown(value)}; expected an array")
     if most is not None and len(value) > most:
-        raise invalid_field(place, f"{len(value)} of them; expected at most {most}")
+        raise invalid_field(place, f"{len(value)} elements; expected at most {most}")
     return value
 
 

@@ -196,8 +196,8 @@ _FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=
         (_LIKELY, [WARNING_REASON_IMPLAUSIBLE_EDGE], "implausible edge"),
         (_LIKELY, [WARNING_REASON_TEAMS_UNKNOWN], "teams unknown"),
         (_LIKELY, [WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
-        (_CAPPED, [], "what is staked leaves nothing of the caps"),
-        (_DOUBTED, [], "between model and market, neither side breaks even"),
+        (_CAPPED, [], "the stakes so far leave no room below the caps"),
+        (_DOUBTED, [], "at the blended probability, neither side breaks even"),
         (_LIKELY, [WARNING_REASON_TEAM_LITTLE_KNOWN], "team little known"),
     ],
 )

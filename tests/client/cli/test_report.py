@@ -74,7 +74,7 @@ def test_a_report_says_what_stands_and_overturns_it_only_if_told_to(server: Fake
     teams = {"game_id": GAME, "home_team": "WAS", "away_team": "UTA"}
     before = outcome(488, differential=-2, recorded_time=timestamp(), **teams)
     for known, told in (
-        ([], "Corrected; what stood was +3\n"),
+        ([], "Corrected; the previous outcome was +3\n"),
         ([before], "Corrected: UTA by 2 (−2), recorded 2026-01-15 02:31 as 488, is now WAS by 5 (+5)\n"),
     ):
         server.answers("GetPrediction", GetPredictionResponse(outcomes=known))

@@ -62,7 +62,7 @@ def test_a_stream_fits_eighty_columns_and_says_who_leads_who_won_and_what_is_wit
         "model unfit",
         "LAL @ BOS  min 18  half −17.3 −25…+10  BOS leads >99 %",
         "LAL @ BOS  final: LAL by 29 (−29)",
-        "LAL @ BOS  final withdrawn: LAL by 29 (−29) counts no more",
+        "LAL @ BOS  final withdrawn: LAL by 29 (−29) no longer counts",
     ]
     assert max(map(len, lines)) <= 80
 

@@ -220,7 +220,7 @@ async def test_an_all_star_game_is_not_forecast_and_that_is_said_once() -> None:
     async with watching(AllStarWeekend([game()])) as watch:
         await go_through(watch, 6, 7)
     (skipped,) = watch.told(GameSkipped)
-    assert event_line(skipped).endswith("not forecast: an All-Star game, of which no model knows anything")
+    assert event_line(skipped).endswith("not forecast: an All-Star game, which no model covers")
     assert {prediction.game.game_id for prediction in watch.told(Prediction)}.isdisjoint({"0032300001"})
     assert list(watch.poller.games) == [regular_season(watch.evening.ids[0])]
 

@@ -118,7 +118,7 @@ async def test_a_file_comes_before_the_feed_and_may_change_until_tip_off(tmp_pat
             FeedUnavailable("status 403"),
             0,
             None,
-            "no line, and no ratings that can be used: forecasts know the score alone",
+            "no line and no usable ratings: forecasts use only the score",
         ),
     ],
     ids=["absent", "malformed", "ratings too old"],

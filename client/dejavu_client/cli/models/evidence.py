@@ -40,7 +40,8 @@ def compare(
 ) -> None:
     """Compare a model with the champion on exactly the same games and minutes.
 
-    Shows the e-values after each game: one that reaches 20 shows its statement, however often it is looked at.
+    Shows the e-values after each game. An e-value of 20 or more shows its
+    statement; it may be checked after every game.
     """
     with connect(target, timeout) as client:
         comparison = client.compare_models(

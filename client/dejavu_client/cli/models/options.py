@@ -12,7 +12,8 @@ ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="Version of the model, or champion, challenger or previous.")
 ]
 Reason = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Why, for people; kept in the ledger, at most 500 characters.")
+    str,
+    typer.Option("--reason", metavar="TEXT", help="Human-readable reason; kept in the ledger, at most 500 characters."),
 ]
 
 CHANGE_TIMEOUT = config.MODELS_TIMEOUT

@@ -28,7 +28,7 @@ export const strings = {
     label: "Problems",
     pageLost: {
       title: "The page has lost its server.",
-      detail: "What you see may be old. It tries again.",
+      detail: "The figures may be old. The page keeps trying to reconnect.",
     },
     reasons: {
       SERVER_GONE: { title: "The forecast server does not answer.", detail: "No new forecasts arrive until it is back." },

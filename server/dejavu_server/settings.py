@@ -115,7 +115,10 @@ class Settings(ProcessMessage):
     ] = 8
     gate: Annotated[
         Literal["off", "advise", "auto"],
-        option("Judge challengers by their record: off, for promotions by others only, or to promote and retire them."),
+        option(
+            "Judge challengers by their record: off; advise (promotions by others need its evidence); auto (also "
+            "promotes and retires them)."
+        ),
     ] = "advise"
     gate_rollback: Annotated[
         Literal["off", "on"],
@@ -219,7 +222,8 @@ class Settings(ProcessMessage):
     max_in_flight: Annotated[
         int,
         option(
-            "Single forecasts in progress in a worker, 1 to 10,000, and a quarter more of callers with few.",
+            "Maximum of single forecasts in progress in a worker, 1 to 10,000; callers with few calls may use a "
+            "quarter more.",
             "N",
             ge=1,
             le=10_000,
@@ -230,19 +234,24 @@ class Settings(ProcessMessage):
     ] = 4000
     caller_calls: Annotated[
         int,
-        option("Calls of one caller in progress in a worker, up to 10,000; 0: any.", "N", flag=False, ge=0, le=10_000),
+        option(
+            "Calls of one caller in progress in a worker, up to 10,000; 0: no limit.", "N", flag=False, ge=0, le=10_000
+        ),
     ] = 64
     caller_rate: Annotated[
         float,
-        option("Calls of one caller a second in a worker, up to 1,000,000; 0: any.", "N", flag=False, ge=0, le=10**6),
+        option(
+            "Calls of one caller a second in a worker, up to 1,000,000; 0: no limit.", "N", flag=False, ge=0, le=10**6
+        ),
     ] = 1000.0
     caller_streams: Annotated[
-        int, option("Streams of one caller in a worker, up to 100,000; 0: any.", "N", flag=False, ge=0, le=100_000)
+        int, option("Streams of one caller in a worker, up to 100,000; 0: no limit.", "N", flag=False, ge=0, le=100_000)
     ] = 100
     caller_games: Annotated[
         int,
         option(
-            "Games of which one caller records forecasts or outcomes in a day by a worker, up to 10,000; 0: any.",
+            "Maximum games per day for which one caller records forecasts or outcomes through one worker, up to "
+            "10,000; 0: no limit.",
             "N",
             ge=0,
             le=10_000,
@@ -251,7 +260,7 @@ class Settings(ProcessMessage):
     caller_model_changes: Annotated[
         int,
         option(
-            "Changes of models that one caller records in a day by a worker, up to 10,000; 0: any.",
+            "Changes of models that one caller records in a day by a worker, up to 10,000; 0: no limit.",
             "N",
             flag=False,
             ge=0,
@@ -261,11 +270,17 @@ class Settings(ProcessMessage):
     caller_ledger_mib: Annotated[
         int,
         option(
-            "MiB of entries that one caller records in a day by a worker, up to 1,000,000; 0: any.", "N", ge=0, le=10**6
+            "MiB of entries that one caller records in a day by a worker, up to 1,000,000; 0: no limit.",
+            "N",
+            ge=0,
+            le=10**6,
         ),
     ] = 64
     caller_loopback: Annotated[
-        Literal["off", "on"], option("Limit callers of this machine too, by their tokens or as one.", flag=False)
+        Literal["off", "on"],
+        option(
+            "Limit callers of this machine too: each token by itself, all callers without a token together.", flag=False
+        ),
     ] = "off"
     connection_age_seconds: Annotated[
         float,
@@ -315,7 +330,8 @@ class Settings(ProcessMessage):
     plausible_gap: Annotated[
         float,
         option(
-            "Points between a request's pregame_margin and that of the ratings from which the answer warns, 1 to 200.",
+            "Difference in points between a request's pregame_margin and the ratings' margin above which the answer "
+            "has a warning, 1 to 200.",
             "POINTS",
             ge=1,
             le=200,

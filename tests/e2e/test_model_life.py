@@ -199,7 +199,7 @@ class Story:
                 try:
                     return (await self.client.load_model(version)).model.stage
                 except FailedPreconditionError as error:
-                    if "ended worker" not in str(error):
+                    if "killed worker" not in str(error):
                         raise
                     await asyncio.sleep(1)
 

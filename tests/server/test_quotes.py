@@ -48,7 +48,7 @@ async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(
     wins = answer.market.home.win_probability
     assert abs(wins - recorded.home_lead_probability) > 0.01
     assert f"gives {100 * recorded.home_lead_probability:.1f} % that BOS wins" in warning.text
-    assert f"weighs this market {100 * wins:.1f} %" in warning.text
+    assert f"compared with this market {100 * wins:.1f} %" in warning.text
     assert verify(ledger_url(tmp_path)).markets == 1
 
 

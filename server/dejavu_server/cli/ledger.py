@@ -124,7 +124,7 @@ def checkpoint(
     ledger: Ledger = None,
     signing_key: SigningKey = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite the file of --out, a proof if it is older.")
+        bool, typer.Option("--force", help="Overwrite the file of --out; an older checkpoint proves more.")
     ] = False,
 ) -> None:
     """Sign the head of the ledger and write it to a file, like GetCheckpoint but without a server.

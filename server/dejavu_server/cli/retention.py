@@ -73,14 +73,14 @@ def restore(
         as_json,
         {"ledger": url, **asdict(result)},
         f"{url}: {result.ledger_id}, {result.entries:,} entries up to sequence {result.sequence:,}, verified",
-        f"  epoch  {result.epoch}: resume tokens of before expire",
+        f"  epoch  {result.epoch}: resume tokens issued before expire",
         "  signed by whichever server wrote it; `ledger verify --public-key FILE` tells whether that was yours",
     )
 
 
 @app.command()
 def copy(
-    to: Annotated[str, typer.Option(metavar="URL", help="The other ledger: a new one, or the beginning of a copy.")],
+    to: Annotated[str, typer.Option(metavar="URL", help="The other ledger: a new one, or an unfinished copy.")],
     ledger: Ledger = None,
     as_json: Json = False,
 ) -> None:
@@ -89,7 +89,7 @@ def copy(
     Repeat it after an interruption, or to add what was recorded since: it goes
     on behind the newest entry of the copy. To move a ledger, stop its servers,
     repeat the command, and start them with the other URL. Resume tokens stay
-    valid; two ledgers that are both recorded in contradict each other.
+    valid; if servers record in both ledgers, these diverge.
     """
     from dejavu_server.ledger.database.backends import check_url  # noqa: PLC0415 - see the module docstring
     from dejavu_server.ledger.retention.databases import open_source, open_target, same_database  # noqa: PLC0415

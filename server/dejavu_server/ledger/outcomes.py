@@ -274,8 +274,8 @@ def _too_early(connection: Connection, reported: ReportedOutcome) -> InvalidTime
     earliest, last = max(over, default=(reported.observed_time, None))
     if last is None or earliest <= reported.observed_time:
         return None
-    forecast = f"the game's forecast after minute {last.minute} is of {last.made:%Y-%m-%dT%H:%M:%SZ}"
-    expected = f"{earliest:%Y-%m-%dT%H:%M:%SZ} or later: {forecast}, and of others a time after this one"
+    forecast = f"the game's forecast after minute {last.minute} was made at {last.made:%Y-%m-%dT%H:%M:%SZ}"
+    expected = f"{earliest:%Y-%m-%dT%H:%M:%SZ} or later: {forecast}, and others were made after this time"
     return InvalidTime(f"{reported.observed_time:%Y-%m-%dT%H:%M:%SZ}", expected)
 
 

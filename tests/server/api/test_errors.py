@@ -102,4 +102,4 @@ def test_a_model_that_is_not_held_is_answered_with_those_that_are() -> None:
     failure = describe(UnknownModel("x" * 1000, ("24a8ff7834922bc8",)))
     [(field, description)] = failure.violations
     assert failure.message == f"{field}: {description}"
-    assert description == "a text of 1000 characters is not held; expected one of 24a8ff7834922bc8, or empty"
+    assert description == "a text of 1000 characters is not loaded; expected one of 24a8ff7834922bc8, or empty"

@@ -38,7 +38,7 @@ def test_a_backup_is_restored_and_copied_and_each_says_what_it_has(
     assert "verifying" in made.stderr
     restored = run("restore", "--backup", tmp_path / "backup.db", DEJAVU_LEDGER=f"sqlite:///{tmp_path}/restored.db")
     assert restored.exit_code == 0, restored.output
-    assert "resume tokens of before expire" in restored.stdout
+    assert "resume tokens issued before expire" in restored.stdout
     copied = run("copy", "--to", f"sqlite:///{tmp_path}/copy.db", "--ledger", url, "--json")
     assert copied.exit_code == 0, copied.output
     told = json.loads(copied.stdout)

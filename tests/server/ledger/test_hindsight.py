@@ -63,9 +63,7 @@ async def test_why_is_told(ledger: Ledger) -> None:
     assert isinstance(answer, Failed)
     assert isinstance(answer.error, OutcomeAlreadyRecorded)
     assert answer.error.reason == "OUTCOME_KNOWN"
-    assert str(answer.error).startswith(
-        f"the outcome of game {game(2)} at halftime is known: it stands in the ledger at 2"
-    )
+    assert str(answer.error).startswith(f"the outcome of game {game(2)} at halftime is recorded (ledger entry 2)")
 
 
 async def test_a_stored_forecast_is_still_answered_and_a_revision_refused(ledger: Ledger) -> None:

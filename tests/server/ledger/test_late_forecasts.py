@@ -327,7 +327,7 @@ def test_no_time_of_an_outcome_leaves_out_the_minutes_that_went_badly(
         book.predict(with_market(made, stake=0.02))
     if counted is None:
         with pytest.raises(
-            InvalidTime, match=r"expected 20\d\d-.* or later: the game's forecast after minute (10|22) is of"
+            InvalidTime, match=r"expected 20\d\d-.* or later: the game's forecast after minute (10|22) was made at"
         ):
             book.report(GAME, FINAL, 11, seen=EVENING + timedelta(minutes=seen))
         return

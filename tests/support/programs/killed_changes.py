@@ -137,7 +137,7 @@ async def _ended(asked: asyncio.Future[Any]) -> bool:
     try:
         await asked
     except grpc.aio.AioRpcError as error:
-        if error.code() not in LOST and "it is not tried again within" not in (error.details() or ""):
+        if error.code() not in LOST and "it is not retried for" not in (error.details() or ""):
             raise
         return False  # lost, or refused because it ended its worker, as a bundle that crashes its loader does
     return True

@@ -74,8 +74,8 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
         recorded, now = issued.forecast.home_lead_probability, weighed_by.home_lead_probability
         text = (
             f"the recorded forecast gives {100 * recorded:.1f} % that {issued.home_team or 'home'} "
-            f"{_THEN[issued.forecast.horizon]}, the one that weighs this market {100 * now:.1f} %: the model "
-            "has learned from outcomes since"
+            f"{_THEN[issued.forecast.horizon]}, the one compared with this market {100 * now:.1f} %: "
+            "in between, the model has learned from outcomes"
         )
         warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_RECOMPUTED, text=text))
     return warnings
@@ -92,8 +92,8 @@ def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[
         warnings.append(_teams_unknown("how much they score"))
     elif answer.unrated:
         text = (
-            "the ratings of total points end too long before this game: they are not used, and a given pregame margin "
-            "says nothing of them; no stake"
+            "the ratings of total points end too long before this game and are not used, and a pregame margin gives no "
+            "information about total points; no stake"
         )
         warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, text=text))
     if answer.mismatched:
@@ -128,9 +128,9 @@ def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str
 
 def _markets_own_line(given: str) -> forecast_pb2.Warning:
     text = (
-        f"this line is within {OWN_LINE:g} points, or its price within {100 * OWN_PRICE:.0f} percentage points, of "
-        f"what the given {given} implies, by which the forecast knows the teams: the price may be from before "
-        "tip-off; no stake"
+        f"this line is within {OWN_LINE:g} points, or its price within {100 * OWN_PRICE:.0f} percentage points, of the "
+        f"one that the given {given} implies, the forecast's only information about the teams: the odds may be from "
+        "before tip-off; no stake"
     )
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_MARKETS_OWN_LINE, text=text)
 

@@ -145,7 +145,7 @@ def remove_dead(connection: Connection, dead: Sequence[Replicas]) -> None:
     for version, wish in wishes.items():
         if not wish.error and (worker := ended.get(wish.token)) is not None:
             worker_name = f"worker {worker.worker} of server {worker.server}"
-            error = f"loading model {version} ended {worker_name}; it is not tried again within {_SECONDS} s"
+            error = f"loading model {version} killed {worker_name}; it is not retried for {_SECONDS} s"
             model_workers.report(connection, WISHES, version, f"{wish.token} {error}")
     for each in dead:
         model_workers.withdraw(connection, each.server, each.worker)

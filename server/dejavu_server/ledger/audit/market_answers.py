@@ -109,9 +109,8 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
     known = forecast.expected_margin is not None and (given or are_known(forecast.teams_known))
     if is_own_market(market, issued.pregame_margin, final=forecast.horizon is Horizon.FINAL):
         if not answer.unrated:
-            return (
-                "it would stake at about the line or price of the given margin, by which the forecast knows the teams"
-            )
+            only = "the forecast's only information about the teams"
+            return f"it would stake at about the line or price of the given margin, {only}"
     elif answer.unrated is known:
         found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
         return f"it treats the teams as {found}, but by the forecast they are {expected}"

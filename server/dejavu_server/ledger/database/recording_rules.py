@@ -96,8 +96,8 @@ class RecordedGames:
         for horizon, sequence in self._outcomes.get(game_id, {}).items():
             if minute <= horizon.last_slot:
                 error = OutcomeAlreadyRecorded(
-                    f"the outcome of game {game_id} at {horizon.value} is known: it stands in the ledger at "
-                    f"{sequence}, and no forecast from before that point is recorded any more"
+                    f"the outcome of game {game_id} at {horizon.value} is recorded (ledger entry {sequence}): "
+                    "forecasts of an earlier moment are no longer recorded"
                 )
                 return Failed(error)
         return None

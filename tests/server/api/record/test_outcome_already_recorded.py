@@ -41,7 +41,7 @@ async def test_a_stored_forecast_is_answered_and_a_new_one_refused_with_the_reas
     assert await service.Predict(about()) == stored
     refused = await refusal(service.Predict(about(CORRECTED)))
     assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OUTCOME_KNOWN")
-    assert refused.message.startswith(f"the outcome of game {GAME} at halftime is known: it stands in the ledger at 2")
+    assert refused.message.startswith(f"the outcome of game {GAME} at halftime is recorded (ledger entry 2)")
     assert (await service.Predict(about(CORRECTED, game_id=""))).forecast.point_forecast == 12
     assert await other.head() == 2
 

@@ -202,8 +202,8 @@ async def test_a_wish_that_ended_a_worker_is_not_followed_again(ledger: Ledger, 
     async with asyncio.timeout(SECONDS):
         while (wish := (await ledger.read(replicas.live))[1]["b"]).error == "":  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
-    assert wish.error.startswith("loading model b ended worker 9 of server host:1")
-    with pytest.raises(ModelLoadFailed, match=r"model b ended worker 9 .* within 30 s"):
+    assert wish.error.startswith("loading model b killed worker 9 of server host:1")
+    with pytest.raises(ModelLoadFailed, match=r"model b killed worker 9 .* for 30 s"):
         await one.changes.load("b")
     assert await one.changes.load("c") is not None  # another model meanwhile: that worker is waited for no longer
     assert [sorted(node.models.versions) for node in nodes] == [sorted([FIRST, "c"])] * 2

@@ -193,7 +193,9 @@ def test_the_line_of_the_given_margin_has_no_stake() -> None:
         assert (answer.stake == 0) is answer.unrated is refused
         assert fault_of(forecast, market, answer) is None
     forecast, market, staked = asked(Horizon.FINAL, Market(5.0, 1.9, 1.9), lead=9.0, policy=policy)
-    fault = "it would stake at about the line or price of the given margin, by which the forecast knows the teams"
+    fault = (
+        "it would stake at about the line or price of the given margin, the forecast's only information about the teams"
+    )
     assert fault_of(replace(forecast, pregame_margin=4.0), market, staked) == fault
 
 

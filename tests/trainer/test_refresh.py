@@ -139,7 +139,7 @@ def test_a_season_without_games_is_told(bundle: Path, tmp_path: Path, capsys: py
     assert run(*arguments, tmp_path / "out", "--json") == 0
     assert json.loads(capsys.readouterr().out)["missing_seasons"] == [2035, 2036]
     assert run(*arguments, tmp_path / "out") == 0
-    assert "no games of 2034–35, 2035–36: the ratings know nothing of them" in " ".join(capsys.readouterr().out.split())
+    assert "no games of 2034–35, 2035–36: the ratings do not include them" in " ".join(capsys.readouterr().out.split())
     assert run("refresh", bundle, "--from", tmp_path / "plays_2034.parquet", "--out", tmp_path / "out") == 0
     assert "warning" not in capsys.readouterr().out
 

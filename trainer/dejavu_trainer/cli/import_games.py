@@ -39,7 +39,7 @@ def import_plays(
     season: Season,
     out: Annotated[Path, typer.Option(help="Folder to write plays_{season}.parquet into.")],
     source: Annotated[
-        Source, typer.Option("--from", help="Whose columns the files have; plays: those of docs/training.md.")
+        Source, typer.Option("--from", help="Format of the files; plays: the columns of docs/training.md.")
     ] = Source.PLAYS,
     games: Annotated[
         Path | None,

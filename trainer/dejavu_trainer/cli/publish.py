@@ -27,7 +27,7 @@ def publish(
         str, typer.Option(metavar="URI", help="MLflow server to register it with, with the alias challenger.")
     ] = "",
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why, for people; by default the reason in the bundle's lineage.")
+        str, typer.Option(metavar="TEXT", help="Human-readable reason; by default the reason in the bundle's lineage.")
     ] = "",
     allow_unfit: Annotated[
         bool, typer.Option("--allow-unfit", help="Store a bundle whose recipe failed its backtest.")

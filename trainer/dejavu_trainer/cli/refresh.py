@@ -37,8 +37,8 @@ def refresh(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the new bundle; by default it replaces the old one, and of the shipped one it goes to "
-            "where servers without --bundle find it."
+            help="Folder of the new bundle. By default, it replaces the old one; a refreshed copy of the shipped "
+            "bundle goes to the folder where servers without --bundle look for it."
         ),
     ] = None,
     source: Annotated[

@@ -43,11 +43,14 @@ def retrain(
         typer.Option(
             "--from",
             metavar="LEDGER|GAMES",
-            help="Where games are: a ledger (its path, sqlite:///PATH or postgresql://USER@HOST/DATABASE), a folder"
-            " with plays_{season}.parquet, or one such file; repeatable. The first that has a game gives it.",
+            help="Sources of games: a ledger (its path, sqlite:///PATH or postgresql://USER@HOST/DATABASE), a folder"
+            " with plays_{season}.parquet, or one such file; repeatable. A game in several sources is taken from the"
+            " first.",
         ),
     ],
-    work: Annotated[Path, typer.Option(help="Folder for the results of its steps, from which a killed run goes on.")],
+    work: Annotated[
+        Path, typer.Option(help="Folder for the results of its steps, from which an interrupted run resumes.")
+    ],
     store: Annotated[
         str, typer.Option(metavar="URL", help="Model store that gets the challenger: a folder, or s3://BUCKET/FOLDER.")
     ] = "",
@@ -66,22 +69,28 @@ def retrain(
     ] = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Only say which trigger stands. Exit codes: 0 one does, 1 none, 2 failed."),
+        typer.Option("--check", help="Only report which triggers are met. Exit codes: 0 any, 1 none, 2 failed."),
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on: look again every --every hours.")] = False,
-    every: Annotated[float, typer.Option(metavar="HOURS", min=0.01, help="Time between two looks.")] = 24.0,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep running and check every --every hours.")] = False,
+    every: Annotated[float, typer.Option(metavar="HOURS", min=0.01, help="Time between two checks.")] = 24.0,
     reason: Annotated[
-        str, typer.Option(help="Retrain whatever the triggers say, for this reason, which the bundle then names.")
+        str, typer.Option(help="Retrain regardless of the triggers; the reason is stored in the bundle.")
     ] = "",
     seasons: Annotated[str, typer.Option(help="Seasons to use, such as 2015-2023; by default all.")] = "",
     new_games: Annotated[int, typer.Option(min=1, help="New games that make a new model due.")] = 400,
     coverage_tolerance: Annotated[
         float,
-        typer.Option(min=0.0, max=0.5, help="How far coverage may be from the nominal one, beyond its own interval."),
+        typer.Option(
+            min=0.0,
+            max=0.5,
+            help="Least distance of coverage's 95 % interval from the nominal coverage that makes a new model due.",
+        ),
     ] = 0.02,
     calibration_games: Annotated[
         int,
-        typer.Option(min=1, help="Fewest games of the newest seasons to calibrate on; earlier ones are trained on."),
+        typer.Option(
+            min=1, help="Minimum games to calibrate on, of the newest seasons; earlier seasons are trained on."
+        ),
     ] = 2000,
     test_seasons: Annotated[
         int, typer.Option(min=0, help="Seasons to backtest, each about as long as a fit; 0: one holdout test.")
@@ -91,7 +100,8 @@ def retrain(
     accept: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PROBLEM", help="Problem of the games that does not stop it, as its message names it; repeatable."
+            metavar="PROBLEM",
+            help="Problem of the games that does not stop the run, by its name in the error message; repeatable.",
         ),
     ] = None,
     allow_unfit: Annotated[
@@ -136,7 +146,7 @@ def retrain(
         allow_unfit=allow_unfit,
     )
     if check and watch:
-        raise typer.BadParameter("it goes on, --check ends", param_hint="'--watch'")
+        raise typer.BadParameter("it keeps running, but --check exits at once", param_hint="'--watch'")
     if check:
         _check(settings, as_json=as_json)
     elif watch:

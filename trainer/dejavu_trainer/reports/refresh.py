@@ -57,7 +57,7 @@ def print_refresh(console: Console, document: dict[str, Any]) -> None:
     rows.add_row("ratings", f"as of {document['ratings_date']} (before: {document['ratings_date_before']})")
     rows.add_row("season", _season(document["season"]))
     if missing := document["missing_seasons"]:
-        told = f"no games of {', '.join(map(_season, missing))}: the ratings know nothing of them"
+        told = f"no games of {', '.join(map(_season, missing))}: the ratings do not include them"
         rows.add_row("warning", told, style="bold red")
     strongest = sorted(document["ratings"].items(), key=lambda item: -item[1])
     shown = ", ".join(f"{code} {points:+.1f}" for code, points in [*strongest[:3], *strongest[-3:]])

@@ -70,7 +70,7 @@ def _due_rows(due: Due) -> list[tuple[str, str]]:
     games = f"{due.games:,}, {due.newer:,} of them newer than those of {model}"
     rows = [("Games", games)]
     rows += [(f"Due: {each.kind.value}", each.details) for each in due.triggers]
-    return rows if due.triggers else [*rows, ("Due", "no: no trigger stands")]
+    return rows if due.triggers else [*rows, ("Due", "no: no trigger is met")]
 
 
 def _rows(rows: list[tuple[str, str]]) -> Table:

@@ -162,7 +162,7 @@ def _groups(title: str, kind: str, groups: dict[str, GroupMetrics]) -> Table:
         for group, metrics_of_group in groups.items()
     )
     header = (kind, "games", *(_short(name, metric) for name, metric in cells))
-    return Table(title, header, rows, "Columns that name no forecaster are the served forecasts'.")
+    return Table(title, header, rows, "Columns without a forecaster's name are those of the served forecasts.")
 
 
 def _short(name: str, metric: str) -> str:

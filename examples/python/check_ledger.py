@@ -157,7 +157,7 @@ def check_shadows(entries: dict[int, Entry]) -> str:
         beside = entries[payload["of"]]
         mine, other = payload["forecast"], beside["payload"]["forecast"]
         if mine["model_version"] == other["model_version"] or mine["elapsed_minutes"] != other["elapsed_minutes"]:
-            raise ChangedError(f"entry {sequence}: a shadow of the model of its forecast, or of another minute")
+            raise ChangedError(f"entry {sequence}: a shadow must be of another model and of its forecast's minute")
     return f"{count} shadows, each beside an earlier forecast of another model" if count else ""
 
 
@@ -175,7 +175,7 @@ def check_hindsight(identity: dict[str, Any], entries: dict[int, Entry]) -> None
             continue  # no forecast is needed, or it was pruned
         forecast = entries.get(of)
         if forecast is None or forecast["kind"] != "forecast" or of > sequence:
-            raise ChangedError(f"entry {sequence}: a {kind} of entry {of}, no forecast before it")
+            raise ChangedError(f"entry {sequence}: a {kind} refers to entry {of}, which is not an earlier forecast")
         _check_outcomes(entry, forecast, games)
         if kind == "market":
             if of in priced:
@@ -386,7 +386,7 @@ class Server:
                 return
             request.page_token = page.next_page_token
             empty = 0 if page.predictions else empty + 1
-        raise ValueError(f"the server lists {empty} pages one after the other that have nothing, and no end")
+        raise ValueError(f"the server returned {empty} empty pages in a row and no last page")
 
     def outcomes(self, place: Place) -> Any:
         """Return the revisions of an outcome that it lists."""

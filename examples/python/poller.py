@@ -36,7 +36,7 @@ async def settle(event: Event) -> None:
     if isinstance(event, HorizonResult):
         game = event.game
         print(
-            f"{game.away} @ {game.home}: {event.differential:+d} it was at the {horizon_name(event.horizon)}",
+            f"{game.away} @ {game.home}: outcome {event.differential:+d} at the {horizon_name(event.horizon)}",
             flush=True,
         )
 

@@ -144,7 +144,7 @@ def listed(
             return
         request.page_token = page.next_page_token
         empty = 0 if page.predictions else empty + 1
-    raise EndlessListError(f"it lists {empty} pages one after the other that have nothing, and no end")
+    raise EndlessListError(f"the server returned {empty} empty pages in a row and no last page")
 
 
 def confidence(forecast: forecast_pb2.Forecast) -> float:

@@ -427,7 +427,7 @@ def test_a_list_of_empty_pages_without_end_is_given_up(record: Record, entries: 
     with answering(record.address, answer) as address:
         done = checked(program, address, *([entries] if program == LEDGER else []), "--target", address)
     assert done.returncode == 2
-    assert "1000 pages one after the other that have nothing" in done.stderr
+    assert "1000 empty pages in a row" in done.stderr
 
 
 def test_the_texts_of_an_export_or_a_server_are_shown_without_what_a_terminal_obeys(
@@ -597,11 +597,15 @@ def test_models_and_shadows_that_cannot_be_are_found(tmp_path: Path) -> None:
     last = len(lines)  # a copy of the shadow, made after the outcome
     late = {**json.loads(lines[shadow]["canonical"]), "sequence": last}
     faults: list[tuple[int, Callable[[dict[str, Any]], object], str]] = [
-        (shadow, lambda payload: payload.update(of=outcome), f"a shadow of entry {outcome}, no forecast before it"),
+        (
+            shadow,
+            lambda payload: payload.update(of=outcome),
+            f"a shadow refers to entry {outcome}, which is not an earlier forecast",
+        ),
         (
             shadow,
             lambda payload: payload["forecast"].update(model_version="v1"),
-            "a shadow of the model of its forecast",
+            "a shadow must be of another model",
         ),
         (promotion, lambda payload: payload.update(from_version="v9"), "it replaces v9, not "),
         (last, lambda payload: payload["forecast"].update(model_version="v7"), "a shadow after the outcome at entry "),

@@ -133,5 +133,5 @@ def test_the_poller_announces_an_evening_s_forecast_and_its_outcome(address: str
             assert re.fullmatch(r"LAL @ BOS, minute 18: \+\S+ at the half, BOS leads with [0-9]+%\n", half)
             assert re.fullmatch(r"LAL @ BOS, minute 18: \+\S+ at the end, BOS wins with [0-9]+%\n", end)
             evening.clock.now = evening.replay.end
-            assert read(process, 2) == ["LAL @ BOS: +5 it was at the half\n", "LAL @ BOS: +5 it was at the end\n"]
+            assert read(process, 2) == ["LAL @ BOS: outcome +5 at the half\n", "LAL @ BOS: outcome +5 at the end\n"]
             assert process.wait(30) == 0

@@ -258,7 +258,7 @@ class UnknownModel(FieldError):
     def __init__(self, version: str, held: tuple[str, ...]) -> None:
         self.version = version
         self.held = held
-        super().__init__(f"{quoted(version)} is not held", f"one of {', '.join(held)}, or empty")
+        super().__init__(f"{quoted(version)} is not loaded", f"one of {', '.join(held)}, or empty")
 
 
 class BundleError(DejavuError):

@@ -178,7 +178,7 @@ def _check_reason(reason: str) -> None:
     if len(reason) > MAX_REASON:
         raise InvalidReason(f"a text of {len(reason)} characters", f"at most {MAX_REASON} characters")
     if "\0" in reason:
-        raise InvalidReason("a text with NUL", "a text without")
+        raise InvalidReason("a text with NUL", "a text without NUL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class Roster:
         newest = next((each for each in reversed(self.challengers) if each != self.previous), "")
         version = {CHAMPION: self.champion, PREVIOUS: self.previous, CHALLENGER: newest}[name]
         if not version:
-            raise NotRegistered(quoted(name), "an alias that a model has: there is none at present")
+            raise NotRegistered(quoted(name), "an alias in use: no model has it at present")
         return version
 
     def stage_of(self, version: str) -> ModelStage:
@@ -279,7 +279,7 @@ class Roster:
         match change.action:
             case ModelAction.REGISTER:
                 if not version or version in ALIASES:
-                    raise NotRegistered(quoted(version), "the version of a bundle: an alias stands for one")
+                    raise NotRegistered(quoted(version), "the version of a bundle, not an alias")
             case ModelAction.ROUTE:
                 self._check_shares(change.shares)
             case ModelAction.ROLLBACK:

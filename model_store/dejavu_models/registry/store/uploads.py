@@ -99,7 +99,7 @@ class Upload:
         if offset == 0 and self._sizes[name]:
             self._remove(name)
         if offset != self._sizes[name]:
-            expected = f"{self._sizes[name]}, where {name} goes on, or 0 to begin it again"
+            expected = f"{self._sizes[name]}, the end of the received part, or 0 to restart the file"
             raise InvalidChunk(f"{offset}", expected, field="chunk.offset")
         if sum(self._sizes.values()) + len(data) > self._limits.bundle_bytes:
             self._remove(name)

@@ -100,7 +100,7 @@ class LatticeCalibration:
     def alpha_limit(self) -> str:
         """Description, for users, of the limit of the smallest alpha."""
         games = self.models[MarginSource.UNKNOWN, LiveKind.NONE].games
-        return f"the outermost quantiles that are taken from its ranks on {games} games"
+        return f"the outermost quantiles that its {games} calibration games support"
 
     def game(
         self,

@@ -130,8 +130,8 @@ async def _read(call: Any) -> pb.StreamPredictionsResponse:
         RuntimeError: if the server ended it.
         AioRpcError: if it ended it with an error.
     """
-    message: pb.StreamPredictionsResponse = await call.read()
-    if message is grpc.aio.EOF:
+    message = await call.read()
+    if not isinstance(message, pb.StreamPredictionsResponse):  # the end of the stream
         raise RuntimeError("the server ended a stream")
     return message
 

@@ -5,9 +5,9 @@ Also compares a Predict that requests every extra (explanation, team strength, n
 
 Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server run as
 separate processes pinned to one CPU; the callers are a third process pinned to another. The cases alternate within
-every round, so a busy machine slows all of them equally: compare the ratios between runs, not the milliseconds. Exits
-with 1 if any call fails. With `--most-cpu 2` it also exits with 1 if a what-if takes more than twice the echo's CPU at
-the highest number of callers; with `--most-extra 3`, if a what-if with every extra takes more than three times as much.
+every round, so a busy machine slows all of them equally: compare runs by their ratios, not by milliseconds. Exits with
+1 if any call fails. With `--most-cpu 2` it also exits with 1 if a what-if takes more than twice the echo's CPU at the
+highest number of callers; with `--most-extra 3`, if a what-if with every extra takes more than three times the echo's.
 """
 
 from __future__ import annotations

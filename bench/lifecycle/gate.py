@@ -102,11 +102,12 @@ def season(random: np.random.Generator, challenger: Challenger, spread: float) -
 
 
 def limits(games: int = 400, power: float = 0.95) -> Iterator[str]:
-    """Yield the power of the best test that is evaluated once, at a fixed number of games, and knows the spread.
+    """Yield a table of the best that tests can do that know the spread of the CRPS, whose differences are normal.
 
-    By the Neyman–Pearson lemma, for normal differences of the CRPS. A test that does not know the spread, or requires
-    two scores, can only be worse. The best bet (e-process) knows the spread, chooses its stake by it, and may be
-    evaluated daily.
+    Its columns: the games that the most powerful test needs for a power, if it is evaluated once (Neyman–Pearson
+    lemma); its power after `games`; the probability that the best bet (an e-process that chooses its stake by the
+    spread, and may be evaluated daily) has shown its statement by then; and the margin with which the test has that
+    power then. A test that does not know the spread, or requires two scores, can only be worse.
     """
     normal, size, margin = NormalDist(), 1.0 / SETTINGS.threshold, SETTINGS.crps_margin
     reach = normal.inv_cdf(1.0 - size) + normal.inv_cdf(power)

@@ -2,9 +2,10 @@
 
 Run with `python -m bench.lifecycle.team_knowledge --data DIR` from the project's folder; DIR has the plays of all
 seasons. Prints how well teams are known in usual seasons, from which the constants of `ratings.py` are taken. Then
-forecasts the games of three weeks like a server whose bundle ends in some June, and to which all finals up to some day
-were reported, and of the later ones only the last few of every team. Prints coverage and width of the intervals of the
-final margin: as served, and as the tables alone give them.
+forecasts the games of three weeks, from 15 February and from 15 March, as a server does whose bundle ends with the
+season one or three years before. It knows all finals of the tested season up to a day (31 July, so none, or 20
+December), and of those after that day only the last few of every team. Prints coverage and width of the intervals of
+the final margin: as served, and as the tables alone give them.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Case:
     """A server under test and its client.
 
     Attributes:
-        us: CPU time per call in each measured block, in microseconds.
+        us: mean CPU time of a call in each block so far, in microseconds.
         failed: number of failed calls.
     """
 
@@ -51,7 +51,7 @@ class Case:
         self.failed = 0
 
     async def block(self, calls: int, callers: int) -> None:
-        """Make what-if calls and append the CPU time of each."""
+        """Make a number of calls, and append the mean CPU time of one."""
         left = calls
 
         async def caller() -> None:

@@ -5,11 +5,12 @@ for each of very many games through it, and opens streams over a few connections
 
 - control: streams without `include_current` that are not read;
 - as many streams with `include_current` that are not read; while they are open, another stream reads everything;
-- churn: for some minutes, streams with `include_current` are opened, read a little and cancelled.
+- churn: for `--churn-seconds`, streams with `include_current` are opened, read a little, and cancelled or ended with
+  their connection.
 
-Exits with 1 if the memory of a worker grows by more than MOST_MIB for the unread streams, if the stream that is read
-does not get every game once, in order, and then a heartbeat, or if memory grows by more than a tenth after the first
-minute of churn.
+Exits with 1 if a worker's memory with the unread streams with `include_current` is more than `--most-mib` above that
+before any stream, if the stream that is read does not get every game once, in order, and then a heartbeat, or if a
+worker's memory at the end of the churn is more than a tenth above its highest in the first minute of churn.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 MOST_MIB = 100.0
-"""Maximum memory that all unread streams of a worker may take, in MiB."""
+"""Maximum memory that all unread streams with `include_current` of a worker may take, in MiB."""
 
 MOST_GROWTH = 0.1
 """Maximum growth of a worker's memory after the first minute of churn, as a share."""
 
 BATCH = 250
 CHURNING = 20
-"""Number of streams that are opened and closed at the same time."""
+"""Number of callers in the churn; each has one connection at a time, with one to three streams."""
 
 NO_BUFFERS = (("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
 """A separate connection; unread data beyond HTTP/2's initial window stays on the server."""

@@ -1,4 +1,4 @@
-"""Writes the locked requirements of everything that ships, each with its hashes, and checks that they are up to date.
+"""Writes the locks of everything that ships and of its development, or checks that they are up to date.
 
     python server/lock_requirements.py           # writes them; needs the package index (make lock)
     python server/lock_requirements.py --check   # compares them with pyproject.toml and constraints.txt; no network
@@ -51,8 +51,9 @@ LOCKS: dict[str, tuple[str, ...]] = {
 OMITTED: dict[str, str] = dict.fromkeys(
     ("deploy/requirements-trainer.txt", "requirements-dev.txt"), r"torch|triton|nvidia-.*|cuda-.*"
 )
-"""Packages that a lock leaves out, as a pattern of names. PyPI's torch needs CUDA: the trainer's image has TORCH_LOCK
-instead, and make install takes the build that pip prefers on the machine, without a hash."""
+"""Locks that leave packages out, each with the pattern of their names. PyPI's torch for Linux requires the packages of
+CUDA: the trainer's image has torch of TORCH_LOCK instead, and make install the build that pip prefers, without a hash.
+"""
 
 OURS = "dejavu-forecast"
 """Our own package, which an extra requires with other extras."""

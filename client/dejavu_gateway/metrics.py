@@ -3,20 +3,22 @@
 | metric                                              | meaning                                                    |
 |-----------------------------------------------------|------------------------------------------------------------|
 | dejavu_dashboard_requests_total{endpoint, status}   | answered requests; endpoint: the template of the path;     |
-|                                                     | status 499: the browser hung up before                     |
+|                                                     | status 499: the browser disconnected before its answer     |
 | dejavu_dashboard_request_seconds{endpoint}          | duration of answers, except live streams                   |
 | dejavu_dashboard_connections                        | open connections                                           |
 | dejavu_dashboard_refused_connections_total{limit}   | connections over a limit: all, or address                  |
 | dejavu_dashboard_browsers{transport}                | live streams: sse or websocket                             |
 | dejavu_dashboard_events_sent_total{transport}       | events sent to browsers                                    |
-| dejavu_dashboard_cut_off_total{reason}              | browsers cut off: stalled, lagging, catching up (slowly),  |
-|                                                     | crowded (another one got their live stream, or             |
-|                                                     | connection), or unread (most of too many unread bytes)     |
+| dejavu_dashboard_cut_off_total{reason}              | browsers cut off: stalled (took nothing), lagging (the     |
+|                                                     | next event is no longer kept), catching_up (took too long  |
+|                                                     | to resume), crowded (another one got their live stream or  |
+|                                                     | connection), unread (had most of too many unread bytes)    |
 | dejavu_dashboard_caught_up_total                    | streams to the server for browsers that resumed            |
 | dejavu_dashboard_events_received_total              | events that the server sent                                |
 | dejavu_dashboard_upstream_lag_seconds               | seconds from the recording of an event to its arrival      |
-| dejavu_dashboard_upstream_streaming                 | 1 while new events arrive                                  |
-| dejavu_dashboard_upstream_reconnects_total          | connections of the stream to the server that were lost     |
+| dejavu_dashboard_upstream_streaming                 | 1 while the stream to the server works: a message came in  |
+|                                                     | the last 45 s, heartbeats included                         |
+| dejavu_dashboard_upstream_reconnects_total          | how often the stream to the server was lost                |
 """
 
 from __future__ import annotations
@@ -52,8 +54,12 @@ class GatewayMetrics:
             buckets=LAG_BUCKETS,
             registry=registry,
         )
-        self.streaming = Gauge(f"{prefix}_upstream_streaming", "1 while new events arrive.", registry=registry)
-        self.reconnects = Counter(f"{prefix}_upstream_reconnects", "Lost connections of the stream.", registry=registry)
+        self.streaming = Gauge(
+            f"{prefix}_upstream_streaming", "1 while the stream to the server works.", registry=registry
+        )
+        self.reconnects = Counter(
+            f"{prefix}_upstream_reconnects", "How often the stream to the server was lost.", registry=registry
+        )
         # Start all counters at 0, so that a first one shows as an increase.
         for transport in TRANSPORTS:
             self.browsers.labels(transport)

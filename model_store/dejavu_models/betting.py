@@ -43,16 +43,16 @@ RISK_BOUNDS: Final = (0.005, 0.01, 0.02)
 """Lower bounds of moderate, high and extreme risk of a bet: share of the bankroll, stake × P(loss)."""
 
 OWN_LINE: Final = 1.5
-"""Largest difference, in points, between a market's line and the result that a given line implies, if both are from the
-same time.
+"""Difference, in points, between a market's line and the result that the given line implies, up to which the two count
+as one market at the same time; see `is_own_market`.
 
 The given line may be the median over bookmakers. In one real set of odds, the main spreads of six bookmakers are within
 0.75 points of it.
 """
 
 OWN_PRICE: Final = 0.06
-"""Largest difference between a market's fair probability and the one that a given line implies, if both are from before
-tip-off.
+"""Difference between a market's fair probability and the one that the given line implies, up to which the price may be
+from before tip-off; see `is_own_market`.
 
 For 99.5 % of the 12,176 closing moneylines of 2014 to 2024, the difference from the probability that the closing spread
 of the same game implies is at most this.
@@ -232,7 +232,8 @@ class MarketSideAnswer:
 
     Attributes:
         win_probability: P(the side wins), by the model.
-        fair_probability: P(the side wins), by the market: implied by both odds, without the bookmaker's margin.
+        fair_probability: P(the side wins), by the market: implied by both odds, without the bookmaker's margin, times
+            the model's probability that the bet is no push.
         staking_probability: P(the side wins) that determines the stake: between the two probabilities above.
         implied_probability: 1 / decimal_odds, including the bookmaker's margin.
         expected_value: expected profit for a stake of 1, at the staking probability.
@@ -310,7 +311,7 @@ def is_own_market(market: Market | TotalMarket, given: float | None, *, final: b
     Args:
         market: the market.
         given: pregame margin, or total, of the request, in points; None without one.
-        final: whether the horizon of the market is the end, as that of the given line; else it is the half.
+        final: whether the market is on the end of the game, otherwise on the half. The given line is always on the end.
     """
     if given is None:
         return False
@@ -355,7 +356,8 @@ def evaluate_market(
             under.
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
-        unrated: whether the forecast knows the teams too little, or only from about this line; see `MarketAnswer`.
+        unrated: whether no side may be chosen because the forecast knows the teams too little, or only by nearly this
+            line; see `MarketAnswer`.
         staked: share of the bankroll staked on another market of the same game, added to the amounts that `market`
             states.
     """
@@ -425,7 +427,8 @@ def _side(
     fair = decided * fair_probability(odds, other)
     staking = fair + policy.model_share * (wins - fair)
     expected = profit * staking - (decided - staking)
-    # A positive expected value implies decided > 0. Rounding alone can make it positive, and the fraction exceed 1.
+    # An expected value above _ROUNDING, which rounding alone does not reach, implies decided > 0. Rounding could still
+    # make the fraction exceed 1: hence the minimum.
     kelly = min(most, expected / (profit * decided)) if expected > _ROUNDING else 0.0
     fraction = min(room, policy.kelly_fraction * kelly)
     return MarketSideAnswer(

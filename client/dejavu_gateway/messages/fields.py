@@ -1,4 +1,4 @@
-"""Conversion of a field's JSON to its value, by the JSON mapping of protobuf (protobuf.dev/programming-guides/json).
+"""Fields of messages and the conversion of their JSON to values: ProtoJSON (protobuf.dev/programming-guides/json).
 
 Descriptors are looked up once per message type, because a lookup costs more than reading a value.
 """

@@ -76,7 +76,7 @@ DATATYPES: Final = {
     "UINT64": _integers(False, 64, "uint64_contents"),
     "BYTES": _Datatype("bytes_contents", "a text", _texts),
 }
-"""Datatypes of inputs that have a form in JSON. 16-bit floats can only be sent as raw bytes."""
+"""Datatypes of inputs by their names. FP16 is missing: its values are sent as raw bytes, which only gRPC has."""
 
 
 def infer_request(value: object, model_name: str, model_version: str) -> pb.ModelInferRequest:

@@ -1,4 +1,4 @@
-"""Displayed data of the entries of a database: teams, date, number of games, and their continuation.
+"""Data that explanations show of the entries of a minute's database: teams, date, number of games, increments.
 
 There is one record per entry instead of one array per column: a look-up takes a fifth of the time, and the compiled
 models read the records in place.

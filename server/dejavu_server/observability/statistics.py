@@ -249,7 +249,7 @@ class Statistics:
         )
 
     def _read(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return sums of counts and states by `key`, without values that are 0 or no number."""
+        """Return counts and states by `key`, each summed over its samples; 0 and not finite ones are left out."""
         counts: defaultdict[str, float] = defaultdict(float)
         states: defaultdict[str, float] = defaultdict(float)
         for family in self._registry.collect():

@@ -85,8 +85,8 @@ class LedgerManager:
         durability: durability of a recorded forecast.
         new_broadcaster: creates a broadcaster for a ledger.
         on_change: called with the first health status and with every change.
-        committed: events, each for one reader, that are set when a ledger is opened and after every commit by any
-            process that may have added more than forecasts.
+        committed: events, one for each task that waits for them. All are set when a ledger is opened, and after every
+            commit, of any process, that may have added entries other than forecasts.
         make: whether to create a ledger if none exists.
         limits: limits of a game's forecasts.
         on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
@@ -287,7 +287,8 @@ class LedgerManager:
         restart_streams = not self._streams_ended and not self._streaming
         if restart_streams:
             await self._follow(ledger)
-        if restart_streams or not self._writable:  # a broadcaster that fails at once has failed by the end of the probe
+        # Also probe after a new broadcaster was started: one that fails at once does so before the probe ends.
+        if restart_streams or not self._writable:
             damaged, self._writable, self._damaged = self._damaged, True, False
             try:
                 await ledger.probe(thorough=damaged)

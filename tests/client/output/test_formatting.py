@@ -14,7 +14,7 @@ from dejavu_client.formatting import chance, outcome_range, percent, signed, war
 
 
 @given(st.floats(-60, 60), st.floats(0, 60), st.integers(-130, 130))
-@example(-28.58, 18.0, -29)  # recorded as not held, and shown as −29…
+@example(-28.58, 18.0, -29)  # −29 is outside, and rounding the lower end would show it as inside: −29…
 @example(-29.1, 18.0, -29)
 @example(3.2, 0.4, 3)
 def test_the_interval_shown_holds_exactly_the_outcomes_that_it_is_said_to_hold(

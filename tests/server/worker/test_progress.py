@@ -1,4 +1,4 @@
-"""A worker with a hung thread is not ready, says so, and is replaced; the others go on."""
+"""A worker with a hung thread reports that it is not ready, logs which part hangs, and is killed and replaced."""
 
 from __future__ import annotations
 

@@ -27,7 +27,13 @@ ODDS = ((-250, 3.5), (-110, -110), (100, -120), (180, -210), (2.2, 1.75))
 
 
 class Record(NamedTuple):
-    """A server with a record; `ledger` is its file, `kept` a checkpoint of some entry that a client stored."""
+    """A server with recorded games.
+
+    Attributes:
+        address: HOST:PORT of the server.
+        ledger: the file of its ledger.
+        kept: file of a checkpoint that a client stored after all games, before some outcomes were corrected.
+    """
 
     address: str
     ledger: Path
@@ -72,7 +78,7 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
         if chance.random() < 0.8:
             line, odds = chance.randint(-15, 15) / 2, chance.choice(ODDS)
             client.quote(walk[:minute], market(line, *odds), game_id=game, horizon=FINAL, **options)
-            for alpha in (0.2, 0.5):  # of a forecast recorded before this market, or with it
+            for alpha in (0.2, 0.5):  # its forecast was recorded above, or is recorded together with the market
                 client.quote(walk[:minute], market(-line, *odds), game_id=game, horizon=FINAL, alpha=alpha, **options)
     live: dict[str, Any] = {"pregame_total": 225.5, "last_score": LastScore(Side.HOME, 12), "neutral_site": True}
     live["possession"] = Possession(Side.AWAY, shot_in_air=True)

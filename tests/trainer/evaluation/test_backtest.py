@@ -83,7 +83,7 @@ def test_each_season_is_tested_on_what_was_known_before(whole: Path) -> None:
 
 
 def test_later_games_change_nothing(whole: Path) -> None:
-    """The fold of 2033 is the same without later games, and with the results of 2034 inverted."""
+    """The fold of 2033 has the same key without later games, and the same content with their results inverted."""
     games = simulated_games()
     later = games.season == 2034
     turned = replace(

@@ -101,7 +101,7 @@ def test_a_coverage_is_shown_within_what_a_share_can_be() -> None:
 
 
 def spoilt(fold: FoldScores) -> FoldScores:
-    """Return a fold whose intervals are too narrow for leads of 16 or more at minute 40."""
+    """Return a fold whose 50 % intervals of the end have no lower half for leads of 16 or more at minute 40."""
     served, stage = fold.forecasts["served"], CASES.index((1, 40))
     assert served.point is not None
     assert served.lower is not None
@@ -125,7 +125,7 @@ def test_a_manifest_has_room_for_the_reason() -> None:
 
 
 def test_one_group_that_does_not_hold_is_enough_to_be_unfit(good: list[FoldScores]) -> None:
-    """Intervals are too narrow only for leads of 16 or more at minute 40; no overall coverage shows it."""
+    """Only the 50 % intervals for leads of 16 or more at minute 40 are too narrow; no overall coverage shows it."""
     verdict = judge([spoilt(fold) for fold in good], resamples=100)
     failed = [check.name for check in verdict.checks if not check.passed]
     assert failed == ["coverage by minute, and by minute and |lead|"]

@@ -111,8 +111,8 @@ class FolderFiles:
 def _read_regular(folder: Path, path: str, source: str, most: int = MAX_FILE_BYTES) -> bytes:
     """Read a regular file in a folder, up to the size that it has when it is opened.
 
-    Otherwise, anyone who can write to the folder could replace a file by a pipe, which blocks its reader, or by a link
-    to a device, which never ends.
+    Other kinds of files are refused: anyone who can write to the folder could replace a file by a pipe, which blocks
+    its reader, or by a link to a device, which never ends.
 
     Raises:
         BundleCorrupt: if it is larger than `most` bytes, or no regular file.

@@ -75,11 +75,11 @@ class ChainVerifier:
         self._removed_through = pruned.through(connection)
 
     def run(self) -> None:
-        """Verify every entry.
+        """Verify every entry with its rows, and then that no row is without an entry.
 
         Raises:
-            LedgerCorrupt: at the first entry that was altered, or that has a row which does not match it; the message
-                names the entry and the reason.
+            LedgerCorrupt: at the first entry that was altered or has a row that does not match it, named with the
+                reason; or for a table that has rows without an entry.
         """
         for row in self._rows():
             self._check_entry(row)
@@ -150,7 +150,8 @@ class ChainVerifier:
     def _check_minute(self, issued: IssuedForecast) -> None:
         """Check that a forecast has the minute of its pattern, and that this is before its horizon.
 
-        Otherwise a forecast of the half as of minute 30 could follow the outcome of the half, which does not forbid it.
+        Otherwise a forecast of the half could state minute 30 and be recorded after the outcome of the half, which
+        excludes only minutes before the half.
         """
         minute, pattern, horizon = issued.forecast.elapsed_minutes, issued.pattern.minutes, issued.forecast.horizon
         _check(
@@ -238,7 +239,7 @@ class ChainVerifier:
         return of_game.pop(outcome.horizon) if outcome.withdrawn else of_game[outcome.horizon]
 
     def _check_hindsight(self, row: Raw, game_id: str, minute: int) -> None:
-        """Check that no outcome after a forecast's minute stood when the entry was recorded (see `store.append`)."""
+        """Check that no horizon after a forecast's minute had an outcome before the entry (see `store.append`)."""
         for horizon, sequence in self._outcomes.get(game_id, {}).items():
             _check(
                 minute > horizon.last_slot,
@@ -248,7 +249,8 @@ class ChainVerifier:
     def _check_late(self, row: Raw, issued: IssuedForecast) -> None:
         """Check that a forecast is marked as late exactly if it is.
 
-        The ledger does not contain the time limit (a setting), so a missing mark for that reason is accepted.
+        Whether it was too old to count depends on a setting that the ledger does not contain: a missing mark for that
+        reason is accepted.
         """
         entry = f"entry {row['entry_sequence']}"
         # Entries up to `_removed_through` belong to an unfinished removal, whose outcomes do not make them late.

@@ -2,7 +2,7 @@
 
 export type Connection = "connecting" | "open" | "lost";
 
-/** As a connection; "live" only if the server behind the gateway is well, "broken" if it is not. */
+/** State of a connection; an open one is "live" if the server behind the gateway works, "broken" if not, and "connecting" until that is known. */
 export type Link = "connecting" | "live" | "broken" | "lost";
 
 export function link(connection: Connection, reason: string | undefined): Link {

@@ -11,7 +11,7 @@ import { createLoaded } from "./load";
 /** Several events come together, and the answer is large: ask once for all of them. */
 const COLLECT_MS = 300;
 
-/** Retry after a failure: without it nothing may load again, for example after the final. */
+/** Pause before a failed reload is repeated: otherwise only the next event would reload, and after the final none may come. */
 const RETRY_MS = 3000;
 
 export function createHistory(id: () => string) {
@@ -59,7 +59,7 @@ export function createHistory(id: () => string) {
     series: (horizon: Horizon) => series[horizon](),
     outcome: (horizon: Horizon) => standing(outcomes(), horizon),
     at: (minute: number, horizon: Horizon): Recorded | undefined => series[horizon]().find((one) => one.forecast.minute === minute),
-    /** The forecast of the latest minute, of the end if there is one. */
+    /** The forecast after the latest minute: of the end if there is one, else of the half. */
     newest: (): Forecast | undefined => {
       const last = minutes().at(-1);
       return [...series.final(), ...series.half()].find((one) => one.forecast.minute === last)?.forecast;

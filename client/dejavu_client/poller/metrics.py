@@ -7,7 +7,7 @@
 | dejavu_poll_refused_plays                           | plays of a live game that could not be used at the last    |
 |   {game_id, home, away}                             | read                                                       |
 | dejavu_poll_scoreboard_age_seconds                  | seconds since the scoreboard was read, or since the start  |
-| dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard, server, lines or game;          |
+| dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard, server, lines or game;         |
 |                                                     | kind: a `FaultKind`                                        |
 | dejavu_poll_forecasts_total{horizon, outcome}       | forecast minutes: new, revision, or missed, including      |
 |                                                     | those that had passed when the poller started              |

@@ -83,7 +83,7 @@ def retrain(
         typer.Option(
             min=0.0,
             max=0.5,
-            help="Least distance of coverage's 95 % interval from the nominal coverage that makes a new model due.",
+            help="A new model is due if the 95 % interval of a coverage is farther than this from the nominal one.",
         ),
     ] = 0.02,
     calibration_games: Annotated[

@@ -67,7 +67,7 @@ def _is_given(ctx: typer.Context, name: str | None) -> bool:
 
 @models.command("list")
 def list_models(target: Target = DEFAULT_TARGET, timeout: Timeout = DEFAULT_TIMEOUT, as_json: Json = False) -> None:
-    """List the models, the active one first: those in the server's store, with their stages, or the loaded ones."""
+    """List the models, the active one first: those in the server's store, or, without a store, the loaded ones."""
     with connect(target, timeout) as client:
         found = client.list_models()
     show(ListModelsResponse(models=found), print_model_list, as_json=as_json)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dejavu_common.frozen import fast_frozen
 from dejavu_common.game_day import game_day
-from dejavu_feed.box_score import PlayerLine
+from dejavu_feed.box_score import Lineups, PlayerLine
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -124,6 +124,7 @@ class IssuedForecast:
         game_date: local date of the game as given in the request; None if it had none.
         recorded_by: identity of the caller whose request recorded it; empty if it is not known.
         rated_for: the date at which the age of the ratings was determined; None: `day`. Not recorded.
+        lineups: the line-ups of the request; None if it had none. Not recorded, only their effects on the margin.
         market_forecast: the forecast that evaluated the market, if it differs from `forecast` because the model has
             learned since `forecast` was recorded. Not recorded.
         roster_sequence: sequence of the newest change of models known when the roster chose the model; None if the
@@ -150,6 +151,7 @@ class IssuedForecast:
     standing_market: Market | None = None
     recorded_by: str = ""
     rated_for: date | None = field(default=None, compare=False)
+    lineups: Lineups | None = field(default=None, compare=False)
     market_forecast: Forecast | None = None
     roster_sequence: int | None = field(default=None, compare=False)
     arm: str = ""

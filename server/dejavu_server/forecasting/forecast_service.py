@@ -315,6 +315,7 @@ class ForecastService:
             recorded_by=request.caller,
             market_recording=None if request.game_id or request.query.market is None else MarketRecording.WHAT_IF,
             rated_for=request.query.game_date,
+            lineups=request.query.lineups,
             roster_sequence=chosen.roster_sequence,
             arm=chosen.arm,
             live=request.query.live,

@@ -202,4 +202,5 @@ def _query(recorded: IssuedForecast) -> ForecastQuery:
         game_date=recorded.rated_day,
         is_playoffs=is_playoffs(recorded.game_id),
         live=recorded.live,
+        lineups=recorded.lineups,
     )

@@ -214,7 +214,7 @@ def has_unrecorded(issued: IssuedForecast) -> bool:
     forecast = issued.forecast
     of_total = forecast.total is not None and (forecast.total.quantiles != () or forecast.total.market is not None)
     requested = forecast.quantiles != () or forecast.market is not None or issued.market is not None or of_total
-    return requested or issued.rated_day != issued.day
+    return requested or issued.rated_day != issued.day or issued.lineups is not None
 
 
 def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import Connection, select
@@ -13,11 +13,16 @@ from structlog.testing import capture_logs
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.forecasters import PersistenceForecaster
+from typing_extensions import override
 
+from dejavu_feed.box_score import lineups
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.comparison import PairedForecasts
-from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.registry.registry import Chosen, Registry
 from dejavu_server.forecasting.batcher import Batcher
+from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.forecasting.lifecycle import shadow
 from dejavu_server.forecasting.lifecycle.shadow import ShadowForecaster
 from dejavu_server.ledger import Ledger
@@ -25,7 +30,7 @@ from dejavu_server.ledger.database.schema import shadows
 from dejavu_server.ledger.queries import comparisons
 from dejavu_server.ledger.queries.comparisons import PairFilter
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import ForecastRequest, IssuedForecast
 
 _PATTERN = (0.0,) * 17 + (6.0,)
 """A pattern that the models of these tests forecast."""
@@ -117,6 +122,41 @@ async def test_a_shadow_answers_the_same_question_and_is_a_pair_of_its_forecast(
     pairs = await ledger.read(read)
     assert (pairs.minute.tolist(), pairs.alpha.tolist()) == ([18], [0.2])
     assert pairs.covered.tolist() == [True]
+
+
+class _Roster(Registry):
+    """Models that a roster chose."""
+
+    @override
+    def choose(self, game_id: str) -> Chosen:
+        return super().choose(game_id)._replace(roster_sequence=0)
+
+
+async def test_a_challenger_answers_the_very_query_that_the_champion_answered(
+    ledger: Ledger, made: ShadowForecaster, models: _Models, batcher: Batcher
+) -> None:
+    """Formerly, only the champion knew who plays, and a challenger with the same forecasts looked worse."""
+    asked: dict[str, list[ForecastQuery]] = {"v1": [], "v2": []}
+    champion, challenger = PersistenceForecaster("v1"), PersistenceForecaster("v2")
+    champion.before, challenger.before = asked["v1"].extend, asked["v2"].extend
+    models.loaded = [champion, challenger]
+    query = ForecastQuery(
+        ScorePattern(_PATTERN),
+        alpha=0.2,
+        home_team="BOS",
+        away_team="LAL",
+        explain=True,
+        record=True,
+        game_date=date(2024, 5, 20),
+        live=LiveInputs(80, neutral_site=True),
+        lineups=lineups(range(1, 6), range(21, 26), range(1, 9), range(21, 29), minute=18),
+    )
+    service = ForecastService(
+        _Roster([champion]), batcher, ledger, Metrics().recorded, lifetime=timedelta(minutes=5), on_new=made.put
+    )
+    await service.forecast(ForecastRequest(game(1), "", query))
+    await made.close()
+    assert asked == {"v1": [query], "v2": [replace(query, explain=False)]}
 
 
 async def test_the_champion_makes_shadows_of_what_a_challenger_answered(ledger: Ledger, made: ShadowForecaster) -> None:

@@ -222,8 +222,15 @@ def _check_minute(entry: Entry) -> None:
 
 
 def _check_market(entry: Entry, forecast: Entry, games: Games) -> None:
-    """Check that a market was recorded with its forecast or has the time of its request, and was in time then."""
+    """Check that a market was recorded with its forecast or has the time of its request, and was in time then.
+
+    If it was not evaluated by the forecast, the model had learned from a later outcome.
+    """
     payload, of = entry["payload"], forecast["sequence"]
+    known, learned = forecast["payload"]["forecast"]["calibration_sequence"], payload.get("calibration_sequence")
+    if learned is not None and not (type(learned) is int and known < learned < entry["sequence"]):
+        text = f"a market that had learned from entry {learned!r}, its forecast from entry {known}"
+        raise ChangedError(f"entry {entry['sequence']}: {text}")
     if "requested_us" not in payload and entry["sequence"] != of + 1:
         raise ChangedError(f"entry {entry['sequence']}: a market sent with entry {of}, but not recorded with it")
     made = payload.get("requested_us", forecast["payload"]["forecast"]["generated_us"])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from dejavu_common.frozen import fast_frozen
 from dejavu_feed.box_score import Lineups, lineup_faults
@@ -25,7 +26,7 @@ from dejavu_models.errors import (
     InvalidTeam,
     quoted,
 )
-from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
+from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, ExpectedMarginTerms, Horizon
 
 DEFAULT_ALPHA = 0.05
 """Miscoverage rate of the interval if a query gives none."""
@@ -93,6 +94,20 @@ def check_total_points(total_points: int, lead: float, *, check_parity: bool = T
         raise InvalidLiveInput(*fault)
 
 
+class LineupEffects(NamedTuple):
+    """Effects of line-ups on an expected margin, as in ExpectedMarginTerms: what the ledger keeps of line-ups."""
+
+    usual_players: float = 0.0
+    missing_players: float = 0.0
+    home_missing: int = 0
+    away_missing: int = 0
+
+    @classmethod
+    def of(cls, terms: ExpectedMarginTerms | None) -> LineupEffects:
+        """Return those in the terms of a margin; none without terms."""
+        return cls() if terms is None else cls(*(getattr(terms, name) for name in cls._fields))
+
+
 @fast_frozen
 @dataclass(frozen=True, slots=True)
 class ForecastQuery:
@@ -114,7 +129,8 @@ class ForecastQuery:
         is_playoffs: whether the game is of the play-in or the playoffs; False if that is not known.
         live: the live inputs at the end of the pattern.
         total_market: odds on the total points to evaluate; requires `live.total_points`. None if not given.
-        lineups: players on court so far; requires both teams. None if not given.
+        lineups: players on court so far, or the effects that they had in an earlier forecast; requires both teams. None
+            if not given.
 
     Raises:
         InvalidInput: if a value is out of bounds or contradicts another, a subclass for each field, such as
@@ -135,7 +151,7 @@ class ForecastQuery:
     is_playoffs: bool = False
     live: LiveInputs = NO_LIVE_INPUTS
     total_market: TotalMarket | None = None
-    lineups: Lineups | None = None
+    lineups: Lineups | LineupEffects | None = None
 
     def __post_init__(self) -> None:
         check_slots(len(self.pattern.differentials), self.horizon)
@@ -159,7 +175,7 @@ class ForecastQuery:
             faults.add(InvalidLiveInput(*fault))
         if self.total_market is not None and self.live.total_points is None:
             faults.add(InvalidMarket("no total_points", "total_points beside it", field="total_market"))
-        if self.lineups is not None:
+        if isinstance(self.lineups, Lineups):
             _add_lineup_faults(self, self.lineups, faults)
         faults.raise_first()
 

@@ -20,6 +20,7 @@ from dejavu_feed.box_score import Lineups
 from dejavu_feed.neutral_sites import is_neutral
 from dejavu_feed.off_season import days_around, season_on
 from dejavu_models.arrays import Floats
+from dejavu_models.forecast_query import LineupEffects
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHistory, game_terms
 from dejavu_models.team_filter import CODES, FIRST_TERM, LEVEL, RatingSettings, TeamFilter
@@ -158,7 +159,7 @@ class RatedGame(NamedTuple):
         day: local date; None: its schedule is not known.
         is_playoffs: whether it is of the play-in or the playoffs.
         neutral_site: whether it is at a neutral site; None to decide by the list in `dejavu_feed.neutral_sites`.
-        lineups: players on court so far; None if unknown.
+        lineups: players on court so far, or their effects on an earlier margin; None if unknown.
     """
 
     home: str
@@ -166,7 +167,7 @@ class RatedGame(NamedTuple):
     day: date | None
     is_playoffs: bool = False
     neutral_site: bool | None = None
-    lineups: Lineups | None = None
+    lineups: Lineups | LineupEffects | None = None
 
 
 class MarginUncertainty(NamedTuple):
@@ -235,6 +236,8 @@ class RatingsByDate:
         return of_teams if self._players is None else self._with_players(of_teams, game, self._players)
 
     def _with_players(self, terms: ExpectedMarginTerms, game: RatedGame, players: PlayerRatings) -> ExpectedMarginTerms:
+        if isinstance(game.lineups, LineupEffects):
+            return replace(terms, **game.lineups._asdict())
         season = players.season if game.day is None else season_on(game.day)
         if game.lineups is None or not players.knows(game.home, game.away, season):
             return terms

@@ -13,7 +13,7 @@ from dejavu_common.game_day import game_day
 from dejavu_feed.box_score import Lineups, PlayerLine
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.betting import Market, MarketAnswer
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
 from dejavu_models.types import Forecast, Horizon
 
 
@@ -124,7 +124,8 @@ class IssuedForecast:
         game_date: local date of the game as given in the request; None if it had none.
         recorded_by: identity of the caller whose request recorded it; empty if it is not known.
         rated_for: the date at which the age of the ratings was determined; None: `day`. Not recorded.
-        lineups: the line-ups of the request; None if it had none. Not recorded, only their effects on the margin.
+        lineups: the line-ups of the query, or their effects; None if it had none. Only the effects are recorded, with
+            the forecast.
         market_forecast: the forecast that evaluated the market, if it differs from `forecast` because the model has
             learned since `forecast` was recorded. Not recorded.
         roster_sequence: sequence of the newest change of models known when the roster chose the model; None if the
@@ -151,7 +152,7 @@ class IssuedForecast:
     standing_market: Market | None = None
     recorded_by: str = ""
     rated_for: date | None = field(default=None, compare=False)
-    lineups: Lineups | None = field(default=None, compare=False)
+    lineups: Lineups | LineupEffects | None = field(default=None, compare=False)
     market_forecast: Forecast | None = None
     roster_sequence: int | None = field(default=None, compare=False)
     arm: str = ""
@@ -174,9 +175,15 @@ class IssuedForecast:
         return self.day if self.rated_for is None else self.rated_for
 
     @property
-    def optional_inputs(self) -> tuple[date, LiveInputs]:
+    def lineup_effects(self) -> LineupEffects:
+        """Effects of the line-ups on the expected margin."""
+        given = self.lineups
+        return given if isinstance(given, LineupEffects) else LineupEffects.of(self.forecast.expected_margin_terms)
+
+    @property
+    def optional_inputs(self) -> tuple[date, LiveInputs, LineupEffects]:
         """Optional inputs of a request on which the forecast may depend."""
-        return self.rated_day, self.live
+        return self.rated_day, self.live, self.lineup_effects
 
 
 @dataclass(frozen=True, slots=True)

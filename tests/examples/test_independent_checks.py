@@ -526,6 +526,8 @@ def test_what_no_server_records_is_found(record: Record, entries: Path, tmp_path
     for _ in range(2):
         market["payload"] |= {"forecast_sequence": len(lines), "requested_us": now}
         priced = appended(priced, market)
+    unlearned = appended(lines, forecast(now, calibration_sequence=7))
+    market["payload"] |= {"forecast_sequence": len(lines), "calibration_sequence": 7}
     dated_twice = forecast(earlier)
     dated_twice["payload"]["recorded_us"] = now
     timeless = appended(lines, forecast(now))
@@ -534,6 +536,7 @@ def test_what_no_server_records_is_found(record: Record, entries: Path, tmp_path
         "as of minute 47, with a pattern of ": appended(lines, forecast(now, elapsed_minutes=47)),
         f"entry {len(lines) + 1}: revision 5 after 0": again,
         f"entry {len(lines) + 2}: a second market of entry {len(lines)}": priced,
+        "a market that had learned from entry 7, its forecast from entry 7": appended(unlearned, market),
         "NaN in an entry, which is no number": rehashed(timeless),
         "is after the checkpoint, which was signed later than the entry's time": appended(lines, dated_twice),
     }

@@ -12,12 +12,12 @@ import pytest
 from tests.support.builders.box_scores import made_box_score
 from tests.support.processes.servers import async_worker
 
-from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_MARGIN, Forecast
+from dejavu.v1.forecast_pb2 import WARNING_REASON_IMPLAUSIBLE_MARGIN, WARNING_REASON_RECOMPUTED, Forecast
 from dejavu.v1.prediction_service_pb2 import Lineups
 from dejavu.v1.record_service_pb2 import PlayerLine
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.errors import FailedPreconditionError
-from dejavu_client.requests import lineups
+from dejavu_client.requests import lineups, market
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.player_ratings import LineupWeights, PlayerRatings
 from dejavu_models.registry.registry import Registry
@@ -135,6 +135,26 @@ async def test_missing_players_are_counted_and_recorded(client: AsyncDejavuClien
     assert stored.prediction.forecast.expected_margin_terms == terms
     again = await ask(client, seen(), game_id=game_id(77))
     assert again == forecast, "a retry gets what is recorded"
+
+
+async def test_a_quote_for_a_recorded_forecast_counts_the_players_of_that_forecast(client: AsyncDejavuClient) -> None:
+    for number in range(3):
+        await report(client, number, players(number))
+    recorded = await ask(client, seen(missing=3), game_id=game_id(77))
+    for line_ups in (None, seen(), seen(missing=3)):
+        quote = await client.quote(
+            PATTERN,
+            market(0, 2.0, 1.9),
+            horizon=FINAL,
+            home_team="BOS",
+            away_team="LAL",
+            game_date=FIRST + timedelta(days=30),
+            game_id=game_id(77),
+            lineups=line_ups,
+        )
+        assert quote.forecast == recorded
+        assert quote.market.home.win_probability == pytest.approx(recorded.home_lead_probability)
+        assert WARNING_REASON_RECOMPUTED not in {each.reason for each in quote.market.warnings}
 
 
 async def test_line_ups_make_no_given_margin_plausible(client: AsyncDejavuClient) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from dejavu_feed.box_score import Lineups
-from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.forecast_query import ForecastQuery, LineupEffects
 from dejavu_models.live_ratings import LiveRatings
 from dejavu_models.online_state import OnlineState
 from dejavu_models.player_ratings import PlayerRatings
@@ -184,7 +184,7 @@ class ActiveState:
         return (MarginSource.KNOWN if known else MarginSource.RATED), expected
 
 
-def _rated_game(query: ForecastQuery, lineups: Lineups | None = None) -> RatedGame:
+def _rated_game(query: ForecastQuery, lineups: Lineups | LineupEffects | None = None) -> RatedGame:
     teams = query.home_team, query.away_team
     return RatedGame(*teams, query.game_date, query.is_playoffs, query.live.neutral_site, lineups)
 

@@ -345,7 +345,8 @@ def _as_recorded(
     computed = requested.market is not None or requested.forecast.quantiles != () or of_total
     if not (known and computed) or recorded.optional_inputs == requested.optional_inputs:
         return None
-    return replace(request, query=replace(request.query, game_date=recorded.day, live=recorded.live))
+    query = replace(request.query, game_date=recorded.day, live=recorded.live, lineups=recorded.lineup_effects)
+    return replace(request, query=query)
 
 
 def _recorded(requested: IssuedForecast, stored: Result[IssuedForecast]) -> Result[IssuedForecast]:

@@ -170,6 +170,10 @@ async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_sa
     [stored] = await recorded(ledger, issued())
     updated = replace(stored.forecast, home_lead_probability=0.61, calibration_sequence=1)
     answer = answered(MarketSide.HOME, stake_fraction=0.1)
+    other = replace(updated, calibration_sequence=0)
+    [unlearned] = await recorded(ledger, asked(replace(issued(), forecast=other), answer))
+    assert unlearned == stored, "a worker that still has to learn, or has other settings, weighs no bet on it"
+    assert await ledger.head() == 1
     [again] = await recorded(ledger, asked(replace(issued(), forecast=updated), answer))
     assert again == replace(stored, market_recording=MarketRecording.RECORDED)
     assert await ledger.head() == 2

@@ -350,6 +350,14 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, entry)
 
 
+@KINDS.step("entries", "a market appended, as if the model had learned from an outcome before its forecast", "answer")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    entry = _market(database)
+    answer = full_ledger.answer(codec.parse(canonical_json.dumps(last(database, codec.FORECAST))).forecast, 20.0)
+    payload = codec.market_payload(entry["payload"]["forecast_sequence"], full_ledger.MARKET, answer, 0)
+    append(database, {**entry, "payload": json.loads(payload)})
+
+
 @KINDS.step("entries", "a false forecast appended, dated now and otherwise as a server records it", None)
 def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, _of_another_game(database))

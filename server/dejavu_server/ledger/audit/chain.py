@@ -179,9 +179,11 @@ class ChainVerifier:
         learned, sent = codec.market_circumstances(row["entry_canonical"])
         made = forecast.generated_time if sent is None else from_microseconds(sent)
         self._times.check(sequence, made)
+        known = forecast.forecast.calibration_sequence
         _check(
-            learned is None or (type(learned) is int and 0 <= learned < sequence),
-            f"entry {sequence}: calibration_sequence is {learned!r}; expected an earlier entry",
+            learned is None or (type(learned) is int and known < learned < sequence),
+            f"entry {sequence}: the market's answer does not match the forecast at {target}: calibration_sequence is "
+            f"{learned!r}; expected an entry after {known}, which is that of the forecast, and before the market",
         )
         fault = market_answers.fault_of(forecast, market, answer, learned_since=learned is not None)
         _check(fault is None, f"entry {sequence}: the market's answer does not match the forecast at {target}: {fault}")

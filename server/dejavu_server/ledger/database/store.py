@@ -129,8 +129,9 @@ def append(
     Nothing is recorded with hindsight. Once the ledger has the outcome of a horizon, it takes no forecast of that game,
     for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market of a
     forecast is recorded after it, under the same rule. A late forecast in a running game is marked as late. The market
-    of a late forecast is not recorded, nor is a late market of a timely forecast, nor one evaluated with another day or
-    other live inputs than those of the recorded forecast.
+    of a late forecast is not recorded, nor is a late market of a timely forecast, nor one evaluated with another day,
+    other live inputs or other line-ups than those of the recorded forecast, nor one evaluated by a model that gives
+    another forecast although it has learned from no further outcomes.
 
     A new forecast whose model was chosen by a roster is recorded only if that roster is still current, so that every
     writer of the ledger answers with the same model at the same sequence.
@@ -217,12 +218,20 @@ def _with_market(
     if told is MarketRecording.EARLIER_STANDS:
         return replace(stored, market_recording=told, standing_market=standing)
     if told is MarketRecording.RECORDED and standing is None:
-        # The market is sent again, evaluated for the optional inputs of the stored forecast.
-        if stored.optional_inputs != requested.optional_inputs:
+        # With other optional inputs the market is sent again, evaluated for those of the stored forecast. A worker that
+        # is behind, or has other settings, weighs no bet on this forecast.
+        learned = requested.forecast.calibration_sequence > stored.forecast.calibration_sequence
+        if stored.optional_inputs != requested.optional_inputs or not (learned or _is_of(stored, requested)):
             return stored
         batch.market(stored, requested)
         markets_[stored.sequence] = market
     return replace(stored, market_recording=told)
+
+
+def _is_of(stored: IssuedForecast, requested: IssuedForecast) -> bool:
+    """Return whether a request was answered with the forecast that is stored for it."""
+    names = ("home_lead_probability", "distribution", "teams_known")
+    return all(getattr(stored.forecast, name) == getattr(requested.forecast, name) for name in names)
 
 
 class _EntryBatch:
@@ -261,19 +270,13 @@ class _EntryBatch:
         """
         if requested.market is None or requested.forecast.market is None:
             raise ValueError("no market, or no evaluation of it")
-        # The model may have learned since the forecast was recorded, or been loaded with other settings.
-        old, new, answer = stored.forecast, requested.forecast, requested.forecast.market
-        same = all(
-            getattr(old, name) == getattr(new, name)
-            for name in ("home_lead_probability", "distribution", "teams_known")
-        )
-        changed = None if same else new.calibration_sequence
+        learned = None if _is_of(stored, requested) else requested.forecast.calibration_sequence
         # Only a market that directly follows its forecast has the forecast's time: verification knows no other bound.
         together = requested.generated_time == stored.generated_time and self._sequence == stored.sequence
         sent = None if together else requested.generated_time
-        payload = codec.market_payload(stored.sequence, requested.market, answer, changed, sent)
+        payload = codec.market_payload(stored.sequence, requested.market, requested.forecast.market, learned, sent)
         self._entry(codec.MARKET, payload, 0, requested.recorded_by)
-        bet = Bet.from_market(requested.market, answer)
+        bet = Bet.from_market(requested.market, requested.forecast.market)
         self._markets.append(market_row(self._sequence, stored.sequence, bet))
 
     def _entry(self, kind: str, payload: str, revision: int, made_by: str, late: LateReason | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A market is weighed for the day of the recorded forecast that it is sent with, whatever day it is now."""
+"""A market is weighed for the day and the line-ups of the recorded forecast that it is sent with."""
 
 from __future__ import annotations
 
@@ -13,31 +13,47 @@ from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from typing_extensions import override
 
 from dejavu_common.game_day import game_day
+from dejavu_feed.box_score import Lineups, lineups
 from dejavu_models.betting import Market
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecast_query import ForecastQuery, LineupEffects, ScorePattern
 from dejavu_models.online_state import OnlineState
 from dejavu_models.registry.registry import Registry
-from dejavu_models.types import Forecast
+from dejavu_models.types import ExpectedMarginTerms, Forecast
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.forecast_service import ForecastService
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries import pages
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.records import ForecastRequest, IssuedForecast
+from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
 
 GAME_DAY = game_day(datetime.now(UTC))  # a market of a past evening is late, and not recorded
 LATER = GAME_DAY + timedelta(days=1)
 
 
+def line_ups(substitutes: int) -> Lineups:
+    return lineups(range(1, 6), range(21, 26), range(1, 6 + substitutes), ())
+
+
+def effects(query: ForecastQuery) -> LineupEffects:
+    if isinstance(query.lineups, Lineups):
+        return LineupEffects(missing_players=float(len(query.lineups.home_seen)))
+    return query.lineups or LineupEffects()
+
+
 class DatedForecaster(EveryMinuteForecaster):
-    """Gives the home team 74 % on the day of the game, 70 % on others; half as much once it has learned something."""
+    """Gives the home team 74 % on the day of the game, 70 % on others; half as much once it has learned something.
+
+    Each player that was seen costs it a percentage point.
+    """
 
     @override
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
         return [
             replace(
                 made,
-                home_lead_probability=(0.74 if query.game_date == GAME_DAY else 0.7) / (1 + (self.state.sequence > 0)),
+                home_lead_probability=(0.74 if query.game_date == GAME_DAY else 0.7) / (1 + (self.state.sequence > 0))
+                - effects(query).missing_players / 100,
+                expected_margin_terms=ExpectedMarginTerms(2.0, 2.0, **effects(query)._asdict()),
             )
             for query, made in zip(queries, super().forecast_many(queries), strict=True)
         ]
@@ -56,7 +72,12 @@ async def service(model: DatedForecaster, ledger: Ledger) -> AsyncIterator[Forec
 
 
 def question(
-    day: date, *, given: bool, market: Market | None = None, levels: tuple[float, ...] = ()
+    day: date,
+    *,
+    given: bool,
+    market: Market | None = None,
+    levels: tuple[float, ...] = (),
+    who_plays: Lineups | None = None,
 ) -> ForecastRequest:
     query = ForecastQuery(
         ScorePattern((0.0, 4.0)),
@@ -67,6 +88,7 @@ def question(
         market=market,
         quantile_levels=levels,
         game_date=day,
+        lineups=who_plays,
     )
     return ForecastRequest(GAME, "", query, day if given else None)
 
@@ -92,6 +114,23 @@ async def test_a_market_without_a_date_is_weighed_for_the_recorded_date(
     assert quote.forecast.home_lead_probability == 0.74
     assert quote.market == MARKET
     assert quote.market_forecast is None
+    [listed] = (await ledger.read(lambda connection: pages.page(connection, pages.ForecastFilter(), "", 9))).forecasts
+    assert listed.market_answer == quote.forecast.market
+
+
+@pytest.mark.parametrize("later", [None, line_ups(3)], ids=["none", "others"])
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_market_with_other_line_ups_is_weighed_with_the_recorded_ones(
+    service: ForecastService, model: DatedForecaster, ledger: Ledger, many: bool, later: Lineups | None
+) -> None:
+    """Formerly, a forecast of 68 % had a bet at another probability, chosen by line-ups that nothing recorded."""
+    await ask(service, question(GAME_DAY, given=True, who_plays=line_ups(1)), many=many)
+    weighed: list[LineupEffects] = []
+    model.before = lambda queries: weighed.extend(map(effects, queries))
+    quote = await ask(service, question(GAME_DAY, given=True, market=MARKET, who_plays=later), many=many)
+    assert weighed[1:] == [LineupEffects(missing_players=6.0)]
+    assert quote.forecast.home_lead_probability == pytest.approx(0.68)
+    assert (quote.market_recording, quote.market_forecast) == (MarketRecording.RECORDED, None)
     [listed] = (await ledger.read(lambda connection: pages.page(connection, pages.ForecastFilter(), "", 9))).forecasts
     assert listed.market_answer == quote.forecast.market
 

@@ -126,8 +126,10 @@ class IssuedForecast:
         rated_for: the date at which the age of the ratings was determined; None: `day`. Not recorded.
         lineups: the line-ups of the query, or their effects; None if it had none. Only the effects are recorded, with
             the forecast.
-        market_forecast: the forecast that evaluated the market, if it differs from `forecast` because the model has
-            learned since `forecast` was recorded. Not recorded.
+        recomputed: the forecast from which the quantiles of the differential and the evaluation of its market were
+            computed, if it differs from `forecast`, usually because the model has learned since that was recorded. Not
+            recorded.
+        recomputed_total: the same of the total points.
         roster_sequence: sequence of the newest change of models known when the roster chose the model; None if the
             request named a version, or there is no model store.
         arm: arm to which the game was routed; empty unless shares of games were set.
@@ -153,7 +155,8 @@ class IssuedForecast:
     recorded_by: str = ""
     rated_for: date | None = field(default=None, compare=False)
     lineups: Lineups | LineupEffects | None = field(default=None, compare=False)
-    market_forecast: Forecast | None = None
+    recomputed: Forecast | None = None
+    recomputed_total: Forecast | None = None
     roster_sequence: int | None = field(default=None, compare=False)
     arm: str = ""
     live: LiveInputs = NO_LIVE_INPUTS

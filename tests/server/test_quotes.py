@@ -12,7 +12,6 @@ from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.market_pb2 import MARKET_SIDE_UNSPECIFIED
-from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.requests import market, total_market
 from dejavu_common.clock import utc_now
@@ -23,24 +22,25 @@ ODDS = market(0, -450, 350, bankroll=1000.0)
 """On the winner: the home team, which leads by 11, is the favorite."""
 
 
-async def quoted(
-    client: AsyncDejavuClient, game_id: str, home_team: str = "BOS", away_team: str = "LAL"
-) -> PredictResponse:
-    return await client.quote(PATTERN, ODDS, game_id=game_id, horizon=FINAL, home_team=home_team, away_team=away_team)
+async def learned(client: AsyncDejavuClient, total_points: int | None = None) -> None:
+    """Report a final of BOS against LAL, and wait until the model has learned it."""
+    report = await client.report_outcome(
+        current_game(1), 30, horizon=FINAL, home_team="BOS", away_team="LAL", total_points=total_points
+    )
+    async with asyncio.timeout(20):
+        while (forecast := await client.predict(PATTERN)).calibration_sequence < report.outcome.sequence:
+            assert forecast.calibration_sequence == 0
+            await asyncio.sleep(0.05)
 
 
 async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(
     client: AsyncDejavuClient, tmp_path: Path
 ) -> None:
-    game = current_game(9)
-    recorded = await client.predict(PATTERN, game_id=game, horizon=FINAL, home_team="BOS", away_team="LAL")
+    of_game: Any = {"game_id": current_game(9), "horizon": FINAL, "home_team": "BOS", "away_team": "LAL"}
+    recorded = await client.predict(PATTERN, **of_game)
     assert not recorded.HasField("expected_margin")
-    report = await client.report_outcome(current_game(1), 30, horizon=FINAL, home_team="BOS", away_team="LAL")
-    async with asyncio.timeout(20):
-        while (forecast := await client.predict(PATTERN)).calibration_sequence < report.outcome.sequence:
-            assert forecast.calibration_sequence == 0
-            await asyncio.sleep(0.05)
-    answer = await quoted(client, game)
+    await learned(client)
+    answer = await client.quote(PATTERN, ODDS, **of_game)
     assert answer.forecast == recorded
     little_known, warning = answer.market.warnings
     assert little_known.reason == forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN
@@ -50,6 +50,31 @@ async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(
     assert f"gives {100 * recorded.home_lead_probability:.1f} % that BOS wins" in warning.text
     assert f"compared with this market {100 * wins:.1f} %" in warning.text
     assert verify(ledger_url(tmp_path)).markets == 1
+
+
+async def test_what_newer_ratings_give_for_a_recorded_forecast_says_so(client: AsyncDejavuClient) -> None:
+    """Formerly, quantiles and a bet on the total contradicted the forecast beside them without a word."""
+    of_game: Any = {"game_id": current_game(9), "horizon": FINAL, "home_team": "BOS", "away_team": "LAL"}
+    of_game |= {"total_points": 105}
+    recorded = await client.predict(PATTERN, **of_game)
+    before = {each.reason for each in recorded.warnings}
+    assert recorded.HasField("total")
+    assert forecast_pb2.WARNING_REASON_RECOMPUTED not in before
+    await learned(client, total_points=300)
+    over = total_market(round(recorded.total.point_forecast) + 0.5, 1.95, 1.95)
+    answer = await client.quote(PATTERN, None, quantile_levels=[0.5], total_market=over, **of_game)
+    of_quantiles, of_total_quantiles = (
+        each.text for each in answer.forecast.warnings if each.reason == forecast_pb2.WARNING_REASON_RECOMPUTED
+    )
+    [of_market] = (
+        each.text for each in answer.total_market.warnings if each.reason == forecast_pb2.WARNING_REASON_RECOMPUTED
+    )
+    assert f"the recorded forecast is {recorded.point_forecast:+.1f}, the one that gives the quantiles" in of_quantiles
+    for text in (of_total_quantiles, of_market):
+        assert f"the recorded forecast of the total is {recorded.total.point_forecast:.1f}, the one " in text
+        assert text.endswith(": in between, the model has learned from outcomes")
+    again = await client.predict(PATTERN, **of_game)
+    assert again == recorded, "without quantiles and odds nothing is computed again"
 
 
 BLIND = market(0, -500, 400, bankroll=1000.0)

@@ -18,7 +18,7 @@ from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Chosen
-from dejavu_models.types import Forecast, Horizon
+from dejavu_models.types import Forecast, Horizon, TotalForecast
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.ledger.access import LedgerAccess
@@ -267,7 +267,7 @@ class ForecastService:
         The ledger does not store quantiles and market. They are taken from the new forecast even if an earlier forecast
         with the same model, pattern and teams is returned. The two forecasts may differ if the model was updated from
         outcomes in between; the recorded one is authoritative, and the answer has both
-        (`IssuedForecast.market_forecast`).
+        (`IssuedForecast.recomputed`).
 
         Args:
             issued: the forecasts.
@@ -360,14 +360,26 @@ def _recorded(requested: IssuedForecast, stored: Result[IssuedForecast]) -> Resu
     unchanged = (old.quantiles, old.market, stored.market, old.total)
     if unchanged == (new.quantiles, new.market, requested.market, total):  # usual
         return stored
-    forecast = replace(old, quantiles=new.quantiles, market=new.market, total=total)
-    weighed_by = new if new.market is not None and _differ(old, new) else None
-    return replace(stored, market=requested.market, forecast=forecast, market_forecast=weighed_by)
+    return replace(
+        stored,
+        market=requested.market,
+        forecast=replace(old, quantiles=new.quantiles, market=new.market, total=total),
+        recomputed=new if _differ(old, new) else None,
+        recomputed_total=new if _totals_differ(old.total, new.total) else None,
+    )
 
 
 def _differ(one: Forecast, other: Forecast) -> bool:
-    """Return whether two forecasts of one request differ by more than rounding."""
-    if abs(one.home_lead_probability - other.home_lead_probability) >= _SAME_PROBABILITY:
-        return True
-    quantiles = zip(one.distribution, other.distribution, strict=True)
-    return any(abs(value - another) >= _SAME_POINTS for value, another in quantiles)
+    """Return whether the differentials of two forecasts of one request differ by more than rounding."""
+    probabilities_differ = abs(one.home_lead_probability - other.home_lead_probability) >= _SAME_PROBABILITY
+    return probabilities_differ or _points_differ(one.distribution, other.distribution)
+
+
+def _totals_differ(one: TotalForecast | None, other: TotalForecast | None) -> bool:
+    """Return whether the total points of two forecasts of one request, if both have them, differ likewise."""
+    return one is not None and other is not None and _points_differ(one.distribution, other.distribution)
+
+
+def _points_differ(quantiles: Sequence[float], others: Sequence[float]) -> bool:
+    pairs = zip(quantiles, others, strict=True)
+    return any(abs(value - another) >= _SAME_POINTS for value, another in pairs)

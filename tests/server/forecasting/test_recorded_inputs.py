@@ -113,7 +113,7 @@ async def test_a_market_without_a_date_is_weighed_for_the_recorded_date(
     assert (quote.sequence, quote.revision, quote.day) == (recorded.sequence, 0, GAME_DAY)
     assert quote.forecast.home_lead_probability == 0.74
     assert quote.market == MARKET
-    assert quote.market_forecast is None
+    assert quote.recomputed is None
     [listed] = (await ledger.read(lambda connection: pages.page(connection, pages.ForecastFilter(), "", 9))).forecasts
     assert listed.market_answer == quote.forecast.market
 
@@ -130,7 +130,7 @@ async def test_a_market_with_other_line_ups_is_weighed_with_the_recorded_ones(
     quote = await ask(service, question(GAME_DAY, given=True, market=MARKET, who_plays=later), many=many)
     assert weighed[1:] == [LineupEffects(missing_players=6.0)]
     assert quote.forecast.home_lead_probability == pytest.approx(0.68)
-    assert (quote.market_recording, quote.market_forecast) == (MarketRecording.RECORDED, None)
+    assert (quote.market_recording, quote.recomputed) == (MarketRecording.RECORDED, None)
     [listed] = (await ledger.read(lambda connection: pages.page(connection, pages.ForecastFilter(), "", 9))).forecasts
     assert listed.market_answer == quote.forecast.market
 
@@ -142,6 +142,6 @@ async def test_a_market_weighed_by_what_was_learned_since_has_both_forecasts(
     model.update(OnlineState(sequence=7))
     quote = await service.forecast(question(LATER, given=False, market=MARKET))
     assert quote.forecast.home_lead_probability == 0.74
-    assert quote.market_forecast is not None
-    assert quote.market_forecast.home_lead_probability == 0.37
-    assert (await service.forecast(question(LATER, given=False))).market_forecast is None
+    assert quote.recomputed is not None
+    assert quote.recomputed.home_lead_probability == 0.37
+    assert (await service.forecast(question(LATER, given=False))).recomputed is None

@@ -30,7 +30,7 @@ _THEN: Final = {Horizon.HALFTIME: "leads at the half", Horizon.FINAL: "wins"}
 def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
     """Return the warnings of an issued forecast."""
     forecast = issued.forecast
-    return [
+    warnings = [
         _little_known(issued, forecast, "the interval allows for it")
         if reason is WarningReason.TEAM_LITTLE_KNOWN
         else _implausible_margin(issued)
@@ -44,12 +44,21 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
         )
         for reason in forecast.warnings
     ]
+    if issued.recomputed is not None and forecast.quantiles:
+        now = issued.recomputed
+        text = (
+            f"the recorded forecast is {_points(forecast.point)}, the one that gives the quantiles {_points(now.point)}"
+        )
+        warnings.append(_recomputed(issued, now, text))
+    if forecast.total is not None and forecast.total.quantiles:
+        warnings += _recomputed_total(issued, "that gives the quantiles")
+    return warnings
 
 
 def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.Warning]:
     """Return the warnings of the evaluation of a market that was sent with a forecast."""
     warnings = []
-    weighed_by = issued.market_forecast or issued.forecast
+    weighed_by = issued.recomputed or issued.forecast
     if answer.unrated and issued.pregame_margin is not None:
         warnings.append(_markets_own_line("margin"))
     elif answer.unrated and weighed_by.expected_margin is not None:
@@ -70,24 +79,26 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
         warnings.append(_mismatched_odds(answer))
     elif answer.implausible:
         warnings.append(_implausible_edge(answer, issued.home_team or "the home side"))
-    if issued.market_forecast is not None:
+    if issued.recomputed is not None:
         recorded, now = issued.forecast.home_lead_probability, weighed_by.home_lead_probability
         text = (
             f"the recorded forecast gives {100 * recorded:.1f} % that {issued.home_team or 'home'} "
-            f"{_THEN[issued.forecast.horizon]}, the one compared with this market {100 * now:.1f} %: "
-            "in between, the model has learned from outcomes"
+            f"{_THEN[issued.forecast.horizon]}, the one compared with this market {100 * now:.1f} %"
         )
-        warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_RECOMPUTED, text=text))
+        warnings.append(_recomputed(issued, weighed_by, text))
+        if issued.market_recording is None:
+            warnings[-1].text += "; the market is not recorded"
     return warnings
 
 
 def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.Warning]:
     """Return the warnings of the evaluation of a market of total points that was sent with a forecast."""
-    warnings, total = [], issued.forecast.total
+    warnings, weighed_by = [], issued.recomputed_total or issued.forecast
+    total = weighed_by.total
     if answer.unrated and issued.live.pregame_total is not None:
         warnings.append(_markets_own_line("total"))
     elif answer.unrated and total is not None and total.expected_total is not None:
-        warnings.append(_little_known(issued, issued.forecast, _NO_STAKE_YET))
+        warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
     elif answer.unrated and not (issued.home_team and issued.away_team):
         warnings.append(_teams_unknown("how much they score"))
     elif answer.unrated:
@@ -100,7 +111,7 @@ def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[
         warnings.append(_mismatched_odds(answer))
     elif answer.implausible:
         warnings.append(_implausible_edge(answer, "over"))
-    return warnings
+    return warnings + _recomputed_total(issued, "compared with this market")
 
 
 def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Warning]:
@@ -120,6 +131,27 @@ def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Warning]:
     return warnings
 
 
+def _recomputed(issued: IssuedForecast, now: Forecast, text: str) -> forecast_pb2.Warning:
+    """Return the warning that a part of an answer was computed by another forecast than the recorded one."""
+    learned = now.calibration_sequence > issued.forecast.calibration_sequence
+    behind = "this worker has learned from fewer outcomes so far, or has other settings"
+    why = "in between, the model has learned from outcomes" if learned else behind
+    return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_RECOMPUTED, text=f"{text}: {why}")
+
+
+def _recomputed_total(issued: IssuedForecast, use: str) -> list[forecast_pb2.Warning]:
+    """Return that warning of the total points, if there is one, given what the other forecast is used for."""
+    recorded, now = issued.forecast.total, issued.recomputed_total
+    if recorded is None or now is None or now.total is None:
+        return []
+    text = f"the recorded forecast of the total is {recorded.point:.1f}, the one {use} {now.total.point:.1f}"
+    return [_recomputed(issued, now, text)]
+
+
+def _points(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
 def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str) -> forecast_pb2.Warning:
     teams = zip((issued.home_team, issued.away_team), weighed_by.teams_known, strict=False)
     little = "; ".join(knowledge_text(team, known) for team, known in teams if not are_known([known]))
@@ -136,9 +168,7 @@ def _markets_own_line(given: str) -> forecast_pb2.Warning:
 
 
 def _implausible_margin(issued: IssuedForecast) -> forecast_pb2.Warning:
-    given, rated = (
-        f"{margin or 0.0:+.1f}".replace("-", "−") for margin in (issued.pregame_margin, issued.forecast.rated_margin)
-    )
+    given, rated = (_points(margin or 0.0) for margin in (issued.pregame_margin, issued.forecast.rated_margin))
     text = f"the given margin, {given} for {issued.home_team}, is far from that of the ratings, {rated}: check its sign"
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_MARGIN, text=f"{text}; it is used")
 

@@ -217,7 +217,7 @@ def put_forecast(
     if issued.home_team or issued.away_team:
         _put_teams(message, issued)
     live_inputs.put(message, issued.live)
-    if forecast.warnings:
+    if forecast.warnings or issued.recomputed is not None or issued.recomputed_total is not None:
         message.warnings.extend(forecast_warnings(issued))
     add_parts(message, forecast, explanation=explanation, distribution=distribution, course_of=course_of)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.forecast_warnings import market_warnings
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES, market_answer_message, market_message
+from dejavu_server.records import MarketRecording
 
 
 def request(market: MarketMessage | None = None, **fields: Any) -> PredictRequest:
@@ -115,6 +117,34 @@ def test_an_implausible_edge_names_the_team_and_which_bets_its_share_is_of(
     assert (written.side, written.stake, written.home.kelly_fraction) == (MARKET_SIDE_UNSPECIFIED, 0.0, 0.0)
     assert written.warnings[-1].reason == forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE
     assert told in written.warnings[-1].text
+
+
+@pytest.mark.parametrize(
+    ("sequence", "recording", "told"),
+    [
+        (7, MarketRecording.RECORDED, "in between, the model has learned from outcomes"),
+        (
+            0,
+            MarketRecording.EARLIER_STANDS,
+            "this worker has learned from fewer outcomes so far, or has other settings",
+        ),
+        (
+            0,
+            None,
+            "this worker has learned from fewer outcomes so far, or has other settings; the market is not recorded",
+        ),
+    ],
+)
+def test_a_market_weighed_by_another_forecast_says_why(
+    sequence: int, recording: MarketRecording | None, told: str
+) -> None:
+    recorded = replace(issued(home_team="BOS"), market_recording=recording)
+    now = replace(recorded.forecast, home_lead_probability=0.7, calibration_sequence=sequence)
+    answer = evaluate_market(Market(0.0, 1.5, 2.9), lambda _: 0.7)
+    [warning] = market_warnings(replace(recorded, recomputed=now), answer)
+    assert warning.reason == forecast_pb2.WARNING_REASON_RECOMPUTED
+    given = "the recorded forecast gives 60.0 % that BOS leads at the half, the one compared with this market 70.0 %"
+    assert warning.text == f"{given}: {told}"
 
 
 def test_each_side_and_each_level_has_its_number() -> None:

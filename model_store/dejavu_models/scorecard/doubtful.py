@@ -44,9 +44,10 @@ def doubtful_games(settled: SettledForecasts) -> int:
     - whose forecasts and outcome follow each other faster than play: they may all have been made after the game;
     - whose outcome is further from a lead than the remaining minutes allow;
     - with an outcome that was reported and withdrawn before the first forecast;
-    - whose forecasts contradict each other in the lead, in their pregame inputs (pregame margin, pregame total, neutral
-      site) or in the points of both teams, which never fall, or have more points than the outcome: the caller may have
-      chosen inputs that weaken a reference, such as persistence;
+    - whose forecasts contradict each other in the lead or in the points of both teams, which never fall, or have more
+      points than the outcome: the caller may have chosen inputs that weaken a reference, such as persistence;
+    - whose forecasts differ in a pregame input (pregame margin, pregame total, neutral site), or only some have it: the
+      caller may have chosen, minute by minute, the forecast that the next minutes confirmed;
     - whose forecasts, corrected ones included, have line-ups with effects more than MAX_LINEUP_SWING apart;
     - with forecasts made after the observed time of the outcome, or with both timely forecasts and some made after the
       evening: somebody else may have reported that time, or recorded the timely forecasts.
@@ -70,7 +71,9 @@ def doubtful_games(settled: SettledForecasts) -> int:
     reason = settled.exclusion[~settled.replay]
     counted = settled.exclusion[kept] != Exclusion.SUPERSEDED  # a correction contradicts what it corrects
     for told in (settled.margin, settled.pregame_total, settled.neutral_site):
-        doubtful[place[counted][_told_otherwise(told[kept][counted], place[counted], len(games))]] = True
+        # No input has the value infinity, which here stands for its absence.
+        given = np.nan_to_num(told[kept][counted], nan=np.inf)
+        doubtful[place[counted][_told_otherwise(given, place[counted], len(games))]] = True
     doubtful[_swings(settled.missing_players[kept], place, len(games)) > MAX_LINEUP_SWING] = True
     stories = settled.persistence_error[kept][counted], settled.minute[kept][counted], place[counted]
     doubtful[_of_two_stories(*stories)] = True
@@ -83,11 +86,10 @@ def doubtful_games(settled: SettledForecasts) -> int:
 
 
 def _told_otherwise(told: Floats, place: NDArray[np.int64], games: int) -> NDArray[np.bool_]:
-    """Return which forecasts have another value than the first known value of their game; NaN is unknown."""
-    given = np.flatnonzero(~np.isnan(told))[::-1]
-    first = np.full(games, np.nan)
-    first[place[given]] = told[given]
-    otherwise: NDArray[np.bool_] = ~np.isnan(told) & (told != first[place])
+    """Return which forecasts have another value than the first one of their game."""
+    first = np.empty(games)
+    first[place[::-1]] = told[::-1]
+    otherwise: NDArray[np.bool_] = told != first[place]
     return otherwise
 
 

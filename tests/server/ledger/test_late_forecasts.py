@@ -536,9 +536,10 @@ def test_a_game_that_is_told_faster_than_it_can_be_played_shows_on_the_card(
         ([(18, 3.0 + 6.0 * number, {"alpha": 0.1 + 0.1 * number}) for number in range(4)], True),
         ([(18, 3.0, {}), (19, 28.0, {})], True),
         ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": 4.0})], False),
-        ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {})], False),
+        ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {})], True),
         ([(18, 3.0, {"pregame_margin": 4.0}), (19, 5.0, {"pregame_margin": -9.0})], True),
-        ([(18, 3.0, {}), (19, 5.0, {"live": LiveInputs(pregame_total=220.0, neutral_site=True)})], False),
+        ([(18, 3.0, {}), (19, 5.0, {"live": LiveInputs(neutral_site=True)})], True),
+        ([(18, 3.0, {}), (19, 5.0, {"live": LiveInputs(pregame_total=220.0)})], True),
         ([(18, 3.0, {"live": LiveInputs(pregame_total=each)}) for each in (220.0, 240.0)], False),  # a correction
         ([(each, 3.0, {"live": LiveInputs(pregame_total=200.0 + each)}) for each in (18, 19)], True),
         ([(each, 3.0, {"live": LiveInputs(neutral_site=each > 18)}) for each in (18, 19)], True),

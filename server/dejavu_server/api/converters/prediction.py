@@ -6,14 +6,14 @@ Readers return only valid values; an invalid field raises an InvalidInput that n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
-from typing import NamedTuple
+from datetime import date, timedelta
+from typing import Final, NamedTuple
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
 from dejavu_feed import live_inputs
 from dejavu_feed.box_score import MAX_PLAYERS, Lineups, lineups
-from dejavu_feed.game_ids import is_game_id, is_of_season, is_playoffs, season_days, season_of
+from dejavu_feed.game_ids import is_game_id, is_of_season, is_playoffs, is_replay, season_days, season_of
 from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.off_season import playing_days
 from dejavu_models import risk
@@ -57,6 +57,9 @@ MAX_BATCH = 1000
 
 MAX_GAMES = 200
 """Maximum number of games of a stream request, which are kept while the stream lasts; ten evenings have fewer."""
+
+_AHEAD: Final = timedelta(days=1)
+"""By how much the local date of a game in Asia is ahead of the game day."""
 
 _LATE_VALUES = {reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason}
 
@@ -321,7 +324,11 @@ def _risk_pattern(request: AssessRiskRequest) -> ScorePattern:
 
 
 def _game_date(request: PredictRequest, today: date | None) -> date | None:
-    """Return the date of a request, None if it has none; raise InvalidGameDate if the game's season has no such day."""
+    """Return the date of a request, None if it has none.
+
+    Raises:
+        InvalidGameDate: if the game's season has no such day, or the game cannot have begun.
+    """
     given = iso_date(request.game_date, "game_date", InvalidGameDate) if request.game_date else None
     day, game_id = today if given is None else given, request.game_id
     season = season_of(game_id)
@@ -330,6 +337,10 @@ def _game_date(request: PredictRequest, today: date | None) -> date | None:
         found = f"none, which means {day}" if given is None else f"{day}"
         of_season = f"game {game_id} is of the season {season - 1}–{season % 100:02d}"
         raise InvalidGameDate(f"{found}, but {of_season}", f"a date from {first} to {last}")
+    # A caller could otherwise turn the ratings off in the minutes of its choice, by a date for which they are too old.
+    # Replays and simulated seasons have dates of their own.
+    if game_id and day is not None and today is not None and day > today + _AHEAD and not is_replay(game_id):
+        raise InvalidGameDate(f"{day}", f"at most {today + _AHEAD}, for a game that has begun")
     return given
 
 

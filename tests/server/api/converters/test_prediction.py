@@ -16,6 +16,7 @@ from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_se
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession, Side
 from dejavu_models.betting import Market
 from dejavu_models.errors import (
+    InvalidGameDate,
     InvalidInput,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -248,6 +249,16 @@ def test_the_date_of_a_game_of_an_earlier_season_must_be_told() -> None:
     for game_id in ("0022600500", "9900000001", ""):  # ids of replays have no season, what-ifs have no id
         question = prediction.forecast_request(predict_request(game_id=game_id), today)
         assert (question.game_date, question.query.game_date) == (None, today)
+
+
+def test_a_named_game_has_begun_by_its_date() -> None:
+    """Formerly, a date two months ahead turned off ratings, in the minutes of a caller's choice."""
+    today, tomorrow, later = (date(2026, 11, day) for day in (21, 22, 23))
+    for game_id, day in (("0022600500", tomorrow), ("9900000001", later), ("", later)):
+        asked = predict_request(game_id=game_id, game_date=day.isoformat())
+        assert prediction.forecast_request(asked, today).game_date == day
+    with pytest.raises(InvalidGameDate, match="2026-11-23; expected at most 2026-11-22, for a game that has begun"):
+        prediction.forecast_request(predict_request(game_id="0022600500", game_date=later.isoformat()), today)
 
 
 def test_a_distribution_is_told_only_where_it_is_wanted() -> None:

@@ -146,6 +146,8 @@ def read_index(content: bytes, dimensions: int, count: int, neighbours: int) -> 
         graph = Graph.from_bytes(content)
         if (len(graph), graph.dimensions) != (count, dimensions):
             raise ValueError(f"the index holds {len(graph)} vectors of {graph.dimensions}, not {count} of {dimensions}")
+        if not graph.is_connected():  # a search may find fewer vectors than requested, for some queries only
+            raise ValueError("the graph has parts that a search does not reach")
         return GraphIndex(graph, neighbours)
     if content.startswith(_ARRAY):
         vectors = np.load(io.BytesIO(content), allow_pickle=False)

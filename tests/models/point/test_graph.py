@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dejavu_models.arrays import Floats, Singles, to_tenths
 from dejavu_models.point.features import anchored, pattern_vectors, recency_weights
 from dejavu_models.point.graph import Graph, vectors_of
-from dejavu_models.point.index import VectorIndex, search_breadth
+from dejavu_models.point.index import VectorIndex, read_index, search_breadth
 from dejavu_trainer.training.index import build_hnsw, build_index
 
 RECENCY, NEIGHBOURS = 6.0, 50
@@ -104,11 +104,21 @@ def test_a_graph_that_falls_apart_is_not_searched() -> None:
     counts[7] = 0
     start = int(graph.counts[:7].sum())
     links = np.delete(graph.links, np.arange(start, start + int(graph.counts[7])))
-    assert not replace(graph, counts=counts, links=links).is_connected()
+    apart = replace(graph, counts=counts, links=links)
+    assert not apart.is_connected()
+    with pytest.raises(ValueError, match="parts that a search does not reach"):
+        read_index(apart.to_bytes(), 5, len(graph), NEIGHBOURS)
     twins = np.repeat(to_tenths(walks(2, 18, 0)), 600, axis=0)
     index = build_index(twins, recency_weights(18, RECENCY), NEIGHBOURS, 0)
     found, _ = index.nearest(vectors_of(twins[:1], recency_weights(18, RECENCY)), 1200)
     assert sorted(found[0].tolist()) == list(range(1200))
+
+
+def of_equal_lists(graph: Graph, levels: np.ndarray, length: int) -> dict[str, object]:
+    """The arrays of a graph of these levels in which each list links the first vector, `length` times."""
+    lists = len(levels) + int(levels.sum())
+    counts = np.full(lists, length, dtype=np.uint16)
+    return {"levels": levels, "counts": counts, "links": np.zeros(lists * length, dtype=graph.links.dtype)}
 
 
 def broken(graph: Graph) -> dict[str, dict[str, object]]:
@@ -117,20 +127,25 @@ def broken(graph: Graph) -> dict[str, dict[str, object]]:
     far[3] = len(graph)
     low = np.flatnonzero(graph.levels == 0)[0]
     links[-1] = int(low)
+    top = np.full(len(graph), 3, dtype=np.uint8)
     return {
+        "a list has more than 64 links": of_equal_lists(graph, np.zeros_like(graph.levels), 65),
+        "above level 0 there are more than 4000": of_equal_lists(graph, np.ones_like(graph.levels), 3),
+        "above level 0 there are more than 4000 lists": of_equal_lists(graph, top, 1),
         "a link leads past": {"links": far},
         "not at its level": {"links": links},
         "the entry point is not": {"entry": np.array([low], dtype=graph.entry.dtype)},
         "do not fit together": {"counts": graph.counts[:-1]},
         "tenths are": {"tenths": graph.tenths[:-1]},
         "weights are": {"weights": graph.weights[:-1]},
-        "weights must be finite": {"weights": np.full_like(graph.weights, np.nan)},
+        "weights must be within": {"weights": np.full_like(graph.weights, np.nan)},
+        "weights must be within ±2": {"weights": graph.weights * 1e30},
         "levels are": {"levels": graph.levels.astype(np.int8)},
     }
 
 
 def test_arrays_are_checked() -> None:
-    """Otherwise a search would read anywhere in memory."""
+    """Otherwise a search would read anywhere in memory, or take seconds for some games."""
     graph = graphs()[18]
     for said, arrays in broken(graph).items():
         with pytest.raises(ValueError, match=said):

@@ -230,14 +230,17 @@ class Dejavu:
         """
         if self.courses is None:
             return ()
-        for row in np.flatnonzero(self.entries.date == np.datetime64(game.date)).tolist():
-            found = str(self.entries.home[row]), str(self.entries.away[row]), int(self.entries.games[row])
-            increment = float(self.entries.increments[row, horizon])
-            if found == (game.home_team, game.away_team, game.games) and increment == game.increment:
-                count = HORIZONS[horizon].last_slot - (MAX_SLOTS - self.courses.shape[1])
-                course: list[float] = (self.courses[row, :count] / 10.0).tolist()
-                return tuple(course)
-        return ()
+        entries = self.entries
+        same = entries.increments[:, horizon] == game.increment
+        same &= (entries.date == np.datetime64(game.date)) & (entries.games == game.games)
+        rows = np.flatnonzero(same)
+        # Texts take longest to compare, so only those of the few entries that agree in the numbers are.
+        rows = rows[(entries.home[rows] == game.home_team) & (entries.away[rows] == game.away_team)]
+        if not len(rows):
+            return ()
+        count = HORIZONS[horizon].last_slot - (MAX_SLOTS - self.courses.shape[1])
+        course: list[float] = (self.courses[rows[0], :count] / 10.0).tolist()
+        return tuple(course)
 
     def query(self, patterns: Floats) -> NeighborResult:
         """Return the neighbours of patterns and their forecast; each row's result is independent of the other rows.

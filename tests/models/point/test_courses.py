@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+import timeit
 from dataclasses import replace
+from datetime import date
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,8 +17,10 @@ from dejavu_models.arrays import to_tenths
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.point.courses import courses_from_bytes, courses_to_bytes
+from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel
+from dejavu_models.point.index import BruteForceIndex
 from dejavu_models.registry.registry import Registry
-from dejavu_models.types import MAX_SLOTS, Forecast, Horizon
+from dejavu_models.types import HORIZONS, MAX_SLOTS, Forecast, Horizon, SimilarGame
 
 PATTERN = (0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6)
 
@@ -73,6 +79,31 @@ def test_a_game_that_no_model_has_is_without_a_course(shipped: Forecaster) -> No
     ):
         assert registry.course(forecast, other) == ()
     assert registry.course(replace(forecast, elapsed_minutes=19), game) == ()
+
+
+def test_a_course_is_found_as_fast_among_entries_of_one_date() -> None:
+    """A walk over 50,000 entries of one date for each similar game once kept a worker from its heartbeat."""
+    count = 50_000
+    day = np.datetime64("2020-01-01")
+    game = SimilarGame("LAL", "BOS", date(2020, 1, 1), 0.0, 0.0, count, 0.0, 0.0)
+    costs = []
+    for days in (np.full(count, day), day - np.arange(count)[::-1] % 20_000):
+        entries = Entries(
+            home=np.full(count, "LAL"),
+            away=np.full(count, "BOS"),
+            date=days,
+            games=np.arange(1, count + 1, dtype=np.int32),
+            increments=np.zeros((count, 2), np.float32),
+            spreads=np.zeros((count, 2), np.float32),
+            residuals=np.zeros((count, 2, 2), np.float32),
+        )
+        courses = np.arange(count, dtype=np.int16)[:, None]
+        index = BruteForceIndex(np.zeros((count, 46), np.float32))
+        dejavu = Dejavu(index, entries, DejavuSettings(6.0, 1, Kernel.UNIFORM), courses)
+        assert dejavu.course(game, HORIZONS.index(Horizon.FINAL)) == (courses[-1, 0] / 10.0,)
+        look_up = partial(dejavu.course, game, HORIZONS.index(Horizon.FINAL))
+        costs.append(min(timeit.repeat(look_up, number=3, timer=time.process_time)))
+    assert costs[0] < 5 * costs[1]
 
 
 @pytest.mark.nightly

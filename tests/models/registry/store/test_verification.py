@@ -6,6 +6,7 @@ import errno
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,20 @@ def test_a_bundle_whose_answers_take_too_long_is_refused(small_bundle: Path, mon
     """A single call of such a model once kept a worker from its heartbeat until it was killed."""
     monkeypatch.setattr(bundle, "MAX_ANSWER_SECONDS", 1e-6)
     with pytest.raises(BundleCorrupt, match="takes more than 1e-06 s"):
+        bundle.check_answers(bundle.load_bundle(small_bundle, allow_unfit=True))
+
+
+def test_the_courses_of_similar_games_count_as_part_of_an_answer(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: object) -> tuple[float, ...]:
+        begun = time.process_time()
+        while time.process_time() < begun + bundle.MAX_ANSWER_SECONDS:
+            pass
+        return ()
+
+    monkeypatch.setattr(Forecaster, "course", slow)
+    with pytest.raises(BundleCorrupt, match=r"takes more than 0.02 s"):
         bundle.check_answers(bundle.load_bundle(small_bundle, allow_unfit=True))
 
 

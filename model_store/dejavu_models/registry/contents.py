@@ -48,8 +48,9 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 _MAX_ROUNDING: Final = 1e-9
 """Bound of the rounding errors of a variance, in points squared; the least variance of a bundle is above 0.01."""
 
-MAX_SIZE = 256 * 1024**2
-"""Maximum number of bytes of a bundle's arrays; those of the default bundle take 20 MB."""
+MAX_SIZE = 128 * 1024**2
+"""Maximum number of bytes of a bundle's arrays. Those of the default bundle take 20 MB, of one with all games of nine
+seasons as entries 101 MB. Loading takes up to three times as much memory, a loaded model up to twice as much."""
 
 _LEAST_SIZE: Final = 64 * 1024
 """Minimum number of bytes counted per array: finding and reading a small one takes as long as unpacking this many."""

@@ -15,7 +15,7 @@ from dejavu_common.files import open_regular, sync
 from dejavu_models.errors import BundleCorrupt, BundleIncomplete
 from dejavu_models.registry.store.errors import ModelStoreUnavailable
 
-MAX_FILE_BYTES: Final = 256 * 1024**2
+MAX_FILE_BYTES: Final = 128 * 1024**2
 """Maximum size of a file that is read: that of the largest bundle that a server accepts by default."""
 
 _UNFINISHED: Final = ".new"

@@ -45,7 +45,7 @@ class UploadLimits:
         keep_seconds: how long parts of a bundle are kept after the last attempt, in seconds.
     """
 
-    bundle_bytes: int = 256 * _MEBIBYTE
+    bundle_bytes: int = 128 * _MEBIBYTE
     chunk_bytes: int = _MEBIBYTE
     at_once: int = 2
     unfinished: int = 4

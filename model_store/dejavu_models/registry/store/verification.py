@@ -21,8 +21,9 @@ from typing import Final
 
 from dejavu_models.errors import BundleCorrupt, BundleError
 
-MAX_MEMORY: Final = 4 * 1024**3
-"""Maximum address space for loading a bundle and making its answers, in bytes."""
+MAX_MEMORY: Final = 512 * 1024**2
+"""Maximum address space for loading a bundle and making its answers, in bytes, besides that of the modules; a bundle of
+the largest size takes 400 MB. A container of a server has 1 GiB."""
 
 MAX_SECONDS: Final = 10
 """Maximum CPU time of a verification, in seconds: a fraction of the minute in which a worker must load its models while
@@ -93,18 +94,24 @@ def main() -> None:
         SystemExit: with 1 if it is refused.
     """
     os.nice(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Imported under the limits, since these imports take most of the memory.
+    # Imported under the limit of time, since these imports take most of it.
     from dejavu_models.registry.bundle import check_answers, load_bundle  # noqa: PLC0415
 
+    limit_memory()
     try:
         forecaster = load_bundle(Path(sys.argv[1]), allow_unfit=True, before_parsing=open_no_more)
         check_answers(forecaster)
     except BundleError as error:
         print(error)  # noqa: T201 - its result
         sys.exit(_REFUSED)
+
+
+def limit_memory() -> None:
+    """Limit the address space to MAX_MEMORY more than now: the modules reserve more of it on machines of many cores."""
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + MAX_MEMORY, now + MAX_MEMORY))
 
 
 def open_no_more() -> None:

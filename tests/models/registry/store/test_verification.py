@@ -128,6 +128,23 @@ for attempt in attempts:
     assert run.stdout.split() == [str(errno.EMFILE)] * 4
 
 
+def test_the_memory_of_a_verification_is_limited_whatever_its_modules_take() -> None:
+    program = """
+from dejavu_models.registry.store.verification import MAX_MEMORY, limit_memory
+modules = bytearray(2 * MAX_MEMORY)
+limit_memory()
+for share in (0.9, 1.1):
+    try:
+        bytearray(int(share * MAX_MEMORY))
+        print("enough")
+    except MemoryError:
+        print("too much")
+"""
+    run = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["enough", "too", "much"]
+    assert verification.MAX_MEMORY <= 2**29, "a container of a server has 1 GiB, for its workers too"
+
+
 def test_the_process_has_an_empty_working_directory_and_no_secrets_of_the_environment(
     small_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

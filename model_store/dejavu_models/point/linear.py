@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.types import HORIZONS, LINEAR_SOURCES, MAX_DIFFERENTIAL, MAX_SLOTS, Horizon, MarginSource
 
 INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE = range(4)
 """Order of the coefficients."""
@@ -27,8 +27,9 @@ CUBE_REACH: Final = (8.0, 0.4)
 2014 to 2024. Larger leads have the cube of the bound, since their own cube would reverse the forecast.
 """
 
-MAX_COEFFICIENT: Final = 1000.0
-"""Bound of the coefficients; those of a bundle are below 15."""
+MAX_INCREMENT: Final = 1e4
+"""Bound of the increment of any game that can be requested, in points: the largest number that a scorecard can show.
+Those of a bundle, also of one fitted to few games, are within 350."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class LinearModels:
             coefficients of MarginSource.KNOWN for them.
 
     Raises:
-        ValueError: if the shape is wrong, or a required coefficient is not within ±MAX_COEFFICIENT.
+        ValueError: if the shape is wrong, or a required coefficient is not finite, or some game has an increment beyond
+            ±MAX_INCREMENT.
     """
 
     coefficients: Floats
@@ -55,9 +57,14 @@ class LinearModels:
         values = self.coefficients
         if values.shape != (len(HORIZONS), MAX_SLOTS + 1, len(LINEAR_SOURCES), CUBE + 1) or values.dtype != np.float64:
             raise ValueError(f"linear coefficients are {values.dtype} of shape {values.shape}")
+        largest = np.full(values.shape[1:], MAX_DIFFERENTIAL)  # of what each coefficient is multiplied with
+        largest[..., INTERCEPT] = 1.0
+        largest[..., CUBE] = cube_of(largest[..., CUBE], np.arange(MAX_SLOTS + 1)[:, None])
         for horizon, of_horizon in zip(HORIZONS, values, strict=True):
-            if not (np.abs(of_horizon[: horizon.last_slot + 1]) <= MAX_COEFFICIENT).all():  # NaN fails too
-                raise ValueError(f"linear coefficients for {horizon.value} must be within ±{MAX_COEFFICIENT:g}")
+            with np.errstate(over="ignore", invalid="ignore"):
+                increments = (np.abs(of_horizon) * largest).sum(axis=-1)[: horizon.last_slot + 1]
+            if not (increments <= MAX_INCREMENT).all():  # NaN fails too
+                raise ValueError(f"linear coefficients give an increment to {horizon.value} beyond ±{MAX_INCREMENT:g}")
         if np.nan_to_num(values[:, :, MarginSource.UNKNOWN, MARGIN_SLOPE]).any():
             raise ValueError("the margin slope must be 0 without an expected margin")
         if np.nan_to_num(values[HORIZONS.index(Horizon.HALFTIME), ..., CUBE]).any():

@@ -23,6 +23,9 @@ MAX_UNITS: Final = 256
 MAX_WEIGHT: Final = 1e6
 """Largest absolute value of a weight, so that no sum of products overflows."""
 
+MAX_CORRECTION: Final = 1000.0
+"""Bound of the corrections of any game, in points, as of the residuals of an entry; those of a bundle are within 10."""
+
 MIN_SCALE: Final = 1e-3
 """Smallest number that inputs are divided by; the trainer's is 0.1."""
 
@@ -83,6 +86,10 @@ def weights_from_bytes(content: bytes) -> list[NetworkWeights]:
             raise ValueError(f"{name} must be within ±{MAX_WEIGHT:g}")
     if (np.abs(arrays["scale"]) < MIN_SCALE).any():
         raise ValueError(f"scale must be at least {MIN_SCALE:g}")
+    # The outputs of units are within ±1, so this holds for every game.
+    outputs = np.abs(arrays["head"]).sum(axis=1, dtype=np.float64) + np.abs(arrays["head_bias"])
+    if (largest := (outputs[:, None] * np.abs(arrays["spreads"])).max()) > MAX_CORRECTION:
+        raise ValueError(f"head and spreads give corrections of {largest:g} points, more than {MAX_CORRECTION:g}")
     return [NetworkWeights(**{name: arrays[name][number] for name in shapes}) for number in range(count)]
 
 

@@ -41,8 +41,10 @@ from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.point.models import PointModels
 from dejavu_models.ratings import STATE_SIZES, RatingFilter
-from dejavu_models.team_filter import RatingSettings, TeamFilter
+from dejavu_models.schedule import GameTerms
+from dejavu_models.team_filter import LEVEL, RatingSettings, TeamFilter
 from dejavu_models.totals.totals import Totals
+from dejavu_models.types import MAX_DIFFERENTIAL
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 _MAX_ROUNDING: Final = 1e-9
@@ -51,6 +53,8 @@ _MAX_ROUNDING: Final = 1e-9
 MAX_SIZE = 128 * 1024**2
 """Maximum number of bytes of a bundle's arrays. Those of the default bundle take 20 MB, of one with all games of nine
 seasons as entries 101 MB. Loading takes up to three times as much memory, a loaded model up to twice as much."""
+
+_LARGEST_TERMS: Final = np.array(GameTerms(1.0, 1.0, 5.0, 1.0, 1.0))
 
 _LEAST_SIZE: Final = 64 * 1024
 """Minimum number of bytes counted per array: finding and reading a small one takes as long as unpacking this many."""
@@ -158,6 +162,10 @@ def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
         awaits_season=season_on(day) < season,
     )
     _check_state(ratings)
+    # The other files are checked for the games that a request can describe, whose margins are within ±200.
+    strengths, terms = ratings.mean[:LEVEL], np.abs(ratings.mean[LEVEL:])
+    if (margin := np.ptp(strengths) + terms @ _LARGEST_TERMS[: len(terms)]) > MAX_DIFFERENTIAL:
+        raise ValueError(f"it expects margins of up to {margin:.0f} points; expected at most {MAX_DIFFERENTIAL:g}")
     return ratings
 
 

@@ -65,10 +65,10 @@ def test_a_horizon_that_has_passed_has_no_increment() -> None:
 def test_coefficients_of_another_form_are_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         LinearModels(coefficients()[:, :47])
-    for value in (np.nan, np.inf, -1e299, 1001.0):
+    for value in (np.nan, np.inf, -1e308):
         wrong = coefficients()
         wrong[0, 23] = value
-        with pytest.raises(ValueError, match="halftime must be within ±1000"):
+        with pytest.raises(ValueError, match="increment to halftime beyond ±10000"):
             LinearModels(wrong)
     misplaced = coefficients()
     misplaced[1, 5, UNKNOWN, MARGIN_SLOPE] = 0.1
@@ -78,6 +78,22 @@ def test_coefficients_of_another_form_are_refused() -> None:
     cubed[0, 5, :, CUBE] = 0.1
     with pytest.raises(ValueError, match="cubes for halftime"):
         LinearModels(cubed)
+
+
+@pytest.mark.parametrize(
+    ("source", "coefficient", "value"),
+    [
+        (KNOWN, MARGIN_SLOPE, 60.0),  # two even teams hide it, until one of them has won
+        (UNKNOWN, SLOPE, -60.0),
+        (LINE, INTERCEPT, 11_000.0),
+        (UNKNOWN, CUBE, 50.0),
+    ],
+)
+def test_no_game_has_an_increment_that_a_scorecard_cannot_show(source: int, coefficient: int, value: float) -> None:
+    large = coefficients()
+    large[1, 40, source, coefficient] = value
+    with pytest.raises(ValueError, match="increment to final beyond ±10000"):
+        LinearModels(large)
 
 
 @pytest.mark.parametrize("line", [False, True])

@@ -60,6 +60,7 @@ HOSTILE: dict[str, tuple[Callable[[Arrays], object], str]] = {
     "another type": (lambda arrays: arrays.update(bias=arrays["bias"].astype(float)), "bias is float64"),
     "a weight that is no number": (valued("input", float("nan")), "input must be within"),
     "a weight that overflows": (valued("bias", 3e38), "bias must be within"),
+    "corrections beyond any game": (valued("spreads", 1e6), "corrections of .* points, more than 1000"),
     "a division by 0": (valued("scale", 0.0), "scale must be at least"),
 }
 

@@ -61,6 +61,9 @@ _LEADS, _MARGINS, _POINTS = (
 )
 _OUTERMOST: Final = LiveColumns(_POINTS, np.zeros_like(_POINTS), np.zeros_like(_POINTS))
 
+MAX_SHIFT: Final = 20.0
+"""Bound of the coefficients of a shift, in points; those of a bundle are within 2."""
+
 SMALLEST: Final = 1e-6
 """Least win probability of either side."""
 
@@ -107,6 +110,8 @@ class MarginModel:
             "ranks": (len(CASES), len(TAILS)),
         }
         check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
+        if np.abs(self.shift).max() > MAX_SHIFT:
+            raise ValueError(f"shift must be within ±{MAX_SHIFT:g} points")
         check_ranks(self.ranks)
         for row, (index, minute) in enumerate(CASES):
             pace = pace_of(self.pace[row], _OUTERMOST) if self.kind else np.zeros_like(_LEADS)

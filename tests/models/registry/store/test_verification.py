@@ -18,7 +18,7 @@ from tests.support.harness.stores import stored_versions
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import LSTM
-from dejavu_models.point.linear import SLOPE
+from dejavu_models.point.linear import INTERCEPT
 from dejavu_models.point.lstm import Lstm, weights_from_bytes, weights_to_bytes
 from dejavu_models.registry import bundle
 from dejavu_models.registry.registry import default_bundle
@@ -89,10 +89,10 @@ def test_a_bundle_that_cannot_learn_from_the_next_final_is_refused() -> None:
 
 
 def test_a_bundle_whose_outermost_answers_are_too_large_is_refused() -> None:
-    """At the leads of games its points are hundreds; at a lead of 200 they are not."""
+    """At the leads of games its points are within the bound; at a lead of 200 they are not."""
     sound = bundle.load_bundle(default_bundle())
-    coefficients = sound.models.linear.coefficients.copy()
-    coefficients[HORIZONS.index(Horizon.FINAL), 1:, :, SLOPE] = 150.0
+    coefficients = np.zeros_like(sound.models.linear.coefficients)
+    coefficients[HORIZONS.index(Horizon.FINAL), 1:, :, INTERCEPT] = 9900.0
     models = replace(sound.models, linear=replace(sound.models.linear, coefficients=coefficients))
     manifest = sound.manifest.model_copy(update={"golden": ()})
     forecaster = Forecaster(manifest, models, sound.calibration, sound.rating_filter, sound.totals)
@@ -104,9 +104,16 @@ def test_a_bundle_whose_second_opinions_are_too_large_is_refused() -> None:
     """No point depends on them, but the page and every recorded explanation show them."""
     sound = bundle.load_bundle(default_bundle())
     [weights] = weights_from_bytes((default_bundle() / LSTM).read_bytes())
-    lstm = Lstm(weights_to_bytes([weights._replace(head=weights.head * 1e5)]))
-    models = replace(sound.models, lstm=lstm)
-    forecaster = Forecaster(sound.manifest, models, sound.calibration, sound.rating_filter, sound.totals)
+    steady = weights._replace(head=0 * weights.head, head_bias=np.ones(2, "f4"), spreads=0 * weights.spreads + 900)
+    coefficients = np.zeros_like(sound.models.linear.coefficients)
+    coefficients[..., INTERCEPT] = 9500.0
+    models = replace(
+        sound.models,
+        linear=replace(sound.models.linear, coefficients=coefficients),
+        lstm=Lstm(weights_to_bytes([steady])),
+    )
+    manifest = sound.manifest.model_copy(update={"golden": ()})
+    forecaster = Forecaster(manifest, models, sound.calibration, sound.rating_filter, sound.totals)
     with pytest.raises(BundleCorrupt, match="is beyond ±10000 points"):
         bundle.check_answers(forecaster)
 

@@ -84,6 +84,8 @@ def test_missing_inputs_and_broken_tables_are_refused() -> None:
         replace(MODEL, scale=MODEL.scale[:, :3])
     with pytest.raises(ValueError, match="win must be finite"):
         replace(MODEL, win=np.full(WIN_TERMS, np.nan))
+    with pytest.raises(ValueError, match="shift must be within ±20 points"):
+        replace(MODEL, shift=np.full_like(MODEL.shift, -21.0))
     with pytest.raises(ValueError, match="ascend"):
         replace(MODEL, shapes=MODEL.shapes[:, ::-1].copy())
     with pytest.raises(ValueError, match="at least one game"):

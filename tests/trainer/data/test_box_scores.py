@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def columns(game_id: str = "203303060LAL") -> Columns:
 
 def write(folder: Path, of: Columns) -> Path:
     path = folder / "players_2033.parquet"
-    pq.write_table(pa.table(of), path)
+    ids = pa.array(of["player"], pa.uint64() if max(of["player"]) >= 2**63 else pa.int64())
+    pq.write_table(pa.table({**of, "player": ids}), path)
     return path
 
 
@@ -72,9 +74,29 @@ def _with_a_negative_time(of: Columns) -> None:
     of["seconds"][2] = -1
 
 
+def _with_half_a_second(of: Columns) -> None:
+    of["seconds"] = [each + 0.5 for each in of["seconds"]]
+
+
+def _with_a_player_beyond_any_id(of: Columns) -> None:
+    of["player"][-1] = 2**64 - 1
+
+
+def _first_seen_never(of: Columns) -> None:
+    of["first_s"][0] = math.inf
+
+
+def _first_seen_at_no_time(of: Columns) -> None:
+    of["first_s"][0] = math.nan
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (_with_half_a_second, r"seconds is \d+\.5; expected a whole number"),
+        (_with_a_player_beyond_any_id, "can't be read as box scores"),
+        (_first_seen_never, "game 203303060LAL: first_s is inf; expected 0 to 10800"),
+        (_first_seen_at_no_time, "first_s is nan; expected 0 to 10800"),
         (_without_a_column, "first_s"),
         (_with_a_text, "can't be read as box scores"),
         (_with_a_null, "plus_minus is missing in 1 rows"),

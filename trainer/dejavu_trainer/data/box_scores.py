@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dejavu_feed.box_score import PlayerLine, box_score_faults
+from dejavu_feed.box_score import MAX_SECONDS, PlayerLine, box_score_faults
 from dejavu_feed.errors import DataError
 from dejavu_feed.files.tables import read_rows
 from dejavu_models.arrays import Floats
@@ -86,13 +86,19 @@ def read_box_scores(path: Path) -> dict[str, tuple[SeenLine, ...]]:
     try:
         rows = [row for _, row in read_rows(path, SCHEMA.names)]  # with limits, since such files come from elsewhere
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OverflowError) as error:
         raise DataError(f"{path}: can't be read as box scores: {error}") from error
     for name in SCHEMA.names:
         if table[name].null_count:
             raise DataError(f"{path}: {name} is missing in {table[name].null_count:,} rows")
+        if pa.types.is_integer(table[name].type):
+            fractions = [row[name] for row in rows if row[name] % 1]  # Arrow cuts them off
+            if fractions:
+                raise DataError(f"{path}: {name} is {fractions[0]}; expected a whole number")
     games: dict[str, list[SeenLine]] = {}
     for game_id, *values, first in zip(*(table[name].to_pylist() for name in SCHEMA.names), strict=True):
+        if not 0 <= first <= MAX_SECONDS:  # NaN fails too
+            raise DataError(f"{path}: game {game_id}: first_s is {first}; expected 0 to {MAX_SECONDS}")
         games.setdefault(game_id, []).append(SeenLine(PlayerLine(*values), first))
     for game_id, lines in games.items():
         for name, value, expected in box_score_faults([each.line for each in lines]):

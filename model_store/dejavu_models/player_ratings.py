@@ -295,6 +295,8 @@ class PlayerRatings:
         """
         columns = from_npz(content)
         ids, teams, games = columns["player"], columns["team"], columns["games"]
+        if not all(each.dtype.kind in "iu" for each in (ids, teams, games)):  # a NaN would be within any bounds
+            raise ValueError("its ids, teams and games must be whole numbers")
         numbers = np.stack([columns[name] for name in _NUMBERS])
         plays, weights = columns["plays"], columns["weights"]
         if not 1 <= len(ids) <= MAX_RATED or numbers.shape != (len(_NUMBERS), len(ids)) or teams.shape != ids.shape:

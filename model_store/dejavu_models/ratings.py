@@ -245,8 +245,8 @@ class RatingsByDate:
         points = players.weights.points(found, terms.of_teams)
         return replace(
             terms,
-            usual_players=float(points.usual) + 0.0,  # −0 + 0 is 0, which a ledger entry omits
-            missing_players=float(points.missing) + 0.0,
+            usual_players=_rounded(points.usual),
+            missing_players=_rounded(points.missing),
             home_missing=players.missing(game.home, game.lineups.home_seen),
             away_missing=players.missing(game.away, game.lineups.away_seen),
         )
@@ -266,6 +266,11 @@ class RatingsByDate:
             state = state.predict(season_on(game.day), np.datetime64(game.day))
         variance = state.expected(game.home, game.away, self._terms(game)[1])[1] - state.settings.noise
         return MarginUncertainty(variance, (state.deviation(game.home), state.deviation(game.away)))
+
+
+def _rounded(points: Floats | float) -> float:
+    """Return an effect without rounding errors: 0 if nobody is missing, which a ledger entry omits, and never −0."""
+    return round(float(points), 9) + 0.0
 
 
 def are_known(teams: Sequence[TeamKnowledge]) -> bool:

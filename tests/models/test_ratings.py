@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models.ratings import RatingFilter, Ratings, frozen_margins
+from dejavu_feed.box_score import lineups
+from dejavu_models.player_ratings import KNOWN_AFTER, LineupWeights, PlayerRating, PlayerRatings
+from dejavu_models.ratings import RatedGame, RatingFilter, Ratings, RatingsByDate, frozen_margins
 from dejavu_models.schedule import NO_TERMS, GameTerms
 from dejavu_models.team_filter import CODES, RatingSettings, carried_expectations
 
@@ -38,6 +40,25 @@ def test_strengths_and_home_advantage_are_found_from_results() -> None:
     assert np.corrcoef([truth[code] for code in CODES], [found.strengths[code] for code in CODES])[0, 1] > 0.93
     assert found.home_advantage == pytest.approx(3.0, abs=0.8)
     assert found.date == days[-1].item()
+
+
+def test_the_full_usual_line_up_has_no_effect_at_all() -> None:
+    """Its value by minutes and by usual shares differs by a rounding error, which once counted as missing players."""
+    teams = {"BOS": range(1, 10), "LAL": range(101, 110)}
+    players = {
+        number: PlayerRating(team, 0.3 * (number % 7), 6.0, 0.1 * place, 0.0, 0.07 * place, 2031)
+        for team, numbers in teams.items()
+        for place, number in enumerate(numbers, 1)
+    }
+    weights = LineupWeights(missing=1.0, usual=0.3, margin=-0.2)
+    ratings = PlayerRatings(players, dict.fromkeys(teams, KNOWN_AFTER), 2031, weights=weights)
+    seen = lineups(teams["BOS"][:5], teams["LAL"][:5], teams["BOS"][:9], teams["LAL"][:8])
+    state = START.predict(2031, np.datetime64("2030-11-01")).update("BOS", "LAL", 5)
+    by_date = RatingsByDate(state, players=ratings)
+    full = seen._replace(away_seen=tuple(teams["LAL"]))
+    assert ratings.differences("BOS", "LAL", full).missing != 0
+    assert by_date.expected_margin_terms(RatedGame("BOS", "LAL", None, lineups=full)).missing_players == 0
+    assert by_date.expected_margin_terms(RatedGame("BOS", "LAL", None, lineups=seen)).missing_players != 0
 
 
 def test_no_game_knows_of_another_one_of_its_day() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dejavu_common.files import atomic_replace, open_regular
 from dejavu_feed.errors import DataError, FeedNotInstalled
@@ -15,6 +15,10 @@ from dejavu_feed.events import Event, EventKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_SECOND: Final = 2
+_FOURTH: Final = 4
 
 
 def event_schema() -> pa.Schema:
@@ -103,7 +107,10 @@ def read_events(path: Path) -> pa.Table:
 
 
 def balls_by_game(path: Path) -> dict[str, list[tuple[float, str, bool]]]:
-    """Read the possession after each event from the fourth quarter on, by game; see `dejavu_feed.events.possessions`.
+    """Read the possession after each event of the second quarter, the fourth and overtimes, by game.
+
+    Returns:
+        As for `dejavu_feed.events.possessions`, by game id.
 
     Raises:
         DataError: if the file cannot be read, or is not one of events.
@@ -112,7 +119,8 @@ def balls_by_game(path: Path) -> dict[str, list[tuple[float, str, bool]]]:
     table = read_events(path)
     import pyarrow.compute as pc  # noqa: PLC0415 - an extra
 
-    table = table.filter(pc.field("period") >= 4).select(["game_id", "elapsed_s", "possession", "shot_in_air"])
+    table = table.filter((pc.field("period") == _SECOND) | (pc.field("period") >= _FOURTH))
+    table = table.select(["game_id", "elapsed_s", "possession", "shot_in_air"])
     result: dict[str, list[tuple[float, str, bool]]] = {}
     for game_id, elapsed, team, shot_in_air in zip(*(column.to_pylist() for column in table.columns), strict=True):
         result.setdefault(game_id, []).append((elapsed, team or "", bool(shot_in_air)))

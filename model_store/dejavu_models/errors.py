@@ -17,6 +17,7 @@ DejavuError
 │   │   ├── UnsupportedHorizon
 │   │   ├── UnsupportedSlots  the model does not support this number of slots
 │   │   ├── UnsupportedTotals  the model does not forecast total points
+│   │   ├── UnsupportedMoment  the model has no tables for the moment
 │   │   ├── AlphaTooSmall     the tables do not reach so far into the tails
 │   │   └── QuantileTooExtreme  the same, of a quantile level
 │   └── UnknownModel          no bundle of that version is loaded
@@ -228,6 +229,13 @@ class UnsupportedTotals(Unsupported):
 
     reason = "UNSUPPORTED_TOTALS"
     default_field = "total_market"
+
+
+class UnsupportedMoment(Unsupported):
+    """The model has no tables of moments, and this one needs them."""
+
+    reason = "UNSUPPORTED_MOMENT"
+    default_field = "moment"
 
 
 class AlphaTooSmall(Unsupported):

@@ -12,6 +12,7 @@ from dejavu_common.frozen import fast_frozen
 from dejavu_feed.box_score import Lineups, lineup_faults
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
 from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, faults_of, total_points_fault
+from dejavu_feed.moment import Moment, moment_faults
 from dejavu_feed.teams import TEAMS
 from dejavu_models.betting import Market, TotalMarket
 from dejavu_models.errors import (
@@ -54,7 +55,7 @@ class ScorePattern:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.differentials) <= MAX_SLOTS:
-            why = "; the last minute and overtime have no forecast" if self.differentials else ""
+            why = "; the last minute and overtime need a moment" if self.differentials else ""
             raise InvalidPattern(f"{len(self.differentials)} slots", f"1 to {MAX_SLOTS}{why}")
         if are_differentials(self.differentials):
             return
@@ -131,6 +132,8 @@ class ForecastQuery:
         total_market: odds on the total points to evaluate; requires `live.total_points`. None if not given.
         lineups: players on court so far, or the effects that they had in an earlier forecast; requires both teams. None
             if not given.
+        moment: state of the game since the pattern's last minute; None to forecast from the end of that minute. The
+            live inputs are then those at the moment.
 
     Raises:
         InvalidInput: if a value is out of bounds or contradicts another, a subclass for each field, such as
@@ -152,6 +155,7 @@ class ForecastQuery:
     live: LiveInputs = NO_LIVE_INPUTS
     total_market: TotalMarket | None = None
     lineups: Lineups | LineupEffects | None = None
+    moment: Moment | None = None
 
     def __post_init__(self) -> None:
         check_slots(len(self.pattern.differentials), self.horizon)
@@ -171,13 +175,22 @@ class ForecastQuery:
                 break
         if self.game_date is not None and not FIRST_DAY <= self.game_date <= LAST_DAY:
             faults.add(InvalidGameDate(f"{self.game_date}", f"a date from {FIRST_DAY} to {LAST_DAY}"))
-        for fault in faults_of(self.live, self.pattern.differentials):
+        differentials = self.differentials if _add_moment_faults(self, faults) else self.pattern.differentials
+        for fault in faults_of(self.live, differentials):
             faults.add(InvalidLiveInput(*fault))
         if self.total_market is not None and self.live.total_points is None:
             faults.add(InvalidMarket("no total_points", "total_points beside it", field="total_market"))
         if isinstance(self.lineups, Lineups):
             _add_lineup_faults(self, self.lineups, faults)
         faults.raise_first()
+
+    @property
+    def differentials(self) -> tuple[float, ...]:
+        """The pattern, with the differential of the moment as an incomplete minute; of the last one, in its place."""
+        differentials, moment = self.pattern.differentials, self.moment
+        if moment is None or moment.elapsed == 60 * moment.slots:
+            return differentials
+        return (*differentials[: MAX_SLOTS - 1], float(moment.differential))
 
     @property
     def is_plain(self) -> bool:
@@ -191,7 +204,24 @@ class ForecastQuery:
             or self.market is not None
             or self.total_market is not None
             or self.lineups is not None
+            or self.moment is not None
         )
+
+
+def _add_moment_faults(query: ForecastQuery, faults: FieldErrors) -> bool:
+    """Add the faults of a query's moment; return whether it is possible after the pattern. True without one."""
+    moment = query.moment
+    if moment is None:
+        return True
+    of_moment = list(moment_faults(moment, query.pattern.differentials, query.horizon))
+    for fault in of_moment:
+        faults.add(InvalidLiveInput(*fault))
+    if query.record:
+        faults.add(InvalidLiveInput("with a game_id", "none: forecasts of moments are not recorded", "moment"))
+    if query.total_market is not None:
+        expected = "none: total points are not forecast at a moment"
+        faults.add(InvalidMarket("with a moment", expected, field="total_market"))
+    return not of_moment
 
 
 def _add_lineup_faults(query: ForecastQuery, lineups: Lineups, faults: FieldErrors) -> None:

@@ -204,7 +204,8 @@ class Manifest(_Record):
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
         files: name → SHA-256 of every file that determines forecasts; without TOTALS, there are no forecasts of totals,
-            and without PLAYERS, line-ups have no effect.
+            without PLAYERS, line-ups have no effect, and without MOMENTS, there are no forecasts in the last
+            minute before a horizon and in overtime.
         refresh: later games in the ratings; None if the ratings end with the games of training and calibration.
         courses: SHA-256 of the courses of the entries, which determine no forecast; None if the bundle has none.
         lineage: origin of the bundle; None if not given.
@@ -236,7 +237,7 @@ class Manifest(_Record):
         if ("dejavu" in self.components) != (self.dejavu is not None):
             raise ValueError("there must be settings of Dejavu if and only if it is a component")
         expected = file_names(self.components, () if self.dejavu is None else self.dejavu.minutes)
-        if expected != self.files.keys() - {TOTALS, PLAYERS}:
+        if expected != self.files.keys() - {TOTALS, PLAYERS, MOMENTS}:
             raise ValueError(f"files must be {sorted(expected)}, but hashes are given for {sorted(self.files)}")
         if self.version != version_of(self.dejavu, self.ratings, self.files):
             raise ValueError("version does not match these models and files")
@@ -268,6 +269,9 @@ LSTM, LINEAR, ENTRIES, CALIBRATION, RATINGS = (
 
 TOTALS = "totals.npz"
 """File of tables and ratings of total points, which a bundle may have."""
+
+MOMENTS = "moments.npz"
+"""File of the tables of moments, which a bundle may have."""
 
 PLAYERS = "players.npz"
 """File of the ratings of players, which a bundle may have."""
@@ -325,7 +329,8 @@ def model_info(manifest: Manifest, calibration: LatticeCalibration) -> ModelInfo
         approved=manifest.verdict.fit,
         verdict_reason=manifest.verdict.reason,
         inputs=tuple(each.name for each in LIVE_INPUTS if each.name in {*calibration.inputs, *of_totals, *_OF_RATINGS})
-        + (("lineups",) if PLAYERS in manifest.files else ()),
+        + (("lineups",) if PLAYERS in manifest.files else ())
+        + (("moment",) if MOMENTS in manifest.files else ()),
         components=manifest.components,
         totals=has_totals,
         line=calibration.has_line,

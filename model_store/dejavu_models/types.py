@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from dejavu_common.frozen import fast_frozen
 from dejavu_feed.horizon import CASES, HORIZONS, MAX_SLOTS, Horizon
+from dejavu_feed.moment import Moment
 from dejavu_models.betting import MarketAnswer
 
 __all__ = ["CASES", "HORIZONS", "MAX_SLOTS", "Horizon"]  # re-exported: horizons are domain types too
@@ -291,6 +292,7 @@ class Forecast:
         expected_margin_terms: terms of `expected_margin`; None unless it is from the teams' ratings.
         total: forecast of the points of both teams; None if the query has no total points, or the model no totals.
         teams_known: uncertainty of the ratings of home and away; empty if they provide neither margin nor total.
+        moment: the moment of the query; None if it was forecast from the end of a minute.
         widened_by: share by which the distribution is wider than calibrated, because the ratings know the teams less
             well than its tables assume; 0 if the ratings know them well enough.
     """
@@ -319,6 +321,7 @@ class Forecast:
     teams_known: tuple[TeamKnowledge, ...] = ()
     widened_by: float = 0.0
     rated_margin: float | None = None
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,14 +151,6 @@ int MarginGame::quantile(double level) const {
     return value;
 }
 
-double MarginGame::extrapolated(double score, double reach, double level_of_reach, double rounding) const {
-    const int median = quantile(0.5), end = quantile(level_of_reach);
-    const double value = median + (end - median) * std::fabs(score) / reach;
-    const double whole = score < 0 ? std::floor(value + rounding) : std::ceil(value - rounding);
-    if (whole == 0 && tables_->final) return std::copysign(1.0, score);
-    return whole + 0.0;  // 0, never -0
-}
-
 PointGame::PointGame(std::shared_ptr<const PointTables> tables, int points, double lead, double expected)
     : tables_(std::move(tables)), points_(points),
       to_come_(points_to_come(*tables_, points, std::fabs(lead), expected)),

@@ -49,11 +49,8 @@ public:
     double probability_above(double value) const;
     int quantile(double level) const;
 
-    // Returns a value beyond the tables: as far from the median as the value at `level_of_reach`, times |score| / `reach`,
-    // rounded outwards.
-    double extrapolated(double score, double reach, double level_of_reach, double rounding) const;
-
     double point() const { return point_; }
+    bool is_final() const { return tables_->final; }
     double tolerance() const { return tables_->constants.tolerance; }
 
 private:

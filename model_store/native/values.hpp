@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -45,8 +46,33 @@ std::vector<double> quantiles(const Game &game, const std::vector<double> &level
     return result;
 }
 
-std::vector<double> margin_quantiles(const MarginGame &game, const std::vector<double> &levels);
+// The same of a differential, whose whole numbers begin at 0.
+template <typename Game>
+std::vector<double> margin_quantiles(const Game &game, const std::vector<double> &levels) {
+    return quantiles(game, levels, game.tolerance(), 0);
+}
 
-std::vector<double> values_at(const MarginGame &game, const Grid &grid);
+// Returns a value beyond the tables: as far from the median as the value at `level_of_reach`, times |score| / `reach`,
+// rounded outwards.
+template <typename Game>
+double extrapolated(const Game &game, double score, double reach, double level_of_reach, double rounding) {
+    const int median = game.quantile(0.5), end = game.quantile(level_of_reach);
+    const double value = median + (end - median) * std::fabs(score) / reach;
+    const double whole = score < 0 ? std::floor(value + rounding) : std::ceil(value - rounding);
+    if (whole == 0 && game.is_final()) return std::copysign(1.0, score);
+    return whole + 0.0;  // 0, never -0
+}
+
+template <typename Game>
+std::vector<double> values_at(const Game &game, const Grid &grid) {
+    std::vector<double> result = margin_quantiles(game, grid.levels);
+    for (std::size_t index = 0; index < result.size(); ++index) {
+        const double score = grid.scores[index];
+        if (std::fabs(score) > grid.limit)
+            result[index] =
+                extrapolated(game, score, grid.reach, score < 0 ? grid.ends.first : grid.ends.second, grid.rounding);
+    }
+    return result;
+}
 
 }  // namespace dejavu

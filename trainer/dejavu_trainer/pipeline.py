@@ -19,6 +19,7 @@ from dejavu_models.manifest import (
     ENTRIES,
     LINEAR,
     LSTM,
+    MOMENTS,
     PLAYERS,
     RATINGS,
     SCHEMA_VERSION,
@@ -180,6 +181,8 @@ def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, byte
         contents[TOTALS] = totals.to_bytes()
     if fitted.players is not None:
         contents[PLAYERS] = fitted.players.to_bytes()
+    if fitted.moments is not None:
+        contents[MOMENTS] = fitted.moments.to_bytes()
     return contents
 
 

@@ -12,12 +12,14 @@ from typing import Final
 import numpy as np
 
 from dejavu_feed import live_inputs
+from dejavu_feed.moment import Moment
 from dejavu_models import betting
 from dejavu_models.betting import StakingPolicy, is_own_market
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import (
     AlphaTooSmall,
     QuantileTooExtreme,
+    UnsupportedMoment,
     UnsupportedTotals,
 )
 from dejavu_models.forecast_query import ForecastQuery
@@ -25,6 +27,8 @@ from dejavu_models.forecaster.active_state import ActiveState, expected_margin
 from dejavu_models.forecaster.columns import compiled_columns, forecasts_of, game_numbers
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
+from dejavu_models.moments.game import MomentTables
+from dejavu_models.moments.model import MINUTE, MomentModel
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.compiled import CompiledGame, compiled_models
@@ -69,6 +73,7 @@ class Forecaster:
         ratings: state of the rating filter, for the season that the bundle serves.
         totals: tables and ratings of total points; None if the bundle has none.
         players: ratings of players; None if the bundle has none.
+        moments: tables of moments; None if the bundle has none.
 
     Attributes:
         policy: staking policy for queries with a market. Set it before the first query.
@@ -94,6 +99,7 @@ class Forecaster:
         ratings: RatingFilter,
         totals: Totals | None = None,
         players: PlayerRatings | None = None,
+        moments: MomentModel | None = None,
     ) -> None:
         self.manifest = manifest
         self.models = models
@@ -102,6 +108,7 @@ class Forecaster:
         self.rating_filter = ratings
         self.totals = totals
         self.player_ratings = players
+        self._moments = None if moments is None else MomentTables(moments)
         self.ratings: Ratings = ratings.ratings()
         self._info = model_info(manifest, calibration)
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
@@ -144,10 +151,16 @@ class Forecaster:
         """Check that this model supports a query.
 
         Raises:
-            UnsupportedTotals, AlphaTooSmall, QuantileTooExtreme: if it does not.
+            UnsupportedTotals, UnsupportedMoment, AlphaTooSmall, QuantileTooExtreme: if it does not.
         """
         if query.total_market is not None and self.totals is None:
             raise UnsupportedTotals("a market of total points", "a model that forecasts them, see totals of ListModels")
+        moment, horizon = query.moment, query.horizon
+        if moment is not None and self._moments is None and moment.slots + 1 >= self._first_minute_of_tables(horizon):
+            expected = (
+                f"one before the last minute: model {self.version} has no tables of moments, see inputs of ListModels"
+            )
+            raise UnsupportedMoment(f"{moment.elapsed:g} s after tip-off", expected)
         smallest, limit = self.calibration.smallest_alpha, self.calibration.alpha_limit
         if query.alpha < smallest:
             raise AlphaTooSmall(f"{query.alpha}", f"at least {_rounded_up(smallest)}, {limit}")
@@ -158,31 +171,72 @@ class Forecaster:
                     f"{level}", f"{least} to {1 - least:g}, {limit}", field=f"quantile_levels[{index}]"
                 )
 
-    def _game(
-        self, query: ForecastQuery, source: MarginSource, point: float, margin: float | None
-    ) -> tuple[float, LatticeGame]:
-        """Return the point forecast of a query and the distribution around it.
+    def _at_minute(
+        self, query: ForecastQuery, source: MarginSource, minute: int, point: float, lead: float, margin: float | None
+    ) -> LatticeGame:
+        """Return the distribution of a query by the tables of a minute.
 
         Args:
             query: the query.
             source: source of the expected margin.
+            minute: number of minutes played.
             point: point forecast of the models, in points.
+            lead: differential, in points.
             margin: expected margin, in points; None if unknown.
         """
-        situation, lead = Situation(query.horizon, query.pattern.minutes, source), query.pattern.last
+        situation = Situation(query.horizon, minute, source)
         live = None
         if query.live != live_inputs.NO_LIVE_INPUTS:
-            numbers = live_inputs.numbers(query.live, query.pattern.minutes)
+            numbers = live_inputs.numbers(query.live, minute)
             live = self.calibration.live(situation, dict(zip(live_inputs.COLUMNS, numbers, strict=True)))
         if live is not None:
             point += self.calibration.shift(situation, live)
-        return point, self.calibration.game(situation, point, lead, margin, live)
+        return self.calibration.game(situation, point, lead, margin, live)
+
+    def _first_minute_of_tables(self, horizon: Horizon) -> int:
+        """Return the minute from whose end on the tables of moments are used alone; beyond the last one without any."""
+        return horizon.minutes if self._moments is None else MINUTE[horizon]
+
+    def _at_moment(
+        self, query: ForecastQuery, moment: Moment, source: MarginSource, game: CompiledGame, margin: float | None
+    ) -> LatticeGame:
+        """Return the distribution of a query at a moment.
+
+        It is the mixture of the distributions that the minutes before and after give for the lead at the moment, the
+        nearer one with the greater share, or that of the tables of moments; see `MINUTE`.
+        """
+        horizon, lead, minute = query.horizon, float(moment.differential), moment.slots
+        tables, first = self._moments, self._first_minute_of_tables(horizon)
+        later = None
+        if tables is not None and minute + 1 >= first:
+            ball = query.live.possession
+            later = tables.game(
+                horizon,
+                moment.seconds_to(horizon),
+                lead,
+                0 if ball is None else int(ball.side),
+                margin or 0.0,
+                in_air=ball is not None and ball.shot_in_air,
+            )
+            if minute >= first:
+                return later
+        line = query.pregame_margin is not None
+        before = self._compiled.predict((*query.pattern.differentials[:-1], lead), margin, line=line)
+        point = before.point(HORIZONS.index(horizon))
+        made = self._at_minute(query, source, minute, point, lead, margin)
+        share = moment.elapsed / 60 - minute
+        if not share:
+            return made
+        if later is None:
+            point = game.point(HORIZONS.index(horizon))
+            later = self._at_minute(query, source, minute + 1, point, lead, margin)
+        return made.mixed(later, share)
 
     def forecast(self, query: ForecastQuery) -> Forecast:
         """Check and answer one query.
 
         Raises:
-            UnsupportedTotals, AlphaTooSmall, QuantileTooExtreme: if the model does not support it.
+            UnsupportedTotals, UnsupportedMoment, AlphaTooSmall, QuantileTooExtreme: if the model does not support it.
         """
         self.check(query)
         return self.forecast_many([query])[0]
@@ -216,11 +270,11 @@ class Forecaster:
         if len(queries) == 1:
             [query], [margin] = queries, margins
             line = query.pregame_margin is not None
-            game = self._compiled.predict(query.pattern.differentials, margin, line=line)
+            game = self._compiled.predict(query.differentials, margin, line=line)
             return [self._forecast(query, margin, terms[0], game, state)]
         rows: dict[tuple[tuple[float, ...], float | None, bool], int] = {}
         row_of = [
-            rows.setdefault((query.pattern.differentials, margin, query.pregame_margin is not None), len(rows))
+            rows.setdefault((query.differentials, margin, query.pregame_margin is not None), len(rows))
             for query, margin in zip(queries, margins, strict=True)
         ]
         games = self._compiled.predict_many(list(rows))
@@ -271,7 +325,12 @@ class Forecaster:
         """
         minute, horizon = query.pattern.minutes, HORIZONS.index(query.horizon)
         source = state.margin_source(query, self.max_ratings_days)
-        point, distribution = self._game(query, source, game.point(horizon), margin)
+        if query.moment is None:
+            lead, of_models = query.pattern.last, game.point(horizon)
+            distribution = self._at_minute(query, source, minute, of_models, lead, margin)
+        else:
+            distribution = self._at_moment(query, query.moment, source, game, margin)
+        point = distribution.point
         adapter = state.adapter(query.horizon, minute)
         rated = state.asks_for_ratings(query)
         widening = self._widening(distribution, query, state.excess_variance(query, source)) if rated else 1.0
@@ -325,6 +384,7 @@ class Forecaster:
             teams_known=teams_known,
             widened_by=widening - 1.0,
             rated_margin=rated_margin,
+            moment=query.moment,
         )
 
     def _widening(self, distribution: LatticeGame, query: ForecastQuery, variance: float) -> float:
@@ -343,7 +403,7 @@ class Forecaster:
     def _total(
         self, query: ForecastQuery, state: ActiveState, *, well_known: bool, staked: float
     ) -> TotalForecast | None:
-        if self.totals is None or query.live.total_points is None:
+        if self.totals is None or query.live.total_points is None or query.moment is not None:
             return None
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)

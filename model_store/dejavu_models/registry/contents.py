@@ -24,6 +24,7 @@ from dejavu_models.manifest import (
     ENTRIES,
     LINEAR,
     LSTM,
+    MOMENTS,
     PLAYERS,
     RATINGS,
     TOTALS,
@@ -33,6 +34,7 @@ from dejavu_models.manifest import (
     first_error,
     index_name,
 )
+from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.courses import Courses, courses_from_bytes
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
@@ -89,8 +91,12 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     if PLAYERS in contents:
         with _refusing(source, PLAYERS):
             players = PlayerRatings.from_bytes(contents[PLAYERS])
+    moments = None
+    if MOMENTS in contents:
+        with _refusing(source, MOMENTS):
+            moments = MomentModel.from_bytes(contents[MOMENTS])
     totals = _totals_from_bytes(source, manifest, contents)
-    return Forecaster(manifest, models, calibration, ratings, totals, players)
+    return Forecaster(manifest, models, calibration, ratings, totals, players, moments)
 
 
 def _databases(

@@ -4,9 +4,7 @@
 #include <memory>
 #include <tuple>
 
-#include "bindings.hpp"
-#include "games.hpp"
-#include "values.hpp"
+#include "bind_game.hpp"
 
 namespace nb = nanobind;
 
@@ -114,15 +112,7 @@ void bind_games(nb::module_ &module) {
                         double points, double side, double phase) {
             return MarginGame(tables, point, lead, margin, {points, side, phase});
         });
-    nb::class_<MarginGame>(module, "MarginGame")
-        .def_prop_ro("home_lead_probability", &MarginGame::home_lead_probability)
-        .def("cumulative", &MarginGame::cumulative)
-        .def("probability_above", &MarginGame::probability_above)
-        .def("quantiles", &margin_quantiles)
-        .def("interval", [](const MarginGame &game, double alpha) {
-            return around_point(game.point(), game.quantile(alpha / 2), game.quantile(1 - alpha / 2));
-        })
-        .def("values_at", [](const MarginGame &game, const Grid &grid) { return shared_floats(values_at(game, grid)); });
+    bind_game<MarginGame>(module, "MarginGame");
     nb::class_<PointTables>(module, "PointTables")
         .def(nb::new_([](const Shapes &shapes, bool final, bool late, std::array<double, 6> point,
                          std::array<double, 4> scale, double log_mean, double tolerance, int most_to_come) {

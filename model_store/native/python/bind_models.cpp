@@ -269,6 +269,7 @@ NB_MODULE(_native, module) {
     nanobind::set_leak_warnings(false);  // models live as long as the process
     dejavu::bind_models(module);
     dejavu::bind_games(module);
+    dejavu::bind_moments(module);
     dejavu::bind_shared_floats(module);
     dejavu::bind_explanation(module);
 }

@@ -70,6 +70,7 @@ nanobind::tuple shared_floats(const std::vector<double> &values);
 
 void bind_models(nanobind::module_ &module);
 void bind_games(nanobind::module_ &module);
+void bind_moments(nanobind::module_ &module);
 void bind_shared_floats(nanobind::module_ &module);
 void bind_explanation(nanobind::module_ &module);
 

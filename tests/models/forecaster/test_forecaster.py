@@ -184,7 +184,7 @@ def test_an_alpha_too_small_is_refused_with_the_smallest_that_can_be_had(shipped
 
 def test_a_quantile_too_extreme_is_refused_by_its_place_with_those_that_can_be_had(shipped: Forecaster) -> None:
     for level in (1e-6, 1 - 1e-6):
-        with pytest.raises(QuantileTooExtreme, match=r"quantile_levels\[1\]: .* its ranks on 2638 games") as refused:
+        with pytest.raises(QuantileTooExtreme, match=r"levels\[1\]: .* its 2638 calibration games support") as refused:
             shipped.check(query(quantile_levels=(0.5, level)))
         [bounds] = re.findall(r"expected (\S+) to (\S+),", str(refused.value))
         assert max(map(len, bounds)) <= 8

@@ -12,6 +12,7 @@ from dejavu_feed.live_inputs import COLUMNS
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.box_scores import no_box_scores
 from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.moments import no_moments
 
 
 def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:
@@ -37,6 +38,7 @@ def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:
         **scoring_for(differentials, final),
         line=np.full(count, np.nan, dtype=np.float32),
         box_scores=no_box_scores(count),
+        moments=no_moments(count),
     )
 
 
@@ -66,6 +68,27 @@ def with_column(games: Games, name: str, values: NDArray[Any]) -> NDArray[np.flo
     live = games.live.copy()
     live[:, :, list(COLUMNS).index(name)] = values
     return live
+
+
+def with_moments(games: Games) -> Games:
+    """Return games with states every ten seconds before half and end, between those of the minutes, and in overtime.
+
+    The sides have the ball in turn, and a shot is in the air in every fourth state.
+    """
+    at = np.concatenate([np.arange(1260, 1440, 10), np.arange(2520, 2880, 10)])
+    before = games.differentials[:, at // 60 - 1].astype(np.float64)
+    leads = np.rint(before + (games.differentials[:, at // 60] - before) * (at % 60) / 60)
+    turn = np.arange(len(at))
+    moments = no_moments(len(games))
+    for row, of_game in enumerate(leads):
+        states = np.stack(
+            [at, of_game, 4.0 * (at // 60) + of_game % 2, np.where(turn % 2, 1, -1), turn % 4 == 0], axis=1
+        )
+        if games.differentials[row, -1] == 0:
+            overtime = [(2880.0 + second, np.sign(games.final[row]), 201.0, 1.0, 0.0) for second in (30, 150, 290)]
+            states = np.concatenate([states, overtime])
+        moments[row] = states.astype(np.float32)
+    return replace(games, moments=moments)
 
 
 def with_total_lines(games: Games, error: float = 12.0) -> Games:

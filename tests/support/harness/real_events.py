@@ -1,4 +1,4 @@
-"""A folder of the real games behind the shipped bundle: plays, lines, box scores, and events of fourth quarters."""
+"""A folder of the real games behind the shipped bundle: plays, lines, box scores, and events before half and end."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def real_folder(data_dir: Path) -> Path:
 
 
 def _games(folder: Path, season: int) -> Iterator[tuple[str, tuple[Event, ...]]]:
-    """Yield the events of the fourth quarters of a season's games with their ids."""
+    """Yield the events of a season's games with their ids, without the third quarters, of which nothing is used."""
     path = folder / f"live_{season}.parquet"
     read = _live if path.exists() else _v2
     path = path if path.exists() else folder / f"v2_{season}.parquet"
-    table: pa.Table = pq.read_table(path, filters=[("period", "==", 4)])
+    table: pa.Table = pq.read_table(path, filters=[("period", "!=", 3)])
     games: dict[str, list[Mapping[str, Any]]] = {}
     for row in table.to_pylist():
         games.setdefault(row["game_id"], []).append(row)
@@ -58,7 +58,7 @@ def _live(rows: list[Mapping[str, Any]]) -> list[Event]:
     return [
         live_event(
             {**{name: row[column] for name, column in names.items()}, "teamId": _team(row["team"])},
-            4,
+            row["period"],
             row["elapsed_s"],
             number,
         )
@@ -75,11 +75,11 @@ def _v2(rows: list[Mapping[str, Any]]) -> list[Event]:
             "EVENTMSGTYPE": row["event_type"],
             "EVENTMSGACTIONTYPE": row["event_action"],
             "HOMEDESCRIPTION": "MISS" if missed else "",
-            # For a team rebound or turnover, the player's id is that of the team.
+            # Of a team's rebound or turnover, the player is the team.
             "PLAYER1_TEAM_ID": _team(row["team"]) or row["player1"],
             "PLAYER3_TEAM_ID": winners.get(row["player3"]) or row["player3"],
         }
-        events.append(v2_event(fields, 4, row["elapsed_s"], row["event_num"]))
+        events.append(v2_event(fields, row["period"], row["elapsed_s"], row["event_num"]))
     return events
 
 

@@ -11,6 +11,7 @@ from tests.support.builders.random_walks import scoring_for
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.box_scores import no_box_scores
 from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.moments import no_moments
 
 PAIRS = list(combinations(TEAMS, 2))
 
@@ -42,6 +43,7 @@ def made_games(count: int, *, season: int = 2031, seed: int = 0, scale: float = 
         **scoring_for(differentials, differentials[:, -1]),
         line=np.full(count, np.nan, dtype=np.float32),
         box_scores=no_box_scores(count),
+        moments=no_moments(count),
     )
     return games.select(order)
 

@@ -27,6 +27,7 @@ from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_trainer.data.box_scores import box_scores_file, no_box_scores, read_box_scores
+from dejavu_trainer.data.moments import moments_of, moments_to_array, no_moments
 from dejavu_trainer.data.plays import NEUTRAL, RECORDED_FIELDS, events_file, plays_file, read_plays
 from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
@@ -56,6 +57,7 @@ class Games:
         final_total: (n,) points of both teams together at the end, overtime included; −1 if unknown.
         line: (n,) expected final home − away by the closing line of a betting market, in points; NaN if unknown.
         box_scores: (n,) tuples of `box_scores.SeenLine`, empty if unknown.
+        moments: (n,) arrays (states, COLUMNS) of `data.moments`, empty if only the ends of minutes are known.
     """
 
     game_id: NDArray[np.str_]
@@ -70,6 +72,7 @@ class Games:
     final_total: NDArray[np.int16]
     line: NDArray[np.float32]
     box_scores: NDArray[np.object_]
+    moments: NDArray[np.object_]
 
     def __len__(self) -> int:
         return len(self.game_id)
@@ -139,6 +142,8 @@ class Games:
                 values = np.array([repr([tuple(each) for each in lines]) for lines in values if lines], np.str_)
                 if not len(values):
                     continue
+            if name == "moments":
+                values = moments_to_array(values)
             text, form = values.dtype.kind in "UM", "<f4" if values.dtype.kind == "f" else "<i2"
             content = "\n".join(values.astype(str)).encode() if text else values.astype(form).tobytes()
             digest.update(f"{name} {values.shape} {len(content)}\n".encode())
@@ -164,6 +169,7 @@ class _Game(NamedTuple):
     final: int
     live: tuple[tuple[float, ...], ...]
     final_total: int
+    scores: tuple[Score, ...]
 
 
 def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) -> Games:
@@ -192,11 +198,12 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
             raise DataError(f"{folder}: game {game.game_id} occurs in more than one season")
         seen.add(game.game_id)
     _refuse_second_ids(folder, games)
-    columns: list[Any] = list(zip(*games, strict=True)) or [()] * len(_Game._fields)
+    *columns, scores = list(zip(*games, strict=True)) or [()] * len(_Game._fields)
     dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", *[np.str_] * 3, np.int16, np.int16, np.float32, np.int16]
     no_lines = np.full(len(games), np.nan, np.float32)
-    loaded = Games(*[*map(np.array, columns, dtypes), no_lines, no_box_scores(len(games))])
-    return with_box_scores(with_possession(with_lines(loaded, folder), folder), folder)
+    none = no_lines, no_box_scores(len(games)), no_moments(len(games))
+    loaded = Games(*[*map(np.array, columns, dtypes), *none])
+    return with_box_scores(with_plays(with_lines(loaded, folder), scores, folder), folder)
 
 
 def with_box_scores(games: Games, folder: Path) -> Games:
@@ -254,25 +261,32 @@ def _refuse_wrong_sign(path: Path, line: NDArray[np.float32], games: Games) -> N
             )
 
 
-def with_possession(games: Games, folder: Path) -> Games:
-    """Add the possession at the end of each minute to the games of the seasons that have a file of events.
+def with_plays(games: Games, scores: Sequence[Sequence[Score]], folder: Path) -> Games:
+    """Return games with who has the ball at the ends of minutes, and with their states at moments (`data.moments`).
+
+    Who has the ball is known of those seasons that have a file of events.
+
+    Args:
+        games: n games.
+        scores: the scores after the plays of each game; none if they are known at the ends of minutes only.
+        folder: folder of the plays.
 
     Raises:
         DataError: if a file can't be read.
     """
-    live = games.live.copy()
+    live, moments = games.live.copy(), no_moments(len(games))
     columns = [_LIVE_COLUMNS.index(name) for name in ("possession_side", "possession_shot_in_air")]
     for season in np.unique(games.season).tolist():
         path = events_file(folder, season)
-        if path is None:
-            continue
-        balls = balls_by_game(path)
+        balls = {} if path is None else balls_by_game(path)
         for row in np.flatnonzero(games.season == season).tolist():
-            told = possessions(balls.get(str(games.game_id[row]), ()), REGULATION_MINUTES, str(games.home[row]))
-            for minute, ball in enumerate(told):
+            of_game, home = balls.get(str(games.game_id[row]), []), str(games.home[row])
+            for minute, ball in enumerate(possessions(of_game, REGULATION_MINUTES, home)):
                 if ball is not None:
                     live[row, minute, columns] = float(ball.side), float(ball.shot_in_air)
-    return replace(games, live=live)
+            if scores[row]:
+                moments[row] = moments_of(scores[row], of_game, home)
+    return replace(games, live=live, moments=moments)
 
 
 def lines_files(folder: Path) -> list[Path]:
@@ -342,7 +356,8 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
         differentials = slots(scores, REGULATION_MINUTES)
         final = scores[-1].home - scores[-1].away
         scoring = recorded_scoring(columns[0], recorded[rows]) if recorded else scoring_of(scores, team.get(NEUTRAL))
-        games.append(_Game(game_id, season, day, team["type"], home, away, differentials, final, *scoring))
+        kept = () if scoring.final_total == UNKNOWN or recorded else tuple(scores)
+        games.append(_Game(game_id, season, day, team["type"], home, away, differentials, final, *scoring, kept))
     if not games:
         raise DataError(f"{source}: holds no complete game")
     return games

@@ -14,6 +14,7 @@ from dejavu_models.arrays import from_npz, to_npz
 from dejavu_trainer.data.box_scores import box_scores_array, box_scores_of
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.ledger_export import export_ledger, ledger_url
+from dejavu_trainer.data.moments import moments_from_array, moments_to_array
 from dejavu_trainer.data.plays import season_of_file
 from dejavu_trainer.retraining.work_folder import WorkFolder
 
@@ -91,7 +92,9 @@ def _sorted(games: Games) -> Games:
 def games_to_bytes(games: Games) -> bytes:
     """Serialize games as .npz; equal games give equal bytes."""
     columns = {field.name: getattr(games, field.name) for field in fields(games)}
-    return to_npz(**{**columns, "box_scores": box_scores_array(games.box_scores)})
+    return to_npz(
+        **{**columns, "box_scores": box_scores_array(games.box_scores), "moments": moments_to_array(games.moments)}
+    )
 
 
 def games_from_bytes(content: bytes, source: object) -> Games:
@@ -102,7 +105,9 @@ def games_from_bytes(content: bytes, source: object) -> Games:
     """
     try:
         columns = from_npz(content)
-        columns["box_scores"] = box_scores_of(columns["box_scores"], len(columns["game_id"]))
+        count = len(columns["game_id"])
+        columns["box_scores"] = box_scores_of(columns["box_scores"], count)
+        columns["moments"] = moments_from_array(columns["moments"], count)
         return Games(*(columns[field.name] for field in fields(Games)))
     except (ValueError, KeyError) as error:
         raise DataError(f"{source}: are not the games of a retrain: {error}") from error

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.manifest import MetricRecord
+from dejavu_models.moments.model import MomentModel
 from dejavu_models.player_ratings import PlayerRatings
 from dejavu_models.point.models import PointModels
 from dejavu_models.ratings import RatingFilter
@@ -27,6 +28,7 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance, Progress, ignore
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import LEAST_LINES, have_line, linear_points, out_of_season_points
+from dejavu_trainer.training.moments import fit_moments
 from dejavu_trainer.training.players import fit_players
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
@@ -62,6 +64,7 @@ class CalibratedModels:
         after: state of the ratings after all games.
         totals: tables and ratings of total points, the latter after all games; None if too few games have them.
         players: ratings of players after all games; None if too few games have box scores.
+        moments: tables of moments, fitted on all games; None if too few have states at moments.
     """
 
     recipe: TrainingConfig
@@ -74,6 +77,7 @@ class CalibratedModels:
     after: RatingFilter
     totals: Totals | None = None
     players: PlayerRatings | None = None
+    moments: MomentModel | None = None
 
     @property
     def models(self) -> PointModels:
@@ -128,7 +132,7 @@ def fit_recipe(
     with progress.step("Fit the totals", recipe.rating_steps) as advance:
         totals = fit_totals(Games.joined([train, calibrate]), recipe.rating_steps, advance)
     fitted = CalibratedModels(recipe, seed, trained, of_train, before, calibration, of_calibrate, after, totals)
-    return replace(fitted, players=fit_players(*fitted.games))
+    return replace(fitted, players=fit_players(*fitted.games), moments=fit_moments(fitted.games.games))
 
 
 def frozen_before_each_season(start: RatingFilter, rated: RatedGames) -> Floats:

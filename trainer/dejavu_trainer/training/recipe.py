@@ -27,7 +27,7 @@ from dejavu_trainer.training.linear import fit_linear, linear_residuals
 from dejavu_trainer.training.lstm_config import LstmConfig, LstmExamples, TrainedLstm
 from dejavu_trainer.training.ratings import RatedGames
 
-METHOD = 9
+METHOD = 10
 """Version of the training code; incremented with every change that gives different models for the same games, so that
 a verdict on older models is not reused."""
 

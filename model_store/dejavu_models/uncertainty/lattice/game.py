@@ -69,7 +69,7 @@ class MarginTables:
         self.games = model.games
         self.kind = model.kind
         self._tables = native.MarginTables(
-            _constants(),
+            margin_constants(),
             native_shapes(
                 model.late_shapes[minute - CELLS_FROM] if cells else model.shapes[row : row + 1],
                 CENTERS.tolist() if cells else ONE_SHAPE,
@@ -119,7 +119,7 @@ class LatticeGame:
     Args:
         games: number of games behind the tables.
         point: point forecast, in points.
-        compiled: a `MarginGame` of the extension.
+        compiled: a game of the extension: `MarginGame`, `NumberGame` or a mixture.
     """
 
     __slots__ = ("_games", "_native", "_point")
@@ -131,6 +131,20 @@ class LatticeGame:
     def calibration_games(self) -> int:
         """Number of games behind the tables."""
         return self._games
+
+    @property
+    def point(self) -> float:
+        """The point forecast, in points."""
+        return self._point
+
+    def mixed(self, other: LatticeGame, share: float) -> LatticeGame:
+        """Return the mixture with the distribution of the same game by other tables, which has this share in [0, 1].
+
+        Its point forecast is that of the mixture, and its number of games the smaller one. This distribution must be of
+        the tables of a minute.
+        """
+        compiled = native.mixed(self._native, other._native, share)
+        return LatticeGame(min(self._games, other._games), compiled.point, compiled)
 
     @property
     def home_lead_probability(self) -> float:
@@ -195,7 +209,8 @@ def native_shapes(quantiles: Any, centers: Sequence[float]) -> Any:
 
 
 @cache
-def _constants() -> Any:
+def margin_constants() -> Any:
+    """Return what all distributions of differentials have in common, in the compiled models."""
     return native.MarginConstants(
         largest=LARGEST,
         tolerance=TOLERANCE,

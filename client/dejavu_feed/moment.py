@@ -1,0 +1,90 @@
+"""State of a game at any second of play, between the ends of minutes and in overtime."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dejavu_feed.horizon import MAX_OVERTIMES, MAX_SLOTS, Horizon
+from dejavu_feed.live_inputs import InputFault
+from dejavu_feed.pattern import OVERTIME_SECONDS, REGULATION_MINUTES, elapsed_seconds, period_seconds
+
+LAST_PERIOD: Final = 4 + MAX_OVERTIMES
+
+_REGULATION: Final = 60 * REGULATION_MINUTES
+_LARGEST: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """State of a game at a second of play; see `moment_faults` for its bounds.
+
+    Attributes:
+        period: 1–4 for quarters, from 5 for overtimes.
+        seconds_left: seconds of play left in the period.
+        differential: home − away, in points.
+    """
+
+    period: int
+    seconds_left: float
+    differential: int
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of play since tip-off."""
+        return elapsed_seconds(self.period, self.seconds_left)
+
+    @property
+    def slots(self) -> int:
+        """Number of complete minutes, at most MAX_SLOTS: of a moment at the end of a minute, with that minute."""
+        return min(int(self.elapsed // 60), MAX_SLOTS)
+
+    @property
+    def is_overtime(self) -> bool:
+        """Whether regulation is over; at its very end, the first overtime begins."""
+        return self.elapsed >= _REGULATION
+
+    def seconds_to(self, horizon: Horizon) -> float:
+        """Return the seconds of play to a horizon that is ahead; to the end of an overtime once regulation is over."""
+        if horizon is Horizon.FINAL and self.is_overtime:
+            return self.seconds_left or float(OVERTIME_SECONDS)
+        return 60 * horizon.minutes - self.elapsed
+
+
+def moment_faults(moment: Moment, differentials: Sequence[float], horizon: Horizon) -> Iterator[InputFault]:
+    """Yield the faults of a moment after a pattern.
+
+    Args:
+        moment: the moment.
+        differentials: the pattern, in points.
+        horizon: the horizon to forecast.
+    """
+    period, left = moment.period, moment.seconds_left
+    if not 1 <= period <= LAST_PERIOD:
+        yield InputFault(f"{period}", f"1 to {LAST_PERIOD}: 1 to 4 for quarters, from 5 for overtimes", "moment.period")
+        return
+    if not (math.isfinite(left) and 0 <= left <= period_seconds(period)):
+        yield InputFault(f"{left}", f"0 to {period_seconds(period)} seconds", "moment.seconds_left")
+        return
+    if abs(moment.differential) > _LARGEST:
+        yield InputFault(f"{moment.differential}", f"a whole number within ±{_LARGEST}", "moment.differential")
+        return
+    if moment.elapsed < 60:
+        yield InputFault(f"{moment.elapsed:g} s after tip-off", "at least 60 s: one complete minute", "moment")
+        return
+    if horizon is Horizon.HALFTIME and moment.elapsed >= 60 * horizon.minutes:
+        yield InputFault(f"{moment.elapsed:g} s after tip-off", "a moment of the first half", "moment")
+        return
+    if moment.is_overtime and left == 0 and moment.differential:
+        yield InputFault("the end of the game", "a moment before it, or a tie", "moment")
+        return
+    if len(differentials) != moment.slots:
+        expected = f"{moment.slots}, the complete minutes at that moment"
+        yield InputFault(f"{len(differentials)} slots", expected, "pattern")
+        return
+    at_end = moment.elapsed == 60 * moment.slots
+    if at_end and moment.differential != differentials[-1]:
+        expected = f"{differentials[-1]:g}, as the pattern says at the end of the minute"
+        yield InputFault(f"{moment.differential}", expected, "moment.differential")

@@ -1,0 +1,160 @@
+"""Tables of how the lead changes until a horizon, by seconds left, lead and possession.
+
+In the last minutes a distribution is uneven: possessions, free throws and fouls decide whether and by how much the lead
+changes. The tables are smoothed frequencies of these changes in earlier games, from the side of the team with the ball.
+The expected margin counts as points of lead, fewer with every second. An overtime has the tables of the last five
+minutes of regulation, and a tie at its end leads to another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from dejavu_feed.pattern import OVERTIME_SECONDS
+from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.uncertainty.lattice.distribution import LARGEST, LatticeDistribution
+
+SECONDS: Final = {
+    Horizon.HALFTIME: (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 25, 30, 35, 40, 50, 60, 80, 100, 120),
+    Horizon.FINAL: (
+        *(0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 25, 30, 35, 40, 50, 60),
+        *(80, 100, 120, 150, 180, 210, 240, 270, OVERTIME_SECONDS),
+    ),
+}
+"""Seconds left of which there are tables; between them, the probabilities are linear in time."""
+
+MINUTE: Final = {Horizon.HALFTIME: 23, Horizon.FINAL: 45}
+"""Minute from whose end on a moment is forecast by these tables alone. In the minute before, they are mixed with the
+tables of its start, by the time elapsed, so that a forecast changes smoothly."""
+
+STATES: Final = 3
+"""States of the ball: a team has it, its shot is in the air, nothing is known."""
+IN_AIR: Final = 1
+NOT_KNOWN: Final = 2
+
+MOST_LEAD: Final = 15
+"""Greatest lead of which there are tables; those of greater leads change alike."""
+MOST_CHANGE: Final = 25
+"""Greatest change of the lead; greater ones count as this one."""
+CHANGES: Final = np.arange(-MOST_CHANGE, MOST_CHANGE + 1)
+
+MOST_DRIFT: Final = 0.01
+"""Bound of the drift, per second: ten times what a game has on average."""
+
+MOST_TIES: Final = 0.5
+"""Bound of the probability that an overtime ends with a tie."""
+
+_SHAPES: Final = {
+    horizon: (STATES, len(seconds), 2 * MOST_LEAD + 1, 2 * MOST_CHANGE + 1) for horizon, seconds in SECONDS.items()
+}
+
+
+class MomentInputs(NamedTuple):
+    """n games, each at a moment.
+
+    Attributes:
+        seconds: (n,), seconds left until the horizon, or until the end of the overtime; at most the last of SECONDS.
+        leads: (n,), differentials, whole points.
+        sides: (n,), 1 if the home team has the ball, −1 the away team, 0 unknown.
+        in_air: (n,), 1 if a shot of that team is in the air, else 0.
+        margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
+    """
+
+    seconds: Floats
+    leads: Floats
+    sides: Floats
+    in_air: Floats
+    margins: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class MomentModel:
+    """Tables of both horizons.
+
+    Attributes:
+        mass: by horizon, (STATES, SECONDS, leads from −MOST_LEAD to MOST_LEAD, CHANGES), probabilities of the change of
+            the lead until the horizon, from the side of the team with the ball, or of the home team if that is unknown.
+        drift: points of lead that each point of the expected margin is worth, per second left.
+        games: number of games behind the tables.
+
+    Raises:
+        ValueError: if a shape is wrong, or a row of probabilities is not one, or the drift is not plausible.
+    """
+
+    mass: Mapping[Horizon, Floats]
+    drift: float
+    games: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drift <= MOST_DRIFT:
+            raise ValueError(f"the drift is {self.drift}; expected 0 to {MOST_DRIFT:g}")
+        if self.games < 1:
+            raise ValueError(f"there are {self.games} games behind the tables; expected at least 1")
+        for horizon in HORIZONS:
+            mass = self.mass[horizon]
+            if mass.shape != _SHAPES[horizon]:
+                raise ValueError(f"tables of {horizon.value} have the shape {mass.shape}")
+            if not (mass >= 0).all() or not np.allclose(mass.sum(axis=-1), 1.0, atol=1e-3):  # NaN is not ≥ 0
+                raise ValueError(f"probabilities of {horizon.value} are negative, or do not sum to 1")
+            if not (mass[NOT_KNOWN, -1, MOST_LEAD, MOST_CHANGE] < MOST_TIES):
+                raise ValueError(f"of overtimes of {horizon.value}, {MOST_TIES:.0%} or more are tied")
+
+    def distribution(self, horizon: Horizon, moments: MomentInputs) -> LatticeDistribution:
+        """Return the distributions of the differentials at a horizon; those of the end of a game are never 0."""
+        mass = self._at_end(horizon, moments)
+        if horizon is Horizon.FINAL:
+            start = np.full(len(mass), float(OVERTIME_SECONDS))
+            none = np.zeros(len(mass))
+            overtime = self._at_end(horizon, MomentInputs(start, none, none, none, moments.margins))
+            # As many overtimes as it takes: given that one is not tied, it ends like the first.
+            overtime[:, LARGEST] = 0.0
+            overtime /= overtime.sum(axis=1, keepdims=True)
+            ties = mass[:, LARGEST].copy()
+            mass[:, LARGEST] = 0.0
+            mass += ties[:, None] * overtime
+        return LatticeDistribution(mass)
+
+    def _at_end(self, horizon: Horizon, moments: MomentInputs) -> Floats:
+        """Return the probabilities of the differentials at the end of the period, (n, 161)."""
+        seconds, table = np.array(SECONDS[horizon], dtype=np.float64), self.mass[horizon]
+        at = np.clip(moments.seconds, 0.0, seconds[-1])
+        row = np.clip(np.searchsorted(seconds, at, side="right") - 1, 0, len(seconds) - 2)
+        share = (at - seconds[row]) / (seconds[row + 1] - seconds[row])
+        known = moments.sides != 0
+        side = np.where(known, moments.sides, 1.0)
+        state = np.where(known, np.where(moments.in_air > 0, IN_AIR, 0), NOT_KNOWN)
+        leads = moments.leads + self.drift * at * moments.margins
+        below = np.floor(leads)
+        result, games = np.zeros((len(leads), 2 * LARGEST + 1)), np.arange(len(leads))[:, None]
+        for lead, weight in ((below, 1 - (leads - below)), (below + 1, leads - below)):
+            place = np.clip(side * lead, -MOST_LEAD, MOST_LEAD).astype(np.int64) + MOST_LEAD
+            change = table[state, row, place] * (1 - share)[:, None] + table[state, row + 1, place] * share[:, None]
+            ends = np.clip(lead[:, None] + side[:, None] * CHANGES, -LARGEST, LARGEST).astype(np.int64) + LARGEST
+            np.add.at(result, (games, ends), change * weight[:, None])
+        result /= result.sum(axis=1, keepdims=True)
+        return result
+
+    def to_bytes(self) -> bytes:
+        """Serialize to a .npz file; equal tables give equal bytes. Tables are stored as float32."""
+        mass = {horizon.value: self.mass[horizon].astype(np.float32) for horizon in HORIZONS}
+        return to_npz(games=np.array(self.games, dtype=np.int32), drift=np.array(self.drift), **mass)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> MomentModel:
+        """Deserialize the output of `to_bytes`.
+
+        Raises:
+            ValueError, KeyError: if the content is not valid output of `to_bytes`.
+        """
+        columns = from_npz(content)
+        mass = {horizon: columns[horizon.value].astype(np.float64) for horizon in HORIZONS}
+        return cls(mass, float(columns["drift"]), int(columns["games"]))
+
+    def rounded(self) -> MomentModel:
+        """Return the tables after a write/read round trip: results from both are bit-identical."""
+        return MomentModel.from_bytes(self.to_bytes())

@@ -1,0 +1,78 @@
+"""Moments: their place in a game, and what a request may not say of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_feed.horizon import MAX_SLOTS, Horizon
+from dejavu_feed.moment import LAST_PERIOD, Moment, moment_faults
+from dejavu_feed.pattern import period_seconds
+
+HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+
+
+@pytest.mark.parametrize(
+    ("moment", "elapsed", "slots", "to_half", "to_end"),
+    [
+        (Moment(1, 660, 2), 60, 1, 1380, 2820),
+        (Moment(1, 659.5, 2), 60.5, 1, 1379.5, 2819.5),
+        (Moment(2, 0.4, 2), 1439.6, 23, 0.4, 1440.4),
+        (Moment(4, 61, 2), 2819, 46, None, 61),
+        (Moment(4, 60, 2), 2820, 47, None, 60),
+        (Moment(4, 0, 0), 2880, 47, None, 300),
+        (Moment(5, 300, 0), 2880, 47, None, 300),
+        (Moment(5, 12, 3), 3168, 47, None, 12),
+        (Moment(6, 0, 0), 3480, 47, None, 300),
+    ],
+)
+def test_a_moment_has_its_place_in_the_game(
+    moment: Moment, elapsed: float, slots: int, to_half: float | None, to_end: float
+) -> None:
+    assert moment.elapsed == pytest.approx(elapsed)
+    assert moment.slots == slots
+    assert moment.seconds_to(FINAL) == pytest.approx(to_end)
+    assert moment.is_overtime == (elapsed >= 2880)
+    if to_half is not None:
+        assert moment.seconds_to(HALF) == pytest.approx(to_half)
+
+
+@pytest.mark.parametrize(
+    ("moment", "slots", "horizon", "field", "expected"),
+    [
+        (Moment(0, 1, 0), 46, FINAL, "moment.period", "1 to 24"),
+        (Moment(LAST_PERIOD + 1, 1, 0), 47, FINAL, "moment.period", "1 to 24"),
+        (Moment(4, math.nan, 0), 47, FINAL, "moment.seconds_left", "0 to 720"),
+        (Moment(4, -0.1, 0), 47, FINAL, "moment.seconds_left", "0 to 720"),
+        (Moment(5, 300.5, 0), 47, FINAL, "moment.seconds_left", "0 to 300"),
+        (Moment(4, 30, 201), 47, FINAL, "moment.differential", "within ±200"),
+        (Moment(1, 661, 0), 1, FINAL, "moment", "at least 60 s"),
+        (Moment(2, 0, 0), 23, HALF, "moment", "first half"),
+        (Moment(4, 30, 0), 23, HALF, "moment", "first half"),
+        (Moment(4, 0, 1), 47, FINAL, "moment", "before it, or a tie"),
+        (Moment(6, 0, -1), 47, FINAL, "moment", "before it, or a tie"),
+        (Moment(4, 61, 0), 47, FINAL, "pattern", "46, the complete minutes"),
+        (Moment(4, 59, 0), 46, FINAL, "pattern", "47, the complete minutes"),
+        (Moment(3, 660, 5), 25, FINAL, "moment.differential", "3, as the pattern says"),
+    ],
+)
+def test_an_impossible_moment_is_refused_by_its_field(
+    moment: Moment, slots: int, horizon: Horizon, field: str, expected: str
+) -> None:
+    (fault,) = moment_faults(moment, (3.0,) * slots, horizon)
+    assert fault.field == field
+    assert expected in fault.expected
+
+
+@given(st.integers(1, LAST_PERIOD), st.floats(0, 1), st.integers(-30, 30))
+def test_every_other_moment_is_accepted_after_its_complete_minutes(period: int, share: float, lead: int) -> None:
+    moment = Moment(period, share * period_seconds(period), lead)
+    if moment.elapsed < 60 or (moment.is_overtime and moment.seconds_left == 0):
+        return
+    pattern = (*[0.0] * (moment.slots - 1), float(lead))
+    assert list(moment_faults(moment, pattern, FINAL)) == []
+    assert 1 <= moment.slots <= MAX_SLOTS
+    assert 0 < moment.seconds_to(FINAL) <= 2820

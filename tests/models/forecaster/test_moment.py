@@ -1,0 +1,129 @@
+"""Forecasts at any second: between those of whole minutes, by the tables of moments at the end, explained in full."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_feed.live_inputs import LiveInputs, Possession, Side
+from dejavu_feed.moment import Moment
+from dejavu_feed.pattern import period_of, period_seconds
+from dejavu_models.betting import Market, TotalMarket
+from dejavu_models.errors import InvalidInput, UnsupportedMoment
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.registry.registry import Registry
+from dejavu_models.types import Forecast, Horizon
+
+HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
+SHIPPED = Registry.load([]).get()
+PLAIN = Forecaster(SHIPPED.manifest, SHIPPED.models, SHIPPED.calibration, SHIPPED.rating_filter)
+"""The shipped models without tables of moments."""
+
+
+def at(elapsed: float, lead: int) -> Moment:
+    period = period_of(elapsed)
+    start = 720 * min(period - 1, 4) + 300 * max(period - 5, 0)
+    return Moment(period, period_seconds(period) - (elapsed - start), lead)
+
+
+def query(elapsed: float, lead: int, horizon: Horizon = FINAL, **options: object) -> ForecastQuery:
+    """Return a query of a moment after a pattern that led by as much."""
+    moment = at(elapsed, lead)
+    fields = {"pregame_margin": 4.0, "moment": moment, **options}
+    return ForecastQuery(ScorePattern((float(lead),) * moment.slots), horizon, **fields)  # type: ignore[arg-type]
+
+
+def of_minute(minute: int, lead: int, horizon: Horizon = FINAL, **options: object) -> ForecastQuery:
+    fields = {"pregame_margin": 4.0, **options}
+    return ForecastQuery(ScorePattern((float(lead),) * minute), horizon, **fields)  # type: ignore[arg-type]
+
+
+def numbers(made: Forecast) -> tuple[float, ...]:
+    return (made.point, made.interval.lower, made.interval.upper, made.home_lead_probability)
+
+
+@given(st.integers(1, 44), st.integers(-15, 15), st.sampled_from([HALF, FINAL]))
+def test_at_the_end_of_a_minute_it_is_the_forecast_of_the_minute(minute: int, lead: int, horizon: Horizon) -> None:
+    minute = min(minute, 22) if horizon is HALF else minute
+    made = SHIPPED.forecast(query(60.0 * minute, lead, horizon))
+    assert numbers(made) == pytest.approx(numbers(SHIPPED.forecast(of_minute(minute, lead, horizon))), abs=1e-9)
+    assert made.moment is not None
+    assert made.elapsed_minutes == minute
+
+
+@given(st.integers(1, 43), st.floats(0, 1), st.integers(-15, 15))
+def test_between_minutes_it_is_the_mixture_of_both_for_its_lead(minute: int, share: float, lead: int) -> None:
+    made = SHIPPED.forecast(query(60 * (minute + share), lead))
+    before, after = (SHIPPED.forecast(of_minute(each, lead)) for each in (minute, minute + 1))
+    exact = at(60 * (minute + share), lead).elapsed / 60 - minute
+    assert made.point == pytest.approx((1 - exact) * before.point + exact * after.point, abs=1e-6)
+    chances = sorted((before.home_lead_probability, after.home_lead_probability))
+    assert chances[0] - 1e-9 <= made.home_lead_probability <= chances[1] + 1e-9
+    for name in ("lower", "upper"):
+        ends = sorted(getattr(each.interval, name) for each in (before, after))
+        assert ends[0] - 1 <= getattr(made.interval, name) <= ends[1] + 1
+
+
+@given(st.floats(60, 3400), st.integers(-25, 25), st.sampled_from([None, Side.HOME, Side.AWAY]), st.booleans())
+def test_every_second_has_a_forecast_without_a_jump(elapsed: float, lead: int, side: Side | None, in_air: bool) -> None:
+    live = LiveInputs() if side is None else LiveInputs(possession=Possession(side, in_air))
+    now = SHIPPED.forecast(query(elapsed, lead, live=live, explain=True))
+    assert now.interval.lower <= now.point <= now.interval.upper
+    assert now.explanation is not None
+    terms = now.explanation.attribution
+    assert terms.before_tipoff + sum(terms.minutes) == pytest.approx(now.point, abs=1e-6)
+    if elapsed % 60 and elapsed % 300:
+        soon = SHIPPED.forecast(query(elapsed + 1e-6, lead, live=live))
+        assert soon.home_lead_probability == pytest.approx(now.home_lead_probability, abs=1e-4)
+
+
+@pytest.mark.parametrize(("elapsed", "lead", "least"), [(2879.0, 12, 0.999), (2879.9, 4, 0.999), (3179.5, 6, 0.999)])
+def test_no_forecast_contradicts_arithmetic(elapsed: float, lead: int, least: float) -> None:
+    for sign in (1, -1):
+        made = SHIPPED.forecast(query(elapsed, sign * lead, pregame_margin=-sign * 15.0))
+        chance = made.home_lead_probability if sign > 0 else 1 - made.home_lead_probability
+        assert chance >= least
+
+
+def test_a_batch_answers_each_moment_as_if_it_were_alone() -> None:
+    queries = [query(60 * each, round(each) % 5) for each in (2.5, 2.7, 30.5, 44.5, 46.2, 47.5)]
+    queries += [query(3000.0, 2), of_minute(30, 0), query(1430.0, 1, HALF)]
+    assert [numbers(each) for each in SHIPPED.forecast_many(queries)] == [
+        numbers(SHIPPED.forecast(each)) for each in queries
+    ]
+
+
+def test_odds_are_evaluated_by_the_forecast_of_the_moment() -> None:
+    market = Market(line=0.0, home_odds=1.9, away_odds=1.9)
+    made = SHIPPED.forecast(query(2870.0, 3, market=market))
+    assert made.market is not None
+    assert made.market.home.win_probability == pytest.approx(made.home_lead_probability, abs=1e-6)
+
+
+def test_a_model_without_tables_forecasts_moments_up_to_the_last_minute_and_says_so() -> None:
+    assert numbers(PLAIN.forecast(query(2805.0, 2))) != numbers(SHIPPED.forecast(query(2805.0, 2)))
+    for elapsed in (2821.0, 2900.0):
+        with pytest.raises(UnsupportedMoment, match="see inputs of ListModels") as refused:
+            PLAIN.forecast(query(elapsed, 2))
+        assert refused.value.field == "moment"
+    with pytest.raises(UnsupportedMoment):
+        PLAIN.forecast(query(1381.0, 2, HALF))
+
+
+def test_a_moment_is_neither_recorded_nor_bet_on_in_total_points() -> None:
+    with pytest.raises(InvalidInput, match="not recorded") as refused:
+        query(2800.0, 2, record=True)
+    assert refused.value.field == "moment"
+    live, market = LiveInputs(total_points=190), TotalMarket(220.5, 1.9, 1.9)
+    with pytest.raises(InvalidInput, match="not forecast at a moment"):
+        query(2800.0, 2, live=live, total_market=market)
+    assert SHIPPED.forecast(query(2800.0, 2, live=live)).total is None
+
+
+def test_live_inputs_are_checked_at_the_moment() -> None:
+    odd = Moment(4, 30.0, 3)
+    ForecastQuery(ScorePattern((2.0,) * 47), FINAL, live=LiveInputs(total_points=201), moment=odd)
+    with pytest.raises(InvalidInput, match="an odd number"):
+        ForecastQuery(ScorePattern((2.0,) * 47), FINAL, live=LiveInputs(total_points=200), moment=odd)

@@ -1,0 +1,119 @@
+"""Distributions at moments: compiled and by the reference, consistent with arithmetic, read as they were written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.manifest import MOMENTS
+from dejavu_models.moments.game import MomentTables
+from dejavu_models.moments.model import CHANGES, MOST_LEAD, NOT_KNOWN, MomentInputs, MomentModel
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.uncertainty.lattice.distribution import LARGEST
+
+FINAL = Horizon.FINAL
+
+
+MODEL = MomentModel.from_bytes((default_bundle() / MOMENTS).read_bytes())
+TABLES = MomentTables(MODEL)
+WHEN = st.sampled_from(HORIZONS)
+SECOND, LEAD = st.floats(0, 300), st.integers(-40, 40)
+SIDE, MARGIN = st.sampled_from([-1, 0, 1]), st.floats(-40, 40)
+
+
+def inputs(second: float, leads: list[int], side: int, margin: float, *, in_air: bool) -> MomentInputs:
+    each = np.ones(len(leads))
+    return MomentInputs(second * each, np.array(leads, dtype=float), side * each, in_air * each, margin * each)
+
+
+@given(WHEN, SECOND, LEAD, SIDE, st.booleans(), MARGIN)
+def test_the_compiled_distribution_is_that_of_the_reference(
+    horizon: Horizon, second: float, lead: int, side: int, in_air: bool, margin: float
+) -> None:
+    due = MODEL.distribution(horizon, inputs(second, [lead], side, margin, in_air=in_air))
+    game = TABLES.game(horizon, second, lead, side, margin, in_air=in_air)
+    values = range(-LARGEST, LARGEST + 1)
+    assert [game.cumulative(value) for value in values] == pytest.approx(due.below[0].tolist(), abs=1e-9)
+    assert game.home_lead_probability == pytest.approx(float(due.home_leads[0]), abs=1e-8)
+    assert game.point == pytest.approx(float(due.mass[0] @ np.arange(-LARGEST, LARGEST + 1)), abs=1e-8)
+    assert game.quantiles([0.025, 0.5, 0.975]) == due.quantiles([0.025, 0.5, 0.975])[0].tolist()
+    assert game.calibration_games == MODEL.games
+
+
+@given(WHEN, SECOND, SIDE, st.booleans(), MARGIN)
+def test_the_probability_to_win_never_falls_with_the_lead(
+    horizon: Horizon, second: float, side: int, in_air: bool, margin: float
+) -> None:
+    made = MODEL.distribution(horizon, inputs(second, list(range(-40, 41)), side, margin, in_air=in_air))
+    assert np.diff(made.home_leads).min() > -1e-6
+
+
+@given(SECOND, LEAD, SIDE, st.booleans(), MARGIN)
+def test_a_game_never_ends_with_a_tie(second: float, lead: int, side: int, in_air: bool, margin: float) -> None:
+    made = MODEL.distribution(FINAL, inputs(second, [lead], side, margin, in_air=in_air))
+    assert made.mass[0, LARGEST] == 0
+    assert made.mass.sum() == pytest.approx(1)
+
+
+@given(WHEN, st.integers(-30, 30), SIDE, MARGIN)
+def test_with_no_time_left_the_lead_stands_and_a_tie_goes_to_overtime(
+    horizon: Horizon, lead: int, side: int, margin: float
+) -> None:
+    made = MODEL.distribution(horizon, inputs(0.0, [lead], side, margin, in_air=False))
+    if lead or horizon is Horizon.HALFTIME:
+        assert made.mass[0, LARGEST + lead] == pytest.approx(1)
+    else:
+        overtime = MODEL.distribution(FINAL, inputs(300.0, [0], 0, margin, in_air=False))
+        assert made.mass[0] == pytest.approx(overtime.mass[0])
+
+
+def test_the_stronger_team_is_favoured_the_more_the_more_time_is_left() -> None:
+    margins = [
+        [
+            float(MODEL.distribution(FINAL, inputs(second, [0], 0, margin, in_air=False)).home_leads[0])
+            for second in (5, 60, 240)
+        ]
+        for margin in (10.0, -10.0)
+    ]
+    favoured, outsider = margins
+    assert 0.5 < favoured[0] < favoured[2]
+    assert outsider[0] > outsider[2]
+
+
+def test_tables_are_read_as_they_were_written() -> None:
+    again = MomentModel.from_bytes(MODEL.to_bytes())
+    assert again.to_bytes() == MODEL.to_bytes()
+    assert again.games == MODEL.games
+
+
+def _with(name: str, values: np.ndarray) -> bytes:
+    return to_npz(**{**from_npz(MODEL.to_bytes()), name: values})
+
+
+TIES = MODEL.mass[FINAL].copy()
+TIES[NOT_KNOWN, -1, MOST_LEAD] = CHANGES == 0
+NEGATIVE = MODEL.mass[FINAL].copy()
+NEGATIVE[0, 3, 3, :2] = -0.5, 1.5
+
+
+@pytest.mark.parametrize(
+    ("content", "refused"),
+    [
+        (_with("final", MODEL.mass[FINAL][:, :-1]), "shape"),
+        (_with("final", 2 * MODEL.mass[FINAL]), "do not sum to 1"),
+        (_with("final", np.full_like(MODEL.mass[FINAL], np.nan)), "do not sum to 1"),
+        (_with("final", NEGATIVE), "negative"),
+        (_with("final", TIES), "tied"),
+        (_with("drift", np.array(0.02)), "drift"),
+        (_with("drift", np.array(np.nan)), "drift"),
+        (_with("games", np.array(0)), "games"),
+        (b"PK", "archive"),
+    ],
+)
+def test_wrong_tables_are_refused(content: bytes, refused: str) -> None:
+    with pytest.raises(ValueError, match=refused):
+        MomentModel.from_bytes(content)

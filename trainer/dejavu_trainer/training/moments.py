@@ -1,0 +1,131 @@
+"""Fits the tables of moments: smoothed frequencies of how the lead changed in earlier games; see `MomentModel`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from dejavu_feed.pattern import REGULATION_MINUTES
+from dejavu_models.arrays import Floats
+from dejavu_models.moments.model import (
+    CHANGES,
+    IN_AIR,
+    MOST_CHANGE,
+    MOST_LEAD,
+    NOT_KNOWN,
+    SECONDS,
+    STATES,
+    MomentModel,
+)
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.moments import states_at
+
+MIN_GAMES: Final = 1000
+"""Least number of games with states at moments for tables of them."""
+
+# Chosen on 2016–2019, by the Brier score of the winner after each play.
+_TIME_WIDTH: Final = 0.25
+"""Standard deviation of the kernel in time, in the logarithm of seconds left + 2."""
+_LEAD_WIDTH: Final = 1.0
+"""Standard deviation of the kernel in the lead at 60 seconds left, in points; it grows with the root of the time."""
+_LEAST_LEAD_WIDTH: Final = 0.15
+_PRIOR_GAMES: Final = 10.0
+"""Weight of the frequencies at similar leads, by a kernel of more than three times the width, in games."""
+_FLOOR: Final = 1e-4
+"""Probability of changes that no game had, with a spread of the order of what the seconds left allow."""
+_DRIFT: Final = 2.2
+"""Points of lead that a point of the expected margin is worth, relative to its share of the time: the stronger team
+gains more in the minutes that decide."""
+
+_LEADS: Final = np.arange(-MOST_LEAD, MOST_LEAD + 1)
+_GAME_SECONDS: Final = 60.0 * REGULATION_MINUTES
+
+
+def fit_moments(games: Games) -> MomentModel | None:
+    """Fit the tables to games.
+
+    Returns:
+        The tables, rounded as they are stored in a bundle; None if fewer than MIN_GAMES have states at moments.
+    """
+    known = np.array([len(states) > 0 for states in games.moments], dtype=bool)
+    if known.sum() < MIN_GAMES:
+        return None
+    games = games.select(known)
+    mass = {
+        horizon: _monotone(_smoothed(_counts(games, horizon), np.array(SECONDS[horizon], dtype=np.float64)))
+        for horizon in HORIZONS
+    }
+    return MomentModel(mass, _DRIFT / _GAME_SECONDS, len(games)).rounded()
+
+
+def _counts(games: Games, horizon: Horizon) -> Floats:
+    """Return the numbers of changes by state, seconds left, lead and change, from the side with the ball."""
+    seconds, end = np.array(SECONDS[horizon], dtype=np.float64), 60.0 * horizon.minutes
+    states = np.stack([states_at(of_game, end - seconds[1:]) for of_game in games.moments])
+    at_end = games.differentials[:, horizon.minutes - 1].astype(np.float64)[:, None]
+    _, leads, _, sides, in_air = np.moveaxis(states.astype(np.float64), -1, 0)
+    rows = np.broadcast_to(np.arange(1, len(seconds)), leads.shape)
+    counts = np.zeros((STATES, len(seconds), len(_LEADS), len(CHANGES)))
+    for state, side, of_state in (
+        (0, sides, (sides != 0) & (in_air == 0)),
+        (IN_AIR, sides, (sides != 0) & (in_air > 0)),
+        *((NOT_KNOWN, np.full_like(leads, sign), np.ones_like(leads, dtype=bool)) for sign in (1.0, -1.0)),
+    ):
+        used = of_state & ~np.isnan(leads)
+        own, change = (side * leads)[used], (side * (at_end - leads))[used]
+        lead = (np.clip(own, -MOST_LEAD, MOST_LEAD) + MOST_LEAD).astype(np.int64)
+        place = (np.clip(change, -MOST_CHANGE, MOST_CHANGE) + MOST_CHANGE).astype(np.int64)
+        np.add.at(counts[state], (rows[used], lead, place), 1.0)
+    return counts
+
+
+def _smoothed(counts: Floats, seconds: Floats) -> Floats:
+    """Return probabilities from counts; with no seconds left, nothing changes."""
+    logs = np.log(seconds + 2.0)
+    in_time = np.exp(-0.5 * np.square((logs[:, None] - logs) / _TIME_WIDTH))
+    in_time[:, 0] = 0.0
+    pooled = np.einsum("st,atxc->asxc", in_time, counts)
+    result = np.zeros_like(counts)
+    result[:, 0, :, MOST_CHANGE] = 1.0
+    for row, left in enumerate(seconds[1:].tolist(), start=1):
+        width = _LEAD_WIDTH * np.sqrt(left / 60.0) + _LEAST_LEAD_WIDTH
+        near, wide = (_lead_kernel(each) for each in (width, 3 * width + 1))
+        own, similar = (np.einsum("xy,ayc->axc", kernel, pooled[:, row]) for kernel in (near, wide))
+        similar /= np.maximum(similar.sum(axis=-1, keepdims=True), 1e-9)
+        frequency = (own + _PRIOR_GAMES * similar) / (own.sum(axis=-1, keepdims=True) + _PRIOR_GAMES)
+        floor = np.exp(-np.abs(CHANGES) / (1.0 + 0.5 * np.sqrt(left)))
+        result[:, row] = (1 - _FLOOR) * frequency + _FLOOR * floor / floor.sum()
+    result /= result.sum(axis=-1, keepdims=True)
+    return result
+
+
+def _lead_kernel(width: float) -> Floats:
+    result: Floats = np.exp(-0.5 * np.square((_LEADS[:, None] - _LEADS) / width))
+    return result
+
+
+def _monotone(mass: Floats) -> Floats:
+    """Return probabilities with which a greater lead never makes a greater final lead less probable.
+
+    By isotonic rearrangement: the mean of the largest non-increasing functions of the lead below the distribution
+    function, and of the least ones above it (Chernozhukov, Fernández-Val & Galichon 2009, for the principle).
+    """
+    ends = np.arange(-MOST_LEAD - MOST_CHANGE, MOST_LEAD + MOST_CHANGE + 1)
+    of_end = np.zeros((*mass.shape[:-1], len(ends)))
+    for place in range(len(_LEADS)):
+        of_end[..., place, place : place + len(CHANGES)] = mass[..., place, :]
+    below = np.cumsum(of_end, axis=-1)
+    under = np.minimum.accumulate(below, axis=-2)
+    over = np.maximum.accumulate(below[..., ::-1, :], axis=-2)[..., ::-1, :]
+    of_end = np.diff((under + over) / 2, axis=-1, prepend=0.0)
+    result = np.empty_like(mass)
+    for place in range(len(_LEADS)):
+        inner = of_end[..., place, place : place + len(CHANGES)].copy()
+        inner[..., 0] += of_end[..., place, :place].sum(axis=-1)
+        inner[..., -1] += of_end[..., place, place + len(CHANGES) :].sum(axis=-1)
+        result[..., place, :] = inner
+    result = np.maximum(result, 0.0)
+    result /= result.sum(axis=-1, keepdims=True)
+    return result

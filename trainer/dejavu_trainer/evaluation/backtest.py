@@ -38,7 +38,7 @@ from dejavu_trainer.training.recipe import TrainingConfig
 CALIBRATE_SEASONS: Final = 2
 """Number of seasons before the test season that are used for calibration."""
 
-FORM = 6
+FORM = 7
 """Format version of the files; incremented with every change of the scores or their storage."""
 
 _PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_advantage")

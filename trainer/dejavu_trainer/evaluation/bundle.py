@@ -76,7 +76,7 @@ def evaluate(
     if made_from.fingerprint != manifest.data_fingerprint:
         raise DataError(
             f"the games of {min(info.train_seasons)} to {max(info.calibration_seasons)} are not those that bundle"
-            f" {forecaster.version} was built from; the references cannot be calibrated without them"
+            f" {forecaster.version} was built from; the references are fitted on them too"
         )
     rating_filter = forecaster.rating_filter
     start = RatingFilter.start(rating_filter.settings, with_terms=rating_filter.with_terms)

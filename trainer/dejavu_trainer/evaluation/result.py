@@ -23,6 +23,7 @@ from dejavu_trainer.evaluation.coverage import (
     group_powers,
 )
 from dejavu_trainer.evaluation.metrics import MetricsByForecaster, compute_metrics, pool
+from dejavu_trainer.evaluation.moments import MomentFigures, compute_moment_metrics, moment_checks
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
 from dejavu_trainer.evaluation.totals.acceptance import total_checks
@@ -85,6 +86,7 @@ class BacktestResult:
         groups: coverage by minute and |lead|.
         power: power of the test of a group, by level, for groups of several sizes.
         totals: metrics of total points (`compute_total_metrics`); None without any.
+        moments: scores at moments (`compute_moment_metrics`); None without any.
     """
 
     method: RunProvenance
@@ -98,6 +100,7 @@ class BacktestResult:
     groups: tuple[CoverageGroup, ...]
     power: tuple[GroupPower, ...]
     totals: MetricsByForecaster | None = None
+    moments: MomentFigures | None = None
 
     @property
     def games(self) -> int:
@@ -130,6 +133,8 @@ def result_of(
         pooled = pool_totals(totals)
         of_totals = compute_total_metrics(pooled, seed=method.seed, resamples=resamples)
         checks_of_totals = total_checks(of_totals, pooled)
+    of_moments = compute_moment_metrics(folds, seed=method.seed, resamples=resamples)
+    checks_of_moments = () if of_moments is None else moment_checks(of_moments)
     advance(1)
     return BacktestResult(
         method=method,
@@ -140,7 +145,7 @@ def result_of(
             for fold in folds
         ),
         verdict=verdict,
-        promises=(*acceptance_checks(metrics_by_forecaster, seasons, groups), *checks_of_totals),
+        promises=(*acceptance_checks(metrics_by_forecaster, seasons, groups), *checks_of_totals, *checks_of_moments),
         ratings=rating_errors(folds, method.seed, resamples),
         figures=metrics_by_forecaster,
         coverages=tuple(coverages(folds)),
@@ -148,6 +153,7 @@ def result_of(
         groups=tuple(groups),
         power=tuple(group_powers(groups)),
         totals=of_totals,
+        moments=of_moments,
     )
 
 

@@ -14,6 +14,7 @@ from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, LINE, OF_LINE
 from dejavu_trainer.reports.added_knowledge import added_knowledge
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, digits, in_percent, number
 from dejavu_trainer.reports.limits import ceiling, group_power, season_coverage
+from dejavu_trainer.reports.moments import moments
 from dejavu_trainer.reports.totals import totals
 
 SHOWN_MINUTES: Final = {
@@ -44,6 +45,8 @@ def tables(result: BacktestResult) -> Iterator[Table]:
         yield from added_knowledge(name, by_kind)
         if result.totals is not None:
             yield from totals(name, result.totals[horizon])
+        if result.moments is not None and result.moments.get(horizon):
+            yield moments(name, result.moments[horizon])
         for kind, title in (("lead", "|lead|"), ("quarter", "quarter"), ("phase", "phase"), ("season", "season")):
             yield _groups(f"{name}, by {title}", title, by_kind[kind])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
 import numpy as np
@@ -33,6 +33,7 @@ from dejavu_trainer.evaluation.scoring.ceiling import diffusion, hindsight_margi
 from dejavu_trainer.evaluation.scoring.conformal import PredictiveDistribution
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
 from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts, season_factors
+from dejavu_trainer.evaluation.scoring.moments import COLUMNS_SCORED, score_moments
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.calibrate import CalibratedModels
 from dejavu_trainer.training.linear import have_line, linear_points
@@ -111,6 +112,7 @@ class FoldScores:
         frozen_margins: (n,), the same with ratings frozen before the season.
         hindsight_margins: (n,), the same from all other games of the season, later ones too; see `ceiling`.
         forecasts: forecasts by forecaster.
+        moments: (states, COLUMNS_SCORED), scores at moments (`score_moments`); empty without any.
     """
 
     train_seasons: tuple[int, ...]
@@ -130,6 +132,7 @@ class FoldScores:
     frozen_margins: Singles
     hindsight_margins: Singles
     forecasts: dict[str, Forecasts]
+    moments: Singles = field(default_factory=lambda: np.empty((0, len(COLUMNS_SCORED)), np.float32))
 
     def __len__(self) -> int:
         return len(self.game_id)
@@ -142,16 +145,21 @@ def served(folds: Sequence[FoldScores]) -> tuple[str, ...]:
 
 def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> FoldScores:
     """Score calibrated models on one or more games later than all games of the models; see `score_fold`."""
-    return score_fold(
+    test, _ = carry(models.after, games)
+    scored = score_fold(
         models.models,
         models.calibration,
         earlier=models.games,
         calibrate=models.calibrate,
-        test=carry(models.after, games)[0],
+        test=test,
         frozen_margins=margins_with_frozen_ratings(models.after, games),
         players=models.players,
         advance=advance,
     )
+    if models.moments is None:
+        return scored
+    of_moments = score_moments(models.models, models.calibration, models.moments, models.games, test)
+    return replace(scored, moments=of_moments)
 
 
 def score_fold(
@@ -310,10 +318,10 @@ def _with_players(
 def _where(which: NDArray[np.bool_], one: Forecasts, other: Forecasts) -> Forecasts:
     """Return the forecasts of n games: `one` for the games in the mask `which`, (n,), and `other` for the rest."""
     chosen = {}
-    for field in fields(Forecasts):
-        values, others = getattr(one, field.name), getattr(other, field.name)
+    for each in fields(Forecasts):
+        values, others = getattr(one, each.name), getattr(other, each.name)
         if values is not None:
-            chosen[field.name] = np.where(which.reshape(-1, *[1] * (values.ndim - 1)), values, others)
+            chosen[each.name] = np.where(which.reshape(-1, *[1] * (values.ndim - 1)), values, others)
     return Forecasts(**chosen)
 
 

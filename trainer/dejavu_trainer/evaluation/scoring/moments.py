@@ -1,0 +1,162 @@
+"""Scores one season: the served forecasts after each play of last minutes and overtimes, and their references."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_feed.pattern import OVERTIME_SECONDS
+from dejavu_models.arrays import Floats, Singles
+from dejavu_models.moments.model import MINUTE, MomentInputs, MomentModel
+from dejavu_models.point.models import PointModels
+from dejavu_models.types import HORIZONS, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution
+from dejavu_models.uncertainty.lattice.inputs import LiveColumns, LiveKind, is_used
+from dejavu_trainer.data.moments import COLUMNS
+from dejavu_trainer.training.ratings import RatedGames
+
+COLUMNS_SCORED: Final = (
+    "horizon", "game", "elapsed_s", "leader", "served", "logistic", "happened", "crps", "pit",
+)  # fmt: skip
+"""Columns of the scores: index of the horizon, index of the game, seconds of play since tip-off; whether the home team
+led at the moment (½ if tied); P(home leads at the horizon) by the served forecast and by the logistic regression;
+whether it did; CRPS in points and randomised probability transform of the served forecast."""
+
+_SEED: Final = 49
+_SURE: Final = 1e-6
+"""A probability is between this and 1 minus this."""
+
+
+def score_moments(
+    models: PointModels,
+    calibration: LatticeCalibration,
+    moments: MomentModel,
+    earlier: RatedGames,
+    test: RatedGames,
+) -> Singles:
+    """Score forecasts after each play from the minute before `MINUTE` on, with carried ratings.
+
+    Args:
+        models: the point models.
+        calibration: calibration of the models.
+        moments: tables of moments.
+        earlier: all games before the test games; the logistic regression is fitted on them.
+        test: test games.
+
+    Returns:
+        (states, COLUMNS_SCORED).
+    """
+    parts, places = [], np.random.default_rng(_SEED)
+    for index, horizon in enumerate(HORIZONS):
+        past, states = _states(earlier, horizon), _states(test, horizon)
+        if not len(states):
+            continue
+        game = states[:, 0].astype(np.int64)
+        outcomes = test.games.outcomes[game, index]
+        made = _served(models, calibration, moments, horizon, states, test.margins[game])
+        happened = outcomes > 0
+        logistic = np.full(len(states), np.nan)
+        for overtime in (False, True):
+            of_past, of_states = (_is_overtime(each) == overtime for each in (past, states))
+            if of_past.any() and of_states.any():
+                before = past[of_past][:, 0].astype(np.int64)
+                logistic[of_states] = _logistic(
+                    _terms(past[of_past], horizon, earlier.margins[before]),
+                    earlier.games.outcomes[before, index] > 0,
+                    _terms(states[of_states], horizon, test.margins[game[of_states]]),
+                )
+        leads = states[:, 2]
+        columns = (
+            np.full(len(states), index), game, states[:, 1], (np.sign(leads) + 1) / 2, made.home_leads, logistic,
+            happened, made.crps(outcomes), made.pit(outcomes, places.uniform(-0.5, 0.5, len(states))),
+        )  # fmt: skip
+        parts.append(np.stack([each.astype(np.float32) for each in columns], axis=1))
+    return np.concatenate(parts) if parts else np.empty((0, len(COLUMNS_SCORED)), np.float32)
+
+
+def seconds_left(elapsed: Floats, horizon: Horizon) -> Floats:
+    """Return the seconds left until a horizon, or until the end of an overtime, (n,)."""
+    end = 60.0 * horizon.minutes
+    return np.where(elapsed < end, end - elapsed, OVERTIME_SECONDS - (elapsed - end) % OVERTIME_SECONDS)
+
+
+def _states(rated: RatedGames, horizon: Horizon) -> Floats:
+    """Return the states of games that are scored, (states, 1 + COLUMNS): the game's index first."""
+    first, end = 60.0 * (MINUTE[horizon] - 1), 60.0 * horizon.minutes
+    rows = []
+    for game, states in enumerate(rated.games.moments):
+        used = states[:, 0] >= first
+        if horizon is Horizon.HALFTIME:
+            used &= states[:, 0] < end
+        rows.append(np.insert(states[used].astype(np.float64), 0, game, axis=1))
+    return np.concatenate(rows) if rows else np.empty((0, 1 + len(COLUMNS)))
+
+
+def _is_overtime(states: Floats) -> NDArray[np.bool_]:
+    result: NDArray[np.bool_] = states[:, 1] >= 60.0 * Horizon.FINAL.minutes
+    return result
+
+
+def _served(
+    models: PointModels,
+    calibration: LatticeCalibration,
+    moments: MomentModel,
+    horizon: Horizon,
+    states: Floats,
+    margins: Floats,
+) -> LatticeDistribution:
+    """Return the served distributions of states; see `Forecaster._at_moment`."""
+    _, elapsed, leads, totals, sides, in_air = states.T
+    minute = MINUTE[horizon] - 1
+    inputs = MomentInputs(seconds_left(elapsed, horizon), leads, sides, in_air, margins)
+    mass = moments.distribution(horizon, inputs).mass
+    share = elapsed / 60.0 - minute
+    kinds = calibration.kinds(MarginSource.KNOWN)
+    with_ball = (sides != 0) & (LiveKind.POSSESSION in kinds and is_used(LiveKind.POSSESSION, minute))
+    for kind, of_kind in ((LiveKind.POSSESSION, with_ball), (LiveKind.NONE, ~with_ball)):
+        rows = np.flatnonzero(of_kind & (share < 1))
+        if not len(rows):
+            continue
+        points = leads[rows] + models.linear.increments(minute, leads[rows], margins[rows])[:, HORIZONS.index(horizon)]
+        live = LiveColumns.of(kind, [totals[rows], sides[rows], in_air[rows]]) if kind else None
+        model = calibration.model(MarginSource.KNOWN, kind)
+        if live is not None:
+            points = points + model.shifts(horizon, minute, live)
+        before = model.distribution(horizon, minute, points, leads[rows], margins[rows], live).mass
+        mass[rows] = (1 - share[rows])[:, None] * before + share[rows][:, None] * mass[rows]
+    return LatticeDistribution(mass)
+
+
+def _terms(states: Floats, horizon: Horizon, margins: Floats) -> Floats:
+    """Return the terms of the logistic regression on lead, seconds left and rating.
+
+    They let it be as good as it can be with these three: the lead in units of what the seconds left allow, its extremes
+    apart, and a margin that counts less with every second and more in a close game.
+    """
+    left, leads = seconds_left(states[:, 1], horizon), states[:, 2]
+    scaled = leads / np.sqrt(left + 3.0)
+    columns = (
+        scaled, np.clip(scaled, -1.5, 1.5), np.clip(leads, -1, 1), np.clip(leads, -3, 3) / (left + 3.0) ** 0.25,
+        margins * np.sqrt(left + 3.0) / 50.0, margins / 10.0 * np.exp(-np.abs(scaled)),
+    )  # fmt: skip
+    return np.stack(columns, axis=1)
+
+
+def _logistic(terms: Floats, happened: NDArray[np.bool_], queries: Floats) -> Floats:
+    """Return probabilities by logistic regression, scarcely penalised, so that it also has a fit of few overtimes."""
+    if happened.all() or not happened.any():
+        return np.full(len(queries), np.clip(float(happened[0]), _SURE, 1 - _SURE))
+    # Imported late: scikit-learn takes seconds to load.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=100.0, solver="newton-cholesky")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(terms, happened)
+    probability: Floats = np.clip(model.predict_proba(queries)[:, 1], _SURE, 1 - _SURE)
+    return probability

@@ -51,6 +51,7 @@ from dejavu_client.requests import FINAL, HALFTIME, market, predict_request
 from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.statistics import CallStatistics, MethodStatistics
 from dejavu_feed.live_inputs import LastScore, Possession, Side
+from dejavu_feed.moment import Moment
 
 __all__ = [
     "FINAL",
@@ -81,6 +82,7 @@ __all__ = [
     "MarketAnswer",
     "MethodStatistics",
     "Model",
+    "Moment",
     "NotFoundError",
     "OutOfRangeError",
     "Outcome",

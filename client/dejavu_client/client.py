@@ -104,8 +104,8 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
             timeout: deadline of this call, in seconds; None for the client's.
             options: game_id, alpha (miscoverage rate of the interval), horizon (`HALFTIME` or `FINAL`), home_team,
                 away_team, pregame_margin (in points), pregame_total, model_version, explain, quantile_levels, game_date
-                (a date or YYYY-MM-DD; today in US Eastern by default), total_points, last_score, possession;
-                see `requests.PredictOptions`.
+                (a date or YYYY-MM-DD; today in US Eastern by default), total_points, last_score, possession,
+                moment; see `requests.PredictOptions`.
         """
         request = predict_request(pattern, **options)
         response = self._unary("Predict", lambda stubs: stubs.prediction.Predict, request, timeout)

@@ -8,7 +8,7 @@ from typing import Final
 
 from google.protobuf.descriptor import EnumDescriptor
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, TotalForecast, WarningReason
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, Moment, TotalForecast, WarningReason
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_feed.horizon import MAX_SLOTS
 
@@ -65,6 +65,15 @@ def chance(probability: float) -> str:
 def horizon_label(horizon: Horizon.ValueType) -> str:
     """Return the short name of a horizon: half or end."""
     return "end" if horizon == HORIZON_FINAL else "half"
+
+
+def clock(moment: Moment) -> str:
+    """Format the clock of a moment: Q4 0:42.5, OT 2:10, OT2 5:00."""
+    overtime = moment.period - 4
+    period = f"Q{moment.period}" if overtime < 1 else "OT" if overtime == 1 else f"OT{overtime}"
+    minutes, tenths = divmod(math.floor(10 * moment.seconds_left), 600)
+    seconds = f"{tenths / 10:04.1f}".removesuffix(".0")
+    return f"{period} {minutes}:{seconds}"
 
 
 def outcome_verb(horizon: Horizon.ValueType) -> str:

@@ -24,6 +24,7 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu_feed import live_inputs
 from dejavu_feed.live_inputs import LastScore, LiveInputs, Possession
+from dejavu_feed.moment import Moment
 from dejavu_feed.printed_numbers import LEAST_AMERICAN
 
 HALFTIME = HORIZON_HALFTIME
@@ -59,6 +60,8 @@ class PredictOptions(TypedDict, total=False):
         possession: side with the ball at the end of the pattern, as `Possession(Side.HOME)`; None if not known.
         total_market: odds on the points of both teams, created with `total_market`; evaluated by `quote`.
         lineups: players on court so far, created with `lineups`; None if not known.
+        moment: state of the game since the end of the pattern, as `Moment(4, 42.5, +3)`: period, seconds left in it and
+            differential. The other options are then as of the moment. None to forecast from the end of the pattern.
     """
 
     game_id: str
@@ -80,6 +83,7 @@ class PredictOptions(TypedDict, total=False):
     possession: Possession | None
     total_market: TotalMarket | None
     lineups: Lineups | None
+    moment: Moment | None
 
 
 def predict_request(
@@ -102,6 +106,9 @@ def predict_request(
     explain, day = fields.pop("explain", False), fields.pop("game_date", None)
     game_date = _iso_date("game_date", day)
     source, time = fields.pop("margin_source", None), fields.pop("margin_time", None)
+    moment = fields.pop("moment", None)
+    if not (moment is None or isinstance(moment, Moment)):
+        raise TypeError(f"moment: {moment!r}; expected a Moment, or None")
     live = _live_inputs({each.name: fields.pop(each.name, None) for each in live_inputs.LIVE_INPUTS})
     request = PredictRequest(
         pattern=pattern,
@@ -113,6 +120,9 @@ def predict_request(
     )
     if time is not None:
         request.margin_time.FromDatetime(time)
+    if moment is not None:
+        request.moment.period, request.moment.seconds_left = moment.period, moment.seconds_left
+        request.moment.differential = moment.differential
     live_inputs.put(request, live)
     return request
 

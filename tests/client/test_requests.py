@@ -12,7 +12,7 @@ from dejavu.v1.forecast_pb2 import SIDE_AWAY
 from dejavu.v1.forecast_pb2 import LastScore as LastScoreMessage
 from dejavu.v1.forecast_pb2 import Possession as PossessionMessage
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_client import HALFTIME, LastScore, Possession, Side, market, predict_request
+from dejavu_client import HALFTIME, LastScore, Moment, Possession, Side, market, predict_request
 from dejavu_client.requests import predictions_request, score_filter
 
 DAY = datetime(2023, 11, 1, 20, 30, tzinfo=UTC)
@@ -24,6 +24,8 @@ def test_a_request_has_the_live_inputs_that_are_given() -> None:
         [2.0], total_points=6, last_score=LastScore(Side.AWAY, 12), possession=Possession(Side.AWAY)
     )
     assert request == PredictRequest(pattern=[2.0], horizon=HALFTIME, total_points=6, last_score=last, possession=ball)
+    at = predict_request([2.0], moment=Moment(1, 630.5, -3)).moment
+    assert (at.period, at.seconds_left, at.differential) == (1, 630.5, -3)
     without = predict_request([2.0], total_points=None, last_score=None, game_date=None)
     assert without == PredictRequest(pattern=[2.0], horizon=HALFTIME)
 
@@ -40,6 +42,7 @@ def test_a_date_is_given_as_a_date_a_time_or_a_text(given: date | str) -> None:
     [
         (predict_request, {"last_score": ("home", 12)}, r"last_score: \('home', 12\); expected a LastScore, or None"),
         (predict_request, {"possession": "home"}, "possession: 'home'; expected a Possession, or None"),
+        (predict_request, {"moment": (4, 30.0, 2)}, r"moment: \(4, 30.0, 2\); expected a Moment, or None"),
         (predict_request, {"game_date": 20231101}, "game_date: 20231101; expected a date, a text as YYYY-MM-DD"),
         (predictions_request, {"from_date": 20231101}, "from_date: 20231101; expected a date"),
         (predictions_request, {"to_date": 20231101}, "to_date: 20231101; expected a date"),

@@ -69,9 +69,9 @@ def table() -> set[tuple[str, str]]:
     raised = {error for error in subclasses(DejavuError) if not any(subclasses(error))} | RAISED_BASE_CLASSES
     codes = {error: next((CODES[base] for base in error.__mro__ if base in CODES), None) for error in raised}
     known = {(code.name, error.reason) for error, code in codes.items() if code is not None}
-    # Live inputs and line-ups have reasons of their own.
+    # Live inputs, line-ups and moments have reasons of their own.
     known.remove(("INVALID_ARGUMENT", InvalidLiveInput.reason))
-    named = [*(each.name for each in LIVE_INPUTS), "lineups"]
+    named = [*(each.name for each in LIVE_INPUTS), "lineups", "moment"]
     known |= {("INVALID_ARGUMENT", InvalidLiveInput("", "", name).reason) for name in named}
     return known | {(grpc.StatusCode.INTERNAL.name, INTERNAL)}
 

@@ -25,6 +25,7 @@ from dejavu_client.requests import total_market as create_total_market
 from dejavu_feed import horizon as horizons
 from dejavu_feed.lines import MAX_MARGIN
 from dejavu_feed.live_inputs import LastScore, Possession, Side
+from dejavu_feed.moment import Moment
 
 _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
@@ -38,6 +39,11 @@ _STAKES = {
 """Optional fields of a market, with their options."""
 _LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII)
 _POSSESSION = re.compile(r"(?P<side>home|away)(?P<shot>:shot)?")
+_MOMENT = re.compile(
+    r"(?:q(?P<quarter>[1-4])|ot(?P<overtime>[0-9]{1,2})?) +(?P<minutes>[0-9]{1,2}):(?P<seconds>[0-5][0-9](?:\.[0-9]+)?)"
+    r" +(?P<lead>[+-]?[0-9]{1,3})",
+    re.ASCII,
+)
 _SPREAD = re.compile(
     r"(?P<team>.*?[A-Za-z])(?: *(?P<points>[+-] ?[0-9.,¼½¾]+)| +(?P<even>PK|PICK|PICK'?EM))", re.ASCII | re.IGNORECASE
 )
@@ -132,6 +138,15 @@ def predict(
             "of it is in the air. Needs --total-points.",
         ),
     ] = "",
+    moment: Annotated[
+        str,
+        typer.Option(
+            metavar="'CLOCK LEAD'",
+            help="State of the game since the end of the pattern: the period, the time left in it, and the home team's "
+            "lead, as 'Q4 0:42.5 +3' or 'OT 2:10 -1' (the second overtime is OT2). The other options are then as of "
+            "this moment.",
+        ),
+    ] = "",
     quantiles: Annotated[
         str, typer.Option(metavar="LEVELS", help="Quantile levels to show, comma-separated: 0.1,0.5,0.9.")
     ] = "",
@@ -224,8 +239,14 @@ def predict(
         "total_points": _points(total_points),
         "last_score": _last_score(last_score),
         "possession": _possession(possession),
+        "moment": _moment(moment),
     }
-    needs = {"--total-line": total_line is not None, "--last-score": last_score, "--possession": possession}
+    # At a late moment, possession is used without the points.
+    needs = {
+        "--total-line": total_line is not None,
+        "--last-score": last_score,
+        "--possession": possession and not moment,
+    }
     if total_points is None and (needing := [option for option, given in needs.items() if given]):
         # Without total points, no model uses a last score or a possession.
         raise typer.BadParameter(f"required with {' and '.join(needing)}", param_hint="--total-points")
@@ -362,6 +383,16 @@ def _possession(text: str) -> Possession | None:
     return parts and Possession(Side[parts["side"].upper()], parts["shot"] is not None)
 
 
+def _moment(text: str) -> Moment | None:
+    """Parse the moment of an option. The server checks whether it exists."""
+    expected = "expected period, time left and the home team's lead: 'Q4 0:42.5 +3'"
+    parts = _parts(text.translate(MINUS), _MOMENT, "moment", expected, "--moment")
+    if parts is None:
+        return None
+    period = int(parts["quarter"]) if parts["quarter"] else 4 + int(parts["overtime"] or 1)
+    return Moment(period, 60 * int(parts["minutes"]) + float(parts["seconds"]), int(parts["lead"]))
+
+
 def _parts(text: str, form: re.Pattern[str], name: str, expected: str, option: str) -> re.Match[str] | None:
     """Match an option's text with the expected form; return None if the text is empty.
 
@@ -408,7 +439,7 @@ def _check_minutes(count: int, horizon: Horizon.ValueType) -> None:
     if count > longest:
         other = "; the end of the game: --horizon final"
         if count > MAX_MINUTES[FINAL]:
-            other = "; the last minute and overtime have no forecast"
+            other = "; give the last minute and overtime by --moment"
         problem = f"{count} minutes; a forecast of the {horizon_label(horizon)} takes 1 to {longest}{other}"
         raise typer.BadParameter(problem, param_hint=_HINT)
 

@@ -30,6 +30,7 @@ from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_client.formatting import (
     chance,
+    clock,
     component_label,
     horizon_label,
     outcome_verb,
@@ -42,6 +43,7 @@ from dejavu_client.output.responsive_table import name_value_rows, titled_table
 from dejavu_common.game_day import game_day
 from dejavu_common.rich_console import Console, titled_panel
 from dejavu_feed import live_inputs
+from dejavu_feed.horizon import MAX_SLOTS
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -78,6 +80,8 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     _add_expected_margin(rows, forecast)
     if pattern:
         rows.add_row(f"after {pluralize(forecast.elapsed_minutes, 'minute')}", lead(pattern[-1], forecast))
+    if forecast.HasField("moment"):
+        rows.add_row(f"at {clock(forecast.moment)}", lead(forecast.moment.differential, forecast))
     _add_live_inputs(rows, forecast)
     rows.add_row(
         f"at the {horizon_label(forecast.horizon)}", Text(lead(forecast.point_forecast, forecast), style="bold")
@@ -168,11 +172,14 @@ def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
 def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
     live, _ = live_inputs.from_message(forecast)
     home, away = forecast.home_team or "home", forecast.away_team or "away"
-    unused = live.unused(forecast.elapsed_minutes)
+    at_moment = forecast.HasField("moment")
+    # Possession is used at a late moment, with or without the points.
+    unused = {} if at_moment else live.unused(forecast.elapsed_minutes)
     for each in live_inputs.LIVE_INPUTS:
         if (value := getattr(live, each.name)) is not None:
             why = f" ({unused[each.name]})" if each.name in unused else ""
-            rows.add_row(each.label, each.text(value, home, away, forecast.elapsed_minutes) + why)
+            text = each.text(value, home, away, forecast.elapsed_minutes)
+            rows.add_row(each.label, text.partition(" the end of minute")[0] + why if at_moment else text + why)
 
 
 def _add_total(rows: Table, forecast: Forecast) -> None:
@@ -324,7 +331,11 @@ def attribution(forecast: Forecast, pattern: Sequence[float]) -> Table:
         forecast: a forecast with an explanation.
         pattern: its input, home − away by minute in points; shown as the lead at each minute.
     """
+    if forecast.HasField("moment"):
+        pattern = (*pattern[: MAX_SLOTS - 1], forecast.moment.differential)
     terms = list(_terms(forecast.explanation.attribution, pattern))
+    if forecast.HasField("moment"):
+        terms[-1] = ("now", *terms[-1][1:])
     largest = max((abs(points) for _, _, points in terms), default=0.0)
     table = Table(title="contributions to the forecast, in points", title_justify="left")
     table.add_column("minute", justify="right")

@@ -31,7 +31,7 @@ from dejavu_client import HALFTIME
 from dejavu_client.cli.main import app
 from dejavu_common.game_day import game_day
 
-OVERTIME = "the last minute and overtime have no forecast"
+OVERTIME = "give the last minute and overtime by --moment"
 
 
 @pytest.mark.parametrize(
@@ -237,6 +237,50 @@ def test_what_is_no_possession_is_refused_with_what_was_expected(run: Run, text:
     refused = run("predict", "0", "2", "--possession", text)
     assert refused.exit_code == 2
     assert "expected home or away, or home:shot" in " ".join(refused.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("text", "period", "left", "lead", "shown"),
+    [
+        ("Q4 0:42.5 +3", 4, 42.5, 3, "at Q4 0:42.5"),
+        ("q1  10:05  -2", 1, 605, -2, "at Q1 10:05"),
+        ("OT 2:10 −1", 5, 130, -1, "at OT 2:10"),
+        ("ot2 0:00.04 0", 6, 0.04, 0, "at OT2 0:00"),
+    ],
+)
+def test_a_moment_is_sent_and_shown(
+    server: FakeServer, run: Run, text: str, period: int, left: float, lead: int, shown: str
+) -> None:
+    server.answers(
+        "Predict",
+        lambda request: PredictResponse(
+            forecast=forecast(
+                request, moment=request.moment, possession=request.possession, last_score=request.last_score
+            )
+        ),
+    )
+    given = ("--possession", "home", "--total-points", "8", "--last-score", "away:12", "--explain")
+    printed = run("predict", "0", "2", "--moment", text, *given, width=160).stdout
+    moment = server.next_call().request.moment
+    assert (moment.period, moment.seconds_left, moment.differential) == (period, left, lead)
+    assert shown in printed
+    assert "home, 12 s before" in printed or "away, 12 s before" in printed
+    assert "of minute" not in printed
+    assert "not used" not in printed
+
+
+def test_at_a_moment_possession_needs_no_points(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", lambda request: PredictResponse(forecast=forecast(request, moment=request.moment)))
+    assert run("predict", "0", "2", "--moment", "Q1 9:30 1", "--possession", "home").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["Q5 0:10 1", "4 0:10 1", "Q4 10 1", "Q4 0:60 1", "Q4 0:10", "OT123 0:10 1", "Q4 0:10 1.5"]
+)
+def test_what_is_no_moment_is_refused_with_what_was_expected(run: Run, text: str) -> None:
+    refused = run("predict", "0", "2", "--moment", text)
+    assert refused.exit_code == 2
+    assert "expected period, time left and the home team's lead" in " ".join(refused.output.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("text", ["home", "home:", "12", "left:12", "home:-1", "home:1.5", "home:123456", "home:١"])

@@ -19,6 +19,7 @@ from dejavu.v1.forecast_pb2 import (
     MARGIN_SOURCE_RATINGS,
     SIDE_AWAY,
     LastScore,
+    Moment,
     Possession,
 )
 from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
@@ -102,6 +103,11 @@ def _market(field: str, found: str, expected: str, **fields: Any) -> BadRequest:
     return _predict("INVALID_MARKET", f"market.{field}", found, expected, market=market(**fields))
 
 
+def _moment(field: str, found: str, expected: str, **fields: Any) -> BadRequest:
+    moment = Moment(**{"period": 4, "seconds_left": 30.0, **fields})
+    return _predict("INVALID_MOMENT", f"moment.{field}", found, expected, moment=moment)
+
+
 def _total_market(field: str, found: str, expected: str, points: int | None = 9, **fields: Any) -> BadRequest:
     even = Odds(decimal=2.0)
     given = TotalMarket(**{"line": 221.5, "over": even, "under": even, **fields})
@@ -158,7 +164,7 @@ OF_PREDICT = [
       for at, level in enumerate((0.0, 1.0, -0.5, 50.0, math.nan, -math.inf))),
     *(_predict("INVALID_QUANTILE_LEVELS", "quantile_levels", f"{n} levels", "at most 99", quantile_levels=[0.5] * n)
       for n in (100, 8_000)),
-    *(_predict("QUANTILE_TOO_EXTREME", "quantile_levels[1]", f"{level}", "from ", UNSUPPORTED,
+    *(_predict("QUANTILE_TOO_EXTREME", "quantile_levels[1]", f"{level}", "0.0005 to 0.9995", UNSUPPORTED,
                quantile_levels=[0.5, level])
       for level in (5e-324, 1 - 1e-9)),
     *(_predict("INVALID_HORIZON", "horizon", f"{h}", HORIZON, horizon=h) for h in (3, -1, 2**31 - 1)),
@@ -200,6 +206,14 @@ OF_PREDICT = [
         ("away_seen", "5", "a player who is not of the home team", {"away_seen": [5]}),
         ("minute", "19", "0 to 18, the minutes of the pattern", {"minute": 19}),
     )),
+    _moment("period", "0", "1 to 24", period=0),
+    _moment("seconds_left", "nan", "0 to 720 seconds", seconds_left=math.nan),
+    _moment("seconds_left", "-inf", "0 to 720 seconds", seconds_left=-math.inf),
+    _moment("differential", "201", "a whole number within ±200", differential=201),
+    _predict("INVALID_PATTERN", "pattern", "18 slots", "20, the complete minutes at that moment",
+             moment=Moment(period=2, seconds_left=200.0)),
+    _predict("INVALID_MOMENT", "moment", "with a game_id", "none: forecasts of moments are not recorded", game_id=GAME,
+             moment=Moment(period=2, seconds_left=340.0)),
     _predict("INVALID_POSSESSION", "possession.side", "0", "a value of dejavu.v1.Side: 1, 2",
              possession=Possession(shot_in_air=True)),
     *(_market("line", f"{value}", "a multiple of 0.5 within ±100", line=value)

@@ -127,8 +127,8 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     15 %.
     """
     WARNING_REASON_RECOMPUTED: _WarningReason.ValueType  # 6
-    """The market was evaluated by a forecast computed for this request, which differs from the recorded one: the model
-    has learned from outcomes since.
+    """The quantiles, the market or the total market are of a forecast computed for this request, which differs from the
+    recorded one: usually the model has learned from outcomes since.
     """
     WARNING_REASON_TEAMS_UNKNOWN: _WarningReason.ValueType  # 7
     """The forecast that evaluated the market uses the score alone, since the request named no teams and gave no
@@ -172,8 +172,8 @@ WARNING_REASON_ODDS_MISMATCHED: WarningReason.ValueType  # 5
 15 %.
 """
 WARNING_REASON_RECOMPUTED: WarningReason.ValueType  # 6
-"""The market was evaluated by a forecast computed for this request, which differs from the recorded one: the model
-has learned from outcomes since.
+"""The quantiles, the market or the total market are of a forecast computed for this request, which differs from the
+recorded one: usually the model has learned from outcomes since.
 """
 WARNING_REASON_TEAMS_UNKNOWN: WarningReason.ValueType  # 7
 """The forecast that evaluated the market uses the score alone, since the request named no teams and gave no
@@ -313,6 +313,7 @@ class Forecast(_message.Message):
     MARGIN_TIME_FIELD_NUMBER: _builtins.int
     NEUTRAL_SITE_FIELD_NUMBER: _builtins.int
     POSSESSION_FIELD_NUMBER: _builtins.int
+    MOMENT_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -444,6 +445,10 @@ class Forecast(_message.Message):
     def possession(self) -> Global___Possession:
         """Possession at the end of the pattern, from the recorded request. Absent if the request had none."""
 
+    @_builtins.property
+    def moment(self) -> Global___Moment:
+        """The moment of the request. Absent if the forecast is from the end of the pattern."""
+
     def __init__(
         self,
         *,
@@ -486,10 +491,11 @@ class Forecast(_message.Message):
         margin_time: _timestamp_pb2.Timestamp | None = ...,
         neutral_site: _builtins.bool | None = ...,
         possession: Global___Possession | None = ...,
+        moment: Global___Moment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "away_known", b"away_known", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "home_known", b"home_known", "last_score", b"last_score", "margin_time", b"margin_time", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_total", b"pregame_total", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "away_known", b"away_known", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "home_known", b"home_known", "last_score", b"last_score", "margin_time", b"margin_time", "moment", b"moment", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_total", b"pregame_total", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "margin_source", b"margin_source", "margin_time", b"margin_time", "model_version", b"model_version", "neutral_site", b"neutral_site", "point_forecast", b"point_forecast", "possession", b"possession", "pregame_total", b"pregame_total", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_neutral_site", b"_neutral_site", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "margin_source", b"margin_source", "margin_time", b"margin_time", "model_version", b"model_version", "moment", b"moment", "neutral_site", b"neutral_site", "point_forecast", b"point_forecast", "possession", b"possession", "pregame_total", b"pregame_total", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
@@ -721,6 +727,36 @@ class Possession(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Possession: _TypeAlias = Possession  # noqa: Y015
+
+@_typing.final
+class Moment(_message.Message):
+    """State of a game at a second of play."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    SECONDS_LEFT_FIELD_NUMBER: _builtins.int
+    DIFFERENTIAL_FIELD_NUMBER: _builtins.int
+    period: _builtins.int
+    """1 to 4 for quarters, from 5 for overtimes."""
+    seconds_left: _builtins.float
+    """Seconds of play left in the period, 0 to 720, in an overtime to 300; with fractions, if known."""
+    differential: _builtins.int
+    """Score differential (home − away) in points, within ±200."""
+    def __init__(
+        self,
+        *,
+        period: _builtins.int = ...,
+        seconds_left: _builtins.float = ...,
+        differential: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differential", b"differential", "period", b"period", "seconds_left", b"seconds_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Moment: _TypeAlias = Moment  # noqa: Y015
 
 @_typing.final
 class Warning(_message.Message):

@@ -50,6 +50,7 @@ class PredictRequest(_message.Message):
     NEUTRAL_SITE_FIELD_NUMBER: _builtins.int
     POSSESSION_FIELD_NUMBER: _builtins.int
     LINEUPS_FIELD_NUMBER: _builtins.int
+    MOMENT_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
@@ -74,7 +75,8 @@ class PredictRequest(_message.Message):
     model_version: _builtins.str
     """Version of the model to use; empty: the active one."""
     game_date: _builtins.str
-    """Local date of the game, ISO 8601 (YYYY-MM-DD), from 1946-08-01 to 2046-07-31. Must be in the season of the game_id.
+    """Local date of the game, ISO 8601 (YYYY-MM-DD), from 1946-08-01 to 2046-07-31. Must be in the season of the game_id,
+    and at most one day ahead, since a game with a game_id has begun (replays have dates of their own).
     Empty: the current game day (a game day ends at 11:00 UTC, early morning in US Eastern), which must be in that
     season too. The age of the teams' ratings is counted to this date: if their newest final is older than the server's
     limit (30 days by default, summers not counted), they are not used, and warnings has the reason.
@@ -142,6 +144,14 @@ class PredictRequest(_message.Message):
         request gets the recorded forecast, whatever its line-ups. Absent: not known.
         """
 
+    @_builtins.property
+    def moment(self) -> _forecast_pb2.Moment:
+        """State of the game since the end of the pattern, for a forecast at any second from 1:00 on, overtime included. pattern
+        then has all complete minutes, at most 47, and total_points, last_score and possession are those at the moment. In the
+        last minute before a horizon and in overtime it needs a model with moment among Model.inputs. What-ifs only: not with
+        a game_id, nor with a total_market, and the forecast has no total. Absent: forecast from the end of the pattern.
+        """
+
     def __init__(
         self,
         *,
@@ -166,10 +176,11 @@ class PredictRequest(_message.Message):
         neutral_site: _builtins.bool | None = ...,
         possession: _forecast_pb2.Possession | None = ...,
         lineups: Global___Lineups | None = ...,
+        moment: _forecast_pb2.Moment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "lineups", b"lineups", "margin_time", b"margin_time", "market", b"market", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "lineups", b"lineups", "margin_time", b"margin_time", "market", b"market", "moment", b"moment", "neutral_site", b"neutral_site", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "lineups", b"lineups", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "model_version", b"model_version", "neutral_site", b"neutral_site", "pattern", b"pattern", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_neutral_site", b"_neutral_site", "_pregame_margin", b"_pregame_margin", "_pregame_total", b"_pregame_total", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "lineups", b"lineups", "margin_source", b"margin_source", "margin_time", b"margin_time", "market", b"market", "model_version", b"model_version", "moment", b"moment", "neutral_site", b"neutral_site", "pattern", b"pattern", "possession", b"possession", "pregame_margin", b"pregame_margin", "pregame_total", b"pregame_total", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015

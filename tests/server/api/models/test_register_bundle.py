@@ -94,6 +94,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.nightly
 def test_a_server_killed_in_the_middle_goes_on_after_its_restart(bundle: Path, tmp_path: Path) -> None:
     with upload_server(tmp_path / "store") as (address, process), Uploading(address, bundle) as upload:
         missing = upload.begin()

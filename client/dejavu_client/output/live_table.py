@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.formatting import chance, horizon_label, outcome_range, outcome_verb, percent, signed, total_range
 from dejavu_client.output.fitted_screen import FittedScreen
 from dejavu_client.output.poll_events import leadership_line, margin_text, score, summary_lines, teams
@@ -186,10 +186,14 @@ def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
     }
     current = [each for each in game.horizons.values() if not _is_past(each, game.state)]
     minutes = [len(each.newest.pattern) for each in current if each.newest]
-    if minutes:
+    at_moment = game.at_moment if game.state.status is GameStatus.LIVE else None
+    if at_moment is not None:
+        overtime = overtimes_by(at_moment.moment.period)
+        cells["min"] = Text("OT" if overtime else f"{at_moment.elapsed_minutes + 1}", style="dim")
+    elif minutes:
         cells["min"] = Text(f"{max(minutes)}", style="dim")
     for watched in game.horizons.values():
-        cells |= _of_horizon(watched, game.state)
+        cells |= _of_horizon(watched, game.state, at_moment)
         cells["sparkline"] = Text(sparkline(watched, 1), style="dim")
         cells["short sparkline"] = Text(sparkline(watched, _SHORT), style="dim")
     return cells
@@ -199,8 +203,8 @@ def _name(code: str) -> str:
     return TEAMS[code].name if code in TEAMS else code
 
 
-def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
-    """Return a horizon's cells: the forecast, or the outcome once it is known."""
+def _of_horizon(watched: HorizonState, game: GameState, at_moment: Forecast | None) -> dict[str, Text]:
+    """Return a horizon's cells: the forecast, at the moment if there is one, or the outcome once it is known."""
     name, outcome = horizon_label(watched.horizon), watched.outcome
     if outcome is not None:
         covered, total = outcome.covered, len(outcome.forecasts)
@@ -209,19 +213,24 @@ def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
             f"{name} interval": Text(f"{covered}/{total}", style="green" if covered == total else "yellow"),
             f"{name} chance": Text(_ahead(watched.horizon, outcome.differential, game)),
         }
+    if at_moment is not None and at_moment.horizon == watched.horizon:
+        return _of_forecast(at_moment, game)
     if watched.newest is None:
         return {name: Text("–", style="dim")} if watched.note else {}
     if _is_past(watched, game):
         if _is_overtime(game) and watched.horizon == FINAL:
             return {name: Text("OT", style="dim"), f"{name} chance": Text("not known", style="dim")}
         return {name: Text("–", style="dim")}
-    forecast = watched.newest.forecast
+    return _of_forecast(watched.newest.forecast, game) | {f"{name} change": Text(_change(watched), style="dim")}
+
+
+def _of_forecast(forecast: Forecast, game: GameState) -> dict[str, Text]:
+    name = horizon_label(forecast.horizon)
     return {
         name: Text(signed(forecast.point_forecast), style="bold"),
         f"{name} interval": Text(outcome_range(forecast.interval_lower, forecast.interval_upper)),
         f"{name} chance": Text(f"{game.home} {chance(forecast.home_lead_probability)}"),
-        f"{name} change": Text(_change(watched), style="dim"),
-        f"{name} total": Text(total_range(forecast.total) if _has_total(watched) else ""),
+        f"{name} total": Text(total_range(forecast.total) if forecast.HasField("total") else ""),
     }
 
 
@@ -283,7 +292,11 @@ def _notes(games: Iterable[WatchedGame]) -> list[str]:
             if watched.note and watched.newest is None:
                 unforecast.setdefault((horizon_label(watched.horizon), watched.note), []).append(teams(game.state))
     lines = [f"{name} not forecast ({reason}): {', '.join(names)}" for (name, reason), names in unforecast.items()]
-    overtime = [teams(game.state) for game in games if FINAL in game.horizons and _is_overtime(game.state)]
+    overtime = [
+        teams(game.state)
+        for game in games
+        if FINAL in game.horizons and game.at_moment is None and _is_overtime(game.state)
+    ]
     return [*lines, f"overtime, no forecast: {', '.join(overtime)}"] if overtime else lines
 
 

@@ -25,11 +25,13 @@ class ModelCapabilities:
         version: version of the model.
         minutes: for each supported horizon, the minutes of play after which the model can forecast it.
         outdated_ratings: the server's warning that ratings are too old to be used today; "" if no ratings are.
+        moments: whether the model forecasts the last minute before a horizon, and overtime.
     """
 
     version: str
     minutes: Mapping[Horizon.ValueType, range]
     outdated_ratings: str = ""
+    moments: bool = False
 
     def of(self, horizon: Horizon.ValueType) -> range:
         """Return the minutes after which the model can forecast a horizon; an empty range if it can't."""
@@ -70,7 +72,7 @@ def capabilities_of(models: Iterable[Model]) -> ModelCapabilities:
         raise NotFoundError("the server has no active model")
     minutes = {support.horizon: range(support.min_slots, support.max_slots + 1) for support in active.horizons}
     outdated = [each.text for each in active.warnings if each.reason == WARNING_REASON_RATINGS_OUTDATED]
-    return ModelCapabilities(active.version, minutes, "; ".join(outdated))
+    return ModelCapabilities(active.version, minutes, "; ".join(outdated), "moment" in active.inputs)
 
 
 class CapabilityCache:

@@ -39,6 +39,7 @@ from dejavu_client.poller.predictor import (
     load_recorded,
     report_outcome,
     request_forecasts,
+    request_moment,
 )
 from dejavu_client.poller.reads import FeedReads, read_in_thread
 from dejavu_client.poller.reporting import MAX_WATCHED, forgettable, is_done
@@ -53,6 +54,7 @@ from dejavu_client.poller.transition import (  # names of state_machine.py, whos
     HistoryRead,
     Knowledge,
     ModelRead,
+    MomentAnswered,
     Observation,
     OutcomeAnswered,
     PlaysRead,
@@ -60,6 +62,7 @@ from dejavu_client.poller.transition import (  # names of state_machine.py, whos
     ReadHistory,
     ReportOutcome,
     RequestForecasts,
+    RequestMoment,
     StateRead,
     TurnStarted,
 )
@@ -338,6 +341,9 @@ class Poller:
                 return await self._read_history(game_id, version)
             case RequestForecasts(due):
                 return await self._request(game_id, due)
+            case RequestMoment(moment):
+                line = None if self._lines is None else self._lines.of(game_id)
+                return MomentAnswered(await request_moment(self._client, self.games[game_id].state, moment, line))
             case ReportOutcome(outcome):
                 return await self._report_outcome(game_id, outcome)
             case event:

@@ -22,6 +22,7 @@ from dejavu_client.errors import (
 from dejavu_client.poller.events import MinuteForecast
 from dejavu_client.poller.horizons import overtimes_by
 from dejavu_client.poller.lines import GameLine
+from dejavu_client.poller.moments import DueMoment
 from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import PendingOutcome
 from dejavu_client.requests import FINAL, predict_request
@@ -142,6 +143,29 @@ async def request_forecasts(
         mismatch = InternalError(f"{len(due)} forecasts requested, {len(results)} returned")
         return [mismatch] * len(due)
     return [each.forecast if each.HasField("forecast") else from_predict_error(each.error) for each in results]
+
+
+async def request_moment(
+    client: PredictionClient, game: GameState, due: DueMoment, line: GameLine | None = None
+) -> Forecast | DejavuClientError:
+    """Request the forecast of a game at a moment, which is not recorded; return the error in its place."""
+    home, away = team_codes(game)
+    request = predict_request(
+        due.pattern,
+        horizon=due.horizon,
+        home_team=home,
+        away_team=away,
+        game_date=game.date,
+        possession=due.possession,
+        neutral_site=game.is_neutral or None,
+        moment=due.moment,
+        **({} if line is None else line.options()),
+    )
+    try:
+        (result,) = await client.predict_batch([request])
+    except DejavuClientError as error:
+        return error
+    return result.forecast if result.HasField("forecast") else from_predict_error(result.error)
 
 
 async def load_recorded(

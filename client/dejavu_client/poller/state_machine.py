@@ -3,7 +3,7 @@
 A read of the plays runs through these stages; each arrow with a name is a request and waits for its observation:
 
     PlaysRead → [ReadModel → ReadHistory →] missed minutes of what is over → [ReadModel →] due forecasts
-              → [RequestForecasts →] comparison with outcomes → [ReportOutcome → …]
+              → [RequestForecasts →] comparison with outcomes → [ReportOutcome → …] or [RequestMoment]
 
 The function reads no clock and calls nothing: property tests run whole evenings on a stepped clock.
 """
@@ -14,12 +14,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.errors import DejavuClientError
 from dejavu_client.poller import forecasting, reporting
 from dejavu_client.poller.capabilities import ModelCapabilities
 from dejavu_client.poller.events import Fault, FaultKind, GameChanged, feed_fault
 from dejavu_client.poller.horizons import overtimes_by, scores_at_end
+from dejavu_client.poller.moments import due_moment
 from dejavu_client.poller.transition import (
     Effect,
     EffectFailed,
@@ -27,12 +28,15 @@ from dejavu_client.poller.transition import (
     HistoryRead,
     Knowledge,
     ModelRead,
+    MomentAnswered,
     Observation,
     OutcomeAnswered,
     PlaysRead,
     Read,
     ReadHistory,
+    ReportOutcome,
     RequestForecasts,
+    RequestMoment,
     StateRead,
     Transition,
     TurnStarted,
@@ -102,6 +106,9 @@ def step(game: WatchedGame, observation: Observation, knowledge: Knowledge) -> R
             _read_plays(transition, observation)
         case ModelRead() | HistoryRead() | ForecastsAnswered():
             _continue(transition, observation)
+        case MomentAnswered(answer):
+            made = answer if isinstance(answer, Forecast) else None
+            transition.game = replace(game, at_moment=made)
         case OutcomeAnswered():
             reporting.take_report(transition, observation.outcome, observation.answer)
         case EffectFailed(Read.PLAYS, error):
@@ -176,7 +183,7 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
         transition.game = replace(transition.game, read_to_end=False)
     begins = before is not None and not overtimes_by(before.period) and overtimes_by(state.period)
     if begins and state.status is GameStatus.LIVE:
-        transition.add(GameChanged(state))  # overtime begins, which has no forecast
+        transition.add(GameChanged(state))  # overtime begins, which has no recorded forecast
     game = transition.game
     # Before the first read of its plays, recorded forecasts may still be loaded.
     if not busy and (not game.history_attempts or game.backoff.failures):
@@ -305,18 +312,24 @@ def _finish(transition: Transition, waiting: PlaysInProgress, stale: str = "") -
         transition.game = replace(game, backoff=PollBackoff(waiting.failures))
         _fail(transition, StaleFeed(unsettled))
         return
-    idle = game.played_out and waiting.status is game.state.status  # otherwise read again in the next turn
+    model = transition.known.model
+    moment = due_moment(game, waiting.plays) if model is not None and model.moments else None
+    # Otherwise read again in the next turn.
+    idle = game.played_out and waiting.status is game.state.status and moment is None
     backoff = PollBackoff(skip=_IDLE_TURNS) if idle else PollBackoff()
-    transition.game = replace(game, read_to_end=final, backoff=backoff, in_progress=None)
+    shown = None if moment is None else game.at_moment
+    transition.game = replace(game, read_to_end=final, backoff=backoff, in_progress=None, at_moment=shown)
     reporting.note_outcomes(transition, waiting.plays, scores)
     reporting.report_next(transition)
+    if moment is not None and not any(isinstance(effect, ReportOutcome) for effect in transition.effects):
+        transition.add(RequestMoment(moment))
 
 
 def _fail(transition: Transition, error: FeedError) -> None:
     """Note that the plays were not read, or could not be used."""
     game = transition.game
     backoff = game.backoff.failed()
-    transition.game = replace(game, failure=f"feed: {error}", backoff=backoff, in_progress=None)
+    transition.game = replace(game, failure=f"feed: {error}", backoff=backoff, in_progress=None, at_moment=None)
     if game.state.status is GameStatus.FINAL and backoff.failures >= _MAX_PLAY_FAILURES:
         transition.game = replace(transition.game, read_to_end=True)
         reporting.give_up(transition)

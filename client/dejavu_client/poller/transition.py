@@ -18,6 +18,7 @@ from dejavu_client.errors import PASSING, DejavuClientError, InternalError, Unau
 from dejavu_client.poller.capabilities import ModelCapabilities
 from dejavu_client.poller.events import Event, Fault, FaultKind, MinuteForecast
 from dejavu_client.poller.horizons import HorizonState
+from dejavu_client.poller.moments import DueMoment
 from dejavu_client.poller.watched_game import PendingOutcome, WatchedGame
 from dejavu_feed.errors import FeedError
 from dejavu_feed.live_inputs import LiveInputs
@@ -78,7 +79,14 @@ class ReportOutcome:
     outcome: PendingOutcome
 
 
-Effect = Event | Read | ReadHistory | RequestForecasts | ReportOutcome
+@dataclass(frozen=True, slots=True)
+class RequestMoment:
+    """Request the forecast at a moment, which is not recorded."""
+
+    due: DueMoment
+
+
+Effect = Event | Read | ReadHistory | RequestForecasts | RequestMoment | ReportOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +176,13 @@ class ForecastsAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class MomentAnswered:
+    """The forecast at a moment, or the error in its place."""
+
+    answer: Forecast | DejavuClientError
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeAnswered:
     """The answer to a reported outcome, or the error in its place."""
 
@@ -184,7 +199,15 @@ class EffectFailed:
 
 
 Observation = (
-    TurnStarted | StateRead | PlaysRead | ModelRead | HistoryRead | ForecastsAnswered | OutcomeAnswered | EffectFailed
+    TurnStarted
+    | StateRead
+    | PlaysRead
+    | ModelRead
+    | HistoryRead
+    | ForecastsAnswered
+    | MomentAnswered
+    | OutcomeAnswered
+    | EffectFailed
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.requests import FINAL
 from dejavu_feed.nba.game_progress import final_score
@@ -106,6 +106,7 @@ class WatchedGame:
         unanswered_minutes: minutes whose forecast was requested at the last read but not answered.
         history_attempts: attempts left to load forecasts recorded before this poller started.
         emitted: sequence and time of every forecast that was emitted.
+        at_moment: forecast at the newest play where none of a minute can follow; None if there is none.
         latencies: seconds from the feed to the forecast, in order of the forecasts.
     """
 
@@ -133,6 +134,7 @@ class WatchedGame:
     history_attempts: int = 0
     emitted: frozenset[tuple[int, int]] = frozenset()
     latencies: tuple[float, ...] = ()
+    at_moment: Forecast | None = None
 
     @property
     def over(self) -> bool:

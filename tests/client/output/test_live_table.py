@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon
+from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, Horizon, Moment
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.output.live_table import live_table
 from dejavu_client.output.poll_display import Messages, Printer
@@ -145,6 +145,21 @@ def test_in_overtime_a_forecast_from_before_the_end_of_regulation_is_not_shown_a
     lines = drawn(game, width=88)
     assert " ".join(lines[2].split()) == "LAL @ BOS OT 00:36 48–52 +5 1/1 BOS led OT not known 3 s"
     assert " overtime, no forecast: LAL @ BOS" in lines
+
+
+def test_a_forecast_of_the_newest_play_is_shown_in_place_of_that_of_a_minute() -> None:
+    overtime = replace(state(text="OT 00:36"), period=5, clock=36.0)
+    moment = Moment(period=5, seconds_left=36.0, differential=4)
+    made = Forecast(
+        horizon=FINAL, elapsed_minutes=47, point_forecast=4.2, interval_lower=-1.0, interval_upper=9.0,
+        coverage_probability=0.95, home_lead_probability=0.913, moment=moment,
+    )  # fmt: skip
+    game = replace(watched(overtime, both=True, half_came=outcome(5)), at_moment=made)
+    lines = drawn(game, width=88)
+    assert " ".join(lines[2].split()) == "LAL @ BOS OT 00:36 48–52 OT +5 1/1 BOS led +4.2 −1…+9 BOS 91 % 3 s"
+    assert not [line for line in lines if "no forecast" in line]
+    final = drawn(replace(game, state=replace(overtime, status=GameStatus.FINAL)), width=88)
+    assert "+4.2" not in " ".join(final)
 
 
 def test_level_at_the_end_of_the_last_quarter_a_game_is_in_overtime_before_its_first_play() -> None:

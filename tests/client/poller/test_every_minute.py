@@ -9,7 +9,7 @@ import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, able_model, game
 from tests.support.harness.poller import END, HALF, Watch, correct, watching
 
-from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED
+from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast
 from dejavu.v1.prediction_service_pb2 import PredictError
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.errors import UnavailableError
@@ -79,8 +79,50 @@ async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> N
         assert watch.predictor.overtimes[-1] == 1, "the record knows the overtime"
         in_overtime = [event_line(each) for each in watch.told(GameChanged) if each.game.text.startswith("OT")]
         assert in_overtime
-        assert all(line.endswith("overtime, no forecast") for line in in_overtime)
+        assert all(line.endswith("overtime, no recorded forecast") for line in in_overtime)
         assert watch.poller.games[outcome.game.game_id].read_to_end
+
+
+async def test_in_last_minutes_and_overtime_the_newest_play_is_forecast_and_not_recorded() -> None:
+    played = extend_to_overtime(game(lead=3, run=2))
+    predictor = StoringPredictor()
+    predictor.models[0].inputs.append("moment")
+    async with watching(Evening([played]), predictor) as watch:
+        (game_id,) = watch.evening.ids
+
+        async def shown(elapsed: float) -> Forecast | None:
+            await watch.at(elapsed)
+            return watch.poller.games[game_id].at_moment
+
+        assert await shown(1300.0) is None
+        half = await shown(1370.0)
+        assert half is not None
+        assert (half.horizon, half.moment.period, half.elapsed_minutes) == (HALFTIME, 2, 23)
+        assert await shown(1500.0) is None, "the half is over"
+        assert await shown(2740.0) is None
+        last = await shown(2815.0)
+        assert last is not None
+        assert (last.horizon, last.moment.period, last.elapsed_minutes) == (FINAL, 4, 47)
+        lead = [score for score in played.scores if score.elapsed <= 2825][-1]
+        assert last.moment.differential == lead.home - lead.away
+        for elapsed in (2950, 3000, 3060):  # in every turn, although no minute can be forecast
+            overtime = await shown(elapsed)
+            assert overtime is not None
+            assert overtime.moment.period == 5
+        request = predictor.moments[-1]
+        assert (request.game_id, request.home_team, len(request.pattern)) == ("", "BOS", 47)
+        watch.evening.clock.now = watch.evening.replay.end
+        await watch.turn()
+        assert watch.poller.games[game_id].at_moment is None
+        assert not [each for each in watch.told(Prediction) if each.forecast.HasField("moment")]
+
+
+async def test_a_model_without_moments_is_asked_for_none() -> None:
+    async with watching(Evening([extend_to_overtime(game(lead=3, run=2))])) as watch:
+        await go_through(watch, 46, 47)
+        await watch.at(2815.0)
+        await watch.at(2950.0)
+        assert not watch.predictor.moments
 
 
 async def test_minutes_that_went_by_unseen_are_told_and_never_made_up() -> None:

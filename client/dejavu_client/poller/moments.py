@@ -1,0 +1,55 @@
+"""Forecast at the newest play where none of a minute can follow: in the last minute of a half, and in overtime.
+
+It is a what-if that the table shows until the next play; nothing is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu_client.poller.watched_game import WatchedGame
+from dejavu_client.requests import FINAL
+from dejavu_feed import horizon as horizons
+from dejavu_feed.live_inputs import Possession, Side
+from dejavu_feed.moment import Moment, moment_faults
+from dejavu_feed.nba.game_progress import known_minutes
+from dejavu_feed.nba.live_payloads import GameStatus
+from dejavu_feed.nba.plays import Play
+from dejavu_feed.pattern import slots
+
+
+@dataclass(frozen=True, slots=True)
+class DueMoment:
+    """A forecast at a moment to request now.
+
+    Attributes:
+        horizon: `HALFTIME` or `FINAL`.
+        pattern: differentials of the complete minutes (home − away, points).
+        moment: the state after the newest play.
+        possession: who has the ball then; None if not known.
+    """
+
+    horizon: Horizon.ValueType
+    pattern: tuple[int, ...]
+    moment: Moment
+    possession: Possession | None
+
+
+def due_moment(game: WatchedGame, plays: Sequence[Play]) -> DueMoment | None:
+    """Return the forecast at the newest play of a live game; None while minutes are forecast, or if it is over."""
+    if not plays or game.state.status is not GameStatus.LIVE:
+        return None
+    last, known = plays[-1], known_minutes(plays)
+    moment = Moment(last.period, last.clock, last.home - last.away)
+    for watched in game.horizons.values():
+        horizon = horizons.Horizon.FINAL if watched.horizon == FINAL else horizons.Horizon.HALFTIME
+        if known < horizon.last_slot:
+            continue
+        pattern = slots((play.score for play in plays), horizon.last_slot)
+        if next(moment_faults(moment, pattern, horizon), None) is None:
+            side = Side.HOME if last.possession == game.state.home else Side.AWAY
+            ball = Possession(side, last.shot_in_air) if last.possession else None
+            return DueMoment(watched.horizon, pattern, moment, ball)
+    return None

@@ -1,7 +1,7 @@
 """Compares Predict with a bare grpc.aio echo of the same messages: latency, calls per second, CPU, memory.
 
-Also compares a Predict that requests every extra (explanation, team strength, nine quantiles) to a plain one; given
-`--before`, also what-ifs and named calls to those of another installation.
+Also compares a Predict at a moment, and one that requests every extra (explanation, team strength, nine quantiles), to
+a plain one; given `--before`, also what-ifs and named calls to those of another installation.
 
 Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server run as
 separate processes pinned to one CPU; the callers are a third process pinned to another. The cases alternate within
@@ -38,8 +38,9 @@ from dejavu_models.types import MAX_SLOTS
 from dejavu_server.ledger import Ledger
 
 ECHO, WHAT_IF, EXTRAS, NAMED, RETRY = "echo", "what-if", "every extra", "named", "named, a retry"
+MOMENT = "at a moment"
 WHAT_IF_BEFORE, NAMED_BEFORE, RETRY_BEFORE = "what-if, before", "named, before", "a retry, before"
-KINDS = (ECHO, WHAT_IF, EXTRAS, NAMED, RETRY)
+KINDS = (ECHO, WHAT_IF, MOMENT, EXTRAS, NAMED, RETRY)
 KINDS_BEFORE = (WHAT_IF_BEFORE, NAMED_BEFORE, RETRY_BEFORE)
 
 START_SECONDS = 180.0
@@ -223,6 +224,7 @@ def order_of(kind: str, address: str, callers: int, first: int, options: argpars
         first=first,
         named=kind in (NAMED, RETRY, NAMED_BEFORE, RETRY_BEFORE),
         extras=kind == EXTRAS,
+        moments=kind == MOMENT,
         minutes=options.minutes,
         seed=options.seed,
     )
@@ -324,6 +326,8 @@ def show(rounds: list[list[Sample]], memory: dict[str, float], counts: list[int]
             f" rate {spread(ratios(rounds, count, NAMED, 'calls_a_second', WHAT_IF))}"
         )
         print(f"server CPU with every extra, relative to a plain what-if: {spread(extra_cpu(rounds, count))}")
+        at_moment = spread(ratios(rounds, count, MOMENT, "cpu_us", WHAT_IF))
+        print(f"server CPU at a moment, relative to a plain what-if: {at_moment}")
     print(
         f"\nmemory (PSS): worker {memory['worker']:.0f} MiB (with all processes {memory['server']:.0f} MiB), "
         f"echo {memory['echo']:.0f} MiB"

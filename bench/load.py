@@ -23,6 +23,7 @@ import uvloop
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
+from dejavu_feed.pattern import QUARTER_SECONDS
 from dejavu_feed.teams import TEAMS
 from dejavu_models.types import Horizon
 
@@ -47,6 +48,7 @@ class Order:
         minutes: minutes of the game, used in turn; the horizon is halftime before the half, then the final.
         seed: seed of the patterns.
         distinct: number of different requests, which are repeated in turn; 0: all are different.
+        moments: whether they ask for half a minute after the pattern.
     """
 
     address: str
@@ -58,6 +60,7 @@ class Order:
     minutes: Sequence[int]
     seed: int
     distinct: int = 0
+    moments: bool = False
 
 
 OrderT = TypeVar("OrderT", bound=Order)
@@ -91,6 +94,11 @@ def request(number: int, order: Order) -> pb.PredictRequest:
         pattern=walk,
         horizon=HORIZON_HALFTIME if minute <= Horizon.HALFTIME.last_slot else HORIZON_FINAL,
     )
+    if order.moments:
+        seconds = 60 * minute + 30
+        plain.moment.period = 1 + seconds // QUARTER_SECONDS
+        plain.moment.seconds_left = QUARTER_SECONDS - seconds % QUARTER_SECONDS
+        plain.moment.differential = round(plain.pattern[-1])
     if order.extras:
         home, away = rng.sample(TEAM_CODES, 2)
         plain.MergeFrom(
